@@ -1,0 +1,31 @@
+import type { Knex } from 'knex'
+import { protectByConference } from '../src/db/row-security.ts'
+
+/**
+ * One row for each Idempotency-Key that changed something, written in the transaction of the first
+ * change. `resource` is what that made, so that a repeat resumes it instead of making another.
+ */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    create table idempotency_keys (
+      conference_id text,
+      caller text not null,
+      key text not null,
+      fingerprint text not null,
+      resource text,
+      owner bigint,
+      status integer,
+      answer_sealed text,
+      created_at timestamptz not null default now(),
+      primary key (caller, key),
+      constraint idempotency_keys_answer_whole check ((status is null) = (answer_sealed is null)),
+      constraint idempotency_keys_key_length check (length(key) between 1 and 255)
+    );
+    create index idempotency_keys_oldest on idempotency_keys (created_at);
+  `)
+  await protectByConference(knex, 'idempotency_keys')
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`drop table idempotency_keys;`)
+}

@@ -1,0 +1,23 @@
+import type { Knex } from 'knex'
+
+/** Bookkeeping of the service itself; no row belongs to a tenant. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    create table processes (
+      id text primary key,
+      role text not null,
+      worker_ids text[] not null default '{}',
+      started_at timestamptz not null default now(),
+      heartbeat_at timestamptz not null default now()
+    );
+
+    create table timers (
+      name text primary key,
+      due_at timestamptz not null default now()
+    );
+  `)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`drop table timers; drop table processes;`)
+}

@@ -1,0 +1,51 @@
+import knex from 'knex'
+
+const { KnexTimeoutError } = knex
+
+type PgError = Error & { code: string; constraint?: string }
+
+function isPgError(error: unknown): error is PgError {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+}
+
+/** True for a unique violation (23505), of the named constraint or index when one is given. */
+export function isUniqueViolation(error: unknown, constraint?: string): boolean {
+  if (!isPgError(error) || error.code !== '23505') return false
+  return constraint === undefined || error.constraint === constraint
+}
+
+/** True for a foreign key violation (23503), of the named constraint when one is given. */
+export function isForeignKeyViolation(error: unknown, constraint?: string): boolean {
+  if (!isPgError(error) || error.code !== '23503') return false
+  return constraint === undefined || error.constraint === constraint
+}
+
+const UNAVAILABLE_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOENT', // the unix socket of a server that is gone
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '53300', // too_many_connections
+  '08000',
+  '08001',
+  '08003',
+  '08006',
+])
+
+/**
+ * True when the database could not be reached or went away: the request may be repeated and the
+ * answer is 503. @see https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (error instanceof KnexTimeoutError) return true
+  if (error instanceof AggregateError) return error.errors.some(isDatabaseUnavailable)
+  if (!(error instanceof Error)) return false
+  if (isPgError(error) && UNAVAILABLE_CODES.has(error.code)) return true
+  return /Connection terminated|timeout expired|connection timeout/i.test(error.message)
+}
