@@ -1,0 +1,105 @@
+import { z } from 'zod'
+import { currencyCode, slug, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import { pageOf } from '../http/pages.ts'
+import type { Conference } from './conference.ts'
+
+const stripeSecretKey = z
+  .string()
+  .regex(/^[sr]k_(test|live)_[A-Za-z0-9_]{8,}$/, 'must be a secret or restricted Stripe key')
+const webhookSecret = z.string().regex(/^whsec_[\x21-\x7e]{8,}$/, 'must begin with whsec_')
+
+function isOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  return url.origin === text && /^https?:$/.test(url.protocol)
+}
+
+const origin = z
+  .string()
+  .refine(isOrigin, 'must be an origin such as https://example.org, without a path')
+
+const settings = {
+  name: z.string().trim().min(1).max(200),
+  max_quantity: z.int().min(1).max(1_000_000).meta({ description: 'Most codes in one purchase.' }),
+  code_length: z.int().min(8).max(32).meta({ description: 'Random symbols of a code.' }),
+  allowed_origins: z.array(origin).max(50).meta({
+    description: 'Where a checkout may return to. Empty: any https address.',
+  }),
+  checkout_expires_after_minutes: z
+    .int()
+    .refine((m) => m === 1440 || (m >= 31 && m <= 1435), 'must be 31 to 1435, or 1440')
+    .meta({ description: 'Life of a Checkout Session. Minutes; 1440 is the default of Stripe.' }),
+  invoice_creation: z.boolean(),
+  tax_id_collection: z.boolean(),
+}
+
+export const createConferenceBody = z.strictObject({
+  slug: slug.max(63),
+  currency: currencyCode,
+  ...z.object(settings).partial().shape,
+  name: settings.name,
+  stripe_secret_key: stripeSecretKey.optional(),
+  stripe_webhook_secret: webhookSecret.optional(),
+})
+
+export const updateConferenceBody = z
+  .strictObject({ ...settings, stripe_secret_key: stripeSecretKey })
+  .partial()
+
+export const createWebhookSecretBody = z.strictObject({ secret: webhookSecret })
+
+export const conferenceSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('conference'),
+    slug: z.string(),
+    name: z.string(),
+    currency: z.string(),
+    livemode: z.boolean().nullable(),
+    stripe_account: z.string().nullable(),
+    stripe_secret_key: z.string().nullable().meta({ description: 'Masked.' }),
+    max_quantity: z.int(),
+    code_length: z.int(),
+    allowed_origins: z.array(z.string()),
+    checkout_expires_after_minutes: z.int(),
+    invoice_creation: z.boolean(),
+    tax_id_collection: z.boolean(),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'Conference' })
+
+export const conferencePage = pageOf(conferenceSchema).meta({ id: 'ConferencePage' })
+
+export const webhookSecretSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('webhook_secret'),
+    secret: z.string().meta({ description: 'Masked.' }),
+    created_at: timestamp,
+  })
+  .meta({ id: 'WebhookSecret' })
+
+export const webhookSecretPage = pageOf(webhookSecretSchema).meta({ id: 'WebhookSecretPage' })
+
+export function toConferenceBody(conference: Conference): z.infer<typeof conferenceSchema> {
+  return {
+    id: conference.id,
+    object: 'conference',
+    slug: conference.slug,
+    name: conference.name,
+    currency: conference.currency,
+    livemode: conference.livemode,
+    stripe_account: conference.stripeAccount,
+    stripe_secret_key:
+      conference.stripeKeyLast4 === null ? null : `****${conference.stripeKeyLast4}`,
+    max_quantity: conference.maxQuantity,
+    code_length: conference.codeLength,
+    allowed_origins: conference.allowedOrigins,
+    checkout_expires_after_minutes: conference.checkoutExpiresAfterMinutes,
+    invoice_creation: conference.invoiceCreation,
+    tax_id_collection: conference.taxIdCollection,
+    created_at: toTimestamp(conference.createdAt),
+    updated_at: toTimestamp(conference.updatedAt),
+  }
+}

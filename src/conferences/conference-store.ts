@@ -1,0 +1,140 @@
+import type { Tx } from '../db/connect.ts'
+import { isUniqueViolation } from '../db/pg-errors.ts'
+import { fetchPage, type Page, type PageQuery } from '../http/pages.ts'
+import { AppError, notFound } from '../shared/errors.ts'
+import type { Conference } from './conference.ts'
+
+const COLUMNS = [
+  'id',
+  'slug',
+  'name',
+  'currency',
+  'livemode',
+  'stripe_account',
+  'stripe_secret_key_last4',
+  'stripe_key_set_at',
+  'max_quantity',
+  'code_length',
+  'allowed_origins',
+  'checkout_expires_after_minutes',
+  'invoice_creation',
+  'tax_id_collection',
+  'created_at',
+  'updated_at',
+] as const
+
+export type ConferenceRow = {
+  id: string
+  slug: string
+  name: string
+  currency: string
+  livemode: boolean | null
+  stripe_account: string | null
+  stripe_secret_key_last4: string | null
+  stripe_key_set_at: Date | null
+  max_quantity: number
+  code_length: number
+  allowed_origins: string[]
+  checkout_expires_after_minutes: number
+  invoice_creation: boolean
+  tax_id_collection: boolean
+  created_at: Date
+  updated_at: Date
+}
+
+/** What a Stripe key brings with it; set and replaced as one. */
+export type StripeKeyColumns = {
+  stripe_secret_key_sealed: string
+  stripe_secret_key_last4: string
+  livemode: boolean
+  stripe_account: string | null
+}
+
+export type ConferenceChanges = Partial<
+  Omit<ConferenceRow, 'id' | 'slug' | 'currency' | 'created_at' | 'updated_at'> & StripeKeyColumns
+>
+
+export function toConference(row: ConferenceRow): Conference {
+  return {
+    id: row.id,
+    slug: row.slug,
+    name: row.name,
+    currency: row.currency,
+    livemode: row.livemode,
+    stripeAccount: row.stripe_account,
+    stripeKeyLast4: row.stripe_secret_key_last4,
+    stripeKeySetAt: row.stripe_key_set_at,
+    maxQuantity: row.max_quantity,
+    codeLength: row.code_length,
+    allowedOrigins: row.allowed_origins,
+    checkoutExpiresAfterMinutes: row.checkout_expires_after_minutes,
+    invoiceCreation: row.invoice_creation,
+    taxIdCollection: row.tax_id_collection,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+/** @throws AppError `already_exists` when the slug is taken. */
+export async function insertConference(
+  trx: Tx,
+  row: { id: string; slug: string; name: string; currency: string } & ConferenceChanges,
+): Promise<Conference> {
+  try {
+    const [inserted] = await trx('conferences')
+      .insert({
+        ...row,
+        ...(row.stripe_secret_key_sealed ? { stripe_key_set_at: trx.fn.now() } : {}),
+      })
+      .returning<ConferenceRow[]>([...COLUMNS])
+    if (inserted === undefined) throw new Error('The insert returned no row')
+    return toConference(inserted)
+  } catch (error) {
+    if (isUniqueViolation(error, 'conferences_slug_key')) {
+      throw new AppError('already_exists', `The slug ${row.slug} is taken.`, {
+        errors: [{ pointer: '/slug', detail: 'is taken' }],
+      })
+    }
+    throw error
+  }
+}
+
+/** The conference by its id. @throws AppError `not_found` */
+export async function getConference(trx: Tx, id: string): Promise<Conference> {
+  const row = await trx<ConferenceRow>('conferences')
+    .where({ id })
+    .first([...COLUMNS])
+  if (row === undefined) throw notFound('conference')
+  return toConference(row)
+}
+
+/** The id behind a slug or an id, or null. */
+export async function findConferenceId(trx: Tx, slugOrId: string): Promise<string | null> {
+  const row = await trx('conferences')
+    .where({ id: slugOrId })
+    .orWhere({ slug: slugOrId })
+    .first<{ id: string } | undefined>('id')
+  return row?.id ?? null
+}
+
+export function listConferences(trx: Tx, page: PageQuery): Promise<Page<ConferenceRow>> {
+  return fetchPage(trx('conferences').select([...COLUMNS]), page)
+}
+
+/** @throws AppError `not_found` */
+export async function updateConference(
+  trx: Tx,
+  id: string,
+  changes: ConferenceChanges,
+): Promise<Conference> {
+  const [row] = await trx('conferences')
+    .where({ id })
+    .update({
+      ...changes,
+      ...(changes.stripe_secret_key_sealed ? { stripe_key_set_at: trx.fn.now() } : {}),
+      updated_at: trx.fn.now(),
+    })
+    .returning<ConferenceRow[]>([...COLUMNS])
+  if (row === undefined) throw notFound('conference')
+  return toConference(row)
+}

@@ -1,0 +1,152 @@
+import { z } from 'zod'
+
+const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400).default(fallback)
+const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
+
+/** An API base that is not Stripe's own, which production and live keys refuse. */
+export function isStripeItself(base: string | undefined): boolean {
+  return base === undefined || /^https:\/\/([a-z0-9-]+\.)?stripe\.com(:443)?\/?$/.test(base)
+}
+
+const schema = z.object({
+  NODE_ENV: z.string().optional(),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .optional(),
+  DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(10),
+  EMBEDDED_DATABASE: flag.default(false),
+  DATA_DIR: z.string().min(1).default('.data'),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+  TRUST_PROXY: z.string().optional(),
+  STRIPE_API_BASE: z.url({ protocol: /^https?$/ }).optional(),
+  STRIPE_TIMEOUT_SECONDS: seconds(20),
+  ENCRYPTION_KEY: z
+    .base64()
+    .refine((text) => Buffer.from(text, 'base64').length === 32, 'must be 32 bytes, base64 encoded')
+    .optional(),
+  OPERATOR_API_KEY: z.string().min(16, 'must have at least 16 characters').optional(),
+  METRICS_TOKEN: z.string().min(8).optional(),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  RUN: z.enum(['all', 'serve', 'work']).default('all'),
+  MIGRATE_ON_START: flag.optional(),
+  LEASE_SECONDS: seconds(60),
+  RECONCILE_AFTER_SECONDS: seconds(120),
+  MISSED_EVENTS_EVERY_SECONDS: seconds(300),
+  PENDING_EVENTS_THRESHOLD: z.coerce.number().int().min(0).default(20),
+  SHUTDOWN_SECONDS: seconds(25),
+  RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
+  FAILED_LOOKUPS_PER_MINUTE: z.coerce.number().int().min(1).default(20),
+})
+
+export type Config = Readonly<{
+  production: boolean
+  nodeEnv: string | undefined
+  /** null: the embedded database. */
+  databaseUrl: string | null
+  databasePool: number
+  dataDir: string
+  port: number
+  host: string
+  /** null until the port is known, when it was not set. */
+  publicUrl: string | null
+  trustProxy: boolean | number | string[]
+  /** null: Stripe itself. */
+  stripeApiBase: string | null
+  stripeTimeoutSeconds: number
+  /** null: kept in the data folder; only with the embedded database. */
+  encryptionKey: Buffer | null
+  operatorApiKey: string | null
+  metricsToken: string | null
+  logLevel: string
+  run: 'all' | 'serve' | 'work'
+  migrateOnStart: boolean
+  leaseSeconds: number
+  reconcileAfterSeconds: number
+  missedEventsEverySeconds: number
+  pendingEventsThreshold: number
+  shutdownSeconds: number
+  rateLimitPerMinute: number
+  failedLookupsPerMinute: number
+}>
+
+/** Names every setting that is wrong or missing, one a line, so that one start shows them all. */
+export class ConfigError extends Error {
+  constructor(problems: string[]) {
+    super(`The settings are not usable:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`)
+    this.name = 'ConfigError'
+  }
+}
+
+function parseTrustProxy(text: string | undefined): boolean | number | string[] {
+  if (text === undefined || text === '' || text === 'false') return false
+  if (text === 'true') return true
+  return /^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())
+}
+
+function missingSecrets(env: z.infer<typeof schema>): string[] {
+  const production = env.NODE_ENV === 'production'
+  const problems: string[] = []
+  if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
+    problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
+  }
+  if (production && !isStripeItself(env.STRIPE_API_BASE)) {
+    problems.push("STRIPE_API_BASE must be Stripe's own in production, or absent")
+  }
+  if (env.DATABASE_URL !== undefined || production) {
+    if (env.ENCRYPTION_KEY === undefined) {
+      problems.push('ENCRYPTION_KEY is required: 32 random bytes, base64 (openssl rand -base64 32)')
+    }
+    if (env.OPERATOR_API_KEY === undefined) {
+      problems.push('OPERATOR_API_KEY is required: a random text of at least 16 characters')
+    }
+  }
+  return problems
+}
+
+/**
+ * Reads the settings from the environment; the only place that does.
+ *
+ * @throws ConfigError that lists every problem at once.
+ */
+export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  // `PORT=` in an .env file means "not set".
+  const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+  const parsed = schema.safeParse(present)
+  if (!parsed.success) {
+    throw new ConfigError(parsed.error.issues.map((i) => `${i.path.join('.')} ${i.message}`))
+  }
+  const set = parsed.data
+  const problems = missingSecrets(set)
+  if (problems.length > 0) throw new ConfigError(problems)
+  const production = set.NODE_ENV === 'production'
+  return {
+    production,
+    nodeEnv: set.NODE_ENV,
+    databaseUrl: set.DATABASE_URL ?? null,
+    databasePool: set.DATABASE_POOL,
+    dataDir: set.DATA_DIR,
+    port: set.PORT,
+    host: set.HOST,
+    publicUrl: set.PUBLIC_URL ?? null,
+    trustProxy: parseTrustProxy(set.TRUST_PROXY),
+    stripeApiBase: set.STRIPE_API_BASE ?? null,
+    stripeTimeoutSeconds: set.STRIPE_TIMEOUT_SECONDS,
+    encryptionKey:
+      set.ENCRYPTION_KEY === undefined ? null : Buffer.from(set.ENCRYPTION_KEY, 'base64'),
+    operatorApiKey: set.OPERATOR_API_KEY ?? null,
+    metricsToken: set.METRICS_TOKEN ?? null,
+    logLevel: set.LOG_LEVEL,
+    run: set.RUN,
+    migrateOnStart: set.MIGRATE_ON_START ?? !production,
+    leaseSeconds: set.LEASE_SECONDS,
+    reconcileAfterSeconds: set.RECONCILE_AFTER_SECONDS,
+    missedEventsEverySeconds: set.MISSED_EVENTS_EVERY_SECONDS,
+    pendingEventsThreshold: set.PENDING_EVENTS_THRESHOLD,
+    shutdownSeconds: set.SHUTDOWN_SECONDS,
+    rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,
+    failedLookupsPerMinute: set.FAILED_LOOKUPS_PER_MINUTE,
+  }
+}

@@ -1,0 +1,190 @@
+import type { FastifyRequest } from 'fastify'
+import type { Db, Tx } from '../db/connect.ts'
+import type { Presence } from '../db/process-presence.ts'
+import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import type { Encryption } from '../shared/encryption.ts'
+import { AppError, invalidField } from '../shared/errors.ts'
+import { sha256 } from '../shared/hash.ts'
+import { principalOf } from './caller.ts'
+
+/** Writes that a client may repeat under its `Idempotency-Key` without doing them twice. */
+export type Answers = {
+  /**
+   * For a write that is one transaction: runs `work` in the caller's scope; its answer is stored in
+   * the same commit, and a repeat gets that answer.
+   */
+  once<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T>
+  /**
+   * For a write that also asks Stripe. `begin` makes what the request is about (an attempt, a refund
+   * request) and returns its name; `finish` does the rest from that name alone. A repeat after a
+   * crash finds the name and only finishes.
+   */
+  resumable<T>(
+    request: FastifyRequest,
+    steps: { begin: (trx: Tx) => Promise<string>; finish: (resource: string) => Promise<T> },
+  ): Promise<T>
+}
+
+type Key = { caller: string; key: string; fingerprint: string; conferenceId: string | null }
+
+type Row = {
+  fingerprint: string
+  resource: string | null
+  owner: number | null
+  status: number | null
+  answer_sealed: string | null
+}
+
+/** How long a key is remembered. Seconds. */
+export const IDEMPOTENCY_KEY_LIFETIME = 86_400
+
+function keyOf(request: FastifyRequest): Key | null {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return null
+  if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
+    throw invalidField('header/idempotency-key', 'must be 1 to 255 printable ASCII characters')
+  }
+  const body =
+    request.body === undefined || request.body === null ? '' : JSON.stringify(request.body)
+  return {
+    caller: principalOf(request).keyId,
+    key,
+    fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
+    conferenceId: request.conferenceId,
+  }
+}
+
+/** Builds the two ways to answer a write once. `presence` tells a request that runs from one that died. */
+export function createAnswers(deps: {
+  db: Db
+  encryption: Encryption
+  presence: Presence
+}): Answers {
+  const { db, encryption, presence } = deps
+  const running = new Set<string>()
+
+  function inScope<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
+    const { conferenceId } = request
+    return conferenceId === null
+      ? withSystem(db, 'manage-conferences', work)
+      : withTenant(db, { conferenceId }, work)
+  }
+
+  const contextOf = ({ caller, key }: Key) => `idempotency_keys:${caller}:${key}`
+  const seal = (key: Key, answer: unknown) =>
+    encryption.encrypt(JSON.stringify(answer ?? null), contextOf(key))
+  const open = <T>(key: Key, sealed: string): T =>
+    // What is stored is what `once` or `resumable` returned under the same fingerprint.
+    JSON.parse(encryption.decrypt(sealed, contextOf(key))) as T
+
+  async function lockAndFind(trx: Tx, key: Key): Promise<Row | undefined> {
+    const { rows } = await trx.raw<{ rows: { locked: boolean }[] }>(
+      'select pg_try_advisory_xact_lock(hashtextextended(?, 0)) as locked',
+      [contextOf(key)],
+    )
+    if (rows[0]?.locked !== true) throw stillRunning()
+    await trx('idempotency_keys')
+      .where({ caller: key.caller, key: key.key })
+      .whereRaw(`created_at < now() - make_interval(secs => ?)`, [IDEMPOTENCY_KEY_LIFETIME])
+      .delete()
+    const row = await trx<Row & { caller: string; key: string }>('idempotency_keys')
+      .where({ caller: key.caller, key: key.key })
+      .first()
+    if (row !== undefined && row.fingerprint !== key.fingerprint) {
+      throw new AppError(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used with another path or body. Use a new key.',
+      )
+    }
+    return row
+  }
+
+  async function insert(trx: Tx, key: Key, more: Partial<Row>): Promise<void> {
+    await trx('idempotency_keys').insert({
+      conference_id: key.conferenceId,
+      caller: key.caller,
+      key: key.key,
+      fingerprint: key.fingerprint,
+      ...more,
+    })
+  }
+
+  /** Takes the key for this request and returns what is left to do: an answer, or a resource. */
+  async function take<T>(
+    trx: Tx,
+    key: Key,
+    begin: (trx: Tx) => Promise<string>,
+  ): Promise<{ answer: T } | { resource: string }> {
+    const row = await lockAndFind(trx, key)
+    if (row === undefined) {
+      const resource = await begin(trx)
+      await insert(trx, key, { resource, owner: presence.owner })
+      return { resource }
+    }
+    if (row.answer_sealed !== null) return { answer: open<T>(key, row.answer_sealed) }
+    const isOurs = row.owner === presence.owner
+    if (isOurs && running.has(contextOf(key))) throw stillRunning()
+    if (row.owner !== null && !isOurs && (await presence.isAlive(trx, row.owner))) {
+      throw stillRunning()
+    }
+    await trx('idempotency_keys')
+      .where({ caller: key.caller, key: key.key })
+      .update({ owner: presence.owner })
+    return { resource: row.resource ?? '' }
+  }
+
+  async function close<T>(request: FastifyRequest, key: Key, finish: () => Promise<T>): Promise<T> {
+    const row = (trx: Tx) => trx('idempotency_keys').where({ caller: key.caller, key: key.key })
+    try {
+      const answer = await finish()
+      await inScope(request, (trx) =>
+        row(trx).update({ status: 200, answer_sealed: seal(key, answer), owner: null }),
+      )
+      return answer
+    } catch (error) {
+      // A refusal made nothing and may be asked again from the start; after an unknown outcome the
+      // row stays and a repeat resumes what it points to.
+      const refused = error instanceof AppError && error.status < 500
+      await inScope(request, (trx) =>
+        refused ? row(trx).delete() : row(trx).update({ owner: null }),
+      )
+      throw error
+    }
+  }
+
+  return {
+    once(request, work) {
+      const key = keyOf(request)
+      return inScope(request, async (trx) => {
+        if (key === null) return work(trx)
+        const row = await lockAndFind(trx, key)
+        if (row?.answer_sealed) return open(key, row.answer_sealed)
+        const answer = await work(trx)
+        await insert(trx, key, { status: 200, answer_sealed: seal(key, answer) })
+        return answer
+      })
+    },
+
+    async resumable<T>(
+      request: FastifyRequest,
+      steps: { begin: (trx: Tx) => Promise<string>; finish: (resource: string) => Promise<T> },
+    ): Promise<T> {
+      const key = keyOf(request)
+      if (key === null) return steps.finish(await inScope(request, steps.begin))
+      const taken = await inScope(request, (trx) => take<T>(trx, key, steps.begin))
+      if ('answer' in taken) return taken.answer
+      running.add(contextOf(key))
+      try {
+        return await close(request, key, () => steps.finish(taken.resource))
+      } finally {
+        running.delete(contextOf(key))
+      }
+    },
+  }
+}
+
+function stillRunning(): AppError {
+  return new AppError('idempotency_in_progress', 'The first request with this key still runs.', {
+    retryAfterSeconds: 1,
+  })
+}

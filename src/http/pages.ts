@@ -1,0 +1,82 @@
+import type { Knex } from 'knex'
+import { z } from 'zod'
+import { invalidField } from '../shared/errors.ts'
+
+/** Query parameters of every list. */
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(100).default(50).meta({ description: 'Page size.' }),
+  cursor: z.string().max(400).optional().meta({ description: '`next_cursor` of the page before.' }),
+}
+
+export type PageQuery = { limit: number; cursor?: string | undefined }
+
+/** A page of a list: newest first, stable under inserts, no offsets. */
+export type Page<T> = { data: T[]; has_more: boolean; next_cursor: string | null }
+
+/** The zod schema of a page of `item`. */
+export function pageOf<T extends z.ZodType>(item: T) {
+  return z.object({
+    data: z.array(item),
+    has_more: z.boolean(),
+    next_cursor: z.string().nullable(),
+  })
+}
+
+// The time travels as Postgres prints it: a JavaScript Date would cut the microseconds, and rows of
+// one millisecond would be skipped or shown twice.
+type Position = { at: string; id: string }
+
+function decodeCursor(cursor: string): Position {
+  const [at, id, ...rest] = Buffer.from(cursor, 'base64url').toString('utf8').split('|')
+  const isTime = at !== undefined && /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00$/.test(at)
+  if (!isTime || id === undefined || rest.length > 0) {
+    throw invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+  }
+  return { at, id }
+}
+
+/** Rows of a paged query carry their position in the list beside their columns. */
+export type Positioned = { page_at: string; page_id: string }
+
+/**
+ * Narrows and orders a query for one page and fetches one row more than asked for, which tells
+ * whether there is another page.
+ *
+ * @param columns the time and id columns of the list's order, qualified where the query joins.
+ */
+export async function fetchPage<Row extends object>(
+  query: Knex.QueryBuilder,
+  page: PageQuery,
+  columns: { at: string; id: string } = { at: 'created_at', id: 'id' },
+): Promise<Page<Row>> {
+  const client = query.client
+  const paged = query
+    .select(client.raw(`(?? at time zone 'utc')::text || '+00' as page_at`, [columns.at]))
+    .select(client.raw('??::text as page_id', [columns.id]))
+    .orderBy([
+      { column: columns.at, order: 'desc' },
+      { column: columns.id, order: 'desc' },
+    ])
+    .limit(page.limit + 1)
+  if (page.cursor !== undefined) {
+    const { at, id } = decodeCursor(page.cursor)
+    paged.whereRaw('(??, ??) < (?::timestamptz, ?)', [columns.at, columns.id, at, id])
+  }
+  return toPage((await paged) as (Row & Positioned)[], page.limit)
+}
+
+function toPage<Row extends Positioned>(rows: Row[], limit: number): Page<Row> {
+  const data = rows.slice(0, limit)
+  const hasMore = rows.length > limit
+  const last = data.at(-1)
+  const next =
+    hasMore && last !== undefined
+      ? Buffer.from(`${last.page_at}|${last.page_id}`).toString('base64url')
+      : null
+  return { data, has_more: hasMore, next_cursor: next }
+}
+
+/** The page with every row mapped to its API object. */
+export function mapPage<Row, T>(page: Page<Row>, toBody: (row: Row) => T): Page<T> {
+  return { ...page, data: page.data.map(toBody) }
+}

@@ -1,0 +1,109 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import {
+  hasZodFastifySchemaValidationErrors,
+  isResponseSerializationError,
+} from 'fastify-type-provider-zod'
+import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import { AppError, ERROR_CATALOGUE, type ErrorCode, type FieldError } from '../shared/errors.ts'
+
+export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
+
+/** The body of every error: RFC 9457 plus a stable `code`, the broken rules and the request's id. */
+export type Problem = {
+  type: string
+  title: string
+  status: number
+  code: ErrorCode
+  detail: string
+  request_id: string
+  errors?: FieldError[]
+}
+
+// Fastify's own refusals, before a handler runs.
+const FASTIFY_CODES: Record<string, ErrorCode> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'payload_too_large',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'malformed_json',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'malformed_json',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_json',
+}
+
+const PREFIXES = { body: '', querystring: 'query', params: 'params', headers: 'header' } as const
+
+function fieldErrors(error: FastifyError): FieldError[] {
+  const context = error.validationContext as keyof typeof PREFIXES | undefined
+  const prefix = PREFIXES[context ?? 'body']
+  return (error.validation ?? []).flatMap((issue): FieldError[] => {
+    const base = `${prefix}${issue.instancePath}`
+    const { keys } = issue.params as { keys?: string[] }
+    if (issue.keyword === 'unrecognized_keys' && keys !== undefined) {
+      return keys.map((key) => ({ pointer: `${base}/${key}`, detail: 'This field is not known.' }))
+    }
+    return [{ pointer: base === '' ? '/' : base, detail: issue.message ?? 'is not valid' }]
+  })
+}
+
+function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = fieldErrors(error)
+    const detail = errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; ')
+    return new AppError('validation_failed', detail, { errors })
+  }
+  if (isDatabaseUnavailable(error)) {
+    return new AppError('database_unavailable', 'Please try again in a moment.', {
+      retryAfterSeconds: 2,
+      cause: error,
+    })
+  }
+  const { code, statusCode } = error as Partial<FastifyError>
+  const known = code === undefined ? undefined : FASTIFY_CODES[code]
+  if (known !== undefined)
+    return new AppError(known, ERROR_CATALOGUE[known].title, { cause: error })
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new AppError('malformed_json', 'The request could not be read.', { cause: error })
+  }
+  return new AppError('internal', 'The error was logged under this request id.', { cause: error })
+}
+
+function log(request: FastifyRequest, error: AppError): void {
+  // A refusal is ordinary and needs no stack; our own failures do.
+  if (error.status < 500)
+    request.log.info({ problem: error.code, detail: error.message }, 'refused')
+  else request.log.error({ problem: error.code, err: error.cause ?? error }, 'failed')
+}
+
+/** Sends an error as a problem document, with `Retry-After` where waiting helps. */
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
+  const known = toAppError(error)
+  if (isResponseSerializationError(error)) {
+    request.log.error({ issues: error.cause.issues }, 'response breaks its own schema')
+  }
+  log(request, known)
+  const { title } = ERROR_CATALOGUE[known.code]
+  const problem: Problem & Record<string, unknown> = {
+    type: `https://sponsor-vouchers.dev/problems/${known.code.replaceAll('_', '-')}`,
+    title,
+    status: known.status,
+    code: known.code,
+    detail: known.message,
+    request_id: request.id,
+    ...(known.errors.length > 0 ? { errors: known.errors } : {}),
+    ...known.extra,
+  }
+  if (known.retryAfterSeconds !== undefined) reply.header('retry-after', known.retryAfterSeconds)
+  if (known.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer')
+  reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
+}
+
+/** Makes every error of the server, and every unknown path, a problem document. */
+export function addProblemHandlers(app: FastifyInstance): void {
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error))
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      request,
+      reply,
+      new AppError('not_found', `There is no ${request.method} on this path.`),
+    ),
+  )
+}

@@ -1,0 +1,24 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { Db } from '../db/connect.ts'
+import type { Encryption } from '../shared/encryption.ts'
+import type { FailedLookups } from './failed-lookups.ts'
+import type { Answers } from './idempotency.ts'
+
+/** A fastify instance whose handlers are typed by their zod schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>
+
+/** What every domain's routes may use. A domain that needs more takes it as a parameter of its own. */
+export type RouteDeps = {
+  db: Db
+  answers: Answers
+  encryption: Encryption
+  failedLookups: FailedLookups
+}
