@@ -17,6 +17,8 @@ export async function up(knex: Knex): Promise<void> {
       url text,
       expires_at timestamptz,
       payment_intent_id text,
+      payment text not null default 'none',
+      decline text,
       refusal text,
       created_at timestamptz not null default now(),
       updated_at timestamptz not null default now(),
@@ -26,6 +28,8 @@ export async function up(knex: Knex): Promise<void> {
       constraint checkout_attempts_session_key unique (conference_id, session_id),
       constraint checkout_attempts_state_known
         check (state in ('creating', 'open', 'complete', 'expired', 'refused')),
+      constraint checkout_attempts_payment_known
+        check (payment in ('none', 'pending', 'paid', 'failed')),
       constraint checkout_attempts_attempt_range check (attempt >= 1),
       constraint checkout_attempts_session_whole check (state in ('creating', 'refused') or session_id is not null)
     );

@@ -1,0 +1,155 @@
+import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from './bulk-purchase.ts'
+
+/** Everything that goes to Stripe with an attempt, frozen on it. Amounts in our minor units. */
+export type CheckoutParams = {
+  successUrl: string
+  cancelUrl: string
+  description: string
+  quantity: number
+  unitAmount: number
+  currency: string
+  sponsorId: string | null
+  contactEmail: string | null
+  /** Unix seconds, or null for Stripe's own default of 24 hours. */
+  expiresAt: number | null
+  invoiceCreation: boolean
+  taxIdCollection: boolean
+}
+
+/**
+ * `creating`: Stripe may or may not know it yet. `open`: somebody can pay. `complete`: the payer is
+ * done. `expired`: nobody can pay any more. `refused`: Stripe would not open it.
+ */
+export type AttemptState = 'creating' | 'open' | 'complete' | 'expired' | 'refused'
+
+/** What came of the attempt's money. `failed` is an asynchronous payment that did not arrive. */
+export type AttemptPayment = 'none' | 'pending' | 'paid' | 'failed'
+
+export type CheckoutAttempt = {
+  attempt: number
+  state: AttemptState
+  params: CheckoutParams
+  sessionId: string | null
+  url: string | null
+  expiresAt: Date | null
+  paymentIntentId: string | null
+  payment: AttemptPayment
+  /** The last decline that was recorded, so that it is recorded once. */
+  decline: string | null
+}
+
+type AttemptRow = {
+  attempt: number
+  state: AttemptState
+  params: CheckoutParams
+  session_id: string | null
+  url: string | null
+  expires_at: Date | null
+  payment_intent_id: string | null
+  payment: AttemptPayment
+  decline: string | null
+}
+
+const COLUMNS = [
+  'attempt',
+  'state',
+  'params',
+  'session_id',
+  'url',
+  'expires_at',
+  'payment_intent_id',
+  'payment',
+  'decline',
+] as const
+
+function toAttempt(row: AttemptRow): CheckoutAttempt {
+  return {
+    attempt: row.attempt,
+    state: row.state,
+    params: row.params,
+    sessionId: row.session_id,
+    url: row.url,
+    expiresAt: row.expires_at,
+    paymentIntentId: row.payment_intent_id,
+    payment: row.payment,
+    decline: row.decline,
+  }
+}
+
+const ofPurchase = (ref: PurchaseRef) => ({
+  conference_id: ref.conferenceId,
+  purchase_id: ref.purchaseId,
+})
+
+/** Oldest first. */
+export async function listAttempts(trx: Tx, ref: PurchaseRef): Promise<CheckoutAttempt[]> {
+  const rows = await trx<AttemptRow>('checkout_attempts')
+    .where(ofPurchase(ref))
+    .orderBy('attempt')
+    .select([...COLUMNS])
+  return rows.map(toAttempt)
+}
+
+/** The newest attempt of each purchase, for lists. */
+export async function latestAttempts(
+  trx: Tx,
+  conferenceId: string,
+  purchaseIds: string[],
+): Promise<Map<string, CheckoutAttempt>> {
+  const rows = await trx('checkout_attempts')
+    .distinctOn('purchase_id')
+    .where({ conference_id: conferenceId })
+    .whereIn('purchase_id', purchaseIds)
+    .orderBy([{ column: 'purchase_id' }, { column: 'attempt', order: 'desc' }])
+    .select<(AttemptRow & { purchase_id: string })[]>('purchase_id', ...COLUMNS)
+  return new Map(rows.map((row) => [row.purchase_id, toAttempt(row)]))
+}
+
+export async function findAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+): Promise<CheckoutAttempt | null> {
+  const row = await trx<AttemptRow>('checkout_attempts')
+    .where({ ...ofPurchase(ref), attempt })
+    .first([...COLUMNS])
+  return row === undefined ? null : toAttempt(row)
+}
+
+/** Inserts the next try. The unique index lets only one be under way. */
+export async function insertAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+  params: CheckoutParams,
+): Promise<void> {
+  await trx('checkout_attempts').insert({
+    ...ofPurchase(ref),
+    attempt,
+    params: JSON.stringify(params),
+  })
+}
+
+export async function updateAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+  changes: Partial<Omit<AttemptRow, 'attempt' | 'params'>> & { refusal?: string },
+): Promise<void> {
+  await trx('checkout_attempts')
+    .where({ ...ofPurchase(ref), attempt })
+    .update({ ...changes, updated_at: trx.fn.now() })
+}
+
+/** The purchase behind a Checkout Session of ours, or null. */
+export async function findPurchaseIdBySession(
+  trx: Tx,
+  conferenceId: string,
+  sessionId: string,
+): Promise<string | null> {
+  const row = await trx('checkout_attempts')
+    .where({ conference_id: conferenceId, session_id: sessionId })
+    .first<{ purchase_id: string } | undefined>('purchase_id')
+  return row?.purchase_id ?? null
+}

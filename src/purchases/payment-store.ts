@@ -1,0 +1,142 @@
+import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from './bulk-purchase.ts'
+import {
+  type DisputeFact,
+  disputeOutcome,
+  type PaymentFact,
+  type PaymentFacts,
+  type RefundFact,
+} from './payment-facts.ts'
+
+const ofPurchase = (ref: PurchaseRef) => ({
+  conference_id: ref.conferenceId,
+  purchase_id: ref.purchaseId,
+})
+
+/** The statuses that were known before this reading, to tell what is news. */
+export type KnownMoney = {
+  refunds: Map<string, RefundFact['status']>
+  disputes: Map<string, string>
+}
+
+export async function loadKnownMoney(trx: Tx, ref: PurchaseRef): Promise<KnownMoney> {
+  const refunds = await trx('purchase_refunds')
+    .where(ofPurchase(ref))
+    .select<{ id: string; status: RefundFact['status'] }[]>('id', 'status')
+  const disputes = await trx('purchase_disputes')
+    .where(ofPurchase(ref))
+    .select<{ id: string; status: string }[]>('id', 'status')
+  return {
+    refunds: new Map(refunds.map((row) => [row.id, row.status])),
+    disputes: new Map(disputes.map((row) => [row.id, row.status])),
+  }
+}
+
+/** Writes down what Stripe said, over what it said before. */
+export async function savePayments(trx: Tx, ref: PurchaseRef, facts: PaymentFacts): Promise<void> {
+  const owner = ofPurchase(ref)
+  const now = trx.fn.now()
+  const upsert = async (table: string, key: string, rows: Record<string, unknown>[]) => {
+    if (rows.length === 0) return
+    const stamped = rows.map((row) => ({ ...owner, ...row, updated_at: now }))
+    await trx(table)
+      .insert(stamped)
+      .onConflict(['conference_id', key])
+      .merge(Object.keys(rows[0] ?? {}).concat('updated_at'))
+  }
+  await upsert('purchase_payments', 'payment_intent_id', facts.payments.map(paymentColumns))
+  await upsert('purchase_refunds', 'id', facts.refunds.map(refundColumns))
+  await upsert('purchase_disputes', 'id', facts.disputes.map(disputeColumns))
+}
+
+const paymentColumns = (fact: PaymentFact) => ({
+  payment_intent_id: fact.paymentIntent,
+  attempt: fact.attempt,
+  status: fact.status,
+  amount: fact.amount,
+  amount_received: fact.received,
+  currency: fact.currency,
+})
+
+const refundColumns = (fact: RefundFact) => ({
+  id: fact.id,
+  payment_intent_id: fact.paymentIntent,
+  status: fact.status,
+  amount: fact.amount,
+  currency: fact.currency,
+  reason: fact.reason,
+  failure_reason: fact.failureReason,
+})
+
+const disputeColumns = (fact: DisputeFact) => ({
+  id: fact.id,
+  payment_intent_id: fact.paymentIntent,
+  status: fact.status,
+  amount: fact.amount,
+  currency: fact.currency,
+  reason: fact.reason,
+})
+
+/** One payment's balance. Minor units of the payment's own currency. */
+export type PaymentBalance = {
+  paymentIntent: string
+  currency: string
+  received: number
+  refunded: number
+  refundPending: number
+  lost: number
+  disputed: boolean
+}
+
+/** Every payment of the purchase with what went back of it, oldest first. */
+export async function loadBalances(trx: Tx, ref: PurchaseRef): Promise<PaymentBalance[]> {
+  const payments = await trx('purchase_payments')
+    .where(ofPurchase(ref))
+    .orderByRaw('attempt nulls last, seen_at, payment_intent_id')
+    .select<{ payment_intent_id: string; currency: string; amount_received: number }[]>(
+      'payment_intent_id',
+      'currency',
+      'amount_received',
+    )
+  type Part = { payment_intent_id: string; status: string; amount: number }
+  const parts = (table: string) =>
+    trx(table).where(ofPurchase(ref)).select<Part[]>('payment_intent_id', 'status', 'amount')
+  const refunds = await parts('purchase_refunds')
+  const disputes = await parts('purchase_disputes')
+  return payments.map((payment) => {
+    const mine = (part: Part) => part.payment_intent_id === payment.payment_intent_id
+    const sum = (rows: Part[], match: (status: string) => boolean) =>
+      rows
+        .filter((row) => mine(row) && match(row.status))
+        .reduce((total, row) => total + row.amount, 0)
+    return {
+      paymentIntent: payment.payment_intent_id,
+      currency: payment.currency,
+      received: payment.amount_received,
+      refunded: sum(refunds, (status) => status === 'succeeded'),
+      refundPending: sum(refunds, (status) => status === 'pending' || status === 'requires_action'),
+      lost: sum(disputes, (status) => disputeOutcome(status) === 'lost'),
+      disputed: disputes.some((row) => mine(row) && disputeOutcome(row.status) === 'open'),
+    }
+  })
+}
+
+/** The payment intents that the purchase is known to have. */
+export async function listPaymentIntents(trx: Tx, ref: PurchaseRef): Promise<string[]> {
+  const rows = await trx('purchase_payments')
+    .where(ofPurchase(ref))
+    .select<{ id: string }[]>('payment_intent_id as id')
+  return rows.map((row) => row.id)
+}
+
+/** The purchase that a payment belongs to, or null. */
+export async function findPurchaseIdByPaymentIntent(
+  trx: Tx,
+  conferenceId: string,
+  paymentIntent: string,
+): Promise<string | null> {
+  const row = await trx('purchase_payments')
+    .where({ conference_id: conferenceId, payment_intent_id: paymentIntent })
+    .first<{ purchase_id: string } | undefined>('purchase_id')
+  return row?.purchase_id ?? null
+}

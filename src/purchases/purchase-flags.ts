@@ -1,0 +1,123 @@
+import type { Tx } from '../db/connect.ts'
+import { notFound } from '../shared/errors.ts'
+import type { PurchaseRef } from './bulk-purchase.ts'
+import type { FlagFact, PurchaseEvent } from './purchase-machine.ts'
+
+export const FLAG_CODES = [
+  'amount_mismatch',
+  'overpaid',
+  'refund_failed',
+  'dispute',
+  'too_few_unredeemed',
+  'early_fraud_warning',
+] as const
+
+export type FlagCode = (typeof FLAG_CODES)[number]
+
+export type PurchaseFlag = { code: FlagCode; fact: string; detail: string; raised_at: Date }
+
+/** Which flag an event raises. */
+export const FLAG_OF_EVENT = {
+  PAYMENT_MISMATCHED: 'amount_mismatch',
+  SECOND_PAYMENT: 'overpaid',
+  REFUND_FAILED: 'refund_failed',
+  DISPUTE_OPENED: 'dispute',
+  FRAUD_WARNED: 'early_fraud_warning',
+} as const satisfies Partial<Record<PurchaseEvent['type'], FlagCode>>
+
+const ofPurchase = (ref: PurchaseRef) => ({
+  conference_id: ref.conferenceId,
+  purchase_id: ref.purchaseId,
+})
+
+/** Raises a flag once for a fact: a resolved one stays resolved. */
+export async function raiseFlag(
+  trx: Tx,
+  ref: PurchaseRef,
+  code: FlagCode,
+  flag: FlagFact,
+): Promise<void> {
+  await trx('purchase_flags')
+    .insert({ ...ofPurchase(ref), code, fact: flag.fact, detail: flag.detail })
+    .onConflict(['conference_id', 'purchase_id', 'code', 'fact'])
+    .ignore()
+}
+
+/**
+ * Raises a flag of which one open one is enough: it is rewritten to the newest fact, so that the
+ * same refunds end in the same flags however many readings saw them on their way.
+ */
+export async function raiseSingleFlag(
+  trx: Tx,
+  ref: PurchaseRef,
+  code: FlagCode,
+  flag: FlagFact,
+): Promise<void> {
+  const seen = await trx('purchase_flags')
+    .where({ ...ofPurchase(ref), code, fact: flag.fact })
+    .first('fact')
+  if (seen !== undefined) return
+  await trx('purchase_flags')
+    .where({ ...ofPurchase(ref), code })
+    .whereNull('resolved_at')
+    .delete()
+  await raiseFlag(trx, ref, code, flag)
+}
+
+/** The facts that raised a flag before, whether resolved or not. */
+export async function knownFacts(trx: Tx, ref: PurchaseRef): Promise<Set<string>> {
+  const rows = await trx('purchase_flags')
+    .where(ofPurchase(ref))
+    .select<{ code: string; fact: string }[]>('code', 'fact')
+  return new Set(rows.map((row) => `${row.code}:${row.fact}`))
+}
+
+/** Open flags of each purchase, oldest first. */
+export async function openFlags(
+  trx: Tx,
+  conferenceId: string,
+  purchaseIds: string[],
+): Promise<Map<string, PurchaseFlag[]>> {
+  const rows = await trx('purchase_flags')
+    .where({ conference_id: conferenceId })
+    .whereIn('purchase_id', purchaseIds)
+    .whereNull('resolved_at')
+    .orderBy(['raised_at', 'code', 'fact'])
+    .select<(PurchaseFlag & { purchase_id: string })[]>(
+      'purchase_id',
+      'code',
+      'fact',
+      'detail',
+      'raised_at',
+    )
+  const byPurchase = new Map<string, PurchaseFlag[]>()
+  for (const { purchase_id, ...flag } of rows) {
+    byPurchase.set(purchase_id, [...(byPurchase.get(purchase_id) ?? []), flag])
+  }
+  return byPurchase
+}
+
+/**
+ * Closes every open flag of this code for good.
+ *
+ * @returns the facts that were behind them. @throws AppError `not_found` when none is open.
+ */
+export async function resolveFlags(
+  trx: Tx,
+  ref: PurchaseRef,
+  code: FlagCode,
+  by: { actorId: string; note: string; action: string | null },
+): Promise<string[]> {
+  const rows = await trx('purchase_flags')
+    .where({ ...ofPurchase(ref), code })
+    .whereNull('resolved_at')
+    .update({
+      resolved_at: trx.fn.now(),
+      resolved_by: by.actorId,
+      note: by.note,
+      resolution: by.action,
+    })
+    .returning<{ fact: string }[]>('fact')
+  if (rows.length === 0) throw notFound(`open flag ${code} on this purchase`)
+  return rows.map((row) => row.fact)
+}
