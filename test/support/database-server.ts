@@ -1,0 +1,43 @@
+import { fileURLToPath } from 'node:url'
+import type { TestProject } from 'vitest/node'
+import { startEmbeddedPostgres } from '../../src/db/embedded/start-embedded-postgres.ts'
+import { openTestRun, type TestRun } from './test-run.ts'
+
+declare module 'vitest' {
+  // Declaration merging, the one thing that only an interface can do.
+  interface ProvidedContext {
+    testRun: TestRun
+  }
+}
+
+type Server = { adminConnectionString: string; stop(): Promise<void> }
+
+const FOLDER = fileURLToPath(new URL('../../.data/test-postgres', import.meta.url))
+
+/**
+ * Vitest's global setup: one server, one migrated template database and one ordinary role for the
+ * whole run. TEST_DATABASE_URL or DATABASE_URL names a server to use instead of the embedded one.
+ */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const server = await findServer()
+  try {
+    const run = await openTestRun(server.adminConnectionString)
+    project.provide('testRun', run.details)
+    return async () => {
+      try {
+        await run.close()
+      } finally {
+        await server.stop()
+      }
+    }
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}
+
+async function findServer(): Promise<Server> {
+  const given = process.env['TEST_DATABASE_URL'] || process.env['DATABASE_URL']
+  if (given) return { adminConnectionString: given, stop: async () => {} }
+  return startEmbeddedPostgres({ folder: FOLDER, durable: false, maxConnections: 400 })
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+// oxlint-disable-next-line import/no-default-export -- vitest reads the default export
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/database-server.ts'],
+    pool: 'forks',
+    // Tests wait for Postgres most of the time, so two workers a core keep both busy.
+    maxWorkers: 4,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // Stopping the embedded server writes a checkpoint.
+    teardownTimeout: 30_000,
+  },
+})
