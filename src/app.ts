@@ -1,7 +1,11 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
+import { catalogRoutes } from './catalog/catalog-routes.ts'
 import { conferenceRoutes } from './conferences/conference-routes.ts'
 import { findConferenceId } from './conferences/conference-store.ts'
+import type { StripeAccountPort } from './conferences/manage-conference.ts'
+import { webhookSecretRoutes } from './conferences/webhook-secret-routes.ts'
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
 import type { Presence } from './db/process-presence.ts'
@@ -11,6 +15,9 @@ import { createAnswers } from './http/idempotency.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
 import type { Encryption } from './shared/encryption.ts'
+import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
+import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
+import { issueComps } from './vouchers/issue-comps.ts'
 
 export type AppDeps = {
   config: Config
@@ -19,24 +26,30 @@ export type AppDeps = {
   encryption: Encryption
   operatorApiKey: string
   logger: FastifyBaseLogger
+  stripeAccounts: StripeAccountPort
 }
 
 /** The HTTP side of the service, composed and not listening. */
 export async function buildApp(deps: AppDeps): Promise<App> {
-  const { db, encryption, config } = deps
+  const { db, encryption, config, logger, operatorApiKey } = deps
   const failedLookups = createFailedLookups(db, config.failedLookupsPerMinute)
   const app = await createServer({
-    logger: deps.logger,
+    logger,
     trustProxy: config.trustProxy,
     rateLimitPerMinute: config.rateLimitPerMinute,
     auth: {
-      authenticate: createAuthenticator({ db, operatorApiKey: deps.operatorApiKey }),
+      authenticate: createAuthenticator({ db, operatorApiKey, logger }),
       findConference: (slugOrId) =>
         withSystem(db, 'resolve-conference', (trx) => findConferenceId(trx, slugOrId)),
       countFailedLogin: failedLookups.countLogin,
     },
   })
   const routes: RouteDeps = { db, encryption, failedLookups, answers: createAnswers(deps) }
-  conferenceRoutes(app, routes)
+  conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts })
+  webhookSecretRoutes(app, routes)
+  apiKeyRoutes(app, routes)
+  sponsorLevelRoutes(app, routes)
+  sponsorRoutes(app, { ...routes, issueComps })
+  catalogRoutes(app, routes)
   return app
 }

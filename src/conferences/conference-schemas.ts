@@ -1,7 +1,14 @@
 import { z } from 'zod'
-import { currencyCode, slug, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import {
+  conferenceParams,
+  currencyCode,
+  slug,
+  timestamp,
+  toTimestamp,
+} from '../http/common-schemas.ts'
 import { pageOf } from '../http/pages.ts'
 import type { Conference } from './conference.ts'
+import type { WebhookSecretRow } from './webhook-secret-store.ts'
 
 const stripeSecretKey = z
   .string()
@@ -46,7 +53,11 @@ export const updateConferenceBody = z
   .strictObject({ ...settings, stripe_secret_key: stripeSecretKey })
   .partial()
 
-export const createWebhookSecretBody = z.strictObject({ secret: webhookSecret })
+export const createWebhookSecretBody = z
+  .strictObject({ secret: webhookSecret })
+  .meta({ id: 'CreateWebhookSecret' })
+
+export const webhookSecretParams = conferenceParams.extend({ id: z.string() })
 
 export const conferenceSchema = z
   .object({
@@ -101,5 +112,14 @@ export function toConferenceBody(conference: Conference): z.infer<typeof confere
     tax_id_collection: conference.taxIdCollection,
     created_at: toTimestamp(conference.createdAt),
     updated_at: toTimestamp(conference.updatedAt),
+  }
+}
+
+export function toWebhookSecretBody(row: WebhookSecretRow): z.infer<typeof webhookSecretSchema> {
+  return {
+    id: row.id,
+    object: 'webhook_secret',
+    secret: `whsec_****${row.last4}`,
+    created_at: toTimestamp(row.created_at),
   }
 }

@@ -4,6 +4,20 @@ import { CURRENCIES } from '../shared/money.ts'
 /** A moment in answers and requests: RFC 3339, answered in UTC. */
 export const timestamp = z.iso.datetime({ offset: true })
 
+/** A moment in a request. The years are those that an answer can show again. */
+export const moment = timestamp.refine((text) => {
+  const year = new Date(text).getUTCFullYear()
+  return year >= 1970 && year <= 9999
+}, 'must be a time between the years 1970 and 9999')
+
+/** A moment in a request, as a Date. */
+export const timestampInput = moment.transform((text) => new Date(text))
+
+/** A body that may be left out, where every member of it has a default. */
+export function optionalBody<T extends z.ZodType>(schema: T) {
+  return z.preprocess((body) => body ?? {}, schema)
+}
+
 /** An amount: integer minor units of the conference's currency. 99,999,999 is Stripe's limit. */
 export const amount = z.int().min(0).max(99_999_999)
 

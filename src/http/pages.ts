@@ -60,7 +60,7 @@ export async function fetchPage<Row extends object>(
     .limit(page.limit + 1)
   if (page.cursor !== undefined) {
     const { at, id } = decodeCursor(page.cursor)
-    paged.whereRaw('(??, ??) < (?::timestamptz, ?)', [columns.at, columns.id, at, id])
+    void paged.whereRaw('(??, ??) < (?::timestamptz, ?)', [columns.at, columns.id, at, id])
   }
   return toPage((await paged) as (Row & Positioned)[], page.limit)
 }

@@ -91,9 +91,11 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
     ...(known.errors.length > 0 ? { errors: known.errors } : {}),
     ...known.extra,
   }
-  if (known.retryAfterSeconds !== undefined) reply.header('retry-after', known.retryAfterSeconds)
-  if (known.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer')
-  reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
+  if (known.retryAfterSeconds !== undefined) {
+    void reply.header('retry-after', known.retryAfterSeconds)
+  }
+  if (known.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer')
+  void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
 }
 
 /** Makes every error of the server, and every unknown path, a problem document. */

@@ -55,7 +55,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   addProblemHandlers(app)
   addRequestLog(app)
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('request-id', request.id)
+    void reply.header('request-id', request.id)
   })
   await app.register(helmet, {
     // The API answers JSON only; /docs loosens this for its own pages.

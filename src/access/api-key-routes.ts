@@ -1,0 +1,188 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Db, Tx } from '../db/connect.ts'
+import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import type { AccessRule } from '../http/access-rule.ts'
+import { callerOf, principalOf } from '../http/caller.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import { mapPage, pageQuery } from '../http/pages.ts'
+import type { App, RouteDeps } from '../http/route-deps.ts'
+import {
+  apiKeyPage,
+  apiKeySchema,
+  conferenceKeyIdParams,
+  createConferenceKeyBody,
+  createOperatorKeyBody,
+  operatorKeyIdParams,
+  rotateKeyBody,
+  toApiKeyBody,
+  toIssuedKeyBody,
+} from './api-key-schemas.ts'
+import { createConferenceKey, createOperatorKey } from './create-api-key.ts'
+import { listKeys, revokeKey, toApiKey } from './key-store.ts'
+import { rotateKey } from './rotate-api-key.ts'
+
+const tags = ['API keys']
+
+/** Where keys live: below a conference, or beside all of them for the operator's. */
+type Place = {
+  path: string
+  access: AccessRule
+  /** Ends the operation ids, which are unique in openapi.yaml. */
+  suffix: string
+  params: typeof conferenceParams | z.ZodObject<Record<never, never>>
+  idParams: typeof conferenceKeyIdParams | typeof operatorKeyIdParams
+}
+
+const OF_CONFERENCE: Place = {
+  path: '/v1/conferences/:conference/api-keys',
+  access: { anyOf: ['keys:write'] },
+  suffix: 'ApiKey',
+  params: conferenceParams,
+  idParams: conferenceKeyIdParams,
+}
+
+const OF_OPERATOR: Place = {
+  path: '/v1/api-keys',
+  access: 'operator',
+  suffix: 'OperatorApiKey',
+  params: z.object({}),
+  idParams: operatorKeyIdParams,
+}
+
+function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
+  const { conferenceId } = request
+  return conferenceId === null
+    ? withSystem(db, 'manage-conferences', work)
+    : withTenant(db, { conferenceId }, work)
+}
+
+/** `C/api-keys` for staff and sponsors' keys, `/v1/api-keys` for the operator's. */
+export function apiKeyRoutes(app: App, deps: RouteDeps): void {
+  createRoutes(app, deps)
+  for (const place of [OF_CONFERENCE, OF_OPERATOR]) {
+    listRoute(app, deps, place)
+    revokeRoute(app, deps, place)
+    rotateRoute(app, deps, place)
+  }
+}
+
+function createRoutes(app: App, deps: RouteDeps): void {
+  app.post(
+    OF_CONFERENCE.path,
+    {
+      config: { access: OF_CONFERENCE.access },
+      schema: {
+        operationId: 'createApiKey',
+        summary: 'Create a staff or sponsor key',
+        description: 'The answer holds the key, which is not shown again.',
+        tags,
+        params: conferenceParams,
+        body: createConferenceKeyBody,
+        response: { 201: apiKeySchema },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      const creator = principalOf(request)
+      const body = await deps.answers.once(request, async (trx) =>
+        toIssuedKeyBody(await createConferenceKey(trx, creator, conferenceId, request.body)),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+
+  app.post(
+    OF_OPERATOR.path,
+    {
+      config: { access: OF_OPERATOR.access },
+      schema: {
+        operationId: 'createOperatorApiKey',
+        summary: 'Create an operator key',
+        description: 'The answer holds the key, which is not shown again.',
+        tags,
+        body: createOperatorKeyBody,
+        response: { 201: apiKeySchema },
+      },
+    },
+    async (request, reply) => {
+      const creator = principalOf(request)
+      const body = await deps.answers.once(request, async (trx) =>
+        toIssuedKeyBody(await createOperatorKey(trx, creator, request.body)),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+}
+
+function listRoute(app: App, { db }: RouteDeps, place: Place): void {
+  app.get(
+    place.path,
+    {
+      config: { access: place.access },
+      schema: {
+        operationId: `list${place.suffix}s`,
+        summary: 'List API keys',
+        tags,
+        params: place.params,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: apiKeyPage },
+      },
+    },
+    async (request) => {
+      const page = await inScope(db, request, (trx) =>
+        listKeys(trx, request.conferenceId, request.query),
+      )
+      return mapPage(page, (row) => toApiKeyBody(toApiKey(row), null))
+    },
+  )
+}
+
+function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {
+  app.delete(
+    `${place.path}/:id`,
+    {
+      config: { access: place.access },
+      schema: {
+        operationId: `revoke${place.suffix}`,
+        summary: 'Revoke an API key',
+        description: 'It stops working at once. Revoking it again changes nothing.',
+        tags,
+        params: place.idParams,
+        response: { 204: z.null() },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params
+      await inScope(db, request, (trx) => revokeKey(trx, request.conferenceId, id))
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+function rotateRoute(app: App, { answers }: RouteDeps, place: Place): void {
+  app.post(
+    `${place.path}/:id/rotate`,
+    {
+      config: { access: place.access },
+      schema: {
+        operationId: `rotate${place.suffix}`,
+        summary: 'Replace an API key by a new one',
+        description: 'Both work for `overlap_seconds`, then only the new one.',
+        tags,
+        params: place.idParams,
+        body: rotateKeyBody,
+        response: { 201: apiKeySchema },
+      },
+    },
+    async (request, reply) => {
+      const target = { conferenceId: request.conferenceId, id: request.params.id }
+      const body = await answers.once(request, async (trx) =>
+        toIssuedKeyBody(
+          await rotateKey(trx, principalOf(request), target, request.body.overlap_seconds),
+        ),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+}

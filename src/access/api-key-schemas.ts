@@ -1,0 +1,94 @@
+import { z } from 'zod'
+import { SCOPES } from '../http/access-rule.ts'
+import {
+  conferenceParams,
+  optionalBody,
+  timestamp,
+  timestampInput,
+  toTimestamp,
+} from '../http/common-schemas.ts'
+import { pageOf } from '../http/pages.ts'
+import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key.ts'
+
+const name = z.string().trim().min(1).max(200)
+
+/** Seconds in which an old key still works beside its successor: a day, and at most 30. */
+const OVERLAP_DEFAULT = 86_400
+const OVERLAP_MAXIMUM = 30 * 86_400
+
+export const conferenceKeyIdParams = conferenceParams.extend({ id: z.string() })
+export const operatorKeyIdParams = z.object({ id: z.string() })
+
+export const createConferenceKeyBody = z
+  .strictObject({
+    role: z.enum(['staff', 'sponsor']),
+    sponsor: z.string().min(1).max(200).optional().meta({
+      description: 'For the role sponsor: its id, slug or external id.',
+    }),
+    scopes: z.array(z.enum(SCOPES)).max(SCOPES.length).optional().meta({
+      description: 'For the role staff. Only scopes that the calling key has.',
+    }),
+    name,
+    expires_at: timestampInput.optional(),
+  })
+  .meta({ id: 'CreateApiKey' })
+
+export const createOperatorKeyBody = z
+  .strictObject({
+    role: z.literal('operator').optional(),
+    name,
+    expires_at: timestampInput.optional(),
+  })
+  .meta({ id: 'CreateOperatorApiKey' })
+
+export const rotateKeyBody = optionalBody(
+  z.strictObject({
+    overlap_seconds: z.int().min(0).max(OVERLAP_MAXIMUM).default(OVERLAP_DEFAULT).meta({
+      description: 'How long the old key works on beside the new one. Seconds.',
+    }),
+  }),
+).meta({ id: 'RotateApiKey' })
+
+export const apiKeySchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('api_key'),
+    role: z.enum(KEY_ROLES),
+    sponsor: z.string().nullable(),
+    scopes: z.array(z.enum(SCOPES)),
+    name: z.string(),
+    key: z.string().nullable().meta({
+      description: 'The key itself, in the answer that creates it and never again.',
+    }),
+    last4: z.string(),
+    expires_at: timestamp.nullable(),
+    revoked_at: timestamp.nullable(),
+    rotated_to: z.string().nullable().meta({ description: 'The key that replaces this one.' }),
+    last_used_at: timestamp.nullable().meta({ description: 'Exact to the minute.' }),
+    created_at: timestamp,
+  })
+  .meta({ id: 'ApiKey' })
+
+export const apiKeyPage = pageOf(apiKeySchema).meta({ id: 'ApiKeyPage' })
+
+export function toApiKeyBody(apiKey: ApiKey, text: string | null): z.infer<typeof apiKeySchema> {
+  return {
+    id: apiKey.id,
+    object: 'api_key',
+    role: apiKey.role,
+    sponsor: apiKey.sponsorId,
+    scopes: apiKey.scopes,
+    name: apiKey.name,
+    key: text,
+    last4: apiKey.last4,
+    expires_at: toTimestamp(apiKey.expiresAt),
+    revoked_at: toTimestamp(apiKey.revokedAt),
+    rotated_to: apiKey.rotatedTo,
+    last_used_at: toTimestamp(apiKey.lastUsedAt),
+    created_at: toTimestamp(apiKey.createdAt),
+  }
+}
+
+export function toIssuedKeyBody({ apiKey, text }: IssuedKey): z.infer<typeof apiKeySchema> {
+  return toApiKeyBody(apiKey, text)
+}

@@ -1,0 +1,131 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { AccessRule } from '../http/access-rule.ts'
+import { callerOf } from '../http/caller.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import { mapPage, pageQuery } from '../http/pages.ts'
+import type { App, RouteDeps } from '../http/route-deps.ts'
+import type { CatalogKind } from './catalog-item.ts'
+import { CATALOG_KINDS } from './catalog-kinds.ts'
+import { catalogParams, catalogSchemas, toCatalogBody } from './catalog-schemas.ts'
+import { listItems, toCatalogItem, type Visibility } from './catalog-store.ts'
+import { changeItem, createItem, getVisibleItem } from './manage-catalog.ts'
+
+const WRITE: AccessRule = { anyOf: ['catalog:write'] }
+const READ: AccessRule = { anyOf: ['catalog:write'], sponsor: true }
+const tags = ['Catalogue']
+
+type Schemas = ReturnType<typeof catalogSchemas>
+
+/** `C/ticket-types` and `C/add-ons`. */
+export function catalogRoutes(app: App, deps: RouteDeps): void {
+  for (const kind of ['ticket_type', 'add_on'] as const) {
+    const schemas = catalogSchemas(kind)
+    writeRoutes(app, deps, kind, schemas)
+    readRoutes(app, deps, kind, schemas)
+  }
+}
+
+const pathOf = (kind: CatalogKind) => `/v1/conferences/:conference/${CATALOG_KINDS[kind].path}`
+
+function visibilityFor(request: FastifyRequest): Visibility {
+  return { bulkEnabledOnly: callerOf(request).sponsorId !== null }
+}
+
+function writeRoutes(app: App, { answers }: RouteDeps, kind: CatalogKind, schemas: Schemas): void {
+  const { noun, title } = CATALOG_KINDS[kind]
+
+  app.post(
+    pathOf(kind),
+    {
+      config: { access: WRITE },
+      schema: {
+        operationId: `create${title}`,
+        summary: `Create a ${noun}`,
+        tags,
+        params: conferenceParams,
+        body: schemas.createBody,
+        response: { 201: schemas.item },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      const body = await answers.once(request, async (trx) =>
+        toCatalogBody(await createItem(trx, conferenceId, kind, request.body)),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+
+  app.patch(
+    `${pathOf(kind)}/:id`,
+    {
+      config: { access: WRITE },
+      schema: {
+        operationId: `update${title}`,
+        summary: `Change a ${noun}`,
+        description: 'Purchases keep the price and the terms that they were made with.',
+        tags,
+        params: catalogParams,
+        body: schemas.updateBody,
+        response: { 200: schemas.item },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      return answers.once(request, async (trx) =>
+        toCatalogBody(await changeItem(trx, conferenceId, kind, request.params.id, request.body)),
+      )
+    },
+  )
+}
+
+function readRoutes(app: App, { db }: RouteDeps, kind: CatalogKind, schemas: Schemas): void {
+  const { noun, title } = CATALOG_KINDS[kind]
+
+  app.get(
+    pathOf(kind),
+    {
+      config: { access: READ },
+      schema: {
+        operationId: `list${title}s`,
+        summary: `List ${noun}s`,
+        description: 'A sponsor sees those that can be bought in bulk.',
+        tags,
+        params: conferenceParams,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: schemas.page },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const page = await withTenant(db, { conferenceId }, (trx) =>
+        listItems(trx, conferenceId, kind, visibilityFor(request), request.query),
+      )
+      return mapPage(page, (row) => toCatalogBody(toCatalogItem(kind, row)))
+    },
+  )
+
+  app.get(
+    `${pathOf(kind)}/:id`,
+    {
+      config: { access: READ },
+      schema: {
+        operationId: `get${title}`,
+        summary: `Get a ${noun}`,
+        tags,
+        params: catalogParams,
+        response: { 200: schemas.item },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toCatalogBody(
+          await getVisibleItem(trx, conferenceId, kind, request.params.id, visibilityFor(request)),
+        ),
+      )
+    },
+  )
+}

@@ -1,0 +1,82 @@
+import { z } from 'zod'
+import {
+  amount,
+  conferenceParams,
+  timestamp,
+  timestampInput,
+  toTimestamp,
+} from '../http/common-schemas.ts'
+import { pageOf } from '../http/pages.ts'
+import type { CatalogItem, CatalogKind } from './catalog-item.ts'
+import { CATALOG_KINDS } from './catalog-kinds.ts'
+import { voucherConfigFields, voucherDefaultsSchema } from './voucher-defaults.ts'
+
+const fields = {
+  name: z.string().trim().min(1).max(200),
+  description: z.string().max(2000).nullable(),
+  price: amount.meta({ description: "Integer minor units of the conference's currency." }),
+  bulk_enabled: z.boolean().meta({ description: 'Sponsors may see it and buy it in bulk.' }),
+  active_from: timestampInput.nullable().meta({ description: 'Sold from this moment on.' }),
+  active_until: timestampInput.nullable().meta({ description: 'Sold before this moment.' }),
+  voucher_defaults: voucherDefaultsSchema.meta({
+    description: 'Terms of the vouchers that are bought for it. Replaced as a whole.',
+  }),
+}
+
+const changes = z.strictObject(fields).partial()
+const newItem = changes.extend({ name: fields.name, price: fields.price })
+
+const { valid_from: _from, valid_until: _until, ...plainConfig } = voucherConfigFields
+
+// Answers are not transformed, so the moments are spelt as they are stored.
+const voucherDefaultsBody = z
+  .object({ ...plainConfig, valid_from: timestamp.nullable(), valid_until: timestamp.nullable() })
+  .partial()
+
+function itemSchema<K extends CatalogKind>(kind: K) {
+  return z
+    .object({
+      id: z.string(),
+      object: z.literal(kind),
+      name: z.string(),
+      description: z.string().nullable(),
+      price: z.int(),
+      bulk_enabled: z.boolean(),
+      active_from: timestamp.nullable(),
+      active_until: timestamp.nullable(),
+      voucher_defaults: voucherDefaultsBody,
+      created_at: timestamp,
+      updated_at: timestamp,
+    })
+    .meta({ id: CATALOG_KINDS[kind].title })
+}
+
+export const catalogParams = conferenceParams.extend({ id: z.string() })
+
+/** Bodies and answers of one kind, under component names of its own. */
+export function catalogSchemas(kind: CatalogKind) {
+  const { title } = CATALOG_KINDS[kind]
+  const item = itemSchema(kind)
+  return {
+    createBody: newItem.meta({ id: `Create${title}` }),
+    updateBody: changes.meta({ id: `Update${title}` }),
+    item,
+    page: pageOf(item).meta({ id: `${title}Page` }),
+  }
+}
+
+export function toCatalogBody(item: CatalogItem) {
+  return {
+    id: item.id,
+    object: item.kind,
+    name: item.name,
+    description: item.description,
+    price: item.price,
+    bulk_enabled: item.bulkEnabled,
+    active_from: toTimestamp(item.activeFrom),
+    active_until: toTimestamp(item.activeUntil),
+    voucher_defaults: item.voucherDefaults,
+    created_at: toTimestamp(item.createdAt),
+    updated_at: toTimestamp(item.updatedAt),
+  }
+}

@@ -1,0 +1,127 @@
+import { withTenant } from '../db/tenant-scope.ts'
+import type { AccessRule } from '../http/access-rule.ts'
+import { callerOf } from '../http/caller.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import { mapPage } from '../http/pages.ts'
+import type { App, RouteDeps } from '../http/route-deps.ts'
+import { invalidField } from '../shared/errors.ts'
+import type { IssueComps } from './issue-comps.ts'
+import { findLevel } from './level-store.ts'
+import { changeSponsor, createSponsor } from './manage-sponsor.ts'
+import {
+  createSponsorBody,
+  sponsorPage,
+  sponsorParams,
+  sponsorQuery,
+  sponsorSchema,
+  toSponsorBody,
+  updateSponsorBody,
+} from './sponsor-schemas.ts'
+import { getSponsor, listSponsors, toSponsor } from './sponsor-store.ts'
+
+const PATH = '/v1/conferences/:conference/sponsors'
+const access: AccessRule = { anyOf: ['catalog:write'] }
+const tags = ['Sponsors']
+
+/** `C/sponsors`. `issueComps` makes the vouchers that come with a first level. */
+export function sponsorRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): void {
+  writeRoutes(app, deps)
+  readRoutes(app, deps)
+}
+
+function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): void {
+  app.post(
+    PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'createSponsor',
+        summary: 'Create a sponsor',
+        description: "With a level, that level's complimentary vouchers are issued with it.",
+        tags,
+        params: conferenceParams,
+        body: createSponsorBody,
+        response: { 201: sponsorSchema },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const body = await deps.answers.once(request, async (trx) =>
+        toSponsorBody(await createSponsor(trx, deps, caller, request.body)),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+
+  app.patch(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'updateSponsor',
+        summary: 'Change a sponsor',
+        description: 'A first level brings its complimentary vouchers; a later one brings none.',
+        tags,
+        params: sponsorParams,
+        body: updateSponsorBody,
+        response: { 200: sponsorSchema },
+      },
+    },
+    (request) => {
+      const caller = callerOf(request)
+      return deps.answers.once(request, async (trx) =>
+        toSponsorBody(await changeSponsor(trx, deps, caller, request.params.id, request.body)),
+      )
+    },
+  )
+}
+
+function readRoutes(app: App, { db }: RouteDeps): void {
+  app.get(
+    PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listSponsors',
+        summary: 'List sponsors',
+        tags,
+        params: conferenceParams,
+        querystring: sponsorQuery,
+        response: { 200: sponsorPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { external_id: externalId, level, q: text } = request.query
+      const page = await withTenant(db, { conferenceId }, async (trx) => {
+        const levelId =
+          level === undefined ? undefined : (await findLevel(trx, conferenceId, level))?.id
+        if (level !== undefined && levelId === undefined) {
+          throw invalidField('query/level', 'is not a sponsor level of this conference')
+        }
+        return listSponsors(trx, conferenceId, { externalId, levelId, text }, request.query)
+      })
+      return mapPage(page, (row) => toSponsorBody(toSponsor(row)))
+    },
+  )
+
+  app.get(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'getSponsor',
+        summary: 'Get a sponsor',
+        tags,
+        params: sponsorParams,
+        response: { 200: sponsorSchema },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toSponsorBody(await getSponsor(trx, conferenceId, request.params.id)),
+      )
+    },
+  )
+}

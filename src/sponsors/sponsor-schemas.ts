@@ -1,0 +1,79 @@
+import { z } from 'zod'
+import { conferenceParams, slug, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import { pageOf, pageQuery } from '../http/pages.ts'
+import type { Sponsor } from './sponsor.ts'
+
+const fields = {
+  name: z.string().trim().min(1).max(200),
+  slug: slug.max(200),
+  external_id: z.string().min(1).max(200),
+  contact_email: z.email().max(254),
+  level: z.string().min(1).max(200).meta({ description: 'Id or slug of a sponsor level.' }),
+}
+
+export const sponsorParams = conferenceParams.extend({
+  id: z.string().meta({ description: 'Id, slug or external id.' }),
+})
+
+export const createSponsorBody = z
+  .strictObject({
+    name: fields.name,
+    slug: fields.slug.optional().meta({ description: 'Made from the name when absent.' }),
+    external_id: fields.external_id.nullish(),
+    contact_email: fields.contact_email.nullish(),
+    level: fields.level.nullish(),
+  })
+  .meta({ id: 'CreateSponsor' })
+
+export const updateSponsorBody = z
+  .strictObject({
+    name: fields.name.optional(),
+    slug: fields.slug.optional(),
+    external_id: fields.external_id.nullish(),
+    contact_email: fields.contact_email.nullish(),
+    level: fields.level.nullish(),
+  })
+  .meta({ id: 'UpdateSponsor' })
+
+export const sponsorQuery = z.strictObject({
+  ...pageQuery,
+  external_id: fields.external_id.optional(),
+  level: fields.level.optional(),
+  q: z.string().trim().min(1).max(200).optional().meta({
+    description: 'Part of the name, the slug or the contact address.',
+  }),
+})
+
+export const sponsorSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('sponsor'),
+    name: z.string(),
+    slug: z.string(),
+    external_id: z.string().nullable(),
+    contact_email: z.string().nullable(),
+    level: z.string().nullable().meta({ description: 'Id of its level.' }),
+    comps_issued_at: timestamp.nullable().meta({
+      description: "When its first level's complimentary vouchers were issued.",
+    }),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'Sponsor' })
+
+export const sponsorPage = pageOf(sponsorSchema).meta({ id: 'SponsorPage' })
+
+export function toSponsorBody(sponsor: Sponsor): z.infer<typeof sponsorSchema> {
+  return {
+    id: sponsor.id,
+    object: 'sponsor',
+    name: sponsor.name,
+    slug: sponsor.slug,
+    external_id: sponsor.externalId,
+    contact_email: sponsor.contactEmail,
+    level: sponsor.levelId,
+    comps_issued_at: toTimestamp(sponsor.compsIssuedAt),
+    created_at: toTimestamp(sponsor.createdAt),
+    updated_at: toTimestamp(sponsor.updatedAt),
+  }
+}

@@ -1,0 +1,176 @@
+import type { Tx } from '../db/connect.ts'
+import { isUniqueViolation } from '../db/pg-errors.ts'
+import { fetchPage, type Page, type PageQuery } from '../http/pages.ts'
+import { AppError, notFound } from '../shared/errors.ts'
+import { slugTaken } from './level-store.ts'
+import type { Sponsor } from './sponsor.ts'
+
+const COLUMNS = [
+  'id',
+  'name',
+  'slug',
+  'external_id',
+  'contact_email',
+  'level_id',
+  'comps_issued_at',
+  'created_at',
+  'updated_at',
+] as const
+
+export type SponsorRow = {
+  id: string
+  name: string
+  slug: string
+  external_id: string | null
+  contact_email: string | null
+  level_id: string | null
+  comps_issued_at: Date | null
+  created_at: Date
+  updated_at: Date
+}
+
+type Writable = 'name' | 'slug' | 'external_id' | 'contact_email' | 'level_id'
+
+export function toSponsor(row: SponsorRow): Sponsor {
+  return {
+    id: row.id,
+    name: row.name,
+    slug: row.slug,
+    externalId: row.external_id,
+    contactEmail: row.contact_email,
+    levelId: row.level_id,
+    compsIssuedAt: row.comps_issued_at,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+function conflictOf(error: unknown, values: { [K in Writable]?: SponsorRow[K] | undefined }) {
+  if (isUniqueViolation(error, 'sponsors_slug_key')) return slugTaken(values.slug)
+  if (!isUniqueViolation(error, 'sponsors_external_id_key')) return error
+  return new AppError('already_exists', `The external id ${values.external_id ?? ''} is taken.`, {
+    errors: [{ pointer: '/external_id', detail: 'is taken' }],
+  })
+}
+
+/**
+ * The new sponsor, or null when its slug is taken.
+ *
+ * @throws AppError `already_exists` for an external id in use.
+ */
+export async function insertSponsor(
+  trx: Tx,
+  conferenceId: string,
+  sponsor: Pick<SponsorRow, 'id' | Writable>,
+): Promise<Sponsor | null> {
+  try {
+    const [row] = await trx('sponsors')
+      .insert({ conference_id: conferenceId, ...sponsor })
+      .onConflict(['conference_id', 'slug'])
+      .ignore()
+      .returning<SponsorRow[]>([...COLUMNS])
+    return row === undefined ? null : toSponsor(row)
+  } catch (error) {
+    throw conflictOf(error, sponsor)
+  }
+}
+
+function byReference(trx: Tx, conferenceId: string, reference: string) {
+  // An external id is free text and may look like another sponsor's slug; then the slug wins.
+  return trx('sponsors')
+    .where({ conference_id: conferenceId })
+    .where((either) => {
+      void either
+        .where({ id: reference })
+        .orWhere({ slug: reference })
+        .orWhere({ external_id: reference })
+    })
+    .orderByRaw('(id = ?) desc, (slug = ?) desc', [reference, reference])
+}
+
+/** The sponsor by its id, slug or external id, or null. */
+export async function findSponsor(
+  trx: Tx,
+  conferenceId: string,
+  idOrSlugOrExternalId: string,
+): Promise<Sponsor | null> {
+  const row = await byReference(trx, conferenceId, idOrSlugOrExternalId).first<
+    SponsorRow | undefined
+  >([...COLUMNS])
+  return row === undefined ? null : toSponsor(row)
+}
+
+/** The sponsor by its id, slug or external id. @throws AppError `not_found` */
+export async function getSponsor(
+  trx: Tx,
+  conferenceId: string,
+  reference: string,
+): Promise<Sponsor> {
+  const sponsor = await findSponsor(trx, conferenceId, reference)
+  if (sponsor === null) throw notFound('sponsor')
+  return sponsor
+}
+
+/** The sponsor under a row lock. @throws AppError `not_found` */
+export async function lockSponsor(trx: Tx, conferenceId: string, id: string): Promise<Sponsor> {
+  const row = await trx('sponsors')
+    .where({ conference_id: conferenceId, id })
+    .forUpdate()
+    .first<SponsorRow | undefined>([...COLUMNS])
+  if (row === undefined) throw notFound('sponsor')
+  return toSponsor(row)
+}
+
+export type SponsorFilter = {
+  externalId?: string | undefined
+  levelId?: string | undefined
+  /** Part of the name, slug or contact's address; case does not matter. */
+  text?: string | undefined
+}
+
+export function listSponsors(
+  trx: Tx,
+  conferenceId: string,
+  filter: SponsorFilter,
+  page: PageQuery,
+): Promise<Page<SponsorRow>> {
+  const query = trx('sponsors').where({ conference_id: conferenceId })
+  if (filter.externalId !== undefined) void query.where({ external_id: filter.externalId })
+  if (filter.levelId !== undefined) void query.where({ level_id: filter.levelId })
+  if (filter.text !== undefined) {
+    void query.whereRaw(
+      `strpos(lower(concat_ws(E'\\n', name, slug, contact_email)), lower(?)) > 0`,
+      filter.text,
+    )
+  }
+  return fetchPage(query.select([...COLUMNS]), page)
+}
+
+/** Changes what is given. @throws AppError `already_exists` for a slug or external id in use. */
+export async function updateSponsor(
+  trx: Tx,
+  conferenceId: string,
+  id: string,
+  changes: { [K in Writable]?: SponsorRow[K] | undefined },
+): Promise<Sponsor> {
+  try {
+    const [row] = await trx('sponsors')
+      .where({ conference_id: conferenceId, id })
+      .update({ ...changes, updated_at: trx.fn.now() })
+      .returning<SponsorRow[]>([...COLUMNS])
+    if (row === undefined) throw notFound('sponsor')
+    return toSponsor(row)
+  } catch (error) {
+    throw conflictOf(error, changes)
+  }
+}
+
+/** Records that the sponsor's complimentary vouchers exist. */
+export async function markCompsIssued(trx: Tx, conferenceId: string, id: string): Promise<Sponsor> {
+  const [row] = await trx('sponsors')
+    .where({ conference_id: conferenceId, id })
+    .update({ comps_issued_at: trx.fn.now() })
+    .returning<SponsorRow[]>([...COLUMNS])
+  if (row === undefined) throw notFound('sponsor')
+  return toSponsor(row)
+}

@@ -1,0 +1,28 @@
+import type { Tx } from '../db/connect.ts'
+
+/**
+ * `base`, or `base-2`, `base-3`, … when it is taken: the smallest number that is free now. Another
+ * transaction may take it too before this one commits, so the insert has to be ready to ask again.
+ *
+ * @param base lower-case letters, digits and hyphens, as `slugFromName` makes it.
+ */
+export async function unusedSlug(
+  trx: Tx,
+  table: 'sponsors' | 'sponsor_levels',
+  conferenceId: string,
+  base: string,
+): Promise<string> {
+  const { rows } = await trx.raw<{ rows: { slug: string }[] }>(
+    `with taken as (select slug from ?? where conference_id = ?
+       and (slug = ? or slug like ?::text || '-%')),
+     free as (
+       select 1::bigint as n, ?::text as slug
+       union select 2, ?::text || '-2'
+       union select n, ?::text || '-' || n from taken,
+         lateral (select substring(slug from '-([1-9][0-9]{0,8})$')::bigint + 1 as n) next
+         where n is not null)
+     select slug from free where slug not in (select slug from taken) order by n limit 1`,
+    [table, conferenceId, base, base, base, base, base],
+  )
+  return rows[0]?.slug ?? base
+}
