@@ -99,6 +99,14 @@ export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch
   }
 }
 
+/** Locks a batch until the transaction ends. */
+export async function lockBatch(trx: Tx, conferenceId: string, id: string): Promise<void> {
+  await trx('voucher_batches')
+    .where({ conference_id: conferenceId, id })
+    .forNoKeyUpdate()
+    .select('id')
+}
+
 /** Locks the batch of a purchase and returns its id, or null when none was issued. */
 export async function lockPurchaseBatch(
   trx: Tx,

@@ -1,0 +1,165 @@
+import type { Tx } from '../db/connect.ts'
+import type { Page, PageQuery } from '../http/pages.ts'
+import { notFound } from '../shared/errors.ts'
+import { type Keyset, readNumberPage } from './number-page.ts'
+import type { Voucher, VoucherState } from './voucher.ts'
+import { codeKey } from './voucher-code.ts'
+import type { VoucherType } from './voucher-terms.ts'
+import { INVALID_REASON, type InvalidReason } from './voucher-validity.ts'
+
+export type VoucherRow = {
+  id: number
+  ordinal: number
+  code: string
+  batch_id: string
+  purchase_id: string | null
+  state: VoucherState
+  invalid_reason: InvalidReason | null
+  times_used: number
+  max_uses: number
+  valid_from: Date | null
+  valid_until: Date | null
+  voucher_type: VoucherType
+  discount_value: number
+  unlocks_hidden_tickets: boolean
+  ticket_type_id: string | null
+  add_on_id: string | null
+  assigned_to: string | null
+  created_at: Date
+}
+
+/** SQL: vouchers `v` with their batches `b`, in the columns of `VoucherRow`. */
+export const SELECT_VOUCHERS = `
+  select v.id, v.ordinal, v.code, v.batch_id, b.purchase_id, v.state,
+    ${INVALID_REASON} as invalid_reason,
+    v.times_used, v.max_uses, b.valid_from, b.valid_until, b.voucher_type, b.discount_value,
+    b.unlocks_hidden_tickets, b.ticket_type_id, b.add_on_id, v.assigned_to, v.created_at
+  from vouchers v
+  join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id`
+
+export function toVoucher(row: VoucherRow): Voucher {
+  return {
+    id: row.id,
+    ordinal: row.ordinal,
+    code: row.code,
+    batchId: row.batch_id,
+    purchaseId: row.purchase_id,
+    state: row.state,
+    invalidReason: row.invalid_reason,
+    timesUsed: row.times_used,
+    maxUses: row.max_uses,
+    validFrom: row.valid_from,
+    validUntil: row.valid_until,
+    voucherType: row.voucher_type,
+    discountValue: row.discount_value,
+    unlocksHiddenTickets: row.unlocks_hidden_tickets,
+    ticketTypeId: row.ticket_type_id,
+    addOnId: row.add_on_id,
+    assignedTo: row.assigned_to,
+    createdAt: row.created_at,
+  }
+}
+
+/**
+ * The voucher with this code, whatever its case, spaces and hyphens.
+ *
+ * @throws AppError `not_found`
+ */
+export async function getVoucher(trx: Tx, conferenceId: string, code: string): Promise<Voucher> {
+  const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
+    `${SELECT_VOUCHERS} where v.conference_id = ? and v.code_key = ?`,
+    [conferenceId, codeKey(code)],
+  )
+  if (rows[0] === undefined) throw notFound('voucher')
+  return toVoucher(rows[0])
+}
+
+export type VoucherFilter = {
+  code?: string | undefined
+  state?: VoucherState | undefined
+  purchaseId?: string | undefined
+  batchId?: string | undefined
+  /** Set for a sponsor's key: only codes of its own batches. */
+  sponsorId?: string | null | undefined
+}
+
+function conditionsOf(filter: VoucherFilter): { sql: string; bindings: Record<string, string> } {
+  const all: [string, string | null | undefined][] = [
+    ['v.code_key = :key', filter.code === undefined ? undefined : codeKey(filter.code)],
+    ['v.state = :state', filter.state],
+    ['b.purchase_id = :purchaseId', filter.purchaseId],
+    ['v.batch_id = :batchId', filter.batchId],
+    ['b.sponsor_id = :sponsorId', filter.sponsorId],
+  ]
+  const set = all.flatMap(([sql, value]) =>
+    value === undefined || value === null ? [] : [{ sql, value }],
+  )
+  return {
+    sql: set.map(({ sql }) => ` and ${sql}`).join(''),
+    bindings: Object.fromEntries(
+      set.map(({ sql, value }) => [sql.slice(sql.indexOf(':') + 1), value]),
+    ),
+  }
+}
+
+// Each order has an index. Within one batch the ordinal serves, which is no later than its ids
+// except for topped-up codes.
+const NEWEST: Keyset = { column: 'v.id', direction: 'desc' }
+const NEWEST_OF_BATCH: Keyset = { column: 'v.ordinal', direction: 'desc' }
+const AS_ISSUED: Keyset = { column: 'v.ordinal', direction: 'asc' }
+
+/** A page of vouchers, newest first. */
+export async function listVouchers(
+  trx: Tx,
+  conferenceId: string,
+  filter: VoucherFilter,
+  page: PageQuery,
+): Promise<Page<Voucher>> {
+  const isOneBatch = filter.batchId !== undefined || filter.purchaseId !== undefined
+  return readVouchers(trx, conferenceId, filter, page, isOneBatch ? NEWEST_OF_BATCH : NEWEST)
+}
+
+/** A page of one batch's vouchers in the order of the export: by ordinal, first one first. */
+export async function listBatchVouchers(
+  trx: Tx,
+  conferenceId: string,
+  batchId: string,
+  page: PageQuery,
+): Promise<Page<Voucher>> {
+  return readVouchers(trx, conferenceId, { batchId }, page, AS_ISSUED)
+}
+
+function readVouchers(
+  trx: Tx,
+  conferenceId: string,
+  filter: VoucherFilter,
+  page: PageQuery,
+  keyset: Keyset,
+): Promise<Page<Voucher>> {
+  const { sql, bindings } = conditionsOf(filter)
+  return readNumberPage(
+    page,
+    keyset,
+    async (condition, more) => {
+      const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
+        `${SELECT_VOUCHERS} where v.conference_id = :conferenceId${sql} ${condition}`,
+        { conferenceId, ...bindings, ...more },
+      )
+      return rows.map(toVoucher)
+    },
+    (voucher) => (keyset.column === 'v.id' ? voucher.id : voucher.ordinal),
+  )
+}
+
+/** Notes who holds the code, or with null that nobody does. @throws AppError `not_found` */
+export async function assignVoucher(
+  trx: Tx,
+  conferenceId: string,
+  code: string,
+  assignedTo: string | null,
+): Promise<Voucher> {
+  await trx('vouchers')
+    .where({ conference_id: conferenceId, code_key: codeKey(code) })
+    .update({ assigned_to: assignedTo })
+  return getVoucher(trx, conferenceId, code)
+}
