@@ -41,7 +41,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
       findConference: (slugOrId) =>
         withSystem(db, 'resolve-conference', (trx) => findConferenceId(trx, slugOrId)),
-      countFailedLogin: failedLookups.countLogin,
+      countFailedLogin: (address) => failedLookups.countLogin(address),
     },
   })
   const routes: RouteDeps = { db, encryption, failedLookups, answers: createAnswers(deps) }

@@ -1,4 +1,4 @@
-import { type Logger, pino } from 'pino'
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
 
 export type { Logger } from 'pino'
 
@@ -17,15 +17,16 @@ const REDACTED = [
 ].flatMap((path) => [path, `*.${path}`])
 
 /**
- * The process's logger: JSON lines on standard output.
+ * The process's logger: JSON lines on standard output, or where `destination` says.
  *
  * Problem codes are logged as `problem`, since `code` is where a voucher's secret would stand.
  */
-export function createLogger(level: string): Logger {
-  return pino({
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const options: LoggerOptions = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: REDACTED, censor: '[redacted]' },
-  })
+  }
+  return destination === undefined ? pino(options) : pino(options, destination)
 }
