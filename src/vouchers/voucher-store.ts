@@ -80,30 +80,28 @@ export type VoucherFilter = {
   purchaseId?: string | undefined
   batchId?: string | undefined
   /** Set for a sponsor's key: only codes of its own batches. */
-  sponsorId?: string | null | undefined
+  sponsorId: string | null
 }
 
 function conditionsOf(filter: VoucherFilter): { sql: string; bindings: Record<string, string> } {
-  const all: [string, string | null | undefined][] = [
-    ['v.code_key = :key', filter.code === undefined ? undefined : codeKey(filter.code)],
-    ['v.state = :state', filter.state],
-    ['b.purchase_id = :purchaseId', filter.purchaseId],
-    ['v.batch_id = :batchId', filter.batchId],
-    ['b.sponsor_id = :sponsorId', filter.sponsorId],
+  const all: [string, string, string | null | undefined][] = [
+    ['v.code_key', 'key', filter.code === undefined ? undefined : codeKey(filter.code)],
+    ['v.state', 'state', filter.state],
+    ['b.purchase_id', 'purchaseId', filter.purchaseId],
+    ['v.batch_id', 'batchId', filter.batchId],
+    ['b.sponsor_id', 'sponsorId', filter.sponsorId],
   ]
-  const set = all.flatMap(([sql, value]) =>
-    value === undefined || value === null ? [] : [{ sql, value }],
-  )
-  return {
-    sql: set.map(({ sql }) => ` and ${sql}`).join(''),
-    bindings: Object.fromEntries(
-      set.map(({ sql, value }) => [sql.slice(sql.indexOf(':') + 1), value]),
-    ),
+  let sql = ''
+  const bindings: Record<string, string> = {}
+  for (const [column, name, value] of all) {
+    if (value === undefined || value === null) continue
+    sql += ` and ${column} = :${name}`
+    bindings[name] = value
   }
+  return { sql, bindings }
 }
 
-// Each order has an index. Within one batch the ordinal serves, which is no later than its ids
-// except for topped-up codes.
+// Each order has its index: the primary key over all codes, the ordinals within one batch.
 const NEWEST: Keyset = { column: 'v.id', direction: 'desc' }
 const NEWEST_OF_BATCH: Keyset = { column: 'v.ordinal', direction: 'desc' }
 const AS_ISSUED: Keyset = { column: 'v.ordinal', direction: 'asc' }
@@ -126,7 +124,7 @@ export async function listBatchVouchers(
   batchId: string,
   page: PageQuery,
 ): Promise<Page<Voucher>> {
-  return readVouchers(trx, conferenceId, { batchId }, page, AS_ISSUED)
+  return readVouchers(trx, conferenceId, { batchId, sponsorId: null }, page, AS_ISSUED)
 }
 
 function readVouchers(

@@ -1,3 +1,4 @@
+import { discountRule } from '../catalog/voucher-defaults.ts'
 import type { FieldError } from '../shared/errors.ts'
 import { STRIPE_MAXIMUM_AMOUNT } from '../shared/money.ts'
 import { MAX_CODE_LENGTH, MAX_PREFIX_LENGTH } from './voucher-code.ts'
@@ -46,16 +47,19 @@ export const DEFAULT_TERMS: Omit<VoucherTerms, 'prefix'> = {
 
 const toDate = (text: string | null) => (text === null ? null : new Date(text))
 
-/**
- * Lays what was given over `base`. A changed type does not keep the base's discount: 20 percent is
- * not 20 cents.
- */
+// A changed type does not keep the base's discount: 20 percent is not 20 cents. What is no number
+// makes the validator ask for one.
+function inheritedDiscount(base: VoucherTerms, type: VoucherType): number {
+  if (type === base.voucherType) return base.discountValue
+  return type === 'comp' ? 0 : Number.NaN
+}
+
+/** Lays what was given over `base`. */
 export function mergeTerms(base: VoucherTerms, input: VoucherTermsInput): VoucherTerms {
   const voucherType = input.voucher_type ?? base.voucherType
-  const keptDiscount = voucherType === base.voucherType ? base.discountValue : 0
   return {
     voucherType,
-    discountValue: input.discount_value ?? keptDiscount,
+    discountValue: input.discount_value ?? inheritedDiscount(base, voucherType),
     maxUses: input.max_uses ?? base.maxUses,
     validFrom: input.valid_from === undefined ? base.validFrom : toDate(input.valid_from),
     validUntil: input.valid_until === undefined ? base.validUntil : toDate(input.valid_until),
@@ -80,24 +84,10 @@ export function toVoucherConfig(terms: VoucherTerms): VoucherConfig {
 const MAX_USES_LIMIT = 1_000_000
 
 function discountProblem({ voucherType, discountValue }: VoucherTerms): string | null {
-  switch (voucherType) {
-    case 'comp':
-      return discountValue === 0 || discountValue === 100
-        ? null
-        : 'must be 0 or 100 for a comp voucher'
-    case 'percentage':
-      return discountValue >= 0 &&
-        discountValue <= 100 &&
-        Number(discountValue.toFixed(2)) === discountValue
-        ? null
-        : 'must be a percentage from 0 to 100 with at most two decimals'
-    case 'fixed_amount':
-      return Number.isInteger(discountValue) &&
-        discountValue >= 0 &&
-        discountValue <= STRIPE_MAXIMUM_AMOUNT
-        ? null
-        : `must be an integer of minor units from 0 to ${STRIPE_MAXIMUM_AMOUNT}`
+  if (discountValue < 0 || discountValue > STRIPE_MAXIMUM_AMOUNT) {
+    return `must be from 0 to ${STRIPE_MAXIMUM_AMOUNT}`
   }
+  return discountRule({ voucher_type: voucherType, discount_value: discountValue })
 }
 
 function windowProblem({ validFrom, validUntil }: VoucherTerms, now: Date): string | null {

@@ -1,0 +1,92 @@
+import { PassThrough, Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { stringify } from 'csv-stringify/sync'
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { Voucher } from './voucher.ts'
+import { toVoucherBody } from './voucher-body.ts'
+import { SELECT_VOUCHERS, toVoucher, type VoucherRow } from './voucher-store.ts'
+
+export type ExportFormat = 'csv' | 'ndjson'
+
+const ROWS_AT_ONCE = 1_000
+
+// A reader that takes nothing for so long gives its database connection back.
+const STALLED_AFTER = '60s'
+
+export const CSV_HEADER = [
+  'code',
+  'times_used',
+  'max_uses',
+  'is_active',
+  'valid_from',
+  'valid_until',
+] as const
+
+/** A cursor reads one snapshot from its opening to its end, whatever commits meanwhile. */
+async function* readBatch(
+  trx: Tx,
+  conferenceId: string,
+  batchId: string,
+): AsyncGenerator<Voucher[]> {
+  await trx.raw(`set local idle_in_transaction_session_timeout = '${STALLED_AFTER}'`)
+  await trx.raw(
+    `declare exported no scroll cursor for
+     ${SELECT_VOUCHERS} where v.conference_id = ? and v.batch_id = ? order by v.ordinal`,
+    [conferenceId, batchId],
+  )
+  for (;;) {
+    const { rows } = await trx.raw<{ rows: VoucherRow[] }>(`fetch ${ROWS_AT_ONCE} from exported`)
+    if (rows.length === 0) return
+    yield rows.map(toVoucher)
+  }
+}
+
+function toCells(voucher: Voucher): (string | number)[] {
+  return [
+    voucher.code,
+    voucher.timesUsed,
+    voucher.maxUses,
+    String(voucher.state === 'active'),
+    voucher.validFrom?.toISOString() ?? '',
+    voucher.validUntil?.toISOString() ?? '',
+  ]
+}
+
+async function* csvLines(pages: AsyncIterable<Voucher[]>): AsyncGenerator<string> {
+  yield stringify([[...CSV_HEADER]])
+  // A cell that a spreadsheet would run as a formula gets an apostrophe before it.
+  for await (const page of pages) yield stringify(page.map(toCells), { escape_formulas: true })
+}
+
+async function* jsonLines(pages: AsyncIterable<Voucher[]>): AsyncGenerator<string> {
+  for await (const page of pages) {
+    yield page.map((voucher) => `${JSON.stringify(toVoucherBody(voucher))}\n`).join('')
+  }
+}
+
+/**
+ * All codes of one batch as text, by ordinal, from one snapshot of the database. Memory does not
+ * grow with the batch, and nothing is read faster than it is taken. One connection is held until the
+ * stream ends or is destroyed; a failure destroys it.
+ *
+ * @param batchId null: nothing was issued, so there are no lines (but the CSV header).
+ */
+export function exportVouchers(
+  db: Db,
+  conferenceId: string,
+  batchId: string | null,
+  format: ExportFormat,
+): Readable {
+  const lines = format === 'csv' ? csvLines : jsonLines
+  if (batchId === null) return Readable.from(lines(noPages()), { objectMode: false })
+  const out = new PassThrough()
+  withTenant(db, { conferenceId }, (trx) =>
+    pipeline(lines(readBatch(trx, conferenceId, batchId)), out),
+  ).catch((error: unknown) =>
+    out.destroy(error instanceof Error ? error : new Error(String(error))),
+  )
+  return out
+}
+
+async function* noPages(): AsyncGenerator<Voucher[]> {}
