@@ -7,8 +7,9 @@ import { loadKnownMoney, savePayments } from './payment-store.ts'
 import { loadCase } from './purchase-context.ts'
 import { knownFacts } from './purchase-flags.ts'
 import type { Cause } from './purchase-history.ts'
-import { lockPurchase, updatePurchase } from './purchase-store.ts'
+import { lockPurchase } from './purchase-store.ts'
 import { type AttemptNews, saveSessions } from './save-sessions.ts'
+import { saveTotals } from './save-totals.ts'
 import { settleMoney } from './settle-money.ts'
 import { settlePayments } from './settle-payments.ts'
 
@@ -40,14 +41,6 @@ export async function applyFacts(
   )
   await tellWarnings(trx, ref, facts, cause)
   await tellEnd(trx, ref, news, cause)
-}
-
-async function saveTotals(trx: Tx, ref: PurchaseRef): Promise<void> {
-  const { money } = await loadCase(trx, await lockPurchase(trx, ref))
-  await updatePurchase(trx, ref, {
-    amount_received: money.received,
-    amount_refunded: money.refunded,
-  })
 }
 
 async function tellCheckout(

@@ -82,28 +82,30 @@ const ofPurchase = (ref: PurchaseRef) => ({
   purchase_id: ref.purchaseId,
 })
 
-/** Oldest first. */
+/** Every attempt of the purchase, oldest first. */
 export async function listAttempts(trx: Tx, ref: PurchaseRef): Promise<CheckoutAttempt[]> {
-  const rows = await trx<AttemptRow>('checkout_attempts')
-    .where(ofPurchase(ref))
-    .orderBy('attempt')
-    .select([...COLUMNS])
-  return rows.map(toAttempt)
+  const attempts = await attemptsOf(trx, ref.conferenceId, [ref.purchaseId])
+  return attempts.get(ref.purchaseId) ?? []
 }
 
-/** The newest attempt of each purchase, for lists. */
-export async function latestAttempts(
+/** The attempts of each purchase, oldest first. */
+export async function attemptsOf(
   trx: Tx,
   conferenceId: string,
   purchaseIds: string[],
-): Promise<Map<string, CheckoutAttempt>> {
+): Promise<Map<string, CheckoutAttempt[]>> {
   const rows = await trx('checkout_attempts')
-    .distinctOn('purchase_id')
     .where({ conference_id: conferenceId })
     .whereIn('purchase_id', purchaseIds)
-    .orderBy([{ column: 'purchase_id' }, { column: 'attempt', order: 'desc' }])
+    .orderBy(['purchase_id', 'attempt'])
     .select<(AttemptRow & { purchase_id: string })[]>('purchase_id', ...COLUMNS)
-  return new Map(rows.map((row) => [row.purchase_id, toAttempt(row)]))
+  const byPurchase = new Map<string, CheckoutAttempt[]>()
+  for (const row of rows) {
+    const list = byPurchase.get(row.purchase_id) ?? []
+    list.push(toAttempt(row))
+    byPurchase.set(row.purchase_id, list)
+  }
+  return byPurchase
 }
 
 export async function findAttempt(
@@ -140,6 +142,23 @@ export async function updateAttempt(
   await trx('checkout_attempts')
     .where({ ...ofPurchase(ref), attempt })
     .update({ ...changes, updated_at: trx.fn.now() })
+}
+
+/** Notes that nobody can pay an attempt any more; one that is complete or refused stays so. */
+export async function markExpired(trx: Tx, ref: PurchaseRef, attempt: number): Promise<void> {
+  await trx('checkout_attempts')
+    .where({ ...ofPurchase(ref), attempt })
+    .whereIn('state', ['creating', 'open'])
+    .update({ state: 'expired', updated_at: trx.fn.now() })
+}
+
+/** The attempt that is under way, or null; the unique index lets there be one. */
+export async function attemptUnderWay(trx: Tx, ref: PurchaseRef): Promise<CheckoutAttempt | null> {
+  const row = await trx<AttemptRow>('checkout_attempts')
+    .where(ofPurchase(ref))
+    .whereIn('state', ['creating', 'open'])
+    .first([...COLUMNS])
+  return row === undefined ? null : toAttempt(row)
 }
 
 /** The purchase behind a Checkout Session of ours, or null. */

@@ -88,37 +88,59 @@ export type PaymentBalance = {
   disputed: boolean
 }
 
+type PaymentRow = {
+  purchase_id: string
+  payment_intent_id: string
+  currency: string
+  amount_received: number
+}
+
+type Part = { payment_intent_id: string; status: string; amount: number }
+
 /** Every payment of the purchase with what went back of it, oldest first. */
 export async function loadBalances(trx: Tx, ref: PurchaseRef): Promise<PaymentBalance[]> {
-  const payments = await trx('purchase_payments')
-    .where(ofPurchase(ref))
+  const balances = await balancesOf(trx, ref.conferenceId, [ref.purchaseId])
+  return balances.get(ref.purchaseId) ?? []
+}
+
+/** The payments of each purchase with what went back of them, oldest first. */
+export async function balancesOf(
+  trx: Tx,
+  conferenceId: string,
+  purchaseIds: string[],
+): Promise<Map<string, PaymentBalance[]>> {
+  const of = (table: string) =>
+    trx(table).where({ conference_id: conferenceId }).whereIn('purchase_id', purchaseIds)
+  const payments = await of('purchase_payments')
     .orderByRaw('attempt nulls last, seen_at, payment_intent_id')
-    .select<{ payment_intent_id: string; currency: string; amount_received: number }[]>(
-      'payment_intent_id',
-      'currency',
-      'amount_received',
-    )
-  type Part = { payment_intent_id: string; status: string; amount: number }
-  const parts = (table: string) =>
-    trx(table).where(ofPurchase(ref)).select<Part[]>('payment_intent_id', 'status', 'amount')
-  const refunds = await parts('purchase_refunds')
-  const disputes = await parts('purchase_disputes')
-  return payments.map((payment) => {
-    const mine = (part: Part) => part.payment_intent_id === payment.payment_intent_id
-    const sum = (rows: Part[], match: (status: string) => boolean) =>
-      rows
-        .filter((row) => mine(row) && match(row.status))
-        .reduce((total, row) => total + row.amount, 0)
-    return {
-      paymentIntent: payment.payment_intent_id,
-      currency: payment.currency,
-      received: payment.amount_received,
-      refunded: sum(refunds, (status) => status === 'succeeded'),
-      refundPending: sum(refunds, (status) => status === 'pending' || status === 'requires_action'),
-      lost: sum(disputes, (status) => disputeOutcome(status) === 'lost'),
-      disputed: disputes.some((row) => mine(row) && disputeOutcome(row.status) === 'open'),
-    }
-  })
+    .select<PaymentRow[]>('purchase_id', 'payment_intent_id', 'currency', 'amount_received')
+  const columns = ['payment_intent_id', 'status', 'amount'] as const
+  const refunds = await of('purchase_refunds').select<Part[]>(...columns)
+  const disputes = await of('purchase_disputes').select<Part[]>(...columns)
+  const byPurchase = new Map<string, PaymentBalance[]>()
+  for (const payment of payments) {
+    const list = byPurchase.get(payment.purchase_id) ?? []
+    list.push(balanceOf(payment, refunds, disputes))
+    byPurchase.set(payment.purchase_id, list)
+  }
+  return byPurchase
+}
+
+function balanceOf(payment: PaymentRow, refunds: Part[], disputes: Part[]): PaymentBalance {
+  const isMine = (part: Part) => part.payment_intent_id === payment.payment_intent_id
+  const sum = (parts: Part[], matches: (status: string) => boolean) =>
+    parts
+      .filter((part) => isMine(part) && matches(part.status))
+      .reduce((total, part) => total + part.amount, 0)
+  return {
+    paymentIntent: payment.payment_intent_id,
+    currency: payment.currency,
+    received: payment.amount_received,
+    refunded: sum(refunds, (status) => status === 'succeeded'),
+    refundPending: sum(refunds, (status) => status === 'pending' || status === 'requires_action'),
+    lost: sum(disputes, (status) => disputeOutcome(status) === 'lost'),
+    disputed: disputes.some((part) => isMine(part) && disputeOutcome(part.status) === 'open'),
+  }
 }
 
 /** The payment intents that the purchase is known to have. */

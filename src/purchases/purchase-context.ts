@@ -1,7 +1,7 @@
 import type { Tx } from '../db/connect.ts'
 import type { BulkPurchase } from './bulk-purchase.ts'
-import { type CheckoutAttempt, listAttempts } from './checkout-attempt.ts'
-import { loadBalances, type PaymentBalance } from './payment-store.ts'
+import { attemptsOf, type CheckoutAttempt } from './checkout-attempt.ts'
+import { balancesOf, type PaymentBalance } from './payment-store.ts'
 import type { PurchaseContext } from './purchase-machine.ts'
 import { type PurchaseMoney, sumMoney } from './purchase-money.ts'
 
@@ -14,10 +14,29 @@ export type PurchaseCase = {
 }
 
 export async function loadCase(trx: Tx, purchase: BulkPurchase): Promise<PurchaseCase> {
-  const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
-  const attempts = await listAttempts(trx, ref)
-  const balances = await loadBalances(trx, ref)
-  return { purchase, attempts, balances, money: sumMoney(purchase, balances) }
+  const [known] = await loadCases(trx, purchase.conferenceId, [purchase])
+  if (known === undefined) throw new Error(`Purchase ${purchase.id} has no case`)
+  return known
+}
+
+/** The same for the purchases of a list, in a fixed number of queries. */
+export async function loadCases(
+  trx: Tx,
+  conferenceId: string,
+  purchases: BulkPurchase[],
+): Promise<PurchaseCase[]> {
+  const ids = purchases.map(({ id }) => id)
+  const attempts = await attemptsOf(trx, conferenceId, ids)
+  const balances = await balancesOf(trx, conferenceId, ids)
+  return purchases.map((purchase) => {
+    const own = balances.get(purchase.id) ?? []
+    return {
+      purchase,
+      attempts: attempts.get(purchase.id) ?? [],
+      balances: own,
+      money: sumMoney(purchase, own),
+    }
+  })
 }
 
 /** What the machine's guards see. */

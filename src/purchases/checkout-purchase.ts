@@ -1,0 +1,180 @@
+import type { Conference } from '../conferences/conference.ts'
+import { getConference } from '../conferences/conference-store.ts'
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { Caller } from '../http/caller.ts'
+import type { Clock } from '../shared/clock.ts'
+import { findSponsor } from '../sponsors/sponsor-store.ts'
+import { allowedActions } from './allowed-actions.ts'
+import type { BulkPurchase, PurchaseRef } from './bulk-purchase.ts'
+import {
+  type CheckoutAttempt,
+  type CheckoutParams,
+  findAttempt,
+  insertAttempt,
+  markExpired,
+} from './checkout-attempt.ts'
+import { closeAttempt, openAttempt } from './open-attempt.ts'
+import type { PaymentGateway } from './payment-gateway.ts'
+import { contextOf, loadCase } from './purchase-context.ts'
+import { BulkPurchaseError, paymentInProgress, wrongState } from './purchase-error.ts'
+import type { Cause } from './purchase-history.ts'
+import { lockPurchase } from './purchase-store.ts'
+import { assertReturnUrls, type ReturnUrls } from './return-urls.ts'
+
+export type CheckoutDeps = { db: Db; gateway: PaymentGateway; clock: Clock }
+
+export type OpenCheckout = { url: string | null; session_id: string; expires_at: Date }
+
+const sameUrls = (params: CheckoutParams, urls: ReturnUrls) =>
+  params.successUrl === urls.successUrl && params.cancelUrl === urls.cancelUrl
+
+/**
+ * First step of a checkout, in the request's transaction: decides which attempt this request is
+ * about and makes it when none is under way. Nothing is asked of Stripe here.
+ *
+ * @returns the attempt's number. It may be one that does not exist yet: then the one before it has
+ * to be closed at Stripe first, because the caller wants to return elsewhere.
+ */
+export async function beginCheckout(
+  trx: Tx,
+  deps: { clock: Clock },
+  caller: Caller,
+  purchaseId: string,
+  urls: ReturnUrls,
+): Promise<number> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  const purchase = await lockPurchase(trx, ref, caller.sponsorId)
+  const conference = await getConference(trx, caller.conferenceId)
+  assertReturnUrls(urls, conference)
+  const attempts = await assertPayable(trx, conference, purchase, caller.sponsorId !== null)
+  const last = attempts.at(-1)
+  if (last !== undefined && (last.state === 'creating' || last.state === 'open')) {
+    const isAlive = last.expiresAt === null || last.expiresAt > deps.clock.now()
+    return isAlive && sameUrls(last.params, urls) ? last.attempt : last.attempt + 1
+  }
+  const next = (last?.attempt ?? 0) + 1
+  await insertAttempt(trx, ref, next, await freezeParams(trx, deps, conference, purchase, urls))
+  return next
+}
+
+async function assertPayable(
+  trx: Tx,
+  conference: Conference,
+  purchase: BulkPurchase,
+  isSponsor: boolean,
+): Promise<CheckoutAttempt[]> {
+  const known = await loadCase(trx, purchase)
+  const { pending, paid } = contextOf(known).attempts
+  const isUnpaid = purchase.status !== 'PAID' && purchase.status !== 'REFUNDED'
+  if (isUnpaid && pending) {
+    throw paymentInProgress('A bank payment is under way; wait until it arrives or fails.')
+  }
+  if (isUnpaid && paid) {
+    throw paymentInProgress('A payment arrived that staff have to accept or refund first.')
+  }
+  const allowed = allowedActions(known, false, isSponsor)
+  if (!allowed.includes('checkout')) throw wrongState('checkout', purchase.status, allowed)
+  if (conference.livemode === null) {
+    throw new BulkPurchaseError('stripe_key_missing', 'The conference has no Stripe key yet.')
+  }
+  return known.attempts
+}
+
+async function freezeParams(
+  trx: Tx,
+  deps: { clock: Clock },
+  conference: Conference,
+  purchase: BulkPurchase,
+  urls: ReturnUrls,
+): Promise<CheckoutParams> {
+  const minutes = conference.checkoutExpiresAfterMinutes
+  const sponsor =
+    purchase.sponsorId === null ? null : await findSponsor(trx, conference.id, purchase.sponsorId)
+  return {
+    ...urls,
+    description: purchase.description,
+    quantity: purchase.quantity,
+    unitAmount: purchase.unitAmount,
+    currency: purchase.currency,
+    sponsorId: purchase.sponsorId,
+    contactEmail: sponsor?.contactEmail ?? null,
+    // 24 hours is Stripe's own default: left out, it is counted from when Stripe opens the session.
+    expiresAt:
+      minutes === 1440 ? null : Math.floor(deps.clock.now().getTime() / 1000) + minutes * 60,
+    invoiceCreation: conference.invoiceCreation,
+    taxIdCollection: conference.taxIdCollection,
+  }
+}
+
+/**
+ * The rest of a checkout, from the attempt's number alone: asks Stripe for the session and writes it
+ * down. May be repeated after a crash at any line; the frozen parameters and the attempt's
+ * idempotency key make Stripe answer with the same session.
+ *
+ * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`, `payment_in_progress`.
+ */
+export async function finishCheckout(
+  deps: CheckoutDeps,
+  ref: PurchaseRef,
+  number: number,
+  urls: ReturnUrls,
+  cause: Cause,
+): Promise<OpenCheckout> {
+  const found = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
+  if (found === null) {
+    await replaceAttempt(deps, ref, number, urls, cause)
+    return finishCheckout(deps, ref, number, urls, cause)
+  }
+  if (found.state === 'refused') {
+    // It never had a session, so the next number is still this request's one and only checkout.
+    await withTenant(deps.db, ref, (trx) => openNext(trx, deps, ref, number + 1, urls))
+    return finishCheckout(deps, ref, number + 1, urls, cause)
+  }
+  const opened = await openAttempt(deps, ref, found, cause)
+  if (opened.kind === 'refused') throw refusalOf(opened)
+  const { url, sessionId, expiresAt } = opened.session
+  return { url, session_id: sessionId, expires_at: expiresAt }
+}
+
+function refusalOf({ message, storedError }: { message: string; storedError: boolean }) {
+  return storedError
+    ? new BulkPurchaseError(
+        'stripe_failed',
+        'Stripe failed and keeps that answer. Ask once more.',
+        {
+          retryAfterSeconds: 1,
+        },
+      )
+    : new BulkPurchaseError('stripe_refused', message)
+}
+
+/** Closes the attempt before `number` at Stripe and makes attempt `number` in its place. */
+async function replaceAttempt(
+  deps: CheckoutDeps,
+  ref: PurchaseRef,
+  number: number,
+  urls: ReturnUrls,
+  cause: Cause,
+): Promise<void> {
+  await closeAttempt(deps, ref, number - 1, cause)
+  await withTenant(deps.db, ref, async (trx) => {
+    await lockPurchase(trx, ref)
+    await markExpired(trx, ref, number - 1)
+    await openNext(trx, deps, ref, number, urls)
+  })
+}
+
+async function openNext(
+  trx: Tx,
+  deps: { clock: Clock },
+  ref: PurchaseRef,
+  number: number,
+  urls: ReturnUrls,
+): Promise<void> {
+  const purchase = await lockPurchase(trx, ref)
+  if (await findAttempt(trx, ref, number)) return
+  const conference = await getConference(trx, ref.conferenceId)
+  await assertPayable(trx, conference, purchase, false)
+  await insertAttempt(trx, ref, number, await freezeParams(trx, deps, conference, purchase, urls))
+}

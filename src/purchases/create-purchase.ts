@@ -1,0 +1,142 @@
+import type { CatalogItem } from '../catalog/catalog-item.ts'
+import type { Conference } from '../conferences/conference.ts'
+import { getConference } from '../conferences/conference-store.ts'
+import type { Tx } from '../db/connect.ts'
+import type { Caller } from '../http/caller.ts'
+import type { Clock } from '../shared/clock.ts'
+import { AppError, type FieldError, invalidField } from '../shared/errors.ts'
+import { newId } from '../shared/ids.ts'
+import { chargeProblem } from '../shared/money.ts'
+import { findSponsor } from '../sponsors/sponsor-store.ts'
+import {
+  DEFAULT_TERMS,
+  defaultPrefix,
+  mergeTerms,
+  type VoucherTerms,
+  type VoucherTermsInput,
+  voucherTermsProblems,
+} from '../vouchers/voucher-terms.ts'
+import type { BulkPurchase } from './bulk-purchase.ts'
+import { findItemOnSale, type ItemRef } from './purchase-item.ts'
+import { insertPurchase, termsColumns } from './purchase-store.ts'
+
+export type NewPurchaseInput = {
+  item: ItemRef | null
+  quantity: number
+  reference: string | null
+  /** Id, slug or external id. A sponsor's key may only name itself. */
+  sponsor: string | null
+  /** Minor units; null: the item's price. */
+  unitAmount: number | null
+  description: string | null
+  terms: VoucherTermsInput | null
+}
+
+/** Prices and terms are the conference's to say: a sponsor that sends them is refused. */
+function assertSponsorStaysInLine(input: NewPurchaseInput, sponsor: { id: string; slug: string }) {
+  const errors: FieldError[] = []
+  const refuse = (pointer: string) =>
+    errors.push({ pointer, detail: 'A sponsor may not set this.' })
+  if (input.unitAmount !== null) refuse('/unit_amount')
+  if (input.description !== null) refuse('/description')
+  if (input.terms !== null) refuse('/voucher_config')
+  if (input.sponsor !== null && input.sponsor !== sponsor.id && input.sponsor !== sponsor.slug) {
+    errors.push({ pointer: '/sponsor', detail: 'A sponsor may only buy for itself.' })
+  }
+  if (input.item === null) {
+    errors.push({ pointer: '/ticket_type', detail: 'Name a ticket_type or an add_on.' })
+  }
+  throwIfAny(errors)
+}
+
+function throwIfAny(errors: FieldError[]): void {
+  if (errors.length === 0) return
+  const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ')
+  throw new AppError('validation_failed', detail, { errors })
+}
+
+/** Every rule that fulfilment and checkout will need, asked before anybody pays. */
+export function assertSellable(
+  conference: Conference,
+  order: { quantity: number; unitAmount: number; terms: VoucherTerms },
+  now: Date,
+): void {
+  const errors: FieldError[] = []
+  if (order.quantity > conference.maxQuantity) {
+    const detail = `must be at most ${conference.maxQuantity}, the limit of this conference`
+    errors.push({ pointer: '/quantity', detail })
+  }
+  const total = order.quantity * order.unitAmount
+  const problem = total === 0 ? null : chargeProblem(total, conference.currency)
+  if (problem !== null) errors.push({ pointer: '/quantity', detail: problem })
+  for (const { pointer, detail } of voucherTermsProblems(order.terms, now)) {
+    errors.push({ pointer: `/voucher_config${pointer}`, detail })
+  }
+  throwIfAny(errors)
+}
+
+async function buyerOf(trx: Tx, caller: Caller, input: NewPurchaseInput) {
+  const name = caller.sponsorId ?? input.sponsor
+  if (name === null) return null
+  const sponsor = await findSponsor(trx, caller.conferenceId, name)
+  if (sponsor === null) {
+    throw invalidField('/sponsor', `There is no sponsor ${name} in this conference.`)
+  }
+  return sponsor
+}
+
+function descriptionOf(input: NewPurchaseInput, item: CatalogItem | null): string {
+  if (input.description !== null) return input.description
+  if (item === null)
+    throw invalidField('/description', 'is required without a ticket_type or add_on')
+  return `${input.quantity} × ${item.name} voucher codes`
+}
+
+function unitAmountOf(input: NewPurchaseInput, item: CatalogItem | null): number {
+  const amount = input.unitAmount ?? item?.price
+  if (amount === undefined) {
+    throw invalidField('/unit_amount', 'is required without a ticket_type or add_on')
+  }
+  return amount
+}
+
+/**
+ * Snapshots price and voucher terms from the catalogue (staff may set their own) into a PENDING
+ * purchase.
+ *
+ * @throws AppError `validation_failed` naming each field that breaks a rule.
+ */
+export async function createPurchase(
+  trx: Tx,
+  deps: { clock: Clock },
+  caller: Caller,
+  input: NewPurchaseInput,
+): Promise<BulkPurchase> {
+  const now = deps.clock.now()
+  const conference = await getConference(trx, caller.conferenceId)
+  const sponsor = await buyerOf(trx, caller, input)
+  if (caller.sponsorId !== null && sponsor !== null) assertSponsorStaysInLine(input, sponsor)
+  const item =
+    input.item === null ? null : await findItemOnSale(trx, caller.conferenceId, input.item, now)
+  const defaults = {
+    ...DEFAULT_TERMS,
+    prefix: defaultPrefix(sponsor?.slug ?? null, conference.codeLength),
+  }
+  const terms = mergeTerms(mergeTerms(defaults, item?.voucherDefaults ?? {}), input.terms ?? {})
+  const unitAmount = unitAmountOf(input, item)
+  assertSellable(conference, { quantity: input.quantity, unitAmount, terms }, now)
+  return insertPurchase(trx, {
+    conference_id: caller.conferenceId,
+    id: newId('purchase'),
+    sponsor_id: sponsor?.id ?? null,
+    quantity: input.quantity,
+    unit_amount: unitAmount,
+    currency: conference.currency,
+    description: descriptionOf(input, item),
+    reference: input.reference,
+    ticket_type_id: item?.kind === 'ticket_type' ? item.id : null,
+    add_on_id: item?.kind === 'add_on' ? item.id : null,
+    ...termsColumns(terms),
+    requested_by: caller.actor.id,
+  })
+}

@@ -1,0 +1,74 @@
+import type { Db } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { advance } from './advance-purchase.ts'
+import type { PurchaseRef } from './bulk-purchase.ts'
+import { type CheckoutAttempt, findAttempt, updateAttempt } from './checkout-attempt.ts'
+import type { OpenCheckoutResult, OpenedSession, PaymentGateway } from './payment-gateway.ts'
+import { paymentInProgress } from './purchase-error.ts'
+import type { Cause } from './purchase-history.ts'
+import { lockPurchase } from './purchase-store.ts'
+
+type Deps = { db: Db; gateway: PaymentGateway }
+
+function sessionOf(attempt: CheckoutAttempt | null): OpenedSession | null {
+  if (attempt === null || attempt.sessionId === null || attempt.expiresAt === null) return null
+  return { sessionId: attempt.sessionId, url: attempt.url, expiresAt: attempt.expiresAt }
+}
+
+/**
+ * Asks Stripe for the attempt's session and writes it down; an attempt that has one already answers
+ * from the row. Two parallel calls, or one after a crash, get the same session from Stripe.
+ *
+ * @throws AppError `stripe_unavailable` or `stripe_failed` after an unknown outcome: nothing changed.
+ */
+export async function openAttempt(
+  deps: Deps,
+  ref: PurchaseRef,
+  attempt: CheckoutAttempt,
+  cause: Cause,
+): Promise<OpenCheckoutResult> {
+  const known = sessionOf(attempt)
+  if (known !== null) return { kind: 'opened', session: known }
+  const result = await deps.gateway.openCheckout(ref, attempt.attempt, attempt.params)
+  return withTenant(deps.db, ref, async (trx) => {
+    await lockPurchase(trx, ref)
+    // A parallel call, or a reading of Stripe, may have been here first.
+    const now = await findAttempt(trx, ref, attempt.attempt)
+    const written = sessionOf(now)
+    if (written !== null) return { kind: 'opened', session: written }
+    if (result.kind === 'refused') {
+      await updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: result.message })
+      return result
+    }
+    await updateAttempt(trx, ref, attempt.attempt, {
+      state: 'open',
+      session_id: result.session.sessionId,
+      url: result.session.url,
+      expires_at: result.session.expiresAt,
+    })
+    await advance(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
+    return result
+  })
+}
+
+/**
+ * Makes sure that an attempt can no longer be paid. One whose session is not known is opened under
+ * its own key first: only so do we learn what to close.
+ *
+ * @throws AppError `payment_in_progress` when somebody has completed it meanwhile.
+ */
+export async function closeAttempt(
+  deps: Deps,
+  ref: PurchaseRef,
+  number: number,
+  cause: Cause,
+): Promise<void> {
+  const attempt = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
+  if (attempt === null || attempt.state === 'expired' || attempt.state === 'refused') return
+  const opened = await openAttempt(deps, ref, attempt, cause)
+  if (opened.kind === 'refused') return
+  const end = await deps.gateway.closeCheckout(ref.conferenceId, opened.session.sessionId)
+  if (end === 'complete') {
+    throw paymentInProgress('The checkout was completed meanwhile; look at the purchase again.')
+  }
+}

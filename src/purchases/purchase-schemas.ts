@@ -1,0 +1,180 @@
+import { z } from 'zod'
+import { voucherConfigFields } from '../catalog/voucher-defaults.ts'
+import { amount, conferenceParams, timestamp } from '../http/common-schemas.ts'
+import { pageOf, pageQuery } from '../http/pages.ts'
+import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
+import { PURCHASE_ACTIONS } from './allowed-actions.ts'
+import { FLAG_CODES } from './purchase-flags.ts'
+import { PURCHASE_STATUSES } from './purchase-machine.ts'
+
+export const purchaseParams = conferenceParams.extend({ purchase: z.string() })
+
+const quantity = z.int().min(1).max(1_000_000).meta({ description: 'How many codes.', example: 40 })
+const reference = z.string().trim().min(1).max(200).meta({ description: "The buyer's own number." })
+const description = z.string().trim().min(1).max(300)
+const voucherConfig = z
+  .strictObject(voucherConfigFields)
+  .partial()
+  .refine(
+    ({ voucher_type: type, discount_value: discount }) =>
+      type === undefined || type === 'comp' || discount !== undefined,
+    { path: ['discount_value'], message: 'is required for this voucher_type' },
+  )
+
+export const createPurchaseBody = z
+  .strictObject({
+    ticket_type: z.string().optional(),
+    add_on: z.string().optional(),
+    quantity,
+    reference: reference.nullish(),
+    sponsor: z.string().optional().meta({ description: 'Staff: id, slug or external id.' }),
+    unit_amount: amount.optional().meta({ description: 'Staff: minor units.' }),
+    description: description.optional(),
+    voucher_config: voucherConfig.optional(),
+  })
+  .refine((body) => body.ticket_type === undefined || body.add_on === undefined, {
+    path: ['add_on'],
+    message: 'Name a ticket_type or an add_on, not both.',
+  })
+
+export const updatePurchaseBody = z
+  .strictObject({
+    quantity,
+    reference: reference.nullable(),
+    unit_amount: amount,
+    description,
+    voucher_config: voucherConfig,
+  })
+  .partial()
+
+export const listPurchasesQuery = z.strictObject({
+  ...pageQuery,
+  status: z.enum(PURCHASE_STATUSES).optional(),
+  flag: z.enum([...FLAG_CODES, 'any']).optional(),
+  sponsor: z.string().optional(),
+  ticket_type: z.string().optional(),
+  created_after: timestamp.optional(),
+  created_before: timestamp.optional(),
+  q: z
+    .string()
+    .trim()
+    .min(1)
+    .max(100)
+    .optional()
+    .meta({ description: 'In id, description, reference, sponsor or payment intent.' }),
+})
+
+const url = z.string().min(1).max(2_000)
+
+export const checkoutBody = z.strictObject({
+  success_url: url.meta({
+    description: 'May hold {CHECKOUT_SESSION_ID}; sent to Stripe verbatim.',
+  }),
+  cancel_url: url,
+})
+
+export const refundBody = z.strictObject({
+  payment_intent: z.string().regex(/^pi_/, 'must be a payment intent (pi_…)').optional(),
+  amount: z
+    .int()
+    .min(1)
+    .max(99_999_999)
+    .optional()
+    .meta({ description: 'Default: all that is left.' }),
+  reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
+})
+
+export const resolveFlagBody = z.strictObject({
+  code: z.enum(FLAG_CODES),
+  note: z.string().trim().min(1).max(2_000),
+  action: z.enum(['accept_payment', 'reinstate']).optional(),
+})
+
+/** A POST without parameters: no body, or an empty object. */
+export const emptyBody = z.strictObject({}).nullish()
+
+const checkoutSchema = z
+  .object({
+    session_id: z.string().nullable(),
+    url: z.string().nullable(),
+    expires_at: timestamp.nullable(),
+    attempt: z.int(),
+  })
+  .meta({ id: 'PurchaseCheckout' })
+
+export const purchaseSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('bulk_purchase'),
+    conference: z.string(),
+    sponsor: z.string().nullable(),
+    status: z.enum(PURCHASE_STATUSES),
+    quantity: z.int(),
+    unit_amount: z.int().meta({ description: 'Minor units.' }),
+    total_amount: z.int().meta({ description: 'Minor units.' }),
+    amount_received: z.int().meta({ description: 'Minor units.' }),
+    amount_refunded: z.int().meta({ description: 'Minor units.' }),
+    currency: z.string(),
+    description: z.string(),
+    reference: z.string().nullable(),
+    ticket_type: z.string().nullable(),
+    add_on: z.string().nullable(),
+    voucher_config: z
+      .object({
+        voucher_type: z.enum(VOUCHER_TYPES),
+        discount_value: z.number(),
+        max_uses: z.int(),
+        valid_from: timestamp.nullable(),
+        valid_until: timestamp.nullable(),
+        unlocks_hidden_tickets: z.boolean(),
+        prefix: z.string(),
+      })
+      .meta({ id: 'VoucherConfig' }),
+    checkout: checkoutSchema.nullable(),
+    payment_intent: z.string().nullable(),
+    failure: z.object({ code: z.string(), message: z.string() }).nullable(),
+    vouchers: z
+      .object({
+        issued: z.int(),
+        active: z.int(),
+        frozen: z.int(),
+        deactivated: z.int(),
+        redeemed: z.int(),
+        remaining: z.int(),
+      })
+      .meta({ id: 'VoucherCounts' }),
+    flags: z.array(
+      z
+        .object({ code: z.enum(FLAG_CODES), detail: z.string(), raised_at: timestamp })
+        .meta({ id: 'PurchaseFlag' }),
+    ),
+    allowed_actions: z.array(z.enum(PURCHASE_ACTIONS)),
+    requested_by: z.string(),
+    approved_by: z.string().nullable(),
+    created_at: timestamp,
+    updated_at: timestamp,
+    paid_at: timestamp.nullable(),
+    refunded_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Purchase' })
+
+export const purchasePage = pageOf(purchaseSchema).meta({ id: 'PurchasePage' })
+
+export const checkoutAnswer = z
+  .object({ url: z.string().nullable(), session_id: z.string(), expires_at: timestamp })
+  .meta({ id: 'Checkout' })
+
+export const transitionSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('purchase_transition'),
+    from: z.enum(PURCHASE_STATUSES),
+    to: z.enum(PURCHASE_STATUSES),
+    event: z.string(),
+    cause: z.string(),
+    actor: z.object({ kind: z.string(), id: z.string() }),
+    created_at: timestamp,
+  })
+  .meta({ id: 'PurchaseTransition' })
+
+export const transitionPage = pageOf(transitionSchema).meta({ id: 'PurchaseTransitionPage' })

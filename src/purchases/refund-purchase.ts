@@ -1,0 +1,165 @@
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { Caller } from '../http/caller.ts'
+import { AppError, invalidField } from '../shared/errors.ts'
+import { newId } from '../shared/ids.ts'
+import { allowedActions, refundable } from './allowed-actions.ts'
+import type { PurchaseRef } from './bulk-purchase.ts'
+import type { PaymentGateway } from './payment-gateway.ts'
+import type { PaymentBalance } from './payment-store.ts'
+import { loadCase } from './purchase-context.ts'
+import { BulkPurchaseError, wrongState } from './purchase-error.ts'
+import type { Cause } from './purchase-history.ts'
+import { lockPurchase } from './purchase-store.ts'
+import { reconcilePurchase } from './reconcile.ts'
+
+export type RefundInput = {
+  paymentIntent: string | null
+  /** Minor units; null: all that is left of the payment. */
+  amount: number | null
+  reason: 'duplicate' | 'fraudulent' | 'requested_by_customer' | null
+}
+
+type RefundRequest = {
+  id: string
+  payment_intent_id: string
+  amount: number
+  reason: string | null
+  state: 'requested' | 'accepted' | 'refused'
+  refusal: string | null
+}
+
+/** What was asked for and not yet answered by Stripe counts as gone, so that two calls cannot refund it twice. */
+async function askedFor(trx: Tx, ref: PurchaseRef, paymentIntent: string): Promise<number> {
+  // An accepted one that no reading has seen yet is in no refund row either.
+  const [row] = await trx('refund_requests as r')
+    .where({
+      'r.conference_id': ref.conferenceId,
+      'r.purchase_id': ref.purchaseId,
+      'r.payment_intent_id': paymentIntent,
+    })
+    .whereNot('r.state', 'refused')
+    .whereNotExists((query) =>
+      query
+        .from('purchase_refunds as p')
+        .whereRaw('p.conference_id = r.conference_id and p.id = r.refund_id'),
+    )
+    .sum<{ sum: number | null }[]>('r.amount')
+  return row?.sum ?? 0
+}
+
+function chosenPayment(
+  balances: PaymentBalance[],
+  named: string | null,
+  main: string | null,
+): PaymentBalance {
+  const left = balances.filter((balance) => refundable(balance) > 0)
+  if (named !== null) {
+    const found = balances.find(({ paymentIntent }) => paymentIntent === named)
+    if (found === undefined) {
+      throw invalidField('/payment_intent', `The purchase has no payment ${named}.`)
+    }
+    return found
+  }
+  const found = left.find(({ paymentIntent }) => paymentIntent === main) ?? left[0]
+  if (found === undefined || (left.length > 1 && found.paymentIntent !== main)) {
+    const names = left.map(({ paymentIntent }) => paymentIntent).join(', ')
+    throw invalidField('/payment_intent', `Name the payment to refund: ${names}.`)
+  }
+  return found
+}
+
+/**
+ * Writes down what is to be refunded, before Stripe is asked, so that a repeat after a crash refunds
+ * the same request and never another.
+ *
+ * @returns the request's id.
+ * @throws AppError `wrong_state` when nothing is left to refund, `validation_failed` for a larger amount.
+ */
+export async function beginRefund(
+  trx: Tx,
+  caller: Caller,
+  purchaseId: string,
+  input: RefundInput,
+): Promise<string> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  const known = await loadCase(trx, await lockPurchase(trx, ref))
+  const allowed = allowedActions(known, false, false)
+  if (!allowed.includes('refund')) throw wrongState('refund', known.purchase.status, allowed)
+  const main = known.purchase.paymentIntentId
+  const payment = chosenPayment(known.balances, input.paymentIntent, main)
+  const left = refundable(payment) - (await askedFor(trx, ref, payment.paymentIntent))
+  const amount = input.amount ?? left
+  if (left <= 0) throw wrongState('refund', known.purchase.status, allowed)
+  if (amount > left) {
+    throw invalidField(
+      '/amount',
+      `At most ${left} ${payment.currency} (minor units) can be refunded.`,
+    )
+  }
+  const id = newId('refundRequest')
+  await trx('refund_requests').insert({
+    conference_id: ref.conferenceId,
+    purchase_id: purchaseId,
+    id,
+    payment_intent_id: payment.paymentIntent,
+    amount,
+    reason: input.reason,
+    requested_by: caller.actor.id,
+  })
+  return id
+}
+
+/**
+ * Asks Stripe for the refund, then reads the purchase anew: only what Stripe confirms moves it.
+ * May be repeated after a crash or an unknown outcome.
+ *
+ * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
+ */
+export async function finishRefund(
+  deps: { db: Db; gateway: PaymentGateway },
+  ref: PurchaseRef,
+  requestId: string,
+  cause: Cause,
+): Promise<void> {
+  const { request, currency } = await withTenant(deps.db, ref, (trx) =>
+    loadRequest(trx, ref, requestId),
+  )
+  if (request.state === 'refused') throw refused(request.refusal)
+  if (request.state === 'requested') {
+    const result = await deps.gateway.refund(ref, {
+      requestId,
+      paymentIntent: request.payment_intent_id,
+      amount: request.amount,
+      currency,
+      reason: request.reason,
+    })
+    await withTenant(deps.db, ref, (trx) =>
+      trx('refund_requests')
+        .where({ conference_id: ref.conferenceId, id: requestId, state: 'requested' })
+        .update(
+          result.kind === 'accepted'
+            ? { state: 'accepted', refund_id: result.refundId, updated_at: trx.fn.now() }
+            : { state: 'refused', refusal: result.message, updated_at: trx.fn.now() },
+        ),
+    )
+    if (result.kind === 'refused') throw refused(result.message)
+  }
+  await reconcilePurchase(deps, ref, { cause })
+}
+
+async function loadRequest(trx: Tx, ref: PurchaseRef, id: string) {
+  const request = await trx('refund_requests')
+    .where({ conference_id: ref.conferenceId, purchase_id: ref.purchaseId, id })
+    .first<RefundRequest | undefined>()
+  if (request === undefined) throw new AppError('not_found', `There is no refund request ${id}.`)
+  const payment = await trx('purchase_payments')
+    .where({ conference_id: ref.conferenceId, payment_intent_id: request.payment_intent_id })
+    .first<{ currency: string } | undefined>('currency')
+  if (payment === undefined) throw new Error(`Payment ${request.payment_intent_id} has no row`)
+  return { request, currency: payment.currency }
+}
+
+function refused(message: string | null): BulkPurchaseError {
+  return new BulkPurchaseError('stripe_refused', message ?? 'Stripe refused the refund.')
+}
