@@ -1,0 +1,144 @@
+import type { DestinationStream } from 'pino'
+import { afterAll, beforeAll } from 'vitest'
+import { buildApp } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+import { connect, type Db } from '../../src/db/connect.ts'
+import { announcePresence } from '../../src/db/process-presence.ts'
+import type { App } from '../../src/http/route-deps.ts'
+import { createEncryption } from '../../src/shared/encryption.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import { withAdminClient } from './admin-client.ts'
+import { useTestDatabase } from './test-database.ts'
+
+export const OPERATOR_KEY = 'operator-key-of-the-tests'
+
+type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+
+export type RequestOptions = {
+  /** An API key's text; null for none. The operator's when absent. */
+  as?: string | null
+  /** Sent as JSON; a text or bytes are sent as they are. */
+  body?: unknown
+  headers?: Record<string, string>
+}
+
+export type Answer<T> = {
+  status: number
+  body: T
+  headers: Record<string, string | string[] | number | undefined>
+}
+
+export type Body = Record<string, unknown>
+
+export type TestProcess = {
+  app: App
+  db: Db
+  request<T = Body>(method: Method, path: string, options?: RequestOptions): Promise<Answer<T>>
+  close(): Promise<void>
+}
+
+export type TestAppOptions = {
+  /** Settings as in the environment of a real process. */
+  env?: NodeJS.ProcessEnv
+  /** Gets every log line; nothing is logged without it. */
+  log?: DestinationStream
+}
+
+function parse(payload: string): unknown {
+  try {
+    return JSON.parse(payload)
+  } catch {
+    return payload
+  }
+}
+
+function headersOf({ as = OPERATOR_KEY, body, headers }: RequestOptions): Record<string, string> {
+  return {
+    ...(as === null ? {} : { authorization: `Bearer ${as}` }),
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    ...headers,
+  }
+}
+
+function payloadOf(body: unknown): string | Buffer | undefined {
+  if (body === undefined || typeof body === 'string' || Buffer.isBuffer(body)) return body
+  return JSON.stringify(body)
+}
+
+/** A serving process without a port, as main.ts composes it. Several may share one database. */
+export async function startTestProcess(
+  connectionString: string,
+  options: TestAppOptions = {},
+): Promise<TestProcess> {
+  const logger = createLogger(options.log === undefined ? 'silent' : 'trace', options.log)
+  const db = connect(connectionString)
+  const presence = announcePresence(connectionString, () => {})
+  const app = await buildApp({
+    config: loadConfig({ ...options.env }),
+    db,
+    presence,
+    encryption: createEncryption(Buffer.alloc(32, 7)),
+    operatorApiKey: OPERATOR_KEY,
+    logger,
+    stripeAccounts: { accountOf: async () => null, assertUsable: () => {} },
+  })
+  return {
+    app,
+    db,
+    async request<T>(method: Method, path: string, sent: RequestOptions = {}) {
+      const payload = payloadOf(sent.body)
+      const answer = await app.inject({
+        method,
+        url: path,
+        headers: headersOf(sent),
+        ...(payload === undefined ? {} : { payload }),
+      })
+      // The caller says what it expects; its assertions would fail on anything else.
+      return { status: answer.statusCode, body: parse(answer.body) as T, headers: answer.headers }
+    },
+    async close() {
+      await app.close()
+      await presence.close()
+      await db.destroy()
+    },
+  }
+}
+
+export type TestApp = Pick<TestProcess, 'request'> & {
+  readonly connectionString: string
+  readonly app: App
+  readonly db: Db
+  /** Rows as an administrator sees them, behind row security. */
+  rows<Row = Body>(sql: string, parameters?: unknown[]): Promise<Row[]>
+}
+
+/** The service on a database of its own, for the tests of this file. */
+export function useTestApp(options: TestAppOptions = {}): TestApp {
+  const database = useTestDatabase()
+  let running: TestProcess | undefined
+  beforeAll(async () => {
+    running = await startTestProcess(database.connectionString, options)
+  })
+  afterAll(() => running?.close())
+  const made = (): TestProcess => {
+    if (running === undefined) throw new Error('The test app exists from beforeAll on.')
+    return running
+  }
+  return {
+    get connectionString() {
+      return database.connectionString
+    },
+    get app() {
+      return made().app
+    },
+    get db() {
+      return made().db
+    },
+    request: (method, path, sent) => made().request(method, path, sent),
+    rows: (sql, parameters) =>
+      withAdminClient(database.adminConnectionString, async (client) => {
+        const { rows } = await client.query(sql, parameters)
+        return rows
+      }),
+  }
+}
