@@ -1,0 +1,157 @@
+import type { Db, Tx } from '../../src/db/connect.ts'
+import { withTenant } from '../../src/db/tenant-scope.ts'
+import { advance } from '../../src/purchases/advance-purchase.ts'
+import { applyFacts } from '../../src/purchases/apply-facts.ts'
+import { findAttempt, insertAttempt, updateAttempt } from '../../src/purchases/checkout-attempt.ts'
+import type { PaymentFacts } from '../../src/purchases/payment-facts.ts'
+import { insertPurchase } from '../../src/purchases/purchase-store.ts'
+import { type PurchaseBody, viewPurchase } from '../../src/purchases/purchase-view.ts'
+import { newId } from '../../src/shared/ids.ts'
+
+export const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as const
+
+export type Scene = {
+  ref: { conferenceId: string; purchaseId: string }
+  /** Lets the purchase see what Stripe says. */
+  read(facts: Partial<PaymentFacts>): Promise<PurchaseBody>
+  view(): Promise<PurchaseBody>
+  run<T>(work: (trx: Tx) => Promise<T>): Promise<T>
+}
+
+/** A conference with a purchase of 10 codes at 1.00 EUR whose first checkout is open. */
+export async function openScene(
+  db: Db,
+  order: { quantity?: number; unitAmount?: number; maxUses?: number } = {},
+): Promise<Scene> {
+  const conferenceId = newId('conference')
+  const ref = { conferenceId, purchaseId: newId('purchase') }
+  const run = <T>(work: (trx: Tx) => Promise<T>) => withTenant(db, ref, work)
+  await run(async (trx) => {
+    await trx('conferences').insert({
+      id: conferenceId,
+      slug: conferenceId.toLowerCase().replace('_', '-'),
+      name: 'Conference',
+      currency: 'EUR',
+    })
+    await insertPurchase(trx, {
+      conference_id: conferenceId,
+      id: ref.purchaseId,
+      sponsor_id: null,
+      quantity: order.quantity ?? 10,
+      unit_amount: order.unitAmount ?? 100,
+      currency: 'EUR',
+      description: '10 codes',
+      reference: null,
+      ticket_type_id: null,
+      add_on_id: null,
+      voucher_type: 'comp',
+      discount_value: 0,
+      max_uses: order.maxUses ?? 1,
+      valid_from: null,
+      valid_until: null,
+      unlocks_hidden_tickets: false,
+      code_prefix: 'BULK-',
+      requested_by: 'test',
+    })
+  })
+  const scene: Scene = {
+    ref,
+    run,
+    view: () =>
+      run((trx) =>
+        viewPurchase(trx, { conferenceId, actor: cause.actor, sponsorId: null }, ref.purchaseId),
+      ),
+    async read(facts) {
+      await run((trx) => applyFacts(trx, ref, { ...NOTHING, ...facts }, cause))
+      return scene.view()
+    },
+  }
+  if ((order.unitAmount ?? 100) > 0) await openAttempt(scene, 1)
+  return scene
+}
+
+export const NOTHING: PaymentFacts = {
+  sessions: [],
+  payments: [],
+  refunds: [],
+  disputes: [],
+  warnings: [],
+}
+
+/** Opens the attempt as the checkout does, session `cs_{n}`. */
+export async function openAttempt({ ref, run }: Scene, attempt: number): Promise<void> {
+  await run(async (trx) => {
+    if ((await findAttempt(trx, ref, attempt)) === null) {
+      await insertAttempt(trx, ref, attempt, {
+        successUrl: 'https://example.org/ok',
+        cancelUrl: 'https://example.org/no',
+        description: '10 codes',
+        quantity: 10,
+        unitAmount: 100,
+        currency: 'EUR',
+        sponsorId: null,
+        contactEmail: null,
+        expiresAt: null,
+        invoiceCreation: false,
+        taxIdCollection: false,
+      })
+    }
+    await updateAttempt(trx, ref, attempt, {
+      state: 'open',
+      session_id: `cs_${attempt}`,
+      url: 'https://pay',
+      expires_at: new Date(Date.now() + 86_400_000),
+    })
+    await advance(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
+  })
+}
+
+export const session = (over: Partial<PaymentFacts['sessions'][number]> = {}) => ({
+  attempt: 1,
+  sessionId: `cs_${over.attempt ?? 1}`,
+  status: 'complete' as const,
+  paid: true,
+  paymentIntent: `pi_${over.attempt ?? 1}`,
+  url: null,
+  expiresAt: new Date(Date.now() + 86_400_000),
+  ...over,
+})
+
+export const payment = (over: Partial<PaymentFacts['payments'][number]> = {}) => ({
+  paymentIntent: `pi_${over.attempt ?? 1}`,
+  attempt: 1,
+  status: 'succeeded',
+  amount: 1000,
+  received: 1000,
+  currency: 'EUR',
+  decline: null,
+  ...over,
+})
+
+export const refund = (
+  id: string,
+  amount: number,
+  over: Partial<PaymentFacts['refunds'][number]> = {},
+) => ({
+  id,
+  paymentIntent: 'pi_1',
+  status: 'succeeded' as const,
+  amount,
+  currency: 'EUR',
+  reason: null,
+  failureReason: null,
+  ...over,
+})
+
+export const dispute = (status: string, over: Partial<PaymentFacts['disputes'][number]> = {}) => ({
+  id: 'dp_1',
+  paymentIntent: 'pi_1',
+  status,
+  amount: 1000,
+  currency: 'EUR',
+  reason: 'fraudulent',
+  ...over,
+})
+
+/** A paid session and its payment. */
+export const PAID = { sessions: [session()], payments: [payment()] }
