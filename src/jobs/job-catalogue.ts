@@ -1,0 +1,69 @@
+import { z } from 'zod'
+import { defineJob, type JobDefinition } from './define-job.ts'
+
+const conference = { conference_id: z.string() }
+const purchase = { ...conference, purchase_id: z.string() }
+
+// Six tries wait e to e⁵ seconds, under four minutes in all. A sweep adds the job anew after that,
+// so that more tries would only make a purchase wait longer once Stripe is back.
+const UNTIL_NEXT_SWEEP = 6
+
+const definitions = {
+  /** Read one purchase's payment from Stripe and move the purchase there. */
+  reconcile_purchase: defineJob({
+    version: 1,
+    payload: { ...purchase, reason: z.string() },
+    maxAttempts: UNTIL_NEXT_SWEEP,
+    key: ({ purchase_id }) => `reconcile_purchase:${purchase_id}`,
+  }),
+  /** End a checkout attempt of which we do not know whether Stripe opened a session. */
+  finish_attempt: defineJob({
+    version: 1,
+    payload: { ...purchase, attempt: z.int().min(1) },
+    maxAttempts: UNTIL_NEXT_SWEEP,
+    key: ({ purchase_id, attempt }) => `finish_attempt:${purchase_id}:${attempt}`,
+  }),
+  /** Ask Stripe again for a refund whose answer we do not know. */
+  finish_refund: defineJob({
+    version: 1,
+    payload: { ...purchase, id: z.string() },
+    maxAttempts: UNTIL_NEXT_SWEEP,
+    key: ({ id }) => `finish_refund:${id}`,
+  }),
+  /** Find what has waited too long, and add the three jobs above for it. */
+  sweep_purchases: defineJob({
+    version: 1,
+    payload: {},
+    maxAttempts: 3,
+    key: () => 'sweep_purchases',
+  }),
+  /** Compare Stripe's list of events with ours, for one conference. */
+  find_missed_events: defineJob({
+    version: 1,
+    payload: conference,
+    maxAttempts: 3,
+    key: ({ conference_id }) => `find_missed_events:${conference_id}`,
+  }),
+  /** Ask Stripe whose account a conference's key belongs to. */
+  learn_stripe_account: defineJob({
+    version: 1,
+    payload: conference,
+    maxAttempts: 12,
+    key: ({ conference_id }) => `learn_stripe_account:${conference_id}`,
+  }),
+  /** Delete what nobody needs any more. */
+  prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
+}
+
+export type JobName = keyof typeof definitions
+
+type Payloads = {
+  [Name in JobName]: (typeof definitions)[Name] extends JobDefinition<infer Payload>
+    ? Payload
+    : never
+}
+
+export type JobPayload<Name extends JobName> = Payloads[Name]
+
+/** Every job of this service. What runs each of them is bound in job-registry.ts. */
+export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions
