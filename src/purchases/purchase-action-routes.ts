@@ -26,7 +26,10 @@ const tags = ['Purchases']
 const PURCHASE = '/v1/conferences/:conference/purchases/:purchase'
 
 /** What moves a purchase: each is one step of the machine, or asks Stripe for one. */
-export function purchaseActionRoutes(app: App, deps: RouteDeps & ServiceDeps & { purchases: BulkPurchaseService }): void {
+export function purchaseActionRoutes(
+  app: App,
+  deps: RouteDeps & ServiceDeps & { purchases: BulkPurchaseService },
+): void {
   const view = (caller: Caller, purchase: string) =>
     withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchase))
 

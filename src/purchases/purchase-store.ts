@@ -152,7 +152,7 @@ export async function findPurchase(
     conference_id: ref.conferenceId,
     id: ref.purchaseId,
   })
-  if (sponsorId !== null) query.andWhere({ sponsor_id: sponsorId })
+  if (sponsorId !== null) void query.andWhere({ sponsor_id: sponsorId })
   const row = await query.first([...PURCHASE_COLUMNS])
   return row === undefined ? null : toPurchase(row)
 }
@@ -170,7 +170,7 @@ export async function lockPurchase(
   const query = trx<PurchaseRow>('bulk_purchases')
     .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
     .forUpdate()
-  if (sponsorId !== null) query.andWhere({ sponsor_id: sponsorId })
+  if (sponsorId !== null) void query.andWhere({ sponsor_id: sponsorId })
   const row = await query.first([...PURCHASE_COLUMNS])
   if (row === undefined) throw notFound('purchase')
   return toPurchase(row)

@@ -32,20 +32,15 @@ type RefundRequest = {
 /** What was asked for and not yet answered by Stripe counts as gone, so that two calls cannot refund it twice. */
 async function askedFor(trx: Tx, ref: PurchaseRef, paymentIntent: string): Promise<number> {
   // An accepted one that no reading has seen yet is in no refund row either.
-  const [row] = await trx('refund_requests as r')
-    .where({
-      'r.conference_id': ref.conferenceId,
-      'r.purchase_id': ref.purchaseId,
-      'r.payment_intent_id': paymentIntent,
-    })
-    .whereNot('r.state', 'refused')
-    .whereNotExists((query) =>
-      query
-        .from('purchase_refunds as p')
-        .whereRaw('p.conference_id = r.conference_id and p.id = r.refund_id'),
-    )
-    .sum<{ sum: number | null }[]>('r.amount')
-  return row?.sum ?? 0
+  const { rows } = await trx.raw<{ rows: { sum: number | null }[] }>(
+    `select sum(r.amount) as sum from refund_requests r
+      where r.conference_id = ? and r.purchase_id = ? and r.payment_intent_id = ?
+        and r.state <> 'refused' and not exists (
+          select from purchase_refunds p
+           where p.conference_id = r.conference_id and p.id = r.refund_id)`,
+    [ref.conferenceId, ref.purchaseId, paymentIntent],
+  )
+  return rows[0]?.sum ?? 0
 }
 
 function chosenPayment(

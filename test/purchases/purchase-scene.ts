@@ -15,7 +15,7 @@ export type Scene = {
   /** Lets the purchase see what Stripe says. */
   read(facts: Partial<PaymentFacts>): Promise<PurchaseBody>
   view(): Promise<PurchaseBody>
-  run<T>(work: (trx: Tx) => Promise<T>): Promise<T>
+  run: <T>(work: (trx: Tx) => Promise<T>) => Promise<T>
 }
 
 /** A conference with a purchase of 10 codes at 1.00 EUR whose first checkout is open. */
