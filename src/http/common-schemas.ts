@@ -7,7 +7,8 @@ export const timestamp = z.iso.datetime({ offset: true })
 /** A moment in a request. The years are those that an answer can show again. */
 export const moment = timestamp.refine((text) => {
   const year = new Date(text).getUTCFullYear()
-  return year >= 1970 && year <= 9999
+  // What is no moment at all is named by the rule before.
+  return Number.isNaN(year) || (year >= 1970 && year <= 9999)
 }, 'must be a time between the years 1970 and 9999')
 
 /** A moment in a request, as a Date. */

@@ -5,6 +5,7 @@ import {
 } from 'fastify-type-provider-zod'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
 import { AppError, ERROR_CATALOGUE, type ErrorCode, type FieldError } from '../shared/errors.ts'
+import { pointerPart } from './storable-text.ts'
 
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
 
@@ -34,10 +35,14 @@ function fieldErrors(error: FastifyError): FieldError[] {
   const context = error.validationContext as keyof typeof PREFIXES | undefined
   const prefix = PREFIXES[context ?? 'body']
   return (error.validation ?? []).flatMap((issue): FieldError[] => {
-    const base = `${prefix}${issue.instancePath}`
+    // The path of the whole is `/` here, which would begin a member's pointer twice.
+    const base = issue.instancePath === '/' ? prefix : `${prefix}${issue.instancePath}`
     const { keys } = issue.params as { keys?: string[] }
     if (issue.keyword === 'unrecognized_keys' && keys !== undefined) {
-      return keys.map((key) => ({ pointer: `${base}/${key}`, detail: 'This field is not known.' }))
+      return keys.map((key) => ({
+        pointer: `${base}/${pointerPart(key)}`,
+        detail: 'This field is not known.',
+      }))
     }
     return [{ pointer: base === '' ? '/' : base, detail: issue.message ?? 'is not valid' }]
   })
@@ -57,6 +62,12 @@ function toAppError(error: unknown): AppError {
     })
   }
   const { code, statusCode } = error as Partial<FastifyError>
+  if (code === 'FST_ERR_BAD_URL') {
+    return new AppError('validation_failed', 'The path is not a valid URL.', { cause: error })
+  }
+  if (code === 'FST_ERR_MAX_PARAM_LENGTH') {
+    return new AppError('not_found', 'A part of the path is too long.', { cause: error })
+  }
   const known = code === undefined ? undefined : FASTIFY_CODES[code]
   if (known !== undefined)
     return new AppError(known, ERROR_CATALOGUE[known].title, { cause: error })
@@ -76,8 +87,8 @@ function log(request: FastifyRequest, error: AppError): void {
 /** Sends an error as a problem document, with `Retry-After` where waiting helps. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
   const known = toAppError(error)
-  if (isResponseSerializationError(error)) {
-    request.log.error({ issues: error.cause.issues }, 'response breaks its own schema')
+  if (error instanceof Error && isResponseSerializationError(error)) {
+    request.log.error({ issues: error.cause?.issues }, 'response breaks its own schema')
   }
   log(request, known)
   const { title } = ERROR_CATALOGUE[known.code]

@@ -9,9 +9,11 @@ import {
 import { customAlphabet } from 'nanoid'
 import { AppError } from '../shared/errors.ts'
 import { type AuthPorts, addAuthHook } from './auth-hook.ts'
-import { addProblemHandlers } from './problem.ts'
+import { allowEmptyBody } from './empty-body.ts'
+import { addProblemHandlers, sendProblem } from './problem.ts'
 import { addRequestLog } from './request-log.ts'
 import type { App } from './route-deps.ts'
+import { addTextRule } from './storable-text.ts'
 
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
 
@@ -48,6 +50,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
         : `req_${newRequestId()}`
     },
     forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
@@ -61,6 +64,8 @@ export async function createServer(options: ServerOptions): Promise<App> {
     // The API answers JSON only; /docs loosens this for its own pages.
     contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   })
+  addTextRule(app)
+  allowEmptyBody(app)
   addAuthHook(app, options.auth)
   await app.register(rateLimit, {
     max: options.rateLimitPerMinute,

@@ -1,0 +1,161 @@
+import { describe, expect, it } from 'vitest'
+import { createConference } from '../support/fixtures.ts'
+import { type Body, type RequestOptions, useTestApp } from '../support/test-app.ts'
+
+const app = useTestApp()
+
+const post = (body: unknown, more: RequestOptions = {}) =>
+  app.request('POST', '/v1/conferences', { body, ...more })
+
+const problem = (status: number, code: string) => ({
+  status,
+  headers: { 'content-type': expect.stringMatching(/^application\/problem\+json/) },
+  body: { status, code, title: expect.any(String), detail: expect.any(String) },
+})
+
+const broken = (pointer: string) => ({
+  ...problem(400, 'validation_failed'),
+  body: { errors: [{ pointer, detail: expect.any(String) }] },
+})
+
+const conference = (fields: Body = {}) => ({
+  slug: 'a-conference',
+  name: 'A conference',
+  currency: 'EUR',
+  ...fields,
+})
+
+describe('what cannot be read', () => {
+  it('is 400 as malformed JSON', async () => {
+    for (const text of ['{"slug":', '{} {}', 'slug=x', '{"a":1,}']) {
+      expect(await post(text)).toMatchObject(problem(400, 'malformed_json'))
+    }
+  })
+
+  it('is 400 when it tries to reach an object’s prototype', async () => {
+    expect(await post('{"__proto__":{"role":"operator"}}')).toMatchObject(
+      problem(400, 'malformed_json'),
+    )
+  })
+
+  it('is 413 above the limit', async () => {
+    const body = conference({ name: 'x'.repeat(300 * 1024) })
+    expect(await post(body)).toMatchObject(problem(413, 'payload_too_large'))
+  })
+
+  it('is 415 in another media type', async () => {
+    const headers = { 'content-type': 'application/xml' }
+    expect(await post('<conference/>', { headers })).toMatchObject(
+      problem(415, 'unsupported_media_type'),
+    )
+  })
+
+  it('is a 400 that asks for an object when there is none', async () => {
+    for (const body of [undefined, '', 'null', '[]', '"text"', '7']) {
+      const headers = { 'content-type': 'application/json' }
+      expect(await post(body, { headers }), `body ${body}`).toMatchObject(broken('/'))
+    }
+  })
+
+  it('is 400 for a path that is no valid URL, and 404 for one that is too long', async () => {
+    expect(await app.request('GET', '/v1/conferences/%zz')).toMatchObject(
+      problem(400, 'validation_failed'),
+    )
+    expect(await app.request('GET', `/v1/conferences/${'x'.repeat(300)}`)).toMatchObject(
+      problem(404, 'not_found'),
+    )
+  })
+})
+
+describe('an unknown path', () => {
+  it('is 404, with and without a key', async () => {
+    for (const as of [undefined, null]) {
+      const options = as === undefined ? {} : { as }
+      expect(await app.request('GET', '/v1/nothing', options)).toMatchObject(
+        problem(404, 'not_found'),
+      )
+      expect(await app.request('PUT', '/v1/conferences', options)).toMatchObject(
+        problem(404, 'not_found'),
+      )
+    }
+  })
+})
+
+describe('a field that breaks a rule', () => {
+  it('is named with its rule', async () => {
+    expect(await post({ name: 'No slug', currency: 'EUR' })).toMatchObject(broken('/slug'))
+    expect(await post(conference({ slug: 'Not A Slug' }))).toMatchObject({
+      body: {
+        errors: [{ pointer: '/slug', detail: 'must be lower-case letters, digits and hyphens' }],
+      },
+    })
+    expect(await post(conference({ currency: 'XXX' }))).toMatchObject(broken('/currency'))
+    expect(await post(conference({ max_quantity: 0 }))).toMatchObject(broken('/max_quantity'))
+    expect(await post(conference({ max_quantity: 1.5 }))).toMatchObject(broken('/max_quantity'))
+    expect(await post(conference({ allowed_origins: ['https://ok.example', 'x'] }))).toMatchObject(
+      broken('/allowed_origins/1'),
+    )
+  })
+
+  it('is refused when nobody knows it, in the body and in the query', async () => {
+    expect(await post(conference({ colour: 'red' }))).toMatchObject({
+      body: { errors: [{ pointer: '/colour', detail: 'This field is not known.' }] },
+    })
+    expect(await post(conference({ 'a/b~c': 1 }))).toMatchObject(broken('/a~1b~0c'))
+    expect(await app.request('GET', '/v1/conferences?color=red')).toMatchObject(
+      broken('query/color'),
+    )
+  })
+
+  it('lists all that is wrong at once', async () => {
+    const { body } = await post({ slug: 1, name: '', currency: 'EUR', colour: 'red' })
+    const errors = body['errors'] as { pointer: string }[]
+    expect(errors.map(({ pointer }) => pointer).toSorted()).toEqual(['/colour', '/name', '/slug'])
+  })
+
+  it('is a 400 also for text that Postgres cannot store', async () => {
+    const nul = String.fromCharCode(0)
+    expect(await post(conference({ name: `a${nul}b` }))).toMatchObject(broken('/name'))
+    expect(await post(conference({ allowed_origins: [nul] }))).toMatchObject(
+      broken('/allowed_origins/0'),
+    )
+    const { path } = await createConference(app)
+    expect(await app.request('GET', '/v1/conferences/a%00b')).toMatchObject(
+      broken('params/conference'),
+    )
+    expect(await app.request('GET', `${path}/sponsors?q=%00`)).toMatchObject(broken('query/q'))
+    expect(await app.request('GET', `${path}/sponsors/%00`)).toMatchObject(broken('params/id'))
+  })
+
+  it('of a header is named too', async () => {
+    const headers = { 'idempotency-key': 'x'.repeat(256) }
+    expect(await post(conference(), { headers })).toMatchObject(broken('header/idempotency-key'))
+  })
+})
+
+describe('every answer', () => {
+  it('carries the request’s id, the caller’s own where it is harmless', async () => {
+    const given = await app.request('GET', '/v1/nothing', { headers: { 'x-request-id': 'abc-1' } })
+    expect(given).toMatchObject({ headers: { 'request-id': 'abc-1' }, body: { request_id: 'abc-1' } })
+    const odd = await app.request('GET', '/v1/conferences', {
+      headers: { 'x-request-id': 'a "quoted" one' },
+    })
+    expect(odd.headers['request-id']).toMatch(/^req_[0-9A-Z]{20}$/)
+  })
+
+  it('carries security headers', async () => {
+    expect((await app.request('GET', '/v1/conferences')).headers).toMatchObject({
+      'x-content-type-options': 'nosniff',
+      'strict-transport-security': expect.any(String),
+      'content-security-policy': expect.stringContaining("default-src 'none'"),
+    })
+  })
+})
+
+it('a DELETE may come with a JSON content type and no body', async () => {
+  const { path } = await createConference(app)
+  const headers = { 'content-type': 'application/json' }
+  expect(
+    await app.request('DELETE', `${path}/webhook-secrets/whs_none`, { headers }),
+  ).toMatchObject(problem(404, 'not_found'))
+})
