@@ -11,8 +11,8 @@ export type ExportFormat = 'csv' | 'ndjson'
 
 const ROWS_AT_ONCE = 1_000
 
-// A reader that takes nothing for so long gives its database connection back.
-const STALLED_AFTER = '60s'
+/** A reader that takes nothing for so long loses the stream, and its connection is free again. */
+const STALLED_AFTER_MS = 60_000
 
 export const CSV_HEADER = [
   'code',
@@ -23,22 +23,29 @@ export const CSV_HEADER = [
   'valid_until',
 ] as const
 
+type Source = {
+  conferenceId: string
+  batchId: string
+  onStalled: () => void
+  stalledAfterMs: number
+}
+
 /** A cursor reads one snapshot from its opening to its end, whatever commits meanwhile. */
-async function* readBatch(
-  trx: Tx,
-  conferenceId: string,
-  batchId: string,
-): AsyncGenerator<Voucher[]> {
-  await trx.raw(`set local idle_in_transaction_session_timeout = '${STALLED_AFTER}'`)
+async function* readBatch(trx: Tx, source: Source): AsyncGenerator<Voucher[]> {
   await trx.raw(
     `declare exported no scroll cursor for
      ${SELECT_VOUCHERS} where v.conference_id = ? and v.batch_id = ? order by v.ordinal`,
-    [conferenceId, batchId],
+    [source.conferenceId, source.batchId],
   )
   for (;;) {
     const { rows } = await trx.raw<{ rows: VoucherRow[] }>(`fetch ${ROWS_AT_ONCE} from exported`)
     if (rows.length === 0) return
-    yield rows.map(toVoucher)
+    const timer = setTimeout(source.onStalled, source.stalledAfterMs)
+    try {
+      yield rows.map(toVoucher)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }
 
@@ -77,14 +84,15 @@ export function exportVouchers(
   conferenceId: string,
   batchId: string | null,
   format: ExportFormat,
+  stalledAfterMs = STALLED_AFTER_MS,
 ): Readable {
   const lines = format === 'csv' ? csvLines : jsonLines
   if (batchId === null) return Readable.from(lines(noPages()), { objectMode: false })
   const out = new PassThrough()
-  withTenant(db, { conferenceId }, (trx) =>
-    pipeline(lines(readBatch(trx, conferenceId, batchId)), out),
-  ).catch((error: unknown) =>
-    out.destroy(error instanceof Error ? error : new Error(String(error))),
+  const onStalled = () => out.destroy(new Error(`Nothing was read for ${stalledAfterMs} ms`))
+  const source = { conferenceId, batchId, onStalled, stalledAfterMs }
+  withTenant(db, { conferenceId }, (trx) => pipeline(lines(readBatch(trx, source)), out)).catch(
+    (error: unknown) => out.destroy(error instanceof Error ? error : new Error(String(error))),
   )
   return out
 }

@@ -1,0 +1,188 @@
+import { describe, expect, it } from 'vitest'
+import { issueVouchers } from '../../src/vouchers/issue-vouchers.ts'
+import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
+import { newCodes } from '../../src/vouchers/voucher-code.ts'
+import { useTenants } from './voucher-fixture.ts'
+
+const tenants = useTenants()
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+
+describe('issuing the codes of a purchase', () => {
+  it('makes as many codes as were bought, each with its own ordinal and key', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(40)
+    const { batchId, issued } = await tenant.issue({ count: 40, purchaseId })
+    expect(issued).toBe(40)
+    const vouchers = await tenant.stored(batchId)
+    expect(vouchers.map(({ ordinal }) => ordinal)).toEqual(upTo(40))
+    expect(new Set(vouchers.map(({ code }) => code)).size).toBe(40)
+    for (const { code } of vouchers) {
+      expect(code).toMatch(/^BULK-ACME-[23456789ABCDEFGHJKLMNPQRSTUVWXYZ]{12}$/)
+    }
+  })
+
+  it('makes none when it is asked again, and takes the same batch', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(5)
+    const first = await tenant.issue({ count: 5, purchaseId })
+    const again = await tenant.issue({ count: 5, purchaseId })
+    expect(again).toEqual({ batchId: first.batchId, issued: 0 })
+    expect(await tenant.stored(first.batchId)).toHaveLength(5)
+  })
+
+  it('D7: issues exactly the missing codes when some are gone, never a whole batch more', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, batchId } = await tenant.sold(10)
+    const before = await tenant.stored(batchId)
+    await tenant.run(async (trx) =>
+      trx('vouchers').where({ batch_id: batchId }).whereIn('ordinal', [3, 7, 10]).delete(),
+    )
+    const { issued } = await tenant.issue({ count: 10, purchaseId })
+    expect(issued).toBe(3)
+    const after = await tenant.stored(batchId)
+    expect(after.map(({ ordinal }) => ordinal)).toEqual(upTo(10))
+    const kept = after.filter(({ ordinal }) => ![3, 7, 10].includes(ordinal))
+    expect(kept).toEqual(before.filter(({ ordinal }) => ![3, 7, 10].includes(ordinal)))
+  })
+
+  it('makes the codes once when twenty processes issue the same purchase at the same time', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(200)
+    const results = await Promise.all(upTo(20).map(() => tenant.issue({ count: 200, purchaseId })))
+    expect(new Set(results.map(({ batchId }) => batchId)).size).toBe(1)
+    expect(results.reduce((sum, { issued }) => sum + issued, 0)).toBe(200)
+    expect(await tenant.stored(results[0]?.batchId ?? '')).toHaveLength(200)
+  })
+
+  it('leaves nothing behind when its transaction fails afterwards', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(20)
+    const failing = tenant.run(async (trx) => {
+      await issueVouchers(trx, tenant.spec({ count: 20, purchaseId }))
+      throw new Error('killed before the commit')
+    })
+    await expect(failing).rejects.toThrow('killed')
+    const { issued } = await tenant.issue({ count: 20, purchaseId })
+    expect(issued).toBe(20)
+  })
+
+  it('keeps the terms of the batch that exists, whatever the second call asks for', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(3)
+    const { batchId } = await tenant.issue({ count: 3, purchaseId })
+    await tenant.run(async (trx) => trx('vouchers').where({ ordinal: 2 }).delete())
+    await tenant.issue({ count: 900, purchaseId, terms: { prefix: 'OTHER-', maxUses: 9 } })
+    const vouchers = await tenant.stored(batchId)
+    expect(vouchers.map(({ code }) => code.slice(0, 10))).toEqual(Array(3).fill('BULK-ACME-'))
+  })
+})
+
+describe('codes that exist already', () => {
+  // Symbols that are left out of real codes, so that a collision is certain and visible.
+  const poor =
+    (codes: string[]): CodeMaker =>
+    (_prefix, _length, count) =>
+      Array.from({ length: count }, () => codes.shift() ?? 'NONE-LEFT').sort()
+
+  it('D23: tops up after collisions with codes of another batch', async () => {
+    const tenant = await tenants.create()
+    const other = await tenant.issue({ count: 3, makeCodes: poor(['AA', 'BB', 'CC']) })
+    const codes = ['AA', 'DD', 'BB', 'EE', 'C-C', 'AA', 'FF', 'GG', 'HH']
+    const { batchId, issued } = await tenant.issue({ count: 5, makeCodes: poor(codes) })
+    expect(issued).toBe(5)
+    const made = await tenant.stored(batchId)
+    expect(made.map(({ ordinal }) => ordinal)).toEqual(upTo(5))
+    expect(made.map(({ code }) => code).toSorted()).toEqual(['DD', 'EE', 'FF', 'GG', 'HH'])
+    expect((await tenant.stored(other.batchId)).map(({ code }) => code)).toEqual(['AA', 'BB', 'CC'])
+  })
+
+  it('D23: tops up after the same code is drawn twice in one batch', async () => {
+    const tenant = await tenants.create()
+    const makeCodes = poor(['AA', 'AA', 'AA', 'BB', 'BB', 'CC'])
+    const { batchId } = await tenant.issue({ count: 3, makeCodes })
+    const made = await tenant.stored(batchId)
+    expect(made.map(({ code }) => code).toSorted()).toEqual(['AA', 'BB', 'CC'])
+  })
+
+  it('D23: tops up on the COPY path too', async () => {
+    const tenant = await tenants.create()
+    await tenant.issue({ count: 50, makeCodes: poor(upTo(50).map((n) => `X${n}`)) })
+    let round = 0
+    const makeCodes: CodeMaker = (prefix, length, count) => {
+      round += 1
+      const colliding = round === 1 ? upTo(50).map((n) => `X${n}`) : []
+      return [...colliding, ...newCodes(prefix, length, count - colliding.length)].sort()
+    }
+    const { batchId, issued } = await tenant.issue({ count: 10_050, makeCodes })
+    expect({ issued, round }).toEqual({ issued: 10_050, round: 2 })
+    expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(10_050))
+  })
+
+  it('belongs to one conference: another may have the same code', async () => {
+    const [one, two] = await Promise.all([tenants.create(), tenants.create()])
+    for (const tenant of [one, two]) {
+      const { issued } = await tenant.issue({ count: 1, makeCodes: poor(['SAME']) })
+      expect(issued).toBe(1)
+    }
+  })
+
+  it('survives two batches that draw the same codes at the same time', async () => {
+    const tenant = await tenants.create()
+    const shared = upTo(100).map((n) => `S${String(n).padStart(3, '0')}`)
+    const rest = (name: string) => upTo(100).map((n) => `${name}${String(n).padStart(3, '0')}`)
+    const batches = await Promise.all(
+      ['P', 'Q', 'R'].map((name) =>
+        tenant.issue({ count: 100, makeCodes: poor([...shared, ...rest(name)]) }),
+      ),
+    )
+    for (const { batchId } of batches) expect(await tenant.stored(batchId)).toHaveLength(100)
+  })
+
+  it('gives up instead of looping when no new code can be made', async () => {
+    const tenant = await tenants.create()
+    const makeCodes: CodeMaker = (_prefix, _length, count) => Array(count).fill('ONLY')
+    await expect(tenant.issue({ count: 2, makeCodes })).rejects.toThrow(/exists already/)
+  })
+})
+
+describe('large batches', () => {
+  it('issues 20,000 codes through COPY, and only the missing ones of them again', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(20_000)
+    const { batchId, issued } = await tenant.issue({ count: 20_000, purchaseId })
+    expect(issued).toBe(20_000)
+    await tenant.run(async (trx) =>
+      trx('vouchers').where({ batch_id: batchId }).where('ordinal', '>', 6_000).delete(),
+    )
+    expect((await tenant.issue({ count: 20_000, purchaseId })).issued).toBe(14_000)
+    expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(20_000))
+  })
+
+  it('keeps every ordinal across the windows in which a batch is filled', async () => {
+    const tenant = await tenants.create()
+    const purchaseId = await tenant.purchase(60_001)
+    await tenant.issue({ count: 60_001, purchaseId })
+    const { rows } = await tenant.run((trx) =>
+      trx.raw(`select min(ordinal), max(ordinal), count(*), count(distinct code_key) as keys
+               from vouchers`),
+    )
+    expect(rows).toEqual([{ min: 1, max: 60_001, count: 60_001, keys: 60_001 }])
+  })
+})
+
+describe('staff and complimentary batches', () => {
+  it('makes a new batch each time staff ask for one', async () => {
+    const tenant = await tenants.create()
+    const first = await tenant.issue({ count: 2 })
+    const second = await tenant.issue({ count: 2 })
+    expect(second.batchId).not.toBe(first.batchId)
+    expect(second.issued).toBe(2)
+  })
+
+  it("makes a sponsor's complimentary codes once", async () => {
+    const tenant = await tenants.create()
+    const results = await Promise.all(upTo(5).map(() => tenant.issue({ count: 4, source: 'comp' })))
+    expect(results.reduce((sum, { issued }) => sum + issued, 0)).toBe(4)
+  })
+})

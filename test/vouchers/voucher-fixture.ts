@@ -1,0 +1,163 @@
+import { afterAll, beforeAll } from 'vitest'
+import { connect, type Db, type Tx } from '../../src/db/connect.ts'
+import { withTenant } from '../../src/db/tenant-scope.ts'
+import { newId } from '../../src/shared/ids.ts'
+import { issueVouchers } from '../../src/vouchers/issue-vouchers.ts'
+import type { BatchSpec } from '../../src/vouchers/voucher-batch.ts'
+import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
+import { DEFAULT_TERMS, type VoucherTerms } from '../../src/vouchers/voucher-terms.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+
+export type Stored = {
+  id: number
+  ordinal: number
+  code: string
+  state: string
+  times_used: number
+  deactivated_by: string | null
+  held_by_refund: boolean
+  held_by_dispute: boolean
+}
+
+type Issue = {
+  count: number
+  terms?: Partial<VoucherTerms>
+  purchaseId?: string | null
+  source?: BatchSpec['source']
+  sponsorId?: string | null
+  codeLength?: number
+  makeCodes?: CodeMaker
+}
+
+/** One conference with a sponsor, and the steps that tests of vouchers are told in. */
+export class Tenant {
+  readonly db: Db
+  readonly conferenceId = newId('conference')
+  readonly sponsorId = newId('sponsor')
+
+  constructor(db: Db) {
+    this.db = db
+  }
+
+  run<T>(work: (trx: Tx) => Promise<T>): Promise<T> {
+    return withTenant(this.db, { conferenceId: this.conferenceId }, work)
+  }
+
+  async create(maxQuantity = 1_000_000): Promise<this> {
+    const { conferenceId } = this
+    await this.run(async (trx) => {
+      await trx('conferences').insert({
+        id: conferenceId,
+        slug: conferenceId.slice(5).toLowerCase(),
+        name: 'PyCon',
+        currency: 'EUR',
+        max_quantity: maxQuantity,
+      })
+    })
+    await this.addSponsor(this.sponsorId, 'acme')
+    return this
+  }
+
+  async addSponsor(id: string, slug: string): Promise<string> {
+    const row = { conference_id: this.conferenceId, id, name: slug, slug }
+    await this.run(async (trx) => trx('sponsors').insert(row))
+    return id
+  }
+
+  async purchase(quantity: number, sponsorId: string | null = this.sponsorId): Promise<string> {
+    const id = newId('purchase')
+    await this.run(async (trx) => {
+      await trx('bulk_purchases').insert({
+        conference_id: this.conferenceId,
+        id,
+        sponsor_id: sponsorId,
+        quantity,
+        unit_amount: 10,
+        total_amount: quantity * 10,
+        currency: 'EUR',
+        description: 'Vouchers',
+        voucher_type: 'comp',
+        discount_value: 0,
+        max_uses: 1,
+        unlocks_hidden_tickets: false,
+        code_prefix: 'BULK-ACME-',
+        requested_by: 'key_test',
+      })
+    })
+    return id
+  }
+
+  spec({ count, terms = {}, purchaseId = null, source, sponsorId, codeLength }: Issue): BatchSpec {
+    return {
+      conferenceId: this.conferenceId,
+      source: source ?? (purchaseId === null ? 'staff' : 'purchase'),
+      purchaseId,
+      sponsorId: sponsorId === undefined ? this.sponsorId : sponsorId,
+      count,
+      codeLength: codeLength ?? 12,
+      currency: 'EUR',
+      ticketTypeId: null,
+      addOnId: null,
+      terms: { ...DEFAULT_TERMS, prefix: 'BULK-ACME-', ...terms },
+      createdBy: 'key_test',
+    }
+  }
+
+  issue(issue: Issue): Promise<{ batchId: string; issued: number }> {
+    return this.run((trx) => issueVouchers(trx, this.spec(issue), issue.makeCodes))
+  }
+
+  /** A purchase whose codes are issued. */
+  async sold(count: number, terms: Partial<VoucherTerms> = {}) {
+    const purchaseId = await this.purchase(count)
+    const { batchId } = await this.issue({ count, purchaseId, terms })
+    const codes = (await this.stored(batchId)).map(({ code }) => code)
+    return { purchaseId, batchId, codes, code: codes[0] ?? '' }
+  }
+
+  /** The batch's vouchers as they are stored, by ordinal. */
+  stored(batchId: string): Promise<Stored[]> {
+    return this.run(async (trx) =>
+      trx('vouchers').where({ batch_id: batchId }).orderBy('ordinal').select<Stored[]>(),
+    )
+  }
+
+  /** Ordinals of the batch's vouchers that match. */
+  async ordinals(batchId: string, matches: (voucher: Stored) => boolean): Promise<number[]> {
+    return (await this.stored(batchId)).filter(matches).map(({ ordinal }) => ordinal)
+  }
+
+  /** Uses one of the batch's codes without asking whether it may be. */
+  async use(batchId: string, ordinals: number[], timesUsed = 1): Promise<void> {
+    await this.run(async (trx) =>
+      trx('vouchers')
+        .where({ batch_id: batchId })
+        .whereIn('ordinal', ordinals)
+        .update({ times_used: timesUsed }),
+    )
+  }
+}
+
+/** A database of its own for the test file, and tenants in it. */
+export function useTenants() {
+  const database = useTestDatabase()
+  let db: Db | undefined
+  beforeAll(() => {
+    db = connect(database.connectionString, { max: 60, acquireTimeoutMs: 25_000 })
+  })
+  afterAll(async () => {
+    await db?.destroy()
+  })
+  return {
+    get db(): Db {
+      if (db === undefined) throw new Error('The database exists from beforeAll on.')
+      return db
+    },
+    get adminConnectionString() {
+      return database.adminConnectionString
+    },
+    create(maxQuantity?: number): Promise<Tenant> {
+      return new Tenant(this.db).create(maxQuantity)
+    },
+  }
+}
