@@ -1,0 +1,69 @@
+import type Stripe from 'stripe'
+import { getConference } from '../conferences/conference-store.ts'
+import type { StripeAccountPort } from '../conferences/manage-conference.ts'
+import type { Db } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { invalidField } from '../shared/errors.ts'
+import type { ServiceMetrics } from '../shared/service-metrics.ts'
+import { buildStripe, mayReceive, type StripeClients, type StripeSettings } from './client.ts'
+import { createCountingHttpClient } from './counting-http-client.ts'
+
+// A person waits for the answer and can do without it.
+const PATIENCE = { timeout: 5_000, maxNetworkRetries: 0 }
+
+/** `acct_…`, or null: a restricted key may not ask, and Stripe may be down. */
+async function askAccount(stripe: Stripe): Promise<string | null> {
+  try {
+    const account = await stripe.accounts.retrieveCurrent({}, PATIENCE)
+    return typeof account.id === 'string' && account.id !== '' ? account.id : null
+  } catch {
+    return null
+  }
+}
+
+/** Whose key is it? Asked outside every transaction. */
+export function createStripeAccounts(deps: {
+  config: StripeSettings
+  metrics: ServiceMetrics
+}): StripeAccountPort {
+  const httpClient = createCountingHttpClient(deps.metrics)
+  return {
+    async accountOf(stripeKey) {
+      if (stripeKey === undefined || !mayReceive(deps.config.stripeApiBase, stripeKey)) return null
+      return askAccount(buildStripe(stripeKey, deps.config, httpClient))
+    },
+    assertUsable(stripeKey) {
+      if (mayReceive(deps.config.stripeApiBase, stripeKey)) return
+      throw invalidField(
+        '/stripe_secret_key',
+        "A live key is refused while STRIPE_API_BASE names something else than Stripe's API.",
+      )
+    },
+  }
+}
+
+/**
+ * Learns the account behind a conference's key and writes it down, for a job that runs after a key
+ * was set while Stripe did not answer. An account that is known stays.
+ *
+ * @returns `acct_…`, or null when Stripe did not say.
+ * @throws AppError `stripe_key_missing`
+ */
+export async function learnStripeAccount(
+  deps: { db: Db; clients: StripeClients },
+  conferenceId: string,
+): Promise<string | null> {
+  const keySetAt = await withTenant(deps.db, { conferenceId }, async (trx) => {
+    const conference = await getConference(trx, conferenceId)
+    return conference.stripeKeySetAt
+  })
+  const account = await askAccount(await deps.clients.forConference(conferenceId))
+  if (account === null) return null
+  await withTenant(deps.db, { conferenceId }, (trx) =>
+    trx('conferences')
+      // A key that was set while we asked may be another account's.
+      .where({ id: conferenceId, stripe_account: null, stripe_key_set_at: keySetAt })
+      .update({ stripe_account: account, updated_at: trx.fn.now() }),
+  )
+  return account
+}

@@ -1,0 +1,186 @@
+import type { z } from 'zod'
+import type {
+  DisputeFact,
+  PaymentFact,
+  PaymentFacts,
+  RefundFact,
+  SessionFact,
+  WarningFact,
+} from '../purchases/payment-facts.ts'
+import type { FactsQuery } from '../purchases/payment-gateway.ts'
+import { AppError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import { fromStripeAmount } from '../shared/money.ts'
+import type { StripeConnection } from './client.ts'
+import { inParallel } from './in-parallel.ts'
+import { askStripe } from './stripe-errors.ts'
+import {
+  disputeObject,
+  parseAnswer,
+  paymentIntentObject,
+  refundObject,
+  sessionObject,
+  warningObject,
+} from './stripe-objects.ts'
+
+// An account may have few requests under way at once, and other purchases are being read too.
+const AT_ONCE = 3
+const PAGE = 100
+
+type Reader = StripeConnection & { query: FactsQuery; logger: Logger }
+type Session = z.output<typeof sessionObject>
+type Payment = { paymentIntent: string; attempt: number | null }
+
+function assertMode(reader: Reader, object: { id: string; livemode?: boolean | undefined }): void {
+  if (object.livemode === undefined || object.livemode === reader.livemode) return
+  throw new AppError('stripe_failed', `${object.id} is of the other mode than the key.`)
+}
+
+/** The same id in another purchase's hands: made by hand at Stripe, or a row that points astray. */
+function isOurs({ query }: Reader, session: Session): boolean {
+  const named = [session.client_reference_id, session.metadata['purchase_id']]
+  const given = named.filter((id) => id !== null && id !== undefined)
+  return given.length > 0 && given.every((id) => id === query.ref.purchaseId)
+}
+
+async function readSession(
+  reader: Reader,
+  { attempt, sessionId }: FactsQuery['sessions'][number],
+): Promise<SessionFact | null> {
+  const answer = await askStripe(() => reader.stripe.checkout.sessions.retrieve(sessionId))
+  const session = parseAnswer(sessionObject, answer, 'checkout session')
+  assertMode(reader, session)
+  if (!isOurs(reader, session)) {
+    const { purchaseId } = reader.query.ref
+    reader.logger.warn({ session: sessionId, purchase: purchaseId }, 'session of another purchase')
+    return null
+  }
+  return {
+    attempt,
+    sessionId: session.id,
+    status: session.status,
+    paid: session.payment_status !== 'unpaid',
+    paymentIntent: session.payment_intent,
+    url: session.url,
+    expiresAt: new Date(session.expires_at * 1000),
+  }
+}
+
+function declineOf(
+  error: z.output<typeof paymentIntentObject>['last_payment_error'],
+): PaymentFact['decline'] {
+  if (error === null) return null
+  const code = error.decline_code ?? error.code ?? 'payment_failed'
+  return {
+    fact: error.charge ?? code,
+    code,
+    message: error.message ?? 'The payment failed.',
+  }
+}
+
+async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact> {
+  const answer = await askStripe(() => reader.stripe.paymentIntents.retrieve(known.paymentIntent))
+  const intent = parseAnswer(paymentIntentObject, answer, 'payment intent')
+  assertMode(reader, intent)
+  return {
+    paymentIntent: intent.id,
+    attempt: known.attempt,
+    status: intent.status,
+    amount: fromStripeAmount(intent.amount, intent.currency),
+    received: fromStripeAmount(intent.amount_received, intent.currency),
+    currency: intent.currency,
+    decline: declineOf(intent.last_payment_error),
+  }
+}
+
+/** Every page of a list, each object read by its schema. */
+function readAll<T extends z.ZodType>(
+  schema: T,
+  what: string,
+  list: () => AsyncIterable<unknown>,
+): Promise<z.output<T>[]> {
+  return askStripe(async () => {
+    const objects: z.output<T>[] = []
+    for await (const object of list()) objects.push(parseAnswer(schema, object, what))
+    return objects
+  })
+}
+
+const listOf = (paymentIntent: string) => ({ payment_intent: paymentIntent, limit: PAGE })
+
+async function readRefunds({ stripe }: Reader, paymentIntent: string): Promise<RefundFact[]> {
+  const refunds = await readAll(refundObject, 'refund', () =>
+    stripe.refunds.list(listOf(paymentIntent)),
+  )
+  return refunds.map((refund) => ({
+    id: refund.id,
+    paymentIntent,
+    status: refund.status,
+    amount: fromStripeAmount(refund.amount, refund.currency),
+    currency: refund.currency,
+    reason: refund.reason,
+    failureReason: refund.failure_reason,
+  }))
+}
+
+async function readDisputes({ stripe }: Reader, paymentIntent: string): Promise<DisputeFact[]> {
+  const disputes = await readAll(disputeObject, 'dispute', () =>
+    stripe.disputes.list(listOf(paymentIntent)),
+  )
+  return disputes.map((dispute) => ({
+    id: dispute.id,
+    paymentIntent,
+    status: dispute.status,
+    amount: fromStripeAmount(dispute.amount, dispute.currency),
+    currency: dispute.currency,
+    reason: dispute.reason,
+  }))
+}
+
+async function readWarnings(reader: Reader, paymentIntent: string): Promise<WarningFact[]> {
+  if (!reader.query.warnings) return []
+  const warnings = await readAll(warningObject, 'early fraud warning', () =>
+    reader.stripe.radar.earlyFraudWarnings.list(listOf(paymentIntent)),
+  )
+  // Not actionable: refunded or disputed already, so there is nothing left to do about it.
+  return warnings
+    .filter(({ actionable }) => actionable)
+    .map(({ id, fraud_type }) => ({ id, paymentIntent, fraudType: fraud_type }))
+}
+
+function paymentsOf(query: FactsQuery, sessions: SessionFact[]): Payment[] {
+  const found = new Map<string, Payment>()
+  for (const { paymentIntent, attempt } of sessions) {
+    if (paymentIntent !== null) found.set(paymentIntent, { paymentIntent, attempt })
+  }
+  for (const known of query.paymentIntents) {
+    if (!found.has(known.paymentIntent)) found.set(known.paymentIntent, known)
+  }
+  return [...found.values()]
+}
+
+/**
+ * Reads what Stripe says now of a purchase, object by object and list by list. Nothing is expanded:
+ * embedded lists are cut off at ten. @see https://docs.stripe.com/api/pagination
+ *
+ * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
+ */
+export async function readFacts(reader: Reader): Promise<PaymentFacts> {
+  const { query } = reader
+  const read = await inParallel(query.sessions, AT_ONCE, (session) => readSession(reader, session))
+  const sessions = read.filter((session) => session !== null)
+  const payments = paymentsOf(query, sessions)
+  const parts = await inParallel(payments, AT_ONCE, async (payment) => ({
+    payment: await readPayment(reader, payment),
+    refunds: await readRefunds(reader, payment.paymentIntent),
+    disputes: await readDisputes(reader, payment.paymentIntent),
+    warnings: await readWarnings(reader, payment.paymentIntent),
+  }))
+  return {
+    sessions,
+    payments: parts.map(({ payment }) => payment),
+    refunds: parts.flatMap(({ refunds }) => refunds),
+    disputes: parts.flatMap(({ disputes }) => disputes),
+    warnings: parts.flatMap(({ warnings }) => warnings),
+  }
+}
