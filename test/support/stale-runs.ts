@@ -28,16 +28,20 @@ export async function dropStaleRuns(client: pg.Client): Promise<void> {
   }
 }
 
-/** Drops all databases and the role of one run, and whoever is connected to them. */
+/** Drops all databases and roles of one run, and ends whoever is connected to them. */
 export async function dropRun(client: pg.Client, name: string): Promise<void> {
-  const { rows } = await client.query<{ datname: string }>(
+  const databases = await client.query<{ datname: string }>(
     `select datname from pg_database where starts_with(datname, $1)`,
     [`${name}_`],
   )
-  for (const { datname } of rows) {
+  for (const { datname } of databases.rows) {
     await client.query(`drop database if exists ${datname} with (force)`)
   }
-  await client.query(`drop role if exists ${name}`)
+  const roles = await client.query<{ rolname: string }>(
+    `select rolname from pg_roles where rolname = $1 or starts_with(rolname, $1 || '_')`,
+    [name],
+  )
+  for (const { rolname } of roles.rows) await client.query(`drop role if exists ${rolname}`)
 }
 
 async function staleRuns(client: pg.Client): Promise<string[]> {

@@ -39,14 +39,15 @@ export async function openTestRun(adminConnectionString: string): Promise<OpenTe
     }
   }
   try {
-    await lockRun(client, id)
     await requirePrivileges(client)
+    await lockRun(client, id)
     await dropStaleRuns(client)
     await makeRole(client, details)
     await makeTemplate(client, details)
     return { details, close }
   } catch (error) {
-    await close()
+    // What went wrong first tells more than what then cannot be undone.
+    await close().catch(() => {})
     throw error
   }
 }

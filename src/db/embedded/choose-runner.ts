@@ -2,7 +2,7 @@ import { chown, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { EmbeddedFolders } from './embedded-folders.ts'
 import { EmbeddedPostgresError, WAY_OUT } from './embedded-postgres-error.ts'
-import { unlessMissing } from './error-text.ts'
+import { messageOf, unlessMissing } from './error-text.ts'
 import { giveTree } from './give-tree.ts'
 import type { Binaries } from './locate-binaries.ts'
 import { type CommandResult, runCommand } from './run-command.ts'
@@ -28,8 +28,7 @@ export async function chooseRunner(
 ): Promise<ChosenRunner> {
   const failures: string[] = []
   for (const runner of candidates ?? (await runnersFor(folders))) {
-    await giveFolder(folders, runner)
-    const { ok, output } = await probe(runner, folders, binaries)
+    const { ok, output } = await tryOut(runner, folders, binaries)
     const major = /\(PostgreSQL\) (\d+)/.exec(output)?.[1]
     if (ok && major !== undefined) {
       if (runner.owner !== undefined) await giveTree(folders.root, runner.owner)
@@ -58,8 +57,18 @@ async function ordinaryOwner(path: string) {
   return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid }
 }
 
-async function giveFolder(folders: EmbeddedFolders, runner: Runner): Promise<void> {
-  if (runner.owner !== undefined) await chown(folders.root, runner.owner.uid, runner.owner.gid)
+async function tryOut(
+  runner: Runner,
+  folders: EmbeddedFolders,
+  binaries: Binaries,
+): Promise<CommandResult> {
+  try {
+    if (runner.owner !== undefined) await chown(folders.root, runner.owner.uid, runner.owner.gid)
+    return await probe(runner, folders, binaries)
+  } catch (error) {
+    // A container may take even from root the right to give files away.
+    return { ok: false, output: messageOf(error) }
+  }
 }
 
 // A shell asks the kernel, as that user, whether the folder can be entered and written to.

@@ -23,9 +23,10 @@ export async function ensureDatabase(
   await withAdminSession(address, passwords.admin, async (client) => {
     await ensureRole(client, password)
     await ensureOwnedDatabase(client, database)
-    if (!(await logsIn(url))) await setPassword(client, password)
+    if (await logsIn(url)) return
+    await setPassword(client, password)
+    await withSession(url, (session) => session.query('select 1'))
   })
-  await withSession(url, (client) => client.query('select 1'))
   return url
 }
 

@@ -15,8 +15,9 @@ export async function unlessMissing<T>(promise: Promise<T>): Promise<T | undefin
     return await promise
   } catch (error) {
     const code = codeOf(error)
-    // ESRCH is what reading /proc answers when the process dies between open and read.
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined
+    // ESRCH is what reading /proc answers when the process dies between open and read; ENOTDIR what
+    // a path below a file does.
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'ENOTDIR') return undefined
     throw error
   }
 }

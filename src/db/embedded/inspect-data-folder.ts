@@ -26,7 +26,6 @@ export async function inspectDataFolder(
   if (found === undefined) return 'absent'
   if (!found.isDirectory()) throw broken(dataFolder, 'it is not a folder')
   if ((await readdir(dataFolder)).length === 0) return 'absent'
-  await checkOwner(dataFolder, found.uid)
   await checkVersion(dataFolder, major)
   const control = await unlessMissing(stat(join(dataFolder, 'global', 'pg_control')))
   if (control === undefined) throw broken(dataFolder, 'global/pg_control is missing')
@@ -38,9 +37,11 @@ export async function inspectDataFolder(
   return 'usable'
 }
 
-async function checkOwner(dataFolder: string, owner: number): Promise<void> {
+/** Throws when an ordinary user meets another user's data. Root may use anybody's. */
+export async function checkOwner(dataFolder: string): Promise<void> {
   const me = process.getuid?.()
-  if (me === undefined || me === 0 || me === owner) return
+  const owner = (await unlessMissing(stat(dataFolder)))?.uid
+  if (me === undefined || me === 0 || owner === undefined || me === owner) return
   throw new EmbeddedPostgresError(
     `The data folder ${dataFolder} belongs to user ${owner}, but this process runs as user ${me}. ` +
       `Start it as that user, or give the folder away ` +

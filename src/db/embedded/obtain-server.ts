@@ -4,7 +4,7 @@ import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { examineServer, type Fault } from './examine-server.ts'
 import { findReadyServer } from './find-server.ts'
 import { initCluster } from './init-cluster.ts'
-import { inspectDataFolder } from './inspect-data-folder.ts'
+import { checkOwner, inspectDataFolder } from './inspect-data-folder.ts'
 import { type LaunchOptions, launchServer } from './launch-server.ts'
 import { type Binaries, locateBinaries } from './locate-binaries.ts'
 import { liveOwners } from './owners.ts'
@@ -31,6 +31,7 @@ export async function obtainServer(
   options: LaunchOptions,
   surroundings: Surroundings,
 ): Promise<Obtained> {
+  await checkOwner(folders.data)
   const running = await findReadyServer(folders.data)
   if (running === undefined) return launch(folders, options, surroundings)
   const passwords = await loadPasswords(folders.passwords)

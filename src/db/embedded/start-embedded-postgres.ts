@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises'
 import { type EmbeddedFolders, openFolders } from './embedded-folders.ts'
+import { EmbeddedPostgresError, WAY_OUT } from './embedded-postgres-error.ts'
 import { ensureDatabase } from './ensure-database.ts'
-import { unlessMissing } from './error-text.ts'
+import { messageOf, unlessMissing } from './error-text.ts'
 import { findServer, SERVER_WAIT_MS } from './find-server.ts'
 import { withFolderLock } from './folder-lock.ts'
 import { SUPERUSER } from './init-cluster.ts'
@@ -63,10 +64,23 @@ export async function startWithin(
     maxConnections: options.maxConnections ?? 100,
     log: options.log ?? (() => {}),
   }
-  return withFolderLock(folders.lock, LOCK_WAIT_MS, async () => {
+  const starting = withFolderLock(folders.lock, LOCK_WAIT_MS, async () => {
     const obtained = await obtainServer(folders, launch, surroundings)
     return asHandle(folders, obtained, options.database ?? 'sponsor_vouchers')
   })
+  return starting.catch((error: unknown) => {
+    throw explained(error, folders)
+  })
+}
+
+// A full disk, a closed folder, a refused statement: the bare message says too little.
+function explained(error: unknown, { root, log }: EmbeddedFolders): EmbeddedPostgresError {
+  if (error instanceof EmbeddedPostgresError) return error
+  return new EmbeddedPostgresError(
+    `The embedded database in ${root} cannot be started: ${messageOf(error)}. Check that this user ` +
+      `may read and write that folder and that there is free space, and look into ${log}, ${WAY_OUT}.`,
+    { cause: error },
+  )
 }
 
 // Longer than any single start or stop may take, which is what the other process is doing.

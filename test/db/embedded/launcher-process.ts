@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterThisTest } from './scratch.ts'
+
+/** What the launcher in another process tells about its server. */
+export type Facts = {
+  connectionString: string
+  adminConnectionString: string
+  dataFolder: string
+  reused: boolean
+  error?: string
+}
+
+export type LauncherProcess = {
+  child: ChildProcess
+  pid: number
+  /** Settles with the process's one line of output. */
+  started: Promise<Facts>
+  /** Settles with exit code and signal. */
+  ended: Promise<{ code: number | null; signal: string | null }>
+}
+
+export type LauncherOptions = {
+  folder: string
+  end?: 'wait' | 'finish' | 'abandon'
+  user?: { uid: number; gid: number }
+}
+
+const PROGRAM = fileURLToPath(new URL('launcher-program.ts', import.meta.url))
+
+/** Runs the launcher in a process group of its own, as a shell runs a command. */
+export function launcherProcess({ folder, end = 'wait', user }: LauncherOptions): LauncherProcess {
+  const child = spawn(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), PROGRAM, folder, end],
+    { ...user, cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  const exit = once(child, 'exit')
+  afterThisTest(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    await exit
+  })
+  const started = firstLine(child)
+  // A test that kills the launcher early never asks.
+  started.catch(() => {})
+  return {
+    child,
+    pid: child.pid ?? 0,
+    started,
+    ended: exit.then(([code, signal]) => ({ code, signal })),
+  }
+}
+
+async function firstLine(child: ChildProcess): Promise<Facts> {
+  if (child.stdout === null) throw new Error('no stdout')
+  for await (const line of createInterface({ input: child.stdout })) {
+    // The program above writes exactly this.
+    return JSON.parse(line) as Facts
+  }
+  throw new Error('the launcher ended without a word')
+}

@@ -1,0 +1,146 @@
+import { chmod, chown, mkdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  asUser,
+  asUserWithFileAccess,
+  type Runner,
+  throughUserNamespace,
+} from '../../../src/db/embedded/runner.ts'
+import { startWithin } from '../../../src/db/embedded/start-embedded-postgres.ts'
+import { ask } from './ask.ts'
+import { launcherProcess } from './launcher-process.ts'
+import { AS_ROOT, NOBODY, scratchFolder, useReadyCluster } from './scratch.ts'
+import { serverPid } from './server-process.ts'
+
+const readyCluster = useReadyCluster()
+
+// As where user namespaces are forbidden: the command is there and fails.
+const forbiddenUnshare: Runner = {
+  ...throughUserNamespace,
+  command: () => ({
+    command: '/bin/sh',
+    args: ['-c', 'echo "unshare failed: Operation not permitted"; exit 1'],
+    options: {},
+  }),
+}
+
+const missingUnshare: Runner = {
+  ...throughUserNamespace,
+  command: (program, args) => ({
+    command: '/nowhere/unshare',
+    args: [program, ...args],
+    options: {},
+  }),
+}
+
+const start = (folder: string, runners?: Runner[]) =>
+  startWithin({ folder, durable: false }, runners === undefined ? {} : { runners })
+
+/** The user that the kernel knows the server process as. */
+async function serverUser(dataFolder: string): Promise<number> {
+  const status = await readFile(`/proc/${await serverPid(dataFolder)}/status`, 'utf8')
+  return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])
+}
+
+const owner = async (path: string) => (await stat(path)).uid
+
+describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
+  it('runs the server in a user namespace, below a folder that only root may enter', async () => {
+    const home = await scratchFolder()
+    await chmod(home, 0o700)
+    const folder = join(home, 'project', '.data', 'postgres')
+    const server = await start(folder)
+    expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
+    expect(await owner(server.dataFolder)).toBe(0)
+    await server.stop()
+  })
+
+  it.each([
+    ['forbidden', forbiddenUnshare],
+    ['missing', missingUnshare],
+  ])('becomes "nobody" and gives it the data when unshare is %s', async (_, unshare) => {
+    const folder = await readyCluster()
+    const server = await start(folder, [unshare, asUser()])
+    expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
+    expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
+    expect(await owner(join(server.dataFolder, 'PG_VERSION'))).toBe(NOBODY.uid)
+    await server.stop()
+    const again = await start(folder)
+    expect(again.connectionString).toBe(server.connectionString)
+    expect(await serverUser(again.dataFolder)).toBe(NOBODY.uid)
+    await again.stop()
+  })
+
+  it('becomes "nobody" for a first start, too', async () => {
+    const server = await start(await scratchFolder(), [forbiddenUnshare, asUser()])
+    expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
+    await server.stop()
+  })
+
+  it('lends "nobody" the right to pass a closed home when there is no other way', async () => {
+    const home = await scratchFolder()
+    await chmod(home, 0o700)
+    const folder = join(home, 'project', '.data', 'postgres')
+    await mkdir(folder, { recursive: true })
+    const server = await start(folder, [forbiddenUnshare, asUser(), asUserWithFileAccess()])
+    expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
+    expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
+    await server.stop()
+  })
+
+  it('names every way it tried when none works', async () => {
+    const home = await scratchFolder()
+    await chmod(home, 0o700)
+    const starting = start(join(home, 'postgres'), [forbiddenUnshare, asUser()])
+    await expect(starting).rejects.toThrow(/unshare: .*not permitted(.|\n)*user 65534: /)
+    await expect(starting).rejects.toThrow('DATABASE_URL')
+  })
+
+  it("runs an ordinary user's database as that user, who can use it afterwards", async () => {
+    const folder = await scratchFolder(NOBODY)
+    const before = launcherProcess({ folder, end: 'finish', user: NOBODY })
+    expect((await before.started).error).toBeUndefined()
+    await before.ended
+    const server = await start(folder)
+    expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
+    const joining = launcherProcess({ folder, end: 'finish', user: NOBODY })
+    expect(await joining.started).toMatchObject({ reused: true })
+    await joining.ended
+    await server.stop()
+    const after = launcherProcess({ folder, end: 'finish', user: NOBODY })
+    expect(await after.started).toMatchObject({ reused: false })
+    expect(await after.ended).toEqual({ code: 0, signal: null })
+  })
+})
+
+describe.runIf(AS_ROOT)('an ordinary user', () => {
+  it('needs no detour', async () => {
+    const folder = await scratchFolder(NOBODY)
+    const launcher = launcherProcess({ folder, user: NOBODY })
+    const { connectionString, dataFolder, error } = await launcher.started
+    expect(error).toBeUndefined()
+    expect(await ask(connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
+    expect(await owner(dataFolder)).toBe(NOBODY.uid)
+    launcher.child.kill('SIGINT')
+    expect(await launcher.ended).toEqual({ code: 0, signal: null })
+  })
+
+  it('is told when the folder is closed to it', async () => {
+    const folder = await readyCluster()
+    const launcher = launcherProcess({ folder, user: NOBODY })
+    const { error } = await launcher.started
+    expect(error).toContain(`${folder} cannot be started: EACCES`)
+    expect(error).toContain('DATABASE_URL')
+  })
+
+  it("is told when the data is another user's", async () => {
+    const folder = await readyCluster()
+    await chown(folder, NOBODY.uid, NOBODY.gid)
+    await chown(join(folder, 'passwords.json'), NOBODY.uid, NOBODY.gid)
+    const launcher = launcherProcess({ folder, user: NOBODY })
+    const { error } = await launcher.started
+    expect(error).toContain(`${join(folder, 'data')} belongs to user 0`)
+    expect(error).toContain('chown')
+  })
+})

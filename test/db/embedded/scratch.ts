@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process'
+import { chmod, chown, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, afterEach, beforeAll, vi } from 'vitest'
+import { findServer } from '../../../src/db/embedded/find-server.ts'
+import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
+import { stopServer } from '../../../src/db/embedded/stop-server.ts'
+
+const run = promisify(execFile)
+
+/** True where the tests run as root, which alone can try what root and other users meet. */
+export const AS_ROOT = process.getuid?.() === 0
+
+export const NOBODY = { uid: 65534, gid: 65534 }
+
+// A test here may start five processes, and other test files compete for the processor.
+vi.setConfig({ testTimeout: 120_000 })
+
+type Cleanup = () => Promise<unknown>
+const cleanups: Cleanup[] = []
+
+/** Runs after the test, last one first, whether the test passed or not. */
+export function afterThisTest(cleanup: Cleanup): void {
+  cleanups.push(cleanup)
+}
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+/** An empty folder; after the test its server is stopped and it is removed. */
+export async function scratchFolder(owner?: { uid: number; gid: number }): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'embedded-'))
+  if (owner !== undefined) await chown(folder, owner.uid, owner.gid)
+  afterThisTest(() => discard(folder))
+  return folder
+}
+
+/** Gives folders with a stopped cluster in them, copied from one that is made once a file. */
+export function useReadyCluster(): () => Promise<string> {
+  let original = ''
+  beforeAll(async () => {
+    original = await mkdtemp(join(tmpdir(), 'embedded-original-'))
+    const server = await startEmbeddedPostgres({ folder: original, durable: false })
+    await server.stop()
+  })
+  afterAll(() => discard(original))
+  return async () => {
+    const folder = await scratchFolder()
+    await run('cp', ['-a', `${original}/.`, folder])
+    await chmod(folder, 0o700)
+    return folder
+  }
+}
+
+async function discard(folder: string): Promise<void> {
+  const server = await findServer(join(folder, 'data'))
+  if (server !== undefined) await stopServer(join(folder, 'data'), server)
+  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+}

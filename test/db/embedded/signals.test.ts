@@ -1,0 +1,46 @@
+import { readdir } from 'node:fs/promises'
+import pg from 'pg'
+import { expect, it, vi } from 'vitest'
+import { launcherProcess } from './launcher-process.ts'
+import { afterThisTest, scratchFolder, useReadyCluster } from './scratch.ts'
+import { serverPid } from './server-process.ts'
+
+const readyCluster = useReadyCluster()
+
+async function openSession(connectionString: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString })
+  client.on('error', () => {})
+  await client.connect()
+  afterThisTest(() => client.end().catch(() => {}))
+  return client
+}
+
+it.each(['SIGINT', 'SIGTERM'] as const)(
+  'stops the server cleanly on %s to the whole process group, with sessions at work',
+  async (signal) => {
+    const folder = await readyCluster()
+    const launcher = launcherProcess({ folder })
+    const { connectionString, dataFolder } = await launcher.started
+    await openSession(connectionString)
+    const busy = await openSession(connectionString)
+    const query = busy.query('select pg_sleep(600)').catch((error: unknown) => error)
+    // What a terminal does at Ctrl-C: everybody in the foreground group gets the signal.
+    process.kill(-launcher.pid, signal)
+    expect(await launcher.ended).toEqual({ code: 0, signal: null })
+    await expect(serverPid(dataFolder)).rejects.toThrow('absent')
+    // 57P01, admin shutdown: the server ended the session in order. A crash gives 57P02 or nothing.
+    expect(await query).toMatchObject({ code: '57P01' })
+  },
+)
+
+it('ends by itself when Ctrl-C comes while the database is being made', async () => {
+  const folder = await scratchFolder()
+  const launcher = launcherProcess({ folder })
+  await vi.waitFor(
+    async () => expect((await readdir(folder)).join()).toContain('data.unfinished'),
+    { timeout: 20_000, interval: 5 },
+  )
+  process.kill(-launcher.pid, 'SIGINT')
+  await launcher.ended
+  expect(await readdir(folder)).not.toContain('data')
+})
