@@ -14,6 +14,14 @@ import { createFailedLookups } from './http/failed-lookups.ts'
 import { createAnswers } from './http/idempotency.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
+import { addJob } from './jobs/add-job.ts'
+import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
+import type { PaymentGateway } from './purchases/payment-gateway.ts'
+import { purchaseActionRoutes } from './purchases/purchase-action-routes.ts'
+import { purchaseRoutes } from './purchases/purchase-routes.ts'
+import { createReconcileRequests } from './purchases/request-reconcile.ts'
+import { transitionRoutes } from './purchases/transition-routes.ts'
+import type { Clock } from './shared/clock.ts'
 import type { Encryption } from './shared/encryption.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
@@ -27,6 +35,8 @@ export type AppDeps = {
   operatorApiKey: string
   logger: FastifyBaseLogger
   stripeAccounts: StripeAccountPort
+  gateway: PaymentGateway
+  clock: Clock
 }
 
 /** The HTTP side of the service, composed and not listening. */
@@ -51,5 +61,21 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
+  addPurchaseRoutes(app, routes, deps)
   return app
+}
+
+function addPurchaseRoutes(app: App, routes: RouteDeps, deps: AppDeps): void {
+  const { gateway, clock } = deps
+  const purchases = createBulkPurchaseService(deps)
+  const reconcileRequests = createReconcileRequests((trx, job) =>
+    addJob(trx, 'reconcile_purchase', {
+      conference_id: job.conferenceId,
+      purchase_id: job.purchaseId,
+      reason: job.reason,
+    }),
+  )
+  purchaseRoutes(app, { ...routes, clock, purchases, reconcileRequests })
+  purchaseActionRoutes(app, { ...routes, clock, gateway, purchases })
+  transitionRoutes(app, routes)
 }

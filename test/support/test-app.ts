@@ -5,10 +5,18 @@ import { loadConfig } from '../../src/config.ts'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { announcePresence } from '../../src/db/process-presence.ts'
 import type { App } from '../../src/http/route-deps.ts'
+import { systemClock } from '../../src/shared/clock.ts'
 import { createEncryption } from '../../src/shared/encryption.ts'
 import { createLogger } from '../../src/shared/logger.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
+import { createStripeAccounts } from '../../src/stripe/account.ts'
+import { createStripeClients } from '../../src/stripe/client.ts'
+import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
 import { withAdminClient } from './admin-client.ts'
 import { useTestDatabase } from './test-database.ts'
+
+// Nothing listens there: a test that needs Stripe starts a fake one and names it in `env`.
+const NO_STRIPE = { STRIPE_API_BASE: 'http://127.0.0.1:9' }
 
 export const OPERATOR_KEY = 'operator-key-of-the-tests'
 
@@ -73,14 +81,19 @@ export async function startTestProcess(
   const logger = createLogger(options.log === undefined ? 'silent' : 'trace', options.log)
   const db = connect(connectionString)
   const presence = announcePresence(connectionString, () => {})
+  const config = loadConfig({ ...NO_STRIPE, ...options.env })
+  const encryption = createEncryption(Buffer.alloc(32, 7))
+  const clients = createStripeClients({ db, encryption, config, metrics: noMetrics })
   const app = await buildApp({
-    config: loadConfig({ ...options.env }),
+    config,
     db,
     presence,
-    encryption: createEncryption(Buffer.alloc(32, 7)),
+    encryption,
     operatorApiKey: OPERATOR_KEY,
     logger,
-    stripeAccounts: { accountOf: async () => null, assertUsable: () => {} },
+    stripeAccounts: createStripeAccounts({ config, metrics: noMetrics }),
+    gateway: createPaymentGateway(clients, logger),
+    clock: systemClock,
   })
   return {
     app,
