@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
 import type { Caller } from '../http/caller.ts'
+import { addJob } from '../jobs/add-job.ts'
 import type { Encryption } from '../shared/encryption.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -58,8 +59,13 @@ export async function createConference(
   if (stripe_webhook_secret !== undefined) {
     await addWebhookSecret(trx, deps.encryption, id, stripe_webhook_secret)
   }
+  if (stripe_secret_key !== undefined) await addLearnJob(trx, id)
   return conference
 }
+
+// Stripe need not be up for a key to be set; whose account it opens is learnt as soon as it answers.
+const addLearnJob = (trx: Tx, id: string) =>
+  addJob(trx, 'learn_stripe_account', { conference_id: id })
 
 /**
  * Changes settings. With a new Stripe key, mode and account must stay once purchases exist: their
@@ -83,6 +89,7 @@ export async function changeConference(
   if (key !== undefined) {
     await assertModeUnchanged(trx, caller.conferenceId, livemodeOf(key), account)
     Object.assign(changes, keyColumns(deps, caller.conferenceId, key, account))
+    if (account === null) await addLearnJob(trx, caller.conferenceId)
   }
   return updateConference(trx, caller.conferenceId, changes)
 }
