@@ -48,7 +48,7 @@ const definitions = {
   learn_stripe_account: defineJob({
     version: 1,
     payload: conference,
-    maxAttempts: 12,
+    maxAttempts: 8,
     key: ({ conference_id }) => `learn_stripe_account:${conference_id}`,
   }),
   /** Delete what nobody needs any more. */

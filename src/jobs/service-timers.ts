@@ -1,0 +1,59 @@
+import type { Config } from '../config.ts'
+import type { Tx } from '../db/connect.ts'
+import type { Logger } from '../shared/logger.ts'
+import { addJob } from './add-job.ts'
+import { beatSeconds, releaseDeadWorkers } from './heartbeat.ts'
+import type { Timer } from './timers.ts'
+
+export type TimerSettings = Pick<
+  Config,
+  'leaseSeconds' | 'reconcileAfterSeconds' | 'missedEventsEverySeconds'
+>
+
+const PRUNE_SECONDS = 3_600
+
+/**
+ * A quarter of the time after which a purchase counts as waiting, so that it waits at most a quarter
+ * longer; but not so often that the sweeps themselves are work, nor so rarely that a person notices.
+ */
+function sweepSeconds(reconcileAfterSeconds: number): number {
+  return Math.min(30, Math.max(1, reconcileAfterSeconds / 4))
+}
+
+/** Everything that this service does by the clock. */
+export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] {
+  return [
+    {
+      name: 'sweep_purchases',
+      everySeconds: sweepSeconds(settings.reconcileAfterSeconds),
+      fire: (trx) => addJob(trx, 'sweep_purchases', {}),
+    },
+    {
+      name: 'find_missed_events',
+      everySeconds: settings.missedEventsEverySeconds,
+      fire: askForMissedEvents,
+    },
+    {
+      name: 'prune',
+      everySeconds: PRUNE_SECONDS,
+      fire: (trx) => addJob(trx, 'prune', {}),
+    },
+    {
+      // Not a job: it must also happen when every worker that is left is busy.
+      name: 'release_dead_workers',
+      everySeconds: beatSeconds(settings.leaseSeconds),
+      async fire(trx) {
+        const dead = await releaseDeadWorkers(trx, settings.leaseSeconds)
+        if (dead.length > 0) logger.warn({ workers: dead }, 'took over the jobs of dead workers')
+      },
+    },
+  ]
+}
+
+/** One job a conference, so that one with a wrong key or a slow account holds up no other. */
+async function askForMissedEvents(trx: Tx): Promise<void> {
+  const conferences = await trx('conferences')
+    .whereNotNull('stripe_secret_key_sealed')
+    .select<{ conference_id: string }[]>('id as conference_id')
+  for (const conference of conferences) await addJob(trx, 'find_missed_events', conference)
+}
