@@ -5,14 +5,19 @@ import { EmbeddedPostgresError, WAY_OUT } from './embedded-postgres-error.ts'
 import { messageOf, unlessMissing } from './error-text.ts'
 import { giveTree } from './give-tree.ts'
 import type { Binaries } from './locate-binaries.ts'
+import type { FileOwner } from './private-file.ts'
 import { type CommandResult, runCommand } from './run-command.ts'
 import {
   asMyself,
   asUser,
   asUserWithFileAccess,
+  NOBODY,
   type Runner,
   throughUserNamespace,
 } from './runner.ts'
+
+// The program runs, but may not look at its own file; a real start would fail on that.
+const BLIND = 'invalid binary'
 
 /** The way that works here, and the major version of the PostgreSQL that it runs, e.g. `18`. */
 export type ChosenRunner = { runner: Runner; major: string }
@@ -30,7 +35,7 @@ export async function chooseRunner(
   for (const runner of candidates ?? (await runnersFor(folders))) {
     const { ok, output } = await tryOut(runner, folders, binaries)
     const major = /\(PostgreSQL\) (\d+)/.exec(output)?.[1]
-    if (ok && major !== undefined) {
+    if (ok && major !== undefined && !output.includes(BLIND)) {
       if (runner.owner !== undefined) await giveTree(folders.root, runner.owner)
       return { runner, major }
     }
@@ -45,14 +50,19 @@ export async function runnersFor(folders: EmbeddedFolders): Promise<Runner[]> {
   const linux = process.platform === 'linux'
   // Data that an ordinary user made stays that user's, or "sudo" once would lock the user out.
   const owner = await ordinaryOwner(folders.data)
-  if (owner !== undefined)
-    return linux ? [asUser(owner), asUserWithFileAccess(owner)] : [asUser(owner)]
+  if (owner !== undefined) return linux ? asOwner(owner) : [asUser(owner)]
   if (linux) return [throughUserNamespace, asUser(), asUserWithFileAccess()]
   const projectOwner = await ordinaryOwner(dirname(folders.root))
   return projectOwner === undefined ? [] : [asUser(projectOwner)]
 }
 
-async function ordinaryOwner(path: string) {
+function asOwner(owner: FileOwner): Runner[] {
+  const runners = [asUser(owner), asUserWithFileAccess(owner)]
+  // Data of "nobody" is what the last resort below made; root may well take it back.
+  return owner.uid === NOBODY.uid ? [...runners, throughUserNamespace] : runners
+}
+
+async function ordinaryOwner(path: string): Promise<FileOwner | undefined> {
   const found = await unlessMissing(stat(path))
   return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid }
 }

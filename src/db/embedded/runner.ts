@@ -14,8 +14,8 @@ export type Runner = {
   command(program: string, args: string[]): RunnableCommand
 }
 
-// "nobody" on Linux; the number is what the kernel itself uses for users it cannot map.
-const NOBODY: FileOwner = { uid: 65534, gid: 65534 }
+/** "nobody" on Linux; the number is what the kernel itself uses for users that it cannot map. */
+export const NOBODY: FileOwner = { uid: 65534, gid: 65534 }
 
 /** Not root: nothing to do. */
 export const asMyself: Runner = {
@@ -70,6 +70,8 @@ export function asUserWithFileAccess(owner: FileOwner = NOBODY): Runner {
         '--clear-groups',
         '--inh-caps=+dac_override',
         '--ambient-caps=+dac_override',
+        // Else access(2), with which PostgreSQL looks for its own program, leaves the right out.
+        '--securebits=+no_setuid_fixup',
         '--',
         program,
         ...args,

@@ -8,30 +8,20 @@ import { type Binaries, locateBinaries } from '../../../src/db/embedded/locate-b
 import { repairSymlinks } from '../../../src/db/embedded/repair-symlinks.ts'
 import { startWithin } from '../../../src/db/embedded/start-embedded-postgres.ts'
 import { ask } from './ask.ts'
+import { copyOfBinaries } from './copy-of-binaries.ts'
 import { AS_ROOT, afterThisTest, scratchFolder } from './scratch.ts'
 
 const run = promisify(execFile)
 
 /** The package as npm leaves it with --ignore-scripts: without a single symlink. */
 async function withoutScripts(): Promise<{ binaries: Binaries; links: string[] }> {
-  const installed = await locateBinaries()
-  const packageFolder = join(await scratchFolder(), 'package')
-  await run('cp', ['-a', installed.packageFolder, packageFolder])
-  const list = await readFile(join(packageFolder, 'native', 'pg-symlinks.json'), 'utf8')
+  const binaries = await copyOfBinaries(await scratchFolder())
+  const list = await readFile(join(binaries.packageFolder, 'native', 'pg-symlinks.json'), 'utf8')
   // The package's own list.
-  const links = (JSON.parse(list) as { target: string }[]).map((l) => join(packageFolder, l.target))
+  const targets = (JSON.parse(list) as { target: string }[]).map(({ target }) => target)
+  const links = targets.map((target) => join(binaries.packageFolder, target))
   for (const link of links) await rm(link, { force: true })
-  const program = (name: string) => join(packageFolder, 'native', 'bin', name)
-  return {
-    binaries: {
-      packageName: installed.packageName,
-      packageFolder,
-      initdb: program('initdb'),
-      pgCtl: program('pg_ctl'),
-      postgres: program('postgres'),
-    },
-    links,
-  }
+  return { binaries, links }
 }
 
 describe.runIf(process.platform === 'linux')('an installation without scripts', () => {

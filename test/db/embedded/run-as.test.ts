@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readFile, stat } from 'node:fs/promises'
+import { chmod, chown, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
@@ -9,6 +9,7 @@ import {
 } from '../../../src/db/embedded/runner.ts'
 import { startWithin } from '../../../src/db/embedded/start-embedded-postgres.ts'
 import { ask } from './ask.ts'
+import { copyOfBinaries } from './copy-of-binaries.ts'
 import { launcherProcess } from './launcher-process.ts'
 import { AS_ROOT, NOBODY, scratchFolder, useReadyCluster } from './scratch.ts'
 import { serverPid } from './server-process.ts'
@@ -49,8 +50,9 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
   it('runs the server in a user namespace, below a folder that only root may enter', async () => {
     const home = await scratchFolder()
     await chmod(home, 0o700)
+    const binaries = await copyOfBinaries(home)
     const folder = join(home, 'project', '.data', 'postgres')
-    const server = await start(folder)
+    const server = await startWithin({ folder, durable: false }, { binaries })
     expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
     expect(await owner(server.dataFolder)).toBe(0)
     await server.stop()
@@ -81,12 +83,17 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
   it('lends "nobody" the right to pass a closed home when there is no other way', async () => {
     const home = await scratchFolder()
     await chmod(home, 0o700)
+    const binaries = await copyOfBinaries(home)
     const folder = join(home, 'project', '.data', 'postgres')
-    await mkdir(folder, { recursive: true })
-    const server = await start(folder, [forbiddenUnshare, asUser(), asUserWithFileAccess()])
+    const options = { folder, durable: false }
+    const runners = [forbiddenUnshare, asUser(), asUserWithFileAccess()]
+    const server = await startWithin(options, { binaries, runners })
     expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
     expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
     await server.stop()
+    const again = await startWithin(options, { binaries })
+    expect(again.connectionString).toBe(server.connectionString)
+    await again.stop()
   })
 
   it('names every way it tried when none works', async () => {
