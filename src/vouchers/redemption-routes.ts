@@ -1,0 +1,109 @@
+import { withTenant } from '../db/tenant-scope.ts'
+import type { AccessRule } from '../http/access-rule.ts'
+import { callerOf } from '../http/caller.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import { mapPage } from '../http/pages.ts'
+import type { App, RouteDeps } from '../http/route-deps.ts'
+import { redeemVoucher, releaseRedemption } from './redeem-voucher.ts'
+import { listRedemptions } from './redemption-store.ts'
+import {
+  codeParams,
+  redeemBody,
+  redemptionPage,
+  redemptionParams,
+  redemptionQuery,
+  redemptionSchema,
+  toRedemptionBody,
+} from './voucher-schemas.ts'
+
+const CONFERENCE = '/v1/conferences/:conference'
+const access: AccessRule = { anyOf: ['vouchers:redeem'] }
+const tags = ['Redemptions']
+
+/** `C/vouchers/{code}/redemptions` and `C/redemptions`: what the ticket shop calls. */
+export function redemptionRoutes(app: App, deps: RouteDeps): void {
+  redeemRoute(app, deps)
+  listRoute(app, deps)
+  releaseRoute(app, deps)
+}
+
+function redeemRoute(app: App, { answers, failedLookups }: RouteDeps): void {
+  app.post(
+    `${CONFERENCE}/vouchers/:code/redemptions`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'redeemVoucher',
+        summary: 'Redeem a code',
+        description:
+          'Takes one use (201). The same reference again gets the same redemption and takes none (200).',
+        tags,
+        params: codeParams,
+        body: redeemBody,
+        response: { 200: redemptionSchema, 201: redemptionSchema },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId, actor } = callerOf(request)
+      const wanted = { code: request.params.code, reference: request.body.reference, actor }
+      const { created, body } = await failedLookups.guard(request, () =>
+        answers.once(request, async (trx) => {
+          const made = await redeemVoucher(trx, conferenceId, wanted)
+          return { created: made.created, body: toRedemptionBody(made.redemption) }
+        }),
+      )
+      return reply.code(created ? 201 : 200).send(body)
+    },
+  )
+}
+
+function listRoute(app: App, { db }: RouteDeps): void {
+  app.get(
+    `${CONFERENCE}/redemptions`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listRedemptions',
+        summary: 'List redemptions',
+        description: 'Released ones are among them.',
+        tags,
+        params: conferenceParams,
+        querystring: redemptionQuery,
+        response: { 200: redemptionPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { voucher, purchase: purchaseId, reference, ...page } = request.query
+      const found = await withTenant(db, { conferenceId }, (trx) =>
+        listRedemptions(trx, conferenceId, { voucher, purchaseId, reference }, page),
+      )
+      return mapPage(found, toRedemptionBody)
+    },
+  )
+}
+
+function releaseRoute(app: App, { db }: RouteDeps): void {
+  app.delete(
+    `${CONFERENCE}/redemptions/:redemption`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'releaseRedemption',
+        summary: 'Give a use back',
+        description: 'Releasing it again changes nothing.',
+        tags,
+        params: redemptionParams,
+        response: { 200: redemptionSchema },
+      },
+    },
+    (request) => {
+      const { conferenceId, actor } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toRedemptionBody(
+          await releaseRedemption(trx, conferenceId, request.params.redemption, actor),
+        ),
+      )
+    },
+  )
+}

@@ -1,0 +1,180 @@
+import { z } from 'zod'
+import { voucherConfigFields } from '../catalog/voucher-defaults.ts'
+import { conferenceParams, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import { pageOf, pageQuery } from '../http/pages.ts'
+import type { Redemption } from './redemption.ts'
+import { VOUCHER_STATES } from './voucher.ts'
+import type { VoucherBatch } from './voucher-batch-store.ts'
+import { VOUCHER_TYPES } from './voucher-terms.ts'
+import { INVALID_REASONS } from './voucher-validity.ts'
+
+const code = z.string().min(1).max(200).meta({
+  description: 'Case, spaces and hyphens do not matter.',
+  example: 'BULK-ACME-7KQ2M9XWPT4A',
+})
+
+export const codeParams = conferenceParams.extend({ code })
+export const batchParams = conferenceParams.extend({ batch: z.string() })
+export const redemptionParams = conferenceParams.extend({ redemption: z.string() })
+export const vouchersOfPurchaseParams = conferenceParams.extend({ purchase: z.string() })
+
+export const voucherQuery = z.strictObject({
+  ...pageQuery,
+  code: code.optional(),
+  state: z.enum(VOUCHER_STATES).optional(),
+  purchase: z.string().optional(),
+  batch: z.string().optional(),
+})
+
+/** A POST without parameters: no body, or an empty object. */
+export const emptyBody = z.strictObject({}).nullish()
+
+export const updateVoucherBody = z
+  .strictObject({
+    assigned_to: z.string().trim().min(1).max(200).nullable().meta({
+      description: 'Who holds the code, for people; null: nobody.',
+    }),
+  })
+  .meta({ id: 'UpdateVoucher' })
+
+export const voucherSchema = z
+  .object({
+    code: z.string(),
+    object: z.literal('voucher'),
+    batch: z.string(),
+    purchase: z.string().nullable(),
+    state: z.enum(VOUCHER_STATES),
+    valid: z.boolean().meta({ description: 'Whether it can be redeemed now.' }),
+    invalid_reason: z.enum(INVALID_REASONS).nullable(),
+    times_used: z.int(),
+    max_uses: z.int(),
+    valid_from: timestamp.nullable(),
+    valid_until: timestamp.nullable(),
+    voucher_type: z.enum(VOUCHER_TYPES),
+    discount_value: z.number().meta({
+      description: "Percent, or minor units of the conference's currency.",
+    }),
+    unlocks_hidden_tickets: z.boolean(),
+    ticket_type: z.string().nullable(),
+    add_on: z.string().nullable(),
+    assigned_to: z.string().nullable(),
+    created_at: timestamp,
+  })
+  .meta({ id: 'Voucher' })
+
+export const voucherPage = pageOf(voucherSchema).meta({ id: 'VoucherPage' })
+
+const { voucher_type, discount_value, ...otherTerms } = voucherConfigFields
+
+export const createBatchBody = z
+  .strictObject({
+    count: z.int().min(1).max(1_000_000).meta({
+      description: "How many codes; at most the conference's max_quantity.",
+      example: 20,
+    }),
+    voucher_type,
+    discount_value: discount_value.optional(),
+    ...z.object(otherTerms).partial().shape,
+    sponsor: z.string().optional().meta({ description: 'Id, slug or external id.' }),
+    ticket_type: z.string().optional(),
+    add_on: z.string().optional(),
+  })
+  .refine((body) => body.voucher_type === 'comp' || body.discount_value !== undefined, {
+    path: ['discount_value'],
+    message: 'is required for this voucher_type',
+  })
+  .meta({ id: 'CreateVoucherBatch' })
+
+export const batchSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('voucher_batch'),
+    source: z.enum(['purchase', 'staff', 'comp']),
+    purchase: z.string().nullable(),
+    sponsor: z.string().nullable(),
+    count: z.int(),
+    prefix: z.string(),
+    voucher_type: z.enum(VOUCHER_TYPES),
+    discount_value: z.number(),
+    currency: z.string(),
+    max_uses: z.int(),
+    valid_from: timestamp.nullable(),
+    valid_until: timestamp.nullable(),
+    unlocks_hidden_tickets: z.boolean(),
+    ticket_type: z.string().nullable(),
+    add_on: z.string().nullable(),
+    created_by: z.string(),
+    created_at: timestamp,
+  })
+  .meta({ id: 'VoucherBatch' })
+
+export const batchPage = pageOf(batchSchema).meta({ id: 'VoucherBatchPage' })
+
+export function toBatchBody({ terms, ...batch }: VoucherBatch): z.infer<typeof batchSchema> {
+  return {
+    id: batch.id,
+    object: 'voucher_batch',
+    source: batch.source,
+    purchase: batch.purchaseId,
+    sponsor: batch.sponsorId,
+    count: batch.count,
+    prefix: terms.prefix,
+    voucher_type: terms.voucherType,
+    discount_value: terms.discountValue,
+    currency: batch.currency,
+    max_uses: terms.maxUses,
+    valid_from: toTimestamp(terms.validFrom),
+    valid_until: toTimestamp(terms.validUntil),
+    unlocks_hidden_tickets: terms.unlocksHiddenTickets,
+    ticket_type: batch.ticketTypeId,
+    add_on: batch.addOnId,
+    created_by: batch.createdBy,
+    created_at: toTimestamp(batch.createdAt),
+  }
+}
+
+const reference = z.string().trim().min(1).max(200).meta({
+  description: 'Your own id of what the code is used for, such as an order.',
+  example: 'order-1042',
+})
+
+export const redeemBody = z.strictObject({ reference }).meta({ id: 'RedeemVoucher' })
+
+export const redemptionQuery = z.strictObject({
+  ...pageQuery,
+  voucher: code.optional(),
+  purchase: z.string().optional(),
+  reference: reference.optional(),
+})
+
+export const redemptionSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('redemption'),
+    voucher: z.string().meta({ description: 'The code.' }),
+    batch: z.string(),
+    purchase: z.string().nullable(),
+    reference: z.string(),
+    redeemed_by: z.string(),
+    created_at: timestamp,
+    released_at: timestamp.nullable().meta({ description: 'When the use was given back.' }),
+    released_by: z.string().nullable(),
+  })
+  .meta({ id: 'Redemption' })
+
+export const redemptionPage = pageOf(redemptionSchema).meta({ id: 'RedemptionPage' })
+
+export function toRedemptionBody(redemption: Redemption): z.infer<typeof redemptionSchema> {
+  return {
+    id: redemption.id,
+    object: 'redemption',
+    voucher: redemption.code,
+    batch: redemption.batchId,
+    purchase: redemption.purchaseId,
+    reference: redemption.reference,
+    redeemed_by: redemption.redeemedBy,
+    created_at: toTimestamp(redemption.createdAt),
+    released_at: toTimestamp(redemption.releasedAt),
+    released_by: redemption.releasedBy,
+  }
+}
