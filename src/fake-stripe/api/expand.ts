@@ -1,0 +1,86 @@
+import type { Scope } from '../core/scope.ts'
+import { StripeError } from '../core/stripe-error.ts'
+import type { Operation, Resource } from './resource.ts'
+
+type Registry = ReadonlyMap<string, Resource>
+type Shape = { kind: string; list: boolean }
+type Tree = { [field: string]: Tree }
+type Plain = Record<string, unknown>
+
+const DEEPEST = 4
+
+/**
+ * Refuses paths that the answer does not have, before the request is carried out.
+ *
+ * @see https://docs.stripe.com/api/expanding_objects
+ */
+export function checkExpand(registry: Registry, operation: Operation, paths: readonly string[]) {
+  for (const path of paths) {
+    const fields = path.split('.')
+    if (fields.filter((field) => field !== 'data').length > DEEPEST)
+      throw refusal(
+        `You cannot expand more than ${DEEPEST} levels of a property. Property: ${path}`,
+      )
+    let shape: Shape | undefined = { kind: operation.returns, list: operation.list }
+    for (const field of fields) {
+      shape = step(registry, shape, field)
+      if (shape === undefined) throw refusal(`This property cannot be expanded (${path}).`)
+    }
+  }
+}
+
+/** A copy of the answer with the ids at these paths replaced by their objects. */
+export function applyExpand(
+  registry: Registry,
+  scope: Scope,
+  operation: Operation,
+  answer: unknown,
+  paths: readonly string[],
+): unknown {
+  const tree: Tree = {}
+  for (const path of paths) {
+    let node = tree
+    for (const field of path.split('.')) {
+      node[field] ??= {}
+      node = node[field]
+    }
+  }
+  return grow(registry, scope, { kind: operation.returns, list: operation.list }, answer, tree)
+}
+
+function step(registry: Registry, shape: Shape, field: string): Shape | undefined {
+  if (shape.list) return field === 'data' ? { kind: shape.kind, list: false } : undefined
+  const entry = registry.get(shape.kind)?.expandable[field]
+  return entry && { kind: entry.kind, list: entry.list ?? false }
+}
+
+function grow(registry: Registry, scope: Scope, shape: Shape, value: unknown, tree: Tree): unknown {
+  if (!isPlain(value)) return value
+  const copy: Plain = { ...value }
+  for (const [field, below] of Object.entries(tree)) {
+    const next = step(registry, shape, field)
+    if (next === undefined) continue
+    const full = shape.list ? copy[field] : load(registry, scope, shape.kind, copy, field)
+    copy[field] = Array.isArray(full)
+      ? full.map((item) => grow(registry, scope, next, item, below))
+      : grow(registry, scope, next, full, below)
+  }
+  return copy
+}
+
+function load(registry: Registry, scope: Scope, kind: string, object: Plain, field: string) {
+  const entry = registry.get(kind)?.expandable[field]
+  const current = object[field]
+  if (entry?.load !== undefined && typeof object['id'] === 'string')
+    return entry.load(scope, object['id'])
+  if (entry?.inline === true || typeof current !== 'string') return current
+  return scope.account.find(current) ?? current
+}
+
+function isPlain(value: unknown): value is Plain {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function refusal(message: string): StripeError {
+  return new StripeError(400, 'invalid_request_error', message, { param: 'expand' })
+}

@@ -1,0 +1,59 @@
+import { z } from 'zod'
+
+/** Texts to keep, and keys to remove (null). */
+export type MetadataChange = Record<string, string | null>
+
+const KEYS = 50
+const KEY_LENGTH = 40
+const VALUE_LENGTH = 500
+
+/**
+ * `metadata[key]=value`; an empty value removes the key, an empty `metadata` all of them (null).
+ *
+ * @see https://docs.stripe.com/api/metadata
+ */
+export function metadataParam() {
+  return z.unknown().transform((raw, context): MetadataChange | null => {
+    if (raw === '') return null
+    const problem = metadataProblem(raw)
+    if (problem === undefined) {
+      const entries = Object.entries(raw as Record<string, string>) // checked just above
+      return Object.fromEntries(entries.map(([key, value]) => [key, value === '' ? null : value]))
+    }
+    context.addIssue({ code: 'custom', ...problem })
+    return z.NEVER
+  })
+}
+
+function metadataProblem(raw: unknown): { message: string; path?: string[] } | undefined {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw))
+    return { message: 'Invalid object' }
+  const entries: [string, unknown][] = Object.entries(raw)
+  if (entries.length > KEYS)
+    return { message: `Metadata can have up to ${KEYS} keys, but you passed in ${entries.length}.` }
+  for (const [key, value] of entries) {
+    if (key.length > KEY_LENGTH)
+      return {
+        message: `Metadata keys can have up to ${KEY_LENGTH} characters, but you passed in a key that is ${key.length} characters. Invalid key: ${key}`,
+      }
+    if (typeof value !== 'string') return { message: 'Invalid string', path: [key] }
+    if (value.length > VALUE_LENGTH)
+      return {
+        message: `Metadata values can have up to ${VALUE_LENGTH} characters, but you passed in a value that is ${value.length} characters. Invalid value: ${value}`,
+        path: [key],
+      }
+  }
+  return undefined
+}
+
+/** Applies a change to what an object has; `undefined` leaves it, null empties it. */
+export function changeMetadata(
+  current: Record<string, string>,
+  change: MetadataChange | null | undefined,
+): Record<string, string> {
+  if (change === null) return {}
+  const merged: MetadataChange = { ...current, ...change }
+  const kept: [string, string][] = []
+  for (const [key, value] of Object.entries(merged)) if (value !== null) kept.push([key, value])
+  return Object.fromEntries(kept)
+}

@@ -1,0 +1,34 @@
+import type { World } from '../core/world.ts'
+import { type AccountControl, accountControl } from './account-control.ts'
+import { type ObjectControl, objectControl } from './object-control.ts'
+import { type PaymentControl, paymentControl } from './payment-control.ts'
+import { type WebhookControl, webhookControl } from './webhook-control.ts'
+
+export type ClockControl = {
+  clock: {
+    /** The fake's time. */
+    now(): Date
+    /** Moves it on; what falls due on the way, such as an expiry, has happened on return. */
+    advance(seconds: number): void
+  }
+}
+
+/** Everything that the API does not offer: payers, banks, time, trouble, and a look inside. */
+export type FakeStripeControl = AccountControl &
+  ClockControl &
+  ObjectControl &
+  PaymentControl &
+  WebhookControl
+
+export function createControl(world: World): FakeStripeControl {
+  return {
+    ...accountControl(world),
+    ...objectControl(world),
+    ...paymentControl(world),
+    ...webhookControl(world),
+    clock: {
+      now: () => new Date(world.clock.now()),
+      advance: (seconds) => world.clock.advance(seconds),
+    },
+  }
+}

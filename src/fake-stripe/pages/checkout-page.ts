@@ -1,0 +1,108 @@
+import type Stripe from 'stripe'
+import { formatAmount } from '../core/currency.ts'
+import type { Scope } from '../core/scope.ts'
+import { sessionLines, type WireLineItem } from '../objects/line-item.ts'
+import { DECLINE_CODES } from '../payments/payment-failure.ts'
+import { type Html, html, safeHref } from './html.ts'
+import type { Page } from './page-layout.ts'
+
+const BANNER = 'Fake Stripe: no money moves. Choose what the payer does.'
+
+type Session = Stripe.Checkout.Session
+
+/** The hosted page of a session in whatever state. @param problem why the last try failed. */
+export function checkoutPage(scope: Scope, session: Session, problem?: string): Page {
+  const merchant = scope.account.profile.name
+  const body =
+    session.status === 'open'
+      ? openBody(scope, session, problem)
+      : session.status === 'complete'
+        ? completeBody(session, merchant)
+        : expiredBody(session, merchant)
+  return { title: `Checkout – ${merchant}`, body, narrow: true, banner: BANNER }
+}
+
+export function unknownSessionPage(): Page {
+  const body = html`<div class="card"><h1>Unknown checkout session</h1>
+<p>This fake Stripe has no such session. It keeps everything in memory, so a restart forgets it.</p></div>`
+  return { title: 'Unknown checkout session', body, narrow: true, banner: BANNER }
+}
+
+function openBody(scope: Scope, session: Session, problem: string | undefined): Html {
+  const merchant = scope.account.profile.name
+  const setup = session.mode === 'setup'
+  const free = session.amount_total === 0
+  const action = setup ? 'Save card' : free ? 'Complete order' : `Pay ${total(session)}`
+  return html`<div class="card">
+<p class="soft">${merchant}</p>
+<h1>${setup ? 'Save a card' : `Pay ${merchant}`}</h1>
+${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
+${!setup && lineTable(session, scope.account.rows(sessionLines).get(session.id)?.items ?? [])}
+</div>
+<form class="card" method="post" action="/c/pay/${session.id}/pay">
+<label for="email">E-mail</label>
+<input class="wide" id="email" name="email" type="email" autocomplete="email" value="${session.customer_email ?? 'payer@example.com'}">
+<label for="name">Name on card</label>
+<input class="wide" id="name" name="name" autocomplete="cc-name" value="Pat Payer">
+<p><button class="main" type="submit">${action}</button></p>
+<div class="choices">
+${!setup && !free && otherOutcomes(session)}
+<button type="submit" formaction="/c/pay/${session.id}/cancel" formnovalidate>Cancel and return</button>
+</div>
+</form>
+<p class="soft">The session expires at ${new Date(session.expires_at * 1000).toUTCString()}.</p>`
+}
+
+function otherOutcomes({ id }: Session): Html {
+  const codes = DECLINE_CODES.map((code) => html`<option>${code}</option>`)
+  return html`<label for="code">If the card is declined, why</label>
+<select id="code" name="code">${codes}</select>
+<button type="submit" formaction="/c/pay/${id}/decline">Decline card</button>
+<button type="submit" formaction="/c/pay/${id}/bank">Pay later by bank debit</button>
+`
+}
+
+function lineTable(session: Session, lines: readonly WireLineItem[]): Html {
+  const rows = lines.map(
+    (
+      line,
+    ) => html`<tr><td>${line.description ?? 'Item'}</td><td class="amount">${line.quantity ?? 1}</td>
+<td class="amount">${unitPrice(line)}</td><td class="amount">${formatAmount(line.amount_total, line.currency)}</td></tr>`,
+  )
+  return html`<div class="scroll"><table>
+<caption>Your order</caption>
+<thead><tr><th scope="col">Item</th><th scope="col" class="amount">Quantity</th><th scope="col" class="amount">Price</th><th scope="col" class="amount">Amount</th></tr></thead>
+<tbody>${rows}</tbody>
+<tfoot><tr><th scope="row" colspan="3">Total due</th><td class="amount">${total(session)}</td></tr></tfoot>
+</table></div>`
+}
+
+function unitPrice({ price, currency }: WireLineItem): string {
+  return formatAmount(price?.unit_amount ?? Number(price?.unit_amount_decimal ?? 0), currency)
+}
+
+function total({ amount_total: amount, currency }: Session): string {
+  return formatAmount(amount ?? 0, currency ?? 'usd')
+}
+
+function completeBody(session: Session, merchant: string): Html {
+  const text =
+    session.payment_status === 'unpaid'
+      ? 'Your order is placed. The payment is on its way through the bank.'
+      : 'Thank you, everything is paid.'
+  return html`<div class="card"><h1>All done here</h1>
+<p role="status">${text}</p>
+<p><a class="button" href="${safeHref(successUrl(session))}">Back to ${merchant}</a></p></div>`
+}
+
+function expiredBody(session: Session, merchant: string): Html {
+  const back = session.cancel_url
+  return html`<div class="card"><h1>This page has expired</h1>
+<p role="status">The checkout session is over and nothing was paid. Start again at ${merchant}.</p>
+${back !== null && html`<p><a class="button" href="${safeHref(back)}">Back to ${merchant}</a></p>`}</div>`
+}
+
+/** Where the payer goes after paying. */
+export function successUrl(session: Session): string {
+  return (session.success_url ?? '/').replaceAll('{CHECKOUT_SESSION_ID}', session.id)
+}
