@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../db/connect.ts'
+import { isUniqueViolation } from '../db/pg-errors.ts'
 import type { Presence } from '../db/process-presence.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/encryption.ts'
@@ -31,7 +32,6 @@ type Row = {
   fingerprint: string
   resource: string | null
   owner: number | null
-  status: number | null
   answer_sealed: string | null
 }
 
@@ -47,7 +47,8 @@ function keyOf(request: FastifyRequest): Key | null {
   const body =
     request.body === undefined || request.body === null ? '' : JSON.stringify(request.body)
   return {
-    caller: principalOf(request).keyId,
+    // With the conference: row security hides an operator's rows of another one from the look-up.
+    caller: `${principalOf(request).keyId}@${request.conferenceId ?? 'platform'}`,
     key,
     fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
     conferenceId: request.conferenceId,
@@ -91,22 +92,25 @@ export function createAnswers(deps: {
       .where({ caller: key.caller, key: key.key })
       .first()
     if (row !== undefined && row.fingerprint !== key.fingerprint) {
-      throw new AppError(
-        'idempotency_key_reused',
-        'This Idempotency-Key was used with another path or body. Use a new key.',
-      )
+      throw reused()
     }
     return row
   }
 
   async function insert(trx: Tx, key: Key, more: Partial<Row>): Promise<void> {
-    await trx('idempotency_keys').insert({
-      conference_id: key.conferenceId,
-      caller: key.caller,
-      key: key.key,
-      fingerprint: key.fingerprint,
-      ...more,
-    })
+    try {
+      await trx('idempotency_keys').insert({
+        conference_id: key.conferenceId,
+        caller: key.caller,
+        key: key.key,
+        fingerprint: key.fingerprint,
+        ...more,
+      })
+    } catch (error) {
+      // An operator's key belongs to no conference: its row may stand in another one, where this
+      // transaction cannot see it.
+      throw isUniqueViolation(error, 'idempotency_keys_pkey') ? reused() : error
+    }
   }
 
   /** Takes the key for this request and returns what is left to do: an answer, or a resource. */
@@ -138,7 +142,7 @@ export function createAnswers(deps: {
     try {
       const answer = await finish()
       await inScope(request, (trx) =>
-        row(trx).update({ status: 200, answer_sealed: seal(key, answer), owner: null }),
+        row(trx).update({ answer_sealed: seal(key, answer), owner: null }),
       )
       return answer
     } catch (error) {
@@ -160,7 +164,7 @@ export function createAnswers(deps: {
         const row = await lockAndFind(trx, key)
         if (row?.answer_sealed) return open(key, row.answer_sealed)
         const answer = await work(trx)
-        await insert(trx, key, { status: 200, answer_sealed: seal(key, answer) })
+        await insert(trx, key, { answer_sealed: seal(key, answer) })
         return answer
       })
     },
@@ -181,6 +185,13 @@ export function createAnswers(deps: {
       }
     },
   }
+}
+
+function reused(): AppError {
+  return new AppError(
+    'idempotency_key_reused',
+    'This Idempotency-Key was used with another path or body. Use a new key.',
+  )
 }
 
 function stillRunning(): AppError {

@@ -26,11 +26,20 @@ export function pageOf<T extends z.ZodType>(item: T) {
 // one millisecond would be skipped or shown twice.
 type Position = { at: string; id: string }
 
+const badCursor = () =>
+  invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+
+// Class 22 is "data exception": no such time, or not the type of the list's id. Only a cursor that
+// somebody made up leads there. https://www.postgresql.org/docs/current/errcodes-appendix.html
+function isDataException(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^22/.test(String(error.code))
+}
+
 function decodeCursor(cursor: string): Position {
   const [at, id, ...rest] = Buffer.from(cursor, 'base64url').toString('utf8').split('|')
   const isTime = at !== undefined && /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00$/.test(at)
   if (!isTime || id === undefined || rest.length > 0) {
-    throw invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+    throw badCursor()
   }
   return { at, id }
 }
@@ -62,7 +71,11 @@ export async function fetchPage<Row extends object>(
     const { at, id } = decodeCursor(page.cursor)
     void paged.whereRaw('(??, ??) < (?::timestamptz, ?)', [columns.at, columns.id, at, id])
   }
-  return toPage((await paged) as (Row & Positioned)[], page.limit)
+  try {
+    return toPage((await paged) as (Row & Positioned)[], page.limit)
+  } catch (error) {
+    throw page.cursor !== undefined && isDataException(error) ? badCursor() : error
+  }
 }
 
 function toPage<Row extends Positioned>(rows: Row[], limit: number): Page<Row> {

@@ -1,6 +1,6 @@
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyBaseLogger } from 'fastify'
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import {
   serializerCompiler,
   validatorCompiler,
@@ -39,7 +39,8 @@ function proxyTrust(setting: boolean | number | string[]) {
 export async function createServer(options: ServerOptions): Promise<App> {
   const app = Fastify({
     loggerInstance: options.logger,
-    disableRequestLogging: true,
+    // request-log.ts has lines of its own, without URLs.
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
     trustProxy: proxyTrust(options.trustProxy),
     // A caller's own id is kept where it is harmless in a log, so that both sides find the request.

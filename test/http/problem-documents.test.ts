@@ -136,7 +136,10 @@ describe('a field that breaks a rule', () => {
 describe('every answer', () => {
   it('carries the request’s id, the caller’s own where it is harmless', async () => {
     const given = await app.request('GET', '/v1/nothing', { headers: { 'x-request-id': 'abc-1' } })
-    expect(given).toMatchObject({ headers: { 'request-id': 'abc-1' }, body: { request_id: 'abc-1' } })
+    expect(given).toMatchObject({
+      headers: { 'request-id': 'abc-1' },
+      body: { request_id: 'abc-1' },
+    })
     const odd = await app.request('GET', '/v1/conferences', {
       headers: { 'x-request-id': 'a "quoted" one' },
     })

@@ -1,0 +1,72 @@
+import type { AccessRule } from '../access-rule.ts'
+
+/** The parts of an OpenAPI 3.1 document that this service writes. https://spec.openapis.org/oas/v3.1.1 */
+export type ApiDocument = {
+  openapi: string
+  info: { title: string; version: string; description: string; license?: object }
+  servers: { url: string; description: string }[]
+  tags: { name: string; description: string }[]
+  paths: Record<string, Record<string, Operation>>
+  components: Components
+}
+
+export type Components = {
+  schemas: Record<string, JsonSchema>
+  parameters: Record<string, Parameter>
+  headers: Record<string, object>
+  responses: Record<string, Answer>
+  examples: Record<string, Example>
+  securitySchemes: Record<string, object>
+}
+
+/** JSON Schema 2020-12, as it stands in the document. */
+export type JsonSchema = { [keyword: string]: unknown }
+
+export type Reference = { $ref: string }
+
+export type Parameter = {
+  name: string
+  in: 'path' | 'query' | 'header'
+  required?: boolean
+  description?: string
+  schema: JsonSchema
+  example?: unknown
+}
+
+export type Example = { summary?: string; value: unknown }
+
+export type Media = { schema: JsonSchema; examples?: Record<string, Example | Reference> }
+
+export type Answer = {
+  description: string
+  headers?: Record<string, object>
+  content?: Record<string, Media>
+}
+
+export type Operation = {
+  operationId: string
+  summary: string
+  tags: string[]
+  description?: string
+  security?: Record<string, string[]>[]
+  parameters?: (Parameter | Reference)[]
+  requestBody?: { required: boolean; description?: string; content: Record<string, Media> }
+  responses: Record<string, Answer | Reference>
+  'x-access'?: unknown
+  /** From describe-route.ts to finish-document.ts, which takes them out again. */
+  'x-route'?: { access: AccessRule; bodyRequired: boolean }
+}
+
+/** A reference into the document. */
+export function refTo(section: keyof Components, name: string): Reference {
+  return { $ref: `#/components/${section}/${name}` }
+}
+
+/** All operations, with their path and method, in the order of the document. */
+export function operationsOf(
+  document: Pick<ApiDocument, 'paths'>,
+): { path: string; method: string; operation: Operation }[] {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+  )
+}

@@ -1,0 +1,42 @@
+import type { z } from 'zod'
+import type { JsonSchema } from './api-document.ts'
+
+// zod prints the whole rule of these as a regular expression of up to 250 characters.
+const FORMATS_THAT_SAY_IT = ['date-time', 'date', 'email', 'uri']
+
+/**
+ * zod's `override`: takes out of a generated schema what nobody wrote and nobody reads. An answer
+ * stays open, so that a member can be added to it without breaking a client that validates.
+ */
+export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: JsonSchema }): void {
+  const { jsonSchema: schema, zodSchema } = context
+  if (FORMATS_THAT_SAY_IT.includes(String(schema['format']))) delete schema['pattern']
+  if (schema['minimum'] === Number.MIN_SAFE_INTEGER) delete schema['minimum']
+  if (schema['maximum'] === Number.MAX_SAFE_INTEGER) delete schema['maximum']
+  const { def } = zodSchema._zod
+  if (def.type === 'object' && def.catchall === undefined) delete schema['additionalProperties']
+}
+
+/** `{ anyOf: [X, null] }` with a plain X, as the one schema `{ ...X, type: [X, null] }`. */
+function withPlainNull(schema: JsonSchema): JsonSchema {
+  const { anyOf, ...rest } = schema
+  if (!Array.isArray(anyOf) || anyOf.length !== 2) return schema
+  const [value, empty] = anyOf as JsonSchema[]
+  if (empty?.['type'] !== 'null' || typeof value?.['type'] !== 'string') return schema
+  const enumeration = value['enum']
+  return {
+    ...value,
+    ...rest,
+    type: [value['type'], 'null'],
+    ...(Array.isArray(enumeration) ? { enum: [...enumeration, null] } : {}),
+  }
+}
+
+/** Every schema below `part` with nullable members spelt in one line. Changes nothing in place. */
+export function spellNulls<T>(part: T): T {
+  // The shape is kept: only schemas are replaced by schemas.
+  if (Array.isArray(part)) return part.map(spellNulls) as T
+  if (typeof part !== 'object' || part === null) return part
+  const members = Object.entries(part).map(([name, value]) => [name, spellNulls(value)])
+  return withPlainNull(Object.fromEntries(members) as JsonSchema) as T
+}

@@ -1,0 +1,171 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Tx } from '../../src/db/connect.ts'
+import { connect, type Db } from '../../src/db/connect.ts'
+import { announcePresence, type Presence } from '../../src/db/process-presence.ts'
+import { type Answers, createAnswers } from '../../src/http/idempotency.ts'
+import type { App } from '../../src/http/route-deps.ts'
+import { createServer } from '../../src/http/server.ts'
+import { createEncryption } from '../../src/shared/encryption.ts'
+import { AppError } from '../../src/shared/errors.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import { unique } from '../support/fixtures.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+
+const database = useTestDatabase()
+
+type Finish = (resource: string) => Promise<{ resource: string }>
+
+/** A process with one route, whose two steps a test can look into and break. */
+type Worker = {
+  app: App
+  presence: Presence
+  begun: string[]
+  finish: Finish
+  post(key: string): Promise<{ status: number; body: unknown }>
+  /** Whether the other one is alive, as this one knows it. */
+  sees(other: Worker): Promise<boolean>
+  close(): Promise<void>
+}
+
+async function begin(trx: Tx, worker: Worker): Promise<string> {
+  const name = unique('thing')
+  await trx('things').insert({ name })
+  worker.begun.push(name)
+  return name
+}
+
+async function startWorker(): Promise<Worker> {
+  const db: Db = connect(database.connectionString)
+  const presence = announcePresence(database.connectionString, () => {})
+  const encryption = createEncryption(Buffer.alloc(32, 1))
+  const answers: Answers = createAnswers({ db, encryption, presence })
+  const app = await createServer({
+    logger: createLogger('silent'),
+    trustProxy: false,
+    rateLimitPerMinute: 1_000,
+    auth: {
+      authenticate: async () => ({ role: 'operator', keyId: 'tester' }),
+      findConference: async () => null,
+      countFailedLogin: async () => {},
+    },
+  })
+  const worker: Worker = {
+    app,
+    presence,
+    begun: [],
+    finish: async (resource) => ({ resource }),
+    async post(key) {
+      const headers = { authorization: 'Bearer x', 'idempotency-key': key }
+      const answer = await app.inject({ method: 'POST', url: '/things', headers })
+      return { status: answer.statusCode, body: answer.json() }
+    },
+    sees: (other) => db.transaction((trx) => presence.isAlive(trx, other.presence.owner)),
+    async close() {
+      await app.close()
+      await presence.close()
+      await db.destroy()
+    },
+  }
+  app.post('/things', { config: { access: 'operator' } }, (request) =>
+    answers.resumable(request, {
+      begin: (trx) => begin(trx, worker),
+      finish: (resource) => worker.finish(resource),
+    }),
+  )
+  return worker
+}
+
+let worker: Worker
+
+beforeAll(async () => {
+  const db = connect(database.connectionString)
+  await db.raw('create table things (name text primary key)')
+  await db.destroy()
+  worker = await startWorker()
+})
+
+afterAll(() => worker.close())
+
+function deferred() {
+  let resolve = () => {}
+  const promise = new Promise<void>((done) => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
+
+const answerWith: Finish = async (resource) => ({ resource })
+const running = { status: 409, body: { code: 'idempotency_in_progress' } }
+
+describe('a write in two steps', () => {
+  it('is done once, and a repeat gets its answer', async () => {
+    worker.finish = answerWith
+    const key = unique('key')
+    const first = await worker.post(key)
+    expect(first).toEqual({ status: 200, body: { resource: worker.begun.at(-1) } })
+    const begun = worker.begun.length
+    expect(await worker.post(key)).toEqual(first)
+    expect(worker.begun).toHaveLength(begun)
+  })
+
+  it('goes on with what it began, after an outcome that nobody knows', async () => {
+    const key = unique('key')
+    worker.finish = async () => {
+      throw new AppError('stripe_unavailable', 'Stripe did not answer.')
+    }
+    expect(await worker.post(key)).toMatchObject({ status: 503 })
+    const begun = worker.begun.at(-1)
+    worker.finish = answerWith
+    expect(await worker.post(key)).toEqual({ status: 200, body: { resource: begun } })
+    expect(worker.begun.at(-1)).toBe(begun)
+  })
+
+  it('begins anew after a refusal', async () => {
+    const key = unique('key')
+    worker.finish = async () => {
+      throw new AppError('stripe_refused', 'Stripe said no.')
+    }
+    expect(await worker.post(key)).toMatchObject({ status: 409 })
+    const refused = worker.begun.at(-1)
+    worker.finish = answerWith
+    const { body } = await worker.post(key)
+    expect(body).toEqual({ resource: worker.begun.at(-1) })
+    expect(worker.begun.at(-1)).not.toBe(refused)
+  })
+
+  it('is 409 while it runs here', async () => {
+    const key = unique('key')
+    const [reached, released] = [deferred(), deferred()]
+    worker.finish = async (resource) => {
+      reached.resolve()
+      await released.promise
+      return { resource }
+    }
+    const first = worker.post(key)
+    await reached.promise
+    expect(await worker.post(key)).toMatchObject(running)
+    released.resolve()
+    expect(await first).toMatchObject({ status: 200 })
+    expect(await worker.post(key)).toEqual(await first)
+  })
+
+  it('is 409 while it runs in another process, and is taken over when that one dies', async () => {
+    const key = unique('key')
+    const other = await startWorker()
+    await expect.poll(() => worker.sees(other)).toBe(true)
+    const reached = deferred()
+    // Hangs as a request does whose process is killed: it neither answers nor cleans up.
+    other.finish = () => {
+      reached.resolve()
+      return new Promise(() => {})
+    }
+    void other.post(key)
+    await reached.promise
+    worker.finish = answerWith
+    expect(await worker.post(key)).toMatchObject(running)
+    await other.presence.close()
+    await expect.poll(() => worker.sees(other)).toBe(false)
+    expect(await worker.post(key)).toEqual({ status: 200, body: { resource: other.begun[0] } })
+    await other.close()
+  })
+})
