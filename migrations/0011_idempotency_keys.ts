@@ -14,11 +14,9 @@ export async function up(knex: Knex): Promise<void> {
       fingerprint text not null,
       resource text,
       owner bigint,
-      status integer,
       answer_sealed text,
       created_at timestamptz not null default now(),
       primary key (caller, key),
-      constraint idempotency_keys_answer_whole check ((status is null) = (answer_sealed is null)),
       constraint idempotency_keys_key_length check (length(key) between 1 and 255)
     );
     create index idempotency_keys_oldest on idempotency_keys (created_at);
