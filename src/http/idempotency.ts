@@ -47,8 +47,7 @@ function keyOf(request: FastifyRequest): Key | null {
   const body =
     request.body === undefined || request.body === null ? '' : JSON.stringify(request.body)
   return {
-    // With the conference: row security hides an operator's rows of another one from the look-up.
-    caller: `${principalOf(request).keyId}@${request.conferenceId ?? 'platform'}`,
+    caller: principalOf(request).keyId,
     key,
     fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
     conferenceId: request.conferenceId,
