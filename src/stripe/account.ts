@@ -61,8 +61,9 @@ export async function learnStripeAccount(
   if (account === null) return null
   await withTenant(deps.db, { conferenceId }, (trx) =>
     trx('conferences')
-      // A key that was set while we asked may be another account's.
-      .where({ id: conferenceId, stripe_account: null, stripe_key_set_at: keySetAt })
+      .where({ id: conferenceId, stripe_account: null })
+      // A key that was set while we asked may be another account's. A Date has no microseconds.
+      .whereRaw(`date_trunc('milliseconds', stripe_key_set_at) = ?`, [keySetAt])
       .update({ stripe_account: account, updated_at: trx.fn.now() }),
   )
   return account

@@ -1,0 +1,20 @@
+import { AppError } from '../../shared/errors.ts'
+import { withoutSecrets } from '../without-secrets.ts'
+
+const LONGEST = 500
+
+function textOf(error: unknown): string {
+  if (error instanceof AppError) return `${error.code}: ${error.message}`
+  if (!(error instanceof Error)) return 'Something that is no error was thrown.'
+  // knex puts the whole statement with its values into the message: voucher codes among them.
+  if ('severity' in error && 'code' in error) {
+    const constraint = 'constraint' in error ? ` (${String(error.constraint)})` : ''
+    return `database error ${String(error.code)}${constraint}`
+  }
+  return `${error.name}: ${error.message}`
+}
+
+/** Why a try failed, for `last_error` and the log: short, without keys, codes or SQL values. */
+export function errorText(error: unknown): string {
+  return withoutSecrets(textOf(error)).slice(0, LONGEST)
+}

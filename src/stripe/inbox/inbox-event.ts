@@ -1,0 +1,59 @@
+import { isHandledType } from './handled-types.ts'
+import type { EventHints } from './parse-event.ts'
+
+/** A row to be stored. */
+export type InboxEvent = {
+  conferenceId: string
+  id: string
+  type: string
+  livemode: boolean
+  apiVersion: string | null
+  body: Buffer
+  objectId: string | null
+  paymentIntentId: string | null
+  purchaseId: string | null
+  source: 'webhook' | 'missed'
+  status: 'pending' | 'ignored'
+  createdAtStripe: Date
+}
+
+/** What of a conference decides whether an event can be about it. */
+export type EventOwner = { id: string; livemode: boolean | null; stripeAccount: string | null }
+
+/**
+ * Why an event cannot concern the conference, or null. Two conferences may share a Stripe account;
+ * then each receives the other's events.
+ */
+function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
+  if (!hints.hasObject) return 'thin event'
+  if (!isHandledType(hints.type)) return 'unhandled type'
+  if (owner.livemode !== null && hints.livemode !== owner.livemode) return 'other mode'
+  if (hints.conferenceId !== null && hints.conferenceId !== owner.id) return 'other conference'
+  const isForeign = hints.account !== null && owner.stripeAccount !== null
+  return isForeign && hints.account !== owner.stripeAccount ? 'other account' : null
+}
+
+/** The row for an event. One that cannot concern the conference is kept, but `ignored` at once. */
+export function toInboxEvent(
+  hints: EventHints,
+  owner: EventOwner,
+  body: Buffer,
+  source: InboxEvent['source'],
+): InboxEvent {
+  const reason = ignoreReason(hints, owner)
+  return {
+    conferenceId: owner.id,
+    id: hints.id,
+    type: hints.type,
+    livemode: hints.livemode,
+    apiVersion: hints.apiVersion,
+    body,
+    objectId: hints.objectId,
+    paymentIntentId: hints.paymentIntent,
+    // Another conference's purchase is none of this one's business, not even its id.
+    purchaseId: reason === null || reason === 'unhandled type' ? hints.purchaseId : null,
+    source,
+    status: reason === null ? 'pending' : 'ignored',
+    createdAtStripe: hints.created,
+  }
+}

@@ -1,0 +1,123 @@
+import { z } from 'zod'
+
+/**
+ * What an event's body says of itself. It is a hint and nothing more: it decides where to look,
+ * never what is true.
+ */
+export type EventHints = {
+  id: string
+  type: string
+  livemode: boolean
+  apiVersion: string | null
+  created: Date
+  /** `acct_…` for an event of a connected account. */
+  account: string | null
+  /** False for thin events of v2 destinations, which carry no object. */
+  hasObject: boolean
+  objectId: string | null
+  paymentIntent: string | null
+  charge: string | null
+  purchaseId: string | null
+  conferenceId: string | null
+  attempt: number | null
+}
+
+// Also keeps NUL, which Postgres cannot store in a text, out of the columns.
+const name = z.string().regex(/^[\x21-\x7e]{1,255}$/)
+const hint = name.nullish().catch(null)
+const reference = z
+  .union([name, z.object({ id: name }).transform(({ id }) => id)])
+  .nullish()
+  .catch(null)
+
+const dataObject = z.object({
+  id: hint,
+  object: hint,
+  payment_intent: reference,
+  charge: reference,
+  client_reference_id: hint,
+  metadata: z
+    .object({ purchase_id: hint, conference_id: hint, attempt: hint })
+    .nullish()
+    .catch(null),
+})
+
+const moment = z.union([
+  z
+    .int()
+    .min(0)
+    .max(32_503_680_000) // the year 3000
+    .transform((seconds) => new Date(seconds * 1000)),
+  z.iso.datetime({ offset: true }).transform((text) => new Date(text)), // v2 events
+])
+
+// No field of ours depends on an API version: an endpoint keeps the version it was made with, so
+// events of several arrive. https://docs.stripe.com/webhooks/versioning
+const event = z.object({
+  id: name,
+  type: name,
+  object: z.union([z.literal('event'), z.string().startsWith('v2.')]).optional(),
+  livemode: z.boolean().catch(false),
+  api_version: hint,
+  created: moment.catch(() => new Date()),
+  account: hint,
+  data: z.object({ object: dataObject }).optional().catch(undefined),
+})
+
+type DataObject = z.output<typeof dataObject>
+
+function paymentIntentOf(object: DataObject): string | null {
+  if (object.object === 'payment_intent') return object.id ?? null
+  return object.payment_intent ?? null
+}
+
+function attemptOf(object: DataObject): number | null {
+  const attempt = Number(object.metadata?.attempt ?? Number.NaN)
+  return Number.isInteger(attempt) && attempt > 0 ? attempt : null
+}
+
+function hintsOf(object: DataObject) {
+  return {
+    objectId: object.id ?? null,
+    paymentIntent: paymentIntentOf(object),
+    charge: object.object === 'charge' ? (object.id ?? null) : (object.charge ?? null),
+    purchaseId: object.metadata?.purchase_id ?? object.client_reference_id ?? null,
+    conferenceId: object.metadata?.conference_id ?? null,
+    attempt: attemptOf(object),
+  }
+}
+
+const NO_HINTS = {
+  objectId: null,
+  paymentIntent: null,
+  charge: null,
+  purchaseId: null,
+  conferenceId: null,
+  attempt: null,
+}
+
+/** The hints of an event that is already parsed as JSON, or null when it is not an event. */
+export function hintsOfEvent(json: unknown): EventHints | null {
+  const parsed = event.safeParse(json)
+  if (!parsed.success) return null
+  const { id, type, livemode, created, data, ...rest } = parsed.data
+  return {
+    id,
+    type,
+    livemode,
+    created,
+    apiVersion: rest.api_version ?? null,
+    account: rest.account ?? null,
+    hasObject: data !== undefined,
+    ...(data === undefined ? NO_HINTS : hintsOf(data.object)),
+  }
+}
+
+/** The same from the raw body. Never throws: a signed body may be anything. */
+export function parseEvent(body: Buffer): EventHints | null {
+  try {
+    return hintsOfEvent(JSON.parse(body.toString('utf8')))
+  } catch {
+    return null
+  }
+}
