@@ -31,6 +31,8 @@ export type PoolOptions = {
   /** How long a caller waits for a connection before the request fails as 503. Milliseconds. */
   acquireTimeoutMs?: number
   applicationName?: string
+  /** Hears of lost connections, which the query that needed one reports as well. */
+  logger?: { debug(details: object, message: string): void }
 }
 
 /**
@@ -50,5 +52,12 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
     } as Knex.PgConnectionConfig,
     pool: { min: 0, max: options.max ?? 10 },
     acquireConnectionTimeout: options.acquireTimeoutMs ?? 8_000,
+    // By itself knex prints on standard output, in between our lines of JSON.
+    log: knexLog(options.logger),
   })
+}
+
+function knexLog(logger: PoolOptions['logger']): Knex.Logger {
+  const write = (message: unknown) => logger?.debug({ from: 'knex' }, String(message))
+  return { warn: write, error: write, deprecate: write, debug: write }
 }

@@ -1,0 +1,188 @@
+import type { TaskList } from 'graphile-worker'
+import { afterEach, expect, it } from 'vitest'
+import { connect, type Db } from '../../src/db/connect.ts'
+import { addJob } from '../../src/jobs/add-job.ts'
+import { createJobRegistry } from '../../src/jobs/job-registry.ts'
+import { toTaskList } from '../../src/jobs/job-tasks.ts'
+import { runJobs } from '../../src/jobs/run-jobs.ts'
+import { noMetrics, type ServiceMetrics } from '../../src/shared/service-metrics.ts'
+import { withAdminClient } from '../support/admin-client.ts'
+import { createTestDatabase, useTestDatabase } from '../support/test-database.ts'
+import { everyHandler } from './every-handler.ts'
+import { silent } from './silent-logger.ts'
+
+const database = useTestDatabase()
+const stops: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const stop of stops.splice(0).toReversed()) await stop()
+})
+
+function open(connectionString = database.connectionString): Db {
+  const db = connect(connectionString)
+  stops.push(() => db.destroy())
+  return db
+}
+
+function run(tasks: TaskList, more: { connectionString?: string; drainMs?: number } = {}) {
+  const connectionString = more.connectionString ?? database.connectionString
+  const db = open(connectionString)
+  const runner = runJobs({
+    connectionString,
+    db,
+    logger: silent,
+    tasks,
+    concurrency: 2,
+    pollMs: 200,
+    drainMs: more.drainMs ?? 10_000,
+    onWorkersChanged: () => {},
+  })
+  let stopped: Promise<boolean> | undefined
+  const stop = () => (stopped ??= runner.stop())
+  stops.push(stop)
+  return { ...runner, stop }
+}
+
+/** Something that a handler waits for, opened by the test. */
+function gate() {
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { open, opened }
+}
+
+const waiting = (db: Db) =>
+  db('graphile_worker.jobs').select<
+    { task_identifier: string; attempts: number; locked_by: string | null }[]
+  >('task_identifier', 'attempts', 'locked_by')
+
+const addPrune = (db: Db) => db.transaction((trx) => addJob(trx, 'prune', {}))
+
+function tasksOf(
+  prune: (run: number) => Promise<void>,
+  metrics: ServiceMetrics = noMetrics,
+): TaskList {
+  let runs = 0
+  const bindings = everyHandler({ prune: () => prune((runs += 1)) })
+  return toTaskList(createJobRegistry(bindings), { logger: silent, metrics })
+}
+
+it('lets running jobs end before it stops, and leaves none locked', async () => {
+  const db = open()
+  const hold = gate()
+  const seen: string[] = []
+  const runner = run(
+    tasksOf(async () => {
+      seen.push('begun')
+      await hold.opened
+      seen.push('ended')
+    }),
+  )
+  await addPrune(db)
+  await expect.poll(() => seen, { timeout: 10_000 }).toEqual(['begun'])
+  let stopped = false
+  const stopping = runner.stop().finally(() => {
+    stopped = true
+  })
+  // Several round trips later it still waits for the job.
+  for (let turn = 0; turn < 5; turn += 1) await db.raw('select 1')
+  expect({ stopped, seen }).toEqual({ stopped: false, seen: ['begun'] })
+  hold.open()
+  expect(await stopping).toBe(true)
+  expect(seen).toEqual(['begun', 'ended'])
+  await addPrune(db)
+  expect(await waiting(db)).toMatchObject([{ attempts: 0, locked_by: null }])
+  await db.raw(`select graphile_worker.remove_job('prune')`)
+})
+
+it('gives a job back that does not end in time', async () => {
+  const db = open()
+  const hold = gate()
+  let begun = false
+  const runner = run(
+    tasksOf(async () => {
+      begun = true
+      await hold.opened
+    }),
+    { drainMs: 300 },
+  )
+  await addPrune(db)
+  await expect.poll(() => begun, { timeout: 10_000 }).toBe(true)
+  expect(await runner.stop()).toBe(false)
+  expect(await waiting(db)).toMatchObject([{ task_identifier: 'prune', locked_by: null }])
+  hold.open()
+  await db.raw(`select graphile_worker.remove_job('prune')`)
+})
+
+it('tries a failed job again, and counts how its runs ended', async () => {
+  const db = open()
+  const runs: string[] = []
+  const metrics = {
+    ...noMetrics,
+    jobRun: (name: string, how: string) => runs.push(`${name} ${how}`),
+  }
+  run(
+    tasksOf(async (count) => {
+      if (count === 1) throw new Error('Stripe is away')
+    }, metrics),
+  )
+  await addPrune(db)
+  await expect.poll(() => runs, { timeout: 15_000 }).toEqual(['prune retried', 'prune done'])
+  await expect.poll(() => waiting(db), { timeout: 5_000 }).toEqual([])
+})
+
+it('starts by itself once the schema is there', async () => {
+  const own = await createTestDatabase()
+  stops.push(() => own.drop())
+  const db = open(own.connectionString)
+  await db.raw('alter table knex_migrations rename to hidden')
+  let runs = 0
+  const runner = run(
+    tasksOf(async () => void (runs += 1)),
+    own,
+  )
+  await addPrune(db)
+  expect(runner.workerIds()).toEqual([])
+  await db.raw('alter table hidden rename to knex_migrations')
+  await expect.poll(() => runs, { timeout: 15_000 }).toBe(1)
+})
+
+it('goes on after the database lost all connections, and runs again what it could not record', async () => {
+  const own = await createTestDatabase()
+  stops.push(() => own.drop())
+  const db = open(own.connectionString)
+  const hold = gate()
+  const runs: number[] = []
+  const runner = run(
+    tasksOf(async (count) => {
+      runs.push(count)
+      if (count === 1) await hold.opened
+    }),
+    own,
+  )
+  await addPrune(db)
+  await expect.poll(() => runs, { timeout: 10_000 }).toEqual([1])
+  const [before] = runner.workerIds()
+  await setConnectionsAllowed(own.adminConnectionString, false)
+  hold.open()
+  // The end of the job cannot be written now, which ends the pool of workers.
+  await expect.poll(() => runner.workerIds(), { timeout: 10_000 }).toEqual([])
+  await setConnectionsAllowed(own.adminConnectionString, true)
+  await expect.poll(() => runs, { timeout: 20_000 }).toEqual([1, 2])
+  expect(runner.workerIds()).not.toContain(before)
+  await expect.poll(() => waiting(db), { timeout: 5_000 }).toEqual([])
+})
+
+async function setConnectionsAllowed(admin: string, allowed: boolean): Promise<void> {
+  const url = new URL(admin)
+  const name = url.pathname.slice(1)
+  url.pathname = '/postgres'
+  await withAdminClient(url.href, async (client) => {
+    await client.query(`alter database ${name} with allow_connections ${allowed}`)
+    if (allowed) return
+    await client.query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1',
+      [name],
+    )
+  })
+}

@@ -1,0 +1,3 @@
+import { createLogger } from '../../src/shared/logger.ts'
+
+export const silent = createLogger('silent')
