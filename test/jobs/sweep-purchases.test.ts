@@ -1,0 +1,162 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Tx } from '../../src/db/connect.ts'
+import { withSystem } from '../../src/db/tenant-scope.ts'
+import { sweepPurchases } from '../../src/jobs/sweep-purchases.ts'
+import { createConference } from '../support/fixtures.ts'
+import { useTestApp } from '../support/test-app.ts'
+
+const app = useTestApp()
+const AFTER = 120
+const nothing = { purchases: 0, attempts: 0, refunds: 0 }
+
+beforeEach(async () => {
+  // Our own role may not: a purchase's history is only ever added to.
+  await app.rows('truncate bulk_purchases cascade')
+  await app.db('graphile_worker._private_jobs').delete()
+})
+
+const asSystem = <T>(work: (trx: Tx) => Promise<T>) => withSystem(app.db, 'timers', work)
+
+const sweep = () => asSystem((trx) => sweepPurchases(trx, AFTER))
+
+const jobs = () =>
+  app
+    .db('graphile_worker.jobs as view')
+    .join('graphile_worker._private_jobs as job', 'job.id', 'view.id')
+    .orderBy('view.id')
+    .select('view.task_identifier as task', 'job.payload')
+
+let counter = 0
+
+type Ages = { status?: string; updated?: number; reconciled?: number | null }
+
+/** A purchase whose last change and last reading are so many seconds ago. */
+async function purchase(conference: string, ages: Ages = {}): Promise<string> {
+  counter += 1
+  const id = `bp_${counter}`
+  const ago = (seconds: number) => app.db.raw('now() - make_interval(secs => ?)', [seconds])
+  await asSystem((trx) =>
+    trx('bulk_purchases').insert({
+      conference_id: conference,
+      id,
+      status: ages.status ?? 'PROCESSING',
+      quantity: 1,
+      unit_amount: 100,
+      total_amount: 100,
+      currency: 'EUR',
+      description: 'Tickets',
+      voucher_type: 'comp',
+      discount_value: 0,
+      max_uses: 1,
+      unlocks_hidden_tickets: false,
+      code_prefix: '',
+      requested_by: 'test',
+      updated_at: ago(ages.updated ?? 0),
+      reconciled_at: typeof ages.reconciled === 'number' ? ago(ages.reconciled) : null,
+    }),
+  )
+  return id
+}
+
+const conference = async () => (await createConference(app)).id
+
+describe('purchases that wait for news', () => {
+  it('are read anew, those of every conference, the longest waiting first', async () => {
+    const [one, two] = [await conference(), await conference()]
+    await app.db('graphile_worker._private_jobs').delete()
+    const read = await purchase(one, { reconciled: 200, updated: 5 })
+    const readEarlier = await purchase(two, { reconciled: 300 })
+    const neverRead = await purchase(one, { updated: 150 })
+    expect(await sweep()).toEqual({ ...nothing, purchases: 3 })
+    expect(await jobs()).toMatchObject(
+      [
+        [one, neverRead],
+        [two, readEarlier],
+        [one, read],
+      ].map(([conference_id, purchase_id]) => ({
+        task: 'reconcile_purchase',
+        payload: { conference_id, purchase_id, reason: 'sweep' },
+      })),
+    )
+  })
+
+  it('are left alone while they are fresh or not PROCESSING', async () => {
+    const id = await conference()
+    await purchase(id, { reconciled: AFTER - 20, updated: 500 })
+    await purchase(id, { updated: AFTER - 20 })
+    await purchase(id, { status: 'PENDING', updated: 500 })
+    await purchase(id, { status: 'FAILED', updated: 500 })
+    expect(await sweep()).toEqual(nothing)
+  })
+
+  it('are not asked for twice while a job tries, but again once it gave up', async () => {
+    const id = await conference()
+    await purchase(id, { updated: 500 })
+    expect(await sweep()).toEqual({ ...nothing, purchases: 1 })
+    expect(await sweep()).toEqual(nothing)
+    const job = app.db('graphile_worker._private_jobs').whereLike('key', 'reconcile_purchase:%')
+    await job.clone().update({ attempts: app.db.ref('max_attempts'), last_error: 'no' })
+    expect(await sweep()).toEqual({ ...nothing, purchases: 1 })
+    expect(await job.clone().select('attempts', 'last_error')).toEqual([
+      { attempts: 0, last_error: null },
+    ])
+  })
+})
+
+describe('what a crash left half done', () => {
+  const ago = (seconds: number) => app.db.raw('now() - make_interval(secs => ?)', [seconds])
+
+  it('is finished: attempts of which no session is known', async () => {
+    const id = await conference()
+    await app.db('graphile_worker._private_jobs').delete()
+    const [stale, fresh, open] = [
+      await purchase(id, { status: 'PENDING' }),
+      await purchase(id, { status: 'PENDING' }),
+      await purchase(id, { status: 'PENDING' }),
+    ]
+    const attempt = { conference_id: id, params: '{}', created_at: ago(900) }
+    await asSystem((trx) =>
+      trx('checkout_attempts').insert([
+        { ...attempt, purchase_id: stale, attempt: 2, updated_at: ago(200) },
+        { ...attempt, purchase_id: fresh, attempt: 1, updated_at: ago(60) },
+        {
+          ...attempt,
+          purchase_id: open,
+          attempt: 1,
+          state: 'open',
+          session_id: 'cs_1',
+          updated_at: ago(200),
+        },
+      ]),
+    )
+    expect(await sweep()).toEqual({ ...nothing, attempts: 1 })
+    const payload = { conference_id: id, purchase_id: stale, attempt: 2, version: 1 }
+    expect(await jobs()).toEqual([{ task: 'finish_attempt', payload }])
+    expect(await sweep()).toEqual(nothing)
+  })
+
+  it('is finished: refunds of which no answer is known', async () => {
+    const id = await conference()
+    await app.db('graphile_worker._private_jobs').delete()
+    const paid = await purchase(id, { status: 'PENDING' })
+    const request = {
+      conference_id: id,
+      purchase_id: paid,
+      payment_intent_id: 'pi_1',
+      amount: 50,
+      requested_by: 'test',
+      created_at: ago(900),
+    }
+    await asSystem((trx) =>
+      trx('refund_requests').insert([
+        { ...request, id: 'rr_stale', updated_at: ago(200) },
+        { ...request, id: 'rr_fresh', updated_at: ago(60) },
+        { ...request, id: 'rr_no', state: 'refused', updated_at: ago(200) },
+      ]),
+    )
+    expect(await sweep()).toEqual({ ...nothing, refunds: 1 })
+    const payload = { conference_id: id, purchase_id: paid, id: 'rr_stale', version: 1 }
+    expect(await jobs()).toEqual([{ task: 'finish_refund', payload }])
+    expect(await sweep()).toEqual(nothing)
+  })
+})
