@@ -19,6 +19,7 @@ import { useTestDatabase } from './test-database.ts'
 const NO_STRIPE = { STRIPE_API_BASE: 'http://127.0.0.1:9' }
 
 export const OPERATOR_KEY = 'operator-key-of-the-tests'
+export const TEST_ENCRYPTION_KEY = Buffer.alloc(32, 7)
 
 type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
 
@@ -82,7 +83,7 @@ export async function startTestProcess(
   const db = connect(connectionString)
   const presence = announcePresence(connectionString, () => {})
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
-  const encryption = createEncryption(Buffer.alloc(32, 7))
+  const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const clients = createStripeClients({ db, encryption, config, metrics: noMetrics })
   const app = await buildApp({
     config,
