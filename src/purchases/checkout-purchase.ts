@@ -15,7 +15,7 @@ import {
   markExpired,
 } from './checkout-attempt.ts'
 import { closeAttempt, openAttempt } from './open-attempt.ts'
-import type { PaymentGateway } from './payment-gateway.ts'
+import type { OpenCheckoutResult, PaymentGateway } from './payment-gateway.ts'
 import { contextOf, loadCase } from './purchase-context.ts'
 import { BulkPurchaseError, paymentInProgress, wrongState } from './purchase-error.ts'
 import type { Cause } from './purchase-history.ts'
@@ -121,32 +121,52 @@ export async function finishCheckout(
   urls: ReturnUrls,
   cause: Cause,
 ): Promise<OpenCheckout> {
-  const found = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
-  if (found === null) {
-    await replaceAttempt(deps, ref, number, urls, cause)
-    return finishCheckout(deps, ref, number, urls, cause)
-  }
-  if (found.state === 'refused') {
-    // It never had a session, so the next number is still this request's one and only checkout.
-    await withTenant(deps.db, ref, (trx) => openNext(trx, deps, ref, number + 1, urls))
-    return finishCheckout(deps, ref, number + 1, urls, cause)
-  }
-  const opened = await openAttempt(deps, ref, found, cause)
-  if (opened.kind === 'refused') throw refusalOf(opened)
-  const { url, sessionId, expiresAt } = opened.session
+  const first = await openNumber(deps, ref, number, urls, cause)
+  // A spent attempt never had a session that anybody knows, so the next number is still this
+  // request's one and only checkout. Once: what is wrong a second time is for the caller to see.
+  const last = isSpent(first, deps.clock)
+    ? await openNumber(deps, ref, first.attempt.attempt + 1, urls, cause)
+    : first
+  if (last.result.kind === 'refused') throw refusalOf(last.result)
+  const { url, sessionId, expiresAt } = last.result.session
   return { url, session_id: sessionId, expires_at: expiresAt }
 }
 
+type Opened = { attempt: CheckoutAttempt; result: OpenCheckoutResult }
+
+async function openNumber(
+  deps: CheckoutDeps,
+  ref: PurchaseRef,
+  number: number,
+  urls: ReturnUrls,
+  cause: Cause,
+): Promise<Opened> {
+  const find = () => withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
+  const found = await find()
+  if (found === null) await replaceAttempt(deps, ref, number, urls, cause)
+  const attempt = found ?? (await find())
+  if (attempt === null) throw new Error(`Attempt ${number} of ${ref.purchaseId} was not made`)
+  if (attempt.state === 'refused') return openNumber(deps, ref, number + 1, urls, cause)
+  return { attempt, result: await openAttempt(deps, ref, attempt, cause) }
+}
+
+// https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at
+const STRIPE_SHORTEST_LIFE_SECONDS = 30 * 60
+
+/** Refused for what it carries and not for what is asked: Stripe's own stored error, or its age. */
+function isSpent({ attempt, result }: Opened, clock: Clock): boolean {
+  if (result.kind !== 'refused') return false
+  const { expiresAt } = attempt.params
+  const now = clock.now().getTime() / 1000
+  return (
+    result.storedError || (expiresAt !== null && expiresAt < now + STRIPE_SHORTEST_LIFE_SECONDS)
+  )
+}
+
 function refusalOf({ message, storedError }: { message: string; storedError: boolean }) {
-  return storedError
-    ? new BulkPurchaseError(
-        'stripe_failed',
-        'Stripe failed and keeps that answer. Ask once more.',
-        {
-          retryAfterSeconds: 1,
-        },
-      )
-    : new BulkPurchaseError('stripe_refused', message)
+  if (!storedError) return new BulkPurchaseError('stripe_refused', message)
+  const detail = 'Stripe failed and keeps that answer. Ask once more.'
+  return new BulkPurchaseError('stripe_failed', detail, { retryAfterSeconds: 1 })
 }
 
 /** Closes the attempt before `number` at Stripe and makes attempt `number` in its place. */
