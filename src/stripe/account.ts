@@ -7,17 +7,21 @@ import { invalidField } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { buildStripe, mayReceive, type StripeClients, type StripeSettings } from './client.ts'
 import { createCountingHttpClient } from './counting-http-client.ts'
+import { isRefusal, toAppError } from './stripe-errors.ts'
+import { accountObject, parseAnswer } from './stripe-objects.ts'
 
 // A person waits for the answer and can do without it.
 const PATIENCE = { timeout: 5_000, maxNetworkRetries: 0 }
 
-/** `acct_…`, or null: a restricted key may not ask, and Stripe may be down. */
+/** `acct_…`, or null where the key may not ask. @throws AppError `stripe_unavailable`, `stripe_failed` */
 async function askAccount(stripe: Stripe): Promise<string | null> {
   try {
     const account = await stripe.accounts.retrieveCurrent({}, PATIENCE)
-    return typeof account.id === 'string' && account.id !== '' ? account.id : null
-  } catch {
-    return null
+    return parseAnswer(accountObject, account, 'account').id
+  } catch (error) {
+    // A restricted key may lack the permission; a wrong one is found out where it matters.
+    if (isRefusal(error)) return null
+    throw toAppError(error)
   }
 }
 
@@ -30,7 +34,7 @@ export function createStripeAccounts(deps: {
   return {
     async accountOf(stripeKey) {
       if (stripeKey === undefined || !mayReceive(deps.config.stripeApiBase, stripeKey)) return null
-      return askAccount(buildStripe(stripeKey, deps.config, httpClient))
+      return askAccount(buildStripe(stripeKey, deps.config, httpClient)).catch(() => null)
     },
     assertUsable(stripeKey) {
       if (mayReceive(deps.config.stripeApiBase, stripeKey)) return
@@ -43,11 +47,11 @@ export function createStripeAccounts(deps: {
 }
 
 /**
- * Learns the account behind a conference's key and writes it down, for a job that runs after a key
- * was set while Stripe did not answer. An account that is known stays.
+ * Learns the account behind a conference's key and writes it down; for the job that follows a new
+ * key. An account that is known stays.
  *
- * @returns `acct_…`, or null when Stripe did not say.
- * @throws AppError `stripe_key_missing`
+ * @returns `acct_…`, or null when the key may not ask for it.
+ * @throws AppError `stripe_key_missing`; `stripe_unavailable`, `stripe_failed`: ask again later.
  */
 export async function learnStripeAccount(
   deps: { db: Db; clients: StripeClients },

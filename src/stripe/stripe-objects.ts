@@ -84,6 +84,8 @@ export const warningObject = z.object({
 
 export const chargeObject = z.object({ id: z.string().min(1), payment_intent: reference })
 
+export const accountObject = z.object({ id: z.string().min(1) })
+
 /** Reads an answer by its schema. @throws AppError `stripe_failed` when it is not what it should be. */
 export function parseAnswer<T extends z.ZodType>(
   schema: T,
