@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
+import { apiDescription } from './api-docs/api-description.ts'
 import { catalogRoutes } from './catalog/catalog-routes.ts'
 import { conferenceRoutes } from './conferences/conference-routes.ts'
 import { findConferenceId } from './conferences/conference-store.ts'
@@ -20,12 +21,17 @@ import type { PaymentGateway } from './purchases/payment-gateway.ts'
 import { purchaseActionRoutes } from './purchases/purchase-action-routes.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { createReconcileRequests } from './purchases/request-reconcile.ts'
+import { requiredOff } from './purchases/required-off.ts'
 import { transitionRoutes } from './purchases/transition-routes.ts'
 import type { Clock } from './shared/clock.ts'
 import type { Encryption } from './shared/encryption.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
 import { issueComps } from './vouchers/issue-comps.ts'
+import { redemptionRoutes } from './vouchers/redemption-routes.ts'
+import { voucherBatchRoutes } from './vouchers/voucher-batch-routes.ts'
+import { voucherExportRoutes } from './vouchers/voucher-export-routes.ts'
+import { voucherRoutes } from './vouchers/voucher-routes.ts'
 
 export type AppDeps = {
   config: Config
@@ -47,6 +53,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     logger,
     trustProxy: config.trustProxy,
     rateLimitPerMinute: config.rateLimitPerMinute,
+    api: apiDescription(config.publicUrl),
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
       findConference: (slugOrId) =>
@@ -61,6 +68,10 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
+  voucherRoutes(app, { ...routes, requiredOff })
+  voucherBatchRoutes(app, { ...routes, clock: deps.clock })
+  voucherExportRoutes(app, routes)
+  redemptionRoutes(app, routes)
   addPurchaseRoutes(app, routes, deps)
   return app
 }
