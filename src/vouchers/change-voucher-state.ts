@@ -64,7 +64,7 @@ function frozen(): AppError {
   return new AppError(
     'wrong_state',
     'The voucher is frozen while a refund or dispute of its purchase is under way.',
-    { extra: { status_now: 'frozen', allowed_actions: ['deactivate'] } },
+    { extra: { state: 'frozen', allowed_actions: ['deactivate'] } },
   )
 }
 

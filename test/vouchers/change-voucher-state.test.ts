@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest'
+import {
+  activateVoucher,
+  deactivateVoucher,
+  type RequiredOff,
+} from '../../src/vouchers/change-voucher-state.ts'
+import {
+  holdForDispute,
+  turnOffAll,
+  turnOffForRefund,
+} from '../../src/vouchers/turn-off-vouchers.ts'
+import { type Tenant, useTenants } from './voucher-fixture.ts'
+
+const tenants = useTenants()
+
+const none: RequiredOff = async () => 0
+const required =
+  (count: number): RequiredOff =>
+  async (trx, { conferenceId, purchaseId }) => {
+    // As purchases/ does: a refund waits for whoever activates a code, and the other way round.
+    await trx('bulk_purchases').where({ conference_id: conferenceId, id: purchaseId }).forUpdate()
+    return count
+  }
+
+const deactivate = (tenant: Tenant, code: string) =>
+  tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, code))
+const activate = (tenant: Tenant, code: string, requiredOff: RequiredOff = none) =>
+  tenant.run((trx) => activateVoucher(trx, tenant.conferenceId, code, requiredOff))
+const off = (tenant: Tenant, batchId: string) =>
+  tenant.ordinals(batchId, (voucher) => voucher.deactivated_by !== null)
+
+describe('turning a code off by hand', () => {
+  it('makes it invalid, and once more changes nothing', async () => {
+    const tenant = await tenants.create()
+    const { batchId, code } = await tenant.sold(2)
+    const voucher = await deactivate(tenant, code.toLowerCase())
+    expect(voucher).toMatchObject({ state: 'deactivated', invalidReason: 'deactivated' })
+    const [before] = await tenant.stored(batchId)
+    await deactivate(tenant, code)
+    expect((await tenant.stored(batchId))[0]).toEqual(before)
+    expect(before?.deactivated_by).toBe('staff')
+  })
+
+  it('leaves a code that a refund turned off as one of the refund', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, batchId, code } = await tenant.sold(1)
+    await tenant.run((trx) => turnOffAll(trx, tenant.conferenceId, purchaseId))
+    await deactivate(tenant, code)
+    expect((await tenant.stored(batchId))[0]?.deactivated_by).toBe('refund')
+  })
+
+  it('answers not_found for a code of another conference', async () => {
+    const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
+    const { code, batchId } = await other.sold(1)
+    await expect(deactivate(tenant, code)).rejects.toMatchObject({ code: 'not_found' })
+    await expect(activate(tenant, code)).rejects.toMatchObject({ code: 'not_found' })
+    expect(await off(other, batchId)).toEqual([])
+  })
+})
+
+describe('turning a code on again', () => {
+  it('works for a paid code, and once more changes nothing', async () => {
+    const tenant = await tenants.create()
+    const { code } = await tenant.sold(2)
+    await deactivate(tenant, code)
+    expect(await activate(tenant, code)).toMatchObject({ state: 'active', invalidReason: null })
+    expect(await activate(tenant, code)).toMatchObject({ state: 'active' })
+  })
+
+  it('is refused when fewer codes would be off than were paid back', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, batchId, codes } = await tenant.sold(5)
+    await tenant.run((trx) => turnOffForRefund(trx, tenant.conferenceId, purchaseId, 2))
+    const refused = activate(tenant, codes[4] ?? '', required(2))
+    await expect(refused).rejects.toMatchObject({
+      code: 'voucher_refunded',
+      extra: { required_off: 2, off: 2 },
+    })
+    expect(await off(tenant, batchId)).toEqual([4, 5])
+  })
+
+  it('lets staff choose which codes are off: one off by hand, another on', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, batchId, codes } = await tenant.sold(5)
+    await tenant.run((trx) => turnOffForRefund(trx, tenant.conferenceId, purchaseId, 2))
+    await deactivate(tenant, codes[0] ?? '')
+    await activate(tenant, codes[4] ?? '', required(2))
+    expect(await off(tenant, batchId)).toEqual([1, 4])
+  })
+
+  it('is refused for every code of a refunded purchase', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, code } = await tenant.sold(3)
+    await tenant.run((trx) => turnOffAll(trx, tenant.conferenceId, purchaseId))
+    await expect(activate(tenant, code, required(3))).rejects.toMatchObject({
+      code: 'voucher_refunded',
+    })
+  })
+
+  it('never asks about money for a code that nobody bought', async () => {
+    const tenant = await tenants.create()
+    const { batchId } = await tenant.issue({ count: 1 })
+    const code = (await tenant.stored(batchId))[0]?.code ?? ''
+    await deactivate(tenant, code)
+    const asked: RequiredOff = () => Promise.reject(new Error('asked'))
+    expect(await activate(tenant, code, asked)).toMatchObject({ state: 'active' })
+  })
+
+  it('names the state of a frozen code and what may be done with it', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, code } = await tenant.sold(1)
+    await tenant.run((trx) => holdForDispute(trx, tenant.conferenceId, purchaseId, true))
+    await expect(activate(tenant, code)).rejects.toMatchObject({
+      code: 'wrong_state',
+      extra: { state: 'frozen', allowed_actions: ['deactivate'] },
+    })
+  })
+
+  it('stays frozen when it was turned off during a dispute that is still open', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, code } = await tenant.sold(1)
+    await tenant.run((trx) => holdForDispute(trx, tenant.conferenceId, purchaseId, true))
+    await deactivate(tenant, code)
+    expect(await activate(tenant, code)).toMatchObject({ state: 'frozen' })
+  })
+})
+
+it('never leaves fewer codes off than paid back, when all are activated at the same time', async () => {
+  const tenant = await tenants.create()
+  const { purchaseId, batchId, codes } = await tenant.sold(8)
+  for (const code of codes.slice(0, 4)) await deactivate(tenant, code)
+  const answers = await Promise.allSettled([
+    ...codes.slice(0, 4).map((code) => activate(tenant, code, required(2))),
+    tenant.run(async (trx) => {
+      await trx('bulk_purchases').where({ id: purchaseId }).forUpdate()
+      return turnOffForRefund(trx, tenant.conferenceId, purchaseId, 2)
+    }),
+  ])
+  expect(answers.filter(({ status }) => status === 'rejected')).toHaveLength(2)
+  expect(await off(tenant, batchId)).toHaveLength(2)
+})
