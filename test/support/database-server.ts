@@ -1,7 +1,10 @@
-import { fileURLToPath } from 'node:url'
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/db/embedded/start-embedded-postgres.ts'
 import { openTestRun, type TestRun } from './test-run.ts'
+import { TEST_SERVER } from './test-server.ts'
 
 declare module 'vitest' {
   // Declaration merging, the one thing that only an interface can do.
@@ -11,8 +14,6 @@ declare module 'vitest' {
 }
 
 type Server = { adminConnectionString: string; stop(): Promise<void> }
-
-const FOLDER = fileURLToPath(new URL('../../.data/test-postgres', import.meta.url))
 
 /**
  * Vitest's global setup: one server, one migrated template database and one ordinary role for the
@@ -39,5 +40,19 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 async function findServer(): Promise<Server> {
   const given = process.env['TEST_DATABASE_URL'] || process.env['DATABASE_URL']
   if (given) return { adminConnectionString: given, stop: async () => {} }
-  return startEmbeddedPostgres({ folder: FOLDER, durable: false, maxConnections: 400 })
+  const server = await startEmbeddedPostgres(TEST_SERVER)
+  process.once('exit', stopAfterInterrupt)
+  const stop = async () => {
+    process.off('exit', stopAfterInterrupt)
+    await server.stop()
+  }
+  return { adminConnectionString: server.adminConnectionString, stop }
+}
+
+function stopAfterInterrupt(): void {
+  const program = fileURLToPath(new URL('stop-after-interrupt.ts', import.meta.url))
+  // Vitest's module runner has no import.meta.resolve here.
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+  const args = ['--import', tsx, program]
+  spawn(process.execPath, args, { detached: true, stdio: 'ignore' }).unref()
 }

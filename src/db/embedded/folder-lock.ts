@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { codeOf, unlessMissing } from './error-text.ts'
@@ -25,9 +26,25 @@ export async function withFolderLock<T>(
     await sleep(POLL_MS)
   }
   try {
+    await removeOldDrafts(path)
     return await work()
   } finally {
     await release(path, me)
+  }
+}
+
+// A draft lives for less than a millisecond, unless its process was killed within it.
+const OLD_DRAFT_MS = 60_000
+
+async function removeOldDrafts(path: string): Promise<void> {
+  const prefix = `${basename(path)}.`
+  const names = await readdir(dirname(path))
+  for (const name of names.filter((n) => n.startsWith(prefix) && n.endsWith('.draft'))) {
+    const draft = join(dirname(path), name)
+    const found = await unlessMissing(stat(draft))
+    if (found !== undefined && Date.now() - found.mtimeMs > OLD_DRAFT_MS) {
+      await rm(draft, { force: true })
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import type { PostmasterPid } from './postmaster-pid.ts'
 import type { ServerAddress } from './server-address.ts'
 import { logTail, rotateLog } from './server-log.ts'
 import { type ServerOptions, settingArguments } from './server-settings.ts'
-import { makeSocketFolder, SOCKET_PORT } from './socket-folder.ts'
+import { makeSocketFolder, removeSocketFolder, SOCKET_PORT } from './socket-folder.ts'
 import {
   type ServerProgram,
   type SpawnedServer,
@@ -50,7 +50,10 @@ export async function launchServer(
     if (server !== undefined) return server
     const output = await logTail(program.folders.log, logStart)
     const remedy = remedyFor(output)
-    if (remedy === 'none' || attempt === ATTEMPTS) throw notStarted(program, output)
+    if (remedy === 'none' || attempt === ATTEMPTS) {
+      await removeSocketFolder(address.host)
+      throw notStarted(program, output)
+    }
     if (remedy === 'tcp') transport = 'tcp'
     else await waitForPredecessor(program, options, attempt)
   }

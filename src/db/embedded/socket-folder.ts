@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { chown, lstat, mkdir, mkdtemp } from 'node:fs/promises'
+import { chown, lstat, mkdir, mkdtemp, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { codeOf, unlessMissing } from './error-text.ts'
 import type { FileOwner } from './private-file.ts'
 
@@ -10,6 +10,8 @@ export const SOCKET_PORT = 5432
 
 // sockaddr_un holds 108 bytes on Linux and 104 on macOS, with the closing zero.
 const LONGEST_SOCKET_PATH = 103
+
+const PREFIX = 'sponsor-vouchers-'
 
 /**
  * A private folder (0700) with a short path for the server's unix socket, since project paths may
@@ -22,7 +24,7 @@ export async function makeSocketFolder(
 ): Promise<string | undefined> {
   const hash = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12)
   for (const parent of new Set([tmpdir(), '/tmp'])) {
-    const folder = join(parent, `sponsor-vouchers-${hash}`)
+    const folder = join(parent, `${PREFIX}${hash}`)
     // The random name below is the longer one.
     const longest = join(`${folder}-XXXXXX`, `.s.PGSQL.${SOCKET_PORT}`)
     if (Buffer.byteLength(longest) > LONGEST_SOCKET_PATH) continue
@@ -30,6 +32,11 @@ export async function makeSocketFolder(
     if (made !== undefined) return made
   }
   return undefined
+}
+
+/** Removes a folder made here, once the server has taken its socket away; else leaves it. */
+export async function removeSocketFolder(folder: string): Promise<void> {
+  if (basename(folder).startsWith(PREFIX)) await rmdir(folder).catch(() => {})
 }
 
 async function makePrivate(folder: string, owner: FileOwner | undefined): Promise<string> {

@@ -1,4 +1,3 @@
-import { rmdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { codeOf } from './error-text.ts'
@@ -7,6 +6,7 @@ import type { PostmasterPid } from './postmaster-pid.ts'
 import { isAlive, type ProcessIdentity, processStart } from './process-identity.ts'
 import { runCommand } from './run-command.ts'
 import { asMyself } from './runner.ts'
+import { removeSocketFolder } from './socket-folder.ts'
 
 const POLL_MS = 10
 
@@ -25,7 +25,7 @@ export async function stopServer(dataFolder: string, server: PostmasterPid): Pro
   const identity = { pid: server.pid, started }
   for (const step of STEPS) {
     await send(dataFolder, server.pid, step)
-    if (await hasEnded(identity, step.waitMs)) return removeSocketFolder(server)
+    if (await hasEnded(identity, step.waitMs)) return removeSocketFolder(server.socketFolder)
   }
   throw new EmbeddedPostgresError(
     `The database server in ${dataFolder} (process ${server.pid}) does not stop.`,
@@ -59,9 +59,4 @@ async function hasEnded(identity: ProcessIdentity, waitMs: number): Promise<bool
     await sleep(POLL_MS)
   }
   return true
-}
-
-// Ours by its name; fails harmlessly when something else is still in it.
-async function removeSocketFolder({ socketFolder }: PostmasterPid): Promise<void> {
-  if (/sponsor-vouchers-[^/]+$/.test(socketFolder)) await rmdir(socketFolder).catch(() => {})
 }

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
@@ -60,6 +60,14 @@ describe('the lock', () => {
       expect(await contend(path)).toEqual({ atOnce: 1, entered: 20 })
     },
   )
+
+  it('clears away what a process killed while it asked has left', async () => {
+    const path = join(await scratchFolder(), 'lock')
+    await writeFile(`${path}.dead.draft`, '')
+    await utimes(`${path}.dead.draft`, 1, 1)
+    await withFolderLock(path, 1_000, async () => {})
+    expect(await readdir(join(path, '..'))).toEqual([])
+  })
 
   it('names the living holder when it is not given up in time', async () => {
     const path = await lockOf({ ...(await ownIdentity()), token: 'alive' })

@@ -1,17 +1,21 @@
 import { chmod, chown, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { Surroundings } from '../../../src/db/embedded/obtain-server.ts'
 import {
   asUser,
   asUserWithFileAccess,
   type Runner,
   throughUserNamespace,
 } from '../../../src/db/embedded/runner.ts'
-import { startWithin } from '../../../src/db/embedded/start-embedded-postgres.ts'
+import {
+  type EmbeddedPostgres,
+  startWithin,
+} from '../../../src/db/embedded/start-embedded-postgres.ts'
 import { ask } from './ask.ts'
 import { copyOfBinaries } from './copy-of-binaries.ts'
 import { launcherProcess } from './launcher-process.ts'
-import { AS_ROOT, NOBODY, scratchFolder, useReadyCluster } from './scratch.ts'
+import { AS_ROOT, afterThisTest, NOBODY, scratchFolder, useReadyCluster } from './scratch.ts'
 import { serverPid } from './server-process.ts'
 
 const readyCluster = useReadyCluster()
@@ -35,8 +39,12 @@ const missingUnshare: Runner = {
   }),
 }
 
-const start = (folder: string, runners?: Runner[]) =>
-  startWithin({ folder, durable: false }, runners === undefined ? {} : { runners })
+/** Stopped after the test even where its folder lies too deep to be found. */
+async function startIn(folder: string, surroundings: Surroundings = {}): Promise<EmbeddedPostgres> {
+  const server = await startWithin({ folder, durable: false }, surroundings)
+  afterThisTest(() => server.stop())
+  return server
+}
 
 /** The user that the kernel knows the server process as. */
 async function serverUser(dataFolder: string): Promise<number> {
@@ -52,7 +60,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     await chmod(home, 0o700)
     const binaries = await copyOfBinaries(home)
     const folder = join(home, 'project', '.data', 'postgres')
-    const server = await startWithin({ folder, durable: false }, { binaries })
+    const server = await startIn(folder, { binaries })
     expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
     expect(await owner(server.dataFolder)).toBe(0)
     await server.stop()
@@ -63,19 +71,19 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     ['missing', missingUnshare],
   ])('becomes "nobody" and gives it the data when unshare is %s', async (_, unshare) => {
     const folder = await readyCluster()
-    const server = await start(folder, [unshare, asUser()])
+    const server = await startIn(folder, { runners: [unshare, asUser()] })
     expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
     expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
     expect(await owner(join(server.dataFolder, 'PG_VERSION'))).toBe(NOBODY.uid)
     await server.stop()
-    const again = await start(folder)
+    const again = await startIn(folder)
     expect(again.connectionString).toBe(server.connectionString)
     expect(await serverUser(again.dataFolder)).toBe(NOBODY.uid)
     await again.stop()
   })
 
   it('becomes "nobody" for a first start, too', async () => {
-    const server = await start(await scratchFolder(), [forbiddenUnshare, asUser()])
+    const server = await startIn(await scratchFolder(), { runners: [forbiddenUnshare, asUser()] })
     expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
     await server.stop()
   })
@@ -85,13 +93,12 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     await chmod(home, 0o700)
     const binaries = await copyOfBinaries(home)
     const folder = join(home, 'project', '.data', 'postgres')
-    const options = { folder, durable: false }
     const runners = [forbiddenUnshare, asUser(), asUserWithFileAccess()]
-    const server = await startWithin(options, { binaries, runners })
+    const server = await startIn(folder, { binaries, runners })
     expect(await ask(server.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
     expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
     await server.stop()
-    const again = await startWithin(options, { binaries })
+    const again = await startIn(folder, { binaries })
     expect(again.connectionString).toBe(server.connectionString)
     await again.stop()
   })
@@ -99,7 +106,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
   it('names every way it tried when none works', async () => {
     const home = await scratchFolder()
     await chmod(home, 0o700)
-    const starting = start(join(home, 'postgres'), [forbiddenUnshare, asUser()])
+    const starting = startIn(join(home, 'postgres'), { runners: [forbiddenUnshare, asUser()] })
     await expect(starting).rejects.toThrow(/unshare: .*not permitted(.|\n)*user 65534: /)
     await expect(starting).rejects.toThrow('DATABASE_URL')
   })
@@ -109,7 +116,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     const before = launcherProcess({ folder, end: 'finish', user: NOBODY })
     expect((await before.started).error).toBeUndefined()
     await before.ended
-    const server = await start(folder)
+    const server = await startIn(folder)
     expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
     const joining = launcherProcess({ folder, end: 'finish', user: NOBODY })
     expect(await joining.started).toMatchObject({ reused: true })

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process'
-import { chmod, chown, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { chmod, chown } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, vi } from 'vitest'
-import { findServer } from '../../../src/db/embedded/find-server.ts'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { stopServer } from '../../../src/db/embedded/stop-server.ts'
+import {
+  discardAbandonedFolders,
+  discardScratchFolder,
+  makeScratchFolder,
+} from '../../support/scratch-servers.ts'
 
 const run = promisify(execFile)
 
@@ -26,15 +27,17 @@ export function afterThisTest(cleanup: Cleanup): void {
   cleanups.push(cleanup)
 }
 
+beforeAll(discardAbandonedFolders)
+
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
 })
 
 /** An empty folder; after the test its server is stopped and it is removed. */
 export async function scratchFolder(owner?: { uid: number; gid: number }): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'embedded-'))
+  const folder = await makeScratchFolder()
   if (owner !== undefined) await chown(folder, owner.uid, owner.gid)
-  afterThisTest(() => discard(folder))
+  afterThisTest(() => discardScratchFolder(folder))
   return folder
 }
 
@@ -42,21 +45,15 @@ export async function scratchFolder(owner?: { uid: number; gid: number }): Promi
 export function useReadyCluster(): () => Promise<string> {
   let original = ''
   beforeAll(async () => {
-    original = await mkdtemp(join(tmpdir(), 'embedded-original-'))
+    original = await makeScratchFolder()
     const server = await startEmbeddedPostgres({ folder: original, durable: false })
     await server.stop()
   })
-  afterAll(() => discard(original))
+  afterAll(() => discardScratchFolder(original))
   return async () => {
     const folder = await scratchFolder()
     await run('cp', ['-a', `${original}/.`, folder])
     await chmod(folder, 0o700)
     return folder
   }
-}
-
-async function discard(folder: string): Promise<void> {
-  const server = await findServer(join(folder, 'data'))
-  if (server !== undefined) await stopServer(join(folder, 'data'), server)
-  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
 }
