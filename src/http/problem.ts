@@ -79,7 +79,7 @@ function toAppError(error: unknown): AppError {
 
 function log(request: FastifyRequest, error: AppError): void {
   // A refusal is ordinary and needs no stack; our own failures do.
-  if (error.status < 500)
+  if (error.status < 500 || error.code === 'not_ready')
     request.log.info({ problem: error.code, detail: error.message }, 'refused')
   else request.log.error({ problem: error.code, err: error.cause ?? error }, 'failed')
 }

@@ -26,6 +26,7 @@ export const ERROR_CATALOGUE = {
   internal: { status: 500, title: 'Something went wrong on our side' },
   stripe_failed: { status: 502, title: 'Stripe answered with an error' },
   stripe_unavailable: { status: 503, title: 'Stripe cannot be reached' },
+  not_ready: { status: 503, title: 'The service is starting or stopping' },
   database_unavailable: { status: 503, title: 'The database cannot be reached' },
 } as const satisfies Record<string, { status: number; title: string }>
 

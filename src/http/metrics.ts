@@ -1,0 +1,76 @@
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import type { ServiceMetrics } from '../shared/service-metrics.ts'
+
+/** Everything that this process measures. Each process has its own; Prometheus adds them up. */
+export type Metrics = ServiceMetrics & {
+  readonly registry: Registry
+  /** `route` is the pattern: a URL may carry a voucher code, and would be a new label each time. */
+  httpRequest(request: { method: string; route: string; status: number }, seconds: number): void
+}
+
+// Seconds. Most requests are a few statements; the slow ones wait for Stripe.
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+/** @param process also measure the process itself: memory, event loop, garbage collection. */
+export function createMetrics({ process }: { process: boolean }): Metrics {
+  // Not prom-client's global one, so that several processes can live in one test.
+  const registry = new Registry()
+  if (process) collectDefaultMetrics({ register: registry })
+  const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
+    new Counter({ name: `sponsor_vouchers_${name}`, help, labelNames, registers: [registry] })
+  const histogram = <L extends string>(name: string, help: string, labelNames: L[]) =>
+    new Histogram({
+      name: `sponsor_vouchers_${name}`,
+      help,
+      labelNames,
+      buckets: BUCKETS,
+      registers: [registry],
+    })
+
+  const http = histogram('http_request_duration_seconds', 'Time to answer a request.', [
+    'method',
+    'route',
+    'status',
+  ])
+  const received = counter('stripe_events_received_total', 'Stripe events that came in.', [
+    'outcome',
+  ])
+  const handled = counter('stripe_events_handled_total', 'Tries to handle a Stripe event.', [
+    'outcome',
+  ])
+  const handling = histogram(
+    'stripe_event_handling_seconds',
+    'Time that a try to handle a Stripe event takes.',
+    ['outcome'],
+  )
+  const missed = counter(
+    'stripe_events_missed_total',
+    'Stripe events that no webhook told us of.',
+    [],
+  )
+  const stripe = histogram('stripe_request_duration_seconds', 'Time that Stripe takes to answer.', [
+    'operation',
+    'outcome',
+  ])
+  const jobs = histogram('job_duration_seconds', 'Time that a try to run a job takes.', [
+    'job',
+    'outcome',
+  ])
+  // A rate over a counter that was never there shows nothing, so the ones to alert on begin at 0.
+  for (const outcome of ['stored', 'duplicate', 'ignored']) received.inc({ outcome }, 0)
+  for (const outcome of ['done', 'retried', 'failed']) handled.inc({ outcome }, 0)
+
+  return {
+    registry,
+    httpRequest: ({ method, route, status }, seconds) =>
+      http.observe({ method, route, status: String(status) }, seconds),
+    eventReceived: (outcome) => received.inc({ outcome }),
+    eventHandled(outcome, seconds) {
+      handled.inc({ outcome })
+      handling.observe({ outcome }, seconds)
+    },
+    missedEventsFound: (count) => missed.inc(count),
+    stripeRequest: (operation, outcome, seconds) => stripe.observe({ operation, outcome }, seconds),
+    jobRun: (job, outcome, seconds) => jobs.observe({ job, outcome }, seconds),
+  }
+}
