@@ -11,8 +11,14 @@ import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
 import type { Presence } from './db/process-presence.ts'
 import { withSystem } from './db/tenant-scope.ts'
+import { createDatabaseGauges } from './http/database-gauges.ts'
 import { createFailedLookups } from './http/failed-lookups.ts'
+import { healthRoutes } from './http/health-routes.ts'
 import { createAnswers } from './http/idempotency.ts'
+import { createLifecycle, type Lifecycle } from './http/lifecycle.ts'
+import { createMetrics, type Metrics } from './http/metrics.ts'
+import { addRequestMetrics, metricsRoutes } from './http/metrics-routes.ts'
+import { createReadiness } from './http/readiness.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
 import { addJob } from './jobs/add-job.ts'
@@ -43,17 +49,25 @@ export type AppDeps = {
   stripeAccounts: StripeAccountPort
   gateway: PaymentGateway
   clock: Clock
+  /** Absent: it serves from the beginning. */
+  lifecycle?: Lifecycle
+  /** Absent: it measures for itself alone. */
+  metrics?: Metrics
+  /** A small pool for probes and metrics, which a load of requests does not use up. */
+  upkeepDb?: Db
 }
 
 /** The HTTP side of the service, composed and not listening. */
 export async function buildApp(deps: AppDeps): Promise<App> {
   const { db, encryption, config, logger, operatorApiKey } = deps
   const failedLookups = createFailedLookups(db, config.failedLookupsPerMinute)
+  const lifecycle = deps.lifecycle ?? createLifecycle('serving')
   const app = await createServer({
     logger,
     trustProxy: config.trustProxy,
     rateLimitPerMinute: config.rateLimitPerMinute,
     api: apiDescription(config.publicUrl),
+    lifecycle,
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
       findConference: (slugOrId) =>
@@ -61,6 +75,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
       countFailedLogin: (address) => failedLookups.countLogin(address),
     },
   })
+  addOperationRoutes(app, lifecycle, deps)
   const routes: RouteDeps = { db, encryption, failedLookups, answers: createAnswers(deps) }
   conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts })
   webhookSecretRoutes(app, routes)
@@ -74,6 +89,16 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   redemptionRoutes(app, routes)
   addPurchaseRoutes(app, routes, deps)
   return app
+}
+
+function addOperationRoutes(app: App, lifecycle: Lifecycle, deps: AppDeps): void {
+  const { metricsToken } = deps.config
+  const metrics = deps.metrics ?? createMetrics({ process: false })
+  const db = deps.upkeepDb ?? deps.db
+  addRequestMetrics(app, metrics)
+  healthRoutes(app, { lifecycle, readiness: createReadiness(db) })
+  const gauges = createDatabaseGauges(metrics.registry, db)
+  metricsRoutes(app, { metrics, gauges, metricsToken })
 }
 
 function addPurchaseRoutes(app: App, routes: RouteDeps, deps: AppDeps): void {

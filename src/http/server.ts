@@ -9,7 +9,10 @@ import {
 import { customAlphabet } from 'nanoid'
 import { AppError } from '../shared/errors.ts'
 import { type AuthPorts, addAuthHook } from './auth-hook.ts'
+import { addDoor } from './door.ts'
 import { allowEmptyBody } from './empty-body.ts'
+import type { Lifecycle } from './lifecycle.ts'
+import { type ApiDescription, addOpenapi } from './openapi/add-openapi.ts'
 import { addProblemHandlers, sendProblem } from './problem.ts'
 import { addRequestLog } from './request-log.ts'
 import type { App } from './route-deps.ts'
@@ -25,6 +28,7 @@ export type ServerOptions = {
   trustProxy: boolean | number | string[]
   rateLimitPerMinute: number
   auth: AuthPorts
+  api: ApiDescription
 }
 
 /** A number is how many proxies stand before us; fastify takes that as a function. */
@@ -51,6 +55,8 @@ export async function createServer(options: ServerOptions): Promise<App> {
         : `req_${newRequestId()}`
     },
     forceCloseConnections: 'idle',
+    // The door says it as a problem document.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()
@@ -67,6 +73,8 @@ export async function createServer(options: ServerOptions): Promise<App> {
   })
   addTextRule(app)
   allowEmptyBody(app)
+  const addDocs = await addOpenapi(app, options.api)
+  addDoor(app, options.lifecycle)
   addAuthHook(app, options.auth)
   await app.register(rateLimit, {
     max: options.rateLimitPerMinute,
@@ -79,5 +87,6 @@ export async function createServer(options: ServerOptions): Promise<App> {
         retryAfterSeconds: Math.max(1, Math.ceil(context.ttl / 1000)),
       }),
   })
+  await addDocs()
   return app
 }

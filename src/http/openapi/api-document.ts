@@ -3,7 +3,12 @@ import type { AccessRule } from '../access-rule.ts'
 /** The parts of an OpenAPI 3.1 document that this service writes. https://spec.openapis.org/oas/v3.1.1 */
 export type ApiDocument = {
   openapi: string
-  info: { title: string; version: string; description: string; license?: object }
+  info: {
+    title: string
+    version: string
+    description: string
+    license: { name: string; identifier: string }
+  }
   servers: { url: string; description: string }[]
   tags: { name: string; description: string }[]
   paths: Record<string, Record<string, Operation>>

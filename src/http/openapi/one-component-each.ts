@@ -1,73 +1,64 @@
-import { isDeepStrictEqual } from 'node:util'
 import { type ApiDocument, type JsonSchema, operationsOf, refTo } from './api-document.ts'
 
-const PREFIX = '#/components/schemas/'
+const REFERENCE = /"\$ref":"#\/components\/schemas\/([^"]+)"/g
 
-function visitRefs(part: unknown, visit: (holder: { $ref: string }, name: string) => void): void {
-  if (typeof part !== 'object' || part === null) return
-  if ('$ref' in part && typeof part.$ref === 'string' && part.$ref.startsWith(PREFIX)) {
-    visit({ ...part, $ref: part.$ref }, part.$ref.slice(PREFIX.length))
-  }
-  for (const value of Object.values(part)) visitRefs(value, visit)
+function referencesIn(part: unknown): string[] {
+  return [...(JSON.stringify(part) ?? '').matchAll(REFERENCE)].map(([, name]) => name ?? '')
 }
 
 /** Names of the components that the operations reach, directly or through others. */
 function reachable({ paths, components }: ApiDocument): Set<string> {
   const seen = new Set<string>()
-  const open: unknown[] = [paths, components.responses]
-  for (let part = open.pop(); part !== undefined; part = open.pop()) {
-    visitRefs(part, (_holder, name) => {
-      if (seen.has(name)) return
-      seen.add(name)
-      open.push(components.schemas[name])
-    })
+  const open = referencesIn([paths, components.responses])
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (seen.has(name)) continue
+    seen.add(name)
+    open.push(...referencesIn(components.schemas[name]))
   }
   return seen
 }
 
-function renamed<T>(part: T, names: ReadonlyMap<string, string>): T {
+function renameReferences<T>(part: T, nameOf: (name: string) => string): T {
+  const text = JSON.stringify(part).replaceAll(
+    REFERENCE,
+    (_, name: string) => `"$ref":"#/components/schemas/${nameOf(name)}"`,
+  )
   // Only the texts of references change, so the type does not.
-  return JSON.parse(JSON.stringify(part), (key, value: unknown) => {
-    if (key !== '$ref' || typeof value !== 'string' || !value.startsWith(PREFIX)) return value
-    const name = value.slice(PREFIX.length)
-    return `${PREFIX}${names.get(name) ?? name}`
-  }) as T
+  return JSON.parse(text) as T
 }
+
+const plain = (name: string) => name.replace(/Input$/, '')
 
 /**
  * The generator writes each named schema twice: `X` as it is answered and `XInput` as it is sent.
  * Keeps one `X` where only one of them is used or both say the same, and drops what is not used.
  */
 export function oneComponentEach(document: ApiDocument): ApiDocument {
-  const used = reachable(document)
   const { schemas } = document.components
-  const plain = (name: string) => name.replace(/Input$/, '')
-  const names = new Map<string, string>()
-  for (const name of used) {
+  const used = reachable(document)
+  const say = (name: string) => JSON.stringify(renameReferences(schemas[name] ?? {}, plain))
+  const nameOf = (name: string) => {
     const base = plain(name)
-    if (name === base || !(base in schemas)) continue
-    const say = (part: JsonSchema | undefined) => JSON.stringify(part).replaceAll(/Input"/g, '"')
-    const same = isDeepStrictEqual(say(schemas[name]), say(schemas[base]))
-    if (!used.has(base) || same) names.set(name, base)
+    return !used.has(base) || say(name) === say(base) ? base : name
   }
-  const kept = [...used]
-    .filter((name) => !(names.has(name) && used.has(plain(name))))
-    .map((name): [string, JsonSchema] => [names.get(name) ?? name, schemas[name] ?? {}])
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-  return renamed(
-    { ...document, components: { ...document.components, schemas: Object.fromEntries(kept) } },
-    names,
-  )
+  const kept = new Map<string, JsonSchema>()
+  for (const name of [...used].toSorted()) kept.set(nameOf(name), schemas[name] ?? {})
+  const components = { ...document.components, schemas: Object.fromEntries(kept) }
+  return renameReferences({ ...document, components }, nameOf)
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** Gives a body without a name its operation's: `createPurchase` takes a `CreatePurchase`. */
+/**
+ * Gives a body without a name its operation's: `createPurchase` takes a `CreatePurchase`. In place.
+ *
+ * @throws Error when another schema has that name already.
+ */
 export function nameBodies(document: ApiDocument): void {
   for (const { operation } of operationsOf(document)) {
     const media = operation.requestBody?.content['application/json']
-    if (media === undefined || '$ref' in media.schema) continue
-    if (Object.keys((media.schema['properties'] ?? {}) as object).length === 0) continue
+    const members = media?.schema['properties'] ?? {}
+    if (media === undefined || Object.keys(members).length === 0) continue
     const name = capital(operation.operationId)
     if (name in document.components.schemas) throw new Error(`Two schemas are called ${name}`)
     document.components.schemas[name] = media.schema

@@ -1,0 +1,26 @@
+/** The chapters of openapi.yaml, in reading order. Every operation names one of them. */
+export const TAGS = [
+  {
+    name: 'Purchases',
+    description:
+      'A sponsor buys codes in bulk: created PENDING, PROCESSING while it is being paid, then PAID, FAILED or REFUNDED.',
+  },
+  {
+    name: 'Vouchers',
+    description: 'The codes: what a purchase brought, what staff gave out, what a level includes.',
+  },
+  {
+    name: 'Redemptions',
+    description: 'Uses of codes, asked for by the ticket shop. Safe to repeat under one reference.',
+  },
+  {
+    name: 'Catalogue',
+    description: 'Ticket types and add-ons: what can be bought in bulk, at which price.',
+  },
+  { name: 'Sponsors', description: 'The buyers and their levels.' },
+  { name: 'Conferences', description: 'The tenants: settings, Stripe key and webhook secrets.' },
+  { name: 'API keys', description: 'Who may call: roles, scopes, expiry, rotation.' },
+  { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
+  { name: 'Stripe events', description: "Stripe's webhook, what it delivered, and replays." },
+  { name: 'Service', description: 'Health, metrics and this document.' },
+]

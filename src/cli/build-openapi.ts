@@ -1,0 +1,37 @@
+import { stringify } from 'yaml'
+import { buildApp } from '../app.ts'
+import { loadConfig } from '../config.ts'
+import { connect } from '../db/connect.ts'
+import { systemClock } from '../shared/clock.ts'
+import { createEncryption } from '../shared/encryption.ts'
+import { createLogger } from '../shared/logger.ts'
+
+const HEADER = '# Generated from the routes by `npm run openapi`. Do not edit.\n'
+
+/** A dependency that the routes only use once they are called. */
+function uncalled<T extends object>(): T {
+  return {} as T
+}
+
+/**
+ * openapi.yaml as the routes stand now. Composes the service as main.ts does, but asks nothing:
+ * no database, no Stripe, no port, no setting of the environment.
+ */
+export async function buildOpenapi(): Promise<string> {
+  const app = await buildApp({
+    // Where `npm start` and `npm run demo` listen.
+    config: loadConfig({ PUBLIC_URL: 'http://127.0.0.1:3000' }),
+    db: connect('postgres://127.0.0.1:1/none'),
+    presence: uncalled(),
+    encryption: createEncryption(Buffer.alloc(32)),
+    operatorApiKey: 'no-key-of-any-service',
+    logger: createLogger('silent'),
+    stripeAccounts: uncalled(),
+    gateway: uncalled(),
+    clock: systemClock,
+  })
+  await app.ready()
+  const document = app.swagger()
+  await app.close()
+  return HEADER + stringify(document, { lineWidth: 100, aliasDuplicateObjects: false })
+}

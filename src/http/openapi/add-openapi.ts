@@ -1,0 +1,82 @@
+import swagger, { type SwaggerTransformObject } from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import { createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import type { App } from '../route-deps.ts'
+import type { ApiDocument } from './api-document.ts'
+import { describeRoute, ZOD_TO_JSON } from './describe-route.ts'
+import { finishDocument } from './finish-document.ts'
+import type { ApiDocs } from './operation-docs.ts'
+
+/** The words of the document; the rest comes from the routes. */
+export type ApiDescription = Pick<ApiDocument, 'info' | 'servers' | 'tags'> & {
+  operations: ApiDocs
+}
+
+const addComponents = createJsonSchemaTransformObject({ zodToJsonConfig: ZOD_TO_JSON })
+
+// Swagger UI styles its elements in place; everything comes from this service and nothing else.
+const DOCS_POLICY = {
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'self'"],
+    imgSrc: ["'self'", 'data:'],
+    styleSrc: ["'self'", "'unsafe-inline'"],
+    objectSrc: ["'none'"],
+    baseUri: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+}
+
+/**
+ * Collects every route from now on into one OpenAPI document.
+ *
+ * @returns a function that adds `/openapi.json` and `/docs`. Called after the other hooks of the
+ *   server, so that they hold for these pages too.
+ */
+export async function addOpenapi(
+  app: App,
+  { operations, info, servers, tags }: ApiDescription,
+): Promise<() => Promise<void>> {
+  const finish: SwaggerTransformObject = (input) =>
+    // The library's own types for the document are wider than what our routes make of it.
+    finishDocument(
+      addComponents(input) as ApiDocument,
+      operations,
+    ) as ReturnType<SwaggerTransformObject>
+  await app.register(swagger, {
+    openapi: { openapi: '3.1.1', info, servers, tags, components: {} },
+    convertConstToEnum: false,
+    transform: describeRoute,
+    transformObject: finish,
+  })
+  let isAddingDocs = false
+  // The plugin's routes cannot name an access rule themselves. Before the auth hook's own onRoute.
+  app.addHook('onRoute', (route) => {
+    if (!isAddingDocs) return
+    // Where @fastify/helmet keeps a route's own settings; its onRoute has run already.
+    const helmet = { contentSecurityPolicy: DOCS_POLICY }
+    route.config = Object.assign({ ...route.config, access: 'public' as const }, { helmet })
+  })
+  return async () => {
+    app.get(
+      '/openapi.json',
+      {
+        config: { access: 'public' },
+        schema: {
+          operationId: 'getOpenapi',
+          summary: 'This document as JSON',
+          tags: ['Service'],
+          response: { 200: z.looseObject({ openapi: z.string() }) },
+        },
+      },
+      async () => ({ openapi: '3.1.1', ...app.swagger() }),
+    )
+    isAddingDocs = true
+    await app.register(swaggerUi, {
+      routePrefix: '/docs',
+      uiConfig: { persistAuthorization: true },
+    })
+    isAddingDocs = false
+  }
+}

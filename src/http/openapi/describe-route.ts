@@ -1,0 +1,22 @@
+import type { SwaggerTransform } from '@fastify/swagger'
+import { createJsonSchemaTransform } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { simplify } from './readable-schema.ts'
+
+export const ZOD_TO_JSON = { override: simplify }
+
+const toJsonSchema = createJsonSchemaTransform({ zodToJsonConfig: ZOD_TO_JSON })
+
+/** Whether a request without a body breaks the schema, which JSON Schema cannot say. */
+function isRequired(body: unknown): boolean {
+  return body instanceof z.ZodType && !body.safeParse(undefined).success
+}
+
+/** Turns a route's zod schemas into JSON Schema and notes what finish-document.ts needs of it. */
+export const describeRoute: SwaggerTransform = (input) => {
+  // Ours are zod's, which is what the transform takes.
+  const { schema, url } = toJsonSchema(input as Parameters<typeof toJsonSchema>[0])
+  const access = input.route.config?.access
+  const route = { access, bodyRequired: isRequired(input.schema?.body) }
+  return { schema: { ...schema, 'x-route': route }, url }
+}

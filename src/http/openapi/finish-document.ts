@@ -1,0 +1,127 @@
+import type { ErrorCode } from '../../shared/errors.ts'
+import type { AccessRule } from '../access-rule.ts'
+import {
+  type ApiDocument,
+  type JsonSchema,
+  type Operation,
+  operationsOf,
+  refTo,
+} from './api-document.ts'
+import { describeAccess, SECURITY_SCHEMES } from './describe-access.ts'
+import { nameBodies, oneComponentEach } from './one-component-each.ts'
+import type { ApiDocs, OperationDocs } from './operation-docs.ts'
+import {
+  codesThatFollow,
+  PROBLEM_FIELD_SCHEMA,
+  PROBLEM_SCHEMA,
+  problemAnswers,
+  problemExamples,
+} from './problem-answers.ts'
+import { spellNulls } from './readable-schema.ts'
+import { SHARED_HEADERS, SHARED_PARAMETERS, shareParameters } from './shared-parts.ts'
+
+const SUCCESS: Record<string, string> = {
+  200: 'Done.',
+  201: 'Created.',
+  202: 'Accepted; the work goes on after the answer.',
+  204: 'Done; there is no content.',
+}
+
+type Place = { path: string; method: string; operation: Operation }
+
+function takesIdempotencyKey({ path, method }: Place): boolean {
+  return path.startsWith('/v1/') && (method === 'post' || method === 'patch')
+}
+
+function describeBody({ requestBody }: Operation, required: boolean, docs: OperationDocs): void {
+  if (requestBody === undefined) return
+  requestBody.required = required
+  for (const [type, media] of Object.entries(requestBody.content)) {
+    // `.nullish()` says that a body may be absent, which `required` says here.
+    const [schema, empty] = (media.schema['anyOf'] ?? []) as JsonSchema[]
+    if (schema !== undefined && empty?.['type'] === 'null') media.schema = schema
+    if (type === 'application/json' && docs.requests) media.examples = docs.requests
+  }
+}
+
+function describeSuccess({ responses }: Operation, docs: OperationDocs): void {
+  for (const [status, answer] of Object.entries(responses)) {
+    if ('$ref' in answer) continue
+    if (answer.description === 'Default Response') answer.description = SUCCESS[status] ?? 'Done.'
+    answer.headers = { 'Request-Id': refTo('headers', 'RequestId'), ...answer.headers }
+    const json = answer.content?.['application/json']
+    if (json !== undefined && docs.answers !== undefined) json.examples = docs.answers
+  }
+}
+
+function codesOf(place: Place, access: AccessRule, docs: OperationDocs): ErrorCode[] {
+  const follow = codesThatFollow({
+    access,
+    hasPathParameters: place.path.includes('{'),
+    hasBody: place.operation.requestBody !== undefined,
+    takesIdempotencyKey: takesIdempotencyKey(place),
+  })
+  return [...follow, ...(docs.problems ?? [])]
+}
+
+function describeOperation(place: Place, docs: OperationDocs): void {
+  const { operation } = place
+  const route = operation['x-route']
+  delete operation['x-route']
+  if (route === undefined) throw new Error(`${place.method} ${place.path} was not described`)
+  Object.assign(operation, describeAccess(route.access, operation.description))
+  describeBody(operation, route.bodyRequired, docs)
+  describeSuccess(operation, docs)
+  // The first declaration wins: a route may describe an error status of its own.
+  Object.assign(operation.responses, {
+    ...problemAnswers(codesOf(place, route.access, docs)),
+    ...operation.responses,
+  })
+  if (!takesIdempotencyKey(place)) return
+  operation.parameters = [...(operation.parameters ?? []), refTo('parameters', 'IdempotencyKey')]
+}
+
+/** Moves answers that several operations give word for word to the components. */
+function shareAnswers(document: ApiDocument): void {
+  const problems = operationsOf(document).flatMap(({ operation }) =>
+    Object.entries(operation.responses).flatMap(([status, answer]) => {
+      const codes = '$ref' in answer ? undefined : answer.content?.['application/problem+json']
+      if (codes?.examples === undefined || '$ref' in answer) return []
+      return [{ operation, status, answer, codes: Object.keys(codes.examples) }]
+    }),
+  )
+  const nameOf = (codes: string[]) =>
+    codes
+      .map((code) => code.replaceAll(/(?:^|_)([a-z])/g, (_, a: string) => a.toUpperCase()))
+      .join('Or')
+  for (const { operation, status, answer, codes } of problems) {
+    const uses = problems.filter((other) => other.codes.join() === codes.join()).length
+    if (uses < 2) continue
+    document.components.responses[nameOf(codes)] = answer
+    operation.responses[status] = refTo('responses', nameOf(codes))
+  }
+}
+
+/** Makes the generated document one that people read. Takes it over and returns the result. */
+export function finishDocument(generated: ApiDocument, docs: ApiDocs): ApiDocument {
+  const document = spellNulls(generated)
+  document.components = {
+    schemas: {
+      ...document.components.schemas,
+      Problem: PROBLEM_SCHEMA,
+      ProblemField: PROBLEM_FIELD_SCHEMA,
+    },
+    parameters: { ...SHARED_PARAMETERS },
+    headers: SHARED_HEADERS,
+    responses: {},
+    examples: problemExamples(),
+    securitySchemes: SECURITY_SCHEMES,
+  }
+  for (const place of operationsOf(document)) {
+    describeOperation(place, docs[place.operation.operationId] ?? {})
+  }
+  nameBodies(document)
+  shareParameters(document)
+  shareAnswers(document)
+  return oneComponentEach(document)
+}
