@@ -29,6 +29,7 @@ export type ServerOptions = {
   rateLimitPerMinute: number
   auth: AuthPorts
   api: ApiDescription
+  lifecycle: Lifecycle
 }
 
 /** A number is how many proxies stand before us; fastify takes that as a function. */
