@@ -81,7 +81,12 @@ function log(request: FastifyRequest, error: AppError): void {
   // A refusal is ordinary and needs no stack; our own failures do.
   if (error.status < 500 || error.code === 'not_ready')
     request.log.info({ problem: error.code, detail: error.message }, 'refused')
-  else request.log.error({ problem: error.code, err: error.cause ?? error }, 'failed')
+  else {
+    const err = error.cause ?? error
+    // Of an error itself `code` is redacted, since elsewhere a voucher's secret has that name.
+    const reason = err instanceof Error && 'code' in err ? err.code : undefined
+    request.log.error({ problem: error.code, reason, err }, 'failed')
+  }
 }
 
 /** Sends an error as a problem document, with `Retry-After` where waiting helps. */

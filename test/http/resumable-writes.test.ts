@@ -1,23 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Tx } from '../../src/db/connect.ts'
-import { connect, type Db } from '../../src/db/connect.ts'
+import { connect, type Tx } from '../../src/db/connect.ts'
 import { announcePresence, type Presence } from '../../src/db/process-presence.ts'
-import { type Answers, createAnswers } from '../../src/http/idempotency.ts'
-import type { App } from '../../src/http/route-deps.ts'
-import { createServer } from '../../src/http/server.ts'
+import { createAnswers } from '../../src/http/idempotency.ts'
 import { createEncryption } from '../../src/shared/encryption.ts'
 import { AppError } from '../../src/shared/errors.ts'
-import { createLogger } from '../../src/shared/logger.ts'
 import { unique } from '../support/fixtures.ts'
+import { startTestProcess, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
 
 type Finish = (resource: string) => Promise<{ resource: string }>
 
-/** A process with one route, whose two steps a test can look into and break. */
+/** A process with a route of its own, whose two steps a test can look into and break. */
 type Worker = {
-  app: App
   presence: Presence
   begun: string[]
   finish: Finish
@@ -35,39 +31,27 @@ async function begin(trx: Tx, worker: Worker): Promise<string> {
 }
 
 async function startWorker(): Promise<Worker> {
-  const db: Db = connect(database.connectionString)
+  const { app, db, request, close } = await startTestProcess(database.connectionString)
   const presence = announcePresence(database.connectionString, () => {})
-  const encryption = createEncryption(Buffer.alloc(32, 1))
-  const answers: Answers = createAnswers({ db, encryption, presence })
-  const app = await createServer({
-    logger: createLogger('silent'),
-    trustProxy: false,
-    rateLimitPerMinute: 1_000,
-    auth: {
-      authenticate: async () => ({ role: 'operator', keyId: 'tester' }),
-      findConference: async () => null,
-      countFailedLogin: async () => {},
-    },
-  })
+  const encryption = createEncryption(TEST_ENCRYPTION_KEY)
+  const answers = createAnswers({ db, encryption, presence })
   const worker: Worker = {
-    app,
     presence,
     begun: [],
     finish: async (resource) => ({ resource }),
     async post(key) {
-      const headers = { authorization: 'Bearer x', 'idempotency-key': key }
-      const answer = await app.inject({ method: 'POST', url: '/things', headers })
-      return { status: answer.statusCode, body: answer.json() }
+      const headers = { 'idempotency-key': key }
+      const { status, body } = await request('POST', '/things', { headers })
+      return { status, body }
     },
     sees: (other) => db.transaction((trx) => presence.isAlive(trx, other.presence.owner)),
     async close() {
-      await app.close()
       await presence.close()
-      await db.destroy()
+      await close()
     },
   }
-  app.post('/things', { config: { access: 'operator' } }, (request) =>
-    answers.resumable(request, {
+  app.post('/things', { config: { access: 'operator' }, schema: { hide: true } }, (call) =>
+    answers.resumable(call, {
       begin: (trx) => begin(trx, worker),
       finish: (resource) => worker.finish(resource),
     }),
