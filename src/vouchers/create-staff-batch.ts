@@ -1,4 +1,5 @@
 import type { CatalogKind } from '../catalog/catalog-item.ts'
+import { CATALOG_KINDS } from '../catalog/catalog-kinds.ts'
 import { findCatalogItem } from '../catalog/catalog-store.ts'
 import { getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
@@ -30,7 +31,7 @@ async function sponsorOf(
 ): Promise<Sponsor | null> {
   if (reference === undefined) return null
   const sponsor = await findSponsor(trx, conferenceId, reference)
-  if (sponsor === null) throw invalidField('/sponsor', 'is not a sponsor of this conference')
+  if (sponsor === null) throw invalidField('/sponsor', 'is no sponsor of this conference')
   return sponsor
 }
 
@@ -41,7 +42,7 @@ async function assertItem(
   id: string | undefined,
 ): Promise<void> {
   if (id === undefined || (await findCatalogItem(trx, conferenceId, kind, id)) !== null) return
-  throw invalidField(`/${kind}`, `is not a ${kind.replace('_', ' ')} of this conference`)
+  throw invalidField(`/${kind}`, `is no ${CATALOG_KINDS[kind].noun} of this conference`)
 }
 
 /**

@@ -1,0 +1,161 @@
+import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { describe, expect, it } from 'vitest'
+import { createConference, createStaffKey } from '../support/fixtures.ts'
+import { startTestProcess, useTestApp } from '../support/test-app.ts'
+import { freePurchase, type ListBody } from './voucher-http.ts'
+
+const app = useTestApp()
+
+const times = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+
+async function shopWith(maxUses: number) {
+  const conference = await createConference(app)
+  const shop = await createStaffKey(app, conference, ['vouchers:redeem'])
+  const voucher = await freePurchase(app, conference, {
+    quantity: 1,
+    voucher_config: { max_uses: maxUses },
+  })
+  const redeem = (reference: unknown, headers: Record<string, string> = {}) =>
+    app.request<{ id: string }>('POST', `${conference.path}/vouchers/${voucher.code}/redemptions`, {
+      as: shop.key,
+      body: { reference },
+      headers,
+    })
+  const release = (id: string) =>
+    app.request('DELETE', `${conference.path}/redemptions/${id}`, { as: shop.key })
+  const timesUsed = async () => {
+    const path = `${conference.path}/vouchers/${voucher.code}`
+    return (await app.request('GET', path, { as: shop.key })).body['times_used']
+  }
+  return { conference, shop, ...voucher, redeem, release, timesUsed }
+}
+
+describe('redeeming over HTTP', () => {
+  it('answers 201 for a use and 200 for its repetition', async () => {
+    const { code, purchase, shop, redeem, timesUsed } = await shopWith(2)
+    const first = await redeem(' order-1 ')
+    expect(first).toMatchObject({
+      status: 201,
+      body: {
+        id: expect.stringMatching(/^red_/),
+        object: 'redemption',
+        voucher: code,
+        purchase,
+        reference: 'order-1',
+        redeemed_by: shop.id,
+        released_at: null,
+        released_by: null,
+      },
+    })
+    expect(await redeem('order-1')).toMatchObject({ status: 200, body: first.body })
+    expect(await timesUsed()).toBe(1)
+  })
+
+  it('lets exactly 10 of 50 parallel redemptions use a voucher with 10 uses', async () => {
+    const { redeem, timesUsed } = await shopWith(10)
+    const answers = await Promise.all(times(50).map((n) => redeem(`order-${n}`)))
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(10)
+    const refused = answers.filter(({ status }) => status !== 201)
+    expect(refused).toHaveLength(40)
+    for (const answer of refused) {
+      expect(answer).toMatchObject({
+        status: 409,
+        body: { code: 'voucher_invalid', invalid_reason: 'used_up' },
+      })
+    }
+    expect(await timesUsed()).toBe(10)
+  })
+
+  it('takes one use under one Idempotency-Key, sent twice at the same time', async () => {
+    const { redeem, timesUsed } = await shopWith(5)
+    const headers = { 'idempotency-key': 'redeem-1' }
+    const answers = await Promise.all([redeem('order-1', headers), redeem('order-1', headers)])
+    expect(answers.every(({ status }) => [201, 409].includes(status))).toBe(true)
+    const again = await redeem('order-1', headers)
+    expect(again.status).toBe(201)
+    expect(await timesUsed()).toBe(1)
+  })
+
+  it.each([undefined, null, '', '   ', 7, 'x'.repeat(201)])(
+    'refuses the reference %j',
+    async (reference) => {
+      const { redeem, timesUsed } = await shopWith(1)
+      expect(await redeem(reference)).toMatchObject({
+        status: 400,
+        body: { errors: [{ pointer: '/reference' }] },
+      })
+      expect(await timesUsed()).toBe(0)
+    },
+  )
+
+  it('needs the scope for it', async () => {
+    const { conference, code } = await shopWith(1)
+    const other = await createStaffKey(app, conference, ['vouchers:read', 'vouchers:write'])
+    const path = `${conference.path}/vouchers/${code}/redemptions`
+    const answer = await app.request('POST', path, { as: other.key, body: { reference: 'x' } })
+    expect(answer.status).toBe(403)
+  })
+})
+
+describe('releasing over HTTP', () => {
+  it('gives the use back once', async () => {
+    const { redeem, release, timesUsed, shop } = await shopWith(1)
+    const { body } = await redeem('order-1')
+    const released = await release(body.id)
+    expect(released).toMatchObject({
+      status: 200,
+      body: { id: body.id, released_at: expect.any(String), released_by: shop.id },
+    })
+    expect(await release(body.id)).toMatchObject({ status: 200, body: released.body })
+    expect(await timesUsed()).toBe(0)
+    expect(await redeem('order-2')).toMatchObject({ status: 201 })
+  })
+
+  it('is 404 for a redemption of another conference', async () => {
+    const one = await shopWith(1)
+    const two = await shopWith(1)
+    const { body } = await one.redeem('order-1')
+    expect(await two.release(body.id)).toMatchObject({ status: 404 })
+    expect(await one.timesUsed()).toBe(1)
+  })
+})
+
+it('lists redemptions by voucher, purchase and reference', async () => {
+  const { conference, shop, code, purchase, redeem } = await shopWith(3)
+  for (const n of times(3)) await redeem(`order-${n}`)
+  const list = async (query: string) => {
+    const path = `${conference.path}/redemptions?${query}`
+    const { body } = await app.request<ListBody>('GET', path, { as: shop.key })
+    return body.data.map(({ reference }) => reference)
+  }
+  const all = ['order-3', 'order-2', 'order-1']
+  expect(await list(`voucher=${code.toLowerCase()}`)).toEqual(all)
+  expect(await list(`purchase=${purchase}`)).toEqual(all)
+  expect(await list('purchase=bp_other')).toEqual([])
+  expect(await list('reference=order-2')).toEqual(['order-2'])
+})
+
+it('writes no code into the log, whatever happens with it', async () => {
+  const log = new PassThrough()
+  const lines = text(log)
+  const process = await startTestProcess(app.connectionString, { log })
+  const conference = await createConference(process)
+  const { code } = await freePurchase(process, conference, {
+    quantity: 1,
+  })
+  const path = `${conference.path}/vouchers/${code}`
+  await process.request('GET', path)
+  await process.request('GET', `${path}X`)
+  await process.request('GET', `${conference.path}/vouchers?code=${code}`)
+  await process.request('POST', `${path}/redemptions`, { body: { reference: 'order-1' } })
+  await process.request('POST', `${path}/redemptions`, { body: { reference: 'order-2' } })
+  await process.request('POST', `${path}/redemptions`, { body: { wrong: code } })
+  await process.request('POST', `${path}/deactivate`)
+  await process.request('PATCH', path, { body: { assigned_to: code } })
+  await process.close()
+  log.end()
+  const written = await lines
+  expect(written).toContain('/vouchers/:code/redemptions')
+  expect(written.toUpperCase()).not.toContain(code)
+})
