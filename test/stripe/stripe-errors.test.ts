@@ -1,0 +1,105 @@
+import Stripe from 'stripe'
+import { afterEach, describe, expect, it } from 'vitest'
+import { AppError } from '../../src/shared/errors.ts'
+import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
+import { toAppError } from '../../src/stripe/stripe-errors.ts'
+import { PARAMS, useStripeScene } from './stripe-scene.ts'
+
+const counted: string[] = []
+const metrics: ServiceMetrics = {
+  ...noMetrics,
+  stripeRequest: (operation, outcome) => void counted.push(`${operation} ${outcome}`),
+}
+const scene = useStripeScene({ timeoutSeconds: 1, metrics })
+const everything = { path: '/v1/**', times: 'always' } as const
+
+afterEach(() => scene.fake.control.clearTrouble())
+
+const ask = () => scene.gateway.openCheckout(scene.newRef(), 1, PARAMS)
+const read = () => scene.facts(scene.newRef(), 'cs_test_x')
+
+describe('an error of Stripe', () => {
+  it('that says "too many" becomes 503 with Stripe’s own Retry-After', async () => {
+    scene.fake.control.trouble({
+      ...everything,
+      action: { kind: 'rate_limit', retry_after_seconds: 9 },
+    })
+    await expect(ask()).rejects.toMatchObject({
+      code: 'stripe_unavailable',
+      status: 503,
+      retryAfterSeconds: 9,
+    })
+  })
+
+  it('that is Stripe’s own becomes 502', async () => {
+    scene.fake.control.trouble({ ...everything, action: { kind: 'error', status: 503 } })
+    const failed = { code: 'stripe_failed', status: 502, retryAfterSeconds: 2 }
+    await expect(read()).rejects.toMatchObject(failed)
+  })
+
+  it('that is no answer becomes 503, after the tries that the SDK makes', async () => {
+    scene.fake.control.trouble({ ...everything, action: { kind: 'hang' } })
+    counted.length = 0
+    await expect(ask()).rejects.toMatchObject({ code: 'stripe_unavailable', retryAfterSeconds: 5 })
+    expect(counted).toEqual(Array(3).fill('checkout.sessions.create unreachable'))
+  })
+
+  it('about a missing object is a refusal with its request id', async () => {
+    const id = expect.stringMatching(/^req_/)
+    await expect(read()).rejects.toMatchObject({
+      code: 'stripe_refused',
+      status: 409,
+      extra: { stripe_request_id: id, stripe_code: 'resource_missing' },
+    })
+  })
+
+  it('is counted by operation and outcome', async () => {
+    counted.length = 0
+    await ask()
+    await expect(read()).rejects.toThrow()
+    expect(counted).toEqual(['checkout.sessions.create ok', 'checkout.sessions.retrieve refused'])
+  })
+})
+
+describe('what leaves the process', () => {
+  const { StripeAuthenticationError, StripePermissionError, StripeCardError } = Stripe.errors
+
+  it('never contains a key, whatever Stripe quotes', () => {
+    const error = toAppError(
+      new StripeAuthenticationError({
+        type: 'invalid_request_error',
+        statusCode: 401,
+        message: 'Invalid API Key provided: sk_live_abcDEF123456; secret whsec_abc123+/=',
+      }),
+    )
+    expect(error).toBeInstanceOf(AppError)
+    const told = error instanceof AppError ? `${error.message} ${String(error.cause)}` : ''
+    expect(told).toContain('sk_live_****')
+    expect(told).not.toMatch(/abcDEF|abc123/)
+  })
+
+  it.each([
+    [StripePermissionError, 403],
+    [StripeCardError, 402],
+  ])('says what %s says', (Kind, statusCode) => {
+    const raw = { type: 'invalid_request_error' as const, statusCode, message: 'Not with us.' }
+    expect(toAppError(new Kind(raw))).toMatchObject({
+      code: 'stripe_refused',
+      message: 'Not with us.',
+    })
+  })
+
+  it('calls a request that still runs under the same key busy, not refused', () => {
+    const raw = { type: 'invalid_request_error' as const, statusCode: 409, message: 'in use' }
+    expect(toAppError(new Stripe.errors.StripeAPIError(raw))).toMatchObject({
+      code: 'stripe_unavailable',
+      retryAfterSeconds: 1,
+    })
+  })
+
+  it('leaves errors of our own as they are', () => {
+    const error = new Error('ours')
+    expect(toAppError(error)).toBe(error)
+  })
+})

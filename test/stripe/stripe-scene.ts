@@ -1,0 +1,100 @@
+import { beforeAll } from 'vitest'
+import type { FakeStripe } from '../../src/fake-stripe/start-fake-stripe.ts'
+import type { CheckoutParams } from '../../src/purchases/checkout-attempt.ts'
+import type { FactsQuery, PaymentGateway } from '../../src/purchases/payment-gateway.ts'
+import { newId } from '../../src/shared/ids.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
+import { buildStripe, type StripeClients } from '../../src/stripe/client.ts'
+import { createCountingHttpClient } from '../../src/stripe/counting-http-client.ts'
+import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
+import { newStripeKey, useFakeStripe } from '../support/shop.ts'
+
+export const PARAMS: CheckoutParams = {
+  successUrl: 'https://shop.example/thanks?session={CHECKOUT_SESSION_ID}',
+  cancelUrl: 'https://shop.example/cart',
+  description: '10 vouchers for the conference',
+  quantity: 10,
+  unitAmount: 1_000,
+  currency: 'EUR',
+  sponsorId: 'spon_1',
+  contactEmail: null,
+  expiresAt: null,
+  invoiceCreation: false,
+  taxIdCollection: false,
+}
+
+export type StripeScene = {
+  readonly fake: FakeStripe
+  readonly key: string
+  readonly gateway: PaymentGateway
+  /** Clients for the key, as if a conference had it. */
+  readonly clients: StripeClients
+  /** What the gateway logged. */
+  readonly log: string[]
+  newRef(): { conferenceId: string; purchaseId: string }
+  /** Opens a session and returns its id. */
+  open(ref: FactsQuery['ref'], params?: Partial<CheckoutParams>, attempt?: number): Promise<string>
+  facts(
+    ref: FactsQuery['ref'],
+    session: string,
+    more?: Partial<FactsQuery>,
+  ): ReturnType<PaymentGateway['readFacts']>
+}
+
+/** A gateway on a fake Stripe, without a database. */
+export function useStripeScene(
+  options: { timeoutSeconds?: number; metrics?: ServiceMetrics } = {},
+): StripeScene {
+  const stripe = useFakeStripe()
+  const key = newStripeKey()
+  const log: string[] = []
+  let made: { gateway: PaymentGateway; clients: StripeClients } | undefined
+  beforeAll(() => {
+    const settings = {
+      stripeApiBase: stripe.fake.url,
+      stripeTimeoutSeconds: options.timeoutSeconds ?? 5,
+    }
+    const http = createCountingHttpClient(options.metrics ?? noMetrics)
+    const client = buildStripe(key, settings, http)
+    const clients = {
+      forConference: async () => client,
+      connect: async () => ({ stripe: client, livemode: false }),
+    }
+    const logger = createLogger('trace', { write: (line) => void log.push(line) })
+    made = { clients, gateway: createPaymentGateway(clients, logger) }
+  })
+  const parts = () => {
+    if (made === undefined) throw new Error('The scene exists from beforeAll on.')
+    return made
+  }
+  const scene: StripeScene = {
+    key,
+    log,
+    get fake() {
+      return stripe.fake
+    },
+    get gateway() {
+      return parts().gateway
+    },
+    get clients() {
+      return parts().clients
+    },
+    newRef: () => ({ conferenceId: newId('conference'), purchaseId: newId('purchase') }),
+    async open(ref, params = {}, attempt = 1) {
+      const result = await scene.gateway.openCheckout(ref, attempt, { ...PARAMS, ...params })
+      if (result.kind !== 'opened') throw new Error(`openCheckout: ${result.message}`)
+      return result.session.sessionId
+    },
+    facts: (ref, session, more = {}) =>
+      scene.gateway.readFacts({
+        ref,
+        sessions: [{ attempt: 1, sessionId: session }],
+        paymentIntents: [],
+        warnings: false,
+        ...more,
+      }),
+  }
+  return scene
+}
