@@ -45,7 +45,7 @@ export async function chooseRunner(
 }
 
 /** The ways worth trying here, best first. Only root needs more than one. */
-export async function runnersFor(folders: EmbeddedFolders): Promise<Runner[]> {
+async function runnersFor(folders: EmbeddedFolders): Promise<Runner[]> {
   if (process.getuid?.() !== 0) return [asMyself]
   const linux = process.platform === 'linux'
   // Data that an ordinary user made stays that user's, or "sudo" once would lock the user out.

@@ -5,7 +5,7 @@ import type { Passwords } from './passwords.ts'
 import { connectionUrl, type ServerAddress } from './server-address.ts'
 
 /** The role as which the service connects: row security applies to it, unlike to a superuser. */
-export const APPLICATION_ROLE = 'sponsor_vouchers'
+const APPLICATION_ROLE = 'sponsor_vouchers'
 
 const ATTRIBUTES = 'login nosuperuser nobypassrls nocreatedb nocreaterole noreplication'
 

@@ -57,7 +57,7 @@ async function setAside(dataFolder: string): Promise<undefined> {
 }
 
 /** Whether the living process is a PostgreSQL server on the folder. In doubt it is. */
-export async function servesFolder(pid: number, dataFolder: string): Promise<boolean> {
+async function servesFolder(pid: number, dataFolder: string): Promise<boolean> {
   if (process.platform === 'linux') return servesOnLinux(pid, dataFolder)
   // On Windows PostgreSQL itself tells its servers from other processes.
   if (process.platform === 'win32') return true

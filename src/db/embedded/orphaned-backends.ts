@@ -5,7 +5,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
  * something, but one that computes goes on, and PostgreSQL does not start beside it. Linux only;
  * elsewhere the list is empty.
  */
-export async function orphanedBackends(dataFolder: string): Promise<number[]> {
+async function orphanedBackends(dataFolder: string): Promise<number[]> {
   if (process.platform !== 'linux') return []
   const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const pids = await Promise.all(names.map((name) => asOrphan(Number(name), dataFolder)))

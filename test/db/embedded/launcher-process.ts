@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterThisTest } from './scratch.ts'
 
 /** What the launcher in another process tells about its server. */
-export type Facts = {
+type Facts = {
   connectionString: string
   adminConnectionString: string
   dataFolder: string
