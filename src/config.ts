@@ -47,6 +47,8 @@ export type Config = Readonly<{
   /** null: the embedded database. */
   databaseUrl: string | null
   databasePool: number
+  /** EMBEDDED_DATABASE=true: the embedded database may also serve production and live keys. */
+  embeddedAllowed: boolean
   dataDir: string
   port: number
   host: string
@@ -127,6 +129,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
     nodeEnv: set.NODE_ENV,
     databaseUrl: set.DATABASE_URL ?? null,
     databasePool: set.DATABASE_POOL,
+    embeddedAllowed: set.EMBEDDED_DATABASE,
     dataDir: set.DATA_DIR,
     port: set.PORT,
     host: set.HOST,

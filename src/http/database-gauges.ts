@@ -62,7 +62,7 @@ async function readAll(trx: Tx) {
   const rows = async <Row>(sql: string) => (await trx.raw<{ rows: Row[] }>(sql)).rows
   const [events] = await rows<{ pending: number; retrying: number; failed: number; lag: number }>(`
     select count(*) as pending,
-      count(*) filter (where attempts > 0) as retrying,
+      count(*) filter (where last_error is not null) as retrying,
       coalesce(greatest(extract(epoch from now() - min(received_at)), 0), 0)::float8 as lag,
       (select count(*) from stripe_events where status = 'failed') as failed
     from stripe_events where status = 'pending'`)
