@@ -5,6 +5,7 @@ import { loadConfig } from '../../src/config.ts'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { announcePresence } from '../../src/db/process-presence.ts'
 import type { App } from '../../src/http/route-deps.ts'
+import type { PaymentGateway } from '../../src/purchases/payment-gateway.ts'
 import { systemClock } from '../../src/shared/clock.ts'
 import { createEncryption } from '../../src/shared/encryption.ts'
 import { createLogger } from '../../src/shared/logger.ts'
@@ -42,6 +43,7 @@ export type Body = Record<string, unknown>
 export type TestProcess = {
   app: App
   db: Db
+  gateway: PaymentGateway
   request<T = Body>(method: Method, path: string, options?: RequestOptions): Promise<Answer<T>>
   close(): Promise<void>
 }
@@ -85,6 +87,7 @@ export async function startTestProcess(
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const clients = createStripeClients({ db, encryption, config, metrics: noMetrics })
+  const gateway = createPaymentGateway(clients, logger)
   const app = await buildApp({
     config,
     db,
@@ -93,12 +96,13 @@ export async function startTestProcess(
     operatorApiKey: OPERATOR_KEY,
     logger,
     stripeAccounts: createStripeAccounts({ config, metrics: noMetrics }),
-    gateway: createPaymentGateway(clients, logger),
+    gateway,
     clock: systemClock,
   })
   return {
     app,
     db,
+    gateway,
     async request<T>(method: Method, path: string, sent: RequestOptions = {}) {
       const payload = payloadOf(sent.body)
       const answer = await app.inject({
@@ -122,6 +126,7 @@ export type TestApp = Pick<TestProcess, 'request'> & {
   readonly connectionString: string
   readonly app: App
   readonly db: Db
+  readonly gateway: PaymentGateway
   /** Rows as an administrator sees them, behind row security. */
   rows<Row = Body>(sql: string, parameters?: unknown[]): Promise<Row[]>
 }
@@ -147,6 +152,9 @@ export function useTestApp(options: TestAppOptions = {}): TestApp {
     },
     get db() {
       return made().db
+    },
+    get gateway() {
+      return made().gateway
     },
     request: (method, path, sent) => made().request(method, path, sent),
     rows: (sql, parameters) =>

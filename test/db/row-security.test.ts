@@ -1,0 +1,81 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { withTenant } from '../../src/db/tenant-scope.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+
+const app = useTestApp()
+let mine: Shop
+let theirs: Shop
+beforeAll(async () => {
+  mine = await openShop(app)
+  theirs = await openShop(app)
+  for (const shop of [mine, theirs]) {
+    await shop.buy()
+    const batch = { count: 3, voucher_type: 'comp', discount_value: 0 }
+    await app.request('POST', `${shop.path}/voucher-batches`, { body: batch })
+  }
+})
+
+const TENANT_COLUMN = `select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  join pg_attribute a on a.attrelid = c.oid and a.attname = 'conference_id' and not a.attisdropped
+  where n.nspname = 'public' and c.relkind = 'r' order by 1`
+
+describe('tenants in Postgres', () => {
+  it('are separated by forced row security on every table that belongs to one', async () => {
+    const tables = await app.rows<{ name: string; enabled: boolean; forced: boolean }>(
+      TENANT_COLUMN,
+    )
+    expect(tables.length).toBeGreaterThan(12)
+    for (const table of tables) expect(table).toMatchObject({ enabled: true, forced: true })
+  })
+
+  it('see nothing of each other even without a where', async () => {
+    const tables = await app.rows<{ name: string }>(TENANT_COLUMN)
+    for (const { name } of tables) {
+      const seen = await withTenant(app.db, { conferenceId: mine.conference }, (trx) =>
+        trx(name).distinct('conference_id').pluck('conference_id'),
+      )
+      expect(seen.filter((id) => id !== mine.conference)).toEqual([])
+    }
+    const all = await app.rows<{ n: number }>(
+      'select count(distinct conference_id)::int as n from vouchers',
+    )
+    expect(all[0]?.n).toBe(2)
+  })
+
+  it('cannot write into each other', async () => {
+    await expect(
+      withTenant(app.db, { conferenceId: mine.conference }, (trx) =>
+        trx('sponsor_levels').insert({
+          conference_id: theirs.conference,
+          id: 'lvl_x',
+          name: 'x',
+          slug: 'x',
+        }),
+      ),
+    ).rejects.toThrow(/row-level security/)
+    const touched = await withTenant(app.db, { conferenceId: mine.conference }, (trx) =>
+      trx('bulk_purchases').update({ reference: 'mine' }),
+    )
+    expect(touched).toBe(1)
+  })
+
+  it('show nothing at all outside withTenant', async () => {
+    expect(await app.db('bulk_purchases').pluck('id')).toEqual([])
+    expect(await app.db('conferences').pluck('id')).toEqual([])
+  })
+
+  it('have keys that begin with the conference, so that no row can point at another’s', async () => {
+    const foreign = await app.rows<{ definition: string }>(
+      `select conrelid::regclass || ': ' || pg_get_constraintdef(oid) as definition from pg_constraint
+        where contype = 'f' and connamespace = 'public'::regnamespace`,
+    )
+    const loose = foreign
+      .map(({ definition }) => definition)
+      .filter(
+        (text) => !/FOREIGN KEY \(conference_id\b/.test(text) && !text.startsWith('api_keys: '),
+      )
+    expect(loose).toEqual([])
+  })
+})

@@ -1,0 +1,120 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { withTenant } from '../../src/db/tenant-scope.ts'
+import type { Caller } from '../../src/http/caller.ts'
+import {
+  type BulkPurchaseService,
+  createBulkPurchaseService,
+} from '../../src/purchases/bulk-purchase-service.ts'
+import { BulkPurchaseError } from '../../src/purchases/purchase-error.ts'
+import { systemClock } from '../../src/shared/clock.ts'
+import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+})
+const app = useTestApp({ env })
+
+let shop: Shop
+let service: BulkPurchaseService
+let caller: Caller
+beforeAll(async () => {
+  shop = await openShop(app)
+  service = createBulkPurchaseService({ db: app.db, gateway: app.gateway, clock: systemClock })
+  caller = {
+    conferenceId: shop.conference,
+    actor: { kind: 'staff', id: 'key_test' },
+    sponsorId: null,
+  }
+})
+
+const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as const
+const urls = { successUrl: 'https://shop.example/ok', cancelUrl: 'https://shop.example/no' }
+
+async function order() {
+  const purchase = await withTenant(app.db, caller, (trx) =>
+    service.createBulkPurchase(trx, caller, {
+      item: { kind: 'ticket_type', id: shop.ticketType },
+      quantity: 3,
+      reference: null,
+      sponsor: shop.sponsor,
+      unitAmount: null,
+      description: null,
+      terms: null,
+    }),
+  )
+  return { conferenceId: shop.conference, purchaseId: purchase.id }
+}
+
+async function paidOrder() {
+  const ref = await order()
+  const { session_id: session } = await service.createCheckoutSession(caller, ref.purchaseId, urls)
+  stripe.fake.control.pay(session)
+  const purchase = await service.handleCheckoutWebhook(shop.conference, session, cause)
+  return { ref, session, purchase }
+}
+
+describe('BulkPurchaseService', () => {
+  it('creates, opens a checkout, and fulfils when the webhook names the session', async () => {
+    const { ref, purchase } = await paidOrder()
+    expect(purchase).toMatchObject({ id: ref.purchaseId, status: 'PAID', amountReceived: 3_000 })
+    expect(await shop.codes(ref.purchaseId)).toHaveLength(3)
+  })
+
+  it('knows nothing of a session of somebody else', async () => {
+    expect(await service.handleCheckoutWebhook(shop.conference, 'cs_other', cause)).toBeNull()
+  })
+
+  it('makes only the codes that are missing (D7), and none when none is', async () => {
+    const { ref } = await paidOrder()
+    expect(await service.fulfillBulkPurchase(ref)).toBe(0)
+    await app.rows(
+      `delete from vouchers where ordinal = 2 and batch_id in (
+      select id from voucher_batches where purchase_id = $1)`,
+      [ref.purchaseId],
+    )
+    expect(await service.fulfillBulkPurchase(ref)).toBe(1)
+    expect(await shop.codes(ref.purchaseId)).toHaveLength(3)
+  })
+
+  it('heals the same through staff’s reconcile', async () => {
+    const { ref } = await paidOrder()
+    await app.rows(
+      `delete from vouchers where batch_id in (
+      select id from voucher_batches where purchase_id = $1)`,
+      [ref.purchaseId],
+    )
+    const { body } = await shop.act(ref.purchaseId, 'reconcile')
+    expect(body).toMatchObject({ status: 'PAID', vouchers: { issued: 3 } })
+  })
+
+  it('refuses to fulfil what is not paid', async () => {
+    await expect(service.fulfillBulkPurchase(await order())).rejects.toBeInstanceOf(
+      BulkPurchaseError,
+    )
+  })
+
+  it('refunds', async () => {
+    const { ref } = await paidOrder()
+    await service.refundBulkPurchase(caller, ref.purchaseId, {
+      paymentIntent: null,
+      amount: null,
+      reason: null,
+    })
+    expect(await shop.get(ref.purchaseId)).toMatchObject({
+      status: 'REFUNDED',
+      vouchers: { deactivated: 3 },
+    })
+  })
+
+  it('never fails a purchase that was paid or may still be (D3)', async () => {
+    const { ref } = await paidOrder()
+    expect(await service.markFailed(ref, cause)).toEqual({ kind: 'refused', status: 'PAID' })
+    const open = await order()
+    await service.createCheckoutSession(caller, open.purchaseId, urls)
+    expect(await service.markFailed(open, cause)).toEqual({ kind: 'refused', status: 'PROCESSING' })
+    expect(await service.markFailed(await order(), cause)).toMatchObject({ status: 'FAILED' })
+  })
+})
