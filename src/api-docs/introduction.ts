@@ -1,6 +1,6 @@
 /** `info.description` of openapi.yaml, in Markdown. */
-export const INTRODUCTION = `Sponsors of a conference buy ticket vouchers in bulk and pay through
-Stripe Checkout. Paid purchases turn into codes exactly once; refunds and disputes turn codes off.
+export const INTRODUCTION = `Sponsors of a conference buy ticket vouchers in bulk and pay through Stripe
+Checkout. Paid purchases turn into codes exactly once; refunds and disputes turn codes off.
 
 ## Quick start
 

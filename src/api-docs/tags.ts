@@ -21,6 +21,6 @@ export const TAGS = [
   { name: 'Conferences', description: 'The tenants: settings, Stripe key and webhook secrets.' },
   { name: 'API keys', description: 'Who may call: roles, scopes, expiry, rotation.' },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
-  { name: 'Stripe events', description: "Stripe's webhook, what it delivered, and replays." },
-  { name: 'Service', description: 'Health, metrics and this document.' },
+  { name: 'Stripe', description: "Stripe's webhook, what it delivered, and replays." },
+  { name: 'Operations', description: 'Health, metrics and this document.' },
 ]

@@ -1,4 +1,4 @@
-import { stringify } from 'yaml'
+import { Document, isScalar, visit } from 'yaml'
 import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { connect } from '../db/connect.ts'
@@ -33,5 +33,16 @@ export async function buildOpenapi(): Promise<string> {
   await app.ready()
   const document = app.swagger()
   await app.close()
-  return HEADER + stringify(document, { lineWidth: 100, aliasDuplicateObjects: false })
+  return HEADER + toYaml(document)
+}
+
+/** Lists of plain values, such as `required`, take one line instead of one each. */
+function toYaml(value: unknown): string {
+  const document = new Document(value, { aliasDuplicateObjects: false })
+  visit(document, {
+    Seq(_key, list) {
+      if (list.items.every(isScalar)) list.flow = true
+    },
+  })
+  return document.toString({ lineWidth: 100, blockQuote: 'literal', flowCollectionPadding: false })
 }

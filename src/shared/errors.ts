@@ -17,7 +17,6 @@ export const ERROR_CATALOGUE = {
   mode_fixed: { status: 409, title: 'Mode and Stripe account are fixed once purchases exist' },
   voucher_invalid: { status: 409, title: 'The voucher cannot be redeemed' },
   voucher_refunded: { status: 409, title: 'The voucher was paid back' },
-  reference_conflict: { status: 409, title: 'The reference is used by another voucher' },
   idempotency_in_progress: { status: 409, title: 'A request with this key is still running' },
   idempotency_key_reused: { status: 422, title: 'The key was used with another request' },
   payload_too_large: { status: 413, title: 'The body is too large' },

@@ -66,7 +66,7 @@ export async function addOpenapi(
         schema: {
           operationId: 'getOpenapi',
           summary: 'This document as JSON',
-          tags: ['Service'],
+          tags: ['Operations'],
           response: { 200: z.looseObject({ openapi: z.string() }) },
         },
       },

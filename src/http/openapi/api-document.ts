@@ -59,8 +59,11 @@ export type Operation = {
   responses: Record<string, Answer | Reference>
   'x-access'?: unknown
   /** From describe-route.ts to finish-document.ts, which takes them out again. */
-  'x-route'?: { access: AccessRule; bodyRequired: boolean }
+  'x-route'?: RouteFacts
 }
+
+/** What only the route knows. */
+export type RouteFacts = { access: AccessRule; bodyRequired: boolean; rateLimited: boolean }
 
 /** A reference into the document. */
 export function refTo(section: keyof Components, name: string): Reference {

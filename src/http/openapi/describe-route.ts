@@ -16,7 +16,11 @@ function isRequired(body: unknown): boolean {
 export const describeRoute: SwaggerTransform = (input) => {
   // Ours are zod's, which is what the transform takes.
   const { schema, url } = toJsonSchema(input as Parameters<typeof toJsonSchema>[0])
-  const access = input.route.config?.access
-  const route = { access, bodyRequired: isRequired(input.schema?.body) }
+  const { access, rateLimit } = input.route.config ?? {}
+  const route = {
+    access,
+    bodyRequired: isRequired(input.schema?.body),
+    rateLimited: rateLimit !== false,
+  }
   return { schema: { ...schema, 'x-route': route }, url }
 }

@@ -1,10 +1,10 @@
 import type { ErrorCode } from '../../shared/errors.ts'
-import type { AccessRule } from '../access-rule.ts'
 import {
   type ApiDocument,
   type JsonSchema,
   type Operation,
   operationsOf,
+  type RouteFacts,
   refTo,
 } from './api-document.ts'
 import { describeAccess, SECURITY_SCHEMES } from './describe-access.ts'
@@ -17,15 +17,18 @@ import {
   problemAnswers,
   problemExamples,
 } from './problem-answers.ts'
-import { spellNulls } from './readable-schema.ts'
+import { spellShort } from './readable-schema.ts'
+import { inReadingOrder } from './reading-order.ts'
 import { SHARED_HEADERS, SHARED_PARAMETERS, shareParameters } from './shared-parts.ts'
 
 const SUCCESS: Record<string, string> = {
-  200: 'Done.',
+  200: 'Success.',
   201: 'Created.',
   202: 'Accepted; the work goes on after the answer.',
   204: 'Done; there is no content.',
 }
+
+const ANY_OBJECT: JsonSchema = { type: 'object' }
 
 type Place = { path: string; method: string; operation: Operation }
 
@@ -44,19 +47,24 @@ function describeBody({ requestBody }: Operation, required: boolean, docs: Opera
   }
 }
 
+function rawBody(description: string): NonNullable<Operation['requestBody']> {
+  return { required: true, description, content: { 'application/json': { schema: ANY_OBJECT } } }
+}
+
 function describeSuccess({ responses }: Operation, docs: OperationDocs): void {
   for (const [status, answer] of Object.entries(responses)) {
     if ('$ref' in answer) continue
-    if (answer.description === 'Default Response') answer.description = SUCCESS[status] ?? 'Done.'
+    if (answer.description === 'Default Response')
+      answer.description = SUCCESS[status] ?? 'Success.'
     answer.headers = { 'Request-Id': refTo('headers', 'RequestId'), ...answer.headers }
     const json = answer.content?.['application/json']
     if (json !== undefined && docs.answers !== undefined) json.examples = docs.answers
   }
 }
 
-function codesOf(place: Place, access: AccessRule, docs: OperationDocs): ErrorCode[] {
+function codesOf(place: Place, route: RouteFacts, docs: OperationDocs): ErrorCode[] {
   const follow = codesThatFollow({
-    access,
+    ...route,
     hasPathParameters: place.path.includes('{'),
     hasBody: place.operation.requestBody !== undefined,
     takesIdempotencyKey: takesIdempotencyKey(place),
@@ -70,11 +78,12 @@ function describeOperation(place: Place, docs: OperationDocs): void {
   delete operation['x-route']
   if (route === undefined) throw new Error(`${place.method} ${place.path} was not described`)
   Object.assign(operation, describeAccess(route.access, operation.description))
-  describeBody(operation, route.bodyRequired, docs)
+  if (docs.rawBody !== undefined) operation.requestBody = rawBody(docs.rawBody)
+  else describeBody(operation, route.bodyRequired, docs)
   describeSuccess(operation, docs)
   // The first declaration wins: a route may describe an error status of its own.
   Object.assign(operation.responses, {
-    ...problemAnswers(codesOf(place, route.access, docs)),
+    ...problemAnswers(codesOf(place, route, docs)),
     ...operation.responses,
   })
   if (!takesIdempotencyKey(place)) return
@@ -104,7 +113,7 @@ function shareAnswers(document: ApiDocument): void {
 
 /** Makes the generated document one that people read. Takes it over and returns the result. */
 export function finishDocument(generated: ApiDocument, docs: ApiDocs): ApiDocument {
-  const document = spellNulls(generated)
+  const document = spellShort(generated)
   document.components = {
     schemas: {
       ...document.components.schemas,
@@ -123,5 +132,5 @@ export function finishDocument(generated: ApiDocument, docs: ApiDocs): ApiDocume
   nameBodies(document)
   shareParameters(document)
   shareAnswers(document)
-  return oneComponentEach(document)
+  return inReadingOrder(oneComponentEach(document))
 }

@@ -5,6 +5,8 @@ import type { Example } from './api-document.ts'
 export type OperationDocs = {
   /** Codes that it may answer beside those that follow from its method, path and access. */
   problems?: readonly ErrorCode[]
+  /** For a route that reads the bytes itself: what they are. */
+  rawBody?: string
   /** Bodies that it takes, by a short name. */
   requests?: Record<string, Example>
   /** Bodies of its success, by a short name. */

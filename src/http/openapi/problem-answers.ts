@@ -20,6 +20,7 @@ export const PROBLEM_SCHEMA: JsonSchema = {
     errors: { type: 'array', items: refTo('schemas', 'ProblemField') },
   },
   required: ['type', 'title', 'status', 'code', 'detail', 'request_id'],
+  additionalProperties: true,
 }
 
 export const PROBLEM_FIELD_SCHEMA: JsonSchema = {
@@ -58,21 +59,22 @@ export function problemExamples(): Record<string, Example> {
   return Object.fromEntries(examples)
 }
 
-export type RouteFacts = {
+export type OperationFacts = {
   access: AccessRule
+  rateLimited: boolean
   hasPathParameters: boolean
   hasBody: boolean
   takesIdempotencyKey: boolean
 }
 
 /** The codes that follow from what a route is; its own are added by api-docs. */
-export function codesThatFollow(route: RouteFacts): ErrorCode[] {
+export function codesThatFollow(route: OperationFacts): ErrorCode[] {
   const isPublic = route.access === 'public'
   const isStripe = route.access === 'stripe'
   const groups: [boolean, ErrorCode[]][] = [
-    [!isPublic, ['database_unavailable']],
+    [!isPublic, ['not_ready', 'database_unavailable']],
     [!isPublic && !isStripe, ['validation_failed', 'unauthenticated', 'forbidden']],
-    [!isStripe, ['rate_limited']],
+    [!isStripe && route.rateLimited, ['rate_limited']],
     [route.hasPathParameters, ['not_found']],
     [route.hasBody, ['payload_too_large']],
     [route.hasBody && !isStripe, ['malformed_json', 'unsupported_media_type']],
@@ -85,7 +87,9 @@ export function codesThatFollow(route: RouteFacts): ErrorCode[] {
 const RETRY_AFTER: readonly ErrorCode[] = [
   'rate_limited',
   'idempotency_in_progress',
+  'not_ready',
   'database_unavailable',
+  'stripe_failed',
   'stripe_unavailable',
 ]
 

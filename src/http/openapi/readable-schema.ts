@@ -32,11 +32,17 @@ function withPlainNull(schema: JsonSchema): JsonSchema {
   }
 }
 
-/** Every schema below `part` with nullable members spelt in one line. Changes nothing in place. */
-export function spellNulls<T>(part: T): T {
+/** The type first, where a reader looks for it. A member that is called `type` is no type. */
+function typeFirst({ type, ...rest }: JsonSchema): JsonSchema {
+  if (type === undefined) return rest
+  return typeof type === 'string' || Array.isArray(type) ? { type, ...rest } : { ...rest, type }
+}
+
+/** Every schema below `part` in the short spelling. Changes nothing in place. */
+export function spellShort<T>(part: T): T {
   // The shape is kept: only schemas are replaced by schemas.
-  if (Array.isArray(part)) return part.map(spellNulls) as T
+  if (Array.isArray(part)) return part.map(spellShort) as T
   if (typeof part !== 'object' || part === null) return part
-  const members = Object.entries(part).map(([name, value]) => [name, spellNulls(value)])
-  return withPlainNull(Object.fromEntries(members) as JsonSchema) as T
+  const members = Object.entries(part).map(([name, value]) => [name, spellShort(value)])
+  return typeFirst(withPlainNull(Object.fromEntries(members) as JsonSchema)) as T
 }

@@ -1,0 +1,153 @@
+import type { ApiDocs } from '../http/openapi/operation-docs.ts'
+
+const PENDING = {
+  id: 'bp_3hTq8ZsW1nLd',
+  object: 'bulk_purchase',
+  conference: 'conf_9aYw4PcE7uKs',
+  sponsor: 'spon_5mNf1RbX8vJh',
+  status: 'PENDING',
+  quantity: 40,
+  unit_amount: 10_000,
+  total_amount: 400_000,
+  amount_received: 0,
+  amount_refunded: 0,
+  currency: 'EUR',
+  description: '40 × Conference ticket',
+  reference: 'PO-2027-118',
+  ticket_type: 'tkt_6xKq2mVb9TzR',
+  add_on: null,
+  voucher_config: {
+    voucher_type: 'comp',
+    discount_value: 100,
+    max_uses: 1,
+    valid_from: null,
+    valid_until: '2027-06-01T00:00:00.000Z',
+    unlocks_hidden_tickets: false,
+    prefix: 'BULK-ACME-',
+  },
+  checkout: null,
+  payment_intent: null,
+  failure: null,
+  vouchers: { issued: 0, active: 0, frozen: 0, deactivated: 0, redeemed: 0, remaining: 0 },
+  flags: [],
+  allowed_actions: ['update', 'checkout', 'cancel'],
+  requested_by: 'key_2bRk7WcT4pQx',
+  approved_by: null,
+  created_at: '2027-01-15T09:30:00.000Z',
+  updated_at: '2027-01-15T09:30:00.000Z',
+  paid_at: null,
+  refunded_at: null,
+}
+
+const CHECKOUT = {
+  url: 'https://checkout.stripe.com/c/pay/cs_test_a1B2c3',
+  session_id: 'cs_test_a1B2c3',
+  expires_at: '2027-01-16T09:31:00.000Z',
+}
+
+const PAID = {
+  ...PENDING,
+  status: 'PAID',
+  amount_received: 400_000,
+  checkout: {
+    session_id: CHECKOUT.session_id,
+    url: null,
+    expires_at: CHECKOUT.expires_at,
+    attempt: 1,
+  },
+  payment_intent: 'pi_3Qx7Lm',
+  vouchers: { issued: 40, active: 40, frozen: 0, deactivated: 0, redeemed: 3, remaining: 37 },
+  allowed_actions: ['refund', 'reconcile'],
+  updated_at: '2027-01-15T09:34:12.000Z',
+  paid_at: '2027-01-15T09:34:12.000Z',
+}
+
+const PARTLY_REFUNDED = {
+  ...PAID,
+  amount_refunded: 100_000,
+  vouchers: { issued: 40, active: 30, frozen: 0, deactivated: 10, redeemed: 3, remaining: 27 },
+  updated_at: '2027-02-01T14:05:40.000Z',
+}
+
+const STRIPE = ['stripe_failed', 'stripe_unavailable'] as const
+
+export const PURCHASE_DOCS: ApiDocs = {
+  createPurchase: {
+    requests: {
+      sponsor: {
+        summary: 'A sponsor buys 40 vouchers for a ticket type',
+        value: { ticket_type: 'tkt_6xKq2mVb9TzR', quantity: 40, reference: 'PO-2027-118' },
+      },
+      staff: {
+        summary: 'Staff sell what the catalogue does not have, for a sponsor',
+        value: {
+          sponsor: 'acme',
+          quantity: 5,
+          unit_amount: 25_000,
+          description: 'Workshop seats',
+          voucher_config: { voucher_type: 'percentage', discount_value: 50, max_uses: 1 },
+        },
+      },
+    },
+    answers: { pending: { summary: 'Waits for its checkout', value: PENDING } },
+  },
+  getPurchase: { answers: { paid: { summary: 'Paid; the codes exist', value: PAID } } },
+  updatePurchase: {
+    problems: ['wrong_state'],
+    requests: { quantity: { value: { quantity: 50 } } },
+  },
+  checkoutPurchase: {
+    problems: [
+      'wrong_state',
+      'payment_in_progress',
+      'stripe_key_missing',
+      'stripe_refused',
+      ...STRIPE,
+    ],
+    requests: {
+      urls: {
+        summary: 'Where the payer comes back to',
+        value: {
+          success_url: 'https://example.org/thanks?session={CHECKOUT_SESSION_ID}',
+          cancel_url: 'https://example.org/vouchers',
+        },
+      },
+    },
+    answers: { open: { summary: 'Send the payer to the url', value: CHECKOUT } },
+  },
+  cancelPurchase: {
+    problems: [
+      'wrong_state',
+      'payment_in_progress',
+      'stripe_key_missing',
+      'stripe_refused',
+      ...STRIPE,
+    ],
+  },
+  approvePurchase: { problems: ['wrong_state'] },
+  reconcilePurchase: { problems: ['stripe_key_missing', 'stripe_refused', ...STRIPE] },
+  resolvePurchaseFlag: {
+    problems: ['wrong_state'],
+    requests: {
+      accept: {
+        summary: 'Take the amount that was paid as the price',
+        value: {
+          code: 'amount_mismatch',
+          note: 'Agreed by mail on 3 February',
+          action: 'accept_payment',
+        },
+      },
+    },
+  },
+  refundPurchase: {
+    problems: ['wrong_state', 'stripe_key_missing', 'stripe_refused', ...STRIPE],
+    requests: {
+      part: {
+        summary: 'Ten of forty back',
+        value: { amount: 100_000, reason: 'requested_by_customer' },
+      },
+      all: { summary: 'All that is left', value: {} },
+    },
+    answers: { part: { summary: 'Ten unredeemed codes are off', value: PARTLY_REFUNDED } },
+  },
+}
