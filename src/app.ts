@@ -31,8 +31,12 @@ import { requiredOff } from './purchases/required-off.ts'
 import { transitionRoutes } from './purchases/transition-routes.ts'
 import type { Clock } from './shared/clock.ts'
 import type { Encryption } from './shared/encryption.ts'
+import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
+import { createEventInbox } from './stripe/inbox/event-inbox.ts'
+import { eventRoutes } from './stripe/inbox/event-routes.ts'
+import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
 import { issueComps } from './vouchers/issue-comps.ts'
 import { redemptionRoutes } from './vouchers/redemption-routes.ts'
 import { voucherBatchRoutes } from './vouchers/voucher-batch-routes.ts'
@@ -75,7 +79,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
       countFailedLogin: (address) => failedLookups.countLogin(address),
     },
   })
-  addOperationRoutes(app, lifecycle, deps)
+  const metrics = deps.metrics ?? createMetrics({ process: false })
+  addOperationRoutes(app, lifecycle, deps, metrics)
   const routes: RouteDeps = { db, encryption, failedLookups, answers: createAnswers(deps) }
   conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts })
   webhookSecretRoutes(app, routes)
@@ -88,12 +93,12 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   voucherExportRoutes(app, routes)
   redemptionRoutes(app, routes)
   addPurchaseRoutes(app, routes, deps)
+  addStripeRoutes(app, routes, deps, metrics)
   return app
 }
 
-function addOperationRoutes(app: App, lifecycle: Lifecycle, deps: AppDeps): void {
+function addOperationRoutes(app: App, lifecycle: Lifecycle, deps: AppDeps, metrics: Metrics): void {
   const { metricsToken } = deps.config
-  const metrics = deps.metrics ?? createMetrics({ process: false })
   const db = deps.upkeepDb ?? deps.db
   addRequestMetrics(app, metrics)
   healthRoutes(app, { lifecycle, readiness: createReadiness(db) })
@@ -114,4 +119,16 @@ function addPurchaseRoutes(app: App, routes: RouteDeps, deps: AppDeps): void {
   purchaseRoutes(app, { ...routes, clock, purchases, reconcileRequests })
   purchaseActionRoutes(app, { ...routes, clock, gateway, purchases })
   transitionRoutes(app, routes)
+}
+
+function addStripeRoutes(
+  app: App,
+  routes: RouteDeps,
+  deps: AppDeps,
+  metrics: ServiceMetrics,
+): void {
+  const { db, encryption, logger } = deps
+  const inbox = createEventInbox({ db, logger })
+  webhookRoutes(app, { db, encryption, inbox, metrics })
+  eventRoutes(app, routes)
 }
