@@ -12,7 +12,12 @@ import {
   updateConferenceBody,
 } from './conference-schemas.ts'
 import { getConference, listConferences, toConference } from './conference-store.ts'
-import { changeConference, createConference, type StripeAccountPort } from './manage-conference.ts'
+import {
+  assertMayChange,
+  changeConference,
+  createConference,
+  type StripeAccountPort,
+} from './manage-conference.ts'
 
 /** `/v1/conferences` and `/v1/conferences/{conference}`. */
 export function conferenceRoutes(
@@ -97,6 +102,7 @@ export function conferenceRoutes(
     },
     async (request) => {
       const caller = callerOf(request)
+      assertMayChange(caller, request.body)
       const account = await deps.stripeAccounts.accountOf(request.body.stripe_secret_key)
       return deps.answers.once(request, async (trx) =>
         toConferenceBody(await changeConference(trx, deps, caller, request.body, account)),

@@ -67,23 +67,29 @@ export async function createConference(
 const addLearnJob = (trx: Tx, id: string) =>
   addJob(trx, 'learn_stripe_account', { conference_id: id })
 
+type Changes = z.infer<typeof updateConferenceBody>
+
+/** Before anything is done with the values. @throws AppError `forbidden` */
+export function assertMayChange(caller: Caller, body: Changes): void {
+  const foreign = Object.keys(body).find((field) => !STAFF_FIELDS.has(field))
+  if (caller.actor.kind !== 'operator' && foreign !== undefined) {
+    throw new AppError('forbidden', `Only the operator may change ${foreign}.`)
+  }
+}
+
 /**
- * Changes settings. With a new Stripe key, mode and account must stay once purchases exist: their
+ * Changes settings that the caller may change. With a new Stripe key, mode and account must stay once purchases exist: their
  * sessions and payments live in the old ones.
  *
- * @throws AppError `forbidden` for a field that staff may not change, `mode_fixed`.
+ * @throws AppError `mode_fixed`
  */
 export async function changeConference(
   trx: Tx,
   deps: Deps,
   caller: Caller,
-  body: z.infer<typeof updateConferenceBody>,
+  body: Changes,
   account: string | null,
 ): Promise<Conference> {
-  const foreign = Object.keys(body).find((field) => !STAFF_FIELDS.has(field))
-  if (caller.actor.kind !== 'operator' && foreign !== undefined) {
-    throw new AppError('forbidden', `Only the operator may change ${foreign}.`)
-  }
   const { stripe_secret_key: key, ...settings } = body
   const changes: ConferenceChanges = definedOnly(settings)
   if (key !== undefined) {
@@ -100,6 +106,9 @@ async function assertModeUnchanged(
   livemode: boolean,
   account: string | null,
 ): Promise<void> {
+  // A new purchase locks the conference's row too, for its foreign key: it is either seen below, or
+  // made when the new key is in place.
+  await trx('conferences').where({ id: conferenceId }).forUpdate().first('id')
   const now = await getConference(trx, conferenceId)
   const otherMode = now.livemode !== null && now.livemode !== livemode
   const otherAccount =
