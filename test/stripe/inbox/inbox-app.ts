@@ -1,0 +1,165 @@
+import { randomUUID } from 'node:crypto'
+import Stripe from 'stripe'
+import { beforeAll } from 'vitest'
+import { loadConfig } from '../../../src/config.ts'
+import type { FakeStripe } from '../../../src/fake-stripe/start-fake-stripe.ts'
+import { createEncryption } from '../../../src/shared/encryption.ts'
+import { createLogger } from '../../../src/shared/logger.ts'
+import { noMetrics } from '../../../src/shared/service-metrics.ts'
+import { createStripeClients } from '../../../src/stripe/client.ts'
+import { claimEvents, groupByPurchase } from '../../../src/stripe/inbox/claim-events.ts'
+import { type ProcessDeps, processEvents } from '../../../src/stripe/inbox/process-events.ts'
+import { createPaymentGateway } from '../../../src/stripe/payment-gateway.ts'
+import { openShop, type Shop, useFakeStripe } from '../../support/shop.ts'
+import {
+  type Answer,
+  type Body,
+  TEST_ENCRYPTION_KEY,
+  type TestApp,
+  useTestApp,
+} from '../../support/test-app.ts'
+
+export type EventRow = {
+  id: string
+  type: string
+  status: string
+  attempts: number
+  last_error: string | null
+  source: string
+  purchase_id: string | null
+  payment_intent_id: string | null
+  object_id: string | null
+  conference_id: string
+}
+
+export type Signing = { secret?: string; header?: string | null; at?: number }
+
+/** A conference whose Stripe account sends its events to the service. */
+export type WiredShop = Shop & { slug: string; secret: string; endpoint: string }
+
+export type InboxApp = TestApp & {
+  readonly fake: FakeStripe
+  /** What a worker needs, with everything it logs and counts kept. */
+  readonly deps: ProcessDeps
+  readonly log: string[]
+  readonly counted: string[]
+  openWiredShop(overrides?: Body): Promise<WiredShop>
+  /** Posts a body as Stripe would. */
+  post(
+    shop: { slug: string; secret: string },
+    event: unknown,
+    signing?: Signing,
+  ): Promise<Answer<Body>>
+  /** Works on everything that is due, now and in this process. */
+  drain(): Promise<void>
+  events(shop: { conference: string }): Promise<EventRow[]>
+}
+
+export const newEventId = () => `evt_${randomUUID().replaceAll('-', '')}`
+
+/** An event as Stripe's JSON has it. */
+export function eventOf(type: string, object: Body, more: Body = {}): Body {
+  return {
+    id: newEventId(),
+    object: 'event',
+    api_version: '2026-10-28.endive',
+    created: Math.floor(Date.now() / 1000),
+    livemode: false,
+    type,
+    data: { object },
+    ...more,
+  }
+}
+
+export function sign(body: string, secret: string, at?: number): string {
+  return Stripe.webhooks.generateTestHeaderString({
+    payload: body,
+    secret,
+    ...(at === undefined ? {} : { timestamp: at }),
+  })
+}
+
+/** The service, a fake Stripe that can reach it, and a hand-driven worker. */
+export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
+  const stripe = useFakeStripe()
+  const settings: NodeJS.ProcessEnv = { ...env }
+  beforeAll(() => {
+    settings['STRIPE_API_BASE'] = stripe.fake.url
+    settings['STRIPE_TIMEOUT_SECONDS'] ??= '2'
+  })
+  const app = useTestApp({ env: settings })
+  const log: string[] = []
+  const counted: string[] = []
+  let deps: ProcessDeps | undefined
+  let url = ''
+  beforeAll(async () => {
+    url = await app.app.listen({ port: 0, host: '127.0.0.1' })
+    const logger = createLogger('trace', { write: (line) => void log.push(line) })
+    const clients = createStripeClients({
+      db: app.db,
+      encryption: createEncryption(TEST_ENCRYPTION_KEY),
+      config: loadConfig(settings),
+      metrics: noMetrics,
+    })
+    const gateway = createPaymentGateway(clients, logger)
+    const metrics = {
+      ...noMetrics,
+      eventReceived: (outcome: string) => void counted.push(`received ${outcome}`),
+      eventHandled: (outcome: string) => void counted.push(`handled ${outcome}`),
+      missedEventsFound: (count: number) => void counted.push(`missed ${count}`),
+    }
+    deps = { db: app.db, clients, gateway, logger, metrics }
+  })
+  const made = (): ProcessDeps => {
+    if (deps === undefined) throw new Error('The inbox app exists from beforeAll on.')
+    return deps
+  }
+  const own = {
+    log,
+    counted,
+    get fake() {
+      return stripe.fake
+    },
+    get deps() {
+      return made()
+    },
+    async openWiredShop(overrides: Body = {}): Promise<WiredShop> {
+      const shop = await openShop(app, overrides)
+      const slug = shop.path.split('/').at(-1) ?? ''
+      const { id, secret } = stripe.fake.control.addWebhookEndpoint({
+        account: String(overrides['stripe_secret_key'] ?? shop.stripeKey),
+        url: `${url}/webhooks/stripe/${slug}`,
+      })
+      await app.request('POST', `${shop.path}/webhook-secrets`, { body: { secret } })
+      return { ...shop, slug, secret, endpoint: id }
+    },
+    post(shop: { slug: string; secret: string }, event: unknown, signing: Signing = {}) {
+      const body = typeof event === 'string' ? event : JSON.stringify(event, null, 2)
+      const header = signing.header ?? sign(body, signing.secret ?? shop.secret, signing.at)
+      return app.request<Body>('POST', `/webhooks/stripe/${shop.slug}`, {
+        as: null,
+        body,
+        headers: {
+          'content-type': 'application/json; charset=utf-8',
+          ...(signing.header === null ? {} : { 'stripe-signature': header }),
+        },
+      })
+    },
+    async drain(): Promise<void> {
+      for (;;) {
+        const claimed = await claimEvents(app.db, { limit: 50, leaseSeconds: 60 })
+        if (claimed.length === 0) return
+        for (const group of groupByPurchase(claimed)) await processEvents(made(), group)
+      }
+    },
+    events: (shop: { conference: string }) =>
+      app.rows<EventRow>(
+        `select id, type, status, attempts, last_error, source, purchase_id, payment_intent_id,
+           object_id, conference_id
+         from stripe_events where conference_id = $1 order by received_at, id`,
+        [shop.conference],
+      ),
+  }
+  // Getters must stay getters: the parts do not exist yet.
+  return Object.defineProperties(own, Object.getOwnPropertyDescriptors(app)) as InboxApp
+}
