@@ -1,0 +1,74 @@
+import type { Command } from 'commander'
+import { createConferenceBody, toConferenceBody } from '../../conferences/conference-schemas.ts'
+import { createConference } from '../../conferences/manage-conference.ts'
+import { withSystem } from '../../db/tenant-scope.ts'
+import { addCommand } from '../add-command.ts'
+import { answer, type Cli } from '../cli.ts'
+import { conferenceFields } from '../output/conference-text.ts'
+import { renderFields } from '../output/table.ts'
+import { parseInput, toFields } from '../parse-input.ts'
+import { takeSecret } from '../take-secret.ts'
+import { withSession } from '../with-session.ts'
+
+const FLAGS = {
+  stripe_secret_key: '--stripe-key',
+  stripe_webhook_secret: '--webhook-secret',
+  allowed_origins: '--allowed-origin',
+}
+
+/** `conferences:create` */
+export function addConferencesCreate(program: Command, cli: Cli): void {
+  addCommand(program, {
+    usage: 'conferences:create',
+    summary: 'Create a conference',
+    details:
+      'A secret need not stand in the shell history: name it in the environment, or give - and ' +
+      'write it to standard input, one a line, the Stripe key first.',
+    examples: [
+      [
+        'conferences:create --slug devconf --name "DevConf 2027" --currency EUR',
+        'without a Stripe key, which PATCH /v1/conferences/devconf can set later',
+      ],
+      [
+        'conferences:create --slug devconf --name "DevConf 2027" --currency EUR --stripe-key - < key.txt',
+        'with the key from a file',
+      ],
+    ],
+  })
+    .requiredOption('--slug <slug>', 'its name in paths: lower-case letters, digits, hyphens')
+    .requiredOption('--name <name>', 'its name for people')
+    .requiredOption('--currency <code>', 'ISO 4217; fixed for the life of the conference')
+    .addOption(
+      program
+        .createOption('--stripe-key <key|->', 'secret or restricted key of its Stripe account')
+        .env('STRIPE_SECRET_KEY'),
+    )
+    .addOption(
+      program
+        .createOption('--webhook-secret <secret|->', 'signing secret of its webhook endpoint')
+        .env('STRIPE_WEBHOOK_SECRET'),
+    )
+    .option('--max-quantity <number>', 'most codes in one purchase (500)', Number)
+    .option('--code-length <number>', 'random symbols of a code (12)', Number)
+    .option('--allowed-origin <origin...>', 'where a checkout may return to; default anywhere')
+    .action(async (_options: unknown, command: Command) => {
+      const input = parseInput(createConferenceBody, await fieldsOf(cli, command), FLAGS)
+      const conference = await withSession(cli, ({ db, encryption, stripeAccounts }) =>
+        withSystem(db, 'manage-conferences', (trx) =>
+          createConference(trx, { encryption, stripeAccounts }, input),
+        ),
+      )
+      const body = toConferenceBody(conference)
+      answer(cli, command, body, (paint) => renderFields(conferenceFields(body), paint))
+    })
+}
+
+async function fieldsOf(cli: Cli, command: Command): Promise<Record<string, unknown>> {
+  const { stripe_key, webhook_secret, allowed_origin, ...rest } = toFields(command.opts())
+  return {
+    ...rest,
+    stripe_secret_key: await takeSecret(cli.terminal, '--stripe-key', stripe_key),
+    stripe_webhook_secret: await takeSecret(cli.terminal, '--webhook-secret', webhook_secret),
+    allowed_origins: allowed_origin,
+  }
+}

@@ -1,0 +1,33 @@
+import type { Command } from 'commander'
+import { migrateDown, migrateToLatest } from '../../db/migrate.ts'
+import { addCommand } from '../add-command.ts'
+import { answer, type Cli } from '../cli.ts'
+import { UsageError } from '../usage-error.ts'
+import { withDatabase } from '../with-session.ts'
+
+/** `migrate` */
+export function addMigrate(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'migrate',
+    summary: 'Bring the schema up to date',
+    details: 'Safe beside a running service and when several start at once.',
+    examples: [
+      ['migrate', 'applies what is missing'],
+      ['migrate --down', 'undoes everything: all tables of the service and their rows are gone'],
+    ],
+  })
+  command
+    .option('--down', 'undo all migrations, newest first; deletes all data')
+    .option('--yes', 'with --down in production: yes, delete it')
+  command.action(async (options: { down?: true; yes?: true }) => {
+    const down = options.down === true
+    await withDatabase(cli, async (url, config) => {
+      if (down && config.production && options.yes !== true) {
+        throw new UsageError('--down deletes all data; in production it needs --yes')
+      }
+      return down ? migrateDown(url) : migrateToLatest(url)
+    })
+    const text = down ? 'All migrations are undone.' : 'The schema is up to date.'
+    answer(cli, command, { schema: down ? 'absent' : 'latest' }, () => `${text}\n`)
+  })
+}
