@@ -13,6 +13,8 @@ export type PrepareDeps = {
   db: Db
   config: Pick<Config, 'production' | 'migrateOnStart'>
   logger: Logger
+  /** What else must hold of the data, asked last. */
+  check: () => Promise<void>
   /** Ends the waiting. */
   signal: AbortSignal
 }
@@ -24,7 +26,8 @@ const LONGEST_WAIT_MS = 5_000
  * Waits until the database answers and has our schema, which it migrates where the settings say so.
  * Returns false when the signal ended the waiting.
  *
- * @throws StartRefused in production for a role that row security does not hold for.
+ * @throws StartRefused in production for a role that row security does not hold for, and what
+ * `check` throws.
  * @throws whatever a migration threw; only a database that does not answer is waited for.
  */
 export async function prepareDatabase(deps: PrepareDeps): Promise<boolean> {
@@ -45,7 +48,10 @@ async function tryToPrepare(deps: PrepareDeps): Promise<{ waiting_for: string } 
   try {
     await checkRole(deps)
     if (config.migrateOnStart) await migrateToLatest(deps.connectionString)
-    if (await schemaServesUs(db)) return null
+    if (await schemaServesUs(db)) {
+      await deps.check()
+      return null
+    }
     if (config.migrateOnStart) {
       throw new StartRefused(
         'The database has a schema of a newer release, which no longer serves this one.',

@@ -95,13 +95,13 @@ it('lets a living process keep a job for as long as it takes', async () => {
   start(() => ['pool-a'])
   await expect.poll(processes).toHaveLength(1)
   await lockJob('pool-a', LEASE * 100)
-  await silentFor(LEASE * 0.5)
+  await silentFor(LEASE * 0.4)
   expect(await release()).toEqual([])
   expect(await locks()).toEqual(['pool-a'])
 })
 
 it('gives back what a worker held that died before its first heartbeat', async () => {
-  await lockJob('pool-new', LEASE * 0.5)
+  await lockJob('pool-new', LEASE * 0.4)
   await lockJob('pool-old', LEASE * 0.7)
   expect(await release()).toEqual(['pool-old'])
   expect(await locks()).toEqual(['pool-new', null])

@@ -1,0 +1,85 @@
+import type { Config } from './config.ts'
+import type { Db } from './db/connect.ts'
+import { withSystem } from './db/tenant-scope.ts'
+import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
+import { prune } from './jobs/prune.ts'
+import { sweepPurchases } from './jobs/sweep-purchases.ts'
+import type { PurchaseRef } from './purchases/bulk-purchase.ts'
+import { finishStaleAttempt } from './purchases/finish-stale-attempt.ts'
+import type { PaymentGateway } from './purchases/payment-gateway.ts'
+import type { Cause } from './purchases/purchase-history.ts'
+import { reconcilePurchase } from './purchases/reconcile.ts'
+import { finishRefund } from './purchases/refund-purchase.ts'
+import { AppError } from './shared/errors.ts'
+import type { Logger } from './shared/logger.ts'
+import type { ServiceMetrics } from './shared/service-metrics.ts'
+import { learnStripeAccount } from './stripe/account.ts'
+import type { StripeClients } from './stripe/client.ts'
+import { createEventInbox } from './stripe/inbox/event-inbox.ts'
+import { findMissedEvents } from './stripe/inbox/missed-events.ts'
+
+export type ServiceJobDeps = {
+  db: Db
+  config: Pick<Config, 'pendingEventsThreshold' | 'reconcileAfterSeconds'>
+  gateway: PaymentGateway
+  clients: StripeClients
+  logger: Logger
+  metrics: ServiceMetrics
+}
+
+const refOf = (payload: { conference_id: string; purchase_id: string }): PurchaseRef => ({
+  conferenceId: payload.conference_id,
+  purchaseId: payload.purchase_id,
+})
+
+const causeOf = (job: string, cause: string): Cause => ({
+  actor: { kind: 'system', id: job },
+  cause,
+})
+
+/** What runs each job of the catalogue: a few words over the use cases. */
+export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
+  const { db, config, logger } = deps
+  const inbox = createEventInbox(deps)
+  return createJobRegistry([
+    handle('reconcile_purchase', async (payload) => {
+      await reconcilePurchase(deps, refOf(payload), {
+        cause: causeOf('reconcile_purchase', payload.reason),
+      })
+    }),
+    handle('finish_attempt', (payload) =>
+      finishStaleAttempt(deps, refOf(payload), payload.attempt),
+    ),
+    handle('finish_refund', (payload) =>
+      acceptRefusal(
+        finishRefund(deps, refOf(payload), payload.id, causeOf('finish_refund', payload.id)),
+      ),
+    ),
+    handle('sweep_purchases', async () => {
+      const swept = await withSystem(db, 'timers', (trx) =>
+        sweepPurchases(trx, config.reconcileAfterSeconds),
+      )
+      logger.debug(swept, 'swept')
+    }),
+    handle('find_missed_events', async ({ conference_id }) => {
+      await findMissedEvents({ ...deps, inbox }, conference_id)
+    }),
+    handle('learn_stripe_account', async ({ conference_id }, { isLastAttempt }) => {
+      const account = await learnStripeAccount(deps, conference_id)
+      // A restricted key may never tell; then the account stays unknown, which only costs a check.
+      if (account === null && !isLastAttempt) throw new Error('Stripe did not name the account')
+    }),
+    handle('prune', async () => {
+      logger.info(await prune(db), 'pruned')
+    }),
+  ])
+}
+
+/** Stripe's "no" is the end of a refund request as well: it is written down, and another try is not. */
+async function acceptRefusal(work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'stripe_refused')) throw error
+  }
+}

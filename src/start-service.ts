@@ -1,0 +1,138 @@
+import { buildApp } from './app.ts'
+import { assertModeAllowed } from './assert-mode-allowed.ts'
+import type { Config } from './config.ts'
+import { connect } from './db/connect.ts'
+import { openDatabase } from './db/open-database.ts'
+import { prepareDatabase } from './db/prepare-database.ts'
+import { announcePresence } from './db/process-presence.ts'
+import { loadSecrets } from './development-secrets.ts'
+import { createLifecycle } from './http/lifecycle.ts'
+import { createMetrics } from './http/metrics.ts'
+import { startHeartbeat } from './jobs/heartbeat.ts'
+import { systemClock } from './shared/clock.ts'
+import { createEncryption } from './shared/encryption.ts'
+import type { Logger } from './shared/logger.ts'
+import { createShutdown, DRAIN_SHARE, type Shutdown } from './shutdown.ts'
+import { createStripeAccounts } from './stripe/account.ts'
+import { createStripeClients } from './stripe/client.ts'
+import { createPaymentGateway } from './stripe/payment-gateway.ts'
+import { startWorker } from './worker.ts'
+
+export type Service = {
+  /** Where it listens, e.g. `http://127.0.0.1:3000`; null for a process that only works. */
+  address: string | null
+  /**
+   * Resolves when the database is prepared and the process does its work; before, it listens and
+   * answers 503. Rejects when it must not run like this (StartRefused) or a migration failed.
+   */
+  ready: Promise<void>
+  /** Stops intake, drains, closes. Returns whether everything ended in time. May be called again. */
+  stop(): Promise<boolean>
+}
+
+/**
+ * Starts a whole process of the service: serving, working or both, by `RUN`. A database that is not
+ * up yet is waited for; the process listens meanwhile.
+ *
+ * @throws EmbeddedPostgresError, StartRefused, and Node's error when it cannot listen.
+ */
+export async function startService(config: Config, logger: Logger): Promise<Service> {
+  const shutdown = createShutdown(config.shutdownSeconds * 1000, logger)
+  try {
+    const core = await openCore(config, logger, shutdown)
+    const address = config.run === 'work' ? null : await serve(core, shutdown)
+    return { address, ready: begin(core, shutdown), stop: () => shutdown.run() }
+  } catch (error) {
+    await shutdown.run()
+    throw error
+  }
+}
+
+type Core = Awaited<ReturnType<typeof openCore>>
+
+/** What serving and working share. Apart from an embedded server nothing runs yet. */
+async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
+  const database = await openDatabase(config, logger)
+  shutdown.add('database', 'embedded database', () => database.stop())
+  const secrets = await loadSecrets(config, logger)
+  const pool = (applicationName: string, max: number, acquireTimeoutMs: number) => {
+    const db = connect(database.connectionString, {
+      applicationName,
+      max,
+      acquireTimeoutMs,
+      logger,
+    })
+    shutdown.add('pools', applicationName, () => db.destroy())
+    return db
+  }
+  const db = pool('sponsor-vouchers', config.databasePool, 8_000)
+  const encryption = createEncryption(secrets.encryptionKey)
+  const metrics = createMetrics({ process: true })
+  const clients = createStripeClients({ db, encryption, config, metrics })
+  return {
+    config,
+    logger,
+    connectionString: database.connectionString,
+    embedded: database.embedded,
+    db,
+    upkeepDb: pool('sponsor-vouchers upkeep', 3, 1_500),
+    encryption,
+    operatorApiKey: secrets.operatorApiKey,
+    metrics,
+    clients,
+    gateway: createPaymentGateway(clients, logger),
+    stripeAccounts: createStripeAccounts({ config, metrics }),
+    clock: systemClock,
+    lifecycle: createLifecycle(),
+  }
+}
+
+async function serve(core: Core, shutdown: Shutdown): Promise<string> {
+  const { config, logger, lifecycle } = core
+  const presence = announcePresence(core.connectionString, (err) =>
+    logger.debug({ err }, 'presence lost its connection'),
+  )
+  shutdown.add('pools', 'presence', () => presence.close())
+  const app = await buildApp({ ...core, presence })
+  shutdown.add('intake', 'http', async () => {
+    lifecycle.stop()
+    await app.close()
+  })
+  const address = await app.listen({ host: config.host, port: config.port })
+  logger.info({ address }, 'listening')
+  return address
+}
+
+/** The part that needs the database; it may take as long as that stays away. */
+async function begin(core: Core, shutdown: Shutdown): Promise<void> {
+  const { config, logger, upkeepDb, embedded } = core
+  const stopping = new AbortController()
+  const prepared = prepareDatabase({
+    ...core,
+    db: upkeepDb,
+    signal: stopping.signal,
+    check: () => assertModeAllowed(upkeepDb, config, embedded),
+  })
+  shutdown.add('intake', 'preparation of the database', async () => {
+    stopping.abort()
+    await prepared.catch(() => {})
+  })
+  if (!(await prepared) || stopping.signal.aborted) return
+  core.lifecycle.serve()
+  startWork(core, shutdown)
+  logger.info({ run: config.run }, 'ready')
+}
+
+function startWork(core: Core, shutdown: Shutdown): void {
+  const { config, logger, upkeepDb } = core
+  const { leaseSeconds, run: role } = config
+  if (role === 'serve') {
+    const workerIds = () => []
+    const heartbeat = startHeartbeat({ db: upkeepDb, logger, role, leaseSeconds, workerIds })
+    shutdown.add('work', 'heartbeat', () => heartbeat.stop())
+    return
+  }
+  const drainMs = config.shutdownSeconds * 1000 * DRAIN_SHARE
+  const worker = startWorker({ ...core, drainMs })
+  shutdown.add('work', 'worker', () => worker.stop())
+}

@@ -1,0 +1,66 @@
+import type { Config } from './config.ts'
+import type { Db } from './db/connect.ts'
+import { startHeartbeat } from './jobs/heartbeat.ts'
+import { toTaskList } from './jobs/job-tasks.ts'
+import { runJobs } from './jobs/run-jobs.ts'
+import { serviceTimers } from './jobs/service-timers.ts'
+import { startTimers } from './jobs/timers.ts'
+import { type ServiceJobDeps, serviceJobs } from './service-jobs.ts'
+import { createEventWorker } from './stripe/inbox/event-worker.ts'
+
+export type WorkerDeps = ServiceJobDeps & {
+  config: Config
+  connectionString: string
+  /** A small pool for heartbeat and timers: a load of work must not make a living worker look dead. */
+  upkeepDb: Db
+  /** How long the work that runs may take to end once the process stops. Milliseconds. */
+  drainMs: number
+}
+
+export type Worker = {
+  /** Takes nothing new and waits for what runs. Returns whether all of it ended in time. */
+  stop(): Promise<boolean>
+}
+
+const CONCURRENT_JOBS = 4
+
+// NOTIFY wakes a worker at once; polling finds what was given back, or whose NOTIFY was lost.
+const LONGEST_POLL_MS = 1_000
+
+/**
+ * The working side of the service, composed and running: Stripe's events, jobs, timers, and the
+ * heartbeat that tells others that its work is in living hands. The database must be prepared.
+ */
+export function startWorker(deps: WorkerDeps): Worker {
+  const { config, connectionString, db, upkeepDb, logger, metrics } = deps
+  const { leaseSeconds } = config
+  const jobs = runJobs({
+    connectionString,
+    db,
+    logger,
+    tasks: toTaskList(serviceJobs(deps), { logger, metrics }),
+    concurrency: CONCURRENT_JOBS,
+    pollMs: Math.min(LONGEST_POLL_MS, leaseSeconds * 100),
+    drainMs: deps.drainMs,
+    onWorkersChanged: () => heartbeat.beat(),
+  })
+  const heartbeat = startHeartbeat({
+    db: upkeepDb,
+    logger,
+    role: config.run,
+    leaseSeconds,
+    workerIds: () => jobs.workerIds(),
+  })
+  const timers = startTimers({ db: upkeepDb, logger, timers: serviceTimers(config, logger) })
+  const events = createEventWorker({ ...deps, leaseSeconds })
+  events.start()
+  return {
+    async stop() {
+      await timers.stop()
+      const [drained] = await Promise.all([jobs.stop(), events.stop()])
+      // Last: until then the work that still runs must not be taken over.
+      await heartbeat.stop()
+      return drained
+    },
+  }
+}
