@@ -1,4 +1,4 @@
-import Fastify, { type FastifyBaseLogger } from 'fastify'
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { ApiTroubles } from './api/api-troubles.ts'
 import { IdempotencyStore } from './api/idempotency-store.ts'
 import { RequestLog } from './api/request-log.ts'
@@ -75,7 +75,8 @@ export async function startFakeStripe(options: FakeStripeOptions): Promise<FakeS
 
 function createServer(logger: FastifyBaseLogger | undefined) {
   // Idle and hanging connections must not keep close() waiting.
-  const settings = { forceCloseConnections: true, disableRequestLogging: true } as const
+  const logController = new LogController({ disableRequestLogging: true })
+  const settings = { forceCloseConnections: true, exposeHeadRoutes: false, logController } as const
   return logger === undefined ? Fastify(settings) : Fastify({ ...settings, loggerInstance: logger })
 }
 
