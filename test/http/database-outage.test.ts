@@ -1,0 +1,46 @@
+import { expect, it } from 'vitest'
+import { createConference } from '../support/fixtures.ts'
+import { startTestProcess, useTestApp } from '../support/test-app.ts'
+
+const app = useTestApp()
+
+const unavailable = {
+  status: 503,
+  body: { code: 'database_unavailable', status: 503 },
+  headers: { 'retry-after': expect.stringMatching(/^[1-9]/) },
+}
+
+it('answers 503 without a database', async () => {
+  const lonely = await startTestProcess('postgres://nobody@127.0.0.1:1/nothing')
+  try {
+    expect(await lonely.request('GET', '/v1/conferences')).toMatchObject(unavailable)
+    const body = { slug: 'x', name: 'x', currency: 'EUR' }
+    expect(await lonely.request('POST', '/v1/conferences', { body })).toMatchObject(unavailable)
+    expect(await lonely.request('GET', '/v1/nothing')).toMatchObject({ status: 404 })
+  } finally {
+    await lonely.close()
+  }
+})
+
+it('recovers by itself when the database comes back', async () => {
+  const { path } = await createConference(app)
+  const get = async () => (await app.request('GET', path)).status
+  const [{ name } = { name: '' }] = await app.rows<{ name: string }>(
+    'select current_database() as name',
+  )
+  // As seen from a client, this is a server that goes down in the middle and is not there for a while.
+  const limit = (connections: number) =>
+    app.rows(`alter database ${name} connection limit ${connections}`)
+  const kill = () =>
+    app.rows(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and usename <> current_user`,
+    )
+  expect(await get()).toBe(200)
+  await limit(0)
+  await kill()
+  await expect.poll(() => app.request('GET', path)).toMatchObject(unavailable)
+  expect(await app.request('GET', path)).toMatchObject(unavailable)
+  await limit(-1)
+  await expect.poll(get, { timeout: 10_000 }).toBe(200)
+})
