@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/database-server.ts'],
+    globalSetup: ['test/support/database-server.ts', 'test/support/openapi-yaml.ts'],
     pool: 'forks',
     // Tests wait for Postgres most of the time, so two workers a core keep both busy.
     maxWorkers: 4,

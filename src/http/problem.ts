@@ -110,6 +110,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   if (known.retryAfterSeconds !== undefined) {
     void reply.header('retry-after', known.retryAfterSeconds)
   }
+  // Again, for what fastify refuses before any hook runs.
+  void reply.header('request-id', request.id)
   if (known.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer')
   void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
 }

@@ -15,6 +15,7 @@ import { createStripeClients } from '../../src/stripe/client.ts'
 import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
 import { withAdminClient } from './admin-client.ts'
 import { useTestDatabase } from './test-database.ts'
+import { validateResponse } from './validate-response.ts'
 
 // Nothing listens there: a test that needs Stripe starts a fake one and names it in `env`.
 const NO_STRIPE = { STRIPE_API_BASE: 'http://127.0.0.1:9' }
@@ -111,8 +112,10 @@ export async function startTestProcess(
         headers: headersOf(sent),
         ...(payload === undefined ? {} : { payload }),
       })
+      const { statusCode: status, headers, body: text } = answer
+      validateResponse({ method, path, status, headers, text })
       // The caller says what it expects; its assertions would fail on anything else.
-      return { status: answer.statusCode, body: parse(answer.body) as T, headers: answer.headers }
+      return { status, body: parse(text) as T, headers }
     },
     async close() {
       await app.close()

@@ -1,0 +1,132 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { inject } from 'vitest'
+import type {
+  Answer,
+  ApiDocument,
+  Media,
+  Operation,
+  Reference,
+} from '../../src/http/openapi/api-document.ts'
+
+export type Exchange = {
+  method: string
+  /** With or without a query. */
+  path: string
+  status: number
+  headers: Record<string, unknown>
+  text: string
+}
+
+const ID = 'openapi.yaml'
+const PROBLEM = 'application/problem+json'
+
+/** openapi.yaml as it is checked in. */
+export function openapiYaml(): ApiDocument {
+  return inject('openapiYaml')
+}
+
+const ajv = new Ajv2020({ strict: false, allErrors: true })
+addFormats.default(ajv)
+const compiled = new Map<string, ValidateFunction>()
+
+function validatorOf(pointer: string): ValidateFunction {
+  if (ajv.getSchema(ID) === undefined) ajv.addSchema(openapiYaml(), ID)
+  const known = compiled.get(pointer)
+  if (known !== undefined) return known
+  const validator = ajv.compile({ $ref: `${ID}#${pointer}` })
+  compiled.set(pointer, validator)
+  return validator
+}
+
+const escaped = (name: string) => name.replaceAll('~', '~0').replaceAll('/', '~1')
+const pointerTo = (...names: string[]) =>
+  names.map((name) => `/${escaped(encodeURI(name))}`).join('')
+
+function fits(template: string, path: string): boolean {
+  const names = template.split('/')
+  const parts = path.split('/')
+  return (
+    names.length === parts.length &&
+    names.every((name, index) => name.startsWith('{') || name === parts[index])
+  )
+}
+
+/** The operation behind a request; of several templates that fit, the one with most fixed parts. */
+export function findOperation(
+  method: string,
+  path: string,
+): { template: string; operation: Operation } | null {
+  const [plain = ''] = path.split('?')
+  const wanted = plain.replace(/(?<=.)\/$/, '')
+  const fixed = (template: string) => template.split('/').filter((p) => !p.startsWith('{')).length
+  const [template] = Object.keys(openapiYaml().paths)
+    .filter((known) => fits(known, wanted))
+    .toSorted((a, b) => fixed(b) - fixed(a))
+  const operation = openapiYaml().paths[template ?? '']?.[method.toLowerCase()]
+  return template === undefined || operation === undefined ? null : { template, operation }
+}
+
+function locate(template: string, method: string, status: string, found: Answer | Reference) {
+  if (!('$ref' in found)) {
+    return { answer: found, pointer: pointerTo('paths', template, method, 'responses', status) }
+  }
+  const name = found.$ref.split('/').at(-1) ?? ''
+  const answer = openapiYaml().components.responses[name]
+  if (answer === undefined) throw new Error(`${found.$ref} is not in openapi.yaml`)
+  return { answer, pointer: pointerTo('components', 'responses', name) }
+}
+
+function checkBody(type: string, media: Media, pointer: string, text: string): string | null {
+  if (type !== 'application/json' && type !== PROBLEM) return null
+  const body: unknown = JSON.parse(text)
+  const validate = validatorOf(`${pointer}${pointerTo('content', type, 'schema')}`)
+  if (!validate(body)) return ajv.errorsText(validate.errors, { dataVar: 'body' })
+  if (type !== PROBLEM) return null
+  const { code } = body as { code: string }
+  return code in (media.examples ?? {}) ? null : `the code ${code} is not among its examples`
+}
+
+// What a test adds itself stands on paths that the service does not have.
+const OURS = /^\/(v1|webhooks)\//
+
+function checkUnknown(path: string, status: number, text: string): string | null {
+  if (!OURS.test(path)) return null
+  if (status !== 404 && status !== 400) return 'the operation is not there'
+  const validate = validatorOf(pointerTo('components', 'schemas', 'Problem'))
+  return validate(JSON.parse(text)) ? null : ajv.errorsText(validate.errors, { dataVar: 'body' })
+}
+
+function check({ method, path, status, headers, text }: Exchange): string | null {
+  if (typeof headers['request-id'] !== 'string') return 'there is no Request-Id'
+  const found = findOperation(method, path)
+  if (found === null) return checkUnknown(path, status, text)
+  const { template, operation } = found
+  const documented = operation.responses[String(status)]
+  if (documented === undefined) return 'this status is not there'
+  const { answer, pointer } = locate(template, method.toLowerCase(), String(status), documented)
+  const [type = ''] = String(headers['content-type'] ?? '').split(';')
+  if (answer.content === undefined) return text === '' ? null : 'there is no body there'
+  const media = answer.content[type]
+  return media === undefined
+    ? `the type ${type} is not there`
+    : checkBody(type, media, pointer, text)
+}
+
+/**
+ * Compares what was answered with openapi.yaml: status, media type, body, and the code of a problem.
+ * Pages and the document itself (`/docs`) are not in it.
+ *
+ * @throws Error that says what differs.
+ */
+export function validateResponse(exchange: Exchange): void {
+  if (exchange.path.startsWith('/docs')) return
+  const problem = check(exchange)
+  if (problem === null) return
+  const { method, path, status, text } = exchange
+  throw new Error(
+    `${method} ${path} answered ${status}, but of openapi.yaml: ${problem}. ` +
+      `After a change of a route: npm run openapi; codes and examples are in src/api-docs.\n` +
+      text.slice(0, 2_000),
+  )
+}
