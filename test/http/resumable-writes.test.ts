@@ -61,6 +61,8 @@ async function startWorker(): Promise<Worker> {
   return worker
 }
 
+const PATIENCE = { timeout: 20_000 }
+
 let worker: Worker
 
 beforeAll(async () => {
@@ -138,7 +140,7 @@ describe('a write in two steps', () => {
   it('is 409 while it runs in another process, and is taken over when that one dies', async () => {
     const key = unique('key')
     const other = await startWorker()
-    await expect.poll(() => worker.sees(other)).toBe(true)
+    await expect.poll(() => worker.sees(other), PATIENCE).toBe(true)
     const reached = deferred()
     // Hangs as a request does whose process is killed: it neither answers nor cleans up.
     other.finish = () => {
@@ -150,7 +152,7 @@ describe('a write in two steps', () => {
     worker.finish = answerWith
     expect(await worker.post(key)).toMatchObject(running)
     await other.presence.close()
-    await expect.poll(() => worker.sees(other)).toBe(false)
+    await expect.poll(() => worker.sees(other), PATIENCE).toBe(false)
     expect(await worker.post(key)).toEqual({ status: 200, body: { resource: other.begun[0] } })
     await other.close()
   })
