@@ -29,7 +29,8 @@ const PAGE = 100
 
 type Reader = StripeConnection & { query: FactsQuery; logger: Logger }
 type Session = z.output<typeof sessionObject>
-type Payment = { paymentIntent: string; attempt: number | null }
+type Payment = { paymentIntent: string; attempt: number | null; isHint: boolean }
+type Intent = z.output<typeof paymentIntentObject>
 
 function assertMode(reader: Reader, object: { id: string; livemode?: boolean | undefined }): void {
   if (object.livemode === undefined || object.livemode === reader.livemode) return
@@ -78,10 +79,18 @@ function declineOf(
   }
 }
 
-async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact> {
+/** A payment that we know by an event only counts when Stripe's own object names the purchase. */
+function namesUs({ query: { ref } }: Reader, { metadata }: Intent): boolean {
+  return (
+    metadata['purchase_id'] === ref.purchaseId && metadata['conference_id'] === ref.conferenceId
+  )
+}
+
+async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact | null> {
   const answer = await askStripe(() => reader.stripe.paymentIntents.retrieve(known.paymentIntent))
   const intent = parseAnswer(paymentIntentObject, answer, 'payment intent')
   assertMode(reader, intent)
+  if (known.isHint && !namesUs(reader, intent)) return null
   return {
     paymentIntent: intent.id,
     attempt: known.attempt,
@@ -142,21 +151,43 @@ async function readWarnings(reader: Reader, paymentIntent: string): Promise<Warn
   const warnings = await readAll(warningObject, 'early fraud warning', () =>
     reader.stripe.radar.earlyFraudWarnings.list(listOf(paymentIntent)),
   )
-  // Not actionable: refunded or disputed already, so there is nothing left to do about it.
-  return warnings
-    .filter(({ actionable }) => actionable)
-    .map(({ id, fraud_type }) => ({ id, paymentIntent, fraudType: fraud_type }))
+  // Also those that a refund or a dispute has made pointless since: whether staff see a flag must not
+  // depend on how soon we read.
+  return warnings.map(({ id, fraud_type }) => ({ id, paymentIntent, fraudType: fraud_type }))
 }
 
 function paymentsOf(query: FactsQuery, sessions: SessionFact[]): Payment[] {
   const found = new Map<string, Payment>()
   for (const { paymentIntent, attempt } of sessions) {
-    if (paymentIntent !== null) found.set(paymentIntent, { paymentIntent, attempt })
+    if (paymentIntent !== null) found.set(paymentIntent, { paymentIntent, attempt, isHint: false })
   }
-  for (const known of query.paymentIntents) {
-    if (!found.has(known.paymentIntent)) found.set(known.paymentIntent, known)
+  const hints = query.hintedPaymentIntents.map((paymentIntent) => ({
+    paymentIntent,
+    attempt: null,
+  }))
+  for (const known of [...query.paymentIntents, ...hints]) {
+    if (found.has(known.paymentIntent)) continue
+    const isHint = query.hintedPaymentIntents.includes(known.paymentIntent)
+    found.set(known.paymentIntent, { ...known, isHint })
   }
   return [...found.values()]
+}
+
+async function readMoney(reader: Reader, known: Payment) {
+  const payment = await readPayment(reader, known)
+  if (payment === null) return null
+  return {
+    payment,
+    refunds: await readRefunds(reader, known.paymentIntent),
+    disputes: await readDisputes(reader, known.paymentIntent),
+    warnings: await readWarnings(reader, known.paymentIntent),
+  }
+}
+
+/** Reads a few at a time; what is not of the purchase is left out. */
+async function readEach<T, R>(items: T[], read: (item: T) => Promise<R | null>): Promise<R[]> {
+  const answers = await inParallel(items, AT_ONCE, read)
+  return answers.filter((answer) => answer !== null)
 }
 
 /**
@@ -167,15 +198,9 @@ function paymentsOf(query: FactsQuery, sessions: SessionFact[]): Payment[] {
  */
 export async function readFacts(reader: Reader): Promise<PaymentFacts> {
   const { query } = reader
-  const read = await inParallel(query.sessions, AT_ONCE, (session) => readSession(reader, session))
-  const sessions = read.filter((session) => session !== null)
+  const sessions = await readEach(query.sessions, (session) => readSession(reader, session))
   const payments = paymentsOf(query, sessions)
-  const parts = await inParallel(payments, AT_ONCE, async (payment) => ({
-    payment: await readPayment(reader, payment),
-    refunds: await readRefunds(reader, payment.paymentIntent),
-    disputes: await readDisputes(reader, payment.paymentIntent),
-    warnings: await readWarnings(reader, payment.paymentIntent),
-  }))
+  const parts = await readEach(payments, (payment) => readMoney(reader, payment))
   return {
     sessions,
     payments: parts.map(({ payment }) => payment),

@@ -78,7 +78,6 @@ export const disputeObject = z.object({
 /** @see https://docs.stripe.com/api/radar/early_fraud_warnings/object */
 export const warningObject = z.object({
   id: z.string().min(1),
-  actionable: z.boolean(),
   fraud_type: z.string(),
 })
 

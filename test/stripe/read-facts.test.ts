@@ -100,6 +100,22 @@ describe('reading a purchase from Stripe', () => {
     ])
   })
 
+  it('takes a payment that an event spoke of only when Stripe says that it is of this purchase', async () => {
+    const { ref, session } = await paidSession()
+    const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
+    const query = {
+      sessions: [],
+      paymentIntents: [],
+      hintedPaymentIntents: [intent],
+      warnings: false,
+    }
+    const own = await scene.gateway.readFacts({ ...query, ref })
+    expect(own.payments).toMatchObject([{ paymentIntent: intent, attempt: null }])
+    const other = { ...ref, purchaseId: 'bp_other' }
+    const foreign = await scene.gateway.readFacts({ ...query, ref: other })
+    expect(foreign).toMatchObject({ payments: [], refunds: [], disputes: [] })
+  })
+
   it('reads payments that no session of the query leads to', async () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
@@ -107,6 +123,7 @@ describe('reading a purchase from Stripe', () => {
       ref,
       sessions: [],
       paymentIntents: [{ paymentIntent: intent, attempt: 3 }],
+      hintedPaymentIntents: [],
       warnings: false,
     })
     expect(facts.payments).toMatchObject([{ paymentIntent: intent, attempt: 3, received: 10_000 }])
@@ -136,6 +153,7 @@ describe('reading a purchase from Stripe', () => {
       ref,
       sessions: [{ attempt: 1, sessionId: session }],
       paymentIntents: [],
+      hintedPaymentIntents: [],
       warnings: false,
     }
     const reading = readFacts({ stripe, livemode: true, query, logger: createLogger('silent') })

@@ -92,6 +92,7 @@ export function useStripeScene(
         ref,
         sessions: [{ attempt: 1, sessionId: session }],
         paymentIntents: [],
+        hintedPaymentIntents: [],
         warnings: false,
         ...more,
       }),

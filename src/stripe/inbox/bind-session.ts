@@ -1,13 +1,11 @@
 import type { Db } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
-import { advance } from '../../purchases/advance-purchase.ts'
 import type { PurchaseRef } from '../../purchases/bulk-purchase.ts'
 import {
   type CheckoutAttempt,
   listAttempts,
   updateAttempt,
 } from '../../purchases/checkout-attempt.ts'
-import type { Cause } from '../../purchases/purchase-history.ts'
 import { lockPurchase } from '../../purchases/purchase-store.ts'
 import type { StripeClients } from '../client.ts'
 import { askStripe } from '../stripe-errors.ts'
@@ -31,7 +29,6 @@ export async function bindSession(
   deps: { db: Db; clients: StripeClients },
   ref: PurchaseRef,
   sessionId: string,
-  cause: Cause,
 ): Promise<void> {
   const attempts = await withTenant(deps.db, ref, (trx) => listAttempts(trx, ref))
   const attempt = ownerless(attempts, sessionId)
@@ -49,12 +46,11 @@ export async function bindSession(
     await lockPurchase(trx, ref)
     // The request that had died may have been repeated meanwhile.
     if (ownerless(await listAttempts(trx, ref), sessionId)?.attempt !== attempt.attempt) return
+    // It stays `creating`: what has become of the session is for the reading to say.
     await updateAttempt(trx, ref, attempt.attempt, {
-      state: 'open',
       session_id: sessionId,
       url: session.url,
       expires_at: new Date(session.expires_at * 1000),
     })
-    await advance(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
   })
 }

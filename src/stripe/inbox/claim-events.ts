@@ -13,8 +13,6 @@ export type ClaimedEvent = {
   attempts: number
   objectId: string | null
   paymentIntentId: string | null
-  /** What the body says; unverified. */
-  purchaseHint: string | null
   /** The purchase of this conference that our own rows lead to. */
   purchaseId: string | null
 }
@@ -26,7 +24,6 @@ type ClaimedRow = {
   attempts: number
   object_id: string | null
   payment_intent_id: string | null
-  purchase_id: string | null
   known_purchase_id: string | null
 }
 
@@ -69,7 +66,6 @@ function toClaimed(row: ClaimedRow): ClaimedEvent {
     attempts: row.attempts,
     objectId: row.object_id,
     paymentIntentId: row.payment_intent_id,
-    purchaseHint: row.purchase_id,
     purchaseId: row.known_purchase_id,
   }
 }

@@ -75,12 +75,13 @@ async function reconcile(
   cause: Cause,
 ): Promise<number> {
   for (const { type, objectId } of events) {
-    if (isSessionType(type) && objectId !== null) await bindSession(deps, ref, objectId, cause)
+    if (isSessionType(type) && objectId !== null) await bindSession(deps, ref, objectId)
   }
   let closed = 0
   await reconcilePurchase(deps, ref, {
     cause,
     warnings: events.some(({ type }) => isWarningType(type)),
+    hintedPaymentIntents: hintedPayments(events),
     within: async (trx, apply) => {
       const left = await lockClaimed(trx, events)
       // Taken over by another worker, which reads for itself.
@@ -90,6 +91,11 @@ async function reconcile(
     },
   })
   return closed
+}
+
+function hintedPayments(events: ClaimedEvent[]): string[] {
+  const hinted = events.flatMap(({ paymentIntentId }) => paymentIntentId ?? [])
+  return [...new Set(hinted)]
 }
 
 /** 1, 2, 4 … seconds, at most a quarter of an hour; longer when Stripe itself asked for it. */

@@ -10,7 +10,7 @@ import { createStripeClients } from '../../../src/stripe/client.ts'
 import { claimEvents, groupByPurchase } from '../../../src/stripe/inbox/claim-events.ts'
 import { type ProcessDeps, processEvents } from '../../../src/stripe/inbox/process-events.ts'
 import { createPaymentGateway } from '../../../src/stripe/payment-gateway.ts'
-import { openShop, type Shop, useFakeStripe } from '../../support/shop.ts'
+import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../../support/shop.ts'
 import {
   type Answer,
   type Body,
@@ -37,6 +37,8 @@ export type Signing = { secret?: string; header?: string | null; at?: number }
 /** A conference whose Stripe account sends its events to the service. */
 export type WiredShop = Shop & { slug: string; secret: string; endpoint: string }
 
+export type Order = { id: string; session: string; now: () => Promise<PurchaseAnswer> }
+
 export type InboxApp = TestApp & {
   readonly fake: FakeStripe
   /** What a worker needs, with everything it logs and counts kept. */
@@ -52,6 +54,13 @@ export type InboxApp = TestApp & {
   ): Promise<Answer<Body>>
   /** Works on everything that is due, now and in this process. */
   drain(): Promise<void>
+  /** Waits for the webhooks that are on their way and works on them. */
+  settle(): Promise<void>
+  /** Ends every wait and every lease. */
+  makeDue(): Promise<unknown>
+  /** A purchase of ten codes at 10.00 EUR with its session, unpaid. */
+  order(shop: Shop): Promise<Order>
+  paidOrder(shop: Shop): Promise<Order>
   events(shop: { conference: string }): Promise<EventRow[]>
 }
 
@@ -151,6 +160,25 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
         if (claimed.length === 0) return
         for (const group of groupByPurchase(claimed)) await processEvents(made(), group)
       }
+    },
+    async settle(): Promise<void> {
+      await stripe.fake.control.waitForDeliveries()
+      await own.drain()
+    },
+    makeDue: () =>
+      app.rows(
+        `update stripe_events set next_attempt_at = now(), lease_until = null
+         where status = 'pending'`,
+      ),
+    async order(shop: Shop): Promise<Order> {
+      const { id } = await shop.buy()
+      return { id, session: await shop.openSession(id), now: () => shop.get(id) }
+    },
+    async paidOrder(shop: Shop): Promise<Order> {
+      const made = await own.order(shop)
+      stripe.fake.control.pay(made.session)
+      await own.settle()
+      return made
     },
     events: (shop: { conference: string }) =>
       app.rows<EventRow>(

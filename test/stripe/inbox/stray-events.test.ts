@@ -1,0 +1,98 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
+
+const app = useInboxApp()
+
+afterEach(() => app.fake.control.clearTrouble())
+
+/** The events of the shop's account, in the order in which Stripe made them. */
+const stripeEvents = (shop: WiredShop, type = '*') =>
+  app.fake.control.events({ account: shop.stripeKey, type })
+
+async function withWebhooksHeld<T>(work: () => Promise<T>): Promise<T> {
+  app.fake.control.pause()
+  try {
+    return await work()
+  } finally {
+    app.fake.control.resume()
+  }
+}
+
+describe('an event that cannot be believed', () => {
+  it('of another amount makes no codes, whatever its body says (D12)', async () => {
+    const shop = await app.openWiredShop()
+    const { session, now } = await app.order(shop)
+    app.fake.control.pay(session, { amount: 1 })
+    await app.settle()
+    expect(await now()).toMatchObject({
+      status: 'PROCESSING',
+      vouchers: { issued: 0 },
+      flags: [{ code: 'amount_mismatch' }],
+    })
+    const forged = { id: session, object: 'checkout.session', amount_total: 10_000 }
+    await app.post(shop, eventOf('checkout.session.completed', { ...forged, currency: 'eur' }))
+    await app.drain()
+    expect(await now()).toMatchObject({ status: 'PROCESSING', vouchers: { issued: 0 } })
+  })
+
+  it('that claims a payment which Stripe does not know of changes nothing', async () => {
+    const shop = await app.openWiredShop()
+    const { id, session, now } = await app.order(shop)
+    const metadata = { purchase_id: id, conference_id: shop.conference, attempt: '1' }
+    const paid = { id: session, object: 'checkout.session', payment_status: 'paid', metadata }
+    await app.post(shop, eventOf('checkout.session.completed', paid))
+    await app.drain()
+    expect(await now()).toMatchObject({ status: 'PROCESSING', vouchers: { issued: 0 } })
+  })
+
+  it('signed for one conference does nothing to another’s purchase (D17)', async () => {
+    const [victim, attacker] = [await app.openWiredShop(), await app.openWiredShop()]
+    const made = await withWebhooksHeld(async () => {
+      const one = await app.order(victim)
+      app.fake.control.pay(one.session)
+      for (const { id } of stripeEvents(victim)) {
+        await app.rows(`delete from stripe_events where id = $1`, [id])
+      }
+      const hints = { client_reference_id: one.id, metadata: { purchase_id: one.id } }
+      const forged = { id: one.session, object: 'checkout.session', ...hints }
+      await app.post(attacker, eventOf('checkout.session.completed', forged))
+      await app.drain()
+      expect((await one.now()).status).toBe('PROCESSING')
+      return one
+    })
+    expect(await app.events(attacker)).toMatchObject([{ status: 'ignored' }])
+    await app.settle()
+    expect((await made.now()).status).toBe('PAID')
+  })
+
+  it('of another conference on the same Stripe account is ignored (D17)', async () => {
+    const one = await app.openWiredShop()
+    const key = app.fake.control.createKey(one.stripeKey)
+    const other = await app.openWiredShop({ stripe_secret_key: key })
+    const made = await app.order(one)
+    app.fake.control.pay(made.session)
+    await app.settle()
+    app.fake.control.refund(made.session, { amount: 1_000 })
+    await app.settle()
+    expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { active: 9 } })
+    const theirs = await app.events(other)
+    expect(theirs.map(({ type }) => type)).toContain('refund.created')
+    expect(new Set(theirs.map(({ status }) => status))).toEqual(new Set(['ignored']))
+  })
+
+  it('about a payment that is none of ours is ignored', async () => {
+    const shop = await app.openWiredShop()
+    const intent = { id: 'pi_unknown', object: 'payment_intent' }
+    await app.post(shop, eventOf('payment_intent.succeeded', intent))
+    await app.post(
+      shop,
+      eventOf('refund.created', { id: 're_1', object: 'refund', payment_intent: 'pi_unknown' }),
+    )
+    await app.post(shop, eventOf('charge.refunded', { id: 'ch_unknown', object: 'charge' }))
+    await app.post(shop, eventOf('refund.created', { id: 're_2', object: 'refund' }))
+    await app.post(shop, eventOf('checkout.session.expired', { id: 'cs_unknown' }))
+    await app.drain()
+    const rows = await app.events(shop)
+    expect(rows.map(({ status }) => status)).toEqual(Array(5).fill('ignored'))
+  })
+})
