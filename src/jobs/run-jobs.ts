@@ -128,8 +128,11 @@ function restartUnlessItBegins(pool: WorkerPool, events: WorkerEvents): void {
   events.on('worker:getJob:error', () => {
     if (settled.signal.aborted) return
     settled.abort()
-    // Its promise tells the watcher, which starts another.
-    Promise.resolve(pool.gracefulShutdown('It could not look for jobs')).catch(() => {})
+    // Its promise tells the watcher, which starts another. Not at once: a worker that is stopped
+    // while it handles this very error prints it on standard error.
+    setImmediate(() => {
+      Promise.resolve(pool.gracefulShutdown('It could not look for jobs')).catch(() => {})
+    })
   })
 }
 

@@ -1,0 +1,133 @@
+import { expect, it } from 'vitest'
+import { connect } from '../../src/db/connect.ts'
+import { migrateDown, migrateToLatest } from '../../src/db/migrate.ts'
+import { withSystem } from '../../src/db/tenant-scope.ts'
+import { StartRefused } from '../../src/shared/start-refused.ts'
+import { withAdminClient } from '../support/admin-client.ts'
+import { createConference } from '../support/fixtures.ts'
+import { OPERATOR_KEY, startTestProcess } from '../support/test-app.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+import { useServices } from './run-service.ts'
+import { useStubStripe } from './stub-stripe.ts'
+
+const database = useTestDatabase()
+const start = useServices()
+const stripe = useStubStripe()
+
+const withMigrations = (more: NodeJS.ProcessEnv = {}) => ({
+  DATABASE_URL: database.connectionString,
+  MIGRATE_ON_START: 'true',
+  ...more,
+})
+
+it('answers 503 until somebody migrates, and then serves by itself', async () => {
+  await migrateDown(database.connectionString)
+  const service = await start(withMigrations({ MIGRATE_ON_START: 'false' }))
+  const notReady = { status: 503, body: { code: 'not_ready' } }
+  expect(await service.get('/livez')).toMatchObject({ status: 200 })
+  expect(await service.get('/readyz')).toMatchObject(notReady)
+  expect(await service.get('/v1/conferences')).toMatchObject(notReady)
+  await expect
+    .poll(() => service.log.map((line) => line['waiting_for']))
+    .toContain('the schema of this release: run `npm run migrate`')
+  await migrateToLatest(database.connectionString)
+  await service.ready
+  expect(await service.get('/readyz')).toMatchObject({ status: 200 })
+  expect(await service.get('/v1/conferences')).toMatchObject({ status: 200 })
+})
+
+it('lets several processes migrate an empty database at once', async () => {
+  await migrateDown(database.connectionString)
+  const services = await Promise.all([1, 2, 3].map(() => start(withMigrations({ RUN: 'serve' }))))
+  await Promise.all(services.map(({ ready }) => ready))
+  for (const service of services) {
+    expect(await service.get('/readyz')).toMatchObject({ status: 200 })
+  }
+})
+
+it('serves what another process works on', async () => {
+  const env = withMigrations({ STRIPE_API_BASE: stripe.url })
+  const serving = await start({ ...env, RUN: 'serve' })
+  await serving.ready
+  const app = await startTestProcess(database.connectionString)
+  try {
+    const { path } = await createConference(app)
+    const account = () =>
+      withSystem(app.db, 'manage-conferences', (trx) => trx('conferences').pluck('stripe_account'))
+    // Nobody works yet, so the job that learns the account waits.
+    expect(await account()).toEqual([null])
+    const working = await start({ ...env, RUN: 'work' })
+    expect(working.address).toBeNull()
+    await working.ready
+    await expect.poll(account, { timeout: 15_000 }).toEqual(['acct_stub'])
+    expect(await serving.get(path)).toMatchObject({ status: 200 })
+    const roles = () => app.db('processes').orderBy('role').pluck('role')
+    await expect.poll(roles).toEqual(['serve', 'work'])
+    await Promise.all([serving.stop(), working.stop()])
+    expect(await roles()).toEqual([])
+  } finally {
+    await app.close()
+  }
+})
+
+it('refuses a schema that serves it no longer', async () => {
+  const db = connect(database.connectionString)
+  try {
+    await migrateToLatest(database.connectionString)
+    await db('schema_version').update({ minimum_service_schema: 1_000 })
+    const service = await start(withMigrations())
+    await expect(service.ready).rejects.toThrow(/schema of a newer release/)
+    await expect(service.ready).rejects.toBeInstanceOf(StartRefused)
+  } finally {
+    await db('schema_version').update({ minimum_service_schema: 1 })
+    await db.destroy()
+  }
+})
+
+it('refuses in production a role that row security does not hold for, and warns elsewhere', async () => {
+  const admin = { DATABASE_URL: database.adminConnectionString }
+  const production = await start({
+    ...withMigrations(admin),
+    NODE_ENV: 'production',
+    STRIPE_API_BASE: '',
+  })
+  await expect(production.ready).rejects.toThrow(/is a superuser/)
+  expect(await production.get('/v1/conferences')).toMatchObject({ status: 503 })
+  const elsewhere = await start(withMigrations({ ...admin, RUN: 'serve' }))
+  await elsewhere.ready
+  expect(elsewhere.log.map(({ msg }) => msg)).toContainEqual(
+    expect.stringMatching(/superuser.*row security/),
+  )
+})
+
+it('refuses to send a live key to a stand-in for Stripe', async () => {
+  const live = { conference: 'conf_live' }
+  await withAdminClient(database.adminConnectionString, (client) =>
+    client.query(
+      `insert into conferences (id, slug, name, currency, livemode, stripe_secret_key_sealed,
+         stripe_secret_key_last4, stripe_key_set_at)
+       values ($1, 'big-one', 'Big one', 'EUR', true, 'x', 'last', now())`,
+      [live.conference],
+    ),
+  )
+  try {
+    const service = await start(withMigrations())
+    await expect(service.ready).rejects.toThrow(/big-one has a live Stripe key: STRIPE_API_BASE/)
+    const proper = await start(withMigrations({ RUN: 'serve', STRIPE_API_BASE: '' }))
+    await proper.ready
+    expect(await proper.get('/v1/conferences', OPERATOR_KEY)).toMatchObject({ status: 200 })
+  } finally {
+    await withAdminClient(database.adminConnectionString, (client) =>
+      client.query('delete from conferences where id = $1', [live.conference]),
+    )
+  }
+})
+
+it('says on which address it cannot listen', async () => {
+  const service = await start(withMigrations({ RUN: 'serve' }))
+  const { port } = new URL(service.address ?? '')
+  await expect(start(withMigrations({ PORT: port }))).rejects.toMatchObject({
+    code: 'EADDRINUSE',
+    message: expect.stringContaining(port),
+  })
+})
