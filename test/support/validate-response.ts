@@ -14,7 +14,7 @@ export type Exchange = {
   /** With or without a query. */
   path: string
   status: number
-  headers: Record<string, unknown>
+  headers: Record<string, string | string[] | number | undefined>
   text: string
 }
 
