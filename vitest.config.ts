@@ -9,6 +9,8 @@ export default defineConfig({
     // Tests wait for Postgres most of the time, so two workers a core keep both busy.
     maxWorkers: 4,
     testTimeout: 30_000,
+    // A condition is waited for as long as a busy machine needs; a second, the default, is a guess.
+    expect: { poll: { timeout: 15_000 } },
     hookTimeout: 60_000,
     // Stopping the embedded server writes a checkpoint.
     teardownTimeout: 30_000,

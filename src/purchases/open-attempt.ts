@@ -10,8 +10,10 @@ import { lockPurchase } from './purchase-store.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
 
+/** Null while the attempt is `creating`, even when a webhook already told its session. */
 function sessionOf(attempt: CheckoutAttempt | null): OpenedSession | null {
-  if (attempt === null || attempt.sessionId === null || attempt.expiresAt === null) return null
+  if (attempt === null || attempt.state === 'creating') return null
+  if (attempt.sessionId === null || attempt.expiresAt === null) return null
   return { sessionId: attempt.sessionId, url: attempt.url, expiresAt: attempt.expiresAt }
 }
 

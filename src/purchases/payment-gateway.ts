@@ -31,6 +31,11 @@ export type FactsQuery = {
   ref: PurchaseRef
   sessions: { attempt: number; sessionId: string }[]
   paymentIntents: { paymentIntent: string; attempt: number | null }[]
+  /**
+   * Payments that an event spoke of and that we do not know: read only when Stripe's own object
+   * names this purchase, such as one that staff took in Stripe's dashboard.
+   */
+  hintedPaymentIntents: string[]
   /** Also read Radar's early fraud warnings: only when an event spoke of one. */
   warnings: boolean
 }

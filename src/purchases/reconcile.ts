@@ -12,6 +12,8 @@ import { lockPurchase } from './purchase-store.ts'
 export type ReconcileOptions = {
   cause: Cause
   warnings?: boolean
+  /** Payments that the events behind this reading spoke of; see FactsQuery. */
+  hintedPaymentIntents?: string[]
   /**
    * Wraps the closing transaction: the inbox locks its event rows first and marks them done after
    * `apply`, or does not call it at all when another worker has taken them over.
@@ -66,7 +68,7 @@ async function drawTicket(
   if (row === undefined) throw notFound('purchase')
   const attempts = await listAttempts(trx, ref)
   // An expired session cannot be paid any more, so it is not read again.
-  const live = attempts.filter(({ state }) => state === 'open' || state === 'complete')
+  const live = attempts.filter(({ state }) => state !== 'expired' && state !== 'refused')
   const known = await listPaymentIntents(trx, ref)
   const attemptOf = (intent: string) =>
     attempts.find(({ paymentIntentId }) => paymentIntentId === intent)?.attempt ?? null
@@ -81,6 +83,9 @@ async function drawTicket(
         paymentIntent: intent,
         attempt: attemptOf(intent),
       })),
+      hintedPaymentIntents: (options.hintedPaymentIntents ?? []).filter(
+        (id) => !known.includes(id),
+      ),
       warnings: options.warnings ?? false,
     },
   }

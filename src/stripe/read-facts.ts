@@ -13,7 +13,7 @@ import type { Logger } from '../shared/logger.ts'
 import { fromStripeAmount } from '../shared/money.ts'
 import type { StripeConnection } from './client.ts'
 import { inParallel } from './in-parallel.ts'
-import { askStripe } from './stripe-errors.ts'
+import { askStripe, orNull } from './stripe-errors.ts'
 import {
   disputeObject,
   parseAnswer,
@@ -87,7 +87,8 @@ function namesUs({ query: { ref } }: Reader, { metadata }: Intent): boolean {
 }
 
 async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact | null> {
-  const answer = await askStripe(() => reader.stripe.paymentIntents.retrieve(known.paymentIntent))
+  const answer = await orNull(() => reader.stripe.paymentIntents.retrieve(known.paymentIntent))
+  if (answer === null && known.isHint) return null
   const intent = parseAnswer(paymentIntentObject, answer, 'payment intent')
   assertMode(reader, intent)
   if (known.isHint && !namesUs(reader, intent)) return null

@@ -38,7 +38,7 @@ export function isRefusal(error: unknown): error is Stripe.errors.StripeError {
 }
 
 /** True for a 404 or `resource_missing`: there is no such object in this account and mode. */
-export function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return (
     error instanceof StripeError && (error.statusCode === 404 || error.code === 'resource_missing')
   )
@@ -89,4 +89,16 @@ export async function askStripe<T>(call: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw toAppError(error)
   }
+}
+
+/** The same for one object: null when this account and mode have none of that id. */
+export function orNull<T>(read: () => Promise<T>): Promise<T | null> {
+  return askStripe(async () => {
+    try {
+      return await read()
+    } catch (error) {
+      if (isMissing(error)) return null
+      throw error
+    }
+  })
 }

@@ -4,23 +4,11 @@ import { withTenant } from '../../db/tenant-scope.ts'
 import { findPurchaseIdByPaymentIntent } from '../../purchases/payment-store.ts'
 import { findPurchase } from '../../purchases/purchase-store.ts'
 import type { StripeClients } from '../client.ts'
-import { askStripe, isMissing } from '../stripe-errors.ts'
+import { orNull } from '../stripe-errors.ts'
 import { chargeObject, parseAnswer, paymentIntentObject } from '../stripe-objects.ts'
 import type { ClaimedEvent } from './claim-events.ts'
 import { isSessionType } from './handled-types.ts'
 import { type EventHints, parseEvent } from './parse-event.ts'
-
-/** The object, or null when this account and mode have none of that id. */
-async function orNull<T>(read: () => Promise<T>): Promise<T | null> {
-  return askStripe(async () => {
-    try {
-      return await read()
-    } catch (error) {
-      if (isMissing(error)) return null
-      throw error
-    }
-  })
-}
 
 async function intentOfCharge(stripe: Stripe, charge: string): Promise<string | null> {
   const answer = await orNull(() => stripe.charges.retrieve(charge))
