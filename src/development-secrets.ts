@@ -4,7 +4,6 @@ import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Config } from './config.ts'
 import { newSecret } from './shared/ids.ts'
-import type { Logger } from './shared/logger.ts'
 import { StartRefused } from './shared/start-refused.ts'
 
 export type Secrets = { encryptionKey: Buffer; operatorApiKey: string }
@@ -22,7 +21,7 @@ const stored = z.object({ encryption_key: z.base64(), operator_api_key: z.string
  */
 export async function loadSecrets(
   config: Pick<Config, 'encryptionKey' | 'operatorApiKey' | 'dataDir'>,
-  logger: Pick<Logger, 'info'>,
+  logger: { info(details: object, message: string): void },
 ): Promise<Secrets> {
   const { encryptionKey, operatorApiKey } = config
   if (encryptionKey !== null && operatorApiKey !== null) return { encryptionKey, operatorApiKey }
@@ -65,7 +64,7 @@ async function makeSecrets(path: string): Promise<Secrets> {
     operator_api_key: `operator_${newSecret()}`,
   }
   await mkdir(join(path, '..'), { recursive: true, mode: 0o700 })
-  const draft = `${path}.${process.pid}.draft`
+  const draft = `${path}.${randomBytes(6).toString('hex')}.draft`
   const file = await open(draft, 'w', 0o600)
   try {
     await file.writeFile(`${JSON.stringify(content, null, 2)}\n`)

@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest'
+import { ConfigError, loadConfig } from '../../src/config.ts'
+
+const SECRETS = {
+  ENCRYPTION_KEY: Buffer.alloc(32, 1).toString('base64'),
+  OPERATOR_API_KEY: 'operator-key-of-the-tests',
+}
+const PRODUCTION = {
+  NODE_ENV: 'production',
+  DATABASE_URL: 'postgres://service@db/vouchers',
+  ...SECRETS,
+}
+
+function problemsOf(env: NodeJS.ProcessEnv): string[] {
+  try {
+    loadConfig(env)
+    return []
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return error.message.split('\n').slice(1)
+  }
+}
+
+describe('the settings', () => {
+  it('need nothing for a first try: the embedded database and secrets of its own', () => {
+    expect(loadConfig({})).toMatchObject({
+      production: false,
+      databaseUrl: null,
+      encryptionKey: null,
+      operatorApiKey: null,
+      migrateOnStart: true,
+      run: 'all',
+      leaseSeconds: 60,
+      reconcileAfterSeconds: 120,
+      missedEventsEverySeconds: 300,
+      pendingEventsThreshold: 20,
+    })
+  })
+
+  it('are complete for production with a database and the two secrets', () => {
+    expect(loadConfig(PRODUCTION)).toMatchObject({ production: true, migrateOnStart: false })
+  })
+
+  it.each(['DATABASE_URL', 'ENCRYPTION_KEY', 'OPERATOR_API_KEY'])(
+    'are refused in production without %s, by its name',
+    (name) => {
+      expect(problemsOf({ ...PRODUCTION, [name]: undefined })).toEqual([
+        expect.stringContaining(`${name} is required`),
+      ])
+      // `NAME=` in a file of settings is no value either.
+      expect(problemsOf({ ...PRODUCTION, [name]: '' })).toHaveLength(1)
+    },
+  )
+
+  it('name everything that is missing at once', () => {
+    expect(problemsOf({ NODE_ENV: 'production', STRIPE_API_BASE: 'http://127.0.0.1:1' })).toEqual([
+      expect.stringContaining('DATABASE_URL'),
+      expect.stringContaining('STRIPE_API_BASE'),
+      expect.stringContaining('ENCRYPTION_KEY'),
+      expect.stringContaining('OPERATOR_API_KEY'),
+    ])
+  })
+
+  it('need secrets as soon as the database is somebody’s server', () => {
+    const problems = problemsOf({ DATABASE_URL: 'postgres://me@localhost/vouchers' })
+    expect(problems).toEqual([
+      expect.stringContaining('ENCRYPTION_KEY'),
+      expect.stringContaining('OPERATOR_API_KEY'),
+    ])
+  })
+
+  it('let production use the embedded database when it is asked for by name', () => {
+    const { DATABASE_URL: _, ...rest } = PRODUCTION
+    expect(loadConfig({ ...rest, EMBEDDED_DATABASE: 'true' })).toMatchObject({
+      databaseUrl: null,
+      embeddedAllowed: true,
+    })
+  })
+
+  it.each([
+    ['https://api.stripe.com', true],
+    ['https://api.stripe.com/', true],
+    ['http://api.stripe.com', false],
+    ['https://api.stripe.com.evil.example', false],
+    ['https://evilstripe.com', false],
+    ['http://127.0.0.1:12111', false],
+  ])('take %s for Stripe in production: %s', (base, isStripe) => {
+    const problems = problemsOf({ ...PRODUCTION, STRIPE_API_BASE: base })
+    expect(problems).toEqual(isStripe ? [] : [expect.stringContaining('STRIPE_API_BASE')])
+  })
+
+  it.each([
+    ['PORT', '70000'],
+    ['DATABASE_URL', 'mysql://db/vouchers'],
+    ['ENCRYPTION_KEY', 'c2hvcnQ='],
+    ['ENCRYPTION_KEY', 'not base64!'],
+    ['OPERATOR_API_KEY', 'short'],
+    ['RUN', 'both'],
+    ['LEASE_SECONDS', '0'],
+    ['LOG_LEVEL', 'loud'],
+  ])('refuse %s=%s', (name, value) => {
+    expect(problemsOf({ ...PRODUCTION, [name]: value })[0]).toContain(name)
+  })
+})
