@@ -14,7 +14,7 @@ const ROWS_AT_ONCE = 1_000
 /** A reader that takes nothing for so long loses the stream, and its connection is free again. */
 const STALLED_AFTER_MS = 60_000
 
-export const CSV_HEADER = [
+const CSV_HEADER = [
   'code',
   'times_used',
   'max_uses',

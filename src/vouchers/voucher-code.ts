@@ -1,7 +1,7 @@
 import { customAlphabet } from 'nanoid'
 
 /** 32 symbols without 0 and O, 1 and I: codes are read aloud and typed from paper. */
-export const CODE_ALPHABET = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
+const CODE_ALPHABET = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
 
 /** No code is longer than this, its prefix included. */
 export const MAX_CODE_LENGTH = 100
