@@ -26,7 +26,7 @@ export function principalOf(request: FastifyRequest): Principal {
   return request.principal
 }
 
-export function actorOf(principal: Principal): Actor {
+function actorOf(principal: Principal): Actor {
   return { kind: principal.role, id: principal.keyId }
 }
 

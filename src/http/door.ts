@@ -26,7 +26,7 @@ export function addDoor(app: FastifyInstance, lifecycle: Lifecycle): void {
     const refusal = notServing(lifecycle)
     if (refusal === null) return
     // Also for public ones: an open connection would keep a stopping process from ending.
-    reply.header('connection', 'close')
+    void reply.header('connection', 'close')
     if (request.routeOptions.config.access !== 'public') throw refusal
   })
 }

@@ -32,7 +32,7 @@ const badCursor = () =>
 // Class 22 is "data exception": no such time, or not the type of the list's id. Only a cursor that
 // somebody made up leads there. https://www.postgresql.org/docs/current/errcodes-appendix.html
 function isDataException(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^22/.test(String(error.code))
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('22')
 }
 
 function decodeCursor(cursor: string): Position {
@@ -45,7 +45,7 @@ function decodeCursor(cursor: string): Position {
 }
 
 /** Rows of a paged query carry their position in the list beside their columns. */
-export type Positioned = { page_at: string; page_id: string }
+type Positioned = { page_at: string; page_id: string }
 
 /**
  * Narrows and orders a query for one page and fetches one row more than asked for, which tells

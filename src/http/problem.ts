@@ -10,7 +10,7 @@ import { pointerPart } from './storable-text.ts'
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
 
 /** The body of every error: RFC 9457 plus a stable `code`, the broken rules and the request's id. */
-export type Problem = {
+type Problem = {
   type: string
   title: string
   status: number

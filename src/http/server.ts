@@ -21,7 +21,7 @@ import { addTextRule } from './storable-text.ts'
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
 
 /** Largest JSON body. Bytes. Webhooks have a limit of their own. */
-export const BODY_LIMIT = 256 * 1024
+const BODY_LIMIT = 256 * 1024
 
 export type ServerOptions = {
   logger: FastifyBaseLogger

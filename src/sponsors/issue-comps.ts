@@ -1,6 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 
-export type CompsOrder = {
+type CompsOrder = {
   conferenceId: string
   sponsorId: string
   sponsorSlug: string
