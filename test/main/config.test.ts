@@ -86,7 +86,7 @@ describe('the settings', () => {
     ['http://127.0.0.1:12111', false],
   ])('take %s for Stripe in production: %s', (base, isStripe) => {
     const problems = problemsOf({ ...PRODUCTION, STRIPE_API_BASE: base })
-    expect(problems).toEqual(isStripe ? [] : [expect.stringContaining('STRIPE_API_BASE')])
+    expect(problems.some((problem) => problem.includes('STRIPE_API_BASE'))).toBe(!isStripe)
   })
 
   it.each([
