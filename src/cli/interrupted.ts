@@ -27,11 +27,22 @@ export async function unlessInterrupted<T>(signal: AbortSignal, work: Promise<T>
   }
 }
 
-/** Aborts at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process as usual. */
+// One Ctrl-C arrives up to three times: from the terminal, and passed on by npm and tsx.
+const ECHO_MS = 1_000
+
+/**
+ * Aborts at the first SIGINT, SIGTERM or SIGHUP. Another one after a while, from somebody who does
+ * not want to wait, ends the process at once.
+ */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController()
+  let first: number | undefined
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => controller.abort(new Interrupted()))
+    process.on(name, () => {
+      first ??= performance.now()
+      if (performance.now() - first > ECHO_MS) process.exit(130)
+      controller.abort(new Interrupted())
+    })
   }
   return controller.signal
 }

@@ -2,7 +2,7 @@ import { relative } from 'node:path'
 import { createPaint, type Paint } from '../output/paint.ts'
 import { renderFields } from '../output/table.ts'
 import type { Output } from '../output/terminal.ts'
-import type { Shop } from './story/scene.ts'
+import { CONFERENCE, type Shop } from './story/scene.ts'
 
 export type Addresses = {
   serviceUrl: string
@@ -55,7 +55,7 @@ function handLines(shop: Shop, { serviceUrl, settingsFile }: Addresses, paint: P
     remark('the codes'),
     `  curl -s $API/purchases/$ID/vouchers ${sponsor} -H 'accept: text/csv'`,
     remark('the same database from the command line'),
-    `  set -a; . ${file}; set +a; npm run --silent cli -- purchases:list --conference ${shop.path.split('/').at(-1)}`,
+    `  (set -a; . ${file}; npm run --silent cli -- purchases:list --conference ${CONFERENCE})`,
   ]
 }
 

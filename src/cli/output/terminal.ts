@@ -26,9 +26,10 @@ export function processTerminal(): Terminal {
 }
 
 function outputOf(stream: NodeJS.WriteStream): Output {
-  // `| head` closes the pipe early, which is no failure of ours.
+  // A pipe whose reader has seen enough (`| head`), a terminal that was closed: there is nobody left
+  // to tell, and what runs must still be ended in order.
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
   })
   return {
     write: (text) => void stream.write(text),
