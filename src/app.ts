@@ -29,6 +29,7 @@ import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { createReconcileRequests } from './purchases/request-reconcile.ts'
 import { requiredOff } from './purchases/required-off.ts'
 import { transitionRoutes } from './purchases/transition-routes.ts'
+import { reportRoutes } from './reports/report-routes.ts'
 import type { Clock } from './shared/clock.ts'
 import type { Encryption } from './shared/encryption.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
@@ -93,6 +94,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   voucherExportRoutes(app, routes)
   redemptionRoutes(app, routes)
   addPurchaseRoutes(app, routes, deps)
+  reportRoutes(app, routes)
   addStripeRoutes(app, routes, deps, metrics)
   return app
 }

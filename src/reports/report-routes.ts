@@ -1,0 +1,95 @@
+import { stringify } from 'csv-stringify/sync'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { AccessRule } from '../http/access-rule.ts'
+import { callerOf } from '../http/caller.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import type { App, RouteDeps } from '../http/route-deps.ts'
+import { acceptedFormat } from '../vouchers/accepted-format.ts'
+import { reportPurchases } from './purchase-report.ts'
+import {
+  PURCHASE_COLUMNS,
+  purchaseReportQuery,
+  purchaseReportSchema,
+  VOUCHER_COLUMNS,
+  voucherReportQuery,
+  voucherReportSchema,
+} from './report-schemas.ts'
+import { reportVouchers } from './voucher-report.ts'
+
+const access: AccessRule = { anyOf: ['purchases:read'] }
+const tags = ['Reports']
+const description =
+  'As JSON, or as `text/csv` when `Accept` asks for it: one line for each group, without the totals.'
+
+const answer = <T extends z.ZodType>(schema: T, columns: readonly string[]) => ({
+  200: {
+    description: 'The report.',
+    content: {
+      'application/json': { schema },
+      'text/csv': { schema: z.string().meta({ description: columns.join(',') }) },
+    },
+  },
+})
+
+/** `C/reports/purchases` and `C/reports/vouchers`. */
+export function reportRoutes(app: App, { db }: RouteDeps): void {
+  app.get(
+    '/v1/conferences/:conference/reports/purchases',
+    {
+      config: { access },
+      schema: {
+        operationId: 'reportPurchases',
+        summary: 'Count and sum purchases',
+        description,
+        tags,
+        params: conferenceParams,
+        querystring: purchaseReportQuery,
+        response: answer(purchaseReportSchema, PURCHASE_COLUMNS),
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      const report = await withTenant(db, { conferenceId }, (trx) =>
+        reportPurchases(trx, conferenceId, request.query),
+      )
+      return asCsv(request, reply) ? reply.send(toCsv(report.data, PURCHASE_COLUMNS)) : report
+    },
+  )
+
+  app.get(
+    '/v1/conferences/:conference/reports/vouchers',
+    {
+      config: { access },
+      schema: {
+        operationId: 'reportVouchers',
+        summary: 'Count codes and their uses',
+        description,
+        tags,
+        params: conferenceParams,
+        querystring: voucherReportQuery,
+        response: answer(voucherReportSchema, VOUCHER_COLUMNS),
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      const report = await withTenant(db, { conferenceId }, (trx) =>
+        reportVouchers(trx, conferenceId, request.query),
+      )
+      return asCsv(request, reply) ? reply.send(toCsv(report.data, VOUCHER_COLUMNS)) : report
+    },
+  )
+}
+
+function asCsv(request: FastifyRequest, reply: FastifyReply): boolean {
+  void reply.header('vary', 'accept').header('cache-control', 'no-store')
+  if (acceptedFormat(request.headers.accept) !== 'csv') return false
+  void reply.type('text/csv; charset=utf-8; header=present')
+  return true
+}
+
+/** A sponsor's name that a spreadsheet would run as a formula gets an apostrophe before it. */
+function toCsv<Row extends object>(rows: Row[], columns: (keyof Row & string)[]): string {
+  return stringify(rows, { columns, header: true, escape_formulas: true })
+}

@@ -1,0 +1,82 @@
+import { z } from 'zod'
+import { moment } from '../http/common-schemas.ts'
+import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
+
+const range = {
+  created_after: moment.optional(),
+  created_before: moment.optional(),
+}
+
+export const purchaseReportQuery = z.strictObject({
+  group_by: z.enum(['status', 'sponsor', 'day']).default('status'),
+  status: z.enum(PURCHASE_STATUSES).optional().meta({ description: 'Only purchases in it.' }),
+  ...range,
+})
+
+export const voucherReportQuery = z.strictObject({
+  group_by: z.enum(['status', 'source', 'sponsor', 'day']).default('status').meta({
+    description: 'status is the purchase’s; source tells purchase, staff and comp codes apart.',
+  }),
+  ...range,
+})
+
+const group = z.string().nullable().meta({
+  description:
+    'The status, source, id of the sponsor, or day (UTC, of creation). Null: without a purchase or sponsor.',
+})
+const name = z.string().nullable().meta({ description: 'Of the sponsor, where they are grouped.' })
+const sum = (description: string) => z.int().meta({ description })
+
+const purchaseSums = {
+  currency: z.string(),
+  count: sum('Purchases.'),
+  quantity: sum('Codes that they order.'),
+  total_amount: sum('Minor units.'),
+  amount_received: sum('Minor units.'),
+  amount_refunded: sum('Minor units.'),
+}
+
+const voucherSums = {
+  batches: sum('Purchases, staff batches and complimentary batches with codes.'),
+  issued: sum('Codes.'),
+  active: sum('Codes.'),
+  frozen: sum('Codes.'),
+  deactivated: sum('Codes.'),
+  redeemed: sum('Codes used at least once.'),
+  uses: sum('Uses of all codes.'),
+  remaining: sum('Codes that are active and have uses left.'),
+}
+
+const purchaseGroup = z.object({ group, name, ...purchaseSums }).meta({ id: 'PurchaseReportGroup' })
+const voucherGroup = z.object({ group, name, ...voucherSums }).meta({ id: 'VoucherReportGroup' })
+
+export const purchaseReportSchema = z
+  .object({
+    object: z.literal('purchase_report'),
+    group_by: z.string(),
+    data: z.array(purchaseGroup),
+    totals: z.array(z.object(purchaseSums)).meta({ description: 'One for each currency.' }),
+  })
+  .meta({ id: 'PurchaseReport' })
+
+export const voucherReportSchema = z
+  .object({
+    object: z.literal('voucher_report'),
+    group_by: z.string(),
+    data: z.array(voucherGroup),
+    totals: z.object(voucherSums),
+  })
+  .meta({ id: 'VoucherReport' })
+
+export type PurchaseReport = z.infer<typeof purchaseReportSchema>
+export type VoucherReport = z.infer<typeof voucherReportSchema>
+export type PurchaseReportQuery = z.infer<typeof purchaseReportQuery>
+export type VoucherReportQuery = z.infer<typeof voucherReportQuery>
+
+/** Columns of the CSV forms, in their order. */
+export const PURCHASE_COLUMNS = Object.keys(purchaseGroup.shape) as (keyof z.infer<
+  typeof purchaseGroup
+>)[]
+export const VOUCHER_COLUMNS = Object.keys(voucherGroup.shape) as (keyof z.infer<
+  typeof voucherGroup
+>)[]
