@@ -106,7 +106,7 @@ describe('reading a purchase from Stripe', () => {
     const query = {
       sessions: [],
       paymentIntents: [],
-      hintedPaymentIntents: [intent],
+      hintedPaymentIntents: [intent, 'pi_unknown'],
       warnings: false,
     }
     const own = await scene.gateway.readFacts({ ...query, ref })

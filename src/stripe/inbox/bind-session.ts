@@ -8,7 +8,7 @@ import {
 } from '../../purchases/checkout-attempt.ts'
 import { lockPurchase } from '../../purchases/purchase-store.ts'
 import type { StripeClients } from '../client.ts'
-import { askStripe } from '../stripe-errors.ts'
+import { orNull } from '../stripe-errors.ts'
 import { parseAnswer, sessionObject } from '../stripe-objects.ts'
 
 /** The attempt that may own a session which none of them is known to have, or null. */
@@ -34,7 +34,8 @@ export async function bindSession(
   const attempt = ownerless(attempts, sessionId)
   if (attempt === null) return
   const stripe = await deps.clients.forConference(ref.conferenceId)
-  const answer = await askStripe(() => stripe.checkout.sessions.retrieve(sessionId))
+  const answer = await orNull(() => stripe.checkout.sessions.retrieve(sessionId))
+  if (answer === null) return
   const session = parseAnswer(sessionObject, answer, 'checkout session')
   const { client_reference_id: reference, metadata } = session
   const isItsOwn =
