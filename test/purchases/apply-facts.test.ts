@@ -116,6 +116,18 @@ describe('money that arrives', () => {
     expect(paid).toMatchObject({ status: 'PAID', failure: null, vouchers: { issued: 10 } })
   })
 
+  it('is PROCESSING again when a session that we held for expired turns out to be completed', async () => {
+    const scene = await openScene(db)
+    await scene.read({
+      sessions: [session({ status: 'expired', paid: false, paymentIntent: null })],
+    })
+    const pending = await scene.read({
+      sessions: [session({ paid: false })],
+      payments: [payment({ status: 'processing', received: 0 })],
+    })
+    expect(pending).toMatchObject({ status: 'PROCESSING', failure: null })
+  })
+
   it('does not fail while another attempt is open', async () => {
     const scene = await openScene(db)
     await scene.run((trx) =>
