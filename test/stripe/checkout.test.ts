@@ -156,7 +156,7 @@ describe('closing a checkout', () => {
   it('makes an open session unpayable', async () => {
     const session = await scene.open(scene.newRef())
     expect(await scene.gateway.closeCheckout('conf', session)).toBe('expired')
-    expect(() => scene.fake.control.pay(session)).toThrow()
+    expect(() => scene.fake.control.pay(session)).toThrow('expired')
   })
 
   it('tells of a session that ended before', async () => {

@@ -4,7 +4,7 @@ import { readFacts } from '../../src/stripe/read-facts.ts'
 import { useStripeScene } from './stripe-scene.ts'
 
 const scene = useStripeScene()
-const { newRef } = scene
+const newRef = () => scene.newRef()
 
 afterEach(() => scene.fake.control.clearTrouble())
 

@@ -57,7 +57,7 @@ describe('an error of Stripe', () => {
   it('is counted by operation and outcome', async () => {
     counted.length = 0
     await ask()
-    await expect(read()).rejects.toThrow()
+    await expect(read()).rejects.toMatchObject({ code: 'stripe_refused' })
     expect(counted).toEqual(['checkout.sessions.create ok', 'checkout.sessions.retrieve refused'])
   })
 })

@@ -56,6 +56,7 @@ describe('a worker', () => {
     await becomes(order, 'PAID')
     app.fake.control.refund(order.session)
     await becomes(order, 'REFUNDED')
+    expect(await order.now()).toMatchObject({ vouchers: { issued: 10, active: 0 } })
   })
 
   it('shares the work with others, and the codes are made once', async () => {

@@ -134,13 +134,15 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
     },
     async openWiredShop(overrides: Body = {}): Promise<WiredShop> {
       const shop = await openShop(app, overrides)
+      const given = overrides['stripe_secret_key']
+      const stripeKey = typeof given === 'string' ? given : shop.stripeKey
       const slug = shop.path.split('/').at(-1) ?? ''
       const { id, secret } = stripe.fake.control.addWebhookEndpoint({
-        account: String(overrides['stripe_secret_key'] ?? shop.stripeKey),
+        account: stripeKey,
         url: `${url}/webhooks/stripe/${slug}`,
       })
       await app.request('POST', `${shop.path}/webhook-secrets`, { body: { secret } })
-      return { ...shop, slug, secret, endpoint: id }
+      return { ...shop, stripeKey, slug, secret, endpoint: id }
     },
     post(shop: { slug: string; secret: string }, event: unknown, signing: Signing = {}) {
       const body = typeof event === 'string' ? event : JSON.stringify(event, null, 2)

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { reconcilePurchase } from '../../../src/purchases/reconcile.ts'
-import { useInboxApp, type WiredShop } from './inbox-app.ts'
+import { useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
 

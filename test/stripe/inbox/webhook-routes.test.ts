@@ -126,7 +126,7 @@ describe('a secret that is rolled', () => {
       return `${time},v0=abc,${first},${second}`
     }
     expect((await app.post(shop, event(), { secret: next })).status).toBe(400)
-    const added = await app.request('POST', `${shop.path}/webhook-secrets`, {
+    const added = await app.request<{ id: string }>('POST', `${shop.path}/webhook-secrets`, {
       body: { secret: next },
     })
     expect((await app.post(shop, event(), { secret: next })).status).toBe(200)
@@ -134,7 +134,7 @@ describe('a secret that is rolled', () => {
     // Signed with two, of which we know only the second.
     const body = JSON.stringify(event())
     expect((await app.post(shop, body, { header: both(body) })).status).toBe(200)
-    await app.request('DELETE', `${shop.path}/webhook-secrets/${added.body['id']}`)
+    await app.request('DELETE', `${shop.path}/webhook-secrets/${added.body.id}`)
     expect((await app.post(shop, event(), { secret: next })).status).toBe(400)
     expect((await app.post(shop, event())).status).toBe(200)
   })
