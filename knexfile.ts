@@ -9,4 +9,5 @@ const config: Knex.Config = {
   migrations: { migrationSource, disableMigrationsListValidation: true },
 }
 
+// oxlint-disable-next-line import/no-default-export -- knex's CLI reads the default export
 export default config

@@ -17,7 +17,7 @@ function parseInteger(text: string): number {
 }
 
 /** Type parsers for this service's own connections; the pg module's global ones stay untouched. */
-export const PG_TYPES: pg.CustomTypesConfig = {
+const PG_TYPES: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
     if (format !== 'binary' && oid === INT8) return parseInteger
     if (format !== 'binary' && oid === NUMERIC) return Number

@@ -14,12 +14,6 @@ export function isUniqueViolation(error: unknown, constraint?: string): boolean 
   return constraint === undefined || error.constraint === constraint
 }
 
-/** True for a foreign key violation (23503), of the named constraint when one is given. */
-export function isForeignKeyViolation(error: unknown, constraint?: string): boolean {
-  if (!isPgError(error) || error.code !== '23503') return false
-  return constraint === undefined || error.constraint === constraint
-}
-
 const UNAVAILABLE_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

@@ -2,7 +2,7 @@ import type { Db } from './connect.ts'
 import { migrationSource } from './migration-source.ts'
 
 /** This service's schema generation. Raised by the release that a breaking migration belongs to. */
-export const SERVICE_SCHEMA = 1
+const SERVICE_SCHEMA = 1
 
 const UNDEFINED_TABLE = '42P01'
 

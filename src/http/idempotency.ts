@@ -36,7 +36,7 @@ type Row = {
 }
 
 /** How long a key is remembered. Seconds. */
-export const IDEMPOTENCY_KEY_LIFETIME = 86_400
+const IDEMPOTENCY_KEY_LIFETIME = 86_400
 
 function keyOf(request: FastifyRequest): Key | null {
   const key = request.headers['idempotency-key']

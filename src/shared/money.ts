@@ -21,7 +21,7 @@ const EXPONENTS = new Map<string, 0 | 2 | 3>([
 export const CURRENCIES: readonly string[] = [...EXPONENTS.keys()].toSorted()
 
 /** Digits after the decimal point. @throws RangeError for a currency that Stripe cannot charge. */
-export function currencyExponent(currency: string): 0 | 2 | 3 {
+function currencyExponent(currency: string): 0 | 2 | 3 {
   const exponent = EXPONENTS.get(currency)
   if (exponent === undefined) throw new RangeError(`Unknown currency ${currency}`)
   return exponent

@@ -23,7 +23,7 @@ function metadataOf(ref: PurchaseRef, attempt: number, params: CheckoutParams): 
  * adaptive pricing, the payer sees the purchase's currency, and neither a promotion code nor another
  * quantity can change the total.
  */
-export function sessionParams(
+function sessionParams(
   ref: PurchaseRef,
   attempt: number,
   params: CheckoutParams,

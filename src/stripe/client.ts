@@ -9,7 +9,7 @@ import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { createCountingHttpClient, type HttpClient } from './counting-http-client.ts'
 
 /** Named here so that an update of the SDK cannot change it without a line in a diff. */
-export const STRIPE_API_VERSION = '2026-10-28.endive'
+const STRIPE_API_VERSION = '2026-10-28.endive'
 
 const NETWORK_RETRIES = 2
 

@@ -284,7 +284,7 @@ describe('a working process that is killed', () => {
     session = await shop.openSession(purchase)
   })
 
-  async function paidOnce() {
+  async function expectPaidOnce() {
     const survivor = await start('work')
     await expect
       .poll(() => shop.get(purchase), { timeout: 25_000, interval: 200 })
@@ -309,7 +309,7 @@ describe('a working process that is killed', () => {
     await somebodyWaits()
     await worker.kill()
     await lock.release()
-    await paidOnce()
+    await expectPaidOnce()
   })
 
   it('while it reads Stripe: another worker makes exactly the codes', async () => {
@@ -327,7 +327,7 @@ describe('a working process that is killed', () => {
     await expect.poll(() => asked().length, { timeout: 15_000 }).toBeGreaterThan(before)
     await worker.kill()
     stripe.fake.control.clearTrouble()
-    await paidOnce()
+    await expectPaidOnce()
   })
 
   it('in the middle of issuing: nothing is half-written, another worker makes exactly the codes', async () => {
@@ -337,7 +337,7 @@ describe('a working process that is killed', () => {
     await somebodyWaits()
     await worker.kill()
     await lock.release()
-    await paidOnce()
+    await expectPaidOnce()
   })
 
   it('after issuing, before the event is done: another worker makes no second set', async () => {
@@ -362,6 +362,6 @@ describe('a working process that is killed', () => {
       .toBe(1)
     await worker.kill()
     await closing.release()
-    await paidOnce()
+    await expectPaidOnce()
   })
 })

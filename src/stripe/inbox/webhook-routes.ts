@@ -12,7 +12,7 @@ import { isSignedBy } from './verify-signature.ts'
 import { createWebhookConferences, type WebhookConference } from './webhook-conference.ts'
 
 /** Stripe's events are well below it. Bytes. */
-export const WEBHOOK_BODY_LIMIT = 1024 * 1024
+const WEBHOOK_BODY_LIMIT = 1024 * 1024
 
 export type WebhookDeps = {
   db: Db
