@@ -52,9 +52,8 @@ export function addKeysCreate(program: Command, cli: Cli): void {
 
   command.action(async () => {
     const fields = fieldsOf(command)
-    const issued = await withSession(cli, (session) =>
-      fields['role'] === 'operator' ? forOperator(session, fields) : forTenant(session, fields),
-    )
+    const issue = fields['role'] === 'operator' ? forOperator(fields) : forTenant(fields)
+    const issued = await withSession(cli, issue)
     const body = toIssuedKeyBody(issued)
     answer(cli, command, body, (paint) =>
       [
@@ -80,17 +79,21 @@ function fieldsOf(command: Command): Record<string, unknown> {
 
 const momentOf = (text: string) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text)
 
-async function forOperator({ db }: Session, fields: Record<string, unknown>): Promise<IssuedKey> {
+// The options are read before a database is opened for them.
+type Issue = (session: Session) => Promise<IssuedKey>
+
+function forOperator(fields: Record<string, unknown>): Issue {
   const request = parseInput(createOperatorKeyBody, fields, FLAGS)
-  return withSystem(db, 'manage-conferences', (trx) =>
-    createOperatorKey(trx, CLI_PRINCIPAL, request),
-  )
+  return ({ db }) =>
+    withSystem(db, 'manage-conferences', (trx) => createOperatorKey(trx, CLI_PRINCIPAL, request))
 }
 
-async function forTenant({ db }: Session, fields: Record<string, unknown>): Promise<IssuedKey> {
+function forTenant(fields: Record<string, unknown>): Issue {
   const { conference, ...request } = parseInput(conferenceKey, fields, FLAGS)
-  const { conferenceId } = await findConference(db, conference)
-  return withTenant(db, { conferenceId }, (trx) =>
-    createConferenceKey(trx, CLI_PRINCIPAL, conferenceId, request),
-  )
+  return async ({ db }) => {
+    const { conferenceId } = await findConference(db, conference)
+    return withTenant(db, { conferenceId }, (trx) =>
+      createConferenceKey(trx, CLI_PRINCIPAL, conferenceId, request),
+    )
+  }
 }

@@ -1,0 +1,165 @@
+import { describe, expect, it, vi } from 'vitest'
+import { createSponsor, unique } from '../support/fixtures.ts'
+import { type Body, useTestApp } from '../support/test-app.ts'
+import { useCommandLine } from './command-line.ts'
+
+const app = useTestApp()
+const cli = useCommandLine(app)
+
+const STRIPE_KEY = 'sk_test_neverToBeSeenAgain1234'
+const WEBHOOK_SECRET = 'whsec_neverToBeSeenAgain5678'
+
+const newConference = (slug: string) => [
+  'conferences:create',
+  ...['--slug', slug, '--name', `Conference ${slug}`, '--currency', 'eur'],
+]
+
+async function isLetIn(path: string, as: string): Promise<boolean> {
+  return (await app.request('GET', path, { as })).status === 200
+}
+
+describe('conferences', () => {
+  it('are made with the rules and the answer of the API', async () => {
+    const slug = unique('conf')
+    const made = await cli.json<Body>([...newConference(slug), '--max-quantity', '2000'])
+    const { body } = await app.request('GET', `/v1/conferences/${slug}`)
+    expect(made).toEqual(body)
+    expect(made).toMatchObject({ currency: 'EUR', max_quantity: 2_000, livemode: null })
+  })
+
+  it('take their secrets from standard input, so that no shell remembers them', async () => {
+    const slug = unique('conf')
+    const args = [...newConference(slug), '--stripe-key', '-', '--webhook-secret', '-']
+    const stdin = [STRIPE_KEY, WEBHOOK_SECRET]
+    const made = await cli.json<Body>(args, { stdin })
+    expect(made).toMatchObject({ livemode: false, stripe_secret_key: '****1234' })
+    const secrets = await app.request('GET', `/v1/conferences/${slug}/webhook-secrets`)
+    expect(secrets.body['data']).toMatchObject([{ secret: 'whsec_****5678' }])
+  })
+
+  it('take them from the environment, too', async () => {
+    vi.stubEnv('STRIPE_SECRET_KEY', STRIPE_KEY)
+    const made = await cli.json<Body>(newConference(unique('conf')))
+    expect(made['stripe_secret_key']).toBe('****1234')
+  })
+
+  it('are not made when standard input lacks the secret', async () => {
+    const slug = unique('conf')
+    const ran = await cli.run([...newConference(slug), '--stripe-key', '-'])
+    expect(ran).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--stripe-key') })
+    expect((await app.request('GET', `/v1/conferences/${slug}`)).status).toBe(404)
+  })
+
+  it('never show a secret, whether they are made or refused', async () => {
+    const slug = unique('conf')
+    const args = [...newConference(slug), '--stripe-key', STRIPE_KEY]
+    const outputs = [
+      await cli.run([...args, '--webhook-secret', WEBHOOK_SECRET]),
+      await cli.run([...args, '--webhook-secret', WEBHOOK_SECRET, '--json']),
+      await cli.run([...newConference('Not A Slug'), '--stripe-key', `${STRIPE_KEY}!`]),
+      await cli.run(['conferences:list']),
+    ]
+    expect(outputs.map(({ exitCode }) => exitCode)).toEqual([0, 1, 2, 0])
+    const text = outputs.map(({ stdout, stderr }) => stdout + stderr).join('')
+    expect(text).toContain('****1234')
+    expect(text).not.toContain('neverToBeSeenAgain')
+  })
+
+  it('with a slug that is taken are refused as by the API', async () => {
+    const slug = unique('conf')
+    await cli.json(newConference(slug))
+    const { exitCode, stderr } = await cli.run([...newConference(slug), '--json'])
+    expect(exitCode).toBe(1)
+    expect(JSON.parse(stderr)).toMatchObject({
+      code: 'already_exists',
+      status: 409,
+      errors: [{ pointer: '/slug' }],
+    })
+  })
+
+  it('are listed page by page', async () => {
+    await cli.json(newConference(unique('conf')))
+    await cli.json(newConference(unique('conf')))
+    type Page = { data: { slug: string }[]; next_cursor: string }
+    const first = await cli.json<Page>(['conferences:list', '--limit', '1'])
+    const cursor = ['--cursor', first.next_cursor]
+    const second = await cli.json<Page>(['conferences:list', '--limit', '1', ...cursor])
+    expect(first.data).toHaveLength(1)
+    expect(second.data[0]?.slug).not.toBe(first.data[0]?.slug)
+    const { stdout } = await cli.run(['conferences:list', '--limit', '1'])
+    expect(stdout).toMatch(/^SLUG +NAME +CURRENCY/)
+    expect(stdout).toContain(`More: --cursor ${first.next_cursor}`)
+  })
+})
+
+describe('API keys', () => {
+  type Key = { id: string; key: string; role: string; scopes: string[]; expires_at: string | null }
+
+  it('of staff work at once, in their conference, with their scopes', async () => {
+    const slug = unique('conf')
+    await cli.json(newConference(slug))
+    const key = await cli.json<Key>([
+      'keys:create',
+      ...['--role', 'staff', '--conference', slug, '--name', 'Desk', '--expires', '2099-12-31'],
+      ...['--scopes', 'purchases:read, vouchers:redeem'],
+    ])
+    expect(key).toMatchObject({
+      role: 'staff',
+      scopes: ['purchases:read', 'vouchers:redeem'],
+      expires_at: '2099-12-31T00:00:00.000Z',
+    })
+    expect(await isLetIn(`/v1/conferences/${slug}/purchases`, key.key)).toBe(true)
+    expect(await isLetIn(`/v1/conferences/${slug}/api-keys`, key.key)).toBe(false)
+  })
+
+  it('of a sponsor and of the operator work as well', async () => {
+    const slug = unique('conf')
+    await cli.json(newConference(slug))
+    const path = `/v1/conferences/${slug}`
+    const sponsor = await createSponsor(app, { path })
+    const forSponsor = ['--role', 'sponsor', '--conference', slug, '--sponsor', sponsor.slug]
+    const buyer = await cli.json<Key>(['keys:create', ...forSponsor, '--name', 'Shop'])
+    const platform = await cli.json<Key>(['keys:create', '--role', 'operator', '--name', 'Ops'])
+    expect(await isLetIn(`${path}/purchases`, buyer.key)).toBe(true)
+    expect(await isLetIn('/v1/conferences', buyer.key)).toBe(false)
+    expect(await isLetIn('/v1/conferences', platform.key)).toBe(true)
+  })
+
+  it('are shown when they are made and never again', async () => {
+    const slug = unique('conf')
+    await cli.json(newConference(slug))
+    const role = ['--role', 'staff', '--conference', slug]
+    const { stdout } = await cli.run(['keys:create', ...role, '--name', 'Desk'])
+    const text = /sv_staff_\S+/.exec(stdout)?.[0] ?? ''
+    expect(await isLetIn(`/v1/conferences/${slug}`, text)).toBe(true)
+    const listed = await cli.run(['keys:list', '--conference', slug])
+    const asJson = await cli.run(['keys:list', '--conference', slug, '--json'])
+    expect(listed.stdout).toContain('Desk')
+    expect(listed.stdout + asJson.stdout).not.toContain(text)
+    expect(JSON.parse(asJson.stdout)).toMatchObject({ data: [{ name: 'Desk', key: null }] })
+  })
+
+  it('stop working once they are revoked, whosever they are', async () => {
+    const slug = unique('conf')
+    await cli.json(newConference(slug))
+    const role = ['--role', 'staff', '--conference', slug]
+    const staff = await cli.json<Key>(['keys:create', ...role, '--name', 'Desk'])
+    const platform = await cli.json<Key>(['keys:create', '--role', 'operator', '--name', 'Ops'])
+    for (const { id, key } of [staff, platform]) {
+      expect(await cli.run(['keys:revoke', id])).toMatchObject({ exitCode: 0 })
+      expect((await app.request('GET', `/v1/conferences/${slug}`, { as: key })).status).toBe(401)
+    }
+    const { stdout } = await cli.run(['keys:list', '--conference', slug])
+    expect(stdout).toContain('revoked')
+  })
+
+  it('are refused for a conference or a key that does not exist', async () => {
+    const role = ['--role', 'staff', '--conference', 'nowhere']
+    const runs = [
+      await cli.run(['keys:create', ...role, '--name', 'Desk']),
+      await cli.run(['keys:revoke', 'key_none']),
+    ]
+    expect(runs.map(({ exitCode }) => exitCode)).toEqual([1, 1])
+    for (const { stderr } of runs) expect(stderr).toMatch(/^error: .*\(not_found\)\n$/)
+  })
+})

@@ -1,0 +1,156 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+import { useCommandLine } from './command-line.ts'
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+  env['STRIPE_TIMEOUT_SECONDS'] = '2'
+})
+const app = useTestApp({ env })
+const cli = useCommandLine(app, env)
+
+let shop: Shop
+beforeAll(async () => {
+  shop = await openShop(app)
+})
+
+type Page = { data: PurchaseAnswer[] }
+type Shown = PurchaseAnswer & { transitions: { event: string; to: string }[] }
+type Reconciled = {
+  data: { id: string; before: string; after: string; problem: { code: string } | null }[]
+}
+
+/** A purchase whose money arrived, of which no webhook ever told us. */
+async function paidUnheard(of: Shop = shop): Promise<string> {
+  const { id } = await of.buy()
+  stripe.fake.control.pay(await of.openSession(id))
+  return id
+}
+
+describe('the list of purchases', () => {
+  it('has the filters of the API and its answer', async () => {
+    const { path } = shop
+    const waiting = await shop.buy({ quantity: 7, reference: 'PO-77' })
+    await shop.openSession(waiting.id)
+    const filter = ['--conference', shop.conference, '--q', 'PO-77', '--status', 'PROCESSING']
+    const found = await cli.json<Page>(['purchases:list', ...filter])
+    const query = 'q=PO-77&status=PROCESSING'
+    expect(found).toEqual((await app.request('GET', `${path}/purchases?${query}`)).body)
+    expect(found.data.map(({ id }) => id)).toEqual([waiting.id])
+    const none = await cli.json<Page>(['purchases:list', ...filter, '--sponsor', 'somebody-else'])
+    expect(none.data).toEqual([])
+  })
+
+  it('is a table for people, with names instead of ids', async () => {
+    const { id } = await shop.buy({ quantity: 3 })
+    const { stdout } = await cli.run(['purchases:list', '--conference', shop.conference])
+    const line = stdout.split('\n').find((text) => text.startsWith(id))
+    expect(stdout).toMatch(/^ID +STATUS +SPONSOR +QTY +TOTAL/)
+    expect(line).toMatch(new RegExp(`PENDING +${shop.sponsorSlug} +3 +30\\.00 EUR`))
+  })
+
+  it('lets no text of a sponsor take over the terminal', async () => {
+    await shop.buy({ reference: 'x', quantity: 5 })
+    await app.rows(`update bulk_purchases set description = $1 where quantity = 5`, [
+      'nice\u001b[2J\u0007\nbp_forged PAID',
+    ])
+    const { stdout } = await cli.run(['purchases:list', '--conference', shop.conference])
+    expect(stdout).toContain('nice [2J bp_forged PAID')
+    // oxlint-disable-next-line no-control-regex -- that is what must not be there
+    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
+  })
+})
+
+describe('a purchase is shown', () => {
+  it('with its checkout and its history, wherever it is', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    const shown = await cli.json<Shown>(['purchases:show', id])
+    const { transitions, ...purchase } = shown
+    expect(purchase).toEqual(await shop.get(id))
+    expect(transitions).toMatchObject([{ event: 'CHECKOUT_OPENED', to: 'PROCESSING' }])
+    const { stdout } = await cli.run(['purchases:show', id])
+    expect(stdout).toMatch(/^id +bp_/)
+    expect(stdout).toContain(session)
+    expect(stdout).toMatch(/CHECKOUT_OPENED +PENDING +PROCESSING +sponsor key_/)
+  })
+
+  it('but none of its codes', async () => {
+    const id = await paidUnheard()
+    const outputs = [
+      await cli.run(['purchases:reconcile', id]),
+      await cli.run(['purchases:show', id]),
+      await cli.run(['purchases:show', id, '--json']),
+    ]
+    const text = outputs.map(({ stdout, stderr }) => stdout + stderr).join('')
+    const codes = await shop.codes(id)
+    expect(codes).toHaveLength(10)
+    expect(codes.filter((code) => text.includes(code))).toEqual([])
+    expect(text).toContain('10 issued')
+  })
+
+  it('only where it is', async () => {
+    const other = await openShop(app)
+    const { id } = await shop.buy()
+    const { exitCode, stderr } = await cli.run([
+      'purchases:show',
+      id,
+      '--conference',
+      other.conference,
+      '--json',
+    ])
+    expect(exitCode).toBe(1)
+    expect(JSON.parse(stderr)).toMatchObject({ code: 'not_found', status: 404 })
+  })
+})
+
+describe('reconciling', () => {
+  it('makes a purchase PAID whose webhook never came, and says by whom', async () => {
+    const id = await paidUnheard()
+    const { data } = await cli.json<Reconciled>(['purchases:reconcile', id])
+    expect(data).toMatchObject([{ id, before: 'PROCESSING', after: 'PAID', problem: null }])
+    expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+    const { stdout } = await cli.run(['purchases:show', id])
+    expect(stdout).toMatch(/PAYMENT_SUCCEEDED +PROCESSING +PAID +operator cli +reconcile/)
+  })
+
+  it('makes the codes that a paid purchase lacks', async () => {
+    const id = await paidUnheard()
+    await cli.json(['purchases:reconcile', id])
+    await app.rows(
+      `delete from vouchers v using voucher_batches b
+       where b.id = v.batch_id and b.purchase_id = $1 and v.ordinal > 6`,
+      [id],
+    )
+    const { stdout } = await cli.run(['purchases:reconcile', id])
+    expect(stdout).toMatch(/PAID +PAID +100\.00 EUR +10/)
+    expect(await shop.codes(id)).toHaveLength(10)
+  })
+
+  it('of everything that is stuck leaves nothing behind', async () => {
+    const other = await openShop(app)
+    const ids = [await paidUnheard(other), await paidUnheard(other)]
+    const stuck = ['purchases:reconcile', '--stuck', '--conference', other.conference]
+    const { data } = await cli.json<Reconciled>(stuck)
+    expect(new Set(data.map(({ id }) => id))).toEqual(new Set(ids))
+    expect(data.map(({ after }) => after)).toEqual(['PAID', 'PAID'])
+    expect(await cli.run(stuck)).toMatchObject({ exitCode: 0, stdout: 'Nothing waits.\n' })
+  })
+
+  it('of several goes on after one that Stripe would not tell, and then fails', async () => {
+    const broken = await openShop(app)
+    const ids = [await paidUnheard(broken), await paidUnheard()]
+    stripe.fake.control.revokeKey(broken.stripeKey)
+    const { exitCode, stdout, stderr } = await cli.run(['purchases:reconcile', ...ids, '--json'])
+    expect(exitCode).toBe(1)
+    expect((JSON.parse(stdout) as Reconciled).data).toMatchObject([
+      { id: ids[0], after: null, problem: { status: expect.any(Number) } },
+      { id: ids[1], after: 'PAID', problem: null },
+    ])
+    expect(JSON.parse(stderr)).toMatchObject({ detail: '1 of 2 could not be reconciled.' })
+    expect(await broken.get(ids[0] ?? '')).toMatchObject({ status: 'PROCESSING' })
+  })
+})
