@@ -6,8 +6,8 @@ import { type CodeMaker, newCodes } from './voucher-code.ts'
 // How many codes are in memory at once, whatever the size of the batch.
 const WINDOW = 50_000
 
-// With eight symbols one code in 10^9 collides with a million others; ten fruitless rounds in a row
-// mean that the code space is used up or the random source is broken.
+// With eight symbols one code in a million collides with a million others; ten fruitless rounds
+// in a row mean that the code space is used up or the random source is broken.
 const MOST_FRUITLESS_ROUNDS = 10
 
 type Window = { first: number; last: number }

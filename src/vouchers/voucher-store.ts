@@ -83,22 +83,18 @@ export type VoucherFilter = {
   sponsorId: string | null
 }
 
-function conditionsOf(filter: VoucherFilter): { sql: string; bindings: Record<string, string> } {
-  const all: [string, string, string | null | undefined][] = [
-    ['v.code_key', 'key', filter.code === undefined ? undefined : codeKey(filter.code)],
-    ['v.state', 'state', filter.state],
-    ['b.purchase_id', 'purchaseId', filter.purchaseId],
-    ['v.batch_id', 'batchId', filter.batchId],
-    ['b.sponsor_id', 'sponsorId', filter.sponsorId],
-  ]
-  let sql = ''
-  const bindings: Record<string, string> = {}
-  for (const [column, name, value] of all) {
-    if (value === undefined || value === null) continue
-    sql += ` and ${column} = :${name}`
-    bindings[name] = value
-  }
-  return { sql, bindings }
+/** The batches that the filter is about, or null when it is about all. */
+async function batchesOf(
+  trx: Tx,
+  conferenceId: string,
+  { batchId, purchaseId, sponsorId }: VoucherFilter,
+): Promise<string[] | null> {
+  if (batchId === undefined && purchaseId === undefined && sponsorId === null) return null
+  const query = trx('voucher_batches').where({ conference_id: conferenceId })
+  if (batchId !== undefined) void query.where({ id: batchId })
+  if (purchaseId !== undefined) void query.where({ purchase_id: purchaseId })
+  if (sponsorId !== null) void query.where({ sponsor_id: sponsorId })
+  return query.pluck<string[]>('id')
 }
 
 // Each order has its index: the primary key over all codes, the ordinals within one batch.
@@ -113,35 +109,46 @@ export async function listVouchers(
   filter: VoucherFilter,
   page: PageQuery,
 ): Promise<Page<Voucher>> {
+  const batches = await batchesOf(trx, conferenceId, filter)
   const isOneBatch = filter.batchId !== undefined || filter.purchaseId !== undefined
-  return readVouchers(trx, conferenceId, filter, page, isOneBatch ? NEWEST_OF_BATCH : NEWEST)
+  const keyset = isOneBatch ? NEWEST_OF_BATCH : NEWEST
+  return readVouchers(trx, conferenceId, { ...filter, batches }, page, keyset)
 }
 
 /** A page of one batch's vouchers in the order of the export: by ordinal, first one first. */
-export async function listBatchVouchers(
+export function listBatchVouchers(
   trx: Tx,
   conferenceId: string,
   batchId: string,
   page: PageQuery,
 ): Promise<Page<Voucher>> {
-  return readVouchers(trx, conferenceId, { batchId, sponsorId: null }, page, AS_ISSUED)
+  return readVouchers(trx, conferenceId, { batches: [batchId] }, page, AS_ISSUED)
 }
+
+type Conditions = Pick<VoucherFilter, 'code' | 'state'> & { batches: string[] | null }
 
 function readVouchers(
   trx: Tx,
   conferenceId: string,
-  filter: VoucherFilter,
+  { code, state, batches }: Conditions,
   page: PageQuery,
   keyset: Keyset,
 ): Promise<Page<Voucher>> {
-  const { sql, bindings } = conditionsOf(filter)
+  // The batches go in as values and not as a join, so that Postgres knows how many codes they have
+  // and takes the right index: 10 ms instead of 2 s in a conference with a million codes.
+  const conditions = [
+    ...(code === undefined ? [] : ['and v.code_key = :key']),
+    ...(state === undefined ? [] : ['and v.state = :state']),
+    ...(batches === null ? [] : ['and v.batch_id = any(:batches)']),
+  ].join(' ')
+  const values = { key: codeKey(code ?? ''), state: state ?? '', batches: batches ?? [] }
   return readNumberPage(
     page,
     keyset,
-    async (condition, more) => {
+    async (end, more) => {
       const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
-        `${SELECT_VOUCHERS} where v.conference_id = :conferenceId${sql} ${condition}`,
-        { conferenceId, ...bindings, ...more },
+        `${SELECT_VOUCHERS} where v.conference_id = :conferenceId ${conditions} ${end}`,
+        { conferenceId, ...values, ...more },
       )
       return rows.map(toVoucher)
     },
