@@ -15,7 +15,7 @@ export type FakeUnderTest = {
   account: string
   secretKey: string
   /** The SDK with another key. */
-  withKey(secretKey: string, retries?: number): Stripe
+  withKey: (secretKey: string, retries?: number) => Stripe
 }
 
 /** A fake of its own for one test, closed when the test ends. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { refusal, sessionParams, startFake } from './fake-under-test.ts'
+import { idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
 it('replays the first answer for the same key and parameters', async () => {
   const { stripe, control } = await startFake()
@@ -72,7 +72,7 @@ it('does not keep the refusal of a broken parameter', async () => {
 it('keeps the refusal of a request that had begun to execute', async () => {
   const { stripe, control } = await startFake()
   const session = control.pay((await stripe.checkout.sessions.create(sessionParams())).id)
-  const intent = String(session.payment_intent)
+  const intent = idOf(session.payment_intent)
   control.refund(intent)
   const options = { idempotencyKey: 'refund' }
   const first = await refusal(stripe.refunds.create({ payment_intent: intent }, options))

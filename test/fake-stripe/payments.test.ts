@@ -190,6 +190,29 @@ it('makes a customer when the session asks for one', async () => {
   expect(customer).toMatchObject({ email: 'new@example.com' })
 })
 
+it('keeps the card with the customer when the session says so', async () => {
+  const test = await startFake()
+  const { id: customer } = await test.stripe.customers.create({})
+  const id = await openSession(test, {
+    customer,
+    payment_intent_data: { setup_future_usage: 'off_session' },
+  })
+  test.control.pay(id)
+  const { data } = await test.stripe.paymentMethods.list({ customer, type: 'card' })
+  const again = await test.stripe.paymentIntents.create({
+    amount: 500,
+    currency: 'eur',
+    customer,
+    payment_method: data[0]?.id ?? '',
+    off_session: true,
+    confirm: true,
+  })
+  expect(again.status).toBe('succeeded')
+  const once = await openSession(test, { customer })
+  test.control.pay(once)
+  expect((await test.stripe.paymentMethods.list({ customer })).data).toHaveLength(1)
+})
+
 it('books the charge with Stripe’s fee', async () => {
   const test = await startFake()
   const paid = test.control.pay(await openSession(test))

@@ -55,14 +55,19 @@ it('names a missing parameter, nested ones by their path', async () => {
 })
 
 it.each([
-  [{ amount: 'abc' }, 'parameter_invalid_integer', 'Invalid integer: abc', 'amount'],
-  [{ amount: 1.5 }, 'parameter_invalid_integer', 'Invalid integer: 1.5', 'amount'],
-  [{ amount: 0 }, 'parameter_invalid_integer', 'Invalid positive integer', 'amount'],
-  [{ amount: -5 }, 'parameter_invalid_integer', 'Invalid positive integer', 'amount'],
-  [{ confirm: 'yes' }, undefined, 'Invalid boolean: yes', 'confirm'],
+  [{ amount: 'abc' }, 'parameter_invalid_integer', /^Invalid integer: abc$/, 'amount'],
+  [{ amount: 1.5 }, 'parameter_invalid_integer', /^Invalid integer: 1\.5$/, 'amount'],
+  [{ amount: 0 }, 'parameter_invalid_integer', /^Invalid positive integer$/, 'amount'],
+  [{ amount: -5 }, 'parameter_invalid_integer', /^Invalid positive integer$/, 'amount'],
+  [{ confirm: 'yes' }, undefined, /^Invalid boolean: yes$/, 'confirm'],
   [{ currency: 'xyz' }, undefined, /^Invalid currency: xyz/, 'currency'],
-  [{ receipt_email: 'nobody' }, 'email_invalid', 'Invalid email address: nobody', 'receipt_email'],
-  [{ metadata: 'text' }, undefined, 'Invalid object', 'metadata'],
+  [
+    { receipt_email: 'nobody' },
+    'email_invalid',
+    /^Invalid email address: nobody$/,
+    'receipt_email',
+  ],
+  [{ metadata: 'text' }, undefined, /^Invalid object$/, 'metadata'],
   [{ description: ['a'] }, undefined, /^Invalid string/, 'description'],
   [{ customer: '' }, 'parameter_invalid_empty', /^You passed an empty string/, 'customer'],
 ])('refuses a value of the wrong kind: %o', async (wrongValue, code, message, param) => {
@@ -75,8 +80,7 @@ it.each([
   const error = await refusal(stripe.paymentIntents.create(params))
   expect(error).toMatchObject({ statusCode: 400, param })
   expect(error.code).toBe(code)
-  if (typeof message === 'string') expect(error.message).toBe(message)
-  else expect(error.message).toMatch(message)
+  expect(error.message).toMatch(message)
 })
 
 it('refuses an unknown choice and lists the known ones', async () => {

@@ -35,7 +35,7 @@ export function authenticate(
   return account
 }
 
-export function noAccess(key: string, account: string): StripeError {
+function noAccess(key: string, account: string): StripeError {
   return new StripeError(
     403,
     'invalid_request_error',

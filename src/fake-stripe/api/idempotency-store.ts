@@ -35,7 +35,8 @@ export class IdempotencyStore {
   begin(account: string, key: string, path: string, params: string): IdempotencyTicket {
     if (key.length > LONGEST_KEY) throw tooLong(key)
     const id = `${account}\n${key}`
-    const entry = this.#fresh(id)
+    this.#forgetOld()
+    const entry = this.#entries.get(id)
     if (entry !== undefined) {
       if (entry.path !== path) throw otherEndpoint(key, entry.path, path)
       if (entry.params !== params) throw otherParameters(key)
@@ -50,16 +51,17 @@ export class IdempotencyStore {
         claimed.answer = answer
       },
       release: () => {
-        this.#entries.delete(id)
+        if (this.#entries.get(id) === claimed) this.#entries.delete(id)
       },
     }
   }
 
-  #fresh(id: string): Entry | undefined {
-    const entry = this.#entries.get(id)
-    if (entry === undefined || this.#now() - entry.at < LIFETIME_MS) return entry
-    this.#entries.delete(id)
-    return undefined
+  #forgetOld(): void {
+    // A Map keeps the order of insertion, so the oldest come first.
+    for (const [id, { at }] of this.#entries) {
+      if (this.#now() - at < LIFETIME_MS) return
+      this.#entries.delete(id)
+    }
   }
 }
 

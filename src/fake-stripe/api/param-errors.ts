@@ -55,7 +55,7 @@ function customCode(params: Record<string, unknown> | undefined): string | undef
 }
 
 /** `['line_items', 0, 'quantity']` → `line_items[0][quantity]`. */
-export function paramName(path: readonly PropertyKey[]): string {
+function paramName(path: readonly PropertyKey[]): string {
   const [head, ...rest] = path.map(String)
   return [head ?? '', ...rest.map((key) => `[${key}]`)].join('')
 }

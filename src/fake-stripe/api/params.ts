@@ -200,7 +200,7 @@ function passOn(issue: z.core.$ZodIssue, path: PropertyKey[]) {
   return { code: 'custom' as const, message: issue.message, path, params: { issue } }
 }
 
-export function oneOf(values: readonly string[]): string {
+function oneOf(values: readonly string[]): string {
   if (values.length < 3) return values.join(' or ')
   return `${values.slice(0, -1).join(', ')}, or ${values.at(-1)}`
 }

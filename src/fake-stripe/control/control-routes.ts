@@ -87,7 +87,11 @@ export function describe(error: unknown): { status: number; body: object; messag
     return { status: error.status, body: errorBody(error, '', 'none'), message: error.message }
   if (error instanceof z.ZodError) return plain(400, z.prettifyError(error))
   if (error instanceof NotPossible) return plain(409, error.message)
-  return plain(500, error instanceof Error ? error.message : String(error))
+  if (!(error instanceof Error)) return plain(500, String(error))
+  // Fastify's own refusals, such as a body that is no JSON, know their status.
+  const status =
+    'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
+  return plain(status, error.message)
 }
 
 function plain(status: number, message: string) {

@@ -37,9 +37,9 @@ export type ObjectControl = {
    *
    * @param event sent for each of them; absent: silently.
    */
-  put(
+  put<T extends StripeObject>(
     account: AccountReference,
-    objects: StripeObject | readonly StripeObject[],
+    objects: T | readonly T[],
     event?: Stripe.Event.Type,
   ): void
 }
@@ -59,15 +59,27 @@ export function objectControl(world: World): ObjectControl {
     },
     put(account, objects, event) {
       const scope = handScope(world, findAccount(world, account))
-      for (const object of isList(objects) ? objects : [objects]) {
-        const rows = scope.account.rows(defineTable<StripeObject>(object.object))
-        const before = rows.get(object.id)
-        if (before === undefined) rows.insert(object)
-        else rows.replace(object)
-        if (event !== undefined) emitEvent(scope, event, object, before)
+      for (const [kind, ofKind] of byKind(isList(objects) ? objects : [objects])) {
+        const rows = scope.account.rows(defineTable<StripeObject>(kind))
+        const before = new Map(ofKind.map(({ id }) => [id, rows.get(id)]))
+        rows.insertMany(ofKind.filter(({ id }) => before.get(id) === undefined))
+        for (const object of ofKind) {
+          rows.replace(object)
+          if (event !== undefined) emitEvent(scope, event, object, before.get(object.id))
+        }
       }
     },
   }
+}
+
+function byKind(objects: readonly StripeObject[]): Map<string, StripeObject[]> {
+  const kinds = new Map<string, StripeObject[]>()
+  for (const object of objects) {
+    const known = kinds.get(object.object)
+    if (known === undefined) kinds.set(object.object, [object])
+    else known.push(object)
+  }
+  return kinds
 }
 
 function isList<T>(value: T | readonly T[]): value is readonly T[] {

@@ -60,7 +60,7 @@ export function amountStep(currency: string): number {
   return WHOLE_HUNDREDS.has(currency) ? 100 : 1
 }
 
-export function decimals(currency: string): 0 | 2 | 3 {
+function decimals(currency: string): 0 | 2 | 3 {
   if (ZERO_DECIMAL.has(currency)) return 0
   return THREE_DECIMAL.has(currency) ? 3 : 2
 }

@@ -73,9 +73,10 @@ export function createFakeClock(wall: () => number = Date.now): FakeClock {
     },
     at(due, run) {
       const task = { due, run }
-      const later = tasks.findIndex((other) => other.due > due)
-      tasks.splice(later === -1 ? tasks.length : later, 0, task)
-      arm()
+      // From the end: most tasks are due after those that are there already.
+      const index = tasks.findLastIndex((other) => other.due <= due) + 1
+      tasks.splice(index, 0, task)
+      if (index === 0) arm()
       return () => {
         const index = tasks.indexOf(task)
         if (index !== -1) tasks.splice(index, 1)

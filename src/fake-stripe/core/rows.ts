@@ -33,13 +33,15 @@ export class Rows<T extends Row> {
 
   /** @throws Error when the id is taken: ids are made by us, so that is a bug of the caller. */
   insert(row: T): T {
-    if (this.#slots.has(row.id)) throw new Error(`${row.id} exists already`)
-    this.#sequence += 1
-    const created = row.created ?? 0
-    const slot = { row, created, sequence: this.#sequence, removed: false }
-    this.#slots.set(row.id, slot)
+    const slot = this.#newSlot(row)
     this.#order.splice(this.#after(slot), 0, slot)
     return row
+  }
+
+  /** The same for many rows at once, in any order: sorting once spares a shift for each of them. */
+  insertMany(rows: readonly T[]): void {
+    for (const row of rows) this.#order.push(this.#newSlot(row))
+    this.#order.sort((a, b) => (isNewer(a, b) ? 1 : -1))
   }
 
   /** @throws Error when there is no such row. */
@@ -78,6 +80,15 @@ export class Rows<T extends Row> {
     if (startingAfter === undefined) return this.#take(this.#order.length - 1, -1, request)
     const cursor = this.#slots.get(startingAfter)
     return cursor && this.#take(this.#before(cursor), -1, request)
+  }
+
+  #newSlot(row: T): Slot<T> {
+    if (this.#slots.has(row.id)) throw new Error(`${row.id} exists already`)
+    this.#sequence += 1
+    const created = row.created ?? 0
+    const slot = { row, created, sequence: this.#sequence, removed: false }
+    this.#slots.set(row.id, slot)
+    return slot
   }
 
   #take(from: number, step: 1 | -1, { limit, where }: PageRequest<T>): Page<T> {

@@ -52,7 +52,7 @@ export function createPaymentMethod(
   return account.rows(paymentMethods).insert(method)
 }
 
-export function billingDetails({ email, name }: Payer): Stripe.PaymentMethod.BillingDetails {
+function billingDetails({ email, name }: Payer): Stripe.PaymentMethod.BillingDetails {
   const address = {
     city: null,
     country: null,

@@ -36,10 +36,11 @@ export function paySession(scope: Scope, id: string, options: PayOptions = {}): 
   if (session.mode === 'setup') return completeSetup(scope, session, options)
   if (session.amount_total === 0) return complete(scope, id, 'no_payment_required', options)
   const intent = sessionIntent(scope, session, options)
-  attemptPayment(scope, intent.id, methodOf(scope, session, 'card', options), {
-    status: 'succeeded',
-  })
-  return complete(scope, id, 'paid', options)
+  const method = methodOf(scope, session, 'card', options)
+  attemptPayment(scope, intent.id, method, { status: 'succeeded' })
+  const completed = complete(scope, id, 'paid', options)
+  if (intent.setup_future_usage !== null) saveMethod(scope, completed, method)
+  return completed
 }
 
 /** The payer's card is declined; the session stays open for another try. */
@@ -170,15 +171,19 @@ function newCustomer(
 
 function completeSetup(scope: Scope, session: Session, options: PayOptions): Session {
   const method = methodOf(scope, session, 'card', options)
-  const customer = idOf(session.customer)
-  if (customer !== null) {
-    const attached = changeRow(scope, paymentMethods, method.id, { customer })
-    emitEvent(scope, 'payment_method.attached', attached)
-  }
+  saveMethod(scope, session, method)
   const intent = changeRow(scope, setupIntents, idOf(session.setup_intent) ?? '', {
     status: 'succeeded',
     payment_method: method.id,
   })
   emitEvent(scope, 'setup_intent.succeeded', intent)
   return complete(scope, session.id, 'no_payment_required', options)
+}
+
+/** Keeps the payer's card with the session's customer, if it has one. */
+function saveMethod(scope: Scope, session: Session, { id }: Stripe.PaymentMethod): void {
+  const customer = idOf(session.customer)
+  if (customer === null) return
+  const attached = changeRow(scope, paymentMethods, id, { customer })
+  emitEvent(scope, 'payment_method.attached', attached)
 }

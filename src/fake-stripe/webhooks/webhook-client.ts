@@ -32,8 +32,7 @@ export class WebhookClient {
       const error = status >= 200 && status < 300 ? null : `HTTP ${status}`
       return { status, error, response, ms: spent() }
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      return { status: null, error: reason, response: '', ms: spent() }
+      return { status: null, error: reason(error, post), response: '', ms: spent() }
     }
   }
 
@@ -76,4 +75,9 @@ export class WebhookClient {
       request.end(post.body)
     })
   }
+}
+
+function reason(error: unknown, { timeoutMs }: WebhookPost): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.name === 'AbortError' ? `timeout after ${timeoutMs} ms` : error.message
 }

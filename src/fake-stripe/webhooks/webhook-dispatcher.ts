@@ -70,6 +70,7 @@ export class WebhookDispatcher {
         (endpoint) =>
           endpoint.status === 'enabled' && matchesType(endpoint.enabled_events, event.type),
       )
+      .reverse() // the oldest endpoint first
     const jobs = wanted.map((endpoint) => this.#newJob(account, event, endpoint))
     account.rows(events).replace({ ...event, pending_webhooks: jobs.length })
     for (const job of jobs) {
