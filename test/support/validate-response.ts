@@ -4,6 +4,7 @@ import { inject } from 'vitest'
 import type {
   Answer,
   ApiDocument,
+  JsonSchema,
   Media,
   Operation,
   Reference,
@@ -30,13 +31,25 @@ const ajv = new Ajv2020({ strict: false, allErrors: true })
 addFormats.default(ajv)
 const compiled = new Map<string, ValidateFunction>()
 
-function validatorOf(pointer: string): ValidateFunction {
+function withDocument(): Ajv2020 {
   if (ajv.getSchema(ID) === undefined) ajv.addSchema(openapiYaml(), ID)
-  const known = compiled.get(pointer)
-  if (known !== undefined) return known
-  const validator = ajv.compile({ $ref: `${ID}#${pointer}` })
-  compiled.set(pointer, validator)
+  return ajv
+}
+
+function remembered(name: string, schema: JsonSchema): ValidateFunction {
+  const validator = compiled.get(name) ?? withDocument().compile(schema)
+  compiled.set(name, validator)
   return validator
+}
+
+/** A validator for a schema of openapi.yaml, whose references are followed into that file. */
+export function validatorFor(schema: JsonSchema): ValidateFunction {
+  const text = JSON.stringify(schema).replaceAll('"$ref":"#', `"$ref":"${ID}#`)
+  return remembered(text, JSON.parse(text) as JsonSchema)
+}
+
+function validatorOf(pointer: string): ValidateFunction {
+  return remembered(pointer, { $ref: `${ID}#${pointer}` })
 }
 
 const escaped = (name: string) => name.replaceAll('~', '~0').replaceAll('/', '~1')

@@ -4,7 +4,7 @@ import { createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { App } from '../route-deps.ts'
 import type { ApiDocument } from './api-document.ts'
-import { describeRoute, ZOD_TO_JSON } from './describe-route.ts'
+import { createRouteTransform, ZOD_TO_JSON } from './describe-route.ts'
 import { finishDocument } from './finish-document.ts'
 import type { ApiDocs } from './operation-docs.ts'
 
@@ -47,7 +47,7 @@ export async function addOpenapi(
   await app.register(swagger, {
     openapi: { openapi: '3.1.1', info, servers, tags, components: {} },
     convertConstToEnum: false,
-    transform: describeRoute,
+    transform: createRouteTransform(),
     transformObject: finish,
   })
   let isAddingDocs = false

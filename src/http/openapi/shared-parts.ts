@@ -26,26 +26,63 @@ export const SHARED_HEADERS: Record<string, object> = {
   WwwAuthenticate: { schema: { type: 'string', const: 'Bearer' } },
 }
 
-/** Parameters that most operations have, by name. */
-const COMMON: Record<string, { component: string; description?: string; example?: string }> = {
+type Common = {
+  component: string
+  in: Parameter['in']
+  description?: string
+  example?: string
+}
+
+/** Parameters that many operations have, by name. */
+const COMMON: Record<string, Common> = {
   conference: {
     component: 'Conference',
+    in: 'path',
     description: 'The slug or the id of the conference.',
     example: 'pycon-2027',
   },
-  limit: { component: 'Limit' },
-  cursor: { component: 'Cursor' },
+  purchase: {
+    component: 'Purchase',
+    in: 'path',
+    description: 'The id of the purchase.',
+    example: 'bp_3hTq8ZsW1nLd',
+  },
+  code: { component: 'Code', in: 'path' },
+  limit: { component: 'Limit', in: 'query' },
+  cursor: { component: 'Cursor', in: 'query' },
+  created_after: {
+    component: 'CreatedAfter',
+    in: 'query',
+    description: 'Only what was created after this moment.',
+  },
+  created_before: {
+    component: 'CreatedBefore',
+    in: 'query',
+    description: 'Only what was created before this moment.',
+  },
 }
 
-/** Moves the parameters that nearly every operation has to the components. In place. */
+/** What an id in a path is of: `…/ticket-types/{id}` of a ticket type, `…/{event}` of an event. */
+function idOf(path: string, name: string): string {
+  const collection = path.split('/').at(path.split('/').indexOf(`{${name}}`) - 1) ?? ''
+  const noun = name === 'id' ? collection.replace(/s$/, '').replaceAll('-', ' ') : name
+  return `The id of the ${noun}.`
+}
+
+function describe(parameter: Parameter, path: string): Parameter {
+  if (parameter.in !== 'path' || parameter.description !== undefined) return parameter
+  return { ...parameter, description: idOf(path, parameter.name) }
+}
+
+/** Describes all parameters and moves those that many operations have to the components. In place. */
 export function shareParameters(document: ApiDocument): void {
   const { parameters: shared } = document.components
-  for (const { operation } of operationsOf(document)) {
+  for (const { path, operation } of operationsOf(document)) {
     if (operation.parameters === undefined) continue
     operation.parameters = operation.parameters.map((parameter) => {
       if ('$ref' in parameter) return parameter
       const common = COMMON[parameter.name]
-      if (common === undefined) return parameter
+      if (common?.in !== parameter.in) return describe(parameter, path)
       const { component, ...words } = common
       const whole: Parameter = { ...parameter, ...words }
       shared[component] ??= whole

@@ -1,0 +1,265 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { OPERATION_DOCS } from '../../src/api-docs/operation-docs.ts'
+import { buildOpenapi } from '../../src/cli/build-openapi.ts'
+import { SCOPES } from '../../src/http/access-rule.ts'
+import {
+  type Answer,
+  type Example,
+  type Operation,
+  operationsOf,
+  type Parameter,
+  type Reference,
+} from '../../src/http/openapi/api-document.ts'
+import { ERROR_CATALOGUE, type ErrorCode } from '../../src/shared/errors.ts'
+import { useTestApp } from '../support/test-app.ts'
+import { openapiYaml, validatorFor } from '../support/validate-response.ts'
+
+const FILE = new URL('../../openapi.yaml', import.meta.url)
+const CODES = Object.keys(ERROR_CATALOGUE) as ErrorCode[]
+
+const document = openapiYaml()
+const operations = operationsOf(document)
+const text = readFileSync(FILE, 'utf8')
+
+/** What a reference of the document points to. */
+function resolve<T extends object>(part: T | Reference): T {
+  if (!('$ref' in part)) return part
+  const [section = '', name = ''] = part.$ref.split('/').slice(2)
+  // Which section holds what is known where the reference stands.
+  const components = document.components as unknown as Record<string, Record<string, T>>
+  const found = components[section]?.[name]
+  if (found === undefined) throw new Error(`${part.$ref} points nowhere`)
+  return found
+}
+
+const answersOf = ({ responses }: Operation): [string, Answer][] =>
+  Object.entries(responses).map(([status, answer]) => [status, resolve<Answer>(answer)])
+
+function problemsOf(operation: Operation): { status: string; code: string; example: Example }[] {
+  return answersOf(operation).flatMap(([status, answer]) =>
+    Object.entries(answer.content?.['application/problem+json']?.examples ?? {}).map(
+      ([code, example]) => ({ status, code, example: resolve<Example>(example) }),
+    ),
+  )
+}
+
+const parametersOf = ({ parameters = [] }: Operation): Parameter[] =>
+  parameters.map((parameter) => resolve<Parameter>(parameter))
+
+describe('openapi.yaml', () => {
+  it('is what the routes say now', async () => {
+    // Not toBe: a difference of 5,000 lines would be printed whole.
+    expect((await buildOpenapi()) === text, 'stale: run npm run openapi').toBe(true)
+  })
+
+  it('names the service, its version and where it is', () => {
+    const { version } = JSON.parse(
+      readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+    ) as { version: string }
+    expect(document).toMatchObject({
+      openapi: '3.1.1',
+      info: { title: 'sponsor-vouchers', version, description: expect.stringContaining('curl') },
+      servers: [{ url: 'http://127.0.0.1:3000' }],
+    })
+  })
+
+  it('is readable: one component for each name, no expressions or bounds that nobody wrote', () => {
+    const doubles = Object.keys(document.components.schemas).filter((name) =>
+      name.endsWith('Input'),
+    )
+    expect(doubles).toEqual([])
+    expect(text).not.toMatch(/9007199254740991/)
+    const patterns = [...text.matchAll(/pattern: (.*)/g)].map(([, pattern]) => pattern ?? '')
+    expect(patterns.filter((pattern) => pattern.length > 60)).toEqual([])
+    expect(text).not.toMatch(/anyOf:\s+- type: \w+\s+- type: "null"/)
+  })
+
+  it('says every error code, and none that does not exist', () => {
+    expect(document.components.schemas['Problem']).toMatchObject({
+      properties: { code: { enum: CODES } },
+    })
+    const answered = new Set(
+      operations.flatMap(({ operation }) => problemsOf(operation)).map((p) => p.code),
+    )
+    expect([...answered].toSorted()).toEqual(CODES.toSorted())
+  })
+
+  it('has words only for operations that exist, in chapters that exist', () => {
+    const ids = operations.map(({ operation }) => operation.operationId)
+    expect(new Set(ids).size).toBe(ids.length)
+    expect(Object.keys(OPERATION_DOCS).filter((id) => !ids.includes(id))).toEqual([])
+    const used = new Set(operations.flatMap(({ operation }) => operation.tags))
+    expect(document.tags.map(({ name }) => name).toSorted()).toEqual([...used].toSorted())
+    expect(document.tags.every(({ description }) => description.length > 20)).toBe(true)
+  })
+
+  it('shows a request and an answer of each main operation', () => {
+    const main = ['createPurchase', 'checkoutPurchase', 'refundPurchase', 'redeemVoucher']
+    for (const id of main) {
+      expect(OPERATION_DOCS[id], id).toMatchObject({ requests: {}, answers: {} })
+    }
+    expect(OPERATION_DOCS['getVoucher']).toMatchObject({ answers: {} })
+    expect(OPERATION_DOCS['getPurchase']).toMatchObject({ answers: {} })
+  })
+})
+
+describe('every operation', () => {
+  const isWrite = (method: string) => ['post', 'patch'].includes(method)
+
+  it('has an id, a summary, a chapter and a sentence on who may call it', () => {
+    for (const { operation } of operations) {
+      const { operationId: id, summary, tags, description } = operation
+      expect(id).toMatch(/^[a-z][A-Za-z]+$/)
+      expect(summary.length, id).toBeGreaterThan(5)
+      expect(tags, id).toHaveLength(1)
+      expect(description, id).toMatch(/(^|\n\n)For .*\.$/)
+    }
+  })
+
+  it('asks for the key that its access rule asks for', () => {
+    const schemes: Record<string, object[]> = {
+      anyone: [],
+      stripe: [{ stripeSignature: [] }],
+      operator: [{ apiKey: [] }],
+    }
+    for (const { operation } of operations) {
+      const id = operation.operationId
+      const access = operation['x-access'] as { roles: [string]; scopes?: string[] }
+      expect(operation.security, id).toEqual(schemes[access.roles[0]])
+      expect(SCOPES, id).toEqual(expect.arrayContaining(access.scopes ?? []))
+      for (const scope of access.scopes ?? []) expect(operation.description, id).toContain(scope)
+    }
+  })
+
+  it('describes the parameters of its path, and the idempotency key of a write', () => {
+    for (const { path, method, operation } of operations) {
+      const parameters = parametersOf(operation)
+      const inPath = parameters.filter((parameter) => parameter.in === 'path')
+      const declared = new Set(inPath.map(({ name }) => name))
+      const named = new Set([...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name))
+      expect(declared, path).toEqual(named)
+      for (const { description } of inPath) expect(description, path).toEqual(expect.any(String))
+      const hasKey = parameters.some(({ name }) => name === 'Idempotency-Key')
+      expect(hasKey, `${method} ${path}`).toBe(path.startsWith('/v1/') && isWrite(method))
+    }
+  })
+
+  it('names the request in every answer', () => {
+    for (const { operation } of operations) {
+      const id = operation.operationId
+      const answers = answersOf(operation)
+      for (const [status, { headers }] of answers) {
+        expect(headers, `${id} ${status}`).toHaveProperty('Request-Id')
+      }
+      expect(
+        answers.some(([status]) => status.startsWith('2')),
+        id,
+      ).toBe(true)
+    }
+  })
+
+  it('has the problems that follow from what it is', () => {
+    const ofKeys = ['validation_failed', 'unauthenticated', 'forbidden', 'rate_limited']
+    const ofWork = ['not_ready', 'database_unavailable']
+    const ofBodies = ['malformed_json', 'payload_too_large', 'unsupported_media_type']
+    const ofRepeats = ['idempotency_in_progress', 'idempotency_key_reused']
+    for (const { path, method, operation } of operations) {
+      const isApi = path.startsWith('/v1/')
+      const expected = [
+        'internal',
+        ...(path.includes('{') ? ['not_found'] : []),
+        ...(isApi ? [...ofKeys, ...ofWork] : []),
+        ...(isApi && isWrite(method) ? [...ofBodies, ...ofRepeats] : []),
+      ]
+      const codes = problemsOf(operation).map(({ code }) => code)
+      expect(codes, `${method} ${path}`).toEqual(expect.arrayContaining(expected))
+    }
+  })
+
+  it('answers each error code under the status of the catalogue', () => {
+    for (const { operation } of operations) {
+      for (const { status, code, example } of problemsOf(operation)) {
+        const id = `${operation.operationId} ${code}`
+        expect(example.value, id).toMatchObject({ code, status: Number(status) })
+        expect(ERROR_CATALOGUE, id).toHaveProperty(`${code}.status`, Number(status))
+      }
+    }
+  })
+
+  it('shows only examples that its schemas allow', () => {
+    for (const { operation } of operations) {
+      const media = [
+        ...Object.values(operation.requestBody?.content ?? {}),
+        ...answersOf(operation).flatMap(([, { content = {} }]) => Object.values(content)),
+      ]
+      for (const { schema, examples = {} } of media) {
+        const validate = validatorFor(schema)
+        for (const [name, example] of Object.entries(examples)) {
+          validate(resolve<Example>(example).value)
+          expect(validate.errors, `${operation.operationId} ${name}`).toBeNull()
+        }
+      }
+    }
+  })
+})
+
+describe('the service', () => {
+  const app = useTestApp({ env: { PUBLIC_URL: 'https://vouchers.example' } })
+
+  it('answers its document as JSON, with its own address', async () => {
+    const { status, body } = await app.request('GET', '/openapi.json', { as: null })
+    expect(status).toBe(200)
+    expect(body).toEqual({
+      ...document,
+      servers: [{ ...document.servers[0], url: 'https://vouchers.example' }],
+    })
+  })
+
+  it('has no route that the document keeps quiet about', () => {
+    const documented = new Set(
+      operations.map(({ path, method }) => `${method.toUpperCase()} ${path}`),
+    )
+    const quiet = registeredRoutes(app.app.printRoutes({ commonPrefix: false })).filter(
+      (route) => !documented.has(route) && !/^\w+ \/docs([*/]|$)/.test(route),
+    )
+    expect(quiet).toEqual([])
+  })
+
+  it('shows the document in a page that loads nothing from elsewhere', async () => {
+    const page = await app.request<string>('GET', '/docs', { as: null })
+    expect(page).toMatchObject({ status: 200, headers: { 'content-type': /^text\/html/ } })
+    const policy = String(page.headers['content-security-policy'])
+    expect(policy).toContain("default-src 'self'")
+    expect(policy).not.toMatch(/https?:/)
+    const sources = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, source]) => source)
+    expect(sources.length).toBeGreaterThan(3)
+    for (const source of sources) {
+      expect(source).toMatch(/^\/docs\//)
+      const part = await app.request('GET', source ?? '', { as: null })
+      expect(part.status, source).toBe(200)
+    }
+    const specification = await app.request('GET', '/docs/json', { as: null })
+    expect(specification).toMatchObject({ status: 200, body: { openapi: '3.1.1' } })
+  })
+
+  it('keeps the strict policy on every other page', async () => {
+    const { headers } = await app.request('GET', '/openapi.json', { as: null })
+    expect(headers['content-security-policy']).toContain("default-src 'none'")
+  })
+})
+
+/** `METHOD /path/{parameter}` of every route but HEAD's, from fastify's printed tree. */
+function registeredRoutes(tree: string): string[] {
+  const parts: string[] = []
+  return tree.split('\n').flatMap((line) => {
+    const [, indent = '', part = '', methods] =
+      /^([│ ]*)[├└]── (\S+?)(?: \((.+)\))?$/.exec(line) ?? []
+    if (part === '') return []
+    parts.splice(indent.length / 4, parts.length, part)
+    const path = parts.join('').replaceAll(/:(\w+)/g, '{$1}')
+    return (methods?.split(', ') ?? [])
+      .filter((method) => method !== 'HEAD')
+      .map((method) => `${method} ${path}`)
+  })
+}
