@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { PARAMS, useStripeScene } from './stripe-scene.ts'
 
-const scene = useStripeScene({ timeoutSeconds: 1 })
+const scene = useStripeScene()
 const CREATE = '/v1/checkout/sessions'
 
 afterEach(() => scene.fake.control.clearTrouble())

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { RefundOrder } from '../../src/purchases/payment-gateway.ts'
 import { useStripeScene } from './stripe-scene.ts'
 
-const scene = useStripeScene({ timeoutSeconds: 1 })
+const scene = useStripeScene()
 const CREATE = '/v1/refunds'
 
 afterEach(() => scene.fake.control.clearTrouble())

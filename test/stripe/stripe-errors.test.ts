@@ -11,10 +11,14 @@ const metrics: ServiceMetrics = {
   ...noMetrics,
   stripeRequest: (operation, outcome) => void counted.push(`${operation} ${outcome}`),
 }
-const scene = useStripeScene({ timeoutSeconds: 1, metrics })
+const scene = useStripeScene({ metrics })
+const impatient = useStripeScene({ timeoutSeconds: 1, metrics })
 const everything = { path: '/v1/**', times: 'always' } as const
 
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => {
+  scene.fake.control.clearTrouble()
+  impatient.fake.control.clearTrouble()
+})
 
 const ask = () => scene.gateway.openCheckout(scene.newRef(), 1, PARAMS)
 const read = () => scene.facts(scene.newRef(), 'cs_test_x')
@@ -39,9 +43,10 @@ describe('an error of Stripe', () => {
   })
 
   it('that is no answer becomes 503, after the tries that the SDK makes', async () => {
-    scene.fake.control.trouble({ ...everything, action: { kind: 'hang' } })
+    impatient.fake.control.trouble({ ...everything, action: { kind: 'hang' } })
     counted.length = 0
-    await expect(ask()).rejects.toMatchObject({ code: 'stripe_unavailable', retryAfterSeconds: 5 })
+    const asked = impatient.gateway.openCheckout(scene.newRef(), 1, PARAMS)
+    await expect(asked).rejects.toMatchObject({ code: 'stripe_unavailable', retryAfterSeconds: 5 })
     expect(counted).toEqual(Array(3).fill('checkout.sessions.create unreachable'))
   })
 

@@ -54,7 +54,7 @@ export function useStripeScene(
   beforeAll(() => {
     const settings = {
       stripeApiBase: stripe.fake.url,
-      stripeTimeoutSeconds: options.timeoutSeconds ?? 5,
+      stripeTimeoutSeconds: options.timeoutSeconds ?? 20,
     }
     const http = createCountingHttpClient(options.metrics ?? noMetrics)
     const client = buildStripe(key, settings, http)

@@ -94,7 +94,7 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
   const settings: NodeJS.ProcessEnv = { ...env }
   beforeAll(() => {
     settings['STRIPE_API_BASE'] = stripe.fake.url
-    settings['STRIPE_TIMEOUT_SECONDS'] ??= '2'
+    settings['STRIPE_TIMEOUT_SECONDS'] ??= '20'
   })
   const app = useTestApp({ env: settings })
   const log: string[] = []
