@@ -22,11 +22,12 @@ export function notServing({ phase }: Lifecycle): AppError | null {
  * another process.
  */
 export function addDoor(app: FastifyInstance, lifecycle: Lifecycle): void {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', async (request) => {
     const refusal = notServing(lifecycle)
-    if (refusal === null) return
-    // Also for public ones: an open connection would keep a stopping process from ending.
-    void reply.header('connection', 'close')
-    if (request.routeOptions.config.access !== 'public') throw refusal
+    if (refusal !== null && request.routeOptions.config.access !== 'public') throw refusal
+  })
+  // A connection that stays open after its answer would keep the process for over a minute.
+  app.addHook('onSend', async (_request, reply) => {
+    if (lifecycle.phase === 'stopping') void reply.header('connection', 'close')
   })
 }

@@ -87,3 +87,15 @@ it('gives back on SIGTERM what does not end in time, and says so by its exit cod
   ])
   stripe.release()
 }, 120_000)
+
+it('exits at once on a second signal', async () => {
+  const working = await holdJob({ SHUTDOWN_SECONDS: '60' })
+  const exit = working.terminate()
+  await expect.poll(() => working.output(), { timeout: 10_000 }).toContain('"msg":"stopping"')
+  const askedAt = performance.now()
+  void working.terminate()
+  expect(await exit).toBe(1)
+  expect(performance.now() - askedAt).toBeLessThan(10_000)
+  expect(working.output()).toContain('second signal: exiting at once')
+  stripe.release()
+}, 120_000)

@@ -1,0 +1,38 @@
+import { beforeAll, expect, it } from 'vitest'
+import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+import { useServices } from './run-service.ts'
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+})
+const app = useTestApp({ env })
+const start = useServices()
+
+let shop: Shop
+beforeAll(async () => {
+  shop = await openShop(app)
+})
+
+it('answers the request that is under way, and takes no other, when it stops', async () => {
+  const service = await start({ ...env, DATABASE_URL: app.connectionString, RUN: 'serve' })
+  await service.ready
+  const { id } = await shop.buy()
+  const slow = { kind: 'slow', ms: 2_000 } as const
+  const trouble = stripe.fake.control.trouble({ path: '/v1/checkout/sessions', action: slow })
+  const answer = fetch(`${service.address}${shop.path}/purchases/${id}/checkout`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${shop.sponsorKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify(RETURN_URLS),
+  })
+  // It is taken off the list when the request has come.
+  const waiting = () => stripe.fake.control.troubles().api.some(({ id }) => id === trouble.id)
+  await expect.poll(waiting, { timeout: 10_000 }).toBe(false)
+  const stopped = service.stop()
+  await expect(fetch(`${service.address}/livez`)).rejects.toThrow()
+  expect((await answer).status).toBe(200)
+  expect(await stopped).toBe(true)
+  expect(await shop.get(id)).toMatchObject({ status: 'PROCESSING', checkout: { attempt: 1 } })
+})
