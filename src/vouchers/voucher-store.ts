@@ -125,6 +125,14 @@ export function listBatchVouchers(
   return readVouchers(trx, conferenceId, { batches: [batchId] }, page, AS_ISSUED)
 }
 
+// The batches go in as values and not as a join, so that Postgres knows how many codes they have and
+// takes the right index; and one goes in by itself, since `any` would lose the order of the ordinals:
+// 10 ms instead of 2 s in a conference with a million codes.
+const BATCH_CONDITION = {
+  one: 'and v.batch_id = :batch',
+  several: 'and v.batch_id = any(:batches)',
+}
+
 type Conditions = Pick<VoucherFilter, 'code' | 'state'> & { batches: string[] | null }
 
 function readVouchers(
@@ -134,14 +142,17 @@ function readVouchers(
   page: PageQuery,
   keyset: Keyset,
 ): Promise<Page<Voucher>> {
-  // The batches go in as values and not as a join, so that Postgres knows how many codes they have
-  // and takes the right index: 10 ms instead of 2 s in a conference with a million codes.
   const conditions = [
     ...(code === undefined ? [] : ['and v.code_key = :key']),
     ...(state === undefined ? [] : ['and v.state = :state']),
-    ...(batches === null ? [] : ['and v.batch_id = any(:batches)']),
+    ...(batches === null ? [] : [BATCH_CONDITION[batches.length === 1 ? 'one' : 'several']]),
   ].join(' ')
-  const values = { key: codeKey(code ?? ''), state: state ?? '', batches: batches ?? [] }
+  const values = {
+    key: codeKey(code ?? ''),
+    state: state ?? '',
+    batch: batches?.[0] ?? '',
+    batches: batches ?? [],
+  }
   return readNumberPage(
     page,
     keyset,
