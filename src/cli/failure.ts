@@ -2,7 +2,7 @@ import { CommanderError } from 'commander'
 import { ConfigError } from '../config.ts'
 import { EmbeddedPostgresError } from '../db/embedded/embedded-postgres-error.ts'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
-import { AppError, ERROR_CATALOGUE, type FieldError } from '../shared/errors.ts'
+import { AppError, ERROR_CATALOGUE, type FieldError, problemType } from '../shared/errors.ts'
 import { StartRefused } from '../shared/start-refused.ts'
 import { Interrupted } from './interrupted.ts'
 import { plainText } from './output/plain-text.ts'
@@ -97,7 +97,7 @@ export type Problem = {
 
 export function toProblem({ code, title, status, detail, errors, extra }: Failure): Problem {
   return {
-    type: `https://sponsor-vouchers.dev/problems/${code.replaceAll('_', '-')}`,
+    type: problemType(code),
     title,
     status,
     code,

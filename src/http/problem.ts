@@ -4,7 +4,13 @@ import {
   isResponseSerializationError,
 } from 'fastify-type-provider-zod'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
-import { AppError, ERROR_CATALOGUE, type ErrorCode, type FieldError } from '../shared/errors.ts'
+import {
+  AppError,
+  ERROR_CATALOGUE,
+  type ErrorCode,
+  type FieldError,
+  problemType,
+} from '../shared/errors.ts'
 import { pointerPart } from './storable-text.ts'
 
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
@@ -98,7 +104,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   log(request, known)
   const { title } = ERROR_CATALOGUE[known.code]
   const problem: Problem & Record<string, unknown> = {
-    type: `https://sponsor-vouchers.dev/problems/${known.code.replaceAll('_', '-')}`,
+    type: problemType(known.code),
     title,
     status: known.status,
     code: known.code,

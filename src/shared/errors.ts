@@ -31,6 +31,14 @@ export const ERROR_CATALOGUE = {
 
 export type ErrorCode = keyof typeof ERROR_CATALOGUE
 
+/**
+ * The `type` of a problem document: a name, not an address, since no host is ours for certain.
+ * RFC 9457 §3.1.1 allows any URI.
+ */
+export function problemType(code: string): string {
+  return `urn:sponsor-vouchers:problem:${code.replaceAll('_', '-')}`
+}
+
 /** One broken rule: `pointer` is a JSON pointer into the body, or `query/…`, `header/…`, `params/…`. */
 export type FieldError = { pointer: string; detail: string }
 

@@ -1,4 +1,4 @@
-import { ERROR_CATALOGUE, type ErrorCode } from '../../shared/errors.ts'
+import { ERROR_CATALOGUE, type ErrorCode, problemType } from '../../shared/errors.ts'
 import type { AccessRule } from '../access-rule.ts'
 import { PROBLEM_CONTENT_TYPE } from '../problem.ts'
 import { type Answer, type Example, type JsonSchema, refTo } from './api-document.ts'
@@ -52,7 +52,7 @@ const DETAILS: Partial<Record<ErrorCode, object>> = {
 export function problemExamples(): Record<string, Example> {
   const examples = CODES.map((code): [string, Example] => {
     const { status, title } = ERROR_CATALOGUE[code]
-    const type = `https://sponsor-vouchers.dev/problems/${code.replaceAll('_', '-')}`
+    const type = problemType(code)
     const value = { type, title, status, code, detail: `${title}.`, request_id: 'req_01J9ZX3QK8' }
     return [code, { summary: title, value: { ...value, ...DETAILS[code] } }]
   })
