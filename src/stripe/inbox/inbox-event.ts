@@ -26,11 +26,11 @@ export type EventOwner = { id: string; livemode: boolean | null; stripeAccount: 
  */
 function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
   if (!hints.hasObject) return 'thin event'
-  if (!isHandledType(hints.type)) return 'unhandled type'
   if (owner.livemode !== null && hints.livemode !== owner.livemode) return 'other mode'
   if (hints.conferenceId !== null && hints.conferenceId !== owner.id) return 'other conference'
   const isForeign = hints.account !== null && owner.stripeAccount !== null
-  return isForeign && hints.account !== owner.stripeAccount ? 'other account' : null
+  if (isForeign && hints.account !== owner.stripeAccount) return 'other account'
+  return isHandledType(hints.type) ? null : 'unhandled type'
 }
 
 /** The row for an event. One that cannot concern the conference is kept, but `ignored` at once. */

@@ -164,6 +164,13 @@ describe('an event that is none of ours', () => {
         metadata: { purchase_id: 'bp_theirs', conference_id: 'conf_theirs' },
       }),
     ],
+    [
+      'of an unhandled type about another conference (D17)',
+      eventOf('charge.succeeded', {
+        id: 'ch_1',
+        metadata: { purchase_id: 'bp_theirs', conference_id: 'conf_theirs' },
+      }),
+    ],
     ['without an object', { id: newEventId(), object: 'event', type: HANDLED, created: 1 }],
     [
       'of the second API (thin)',
