@@ -84,6 +84,9 @@ export async function up(knex: Knex): Promise<void> {
       constraint vouchers_deactivated_whole check ((deactivated_by is null) = (deactivated_at is null))
     );
 
+    -- What is asked for by state is what is not active; that is the small part of a large table.
+    create index vouchers_not_active on vouchers (conference_id, state, id) where state <> 'active';
+
     create table redemptions (
       conference_id text not null,
       id text not null,
@@ -103,6 +106,8 @@ export async function up(knex: Knex): Promise<void> {
     create unique index redemptions_reference_key
       on redemptions (conference_id, voucher_id, reference) where released_at is null;
     create index redemptions_newest on redemptions (conference_id, created_at desc, id desc);
+    create index redemptions_by_voucher
+      on redemptions (conference_id, voucher_id, created_at desc, id desc);
     create index redemptions_by_reference on redemptions (conference_id, reference);
   `)
   await protectByConference(knex, 'voucher_batches')

@@ -41,5 +41,7 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isDatabaseUnavailable)
   if (!(error instanceof Error)) return false
   if (isPgError(error) && UNAVAILABLE_CODES.has(error.code)) return true
-  return /Connection terminated|timeout expired|connection timeout/i.test(error.message)
+  return /Connection terminated|timeout expired|connection timeout|not queryable/i.test(
+    error.message,
+  )
 }

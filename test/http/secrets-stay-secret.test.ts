@@ -95,6 +95,27 @@ describe('an API key', () => {
   })
 })
 
+describe('a voucher code', () => {
+  it('that stands where a field’s name belongs is not logged', async () => {
+    const { path } = await createConference(app)
+    const log = await logOf(async () => {
+      const body = {
+        'BULK-ACME-SECRETCODE23': 1,
+        count: 1,
+        voucher_type: 'comp',
+        discount_value: 0,
+      }
+      const answer = await app.request('POST', `${path}/voucher-batches`, { body })
+      expect(answer).toMatchObject({
+        status: 400,
+        body: { errors: [{ pointer: '/BULK-ACME-SECRETCODE23' }] },
+      })
+    })
+    expect(log).toContain('validation_failed')
+    expect(log).not.toContain('SECRETCODE')
+  })
+})
+
 describe('a failure of the database', () => {
   it('leaves neither values nor codes of its statement in the log or the answer', async () => {
     const conference = await createConference(app)
