@@ -1,0 +1,324 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { SCOPES, type Scope } from '../../src/http/access-rule.ts'
+import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
+import {
+  createConference,
+  createSponsor,
+  createSponsorKey,
+  createStaffKey,
+} from '../support/fixtures.ts'
+import { type Answer, type Body, OPERATOR_KEY, useTestApp } from '../support/test-app.ts'
+import { openapiYaml } from '../support/validate-response.ts'
+import { WHO_MAY, type Who } from './route-table.ts'
+
+// Every key looks for codes that do not exist, which is what the limit is there to stop.
+const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '100000' } })
+
+type Route = { id: string; method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; who: Who }
+
+const ROUTES: Route[] = operationsOf(openapiYaml()).map(({ path, method, operation }) => ({
+  id: operation.operationId,
+  // The methods that this service uses; inject() would refuse another.
+  method: method.toUpperCase() as Route['method'],
+  path,
+  who: WHO_MAY[operation.operationId] ?? 'public',
+}))
+
+const GUARDED = ROUTES.filter(({ who }) => who !== 'public' && who !== 'stripe')
+const OF_CONFERENCE = GUARDED.filter(({ path }) => path.includes('{conference}'))
+
+const keys = {
+  bare: '',
+  sponsor: '',
+  otherStaff: '',
+  otherSponsor: '',
+  scopes: new Map<Scope, string>(),
+}
+let slug = ''
+
+beforeAll(async () => {
+  const conference = await createConference(app)
+  slug = conference.slug
+  const sponsor = await createSponsor(app, conference)
+  keys.bare = (await createStaffKey(app, conference, [])).key
+  keys.sponsor = (await createSponsorKey(app, conference, sponsor.id)).key
+  for (const scope of SCOPES) {
+    keys.scopes.set(scope, (await createStaffKey(app, conference, [scope])).key)
+  }
+  const other = await createConference(app)
+  const otherSponsor = await createSponsor(app, other)
+  keys.otherStaff = (await createStaffKey(app, other, SCOPES)).key
+  keys.otherSponsor = (await createSponsorKey(app, other, otherSponsor.id)).key
+})
+
+/** Asks with ids that do not exist and no body to speak of, so that nothing is changed. */
+function ask({ method, path }: Route, as: string | null, conference = slug): Promise<Answer<Body>> {
+  const url = path.replace('{conference}', conference).replaceAll(/\{\w+\}/g, 'none')
+  const isWrite = method === 'POST' || method === 'PATCH'
+  return app.request(method, url, { as, ...(isWrite ? { body: {} } : {}) })
+}
+
+const isFor = ({ who }: Route, caller: Scope | 'sponsor'): boolean =>
+  Array.isArray(who) && who.includes(caller)
+
+const unauthenticated = { status: 401, body: { code: 'unauthenticated' } }
+const forbidden = { status: 403, body: { code: 'forbidden' } }
+
+/** All that an answer tells its reader; only the request's own name may differ. */
+const told = ({ status, body }: Answer<Body>) => ({ status, ...body, request_id: '' })
+
+/** `let in` when the route itself answered, whatever that was; else what kept the caller out. */
+function outcomeOf({ status, body }: Answer<Body>): string {
+  const keptOut = [401, 403, 429].includes(status) || status >= 500
+  return keptOut ? `${status} ${String(body['code'])}` : 'let in'
+}
+
+async function outcomes(key: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const route of GUARDED) found[route.id] = outcomeOf(await ask(route, key))
+  return found
+}
+
+function expected(isAllowed: (route: Route) => boolean): Record<string, string> {
+  return Object.fromEntries(
+    GUARDED.map((route) => [route.id, isAllowed(route) ? 'let in' : '403 forbidden']),
+  )
+}
+
+describe('who may call what', () => {
+  it('is decided for every operation, and as the routes say it', () => {
+    expect(Object.keys(WHO_MAY).toSorted()).toEqual(ROUTES.map(({ id }) => id).toSorted())
+    const rolesOf = (who: Who): { roles: string[]; scopes?: string[] } => {
+      if (who === 'public') return { roles: ['anyone'] }
+      if (who === 'stripe') return { roles: ['stripe'] }
+      if (who === 'operator') return { roles: ['operator'] }
+      if (who === 'staff') return { roles: ['operator', 'staff'] }
+      const scopes = who.filter((name) => name !== 'sponsor')
+      const sponsors = who.includes('sponsor') ? ['sponsor'] : []
+      return { roles: ['operator', 'staff', ...sponsors], scopes }
+    }
+    for (const { operation } of operationsOf(openapiYaml())) {
+      const { operationId: id, 'x-access': access } = operation
+      expect(access, id).toEqual(rolesOf(WHO_MAY[id] ?? 'public'))
+    }
+  })
+
+  it('lets nobody in without a key, or with an unknown one', async () => {
+    for (const route of GUARDED) {
+      expect(await ask(route, null), route.id).toMatchObject(unauthenticated)
+    }
+    // Not on every route: refused keys are counted, and too many of them are 429.
+    for (const route of GUARDED.slice(0, 5)) {
+      expect(await ask(route, 'sv_staff_none'), route.id).toMatchObject(unauthenticated)
+    }
+  })
+
+  it('lets anyone see the public pages, and Stripe in by its signature alone', async () => {
+    for (const route of ROUTES.filter(({ who }) => who === 'public')) {
+      expect(await ask(route, null), route.id).toMatchObject({ status: 200 })
+    }
+    for (const route of ROUTES.filter(({ who }) => who === 'stripe')) {
+      const refused = { status: 400, body: { code: 'invalid_signature' } }
+      expect(await ask(route, OPERATOR_KEY), route.id).toMatchObject(refused)
+    }
+  })
+
+  it('lets operators do everything', async () => {
+    expect(await outcomes(OPERATOR_KEY)).toEqual(expected(() => true))
+  })
+
+  it.each(SCOPES)('lets staff with %s do what that is for, and nothing else', async (scope) => {
+    const key = keys.scopes.get(scope) ?? ''
+    expect(await outcomes(key)).toEqual(
+      expected((route) => route.who === 'staff' || isFor(route, scope)),
+    )
+  })
+
+  it('lets staff without a scope see the conference, and nothing else', async () => {
+    expect(await outcomes(keys.bare)).toEqual(expected(({ who }) => who === 'staff'))
+  })
+
+  it('lets sponsors do what is for sponsors, and nothing else', async () => {
+    expect(await outcomes(keys.sponsor)).toEqual(expected((route) => isFor(route, 'sponsor')))
+  })
+
+  it('shows keys of another conference nothing, not even that this one exists', async () => {
+    for (const route of OF_CONFERENCE) {
+      for (const key of [keys.otherStaff, keys.otherSponsor]) {
+        const answer = told(await ask(route, key))
+        expect(answer, route.id).toMatchObject({ status: 404, code: 'not_found' })
+        expect(answer, route.id).toEqual(told(await ask(route, key, 'no-such-conference')))
+      }
+    }
+  })
+
+  it('keeps the operator’s own routes from every key of a conference', async () => {
+    const routes = GUARDED.filter(({ path }) => !path.includes('{conference}'))
+    expect(routes.length).toBeGreaterThan(3)
+    for (const route of routes) {
+      for (const key of [keys.otherStaff, keys.otherSponsor]) {
+        expect(await ask(route, key), route.id).toMatchObject(forbidden)
+      }
+    }
+  })
+})
+
+/** One object of each kind. */
+type World = { path: string; sponsorKey: string; ids: Record<string, string> }
+
+async function make(path: string, kind: string, body: Body): Promise<string> {
+  const answer = await app.request<Body>('POST', `${path}/${kind}`, { body })
+  expect(answer.status, `${kind} ${JSON.stringify(answer.body)}`).toBeLessThan(300)
+  return String(answer.body['id'])
+}
+
+async function makeWorld(): Promise<World> {
+  // Without a Stripe key, so that no request of these tests goes out.
+  const conference = await createConference(app, { stripe_secret_key: undefined })
+  const { path } = conference
+  return { path, ...(await fill(path, conference.id)) }
+}
+
+async function fill(path: string, conference: string): Promise<Omit<World, 'path'>> {
+  const sponsor = (await createSponsor(app, { path })).id
+  const item = { name: `Item of ${sponsor}`, price: 1_000, bulk_enabled: true }
+  const batch = await make(path, 'voucher-batches', { count: 2, voucher_type: 'comp', sponsor })
+  const codes = await app.request<{ data: { code: string }[] }>(
+    'GET',
+    `${path}/voucher-batches/${batch}/vouchers`,
+  )
+  const code = String(codes.body.data[0]?.code)
+  const event = `evt_${sponsor}`
+  await app.rows(
+    `insert into stripe_events (conference_id, id, type, livemode, body, source, status,
+       created_at_stripe, finished_at)
+     values ($1, $2, 'charge.refunded', false, '{}', 'webhook', 'failed', now(), now())`,
+    [conference, event],
+  )
+  const order = { sponsor, quantity: 2, unit_amount: 500, description: 'Seats' }
+  const ids = {
+    batch,
+    code,
+    event,
+    purchase: await make(path, 'purchases', order),
+    redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
+    sponsors: sponsor,
+    'sponsor-levels': await make(path, 'sponsor-levels', { name: `Level of ${sponsor}` }),
+    'ticket-types': await make(path, 'ticket-types', item),
+    'add-ons': await make(path, 'add-ons', item),
+    'api-keys': (await createStaffKey(app, { path }, [])).id,
+    'webhook-secrets': await make(path, 'webhook-secrets', { secret: 'whsec_0123456789' }),
+  }
+  await app.rows(
+    `insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
+     values ($1, $2, 'amount_mismatch', 'pi_1', 'x')`,
+    [conference, ids.purchase],
+  )
+  return { ids, sponsorKey: (await createSponsorKey(app, { path }, sponsor)).key }
+}
+
+/** What the id at the end of a route's parameters is of: `purchase`, or `sponsors` for `{id}`. */
+function kindOf({ path }: Route): string | null {
+  const parts = path.split('/')
+  const at = parts.findIndex((part) => part.startsWith('{') && part !== '{conference}')
+  if (at === -1) return null
+  return parts[at] === '{id}' ? (parts[at - 1] ?? '') : (parts[at] ?? '').slice(1, -1)
+}
+
+/** A body that the route takes: its first example in openapi.yaml, or an empty one. */
+function bodyOf({ path, method }: Route): unknown {
+  const operation: Operation | undefined = openapiYaml().paths[path]?.[method.toLowerCase()]
+  const [example] = Object.values(
+    operation?.requestBody?.content['application/json']?.examples ?? {},
+  )
+  return example !== undefined && 'value' in example ? example.value : {}
+}
+
+describe('an object of somebody else', () => {
+  let own: World
+  let foreign: World
+  let ownStaff = ''
+
+  const withIds = OF_CONFERENCE.filter((route) => kindOf(route) !== null)
+
+  beforeAll(async () => {
+    own = await makeWorld()
+    foreign = await makeWorld()
+    ownStaff = (await createStaffKey(app, own, SCOPES)).key
+  })
+
+  function askFor(route: Route, under: World, id: string, as: string): Promise<Answer<Body>> {
+    const rest = route.path.replace('/v1/conferences/{conference}', '').replace(/\{\w+\}/, id)
+    const isWrite = route.method === 'POST' || route.method === 'PATCH'
+    const body = isWrite ? { body: bodyOf(route) } : {}
+    return app.request(route.method, `${under.path}${rest}`, { as, ...body })
+  }
+
+  it('is in these tests for every route that has an id', () => {
+    const kinds = new Set(withIds.map((route) => kindOf(route) ?? ''))
+    expect(kinds).toEqual(new Set(Object.keys(foreign.ids)))
+  })
+
+  it('of another conference answers as if it did not exist', async () => {
+    for (const route of withIds) {
+      const id = foreign.ids[kindOf(route) ?? ''] ?? ''
+      const answer = told(await askFor(route, own, id, ownStaff))
+      expect(answer, route.id).toMatchObject({ status: 404, code: 'not_found' })
+      const unknown = told(await askFor(route, own, 'none', ownStaff))
+      expect(answer, route.id).toEqual(unknown)
+    }
+  })
+
+  it('of another conference is not there for operators either, under this one', async () => {
+    for (const route of withIds) {
+      const id = foreign.ids[kindOf(route) ?? ''] ?? ''
+      expect(await askFor(route, own, id, OPERATOR_KEY), route.id).toMatchObject({ status: 404 })
+    }
+  })
+
+  it('of another conference is in no list and no report', async () => {
+    const lists = OF_CONFERENCE.filter((route) => route.method === 'GET' && kindOf(route) === null)
+    expect(lists.length).toBeGreaterThan(10)
+    for (const route of lists) {
+      const { status, body } = await ask(route, ownStaff, own.path.split('/').at(-1))
+      expect(status, route.id).toBe(200)
+      const text = JSON.stringify(body)
+      for (const id of Object.values(foreign.ids)) expect(text, route.id).not.toContain(id)
+    }
+  })
+
+  it('of another sponsor is 404 for a sponsor, and in none of its lists', async () => {
+    const neighbour = await fill(
+      own.path,
+      (await app.request('GET', own.path)).body['id'] as string,
+    )
+    const { purchase = '', batch = '' } = neighbour.ids
+    const routes = withIds.filter(
+      (route) => isFor(route, 'sponsor') && ['purchase', 'batch'].includes(kindOf(route) ?? ''),
+    )
+    expect(routes.length).toBeGreaterThan(5)
+    for (const route of routes) {
+      const id = kindOf(route) === 'purchase' ? purchase : batch
+      const answer = told(await askFor(route, own, id, own.sponsorKey))
+      expect(answer, route.id).toEqual(told(await askFor(route, own, 'none', own.sponsorKey)))
+      expect(answer, route.id).toMatchObject({ status: 404 })
+    }
+    const lists = OF_CONFERENCE.filter((route) => route.method === 'GET' && isFor(route, 'sponsor'))
+    for (const route of lists.filter((route) => kindOf(route) === null)) {
+      const { status, body } = await ask(route, own.sponsorKey, own.path.split('/').at(-1))
+      expect(status, route.id).toBe(200)
+      const text = JSON.stringify(body)
+      for (const id of [purchase, batch, neighbour.ids['code'] ?? '']) {
+        expect(text, route.id).not.toContain(id)
+      }
+    }
+  })
+
+  it('is there for its own people, so that these tests can fail', async () => {
+    for (const route of withIds) {
+      const id = foreign.ids[kindOf(route) ?? ''] ?? ''
+      const { status, body } = await askFor(route, foreign, id, OPERATOR_KEY)
+      expect(status, `${route.id} ${JSON.stringify(body)}`).not.toBe(404)
+    }
+  })
+})

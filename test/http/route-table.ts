@@ -1,0 +1,87 @@
+import type { Scope } from '../../src/http/access-rule.ts'
+
+/**
+ * Who may call an operation, besides operators, who may call all of the API. `staff`: any key of the
+ * conference's staff. A list: staff with one of the scopes, and `sponsor` a sponsor for its own.
+ */
+export type Who = 'public' | 'stripe' | 'operator' | 'staff' | readonly (Scope | 'sponsor')[]
+
+/**
+ * The reviewed decision for every operation of openapi.yaml. It is written down a second time on
+ * purpose: a new route, or a changed access rule, fails the tests until somebody decides here too.
+ */
+export const WHO_MAY: Record<string, Who> = {
+  createConference: 'operator',
+  listConferences: 'operator',
+  getConference: 'staff',
+  updateConference: ['settings:write'],
+  createWebhookSecret: ['settings:write'],
+  listWebhookSecrets: ['settings:write'],
+  deleteWebhookSecret: ['settings:write'],
+
+  createOperatorApiKey: 'operator',
+  listOperatorApiKeys: 'operator',
+  rotateOperatorApiKey: 'operator',
+  revokeOperatorApiKey: 'operator',
+  createApiKey: ['keys:write'],
+  listApiKeys: ['keys:write'],
+  rotateApiKey: ['keys:write'],
+  revokeApiKey: ['keys:write'],
+
+  createSponsorLevel: ['catalog:write'],
+  listSponsorLevels: ['catalog:write'],
+  getSponsorLevel: ['catalog:write'],
+  updateSponsorLevel: ['catalog:write'],
+  createSponsor: ['catalog:write'],
+  listSponsors: ['catalog:write'],
+  getSponsor: ['catalog:write'],
+  updateSponsor: ['catalog:write'],
+
+  createTicketType: ['catalog:write'],
+  listTicketTypes: ['catalog:write', 'sponsor'],
+  getTicketType: ['catalog:write', 'sponsor'],
+  updateTicketType: ['catalog:write'],
+  createAddOn: ['catalog:write'],
+  listAddOns: ['catalog:write', 'sponsor'],
+  getAddOn: ['catalog:write', 'sponsor'],
+  updateAddOn: ['catalog:write'],
+
+  createPurchase: ['purchases:write', 'sponsor'],
+  listPurchases: ['purchases:read', 'sponsor'],
+  getPurchase: ['purchases:read', 'sponsor'],
+  updatePurchase: ['purchases:write', 'sponsor'],
+  listPurchaseTransitions: ['purchases:read', 'sponsor'],
+  checkoutPurchase: ['purchases:write', 'sponsor'],
+  cancelPurchase: ['purchases:write', 'sponsor'],
+  approvePurchase: ['purchases:write'],
+  reconcilePurchase: ['purchases:write'],
+  resolvePurchaseFlag: ['purchases:write'],
+  refundPurchase: ['refunds:write'],
+
+  listPurchaseVouchers: ['vouchers:read', 'sponsor'],
+  createVoucherBatch: ['vouchers:write'],
+  listVoucherBatches: ['vouchers:read', 'vouchers:write', 'sponsor'],
+  getVoucherBatch: ['vouchers:read', 'vouchers:write', 'sponsor'],
+  listBatchVouchers: ['vouchers:read', 'sponsor'],
+  listVouchers: ['vouchers:read', 'sponsor'],
+  getVoucher: ['vouchers:redeem'],
+  updateVoucher: ['vouchers:write'],
+  deactivateVoucher: ['vouchers:write'],
+  activateVoucher: ['vouchers:write'],
+
+  redeemVoucher: ['vouchers:redeem'],
+  listRedemptions: ['vouchers:redeem'],
+  releaseRedemption: ['vouchers:redeem'],
+
+  reportPurchases: ['purchases:read'],
+  reportVouchers: ['purchases:read'],
+
+  listStripeEvents: ['stripe:sync'],
+  replayStripeEvent: ['stripe:sync'],
+  receiveStripeEvent: 'stripe',
+
+  getLiveness: 'public',
+  getReadiness: 'public',
+  getMetrics: 'public',
+  getOpenapi: 'public',
+}
