@@ -55,7 +55,7 @@ it('can be told to forget a 500 or to keep a 503', async () => {
 it('hangs until the client gives up, without doing anything', async () => {
   const { stripe, control } = await startFake()
   control.trouble({ ...POST_SESSION, action: { kind: 'hang' } })
-  const options = { idempotencyKey: 'a', timeout: 100 }
+  const options = { idempotencyKey: 'a', timeout: 1000 }
   const error = await refusal(stripe.checkout.sessions.create(sessionParams(), options))
   expect(error.type).toBe('StripeConnectionError')
   expect((await stripe.checkout.sessions.list()).data).toEqual([])
@@ -67,7 +67,7 @@ it('hangs after carrying the request out; the repeat gets what was made', async 
   const { stripe, control } = await startFake()
   control.trouble({ ...POST_SESSION, action: { kind: 'hang', executed: true } })
   const options = { idempotencyKey: 'a' }
-  await refusal(stripe.checkout.sessions.create(sessionParams(), { ...options, timeout: 100 }))
+  await refusal(stripe.checkout.sessions.create(sessionParams(), { ...options, timeout: 1000 }))
   const [made] = (await stripe.checkout.sessions.list()).data
   const repeat = await stripe.checkout.sessions.create(sessionParams(), options)
   expect(repeat.id).toBe(made?.id)

@@ -219,8 +219,12 @@ it('runs a story by the dashboard’s buttons alone', async () => {
     path: '/v1/**',
     times: '1',
   })
+  await button('trouble', { 'action[kind]': 'slow', 'action[ms]': '5', path: '/v1/**', times: '1' })
   await button('webhook-trouble', { kind: 'delay', 'types[0]': '', ms: '', times: '1' })
-  expect(control.troubles()).toMatchObject({ api: [{ times: 1 }], webhooks: [{ kind: 'delay' }] })
+  expect(control.troubles()).toMatchObject({
+    api: [{ times: 1 }, { action: { ms: 5 } }],
+    webhooks: [{ kind: 'delay' }],
+  })
   await button('clear-trouble', {})
   await button('advance', { seconds: '60' })
   await control.waitForDeliveries()

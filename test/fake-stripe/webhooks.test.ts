@@ -131,7 +131,7 @@ it('gives up after the last attempt and leaves the event pending', async () => {
 
 it('takes silence and a refused connection for failures', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver({
-    webhooks: { timeoutMs: 1000, retryBaseMs: 5, maxAttempts: 2 },
+    webhooks: { timeoutMs: 2000, retryBaseMs: 5, maxAttempts: 2 },
   })
   control.addWebhookEndpoint({ account, url: 'http://127.0.0.1:1/' })
   receiver.answerWith('hang')
@@ -171,13 +171,12 @@ it('reorders: a payment’s events arrive newest first', async () => {
   control.webhookTrouble({ kind: 'reorder', window: 4 })
   control.pay(id)
   await control.waitForDeliveries()
-  const sent = control.deliveries().toSorted((a, b) => {
-    const [first, second] = [a.attempts[0]?.at ?? '', b.attempts[0]?.at ?? '']
-    return first < second ? -1 : 1
-  })
-  expect(sent).toHaveLength(4)
-  expect(receiver.types()[0]).toBe('checkout.session.completed')
-  expect(receiver.types().at(-1)).toBe('payment_intent.created')
+  expect(receiver.types()).toEqual([
+    'checkout.session.completed',
+    'payment_intent.succeeded',
+    'charge.succeeded',
+    'payment_intent.created',
+  ])
 })
 
 it('reorders: an event without company is sent all the same', async () => {

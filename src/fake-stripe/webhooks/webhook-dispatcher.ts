@@ -87,7 +87,7 @@ export class WebhookDispatcher {
   /** Sends what was kept back, oldest first. */
   resume(): void {
     this.#paused = false
-    for (const job of this.#held.splice(0)) this.#start(job)
+    for (const job of this.#held.splice(0)) void this.#start(job)
   }
 
   /**
@@ -99,6 +99,9 @@ export class WebhookDispatcher {
   async deliver(account: Account, event: string, endpoint?: string): Promise<Delivery[]> {
     const jobs = this.#jobsFor(account, event, endpoint)
     await Promise.all(jobs.map((job) => this.#attempt(job, true)))
+    // Nothing will repeat what was only sent by hand.
+    for (const job of jobs)
+      if (job.delivery.state === 'waiting' && !this.#active.has(job)) job.delivery.state = 'failed'
     return jobs.map((job) => job.delivery)
   }
 
@@ -161,25 +164,28 @@ export class WebhookDispatcher {
     if (fate.drop) this.#finish(job, 'dropped')
     else if (fate.reorder !== null) this.#reorder(job, fate.reorder)
     else if (fate.delayMs > 0) this.#later(job, fate.delayMs)
-    else this.#start(job)
+    else void this.#start(job)
   }
 
   #reorder(job: Job, { window, ms }: { window: number; ms: number }): void {
     this.#reordering.push(job)
-    const flush = () => {
-      for (const waiting of this.#reordering.splice(0).reverse()) this.#start(waiting)
-    }
-    if (this.#reordering.length >= window) flush()
-    else this.#clock.at(this.#clock.now() + ms, flush)
+    if (this.#reordering.length >= window) void this.#sendReordered()
+    else this.#clock.at(this.#clock.now() + ms, () => void this.#sendReordered())
+  }
+
+  /** One after the other, since parallel requests could happen to arrive in the right order. */
+  async #sendReordered(): Promise<void> {
+    for (const job of this.#reordering.splice(0).reverse()) await this.#start(job)
   }
 
   #later(job: Job, ms: number): void {
     const due = this.#clock.now() + ms
     job.delivery.nextAttemptAt = new Date(due).toISOString()
-    this.#clock.at(due, () => this.#start(job))
+    this.#clock.at(due, () => void this.#start(job))
   }
 
-  #start(job: Job): void {
+  /** Resolves when the attempt is over. */
+  async #start(job: Job): Promise<void> {
     if (job.delivery.state === 'delivered') return this.#finish(job, 'delivered')
     if (this.#paused) {
       this.#held.push(job)
@@ -190,7 +196,8 @@ export class WebhookDispatcher {
     this.#active.add(job)
     const copies = Array.from({ length: job.copies }, () => this.#attempt(job, false))
     job.copies = 1 // a retry is sent once
-    void Promise.all(copies).then(() => this.#afterAttempt(job))
+    await Promise.all(copies)
+    this.#afterAttempt(job)
   }
 
   #afterAttempt(job: Job): void {

@@ -10,7 +10,7 @@ import {
 } from '../dashboard-parts.ts'
 import { type Html, html } from '../html.ts'
 
-const API_KINDS = ['rate_limit', 'error', 'hang', 'cut', 'fail_after', 'decline']
+const API_KINDS = ['rate_limit', 'error', 'hang', 'slow', 'cut', 'fail_after', 'decline']
 const WEBHOOK_KINDS = ['duplicate', 'reorder', 'delay', 'drop']
 
 export function troubleSection(world: World, account: string): Html {
@@ -51,7 +51,8 @@ function apiForm(account: string): Html {
     'Spoil API calls',
     html`${select('action[kind]', 'Kind', API_KINDS)}
 ${select('method', 'Method', ['POST', 'GET', 'DELETE'])}
-<input name="path" aria-label="Path" value="/v1/**"> ${times('1')}`,
+<input name="path" aria-label="Path" value="/v1/**">
+${field('action[ms]', 'Milliseconds (slow)', { type: 'number' })} ${times('1')}`,
   )
 }
 
