@@ -1,5 +1,5 @@
 import type { TaskList } from 'graphile-worker'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { addJob } from '../../src/jobs/add-job.ts'
 import { createJobRegistry } from '../../src/jobs/job-registry.ts'
@@ -9,7 +9,10 @@ import { noMetrics, type ServiceMetrics } from '../../src/shared/service-metrics
 import { withAdminClient } from '../support/admin-client.ts'
 import { createTestDatabase, useTestDatabase } from '../support/test-database.ts'
 import { everyHandler } from './every-handler.ts'
+import { PATIENCE, TEST_TIMEOUT } from './patience.ts'
 import { silent } from './silent-logger.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
 const database = useTestDatabase()
 const stops: (() => Promise<unknown>)[] = []
@@ -79,7 +82,7 @@ it('lets running jobs end before it stops, and leaves none locked', async () => 
     }),
   )
   await addPrune(db)
-  await expect.poll(() => seen, { timeout: 10_000 }).toEqual(['begun'])
+  await expect.poll(() => seen, PATIENCE).toEqual(['begun'])
   let stopped = false
   const stopping = runner.stop().finally(() => {
     stopped = true
@@ -107,7 +110,7 @@ it('gives a job back that does not end in time', async () => {
     { drainMs: 300 },
   )
   await addPrune(db)
-  await expect.poll(() => begun, { timeout: 10_000 }).toBe(true)
+  await expect.poll(() => begun, PATIENCE).toBe(true)
   expect(await runner.stop()).toBe(false)
   expect(await waiting(db)).toMatchObject([{ task_identifier: 'prune', locked_by: null }])
   hold.open()
@@ -127,8 +130,8 @@ it('tries a failed job again, and counts how its runs ended', async () => {
     }, metrics),
   )
   await addPrune(db)
-  await expect.poll(() => runs, { timeout: 15_000 }).toEqual(['prune retried', 'prune done'])
-  await expect.poll(() => waiting(db), { timeout: 5_000 }).toEqual([])
+  await expect.poll(() => runs, PATIENCE).toEqual(['prune retried', 'prune done'])
+  await expect.poll(() => waiting(db), PATIENCE).toEqual([])
 })
 
 it('starts by itself once the schema is there', async () => {
@@ -144,7 +147,7 @@ it('starts by itself once the schema is there', async () => {
   await addPrune(db)
   expect(runner.workerIds()).toEqual([])
   await db.raw('alter table hidden rename to knex_migrations')
-  await expect.poll(() => runs, { timeout: 15_000 }).toBe(1)
+  await expect.poll(() => runs, PATIENCE).toBe(1)
 })
 
 it('goes on after the database lost all connections, and runs again what it could not record', async () => {
@@ -161,16 +164,16 @@ it('goes on after the database lost all connections, and runs again what it coul
     own,
   )
   await addPrune(db)
-  await expect.poll(() => runs, { timeout: 10_000 }).toEqual([1])
+  await expect.poll(() => runs, PATIENCE).toEqual([1])
   const [before] = runner.workerIds()
   await setConnectionsAllowed(own.adminConnectionString, false)
   hold.open()
   // The end of the job cannot be written now, which ends the pool of workers.
-  await expect.poll(() => runner.workerIds(), { timeout: 10_000 }).toEqual([])
+  await expect.poll(() => runner.workerIds(), PATIENCE).toEqual([])
   await setConnectionsAllowed(own.adminConnectionString, true)
-  await expect.poll(() => runs, { timeout: 20_000 }).toEqual([1, 2])
+  await expect.poll(() => runs, PATIENCE).toEqual([1, 2])
   expect(runner.workerIds()).not.toContain(before)
-  await expect.poll(() => waiting(db), { timeout: 5_000 }).toEqual([])
+  await expect.poll(() => waiting(db), PATIENCE).toEqual([])
 })
 
 async function setConnectionsAllowed(admin: string, allowed: boolean): Promise<void> {

@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../src/db/embedded/start-embedded-postgres.ts'
+import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { discardScratchFolder, makeScratchFolder } from '../support/scratch-servers.ts'
 import { type RunningService, useServices } from './run-service.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
 let folder = ''
 let server: EmbeddedPostgres | null = null
@@ -44,12 +47,11 @@ it('is not ready while the database is away, and recovers by itself', async () =
   expect(await service.get('/v1/conferences')).toMatchObject(unavailable)
   expect(await service.get('/livez')).toMatchObject({ status: 200 })
   await up()
-  const patience = { timeout: 20_000 }
-  await expect.poll(status(service, '/readyz'), patience).toBe(200)
-  await expect.poll(status(service, '/v1/conferences'), patience).toBe(200)
+  await expect.poll(status(service, '/readyz'), PATIENCE).toBe(200)
+  await expect.poll(status(service, '/v1/conferences'), PATIENCE).toBe(200)
   // The working side is back too: the timer fires, and its jobs are done.
   const before = await sweepsDone(service)
-  await expect.poll(() => sweepsDone(service), patience).toBeGreaterThan(before)
+  await expect.poll(() => sweepsDone(service), PATIENCE).toBeGreaterThan(before)
   expect(service.log.filter(({ msg }) => msg === 'works again')).not.toEqual([])
 })
 

@@ -1,7 +1,10 @@
-import { beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it, vi } from 'vitest'
+import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { useServices } from './run-service.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
@@ -29,9 +32,9 @@ it('answers the request that is under way, and takes no other, when it stops', a
   })
   // It is taken off the list when the request has come.
   const waiting = () => stripe.fake.control.troubles().api.some(({ id }) => id === trouble.id)
-  await expect.poll(waiting, { timeout: 10_000 }).toBe(false)
+  await expect.poll(waiting, PATIENCE).toBe(false)
   const stopped = service.stop()
-  await expect(fetch(`${service.address}/livez`)).rejects.toThrow()
+  await expect(fetch(`${service.address}/livez`)).rejects.toThrow('fetch failed')
   expect((await answer).status).toBe(200)
   expect(await stopped).toBe(true)
   expect(await shop.get(id)).toMatchObject({ status: 'PROCESSING', checkout: { attempt: 1 } })

@@ -1,7 +1,10 @@
-import { afterEach, beforeAll, expect, it } from 'vitest'
+import { afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { useServices } from './run-service.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
 // No webhook is set up here: whatever moves, the working side found out by itself.
 const stripe = useFakeStripe()
@@ -12,7 +15,6 @@ beforeAll(() => {
 })
 const app = useTestApp({ env })
 const start = useServices()
-const PATIENCE = { timeout: 20_000, interval: 100 }
 
 let shop: Shop
 beforeAll(async () => {
@@ -77,7 +79,7 @@ it('closes a checkout whose session nobody was told of, so that nobody can pay i
     )
   await expect.poll(attempts, PATIENCE).toMatchObject([{ state: 'expired' }])
   const [attempt] = await attempts()
-  expect(() => stripe.fake.control.pay(String(attempt?.session_id))).toThrow()
+  expect(() => stripe.fake.control.pay(String(attempt?.session_id))).toThrow(/expired/)
   // Nothing but a new checkout is left of it.
   expect((await shop.get(id)).allowed_actions).toContain('checkout')
 })

@@ -1,14 +1,18 @@
-import { expect, it } from 'vitest'
-import { connect } from '../../src/db/connect.ts'
+import { expect, it, vi } from 'vitest'
+import { assertModeAllowed } from '../../src/assert-mode-allowed.ts'
+import { connect, type Db } from '../../src/db/connect.ts'
 import { migrateDown, migrateToLatest } from '../../src/db/migrate.ts'
 import { withSystem } from '../../src/db/tenant-scope.ts'
 import { StartRefused } from '../../src/shared/start-refused.ts'
+import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { withAdminClient } from '../support/admin-client.ts'
 import { createConference } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess } from '../support/test-app.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { useServices } from './run-service.ts'
 import { useStubStripe } from './stub-stripe.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
 const database = useTestDatabase()
 const start = useServices()
@@ -19,6 +23,15 @@ const withMigrations = (more: NodeJS.ProcessEnv = {}) => ({
   MIGRATE_ON_START: 'true',
   ...more,
 })
+
+async function withDb<T>(work: (db: Db) => Promise<T>): Promise<T> {
+  const db = connect(database.connectionString)
+  try {
+    return await work(db)
+  } finally {
+    await db.destroy()
+  }
+}
 
 it('answers 503 until somebody migrates, and then serves by itself', async () => {
   await migrateDown(database.connectionString)
@@ -59,7 +72,7 @@ it('serves what another process works on', async () => {
     const working = await start({ ...env, RUN: 'work' })
     expect(working.address).toBeNull()
     await working.ready
-    await expect.poll(account, { timeout: 15_000 }).toEqual(['acct_stub'])
+    await expect.poll(account, PATIENCE).toEqual(['acct_stub'])
     expect(await serving.get(path)).toMatchObject({ status: 200 })
     const roles = () => app.db('processes').orderBy('role').pluck('role')
     await expect.poll(roles).toEqual(['serve', 'work'])
@@ -100,7 +113,7 @@ it('refuses in production a role that row security does not hold for, and warns 
   )
 })
 
-it('refuses to send a live key to a stand-in for Stripe', async () => {
+it('refuses a live key beside a stand-in for Stripe, or in the embedded database', async () => {
   const live = { conference: 'conf_live' }
   await withAdminClient(database.adminConnectionString, (client) =>
     client.query(
@@ -113,6 +126,10 @@ it('refuses to send a live key to a stand-in for Stripe', async () => {
   try {
     const service = await start(withMigrations())
     await expect(service.ready).rejects.toThrow(/big-one has a live Stripe key: STRIPE_API_BASE/)
+    const embedded = (embeddedAllowed: boolean) =>
+      withDb((db) => assertModeAllowed(db, { embeddedAllowed, stripeApiBase: null }, true))
+    await expect(embedded(false)).rejects.toThrow(/big-one has a live Stripe key: set DATABASE_URL/)
+    await embedded(true)
     const proper = await start(withMigrations({ RUN: 'serve', STRIPE_API_BASE: '' }))
     await proper.ready
     expect(await proper.get('/v1/conferences', OPERATOR_KEY)).toMatchObject({ status: 200 })

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { createConference } from '../support/fixtures.ts'
 import {
   type ServiceProcess,
@@ -7,6 +8,8 @@ import {
 } from '../support/service-process.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { useStubStripe } from './stub-stripe.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
 const LEASE_SECONDS = 6
 
@@ -27,7 +30,7 @@ async function startWorking(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess
     MISSED_EVENTS_EVERY_SECONDS: '86400',
     ...env,
   })
-  await expect.poll(() => working.output(), { timeout: 60_000 }).toContain('"msg":"ready"')
+  await expect.poll(() => working.output(), PATIENCE).toContain('"msg":"ready"')
   return working
 }
 
@@ -37,7 +40,7 @@ async function holdJob(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess> {
   const asked = stripe.eventLists
   await app.db('timers').where({ name: 'find_missed_events' }).delete()
   const working = await startWorking(env)
-  await expect.poll(() => stripe.eventLists, { timeout: 20_000 }).toBe(asked + 1)
+  await expect.poll(() => stripe.eventLists, PATIENCE).toBe(asked + 1)
   return working
 }
 
@@ -57,26 +60,26 @@ it('takes over what a killed process held, within its lease', async () => {
   const asked = stripe.eventLists
   await doomed.kill()
   const killedAt = performance.now()
-  await expect.poll(() => stripe.eventLists, { timeout: 60_000, interval: 50 }).toBe(asked + 1)
+  await expect.poll(() => stripe.eventLists, PATIENCE).toBe(asked + 1)
   expect(performance.now() - killedAt).toBeLessThan(LEASE_SECONDS * 1000)
   expect(heir.output()).toContain('took over the jobs of dead workers')
   stripe.release()
-  await expect.poll(jobs, { timeout: 10_000 }).toEqual([])
+  await expect.poll(jobs, PATIENCE).toEqual([])
   expect(await heir.terminate()).toBe(0)
   expect(await app.db('processes').select('id')).toEqual([])
-}, 150_000)
+})
 
 it('finishes what it holds on SIGTERM and exits with 0', async () => {
   const working = await holdJob()
   const exit = working.terminate()
-  await expect.poll(() => working.output(), { timeout: 10_000 }).toContain('"msg":"stopping"')
+  await expect.poll(() => working.output(), PATIENCE).toContain('"msg":"stopping"')
   expect(await jobs()).toMatchObject([{ attempts: 1, locked_by: expect.stringMatching(/^pool-/) }])
   stripe.release()
   expect(await exit).toBe(0)
   expect(working.output()).toContain('"msg":"stopped"')
   expect(await jobs()).toEqual([])
   expect(await app.db('processes').select('id')).toEqual([])
-}, 120_000)
+})
 
 it('gives back on SIGTERM what does not end in time, and says so by its exit code', async () => {
   const working = await holdJob({ SHUTDOWN_SECONDS: '3' })
@@ -86,16 +89,16 @@ it('gives back on SIGTERM what does not end in time, and says so by its exit cod
     { locked_by: null, last_error: 'The process stopped before the job ended' },
   ])
   stripe.release()
-}, 120_000)
+})
 
 it('exits at once on a second signal', async () => {
   const working = await holdJob({ SHUTDOWN_SECONDS: '60' })
   const exit = working.terminate()
-  await expect.poll(() => working.output(), { timeout: 10_000 }).toContain('"msg":"stopping"')
+  await expect.poll(() => working.output(), PATIENCE).toContain('"msg":"stopping"')
   const askedAt = performance.now()
   void working.terminate()
   expect(await exit).toBe(1)
   expect(performance.now() - askedAt).toBeLessThan(10_000)
   expect(working.output()).toContain('second signal: exiting at once')
   stripe.release()
-}, 120_000)
+})
