@@ -87,8 +87,9 @@ function namesUs({ query: { ref } }: Reader, { metadata }: Intent): boolean {
 }
 
 async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact | null> {
-  const answer = await orNull(() => reader.stripe.paymentIntents.retrieve(known.paymentIntent))
-  if (answer === null && known.isHint) return null
+  const read = () => reader.stripe.paymentIntents.retrieve(known.paymentIntent)
+  const answer = await (known.isHint ? orNull(read) : askStripe(read))
+  if (answer === null) return null
   const intent = parseAnswer(paymentIntentObject, answer, 'payment intent')
   assertMode(reader, intent)
   if (known.isHint && !namesUs(reader, intent)) return null

@@ -129,6 +129,15 @@ describe('reading a purchase from Stripe', () => {
     expect(facts.payments).toMatchObject([{ paymentIntent: intent, attempt: 3, received: 10_000 }])
   })
 
+  it('fails when a payment that we know is gone: the key may be another account’s', async () => {
+    const { ref, session } = await paidSession()
+    const gone = { paymentIntents: [{ paymentIntent: 'pi_gone', attempt: null }] }
+    await expect(scene.facts(ref, session, gone)).rejects.toMatchObject({
+      code: 'stripe_refused',
+      message: expect.stringContaining('pi_gone'),
+    })
+  })
+
   it('asks for nothing expanded, so that a minimal stand-in will do', async () => {
     const { ref, session } = await paidSession()
     scene.fake.control.clearRequests()
