@@ -9,9 +9,11 @@ const cli = useCommandLine(app)
 const STRIPE_KEY = 'sk_test_neverToBeSeenAgain1234'
 const WEBHOOK_SECRET = 'whsec_neverToBeSeenAgain5678'
 
+const words = (text: string) => text.split(' ')
+
 const newConference = (slug: string) => [
-  'conferences:create',
-  ...['--slug', slug, '--name', `Conference ${slug}`, '--currency', 'eur'],
+  ...words(`conferences:create --slug ${slug} --currency eur --name`),
+  `Conference ${slug}`,
 ]
 
 async function isLetIn(path: string, as: string): Promise<boolean> {
@@ -56,7 +58,7 @@ describe('conferences', () => {
     const outputs = [
       await cli.run([...args, '--webhook-secret', WEBHOOK_SECRET]),
       await cli.run([...args, '--webhook-secret', WEBHOOK_SECRET, '--json']),
-      await cli.run([...newConference('Not A Slug'), '--stripe-key', `${STRIPE_KEY}!`]),
+      await cli.run([...newConference('Not_A_Slug'), '--stripe-key', `${STRIPE_KEY}!`]),
       await cli.run(['conferences:list']),
     ]
     expect(outputs.map(({ exitCode }) => exitCode)).toEqual([0, 1, 2, 0])
@@ -99,9 +101,9 @@ describe('API keys', () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
     const key = await cli.json<Key>([
-      'keys:create',
-      ...['--role', 'staff', '--conference', slug, '--name', 'Desk', '--expires', '2099-12-31'],
-      ...['--scopes', 'purchases:read, vouchers:redeem'],
+      ...words(`keys:create --role staff --conference ${slug} --name Desk --expires 2099-12-31`),
+      '--scopes',
+      'purchases:read, vouchers:redeem',
     ])
     expect(key).toMatchObject({
       role: 'staff',

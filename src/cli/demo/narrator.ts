@@ -61,12 +61,11 @@ export function createNarrator(out: Output): Narrator {
       out.write(`\n  ${ok} ${paint.bold('Every step showed what it should.')}  ${time}\n\n`)
     },
     check(what, actual, expected, shown = asText(actual)) {
-      const label = what.padEnd(CHECK_WIDTH)
       if (isDeepStrictEqual(actual, expected)) {
-        out.write(`     ${ok} ${label}${paint.bold(plainText(shown))}\n`)
+        out.write(`     ${ok} ${what.padEnd(CHECK_WIDTH)}${paint.bold(plainText(shown))}\n`)
         return
       }
-      out.write(`     ${paint.red('✘')} ${label}\n`)
+      out.write(`     ${paint.red('✘')} ${what}\n`)
       out.write(`         expected  ${paint.green(asText(expected))}\n`)
       out.write(`         got       ${paint.red(asText(actual))}\n`)
       throw new Mismatch(what, expected, actual)

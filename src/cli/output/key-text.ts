@@ -6,7 +6,7 @@ import type { Column } from './table.ts'
 type KeyBody = z.infer<typeof apiKeySchema>
 
 /** @param now decides what has expired. */
-export function keyState(key: KeyBody, now: Date): 'active' | 'revoked' | 'rotated' | 'expired' {
+function keyState(key: KeyBody, now: Date): 'active' | 'revoked' | 'rotated' | 'expired' {
   if (key.revoked_at !== null) return 'revoked'
   if (key.expires_at !== null && new Date(key.expires_at) <= now) return 'expired'
   return key.rotated_to === null ? 'active' : 'rotated'

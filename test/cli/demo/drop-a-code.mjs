@@ -1,0 +1,9 @@
+// Loaded before the demo (`node --import`): one code goes missing on its way from the service.
+const send = globalThis.fetch
+
+globalThis.fetch = async (input, init) => {
+  const answer = await send(input, init)
+  if (!/\/purchases\/bp_\w+\/vouchers/.test(new Request(input).url)) return answer
+  const page = await answer.json()
+  return Response.json({ ...page, data: page.data.slice(1) }, { status: answer.status })
+}

@@ -1,0 +1,71 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { startEmbeddedPostgres } from '../../src/db/embedded/start-embedded-postgres.ts'
+import { discardScratchFolder } from '../support/scratch-servers.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+import { settingsFor, useCommandLine } from './command-line.ts'
+import { makeDataFolder, startProgram } from './program.ts'
+
+const database = useTestDatabase()
+const cli = useCommandLine(database)
+
+const cleanUps: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
+})
+
+async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv) {
+  const program = startProgram('src/cli/main.ts', args, env)
+  const exitCode = await program.ended
+  return { exitCode, stdout: program.stdout, stderr: program.stderr }
+}
+
+describe('the schema', { timeout: 120_000 }, () => {
+  const env = { MIGRATE_ON_START: 'false' }
+
+  it('is not undone in production because somebody forgot where they were', async () => {
+    const production = { env: { NODE_ENV: 'production', STRIPE_API_BASE: '' } }
+    expect(await cli.run(['migrate', '--down'], production)).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('--yes'),
+    })
+    expect(await cli.run(['conferences:list'], { env })).toMatchObject({ exitCode: 0 })
+  })
+
+  it('is undone by the program, missed by the next command, and applied again', async () => {
+    const settings = settingsFor(database.connectionString)
+    const down = await runProgram(['migrate', '--down', '--json'], settings)
+    expect(down).toEqual({ exitCode: 0, stdout: expect.any(String), stderr: '' })
+    expect(JSON.parse(down.stdout)).toEqual({ schema: 'absent' })
+    const without = await cli.run(['conferences:list', '--json'], { env })
+    expect(without).toMatchObject({ exitCode: 1, stdout: '' })
+    expect(JSON.parse(without.stderr)).toMatchObject({ code: 'settings_invalid' })
+    expect(await cli.run(['migrate'], { env })).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await cli.run(['conferences:list'], { env })).toEqual({
+      exitCode: 0,
+      stdout: 'None.\n',
+      stderr: '',
+    })
+  })
+})
+
+describe('without DATABASE_URL', { timeout: 120_000 }, () => {
+  it('the program joins the embedded database of a running service and leaves it running', async () => {
+    const folder = await makeDataFolder()
+    cleanUps.push(() => discardScratchFolder(folder))
+    const server = await startEmbeddedPostgres({ folder })
+    cleanUps.push(() => server.stop())
+    const made = ['--slug', 'devconf', '--name', 'DevConf', '--currency', 'EUR']
+    const env = { DATA_DIR: folder }
+    expect(await runProgram(['conferences:create', ...made], env)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('devconf'),
+      stderr: '',
+    })
+    const absent = { DATABASE_URL: '', ENCRYPTION_KEY: '', OPERATOR_API_KEY: '' }
+    const listed = await cli.json(['conferences:list'], { env: { ...env, ...absent } })
+    expect(listed).toMatchObject({ data: [{ slug: 'devconf' }] })
+    const again = await startEmbeddedPostgres({ folder })
+    expect(again.reused).toBe(true)
+    await again.stop()
+  })
+})
