@@ -66,7 +66,7 @@ function fits(template: string, path: string): boolean {
 }
 
 /** The operation behind a request; of several templates that fit, the one with most fixed parts. */
-export function findOperation(
+function findOperation(
   method: string,
   path: string,
 ): { template: string; operation: Operation } | null {

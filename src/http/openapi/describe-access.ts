@@ -1,9 +1,9 @@
 import type { AccessRule } from '../access-rule.ts'
 import type { Operation } from './api-document.ts'
 
-/** Names of the security schemes in the document. */
-export const API_KEY = 'apiKey'
-export const STRIPE_SIGNATURE = 'stripeSignature'
+// Names of the security schemes in the document.
+const API_KEY = 'apiKey'
+const STRIPE_SIGNATURE = 'stripeSignature'
 
 export const SECURITY_SCHEMES = {
   [API_KEY]: {
