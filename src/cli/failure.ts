@@ -66,7 +66,7 @@ function failure(
   detail: string,
   more: Partial<Pick<Failure, 'exitCode' | 'errors' | 'extra'>> = {},
 ): Failure {
-  const text = plainText(detail).trim()
+  const text = plainText(detail).replace(/ +/g, ' ').trim()
   return {
     exitCode: EXIT.failed,
     errors: [],

@@ -5,7 +5,11 @@ import { OPERATOR_KEY, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 
 export type Ran = { exitCode: number; stdout: string; stderr: string }
 
-export type RunOptions = { stdin?: readonly string[]; env?: NodeJS.ProcessEnv }
+export type RunOptions = {
+  stdin?: readonly string[]
+  env?: NodeJS.ProcessEnv
+  signal?: AbortSignal
+}
 
 /** Settings under which a command works on this database as the test app does. */
 export function settingsFor(connectionString: string): Record<string, string> {
@@ -32,7 +36,8 @@ export function useCommandLine(
     vi.unstubAllEnvs()
   })
 
-  async function run(args: readonly string[], { stdin = [], env }: RunOptions = {}): Promise<Ran> {
+  async function run(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    const { stdin = [], env, signal = new AbortController().signal } = options
     const written = { out: '', err: '' }
     const lines = [...stdin]
     const exitCode = await runCli(args, {
@@ -43,7 +48,7 @@ export function useCommandLine(
       },
       loadConfig: () =>
         loadConfig({ ...settingsFor(database.connectionString), ...settings, ...env }),
-      signal: new AbortController().signal,
+      signal,
     })
     return { exitCode, stdout: written.out, stderr: written.err }
   }

@@ -100,3 +100,9 @@ describe('what keeps a command from working is one line, and ends with 1', () =>
     })
   })
 })
+
+it('a command that somebody ends says so and exits as shells expect', async () => {
+  const ran = await cli.run(['conferences:list', '--json'], { signal: AbortSignal.abort() })
+  expect(ran).toMatchObject({ exitCode: 130, stdout: '' })
+  expect(JSON.parse(ran.stderr)).toMatchObject({ code: 'interrupted' })
+})
