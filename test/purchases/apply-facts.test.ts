@@ -370,32 +370,3 @@ describe('a dispute', () => {
     expect(await codes(scene)).toMatchObject({ deactivated: 10, frozen: 0 })
   })
 })
-
-describe('the history', () => {
-  it('cannot be rewritten by the service itself', async () => {
-    const scene = await openScene(db)
-    await expect(
-      scene.run((trx) => trx('purchase_transitions').update({ event: 'NOTHING' })),
-    ).rejects.toThrow(/permission denied/)
-    await expect(scene.run((trx) => trx('purchase_transitions').delete())).rejects.toThrow(
-      /permission denied/,
-    )
-  })
-
-  it('tells each step with its cause', async () => {
-    const scene = await openScene(db)
-    await scene.read(PAID)
-    await scene.read({ ...PAID, refunds: [refund('re_1', 1000)] })
-    const steps = await scene.run((trx) =>
-      trx('purchase_transitions')
-        .where({ purchase_id: scene.ref.purchaseId })
-        .orderBy('id')
-        .select('from_status', 'event', 'to_status'),
-    )
-    expect(steps).toEqual([
-      { from_status: 'PENDING', event: 'CHECKOUT_OPENED', to_status: 'PROCESSING' },
-      { from_status: 'PROCESSING', event: 'PAYMENT_SUCCEEDED', to_status: 'PAID' },
-      { from_status: 'PAID', event: 'REFUNDED', to_status: 'REFUNDED' },
-    ])
-  })
-})

@@ -97,8 +97,11 @@ export async function openShop(app: Requester, overrides: Body = {}): Promise<Sh
       return (await app.request<PurchaseAnswer>('GET', url)).body
     },
     act: (purchase, action, body) =>
-      app.request('POST', `${path}/purchases/${purchase}/${action}`, {
-        ...(body === undefined ? {} : { body }),
+      app.request(
+        'POST',
+        `${path}/purchases/${purchase}/${action}`,
+        body === undefined ? {} : { body },
+      ),
       }),
     async codes(purchase) {
       const url = `${path}/purchases/${purchase}/vouchers?limit=100`
