@@ -102,7 +102,6 @@ export async function openShop(app: Requester, overrides: Body = {}): Promise<Sh
         `${path}/purchases/${purchase}/${action}`,
         body === undefined ? {} : { body },
       ),
-      }),
     async codes(purchase) {
       const url = `${path}/purchases/${purchase}/vouchers?limit=100`
       const { body } = await app.request<{ data: { code: string }[] }>('GET', url)
