@@ -36,9 +36,12 @@ export async function buildOpenapi(): Promise<string> {
   return HEADER + toYaml(document)
 }
 
-/** Lists of plain values, such as `required`, take one line instead of one each. */
+/**
+ * Lists of plain values, such as `required`, take one line instead of one each. What a reader of YAML
+ * 1.1 would take for a date or a boolean is quoted.
+ */
 function toYaml(value: unknown): string {
-  const document = new Document(value, { aliasDuplicateObjects: false })
+  const document = new Document(value, { aliasDuplicateObjects: false, compat: 'yaml-1.1' })
   visit(document, {
     Seq(_key, list) {
       if (list.items.every(isScalar)) list.flow = true
