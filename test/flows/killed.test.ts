@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { withAdminClient } from '../support/admin-client.ts'
 import {
   type ServiceProcess,
@@ -36,6 +36,8 @@ const rows = <Row = Body>(sql: string, parameters: unknown[] = []) =>
 /** Holds locks in a transaction of its own until released. */
 async function hold(sql: string, parameters: unknown[] = []) {
   const client = new pg.Client({ connectionString: database.adminConnectionString })
+  // A failed test leaves the lock to the end of its database.
+  client.on('error', () => {})
   await client.connect()
   await client.query('begin')
   await client.query(sql, parameters)
@@ -79,6 +81,8 @@ describe('a serving process that is killed', () => {
     await server.ready()
     shop = await openShop(server)
   })
+  // The last one also works; the workers below are to be alone.
+  afterAll(() => server.kill())
 
   const send = (purchase: string, via: ServiceProcess) =>
     via.request('POST', `${shop.path}/purchases/${purchase}/checkout`, {
