@@ -88,7 +88,10 @@ function parseTrustProxy(text: string | undefined): boolean | number | string[] 
   return /^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())
 }
 
-function missingSecrets(env: z.infer<typeof schema>): string[] {
+/** What a caller is about to do: only the service itself needs the secrets. */
+export type ConfigUse = 'service' | 'migration'
+
+function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] {
   const production = env.NODE_ENV === 'production'
   const problems: string[] = []
   if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
@@ -97,7 +100,7 @@ function missingSecrets(env: z.infer<typeof schema>): string[] {
   if (production && !isStripeItself(env.STRIPE_API_BASE)) {
     problems.push("STRIPE_API_BASE must be Stripe's own in production, or absent")
   }
-  if (env.DATABASE_URL !== undefined || production) {
+  if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
     if (env.ENCRYPTION_KEY === undefined) {
       problems.push('ENCRYPTION_KEY is required: 32 random bytes, base64 (openssl rand -base64 32)')
     }
@@ -113,7 +116,10 @@ function missingSecrets(env: z.infer<typeof schema>): string[] {
  *
  * @throws ConfigError that lists every problem at once.
  */
-export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
+export function loadConfig(
+  env: NodeJS.ProcessEnv = process.env,
+  use: ConfigUse = 'service',
+): Config {
   // `PORT=` in an .env file means "not set".
   const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
   const parsed = schema.safeParse(present)
@@ -121,7 +127,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
     throw new ConfigError(parsed.error.issues.map((i) => `${i.path.join('.')} ${i.message}`))
   }
   const set = parsed.data
-  const problems = missingSecrets(set)
+  const problems = missingSettings(set, use)
   if (problems.length > 0) throw new ConfigError(problems)
   const production = set.NODE_ENV === 'production'
   return {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Config } from '../config.ts'
+import type { Config, ConfigUse } from '../config.ts'
 import { createPaint, type Paint } from './output/paint.ts'
 import type { Terminal } from './output/terminal.ts'
 
@@ -7,7 +7,7 @@ import type { Terminal } from './output/terminal.ts'
 export type Cli = {
   terminal: Terminal
   /** Read only by a command that needs it, so that `--help` works without any setting. */
-  loadConfig: () => Config
+  loadConfig: (use?: ConfigUse) => Config
   /** Ends a command early; it still cleans up. */
   signal: AbortSignal
 }

@@ -9,7 +9,7 @@ const signal = interruptSignal()
 // The exit code is set and not forced, so that what was written reaches a pipe in full.
 process.exitCode = await runCli(process.argv.slice(2), {
   terminal: processTerminal(),
-  loadConfig: () => loadConfig(),
+  loadConfig: (use) => loadConfig(undefined, use),
   signal,
 })
 // Work that was given up may still wait for Stripe; nobody waits for it.

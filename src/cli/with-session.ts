@@ -1,5 +1,5 @@
 import type { StripeAccountPort } from '../conferences/manage-conference.ts'
-import type { Config } from '../config.ts'
+import type { Config, ConfigUse } from '../config.ts'
 import { connect, type Db } from '../db/connect.ts'
 import { migrateToLatest } from '../db/migrate.ts'
 import { openDatabase } from '../db/open-database.ts'
@@ -38,8 +38,9 @@ export type Session = {
 export async function withDatabase<T>(
   cli: Cli,
   work: (connectionString: string, config: Config, logger: Logger) => Promise<T>,
+  use: ConfigUse = 'service',
 ): Promise<T> {
-  const config = cli.loadConfig()
+  const config = cli.loadConfig(use)
   // A command answers; what it has to say of its work is in its answer or its error.
   const logger = createLogger('silent')
   const database = await openDatabase(config, logger)

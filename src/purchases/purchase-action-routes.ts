@@ -1,4 +1,7 @@
+import type { FastifyRequest } from 'fastify'
+import type { z } from 'zod'
 import { withTenant } from '../db/tenant-scope.ts'
+import type { AccessRule } from '../http/access-rule.ts'
 import { type Caller, callerOf } from '../http/caller.ts'
 import { toTimestamp } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
@@ -25,14 +28,40 @@ import { resolveFlag } from './resolve-flag.ts'
 const tags = ['Purchases']
 const PURCHASE = '/v1/conferences/:conference/purchases/:purchase'
 
-/** What moves a purchase: each is one step of the machine, or asks Stripe for one. */
-export function purchaseActionRoutes(
-  app: App,
-  deps: RouteDeps & ServiceDeps & { purchases: BulkPurchaseService },
-): void {
-  const view = (caller: Caller, purchase: string) =>
-    withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchase))
+type Docs = { operationId: string; summary: string; description?: string }
 
+/** What these routes have in common: the purchase in the path, and the purchase as the answer. */
+function action<Body extends z.ZodType>(access: AccessRule, docs: Docs, body: Body) {
+  return {
+    config: { access },
+    schema: { ...docs, tags, params: purchaseParams, body, response: { 200: purchaseSchema } },
+  }
+}
+
+/** Who acts on which purchase. */
+function subject(request: FastifyRequest) {
+  const caller = callerOf(request)
+  // Validated by `purchaseParams`, which every route here has.
+  const { purchase } = request.params as z.infer<typeof purchaseParams>
+  return { caller, purchase, ref: { conferenceId: caller.conferenceId, purchaseId: purchase } }
+}
+
+type Deps = RouteDeps & ServiceDeps & { purchases: BulkPurchaseService }
+
+/** What moves a purchase: each is one step of the machine, or asks Stripe for one. */
+export function purchaseActionRoutes(app: App, deps: Deps): void {
+  checkoutRoute(app, deps)
+  cancelRoute(app, deps)
+  approveRoute(app, deps)
+  reconcileRoute(app, deps)
+  resolveFlagRoute(app, deps)
+  refundRoute(app, deps)
+}
+
+const view = (deps: Deps, caller: Caller, purchase: string) =>
+  withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchase))
+
+function checkoutRoute(app: App, deps: Deps): void {
   app.post(
     `${PURCHASE}/checkout`,
     {
@@ -49,9 +78,7 @@ export function purchaseActionRoutes(
       },
     },
     async (request) => {
-      const caller = callerOf(request)
-      const { purchase } = request.params
-      const ref = { conferenceId: caller.conferenceId, purchaseId: purchase }
+      const { caller, purchase, ref } = subject(request)
       const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
       return deps.answers.resumable(request, {
         begin: async (trx) => String(await beginCheckout(trx, deps, caller, purchase, urls)),
@@ -63,24 +90,15 @@ export function purchaseActionRoutes(
       })
     },
   )
+}
 
+function cancelRoute(app: App, deps: Deps): void {
+  const docs = { operationId: 'cancelPurchase', summary: 'Cancel an unpaid purchase' }
   app.post(
     `${PURCHASE}/cancel`,
-    {
-      config: { access: { anyOf: ['purchases:write'], sponsor: true } },
-      schema: {
-        operationId: 'cancelPurchase',
-        summary: 'Cancel an unpaid purchase',
-        tags,
-        params: purchaseParams,
-        body: emptyBody,
-        response: { 200: purchaseSchema },
-      },
-    },
+    action({ anyOf: ['purchases:write'], sponsor: true }, docs, emptyBody),
     async (request) => {
-      const caller = callerOf(request)
-      const { purchase } = request.params
-      const ref = { conferenceId: caller.conferenceId, purchaseId: purchase }
+      const { caller, purchase, ref } = subject(request)
       return deps.answers.resumable(request, {
         begin: async (trx) => {
           await beginCancel(trx, caller, purchase)
@@ -88,52 +106,35 @@ export function purchaseActionRoutes(
         },
         finish: async () => {
           await finishCancel(deps, ref, { actor: caller.actor, cause: 'cancel' })
-          return view(caller, purchase)
+          return view(deps, caller, purchase)
         },
       })
     },
   )
+}
 
+function approveRoute(app: App, deps: Deps): void {
+  const docs = { operationId: 'approvePurchase', summary: 'Give a free purchase its codes' }
   app.post(
     `${PURCHASE}/approve`,
-    {
-      config: { access: { anyOf: ['purchases:write'] } },
-      schema: {
-        operationId: 'approvePurchase',
-        summary: 'Give a free purchase its codes',
-        tags,
-        params: purchaseParams,
-        body: emptyBody,
-        response: { 200: purchaseSchema },
-      },
-    },
+    action({ anyOf: ['purchases:write'] }, docs, emptyBody),
     async (request) => {
-      const caller = callerOf(request)
-      const { purchase } = request.params
+      const { caller, purchase } = subject(request)
       return deps.answers.once(request, async (trx) => {
         await approveComp(trx, caller, purchase)
         return viewPurchase(trx, caller, purchase)
       })
     },
   )
+}
 
+function reconcileRoute(app: App, deps: Deps): void {
+  const docs = { operationId: 'reconcilePurchase', summary: 'Read the purchase anew from Stripe' }
   app.post(
     `${PURCHASE}/reconcile`,
-    {
-      config: { access: { anyOf: ['purchases:write'] } },
-      schema: {
-        operationId: 'reconcilePurchase',
-        summary: 'Read the purchase anew from Stripe',
-        tags,
-        params: purchaseParams,
-        body: emptyBody,
-        response: { 200: purchaseSchema },
-      },
-    },
+    action({ anyOf: ['purchases:write'] }, docs, emptyBody),
     async (request) => {
-      const caller = callerOf(request)
-      const { purchase } = request.params
-      const ref = { conferenceId: caller.conferenceId, purchaseId: purchase }
+      const { caller, purchase, ref } = subject(request)
       return deps.answers.resumable(request, {
         begin: async (trx) => {
           if ((await findPurchase(trx, ref)) === null) throw notFound('purchase')
@@ -142,59 +143,45 @@ export function purchaseActionRoutes(
         finish: async () => {
           const cause = { actor: caller.actor, cause: 'reconcile' }
           await reconcilePurchase(deps, ref, { cause, warnings: true })
-          const body = await view(caller, purchase)
+          const body = await view(deps, caller, purchase)
           // Staff's way to heal a batch that lacks codes: only the missing ones are made.
           const isShort = body.status === 'PAID' && body.vouchers.issued < body.quantity
           if (!isShort) return body
           await deps.purchases.fulfillBulkPurchase(ref)
-          return view(caller, purchase)
+          return view(deps, caller, purchase)
         },
       })
     },
   )
+}
 
+function resolveFlagRoute(app: App, deps: Deps): void {
+  const docs = { operationId: 'resolvePurchaseFlag', summary: 'Close a flag for good' }
   app.post(
     `${PURCHASE}/resolve-flag`,
-    {
-      config: { access: { anyOf: ['purchases:write'] } },
-      schema: {
-        operationId: 'resolvePurchaseFlag',
-        summary: 'Close a flag for good',
-        tags,
-        params: purchaseParams,
-        body: resolveFlagBody,
-        response: { 200: purchaseSchema },
-      },
-    },
+    action({ anyOf: ['purchases:write'] }, docs, resolveFlagBody),
     async (request) => {
-      const caller = callerOf(request)
-      const { purchase } = request.params
-      const { code, note, action } = request.body
+      const { caller, purchase } = subject(request)
+      const { code, note, action: step } = request.body
       return deps.answers.once(request, async (trx) => {
-        await resolveFlag(trx, caller, purchase, { code, note, action: action ?? null })
+        await resolveFlag(trx, caller, purchase, { code, note, action: step ?? null })
         return viewPurchase(trx, caller, purchase)
       })
     },
   )
+}
 
+function refundRoute(app: App, deps: Deps): void {
+  const docs = {
+    operationId: 'refundPurchase',
+    summary: 'Send money back',
+    description: 'The codes follow what Stripe confirms: frozen while pending, then off.',
+  }
   app.post(
     `${PURCHASE}/refund`,
-    {
-      config: { access: { anyOf: ['refunds:write'] } },
-      schema: {
-        operationId: 'refundPurchase',
-        summary: 'Send money back',
-        description: 'The codes follow what Stripe confirms: frozen while pending, then off.',
-        tags,
-        params: purchaseParams,
-        body: refundBody.nullish(),
-        response: { 200: purchaseSchema },
-      },
-    },
+    action({ anyOf: ['refunds:write'] }, docs, refundBody.nullish()),
     async (request) => {
-      const caller = callerOf(request)
-      const { purchase } = request.params
-      const ref = { conferenceId: caller.conferenceId, purchaseId: purchase }
+      const { caller, purchase, ref } = subject(request)
       return deps.answers.resumable(request, {
         begin: (trx) =>
           beginRefund(trx, caller, purchase, {
@@ -204,7 +191,7 @@ export function purchaseActionRoutes(
           }),
         finish: async (refundRequest) => {
           await finishRefund(deps, ref, refundRequest, { actor: caller.actor, cause: 'refund' })
-          return view(caller, purchase)
+          return view(deps, caller, purchase)
         },
       })
     },

@@ -37,6 +37,14 @@ describe('the settings', () => {
     })
   })
 
+  it('need no secret for a migration', () => {
+    const { DATABASE_URL, NODE_ENV } = PRODUCTION
+    expect(loadConfig({ DATABASE_URL, NODE_ENV }, 'migration')).toMatchObject({ production: true })
+    expect(() => loadConfig({ DATABASE_URL, NODE_ENV })).toThrow(
+      /ENCRYPTION_KEY[^]*OPERATOR_API_KEY/,
+    )
+  })
+
   it('are complete for production with a database and the two secrets', () => {
     expect(loadConfig(PRODUCTION)).toMatchObject({ production: true, migrateOnStart: false })
   })

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Config } from '../../config.ts'
 import { migrateDown, migrateToLatest } from '../../db/migrate.ts'
 import { addCommand } from '../add-command.ts'
 import { answer, type Cli } from '../cli.ts'
@@ -21,12 +22,14 @@ export function addMigrate(program: Command, cli: Cli): void {
     .option('--yes', 'with --down in production: yes, delete it')
   command.action(async (options: { down?: true; yes?: true }) => {
     const down = options.down === true
-    await withDatabase(cli, async (url, config) => {
+    const migrate = async (url: string, config: Config) => {
       if (down && config.production && options.yes !== true) {
         throw new UsageError('--down deletes all data; in production it needs --yes')
       }
-      return down ? migrateDown(url) : migrateToLatest(url)
-    })
+      await (down ? migrateDown(url) : migrateToLatest(url))
+    }
+    // A release step has the database's address and, as it should be, no secret of the service.
+    await withDatabase(cli, migrate, 'migration')
     const text = down ? 'All migrations are undone.' : 'The schema is up to date.'
     answer(cli, command, { schema: down ? 'absent' : 'latest' }, () => `${text}\n`)
   })
