@@ -21,7 +21,7 @@ import {
 } from './purchase-schemas.ts'
 import { findPurchase } from './purchase-store.ts'
 import { viewPurchase } from './purchase-view.ts'
-import { reconcilePurchase } from './reconcile.ts'
+import { reconcileAndComplete } from './reconcile-and-complete.ts'
 import { beginRefund, finishRefund } from './refund-purchase.ts'
 import { resolveFlag } from './resolve-flag.ts'
 
@@ -140,16 +140,7 @@ function reconcileRoute(app: App, deps: Deps): void {
           if ((await findPurchase(trx, ref)) === null) throw notFound('purchase')
           return purchase
         },
-        finish: async () => {
-          const cause = { actor: caller.actor, cause: 'reconcile' }
-          await reconcilePurchase(deps, ref, { cause, warnings: true })
-          const body = await view(deps, caller, purchase)
-          // Staff's way to heal a batch that lacks codes: only the missing ones are made.
-          const isShort = body.status === 'PAID' && body.vouchers.issued < body.quantity
-          if (!isShort) return body
-          await deps.purchases.fulfillBulkPurchase(ref)
-          return view(deps, caller, purchase)
-        },
+        finish: () => reconcileAndComplete(deps, caller, purchase),
       })
     },
   )

@@ -1,26 +1,13 @@
 import { z } from 'zod'
 import { withTenant } from '../db/tenant-scope.ts'
 import { callerOf } from '../http/caller.ts'
-import { toTimestamp } from '../http/common-schemas.ts'
 import { mapPage, pageQuery } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { notFound } from '../shared/errors.ts'
-import { listTransitions, type TransitionRow } from './purchase-history.ts'
+import { listTransitions } from './purchase-history.ts'
 import { purchaseParams, transitionPage, type transitionSchema } from './purchase-schemas.ts'
 import { findPurchase } from './purchase-store.ts'
-
-function toBody(row: TransitionRow): z.infer<typeof transitionSchema> {
-  return {
-    id: String(row.id),
-    object: 'purchase_transition',
-    from: row.from_status,
-    to: row.to_status,
-    event: row.event,
-    cause: row.cause,
-    actor: { kind: row.actor_kind, id: row.actor_id },
-    created_at: toTimestamp(row.created_at),
-  }
-}
+import { toTransitionBody } from './transition-view.ts'
 
 /** The history of a purchase: what happened, when, and who or what caused it. */
 export function transitionRoutes(app: App, deps: RouteDeps): void {
@@ -45,7 +32,7 @@ export function transitionRoutes(app: App, deps: RouteDeps): void {
         if (purchase === null) throw notFound('purchase')
         return listTransitions(trx, ref, request.query)
       })
-      return mapPage(page, toBody)
+      return mapPage(page, toTransitionBody)
     },
   )
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { Tx } from '../../db/connect.ts'
 import type { Caller } from '../../http/caller.ts'
 import { type PurchaseBody, viewPurchase } from '../../purchases/purchase-view.ts'
+import type { TransitionBody } from '../../purchases/transition-view.ts'
 import { addCommand } from '../add-command.ts'
 import { answer, type Cli } from '../cli.ts'
 import { conferencesToSearch, inOwner } from '../find-conference.ts'
@@ -9,10 +10,10 @@ import type { Paint } from '../output/paint.ts'
 import { checkoutFields, purchaseFields } from '../output/purchase-text.ts'
 import { renderFields, renderTable } from '../output/table.ts'
 import { TIMELINE_COLUMNS } from '../output/timeline-text.ts'
-import { purchaseTimeline, type Transition } from '../purchase-timeline.ts'
+import { purchaseTimeline } from '../purchase-timeline.ts'
 import { withSession } from '../with-session.ts'
 
-type Shown = PurchaseBody & { transitions: Transition[] }
+type Shown = PurchaseBody & { transitions: TransitionBody[] }
 
 /** `purchases:show` */
 export function addPurchasesShow(program: Command, cli: Cli): void {

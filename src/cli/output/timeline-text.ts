@@ -1,10 +1,10 @@
-import type { Transition } from '../purchase-timeline.ts'
+import type { TransitionBody } from '../../purchases/transition-view.ts'
 import { momentText } from './moment-text.ts'
 import { paintStatus } from './purchase-text.ts'
 import type { Column } from './table.ts'
 
 /** A step of a purchase's history. */
-export const TIMELINE_COLUMNS: readonly Column<Transition>[] = [
+export const TIMELINE_COLUMNS: readonly Column<TransitionBody>[] = [
   { head: 'WHEN (UTC)', cell: ({ created_at }) => momentText(created_at) },
   { head: 'WHAT', cell: ({ event }) => event },
   { head: 'FROM', cell: ({ from }) => from },
