@@ -5,7 +5,7 @@ import { mapPage, pageQuery } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { notFound } from '../shared/errors.ts'
 import { listTransitions } from './purchase-history.ts'
-import { purchaseParams, transitionPage, type transitionSchema } from './purchase-schemas.ts'
+import { purchaseParams, transitionPage } from './purchase-schemas.ts'
 import { findPurchase } from './purchase-store.ts'
 import { toTransitionBody } from './transition-view.ts'
 
