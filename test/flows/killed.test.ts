@@ -17,12 +17,12 @@ useServiceProcesses()
 const database = useTestDatabase()
 const stripe = useFakeStripe()
 
-const start = (run: 'serve' | 'work' | 'all') =>
+const start = (run: 'serve' | 'work' | 'all', leaseSeconds = 2) =>
   startServiceProcess({
     DATABASE_URL: database.connectionString,
     STRIPE_API_BASE: stripe.fake.url,
     RUN: run,
-    LEASE_SECONDS: '2',
+    LEASE_SECONDS: String(leaseSeconds),
     RECONCILE_AFTER_SECONDS: '3',
     MISSED_EVENTS_EVERY_SECONDS: '2',
   })
@@ -346,7 +346,8 @@ describe('a working process that is killed', () => {
 
   it('after issuing, before the event is done: another worker makes no second set', async () => {
     const issuing = await hold('lock table vouchers in share mode')
-    const worker = await start('work')
+    // A renewal of the lease would wait for the row, and our second lock for the renewal.
+    const worker = await start('work', 9)
     stripe.fake.control.pay(session)
     await somebodyWaits()
     // The event's row is locked by now; this stops the statement that closes it.
