@@ -23,6 +23,7 @@ const schema = z.object({
   TRUST_PROXY: z.string().optional(),
   STRIPE_API_BASE: z.url({ protocol: /^https?$/ }).optional(),
   STRIPE_TIMEOUT_SECONDS: seconds(20),
+  STRIPE_REQUESTS_PER_SECOND: z.coerce.number().int().min(0).max(1_000).default(20),
   ENCRYPTION_KEY: z
     .base64()
     .refine((text) => Buffer.from(text, 'base64').length === 32, 'must be 32 bytes, base64 encoded')
@@ -58,6 +59,8 @@ export type Config = Readonly<{
   /** null: Stripe itself. */
   stripeApiBase: string | null
   stripeTimeoutSeconds: number
+  /** Of the background work of one Stripe account, over all processes. null: no limit. */
+  stripeRequestsPerSecond: number | null
   /** null: kept in the data folder; only with the embedded database. */
   encryptionKey: Buffer | null
   operatorApiKey: string | null
@@ -143,6 +146,7 @@ export function loadConfig(
     trustProxy: parseTrustProxy(set.TRUST_PROXY),
     stripeApiBase: set.STRIPE_API_BASE ?? null,
     stripeTimeoutSeconds: set.STRIPE_TIMEOUT_SECONDS,
+    stripeRequestsPerSecond: set.STRIPE_REQUESTS_PER_SECOND || null,
     encryptionKey:
       set.ENCRYPTION_KEY === undefined ? null : Buffer.from(set.ENCRYPTION_KEY, 'base64'),
     operatorApiKey: set.OPERATOR_API_KEY ?? null,

@@ -71,7 +71,7 @@ async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
   const db = pool('sponsor-vouchers', config.databasePool, 8_000)
   const encryption = createEncryption(secrets.encryptionKey)
   const metrics = createMetrics({ process: true })
-  const clients = createStripeClients({ db, encryption, config, metrics })
+  const clients = createStripeClients({ db, encryption, config, metrics, logger })
   return {
     config,
     logger,

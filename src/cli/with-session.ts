@@ -81,7 +81,7 @@ async function openSession(db: Db, config: Config, logger: Logger): Promise<Sess
   const { encryptionKey } = await loadSecrets(config, logger)
   const encryption = createEncryption(encryptionKey)
   const metrics = noMetrics
-  const clients = createStripeClients({ db, encryption, config, metrics })
+  const clients = createStripeClients({ db, encryption, config, metrics, logger })
   const gateway = createPaymentGateway(clients, logger)
   return {
     config,

@@ -14,16 +14,23 @@ export function sealStripeKey(encryption: Encryption, conferenceId: string, key:
   return encryption.encrypt(key, keyContext(conferenceId))
 }
 
-/** The conference's Stripe key in the clear, or null when it has none. Never log or answer it. */
-export async function readStripeKey(
+/**
+ * The conference's Stripe key in the clear, with the account where that is known; null without a
+ * key. Never log or answer the key.
+ */
+export async function readStripeCredentials(
   trx: Tx,
   encryption: Encryption,
   conferenceId: string,
-): Promise<string | null> {
+): Promise<{ key: string; account: string | null } | null> {
   const row = await trx('conferences')
     .where({ id: conferenceId })
-    .first<{ sealed: string | null } | undefined>('stripe_secret_key_sealed as sealed')
-  return row?.sealed ? encryption.decrypt(row.sealed, keyContext(conferenceId)) : null
+    .first<{ sealed: string | null; account: string | null } | undefined>(
+      'stripe_secret_key_sealed as sealed',
+      'stripe_account as account',
+    )
+  if (!row?.sealed) return null
+  return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
 }
 
 export function sealWebhookSecret(

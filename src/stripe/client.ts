@@ -1,11 +1,16 @@
 import Stripe from 'stripe'
-import { livemodeOf, readStripeKey } from '../conferences/stripe-credentials.ts'
+import { livemodeOf, readStripeCredentials } from '../conferences/stripe-credentials.ts'
 import { type Config, isStripeItself } from '../config.ts'
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/encryption.ts'
 import { AppError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
+import { accountKeyOf } from './budget/account-key.ts'
+import { createNotingHttpClient } from './budget/noting-http-client.ts'
+import { createPacedHttpClient } from './budget/paced-http-client.ts'
+import { createRequestBudget } from './budget/request-budget.ts'
 import { createCountingHttpClient, type HttpClient } from './counting-http-client.ts'
 
 /** Named here so that an update of the SDK cannot change it without a line in a diff. */
@@ -18,11 +23,21 @@ export type StripeSettings = Pick<Config, 'stripeApiBase' | 'stripeTimeoutSecond
 /** A client with what its key says of the mode of every object that it may return. */
 export type StripeConnection = { stripe: Stripe; livemode: boolean }
 
+/**
+ * All three throw AppError `stripe_key_missing`, and `stripe_refused` for a live key and a stand-in.
+ */
 export type StripeClients = {
-  /** @throws AppError `stripe_key_missing`; `stripe_refused` for a live key and a stand-in. */
+  /** For what a person or a purchase waits for: its requests go out at once. */
   forConference(conferenceId: string): Promise<Stripe>
   /** The same, with the mode. */
   connect(conferenceId: string): Promise<StripeConnection>
+  /**
+   * For work that can wait, such as a sync: its requests stay within STRIPE_REQUESTS_PER_SECOND of
+   * the account, over all processes, and give way to the others.
+   *
+   * @param signal - ends the waiting for a turn; the SDK reports that as a connection error.
+   */
+  background(conferenceId: string, signal?: AbortSignal): Promise<StripeConnection>
 }
 
 /** A live key is worth money, so it is never sent to anybody but Stripe. */
@@ -58,6 +73,8 @@ export function buildStripe(
   })
 }
 
+type Credentials = { key: string; accountKey: string }
+
 /**
  * Clients by conference. The key is read each time, one indexed row, so that a changed one is used
  * at once by every process; only the client built on it is kept.
@@ -65,28 +82,60 @@ export function buildStripe(
 export function createStripeClients(deps: {
   db: Db
   encryption: Encryption
-  config: StripeSettings
+  config: StripeSettings & Pick<Config, 'stripeRequestsPerSecond'>
   metrics: ServiceMetrics
+  logger: Logger
 }): StripeClients {
-  const httpClient = createCountingHttpClient(deps.metrics)
-  const kept = new Map<string, { key: string; stripe: Stripe }>()
+  const { db, config, logger } = deps
+  const inner = createCountingHttpClient(deps.metrics)
+  const budget = createRequestBudget({
+    db,
+    logger,
+    requestsPerSecond: config.stripeRequestsPerSecond,
+  })
+  const kept = new Map<string, Credentials & { stripe: Stripe }>()
 
-  async function connect(conferenceId: string): Promise<StripeConnection> {
-    const key = await withTenant(deps.db, { conferenceId }, (trx) =>
-      readStripeKey(trx, deps.encryption, conferenceId),
+  async function credentials(conferenceId: string): Promise<Credentials> {
+    const found = await withTenant(db, { conferenceId }, (trx) =>
+      readStripeCredentials(trx, deps.encryption, conferenceId),
     )
-    if (key === null) {
+    if (found === null) {
       throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
     }
-    if (!mayReceive(deps.config.stripeApiBase, key)) {
+    if (!mayReceive(config.stripeApiBase, found.key)) {
       throw new AppError('stripe_refused', 'A live key is not sent to a stand-in for Stripe.')
     }
-    const known = kept.get(conferenceId)
-    if (known?.key === key) return { stripe: known.stripe, livemode: livemodeOf(key) }
-    const stripe = buildStripe(key, deps.config, httpClient)
-    kept.set(conferenceId, { key, stripe })
-    return { stripe, livemode: livemodeOf(key) }
+    return { key: found.key, accountKey: accountKeyOf(found.key, found.account) }
   }
 
-  return { connect, forConference: async (conferenceId) => (await connect(conferenceId)).stripe }
+  async function connect(conferenceId: string): Promise<StripeConnection> {
+    const { key, accountKey } = await credentials(conferenceId)
+    const livemode = livemodeOf(key)
+    const known = kept.get(conferenceId)
+    if (known?.key === key && known.accountKey === accountKey) {
+      return { stripe: known.stripe, livemode }
+    }
+    const http = createNotingHttpClient({ inner, budget, accountKey, logger })
+    const stripe = buildStripe(key, config, http)
+    kept.set(conferenceId, { key, accountKey, stripe })
+    return { stripe, livemode }
+  }
+
+  return {
+    connect,
+    forConference: async (conferenceId) => (await connect(conferenceId)).stripe,
+    // Not kept: one serves a whole sync, and may have a signal of its own.
+    async background(conferenceId, signal) {
+      const { key, accountKey } = await credentials(conferenceId)
+      const paced = {
+        inner,
+        budget,
+        accountKey,
+        logger,
+        ...(signal === undefined ? {} : { signal }),
+      }
+      const stripe = buildStripe(key, config, createPacedHttpClient(paced))
+      return { stripe, livemode: livemodeOf(key) }
+    },
+  }
 }

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { sealStripeKey } from '../../src/conferences/stripe-credentials.ts'
 import { loadConfig } from '../../src/config.ts'
 import { createEncryption } from '../../src/shared/encryption.ts'
+import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { createStripeAccounts, learnStripeAccount } from '../../src/stripe/account.ts'
 import { createStripeClients, mayReceive, type StripeClients } from '../../src/stripe/client.ts'
@@ -16,10 +17,11 @@ beforeAll(() => {
 })
 const app = useTestApp({ env })
 const encryption = createEncryption(TEST_ENCRYPTION_KEY)
+const logger = createLogger('silent')
 
 function clientsFor(base: string): StripeClients {
   const config = loadConfig({ STRIPE_API_BASE: base })
-  return createStripeClients({ db: app.db, encryption, config, metrics: noMetrics })
+  return createStripeClients({ db: app.db, encryption, config, metrics: noMetrics, logger })
 }
 
 const accountOf = (key: string) => createStripeAccounts(settings()).accountOf(key)

@@ -61,6 +61,7 @@ export function useStripeScene(
     const clients = {
       forConference: async () => client,
       connect: async () => ({ stripe: client, livemode: false }),
+      background: async () => ({ stripe: client, livemode: false }),
     }
     const logger = createLogger('trace', { write: (line) => void log.push(line) })
     made = { clients, gateway: createPaymentGateway(clients, logger) }

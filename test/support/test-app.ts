@@ -87,7 +87,7 @@ export async function startTestProcess(
   const presence = announcePresence(connectionString, () => {})
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
-  const clients = createStripeClients({ db, encryption, config, metrics: noMetrics })
+  const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })
   const gateway = createPaymentGateway(clients, logger)
   const app = await buildApp({
     config,

@@ -109,6 +109,7 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
       encryption: createEncryption(TEST_ENCRYPTION_KEY),
       config: loadConfig(settings),
       metrics: noMetrics,
+      logger,
     })
     const gateway = createPaymentGateway(clients, logger)
     const metrics = {
