@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
 import { migrateToLatest } from '../src/db/migrate.ts'
+import { benchBudget } from './budget.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIssue } from './issue.ts'
 
 // Figures are ratios within one run on one durable server: they compare ways, not machines.
-const BENCHES = { inbox: benchInbox, issue: benchIssue }
+const BENCHES = { budget: benchBudget, inbox: benchInbox, issue: benchIssue }
 
 function chosen(names: string[]): (keyof typeof BENCHES)[] {
   const known = Object.keys(BENCHES) as (keyof typeof BENCHES)[]
