@@ -38,7 +38,7 @@ export function isRefusal(error: unknown): error is Stripe.errors.StripeError {
 }
 
 /** True for a 404 or `resource_missing`: there is no such object in this account and mode. */
-function isMissing(error: unknown): boolean {
+export function isMissing(error: unknown): boolean {
   return (
     error instanceof StripeError && (error.statusCode === 404 || error.code === 'resource_missing')
   )

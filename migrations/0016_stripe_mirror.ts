@@ -1,0 +1,71 @@
+import type { Knex } from 'knex'
+import { protectByConference } from '../src/db/row-security.ts'
+
+/**
+ * The mirror of Stripe's objects and the runs that fill it. The tables of the single resources are
+ * made from their definitions (derived_mirror_tables.ts).
+ */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    create schema stripe;
+
+    create table sync_runs (
+      conference_id text not null references conferences (id),
+      id text not null,
+      resource text not null,
+      state text not null default 'queued',
+      started_by text not null,
+      ids text[],
+      since timestamptz,
+      force boolean not null default false,
+      dry_run boolean not null default false,
+      -- Where the listing stands; what it looks like belongs to the code that lists.
+      cursor jsonb,
+      -- The database's clock when the first page was asked for. Rows read later are not judged.
+      listed_from timestamptz,
+      attempt integer not null default 0,
+      lease_until timestamptz,
+      fetched bigint not null default 0,
+      created bigint not null default 0,
+      updated bigint not null default 0,
+      unchanged bigint not null default 0,
+      deleted bigint not null default 0,
+      failed bigint not null default 0,
+      requests bigint not null default 0,
+      -- What would change or failed, a sample.
+      details jsonb not null default '[]',
+      error jsonb,
+      created_at timestamptz not null default now(),
+      started_at timestamptz,
+      finished_at timestamptz,
+      updated_at timestamptz not null default now(),
+      primary key (conference_id, id),
+      constraint sync_runs_state_known
+        check (state in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+      constraint sync_runs_finished_has_time
+        check ((state in ('queued', 'running')) = (finished_at is null))
+    );
+    create unique index sync_runs_one_at_a_time on sync_runs (conference_id, resource)
+      where state in ('queued', 'running');
+    create index sync_runs_newest on sync_runs (conference_id, created_at desc, id desc);
+
+    -- The ids that a run has listed, until it ends.
+    create table sync_run_ids (
+      conference_id text not null,
+      run_id text not null,
+      id text not null,
+      primary key (conference_id, run_id, id),
+      foreign key (conference_id, run_id) references sync_runs (conference_id, id) on delete cascade
+    );
+  `)
+  await protectByConference(knex, 'sync_runs')
+  await protectByConference(knex, 'sync_run_ids')
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    drop table sync_run_ids;
+    drop table sync_runs;
+    drop schema stripe cascade;
+  `)
+}

@@ -1,0 +1,15 @@
+import type { Knex } from 'knex'
+import { ALL_RESOURCES } from '../src/stripe/sync/all-resources.ts'
+import { dropMirrorTable, raiseMirrorTable, shapeName } from '../src/stripe/sync/mirror-table.ts'
+
+/**
+ * A migration for each table of the mirror, made from the resource's definition and named after its
+ * shape. So a new resource is one file, a new column is one line, and `schemaServesUs` knows of both.
+ */
+export const migrations: readonly (Knex.Migration & { name: string })[] = ALL_RESOURCES.map(
+  (resource) => ({
+    name: `derived_mirror_${shapeName(resource)}`,
+    up: (knex) => raiseMirrorTable(knex, resource),
+    down: (knex) => dropMirrorTable(knex, resource),
+  }),
+)

@@ -1,0 +1,73 @@
+import { idOf } from './stripe-object.ts'
+
+/** The Postgres types that a typed column may have. */
+export type ColumnType = 'text' | 'bigint' | 'numeric' | 'boolean' | 'timestamptz' | 'jsonb'
+
+/**
+ * A typed column of a mirror table. The whole object is kept beside it, so a column exists only for
+ * what people filter and join on.
+ */
+export type Column<T> = {
+  type: ColumnType
+  /** Reads the value from Stripe's object. What does not fit the type is stored as null. */
+  from(object: T): unknown
+  indexed: boolean
+}
+
+type ColumnOptions = { indexed?: boolean }
+
+function column(type: ColumnType) {
+  return <T>(from: (object: T) => unknown, options: ColumnOptions = {}): Column<T> => ({
+    type,
+    from,
+    indexed: options.indexed ?? false,
+  })
+}
+
+export const text = column('text')
+/** Whole numbers: amounts in the minor unit that Stripe uses for the currency, counts. */
+export const bigint = column('bigint')
+/** Decimals, exact when Stripe sends them as text. */
+export const numeric = column('numeric')
+export const boolean = column('boolean')
+/** From Stripe's seconds since 1970, UTC. */
+export const timestamp = column('timestamptz')
+export const json = column('jsonb')
+
+/** The id of another object, whether Stripe sent the id or the object. Indexed, to join on. */
+export function reference<T>(
+  from: (object: T) => string | { id?: string } | null | undefined,
+): Column<T> {
+  return { type: 'text', from: (object) => idOf(from(object)), indexed: true }
+}
+
+const FARTHEST_SECOND = 8_640_000_000_000 // the last moment of a JavaScript Date
+
+function toTimestamp(value: unknown): string | null {
+  if (value instanceof Date) return value.toISOString()
+  const isSecond =
+    typeof value === 'number' && Number.isFinite(value) && Math.abs(value) <= FARTHEST_SECOND
+  return isSecond ? new Date(value * 1000).toISOString() : null
+}
+
+function toNumeric(value: unknown): string | number | null {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  return typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? value : null
+}
+
+const FIT: { readonly [Type in ColumnType]: (value: unknown) => unknown } = {
+  text: (value) => (typeof value === 'string' ? value : null),
+  bigint: (value) => (Number.isSafeInteger(value) ? value : null),
+  numeric: toNumeric,
+  boolean: (value) => (typeof value === 'boolean' ? value : null),
+  timestamptz: toTimestamp,
+  jsonb: (value) => value ?? null,
+}
+
+/**
+ * The value as the column's type takes it, or null. Never throws: an endpoint or a key of another
+ * API version may send a field in another shape, and then the object must not be lost.
+ */
+export function fit(type: ColumnType, value: unknown): unknown {
+  return FIT[type](value)
+}

@@ -1,0 +1,190 @@
+import { inParallel } from '../in-parallel.ts'
+import { isMissing } from '../stripe-errors.ts'
+import { type Defaults, defaultsOf, type MirrorRow, rowOf } from './mirror-row.ts'
+import { type ReadingTime, readingTime } from './reading-time.ts'
+import type { StripeObject } from './stripe-object.ts'
+import { isForeignId, type StripeResource } from './stripe-resource.ts'
+import type { SyncContext } from './sync-context.ts'
+import { toSyncError } from './sync-error.ts'
+import type { Synced, SyncedId } from './sync-outcome.ts'
+import { writeRows, writeTombstones } from './write-objects.ts'
+
+/** Objects read at the same time by `syncByIds`; the request budget sets the pace. */
+const AT_ONCE = 6
+
+/** Rows in one statement: a page of Stripe's lists. */
+const GROUP = 100
+
+/**
+ * Keeps the rows of one kind of Stripe object equal to Stripe's objects. A subclass is one resource;
+ * it may change what is stored through three hooks, and do more by overriding `sync`.
+ *
+ * Freshness: every reading carries the time at which it was *requested*, by our database's clock.
+ * The greatest wins, in any order of arrival. Objects given to `sync` are never changed.
+ */
+export class StripeSyncAction<T extends StripeObject = StripeObject> {
+  readonly context: SyncContext
+  readonly resource: StripeResource<T>
+
+  constructor(context: SyncContext, resource: StripeResource<T>) {
+    this.context = context
+    this.resource = resource
+  }
+
+  /**
+   * Runs before the columns are read, with a copy of Stripe's object that may be changed. What is
+   * kept as the whole object is Stripe's own, whatever happens here.
+   */
+  protected preSetDefault(_object: T): void | Promise<void> {}
+
+  /** Reads the typed columns from the object: those that the resource declares. */
+  protected setDefault(object: T): Defaults | Promise<Defaults> {
+    return defaultsOf(this.resource, object)
+  }
+
+  /** Runs before the row is written, with the columns, which may be changed. */
+  protected postSetDefault(_defaults: Defaults): void | Promise<void> {}
+
+  /**
+   * Stores one object; `{ deleted: true }` becomes a tombstone.
+   *
+   * @param readAt when the object was asked for; now, when it is not given.
+   */
+  async sync(object: T, readAt?: ReadingTime): Promise<Synced> {
+    const [synced] = await this.write([object], readAt)
+    if (synced === undefined) throw new Error(`${object.id} was not written`)
+    return synced
+  }
+
+  /**
+   * Stores many objects, with the same mapping and hooks and the same result as `sync` one by one,
+   * in far fewer statements. A subclass that overrides `sync` gets each object there.
+   */
+  async syncBatch(objects: readonly T[], readAt?: ReadingTime): Promise<Synced[]> {
+    if (!this.isSyncOverridden()) return this.write(objects, readAt)
+    const results: Synced[] = []
+    for (const object of objects) results.push(await this.sync(object, readAt))
+    return results
+  }
+
+  /** Reads and stores the objects with these ids; one that fails does not stop the others. */
+  async syncByIds(ids: readonly string[], signal?: AbortSignal): Promise<SyncedId[]> {
+    return inParallel([...new Set(ids)], AT_ONCE, async (id) => {
+      try {
+        signal?.throwIfAborted()
+        return await this.syncById(id)
+      } catch (error) {
+        return { id, result: 'failed', error: toSyncError(error) }
+      }
+    })
+  }
+
+  /** Marks the row as deleted, here and not at Stripe. Returns false when no live row had this id. */
+  async softDelete(id: string, readAt?: ReadingTime): Promise<boolean> {
+    const { db, conferenceId } = this.context
+    const asOf = readAt ?? (await readingTime(db))
+    const deleted = await writeTombstones(db, this.resource, conferenceId, [id], asOf)
+    return deleted.length > 0
+  }
+
+  /** True when objects must go through `sync` one by one. */
+  isSyncOverridden(): boolean {
+    return this.sync !== StripeSyncAction.prototype.sync
+  }
+
+  /**
+   * The row of a living object, after all hooks; null for one that names another conference, which
+   * shares the Stripe account.
+   */
+  async toRow(object: T): Promise<MirrorRow | null> {
+    const owner = object.metadata?.['conference_id']
+    if (owner !== undefined && owner !== this.context.conferenceId) return null
+    // Only a hook could change the object, and copying costs more than the rest of the mapping.
+    const copied = this.setDefault !== StripeSyncAction.prototype.setDefault || this.hasPreHook()
+    const copy = copied ? copyOf(object) : object
+    await this.preSetDefault(copy)
+    const defaults = await this.setDefault(copy)
+    await this.postSetDefault(defaults)
+    return rowOf(this.resource, object, defaults)
+  }
+
+  private hasPreHook(): boolean {
+    return this.preSetDefault !== StripeSyncAction.prototype.preSetDefault
+  }
+
+  private async syncById(id: string): Promise<SyncedId> {
+    const { resource, context } = this
+    if (isForeignId(resource, id)) {
+      const message = `${id} is not the id of one of ${resource.name}: it begins with ${resource.idPrefixes.join(' or ')}.`
+      return {
+        id,
+        result: 'failed',
+        error: { code: 'foreign_id', message, stripe_request_id: null },
+      }
+    }
+    const { stripe } = await context.connect()
+    const readAt = await readingTime(context.db)
+    let object: T
+    try {
+      object = await resource.retrieve(stripe, id)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      await this.softDelete(id, readAt)
+      return { id, result: 'gone' }
+    }
+    const whole = (await resource.complete?.(stripe, object)) ?? object
+    const { outcome } = await this.sync(whole, readAt)
+    return whole.deleted === true ? { id, result: 'gone' } : { id, result: 'synced', outcome }
+  }
+
+  private async write(objects: readonly T[], readAt?: ReadingTime): Promise<Synced[]> {
+    const results: Synced[] = []
+    for (const group of distinctGroups(objects)) {
+      const asOf = readAt ?? (await readingTime(this.context.db))
+      results.push(...(await this.writeGroup(group, asOf)))
+    }
+    return results
+  }
+
+  /** Stores objects of different ids; the results are in their order. */
+  private async writeGroup(objects: readonly T[], asOf: ReadingTime): Promise<Synced[]> {
+    const { db, conferenceId } = this.context
+    const outcomes = new Map<string, Synced['outcome']>()
+    const gone = objects.filter(({ deleted }) => deleted === true).map(({ id }) => id)
+    const deleted = await writeTombstones(db, this.resource, conferenceId, gone, asOf)
+    for (const id of gone) outcomes.set(id, deleted.includes(id) ? 'deleted' : 'unchanged')
+    const living = objects.filter((object) => object.deleted !== true)
+    const rows = await Promise.all(living.map((object) => this.toRow(object)))
+    const kept = rows.filter((row) => row !== null)
+    if (kept.length > 0) {
+      const written = await writeRows(db, this.resource, conferenceId, kept, asOf)
+      for (const { id, outcome } of written) outcomes.set(id, outcome)
+    }
+    return objects.map(({ id }) => ({ id, outcome: outcomes.get(id) ?? 'foreign' }))
+  }
+}
+
+/** By way of JSON: what the SDK returns carries functions beside the object's own members. */
+function copyOf<T extends StripeObject>(object: T): T {
+  return JSON.parse(JSON.stringify(object)) as T // the same members: Stripe's objects are JSON
+}
+
+/**
+ * Cuts a list into groups in which no id comes twice, in order: the second of two with the same id
+ * must find what the first one wrote, as it would one by one.
+ */
+function distinctGroups<T extends StripeObject>(objects: readonly T[]): T[][] {
+  const groups: T[][] = []
+  let ids = new Set<string>()
+  for (const object of objects) {
+    const group = groups.at(-1)
+    if (group === undefined || group.length === GROUP || ids.has(object.id)) {
+      groups.push([object])
+      ids = new Set([object.id])
+      continue
+    }
+    group.push(object)
+    ids.add(object.id)
+  }
+  return groups
+}
