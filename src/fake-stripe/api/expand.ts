@@ -74,7 +74,7 @@ function load(registry: Registry, scope: Scope, kind: string, object: Plain, fie
   if (entry?.load !== undefined && typeof object['id'] === 'string')
     return entry.load(scope, object['id'])
   if (entry?.inline === true || typeof current !== 'string') return current
-  return scope.account.find(current) ?? current
+  return scope.account.find(current, entry?.kind) ?? current
 }
 
 function isPlain(value: unknown): value is Plain {

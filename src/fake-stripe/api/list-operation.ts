@@ -4,7 +4,7 @@ import { invalidParameter, noSuch } from '../core/stripe-error.ts'
 import type { Table } from '../core/table.ts'
 import type { Form } from './form.ts'
 import { paramError } from './param-errors.ts'
-import { group, integer, text } from './params.ts'
+import { group, integer, type ShapeOf, text } from './params.ts'
 import type { Call, Operation, PathParams } from './resource.ts'
 
 const pageSchema = group({
@@ -20,9 +20,17 @@ export type PageParams = {
   ending_before?: string | undefined
 }
 
-type ListSpec<T extends Row, S extends z.ZodRawShape> = {
+/** A schema for every filter that the SDK's list parameters know, and no other. */
+export type FiltersOf<P> = Omit<ShapeOf<P>, keyof PageParams>
+
+type PageSource<T extends Row> = {
   path: string
   table: Table<T>
+  /** The objects in the list, when they are not the rows themselves: plans are prices. */
+  view?: { kind: string; of: (row: T) => object }
+}
+
+type ListSpec<T extends Row, S extends z.ZodRawShape> = PageSource<T> & {
   /** The filters beside limit and cursors. */
   filters: S
   where: (
@@ -36,18 +44,19 @@ type ListSpec<T extends Row, S extends z.ZodRawShape> = {
 export function listOperation<T extends Row, S extends z.ZodRawShape>(
   spec: ListSpec<T, S>,
 ): Operation {
-  const { path, table, filters, where } = spec
+  const { path, table, filters, where, view } = spec
   const filterSchema = group(filters)
   return {
     method: 'GET',
     path,
-    returns: table.name,
+    returns: view?.kind ?? table.name,
     list: true,
     prepare(form, pathParams) {
       const { page, rest } = parsePage(form)
       const filter = filterSchema.safeParse(rest)
       if (!filter.success) throw paramError(filter.error.issues)
-      return (call) => listPage(call, spec, page, where(filter.data, call, pathParams))
+      const url = path.replaceAll(/:(\w+)/g, (_, name: string) => pathParams[name] ?? '')
+      return (call) => listPage(call, { ...spec, url }, page, where(filter.data, call, pathParams))
     },
   }
 }
@@ -75,15 +84,17 @@ function checkCursors(page: PageParams): void {
 
 function listPage<T extends Row>(
   call: Call,
-  { path, table }: { path: string; table: Table<T> },
+  { url, table, view }: PageSource<T> & { url: string },
   params: PageParams,
   where: (row: T) => boolean,
 ) {
   const { limit = 10, starting_after: startingAfter, ending_before: endingBefore } = params
   const page = call.account.rows(table).page({ limit, startingAfter, endingBefore, where })
   const cursor = startingAfter === undefined ? 'ending_before' : 'starting_after'
-  if (page === undefined) throw noSuch(table.name, startingAfter ?? endingBefore ?? '', cursor)
-  return { object: 'list', url: path, has_more: page.hasMore, data: page.data }
+  if (page === undefined)
+    throw noSuch(view?.kind ?? table.label, startingAfter ?? endingBefore ?? '', cursor)
+  const data = view === undefined ? page.data : page.data.map(view.of)
+  return { object: 'list', url, has_more: page.hasMore, data }
 }
 
 type TimeRange = {

@@ -95,6 +95,21 @@ export function flag() {
   })
 }
 
+/** A number with a fraction; Stripe repeats the value in the message, always with one. */
+export function fraction(limits: { min: number; max: number }) {
+  const { min, max } = limits
+  return leaf((raw, refuse) => {
+    const value = readText(raw, refuse)
+    const number = /^[+-]?\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN
+    if (!Number.isFinite(number)) return refuse(`Invalid decimal: ${shorten(value)}`)
+    const bound = number < min ? `greater than or equal to ${min}` : `less than or equal to ${max}`
+    const shown = Number.isInteger(number) ? number.toFixed(1) : String(number)
+    if (number < min || number > max)
+      return refuse(`This value must be ${bound} (it currently is '${shown}').`)
+    return number
+  })
+}
+
 /** @param name the parameter's own name, which Stripe repeats in the message. */
 export function choice<const T extends string>(name: string, values: readonly T[]) {
   return leaf((raw, refuse) => {
@@ -107,11 +122,7 @@ export function choice<const T extends string>(name: string, values: readonly T[
 export function currency() {
   return leaf((raw, refuse) => {
     const value = readText(raw, refuse).toLowerCase()
-    return isCurrency(value)
-      ? value
-      : refuse(
-          `Invalid currency: ${shorten(value)}. Stripe currently supports these currencies: see https://docs.stripe.com/currencies`,
-        )
+    return isCurrency(value) ? value : refuse(unknownCurrency(value))
   })
 }
 
@@ -162,11 +173,58 @@ function listEntries(raw: unknown): unknown[] | undefined {
 export function emptyable<T extends z.ZodType>(inner: T) {
   return z.unknown().transform((raw, context): z.output<T> | null => {
     if (raw === '') return null
-    const result = inner.safeParse(raw)
-    if (result.success) return result.data
-    for (const issue of result.error.issues) context.addIssue(passOn(issue, issue.path))
-    return z.NEVER
+    return readAs(inner, raw, context)
   })
+}
+
+/** The id of an object, or the parameters from which a new one is made. */
+export function idOr<T extends z.ZodType>(inner: T) {
+  const id = text()
+  return z
+    .unknown()
+    .transform((raw, context): string | z.output<T> =>
+      typeof raw === 'object' ? readAs(inner, raw, context) : readAs(id, raw, context),
+    )
+}
+
+/** `eur[amount_off]=5`: a group for each currency. */
+export function byCurrency<S extends z.ZodRawShape>(shape: S) {
+  const inner = group(shape)
+  return z.unknown().transform((raw, context): Record<string, z.output<typeof inner>> => {
+    const options: Record<string, z.output<typeof inner>> = {}
+    const entries = typeof raw === 'object' && raw !== null ? Object.entries(raw) : undefined
+    if (entries === undefined) context.addIssue({ code: 'custom', message: 'Invalid object' })
+    for (const [key, value] of entries ?? []) {
+      const wrong = currencyKeyProblem(key)
+      if (wrong === undefined) options[key] = readAs(inner, value, context, [key])
+      else context.addIssue({ code: 'custom', message: wrong, path: [key] })
+    }
+    return options
+  })
+}
+
+function currencyKeyProblem(key: string): string | undefined {
+  const lower = key.toLowerCase()
+  if (!isCurrency(lower)) return unknownCurrency(key)
+  if (key === lower) return undefined
+  return `Currencies must be lowercase when used as keys in a map. Use \`${lower}\` instead of \`${key}\`.`
+}
+
+function unknownCurrency(code: string): string {
+  return `Invalid currency: ${shorten(code)}. Stripe currently supports these currencies: see https://docs.stripe.com/currencies`
+}
+
+/** Reads a value by another type; its issues become those of this one. */
+function readAs<T extends z.ZodType>(
+  inner: T,
+  raw: unknown,
+  context: z.core.$RefinementCtx,
+  path: PropertyKey[] = [],
+): z.output<T> {
+  const result = inner.safeParse(raw)
+  if (result.success) return result.data
+  for (const issue of result.error.issues) context.addIssue(passOn(issue, [...path, ...issue.path]))
+  return z.NEVER
 }
 
 /** Known to Stripe and accepted, but without effect here. */
@@ -177,6 +235,12 @@ export function ignored() {
 /** Known to Stripe, but it would change what is paid or how, and the fake cannot do it. */
 export function unsupported(what: string) {
   return leaf((_raw, refuse) => refuse(`The fake Stripe does not support ${what}.`)).optional()
+}
+
+/** Several such parameters at once. */
+export function unsupportedAll<const K extends string>(names: readonly K[], what: string) {
+  const entries = names.map((name) => [name, unsupported(what)])
+  return Object.fromEntries(entries) as Record<K, ReturnType<typeof unsupported>> // one for each
 }
 
 /** A time, or the bounds `gt`, `gte`, `lt`, `lte` of one; seconds since 1970. */

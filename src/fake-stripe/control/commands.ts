@@ -124,6 +124,22 @@ const paymentCommands = {
   ),
 }
 
+const billingCommands = {
+  'renew-card': command(
+    z.strictObject({
+      payment_method: id,
+      exp_month: z.coerce.number().int().min(1).max(12).optional(),
+      exp_year: z.coerce.number().int().optional(),
+      last4: z.string().length(4).optional(),
+    }),
+    (control, { payment_method: method, ...renewal }) => control.renewCard(method, renewal),
+  ),
+  authenticate: command(
+    z.strictObject({ setup_intent: id, outcome: z.enum(['passed', 'failed']).optional() }),
+    (control, { setup_intent: intent, outcome }) => control.authenticate(intent, outcome),
+  ),
+}
+
 const webhookCommands = {
   'add-webhook-endpoint': command(
     z.strictObject({
@@ -189,6 +205,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
   Object.entries({
     ...accountCommands,
     ...paymentCommands,
+    ...billingCommands,
     ...webhookCommands,
     ...objectCommands,
   }),

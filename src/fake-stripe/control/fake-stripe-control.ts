@@ -1,5 +1,6 @@
 import type { World } from '../core/world.ts'
 import { type AccountControl, accountControl } from './account-control.ts'
+import { type BillingControl, billingControl } from './billing-control.ts'
 import { type ObjectControl, objectControl } from './object-control.ts'
 import { type PaymentControl, paymentControl } from './payment-control.ts'
 import { type WebhookControl, webhookControl } from './webhook-control.ts'
@@ -15,6 +16,7 @@ export type ClockControl = {
 
 /** Everything that the API does not offer: payers, banks, time, trouble, and a look inside. */
 export type FakeStripeControl = AccountControl &
+  BillingControl &
   ClockControl &
   ObjectControl &
   PaymentControl &
@@ -23,6 +25,7 @@ export type FakeStripeControl = AccountControl &
 export function createControl(world: World): FakeStripeControl {
   return {
     ...accountControl(world),
+    ...billingControl(world),
     ...objectControl(world),
     ...paymentControl(world),
     ...webhookControl(world),

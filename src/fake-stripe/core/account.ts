@@ -41,8 +41,15 @@ export class Account {
     return rows
   }
 
-  /** The public object with this id, of whatever kind; what `expand` reads. */
-  find(id: string): Row | undefined {
+  /**
+   * The public object with this id; what `expand` reads.
+   *
+   * @param kind looked at first: a legacy card is a payment method too, under the same id.
+   */
+  find(id: string, kind?: string): Row | undefined {
+    const first = kind === undefined ? undefined : this.#tables.get(kind)
+    const known = (first?.rows as Rows<Row> | undefined)?.get(id) // reading only
+    if (known !== undefined) return known
     for (const { hidden, rows } of this.#tables.values()) {
       const row = hidden ? undefined : (rows as Rows<Row>).get(id) // reading only
       if (row !== undefined) return row

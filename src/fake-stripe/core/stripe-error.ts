@@ -16,6 +16,7 @@ export type StripeErrorDetails = {
   charge?: string
   payment_intent?: Stripe.PaymentIntent
   payment_method?: Stripe.PaymentMethod
+  setup_intent?: Stripe.SetupIntent
 }
 
 /**

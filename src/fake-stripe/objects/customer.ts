@@ -13,6 +13,7 @@ export type CustomerFields = Partial<
     | 'address'
     | 'balance'
     | 'business_name'
+    | 'created'
     | 'description'
     | 'email'
     | 'individual_name'
@@ -22,6 +23,7 @@ export type CustomerFields = Partial<
     | 'preferred_locales'
     | 'shipping'
     | 'tax_exempt'
+    | 'test_clock'
   >
 >
 

@@ -6,8 +6,14 @@ import type { DeclineCode } from '../payments/payment-failure.ts'
 
 export const paymentMethods = defineTable<Stripe.PaymentMethod>('payment_method')
 
-/** What Stripe's test cards do when they are charged. */
-export type TestBehaviour = { decline: DeclineCode | null; needsAuthentication: boolean }
+/** What Stripe's test cards do. */
+export type TestBehaviour = {
+  /** Why a charge fails; null: it succeeds. */
+  decline: DeclineCode | null
+  needsAuthentication: boolean
+  /** Whether the bank lets a card be saved that it will not let be charged. */
+  savable: boolean
+}
 
 export const testBehaviours = defineTable<{ id: string } & TestBehaviour>(
   'payment_method.behaviour',
@@ -26,14 +32,19 @@ export type PaymentMethodKind = (typeof PAYMENT_METHOD_KINDS)[number]
 
 export type Payer = { email?: string | null | undefined; name?: string | null | undefined }
 
-const GOOD: TestBehaviour = { decline: null, needsAuthentication: false }
+const GOOD: TestBehaviour = { decline: null, needsAuthentication: false, savable: true }
 
-/** A new payment method of this kind, unattached. */
+/**
+ * A new payment method of this kind, unattached.
+ *
+ * @param fields what differs from the usual, such as the card; a legacy card brings its own id.
+ */
 export function createPaymentMethod(
   { account, world }: Scope,
   kind: PaymentMethodKind,
   payer: Payer = {},
   behaviour: TestBehaviour = GOOD,
+  fields: Partial<Stripe.PaymentMethod> = {},
 ): Stripe.PaymentMethod {
   const method: Stripe.PaymentMethod = {
     id: fakeId('pm_1'),
@@ -47,8 +58,10 @@ export function createPaymentMethod(
     livemode: account.livemode,
     metadata: {},
     type: kind,
+    ...fields,
   }
-  account.rows(testBehaviours).insert({ id: method.id, ...behaviour })
+  const { decline, needsAuthentication, savable } = behaviour
+  account.rows(testBehaviours).insert({ id: method.id, decline, needsAuthentication, savable })
   return account.rows(paymentMethods).insert(method)
 }
 

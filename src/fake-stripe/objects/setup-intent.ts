@@ -10,6 +10,8 @@ type SetupIntentInput = {
   description: string | null
   metadata: Record<string, string>
   types: string[]
+  method?: string | null
+  usage?: 'off_session' | 'on_session' | undefined
 }
 
 /** A new setup intent that waits for a payment method, without an event. */
@@ -38,12 +40,12 @@ export function insertSetupIntent(
     metadata: input.metadata,
     next_action: null,
     on_behalf_of: null,
-    payment_method: null,
+    payment_method: input.method ?? null,
     payment_method_configuration_details: null,
     payment_method_options: {},
     payment_method_types: input.types,
     single_use_mandate: null,
-    status: 'requires_payment_method',
-    usage: 'off_session',
+    status: input.method ? 'requires_confirmation' : 'requires_payment_method',
+    usage: input.usage ?? 'off_session',
   })
 }

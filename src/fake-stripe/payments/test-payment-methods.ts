@@ -5,37 +5,13 @@ import {
   createPaymentMethod,
   type PaymentMethodKind,
   paymentMethods,
-  type TestBehaviour,
 } from '../objects/payment-method.ts'
-import type { DeclineCode } from './payment-failure.ts'
+import { cardOf, testCardByName } from './test-cards.ts'
 
-type TestMethod = TestBehaviour & { kind: PaymentMethodKind }
-
-const card = (decline: DeclineCode | null = null, needsAuthentication = false): TestMethod => ({
-  kind: 'card',
-  decline,
-  needsAuthentication,
-})
-
-/** Stripe's test payment methods. @see https://docs.stripe.com/testing */
-const TEST_METHODS = new Map<string, TestMethod>([
-  ['pm_card_visa', card()],
-  ['pm_card_mastercard', card()],
-  ['pm_card_amex', card()],
-  ['pm_card_us', card()],
-  ['pm_card_chargeCustomerFail', card('generic_decline')],
-  ['pm_card_chargeDeclined', card('generic_decline')],
-  ['pm_card_visa_chargeDeclined', card('generic_decline')],
-  ['pm_card_chargeDeclinedInsufficientFunds', card('insufficient_funds')],
-  ['pm_card_visa_chargeDeclinedInsufficientFunds', card('insufficient_funds')],
-  ['pm_card_visa_chargeDeclinedLostCard', card('lost_card')],
-  ['pm_card_visa_chargeDeclinedStolenCard', card('stolen_card')],
-  ['pm_card_chargeDeclinedExpiredCard', card('expired_card')],
-  ['pm_card_chargeDeclinedIncorrectCvc', card('incorrect_cvc')],
-  ['pm_card_chargeDeclinedProcessingError', card('processing_error')],
-  ['pm_card_authenticationRequired', card(null, true)],
-  ['pm_usBankAccount', { kind: 'us_bank_account', decline: null, needsAuthentication: false }],
-  ['pm_sepaDebit', { kind: 'sepa_debit', decline: null, needsAuthentication: false }],
+/** Stripe's test bank accounts; its test cards are in `test-cards.ts`. */
+const TEST_BANKS = new Map<string, PaymentMethodKind>([
+  ['pm_usBankAccount', 'us_bank_account'],
+  ['pm_sepaDebit', 'sepa_debit'],
 ])
 
 /**
@@ -51,7 +27,10 @@ export function resolvePaymentMethod(
 ): Stripe.PaymentMethod {
   const row = scope.account.rows(paymentMethods).get(id)
   if (row !== undefined) return row
-  const test = TEST_METHODS.get(id)
-  if (test === undefined || scope.account.livemode) throw noSuch('PaymentMethod', id, param, status)
-  return createPaymentMethod(scope, test.kind, {}, test)
+  const bank = TEST_BANKS.get(id)
+  const card = testCardByName('pm_card_', id)
+  if (scope.account.livemode) throw noSuch('PaymentMethod', id, param, status)
+  if (bank !== undefined) return createPaymentMethod(scope, bank)
+  if (card === undefined) throw noSuch('PaymentMethod', id, param, status)
+  return createPaymentMethod(scope, 'card', {}, card, { card: cardOf(card) })
 }

@@ -1,33 +1,44 @@
 import type { Resource } from '../api/resource.ts'
 import { accountResource } from './account.ts'
 import { balanceTransactionResource } from './balance-transaction.ts'
+import { cardResource } from './card.ts'
 import { chargeResource } from './charge.ts'
 import { checkoutSessionResource, lineItemResource } from './checkout-session.ts'
-import { customerResource } from './customer.ts'
+import { customerResource, invoiceSettingsResource } from './customer.ts'
 import { disputeResource } from './dispute.ts'
 import { earlyFraudWarningResource } from './early-fraud-warning.ts'
 import { eventResource } from './event.ts'
 import { paymentIntentResource } from './payment-intent.ts'
 import { paymentMethodResource } from './payment-method.ts'
+import { planResource } from './plan.ts'
+import { priceResource } from './price.ts'
+import { productResource } from './product.ts'
 import { refundResource } from './refund.ts'
 import { setupIntentResource } from './setup-intent.ts'
+import { testClockResource } from './test-clock.ts'
 import { webhookEndpointResource } from './webhook-endpoint.ts'
 
 /** Every kind of object that the fake serves. A new kind is a file beside these and a line here. */
 export const ALL_RESOURCES: readonly Resource[] = [
   accountResource,
   balanceTransactionResource,
+  cardResource,
   chargeResource,
   checkoutSessionResource,
   customerResource,
   disputeResource,
   earlyFraudWarningResource,
   eventResource,
+  invoiceSettingsResource,
   lineItemResource,
   paymentIntentResource,
   paymentMethodResource,
+  planResource,
+  priceResource,
+  productResource,
   refundResource,
   setupIntentResource,
+  testClockResource,
   webhookEndpointResource,
 ]
 

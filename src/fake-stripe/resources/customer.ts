@@ -1,100 +1,51 @@
 import type Stripe from 'stripe'
-import type { z } from 'zod'
+import { type AddressInput, fullAddress } from '../api/address-param.ts'
 import { createdWithin, listOperation } from '../api/list-operation.ts'
-import { changeMetadata, metadataParam } from '../api/metadata.ts'
-import {
-  choice,
-  email,
-  emptyable,
-  group,
-  ignored,
-  integer,
-  list,
-  type ShapeOf,
-  text,
-  timeRange,
-  unsupported,
-} from '../api/params.ts'
+import { changeMetadata } from '../api/metadata.ts'
+import { email, group, text, timeRange } from '../api/params.ts'
 import { type Call, existing, operation, type Resource } from '../api/resource.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { givenFields } from '../core/given-fields.ts'
+import { idOf } from '../core/reference.ts'
+import { requireRow } from '../core/require-row.ts'
+import type { Scope } from '../core/scope.ts'
+import { noSuch } from '../core/stripe-error.ts'
+import { cards } from '../objects/card.ts'
 import {
   type CustomerFields,
   customers,
   deletedCustomers,
   insertCustomer,
 } from '../objects/customer.ts'
+import { nowBy, testClocks } from '../objects/test-clock.ts'
 import { attachPaymentMethod } from '../payments/attach-payment-method.ts'
-
-const address = {
-  city: text().optional(),
-  country: text({ max: 2 }).optional(),
-  line1: text().optional(),
-  line2: text().optional(),
-  postal_code: text().optional(),
-  state: text().optional(),
-}
-
-const shared = {
-  address: emptyable(group(address)).optional(),
-  balance: integer().optional(),
-  business_name: emptyable(text({ max: 150 })).optional(),
-  cash_balance: ignored(),
-  // The SDK's types do not let these be emptied, but Stripe does.
-  description: emptyable(text()).optional(),
-  email: emptyable(email()).optional(),
-  individual_name: emptyable(text({ max: 150 })).optional(),
-  invoice_prefix: text({ max: 12 }).optional(),
-  invoice_settings: group({
-    custom_fields: ignored(),
-    default_payment_method: text().optional(),
-    footer: text().optional(),
-    rendering_options: ignored(),
-  }).optional(),
-  metadata: metadataParam().optional(),
-  name: emptyable(text({ max: 256 })).optional(),
-  next_invoice_sequence: integer({ min: 1 }).optional(),
-  phone: emptyable(text({ max: 20 })).optional(),
-  preferred_locales: list(text()).optional(),
-  shipping: emptyable(
-    group({ address: group(address), name: text(), phone: text().optional() }),
-  ).optional(),
-  source: unsupported('sources'),
-  tax: ignored(),
-  tax_exempt: emptyable(choice('tax_exempt', ['exempt', 'none', 'reverse'])).optional(),
-  validate: ignored(),
-}
-
-const createParams = group({
-  ...shared,
-  payment_method: text().optional(),
-  tax_id_data: ignored(),
-  test_clock: unsupported('test clocks'),
-} satisfies ShapeOf<Stripe.CustomerCreateParams>)
-
-const updateParams = group({
-  ...shared,
-  default_source: unsupported('sources'),
-} satisfies ShapeOf<Stripe.CustomerUpdateParams>)
+import { addCard } from '../payments/card-source.ts'
+import { deleteCustomer } from '../payments/delete-customer.ts'
+import { detachPaymentMethod } from '../payments/detach-payment-method.ts'
+import {
+  type CustomerCreateInput,
+  type CustomerUpdateInput,
+  customerCreateParams,
+  customerUpdateParams,
+} from './customer-params.ts'
 
 /** @see https://docs.stripe.com/api/customers */
 export const customerResource: Resource = {
   kind: customers.name,
-  expandable: {},
+  expandable: {
+    default_source: { kind: 'card' },
+    invoice_settings: { kind: 'customer.invoice_settings', inline: true },
+    sources: { kind: 'card', list: true, load: firstSources },
+    test_clock: { kind: 'test_helpers.test_clock' },
+  },
   operations: [
     operation({
       method: 'POST',
       path: '/v1/customers',
       returns: customers.name,
-      params: createParams,
-      run(call, params) {
-        const customer = insertCustomer(call, fieldsOf(params, undefined))
-        if (params.payment_method !== undefined)
-          attachPaymentMethod(call, params.payment_method, customer.id, 'payment_method', 400)
-        emitEvent(call, 'customer.created', customer)
-        return customer
-      },
+      params: customerCreateParams,
+      run: createCustomer,
     }),
     operation({
       method: 'GET',
@@ -109,20 +60,18 @@ export const customerResource: Resource = {
       method: 'POST',
       path: '/v1/customers/:id',
       returns: customers.name,
-      params: updateParams,
-      run(call, params, { id = '' }) {
-        const before = existing(call, customers, id, 'id', 404)
-        const after = changeRow(call, customers, id, fieldsOf(params, before))
-        emitEvent(call, 'customer.updated', after, before)
-        return after
-      },
+      params: customerUpdateParams,
+      run: (call, params, { id = '' }) => updateCustomer(call, id, params),
     }),
     operation({
       method: 'DELETE',
       path: '/v1/customers/:id',
       returns: customers.name,
       params: group({}),
-      run: (call, _params, { id = '' }) => deleteCustomer(call, id),
+      run(call, _params, { id = '' }) {
+        existing(call, customers, id, 'id', 404)
+        return deleteCustomer(call, id)
+      },
     }),
     listOperation({
       path: '/v1/customers',
@@ -130,27 +79,73 @@ export const customerResource: Resource = {
       filters: {
         created: timeRange().optional(),
         email: text().optional(),
-        test_clock: unsupported('test clocks'),
+        test_clock: text().optional(),
       },
-      where({ created, email: wanted }) {
+      where({ created, email: wanted, test_clock: clock = null }) {
         const within = createdWithin(created)
-        return (customer) => within(customer) && (wanted ?? customer.email) === customer.email
+        // Customers of a test clock are in no other list.
+        return (customer) =>
+          within(customer) &&
+          (wanted ?? customer.email) === customer.email &&
+          idOf(customer.test_clock) === clock
       },
     }),
   ],
 }
 
-function deleteCustomer(call: Call, id: string): Stripe.DeletedCustomer {
-  const customer = existing(call, customers, id, 'id', 404)
-  call.account.rows(customers).remove(id)
-  const deleted = { id, object: 'customer', deleted: true } as const
-  call.account.rows(deletedCustomers).insert(deleted)
-  emitEvent(call, 'customer.deleted', customer)
-  return deleted
+/** Part of a customer; it has no endpoint of its own. */
+export const invoiceSettingsResource: Resource = {
+  kind: 'customer.invoice_settings',
+  expandable: { default_payment_method: { kind: 'payment_method' } },
+  operations: [],
+}
+
+function createCustomer(call: Call, params: CustomerCreateInput): Stripe.Customer {
+  const { payment_method: method, source, test_clock: clock = null, ...fields } = params
+  if (clock !== null) existing(call, testClocks, clock, 'test_clock')
+  const { id } = insertCustomer(call, {
+    ...fieldsOf(fields, undefined),
+    created: nowBy(call, clock),
+    test_clock: clock,
+  })
+  if (method !== undefined) attachPaymentMethod(call, method, id, 'payment_method', 400)
+  if (source !== undefined)
+    changeRow(call, customers, id, { default_source: addCard(call, id, source).id })
+  const customer = requireRow(call, customers, id)
+  emitEvent(call, 'customer.created', customer)
+  return customer
+}
+
+function updateCustomer(call: Call, id: string, params: CustomerUpdateInput): Stripe.Customer {
+  const before = existing(call, customers, id, 'id', 404)
+  const { default_source: wanted, source } = params
+  if (wanted !== undefined && cardsOf(call, id).every((card) => card.id !== wanted))
+    throw noSuch('source', wanted, 'default_source')
+  const fields = fieldsOf(params, before)
+  const replacement = source === undefined ? undefined : addCard(call, id, source).id
+  const old = idOf(before.default_source)
+  const after = changeRow(call, customers, id, {
+    ...fields,
+    ...givenFields({ default_source: replacement ?? wanted }),
+  })
+  emitEvent(call, 'customer.updated', after, before)
+  // A new `source` takes the place of the default one.
+  if (replacement !== undefined && old !== null) detachPaymentMethod(call, old)
+  return after
+}
+
+function cardsOf({ account }: Scope, customer: string): Stripe.Card[] {
+  return account.rows(cards).all((card) => idOf(card.customer) === customer)
+}
+
+function firstSources(scope: Scope, id: string) {
+  const all = cardsOf(scope, id)
+  const url = `/v1/customers/${id}/sources`
+  return { object: 'list', data: all.slice(0, 10), has_more: all.length > 10, url }
 }
 
 function fieldsOf(
-  params: z.output<typeof updateParams>,
+  params: CustomerUpdateInput,
   before: Stripe.Customer | undefined,
 ): CustomerFields & Pick<Stripe.Customer, 'invoice_settings'> {
   const { address: place, shipping, business_name: business, individual_name: person } = params
@@ -173,19 +168,6 @@ function fieldsOf(
     metadata: changeMetadata(before?.metadata ?? {}, params.metadata),
     invoice_settings:
       method === undefined ? settings : { ...settings, default_payment_method: method },
-  }
-}
-
-type AddressInput = { [K in keyof typeof address]?: string | undefined }
-
-function fullAddress(input: AddressInput): Stripe.Address {
-  return {
-    city: input.city ?? null,
-    country: input.country ?? null,
-    line1: input.line1 ?? null,
-    line2: input.line2 ?? null,
-    postal_code: input.postal_code ?? null,
-    state: input.state ?? null,
   }
 }
 
