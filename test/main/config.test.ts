@@ -37,6 +37,15 @@ describe('the settings', () => {
     })
   })
 
+  it('limit background requests to Stripe unless told not to', () => {
+    expect(loadConfig({})).toMatchObject({ stripeRequestsPerSecond: 20 })
+    const withLimit = (text: string) => loadConfig({ STRIPE_REQUESTS_PER_SECOND: text })
+    expect(withLimit('1000')).toMatchObject({ stripeRequestsPerSecond: 1000 })
+    expect(withLimit('0')).toMatchObject({ stripeRequestsPerSecond: null })
+    expect(() => withLimit('1001')).toThrow(/STRIPE_REQUESTS_PER_SECOND/)
+    expect(() => withLimit('1.5')).toThrow(/STRIPE_REQUESTS_PER_SECOND/)
+  })
+
   it('need no secret for a migration', () => {
     const { DATABASE_URL, NODE_ENV } = PRODUCTION
     expect(loadConfig({ DATABASE_URL, NODE_ENV }, 'migration')).toMatchObject({ production: true })

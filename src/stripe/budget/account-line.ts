@@ -2,15 +2,15 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import type { BudgetStore, PauseSeen } from './budget-store.ts'
 import { createWaitingLine } from './waiting-line.ts'
 
-/** How old the last look at the pause may be when a slot is used; about one trip to Stripe. */
+/** How old the last look at the pause may be when a slot is used; less than a trip to Stripe. */
 const PAUSE_KNOWN_MS = 25
 
 /** One process's callers for one account. */
 export type AccountLine = {
   /** Resolves when it is the caller's turn. @throws what the database threw; the signal's reason. */
   take(signal?: AbortSignal): Promise<void>
-  /** What a statement outside this line saw. */
-  sawPause(seen: PauseSeen): void
+  /** Obeys a pause that this process has just announced. */
+  hearPause(seen: PauseSeen): void
 }
 
 /**
@@ -27,35 +27,41 @@ export function createAccountLine(
   const line = createWaitingLine(() => nap.abort())
   /** Ascending, by the database's clock. Any caller may use any of them, so order is the line's. */
   let slots: number[] = []
-  let pausedUntil = 0
   let clockOffset = 0
-  let pauseSeenAt = Number.NEGATIVE_INFINITY
+  /** By this process's clock: when the pause was last asked for, and last heard of unasked. */
+  let askedAt = Number.NEGATIVE_INFINITY
+  let heardAt = Number.NEGATIVE_INFINITY
   let running = false
 
   const databaseNow = () => performance.now() + clockOffset
 
-  function sawPause(seen: PauseSeen): void {
+  function obey(seen: PauseSeen): void {
     // The answer was on its way for a moment, so this clock is late rather than early.
     clockOffset = seen.now - performance.now()
-    pausedUntil = Math.max(pausedUntil, seen.pausedUntil)
-    slots = slots.filter((slot) => slot >= pausedUntil)
+    slots = slots.filter((slot) => slot >= seen.pausedUntil)
   }
 
   async function look<Seen extends PauseSeen>(statement: Promise<Seen>): Promise<Seen> {
     const asked = performance.now()
     const seen = await statement
-    sawPause(seen)
-    pauseSeenAt = asked
+    obey(seen)
+    askedAt = asked
     return seen
+  }
+
+  /** @param early - milliseconds until the slot that is to be used, so never above 0. */
+  function pauseIsKnown(early: number): boolean {
+    const now = performance.now()
+    // The answer may be older than a pause that was heard of while it was on its way.
+    if (askedAt <= heardAt) return false
+    // Asking again could go on for ever when each answer takes longer than this.
+    return now - askedAt <= PAUSE_KNOWN_MS || askedAt >= now + early
   }
 
   async function reserve(): Promise<void> {
     const count = Math.min(line.length, window)
     const { first } = await look(store.reserve(accountKey, count))
-    // A pause that another statement saw meanwhile may be newer than this answer.
-    slots = Array.from({ length: count }, (_, index) => first + index * intervalMs).filter(
-      (slot) => slot >= pausedUntil,
-    )
+    slots = Array.from({ length: count }, (_, index) => first + index * intervalMs)
   }
 
   async function sleep(ms: number): Promise<void> {
@@ -69,7 +75,7 @@ export function createAccountLine(
     if (slot === undefined) return reserve()
     const early = slot - databaseNow()
     if (early > 0) return sleep(early)
-    if (performance.now() - pauseSeenAt > PAUSE_KNOWN_MS) {
+    if (!pauseIsKnown(early)) {
       await look(store.readPause(accountKey))
       return
     }
@@ -92,7 +98,10 @@ export function createAccountLine(
   }
 
   return {
-    sawPause,
+    hearPause(seen) {
+      heardAt = performance.now()
+      obey(seen)
+    },
     take(signal) {
       const turn = line.join(signal)
       if (!running && line.length > 0) void run()

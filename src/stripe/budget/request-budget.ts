@@ -58,7 +58,7 @@ export function createRequestBudget(options: RequestBudgetOptions): RequestBudge
     take: (accountKey, signal) => lineOf(accountKey).take(signal),
     note: createDebits(store, logger),
     async pause(accountKey, seconds) {
-      lineOf(accountKey).sawPause(await store.pause(accountKey, seconds))
+      lineOf(accountKey).hearPause(await store.pause(accountKey, seconds))
     },
   }
 }

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 type Waiting = { resolve: () => void; reject: (error: unknown) => void }
 
 /** Callers in the order in which they came. */
@@ -36,6 +38,8 @@ export function createWaitingLine(onEmptied: () => void): WaitingLine {
           reject: (error: unknown) => (leave(), reject(error)),
         }
         line.add(waiting)
+        // Everybody in a sync shares its signal; from the eleventh on Node would warn of a leak.
+        if (signal !== undefined) setMaxListeners(0, signal)
         signal?.addEventListener('abort', giveUp)
       }),
     letFirstThrough() {
