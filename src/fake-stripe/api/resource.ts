@@ -87,6 +87,6 @@ export function existing<T extends Row>(
   status: 400 | 404 = 400,
 ): T {
   const row = scope.account.rows(table).get(id)
-  if (row === undefined) throw noSuch(table.name, id, param, status)
+  if (row === undefined) throw noSuch(table.label, id, param, status)
   return row
 }

@@ -179,6 +179,12 @@ const webhookCommands = {
   'clear-requests': command(nothing, (control) => control.clearRequests()),
 }
 
+const catalogCommands = {
+  'delete-price': command(z.strictObject({ price: id }), (control, { price }) =>
+    control.deletePrice(price),
+  ),
+}
+
 const objectCommands = {
   call: command(
     z.strictObject({
@@ -204,6 +210,7 @@ const objectCommands = {
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(
   Object.entries({
     ...accountCommands,
+    ...catalogCommands,
     ...paymentCommands,
     ...billingCommands,
     ...webhookCommands,

@@ -1,6 +1,7 @@
 import type { World } from '../core/world.ts'
 import { type AccountControl, accountControl } from './account-control.ts'
 import { type BillingControl, billingControl } from './billing-control.ts'
+import { type CatalogControl, catalogControl } from './catalog-control.ts'
 import { type ObjectControl, objectControl } from './object-control.ts'
 import { type PaymentControl, paymentControl } from './payment-control.ts'
 import { type WebhookControl, webhookControl } from './webhook-control.ts'
@@ -16,6 +17,7 @@ export type ClockControl = {
 
 /** Everything that the API does not offer: payers, banks, time, trouble, and a look inside. */
 export type FakeStripeControl = AccountControl &
+  CatalogControl &
   BillingControl &
   ClockControl &
   ObjectControl &
@@ -25,6 +27,7 @@ export type FakeStripeControl = AccountControl &
 export function createControl(world: World): FakeStripeControl {
   return {
     ...accountControl(world),
+    ...catalogControl(world),
     ...billingControl(world),
     ...objectControl(world),
     ...paymentControl(world),

@@ -31,7 +31,11 @@ export class Rows<T extends Row> {
     return slot?.removed === false ? slot.row : undefined
   }
 
-  /** @throws Error when the id is taken: ids are made by us, so that is a bug of the caller. */
+  /**
+   * The id of a removed row may be used again; a list cursor then means the new one.
+   *
+   * @throws Error when the id is taken; whoever lets callers choose ids asks first.
+   */
   insert(row: T): T {
     const slot = this.#newSlot(row)
     this.#order.splice(this.#after(slot), 0, slot)
@@ -83,7 +87,7 @@ export class Rows<T extends Row> {
   }
 
   #newSlot(row: T): Slot<T> {
-    if (this.#slots.has(row.id)) throw new Error(`${row.id} exists already`)
+    if (this.get(row.id) !== undefined) throw new Error(`${row.id} exists already`)
     this.#sequence += 1
     const created = row.created ?? 0
     const slot = { row, created, sequence: this.#sequence, removed: false }

@@ -68,3 +68,9 @@ export function noSuch(kind: string, id: string, param: string, status: 400 | 40
   const details = { code: 'resource_missing', param }
   return new StripeError(status, 'invalid_request_error', `No such ${kind}: '${id}'`, details)
 }
+
+/** `Coupon already exists.`: an id that the caller chose is in use. */
+export function alreadyExists(kind: string): StripeError {
+  const details = { code: 'resource_already_exists' }
+  return new StripeError(400, 'invalid_request_error', `${kind} already exists.`, details)
+}

@@ -5,11 +5,9 @@ import type { Scope } from '../core/scope.ts'
 import { invalidParameter, noSuch } from '../core/stripe-error.ts'
 import { defineTable } from '../core/table.ts'
 import type { LineItemInput } from '../resources/checkout-session-params.ts'
+import { buildPrice, prices, unitAmounts, type WirePrice } from './price.ts'
+import { products } from './product.ts'
 
-/** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
-export type WirePrice = Omit<Stripe.Price, 'unit_amount_decimal'> & {
-  unit_amount_decimal: string | null
-}
 export type WireLineItem = Omit<Stripe.LineItem, 'price'> & { price: WirePrice | null }
 
 /** The line items of a session, under the session's id. */
@@ -43,11 +41,16 @@ export function buildLineItem(scope: Scope, input: LineItemInput, index: number)
     amount_tax: 0,
     amount_total: total,
     currency: price.currency,
-    description: input.price_data?.product_data?.name ?? price.nickname,
+    description: input.price_data?.product_data?.name ?? productName(scope, price),
     metadata: input.metadata ? changeMetadata({}, input.metadata) : null,
     price,
     quantity,
   }
+}
+
+/** The buyer reads the product's name; the nickname is for prices without one in this account. */
+function productName({ account }: Scope, price: WirePrice): string | null {
+  return account.rows(products).get(price.product)?.name ?? price.nickname
 }
 
 function adjustable({ adjustable_quantity: wanted }: LineItemInput) {
@@ -75,44 +78,42 @@ function linePrice(scope: Scope, input: LineItemInput, param: string): WirePrice
       `You must specify either \`price\` or \`price_data\` for ${param}.`,
       'parameter_missing',
     )
-  const row = scope.account.find(price)
-  if (row === undefined || !isPrice(row)) throw noSuch('price', price, `${param}[price]`)
-  return row
+  return existingPrice(scope, price, `${param}[price]`)
 }
 
-function isPrice(row: object): row is WirePrice {
-  return 'object' in row && row.object === 'price'
+function existingPrice({ account }: Scope, id: string, param: string): WirePrice {
+  const price = account.rows(prices).get(id)
+  if (price === undefined) throw noSuch('price', id, param)
+  // A price that a test has put there may lack both fields.
+  if (price.active === false)
+    throw invalidParameter(
+      param,
+      'The price specified is inactive. This field only accepts active prices.',
+    )
+  if (price.type === 'recurring')
+    throw invalidParameter(
+      param,
+      'You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use only one-time prices.',
+    )
+  return price
 }
 
+/** Stripe makes a one-off price of it, inactive, so that nobody else can use it. */
 function inlinePrice(
-  { account, world }: Scope,
+  scope: Scope,
   data: NonNullable<LineItemInput['price_data']>,
   param: string,
 ): WirePrice {
   const { unit_amount: whole, unit_amount_decimal: fraction, product_data: product } = data
   requireOne(`${param}[price_data]`, { unit_amount: whole, unit_amount_decimal: fraction })
   requireOne(`${param}[price_data]`, { product: data.product, product_data: product })
-  return {
-    id: fakeId('price_1'),
-    object: 'price',
-    active: false, // Stripe makes a one-off price that nobody else can use
-    billing_scheme: 'per_unit',
-    created: world.clock.seconds(),
+  return buildPrice(scope, {
+    active: false,
     currency: data.currency,
-    custom_unit_amount: null,
-    livemode: account.livemode,
-    lookup_key: null,
-    metadata: {},
-    nickname: null,
     product: data.product ?? fakeId('prod_', 14),
-    recurring: null,
     tax_behavior: data.tax_behavior ?? 'unspecified',
-    tiers_mode: null,
-    transform_quantity: null,
-    type: 'one_time',
-    unit_amount: whole ?? (Number.isInteger(Number(fraction)) ? Number(fraction) : null),
-    unit_amount_decimal: fraction ?? String(whole),
-  }
+    ...unitAmounts(whole, fraction),
+  })
 }
 
 function requireOne(param: string, choices: Record<string, unknown>): void {

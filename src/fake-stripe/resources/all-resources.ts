@@ -4,6 +4,7 @@ import { balanceTransactionResource } from './balance-transaction.ts'
 import { cardResource } from './card.ts'
 import { chargeResource } from './charge.ts'
 import { checkoutSessionResource, lineItemResource } from './checkout-session.ts'
+import { couponResource } from './coupon.ts'
 import { customerResource, invoiceSettingsResource } from './customer.ts'
 import { disputeResource } from './dispute.ts'
 import { earlyFraudWarningResource } from './early-fraud-warning.ts'
@@ -25,6 +26,7 @@ export const ALL_RESOURCES: readonly Resource[] = [
   cardResource,
   chargeResource,
   checkoutSessionResource,
+  couponResource,
   customerResource,
   disputeResource,
   earlyFraudWarningResource,
