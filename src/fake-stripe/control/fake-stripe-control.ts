@@ -4,6 +4,7 @@ import { type BillingControl, billingControl } from './billing-control.ts'
 import { type CatalogControl, catalogControl } from './catalog-control.ts'
 import { type ObjectControl, objectControl } from './object-control.ts'
 import { type PaymentControl, paymentControl } from './payment-control.ts'
+import { type SeedControl, seedControl } from './seed-control.ts'
 import { type WebhookControl, webhookControl } from './webhook-control.ts'
 
 export type ClockControl = {
@@ -22,6 +23,7 @@ export type FakeStripeControl = AccountControl &
   ClockControl &
   ObjectControl &
   PaymentControl &
+  SeedControl &
   WebhookControl
 
 export function createControl(world: World): FakeStripeControl {
@@ -31,6 +33,7 @@ export function createControl(world: World): FakeStripeControl {
     ...billingControl(world),
     ...objectControl(world),
     ...paymentControl(world),
+    ...seedControl(world),
     ...webhookControl(world),
     clock: {
       now: () => new Date(world.clock.now()),

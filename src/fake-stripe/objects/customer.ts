@@ -28,8 +28,13 @@ export type CustomerFields = Partial<
 >
 
 /** A new customer, without an event. */
-export function insertCustomer({ account, world }: Scope, fields: CustomerFields): Stripe.Customer {
-  const customer: Stripe.Customer = {
+export function insertCustomer(scope: Scope, fields: CustomerFields): Stripe.Customer {
+  return scope.account.rows(customers).insert(buildCustomer(scope, fields))
+}
+
+/** A customer that is not stored yet. */
+export function buildCustomer({ account, world }: Scope, fields: CustomerFields): Stripe.Customer {
+  return {
     id: fakeId('cus_', 14),
     object: 'customer',
     address: null,
@@ -59,5 +64,4 @@ export function insertCustomer({ account, world }: Scope, fields: CustomerFields
     test_clock: null,
     ...fields,
   }
-  return account.rows(customers).insert(customer)
 }

@@ -6,7 +6,7 @@ import { defineTable } from '../core/table.ts'
 
 export const products = defineTable<Stripe.Product>('product')
 
-export type ProductFields = Partial<Omit<Stripe.Product, 'object' | 'created' | 'livemode'>>
+export type ProductFields = Partial<Omit<Stripe.Product, 'object' | 'livemode'>>
 
 /**
  * A new product, without an event.
@@ -14,18 +14,15 @@ export type ProductFields = Partial<Omit<Stripe.Product, 'object' | 'created' | 
  * @throws StripeError when the id is taken.
  */
 export function insertProduct(scope: Scope, fields: ProductFields): Stripe.Product {
-  const { account, world } = scope
+  const { account } = scope
   if (fields.id !== undefined && account.rows(products).get(fields.id) !== undefined)
     throw alreadyExists('Product')
-  return account.rows(products).insert(buildProduct(scope, world.clock.seconds(), fields))
+  return account.rows(products).insert(buildProduct(scope, fields))
 }
 
-/** A product that is not stored yet. @param created seconds since 1970. */
-export function buildProduct(
-  { account }: Scope,
-  created: number,
-  fields: ProductFields,
-): Stripe.Product {
+/** A product that is not stored yet. */
+export function buildProduct({ account, world }: Scope, fields: ProductFields): Stripe.Product {
+  const created = fields.created ?? world.clock.seconds()
   return {
     id: fakeId('prod_', 14),
     object: 'product',

@@ -14,6 +14,7 @@ import { paymentMethodResource } from './payment-method.ts'
 import { planResource } from './plan.ts'
 import { priceResource } from './price.ts'
 import { productResource } from './product.ts'
+import { promotionCodeResource, promotionResource, restrictionsResource } from './promotion-code.ts'
 import { refundResource } from './refund.ts'
 import { setupIntentResource } from './setup-intent.ts'
 import { testClockResource } from './test-clock.ts'
@@ -38,7 +39,10 @@ export const ALL_RESOURCES: readonly Resource[] = [
   planResource,
   priceResource,
   productResource,
+  promotionCodeResource,
+  promotionResource,
   refundResource,
+  restrictionsResource,
   setupIntentResource,
   testClockResource,
   webhookEndpointResource,
