@@ -2,11 +2,13 @@ import { inParallel } from '../in-parallel.ts'
 import { isMissing } from '../stripe-errors.ts'
 import { type Defaults, defaultsOf, type MirrorRow, rowOf } from './mirror-row.ts'
 import { type ReadingTime, readingTime } from './reading-time.ts'
+import { type SyncAllOptions, syncAll } from './runs/sync-all.ts'
+import type { SyncRun } from './runs/sync-run.ts'
 import type { StripeObject } from './stripe-object.ts'
 import { isForeignId, type StripeResource } from './stripe-resource.ts'
 import type { SyncContext } from './sync-context.ts'
 import { toSyncError } from './sync-error.ts'
-import type { Synced, SyncedId } from './sync-outcome.ts'
+import type { Refreshed, Synced, SyncedId } from './sync-outcome.ts'
 import { writeRows, writeTombstones } from './write-objects.ts'
 
 /** Objects read at the same time by `syncByIds`; the request budget sets the pace. */
@@ -79,6 +81,41 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> {
     })
   }
 
+  /**
+   * Reads one object from Stripe and stores it; one that is gone leaves a tombstone.
+   *
+   * @param readAt - when the reading counts as requested; now, when it is not given.
+   * @returns `object`: what Stripe has, or null when it has none of this id any more.
+   * @throws what the SDK throws, except for a 404.
+   */
+  async refresh(id: string, readAt?: ReadingTime): Promise<Refreshed<T>> {
+    const { resource, context } = this
+    const { stripe } = await context.connect()
+    const asOf = readAt ?? (await readingTime(context.db))
+    let object: T
+    try {
+      object = await resource.retrieve(stripe, id)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      const wasAlive = await this.softDelete(id, asOf)
+      return { object: null, outcome: wasAlive ? 'deleted' : 'unchanged' }
+    }
+    const whole = (await resource.complete?.(stripe, object)) ?? object
+    const { outcome } = await this.sync(whole, asOf)
+    return { object: whole.deleted === true ? null : whole, outcome }
+  }
+
+  /**
+   * Reads all objects of the kind from Stripe and makes the mirror equal to them, page by page, as a
+   * run that is visible while it goes on. What is gone at Stripe becomes a tombstone, after a
+   * complete listing and a look at each.
+   *
+   * @throws AppError `sync_running` while another run of the resource has not ended.
+   */
+  syncAll(options?: SyncAllOptions): Promise<SyncRun> {
+    return syncAll(this, options)
+  }
+
   /** Marks the row as deleted, here and not at Stripe. Returns false when no live row had this id. */
   async softDelete(id: string, readAt?: ReadingTime): Promise<boolean> {
     const { db, conferenceId } = this.context
@@ -113,7 +150,7 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> {
   }
 
   private async syncById(id: string): Promise<SyncedId> {
-    const { resource, context } = this
+    const { resource } = this
     if (isForeignId(resource, id)) {
       const message = `${id} is not the id of one of ${resource.name}: it begins with ${resource.idPrefixes.join(' or ')}.`
       return {
@@ -122,19 +159,8 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> {
         error: { code: 'foreign_id', message, stripe_request_id: null },
       }
     }
-    const { stripe } = await context.connect()
-    const readAt = await readingTime(context.db)
-    let object: T
-    try {
-      object = await resource.retrieve(stripe, id)
-    } catch (error) {
-      if (!isMissing(error)) throw error
-      await this.softDelete(id, readAt)
-      return { id, result: 'gone' }
-    }
-    const whole = (await resource.complete?.(stripe, object)) ?? object
-    const { outcome } = await this.sync(whole, readAt)
-    return whole.deleted === true ? { id, result: 'gone' } : { id, result: 'synced', outcome }
+    const { object, outcome } = await this.refresh(id)
+    return object === null ? { id, result: 'gone' } : { id, result: 'synced', outcome }
   }
 
   private async write(objects: readonly T[], readAt?: ReadingTime): Promise<Synced[]> {

@@ -16,3 +16,6 @@ export type SyncedId =
   | { id: string; result: 'failed'; error: SyncError }
 
 export type SyncError = { code: string; message: string; stripe_request_id: string | null }
+
+/** What a reading of one object found, and what became of its row. `object`: null when it is gone. */
+export type Refreshed<T> = { object: T | null; outcome: SyncOutcome }
