@@ -14,6 +14,7 @@ export const ERROR_CATALOGUE = {
   payment_in_progress: { status: 409, title: 'A payment is under way' },
   stripe_key_missing: { status: 409, title: 'The conference has no Stripe key' },
   stripe_refused: { status: 409, title: 'Stripe refused the request' },
+  sync_running: { status: 409, title: 'A sync of this resource is under way' },
   mode_fixed: { status: 409, title: 'Mode and Stripe account are fixed once purchases exist' },
   voucher_invalid: { status: 409, title: 'The voucher cannot be redeemed' },
   voucher_refunded: { status: 409, title: 'The voucher was paid back' },

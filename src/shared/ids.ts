@@ -16,6 +16,7 @@ export const ID_PREFIXES = {
   apiKey: 'key',
   webhookSecret: 'whs',
   refundRequest: 'rr',
+  syncRun: 'sync',
   process: 'proc',
 } as const
 

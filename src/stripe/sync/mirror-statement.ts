@@ -26,16 +26,18 @@ const list = (names: string[], qualifier: string) =>
 /** Column names such as `limit` or `default` are words of SQL. */
 export const quoted = (name: string) => `"${name}"`
 
-/** The CTE `given`: the rows that are to be written. */
+/** The CTE `given`: the rows that are to be written, where `condition` is true. */
 export function givenRows<T extends StripeObject>(
   resource: StripeResource<T>,
   rows: readonly MirrorRow[],
+  condition = 'true',
 ): string {
   const typed = Object.entries(resource.columns).map(([name, { type }]) => [name, type] as const)
   const fields = [['id', 'text'] as const, ...Object.entries(COMMON), ...typed, ['data', 'jsonb']]
   const record = fields.map(([name, type]) => `${quoted(name ?? '')} ${type}`).join(', ')
   return `given as (
     select * from jsonb_to_recordset(${literal(rowsAsJson(rows))}::jsonb) as given(${record})
+    where ${condition}
   )`
 }
 

@@ -28,7 +28,7 @@ export function useSyncScene(env: NodeJS.ProcessEnv = {}): SyncScene {
     context: (shop: { conference: string }): SyncContext => ({
       db: app.db,
       conferenceId: shop.conference,
-      connect: () => app.deps.clients.connect(shop.conference),
+      connect: () => app.deps.clients.background(shop.conference),
       logger: app.deps.logger,
     }),
     stripeOf(shop: { stripeKey: string }): Stripe {

@@ -1,0 +1,77 @@
+import type { Db } from '../../../db/connect.ts'
+import { withTenant } from '../../../db/tenant-scope.ts'
+import type { ReadingTime } from '../reading-time.ts'
+import type { StripeObject } from '../stripe-object.ts'
+import { type StripeResource, tableOf } from '../stripe-resource.ts'
+import type { ClaimedRun } from './run-store.ts'
+
+/** Rows that are looked at in one go. */
+const GROUP = 100
+
+const AT_A_TIME_MOMENT = `timestamptz 'epoch' + ?::bigint * interval '1 microsecond'`
+
+/**
+ * Live rows that a complete listing did not show although they were here before it began. Nothing is
+ * said of them yet: the listing may have missed one that moved, so each is asked for by its id.
+ *
+ * @returns the ids in order, a hundred at a time.
+ */
+export async function* missingIds<T extends StripeObject>(
+  db: Db,
+  resource: StripeResource<T>,
+  run: Pick<ClaimedRun, 'conferenceId' | 'id' | 'listedFrom'>,
+): AsyncGenerator<string[]> {
+  for (let after = ''; ; ) {
+    const from = after
+    const ids = await withTenant(db, run, (trx) =>
+      trx(`${tableOf(resource)} as mirror`)
+        .where('mirror.conference_id', run.conferenceId)
+        .whereNull('mirror.deleted_at')
+        .where('mirror.id', '>', from)
+        .whereRaw(`mirror.as_of < ${AT_A_TIME_MOMENT}`, [run.listedFrom])
+        .whereNotExists(
+          trx('sync_run_ids as listed')
+            .where({ 'listed.conference_id': run.conferenceId, 'listed.run_id': run.id })
+            .whereRaw('listed.id = mirror.id'),
+        )
+        .whereRaw(resource.unlisted === undefined ? 'true' : `not (${resource.unlisted})`)
+        .orderBy('mirror.id')
+        .limit(GROUP)
+        .pluck<string[]>('mirror.id'),
+    )
+    if (ids.length > 0) yield ids
+    if (ids.length < GROUP) return
+    after = ids.at(-1) ?? ''
+  }
+}
+
+/** How many rows of the resource live. */
+export async function countLiving(
+  db: Db,
+  resource: { name: string },
+  conferenceId: string,
+): Promise<number> {
+  const row = await withTenant(db, { conferenceId }, (trx) =>
+    trx(tableOf(resource))
+      .where({ conference_id: conferenceId })
+      .whereNull('deleted_at')
+      .count<{ count: number }[]>()
+      .first(),
+  )
+  return row?.count ?? 0
+}
+
+/** Deleting at most this many needs no second thought. */
+const FEW = 10
+const SHARE = 0.2
+
+/**
+ * True when so many are gone that something else is likelier: another account's key, a list that
+ * came back empty.
+ */
+export function isMassDeletion(gone: number, living: number): boolean {
+  return gone > FEW && gone > living * SHARE
+}
+
+/** An object that Stripe does not have any more, and when that was asked. */
+export type Gone = { id: string; asOf: ReadingTime }

@@ -1,0 +1,184 @@
+import { withTenant } from '../../../db/tenant-scope.ts'
+import { inParallel } from '../../in-parallel.ts'
+import type { MirrorRow } from '../mirror-row.ts'
+import type { StripeObject } from '../stripe-object.ts'
+import { type Listing, tableOf } from '../stripe-resource.ts'
+import type { FetchedPage, Walk } from './fetched-page.ts'
+import type { Window } from './run-cursor.ts'
+import type { RunProgress } from './run-progress.ts'
+import type { RunCounts } from './sync-run.ts'
+import { walkParents } from './walk-parents.ts'
+import { walkWindows } from './walk-windows.ts'
+import { withPatience } from './with-patience.ts'
+
+/** Objects that are completed at the same time, each with requests of its own. */
+const AT_ONCE = 3
+
+const PARENTS = 200
+
+/** Reads the listing from where the run stands and stores it page by page. */
+export async function listAndStore(progress: RunProgress): Promise<void> {
+  for await (const page of pagesOf(progress)) await storePage(progress, page)
+}
+
+function pagesOf(progress: RunProgress): AsyncGenerator<FetchedPage<StripeObject>> {
+  const { listing } = progress.action.resource
+  const { cursor } = progress.run
+  const walk = walkOf(progress, listing)
+  if (listing.by === 'per') {
+    const start = cursor?.by === 'parents' ? cursor : { done: false, parent: null }
+    if (start.done) return none()
+    return walkParents(walk, (after) => parentIds(progress, listing.parent, after), start.parent)
+  }
+  const windows = cursor?.by === 'windows' ? cursor.windows : firstWindows(listing, walk.since)
+  return walkWindows(walk, windows, listing.windows)
+}
+
+async function* none(): AsyncGenerator<never> {}
+
+function firstWindows(
+  listing: Extract<Listing<StripeObject>, { by: 'pages' }>,
+  since: number | null,
+): Window[] {
+  const gte = listing.windows ? since : null
+  return (listing.variants ?? [{}]).map((_, variant) => ({
+    variant,
+    gte,
+    lt: null,
+    after: null,
+    oldest: null,
+  }))
+}
+
+function walkOf(progress: RunProgress, listing: Listing<StripeObject>): Walk<StripeObject> {
+  const { stripe } = progress.connection
+  const { since } = progress.run.options
+  return {
+    now: () => progress.clock.now(),
+    since: since === null ? null : Math.floor(since.getTime() / 1000),
+    fetch: ({ variant = 0, parent = '', params }) =>
+      withPatience(() => {
+        if (listing.by === 'per') return listing.page(stripe, parent, params)
+        return listing.page(stripe, { ...params, ...listing.variants?.[variant] })
+      }, progress.signal),
+  }
+}
+
+function parentIds(
+  { db, run }: RunProgress,
+  parent: string,
+  after: string | null,
+): Promise<string[]> {
+  return withTenant(db, run, (trx) =>
+    trx(tableOf({ name: parent }))
+      .where({ conference_id: run.conferenceId })
+      .whereNull('deleted_at')
+      .where('id', '>', after ?? '')
+      .orderBy('id')
+      .limit(PARENTS)
+      .pluck<string[]>('id'),
+  )
+}
+
+async function storePage(progress: RunProgress, page: FetchedPage<StripeObject>): Promise<void> {
+  progress.signal.throwIfAborted()
+  const { action } = progress
+  const { objects, requests } = await completed(progress, page)
+  const listed = action.resource.deletable ? page.objects.map(({ id }) => id) : null
+  const cursor = page.advance()
+  const { rows, counts } = await toRows(progress, objects, page.asOf)
+  const step = { asOf: page.asOf, listed, counts, requests: page.requests + requests }
+  try {
+    await progress.save({ ...step, rows, cursor })
+  } catch (error) {
+    if (progress.isLost || rows.length < 2 || !isDataError(error)) throw error
+    await storeSingly(progress, rows, page.asOf)
+    await progress.save({ ...step, rows: [], cursor })
+  }
+}
+
+/** Class 22 and 23: Postgres refuses a value. One row must not cost the other ninety-nine. */
+function isDataError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^2[23]/.test(String(error.code))
+}
+
+async function storeSingly(
+  progress: RunProgress,
+  rows: readonly MirrorRow[],
+  asOf: number,
+): Promise<void> {
+  for (const row of rows) {
+    try {
+      await progress.save({ ...progress.idle(), rows: [row], asOf })
+    } catch (error) {
+      if (progress.isLost || !isDataError(error)) throw error
+      progress.note({ id: row.id, outcome: 'failed', message: messageOf(error) })
+      await progress.save({ ...progress.idle(), counts: { failed: 1 } })
+    }
+  }
+}
+
+async function completed(
+  { action, connection, signal, run }: RunProgress,
+  page: FetchedPage<StripeObject>,
+): Promise<{ objects: StripeObject[]; requests: number }> {
+  const { since } = run.options
+  const wanted =
+    since === null
+      ? page.objects
+      : page.objects.filter(({ created = 0 }) => created >= Math.floor(since.getTime() / 1000))
+  const { resource } = action
+  if (resource.complete === undefined) return { objects: wanted, requests: 0 }
+  let requests = 0
+  const objects = await inParallel(wanted, AT_ONCE, async (object) => {
+    const whole = await withPatience(
+      async () => (await resource.complete?.(connection.stripe, object)) ?? object,
+      signal,
+    )
+    if (whole !== object) requests += 1
+    return whole
+  })
+  return { objects, requests }
+}
+
+/** The rows of a page, after all hooks; what they fail for is counted and told, one by one. */
+async function toRows(
+  progress: RunProgress,
+  objects: readonly StripeObject[],
+  asOf: number,
+): Promise<{ rows: MirrorRow[]; counts: Partial<RunCounts> }> {
+  const { action } = progress
+  const rows: MirrorRow[] = []
+  const counts: RunCounts = {
+    fetched: objects.length,
+    created: 0,
+    updated: 0,
+    unchanged: 0,
+    deleted: 0,
+    failed: 0,
+  }
+  // An action with a `sync` of its own stores each object itself.
+  const isOwn = action.isSyncOverridden() && !progress.isDry
+  for (const object of objects) {
+    try {
+      if (isOwn) countOutcome(counts, (await action.sync(object, asOf)).outcome)
+      else {
+        const row = await action.toRow(object)
+        if (row !== null) rows.push(row)
+      }
+    } catch (error) {
+      counts.failed += 1
+      progress.note({ id: object.id, outcome: 'failed', message: messageOf(error) })
+    }
+  }
+  return { rows, counts }
+}
+
+function countOutcome(counts: RunCounts, outcome: string): void {
+  if (outcome === 'stale') counts.unchanged += 1
+  else if (outcome !== 'foreign') counts[outcome as keyof RunCounts] += 1 // the other outcomes
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
