@@ -50,9 +50,13 @@ function toTimestamp(value: unknown): string | null {
   return isSecond ? new Date(value * 1000).toISOString() : null
 }
 
+const DECIMAL = /^-?\d+(\.\d+)?(e[+-]?\d{1,3})?$/i
+
 function toNumeric(value: unknown): string | number | null {
   if (typeof value === 'number' && Number.isFinite(value)) return value
-  return typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? value : null
+  // The SDK makes objects of Stripe's decimals, which are texts again in JSON.
+  const decimal: unknown = typeof value === 'object' ? JSON.parse(JSON.stringify(value)) : value
+  return typeof decimal === 'string' && DECIMAL.test(decimal) ? decimal : null
 }
 
 const FIT: { readonly [Type in ColumnType]: (value: unknown) => unknown } = {

@@ -15,6 +15,6 @@ export type StripeObject = {
 
 /** The id of a field that holds an id or, when it was expanded, the object itself. */
 export function idOf(reference: string | { id?: string } | null | undefined): string | null {
-  if (typeof reference === 'string') return reference
-  return reference?.id ?? null
+  const id = typeof reference === 'string' ? reference : reference?.id
+  return typeof id === 'string' ? id : null
 }
