@@ -7,6 +7,7 @@ import type { SyncContext } from '../sync-context.ts'
 /** @see https://docs.stripe.com/api/coupons/object */
 export const resource: StripeResource<Stripe.Coupon> = {
   name: 'coupons',
+  description: 'A discount that can be applied to what a customer pays.',
   objects: ['coupon'],
   // May be chosen by whoever makes one, and a deleted one's may be taken again.
   idPrefixes: [],

@@ -7,6 +7,7 @@ import type { SyncContext } from '../sync-context.ts'
 /** @see https://docs.stripe.com/api/customers/object */
 export const resource: StripeResource<Stripe.Customer> = {
   name: 'customers',
+  description: 'Who pays.',
   objects: ['customer'],
   idPrefixes: ['cus_'],
   columns: {
