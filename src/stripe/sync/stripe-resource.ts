@@ -42,6 +42,8 @@ export type Reference = { resource: string; id: string }
 export type StripeResource<T extends StripeObject = StripeObject> = {
   /** Its name in paths and commands, such as `payment-intents`. The table is `payment_intents`. */
   name: string
+  /** For the API's document: what one of these is, in a sentence. */
+  description?: string
   /** The values of `object` that are kept in this table. */
   objects: readonly string[]
   /** How ids of this kind begin, where Stripe fixes it; empty when they may be chosen freely. */
@@ -51,17 +53,27 @@ export type StripeResource<T extends StripeObject = StripeObject> = {
   /** True when Stripe can delete or detach objects of this kind. */
   deletable: boolean
   /**
-   * SQL for rows that no list shows although they live: they are not asked about one by one after
-   * each complete listing.
+   * SQL, true for rows that no list shows although they live: they are not asked about one by one
+   * after each complete listing. It names the table's columns as `mirror.…`.
    */
   unlisted?: string
-  /** Views over the table, by name: `select` statements that read from `mirror`. */
+  /**
+   * Views over the table, by name: `select` statements that read from `mirror`. Each selects
+   * `conference_id`, and of tombstones only what it means to show.
+   */
   views?: { readonly [name: string]: string }
   /** Reads one object. May throw the SDK's 404 or return `{ deleted: true }` for one that is gone. */
   retrieve(stripe: Stripe, id: string): PromiseLike<T>
-  /** The objects that this one hangs on; those that are missing here are fetched along with it. */
+  /**
+   * The objects that this one hangs on; those that are missing here are fetched along with it. Made
+   * with `referencesTo`, which leaves out ids of other kinds.
+   */
   references?(object: T): Reference[]
-  /** The same object whole, where Stripe cuts an embedded list off. */
+  /**
+   * The object with all that Stripe cuts off or leaves out of lists. Asked for every object of a
+   * page and for every single one that is read, so one that is whole comes back as it is, without a
+   * request. Never changes the object that it is given.
+   */
   complete?(stripe: Stripe, object: T): Promise<T>
   createAction(context: SyncContext): StripeSyncAction<T>
 }
