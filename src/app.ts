@@ -38,6 +38,7 @@ import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
 import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
+import { mirrorRoutes } from './stripe/sync/mirror-routes.ts'
 import { issueComps } from './vouchers/issue-comps.ts'
 import { redemptionRoutes } from './vouchers/redemption-routes.ts'
 import { voucherBatchRoutes } from './vouchers/voucher-batch-routes.ts'
@@ -133,4 +134,5 @@ function addStripeRoutes(
   const inbox = createEventInbox({ db, logger })
   webhookRoutes(app, { db, encryption, inbox, metrics })
   eventRoutes(app, routes)
+  mirrorRoutes(app, routes)
 }

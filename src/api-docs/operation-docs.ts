@@ -1,7 +1,13 @@
 import type { ApiDocs } from '../http/openapi/operation-docs.ts'
+import { MIRROR_DOCS } from './mirror-docs.ts'
 import { PURCHASE_DOCS } from './purchase-docs.ts'
 import { SETUP_DOCS } from './setup-docs.ts'
 import { VOUCHER_DOCS } from './voucher-docs.ts'
 
 /** Examples and own error codes of the operations, by operationId. */
-export const OPERATION_DOCS: ApiDocs = { ...PURCHASE_DOCS, ...VOUCHER_DOCS, ...SETUP_DOCS }
+export const OPERATION_DOCS: ApiDocs = {
+  ...PURCHASE_DOCS,
+  ...VOUCHER_DOCS,
+  ...SETUP_DOCS,
+  ...MIRROR_DOCS,
+}

@@ -22,5 +22,10 @@ export const TAGS = [
   { name: 'API keys', description: 'Who may call: roles, scopes, expiry, rotation.' },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
   { name: 'Stripe', description: "Stripe's webhook, what it delivered, and replays." },
+  {
+    name: 'Stripe mirror',
+    description:
+      "Stripe's objects as rows of our own database: typed columns to filter by, and the object whole. Reading asks Stripe nothing; `as_of` says how fresh a row is. What Stripe has no more stays as a tombstone. Decimals (`…_decimal`) are texts, and no `client_secret` is shown.",
+  },
   { name: 'Operations', description: 'Health, metrics and this document.' },
 ]

@@ -5,7 +5,12 @@ import { invalidField } from '../shared/errors.ts'
 /** Query parameters of every list. */
 export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(100).default(50).meta({ description: 'Page size.' }),
-  cursor: z.string().max(400).optional().meta({ description: '`next_cursor` of the page before.' }),
+  // So long that a position with an id of 255 characters fits, whatever the script.
+  cursor: z
+    .string()
+    .max(1_500)
+    .optional()
+    .meta({ description: '`next_cursor` of the page before.' }),
 }
 
 export type PageQuery = { limit: number; cursor?: string | undefined }
@@ -41,7 +46,13 @@ function decodeCursor(cursor: string): Position {
   if (!isTime || id === undefined || rest.length > 0) {
     throw badCursor()
   }
-  return { at, id }
+  return { at, id: id.replaceAll('%7C', '|').replaceAll('%25', '%') }
+}
+
+// Some of Stripe's ids are chosen freely, so that one may hold the separator.
+function encodeCursor({ page_at: at, page_id: id }: Positioned): string {
+  const escaped = id.replaceAll('%', '%25').replaceAll('|', '%7C')
+  return Buffer.from(`${at}|${escaped}`).toString('base64url')
 }
 
 /** Rows of a paged query carry their position in the list beside their columns. */
@@ -82,10 +93,7 @@ function toPage<Row extends Positioned>(rows: Row[], limit: number): Page<Row> {
   const data = rows.slice(0, limit)
   const hasMore = rows.length > limit
   const last = data.at(-1)
-  const next =
-    hasMore && last !== undefined
-      ? Buffer.from(`${last.page_at}|${last.page_id}`).toString('base64url')
-      : null
+  const next = hasMore && last !== undefined ? encodeCursor(last) : null
   return { data, has_more: hasMore, next_cursor: next }
 }
 

@@ -1,6 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { SCOPES, type Scope } from '../../src/http/access-rule.ts'
 import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
+import { ALL_RESOURCES } from '../../src/stripe/sync/all-resources.ts'
+import { tableOf } from '../../src/stripe/sync/stripe-resource.ts'
 import {
   createConference,
   createSponsor,
@@ -229,6 +231,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     'add-ons': await make(path, 'add-ons', item),
     'api-keys': (await createStaffKey(app, { path }, [])).id,
     'webhook-secrets': await make(path, 'webhook-secrets', { secret: 'whsec_0123456789' }),
+    ...(await fillMirror(conference, sponsor)),
   }
   await app.rows(
     `insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
@@ -236,6 +239,21 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     [conference, ids.purchase],
   )
   return { ids, sponsorKey: (await createSponsorKey(app, { path }, sponsor)).key }
+}
+
+/** One row of every mirrored resource. */
+async function fillMirror(conference: string, mark: string): Promise<Record<string, string>> {
+  const ids: Record<string, string> = {}
+  for (const resource of ALL_RESOURCES) {
+    const id = `${resource.idPrefixes[0] ?? 'free_'}${mark}`
+    await app.rows(
+      `insert into ${tableOf(resource)} (conference_id, id, data, as_of)
+       values ($1, $2, jsonb_build_object('id', $2::text), now())`,
+      [conference, id],
+    )
+    ids[resource.name] = id
+  }
+  return ids
 }
 
 /** What the id at the end of a route's parameters is of: `purchase`, or `sponsors` for `{id}`. */

@@ -1,10 +1,20 @@
 import type { Scope } from '../../src/http/access-rule.ts'
+import { ALL_RESOURCES } from '../../src/stripe/sync/all-resources.ts'
+import { mirrorNames } from '../../src/stripe/sync/mirror-names.ts'
 
 /**
  * Who may call an operation, besides operators, who may call all of the API. `staff`: any key of the
  * conference's staff. A list: staff with one of the scopes, and `sponsor` a sponsor for its own.
  */
 export type Who = 'public' | 'stripe' | 'operator' | 'staff' | readonly (Scope | 'sponsor')[]
+
+/** The decision for the mirror is one for all of its resources, so that a new one needs none. */
+function mirrorOperations(): Record<string, Who> {
+  const names = ALL_RESOURCES.map((resource) => mirrorNames(resource))
+  return Object.fromEntries(names.flatMap(({ list, get }) => [list, get]).map((id) => [id, MIRROR]))
+}
+
+const MIRROR: Who = ['stripe:sync']
 
 /**
  * The reviewed decision for every operation of openapi.yaml. It is written down a second time on
@@ -79,6 +89,7 @@ export const WHO_MAY: Record<string, Who> = {
   listStripeEvents: ['stripe:sync'],
   replayStripeEvent: ['stripe:sync'],
   receiveStripeEvent: 'stripe',
+  ...mirrorOperations(),
 
   getLiveness: 'public',
   getReadiness: 'public',
