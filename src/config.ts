@@ -36,6 +36,7 @@ const schema = z.object({
   LEASE_SECONDS: seconds(60),
   RECONCILE_AFTER_SECONDS: seconds(120),
   MISSED_EVENTS_EVERY_SECONDS: seconds(300),
+  STRIPE_SYNC_EVERY_SECONDS: z.coerce.number().int().min(0).max(2_678_400).default(0),
   PENDING_EVENTS_THRESHOLD: z.coerce.number().int().min(0).default(20),
   SHUTDOWN_SECONDS: seconds(25),
   RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
@@ -71,6 +72,8 @@ export type Config = Readonly<{
   leaseSeconds: number
   reconcileAfterSeconds: number
   missedEventsEverySeconds: number
+  /** How often every mirror is synced in full; null: only when somebody asks. */
+  stripeSyncEverySeconds: number | null
   pendingEventsThreshold: number
   shutdownSeconds: number
   rateLimitPerMinute: number
@@ -157,6 +160,7 @@ export function loadConfig(
     leaseSeconds: set.LEASE_SECONDS,
     reconcileAfterSeconds: set.RECONCILE_AFTER_SECONDS,
     missedEventsEverySeconds: set.MISSED_EVENTS_EVERY_SECONDS,
+    stripeSyncEverySeconds: set.STRIPE_SYNC_EVERY_SECONDS || null,
     pendingEventsThreshold: set.PENDING_EVENTS_THRESHOLD,
     shutdownSeconds: set.SHUTDOWN_SECONDS,
     rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,

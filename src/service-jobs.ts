@@ -1,6 +1,6 @@
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
-import { withSystem } from './db/tenant-scope.ts'
+import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { prune } from './jobs/prune.ts'
 import { sweepPurchases } from './jobs/sweep-purchases.ts'
@@ -17,14 +17,18 @@ import { learnStripeAccount } from './stripe/account.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { findMissedEvents } from './stripe/inbox/missed-events.ts'
+import { startAllRuns } from './stripe/sync/runs/start-all-runs.ts'
+import { workOnRun } from './stripe/sync/runs/work-on-run.ts'
 
 export type ServiceJobDeps = {
   db: Db
-  config: Pick<Config, 'pendingEventsThreshold' | 'reconcileAfterSeconds'>
+  config: Pick<Config, 'pendingEventsThreshold' | 'reconcileAfterSeconds' | 'leaseSeconds'>
   gateway: PaymentGateway
   clients: StripeClients
   logger: Logger
   metrics: ServiceMetrics
+  /** Aborts when the process begins to stop: long work is given back at once. */
+  stopping: AbortSignal
 }
 
 const refOf = (payload: { conference_id: string; purchase_id: string }): PurchaseRef => ({
@@ -68,6 +72,19 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
       const account = await learnStripeAccount(deps, conference_id)
       // A restricted key may never tell; then the account stays unknown, which only costs a check.
       if (account === null && !isLastAttempt) throw new Error('Stripe did not name the account')
+    }),
+    handle('run_sync', ({ conference_id, run_id }, { isLastAttempt, signal }) =>
+      workOnRun(
+        { ...deps, leaseSeconds: config.leaseSeconds },
+        { conferenceId: conference_id, runId: run_id },
+        { signal: AbortSignal.any([signal, deps.stopping]), isLastTry: isLastAttempt },
+      ),
+    ),
+    handle('start_sync_runs', async ({ conference_id }) => {
+      const started = await withTenant(db, { conferenceId: conference_id }, (trx) =>
+        startAllRuns(trx, conference_id),
+      )
+      logger.info({ conference: conference_id, runs: started }, 'asked for syncs by the clock')
     }),
     handle('prune', async () => {
       logger.info(await prune(db), 'pruned')

@@ -1,6 +1,7 @@
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { startHeartbeat } from './jobs/heartbeat.ts'
+import { LONG_JOBS } from './jobs/job-catalogue.ts'
 import { toTaskList } from './jobs/job-tasks.ts'
 import { runJobs } from './jobs/run-jobs.ts'
 import { serviceTimers } from './jobs/service-timers.ts'
@@ -8,7 +9,7 @@ import { startTimers } from './jobs/timers.ts'
 import { type ServiceJobDeps, serviceJobs } from './service-jobs.ts'
 import { createEventWorker } from './stripe/inbox/event-worker.ts'
 
-export type WorkerDeps = ServiceJobDeps & {
+export type WorkerDeps = Omit<ServiceJobDeps, 'stopping'> & {
   config: Config
   connectionString: string
   /** A small pool for heartbeat and timers: a load of work must not make a living worker look dead. */
@@ -24,6 +25,9 @@ export type Worker = {
 
 const CONCURRENT_JOBS = 4
 
+// Each is paced by its Stripe account's request budget anyway.
+const CONCURRENT_LONG_JOBS = 3
+
 // NOTIFY wakes a worker at once; polling finds what was given back, or whose NOTIFY was lost.
 const LONGEST_POLL_MS = 1_000
 
@@ -34,33 +38,47 @@ const LONGEST_POLL_MS = 1_000
 export function startWorker(deps: WorkerDeps): Worker {
   const { config, connectionString, db, upkeepDb, logger, metrics } = deps
   const { leaseSeconds } = config
-  const jobs = runJobs({
-    connectionString,
-    db,
-    logger,
-    tasks: toTaskList(serviceJobs(deps), { logger, metrics }),
-    concurrency: CONCURRENT_JOBS,
-    pollMs: Math.min(LONGEST_POLL_MS, leaseSeconds * 100),
-    drainMs: deps.drainMs,
-    onWorkersChanged: () => heartbeat.beat(),
-  })
+  const stopping = new AbortController()
+  const registry = serviceJobs({ ...deps, stopping: stopping.signal })
+  const runners = [
+    { isLong: false, concurrency: CONCURRENT_JOBS },
+    { isLong: true, concurrency: CONCURRENT_LONG_JOBS },
+  ].map(({ isLong, concurrency }) =>
+    runJobs({
+      connectionString,
+      db,
+      logger,
+      tasks: toTaskList(
+        new Map([...registry].filter(([name]) => LONG_JOBS.has(name) === isLong)),
+        { logger, metrics },
+      ),
+      concurrency,
+      pollMs: Math.min(LONGEST_POLL_MS, leaseSeconds * 100),
+      drainMs: deps.drainMs,
+      onWorkersChanged: () => heartbeat.beat(),
+    }),
+  )
   const heartbeat = startHeartbeat({
     db: upkeepDb,
     logger,
     role: config.run,
     leaseSeconds,
-    workerIds: () => jobs.workerIds(),
+    workerIds: () => runners.flatMap((runner) => runner.workerIds()),
   })
   const timers = startTimers({ db: upkeepDb, logger, timers: serviceTimers(config, logger) })
   const events = createEventWorker({ ...deps, leaseSeconds })
   events.start()
   return {
     async stop() {
+      stopping.abort()
       await timers.stop()
-      const [drained] = await Promise.all([jobs.stop(), events.stop()])
+      const [drained] = await Promise.all([
+        Promise.all(runners.map((runner) => runner.stop())),
+        events.stop(),
+      ])
       // Last: until then the work that still runs must not be taken over.
       await heartbeat.stop()
-      return drained
+      return drained.every(Boolean)
     },
   }
 }

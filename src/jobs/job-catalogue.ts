@@ -51,6 +51,21 @@ const definitions = {
     maxAttempts: 8,
     key: ({ conference_id }) => `learn_stripe_account:${conference_id}`,
   }),
+  /** Work on a run that makes a part of the mirror equal to Stripe. */
+  run_sync: defineJob({
+    version: 1,
+    payload: { ...conference, run_id: z.string() },
+    // Waits of e to e⁷ seconds: Stripe may be away for half an hour before the run is given up.
+    maxAttempts: 8,
+    key: ({ run_id }) => `run_sync:${run_id}`,
+  }),
+  /** Ask for a run of every resource of one conference. */
+  start_sync_runs: defineJob({
+    version: 1,
+    payload: conference,
+    maxAttempts: 3,
+    key: ({ conference_id }) => `start_sync_runs:${conference_id}`,
+  }),
   /** Delete what nobody needs any more. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }
@@ -64,6 +79,9 @@ type Payloads = {
 }
 
 export type JobPayload<Name extends JobName> = Payloads[Name]
+
+/** Jobs that may take hours: they have workers of their own, so that nothing quick waits for them. */
+export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
 
 /** Every job of this service. What runs each of them is bound in job-registry.ts. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions

@@ -7,7 +7,10 @@ import type { Timer } from './timers.ts'
 
 export type TimerSettings = Pick<
   Config,
-  'leaseSeconds' | 'reconcileAfterSeconds' | 'missedEventsEverySeconds'
+  | 'leaseSeconds'
+  | 'reconcileAfterSeconds'
+  | 'missedEventsEverySeconds'
+  | 'stripeSyncEverySeconds'
 >
 
 const PRUNE_SECONDS = 3_600
@@ -31,8 +34,9 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
     {
       name: 'find_missed_events',
       everySeconds: settings.missedEventsEverySeconds,
-      fire: askForMissedEvents,
+      fire: (trx) => forEachAccount(trx, 'find_missed_events'),
     },
+    ...syncTimer(settings),
     {
       name: 'prune',
       everySeconds: PRUNE_SECONDS,
@@ -50,10 +54,19 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
   ]
 }
 
+function syncTimer({ stripeSyncEverySeconds: everySeconds }: TimerSettings): Timer[] {
+  if (everySeconds === null) return []
+  const fire = (trx: Tx) => forEachAccount(trx, 'start_sync_runs')
+  return [{ name: 'start_sync_runs', everySeconds, fire }]
+}
+
 /** One job a conference, so that one with a wrong key or a slow account holds up no other. */
-async function askForMissedEvents(trx: Tx): Promise<void> {
+async function forEachAccount(
+  trx: Tx,
+  job: 'find_missed_events' | 'start_sync_runs',
+): Promise<void> {
   const conferences = await trx('conferences')
     .whereNotNull('stripe_secret_key_sealed')
     .select<{ conference_id: string }[]>('id as conference_id')
-  for (const conference of conferences) await addJob(trx, 'find_missed_events', conference)
+  for (const conference of conferences) await addJob(trx, job, conference)
 }
