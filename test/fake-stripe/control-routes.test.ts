@@ -127,6 +127,30 @@ it('makes accounts, keys and objects', async () => {
   expect((await get('accounts')).data).toHaveLength(2)
 })
 
+it('keeps the catalogue and pays out', async () => {
+  const { stripe, post, account } = await startRemote()
+  const price = await stripe.prices.create({
+    currency: 'eur',
+    unit_amount: 100,
+    product_data: { name: 'A' },
+  })
+  expect((await post('delete-price', { price: price.id })).status).toBe(200)
+  const { id } = await stripe.checkout.sessions.create(sessionParams())
+  await post('pay', { session: id })
+  const { data: payout } = await post('pay-out', { account, currency: 'eur' })
+  const { id: payoutId } = payout as { id: string }
+  expect((await post('settle-payout', { payout: payoutId })).data).toMatchObject({ status: 'paid' })
+  const failed = await post('fail-payout', { payout: payoutId, code: 'account_closed' })
+  expect(failed.data).toMatchObject({ status: 'failed', failure_code: 'account_closed' })
+  for (const [command, count] of [
+    ['seed-customers', 3],
+    ['seed-coupons', 4],
+    ['seed-products', 5],
+  ] as const)
+    expect((await post(command, { account, count })).data).toEqual({ count })
+  expect((await stripe.coupons.list()).data).toHaveLength(4)
+})
+
 it('answers mistakes with a reason', async () => {
   const { stripe, post, get, fake } = await startRemote()
   const { id } = await stripe.checkout.sessions.create(sessionParams())

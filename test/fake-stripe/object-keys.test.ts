@@ -9,13 +9,18 @@ const NEWER_THAN_THE_SAMPLES: Record<string, string[]> = {
   'checkout.session': ['allowed_payment_method_types'],
   dispute: ['intended_submission_method'],
   payment_intent: ['allowed_payment_method_types', 'payment_record'],
+  product: ['tax_details'],
   'radar.early_fraud_warning': ['payment_intent'],
   setup_intent: ['allowed_payment_method_types'],
 }
 
 /** One object of each kind, as the API answers it. */
 async function oneOfEach(test: FakeUnderTest): Promise<Record<string, object | undefined>> {
-  return { ...(await merchantObjects(test)), ...(await paymentObjects(test)) }
+  return {
+    ...(await merchantObjects(test)),
+    ...(await catalogObjects(test)),
+    ...(await paymentObjects(test)),
+  }
 }
 
 async function merchantObjects({ stripe }: FakeUnderTest) {
@@ -40,6 +45,30 @@ async function merchantObjects({ stripe }: FakeUnderTest) {
   }
 }
 
+async function catalogObjects({ stripe }: FakeUnderTest) {
+  const { id: unsold } = await stripe.products.create({ name: 'Unsold' })
+  const coupon = await stripe.coupons.create({ percent_off: 10 })
+  const plan = await stripe.plans.create({
+    currency: 'eur',
+    interval: 'month',
+    amount: 900,
+    product: { name: 'Membership' },
+  })
+  return {
+    product: await stripe.products.retrieve(idOf(plan.product)),
+    deleted_product: await stripe.products.del(unsold),
+    price: await stripe.prices.retrieve(plan.id),
+    plan,
+    deleted_plan: await stripe.plans.del(plan.id),
+    coupon,
+    promotion_code: await stripe.promotionCodes.create({
+      promotion: { type: 'coupon', coupon: coupon.id },
+    }),
+    deleted_coupon: await stripe.coupons.del(coupon.id),
+    payout: await stripe.payouts.create({ amount: 100, currency: 'eur' }),
+  }
+}
+
 async function paymentObjects({ stripe, control }: FakeUnderTest) {
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   control.pay(id)
@@ -57,7 +86,6 @@ async function paymentObjects({ stripe, control }: FakeUnderTest) {
     item,
     payment_intent: intent,
     payment_method: await stripe.paymentMethods.retrieve(idOf(intent.payment_method)),
-    price: item?.price ?? undefined,
     'radar.early_fraud_warning': await stripe.radar.earlyFraudWarnings.retrieve(warning.id),
     refund: await stripe.refunds.create({ charge: charge.id, amount: 100 }),
     dispute: await stripe.disputes.retrieve(control.dispute(charge.id).id),
@@ -92,4 +120,11 @@ it('leaves refunds out of a charge unless they are asked for, as Stripe does sin
   const intent = control.pay(session.id).payment_intent
   const { data } = await stripe.charges.list({ payment_intent: idOf(intent) })
   expect(data[0]).not.toHaveProperty('refunds')
+})
+
+it('gives the price of a line item the keys of any price', async () => {
+  const { stripe } = await startFake()
+  const { id } = await stripe.checkout.sessions.create(sessionParams())
+  const [item] = (await stripe.checkout.sessions.listLineItems(id)).data
+  expect(Object.keys(item?.price ?? {}).toSorted()).toEqual(SAMPLES.price.toSorted())
 })

@@ -126,7 +126,8 @@ function execute(
     const call: Call = { world, account, cause, decline }
     const object = applyExpand(RESOURCES_BY_KIND, call, request.operation, run(call), paths)
     if (trouble?.kind === 'fail_after' && trouble.how === 'status_500') throw apiError(500, true)
-    const body = JSON.stringify(object, null, 2)
+    // Indented for whoever reads it, as Stripe's; but not lists, which would take a third longer.
+    const body = JSON.stringify(object, null, request.operation.list ? 0 : 2)
     return { answer: { status: 200, body, requestId: entry.id }, stored: true, headers: {} }
   } catch (error) {
     return failure(world, entry.id, error)

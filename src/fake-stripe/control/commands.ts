@@ -185,6 +185,37 @@ const catalogCommands = {
   ),
 }
 
+const payoutCommands = {
+  'pay-out': command(
+    z.strictObject({ account: id, currency: z.string().length(3).optional() }),
+    (control, { account, currency }) => control.payOut(account, currency),
+  ),
+  'settle-payout': command(z.strictObject({ payout: id }), (control, { payout }) =>
+    control.settlePayout(payout),
+  ),
+  'fail-payout': command(
+    z.strictObject({ payout: id, code: z.string().optional() }),
+    (control, { payout, code }) => control.failPayout(payout, code),
+  ),
+}
+
+const count = z.coerce.number().int().min(1).max(1_000_000)
+const time = z.coerce.number().int().min(0).optional()
+const seed = z.strictObject({ account: id, count, from: time, to: time })
+
+// The ids are left out of the answers: a benchmark lists them anyway.
+const seedCommands = {
+  'seed-customers': command(seed, (control, { account, count: wanted, ...span }) => ({
+    count: control.seedCustomers(account, wanted, span).length,
+  })),
+  'seed-coupons': command(seed, (control, { account, count: wanted, ...span }) => ({
+    count: control.seedCoupons(account, wanted, span).length,
+  })),
+  'seed-products': command(seed, (control, { account, count: wanted, ...span }) => ({
+    count: control.seedProducts(account, wanted, span).length,
+  })),
+}
+
 const objectCommands = {
   call: command(
     z.strictObject({
@@ -212,6 +243,8 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     ...accountCommands,
     ...catalogCommands,
     ...paymentCommands,
+    ...payoutCommands,
+    ...seedCommands,
     ...billingCommands,
     ...webhookCommands,
     ...objectCommands,

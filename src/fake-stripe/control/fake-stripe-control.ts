@@ -4,6 +4,7 @@ import { type BillingControl, billingControl } from './billing-control.ts'
 import { type CatalogControl, catalogControl } from './catalog-control.ts'
 import { type ObjectControl, objectControl } from './object-control.ts'
 import { type PaymentControl, paymentControl } from './payment-control.ts'
+import { type PayoutControl, payoutControl } from './payout-control.ts'
 import { type SeedControl, seedControl } from './seed-control.ts'
 import { type WebhookControl, webhookControl } from './webhook-control.ts'
 
@@ -23,6 +24,7 @@ export type FakeStripeControl = AccountControl &
   ClockControl &
   ObjectControl &
   PaymentControl &
+  PayoutControl &
   SeedControl &
   WebhookControl
 
@@ -33,6 +35,7 @@ export function createControl(world: World): FakeStripeControl {
     ...billingControl(world),
     ...objectControl(world),
     ...paymentControl(world),
+    ...payoutControl(world),
     ...seedControl(world),
     ...webhookControl(world),
     clock: {

@@ -11,6 +11,7 @@ import { earlyFraudWarningResource } from './early-fraud-warning.ts'
 import { eventResource } from './event.ts'
 import { paymentIntentResource } from './payment-intent.ts'
 import { paymentMethodResource } from './payment-method.ts'
+import { payoutResource } from './payout.ts'
 import { planResource } from './plan.ts'
 import { priceResource } from './price.ts'
 import { productResource } from './product.ts'
@@ -36,6 +37,7 @@ export const ALL_RESOURCES: readonly Resource[] = [
   lineItemResource,
   paymentIntentResource,
   paymentMethodResource,
+  payoutResource,
   planResource,
   priceResource,
   productResource,

@@ -1,7 +1,19 @@
-import { createdWithin, listOperation } from '../api/list-operation.ts'
-import { text, timeRange, unsupported } from '../api/params.ts'
-import { type Resource, retrieveOperation } from '../api/resource.ts'
+import type Stripe from 'stripe'
+import { createdWithin, type FiltersOf, listOperation } from '../api/list-operation.ts'
+import { currency, text, timeRange } from '../api/params.ts'
+import { type Call, existing, type Resource, retrieveOperation } from '../api/resource.ts'
+import { idOf } from '../core/reference.ts'
+import { refused } from '../core/stripe-error.ts'
 import { balanceTransactions } from '../objects/balance-transaction.ts'
+import { paidMovements, payouts } from '../objects/payout.ts'
+
+const filters = {
+  created: timeRange().optional(),
+  currency: currency().optional(),
+  payout: text().optional(),
+  source: text().optional(),
+  type: text().optional(),
+} satisfies FiltersOf<Stripe.BalanceTransactionListParams>
 
 /** @see https://docs.stripe.com/api/balance_transactions */
 export const balanceTransactionResource: Resource = {
@@ -12,21 +24,25 @@ export const balanceTransactionResource: Resource = {
     listOperation({
       path: '/v1/balance_transactions',
       table: balanceTransactions,
-      filters: {
-        created: timeRange().optional(),
-        currency: text().optional(),
-        payout: unsupported('payouts'),
-        source: text().optional(),
-        type: text().optional(),
-      },
-      where({ created, currency, source, type }) {
+      filters,
+      where({ created, currency: code, payout, source, type }, call) {
+        if (payout !== undefined) requireAutomatic(call, payout)
         const within = createdWithin(created)
+        const taken = call.account.rows(paidMovements)
         return (movement) =>
           within(movement) &&
-          (currency ?? movement.currency) === movement.currency &&
-          (source ?? movement.source) === movement.source &&
+          (code ?? movement.currency) === movement.currency &&
+          (payout === undefined || taken.get(movement.id)?.payout === payout) &&
+          (source ?? idOf(movement.source)) === idOf(movement.source) &&
           (type ?? movement.type) === movement.type
       },
     }),
   ],
+}
+
+function requireAutomatic(call: Call, id: string): void {
+  if (existing(call, payouts, id, 'payout').automatic) return
+  throw refused(
+    'Balance transaction history can only be filtered on automatic transfers, not manual.',
+  )
 }

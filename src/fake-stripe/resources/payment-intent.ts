@@ -1,7 +1,7 @@
 import type Stripe from 'stripe'
 import { createdWithin, listOperation } from '../api/list-operation.ts'
 import { changeMetadata } from '../api/metadata.ts'
-import { choice, group, text, timeRange } from '../api/params.ts'
+import { choice, group, text, timeRange, unsupported } from '../api/params.ts'
 import {
   type Call,
   existing,
@@ -104,7 +104,7 @@ export const paymentIntentResource: Resource = {
       filters: {
         created: timeRange().optional(),
         customer: text().optional(),
-        customer_account: text().optional(),
+        customer_account: unsupported('customer accounts'),
       },
       where({ created, customer }) {
         const within = createdWithin(created)

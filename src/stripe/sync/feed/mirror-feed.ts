@@ -1,0 +1,98 @@
+import type { Db } from '../../../db/connect.ts'
+import type { Logger } from '../../../shared/logger.ts'
+import type { StripeClients } from '../../client.ts'
+import { resourceOfObject } from '../all-resources.ts'
+import { followClock, type ReadingTime, readingTime } from '../reading-time.ts'
+import type { StripeObject } from '../stripe-object.ts'
+import type { Reference, StripeResource } from '../stripe-resource.ts'
+import { readingTimes, referenceKey } from './reading-times.ts'
+import { createSideline } from './sideline.ts'
+
+/**
+ * Takes what is read from Stripe for other purposes into the mirror. Nothing here rejects or takes
+ * longer than a second: a mirror that is broken must not hold up what the reading was for.
+ */
+export type MirrorFeed = {
+  /** Begins a reading. */
+  begin(conferenceId: string): Promise<MirrorReading>
+  /** Those of the objects of which the mirror has a reading of `after` or later, by referenceKey. */
+  newEnough(
+    conferenceId: string,
+    objects: readonly (Reference & { after: ReadingTime })[],
+  ): Promise<ReadonlySet<string>>
+}
+
+/** Objects are read one by one or list by list, and the mirror needs to know since when. */
+export type MirrorReading = {
+  /** To be asked right before a request is sent. */
+  now(): ReadingTime
+  /** Begins to store what a request sent at `readAt` has returned; other work may go on meanwhile. */
+  saw(objects: readonly StripeObject[], readAt: ReadingTime): void
+  /** Resolves when everything is stored or given up. */
+  settled(): Promise<void>
+}
+
+/** For a reading whose time is unknown: nothing can be stored then. */
+const BLIND: MirrorReading = { now: () => 0, saw: () => {}, settled: async () => {} }
+
+export function createMirrorFeed(deps: {
+  db: Db
+  clients: Pick<StripeClients, 'background'>
+  logger: Logger
+}): MirrorFeed {
+  const { db, clients, logger } = deps
+  const sideline = createSideline(logger)
+
+  async function store(
+    conferenceId: string,
+    objects: readonly StripeObject[],
+    readAt: ReadingTime,
+  ): Promise<void> {
+    const connect = () => clients.background(conferenceId)
+    const context = { db, conferenceId, connect, logger }
+    for (const [resource, ofResource] of byResource(objects)) {
+      await resource.createAction(context).syncBatch(ofResource, readAt)
+    }
+  }
+
+  return {
+    async begin(conferenceId) {
+      const begun = await sideline.run('mirror: time of a reading', () => readingTime(db))
+      if (begun === undefined) return BLIND
+      const writes: Promise<unknown>[] = []
+      return {
+        now: followClock(begun).now,
+        saw(objects, readAt) {
+          const write = () => store(conferenceId, objects, readAt)
+          writes.push(sideline.run('mirror: objects that were read', write))
+        },
+        async settled() {
+          await Promise.all(writes)
+        },
+      }
+    },
+
+    async newEnough(conferenceId, objects) {
+      if (objects.length === 0) return new Set()
+      const known = await sideline.run('mirror: times of its readings', () =>
+        readingTimes(db, conferenceId, objects),
+      )
+      const fresh = objects.filter((object) => {
+        const readAt = known?.get(referenceKey(object))
+        return readAt !== undefined && readAt >= object.after
+      })
+      return new Set(fresh.map(referenceKey))
+    },
+  }
+}
+
+function byResource(objects: readonly StripeObject[]): Map<StripeResource, StripeObject[]> {
+  const found = new Map<StripeResource, StripeObject[]>()
+  for (const object of objects) {
+    const resource = resourceOfObject(object.object ?? '')
+    // One of which Stripe shows only a part here is left to its own reading.
+    if (resource === undefined || resource.complete !== undefined) continue
+    found.set(resource, [...(found.get(resource) ?? []), object])
+  }
+  return found
+}
