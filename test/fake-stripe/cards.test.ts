@@ -1,6 +1,6 @@
 import type Stripe from 'stripe'
 import { expect, it } from 'vitest'
-import { type FakeUnderTest, refusal, startFake } from './fake-under-test.ts'
+import { type FakeUnderTest, idOf, refusal, startFake } from './fake-under-test.ts'
 
 function types({ control, account }: FakeUnderTest): string[] {
   return control.events({ account }).map(({ type }) => type)
@@ -118,10 +118,10 @@ it('takes a source on create and replaces the default one on update', async () =
   const test = await startFake()
   const { stripe } = test
   const created = await stripe.customers.create({ source: 'tok_visa' })
-  const first = String(created.default_source)
+  const first = idOf(created.default_source)
   expect(first).toMatch(/^card_/)
   const updated = await stripe.customers.update(created.id, { source: 'tok_amex' })
-  const second = String(updated.default_source)
+  const second = idOf(updated.default_source)
   expect(second).not.toBe(first)
   const left = await stripe.customers.listSources(created.id)
   expect(left.data).toMatchObject([{ id: second, brand: 'American Express' }])

@@ -73,8 +73,14 @@ function load(registry: Registry, scope: Scope, kind: string, object: Plain, fie
   const current = object[field]
   if (entry?.load !== undefined && typeof object['id'] === 'string')
     return entry.load(scope, object['id'])
-  if (entry?.inline === true || typeof current !== 'string') return current
-  return scope.account.find(current, entry?.kind) ?? current
+  if (entry?.inline === true) return current
+  if (Array.isArray(current)) return current.map((item) => found(scope, entry?.kind, item))
+  return found(scope, entry?.kind, current)
+}
+
+/** The object behind an id; anything else, and an id without an object, as it is. */
+function found(scope: Scope, kind: string | undefined, value: unknown): unknown {
+  return typeof value === 'string' ? (scope.account.find(value, kind) ?? value) : value
 }
 
 function isPlain(value: unknown): value is Plain {

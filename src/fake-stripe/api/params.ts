@@ -227,6 +227,14 @@ function readAs<T extends z.ZodType>(
   return z.NEVER
 }
 
+/** A time in seconds since 1970, or `now`. */
+export function nowOrTime() {
+  const time = integer({ min: 0 })
+  return z
+    .unknown()
+    .transform((raw, context): 'now' | number => (raw === 'now' ? raw : readAs(time, raw, context)))
+}
+
 /** Known to Stripe and accepted, but without effect here. */
 export function ignored() {
   return z.unknown().optional()

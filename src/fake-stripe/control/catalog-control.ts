@@ -1,4 +1,4 @@
-import { deletePrice } from '../catalog/delete-price.ts'
+import { deletePrice } from '../pricing/delete-price.ts'
 import { requireRow } from '../core/require-row.ts'
 import type { World } from '../core/world.ts'
 import { prices } from '../objects/price.ts'

@@ -1,6 +1,7 @@
 import type Stripe from 'stripe'
 import { z } from 'zod'
 import { apiTroubleSchema } from '../api/api-troubles.ts'
+import { SUBSCRIPTION_STATUSES } from '../billing/set-subscription-status.ts'
 import { PAYMENT_METHOD_KINDS } from '../objects/payment-method.ts'
 import { CLOSED_DISPUTE_STATUSES, OPEN_DISPUTE_STATUSES } from '../payments/dispute-charge.ts'
 import { DECLINE_CODES } from '../payments/payment-failure.ts'
@@ -133,6 +134,10 @@ const billingCommands = {
       last4: z.string().length(4).optional(),
     }),
     (control, { payment_method: method, ...renewal }) => control.renewCard(method, renewal),
+  ),
+  'set-subscription-status': command(
+    z.strictObject({ subscription: id, status: z.enum(SUBSCRIPTION_STATUSES) }),
+    (control, { subscription, status }) => control.setSubscriptionStatus(subscription, status),
   ),
   authenticate: command(
     z.strictObject({ setup_intent: id, outcome: z.enum(['passed', 'failed']).optional() }),

@@ -11,6 +11,12 @@ export const intentSessions = defineTable<{ id: string; session: string }>(
   { hidden: true },
 )
 
+/** Who is told when an attempt to pay an intent has succeeded or failed, such as its invoice. */
+export const intentFollowers = defineTable<{
+  id: string
+  settled: (scope: Scope, intent: Stripe.PaymentIntent) => void
+}>('payment_intent.follower', { hidden: true })
+
 export type PaymentIntentInput = {
   amount: number
   currency: string

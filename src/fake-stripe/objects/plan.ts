@@ -4,13 +4,6 @@ import type { WirePrice } from './price.ts'
 /** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
 export type WirePlan = Omit<Stripe.Plan, 'amount_decimal'> & { amount_decimal: string | null }
 
-/** A price that repeats; only those are plans too. */
-export type RecurringPrice = WirePrice & { recurring: Stripe.Price.Recurring }
-
-export function isRecurring(price: WirePrice): price is RecurringPrice {
-  return price.recurring !== null
-}
-
 /**
  * A recurring price as the older Plans API shows it.
  *

@@ -7,7 +7,7 @@ import { requireRow } from '../core/require-row.ts'
 import type { Scope } from '../core/scope.ts'
 import { processingFee, recordMovement } from '../objects/balance-transaction.ts'
 import { charges, createCharge, outcome } from '../objects/charge.ts'
-import { paymentIntents } from '../objects/payment-intent.ts'
+import { intentFollowers, paymentIntents } from '../objects/payment-intent.ts'
 import { paymentMethods } from '../objects/payment-method.ts'
 import type { PaymentFailure } from './payment-failure.ts'
 
@@ -114,6 +114,7 @@ function succeed(
     next_action: null,
   })
   emitEvent(scope, 'payment_intent.succeeded', next)
+  scope.account.rows(intentFollowers).get(next.id)?.settled(scope, next)
   return next
 }
 
@@ -137,5 +138,6 @@ function fail(scope: Scope, charge: Stripe.Charge, failure: PaymentFailure): Str
     },
   })
   emitEvent(scope, 'payment_intent.payment_failed', next)
+  scope.account.rows(intentFollowers).get(next.id)?.settled(scope, next)
   return next
 }

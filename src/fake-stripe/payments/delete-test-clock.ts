@@ -7,9 +7,12 @@ import type { Table } from '../core/table.ts'
 import { cards } from '../objects/card.ts'
 import { charges } from '../objects/charge.ts'
 import { customers } from '../objects/customer.ts'
+import { invoices } from '../objects/invoice.ts'
+import { invoiceItems } from '../objects/invoice-item.ts'
 import { paymentIntents } from '../objects/payment-intent.ts'
 import { paymentMethods } from '../objects/payment-method.ts'
 import { setupIntents } from '../objects/setup-intent.ts'
+import { itemsOf, subscriptionItems, subscriptions } from '../objects/subscription.ts'
 import { testClocks } from '../objects/test-clock.ts'
 import { deleteCustomer } from './delete-customer.ts'
 
@@ -27,10 +30,18 @@ export function deleteTestClock(scope: Scope, id: string): Stripe.TestHelpers.De
     const methods = account.rows(paymentMethods).all((row) => idOf(row.customer) === customer.id)
     deleteCustomer(scope, customer.id)
     for (const method of methods) account.rows(paymentMethods).remove(method.id)
+    for (const { id: subscription } of account
+      .rows(subscriptions)
+      .all((row) => idOf(row.customer) === customer.id))
+      for (const item of itemsOf(scope, subscription))
+        account.rows(subscriptionItems).remove(item.id)
     forget(scope, customer.id, cards)
     forget(scope, customer.id, charges)
+    forget(scope, customer.id, invoiceItems)
+    forget(scope, customer.id, invoices)
     forget(scope, customer.id, paymentIntents)
     forget(scope, customer.id, setupIntents)
+    forget(scope, customer.id, subscriptions)
   }
   account.rows(testClocks).remove(id)
   emitEvent(scope, 'test_helpers.test_clock.deleted', clock)

@@ -6,9 +6,18 @@ import { chargeResource } from './charge.ts'
 import { checkoutSessionResource, lineItemResource } from './checkout-session.ts'
 import { couponResource } from './coupon.ts'
 import { customerResource, invoiceSettingsResource } from './customer.ts'
+import { discountResource } from './discount.ts'
 import { disputeResource } from './dispute.ts'
 import { earlyFraudWarningResource } from './early-fraud-warning.ts'
 import { eventResource } from './event.ts'
+import {
+  invoiceLineResource,
+  invoiceParentResource,
+  invoiceResource,
+  invoiceSubscriptionResource,
+} from './invoice.ts'
+import { invoiceItemResource } from './invoice-item.ts'
+import { invoicePaymentResource, paymentOfInvoiceResource } from './invoice-payment.ts'
 import { paymentIntentResource } from './payment-intent.ts'
 import { paymentMethodResource } from './payment-method.ts'
 import { payoutResource } from './payout.ts'
@@ -18,6 +27,8 @@ import { productResource } from './product.ts'
 import { promotionCodeResource, promotionResource, restrictionsResource } from './promotion-code.ts'
 import { refundResource } from './refund.ts'
 import { setupIntentResource } from './setup-intent.ts'
+import { subscriptionResource } from './subscription.ts'
+import { subscriptionItemResource } from './subscription-item.ts'
 import { testClockResource } from './test-clock.ts'
 import { webhookEndpointResource } from './webhook-endpoint.ts'
 
@@ -33,10 +44,18 @@ export const ALL_RESOURCES: readonly Resource[] = [
   disputeResource,
   earlyFraudWarningResource,
   eventResource,
+  discountResource,
+  invoiceItemResource,
+  invoiceLineResource,
+  invoiceParentResource,
+  invoicePaymentResource,
+  invoiceResource,
   invoiceSettingsResource,
+  invoiceSubscriptionResource,
   lineItemResource,
   paymentIntentResource,
   paymentMethodResource,
+  paymentOfInvoiceResource,
   payoutResource,
   planResource,
   priceResource,
@@ -46,6 +65,8 @@ export const ALL_RESOURCES: readonly Resource[] = [
   refundResource,
   restrictionsResource,
   setupIntentResource,
+  subscriptionItemResource,
+  subscriptionResource,
   testClockResource,
   webhookEndpointResource,
 ]

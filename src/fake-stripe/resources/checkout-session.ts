@@ -1,20 +1,12 @@
-import { createdWithin, listOperation, parsePage } from '../api/list-operation.ts'
+import { embeddedList, itemListOperation } from '../api/item-list.ts'
+import { createdWithin, listOperation } from '../api/list-operation.ts'
 import { changeMetadata } from '../api/metadata.ts'
-import { paramError } from '../api/param-errors.ts'
 import { choice, group, text, timeRange } from '../api/params.ts'
-import {
-  type Call,
-  existing,
-  type Operation,
-  operation,
-  type Resource,
-  retrieveOperation,
-} from '../api/resource.ts'
+import { existing, operation, type Resource, retrieveOperation } from '../api/resource.ts'
 import { changeRow } from '../core/change-row.ts'
 import { idOf } from '../core/reference.ts'
-import { Rows } from '../core/rows.ts'
 import type { Scope } from '../core/scope.ts'
-import { noSuch, refused } from '../core/stripe-error.ts'
+import { refused } from '../core/stripe-error.ts'
 import { checkoutSessions } from '../objects/checkout-session.ts'
 import { sessionLines, type WireLineItem } from '../objects/line-item.ts'
 import { expireSession } from '../payments/expire-session.ts'
@@ -23,7 +15,6 @@ import { sessionCreateParams, sessionUpdateParams } from './checkout-session-par
 
 const PATH = '/v1/checkout/sessions'
 const kind = checkoutSessions.name
-const EMBEDDED_LINES = 10
 
 /** @see https://docs.stripe.com/api/checkout/sessions */
 export const checkoutSessionResource: Resource = {
@@ -101,45 +92,22 @@ export const checkoutSessionResource: Resource = {
           (status ?? session.status) === session.status
       },
     }),
-    lineItemsOperation(),
+    itemListOperation({
+      path: `${PATH}/:id/line_items`,
+      kind: 'item',
+      parents: checkoutSessions,
+      param: 'session',
+      itemsOf: linesOf,
+    }),
   ],
 }
 
-/** `GET …/:id/line_items`: in the session's own order, 10 a page unless `limit` says otherwise. */
-function lineItemsOperation(): Operation {
-  return {
-    method: 'GET',
-    path: `${PATH}/:id/line_items`,
-    returns: 'item',
-    list: true,
-    prepare(form, { id = '' }) {
-      const { page, rest } = parsePage(form)
-      const none = group({}).safeParse(rest)
-      if (!none.success) throw paramError(none.error.issues)
-      const { limit = 10, starting_after: startingAfter, ending_before: endingBefore } = page
-      return (call: Call) => {
-        existing(call, checkoutSessions, id, 'session', 404)
-        const slice = linesOf(call, id).page({ limit, startingAfter, endingBefore })
-        if (slice === undefined)
-          throw noSuch('item', startingAfter ?? endingBefore ?? '', 'starting_after')
-        const url = `${PATH}/${id}/line_items`
-        return { object: 'list', url, has_more: slice.hasMore, data: slice.data }
-      }
-    },
-  }
-}
-
 function firstLines(scope: Scope, id: string) {
-  const page = linesOf(scope, id).page({ limit: EMBEDDED_LINES })
-  const { data = [], hasMore = false } = page ?? {}
-  return { object: 'list', data, has_more: hasMore, url: `${PATH}/${id}/line_items` }
+  return embeddedList(linesOf(scope, id), `${PATH}/${id}/line_items`)
 }
 
-/** Rows give the newest first, so the lines go in from the last one. */
-function linesOf({ account }: Scope, id: string): Rows<WireLineItem> {
-  const rows = new Rows<WireLineItem>()
-  for (const item of account.rows(sessionLines).get(id)?.items.toReversed() ?? []) rows.insert(item)
-  return rows
+function linesOf({ account }: Scope, id: string): WireLineItem[] {
+  return account.rows(sessionLines).get(id)?.items ?? []
 }
 
 /** Line items have no endpoint of their own. */

@@ -9,8 +9,8 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { createCoupon } from '../catalog/create-coupon.ts'
-import { deleteCoupon } from '../catalog/end-coupon.ts'
+import { createCoupon } from '../pricing/create-coupon.ts'
+import { deleteCoupon } from '../pricing/end-coupon.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { invalidParameter } from '../core/stripe-error.ts'

@@ -1,8 +1,9 @@
 import type Stripe from 'stripe'
 import { type AddressInput, fullAddress } from '../api/address-param.ts'
+import { embeddedList } from '../api/item-list.ts'
 import { createdWithin, listOperation } from '../api/list-operation.ts'
 import { changeMetadata } from '../api/metadata.ts'
-import { email, group, text, timeRange } from '../api/params.ts'
+import { group, text, timeRange } from '../api/params.ts'
 import { type Call, existing, operation, type Resource } from '../api/resource.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
@@ -18,6 +19,7 @@ import {
   deletedCustomers,
   insertCustomer,
 } from '../objects/customer.ts'
+import { subscriptions } from '../objects/subscription.ts'
 import { nowBy, testClocks } from '../objects/test-clock.ts'
 import { attachPaymentMethod } from '../payments/attach-payment-method.ts'
 import { addCard } from '../payments/card-source.ts'
@@ -37,6 +39,7 @@ export const customerResource: Resource = {
     default_source: { kind: 'card' },
     invoice_settings: { kind: 'customer.invoice_settings', inline: true },
     sources: { kind: 'card', list: true, load: firstSources },
+    subscriptions: { kind: 'subscription', list: true, load: firstSubscriptions },
     test_clock: { kind: 'test_helpers.test_clock' },
   },
   operations: [
@@ -139,9 +142,14 @@ function cardsOf({ account }: Scope, customer: string): Stripe.Card[] {
 }
 
 function firstSources(scope: Scope, id: string) {
-  const all = cardsOf(scope, id)
-  const url = `/v1/customers/${id}/sources`
-  return { object: 'list', data: all.slice(0, 10), has_more: all.length > 10, url }
+  return embeddedList(cardsOf(scope, id), `/v1/customers/${id}/sources`)
+}
+
+function firstSubscriptions({ account }: Scope, id: string) {
+  const current = account
+    .rows(subscriptions)
+    .all((row) => idOf(row.customer) === id && row.status !== 'canceled')
+  return embeddedList(current, `/v1/customers/${id}/subscriptions`)
 }
 
 function fieldsOf(

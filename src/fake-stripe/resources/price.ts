@@ -10,12 +10,12 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { claimLookupKey } from '../catalog/claim-lookup-key.ts'
-import { createProduct } from '../catalog/create-product.ts'
-import { isDefault } from '../catalog/delete-price.ts'
-import { checkPrice, insertPrice } from '../catalog/insert-price.ts'
-import { emitPriceEvent } from '../catalog/price-event.ts'
-import { requireTiers } from '../catalog/require-tiers.ts'
+import { claimLookupKey } from '../pricing/claim-lookup-key.ts'
+import { createProduct } from '../pricing/create-product.ts'
+import { isDefault } from '../pricing/delete-price.ts'
+import { checkPrice, insertPrice } from '../pricing/insert-price.ts'
+import { emitPriceEvent } from '../pricing/price-event.ts'
+import { requireTiers } from '../pricing/require-tiers.ts'
 import { changeRow } from '../core/change-row.ts'
 import { givenFields } from '../core/given-fields.ts'
 import { invalidParameter, refused } from '../core/stripe-error.ts'

@@ -9,7 +9,7 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { createProduct } from '../catalog/create-product.ts'
+import { createProduct } from '../pricing/create-product.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { givenFields } from '../core/given-fields.ts'

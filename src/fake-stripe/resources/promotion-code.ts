@@ -10,8 +10,8 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { checkRedeemable } from '../catalog/check-redeemable.ts'
-import { addMinimums, createPromotionCode } from '../catalog/create-promotion-code.ts'
+import { checkRedeemable } from '../pricing/check-redeemable.ts'
+import { addMinimums, createPromotionCode } from '../pricing/create-promotion-code.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { idOf } from '../core/reference.ts'

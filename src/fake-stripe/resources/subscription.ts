@@ -1,0 +1,198 @@
+import type Stripe from 'stripe'
+import type { z } from 'zod'
+import { createdWithin, type FiltersOf, listOperation } from '../api/list-operation.ts'
+import {
+  choice,
+  flag,
+  group,
+  ignored,
+  type ShapeOf,
+  text,
+  timeRange,
+  unsupported,
+} from '../api/params.ts'
+import {
+  type Call,
+  existing,
+  operation,
+  type Resource,
+  retrieveOperation,
+} from '../api/resource.ts'
+import { setStatus } from '../billing/bill-subscription.ts'
+import { cancelSubscription, ENDED } from '../billing/cancel-subscription.ts'
+import { updateSubscription } from '../billing/change-subscription.ts'
+import { createSubscription } from '../billing/create-subscription.ts'
+import { paused } from '../billing/subscription-due.ts'
+import { givenFields } from '../core/given-fields.ts'
+import { idOf } from '../core/reference.ts'
+import { noSuch, refused } from '../core/stripe-error.ts'
+import { itemsOf, subscriptions, type WireSubscription } from '../objects/subscription.ts'
+import {
+  cancellationDetails,
+  subscriptionCreateParams,
+  subscriptionUpdateParams,
+} from './subscription-params.ts'
+
+const PATH = '/v1/subscriptions'
+const kind = subscriptions.name
+
+const cancelParams = group({
+  cancellation_details: cancellationDetails.optional(),
+  invoice_now: flag().optional(),
+  prorate: flag().optional(),
+} satisfies ShapeOf<Stripe.SubscriptionCancelParams>)
+
+const pauseParams = group({
+  bill_for: ignored(),
+  invoicing_behavior: ignored(),
+  type: choice('type', ['subscription']).optional(),
+} satisfies ShapeOf<Stripe.SubscriptionPauseParams>)
+
+const resumeParams = group({
+  billing_cycle_anchor: ignored(),
+  payment_behavior: ignored(),
+  proration_behavior: ignored(),
+  proration_date: ignored(),
+} satisfies ShapeOf<Stripe.SubscriptionResumeParams>)
+
+const filters = {
+  automatic_tax: group({ enabled: flag() }).optional(),
+  collection_method: choice('collection_method', [
+    'charge_automatically',
+    'send_invoice',
+  ]).optional(),
+  created: timeRange().optional(),
+  current_period_end: timeRange().optional(),
+  current_period_start: timeRange().optional(),
+  customer: text().optional(),
+  customer_account: unsupported('customer accounts'),
+  plan: text().optional(),
+  price: text().optional(),
+  status: choice('status', [
+    'active',
+    'all',
+    'canceled',
+    'ended',
+    'incomplete',
+    'incomplete_expired',
+    'past_due',
+    'paused',
+    'trialing',
+    'unpaid',
+  ]).optional(),
+  test_clock: text().optional(),
+} satisfies FiltersOf<Stripe.SubscriptionListParams>
+
+type Filters = z.output<z.ZodObject<typeof filters>>
+
+/** @see https://docs.stripe.com/api/subscriptions */
+export const subscriptionResource: Resource = {
+  kind,
+  expandable: {
+    customer: { kind: 'customer' },
+    default_payment_method: { kind: 'payment_method' },
+    default_source: { kind: 'card' },
+    discounts: { kind: 'discount' },
+    items: { kind: 'subscription_item', list: true, inline: true },
+    latest_invoice: { kind: 'invoice' },
+    test_clock: { kind: 'test_helpers.test_clock' },
+  },
+  operations: [
+    operation({
+      method: 'POST',
+      path: PATH,
+      returns: kind,
+      params: subscriptionCreateParams,
+      run: createSubscription,
+    }),
+    retrieveOperation(`${PATH}/:id`, subscriptions),
+    operation({
+      method: 'POST',
+      path: `${PATH}/:id`,
+      returns: kind,
+      params: subscriptionUpdateParams,
+      run: (call, params, { id = '' }) => updateSubscription(call, id, params),
+    }),
+    operation({
+      method: 'DELETE',
+      path: `${PATH}/:id`,
+      returns: kind,
+      params: cancelParams,
+      run(call, { cancellation_details: details }, { id = '' }) {
+        const { status } = existing(call, subscriptions, id, 'id', 404)
+        if (ENDED.includes(status)) throw noSuch('subscription', id, 'id', 404)
+        return cancelSubscription(call, id, givenFields(details ?? {}))
+      },
+    }),
+    operation({
+      method: 'POST',
+      path: `${PATH}/:id/pause`,
+      returns: kind,
+      params: pauseParams,
+      run(call, _params, { id = '' }) {
+        requireStatus(call, id, 'paused', ['active', 'past_due', 'trialing', 'unpaid'])
+        const at = call.world.clock.seconds()
+        return setStatus(call, id, 'paused', { status_details: paused('pause_requested', at) })
+      },
+    }),
+    operation({
+      method: 'POST',
+      path: `${PATH}/:id/resume`,
+      returns: kind,
+      params: resumeParams,
+      run(call, _params, { id = '' }) {
+        requireStatus(call, id, 'resumed', ['paused'])
+        return setStatus(call, id, 'active')
+      },
+    }),
+    listOperation({
+      path: PATH,
+      table: subscriptions,
+      filters,
+      where: (params, call) => (row) =>
+        matchesStatus(row, params) && matchesTime(call, row, params) && matches(call, row, params),
+    }),
+  ],
+}
+
+function requireStatus(call: Call, id: string, what: string, allowed: readonly string[]): void {
+  const { status } = existing(call, subscriptions, id, 'id', 404)
+  if (allowed.includes(status)) return
+  throw refused(
+    `Only subscriptions with the status ${allowed.join(', ')} can be ${what}; this one is ${status}.`,
+  )
+}
+
+/** Without a status the list has all but the canceled ones. */
+function matchesStatus(row: WireSubscription, { status }: Filters): boolean {
+  if (status === undefined) return row.status !== 'canceled'
+  if (status === 'ended') return ENDED.includes(row.status)
+  return status === 'all' || status === row.status
+}
+
+function matchesTime(call: Call, row: WireSubscription, params: Filters): boolean {
+  const { created, current_period_end: end, current_period_start: start } = params
+  const items = end === undefined && start === undefined ? [] : itemsOf(call, row.id)
+  const startsWithin = createdWithin(start)
+  const endsWithin = createdWithin(end)
+  return (
+    createdWithin(created)(row) &&
+    (start === undefined ||
+      items.some((item) => startsWithin({ created: item.current_period_start }))) &&
+    (end === undefined || items.some((item) => endsWithin({ created: item.current_period_end })))
+  )
+}
+
+function matches(call: Call, row: WireSubscription, params: Filters): boolean {
+  const { automatic_tax: tax, collection_method: collection, customer, test_clock: clock } = params
+  const price = params.price ?? params.plan
+  // Those of a test clock are listed only by their clock or customer.
+  const timed = clock ?? (customer === undefined ? null : idOf(row.test_clock))
+  return (
+    idOf(row.test_clock) === timed &&
+    (customer ?? idOf(row.customer)) === idOf(row.customer) &&
+    (collection ?? row.collection_method) === row.collection_method &&
+    (tax?.enabled ?? row.automatic_tax.enabled) === row.automatic_tax.enabled &&
+    (price === undefined || itemsOf(call, row.id).some((item) => item.price.id === price))
+  )
+}
