@@ -39,6 +39,8 @@ import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
 import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
 import { mirrorRoutes } from './stripe/sync/mirror-routes.ts'
+import { SYNC_RUN_DOCS } from './stripe/sync/runs/run-docs.ts'
+import { syncRunRoutes } from './stripe/sync/runs/run-routes.ts'
 import { issueComps } from './vouchers/issue-comps.ts'
 import { redemptionRoutes } from './vouchers/redemption-routes.ts'
 import { voucherBatchRoutes } from './vouchers/voucher-batch-routes.ts'
@@ -72,7 +74,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     logger,
     trustProxy: config.trustProxy,
     rateLimitPerMinute: config.rateLimitPerMinute,
-    api: apiDescription(config.publicUrl),
+    api: apiDescription(config.publicUrl, SYNC_RUN_DOCS),
     lifecycle,
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
@@ -135,4 +137,5 @@ function addStripeRoutes(
   webhookRoutes(app, { db, encryption, inbox, metrics })
   eventRoutes(app, routes)
   mirrorRoutes(app, routes)
+  syncRunRoutes(app, routes)
 }

@@ -1,4 +1,5 @@
 import type { ApiDescription } from '../http/openapi/add-openapi.ts'
+import type { ApiDocs } from '../http/openapi/operation-docs.ts'
 import { SERVICE_VERSION } from '../shared/service-version.ts'
 import { INTRODUCTION } from './introduction.ts'
 import { OPERATION_DOCS } from './operation-docs.ts'
@@ -8,8 +9,9 @@ import { TAGS } from './tags.ts'
  * The words of openapi.yaml that no route can know: title, introduction, tags, examples.
  *
  * @param publicUrl where the service is reached; null: where the document was read from.
+ * @param made words about routes that are made from definitions, beside those written here.
  */
-export function apiDescription(publicUrl: string | null): ApiDescription {
+export function apiDescription(publicUrl: string | null, made: ApiDocs): ApiDescription {
   return {
     info: {
       title: 'sponsor-vouchers',
@@ -19,6 +21,6 @@ export function apiDescription(publicUrl: string | null): ApiDescription {
     },
     servers: [{ url: publicUrl ?? '/', description: 'This service' }],
     tags: TAGS,
-    operations: OPERATION_DOCS,
+    operations: { ...OPERATION_DOCS, ...made },
   }
 }

@@ -11,7 +11,9 @@ export type Who = 'public' | 'stripe' | 'operator' | 'staff' | readonly (Scope |
 /** The decision for the mirror is one for all of its resources, so that a new one needs none. */
 function mirrorOperations(): Record<string, Who> {
   const names = ALL_RESOURCES.map((resource) => mirrorNames(resource))
-  return Object.fromEntries(names.flatMap(({ list, get }) => [list, get]).map((id) => [id, MIRROR]))
+  return Object.fromEntries(
+    names.flatMap(({ list, get, sync }) => [list, get, sync]).map((id) => [id, MIRROR]),
+  )
 }
 
 const MIRROR: Who = ['stripe:sync']
@@ -90,6 +92,9 @@ export const WHO_MAY: Record<string, Who> = {
   replayStripeEvent: ['stripe:sync'],
   receiveStripeEvent: 'stripe',
   ...mirrorOperations(),
+  listSyncRuns: MIRROR,
+  getSyncRun: MIRROR,
+  cancelSyncRun: MIRROR,
 
   getLiveness: 'public',
   getReadiness: 'public',
