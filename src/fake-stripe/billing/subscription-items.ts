@@ -1,6 +1,5 @@
 import type Stripe from 'stripe'
 import { changeMetadata, type MetadataChange } from '../api/metadata.ts'
-import { insertPrice } from '../pricing/insert-price.ts'
 import { changeRow } from '../core/change-row.ts'
 import { fakeId } from '../core/fake-id.ts'
 import type { Scope } from '../core/scope.ts'
@@ -14,6 +13,7 @@ import {
   type WireSubscription,
   type WireSubscriptionItem,
 } from '../objects/subscription.ts'
+import { insertPrice } from '../pricing/insert-price.ts'
 import { applyDiscounts, type DiscountInput } from './apply-discount.ts'
 import { nextPeriodEnd } from './periods.ts'
 

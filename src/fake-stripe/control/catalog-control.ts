@@ -1,7 +1,7 @@
-import { deletePrice } from '../pricing/delete-price.ts'
 import { requireRow } from '../core/require-row.ts'
 import type { World } from '../core/world.ts'
 import { prices } from '../objects/price.ts'
+import { deletePrice } from '../pricing/delete-price.ts'
 import { ownerOf } from './find-object.ts'
 
 /** What the merchant's staff do to the catalogue in Stripe's dashboard. */

@@ -9,8 +9,6 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { createCoupon } from '../pricing/create-coupon.ts'
-import { deleteCoupon } from '../pricing/end-coupon.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { invalidParameter } from '../core/stripe-error.ts'
@@ -21,6 +19,8 @@ import {
   couponProducts,
   coupons,
 } from '../objects/coupon.ts'
+import { createCoupon } from '../pricing/create-coupon.ts'
+import { deleteCoupon } from '../pricing/end-coupon.ts'
 import { type CouponUpdateInput, couponCreateParams, couponUpdateParams } from './coupon-params.ts'
 
 const PATH = '/v1/coupons'

@@ -10,17 +10,17 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
+import { changeRow } from '../core/change-row.ts'
+import { givenFields } from '../core/given-fields.ts'
+import { invalidParameter, refused } from '../core/stripe-error.ts'
+import { prices, type WirePrice } from '../objects/price.ts'
+import { products } from '../objects/product.ts'
 import { claimLookupKey } from '../pricing/claim-lookup-key.ts'
 import { createProduct } from '../pricing/create-product.ts'
 import { isDefault } from '../pricing/delete-price.ts'
 import { checkPrice, insertPrice } from '../pricing/insert-price.ts'
 import { emitPriceEvent } from '../pricing/price-event.ts'
 import { requireTiers } from '../pricing/require-tiers.ts'
-import { changeRow } from '../core/change-row.ts'
-import { givenFields } from '../core/given-fields.ts'
-import { invalidParameter, refused } from '../core/stripe-error.ts'
-import { prices, type WirePrice } from '../objects/price.ts'
-import { products } from '../objects/product.ts'
 import { priceCreateParams, priceUpdateParams } from './price-params.ts'
 import { priceInterval } from './product-params.ts'
 

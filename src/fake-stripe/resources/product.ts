@@ -9,13 +9,13 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { createProduct } from '../pricing/create-product.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { givenFields } from '../core/given-fields.ts'
 import { invalidParameter, refused } from '../core/stripe-error.ts'
 import { prices } from '../objects/price.ts'
 import { products } from '../objects/product.ts'
+import { createProduct } from '../pricing/create-product.ts'
 import {
   type ProductUpdateInput,
   productCreateParams,

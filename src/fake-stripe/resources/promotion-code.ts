@@ -10,14 +10,14 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { checkRedeemable } from '../pricing/check-redeemable.ts'
-import { addMinimums, createPromotionCode } from '../pricing/create-promotion-code.ts'
 import { changeRow } from '../core/change-row.ts'
 import { emitEvent } from '../core/emit-event.ts'
 import { idOf } from '../core/reference.ts'
 import { coupons } from '../objects/coupon.ts'
 import { customers } from '../objects/customer.ts'
 import { couponOf, expandedRestrictions, promotionCodes } from '../objects/promotion-code.ts'
+import { checkRedeemable } from '../pricing/check-redeemable.ts'
+import { addMinimums, createPromotionCode } from '../pricing/create-promotion-code.ts'
 import {
   type PromotionCodeUpdateInput,
   promotionCodeCreateParams,
