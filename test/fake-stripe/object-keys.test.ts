@@ -12,6 +12,12 @@ const NEWER_THAN_THE_SAMPLES: Record<string, string[]> = {
   product: ['tax_details'],
   'radar.early_fraud_warning': ['payment_intent'],
   setup_intent: ['allowed_payment_method_types'],
+  subscription_item: ['current_trial'],
+}
+
+// What the samples still have, but the pinned version no longer (the SDK's types do not know it).
+const GONE_SINCE_THE_SAMPLES: Record<string, string[]> = {
+  invoice: ['subscription'],
 }
 
 /** One object of each kind, as the API answers it. */
@@ -19,6 +25,8 @@ async function oneOfEach(test: FakeUnderTest): Promise<Record<string, object | u
   return {
     ...(await merchantObjects(test)),
     ...(await catalogObjects(test)),
+    ...(await customerObjects(test)),
+    ...(await billingObjects(test)),
     ...(await paymentObjects(test)),
   }
 }
@@ -69,6 +77,60 @@ async function catalogObjects({ stripe }: FakeUnderTest) {
   }
 }
 
+async function customerObjects({ stripe }: FakeUnderTest) {
+  const { id } = await stripe.customers.create({})
+  const card = await stripe.customers.createSource(id, { source: 'tok_visa' })
+  const clock = await stripe.testHelpers.testClocks.create({ frozen_time: 1_800_000_000 })
+  return {
+    card,
+    deleted_card: await stripe.customers.deleteSource(id, card.id),
+    'test_helpers.test_clock': clock,
+    'deleted_test_helpers.test_clock': await stripe.testHelpers.testClocks.del(clock.id),
+  }
+}
+
+async function billingObjects({ stripe }: FakeUnderTest) {
+  const { id: customer } = await stripe.customers.create({ source: 'tok_visa' })
+  const coupon = await stripe.coupons.create({ percent_off: 10, duration: 'forever' })
+  const items = await Promise.all(
+    ['Membership', 'Support'].map(async (name) => {
+      const { id: price } = await stripe.prices.create({
+        currency: 'eur',
+        unit_amount: 1000,
+        recurring: { interval: 'month' },
+        product_data: { name },
+      })
+      return { price }
+    }),
+  )
+  const subscription = await stripe.subscriptions.create({
+    customer,
+    items,
+    discounts: [{ coupon: coupon.id }],
+    expand: ['discounts'],
+  })
+  const [item, other] = subscription.items.data
+  const paid = await stripe.invoices.retrieve(idOf(subscription.latest_invoice), {
+    expand: ['payments'],
+  })
+  const invoice = await stripe.invoices.create({ customer })
+  const onInvoice = { customer, invoice: invoice.id, amount: 100, currency: 'usd' }
+  const invoiceItem = await stripe.invoiceItems.create(onInvoice)
+  const { payments, ...plain } = paid
+  return {
+    discount: subscription.discounts.find((discount) => typeof discount !== 'string'),
+    subscription,
+    subscription_item: await stripe.subscriptionItems.retrieve(item?.id ?? ''),
+    deleted_subscription_item: await stripe.subscriptionItems.del(other?.id ?? ''),
+    invoice: plain,
+    line_item: paid.lines.data[0],
+    invoice_payment: payments?.data[0],
+    invoiceitem: await stripe.invoiceItems.retrieve(invoiceItem.id),
+    deleted_invoiceitem: await stripe.invoiceItems.del(invoiceItem.id),
+    deleted_invoice: await stripe.invoices.del(invoice.id),
+  }
+}
+
 async function paymentObjects({ stripe, control }: FakeUnderTest) {
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   control.pay(id)
@@ -96,7 +158,9 @@ it('gives every object the keys of Stripe’s own sample of its kind', async () 
   const objects = await oneOfEach(await startFake())
   expect(Object.keys(objects).toSorted()).toEqual(Object.keys(SAMPLES).toSorted())
   for (const [kind, keys] of Object.entries(SAMPLES)) {
-    const wanted = [...keys, ...(NEWER_THAN_THE_SAMPLES[kind] ?? [])]
+    const gone = GONE_SINCE_THE_SAMPLES[kind] ?? []
+    const kept = keys.filter((key) => !gone.includes(key))
+    const wanted = [...kept, ...(NEWER_THAN_THE_SAMPLES[kind] ?? [])]
     // lastResponse, which the SDK adds, is not enumerable.
     const found = Object.keys(objects[kind] ?? {}).toSorted()
     expect({ kind, keys: found }).toEqual({ kind, keys: wanted.toSorted() })
