@@ -224,6 +224,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     code,
     event,
     purchase: await make(path, 'purchases', order),
+    run: await make(path, 'stripe/coupons/sync', {}),
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
     sponsors: sponsor,
     'sponsor-levels': await make(path, 'sponsor-levels', { name: `Level of ${sponsor}` }),
