@@ -218,13 +218,19 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
      values ($1, $2, 'charge.refunded', false, '{}', 'webhook', 'failed', now(), now())`,
     [conference, event],
   )
+  const run = `sync_${sponsor}`
+  await app.rows(
+    `insert into sync_runs (conference_id, id, resource, started_by, state, finished_at)
+     values ($1, $2, 'coupons', 'api', 'succeeded', now())`,
+    [conference, run],
+  )
   const order = { sponsor, quantity: 2, unit_amount: 500, description: 'Seats' }
   const ids = {
     batch,
     code,
     event,
     purchase: await make(path, 'purchases', order),
-    run: await make(path, 'stripe/coupons/sync', {}),
+    run,
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
     sponsors: sponsor,
     'sponsor-levels': await make(path, 'sponsor-levels', { name: `Level of ${sponsor}` }),
