@@ -98,6 +98,38 @@ it('filters by the time of creation', async () => {
   })
 })
 
+it.each([
+  ['balance_transaction', '/v1/balance_transactions'],
+  ['charge', '/v1/charges'],
+  ['checkout.session', '/v1/checkout/sessions'],
+  ['coupon', '/v1/coupons'],
+  ['customer', '/v1/customers'],
+  ['dispute', '/v1/disputes'],
+  ['payment_intent', '/v1/payment_intents'],
+  ['payout', '/v1/payouts'],
+  ['price', '/v1/prices'],
+  ['product', '/v1/products'],
+  ['promotion_code', '/v1/promotion_codes'],
+  ['refund', '/v1/refunds'],
+  ['setup_intent', '/v1/setup_intents'],
+])('lists each %s newest first and by its creation', async (object, path) => {
+  const { stripe, control, account } = await startFake()
+  const objects = [100, 200, 300].map((created) => ({
+    id: `x_${created}`,
+    object,
+    created,
+    active: true, // prices are listed only when they are
+  }))
+  control.put(account, objects)
+  const list = async (query: string) => {
+    const answer: unknown = await stripe.rawRequest('GET', `${path}?${query}`)
+    return ids(answer as { data: { id: string }[] }) // a list of the objects put above
+  }
+  expect(await list('limit=2')).toEqual(['x_300', 'x_200'])
+  expect(await list('created[gt]=100&created[lte]=300')).toEqual(['x_300', 'x_200'])
+  expect(await list('created=100')).toEqual(['x_100'])
+})
+
 it('expands references, lists and what is below them', async () => {
   const { stripe, control } = await startFake()
   const { id: customer } = await stripe.customers.create({ name: 'Sponsor' })

@@ -12,7 +12,7 @@ export type WirePlan = Omit<Stripe.Plan, 'amount_decimal'> & { amount_decimal: s
  */
 export function planOf(price: WirePrice): WirePlan {
   const { recurring } = price
-  if (recurring === null) throw new Error(`${price.id} is no plan`)
+  if (!recurring) throw new Error(`${price.id} is no plan`)
   return {
     id: price.id,
     object: 'plan',

@@ -10,7 +10,6 @@ export function emitPriceEvent(
   price: WirePrice,
   before?: WirePrice,
 ): void {
-  if (price.recurring !== null)
-    emitEvent(scope, `plan.${what}`, planOf(price), before && planOf(before))
+  if (price.recurring) emitEvent(scope, `plan.${what}`, planOf(price), before && planOf(before))
   emitEvent(scope, `price.${what}`, price, before)
 }

@@ -73,7 +73,7 @@ export const promotionCodeResource: Resource = {
           within(row) &&
           (active ?? row.active) === row.active &&
           (key === undefined || key === row.code.toLowerCase()) &&
-          (coupon ?? couponOf(row)) === couponOf(row) &&
+          (coupon === undefined || coupon === couponOf(row)) &&
           (customer ?? idOf(row.customer)) === idOf(row.customer)
       },
     }),
