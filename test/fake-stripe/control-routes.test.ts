@@ -188,3 +188,27 @@ it('lists its commands', async () => {
   expect(Date.parse(clock.now)).toBeGreaterThan(0)
   expect(fake.url).toBe(`http://127.0.0.1:${fake.port}`)
 })
+
+it('drives saved cards, setups and subscriptions', async () => {
+  const { stripe, post } = await startRemote()
+  const { id: customer } = await stripe.customers.create({ source: 'tok_visa' })
+  const [card] = (await stripe.paymentMethods.list({ customer })).data
+  const renewed = await post('renew-card', { payment_method: card?.id, exp_year: '2044' })
+  expect(renewed.data).toMatchObject({ card: { exp_year: 2044 } })
+  const setup = await stripe.setupIntents.create({
+    payment_method: 'pm_card_authenticationRequired',
+    confirm: true,
+  })
+  const passed = await post('authenticate', { setup_intent: setup.id })
+  expect(passed.data).toMatchObject({ status: 'succeeded' })
+  const { id: price } = await stripe.prices.create({
+    currency: 'eur',
+    unit_amount: 1000,
+    recurring: { interval: 'month' },
+    product_data: { name: 'Membership' },
+  })
+  const { id: subscription } = await stripe.subscriptions.create({ customer, items: [{ price }] })
+  const moved = await post('set-subscription-status', { subscription, status: 'unpaid' })
+  expect(moved.data).toMatchObject({ id: subscription, status: 'unpaid' })
+  expect((await post('set-subscription-status', { subscription, status: 'none' })).status).toBe(400)
+})

@@ -160,10 +160,27 @@ it('ends a trial at once, and pauses one that ends without a card', async () => 
   expect(newEvents()).toEqual(['customer.subscription.updated', 'customer.subscription.paused'])
   const paused = await stripe.subscriptions.retrieve(trial.id)
   expect(paused.status_details?.paused.subscription.type).toBe('trial_end_without_payment_method')
-  const resumed = await stripe.subscriptions.resume(trial.id)
-  expect(resumed).toMatchObject({ status: 'active' })
+  const unpaid = await stripe.subscriptions.resume(trial.id, { expand: ['latest_invoice'] })
+  expect(unpaid).toMatchObject({ status: 'paused', latest_invoice: { status: 'open' } })
+  await stripe.invoices.pay(idOf(unpaid.latest_invoice), { payment_method: 'pm_card_visa' })
+  const resumed = await stripe.subscriptions.retrieve(trial.id)
+  expect(resumed.status).toBe('active')
   expect(resumed).not.toHaveProperty('status_details')
-  expect(newEvents()).toContain('customer.subscription.resumed')
+  expect(newEvents().slice(-2)).toEqual([
+    'customer.subscription.updated',
+    'customer.subscription.resumed',
+  ])
+})
+
+it('is paused and goes on within its period without a new invoice', async () => {
+  const { stripe, customer, subscribe } = await startBilling()
+  const { id } = await subscribe(await customer())
+  const paused = await stripe.subscriptions.pause(id, { type: 'subscription' })
+  expect(paused.status_details?.paused.subscription.type).toBe('pause_requested')
+  expect((await refusal(stripe.subscriptions.pause(id))).message).toMatch(/is paused/)
+  expect((await stripe.subscriptions.resume(id)).status).toBe('active')
+  expect((await refusal(stripe.subscriptions.resume(id))).message).toMatch(/is active/)
+  expect((await stripe.invoices.list({ subscription: id })).data).toHaveLength(1)
 })
 
 it('is canceled at once or at the end of the period, and stays readable', async () => {
@@ -257,7 +274,7 @@ it('refuses items that do not go together', async () => {
 })
 
 it('takes a coupon or a code off every invoice, or off the first only', async () => {
-  const { stripe, customer, subscribe, control } = await startBilling()
+  const { stripe, customer, subscribe, control, newEvents } = await startBilling()
   const half = await stripe.coupons.create({ percent_off: 50, duration: 'forever' })
   const twoOff = await stripe.coupons.create({ amount_off: 200, currency: 'eur', duration: 'once' })
   const code = await stripe.promotionCodes.create({
@@ -279,9 +296,16 @@ it('takes a coupon or a code off every invoice, or off the first only', async ()
   })
   expect(subscription.discounts).toMatchObject([{ source: { coupon: half.id } }])
   expect((await stripe.coupons.retrieve(half.id)).times_redeemed).toBe(1)
+  expect(newEvents().filter((type) => type === 'customer.discount.created')).toHaveLength(2)
   control.clock.advance(32 * DAY)
   const [latest] = (await stripe.invoices.list({ subscription: subscription.id })).data
   expect(latest).toMatchObject({ billing_reason: 'subscription_cycle', total: 500 })
+  expect(await stripe.subscriptions.deleteDiscount(subscription.id)).toMatchObject({
+    object: 'discount',
+    deleted: true,
+  })
+  expect((await stripe.subscriptions.retrieve(subscription.id)).discounts).toEqual([])
+  expect(newEvents()).toContain('customer.discount.deleted')
 })
 
 it('sends an invoice instead of charging, due in some days', async () => {
@@ -364,9 +388,11 @@ it('is moved over its period ends by the test clock of its customer', async () =
     items: [{ price: monthly }],
   })
   expect(created).toBe(start)
-  await stripe.testHelpers.testClocks.advance(clock.id, {
-    frozen_time: Date.UTC(2027, 3, 1) / 1000,
-  })
+  const advance = (time: number) =>
+    stripe.testHelpers.testClocks.advance(clock.id, { frozen_time: time / 1000 })
+  const tooFar = await refusal(advance(Date.UTC(2027, 3, 1)))
+  expect(tooFar.message).toMatch(/two intervals of the shortest subscription/)
+  await advance(Date.UTC(2027, 2, 31))
   const moved = await stripe.subscriptions.retrieve(id)
   // The 31st, then February's last day, then the 31st again.
   expect(moved.items.data[0]?.current_period_start).toBe(Date.UTC(2027, 2, 31) / 1000)

@@ -1,5 +1,6 @@
 import type Stripe from 'stripe'
 import { changeRow } from '../core/change-row.ts'
+import { emitEvent } from '../core/emit-event.ts'
 import { fakeId } from '../core/fake-id.ts'
 import { idOf } from '../core/reference.ts'
 import type { Scope } from '../core/scope.ts'
@@ -63,7 +64,7 @@ function insert(scope: Scope, { coupon, code }: Found, target: Target, now: numb
     duration === 'repeating'
       ? periodEnd(now, { interval: 'month', interval_count: months ?? 1 })
       : null
-  const { id } = scope.account.rows(discounts).insert({
+  const discount = scope.account.rows(discounts).insert({
     id: fakeId('di_1'),
     object: 'discount',
     checkout_session: null,
@@ -80,7 +81,10 @@ function insert(scope: Scope, { coupon, code }: Found, target: Target, now: numb
     ...target,
   })
   redeem(scope, coupon, code)
-  return id
+  // Those of an invoice or an item are no discounts of the customer.
+  if (target.subscription && !target.subscription_item)
+    emitEvent(scope, 'customer.discount.created', discount)
+  return discount.id
 }
 
 function redeem(scope: Scope, coupon: Stripe.Coupon, code: Stripe.PromotionCode | undefined) {

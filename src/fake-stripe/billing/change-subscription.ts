@@ -20,7 +20,7 @@ import { applyDiscounts } from './apply-discount.ts'
 import { billSubscription } from './bill-subscription.ts'
 import { cancellation, ENDED } from './cancel-subscription.ts'
 import { cancelAtPeriodEnd, ownMethod } from './create-subscription.ts'
-import { periodEnd } from './periods.ts'
+import { restartPeriods } from './restart-periods.ts'
 import { warnOfTrialEnd } from './subscription-due.ts'
 import { changeItems } from './subscription-items.ts'
 import { reschedule } from './subscription-timer.ts'
@@ -96,7 +96,14 @@ function patchOf(
     ...(keeps && before.cancel_at !== null ? NOT_CANCELED : {}),
     ...(discounts === undefined
       ? {}
-      : { discounts: applyDiscounts(call, discounts ?? [], { subscription: before.id }, now) }),
+      : {
+          discounts: applyDiscounts(
+            call,
+            discounts ?? [],
+            { customer: idOf(before.customer), subscription: before.id },
+            now,
+          ),
+        }),
     ...(input.cancellation_details === undefined
       ? {}
       : {
@@ -130,12 +137,6 @@ function moveTrialEnd(call: Call, id: string, end: number): void {
 }
 
 function endTrial(call: Call, id: string, now: number): void {
-  for (const item of itemsOf(call, id)) {
-    const interval = item.price.recurring ?? { interval: 'month', interval_count: 1 }
-    changeRow(call, subscriptionItems, item.id, {
-      current_period_start: now,
-      current_period_end: periodEnd(now, interval),
-    })
-  }
-  changeSubscription(call, id, { status: 'active', billing_cycle_anchor: now, trial_end: now })
+  restartPeriods(call, id, now)
+  changeSubscription(call, id, { status: 'active', trial_end: now })
 }

@@ -54,7 +54,12 @@ export function createSubscription(call: Call, input: SubscriptionCreateInput): 
   const built = build(call, input, customer, { now, trialEnd, currency: found[0]?.currency ?? '' })
   const { id } = call.account.rows(subscriptions).insert(built)
   changeSubscription(call, id, {
-    discounts: applyDiscounts(call, input.discounts ?? [], { subscription: id }, now),
+    discounts: applyDiscounts(
+      call,
+      input.discounts ?? [],
+      { customer: customer.id, subscription: id },
+      now,
+    ),
   })
   // The newest is shown first, and that is to be the first that was asked for.
   for (const [index, item] of [...wanted.entries()].toReversed()) {

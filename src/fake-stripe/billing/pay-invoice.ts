@@ -83,7 +83,7 @@ export function invoicePaid(scope: Scope, id: string): WireInvoice {
 }
 
 /** The method that is charged unless another is named. */
-export function methodFor(scope: Scope, invoice: WireInvoice): Stripe.PaymentMethod | undefined {
+function methodFor(scope: Scope, invoice: WireInvoice): Stripe.PaymentMethod | undefined {
   const { account } = scope
   const plan = idOf(invoice.parent?.subscription_details?.subscription)
   const subscription = account.rows(subscriptions).get(plan ?? '')

@@ -60,7 +60,7 @@ function renew(scope: Scope, subscription: WireSubscription, now: number): void 
 }
 
 /** Moves the items whose period is over into their next one. */
-export function beginPeriods(scope: Scope, subscription: WireSubscription, now: number) {
+function beginPeriods(scope: Scope, subscription: WireSubscription, now: number) {
   const { id, billing_cycle_anchor: anchor } = subscription
   const items = itemsOf(scope, id)
     .filter((item) => item.current_period_end <= now)

@@ -18,15 +18,21 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/resource.ts'
-import { setStatus } from '../billing/bill-subscription.ts'
 import { cancelSubscription, ENDED } from '../billing/cancel-subscription.ts'
 import { updateSubscription } from '../billing/change-subscription.ts'
 import { createSubscription } from '../billing/create-subscription.ts'
-import { paused } from '../billing/subscription-due.ts'
+import { pauseSubscription, resumeSubscription } from '../billing/pause-subscription.ts'
+import { emitEvent } from '../core/emit-event.ts'
 import { givenFields } from '../core/given-fields.ts'
 import { idOf } from '../core/reference.ts'
-import { noSuch, refused } from '../core/stripe-error.ts'
-import { itemsOf, subscriptions, type WireSubscription } from '../objects/subscription.ts'
+import { noSuch } from '../core/stripe-error.ts'
+import { discounts } from '../objects/discount.ts'
+import {
+  changeSubscription,
+  itemsOf,
+  subscriptions,
+  type WireSubscription,
+} from '../objects/subscription.ts'
 import {
   cancellationDetails,
   subscriptionCreateParams,
@@ -130,9 +136,8 @@ export const subscriptionResource: Resource = {
       returns: kind,
       params: pauseParams,
       run(call, _params, { id = '' }) {
-        requireStatus(call, id, 'paused', ['active', 'past_due', 'trialing', 'unpaid'])
-        const at = call.world.clock.seconds()
-        return setStatus(call, id, 'paused', { status_details: paused('pause_requested', at) })
+        existing(call, subscriptions, id, 'id', 404)
+        return pauseSubscription(call, id)
       },
     }),
     operation({
@@ -141,9 +146,16 @@ export const subscriptionResource: Resource = {
       returns: kind,
       params: resumeParams,
       run(call, _params, { id = '' }) {
-        requireStatus(call, id, 'resumed', ['paused'])
-        return setStatus(call, id, 'active')
+        existing(call, subscriptions, id, 'id', 404)
+        return resumeSubscription(call, id)
       },
+    }),
+    operation({
+      method: 'DELETE',
+      path: `${PATH}/:id/discount`,
+      returns: 'discount',
+      params: group({}),
+      run: (call, _params, { id = '' }) => removeDiscounts(call, id),
     }),
     listOperation({
       path: PATH,
@@ -155,12 +167,20 @@ export const subscriptionResource: Resource = {
   ],
 }
 
-function requireStatus(call: Call, id: string, what: string, allowed: readonly string[]): void {
-  const { status } = existing(call, subscriptions, id, 'id', 404)
-  if (allowed.includes(status)) return
-  throw refused(
-    `Only subscriptions with the status ${allowed.join(', ')} can be ${what}; this one is ${status}.`,
-  )
+/** @returns the last one, as deleted. */
+function removeDiscounts(call: Call, id: string) {
+  const before = existing(call, subscriptions, id, 'id', 404)
+  const removed = before.discounts.flatMap((discount) => {
+    const row = call.account.rows(discounts).get(idOf(discount) ?? '')
+    return row === undefined ? [] : row
+  })
+  const last = removed.at(-1)
+  if (last === undefined) throw noSuch('discount', id, 'id', 404)
+  const after = changeSubscription(call, id, { discounts: [] })
+  for (const discount of removed) emitEvent(call, 'customer.discount.deleted', discount)
+  emitEvent(call, 'customer.subscription.updated', after, before)
+  const { end: _end, ...deleted } = last
+  return { ...deleted, deleted: true }
 }
 
 /** Without a status the list has all but the canceled ones. */
