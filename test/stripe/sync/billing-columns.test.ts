@@ -275,10 +275,17 @@ describe('an invoice', () => {
     ])
   })
 
-  it('names its payment where payments were expanded', async () => {
-    const payments = listOf({ payment: { type: 'payment_intent', payment_intent: 'pi_1' } })
-    const row = await rowOf('invoices', { ...INVOICE, id: 'in_paid', status: 'paid', payments })
-    expect(row).toMatchObject({ paid: true, payment_intent: 'pi_1' })
+  it('names the payment that paid it, or else the one that was to', async () => {
+    const payment = (id: string, more: object) => ({
+      payment: { type: 'payment_intent', payment_intent: id },
+      ...more,
+    })
+    const tries = [payment('pi_1', { status: 'canceled' }), payment('pi_2', { is_default: true })]
+    const open = { ...INVOICE, id: 'in_open', payments: listOf(...tries) }
+    expect(await rowOf('invoices', open)).toMatchObject({ paid: false, payment_intent: 'pi_2' })
+    const payments = listOf(...tries, payment('pi_3', { status: 'paid' }))
+    const paid = { ...INVOICE, id: 'in_paid', status: 'paid', payments }
+    expect(await rowOf('invoices', paid)).toMatchObject({ paid: true, payment_intent: 'pi_3' })
   })
 
   it('of an older API version has its subscription, payment and tax in other places', async () => {

@@ -26,9 +26,11 @@ function subscriptionOf(invoice: Stripe.Invoice) {
   return invoice.parent?.subscription_details?.subscription ?? older(invoice).subscription
 }
 
-/** Payments come with an invoice only when they are expanded. */
-function paymentOf(invoice: Stripe.Invoice) {
-  return invoice.payments?.data?.[0]?.payment
+/** The payment that paid it, or else the one that Stripe would have paid it. */
+function paymentOf({ payments }: Stripe.Invoice) {
+  const all = Array.isArray(payments?.data) ? payments.data : []
+  const chosen = all.find((each) => each?.status === 'paid') ?? all.find((each) => each?.is_default)
+  return (chosen ?? all[0])?.payment
 }
 
 function taxOf(invoice: Stripe.Invoice): number | null | undefined {
@@ -126,11 +128,12 @@ export const resource: StripeResource<Stripe.Invoice> = {
   listing: {
     by: 'pages',
     windows: true,
-    page: (stripe, params) => stripe.invoices.list(params),
+    // Payments come only when they are asked for, and nothing else joins an invoice to its payment.
+    page: (stripe, params) => stripe.invoices.list({ ...params, expand: ['data.payments'] }),
   },
   // Drafts only.
   deletable: true,
-  retrieve: (stripe, id) => stripe.invoices.retrieve(id),
+  retrieve: (stripe, id) => stripe.invoices.retrieve(id, { expand: ['payments'] }),
   references: (invoice) =>
     referencesTo([customers, invoice.customer], [subscriptions, subscriptionOf(invoice)]),
   complete: async (stripe, invoice) => {
