@@ -16,6 +16,7 @@ import { createShutdown, DRAIN_SHARE, type Shutdown } from './shutdown.ts'
 import { createStripeAccounts } from './stripe/account.ts'
 import { createStripeClients } from './stripe/client.ts'
 import { createPaymentGateway } from './stripe/payment-gateway.ts'
+import { createMirrorFeed } from './stripe/sync/feed/mirror-feed.ts'
 import { startWorker } from './worker.ts'
 
 export type Service = {
@@ -72,6 +73,7 @@ async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
   const encryption = createEncryption(secrets.encryptionKey)
   const metrics = createMetrics({ process: true })
   const clients = createStripeClients({ db, encryption, config, metrics, logger })
+  const mirrorFeed = createMirrorFeed({ db, clients, logger })
   return {
     config,
     logger,
@@ -83,7 +85,8 @@ async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
     operatorApiKey: secrets.operatorApiKey,
     metrics,
     clients,
-    gateway: createPaymentGateway(clients, logger),
+    mirrorFeed,
+    gateway: createPaymentGateway(clients, logger, mirrorFeed),
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clock: systemClock,
     lifecycle: createLifecycle(),

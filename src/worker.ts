@@ -8,12 +8,14 @@ import { serviceTimers } from './jobs/service-timers.ts'
 import { startTimers } from './jobs/timers.ts'
 import { type ServiceJobDeps, serviceJobs } from './service-jobs.ts'
 import { createEventWorker } from './stripe/inbox/event-worker.ts'
+import type { MirrorFeed } from './stripe/sync/feed/mirror-feed.ts'
 
 export type WorkerDeps = Omit<ServiceJobDeps, 'stopping'> & {
   config: Config
   connectionString: string
   /** A small pool for heartbeat and timers: a load of work must not make a living worker look dead. */
   upkeepDb: Db
+  mirrorFeed: MirrorFeed
   /** How long the work that runs may take to end once the process stops. Milliseconds. */
   drainMs: number
 }
@@ -66,15 +68,18 @@ export function startWorker(deps: WorkerDeps): Worker {
     workerIds: () => runners.flatMap((runner) => runner.workerIds()),
   })
   const timers = startTimers({ db: upkeepDb, logger, timers: serviceTimers(config, logger) })
-  const events = createEventWorker({ ...deps, leaseSeconds })
-  events.start()
+  // Apart, so that thousands of readings for the mirror never hold up a purchase.
+  const events = (['purchase', 'mirror'] as const).map((lane) =>
+    createEventWorker({ ...deps, leaseSeconds, lane }),
+  )
+  for (const worker of events) worker.start()
   return {
     async stop() {
       stopping.abort()
       await timers.stop()
       const [drained] = await Promise.all([
         Promise.all(runners.map((runner) => runner.stop())),
-        events.stop(),
+        ...events.map((worker) => worker.stop()),
       ])
       // Last: until then the work that still runs must not be taken over.
       await heartbeat.stop()

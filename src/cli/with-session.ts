@@ -18,6 +18,7 @@ import { StartRefused } from '../shared/start-refused.ts'
 import { createStripeAccounts } from '../stripe/account.ts'
 import { createStripeClients, type StripeClients } from '../stripe/client.ts'
 import { createPaymentGateway } from '../stripe/payment-gateway.ts'
+import { createMirrorFeed } from '../stripe/sync/feed/mirror-feed.ts'
 import type { Cli } from './cli.ts'
 import { unlessInterrupted } from './interrupted.ts'
 
@@ -82,7 +83,7 @@ async function openSession(db: Db, config: Config, logger: Logger): Promise<Sess
   const encryption = createEncryption(encryptionKey)
   const metrics = noMetrics
   const clients = createStripeClients({ db, encryption, config, metrics, logger })
-  const gateway = createPaymentGateway(clients, logger)
+  const gateway = createPaymentGateway(clients, logger, createMirrorFeed({ db, clients, logger }))
   return {
     config,
     db,

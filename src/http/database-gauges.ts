@@ -15,19 +15,27 @@ const PATIENCE_MS = 2_000
 export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): Promise<void> } {
   const gauge = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Gauge({ name: `sponsor_vouchers_${name}`, help, labelNames, registers: [registry] })
+  const laneGauges = (prefix: string, what: string) => ({
+    events: gauge(`${prefix}_events`, `${what} that wait, wait for another try, failed.`, [
+      'state',
+    ]),
+    lag: gauge(
+      `${prefix}_event_lag_seconds`,
+      `${what}: age of the oldest that is not handled yet.`,
+      [],
+    ),
+  })
   const up = gauge('database_up', 'Whether the database answered.', [])
-  const events = gauge('stripe_events', 'Stripe events that wait, wait for another try, failed.', [
-    'state',
-  ])
-  const lag = gauge(
-    'stripe_event_lag_seconds',
-    'Age of the oldest Stripe event that is not handled yet.',
-    [],
-  )
+  // Apart: readings for the mirror wait for their turn at Stripe, and no purchase waits for them.
+  const lanes = {
+    purchase: laneGauges('stripe', 'Stripe events'),
+    mirror: laneGauges('mirror', 'Stripe events that only the mirror waits for'),
+  }
   const jobs = gauge('jobs', 'Jobs by state.', ['job', 'state'])
   const flags = gauge('flagged_purchases', 'Purchases with an open flag.', ['code'])
   const processes = gauge('processes', 'Processes with a heartbeat.', ['role'])
-  const perQuery = [events, lag, jobs, flags, processes]
+  const perLane = Object.values(lanes).flatMap(({ events, lag }) => [events, lag])
+  const perQuery = [...perLane, jobs, flags, processes]
 
   async function read(): Promise<void> {
     const seen = await withSystem(db, 'metrics', readAll).catch(() => null)
@@ -35,10 +43,12 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
     // What is gone must not stay at its last number, and neither must what cannot be read.
     for (const each of perQuery) each.reset()
     if (seen === null) return
-    events.set({ state: 'pending' }, seen.events.pending)
-    events.set({ state: 'retrying' }, seen.events.retrying)
-    events.set({ state: 'failed' }, seen.events.failed)
-    lag.set(seen.events.lag)
+    for (const { lane, lag, ...counts } of seen.lanes) {
+      lanes[lane].events.set({ state: 'pending' }, counts.pending)
+      lanes[lane].events.set({ state: 'retrying' }, counts.retrying)
+      lanes[lane].events.set({ state: 'failed' }, counts.failed)
+      lanes[lane].lag.set(lag)
+    }
     for (const { job, state, count } of seen.jobs) jobs.set({ job, state }, count)
     for (const { code, count } of seen.flags) flags.set({ code }, count)
     for (const { role, count } of seen.processes) processes.set({ role }, count)
@@ -57,18 +67,34 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
   }
 }
 
+type LaneRow = {
+  lane: 'purchase' | 'mirror'
+  pending: number
+  retrying: number
+  failed: number
+  /** Seconds. */
+  lag: number
+}
+
 async function readAll(trx: Tx) {
   await trx.raw(`set local statement_timeout = ${PATIENCE_MS}`)
   const rows = async <Row>(sql: string) => (await trx.raw<{ rows: Row[] }>(sql)).rows
-  const [events] = await rows<{ pending: number; retrying: number; failed: number; lag: number }>(`
-    select count(*) as pending,
-      count(*) filter (where last_error is not null) as retrying,
-      coalesce(greatest(extract(epoch from now() - min(received_at)), 0), 0)::float8 as lag,
-      (select count(*) from stripe_events where status = 'failed') as failed
-    from stripe_events where status = 'pending'`)
-  if (events === undefined) throw new Error('An aggregate returned no row')
   return {
-    events,
+    lanes: await rows<LaneRow>(`
+      select lane,
+        count(*) filter (where status = 'pending') as pending,
+        count(*) filter (where status = 'pending' and last_error is not null) as retrying,
+        count(*) filter (where status = 'failed') as failed,
+        coalesce(greatest(extract(epoch from
+          now() - min(received_at) filter (where status = 'pending')), 0), 0)::float8 as lag
+      from (
+        select lane, status, last_error, received_at from stripe_events where status = 'pending'
+        union all
+        select lane, status, last_error, received_at from stripe_events where status = 'failed'
+        union all
+        select lane, null, null, null from unnest(array['purchase', 'mirror']) as lane
+      ) as open
+      group by lane`),
     // Without a reason, a job at its last try was replaced while a worker that died was running it.
     jobs: await rows<{ job: string; state: string; count: number }>(`
       select task_identifier as job, count(*),

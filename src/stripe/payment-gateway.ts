@@ -4,9 +4,14 @@ import { closeCheckout, openCheckout } from './checkout.ts'
 import type { StripeClients } from './client.ts'
 import { readFacts } from './read-facts.ts'
 import { refund } from './refunds.ts'
+import type { MirrorFeed } from './sync/feed/mirror-feed.ts'
 
-/** Stripe as purchases see it. */
-export function createPaymentGateway(clients: StripeClients, logger: Logger): PaymentGateway {
+/** Stripe as purchases see it. What it reads for them goes into the mirror as well. */
+export function createPaymentGateway(
+  clients: StripeClients,
+  logger: Logger,
+  mirrorFeed: Pick<MirrorFeed, 'begin'>,
+): PaymentGateway {
   return {
     async openCheckout(ref, attempt, params) {
       return openCheckout(await clients.forConference(ref.conferenceId), ref, attempt, params)
@@ -18,8 +23,14 @@ export function createPaymentGateway(clients: StripeClients, logger: Logger): Pa
       return refund(await clients.forConference(ref.conferenceId), ref, order)
     },
     async readFacts(query) {
-      const connection = await clients.connect(query.ref.conferenceId)
-      return readFacts({ ...connection, query, logger })
+      const { conferenceId } = query.ref
+      const connection = await clients.connect(conferenceId)
+      const mirror = await mirrorFeed.begin(conferenceId)
+      try {
+        return await readFacts({ ...connection, query, logger, mirror })
+      } finally {
+        await mirror.settled()
+      }
     },
   }
 }

@@ -22,12 +22,14 @@ import {
   sessionObject,
   warningObject,
 } from './stripe-objects.ts'
+import type { MirrorReading } from './sync/feed/mirror-feed.ts'
+import type { StripeObject } from './sync/stripe-object.ts'
 
 // An account may have few requests under way at once, and other purchases are being read too.
 const AT_ONCE = 3
 const PAGE = 100
 
-type Reader = StripeConnection & { query: FactsQuery; logger: Logger }
+type Reader = StripeConnection & { query: FactsQuery; logger: Logger; mirror: MirrorReading }
 type Session = z.output<typeof sessionObject>
 type Payment = { paymentIntent: string; attempt: number | null; isHint: boolean }
 type Intent = z.output<typeof paymentIntentObject>
@@ -48,9 +50,11 @@ async function readSession(
   reader: Reader,
   { attempt, sessionId }: FactsQuery['sessions'][number],
 ): Promise<SessionFact | null> {
+  const readAt = reader.mirror.now()
   const answer = await askStripe(() => reader.stripe.checkout.sessions.retrieve(sessionId))
   const session = parseAnswer(sessionObject, answer, 'checkout session')
   assertMode(reader, session)
+  reader.mirror.saw([answer], readAt)
   if (!isOurs(reader, session)) {
     const { purchaseId } = reader.query.ref
     reader.logger.warn({ session: sessionId, purchase: purchaseId }, 'session of another purchase')
@@ -87,11 +91,13 @@ function namesUs({ query: { ref } }: Reader, { metadata }: Intent): boolean {
 }
 
 async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact | null> {
+  const readAt = reader.mirror.now()
   const read = () => reader.stripe.paymentIntents.retrieve(known.paymentIntent)
   const answer = await (known.isHint ? orNull(read) : askStripe(read))
   if (answer === null) return null
   const intent = parseAnswer(paymentIntentObject, answer, 'payment intent')
   assertMode(reader, intent)
+  reader.mirror.saw([answer], readAt)
   if (known.isHint && !namesUs(reader, intent)) return null
   return {
     paymentIntent: intent.id,
@@ -105,23 +111,31 @@ async function readPayment(reader: Reader, known: Payment): Promise<PaymentFact 
 }
 
 /** Every page of a list, each object read by its schema. */
-function readAll<T extends z.ZodType>(
+async function readAll<T extends z.ZodType>(
+  { mirror }: Reader,
   schema: T,
   what: string,
-  list: () => AsyncIterable<unknown>,
+  list: () => AsyncIterable<StripeObject>,
 ): Promise<z.output<T>[]> {
-  return askStripe(async () => {
-    const objects: z.output<T>[] = []
-    for await (const object of list()) objects.push(parseAnswer(schema, object, what))
-    return objects
+  const readAt = mirror.now()
+  const answers: StripeObject[] = []
+  const objects = await askStripe(async () => {
+    const parsed: z.output<T>[] = []
+    for await (const object of list()) {
+      parsed.push(parseAnswer(schema, object, what))
+      answers.push(object)
+    }
+    return parsed
   })
+  if (answers.length > 0) mirror.saw(answers, readAt)
+  return objects
 }
 
 const listOf = (paymentIntent: string) => ({ payment_intent: paymentIntent, limit: PAGE })
 
-async function readRefunds({ stripe }: Reader, paymentIntent: string): Promise<RefundFact[]> {
-  const refunds = await readAll(refundObject, 'refund', () =>
-    stripe.refunds.list(listOf(paymentIntent)),
+async function readRefunds(reader: Reader, paymentIntent: string): Promise<RefundFact[]> {
+  const refunds = await readAll(reader, refundObject, 'refund', () =>
+    reader.stripe.refunds.list(listOf(paymentIntent)),
   )
   return refunds.map((refund) => ({
     id: refund.id,
@@ -134,9 +148,9 @@ async function readRefunds({ stripe }: Reader, paymentIntent: string): Promise<R
   }))
 }
 
-async function readDisputes({ stripe }: Reader, paymentIntent: string): Promise<DisputeFact[]> {
-  const disputes = await readAll(disputeObject, 'dispute', () =>
-    stripe.disputes.list(listOf(paymentIntent)),
+async function readDisputes(reader: Reader, paymentIntent: string): Promise<DisputeFact[]> {
+  const disputes = await readAll(reader, disputeObject, 'dispute', () =>
+    reader.stripe.disputes.list(listOf(paymentIntent)),
   )
   return disputes.map((dispute) => ({
     id: dispute.id,
@@ -150,7 +164,7 @@ async function readDisputes({ stripe }: Reader, paymentIntent: string): Promise<
 
 async function readWarnings(reader: Reader, paymentIntent: string): Promise<WarningFact[]> {
   if (!reader.query.warnings) return []
-  const warnings = await readAll(warningObject, 'early fraud warning', () =>
+  const warnings = await readAll(reader, warningObject, 'early fraud warning', () =>
     reader.stripe.radar.earlyFraudWarnings.list(listOf(paymentIntent)),
   )
   // Also those that a refund or a dispute has made pointless since: whether staff see a flag must not
@@ -195,6 +209,7 @@ async function readEach<T, R>(items: T[], read: (item: T) => Promise<R | null>):
 /**
  * Reads what Stripe says now of a purchase, object by object and list by list. Nothing is expanded:
  * embedded lists are cut off at ten. @see https://docs.stripe.com/api/pagination
+ * Everything goes into the mirror too, also what turns out to be another purchase's.
  *
  * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
  */

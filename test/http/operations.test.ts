@@ -118,6 +118,47 @@ describe('/metrics', () => {
     expect(seconds).toBeLessThan(200)
   })
 
+  it('shows apart what only the mirror waits for', async () => {
+    const { id } = await createConference(app)
+    const event = {
+      conference_id: id,
+      type: 'customer.updated',
+      livemode: false,
+      body: Buffer.from('{}'),
+      source: 'webhook',
+      created_at_stripe: app.db.fn.now(),
+      received_at: app.db.raw(`now() - interval '400 s'`),
+      lane: 'mirror',
+      mirror_resource: 'customers',
+      mirror_id: 'cus_1',
+    }
+    const queue = async () => {
+      const process = await start()
+      return [
+        ...(await metric(process, 'stripe_events')),
+        ...(await metric(process, 'mirror_events')),
+      ]
+    }
+    const before = await queue()
+    await withSystem(app.db, 'store-events', (trx) =>
+      trx('stripe_events').insert([
+        { ...event, id: 'evt_m1' },
+        { ...event, id: 'evt_m2', last_error: 'mirror: Stripe is away' },
+        { ...event, id: 'evt_m3', status: 'failed', finished_at: app.db.fn.now() },
+      ]),
+    )
+    expect(await queue()).toEqual([
+      ...before.slice(0, 3),
+      'mirror_events{state="pending"} 2',
+      'mirror_events{state="retrying"} 1',
+      'mirror_events{state="failed"} 1',
+    ])
+    const [lag] = await metric(await start(), 'mirror_event_lag_seconds')
+    expect(Number(lag?.split(' ')[1])).toBeGreaterThanOrEqual(400)
+    const [other] = await metric(await start(), 'stripe_event_lag_seconds')
+    expect(Number(other?.split(' ')[1])).toBeLessThan(400)
+  })
+
   it('shows jobs by state', async () => {
     await app.db('graphile_worker._private_jobs').delete()
     const add = (key: string, changes: object) =>

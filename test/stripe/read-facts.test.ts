@@ -165,8 +165,16 @@ describe('reading a purchase from Stripe', () => {
       hintedPaymentIntents: [],
       warnings: false,
     }
-    const reading = readFacts({ stripe, livemode: true, query, logger: createLogger('silent') })
+    const seen: string[] = []
+    const mirror = {
+      now: () => 0,
+      saw: (objects: readonly { id: string }[]) => void seen.push(...objects.map(({ id }) => id)),
+      settled: async () => {},
+    }
+    const logger = createLogger('silent')
+    const reading = readFacts({ stripe, livemode: true, query, logger, mirror })
     await expect(reading).rejects.toMatchObject({ code: 'stripe_failed' })
+    expect(seen).toEqual([])
   })
 
   it('fails as a whole when one list cannot be read', async () => {

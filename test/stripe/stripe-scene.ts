@@ -9,6 +9,7 @@ import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { buildStripe, type StripeClients } from '../../src/stripe/client.ts'
 import { createCountingHttpClient } from '../../src/stripe/counting-http-client.ts'
 import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
+import type { StripeObject } from '../../src/stripe/sync/stripe-object.ts'
 import { newStripeKey, useFakeStripe } from '../support/shop.ts'
 
 export const PARAMS: CheckoutParams = {
@@ -31,6 +32,8 @@ export type StripeScene = {
   readonly gateway: PaymentGateway
   /** Clients for the key, as if a conference had it. */
   readonly clients: StripeClients
+  /** What the gateway handed to the mirror. */
+  readonly mirrored: StripeObject[]
   /** What the gateway logged. */
   readonly log: string[]
   newRef(): { conferenceId: string; purchaseId: string }
@@ -63,8 +66,16 @@ export function useStripeScene(
       connect: async () => ({ stripe: client, livemode: false }),
       background: async () => ({ stripe: client, livemode: false }),
     }
+    const reading = {
+      now: () => 0,
+      saw: (objects: readonly StripeObject[]) => void scene.mirrored.push(...objects),
+      settled: async () => {},
+    }
     const logger = createLogger('trace', { write: (line) => void log.push(line) })
-    made = { clients, gateway: createPaymentGateway(clients, logger) }
+    made = {
+      clients,
+      gateway: createPaymentGateway(clients, logger, { begin: async () => reading }),
+    }
   })
   const parts = () => {
     if (made === undefined) throw new Error('The scene exists from beforeAll on.')
@@ -72,6 +83,7 @@ export function useStripeScene(
   }
   const scene: StripeScene = {
     key,
+    mirrored: [],
     log,
     get fake() {
       return stripe.fake

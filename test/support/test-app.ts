@@ -13,6 +13,7 @@ import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { createStripeAccounts } from '../../src/stripe/account.ts'
 import { createStripeClients } from '../../src/stripe/client.ts'
 import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
+import { createMirrorFeed } from '../../src/stripe/sync/feed/mirror-feed.ts'
 import { withAdminClient } from './admin-client.ts'
 import { useTestDatabase } from './test-database.ts'
 import { validateResponse } from './validate-response.ts'
@@ -88,7 +89,7 @@ export async function startTestProcess(
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })
-  const gateway = createPaymentGateway(clients, logger)
+  const gateway = createPaymentGateway(clients, logger, createMirrorFeed({ db, clients, logger }))
   const app = await buildApp({
     config,
     db,

@@ -1,5 +1,8 @@
 import type { Db } from '../../db/connect.ts'
 import { withSystem } from '../../db/tenant-scope.ts'
+import type { ReadingTime } from '../sync/reading-time.ts'
+import type { Reference } from '../sync/stripe-resource.ts'
+import type { Lane } from './lane.ts'
 
 /** After so many tries an event waits for staff: with the back-off that is about two hours. */
 export const MAX_ATTEMPTS = 20
@@ -8,6 +11,7 @@ export const MAX_ATTEMPTS = 20
 export type ClaimedEvent = {
   conferenceId: string
   id: string
+  lane: Lane
   type: string
   /** This try's number; it also tells whether the event is still ours. */
   attempts: number
@@ -15,25 +19,35 @@ export type ClaimedEvent = {
   paymentIntentId: string | null
   /** The purchase of this conference that our own rows lead to. */
   purchaseId: string | null
+  /** The object of the mirror that it is about, and since when a reading of it is new enough. */
+  mirrored: MirroredObject | null
 }
+
+export type MirroredObject = Reference & { after: ReadingTime }
 
 type ClaimedRow = {
   conference_id: string
   id: string
+  lane: Lane
   type: string
   attempts: number
   object_id: string | null
   payment_intent_id: string | null
   known_purchase_id: string | null
+  mirror_resource: string | null
+  mirror_id: string | null
+  mirror_after: ReadingTime
 }
 
 // While leased, `next_attempt_at` is the lease's end: one index finds what is due, what failed and
 // what a dead worker held. Tenants are kept apart by hand here, since a claim spans all of them:
 // every look-up has the event's own conference_id in it.
-const CLAIM = `
+// The lane is written into the text: each has an index that only its own name leads to.
+const claimOf = (lane: Lane) => `
   with due as (
     select conference_id, id from stripe_events
-    where status = 'pending' and next_attempt_at <= now()
+    where status = 'pending' and lane = '${lane}' and next_attempt_at <= now()
+      and not conference_id = any(?)
     order by next_attempt_at
     limit ?
     for update skip locked
@@ -44,8 +58,10 @@ const CLAIM = `
         next_attempt_at = now() + make_interval(secs => ?)
     from due
     where e.conference_id = due.conference_id and e.id = due.id
-    returning e.conference_id, e.id, e.type, e.attempts, e.object_id, e.payment_intent_id,
-      e.purchase_id, e.received_at
+    returning e.conference_id, e.id, e.lane, e.type, e.attempts, e.object_id,
+      e.payment_intent_id, e.purchase_id, e.received_at, e.mirror_resource, e.mirror_id,
+      (extract(epoch from coalesce(e.mirror_after, e.received_at)) * 1000000)::bigint
+        as mirror_after
   )
   select c.*, coalesce(
     (select p.id from bulk_purchases p
@@ -62,25 +78,35 @@ function toClaimed(row: ClaimedRow): ClaimedEvent {
   return {
     conferenceId: row.conference_id,
     id: row.id,
+    lane: row.lane,
     type: row.type,
     attempts: row.attempts,
     objectId: row.object_id,
     paymentIntentId: row.payment_intent_id,
     purchaseId: row.known_purchase_id,
+    mirrored: mirroredObject(row),
   }
 }
 
+function mirroredObject(row: ClaimedRow): MirroredObject | null {
+  const { mirror_resource: resource, mirror_id: id, mirror_after: after } = row
+  return resource === null || id === null ? null : { resource, id, after }
+}
+
 /**
- * Claims due events of all tenants for `leaseSeconds`, longest due first. Workers do not wait for
- * each other, and what a dead one held is due again when its lease ends.
+ * Claims due events of a lane, of all tenants, for `leaseSeconds`, longest due first. Workers do not
+ * wait for each other, and what a dead one held is due again when its lease ends.
+ *
+ * @param options.except - conferences whose events are left to others for now.
  */
 export function claimEvents(
   db: Db,
-  options: { limit: number; leaseSeconds: number },
+  options: { lane: Lane; limit: number; leaseSeconds: number; except?: readonly string[] },
 ): Promise<ClaimedEvent[]> {
-  const { limit, leaseSeconds } = options
+  const { lane, limit, leaseSeconds, except = [] } = options
   return withSystem(db, 'claim-events', async (trx) => {
-    const { rows } = await trx.raw<{ rows: ClaimedRow[] }>(CLAIM, [
+    const { rows } = await trx.raw<{ rows: ClaimedRow[] }>(claimOf(lane), [
+      [...except],
       limit,
       leaseSeconds,
       leaseSeconds,
@@ -93,11 +119,32 @@ export function claimEvents(
  * Puts events together that one reading of Stripe can settle: those of one purchase. One whose
  * purchase we do not know yet goes with the others of its payment.
  */
-export function groupByPurchase(events: ClaimedEvent[]): ClaimedEvent[][] {
+export function groupByPurchase(events: readonly ClaimedEvent[]): ClaimedEvent[][] {
+  return groupBy(events, purchaseKey)
+}
+
+/** The same for the mirror: the events of one object. */
+export function groupByObject(events: readonly ClaimedEvent[]): ClaimedEvent[][] {
+  return groupBy(events, objectKey)
+}
+
+/** Names what an event waits for, among all conferences. */
+export function purchaseKey(event: ClaimedEvent): string {
+  return `${event.conferenceId} ${event.purchaseId ?? event.paymentIntentId ?? event.id}`
+}
+
+/** The same for the mirror. */
+export function objectKey({ conferenceId, mirrored, id }: ClaimedEvent): string {
+  return `${conferenceId} ${mirrored === null ? id : `${mirrored.resource} ${mirrored.id}`}`
+}
+
+function groupBy(
+  events: readonly ClaimedEvent[],
+  keyOf: (event: ClaimedEvent) => string,
+): ClaimedEvent[][] {
   const groups = new Map<string, ClaimedEvent[]>()
   for (const event of events) {
-    const subject = event.purchaseId ?? event.paymentIntentId ?? event.id
-    const key = `${event.conferenceId} ${subject}`
+    const key = keyOf(event)
     groups.set(key, [...(groups.get(key) ?? []), event])
   }
   return [...groups.values()]

@@ -1,15 +1,17 @@
 import type { Db, Tx } from '../../db/connect.ts'
 import { withSystem } from '../../db/tenant-scope.ts'
 import type { ClaimedEvent } from './claim-events.ts'
+import { wakeWorkers } from './insert-events.ts'
 
-// The attempt's number belongs to one claim only, so it tells ours from a later one.
-const STILL_OURS = `status = 'pending' and (conference_id, id, attempts) in (
-  select * from unnest(?::text[], ?::text[], ?::integer[]))`
+// The attempt's number belongs to one claim of a lane only, so it tells ours from a later one.
+const STILL_OURS = `status = 'pending' and (conference_id, id, lane, attempts) in (
+  select * from unnest(?::text[], ?::text[], ?::text[], ?::integer[]))`
 
 function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
   return trx('stripe_events').whereRaw(STILL_OURS, [
     events.map(({ conferenceId }) => conferenceId),
     events.map(({ id }) => id),
+    events.map(({ lane }) => lane),
     events.map(({ attempts }) => attempts),
   ])
 }
@@ -28,15 +30,37 @@ export async function lockClaimed(
 export async function closeClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
-  end: { status: 'done'; purchaseId: string } | { status: 'ignored' },
+  end: { status: 'done' | 'ignored'; purchaseId?: string },
 ): Promise<number> {
+  if (events.length === 0) return 0
   return claimed(trx, events).update({
     status: end.status,
-    ...(end.status === 'done' ? { purchase_id: end.purchaseId } : {}),
+    ...(end.purchaseId === undefined ? {} : { purchase_id: end.purchaseId }),
     last_error: null,
     lease_until: null,
     finished_at: trx.fn.now(),
   })
+}
+
+/**
+ * Hands events over to the mirror, whose tries are counted anew. `purchaseId`: the purchase that is
+ * done with them.
+ */
+export async function moveToMirror(
+  trx: Tx,
+  events: readonly ClaimedEvent[],
+  purchaseId?: string,
+): Promise<void> {
+  if (events.length === 0) return
+  await claimed(trx, events).update({
+    lane: 'mirror',
+    ...(purchaseId === undefined ? {} : { purchase_id: purchaseId }),
+    attempts: 0,
+    next_attempt_at: trx.fn.now(),
+    last_error: null,
+    lease_until: null,
+  })
+  await wakeWorkers(trx)
 }
 
 /** A failed try: due again after `waitSeconds`, or `failed` for good. */

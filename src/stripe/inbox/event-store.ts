@@ -1,7 +1,8 @@
 import type { Tx } from '../../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../../http/pages.ts'
 import { AppError, notFound } from '../../shared/errors.ts'
-import { WAKE_CHANNEL } from './insert-events.ts'
+import { HANDLED_TYPES } from './handled-types.ts'
+import { wakeWorkers } from './insert-events.ts'
 
 /** As the table's check constraint has them. */
 export const EVENT_STATUSES = ['pending', 'done', 'ignored', 'failed'] as const
@@ -66,10 +67,11 @@ function toPending(trx: Tx) {
     next_attempt_at: trx.fn.now(),
     lease_until: null,
     finished_at: null,
+    lane: trx.raw(`case when type = any(?) then 'purchase' else lane end`, [[...HANDLED_TYPES]]),
+    // A reading that was made before somebody asked for this one is not good enough.
+    mirror_after: trx.fn.now(),
   }
 }
-
-const wake = (trx: Tx) => trx.raw(`select pg_notify(?, '')`, [WAKE_CHANNEL])
 
 /**
  * Makes an event due again, whatever became of it. Harmless at any time: it only makes us look.
@@ -83,7 +85,7 @@ export async function replayEvent(trx: Tx, conferenceId: string, id: string): Pr
     .update(toPending(trx))
     .returning<EventRow[]>([...COLUMNS])
   if (row !== undefined) {
-    await wake(trx)
+    await wakeWorkers(trx)
     return row
   }
   const known = await trx('stripe_events').where({ conference_id: conferenceId, id }).first('id')
@@ -98,6 +100,6 @@ export async function replayFailed(trx: Tx, conferenceId: string): Promise<numbe
   const count = await trx('stripe_events')
     .where({ conference_id: conferenceId, status: 'failed' })
     .update(toPending(trx))
-  if (count > 0) await wake(trx)
+  if (count > 0) await wakeWorkers(trx)
   return count
 }

@@ -1,9 +1,18 @@
 import { type Repeated, repeat } from '../../jobs/repeat.ts'
-import { type ClaimedEvent, claimEvents, groupByPurchase } from './claim-events.ts'
+import {
+  type ClaimedEvent,
+  claimEvents,
+  groupByObject,
+  groupByPurchase,
+  objectKey,
+} from './claim-events.ts'
 import { releaseClaimed, renewClaimed } from './claimed-rows.ts'
 import { errorText } from './error-text.ts'
+import type { Lane } from './lane.ts'
 import { type ProcessDeps, processEvents } from './process-events.ts'
+import { processMirrorEvents } from './process-mirror-events.ts'
 import { listenForEvents, type WakeListener } from './wake-listener.ts'
+import { createWorkQueue, type Work } from './work-queue.ts'
 
 /** How often the table is asked when nobody wakes us. Milliseconds. */
 const POLL_MS = 1_000
@@ -16,7 +25,9 @@ const MOST_RENEWALS = 10 * RENEWALS_PER_LEASE
 export type EventWorkerDeps = ProcessDeps & {
   connectionString: string
   leaseSeconds: number
-  /** Purchases that are worked on at the same time. */
+  /** Default: purchases. */
+  lane?: Lane
+  /** Purchases, or objects of the mirror, that are worked on at the same time. */
   concurrency?: number
 }
 
@@ -26,31 +37,58 @@ export type EventWorker = {
   stop(): Promise<void>
 }
 
-type Work = { events: ClaimedEvent[]; renewals: number }
+type LaneWork = {
+  group: (events: readonly ClaimedEvent[]) => ClaimedEvent[][]
+  process: (deps: ProcessDeps, events: ClaimedEvent[], stopping: AbortSignal) => Promise<void>
+  /** Those with the same key are worked on one after the other, as one when they wait. */
+  keyOf: (event: ClaimedEvent) => string
+  /** Groups of one conference that are worked on at the same time. */
+  perConference: number
+}
+
+const LANES: { readonly [Name in Lane]: LaneWork } = {
+  purchase: {
+    group: groupByPurchase,
+    process: processEvents,
+    // A reading that hangs must not hold up the next one of its purchase: tickets sort them out.
+    keyOf: ({ conferenceId, id }) => `${conferenceId} ${id}`,
+    perConference: Number.POSITIVE_INFINITY,
+  },
+  mirror: {
+    group: groupByObject,
+    process: processMirrorEvents,
+    // A burst of events of one object is read twice at most, and not once for each that comes.
+    keyOf: objectKey,
+    // One account that waits for its budget leaves room for another.
+    perConference: 3,
+  },
+}
 
 /**
- * Works on due events until stopped, whatever happens to the database meanwhile. Any number of
- * workers, here and in other processes, share the table.
+ * Works on due events of a lane until stopped, whatever happens to the database meanwhile. Any
+ * number of workers, here and in other processes, share the table.
  */
 export function createEventWorker(deps: EventWorkerDeps): EventWorker {
-  const { db, logger, leaseSeconds, concurrency = 4 } = deps
-  const waiting: Work[] = []
+  const { db, logger, leaseSeconds, concurrency = 4, lane = 'purchase' } = deps
+  const { group, process, keyOf, perConference } = LANES[lane]
+  const queue = createWorkQueue({ concurrency, perConference, keyOf })
   const running = new Map<Work, Promise<void>>()
-  let stopped = false
+  const stopping = new AbortController()
   let parts: { poll: Repeated; renewal: Repeated; listener: WakeListener } | null = null
 
   async function claimMore(): Promise<void> {
-    while (!stopped && waiting.length === 0 && running.size < concurrency) {
-      const events = await claimEvents(db, { limit: CLAIM_LIMIT, leaseSeconds })
+    while (!stopping.signal.aborted && queue.wantsMore()) {
+      const except = queue.busyConferences()
+      const events = await claimEvents(db, { lane, limit: CLAIM_LIMIT, leaseSeconds, except })
       if (events.length === 0) return
-      waiting.push(...groupByPurchase(events).map((group) => ({ events: group, renewals: 0 })))
+      for (const each of group(events)) queue.add(each)
       beginNext()
     }
   }
 
   function beginNext(): void {
-    while (!stopped && running.size < concurrency) {
-      const work = waiting.shift()
+    while (!stopping.signal.aborted) {
+      const work = queue.begin()
       if (work === undefined) return
       running.set(work, finish(work))
     }
@@ -58,19 +96,20 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
 
   async function finish(work: Work): Promise<void> {
     try {
-      await processEvents(deps, work.events)
+      await process(deps, work.events, stopping.signal)
     } catch (error) {
       // Not even the failure could be written down: the lease ends by itself and the try counts.
       const events = work.events.map(({ id }) => id)
       logger.warn({ events, error: errorText(error) }, 'events were left to their lease')
     }
     running.delete(work)
+    queue.end(work)
     beginNext()
-    if (waiting.length === 0) parts?.poll.soon()
+    if (queue.wantsMore()) parts?.poll.soon()
   }
 
   async function renewLeases(): Promise<void> {
-    const held = [...waiting, ...running.keys()].filter(({ renewals }) => renewals < MOST_RENEWALS)
+    const held = queue.held().filter(({ renewals }) => renewals < MOST_RENEWALS)
     for (const work of held) work.renewals += 1
     await renewClaimed(
       db,
@@ -82,9 +121,14 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
   return {
     start() {
       if (parts !== null) return
-      const poll = repeat({ what: 'event worker', everyMs: POLL_MS, logger, work: claimMore })
+      const poll = repeat({
+        what: `event worker (${lane})`,
+        everyMs: POLL_MS,
+        logger,
+        work: claimMore,
+      })
       const renewal = repeat({
-        what: 'leases of events',
+        what: `leases of events (${lane})`,
         everyMs: (leaseSeconds * 1000) / RENEWALS_PER_LEASE,
         logger,
         work: renewLeases,
@@ -94,10 +138,10 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
     },
 
     async stop() {
-      stopped = true
+      stopping.abort()
       await parts?.listener.stop()
       await parts?.poll.stop()
-      const untouched = waiting.splice(0).flatMap(({ events }) => events)
+      const untouched = queue.takeWaiting().flatMap(({ events }) => events)
       await releaseClaimed(db, untouched).catch((error: unknown) =>
         logger.debug({ error: errorText(error) }, 'claimed events wait for the end of their lease'),
       )

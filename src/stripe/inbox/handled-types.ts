@@ -1,8 +1,8 @@
 /**
- * Events that tell us to look at a purchase. Every other type is stored and acknowledged.
+ * Events that tell us to look at a purchase. Every other type concerns the mirror at most.
  * @see https://docs.stripe.com/api/events/types
  */
-const HANDLED_TYPES: ReadonlySet<string> = new Set([
+export const HANDLED_TYPES: readonly string[] = [
   'checkout.session.completed',
   'checkout.session.async_payment_succeeded',
   'checkout.session.async_payment_failed',
@@ -20,10 +20,12 @@ const HANDLED_TYPES: ReadonlySet<string> = new Set([
   'charge.dispute.funds_withdrawn',
   'charge.dispute.funds_reinstated',
   'radar.early_fraud_warning.created',
-])
+]
+
+const handled: ReadonlySet<string> = new Set(HANDLED_TYPES)
 
 export function isHandledType(type: string): boolean {
-  return HANDLED_TYPES.has(type)
+  return handled.has(type)
 }
 
 /** Only then are Radar's warnings read: it is one more list for each payment. */

@@ -1,4 +1,6 @@
 import { isHandledType } from './handled-types.ts'
+import type { Lane } from './lane.ts'
+import { mirrorTarget } from './mirror-target.ts'
 import type { EventHints } from './parse-event.ts'
 
 /** A row to be stored. */
@@ -12,6 +14,10 @@ export type InboxEvent = {
   objectId: string | null
   paymentIntentId: string | null
   purchaseId: string | null
+  lane: Lane
+  /** The object of the mirror that it is about. */
+  mirrorResource: string | null
+  mirrorId: string | null
   source: 'webhook' | 'missed'
   status: 'pending' | 'ignored'
   createdAtStripe: Date
@@ -30,17 +36,22 @@ function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
   if (hints.conferenceId !== null && hints.conferenceId !== owner.id) return 'other conference'
   const isForeign = hints.account !== null && owner.stripeAccount !== null
   if (isForeign && hints.account !== owner.stripeAccount) return 'other account'
-  return isHandledType(hints.type) ? null : 'unhandled type'
+  return null
 }
 
-/** The row for an event. One that cannot concern the conference is kept, but `ignored` at once. */
+/**
+ * The row for an event. One that cannot concern the conference is kept, but `ignored` at once, and
+ * so is one that neither purchases nor the mirror have a use for.
+ */
 export function toInboxEvent(
   hints: EventHints,
   owner: EventOwner,
   body: Buffer,
   source: InboxEvent['source'],
 ): InboxEvent {
-  const reason = ignoreReason(hints, owner)
+  const isOurs = ignoreReason(hints, owner) === null
+  const isHandled = isOurs && isHandledType(hints.type)
+  const mirrored = isOurs ? mirrorTarget(hints) : null
   return {
     conferenceId: owner.id,
     id: hints.id,
@@ -51,9 +62,12 @@ export function toInboxEvent(
     objectId: hints.objectId,
     paymentIntentId: hints.paymentIntent,
     // Another conference's purchase is none of this one's business, not even its id.
-    purchaseId: reason === null || reason === 'unhandled type' ? hints.purchaseId : null,
+    purchaseId: isOurs ? hints.purchaseId : null,
+    lane: isHandled || mirrored === null ? 'purchase' : 'mirror',
+    mirrorResource: mirrored?.resource ?? null,
+    mirrorId: mirrored?.id ?? null,
     source,
-    status: reason === null ? 'pending' : 'ignored',
+    status: isHandled || mirrored !== null ? 'pending' : 'ignored',
     createdAtStripe: hints.created,
   }
 }

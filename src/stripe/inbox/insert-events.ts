@@ -9,12 +9,15 @@ const INSERT = `
   with given as (
     select * from unnest(
       ?::text[], ?::text[], ?::text[], ?::boolean[], ?::text[], ?::bytea[],
-      ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[]
+      ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[],
+      ?::timestamptz[]
     ) as event (conference_id, id, type, livemode, api_version, body,
-      object_id, payment_intent_id, purchase_id, source, status, created_at_stripe)
+      object_id, payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
+      created_at_stripe)
   ), inserted as (
     insert into stripe_events (conference_id, id, type, livemode, api_version, body, object_id,
-      payment_intent_id, purchase_id, source, status, created_at_stripe, finished_at)
+      payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
+      created_at_stripe, finished_at)
     select given.*, case when status = 'ignored' then now() end from given
     -- In one order everywhere: two processes that got the same events would lock each other out.
     order by conference_id, id
@@ -48,12 +51,20 @@ export async function insertEvents(trx: Tx, events: InboxEvent[]): Promise<Set<s
     column('objectId'),
     column('paymentIntentId'),
     column('purchaseId'),
+    column('lane'),
+    column('mirrorResource'),
+    column('mirrorId'),
     column('source'),
     column('status'),
     column('createdAtStripe'),
   ])
   const added = new Set(rows.map(({ conference_id, id }) => `${conference_id} ${id}`))
   const isWork = events.some((event) => event.status === 'pending' && added.has(eventKey(event)))
-  if (isWork) await trx.raw(`select pg_notify(?, '')`, [WAKE_CHANNEL])
+  if (isWork) await wakeWorkers(trx)
   return added
+}
+
+/** Makes every worker look for due events once the transaction is committed. */
+export async function wakeWorkers(trx: Tx): Promise<void> {
+  await trx.raw(`select pg_notify(?, '')`, [WAKE_CHANNEL])
 }

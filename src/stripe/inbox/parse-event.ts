@@ -14,7 +14,12 @@ export type EventHints = {
   account: string | null
   /** False for thin events of v2 destinations, which carry no object. */
   hasObject: boolean
+  /** What the object says it is, such as `payment_intent`. */
+  kind: string | null
   objectId: string | null
+  customer: string | null
+  subscription: string | null
+  invoice: string | null
   paymentIntent: string | null
   charge: string | null
   purchaseId: string | null
@@ -30,9 +35,19 @@ const reference = z
   .nullish()
   .catch(null)
 
+// The ids of coupons may be chosen, so they may have spaces and letters of any alphabet.
+const chosenId = z
+  .string()
+  .regex(/^[^\p{C}]{1,255}$/u)
+  .nullish()
+  .catch(null)
+
 const dataObject = z.object({
-  id: hint,
+  id: chosenId,
   object: hint,
+  customer: reference,
+  subscription: reference,
+  invoice: reference,
   payment_intent: reference,
   charge: reference,
   client_reference_id: hint,
@@ -78,7 +93,11 @@ function attemptOf(object: DataObject): number | null {
 
 function hintsOf(object: DataObject) {
   return {
+    kind: object.object ?? null,
     objectId: object.id ?? null,
+    customer: object.customer ?? null,
+    subscription: object.subscription ?? null,
+    invoice: object.invoice ?? null,
     paymentIntent: paymentIntentOf(object),
     charge: object.object === 'charge' ? (object.id ?? null) : (object.charge ?? null),
     purchaseId: object.metadata?.purchase_id ?? object.client_reference_id ?? null,
@@ -88,7 +107,11 @@ function hintsOf(object: DataObject) {
 }
 
 const NO_HINTS = {
+  kind: null,
   objectId: null,
+  customer: null,
+  subscription: null,
+  invoice: null,
   paymentIntent: null,
   charge: null,
   purchaseId: null,

@@ -4,68 +4,66 @@ import type { PurchaseRef } from '../../purchases/bulk-purchase.ts'
 import type { PaymentGateway } from '../../purchases/payment-gateway.ts'
 import type { Cause } from '../../purchases/purchase-history.ts'
 import { reconcilePurchase } from '../../purchases/reconcile.ts'
-import { AppError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ServiceMetrics } from '../../shared/service-metrics.ts'
 import type { StripeClients } from '../client.ts'
+import type { MirrorFeed } from '../sync/feed/mirror-feed.ts'
+import { referenceKey } from '../sync/feed/stored-objects.ts'
 import { bindSession } from './bind-session.ts'
-import { type ClaimedEvent, MAX_ATTEMPTS } from './claim-events.ts'
-import { closeClaimed, failClaimed, lockClaimed } from './claimed-rows.ts'
-import { errorText } from './error-text.ts'
+import type { ClaimedEvent } from './claim-events.ts'
+import { closeClaimed, lockClaimed, moveToMirror } from './claimed-rows.ts'
 import { findEventPurchase } from './find-event-purchase.ts'
 import { isSessionType, isWarningType } from './handled-types.ts'
+import { tryEvents } from './try-events.ts'
 
 export type ProcessDeps = {
   db: Db
   clients: StripeClients
   gateway: PaymentGateway
+  mirrorFeed: MirrorFeed
   logger: Logger
   metrics: ServiceMetrics
 }
 
-const LONGEST_WAIT = 900 // seconds
-
 /**
  * Works on claimed events of one conference that belong together (see groupByPurchase): finds their
- * purchase, reads it from Stripe once and closes the events in the commit that applied the reading.
+ * purchase, reads it from Stripe once and, in the commit that applied the reading, closes the events
+ * or hands them on to the mirror, when their object was not among what was read.
  * A failure is written on the events. Throws only when even that was impossible; their lease ends
  * then by itself.
  */
-export async function processEvents(deps: ProcessDeps, events: ClaimedEvent[]): Promise<void> {
-  const begun = performance.now()
-  const report = (outcome: 'done' | 'retried' | 'failed', count: number) => {
-    for (let i = 0; i < count; i += 1)
-      deps.metrics.eventHandled(outcome, (performance.now() - begun) / 1000)
-  }
-  try {
-    report('done', await settle(deps, events))
-  } catch (error) {
-    const { failed, retried } = await recordFailure(deps, events, error)
-    report('failed', failed)
-    report('retried', retried)
-  }
+export function processEvents(deps: ProcessDeps, events: ClaimedEvent[]): Promise<void> {
+  return tryEvents(deps, events, () => settle(deps, events))
 }
 
 /** Returns how many events were closed. */
 async function settle(deps: ProcessDeps, events: ClaimedEvent[]): Promise<number> {
   const [first] = events
   if (first === undefined) return 0
-  if (events.some(({ attempts }) => attempts > MAX_ATTEMPTS)) {
-    throw new Error('No try of this event came to an end: its workers died or lost their lease.')
-  }
   const { conferenceId } = first
   const purchaseId = first.purchaseId ?? (await findEventPurchase(deps, first))
-  if (purchaseId === null) {
-    const count = await withTenant(deps.db, first, (trx) =>
-      closeClaimed(trx, events, { status: 'ignored' }),
-    )
-    deps.logger.info({ conference: conferenceId, event: first.id, type: first.type }, 'not ours')
-    return count
-  }
+  if (purchaseId === null) return leave(deps, first, events)
   return reconcile(deps, { conferenceId, purchaseId }, events, {
     actor: { kind: 'stripe', id: first.id },
     cause: first.type,
   })
+}
+
+/** No purchase of ours: the mirror may have a use for the events. */
+async function leave(
+  { db, logger }: ProcessDeps,
+  first: ClaimedEvent,
+  events: ClaimedEvent[],
+): Promise<number> {
+  const { conferenceId, id, type } = first
+  const isMirrored = ({ mirrored }: ClaimedEvent) => mirrored !== null
+  const count = await withTenant(db, first, async (trx) => {
+    await moveToMirror(trx, events.filter(isMirrored))
+    const rest = events.filter((event) => !isMirrored(event))
+    return closeClaimed(trx, rest, { status: 'ignored' })
+  })
+  logger.info({ conference: conferenceId, event: id, type }, 'not ours')
+  return count
 }
 
 async function reconcile(
@@ -78,7 +76,17 @@ async function reconcile(
     if (isSessionType(type) && objectId !== null) await bindSession(deps, ref, objectId)
   }
   let closed = 0
-  await reconcilePurchase(deps, ref, {
+  let isMirrored: (event: ClaimedEvent) => boolean = () => false
+  const gateway: PaymentGateway = {
+    ...deps.gateway,
+    async readFacts(query) {
+      const facts = await deps.gateway.readFacts(query)
+      // Here and not in the transaction below, which a broken mirror would abort.
+      isMirrored = await mirrorState(deps, ref, events)
+      return facts
+    },
+  }
+  await reconcilePurchase({ db: deps.db, gateway }, ref, {
     cause,
     warnings: events.some(({ type }) => isWarningType(type)),
     hintedPaymentIntents: hintedPayments(events),
@@ -87,44 +95,28 @@ async function reconcile(
       // Taken over by another worker, which reads for itself.
       if (left.length === 0) return
       await apply()
-      closed = await closeClaimed(trx, left, { status: 'done', purchaseId: ref.purchaseId })
+      const { purchaseId } = ref
+      closed = await closeClaimed(trx, left.filter(isMirrored), { status: 'done', purchaseId })
+      const waiting = left.filter((event) => !isMirrored(event))
+      await moveToMirror(trx, waiting, purchaseId)
     },
   })
   return closed
 }
 
+/** Tells whether the mirror has an event's object as it was when the event came, or is newer. */
+async function mirrorState(
+  { mirrorFeed }: ProcessDeps,
+  { conferenceId }: PurchaseRef,
+  events: readonly ClaimedEvent[],
+): Promise<(event: ClaimedEvent) => boolean> {
+  const objects = events.flatMap(({ mirrored }) => mirrored ?? [])
+  const readAt = await mirrorFeed.readingTimes(conferenceId, objects)
+  return ({ mirrored }) =>
+    mirrored === null || (readAt.get(referenceKey(mirrored)) ?? 0) >= mirrored.after
+}
+
 function hintedPayments(events: ClaimedEvent[]): string[] {
   const hinted = events.flatMap(({ paymentIntentId }) => paymentIntentId ?? [])
   return [...new Set(hinted)]
-}
-
-/** 1, 2, 4 … seconds, at most a quarter of an hour; longer when Stripe itself asked for it. */
-function waitSeconds(attempts: number, error: unknown): number {
-  const asked = error instanceof AppError ? (error.retryAfterSeconds ?? 0) : 0
-  return Math.max(Math.min(2 ** (attempts - 1), LONGEST_WAIT), asked)
-}
-
-async function recordFailure(
-  deps: ProcessDeps,
-  events: ClaimedEvent[],
-  error: unknown,
-): Promise<{ failed: number; retried: number }> {
-  const text = errorText(error)
-  const counts = { failed: 0, retried: 0 }
-  for (const event of events) {
-    const isLast = event.attempts >= MAX_ATTEMPTS
-    const written = await withTenant(deps.db, event, (trx) =>
-      failClaimed(trx, [event], {
-        error: text,
-        waitSeconds: isLast ? null : waitSeconds(event.attempts, error),
-      }),
-    )
-    if (written === 0) continue
-    const line = { conference: event.conferenceId, event: event.id, type: event.type, error: text }
-    if (isLast) deps.logger.error(line, 'an event failed for good and waits for a replay')
-    else
-      deps.logger.warn({ ...line, attempt: event.attempts }, 'an event failed, to be tried again')
-    counts[isLast ? 'failed' : 'retried'] += 1
-  }
-  return counts
 }

@@ -14,7 +14,8 @@ import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
 
-const claim = (limit = 50, leaseSeconds = 60) => claimEvents(app.db, { limit, leaseSeconds })
+const claim = (limit = 50, leaseSeconds = 60) =>
+  claimEvents(app.db, { lane: 'purchase', limit, leaseSeconds })
 
 async function fill(count: number, purchase?: string): Promise<WiredShop> {
   await app.rows(`delete from stripe_events`)
@@ -104,11 +105,13 @@ describe('events of one claim', () => {
     const event = (id: string, more: Partial<ClaimedEvent>): ClaimedEvent => ({
       conferenceId: 'conf_1',
       id,
+      lane: 'purchase',
       type: 'refund.created',
       attempts: 1,
       objectId: null,
       paymentIntentId: null,
       purchaseId: null,
+      mirrored: null,
       ...more,
     })
     const groups = groupByPurchase([

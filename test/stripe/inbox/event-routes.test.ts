@@ -44,8 +44,9 @@ describe('the list of events', () => {
   it('is paged and filtered by state and type', async () => {
     const shop = await app.openWiredShop()
     for (let i = 0; i < 5; i += 1) {
-      const type = i < 3 ? 'payment_intent.succeeded' : 'customer.created'
-      await app.post(shop, eventOf(type, { id: `pi_${i}`, object: 'payment_intent' }))
+      const [type, object] =
+        i < 3 ? ['payment_intent.succeeded', 'payment_intent'] : ['account.updated', 'account']
+      await app.post(shop, eventOf(type, { id: `pi_${i}`, object }))
     }
     const seen: string[] = []
     let cursor: string | null = ''
@@ -58,7 +59,7 @@ describe('the list of events', () => {
     const pending = await list(shop, '?status=pending')
     expect(pending.body.data).toHaveLength(3)
     expect(pending.body.data[0]).toMatchObject({ next_attempt_at: expect.any(String) })
-    const { body } = await list(shop, '?type=customer.created&status=ignored')
+    const { body } = await list(shop, '?type=account.updated&status=ignored')
     expect(body.data).toHaveLength(2)
   })
 

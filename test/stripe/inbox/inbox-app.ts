@@ -7,9 +7,17 @@ import { createEncryption } from '../../../src/shared/encryption.ts'
 import { createLogger } from '../../../src/shared/logger.ts'
 import { noMetrics } from '../../../src/shared/service-metrics.ts'
 import { createStripeClients } from '../../../src/stripe/client.ts'
-import { claimEvents, groupByPurchase } from '../../../src/stripe/inbox/claim-events.ts'
+import {
+  type ClaimedEvent,
+  claimEvents,
+  groupByObject,
+  groupByPurchase,
+} from '../../../src/stripe/inbox/claim-events.ts'
+import type { Lane } from '../../../src/stripe/inbox/lane.ts'
 import { type ProcessDeps, processEvents } from '../../../src/stripe/inbox/process-events.ts'
+import { processMirrorEvents } from '../../../src/stripe/inbox/process-mirror-events.ts'
 import { createPaymentGateway } from '../../../src/stripe/payment-gateway.ts'
+import { createMirrorFeed } from '../../../src/stripe/sync/feed/mirror-feed.ts'
 import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../../support/shop.ts'
 import {
   type Answer,
@@ -23,6 +31,7 @@ export type EventRow = {
   id: string
   type: string
   status: string
+  lane: string
   attempts: number
   last_error: string | null
   source: string
@@ -52,8 +61,10 @@ export type InboxApp = TestApp & {
     event: unknown,
     signing?: Signing,
   ): Promise<Answer<Body>>
-  /** Works on everything that is due, now and in this process. */
+  /** Works on everything that is due, now and in this process: purchases first, then the mirror. */
   drain(): Promise<void>
+  /** Claims what is due in a lane and works on it. Returns how many events it was. */
+  workOn(lane: Lane): Promise<number>
   /** Waits for the webhooks that are on their way and works on them. */
   settle(): Promise<void>
   /** Ends every wait and every lease. */
@@ -62,6 +73,16 @@ export type InboxApp = TestApp & {
   order(shop: Shop): Promise<Order>
   paidOrder(shop: Shop): Promise<Order>
   events(shop: { conference: string }): Promise<EventRow[]>
+}
+
+type LaneWork = {
+  group: (events: ClaimedEvent[]) => ClaimedEvent[][]
+  process: (deps: ProcessDeps, events: ClaimedEvent[]) => Promise<void>
+}
+
+const LANES: Record<Lane, LaneWork> = {
+  purchase: { group: groupByPurchase, process: processEvents },
+  mirror: { group: groupByObject, process: processMirrorEvents },
 }
 
 export const newEventId = () => `evt_${randomUUID().replaceAll('-', '')}`
@@ -111,14 +132,15 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
       metrics: noMetrics,
       logger,
     })
-    const gateway = createPaymentGateway(clients, logger)
+    const mirrorFeed = createMirrorFeed({ db: app.db, clients, logger })
+    const gateway = createPaymentGateway(clients, logger, mirrorFeed)
     const metrics = {
       ...noMetrics,
       eventReceived: (outcome: string) => void counted.push(`received ${outcome}`),
       eventHandled: (outcome: string) => void counted.push(`handled ${outcome}`),
       missedEventsFound: (count: number) => void counted.push(`missed ${count}`),
     }
-    deps = { db: app.db, clients, gateway, logger, metrics }
+    deps = { db: app.db, clients, gateway, mirrorFeed, logger, metrics }
   })
   const made = (): ProcessDeps => {
     if (deps === undefined) throw new Error('The inbox app exists from beforeAll on.')
@@ -158,11 +180,17 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
       })
     },
     async drain(): Promise<void> {
-      for (;;) {
-        const claimed = await claimEvents(app.db, { limit: 50, leaseSeconds: 60 })
-        if (claimed.length === 0) return
-        for (const group of groupByPurchase(claimed)) await processEvents(made(), group)
+      let worked = 1
+      while (worked > 0) {
+        while ((await own.workOn('purchase')) > 0);
+        worked = await own.workOn('mirror')
       }
+    },
+    async workOn(lane: Lane): Promise<number> {
+      const claimed = await claimEvents(app.db, { lane, limit: 50, leaseSeconds: 60 })
+      const { group, process } = LANES[lane]
+      for (const events of group(claimed)) await process(made(), events)
+      return claimed.length
     },
     async settle(): Promise<void> {
       await stripe.fake.control.waitForDeliveries()
@@ -185,7 +213,7 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
     },
     events: (shop: { conference: string }) =>
       app.rows<EventRow>(
-        `select id, type, status, attempts, last_error, source, purchase_id, payment_intent_id,
+        `select id, type, status, lane, attempts, last_error, source, purchase_id, payment_intent_id,
            object_id, conference_id
          from stripe_events where conference_id = $1 order by received_at, id`,
         [shop.conference],

@@ -88,7 +88,7 @@ describe('an event that comes late or out of order', () => {
       },
     }
     await app.fake.control.waitForDeliveries()
-    const claimed = await claimEvents(app.db, { limit: 50, leaseSeconds: 60 })
+    const claimed = await claimEvents(app.db, { lane: 'purchase', limit: 50, leaseSeconds: 60 })
     const [group] = groupByPurchase(claimed)
     let hasRead = false
     const reading = processEvents(

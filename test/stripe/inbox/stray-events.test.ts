@@ -9,6 +9,12 @@ afterEach(() => app.fake.control.clearTrouble())
 const stripeEvents = (shop: WiredShop, type = '*') =>
   app.fake.control.events({ account: shop.stripeKey, type })
 
+/** What lives in a table of the mirror, as this conference's. */
+const mirrored = (shop: WiredShop, table: string) =>
+  app.rows(`select id from stripe.${table} where conference_id = $1 and deleted_at is null`, [
+    shop.conference,
+  ])
+
 async function withWebhooksHeld<T>(work: () => Promise<T>): Promise<T> {
   app.fake.control.pause()
   try {
@@ -60,7 +66,9 @@ describe('an event that cannot be believed', () => {
       expect((await one.now()).status).toBe('PROCESSING')
       return one
     })
-    expect(await app.events(attacker)).toMatchObject([{ status: 'ignored' }])
+    // To the attacker's account there is no such session.
+    expect(await app.events(attacker)).toMatchObject([{ status: 'done', lane: 'mirror' }])
+    expect(await mirrored(attacker, 'checkout_sessions')).toEqual([])
     await app.settle()
     expect((await made.now()).status).toBe('PAID')
   })
@@ -77,10 +85,18 @@ describe('an event that cannot be believed', () => {
     expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { active: 9 } })
     const theirs = await app.events(other)
     expect(theirs.map(({ type }) => type)).toContain('refund.created')
-    expect(new Set(theirs.map(({ status }) => status))).toEqual(new Set(['ignored']))
+    const kept = theirs.filter(({ status }) => status !== 'ignored')
+    // A refund does not say whose it is; all that does is another conference's.
+    expect(new Set(kept.map(({ type, status }) => `${type.split('.')[0]} ${status}`))).toEqual(
+      new Set(['refund done']),
+    )
+    for (const table of ['checkout_sessions', 'payment_intents', 'charges']) {
+      expect(await mirrored(other, table)).toEqual([])
+    }
+    expect(await other.get(made.id)).toMatchObject({ status: 404 })
   })
 
-  it('about a payment that is none of ours is ignored', async () => {
+  it('about a payment that is none of ours concerns the mirror at most', async () => {
     const shop = await app.openWiredShop()
     const intent = { id: 'pi_unknown', object: 'payment_intent' }
     await app.post(shop, eventOf('payment_intent.succeeded', intent))
@@ -93,6 +109,16 @@ describe('an event that cannot be believed', () => {
     await app.post(shop, eventOf('checkout.session.expired', { id: 'cs_unknown' }))
     await app.drain()
     const rows = await app.events(shop)
-    expect(rows.map(({ status }) => status)).toEqual(Array(5).fill('ignored'))
+    expect(Object.fromEntries(rows.map((row) => [row.object_id, row.status]))).toEqual({
+      pi_unknown: 'done',
+      re_1: 'done',
+      ch_unknown: 'done',
+      re_2: 'done',
+      cs_unknown: 'ignored', // it does not say what it is
+    })
+    expect(rows.map(({ purchase_id }) => purchase_id)).toEqual(Array(5).fill(null))
+    for (const table of ['payment_intents', 'refunds', 'charges', 'checkout_sessions']) {
+      expect(await mirrored(shop, table)).toEqual([])
+    }
   })
 })

@@ -5,8 +5,14 @@ import { resourceOfObject } from '../all-resources.ts'
 import { followClock, type ReadingTime, readingTime } from '../reading-time.ts'
 import type { StripeObject } from '../stripe-object.ts'
 import type { Reference, StripeResource } from '../stripe-resource.ts'
-import { readingTimes, referenceKey } from './reading-times.ts'
 import { createSideline } from './sideline.ts'
+import {
+  findUnread,
+  readStored,
+  referenceKey,
+  referencesOf,
+  type Stored,
+} from './stored-objects.ts'
 
 /**
  * Takes what is read from Stripe for other purposes into the mirror. Nothing here rejects or takes
@@ -15,11 +21,14 @@ import { createSideline } from './sideline.ts'
 export type MirrorFeed = {
   /** Begins a reading. */
   begin(conferenceId: string): Promise<MirrorReading>
-  /** Those of the objects of which the mirror has a reading of `after` or later, by referenceKey. */
-  newEnough(
+  /**
+   * When the mirror last read each object, by `referenceKey`. Left out are those of which it cannot
+   * be told, and those that the mirror has without what they hang on.
+   */
+  readingTimes(
     conferenceId: string,
-    objects: readonly (Reference & { after: ReadingTime })[],
-  ): Promise<ReadonlySet<string>>
+    objects: readonly Reference[],
+  ): Promise<ReadonlyMap<string, ReadingTime>>
 }
 
 /** Objects are read one by one or list by list, and the mirror needs to know since when. */
@@ -59,9 +68,10 @@ export function createMirrorFeed(deps: {
     async begin(conferenceId) {
       const begun = await sideline.run('mirror: time of a reading', () => readingTime(db))
       if (begun === undefined) return BLIND
+      const clock = followClock(begun)
       const writes: Promise<unknown>[] = []
       return {
-        now: followClock(begun).now,
+        now: () => clock.now(),
         saw(objects, readAt) {
           const write = () => store(conferenceId, objects, readAt)
           writes.push(sideline.run('mirror: objects that were read', write))
@@ -72,18 +82,28 @@ export function createMirrorFeed(deps: {
       }
     },
 
-    async newEnough(conferenceId, objects) {
-      if (objects.length === 0) return new Set()
+    async readingTimes(conferenceId, objects) {
       const known = await sideline.run('mirror: times of its readings', () =>
-        readingTimes(db, conferenceId, objects),
+        timesOfWhole(db, conferenceId, objects),
       )
-      const fresh = objects.filter((object) => {
-        const readAt = known?.get(referenceKey(object))
-        return readAt !== undefined && readAt >= object.after
-      })
-      return new Set(fresh.map(referenceKey))
+      return known ?? new Map()
     },
   }
+}
+
+async function timesOfWhole(
+  db: Db,
+  conferenceId: string,
+  objects: readonly Reference[],
+): Promise<Map<string, ReadingTime>> {
+  const stored = await readStored(db, conferenceId, objects)
+  const parents = ({ reference, object }: Stored) => referencesOf(reference.resource, object)
+  const unread = await findUnread(db, conferenceId, stored.flatMap(parents))
+  const missing = new Set(unread.map(referenceKey))
+  const whole = stored.filter(
+    (one) => !parents(one).some((each) => missing.has(referenceKey(each))),
+  )
+  return new Map(whole.map(({ reference, readAt }) => [referenceKey(reference), readAt]))
 }
 
 function byResource(objects: readonly StripeObject[]): Map<StripeResource, StripeObject[]> {

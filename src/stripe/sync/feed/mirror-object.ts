@@ -1,16 +1,17 @@
 import { errorText } from '../../inbox/error-text.ts'
 import { askStripe } from '../../stripe-errors.ts'
 import { findResource } from '../all-resources.ts'
+import type { ReadingTime } from '../reading-time.ts'
 import type { StripeObject } from '../stripe-object.ts'
-import { isForeignId, type Reference, type StripeResource } from '../stripe-resource.ts'
+import type { Reference, StripeResource } from '../stripe-resource.ts'
 import type { SyncContext } from '../sync-context.ts'
 import type { SyncOutcome } from '../sync-outcome.ts'
-import { readingTimes, referenceKey } from './reading-times.ts'
+import { findUnread, readStored, referenceKey, referencesOf } from './stored-objects.ts'
 
 /**
- * Reads an object and stores it, and then whatever it hangs on that was never read: a subscription's
- * customer, a charge's balance transaction. Those cannot fail the object itself; what they throw is
- * logged.
+ * Makes sure that the mirror has a reading of the object that was requested at `after` or later, and
+ * has whatever the object hangs on at all: a subscription's customer, a refund's balance
+ * transaction. Those cannot fail the object itself; what they throw is logged.
  *
  * @throws AppError `stripe_…`, and what the database threw.
  */
@@ -18,9 +19,16 @@ export async function mirrorObject(
   context: SyncContext,
   resource: StripeResource,
   id: string,
+  after: ReadingTime,
 ): Promise<SyncOutcome> {
-  const visited = new Set([referenceKey({ resource: resource.name, id })])
-  return refresh(context, resource, id, visited)
+  const reference = { resource: resource.name, id }
+  const visited = new Set([referenceKey(reference)])
+  const [stored] = await readStored(context.db, context.conferenceId, [reference])
+  if (stored === undefined || stored.readAt < after) {
+    return refresh(context, resource, id, visited)
+  }
+  await mirrorReferences(context, resource.name, stored.object, visited)
+  return 'unchanged'
 }
 
 async function refresh(
@@ -31,30 +39,27 @@ async function refresh(
 ): Promise<SyncOutcome> {
   const action = resource.createAction(context)
   const { object, outcome } = await askStripe(() => action.refresh(id))
-  if (object !== null && outcome !== 'foreign') {
-    await mirrorReferences(context, resource, object, visited)
-  }
+  if (outcome !== 'foreign') await mirrorReferences(context, resource.name, object, visited)
   return outcome
 }
 
 async function mirrorReferences(
   context: SyncContext,
-  resource: StripeResource,
-  object: StripeObject,
+  resource: string,
+  object: StripeObject | null,
   visited: Set<string>,
 ): Promise<void> {
+  const { db, conferenceId, logger } = context
   const tell = (error: unknown, reference?: Reference) =>
-    context.logger.warn(
-      { conference: context.conferenceId, object: object.id, reference, error: errorText(error) },
+    logger.warn(
+      { conference: conferenceId, object: object?.id, reference, error: errorText(error) },
       'what an object hangs on could not be mirrored',
     )
   try {
-    const references = (resource.references?.(object) ?? []).filter(isReadable)
-    const known = await readingTimes(context.db, context.conferenceId, references)
-    for (const reference of references) {
+    for (const reference of await findUnread(db, conferenceId, referencesOf(resource, object))) {
       const key = referenceKey(reference)
       const target = findResource(reference.resource)
-      if (known.has(key) || visited.has(key) || target === undefined) continue
+      if (visited.has(key) || target === undefined) continue
       visited.add(key)
       await refresh(context, target, reference.id, visited).catch((error: unknown) =>
         tell(error, reference),
@@ -63,9 +68,4 @@ async function mirrorReferences(
   } catch (error) {
     tell(error)
   }
-}
-
-function isReadable({ resource, id }: Reference): boolean {
-  const target = findResource(resource)
-  return target !== undefined && !isForeignId(target, id)
 }

@@ -1,0 +1,89 @@
+import { withTenant } from '../../db/tenant-scope.ts'
+import { AppError } from '../../shared/errors.ts'
+import type { StripeConnection } from '../client.ts'
+import { findResource } from '../sync/all-resources.ts'
+import { mirrorObject } from '../sync/feed/mirror-object.ts'
+import type { SyncContext } from '../sync/sync-context.ts'
+import type { ClaimedEvent } from './claim-events.ts'
+import { closeClaimed, lockClaimed, releaseClaimed } from './claimed-rows.ts'
+import type { ProcessDeps } from './process-events.ts'
+import { tryEvents } from './try-events.ts'
+
+export type MirrorDeps = Pick<ProcessDeps, 'db' | 'clients' | 'logger' | 'metrics'>
+
+/**
+ * How long a reading may wait for its turn in the account's request budget. An account that Stripe
+ * has told to wait must not hold the mirror of the others for longer. Milliseconds.
+ */
+const LONGEST_TURN_MS = 60_000
+
+/**
+ * Works on claimed events of one object of the mirror (see groupByObject): reads it, unless somebody
+ * has read it since they came, and closes them. Stripe's refusal is final: it would be repeated.
+ *
+ * @param signal - ends the waiting for a turn; the events are given back then.
+ */
+export async function processMirrorEvents(
+  deps: MirrorDeps,
+  events: ClaimedEvent[],
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  const work = () =>
+    settle(deps, events, signal).catch(async (error: unknown) => {
+      if (!signal.aborted) throw error
+      await releaseClaimed(deps.db, events)
+      return 0
+    })
+  await tryEvents(deps, events, work, isRefusal)
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'stripe_refused'
+}
+
+/** Returns how many events were closed. */
+async function settle(
+  deps: MirrorDeps,
+  events: ClaimedEvent[],
+  signal: AbortSignal,
+): Promise<number> {
+  const [first] = events
+  if (first === undefined) return 0
+  const status = (await bringUpToDate(deps, first, events, signal)) ? 'done' : 'ignored'
+  return withTenant(deps.db, first, async (trx) =>
+    closeClaimed(trx, await lockClaimed(trx, events), { status }),
+  )
+}
+
+/** Returns false when the mirror has no place for the object: it is another conference's. */
+async function bringUpToDate(
+  deps: MirrorDeps,
+  { conferenceId, mirrored }: ClaimedEvent,
+  events: readonly ClaimedEvent[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  // Stored by a release that knew of more kinds.
+  const resource = mirrored === null ? undefined : findResource(mirrored.resource)
+  if (mirrored === null || resource === undefined) return false
+  const after = Math.max(...events.map((event) => event.mirrored?.after ?? 0))
+  const context = createContext(deps, conferenceId, signal)
+  const outcome = await mirrorObject(context, resource, mirrored.id, after)
+  // What it hangs on may have been left out, and nobody would come back to it.
+  signal.throwIfAborted()
+  return outcome !== 'foreign'
+}
+
+function createContext(
+  { db, clients, logger }: MirrorDeps,
+  conferenceId: string,
+  stopping: AbortSignal,
+): SyncContext {
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(LONGEST_TURN_MS)])
+  let connection: Promise<StripeConnection> | undefined
+  return {
+    db,
+    conferenceId,
+    connect: () => (connection ??= clients.background(conferenceId, signal)),
+    logger,
+  }
+}
