@@ -1,0 +1,43 @@
+import type Stripe from 'stripe'
+import { boolean, reference, text } from '../../src/stripe/sync/mirror-column.ts'
+import { referencesTo } from '../../src/stripe/sync/references-to.ts'
+import { resource as charges } from '../../src/stripe/sync/resources/charges.ts'
+import { resource as paymentIntents } from '../../src/stripe/sync/resources/payment-intents.ts'
+import type { StripeResource } from '../../src/stripe/sync/stripe-resource.ts'
+import { StripeSyncAction } from '../../src/stripe/sync/stripe-sync-action.ts'
+import type { SyncContext } from '../../src/stripe/sync/sync-context.ts'
+
+/** @see https://docs.stripe.com/api/radar/early_fraud_warnings/object */
+export const resource: StripeResource<Stripe.Radar.EarlyFraudWarning> = {
+  name: 'early-fraud-warnings',
+  description: 'What a card issuer tells before a customer disputes a payment.',
+  objects: ['radar.early_fraud_warning'],
+  idPrefixes: ['issfr_'],
+  columns: {
+    actionable: boolean((warning) => warning.actionable),
+    fraud_type: text((warning) => warning.fraud_type),
+    charge: reference((warning) => warning.charge),
+    payment_intent: reference((warning) => warning.payment_intent),
+  },
+  views: {
+    open_warnings: `select conference_id, id, charge, fraud_type from mirror
+      where actionable and deleted_at is null`,
+  },
+  listing: {
+    by: 'pages',
+    windows: true,
+    page: (stripe, params) => stripe.radar.earlyFraudWarnings.list(params),
+  },
+  deletable: false,
+  retrieve: (stripe, id) => stripe.radar.earlyFraudWarnings.retrieve(id),
+  references: (warning) =>
+    referencesTo([charges, warning.charge], [paymentIntents, warning.payment_intent]),
+  createAction: (context) => new StripeEarlyFraudWarningAction(context),
+}
+
+/** Mirrors early fraud warnings. */
+export class StripeEarlyFraudWarningAction extends StripeSyncAction<Stripe.Radar.EarlyFraudWarning> {
+  constructor(context: SyncContext) {
+    super(context, resource)
+  }
+}
