@@ -13,6 +13,9 @@ import { addMigrate } from './commands/migrate.ts'
 import { addPurchasesList } from './commands/purchases-list.ts'
 import { addPurchasesReconcile } from './commands/purchases-reconcile.ts'
 import { addPurchasesShow } from './commands/purchases-show.ts'
+import { addSync } from './commands/sync.ts'
+import { addSyncCancel } from './commands/sync-cancel.ts'
+import { addSyncRuns } from './commands/sync-runs.ts'
 
 const AFTER = `
 The database is the one of DATABASE_URL, else the embedded one in DATA_DIR (.data), which the
@@ -59,5 +62,8 @@ export function buildProgram(cli: Cli): Command {
   addEventsList(program, cli)
   addEventsReplay(program, cli)
   addEventsFindMissed(program, cli)
+  addSync(program, cli)
+  addSyncRuns(program, cli)
+  addSyncCancel(program, cli)
   return program
 }

@@ -6,13 +6,14 @@ import { AppError, ERROR_CATALOGUE, type FieldError, problemType } from '../shar
 import { StartRefused } from '../shared/start-refused.ts'
 import { Interrupted } from './interrupted.ts'
 import { plainText } from './output/plain-text.ts'
+import { SyncFailed } from './sync/sync-failed.ts'
 import { UsageError } from './usage-error.ts'
 
 // 130 is what shells report for a program that Ctrl-C ended.
 export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const
 
 /** What went wrong, as the API would say it; beside the API's codes there are `usage`,
- * `settings_invalid` and `interrupted`. */
+ * `settings_invalid`, `sync_failed` and `interrupted`. */
 export type Failure = {
   exitCode: number
   code: string
@@ -42,6 +43,9 @@ export function toFailure(error: unknown): Failure {
   }
   if (error instanceof ConfigError || error instanceof StartRefused) {
     return failure('settings_invalid', 'The command cannot run like this', 500, error.message)
+  }
+  if (error instanceof SyncFailed) {
+    return failure('sync_failed', 'Not every sync succeeded', 500, error.message)
   }
   if (error instanceof Interrupted) {
     return failure('interrupted', 'Somebody ended the command', 500, error.message, {

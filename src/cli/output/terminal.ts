@@ -1,7 +1,12 @@
 import { createInterface } from 'node:readline'
 
 /** One of the two streams that a command writes to. */
-export type Output = { write(text: string): void; readonly colours: boolean }
+export type Output = {
+  write(text: string): void
+  readonly colours: boolean
+  /** How wide a terminal is at this moment; absent where the stream is none. */
+  readonly columns?: () => number
+}
 
 /** What a command sees of the world: standard output, standard error, standard input. */
 export type Terminal = {
@@ -35,5 +40,6 @@ function outputOf(stream: NodeJS.WriteStream): Output {
     write: (text) => void stream.write(text),
     // A pipe or a file has no such method, whatever its type says.
     colours: stream.isTTY && stream.hasColors(),
+    ...(stream.isTTY ? { columns: () => stream.columns } : {}),
   }
 }

@@ -28,13 +28,16 @@ export async function deleteMissing(progress: RunProgress): Promise<void> {
     await storeLiving(progress, answers)
     gone.push(...answers.filter(({ object }) => object === null))
     if (run.options.force) await bury(progress, gone.splice(0))
-    else if (isMassDeletion(gone.length, living)) throw tooMany(gone.length, living)
+    else if (!progress.isDry) assertFew(gone.length, living)
   }
   await bury(progress, gone)
+  // A dry run tells them all before it says no.
+  if (progress.isDry && !run.options.force) assertFew(gone.length, living)
 }
 
-function tooMany(gone: number, living: number): SyncRefused {
-  return new SyncRefused(
+function assertFew(gone: number, living: number): void {
+  if (!isMassDeletion(gone, living)) return
+  throw new SyncRefused(
     'mass_deletion_refused',
     `At least ${gone} of ${living} objects are gone at Stripe. Nothing was deleted here: check the ` +
       'Stripe key, and run the sync again with force if this is right.',
@@ -48,7 +51,12 @@ async function ask(progress: RunProgress, id: string): Promise<Answer> {
   const asOf = await readingTime(progress.db)
   try {
     const object = await withPatience(() => resource.retrieve(stripe, id), progress.signal)
-    return { id, asOf, object: object.deleted === true ? null : object }
+    if (object.deleted === true) return { id, asOf, object: null }
+    const whole = await withPatience(
+      async () => (await resource.complete?.(stripe, object)) ?? object,
+      progress.signal,
+    )
+    return { id, asOf, object: whole }
   } catch (error) {
     if (isMissing(error)) return { id, asOf, object: null }
     throw error

@@ -85,11 +85,6 @@ export class RunProgress {
     return { state: 'failed', error: { code: 'objects_failed', message, stripe_request_id: null } }
   }
 
-  /** Tells the caller how far the run is. */
-  tell(run: SyncRun): void {
-    this.#options.onProgress?.(run)
-  }
-
   /** A step that stores nothing and stays where it is. */
   idle(): Omit<RunStep, 'details'> {
     return { rows: [], asOf: 0, listed: null, counts: {}, requests: 0, cursor: this.cursor }
@@ -114,7 +109,12 @@ export class RunProgress {
     this.cursor = step.cursor
     this.clock.follow(saved.now)
     this.#take(step, saved)
-    this.tell({ ...run, counts: this.#counts, requests: this.#requests, details: this.#details })
+    this.#options.onProgress?.({
+      ...run,
+      counts: { ...this.#counts },
+      requests: this.#requests,
+      details: [...this.#details],
+    })
   }
 
   #take(step: Pick<RunStep, 'counts' | 'requests'>, saved: SavedStep): void {
@@ -125,6 +125,8 @@ export class RunProgress {
       this.#counts[count as keyof RunCounts] += more // the same
     }
     this.#requests += step.requests
-    for (const { id, outcome } of saved.changes ?? []) this.note({ id, outcome, message: null })
+    // They are written already.
+    const space = MOST_DETAILS - this.#details.length
+    this.#details.push(...(saved.changes ?? []).slice(0, space))
   }
 }

@@ -1,5 +1,4 @@
 import type { Tx } from '../../../db/connect.ts'
-import { isUniqueViolation } from '../../../db/pg-errors.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../../../http/pages.ts'
 import { AppError, notFound } from '../../../shared/errors.ts'
 import { newId } from '../../../shared/ids.ts'
@@ -88,25 +87,27 @@ export async function insertRun(
   run: { conferenceId: string; resource: string; startedBy: RunStarter; options: RunOptions },
 ): Promise<SyncRun> {
   const { conferenceId, resource, startedBy, options } = run
-  try {
-    const [row] = await trx('sync_runs')
-      .insert({
-        conference_id: conferenceId,
-        id: newId('syncRun'),
-        resource,
-        started_by: startedBy,
-        ids: options.ids,
-        since: options.since,
-        force: options.force,
-        dry_run: options.dryRun,
-      })
-      .returning<RunRow[]>([...COLUMNS])
-    if (row === undefined) throw new Error('The insert returned no row')
-    return toRun(row)
-  } catch (error) {
-    if (!isUniqueViolation(error, 'sync_runs_one_at_a_time')) throw error
-    throw new AppError('sync_running', `Another sync of ${resource} has not ended yet.`)
-  }
+  const [row] = await trx('sync_runs')
+    .insert({
+      conference_id: conferenceId,
+      id: newId('syncRun'),
+      resource,
+      started_by: startedBy,
+      ids: options.ids,
+      since: options.since,
+      force: options.force,
+      dry_run: options.dryRun,
+    })
+    // The index sync_runs_one_at_a_time. Ignored instead of caught, so that the transaction lives on.
+    .onConflict()
+    .ignore()
+    .returning<RunRow[]>([...COLUMNS])
+  if (row !== undefined) return toRun(row)
+  const active = await findActiveRun(trx, conferenceId, resource)
+  const name = active === null ? 'Another run' : `Run ${active.id}`
+  throw new AppError('sync_running', `${name} of ${resource} has not ended yet.`, {
+    extra: active === null ? {} : { sync_run: active.id },
+  })
 }
 
 /** The run of the resource that has not ended, or null. */

@@ -7,7 +7,7 @@ import type { StripeObject } from '../stripe-object.ts'
 import type { StripeResource } from '../stripe-resource.ts'
 import type { RunCursor } from './run-cursor.ts'
 import type { ClaimedRun } from './run-store.ts'
-import type { RunCounts, RunDetail } from './sync-run.ts'
+import { MOST_DETAILS, type RunCounts, type RunDetail } from './sync-run.ts'
 
 /** One step of a run: what is stored of a page, and where the run stands after it. */
 export type RunStep = {
@@ -31,7 +31,7 @@ export type SavedStep = {
   /** What storing the rows has added to the counts. */
   stored: Pick<RunCounts, 'created' | 'updated' | 'unchanged'>
   /** What a dry run would change. */
-  changes: { id: string; outcome: 'created' | 'updated' }[] | null
+  changes: RunDetail[] | null
 }
 
 type Run = Pick<ClaimedRun, 'conferenceId' | 'id' | 'attempt'> & { dryRun: boolean }
@@ -61,11 +61,7 @@ export async function saveStep<T extends StripeObject>(
     )`,
   ]
   const outcomes = outcomesOf(run, step)
-  const changes =
-    run.dryRun && step.rows.length > 0
-      ? `(select jsonb_agg(to_jsonb(compared)) from compared
-          where outcome in ('created', 'updated'))`
-      : 'null::jsonb'
+  const changes = isCompared(run, step) ? CHANGES : 'null::jsonb'
   const [saved] = await tenantStatement<SavedStep>(
     db,
     run,
@@ -118,6 +114,14 @@ const OUTCOMES = {
   nothing: { created: '0', updated: '0', unchanged: '0' },
 } as const
 
+/** What a dry run would change, as details; null for nothing. */
+const CHANGES = `(
+  select jsonb_agg(jsonb_build_object('id', id, 'outcome', outcome, 'message', null))
+  from compared where outcome in ('created', 'updated')
+)`
+
+const isCompared = (run: Run, { rows }: RunStep) => run.dryRun && rows.length > 0
+
 function outcomesOf(run: Run, { rows }: RunStep) {
   if (rows.length === 0) return OUTCOMES.nothing
   return OUTCOMES[run.dryRun ? 'compared' : 'written']
@@ -133,13 +137,20 @@ function progress(run: Run, step: RunStep, leaseSeconds: number): string {
     ([count, more]) => `${count} = sync_runs.${count} + ${more}`,
   )
   const cursor = step.cursor === null ? 'null' : `${literal(JSON.stringify(step.cursor))}::jsonb`
-  const details =
-    step.details === null ? [] : [`details = ${literal(JSON.stringify(step.details))}::jsonb`]
   return [
     ...sums,
-    ...details,
+    ...detailsOf(run, step),
     `cursor = ${cursor}`,
     `lease_until = now() + make_interval(secs => ${literal(leaseSeconds)})`,
     'updated_at = now()',
   ].join(', ')
+}
+
+function detailsOf(run: Run, step: RunStep): string[] {
+  const { details } = step
+  const given = details === null ? null : `${literal(JSON.stringify(details))}::jsonb`
+  if (!isCompared(run, step)) return given === null ? [] : [`details = ${given}`]
+  // What a dry run finds is kept by the statement that finds it, since no other may follow.
+  const all = `${given ?? 'sync_runs.details'} || coalesce(${CHANGES}, '[]')`
+  return [`details = jsonb_path_query_array(${all}, '$[0 to ${MOST_DETAILS - 1}]')`]
 }

@@ -1,7 +1,9 @@
 import { inParallel } from '../../in-parallel.ts'
 import { isMissing } from '../../stripe-errors.ts'
+import type { MirrorRow } from '../mirror-row.ts'
 import { readingTime } from '../reading-time.ts'
-import type { StripeObject } from '../stripe-object.ts'
+import { isForeignId } from '../stripe-resource.ts'
+import { toSyncError } from '../sync-error.ts'
 import type { SyncedId } from '../sync-outcome.ts'
 import type { RunProgress } from './run-progress.ts'
 import type { RunCounts } from './sync-run.ts'
@@ -53,30 +55,46 @@ function count(progress: RunProgress, counts: RunCounts, result: SyncedId): void
 }
 
 async function compareGroup(progress: RunProgress, ids: string[], before: number): Promise<void> {
-  const { action, connection, signal } = progress
   const asOf = await readingTime(progress.db)
-  const objects = await inParallel(ids, AT_ONCE, async (id): Promise<StripeObject | null> => {
-    try {
-      const object = await withPatience(
-        () => action.resource.retrieve(connection.stripe, id),
-        signal,
-      )
-      return object.deleted === true ? null : object
-    } catch (error) {
-      if (isMissing(error)) return null
-      throw error
-    }
-  })
-  const living = objects.filter((object) => object !== null)
-  const rows = await Promise.all(living.map((object) => action.toRow(object)))
-  const gone = ids.filter((_, index) => objects[index] === null)
-  for (const id of gone) progress.note({ id, outcome: 'deleted', message: null })
+  const looks = await inParallel(ids, AT_ONCE, (id) => look(progress, id))
+  const rows: MirrorRow[] = []
+  const counts = { fetched: 0, deleted: 0, failed: 0 }
+  for (const found of looks) {
+    counts[found.outcome] += 1
+    if (found.outcome !== 'fetched') progress.note(found)
+    else if (found.row !== null) rows.push(found.row)
+  }
   await progress.save({
-    rows: rows.filter((row) => row !== null),
+    rows,
     asOf,
     listed: null,
-    counts: { fetched: living.length, deleted: gone.length },
+    counts,
     requests: ids.length,
     cursor: { by: 'ids', done: before + ids.length },
   })
+}
+
+type Look =
+  | { outcome: 'fetched'; row: MirrorRow | null }
+  | { outcome: 'deleted' | 'failed'; id: string; message: string | null }
+
+/** What storing this id would find; it fails alone, as it would there. */
+async function look({ action, connection, signal }: RunProgress, id: string): Promise<Look> {
+  const { resource } = action
+  if (isForeignId(resource, id)) {
+    return { outcome: 'failed', id, message: `${id} is not the id of one of ${resource.name}.` }
+  }
+  try {
+    const object = await withPatience(() => resource.retrieve(connection.stripe, id), signal)
+    if (object.deleted === true) return { outcome: 'deleted', id, message: null }
+    const whole = await withPatience(
+      async () => (await resource.complete?.(connection.stripe, object)) ?? object,
+      signal,
+    )
+    return { outcome: 'fetched', row: await action.toRow(whole) }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (isMissing(error)) return { outcome: 'deleted', id, message: null }
+    return { outcome: 'failed', id, message: toSyncError(error).message }
+  }
 }

@@ -54,26 +54,29 @@ async function* arrivals<T extends StripeObject>(
   for (const arrival of ahead) yield await arrival
 }
 
-// A parent that was deleted meanwhile.
-function emptyWhenMissing(error: unknown): { data: never[]; has_more: false } {
-  if (isMissing(error)) return { data: [], has_more: false }
-  throw error
-}
-
 /** The whole list of one parent: such lists are short. */
 async function fetchAll<T extends StripeObject>(
   walk: Walk<T>,
   parent: string,
 ): Promise<Arrival<T>> {
-  const asOf = walk.now()
-  const objects: T[] = []
-  let requests = 0
-  for (let after: string | undefined; ; after = objects.at(-1)?.id) {
+  let objects: T[] = []
+  let after: string | undefined
+  let asOf = walk.now()
+  for (let requests = 1; ; requests += 1) {
     const params = { limit: PAGE, ...(after === undefined ? {} : { starting_after: after }) }
-    requests += 1
-    const page = await walk.fetch({ parent, params }).catch(emptyWhenMissing)
-    objects.push(...page.data)
-    if (!page.has_more || page.data.length === 0) return { parent, objects, asOf, requests }
+    try {
+      const page = await walk.fetch({ parent, params })
+      objects.push(...page.data)
+      after = page.data.at(-1)?.id
+      if (!page.has_more || after === undefined) return { parent, objects, asOf, requests }
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      // The parent itself was deleted meanwhile; else the object behind the cursor was.
+      if (after === undefined) return { parent, objects: [], asOf, requests }
+      objects = []
+      after = undefined
+      asOf = walk.now()
+    }
   }
 }
 

@@ -38,6 +38,8 @@ function toRequest({ variant, gte, lt, fetched }: OpenWindow): PageRequest {
  * Reads a listing, newest first, each next page requested while the caller stores the one before. A
  * large listing is cut into windows of `created` that are read side by side; a window that ends early
  * takes half of what another has left.
+ *
+ * @param canSplit the list takes a `created` filter.
  */
 export async function* walkWindows<T extends StripeObject>(
   walk: Walk<T>,
@@ -47,7 +49,7 @@ export async function* walkWindows<T extends StripeObject>(
   const windows = new Set(start.map(open))
   const running = new Map<OpenWindow, Promise<Arrival<T>>>()
   const ask = (window: OpenWindow) => {
-    const arrival = fetchNext(walk, window)
+    const arrival = fetchNext(walk, window, canSplit)
     // Somebody waits for it later; until then a failure has no handler of its own.
     arrival.catch(() => {})
     running.set(window, arrival)
@@ -77,6 +79,7 @@ type Arrival<T> = { window: OpenWindow; objects: T[]; asOf: number; requests: nu
 async function fetchNext<T extends StripeObject>(
   walk: Walk<T>,
   window: OpenWindow,
+  isDated: boolean,
 ): Promise<Arrival<T>> {
   let requests = 0
   for (;;) {
@@ -88,16 +91,19 @@ async function fetchNext<T extends StripeObject>(
       return { window, objects: page.data, asOf, requests }
     } catch (error) {
       if (!isMissing(error) || window.fetched.after === null) throw error
-      beginAnew(window)
+      beginAnew(window, isDated)
     }
   }
 }
 
-/** The object behind the cursor was deleted meanwhile: its second is read again instead. */
-function beginAnew(window: OpenWindow): void {
+/**
+ * The object behind the cursor was deleted meanwhile: its second is read again instead, or everything
+ * where the list takes no `created`.
+ */
+function beginAnew(window: OpenWindow, isDated: boolean): void {
   const { oldest } = window.fetched
   window.fetched.after = null
-  if (oldest !== null) window.lt = oldest + 1
+  if (isDated && oldest !== null) window.lt = oldest + 1
 }
 
 function noteFetched<T extends StripeObject>(

@@ -6,6 +6,7 @@ import { findResource } from '../all-resources.ts'
 import type { StripeResource } from '../stripe-resource.ts'
 import type { SyncContext } from '../sync-context.ts'
 import { executeRun } from './execute-run.ts'
+import { runLease } from './run-lease.ts'
 import { findActiveRun, getRun, leaseEnd } from './run-store.ts'
 import { queueRun } from './start-run.ts'
 import type { RunRef, SyncRun } from './sync-run.ts'
@@ -13,6 +14,9 @@ import type { RunRef, SyncRun } from './sync-run.ts'
 export type RunDeps = { db: Db; clients: StripeClients; logger: Logger; leaseSeconds: number }
 
 const PARENT_WAIT_MS = 5_000
+
+// Enough for the lease to be over when the job runs.
+const AFTER_LEASE_MS = 50
 
 /**
  * Works on a run for as long as this process may, and makes sure that somebody goes on when it may
@@ -35,7 +39,7 @@ export async function workOnRun(
     action: resource.createAction(contextOf(deps, ref.conferenceId, options.signal)),
     ref,
     options: {
-      leaseSeconds: deps.leaseSeconds,
+      leaseSeconds: runLease(deps.leaseSeconds),
       signal: options.signal,
       whenAborted: 'release',
       isRetried: !options.isLastTry,
@@ -80,7 +84,7 @@ async function waitsForParent(
 /** Another process is at it: should that die, somebody must take over when its lease has ended. */
 async function lookAgain(trx: Tx, ref: RunRef): Promise<void> {
   const end = await leaseEnd(trx, ref)
-  if (end !== null) await queueRun(trx, ref, new Date(end.getTime() + 1_000))
+  if (end !== null) await queueRun(trx, ref, new Date(end.getTime() + AFTER_LEASE_MS))
 }
 
 async function summary(db: Db, ref: RunRef) {
