@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { withTenant } from '../../../src/db/tenant-scope.ts'
 import { MOMENT, mirroredRow, type Sample, SECONDS } from './mirrored-row.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
@@ -132,6 +133,17 @@ describe('a card', () => {
         tokenization_method: 'apple_pay',
       },
     ])
+  })
+
+  it('is seen through the view by its own conference only', async () => {
+    await rowOf({ ...CARD, id: 'pm_private' })
+    const other = await scene.openWiredShop()
+    const seenBy = ({ conference: conferenceId }: WiredShop) =>
+      withTenant(scene.db, { conferenceId }, (trx) =>
+        trx('stripe.cards').where({ id: 'pm_private' }).pluck<string[]>('id'),
+      )
+    expect(await seenBy(shop)).toEqual(['pm_private'])
+    expect(await seenBy(other)).toEqual([])
   })
 
   it('that was detached has no customer and still is', async () => {
