@@ -6,9 +6,10 @@ import { migrateToLatest } from '../src/db/migrate.ts'
 import { benchBudget } from './budget.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIssue } from './issue.ts'
+import { benchSync } from './sync.ts'
 
 // Figures are ratios within one run on one durable server: they compare ways, not machines.
-const BENCHES = { budget: benchBudget, inbox: benchInbox, issue: benchIssue }
+const BENCHES = { budget: benchBudget, inbox: benchInbox, issue: benchIssue, sync: benchSync }
 
 function chosen(names: string[]): (keyof typeof BENCHES)[] {
   const known = Object.keys(BENCHES) as (keyof typeof BENCHES)[]
@@ -31,7 +32,7 @@ try {
     try {
       await migrateToLatest(server.connectionString)
       const { connectionString } = server
-      await BENCHES[name]({ connectionString, print })
+      await BENCHES[name]({ connectionString, print, folder: join(folder, `${name}-more`) })
     } finally {
       await server.stop()
     }

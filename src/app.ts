@@ -35,12 +35,13 @@ import type { Encryption } from './shared/encryption.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
+import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
 import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
 import { mirrorRoutes } from './stripe/sync/mirror-routes.ts'
-import { SYNC_RUN_DOCS } from './stripe/sync/runs/run-docs.ts'
 import { syncRunRoutes } from './stripe/sync/runs/run-routes.ts'
+import { SYNC_RUN_DOCS } from './sync-run-docs.ts'
 import { issueComps } from './vouchers/issue-comps.ts'
 import { redemptionRoutes } from './vouchers/redemption-routes.ts'
 import { voucherBatchRoutes } from './vouchers/voucher-batch-routes.ts'
@@ -138,4 +139,5 @@ function addStripeRoutes(
   eventRoutes(app, routes)
   mirrorRoutes(app, routes)
   syncRunRoutes(app, routes)
+  driftRoutes(app, routes)
 }

@@ -1,4 +1,4 @@
-import { literal } from '../../db/tenant-statement.ts'
+import { literal, longLiteral } from '../../db/tenant-statement.ts'
 import { type MirrorRow, rowsAsJson } from './mirror-row.ts'
 import { momentOf, type ReadingTime } from './reading-time.ts'
 import type { StripeObject } from './stripe-object.ts'
@@ -36,7 +36,7 @@ export function givenRows<T extends StripeObject>(
   const fields = [['id', 'text'] as const, ...Object.entries(COMMON), ...typed, ['data', 'jsonb']]
   const record = fields.map(([name, type]) => `${quoted(name ?? '')} ${type}`).join(', ')
   return `given as (
-    select * from jsonb_to_recordset(${literal(rowsAsJson(rows))}::jsonb) as given(${record})
+    select * from jsonb_to_recordset(${longLiteral(rowsAsJson(rows))}::jsonb) as given(${record})
     where ${condition}
   )`
 }

@@ -1,5 +1,5 @@
 import type { Db } from '../../../db/connect.ts'
-import { literal, tenantStatement } from '../../../db/tenant-statement.ts'
+import { literal, longLiteral, tenantStatement } from '../../../db/tenant-statement.ts'
 import type { MirrorRow } from '../mirror-row.ts'
 import { comparedRows, givenRows, writtenRows } from '../mirror-statement.ts'
 import { CLOCK, type ReadingTime } from '../reading-time.ts'
@@ -70,6 +70,8 @@ export async function saveStep<T extends StripeObject>(
       jsonb_build_object('created', ${outcomes.created}, 'updated', ${outcomes.updated},
         'unchanged', ${outcomes.unchanged}) as stored,
       ${changes} as changes`,
+    // Rows and cursor are lost together or not at all, and the run's end waits for the disk.
+    { lazily: true },
   )
   if (saved === undefined) throw new Error('The step returned no row')
   return saved
@@ -88,7 +90,7 @@ function storing<T extends StripeObject>(
 
 function listing(run: Run, { listed }: RunStep): string[] {
   if (listed === null || listed.length === 0) return []
-  const ids = `jsonb_array_elements_text(${literal(JSON.stringify(listed))}::jsonb)`
+  const ids = `jsonb_array_elements_text(${longLiteral(JSON.stringify(listed))}::jsonb)`
   return [
     `listed as (
       insert into sync_run_ids (conference_id, run_id, id)

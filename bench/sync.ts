@@ -1,0 +1,237 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import type * as StripeSyncEngine from '@supabase/stripe-sync-engine'
+import Stripe from 'stripe'
+import { connect, type Db } from '../src/db/connect.ts'
+import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
+import { withTenant } from '../src/db/tenant-scope.ts'
+import { newId } from '../src/shared/ids.ts'
+import { createLogger } from '../src/shared/logger.ts'
+import { createPacedHttpClient } from '../src/stripe/budget/paced-http-client.ts'
+import { createRequestBudget } from '../src/stripe/budget/request-budget.ts'
+import { buildStripe, type StripeSettings } from '../src/stripe/client.ts'
+import { StripeCouponAction } from '../src/stripe/sync/resources/coupons.ts'
+import { StripeCustomerAction } from '../src/stripe/sync/resources/customers.ts'
+import type { SyncRun } from '../src/stripe/sync/runs/sync-run.ts'
+import type { SyncContext } from '../src/stripe/sync/sync-context.ts'
+
+// Its ES module cannot find its own migrations (0.48.5 uses __dirname there); its other one can.
+const { runMigrations, StripeSync }: typeof StripeSyncEngine = createRequire(import.meta.url)(
+  '@supabase/stripe-sync-engine',
+)
+
+export type SyncBenchOptions = {
+  /** A migrated database of its own. */
+  connectionString: string
+  print: (line: string) => void
+  /** For the peer's own server. */
+  folder: string
+  /** Customers, and as many coupons. */
+  objects?: number
+}
+
+const KEY = 'sk_test_benchbenchbenchbenchbench'
+const LIMIT = 20 // requests/s, the default
+const ROUNDS = 3
+const logger = createLogger('silent')
+
+type FakeProcess = { url: string; stop(): Promise<void> }
+
+async function startFake(objects: number): Promise<FakeProcess> {
+  const script = fileURLToPath(new URL('./fake-stripe-process.ts', import.meta.url))
+  const child = fork(script, [KEY, String(objects), String(objects)])
+  const [url] = (await once(child, 'message')) as [string] // what the script sends
+  const ended = once(child, 'exit')
+  return {
+    url,
+    async stop() {
+      child.disconnect()
+      await ended
+    },
+  }
+}
+
+/** Counts what is sent, beneath everything that could send it. */
+function countingClient() {
+  const inner = Stripe.createNodeHttpClient()
+  const counter = { requests: 0 }
+  const http = {
+    getClientName: () => inner.getClientName(),
+    makeRequest(...request: Parameters<typeof inner.makeRequest>) {
+      counter.requests += 1
+      return inner.makeRequest(...request)
+    },
+  }
+  return { counter, http }
+}
+
+type Measured = { rate: number; requests: number }
+
+/** The best of some rounds: what else the machine does only ever makes a round slower. */
+async function best(objects: number, once: () => Promise<Measured>): Promise<Measured> {
+  const rounds: Measured[] = []
+  for (let round = 0; round < ROUNDS; round += 1) rounds.push(await once())
+  const [fastest = { rate: 0, requests: 0 }] = rounds.toSorted((a, b) => b.rate - a.rate)
+  if (!(fastest.rate > 0)) throw new Error(`No round of ${objects} objects ended`)
+  return fastest
+}
+
+async function timed(objects: number, work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await work()
+  return objects / ((performance.now() - begun) / 1000)
+}
+
+async function newContext(db: Db, stripe: Stripe): Promise<SyncContext> {
+  const conferenceId = newId('conference')
+  await withTenant(db, { conferenceId }, async (trx) =>
+    trx('conferences').insert({
+      id: conferenceId,
+      slug: conferenceId.replace('_', '-').toLowerCase(),
+      name: 'Bench',
+      currency: 'EUR',
+    }),
+  )
+  return { db, conferenceId, logger, connect: async () => ({ stripe, livemode: false }) }
+}
+
+function assertComplete(run: SyncRun, objects: number): void {
+  if (run.state === 'succeeded' && run.counts.fetched >= objects) return
+  throw new Error(`The sync ended ${run.state}: ${JSON.stringify(run.counts)}`)
+}
+
+/** The peer, on a server of its own and the same fake. */
+async function measurePeer(folder: string, fakeUrl: string, objects: number): Promise<Measured> {
+  const server = await startEmbeddedPostgres({ folder })
+  try {
+    // Its migrations give functions to a role of this name, so it runs as an administrator.
+    const connectionString = server.adminConnectionString
+    const admin = connect(connectionString, { max: 1 })
+    await admin.raw('create role postgres').catch(() => {})
+    await admin.destroy()
+    await runMigrations({ databaseUrl: connectionString, schema: 'stripe' })
+    return await syncPeer(connectionString, fakeUrl, objects)
+  } finally {
+    await server.stop()
+  }
+}
+
+async function syncPeer(
+  connectionString: string,
+  fakeUrl: string,
+  objects: number,
+): Promise<Measured> {
+  const { counter, http } = countingClient()
+  const peer = new StripeSync({
+    poolConfig: { connectionString, max: 10 },
+    stripeSecretKey: KEY,
+    stripeWebhookSecret: 'whsec_bench',
+  })
+  // It has no option for another address.
+  peer.stripe = buildStripe(KEY, settingsOf(fakeUrl), http)
+  try {
+    return await best(objects, async () => {
+      await peer.postgresClient.query('truncate stripe.customers cascade')
+      counter.requests = 0
+      const rate = await timed(objects, () => peer.syncCustomers())
+      return { rate, requests: counter.requests }
+    })
+  } finally {
+    await peer.postgresClient.close()
+  }
+}
+
+const settingsOf = (url: string): StripeSettings => ({
+  stripeApiBase: url,
+  stripeTimeoutSeconds: 20,
+})
+
+/**
+ * Objects a second from one local fake without latency: a full sync of customers against
+ * `@supabase/stripe-sync-engine`, one of coupons against the SDK's paging that stores nothing, and
+ * one inside the request budget against its limit.
+ */
+export async function benchSync({
+  connectionString,
+  print,
+  folder,
+  objects = 10_000,
+}: SyncBenchOptions): Promise<{ peer: number; paging: number; limited: number }> {
+  const fake = await startFake(objects)
+  const db = connect(connectionString, { max: 10 })
+  try {
+    const { counter, http } = countingClient()
+    const stripe = buildStripe(KEY, settingsOf(fake.url), http)
+    const full = (Action: typeof StripeCustomerAction | typeof StripeCouponAction) =>
+      best(objects, async () => {
+        const action = new Action(await newContext(db, stripe))
+        counter.requests = 0
+        const rate = await timed(objects, async () =>
+          assertComplete(await action.syncAll(), objects),
+        )
+        return { rate, requests: counter.requests }
+      })
+    const tell = (what: string, { rate, requests }: Measured, more = '') =>
+      print(`${what}: ${Math.round(rate)} objects/s, ${requests} requests${more}`)
+
+    const customers = await full(StripeCustomerAction)
+    tell(`sync ${objects} customers`, customers)
+    const peer = await measurePeer(folder, fake.url, objects)
+    tell(
+      '  @supabase/stripe-sync-engine',
+      peer,
+      `, ratio ${(customers.rate / peer.rate).toFixed(2)}`,
+    )
+
+    const coupons = await full(StripeCouponAction)
+    tell(`sync ${objects} coupons`, coupons)
+    const paging = await best(objects, async () => {
+      counter.requests = 0
+      let seen = 0
+      const rate = await timed(objects, async () => {
+        for await (const _ of stripe.coupons.list({ limit: 100 })) seen += 1
+      })
+      if (seen !== objects) throw new Error(`The SDK's paging found ${seen} coupons`)
+      return { rate, requests: counter.requests }
+    })
+    tell("  the SDK's paging alone", paging, `, ratio ${(coupons.rate / paging.rate).toFixed(2)}`)
+
+    const limited = await measureLimited(db, fake.url, objects)
+    print(
+      `sync ${objects} customers at ${LIMIT} requests/s: ${limited.rate.toFixed(2)} requests/s, ` +
+        `ratio ${(limited.rate / LIMIT).toFixed(3)}`,
+    )
+    return {
+      peer: customers.rate / peer.rate,
+      paging: coupons.rate / paging.rate,
+      limited: limited.rate / LIMIT,
+    }
+  } finally {
+    await db.destroy()
+    await fake.stop()
+  }
+}
+
+/** The pace once the burst is used up. */
+async function measureLimited(db: Db, fakeUrl: string, objects: number): Promise<{ rate: number }> {
+  const budget = createRequestBudget({ db, logger, requestsPerSecond: LIMIT })
+  const { http } = countingClient()
+  const sent: number[] = []
+  const noting = {
+    getClientName: () => http.getClientName(),
+    makeRequest(...request: Parameters<typeof http.makeRequest>) {
+      sent.push(performance.now())
+      return http.makeRequest(...request)
+    },
+  }
+  const paced = createPacedHttpClient({ inner: noting, budget, accountKey: 'acct_sync', logger })
+  const action = new StripeCustomerAction(
+    await newContext(db, buildStripe(KEY, settingsOf(fakeUrl), paced)),
+  )
+  assertComplete(await action.syncAll(), objects)
+  const burst = Math.ceil(LIMIT / 4)
+  const [first = 0, last = 0] = [sent[burst], sent.at(-1)]
+  return { rate: (sent.length - 1 - burst) / ((last - first) / 1000) }
+}
