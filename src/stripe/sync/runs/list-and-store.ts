@@ -1,8 +1,10 @@
+import type Stripe from 'stripe'
 import { withTenant } from '../../../db/tenant-scope.ts'
 import { inParallel } from '../../in-parallel.ts'
+import { isMissing } from '../../stripe-errors.ts'
 import type { MirrorRow } from '../mirror-row.ts'
 import type { StripeObject } from '../stripe-object.ts'
-import { type Listing, tableOf } from '../stripe-resource.ts'
+import { type Listing, type StripeResource, tableOf } from '../stripe-resource.ts'
 import type { FetchedPage, Walk } from './fetched-page.ts'
 import type { Window } from './run-cursor.ts'
 import type { RunProgress } from './run-progress.ts'
@@ -131,14 +133,25 @@ async function completed(
   if (resource.complete === undefined) return { objects: wanted, requests: 0 }
   let requests = 0
   const objects = await inParallel(wanted, AT_ONCE, async (object) => {
-    const whole = await withPatience(
-      async () => (await resource.complete?.(connection.stripe, object)) ?? object,
-      signal,
-    )
+    const whole = await withPatience(() => wholeOf(resource, connection.stripe, object), signal)
     if (whole !== object) requests += 1
     return whole
   })
   return { objects, requests }
+}
+
+async function wholeOf(
+  resource: StripeResource,
+  stripe: Stripe,
+  object: StripeObject,
+): Promise<StripeObject> {
+  try {
+    return (await resource.complete?.(stripe, object)) ?? object
+  } catch (error) {
+    // Deleted since it was listed: what the list said of it is the last that is known.
+    if (isMissing(error)) return object
+    throw error
+  }
 }
 
 /** The rows of a page, after all hooks; what they fail for is counted and told, one by one. */
