@@ -1,4 +1,5 @@
 import type { ApiDocs } from '../http/openapi/operation-docs.ts'
+import { DRIFT_DOCS } from './drift-docs.ts'
 import { MIRROR_DOCS } from './mirror-docs.ts'
 import { PURCHASE_DOCS } from './purchase-docs.ts'
 import { SETUP_DOCS } from './setup-docs.ts'
@@ -10,4 +11,5 @@ export const OPERATION_DOCS: ApiDocs = {
   ...VOUCHER_DOCS,
   ...SETUP_DOCS,
   ...MIRROR_DOCS,
+  ...DRIFT_DOCS,
 }

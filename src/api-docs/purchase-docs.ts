@@ -125,7 +125,16 @@ export const PURCHASE_DOCS: ApiDocs = {
     ],
   },
   approvePurchase: { problems: ['wrong_state'] },
-  reconcilePurchase: { problems: ['stripe_key_missing', 'stripe_refused', ...STRIPE] },
+  reconcilePurchase: {
+    problems: ['stripe_key_missing', 'stripe_refused', ...STRIPE],
+    requests: {
+      known: { summary: 'What the purchase knows of', value: {} },
+      taken_by_hand: {
+        summary: 'And a payment that names it at Stripe',
+        value: { payment_intent: 'pi_3PabcDEF' },
+      },
+    },
+  },
   resolvePurchaseFlag: {
     problems: ['wrong_state'],
     requests: {

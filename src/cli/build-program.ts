@@ -3,6 +3,7 @@ import { SERVICE_VERSION } from '../shared/service-version.ts'
 import type { Cli } from './cli.ts'
 import { addConferencesCreate } from './commands/conferences-create.ts'
 import { addConferencesList } from './commands/conferences-list.ts'
+import { addDrift } from './commands/drift.ts'
 import { addEventsFindMissed } from './commands/events-find-missed.ts'
 import { addEventsList } from './commands/events-list.ts'
 import { addEventsReplay } from './commands/events-replay.ts'
@@ -62,6 +63,7 @@ export function buildProgram(cli: Cli): Command {
   addEventsList(program, cli)
   addEventsReplay(program, cli)
   addEventsFindMissed(program, cli)
+  addDrift(program, cli)
   addSync(program, cli)
   addSyncRuns(program, cli)
   addSyncCancel(program, cli)

@@ -4,6 +4,7 @@ import { EmbeddedPostgresError } from '../db/embedded/embedded-postgres-error.ts
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
 import { AppError, ERROR_CATALOGUE, type FieldError, problemType } from '../shared/errors.ts'
 import { StartRefused } from '../shared/start-refused.ts'
+import { DriftFound } from './drift-found.ts'
 import { Interrupted } from './interrupted.ts'
 import { plainText } from './output/plain-text.ts'
 import { SyncFailed } from './sync/sync-failed.ts'
@@ -46,6 +47,9 @@ export function toFailure(error: unknown): Failure {
   }
   if (error instanceof SyncFailed) {
     return failure('sync_failed', 'Not every sync succeeded', 500, error.message)
+  }
+  if (error instanceof DriftFound) {
+    return failure('drift_found', 'Not everything is as Stripe has it', 409, error.message)
   }
   if (error instanceof Interrupted) {
     return failure('interrupted', 'Somebody ended the command', 500, error.message, {

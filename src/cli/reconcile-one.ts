@@ -13,11 +13,17 @@ type Deps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
 /**
  * Reads one purchase anew from Stripe, as `POST …/reconcile` does, and tells what it was before.
  *
+ * @param paymentIntent a payment that the purchase may not know yet.
  * @throws AppError `not_found`, and those of PaymentGateway.
  */
-export async function reconcileOne(deps: Deps, caller: Caller, id: string): Promise<Reconciled> {
+export async function reconcileOne(
+  deps: Deps,
+  caller: Caller,
+  id: string,
+  paymentIntent: string | null,
+): Promise<Reconciled> {
   const { status: before } = await withTenant(deps.db, caller, (trx) =>
     viewPurchase(trx, caller, id),
   )
-  return { before, purchase: await reconcileAndComplete(deps, caller, id) }
+  return { before, purchase: await reconcileAndComplete(deps, caller, id, paymentIntent) }
 }

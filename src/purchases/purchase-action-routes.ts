@@ -16,6 +16,7 @@ import {
   emptyBody,
   purchaseParams,
   purchaseSchema,
+  reconcileBody,
   refundBody,
   resolveFlagBody,
 } from './purchase-schemas.ts'
@@ -132,15 +133,16 @@ function reconcileRoute(app: App, deps: Deps): void {
   const docs = { operationId: 'reconcilePurchase', summary: 'Read the purchase anew from Stripe' }
   app.post(
     `${PURCHASE}/reconcile`,
-    action({ anyOf: ['purchases:write'] }, docs, emptyBody),
+    action({ anyOf: ['purchases:write'] }, docs, reconcileBody.nullish()),
     async (request) => {
       const { caller, purchase, ref } = subject(request)
+      const paymentIntent = request.body?.payment_intent ?? null
       return deps.answers.resumable(request, {
         begin: async (trx) => {
           if ((await findPurchase(trx, ref)) === null) throw notFound('purchase')
           return purchase
         },
-        finish: () => reconcileAndComplete(deps, caller, purchase),
+        finish: () => reconcileAndComplete(deps, caller, purchase, paymentIntent),
       })
     },
   )

@@ -93,6 +93,13 @@ export const resolveFlagBody = z.strictObject({
 /** A POST without parameters: no body, or an empty object. */
 export const emptyBody = z.strictObject({}).nullish()
 
+export const reconcileBody = z.strictObject({
+  payment_intent: z.string().min(1).max(255).optional().meta({
+    description:
+      "A payment that the purchase does not know yet. It becomes the purchase's when its metadata at Stripe names purchase and conference.",
+  }),
+})
+
 const checkoutSchema = z
   .object({
     session_id: z.string().nullable(),

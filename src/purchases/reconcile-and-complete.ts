@@ -12,17 +12,20 @@ type Deps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
  * What staff ask for by hand: reads the purchase anew from Stripe, warnings of fraud included, and
  * makes the codes that a paid one lacks.
  *
+ * @param paymentIntent a payment that names the purchase at Stripe and that it may not know yet.
  * @throws AppError `not_found`, and those of PaymentGateway.
  */
 export async function reconcileAndComplete(
   deps: Deps,
   caller: Caller,
   purchaseId: string,
+  paymentIntent: string | null = null,
 ): Promise<PurchaseBody> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
   const view = () => withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
   const cause = { actor: caller.actor, cause: 'reconcile' }
-  await reconcilePurchase(deps, ref, { cause, warnings: true })
+  const hintedPaymentIntents = paymentIntent === null ? [] : [paymentIntent]
+  await reconcilePurchase(deps, ref, { cause, warnings: true, hintedPaymentIntents })
   const body = await view()
   const isShort = body.status === 'PAID' && body.vouchers.issued < body.quantity
   if (!isShort) return body

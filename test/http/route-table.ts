@@ -95,6 +95,7 @@ export const WHO_MAY: Record<string, Who> = {
   listSyncRuns: MIRROR,
   getSyncRun: MIRROR,
   cancelSyncRun: MIRROR,
+  listStripeDrift: MIRROR,
 
   getLiveness: 'public',
   getReadiness: 'public',

@@ -15,7 +15,7 @@ import { reconcileOne } from '../reconcile-one.ts'
 import { UsageError } from '../usage-error.ts'
 import { type Session, withSession } from '../with-session.ts'
 
-type Options = { conference?: string; stuck?: true }
+type Options = { conference?: string; stuck?: true; paymentIntent?: string }
 
 /** `purchases:reconcile` */
 export function addPurchasesReconcile(program: Command, cli: Cli): void {
@@ -27,21 +27,32 @@ export function addPurchasesReconcile(program: Command, cli: Cli): void {
       'Ends with 1 when Stripe could not be read for one of them; the others are done.',
     examples: [
       ['purchases:reconcile bp_V1StGXR8Z5jdHi6BmyT7a', 'one purchase'],
+      [
+        'purchases:reconcile bp_V1StGXR8Z5jdHi6BmyT7a --payment-intent pi_3Ab',
+        'with a payment that it does not know yet, such as one taken by hand',
+      ],
       ['purchases:reconcile --stuck', 'every purchase that is PROCESSING, in all conferences'],
       ['purchases:reconcile --stuck --conference devconf', 'in one conference'],
     ],
   })
     .option('--stuck', 'every purchase that is PROCESSING')
     .option('--conference <slug|id>', 'default: all of them')
+    .option('--payment-intent <id>', 'also look at this payment, which must name the purchase')
 
   command.action(async (ids: string[], options: Options) => {
     if (ids.length > 0 === (options.stuck === true)) {
       throw new UsageError('name purchases, or give --stuck')
     }
+    const paymentIntent = options.paymentIntent ?? null
+    if (paymentIntent !== null && ids.length !== 1) {
+      throw new UsageError('--payment-intent is of one purchase: name that one')
+    }
     const lines = await withSession(cli, async (session) => {
       const found = await find(session.db, ids, options)
       const done: ReconciledLine[] = []
-      for (const { caller, id } of found) done.push(await tryOne(session, caller, id))
+      for (const { caller, id } of found) {
+        done.push(await tryOne(session, caller, id, paymentIntent))
+      }
       return done
     })
     answer(cli, command, { data: lines }, (paint) =>
@@ -85,9 +96,14 @@ async function processingOf(db: Db, caller: Caller): Promise<string[]> {
   return ids
 }
 
-async function tryOne(session: Session, caller: Caller, id: string): Promise<ReconciledLine> {
+async function tryOne(
+  session: Session,
+  caller: Caller,
+  id: string,
+  paymentIntent: string | null,
+): Promise<ReconciledLine> {
   try {
-    const { before, purchase } = await reconcileOne(session, caller, id)
+    const { before, purchase } = await reconcileOne(session, caller, id, paymentIntent)
     return { id, before, after: purchase.status, purchase, problem: null }
   } catch (error) {
     return { id, before: null, after: null, purchase: null, problem: toProblem(toFailure(error)) }
