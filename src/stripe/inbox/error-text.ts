@@ -8,7 +8,9 @@ function textOf(error: unknown): string {
   if (!(error instanceof Error)) return 'Something that is no error was thrown.'
   // knex puts the whole statement with its values into the message: voucher codes among them.
   if ('severity' in error && 'code' in error) {
-    const constraint = 'constraint' in error ? ` (${String(error.constraint)})` : ''
+    // pg sets it on every error, undefined where there is none.
+    const named = 'constraint' in error && typeof error.constraint === 'string'
+    const constraint = named ? ` (${String(error.constraint)})` : ''
     return `database error ${String(error.code)}${constraint}`
   }
   return `${error.name}: ${error.message}`
