@@ -103,7 +103,7 @@ describe('a process that has lost its run', () => {
 
 describe('a conference without a Stripe key', () => {
   it('ends its run as failed instead of holding it for ever', async () => {
-    const { id } = await createConference(scene)
+    const { id } = await createConference(scene, { stripe_secret_key: undefined })
     const run = await newRun(id)
     const action = new StripeCustomerAction(scene.context({ conference: id }))
     expect(await execute(action, run)).toBe('ended')

@@ -177,10 +177,35 @@ describe('a dry run', () => {
     expect(await versions()).toEqual(before)
   })
 
+  it('tells every change also when nothing is gone', async () => {
+    const ids = seed(120)
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run.details.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
+    expect(new Set(run.details.map(({ outcome }) => outcome))).toEqual(new Set(['created']))
+  })
+
+  it('tells a thousand changes at most, and counts all', async () => {
+    seed(1_150)
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run.counts.created).toBeGreaterThanOrEqual(1_150)
+    expect(run.details).toHaveLength(1_000)
+  })
+
+  it('tells all that is gone before it refuses to delete so much', async () => {
+    const ids = seed(50)
+    await customers.syncAll()
+    const stripe = scene.stripeOf(shop)
+    for (const id of ids.slice(0, 12)) await stripe.customers.del(id)
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run).toMatchObject({ state: 'failed', error: { code: 'mass_deletion_refused' } })
+    expect(run.details.map(({ id }) => id).toSorted()).toEqual(ids.slice(0, 12).toSorted())
+    expect(await live('customers')).toHaveLength(50)
+  })
+
   it('does the same for single ids', async () => {
     const [known = ''] = seed(1)
-    const run = await customers.syncAll({ dryRun: true, ids: [known, 'cus_missing'] })
-    expect(run.counts).toMatchObject({ fetched: 1, created: 1, deleted: 1 })
+    const run = await customers.syncAll({ dryRun: true, ids: [known, 'cus_missing', 'pi_foreign'] })
+    expect(run.counts).toMatchObject({ fetched: 1, created: 1, deleted: 1, failed: 1 })
     expect(await scene.stored(shop, 'customers')).toEqual([])
   })
 })
