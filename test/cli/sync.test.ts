@@ -102,7 +102,7 @@ describe('a sync', () => {
     shop = await openShop(app)
   })
 
-  it('of everything ends with a line for each resource', async () => {
+  it('of everything ends with a line for each resource (E1)', async () => {
     seed(shop, 120)
     const { exitCode, stdout, stderr } = await cli.run(['sync', 'all', ...at(shop)])
     expect(exitCode).toBe(0)

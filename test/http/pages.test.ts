@@ -43,7 +43,7 @@ describe('a list', () => {
     expect(await page(path, {})).toEqual({ data: [], has_more: false, next_cursor: null })
   })
 
-  it('comes newest first, in pages that together hold everything once', async () => {
+  it('comes newest first, in pages that together hold everything once (D31)', async () => {
     const { path, newestFirst } = await conferenceWithSponsors(7)
     for (const limit of [1, 2, 3, 7, 8]) {
       expect(await wholeList(path, limit), `limit ${limit}`).toEqual(newestFirst)

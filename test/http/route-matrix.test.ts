@@ -171,7 +171,7 @@ describe('who may call what', () => {
     expect(await outcomes(keys.sponsor)).toEqual(expected((route) => isFor(route, 'sponsor')))
   })
 
-  it('shows keys of another conference nothing, not even that this one exists', async () => {
+  it('shows keys of another conference nothing, not even that this one exists (D30)', async () => {
     await ofEach(OF_CONFERENCE, async (route) => {
       for (const key of [keys.otherStaff, keys.otherSponsor]) {
         const answer = told(await ask(route, key))
@@ -339,7 +339,7 @@ describe('an object of somebody else', () => {
     }
   })
 
-  it('of another sponsor is 404 for a sponsor, and in none of its lists', async () => {
+  it('of another sponsor is 404 for a sponsor, and in none of its lists (D29)', async () => {
     const neighbour = await fill(
       own.path,
       (await app.request('GET', own.path)).body['id'] as string,

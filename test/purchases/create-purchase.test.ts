@@ -98,7 +98,7 @@ describe('ordering', () => {
   })
 })
 
-describe('an order that breaks a rule names the field (D5, D13, D24)', () => {
+describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () => {
   it.each([0, -1, 1.5, '3', null])('quantity %o', async (quantity) => {
     expect(await bySponsor({ quantity })).toMatchObject(refusedAt('/quantity'))
   })

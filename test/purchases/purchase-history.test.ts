@@ -21,7 +21,7 @@ describe('the history of a purchase', () => {
     )
   })
 
-  it('tells each step with its cause', async () => {
+  it('tells each step with its cause (D28)', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     await scene.read({ ...PAID, refunds: [refund('re_1', 1000)] })

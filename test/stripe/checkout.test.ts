@@ -76,7 +76,7 @@ describe('opening a checkout', () => {
     ['JPY', 500, '500'],
     ['KWD', 1_500, '1500'],
     ['ISK', 500, '50000'], // no decimals, but two at Stripe
-  ])('sends %s in the unit that Stripe counts in', async (currency, unitAmount, sent) => {
+  ])('sends %s in the unit that Stripe counts in (D34)', async (currency, unitAmount, sent) => {
     const ref = scene.newRef()
     const session = await scene.open(ref, { currency, unitAmount, quantity: 2 })
     expect(requestsOf(ref.purchaseId)[0]?.params).toMatchObject({

@@ -25,7 +25,7 @@ async function withWebhooksHeld<T>(work: () => Promise<T>): Promise<T> {
 }
 
 describe('an event that comes late or out of order', () => {
-  it('of a completed checkout cannot bring a refunded purchase back (D3)', async () => {
+  it('of a completed checkout cannot bring a refunded purchase back (D3, D20)', async () => {
     const shop = await app.openWiredShop()
     const { session, now } = await app.paidOrder(shop)
     app.fake.control.refund(session)

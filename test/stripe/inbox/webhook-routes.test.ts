@@ -54,7 +54,7 @@ describe('a webhook', () => {
 })
 
 describe('a webhook that is not Stripe’s', () => {
-  it('is refused with 400 and not stored (D18)', async () => {
+  it('is refused with 400 and not stored (D18, E3)', async () => {
     const shop = await app.openWiredShop()
     const event = eventOf(HANDLED, { id: 'cs_1' })
     const forged = [
