@@ -7,6 +7,7 @@ import { askStripe } from '../stripe-errors.ts'
 import type { StripeObject } from '../sync/stripe-object.ts'
 import { ALL_CHECKS } from './checks/all-checks.ts'
 import { MIRROR_CHECKS } from './checks/mirror-checks.ts'
+import { MISSING_OPEN_SESSION } from './checks/missing-checks.ts'
 import type { DriftCheck } from './drift-check.ts'
 import type { DriftLine } from './drift-line.ts'
 import { type LiveReader, readLive, toLiveObjects } from './live-objects.ts'
@@ -65,6 +66,8 @@ export async function* liveDrift(
   }
 }
 
+const PURCHASE_CHECKS = [...ALL_CHECKS, MISSING_OPEN_SESSION, ...MIRROR_CHECKS]
+
 async function* ofPurchases(
   deps: Deps,
   subject: DriftSubject,
@@ -81,10 +84,7 @@ async function* ofPurchases(
     if (last === undefined) return
     after = last
     const read = await inParallel(subjects, AT_ONCE, (each) => readLive(reader, each))
-    const lines = await compare(deps.db, subject, read.flat(), ids, [
-      ...ALL_CHECKS,
-      ...MIRROR_CHECKS,
-    ])
+    const lines = await compare(deps.db, subject, read.flat(), ids, PURCHASE_CHECKS)
     yield { purchases: ids.length, lines }
   }
 }

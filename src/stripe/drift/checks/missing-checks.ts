@@ -1,15 +1,18 @@
 import { columns, type DriftCheck, type Only } from '../drift-check.ts'
 import type { DriftResource } from '../drift-line.ts'
 
+type Ours = { table: string; id: string; status: string }
+
 /** What the purchases' rows know and Stripe's side does not: one check for each of their tables. */
 function missing(
   what: 'payment' | 'refund' | 'dispute' | 'checkout_session',
   resource: DriftResource,
-  ours: { table: string; id: string; status: string },
+  ours: Ours,
   theirs: string,
+  more: { name?: string; where?: string } = {},
 ): DriftCheck {
   return {
-    name: `missing_${what}`,
+    name: more.name ?? `missing_${what}`,
     kind: 'missing',
     what,
     resource,
@@ -23,11 +26,15 @@ function missing(
         repair: `'sync'`,
       })}
       from ${ours.table} o
-      where o.conference_id = :conference and o.${ours.id} is not null ${only('o.purchase_id')}
+      where o.conference_id = :conference and o.${ours.id} is not null ${more.where ?? ''}
+        ${only('o.purchase_id')}
         and not exists (select 1 from ${theirs} t where t.id = o.${ours.id})`,
   }
 }
 
+const ATTEMPTS: Ours = { table: 'checkout_attempts', id: 'session_id', status: 'state' }
+
+/** Stripe sends no event for a session that is opened, so the mirror need not know an open one. */
 export const MISSING_CHECKS: readonly DriftCheck[] = [
   missing(
     'payment',
@@ -47,10 +54,16 @@ export const MISSING_CHECKS: readonly DriftCheck[] = [
     { table: 'purchase_disputes', id: 'id', status: 'status' },
     'there_disputes',
   ),
-  missing(
-    'checkout_session',
-    'checkout-sessions',
-    { table: 'checkout_attempts', id: 'session_id', status: 'state' },
-    'there_sessions',
-  ),
+  missing('checkout_session', 'checkout-sessions', ATTEMPTS, 'there_sessions', {
+    where: `and o.state <> 'open'`,
+  }),
 ]
+
+/** Of Stripe itself, which must know it. */
+export const MISSING_OPEN_SESSION = missing(
+  'checkout_session',
+  'checkout-sessions',
+  ATTEMPTS,
+  'there_sessions',
+  { name: 'missing_open_checkout_session', where: `and o.state = 'open'` },
+)

@@ -1,0 +1,481 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { Shop } from '../../support/shop.ts'
+import type { Body } from '../../support/test-app.ts'
+import { useDriftScene } from './drift-scene.ts'
+
+const drift = useDriftScene()
+const { scene, paid, sync, lines, report, repair } = drift
+const { rows } = scene
+
+/** A shop whose purchases are all as Stripe has them, and the mirror too. */
+let shop: Shop
+beforeEach(async () => {
+  shop = await drift.deafShop()
+})
+
+const control = () => scene.fake.control
+
+/** The only line of the report; running its repair leaves none. */
+async function expectOnly(expected: Body): Promise<void> {
+  const [line, ...others] = await lines(shop)
+  expect(others).toEqual([])
+  expect(line).toMatchObject({ compared_with: 'mirror', ...expected })
+  await repair(line)
+  expect(await lines(shop)).toEqual([])
+}
+
+/** Lines come in groups that have one cause; the repair of any of them removes all. */
+async function expectAll(expected: readonly Body[], by: number): Promise<void> {
+  const found = await lines(shop)
+  expect(found).toHaveLength(expected.length)
+  for (const line of expected) expect(found).toContainEqual(expect.objectContaining(line))
+  await repair(found[by])
+  expect(await lines(shop)).toEqual([])
+}
+
+describe('a consistent shop', () => {
+  it('has no drift after purchases that were paid, declined, refunded and expired', async () => {
+    const wired = await scene.openWiredShop()
+    const { paidOrder, settle } = scene
+    await paidOrder(wired)
+    const partly = await paidOrder(wired)
+    control().refund(partly.session, { amount: 300 })
+    const whole = await paidOrder(wired)
+    control().refund(whole.session)
+    const declined = await scene.order(wired)
+    control().decline(declined.session)
+    await settle()
+    control().pay(declined.session)
+    control().expire((await scene.order(wired)).session)
+    const disputed = await paidOrder(wired)
+    control().closeDispute(control().dispute(disputed.session).id, 'lost')
+    await scene.order(wired)
+    await wired.buy()
+    await settle()
+    const byWebhooks = await report(wired)
+    expect(byWebhooks).toMatchObject({
+      data: [],
+      has_more: false,
+      next_cursor: null,
+      summary: { missing: 0, extra: 0, different: 0 },
+    })
+    await sync(wired)
+    const bySync = await report(wired)
+    expect(bySync.data).toEqual([])
+    expect(Object.values(bySync.mirror)).toEqual(
+      Array.from({ length: 4 }, () => ({ synced_at: expect.any(String), repair: null })),
+    )
+    expect((await drift.live(wired)).lines).toEqual([])
+  })
+
+  it('in a currency that Stripe counts in hundredths has none either', async () => {
+    const icelandic = await drift.deafShop({ currency: 'ISK' })
+    const { payment } = await paid(icelandic)
+    control().refund(payment)
+    const { data } = (
+      await scene.request<{ data: { id: string }[] }>('GET', `${icelandic.path}/purchases`)
+    ).body
+    await icelandic.act(data[0]?.id ?? '', 'reconcile')
+    await sync(icelandic)
+    expect(await lines(icelandic)).toEqual([])
+  })
+
+  it('leaves what waits for staff to them', async () => {
+    const { id } = await shop.buy()
+    control().pay(await shop.openSession(id), { amount: 900 })
+    const { body } = await shop.act(id, 'reconcile')
+    expect(body).toMatchObject({ status: 'PROCESSING', flags: [{ code: 'amount_mismatch' }] })
+    await sync(shop)
+    expect(await lines(shop)).toEqual([])
+  })
+})
+
+describe('what the mirror does not have', () => {
+  it.each([
+    ['payment', 'payment_intents', 'payment-intents'],
+    ['checkout_session', 'checkout_sessions', 'checkout-sessions'],
+  ])('is missing: a %s', async (what, table, resource) => {
+    const { id, payment, session } = await paid(shop)
+    await sync(shop)
+    const stripeId = what === 'payment' ? payment : session
+    await rows(`delete from stripe.${table} where id = $1`, [stripeId])
+    await expectOnly({
+      kind: 'missing',
+      what,
+      purchase: id,
+      stripe_id: stripeId,
+      resource,
+      field: null,
+      there: null,
+      repair: {
+        command: `npx sponsor-vouchers sync ${resource} --conference ${shop.path.split('/').at(-1)} --ids ${stripeId}`,
+        request: {
+          method: 'POST',
+          path: `${shop.path}/stripe/${resource}/sync`,
+          body: { ids: [stripeId] },
+        },
+      },
+    })
+  })
+
+  it('is missing: a refund, so that the sums differ too', async () => {
+    const { id, payment } = await paid(shop)
+    const refund = control().refund(payment, { amount: 400 })
+    await shop.act(id, 'reconcile')
+    await sync(shop)
+    await rows('delete from stripe.refunds where id = $1', [refund.id])
+    await expectAll(
+      [
+        { kind: 'different', what: 'purchase', field: 'amount_refunded', here: 400, there: 0 },
+        { kind: 'missing', what: 'refund', stripe_id: refund.id, here: 'succeeded' },
+      ],
+      1,
+    )
+  })
+
+  it('is missing: a dispute, and one that is only a tombstone', async () => {
+    const { id, payment } = await paid(shop)
+    const dispute = control().dispute(payment)
+    await shop.act(id, 'reconcile')
+    await sync(shop)
+    await rows('update stripe.disputes set deleted_at = now() where id = $1', [dispute.id])
+    await expectOnly({ kind: 'missing', what: 'dispute', purchase: id, stripe_id: dispute.id })
+  })
+
+  it('is not blamed on the purchases when nothing was ever synced', async () => {
+    const { payment } = await paid(shop)
+    await rows('delete from stripe.payment_intents where id = $1', [payment])
+    const { data, mirror } = await report(shop)
+    const whole = {
+      command: expect.stringMatching(/sync payment-intents --conference \S+$/),
+      request: { method: 'POST', path: `${shop.path}/stripe/payment-intents/sync`, body: {} },
+    }
+    expect(mirror['payment_intents']).toEqual({ synced_at: null, repair: whole })
+    expect(data).toMatchObject([{ kind: 'missing', stripe_id: payment, repair: whole }])
+    const dryRun = ['sync', 'payment-intents', '--dry-run', '--conference', shop.conference]
+    await drift.cli.run(dryRun)
+    expect((await report(shop)).mirror).toMatchObject({ payment_intents: { synced_at: null } })
+    await repair(data[0])
+    const after = await report(shop)
+    expect(after.data).toEqual([])
+    expect(after.mirror).toMatchObject({
+      payment_intents: { synced_at: expect.any(String), repair: null },
+      refunds: { synced_at: null },
+    })
+  })
+})
+
+describe('what only the mirror has', () => {
+  it('is extra: a payment that names a purchase which does not know it', async () => {
+    const { id } = await shop.buy()
+    const stripe = scene.stripeOf(shop)
+    const intent = await stripe.paymentIntents.create({
+      amount: 10_000,
+      currency: 'eur',
+      confirm: true,
+      payment_method: 'pm_card_visa',
+      automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
+      metadata: { purchase_id: id, conference_id: shop.conference },
+    })
+    await sync(shop)
+    await expectOnly({
+      kind: 'extra',
+      what: 'payment',
+      purchase: id,
+      stripe_id: intent.id,
+      here: null,
+      there: 'succeeded',
+      repair: {
+        command: `npx sponsor-vouchers purchases:reconcile ${id} --conference ${shop.path.split('/').at(-1)} --payment-intent ${intent.id}`,
+        request: {
+          method: 'POST',
+          path: `${shop.path}/purchases/${id}/reconcile`,
+          body: { payment_intent: intent.id },
+        },
+      },
+    })
+    expect(await shop.get(id)).toMatchObject({ status: 'PAID', payment_intent: intent.id })
+  })
+
+  it('is extra: a refund from the dashboard', async () => {
+    const { id, payment } = await paid(shop)
+    const refund = control().refund(payment)
+    await sync(shop)
+    await expectAll(
+      [
+        { kind: 'extra', what: 'refund', purchase: id, stripe_id: refund.id, there: 'succeeded' },
+        { kind: 'different', what: 'purchase', field: 'amount_refunded', here: 0, there: 10_000 },
+        { kind: 'different', what: 'purchase', field: 'status', here: 'PAID', there: 'REFUNDED' },
+      ],
+      2,
+    )
+    expect(await shop.get(id)).toMatchObject({ status: 'REFUNDED' })
+  })
+
+  it('is extra: a dispute that was lost, after which nothing is left of the money', async () => {
+    const { id, payment } = await paid(shop)
+    const dispute = control().dispute(payment)
+    control().closeDispute(dispute.id, 'lost')
+    await sync(shop)
+    await expectAll(
+      [
+        { kind: 'extra', what: 'dispute', purchase: id, stripe_id: dispute.id, there: 'lost' },
+        { kind: 'different', what: 'purchase', field: 'status', here: 'PAID', there: 'REFUNDED' },
+      ],
+      0,
+    )
+    expect(await shop.get(id)).toMatchObject({ status: 'REFUNDED' })
+  })
+
+  it('is extra: a session of no attempt, which only a person can close', async () => {
+    const { id } = await shop.buy()
+    const session = await scene.stripeOf(shop).checkout.sessions.create({
+      mode: 'payment',
+      success_url: 'https://shop.example/thanks',
+      client_reference_id: id,
+      line_items: [
+        {
+          quantity: 1,
+          price_data: { currency: 'eur', unit_amount: 500, product_data: { name: 'Seat' } },
+        },
+      ],
+    })
+    await sync(shop)
+    const line = { kind: 'extra', what: 'checkout_session', purchase: id, stripe_id: session.id }
+    expect(await lines(shop)).toMatchObject([{ ...line, there: 'open', repair: null }])
+    control().expire(session.id)
+    await sync(shop)
+    expect(await lines(shop)).toEqual([])
+  })
+
+  it('is extra: money for a purchase that is not here', async () => {
+    const { id, payment } = await paid(shop)
+    await sync(shop)
+    await rows(
+      `update stripe.payment_intents set metadata = metadata || '{"purchase_id":"bp_gone"}' where id = $1`,
+      [payment],
+    )
+    expect(await lines(shop)).toMatchObject([
+      { kind: 'extra', what: 'purchase', purchase: 'bp_gone', stripe_id: payment, repair: null },
+    ])
+    expect(await lines(shop, `?purchase=${id}`)).toEqual([])
+  })
+})
+
+describe('what both have', () => {
+  it('differs: a paid session of a purchase that heard nothing', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    const { payment_intent: payment } = control().pay(session)
+    await sync(shop)
+    await expectAll(
+      [
+        {
+          kind: 'different',
+          what: 'purchase',
+          purchase: id,
+          stripe_id: session,
+          field: 'status',
+          here: 'PROCESSING',
+          there: 'paid',
+        },
+        { what: 'checkout_session', field: 'status', here: 'open', there: 'complete' },
+        { what: 'checkout_session', field: 'payment_status', here: 'none', there: 'paid' },
+        { kind: 'extra', what: 'payment', stripe_id: payment },
+      ],
+      0,
+    )
+    expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+  })
+
+  it('differs: a session that was paid although it is expired here', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    await shop.act(id, 'reconcile')
+    control().pay(session)
+    await rows(`update checkout_attempts set state = 'expired' where session_id = $1`, [session])
+    await rows(`update bulk_purchases set status = 'FAILED' where id = $1`, [id])
+    await sync(shop)
+    const found = await lines(shop)
+    const [unpaid] = found.filter(({ what }) => what === 'purchase')
+    expect(unpaid).toMatchObject({ here: 'FAILED', there: 'paid' })
+    await repair(unpaid)
+    expect(await lines(shop)).toEqual([])
+    expect(await shop.get(id)).toMatchObject({ status: 'PAID' })
+  })
+
+  it('differs: a session that expired, of which only the mirror has not heard', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    await sync(shop)
+    await shop.act(id, 'cancel')
+    await expectOnly({
+      kind: 'different',
+      what: 'checkout_session',
+      stripe_id: session,
+      field: 'status',
+      here: 'expired',
+      there: 'open',
+      repair: { command: expect.stringContaining(`sync checkout-sessions`) },
+    })
+  })
+
+  it.each([
+    ['status', `'processing'`, 'processing', 'succeeded'],
+    ['amount', '9999', 9_999, 10_000],
+    ['currency', `'USD'`, 'USD', 'EUR'],
+  ])(
+    'differs: the %s of a payment that was changed behind our back',
+    async (field, sql, here, there) => {
+      const { id, payment } = await paid(shop)
+      await sync(shop)
+      await rows(`update purchase_payments set ${field} = ${sql} where payment_intent_id = $1`, [
+        payment,
+      ])
+      await expectOnly({
+        kind: 'different',
+        what: 'payment',
+        purchase: id,
+        stripe_id: payment,
+        field,
+        here,
+        there,
+      })
+    },
+  )
+
+  it('differs: what was received, of the payment and of the purchase', async () => {
+    const { payment } = await paid(shop)
+    await sync(shop)
+    await rows('update purchase_payments set amount_received = 1 where payment_intent_id = $1', [
+      payment,
+    ])
+    await rows('update bulk_purchases set amount_received = 1 where payment_intent_id = $1', [
+      payment,
+    ])
+    await expectAll(
+      [
+        { what: 'payment', field: 'amount_received', here: 1, there: 10_000 },
+        { what: 'purchase', field: 'amount_received', here: 1, there: 10_000 },
+      ],
+      0,
+    )
+  })
+
+  it('differs: a refund that failed since', async () => {
+    const { id, payment } = await paid(shop)
+    const refund = control().refund(payment, { amount: 300 })
+    await shop.act(id, 'reconcile')
+    control().failRefund(refund.id)
+    await sync(shop)
+    await expectAll(
+      [
+        {
+          what: 'refund',
+          stripe_id: refund.id,
+          field: 'status',
+          here: 'succeeded',
+          there: 'failed',
+        },
+        { what: 'purchase', field: 'amount_refunded', here: 300, there: 0 },
+      ],
+      0,
+    )
+  })
+
+  it('differs: a dispute that was won since', async () => {
+    const { id, payment } = await paid(shop)
+    const dispute = control().dispute(payment)
+    await shop.act(id, 'reconcile')
+    control().closeDispute(dispute.id, 'won')
+    await sync(shop)
+    await expectOnly({
+      what: 'dispute',
+      stripe_id: dispute.id,
+      field: 'status',
+      here: 'needs_response',
+      there: 'won',
+    })
+  })
+
+  it('differs: a PAID purchase whose payment did not succeed by the mirror', async () => {
+    const { id, payment } = await paid(shop)
+    await sync(shop)
+    await rows(`update stripe.payment_intents set status = 'processing' where id = $1`, [payment])
+    await expectAll(
+      [
+        { what: 'purchase', purchase: id, field: 'status', here: 'PAID', there: 'processing' },
+        { what: 'payment', field: 'status', here: 'succeeded', there: 'processing' },
+      ],
+      0,
+    )
+  })
+})
+
+describe('the report', () => {
+  it('comes in pages that show every line once, counted on the first', async () => {
+    for (let count = 0; count < 3; count += 1) {
+      const { payment } = await paid(shop)
+      control().refund(payment)
+    }
+    await sync(shop)
+    await rows('delete from stripe.checkout_sessions where conference_id = $1', [shop.conference])
+    const whole = await report(shop)
+    expect(whole.summary).toEqual({ missing: 3, extra: 3, different: 6 })
+    expect(whole.data).toHaveLength(12)
+    for (const limit of [1, 5, 12]) {
+      const seen: unknown[] = []
+      let page = await report(shop, `?limit=${limit}`)
+      expect(page.summary).toEqual(whole.summary)
+      seen.push(...page.data)
+      while (page.next_cursor !== null) {
+        page = await report(shop, `?limit=${limit}&cursor=${page.next_cursor}`)
+        expect(page.summary).toBeNull()
+        seen.push(...page.data)
+      }
+      expect(page.has_more).toBe(false)
+      expect(seen).toEqual(whole.data)
+    }
+  })
+
+  it('shows one kind, or one purchase', async () => {
+    const [one, other] = [await paid(shop), await paid(shop)]
+    for (const { payment } of [one, other]) control().refund(payment)
+    await sync(shop)
+    const extra = await report(shop, '?kind=extra')
+    expect(extra.summary).toEqual({ missing: 0, extra: 2, different: 0 })
+    expect(new Set(extra.data.map(({ kind }) => kind))).toEqual(new Set(['extra']))
+    const ofOne = await report(shop, `?purchase=${one.id}`)
+    expect(ofOne.data).toHaveLength(3)
+    expect(new Set(ofOne.data.map(({ purchase }) => purchase))).toEqual(new Set([one.id]))
+  })
+
+  it.each(['nonsense', Buffer.from('["no_such_check","a","b"]').toString('base64url'), 'W10'])(
+    'refuses the cursor %s',
+    async (cursor) => {
+      const answer = await scene.request<Body>('GET', `${shop.path}/stripe/drift?cursor=${cursor}`)
+      expect(answer).toMatchObject({
+        status: 400,
+        body: { code: 'validation_failed', errors: [{ pointer: 'query/cursor' }] },
+      })
+    },
+  )
+
+  it('refuses kinds and fields that there are not', async () => {
+    for (const query of ['?kind=wrong', '?colour=red', '?limit=101']) {
+      const answer = await scene.request<Body>('GET', `${shop.path}/stripe/drift${query}`)
+      expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
+    }
+  })
+
+  it('of a conference shows and needs nothing of another, on the same account too', async () => {
+    const neighbour = await drift.deafShop({ stripe_secret_key: shop.stripeKey })
+    const { id, payment } = await paid(neighbour)
+    control().refund(payment)
+    await sync(neighbour)
+    await sync(shop)
+    expect(await lines(shop)).toEqual([])
+    expect(await lines(shop, `?purchase=${id}`)).toEqual([])
+    expect((await report(neighbour)).summary).toEqual({ missing: 0, extra: 1, different: 2 })
+  })
+})
