@@ -25,11 +25,12 @@ describe('an event that cannot be worked on', () => {
       action: { kind: 'error', status: 503 },
     })
     app.fake.control.pay(made.session)
-    await app.settle()
+    await app.fake.control.waitForDeliveries()
+    await app.workOn('purchase')
     const waiting = await app.rows<{ status: string; last_error: string; wait: number }>(
       `select status, attempts, last_error, lease_until,
          extract(epoch from next_attempt_at - now())::float8 as wait
-       from stripe_events where conference_id = $1 and status <> 'ignored'`,
+       from stripe_events where conference_id = $1 and lane = 'purchase'`,
       [shop.conference],
     )
     expect(waiting.length).toBeGreaterThan(0)

@@ -180,11 +180,9 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
       })
     },
     async drain(): Promise<void> {
-      let worked = 1
-      while (worked > 0) {
-        while ((await own.workOn('purchase')) > 0);
-        worked = await own.workOn('mirror')
-      }
+      // Events move from the first lane to the second and never back.
+      while ((await own.workOn('purchase')) > 0);
+      while ((await own.workOn('mirror')) > 0);
     },
     async workOn(lane: Lane): Promise<number> {
       const claimed = await claimEvents(app.db, { lane, limit: 50, leaseSeconds: 60 })
