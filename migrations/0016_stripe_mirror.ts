@@ -49,13 +49,13 @@ export async function up(knex: Knex): Promise<void> {
       where state in ('queued', 'running');
     create index sync_runs_newest on sync_runs (conference_id, created_at desc, id desc);
 
-    -- The ids that a run has listed, until it ends.
+    -- The ids that a run has listed, until it ends. Without a foreign key, which would be checked for
+    -- each of them although the statement that adds them holds the run's row.
     create table sync_run_ids (
       conference_id text not null,
       run_id text not null,
       id text not null,
-      primary key (conference_id, run_id, id),
-      foreign key (conference_id, run_id) references sync_runs (conference_id, id) on delete cascade
+      primary key (conference_id, run_id, id)
     );
   `)
   await protectByConference(knex, 'sync_runs')

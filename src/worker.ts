@@ -50,10 +50,10 @@ export function startWorker(deps: WorkerDeps): Worker {
       connectionString,
       db,
       logger,
-      tasks: toTaskList(
-        new Map([...registry].filter(([name]) => LONG_JOBS.has(name) === isLong)),
-        { logger, metrics },
-      ),
+      tasks: toTaskList(new Map([...registry].filter(([name]) => LONG_JOBS.has(name) === isLong)), {
+        logger,
+        metrics,
+      }),
       concurrency,
       pollMs: Math.min(LONGEST_POLL_MS, leaseSeconds * 100),
       drainMs: deps.drainMs,

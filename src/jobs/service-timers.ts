@@ -7,10 +7,7 @@ import type { Timer } from './timers.ts'
 
 export type TimerSettings = Pick<
   Config,
-  | 'leaseSeconds'
-  | 'reconcileAfterSeconds'
-  | 'missedEventsEverySeconds'
-  | 'stripeSyncEverySeconds'
+  'leaseSeconds' | 'reconcileAfterSeconds' | 'missedEventsEverySeconds' | 'stripeSyncEverySeconds'
 >
 
 const PRUNE_SECONDS = 3_600

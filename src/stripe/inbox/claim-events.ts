@@ -129,7 +129,7 @@ export function groupByObject(events: readonly ClaimedEvent[]): ClaimedEvent[][]
 }
 
 /** Names what an event waits for, among all conferences. */
-export function purchaseKey(event: ClaimedEvent): string {
+function purchaseKey(event: ClaimedEvent): string {
   return `${event.conferenceId} ${event.purchaseId ?? event.paymentIntentId ?? event.id}`
 }
 

@@ -1,5 +1,6 @@
 import { beforeAll, expect } from 'vitest'
 import type { DriftLine } from '../../../src/stripe/drift/drift-line.ts'
+import { idOf } from '../../../src/stripe/sync/stripe-object.ts'
 import { useCommandLine } from '../../cli/command-line.ts'
 import { openShop, type Shop } from '../../support/shop.ts'
 import type { Body } from '../../support/test-app.ts'
@@ -30,16 +31,16 @@ export type DriftScene = {
   readonly scene: SyncScene
   readonly cli: ReturnType<typeof useCommandLine>
   /** A shop whose webhooks go nowhere. */
-  deafShop(overrides?: Body): Promise<Shop>
+  readonly deafShop: (overrides?: Body) => Promise<Shop>
   /** A purchase that was paid and reconciled. */
-  paid(shop: Shop): Promise<Paid>
+  readonly paid: (shop: Shop) => Promise<Paid>
   /** Syncs what purchases are compared with, whole. */
-  sync(shop: Shop): Promise<void>
-  report(shop: Shop, query?: string): Promise<Report>
-  lines(shop: Shop, query?: string): Promise<Line[]>
-  live(shop: Shop, ...options: string[]): Promise<LiveReport>
+  readonly sync: (shop: Shop) => Promise<void>
+  readonly report: (shop: Shop, query?: string) => Promise<Report>
+  readonly lines: (shop: Shop, query?: string) => Promise<Line[]>
+  readonly live: (shop: Shop, ...options: string[]) => Promise<LiveReport>
   /** Runs a line's command as somebody would who pastes it. */
-  repair(line: Pick<DriftLine, 'repair'> | undefined): Promise<void>
+  readonly repair: (line: Pick<DriftLine, 'repair'> | undefined) => Promise<void>
 }
 
 /** The service, a fake Stripe and the command line on one database. */
@@ -60,10 +61,11 @@ export function useDriftScene(): DriftScene {
     async paid(shop) {
       const { id } = await shop.buy()
       const session = await shop.openSession(id)
-      const { payment_intent: payment } = scene.fake.control.pay(session)
+      const payment = idOf(scene.fake.control.pay(session).payment_intent)
+      if (payment === null) throw new Error(`${session} was paid without a payment intent`)
       const { body } = await shop.act(id, 'reconcile')
       expect(body.status).toBe('PAID')
-      return { id, session, payment: String(payment) }
+      return { id, session, payment }
     },
     async sync(shop) {
       const names = ['payment-intents', 'refunds', 'disputes', 'checkout-sessions']

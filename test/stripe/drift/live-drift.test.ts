@@ -5,7 +5,6 @@ import { useDriftScene } from './drift-scene.ts'
 
 const drift = useDriftScene()
 const { scene, paid, sync, live, repair } = drift
-const { rows } = scene
 
 let shop: Shop
 beforeEach(async () => {
@@ -70,7 +69,7 @@ describe('compared with Stripe itself', () => {
   it('a mirror that is stale is synced, the purchase is left alone', async () => {
     const { payment, id } = await paid(shop)
     await sync(shop)
-    await rows(
+    await scene.rows(
       `update stripe.payment_intents set status = 'processing', amount = 1 where id = $1`,
       [payment],
     )
@@ -85,11 +84,13 @@ describe('compared with Stripe itself', () => {
   it('what Stripe does not have is missing, and no command brings it back', async () => {
     const { id, payment } = await paid(shop)
     const other = await paid(shop)
-    await rows(
+    await scene.rows(
       `update purchase_payments set payment_intent_id = 'pi_none' where payment_intent_id = $1`,
       [payment],
     )
-    await rows(`update checkout_attempts set session_id = 'cs_none' where purchase_id = $1`, [id])
+    await scene.rows(`update checkout_attempts set session_id = 'cs_none' where purchase_id = $1`, [
+      id,
+    ])
     const { lines, purchases_read } = await live(shop)
     expect(purchases_read).toBe(2)
     const missing = lines.filter(({ kind }) => kind === 'missing')
@@ -104,7 +105,9 @@ describe('compared with Stripe itself', () => {
     const { id } = await shop.buy()
     await shop.openSession(id)
     expect((await live(shop)).lines).toEqual([])
-    await rows(`update checkout_attempts set session_id = 'cs_none' where purchase_id = $1`, [id])
+    await scene.rows(`update checkout_attempts set session_id = 'cs_none' where purchase_id = $1`, [
+      id,
+    ])
     expect((await live(shop)).lines).toMatchObject([
       { kind: 'missing', what: 'checkout_session', stripe_id: 'cs_none', repair: null },
     ])
@@ -134,9 +137,10 @@ describe('compared with Stripe itself', () => {
     const recent = await paid(shop)
     control().refund(old.payment)
     control().refund(recent.payment)
-    await rows(`update bulk_purchases set created_at = now() - interval '40 days' where id = $1`, [
-      old.id,
-    ])
+    await scene.rows(
+      `update bulk_purchases set created_at = now() - interval '40 days' where id = $1`,
+      [old.id],
+    )
     const purchases = async (...options: string[]) => {
       const { lines, purchases_read: read } = await live(shop, ...options)
       return { read, found: [...new Set(lines.map(({ purchase }) => purchase))] }
@@ -151,7 +155,7 @@ describe('compared with Stripe itself', () => {
   it('reads more purchases than are compared at once', async () => {
     const { conference } = shop
     const { id } = await paid(shop)
-    await rows(
+    await scene.rows(
       `insert into bulk_purchases (conference_id, id, sponsor_id, status, quantity, unit_amount,
          total_amount, currency, description, voucher_type, discount_value, max_uses,
          unlocks_hidden_tickets, code_prefix, requested_by)
@@ -160,7 +164,7 @@ describe('compared with Stripe itself', () => {
        from bulk_purchases, generate_series(1, 60) n where id = $1`,
       [id],
     )
-    await rows(
+    await scene.rows(
       `insert into purchase_payments (conference_id, purchase_id, payment_intent_id, status, amount,
          amount_received, currency)
        select conference_id, id, replace(id, 'bp_', 'pi_none'), 'canceled', 500, 0, 'EUR'

@@ -5,7 +5,6 @@ import { useDriftScene } from './drift-scene.ts'
 
 const drift = useDriftScene()
 const { scene, paid, sync, lines, report, repair } = drift
-const { rows } = scene
 
 /** A shop whose purchases are all as Stripe has them, and the mirror too. */
 let shop: Shop
@@ -33,63 +32,6 @@ async function expectAll(expected: readonly Body[], by: number): Promise<void> {
   expect(await lines(shop)).toEqual([])
 }
 
-describe('a consistent shop', () => {
-  it('has no drift after purchases that were paid, declined, refunded and expired', async () => {
-    const wired = await scene.openWiredShop()
-    const { paidOrder, settle } = scene
-    await paidOrder(wired)
-    const partly = await paidOrder(wired)
-    control().refund(partly.session, { amount: 300 })
-    const whole = await paidOrder(wired)
-    control().refund(whole.session)
-    const declined = await scene.order(wired)
-    control().decline(declined.session)
-    await settle()
-    control().pay(declined.session)
-    control().expire((await scene.order(wired)).session)
-    const disputed = await paidOrder(wired)
-    control().closeDispute(control().dispute(disputed.session).id, 'lost')
-    await scene.order(wired)
-    await wired.buy()
-    await settle()
-    const byWebhooks = await report(wired)
-    expect(byWebhooks).toMatchObject({
-      data: [],
-      has_more: false,
-      next_cursor: null,
-      summary: { missing: 0, extra: 0, different: 0 },
-    })
-    await sync(wired)
-    const bySync = await report(wired)
-    expect(bySync.data).toEqual([])
-    expect(Object.values(bySync.mirror)).toEqual(
-      Array.from({ length: 4 }, () => ({ synced_at: expect.any(String), repair: null })),
-    )
-    expect((await drift.live(wired)).lines).toEqual([])
-  })
-
-  it('in a currency that Stripe counts in hundredths has none either', async () => {
-    const icelandic = await drift.deafShop({ currency: 'ISK' })
-    const { payment } = await paid(icelandic)
-    control().refund(payment)
-    const { data } = (
-      await scene.request<{ data: { id: string }[] }>('GET', `${icelandic.path}/purchases`)
-    ).body
-    await icelandic.act(data[0]?.id ?? '', 'reconcile')
-    await sync(icelandic)
-    expect(await lines(icelandic)).toEqual([])
-  })
-
-  it('leaves what waits for staff to them', async () => {
-    const { id } = await shop.buy()
-    control().pay(await shop.openSession(id), { amount: 900 })
-    const { body } = await shop.act(id, 'reconcile')
-    expect(body).toMatchObject({ status: 'PROCESSING', flags: [{ code: 'amount_mismatch' }] })
-    await sync(shop)
-    expect(await lines(shop)).toEqual([])
-  })
-})
-
 describe('what the mirror does not have', () => {
   it.each([
     ['payment', 'payment_intents', 'payment-intents'],
@@ -98,7 +40,7 @@ describe('what the mirror does not have', () => {
     const { id, payment, session } = await paid(shop)
     await sync(shop)
     const stripeId = what === 'payment' ? payment : session
-    await rows(`delete from stripe.${table} where id = $1`, [stripeId])
+    await scene.rows(`delete from stripe.${table} where id = $1`, [stripeId])
     await expectOnly({
       kind: 'missing',
       what,
@@ -123,7 +65,7 @@ describe('what the mirror does not have', () => {
     const refund = control().refund(payment, { amount: 400 })
     await shop.act(id, 'reconcile')
     await sync(shop)
-    await rows('delete from stripe.refunds where id = $1', [refund.id])
+    await scene.rows('delete from stripe.refunds where id = $1', [refund.id])
     await expectAll(
       [
         { kind: 'different', what: 'purchase', field: 'amount_refunded', here: 400, there: 0 },
@@ -138,13 +80,13 @@ describe('what the mirror does not have', () => {
     const dispute = control().dispute(payment)
     await shop.act(id, 'reconcile')
     await sync(shop)
-    await rows('update stripe.disputes set deleted_at = now() where id = $1', [dispute.id])
+    await scene.rows('update stripe.disputes set deleted_at = now() where id = $1', [dispute.id])
     await expectOnly({ kind: 'missing', what: 'dispute', purchase: id, stripe_id: dispute.id })
   })
 
   it('is not blamed on the purchases when nothing was ever synced', async () => {
     const { payment } = await paid(shop)
-    await rows('delete from stripe.payment_intents where id = $1', [payment])
+    await scene.rows('delete from stripe.payment_intents where id = $1', [payment])
     const { data, mirror } = await report(shop)
     const whole = {
       command: expect.stringMatching(/sync payment-intents --conference \S+$/),
@@ -251,7 +193,7 @@ describe('what only the mirror has', () => {
   it('is extra: money for a purchase that is not here', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
-    await rows(
+    await scene.rows(
       `update stripe.payment_intents set metadata = metadata || '{"purchase_id":"bp_gone"}' where id = $1`,
       [payment],
     )
@@ -293,8 +235,10 @@ describe('what both have', () => {
     const session = await shop.openSession(id)
     await shop.act(id, 'reconcile')
     control().pay(session)
-    await rows(`update checkout_attempts set state = 'expired' where session_id = $1`, [session])
-    await rows(`update bulk_purchases set status = 'FAILED' where id = $1`, [id])
+    await scene.rows(`update checkout_attempts set state = 'expired' where session_id = $1`, [
+      session,
+    ])
+    await scene.rows(`update bulk_purchases set status = 'FAILED' where id = $1`, [id])
     await sync(shop)
     const found = await lines(shop)
     const [unpaid] = found.filter(({ what }) => what === 'purchase')
@@ -329,9 +273,10 @@ describe('what both have', () => {
     async (field, sql, here, there) => {
       const { id, payment } = await paid(shop)
       await sync(shop)
-      await rows(`update purchase_payments set ${field} = ${sql} where payment_intent_id = $1`, [
-        payment,
-      ])
+      await scene.rows(
+        `update purchase_payments set ${field} = ${sql} where payment_intent_id = $1`,
+        [payment],
+      )
       await expectOnly({
         kind: 'different',
         what: 'payment',
@@ -347,10 +292,11 @@ describe('what both have', () => {
   it('differs: what was received, of the payment and of the purchase', async () => {
     const { payment } = await paid(shop)
     await sync(shop)
-    await rows('update purchase_payments set amount_received = 1 where payment_intent_id = $1', [
-      payment,
-    ])
-    await rows('update bulk_purchases set amount_received = 1 where payment_intent_id = $1', [
+    await scene.rows(
+      'update purchase_payments set amount_received = 1 where payment_intent_id = $1',
+      [payment],
+    )
+    await scene.rows('update bulk_purchases set amount_received = 1 where payment_intent_id = $1', [
       payment,
     ])
     await expectAll(
@@ -401,7 +347,9 @@ describe('what both have', () => {
   it('differs: a PAID purchase whose payment did not succeed by the mirror', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
-    await rows(`update stripe.payment_intents set status = 'processing' where id = $1`, [payment])
+    await scene.rows(`update stripe.payment_intents set status = 'processing' where id = $1`, [
+      payment,
+    ])
     await expectAll(
       [
         { what: 'purchase', purchase: id, field: 'status', here: 'PAID', there: 'processing' },
@@ -409,73 +357,5 @@ describe('what both have', () => {
       ],
       0,
     )
-  })
-})
-
-describe('the report', () => {
-  it('comes in pages that show every line once, counted on the first', async () => {
-    for (let count = 0; count < 3; count += 1) {
-      const { payment } = await paid(shop)
-      control().refund(payment)
-    }
-    await sync(shop)
-    await rows('delete from stripe.checkout_sessions where conference_id = $1', [shop.conference])
-    const whole = await report(shop)
-    expect(whole.summary).toEqual({ missing: 3, extra: 3, different: 6 })
-    expect(whole.data).toHaveLength(12)
-    for (const limit of [1, 5, 12]) {
-      const seen: unknown[] = []
-      let page = await report(shop, `?limit=${limit}`)
-      expect(page.summary).toEqual(whole.summary)
-      seen.push(...page.data)
-      while (page.next_cursor !== null) {
-        page = await report(shop, `?limit=${limit}&cursor=${page.next_cursor}`)
-        expect(page.summary).toBeNull()
-        seen.push(...page.data)
-      }
-      expect(page.has_more).toBe(false)
-      expect(seen).toEqual(whole.data)
-    }
-  })
-
-  it('shows one kind, or one purchase', async () => {
-    const [one, other] = [await paid(shop), await paid(shop)]
-    for (const { payment } of [one, other]) control().refund(payment)
-    await sync(shop)
-    const extra = await report(shop, '?kind=extra')
-    expect(extra.summary).toEqual({ missing: 0, extra: 2, different: 0 })
-    expect(new Set(extra.data.map(({ kind }) => kind))).toEqual(new Set(['extra']))
-    const ofOne = await report(shop, `?purchase=${one.id}`)
-    expect(ofOne.data).toHaveLength(3)
-    expect(new Set(ofOne.data.map(({ purchase }) => purchase))).toEqual(new Set([one.id]))
-  })
-
-  it.each(['nonsense', Buffer.from('["no_such_check","a","b"]').toString('base64url'), 'W10'])(
-    'refuses the cursor %s',
-    async (cursor) => {
-      const answer = await scene.request<Body>('GET', `${shop.path}/stripe/drift?cursor=${cursor}`)
-      expect(answer).toMatchObject({
-        status: 400,
-        body: { code: 'validation_failed', errors: [{ pointer: 'query/cursor' }] },
-      })
-    },
-  )
-
-  it('refuses kinds and fields that there are not', async () => {
-    for (const query of ['?kind=wrong', '?colour=red', '?limit=101']) {
-      const answer = await scene.request<Body>('GET', `${shop.path}/stripe/drift${query}`)
-      expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
-    }
-  })
-
-  it('of a conference shows and needs nothing of another, on the same account too', async () => {
-    const neighbour = await drift.deafShop({ stripe_secret_key: shop.stripeKey })
-    const { id, payment } = await paid(neighbour)
-    control().refund(payment)
-    await sync(neighbour)
-    await sync(shop)
-    expect(await lines(shop)).toEqual([])
-    expect(await lines(shop, `?purchase=${id}`)).toEqual([])
-    expect((await report(neighbour)).summary).toEqual({ missing: 0, extra: 1, different: 2 })
   })
 })

@@ -1,6 +1,5 @@
 import type { Db } from '../../../db/connect.ts'
 import { withTenant } from '../../../db/tenant-scope.ts'
-import type { ReadingTime } from '../reading-time.ts'
 import type { StripeObject } from '../stripe-object.ts'
 import { type StripeResource, tableOf } from '../stripe-resource.ts'
 import type { ClaimedRun } from './run-store.ts'
@@ -72,6 +71,3 @@ const SHARE = 0.2
 export function isMassDeletion(gone: number, living: number): boolean {
   return gone > FEW && gone > living * SHARE
 }
-
-/** An object that Stripe does not have any more, and when that was asked. */
-export type Gone = { id: string; asOf: ReadingTime }

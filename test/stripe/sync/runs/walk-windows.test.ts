@@ -204,7 +204,9 @@ describe('whatever lies in a list, however long the answers take, and wherever i
           killed = walked.killed
         }
         expect(missingIn(stored, list)).toEqual([])
-        expect(windows).toEqual(times.length === 0 ? expect.anything() : [])
+        // A list of nothing has no page that could tell a cursor.
+        const unread = times.length === 0 ? [] : windows
+        expect(unread).toEqual([])
       }),
       { numRuns: 60 },
     )
