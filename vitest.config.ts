@@ -4,10 +4,19 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/database-server.ts', 'test/support/openapi-yaml.ts'],
+    globalSetup: [
+      'test/support/built-programs.ts',
+      'test/support/database-server.ts',
+      'test/support/openapi-yaml.ts',
+    ],
     pool: 'forks',
     // Tests wait for Postgres most of the time, so two workers a core keep both busy.
     maxWorkers: 4,
+    // Files that share a worker share what is loaded: loading everything anew for each of them took a
+    // third of the run. Databases, servers and mocks are still each file's own.
+    isolate: false,
+    restoreMocks: true,
+    unstubEnvs: true,
     testTimeout: 30_000,
     // A condition is waited for as long as a busy machine needs; a second, the default, is a guess.
     expect: { poll: { timeout: 15_000 } },

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { builtProgram } from '../support/built-programs.ts'
 import { makeScratchFolder } from '../support/scratch-servers.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -21,7 +22,7 @@ export function startProgram(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): Program {
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
+  const child: ChildProcess = spawn(process.execPath, [builtProgram(file), ...args], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { afterAll, vi } from 'vitest'
+import { builtProgram } from './built-programs.ts'
 import type { Answer, Body, RequestOptions } from './test-app.ts'
 import { OPERATOR_KEY } from './test-app.ts'
 
@@ -41,7 +42,7 @@ export function useServiceProcesses(): void {
 /** Starts `src/main.ts` as a process of its own on the given database. */
 export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
   const port = await freePort()
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts'], {
+  const child = spawn(process.execPath, [builtProgram('src/main.ts')], {
     env: {
       PATH: process.env['PATH'],
       HOST: '127.0.0.1',

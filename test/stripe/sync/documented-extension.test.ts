@@ -75,11 +75,12 @@ describe('the example of an added resource', () => {
       fraud_type: listed.fraud_type,
       payment_intent: listed.payment_intent,
     })
-    expect(await scene.rows(`select id from stripe.open_warnings order by id`)).toEqual(
+    const open = await scene.rows<{ id: string }>('select id from stripe.open_warnings')
+    expect(open.map(({ id }) => id).toSorted()).toEqual(
       [read, listed]
         .filter(({ actionable }) => actionable)
-        .map(({ id }) => ({ id }))
-        .toSorted((a, b) => a.id.localeCompare(b.id)),
+        .map(({ id }) => id)
+        .toSorted(),
     )
     expect(earlyFraudWarnings.references?.(listed)).toEqual([
       { resource: 'charges', id: listed.charge },
