@@ -13,11 +13,13 @@ export default defineConfig({
     // Tests wait for Postgres most of the time, so two workers a core keep both busy.
     maxWorkers: 4,
     // Files that share a worker share what is loaded: loading everything anew for each of them took a
-    // third of the run. Databases, servers and mocks are still each file's own.
+    // third of the run. Databases, servers and mocks are still each file's own. So a hook of a module
+    // that is not a test would count for one file only: they are functions (`useX()`) instead.
     isolate: false,
     restoreMocks: true,
     unstubEnvs: true,
-    testTimeout: 30_000,
+    // A test may start five processes while other files compete for the processor.
+    testTimeout: 120_000,
     // A condition is waited for as long as a busy machine needs; a second, the default, is a guess.
     expect: { poll: { timeout: 15_000 } },
     hookTimeout: 60_000,

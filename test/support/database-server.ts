@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/db/embedded/start-embedded-postgres.ts'
+import { discardAbandonedFolders } from './scratch-servers.ts'
 import { openTestRun, type TestRun } from './test-run.ts'
 import { TEST_SERVER } from './test-server.ts'
 
@@ -20,6 +21,7 @@ type Server = { adminConnectionString: string; stop(): Promise<void> }
  * whole run. TEST_DATABASE_URL or DATABASE_URL names a server to use instead of the embedded one.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  await discardAbandonedFolders()
   const server = await findServer()
   try {
     const run = await openTestRun(server.adminConnectionString)

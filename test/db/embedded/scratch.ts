@@ -1,13 +1,9 @@
 import { execFile } from 'node:child_process'
 import { chmod, chown } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { afterAll, afterEach, beforeAll, vi } from 'vitest'
+import { afterAll, beforeAll, onTestFinished } from 'vitest'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import {
-  discardAbandonedFolders,
-  discardScratchFolder,
-  makeScratchFolder,
-} from '../../support/scratch-servers.ts'
+import { discardScratchFolder, makeScratchFolder } from '../../support/scratch-servers.ts'
 
 const run = promisify(execFile)
 
@@ -16,22 +12,10 @@ export const AS_ROOT = process.getuid?.() === 0
 
 export const NOBODY = { uid: 65534, gid: 65534 }
 
-// A test here may start five processes, and other test files compete for the processor.
-vi.setConfig({ testTimeout: 120_000 })
-
-type Cleanup = () => Promise<unknown>
-const cleanups: Cleanup[] = []
-
 /** Runs after the test, last one first, whether the test passed or not. */
-export function afterThisTest(cleanup: Cleanup): void {
-  cleanups.push(cleanup)
+export function afterThisTest(cleanup: () => Promise<unknown>): void {
+  onTestFinished(async () => void (await cleanup()))
 }
-
-beforeAll(discardAbandonedFolders)
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
-})
 
 /** An empty folder; after the test its server is stopped and it is removed. */
 export async function scratchFolder(owner?: { uid: number; gid: number }): Promise<string> {
