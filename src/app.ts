@@ -35,6 +35,7 @@ import type { Encryption } from './shared/encryption.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
+import type { StripeClients } from './stripe/client.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
@@ -57,6 +58,7 @@ export type AppDeps = {
   logger: FastifyBaseLogger
   stripeAccounts: StripeAccountPort
   gateway: PaymentGateway
+  clients: StripeClients
   clock: Clock
   /** Absent: it serves from the beginning. */
   lifecycle?: Lifecycle

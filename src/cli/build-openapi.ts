@@ -28,6 +28,7 @@ export async function buildOpenapi(): Promise<string> {
     logger: createLogger('silent'),
     stripeAccounts: uncalled(),
     gateway: uncalled(),
+    clients: uncalled(),
     clock: systemClock,
   })
   await app.ready()

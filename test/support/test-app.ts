@@ -99,6 +99,7 @@ export async function startTestProcess(
     logger,
     stripeAccounts: createStripeAccounts({ config, metrics: noMetrics }),
     gateway,
+    clients,
     clock: systemClock,
   })
   return {
