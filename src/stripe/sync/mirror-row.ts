@@ -5,7 +5,7 @@ import type { StripeResource } from './stripe-resource.ts'
 /** The values of typed columns, by column; what hooks see and may change. */
 export type Defaults = { [column: string]: unknown }
 
-/** A row as the statement takes it: JSON with a member for each column. */
+/** A row as the statement takes it: JSON with a member for each column that is not null. */
 export type MirrorRow = { id: string; data: StripeObject } & { [column: string]: unknown }
 
 // `created` is the order of lists, so every row has one.
@@ -35,7 +35,8 @@ export function rowOf<T extends StripeObject>(
     data: object,
   }
   for (const [name, { type }] of Object.entries(resource.columns)) {
-    row[name] = fit(type, defaults[name])
+    const value = fit(type, defaults[name])
+    if (value !== null) row[name] = value
   }
   return row
 }

@@ -7,6 +7,9 @@ import type { ClaimedRun } from './run-store.ts'
 /** Rows that are looked at in one go. */
 const GROUP = 100
 
+/** Rows that are looked for in one go: each time, all listed ids are read. */
+const SEARCHED = 10_000
+
 const AT_A_TIME_MOMENT = `timestamptz 'epoch' + ?::bigint * interval '1 microsecond'`
 
 /**
@@ -29,17 +32,22 @@ export async function* missingIds<T extends StripeObject>(
         .where('mirror.id', '>', from)
         .whereRaw(`mirror.as_of < ${AT_A_TIME_MOMENT}`, [run.listedFrom])
         .whereNotExists(
-          trx('sync_run_ids as listed')
-            .where({ 'listed.conference_id': run.conferenceId, 'listed.run_id': run.id })
+          trx
+            .from(
+              trx('sync_run_ids')
+                .where({ conference_id: run.conferenceId, run_id: run.id })
+                .select(trx.raw('unnest(ids) as id'))
+                .as('listed'),
+            )
             .whereRaw('listed.id = mirror.id'),
         )
         .whereRaw(resource.unlisted === undefined ? 'true' : `not (${resource.unlisted})`)
         .orderBy('mirror.id')
-        .limit(GROUP)
+        .limit(SEARCHED)
         .pluck<string[]>('mirror.id'),
     )
-    if (ids.length > 0) yield ids
-    if (ids.length < GROUP) return
+    for (let start = 0; start < ids.length; start += GROUP) yield ids.slice(start, start + GROUP)
+    if (ids.length < SEARCHED) return
     after = ids.at(-1) ?? ''
   }
 }

@@ -18,6 +18,8 @@ export type Walk<T extends StripeObject> = {
   /** Asks for a page, with patience. Knows neither of missing objects nor of a cursor. */
   fetch: (request: PageRequest) => Promise<{ data: T[]; has_more: boolean }>
   now: () => ReadingTime
+  /** Since when nothing is left to store (performance.now(), ms); infinity while something is. */
+  idleSince: () => number
   /** Only what was created from this second on. */
   since: number | null
 }

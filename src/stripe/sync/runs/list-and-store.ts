@@ -8,7 +8,8 @@ import { type Listing, type StripeResource, tableOf } from '../stripe-resource.t
 import type { FetchedPage, Walk } from './fetched-page.ts'
 import type { Window } from './run-cursor.ts'
 import type { RunProgress } from './run-progress.ts'
-import type { RunCounts } from './sync-run.ts'
+import type { RunStep } from './save-page.ts'
+import type { RunCounts, RunDetail } from './sync-run.ts'
 import { walkParents } from './walk-parents.ts'
 import { walkWindows } from './walk-windows.ts'
 import { withPatience } from './with-patience.ts'
@@ -18,15 +19,36 @@ const AT_ONCE = 3
 
 const PARENTS = 200
 
-/** Reads the listing from where the run stands and stores it page by page. */
+/**
+ * Reads the listing from where the run stands and stores it page by page, in order. While Postgres
+ * stores a page, the next one is made ready and the one after it is under way.
+ */
 export async function listAndStore(progress: RunProgress): Promise<void> {
-  for await (const page of pagesOf(progress)) await storePage(progress, page)
+  let storing = Promise.resolve()
+  try {
+    let idleSince = performance.now()
+    for await (const page of pagesOf(progress, () => idleSince)) {
+      const ready = await makeReady(progress, page)
+      await storing
+      idleSince = Number.POSITIVE_INFINITY
+      storing = storePage(progress, ready).finally(() => {
+        idleSince = performance.now()
+      })
+      // Somebody waits for it later; until then a failure has no handler of its own.
+      storing.catch(() => {})
+    }
+  } finally {
+    await storing
+  }
 }
 
-function pagesOf(progress: RunProgress): AsyncGenerator<FetchedPage<StripeObject>> {
+function pagesOf(
+  progress: RunProgress,
+  idleSince: () => number,
+): AsyncGenerator<FetchedPage<StripeObject>> {
   const { listing } = progress.action.resource
   const { cursor } = progress.run
-  const walk = walkOf(progress, listing)
+  const walk = walkOf(progress, listing, idleSince)
   if (listing.by === 'per') {
     const start = cursor?.by === 'parents' ? cursor : { done: false, parent: null }
     if (start.done) return none()
@@ -52,11 +74,16 @@ function firstWindows(
   }))
 }
 
-function walkOf(progress: RunProgress, listing: Listing<StripeObject>): Walk<StripeObject> {
+function walkOf(
+  progress: RunProgress,
+  listing: Listing<StripeObject>,
+  idleSince: () => number,
+): Walk<StripeObject> {
   const { stripe } = progress.connection
   const { since } = progress.run.options
   return {
     now: () => progress.clock.now(),
+    idleSince,
     since: since === null ? null : Math.floor(since.getTime() / 1000),
     fetch: ({ variant = 0, parent = '', params }) =>
       withPatience(() => {
@@ -82,20 +109,40 @@ function parentIds(
   )
 }
 
-async function storePage(progress: RunProgress, page: FetchedPage<StripeObject>): Promise<void> {
+type ReadyPage = {
+  step: Omit<RunStep, 'details'>
+  /** What could not become a row. */
+  failures: readonly RunDetail[]
+}
+
+async function makeReady(
+  progress: RunProgress,
+  page: FetchedPage<StripeObject>,
+): Promise<ReadyPage> {
   progress.signal.throwIfAborted()
-  const { action } = progress
   const { objects, requests } = await completed(progress, page)
-  const listed = action.resource.deletable ? page.objects.map(({ id }) => id) : null
-  const cursor = page.advance()
-  const { rows, counts } = await toRows(progress, objects, page.asOf)
-  const step = { asOf: page.asOf, listed, counts, requests: page.requests + requests }
+  const { deletable } = progress.action.resource
+  const { rows, counts, failures } = await toRows(progress, objects, page.asOf)
+  const step = {
+    rows,
+    asOf: page.asOf,
+    listed: deletable ? page.objects.map(({ id }) => id) : null,
+    counts,
+    requests: page.requests + requests,
+    cursor: page.advance(),
+  }
+  return { step, failures }
+}
+
+async function storePage(progress: RunProgress, { step, failures }: ReadyPage): Promise<void> {
+  progress.signal.throwIfAborted()
+  for (const failure of failures) progress.note(failure)
   try {
-    await progress.save({ ...step, rows, cursor })
+    await progress.save(step)
   } catch (error) {
-    if (progress.isLost || rows.length < 2 || !isDataError(error)) throw error
-    await storeSingly(progress, rows, page.asOf)
-    await progress.save({ ...step, rows: [], cursor })
+    if (progress.isLost || step.rows.length < 2 || !isDataError(error)) throw error
+    await storeSingly(progress, step.rows, step.asOf)
+    await progress.save({ ...step, rows: [] })
   }
 }
 
@@ -159,9 +206,10 @@ async function toRows(
   progress: RunProgress,
   objects: readonly StripeObject[],
   asOf: number,
-): Promise<{ rows: MirrorRow[]; counts: Partial<RunCounts> }> {
+): Promise<{ rows: MirrorRow[]; counts: RunCounts; failures: RunDetail[] }> {
   const { action } = progress
   const rows: MirrorRow[] = []
+  const failures: RunDetail[] = []
   const counts: RunCounts = {
     fetched: objects.length,
     created: 0,
@@ -181,10 +229,10 @@ async function toRows(
       }
     } catch (error) {
       counts.failed += 1
-      progress.note({ id: object.id, outcome: 'failed', message: messageOf(error) })
+      failures.push({ id: object.id, outcome: 'failed', message: messageOf(error) })
     }
   }
-  return { rows, counts }
+  return { rows, counts, failures }
 }
 
 function countOutcome(counts: RunCounts, outcome: string): void {

@@ -93,10 +93,8 @@ function listing(run: Run, { listed }: RunStep): string[] {
   const ids = `jsonb_array_elements_text(${longLiteral(JSON.stringify(listed))}::jsonb)`
   return [
     `listed as (
-      insert into sync_run_ids (conference_id, run_id, id)
-      select ${literal(run.conferenceId)}, ${literal(run.id)}, id
-      from ${ids} as id where exists (select 1 from ours)
-      on conflict do nothing
+      insert into sync_run_ids (conference_id, run_id, ids)
+      select ${literal(run.conferenceId)}, ${literal(run.id)}, array(select ${ids}) from ours
     )`,
   ]
 }

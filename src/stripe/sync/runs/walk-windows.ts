@@ -7,7 +7,7 @@ import { splitWindow } from './split-window.ts'
 /** Windows that are read at the same time. With Stripe's usual 300 ms a page this uses 20 requests/s. */
 const AT_ONCE = 6
 
-/** A page that was waited for longer than this (ms) shows that Stripe, not we, sets the pace. */
+/** A page for which we idled longer than this (ms) shows that Stripe, not we, sets the pace. */
 const STARVED_MS = 5
 
 /** A window with two positions: how far it is fetched, and how far it is stored. */
@@ -58,7 +58,7 @@ export async function* walkWindows<T extends StripeObject>(
   while (running.size > 0) {
     const asked = performance.now()
     const arrival = await Promise.race(running.values())
-    const isStarved = performance.now() - asked > STARVED_MS
+    const isStarved = performance.now() - Math.max(asked, walk.idleSince()) > STARVED_MS
     const { window } = arrival
     running.delete(window)
     if (!window.isExhausted) ask(window)

@@ -52,6 +52,7 @@ export function listObjects(
       fetch,
       since: null,
       now: () => (clock += 1),
+      idleSince: () => 0,
     },
   }
 }

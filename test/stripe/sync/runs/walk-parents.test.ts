@@ -24,6 +24,7 @@ it('the lists of all parents are read whole, and several short ones make a page'
   const walk = {
     since: null,
     now: () => 1,
+    idleSince: () => 0,
     fetch: async (request: Parameters<ReturnType<typeof listObjects>['walk']['fetch']>[0]) =>
       (lists.get(request.parent ?? '') ?? listObjects([])).walk.fetch(request),
   }

@@ -74,6 +74,15 @@ describe('a walk through a list', () => {
     expect(list.requests.some(({ params }) => params.created?.lt !== undefined)).toBe(true)
     expect(stored.length).toBeLessThan(2 * 3_000)
   })
+
+  it('cuts nothing while it is Postgres, not Stripe, that is waited for', async () => {
+    waitFor(() => 10)
+    const list = listObjects(spread(3_000, 60))
+    list.walk.idleSince = () => Number.POSITIVE_INFINITY
+    const { stored } = await walkUntilKilled(list, [EVERYTHING])
+    expect(stored).toEqual(list.ids())
+    expect(list.requests).toHaveLength(30)
+  })
 })
 
 describe('an object that is deleted at Stripe while the walk stands behind it', () => {
