@@ -36,6 +36,7 @@ import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
 import type { StripeClients } from './stripe/client.ts'
+import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
@@ -142,4 +143,6 @@ function addStripeRoutes(
   mirrorRoutes(app, routes)
   syncRunRoutes(app, routes)
   driftRoutes(app, routes)
+  const { clients, clock } = deps
+  couponRoutes(app, { ...routes, clients, clock, logger })
 }

@@ -1,4 +1,5 @@
 import type { ApiDocs } from '../http/openapi/operation-docs.ts'
+import { COUPON_DOCS } from './coupon-docs.ts'
 import { DRIFT_DOCS } from './drift-docs.ts'
 import { MIRROR_DOCS } from './mirror-docs.ts'
 import { PURCHASE_DOCS } from './purchase-docs.ts'
@@ -12,4 +13,5 @@ export const OPERATION_DOCS: ApiDocs = {
   ...SETUP_DOCS,
   ...MIRROR_DOCS,
   ...DRIFT_DOCS,
+  ...COUPON_DOCS,
 }

@@ -27,5 +27,10 @@ export const TAGS = [
     description:
       "Stripe's objects as rows of our own database: typed columns to filter by, and the object whole. Reading asks Stripe nothing; `as_of` says how fresh a row is. What Stripe has no more stays as a tombstone. Decimals (`…_decimal`) are texts, and no `client_secret` is shown.",
   },
+  {
+    name: 'Coupons',
+    description:
+      "Discounts at Stripe, both ways: what is written here is at Stripe and in the mirror at once, and what changes in Stripe's dashboard arrives by webhook.",
+  },
   { name: 'Operations', description: 'Health, metrics and this document.' },
 ]

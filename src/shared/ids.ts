@@ -17,6 +17,7 @@ export const ID_PREFIXES = {
   webhookSecret: 'whs',
   refundRequest: 'rr',
   syncRun: 'sync',
+  discountChange: 'dc',
   process: 'proc',
 } as const
 

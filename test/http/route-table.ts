@@ -97,6 +97,10 @@ export const WHO_MAY: Record<string, Who> = {
   cancelSyncRun: MIRROR,
   listStripeDrift: MIRROR,
 
+  createStripeCoupon: ['billing:write'],
+  updateStripeCoupon: ['billing:write'],
+  deleteStripeCoupon: ['billing:write'],
+
   getLiveness: 'public',
   getReadiness: 'public',
   getMetrics: 'public',

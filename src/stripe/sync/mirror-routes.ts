@@ -5,25 +5,15 @@ import { conferenceParams } from '../../http/common-schemas.ts'
 import { mapPage } from '../../http/pages.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
 import { notFound } from '../../shared/errors.ts'
-import { ALL_RESOURCES } from './all-resources.ts'
 import { toMirrorBody } from './mirror-body.ts'
 import { mirrorNames } from './mirror-names.ts'
-import { mirrorSchemas } from './mirror-schemas.ts'
 import { findMirrored, listMirror } from './mirror-store.ts'
-import type { StripeResource } from './stripe-resource.ts'
+import { MIRRORS, type Mirror } from './mirrors.ts'
 import { unknownResourceRoutes } from './unknown-resource-routes.ts'
 
 const PATH = '/v1/conferences/:conference/stripe'
 const access: AccessRule = { anyOf: ['stripe:sync'] }
 const tags = ['Stripe mirror']
-
-type Mirror = { resource: StripeResource; schemas: ReturnType<typeof mirrorSchemas> }
-
-// Made once, whatever the number of apps in this process: zod registers the names of schemas.
-const MIRRORS: readonly Mirror[] = ALL_RESOURCES.map((resource) => ({
-  resource,
-  schemas: mirrorSchemas(resource),
-}))
 
 /** `C/stripe/{resource}`: reading the mirror, for every resource that there is. */
 export function mirrorRoutes(app: App, deps: Pick<RouteDeps, 'db'>): void {

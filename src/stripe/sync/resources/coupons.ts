@@ -4,6 +4,11 @@ import type { StripeResource } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
 import type { SyncContext } from '../sync-context.ts'
 
+/** What Stripe leaves out of a coupon unless it is asked for. */
+export const COUPON_EXPANSIONS = ['applies_to', 'currency_options'] as const
+
+const LISTED = COUPON_EXPANSIONS.map((member) => `data.${member}`)
+
 /** @see https://docs.stripe.com/api/coupons/object */
 export const resource: StripeResource<Stripe.Coupon> = {
   name: 'coupons',
@@ -27,10 +32,10 @@ export const resource: StripeResource<Stripe.Coupon> = {
   listing: {
     by: 'pages',
     windows: true,
-    page: (stripe, params) => stripe.coupons.list(params),
+    page: (stripe, params) => stripe.coupons.list({ ...params, expand: [...LISTED] }),
   },
   deletable: true,
-  retrieve: (stripe, id) => stripe.coupons.retrieve(id),
+  retrieve: (stripe, id) => stripe.coupons.retrieve(id, { expand: [...COUPON_EXPANSIONS] }),
   createAction: (context) => new StripeCouponAction(context),
 }
 
