@@ -1,4 +1,3 @@
-import type { FastifyBaseLogger } from 'fastify'
 import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
 import { apiDescription } from './api-docs/api-description.ts'
@@ -34,10 +33,12 @@ import type { Clock } from './shared/clock.ts'
 import type { Encryption } from './shared/encryption.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
+import type { Logger } from './shared/logger.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
+import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
 import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
@@ -56,7 +57,7 @@ export type AppDeps = {
   presence: Presence
   encryption: Encryption
   operatorApiKey: string
-  logger: FastifyBaseLogger
+  logger: Logger
   stripeAccounts: StripeAccountPort
   gateway: PaymentGateway
   clients: StripeClients
@@ -146,3 +147,4 @@ function addStripeRoutes(
   const { clients, clock } = deps
   couponRoutes(app, { ...routes, clients, clock, logger })
 }
+  customerRoutes(app, { ...routes, clients: deps.clients, logger })

@@ -1,5 +1,6 @@
 import type { ApiDocs } from '../http/openapi/operation-docs.ts'
 import { COUPON_DOCS } from './coupon-docs.ts'
+import { CUSTOMER_DOCS } from './customer-docs.ts'
 import { DRIFT_DOCS } from './drift-docs.ts'
 import { MIRROR_DOCS } from './mirror-docs.ts'
 import { PURCHASE_DOCS } from './purchase-docs.ts'
@@ -15,3 +16,4 @@ export const OPERATION_DOCS: ApiDocs = {
   ...DRIFT_DOCS,
   ...COUPON_DOCS,
 }
+  ...CUSTOMER_DOCS,

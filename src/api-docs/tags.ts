@@ -20,7 +20,15 @@ export const TAGS = [
   { name: 'Sponsors', description: 'The buyers and their levels.' },
   { name: 'Conferences', description: 'The tenants: settings, Stripe key and webhook secrets.' },
   { name: 'API keys', description: 'Who may call: roles, scopes, expiry, rotation.' },
+  {
+    name: 'Billing',
+    description:
+      'What a sponsor pays by a saved card: customers, charges, plans and subscriptions, each made here first and at Stripe once.',
+  },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
+  {
+    description:
+  },
   { name: 'Stripe', description: "Stripe's webhook, what it delivered, and replays." },
   {
     name: 'Stripe mirror',

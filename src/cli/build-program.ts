@@ -3,6 +3,7 @@ import { SERVICE_VERSION } from '../shared/service-version.ts'
 import type { Cli } from './cli.ts'
 import { addConferencesCreate } from './commands/conferences-create.ts'
 import { addConferencesList } from './commands/conferences-list.ts'
+import { addCustomersRefresh } from './commands/customers-refresh.ts'
 import { addDrift } from './commands/drift.ts'
 import { addEventsFindMissed } from './commands/events-find-missed.ts'
 import { addEventsList } from './commands/events-list.ts'
@@ -61,6 +62,9 @@ export function buildProgram(cli: Cli): Command {
 
   program.commandsGroup('Stripe:')
   addEventsList(program, cli)
+  program.commandsGroup('Billing:')
+  addCustomersRefresh(program, cli)
+
   addEventsReplay(program, cli)
   addEventsFindMissed(program, cli)
   addDrift(program, cli)

@@ -18,6 +18,8 @@ export const ID_PREFIXES = {
   refundRequest: 'rr',
   syncRun: 'sync',
   discountChange: 'dc',
+  customer: 'cust',
+  cardSetup: 'setup',
   process: 'proc',
 } as const
 

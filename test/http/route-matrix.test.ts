@@ -229,6 +229,9 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     `insert into sync_runs (conference_id, id, resource, started_by, state, finished_at)
      values ($1, $2, 'coupons', 'api', 'succeeded', now())`,
     [conference, run],
+  const customer = `cust_${sponsor}`
+    `insert into customers (conference_id, id, sponsor_id, params, idempotency_key, created_by)
+    [conference, customer, sponsor],
   )
   const order = { sponsor, quantity: 2, unit_amount: 500, description: 'Seats' }
   const ids = {
@@ -243,7 +246,9 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     'ticket-types': await make(path, 'ticket-types', item),
     'add-ons': await make(path, 'add-ons', item),
     'api-keys': (await createStaffKey(app, { path }, [])).id,
+    customer,
     'webhook-secrets': await make(path, 'webhook-secrets', { secret: 'whsec_0123456789' }),
+    payment_method: `pm_of_${sponsor}`,
     ...(await fillMirror(conference, sponsor)),
   }
   await app.rows(
@@ -307,7 +312,7 @@ describe('an object of somebody else', () => {
   }
 
   it('is in these tests for every route that has an id', () => {
-    const kinds = new Set(withIds.map((route) => kindOf(route) ?? ''))
+    const kinds = new Set(withIds.flatMap((route) => [kindOf(route) ?? '', ...partsOf(route)]))
     expect(kinds).toEqual(new Set(Object.keys(foreign.ids)))
   })
 
@@ -344,13 +349,14 @@ describe('an object of somebody else', () => {
       own.path,
       (await app.request('GET', own.path)).body['id'] as string,
     )
-    const { purchase = '', batch = '' } = neighbour.ids
+    const { purchase = '', batch = '', customer = '' } = neighbour.ids
+    const theirs: Record<string, string> = { purchase, batch, customer }
     const routes = withIds.filter(
-      (route) => isFor(route, 'sponsor') && ['purchase', 'batch'].includes(kindOf(route) ?? ''),
+      (route) => isFor(route, 'sponsor') && (kindOf(route) ?? '') in theirs,
     )
     expect(routes.length).toBeGreaterThan(5)
     for (const route of routes) {
-      const id = kindOf(route) === 'purchase' ? purchase : batch
+      const id = theirs[kindOf(route) ?? ''] ?? ''
       const answer = told(await askFor(route, own, id, own.sponsorKey))
       expect(answer, route.id).toEqual(told(await askFor(route, own, 'none', own.sponsorKey)))
       expect(answer, route.id).toMatchObject({ status: 404 })
@@ -360,7 +366,7 @@ describe('an object of somebody else', () => {
       const { status, body } = await ask(route, own.sponsorKey, own.path.split('/').at(-1))
       expect(status, route.id).toBe(200)
       const text = JSON.stringify(body)
-      for (const id of [purchase, batch, neighbour.ids['code'] ?? '']) {
+      for (const id of [...Object.values(theirs), neighbour.ids['code'] ?? '']) {
         expect(text, route.id).not.toContain(id)
       }
     }

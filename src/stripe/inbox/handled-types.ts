@@ -1,5 +1,6 @@
 /**
- * Events that tell us to look at a purchase. Every other type concerns the mirror at most.
+ * Events that tell us to look at a purchase, a charge or a customer's cards. Every other type concerns
+ * the mirror at most.
  * @see https://docs.stripe.com/api/events/types
  */
 export const HANDLED_TYPES: readonly string[] = [
@@ -20,6 +21,7 @@ export const HANDLED_TYPES: readonly string[] = [
   'charge.dispute.funds_withdrawn',
   'charge.dispute.funds_reinstated',
   'radar.early_fraud_warning.created',
+  'payment_method.attached',
 ]
 
 const handled: ReadonlySet<string> = new Set(HANDLED_TYPES)

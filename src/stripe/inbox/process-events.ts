@@ -6,6 +6,7 @@ import type { Cause } from '../../purchases/purchase-history.ts'
 import { reconcilePurchase } from '../../purchases/reconcile.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ServiceMetrics } from '../../shared/service-metrics.ts'
+import { settleBillingEvents } from '../billing/settle-events.ts'
 import type { StripeClients } from '../client.ts'
 import type { MirrorFeed } from '../sync/feed/mirror-feed.ts'
 import { referenceKey } from '../sync/feed/stored-objects.ts'
@@ -49,12 +50,14 @@ async function settle(deps: ProcessDeps, events: ClaimedEvent[]): Promise<number
   })
 }
 
-/** No purchase of ours: the mirror may have a use for the events. */
+/** No purchase of ours: billing, and then the mirror, may have a use for the events. */
 async function leave(
-  { db, logger }: ProcessDeps,
+  deps: ProcessDeps,
   first: ClaimedEvent,
   events: ClaimedEvent[],
 ): Promise<number> {
+  const { db, logger } = deps
+  await settleBillingEvents(deps, events)
   const { conferenceId, id, type } = first
   const isMirrored = ({ mirrored }: ClaimedEvent) => mirrored !== null
   const count = await withTenant(db, first, async (trx) => {

@@ -1,0 +1,38 @@
+import type { Knex } from 'knex'
+import { protectByConference } from '../src/db/row-security.ts'
+
+/**
+ * A sponsor's customer at Stripe. The row comes first, with the idempotency key and every parameter
+ * that Stripe will be sent, so that any number of callers make one customer.
+ */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    create table customers (
+      conference_id text not null references conferences (id),
+      id text not null,
+      sponsor_id text not null,
+      params jsonb not null,
+      idempotency_key text not null,
+      -- Customers at Stripe that were begun for this row: the number is part of the key.
+      generation integer not null default 1,
+      stripe_customer_id text,
+      created_by text not null,
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now(),
+      primary key (conference_id, id),
+      constraint customers_sponsor_fkey foreign key (conference_id, sponsor_id)
+        references sponsors (conference_id, id),
+      constraint customers_sponsor_key unique (conference_id, sponsor_id),
+      constraint customers_stripe_customer_key unique (conference_id, stripe_customer_id),
+      constraint customers_idempotency_key_key unique (conference_id, idempotency_key),
+      constraint customers_generation_range check (generation >= 1),
+      constraint customers_stripe_customer_shape check (stripe_customer_id <> '')
+    );
+    create index customers_newest on customers (conference_id, created_at desc, id desc);
+  `)
+  await protectByConference(knex, 'customers')
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`drop table customers;`)
+}
