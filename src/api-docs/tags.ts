@@ -27,7 +27,9 @@ export const TAGS = [
   },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
   {
+    name: 'Outgoing webhooks',
     description:
+      'The service tells others what happened, by the Standard Webhooks specification: signed, at least once, in no promised order, retried over three days (ten tries), then to be replayed. The `webhook-id` stays the same in every try. A payload is small and holds no voucher code: read the rest here.',
   },
   { name: 'Stripe', description: "Stripe's webhook, what it delivered, and replays." },
   {
