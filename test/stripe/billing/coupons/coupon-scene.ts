@@ -1,4 +1,4 @@
-import Stripe from 'stripe'
+import type Stripe from 'stripe'
 import { beforeAll } from 'vitest'
 import type { Answer, Body, RequestOptions } from '../../../support/test-app.ts'
 import { type SyncScene, useSyncScene, type WiredShop } from '../../sync/sync-scene.ts'
