@@ -21,6 +21,8 @@ import { createReadiness } from './http/readiness.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
 import { addJob } from './jobs/add-job.ts'
+import { webhookDeliveryRoutes } from './notifications/outgoing/webhook-delivery-routes.ts'
+import { webhookEndpointRoutes } from './notifications/outgoing/webhook-endpoint-routes.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { PaymentGateway } from './purchases/payment-gateway.ts'
 import { purchaseActionRoutes } from './purchases/purchase-action-routes.ts'
@@ -103,6 +105,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   redemptionRoutes(app, routes)
   addPurchaseRoutes(app, routes, deps)
   reportRoutes(app, routes)
+  webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
+  webhookDeliveryRoutes(app, routes)
   addStripeRoutes(app, routes, deps, metrics)
   return app
 }

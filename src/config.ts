@@ -37,6 +37,7 @@ const schema = z.object({
   RECONCILE_AFTER_SECONDS: seconds(120),
   MISSED_EVENTS_EVERY_SECONDS: seconds(300),
   STRIPE_SYNC_EVERY_SECONDS: z.coerce.number().int().min(0).max(2_678_400).default(0),
+  WEBHOOKS_ALLOW_LOOPBACK: flag.default(false),
   PENDING_EVENTS_THRESHOLD: z.coerce.number().int().min(0).default(20),
   SHUTDOWN_SECONDS: seconds(25),
   RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
@@ -75,6 +76,8 @@ export type Config = Readonly<{
   /** How often every mirror is synced in full; null: only when somebody asks. */
   stripeSyncEverySeconds: number | null
   pendingEventsThreshold: number
+  /** Outgoing webhooks may go to this machine, also by http; for development and tests. */
+  webhooksAllowLoopback: boolean
   shutdownSeconds: number
   rateLimitPerMinute: number
   failedLookupsPerMinute: number
@@ -105,6 +108,9 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
   }
   if (production && !isStripeItself(env.STRIPE_API_BASE)) {
     problems.push("STRIPE_API_BASE must be Stripe's own in production, or absent")
+  }
+  if (production && env.WEBHOOKS_ALLOW_LOOPBACK) {
+    problems.push('WEBHOOKS_ALLOW_LOOPBACK is for development only')
   }
   if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
     if (env.ENCRYPTION_KEY === undefined) {
@@ -162,6 +168,7 @@ export function loadConfig(
     missedEventsEverySeconds: set.MISSED_EVENTS_EVERY_SECONDS,
     stripeSyncEverySeconds: set.STRIPE_SYNC_EVERY_SECONDS || null,
     pendingEventsThreshold: set.PENDING_EVENTS_THRESHOLD,
+    webhooksAllowLoopback: set.WEBHOOKS_ALLOW_LOOPBACK,
     shutdownSeconds: set.SHUTDOWN_SECONDS,
     rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,
     failedLookupsPerMinute: set.FAILED_LOOKUPS_PER_MINUTE,

@@ -4,6 +4,8 @@ import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { prune } from './jobs/prune.ts'
 import { sweepPurchases } from './jobs/sweep-purchases.ts'
+import { type DeliverDeps, deliverWebhook } from './notifications/outgoing/deliver-webhook.ts'
+import { createPostWebhook } from './notifications/outgoing/post-webhook.ts'
 import type { PurchaseRef } from './purchases/bulk-purchase.ts'
 import { finishStaleAttempt } from './purchases/finish-stale-attempt.ts'
 import type { PaymentGateway } from './purchases/payment-gateway.ts'
@@ -22,7 +24,11 @@ import { workOnRun } from './stripe/sync/runs/work-on-run.ts'
 
 export type ServiceJobDeps = {
   db: Db
-  config: Pick<Config, 'pendingEventsThreshold' | 'reconcileAfterSeconds' | 'leaseSeconds'>
+  config: Pick<
+    Config,
+    'pendingEventsThreshold' | 'reconcileAfterSeconds' | 'leaseSeconds' | 'webhooksAllowLoopback'
+  >
+  encryption: DeliverDeps['encryption']
   gateway: PaymentGateway
   clients: StripeClients
   logger: Logger
@@ -45,6 +51,7 @@ const causeOf = (job: string, cause: string): Cause => ({
 export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
   const { db, config, logger } = deps
   const inbox = createEventInbox(deps)
+  const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
   return createJobRegistry([
     handle('reconcile_purchase', async (payload) => {
       await reconcilePurchase(deps, refOf(payload), {
@@ -86,6 +93,17 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
       )
       logger.info({ conference: conference_id, runs: started }, 'asked for syncs by the clock')
     }),
+    handle('deliver_webhook', (payload, { signal }) =>
+      deliverWebhook(
+        { ...deps, postWebhook },
+        {
+          conferenceId: payload.conference_id,
+          endpointId: payload.endpoint_id,
+          deliveryId: payload.delivery_id,
+        },
+        AbortSignal.any([signal, deps.stopping]),
+      ),
+    ),
     handle('prune', async () => {
       logger.info(await prune(db), 'pruned')
     }),

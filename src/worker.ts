@@ -1,7 +1,7 @@
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { startHeartbeat } from './jobs/heartbeat.ts'
-import { LONG_JOBS } from './jobs/job-catalogue.ts'
+import { type JobName, LONG_JOBS, OUTGOING_JOBS } from './jobs/job-catalogue.ts'
 import { toTaskList } from './jobs/job-tasks.ts'
 import { runJobs } from './jobs/run-jobs.ts'
 import { serviceTimers } from './jobs/service-timers.ts'
@@ -30,6 +30,11 @@ const CONCURRENT_JOBS = 4
 // Each is paced by its Stripe account's request budget anyway.
 const CONCURRENT_LONG_JOBS = 3
 
+// They only wait, and those of one receiver one after the other.
+const CONCURRENT_OUTGOING_JOBS = 8
+
+const isQuick = (name: JobName) => !LONG_JOBS.has(name) && !OUTGOING_JOBS.has(name)
+
 // NOTIFY wakes a worker at once; polling finds what was given back, or whose NOTIFY was lost.
 const LONGEST_POLL_MS = 1_000
 
@@ -43,14 +48,15 @@ export function startWorker(deps: WorkerDeps): Worker {
   const stopping = new AbortController()
   const registry = serviceJobs({ ...deps, stopping: stopping.signal })
   const runners = [
-    { isLong: false, concurrency: CONCURRENT_JOBS },
-    { isLong: true, concurrency: CONCURRENT_LONG_JOBS },
-  ].map(({ isLong, concurrency }) =>
+    { takes: isQuick, concurrency: CONCURRENT_JOBS },
+    { takes: (name: JobName) => LONG_JOBS.has(name), concurrency: CONCURRENT_LONG_JOBS },
+    { takes: (name: JobName) => OUTGOING_JOBS.has(name), concurrency: CONCURRENT_OUTGOING_JOBS },
+  ].map(({ takes, concurrency }) =>
     runJobs({
       connectionString,
       db,
       logger,
-      tasks: toTaskList(new Map([...registry].filter(([name]) => LONG_JOBS.has(name) === isLong)), {
+      tasks: toTaskList(new Map([...registry].filter(([name]) => takes(name))), {
         logger,
         metrics,
       }),

@@ -3,6 +3,7 @@ import { COUPON_DOCS } from './coupon-docs.ts'
 import { CUSTOMER_DOCS } from './customer-docs.ts'
 import { DRIFT_DOCS } from './drift-docs.ts'
 import { MIRROR_DOCS } from './mirror-docs.ts'
+import { OUTGOING_WEBHOOK_DOCS } from './outgoing-webhook-docs.ts'
 import { PURCHASE_DOCS } from './purchase-docs.ts'
 import { SETUP_DOCS } from './setup-docs.ts'
 import { VOUCHER_DOCS } from './voucher-docs.ts'
@@ -17,3 +18,5 @@ export const OPERATION_DOCS: ApiDocs = {
   ...COUPON_DOCS,
 }
   ...CUSTOMER_DOCS,
+  ...OUTGOING_WEBHOOK_DOCS,
+}

@@ -36,7 +36,7 @@ export async function addJob<Name extends JobName>(
   await trx.raw(
     `select graphile_worker.add_job(
        identifier => ?::text, payload => ?::json, run_at => ?::timestamptz, max_attempts => ?::int,
-       job_key => ?::text, job_key_mode => ?::text)`,
+       job_key => ?::text, job_key_mode => ?::text, queue_name => ?::text)`,
     [
       name,
       JSON.stringify(stored),
@@ -44,6 +44,7 @@ export async function addJob<Name extends JobName>(
       options.maxAttempts ?? job.maxAttempts,
       options.jobKey ?? job.key?.(stored) ?? null,
       options.jobKeyMode ?? 'replace',
+      job.queue?.(stored) ?? null,
     ],
   )
 }

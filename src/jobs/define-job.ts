@@ -12,6 +12,8 @@ export type JobDefinition<Payload> = {
   maxAttempts: number
   /** Waiting work of the same key is replaced, not doubled. */
   key?: (payload: Payload) => string
+  /** Jobs of one queue run one after the other, so that a slow one holds up its own queue alone. */
+  queue?: (payload: Payload) => string
 }
 
 /** Declares a job; the members of its payload are all that it may carry. */
@@ -20,6 +22,7 @@ export function defineJob<Shape extends z.ZodRawShape>(job: {
   payload: Shape
   maxAttempts: number
   key?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => string
+  queue?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => string
 }): JobDefinition<z.infer<z.ZodObject<Shape, z.core.$strict>>> {
   return { ...job, payload: z.strictObject(job.payload) }
 }

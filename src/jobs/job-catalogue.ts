@@ -66,6 +66,15 @@ const definitions = {
     maxAttempts: 3,
     key: ({ conference_id }) => `start_sync_runs:${conference_id}`,
   }),
+  /** Make one try of a webhook that we send; the next one is another job. */
+  deliver_webhook: defineJob({
+    version: 1,
+    payload: { ...conference, endpoint_id: z.string(), delivery_id: z.string() },
+    // A receiver that fails is no failure of the job: only our own stops and outages count here.
+    maxAttempts: 25,
+    key: ({ delivery_id }) => `deliver_webhook:${delivery_id}`,
+    queue: ({ endpoint_id }) => `webhooks:${endpoint_id}`,
+  }),
   /** Delete what nobody needs any more. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }
@@ -82,6 +91,9 @@ export type JobPayload<Name extends JobName> = Payloads[Name]
 
 /** Jobs that may take hours: they have workers of their own, so that nothing quick waits for them. */
 export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
+
+/** Jobs that wait for machines of others, which may be slow: they too have workers of their own. */
+export const OUTGOING_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook'])
 
 /** Every job of this service. What runs each of them is bound in job-registry.ts. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions

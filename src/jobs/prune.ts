@@ -5,11 +5,13 @@ import { withSystem } from '../db/tenant-scope.ts'
 const KEY_HOURS = 24
 // Long enough for staff to look at what failed.
 const FAILED_JOB_DAYS = 14
+// As webhook-delivery-routes.ts tells its readers.
+const DELIVERY_DAYS = 30
 // A transaction that deletes a day's keys at once would hold its locks and its snapshot for long.
 const BATCH = 5_000
 
 /** How many rows went, by kind. */
-export type Pruned = { keys: number; limits: number; jobs: number }
+export type Pruned = { keys: number; limits: number; jobs: number; deliveries: number }
 
 /** Deletes what nobody needs any more. May run twice, and beside itself. */
 export async function prune(db: Db): Promise<Pruned> {
@@ -18,6 +20,11 @@ export async function prune(db: Db): Promise<Pruned> {
     // rate-limiter-flexible keeps the end of a window in milliseconds.
     limits: await inBatches(db, 'rate_limits', `expire < extract(epoch from now()) * 1000`),
     jobs: await pruneFailedJobs(db),
+    deliveries: await inBatches(
+      db,
+      'webhook_deliveries',
+      `finished_at < now() - interval '${DELIVERY_DAYS} days'`,
+    ),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { announceStep } from './announce-step.ts'
 import type { PurchaseRef } from './bulk-purchase.ts'
 import { contextOf, loadCase } from './purchase-context.ts'
 import { effectPerformers } from './purchase-effects.ts'
@@ -38,6 +39,8 @@ export async function advance(
   for (const effect of decision.effects) {
     await effectPerformers[effect](trx, known, event)
   }
+  const step = { from: purchase.status, to: decision.status, event }
+  await announceStep(trx, await lockPurchase(trx, ref), step)
   return { kind: 'applied', from: purchase.status, status: decision.status }
 }
 

@@ -18,6 +18,8 @@ export const ID_PREFIXES = {
   refundRequest: 'rr',
   syncRun: 'sync',
   discountChange: 'dc',
+  webhookEndpoint: 'we',
+  webhookDelivery: 'msg',
   customer: 'cust',
   cardSetup: 'setup',
   process: 'proc',

@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { AppError } from '../shared/errors.ts'
+import { announceSwitch } from './announce-switch.ts'
 import { countOff } from './turn-off-vouchers.ts'
 import type { Voucher } from './voucher.ts'
 import { lockBatch } from './voucher-batch.ts'
@@ -25,11 +26,13 @@ export async function deactivateVoucher(
   conferenceId: string,
   code: string,
 ): Promise<Voucher> {
-  const { id, batchId } = await getVoucher(trx, conferenceId, code)
+  const { id, batchId, purchaseId } = await getVoucher(trx, conferenceId, code)
   await lockBatch(trx, conferenceId, batchId)
-  await trx('vouchers')
+  const count = await trx('vouchers')
     .where({ conference_id: conferenceId, id, deactivated_by: null })
     .update({ deactivated_by: 'staff', deactivated_at: trx.fn.now() })
+  const where = { conferenceId, batchId, purchaseId }
+  await announceSwitch(trx, 'vouchers.deactivated', where, count, 'staff')
   return getVoucher(trx, conferenceId, code)
 }
 
@@ -57,6 +60,7 @@ export async function activateVoucher(
   await trx('vouchers')
     .where({ conference_id: conferenceId, id })
     .update({ deactivated_by: null, deactivated_at: null })
+  await announceSwitch(trx, 'vouchers.activated', { conferenceId, batchId, purchaseId }, 1, 'staff')
   return getVoucher(trx, conferenceId, code)
 }
 

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { announceEvent } from '../notifications/outgoing/announce-event.ts'
 import { insertCodes } from './insert-codes.ts'
 import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch.ts'
 import { type CodeMaker, newCodes } from './voucher-code.ts'
@@ -77,6 +78,14 @@ export async function issueVouchers(
   let issued = 0
   for (const window of windows(batch.count)) {
     issued += await fillWindow(trx, batch, window, makeCodes)
+  }
+  if (issued > 0) {
+    const { conferenceId, source, purchaseId, sponsorId } = spec
+    await announceEvent(trx, {
+      conferenceId,
+      type: 'vouchers.issued',
+      data: { batch: batch.id, purchase: purchaseId, sponsor: sponsorId, source, count: issued },
+    })
   }
   return { batchId: batch.id, issued }
 }

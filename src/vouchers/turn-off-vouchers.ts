@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { announceSwitch } from './announce-switch.ts'
 import { lockPurchaseBatch } from './voucher-batch.ts'
 
 // All of this runs under the batch's row lock, so changes of state cannot meet halfway. Redemptions
@@ -66,6 +67,13 @@ export function turnOffForRefund(
        from chosen where v.conference_id = :conferenceId and v.id = chosen.id`,
       { ...target, missing: wanted },
     )
+    await announceSwitch(
+      trx,
+      'vouchers.deactivated',
+      { ...target, purchaseId },
+      turnedOff,
+      'refund',
+    )
     return { turnedOff, missing: wanted - turnedOff }
   })
 }
@@ -76,15 +84,17 @@ export function turnOffForRefund(
  * @returns how many were turned off.
  */
 export function turnOffAll(trx: Tx, conferenceId: string, purchaseId: string): Promise<number> {
-  return onBatch(trx, conferenceId, purchaseId, 0, (target) =>
-    run(
+  return onBatch(trx, conferenceId, purchaseId, 0, async (target) => {
+    const count = await run(
       trx,
       `update vouchers v
        set deactivated_by = 'refund', deactivated_at = now(), held_by_refund = false
        where ${IN_BATCH} and v.deactivated_by is null`,
       target,
-    ),
-  )
+    )
+    await announceSwitch(trx, 'vouchers.deactivated', { ...target, purchaseId }, count, 'refund')
+    return count
+  })
 }
 
 /**
@@ -93,14 +103,16 @@ export function turnOffAll(trx: Tx, conferenceId: string, purchaseId: string): P
  * @returns how many were turned on.
  */
 export function turnBackOn(trx: Tx, conferenceId: string, purchaseId: string): Promise<number> {
-  return onBatch(trx, conferenceId, purchaseId, 0, (target) =>
-    run(
+  return onBatch(trx, conferenceId, purchaseId, 0, async (target) => {
+    const count = await run(
       trx,
       `update vouchers v set deactivated_by = null, deactivated_at = null
        where ${IN_BATCH} and v.deactivated_by = 'refund'`,
       target,
-    ),
-  )
+    )
+    await announceSwitch(trx, 'vouchers.activated', { ...target, purchaseId }, count, 'refund')
+    return count
+  })
 }
 
 /**

@@ -2,8 +2,6 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { SCOPES, type Scope } from '../../src/http/access-rule.ts'
 import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
 import { inParallel } from '../../src/stripe/in-parallel.ts'
-import { ALL_RESOURCES } from '../../src/stripe/sync/all-resources.ts'
-import { tableOf } from '../../src/stripe/sync/stripe-resource.ts'
 import {
   createConference,
   createSponsor,
@@ -18,6 +16,7 @@ import {
   useTestApp,
 } from '../support/test-app.ts'
 import { openapiYaml } from '../support/validate-response.ts'
+import { fillMirror, fillOutgoing } from './route-matrix-objects.ts'
 import { WHO_MAY, type Who } from './route-table.ts'
 
 // Every key looks for codes that do not exist, which is what the limit is there to stop.
@@ -248,8 +247,8 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     'api-keys': (await createStaffKey(app, { path }, [])).id,
     customer,
     'webhook-secrets': await make(path, 'webhook-secrets', { secret: 'whsec_0123456789' }),
-    payment_method: `pm_of_${sponsor}`,
-    ...(await fillMirror(conference, sponsor)),
+    ...(await fillOutgoing(app, conference, sponsor)),
+    ...(await fillMirror(app, conference, sponsor)),
   }
   await app.rows(
     `insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
@@ -259,27 +258,18 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
   return { ids, sponsorKey: (await createSponsorKey(app, { path }, sponsor)).key }
 }
 
-/** One row of every mirrored resource. */
-async function fillMirror(conference: string, mark: string): Promise<Record<string, string>> {
-  const ids: Record<string, string> = {}
-  for (const resource of ALL_RESOURCES) {
-    const id = `${resource.idPrefixes[0] ?? 'free_'}${mark}`
-    await app.rows(
-      `insert into ${tableOf(resource)} (conference_id, id, data, as_of)
-       values ($1, $2, jsonb_build_object('id', $2::text), now())`,
-      [conference, id],
-    )
-    ids[resource.name] = id
-  }
-  return ids
-}
-
 /** What the id at the end of a route's parameters is of: `purchase`, or `sponsors` for `{id}`. */
 function kindOf({ path }: Route): string | null {
   const parts = path.split('/')
   const at = parts.findIndex((part) => part.startsWith('{') && part !== '{conference}')
   if (at === -1) return null
   return parts[at] === '{id}' ? (parts[at - 1] ?? '') : (parts[at] ?? '').slice(1, -1)
+}
+
+/** The names of further ids in a route's path: `delivery` of an endpoint. */
+function partsOf({ path }: Route): string[] {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '')
+  return names.filter((name) => name !== 'conference').slice(1)
 }
 
 /** A body that the route takes: its first example in openapi.yaml, or an empty one. */
@@ -305,7 +295,11 @@ describe('an object of somebody else', () => {
   })
 
   function askFor(route: Route, under: World, id: string, as: string): Promise<Answer<Body>> {
-    const rest = route.path.replace('/v1/conferences/{conference}', '').replace(/\{\w+\}/, id)
+    const rest = route.path
+      .replace('/v1/conferences/{conference}', '')
+      .replace(/\{\w+\}/, id)
+      // What hangs on the object is asked for by its own id.
+      .replaceAll(/\{(\w+)\}/g, (_, name: string) => under.ids[name] ?? '')
     const isWrite = route.method === 'POST' || route.method === 'PATCH'
     const body = isWrite ? { body: bodyOf(route) } : {}
     return app.request(route.method, `${under.path}${rest}`, { as, ...body })

@@ -1,0 +1,201 @@
+import { z } from 'zod'
+import { withTenant } from '../../db/tenant-scope.ts'
+import type { AccessRule } from '../../http/access-rule.ts'
+import { callerOf } from '../../http/caller.ts'
+import { conferenceParams } from '../../http/common-schemas.ts'
+import { mapPage, pageQuery } from '../../http/pages.ts'
+import type { App, RouteDeps } from '../../http/route-deps.ts'
+import {
+  deleteEndpoint,
+  getEndpoint,
+  insertEndpoint,
+  listEndpoints,
+  rotateEndpointSecret,
+  updateEndpoint,
+} from './endpoint-store.ts'
+import {
+  createEndpointBody,
+  endpointPage,
+  endpointParams,
+  endpointSchema,
+  rotateSecretBody,
+  toEndpointBody,
+  toEndpointWithSecretBody,
+  updateEndpointBody,
+} from './webhook-endpoint-schemas.ts'
+
+const PATH = '/v1/conferences/:conference/webhook-endpoints'
+const access: AccessRule = { anyOf: ['settings:write'] }
+const tags = ['Outgoing webhooks']
+
+export type WebhookEndpointRouteDeps = RouteDeps & {
+  /** Addresses of this machine may be called, for development. */
+  allowLoopback: boolean
+}
+
+/** `C/webhook-endpoints`: where a conference wants to be told of events. */
+export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
+  writeRoutes(app, deps)
+  secretRoute(app, deps)
+  readRoutes(app, deps)
+}
+
+function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
+  app.post(
+    PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'createWebhookEndpoint',
+        summary: 'Add an address that is told of events',
+        description:
+          'The answer holds the signing secret, which is not shown again. At most 16 a conference.',
+        tags,
+        params: conferenceParams,
+        body: createEndpointBody(deps.allowLoopback),
+        response: { 201: endpointSchema },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      const { url, description, event_types: eventTypes } = request.body
+      const body = await deps.answers.once(request, async (trx) =>
+        toEndpointWithSecretBody(
+          await insertEndpoint(trx, deps.encryption, conferenceId, {
+            url,
+            description,
+            eventTypes,
+          }),
+        ),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+
+  app.patch(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'updateWebhookEndpoint',
+        summary: 'Change, disable or enable an endpoint',
+        tags,
+        params: endpointParams,
+        body: updateEndpointBody(deps.allowLoopback),
+        response: { 200: endpointSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { url, description, event_types: eventTypes, enabled } = request.body
+      const changes = {
+        ...(url === undefined ? {} : { url }),
+        ...(description === undefined ? {} : { description }),
+        ...(eventTypes === undefined ? {} : { eventTypes }),
+        enabled,
+      }
+      return deps.answers.once(request, async (trx) =>
+        toEndpointBody(await updateEndpoint(trx, conferenceId, request.params.id, changes)),
+      )
+    },
+  )
+
+  app.delete(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'deleteWebhookEndpoint',
+        summary: 'Delete an endpoint with its deliveries',
+        tags,
+        params: endpointParams,
+        response: { 204: z.null() },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      await withTenant(deps.db, { conferenceId }, (trx) =>
+        deleteEndpoint(trx, conferenceId, request.params.id),
+      )
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+function secretRoute(app: App, deps: WebhookEndpointRouteDeps): void {
+  app.post(
+    `${PATH}/:id/rotate-secret`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'rotateWebhookEndpointSecret',
+        summary: 'Replace the signing secret by a new one',
+        description:
+          'The answer holds it, and it is not shown again. For `overlap_seconds` deliveries are signed with both.',
+        tags,
+        params: endpointParams,
+        body: rotateSecretBody,
+        response: { 200: endpointSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { overlap_seconds: overlap } = request.body
+      return deps.answers.once(request, async (trx) =>
+        toEndpointWithSecretBody(
+          await rotateEndpointSecret(
+            trx,
+            deps.encryption,
+            conferenceId,
+            request.params.id,
+            overlap,
+          ),
+        ),
+      )
+    },
+  )
+}
+
+function readRoutes(app: App, { db }: WebhookEndpointRouteDeps): void {
+  app.get(
+    PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listWebhookEndpoints',
+        summary: 'List endpoints, secrets masked',
+        tags,
+        params: conferenceParams,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: endpointPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const page = await withTenant(db, { conferenceId }, (trx) =>
+        listEndpoints(trx, conferenceId, request.query),
+      )
+      return mapPage(page, toEndpointBody)
+    },
+  )
+
+  app.get(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'getWebhookEndpoint',
+        summary: 'Get an endpoint, its secret masked',
+        tags,
+        params: endpointParams,
+        response: { 200: endpointSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toEndpointBody(await getEndpoint(trx, conferenceId, request.params.id)),
+      )
+    },
+  )
+}

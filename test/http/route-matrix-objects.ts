@@ -1,0 +1,50 @@
+import { ALL_RESOURCES } from '../../src/stripe/sync/all-resources.ts'
+import { tableOf } from '../../src/stripe/sync/stripe-resource.ts'
+import type { TestApp } from '../support/test-app.ts'
+
+// Written as rows: what would make them asks Stripe, or a receiver, and these tests ask nobody.
+
+/** An endpoint with something that it was told. */
+export async function fillOutgoing(
+  app: TestApp,
+  conference: string,
+  mark: string,
+): Promise<Record<string, string>> {
+  const [endpoint, delivery] = [`we_${mark}`, `msg_${mark}`]
+  await app.rows(
+    `insert into webhook_endpoints (conference_id, id, url, secret_sealed, secret_last4)
+     values ($1, $2, 'https://receiver.example/', 'v1:none', 'none')`,
+    [conference, endpoint],
+  )
+  await app.rows(
+    `insert into webhook_deliveries
+       (conference_id, id, endpoint_id, type, body, state, finished_at)
+     values ($1, $2, $3, 'purchase.paid', $4, 'failed', now())`,
+    [
+      conference,
+      delivery,
+      endpoint,
+      JSON.stringify({ type: 'purchase.paid', timestamp: '2027-01-01T00:00:00Z', data: {} }),
+    ],
+  )
+  return { 'webhook-endpoints': endpoint, delivery }
+}
+
+/** One row of every mirrored resource. */
+export async function fillMirror(
+  app: TestApp,
+  conference: string,
+  mark: string,
+): Promise<Record<string, string>> {
+  const ids: Record<string, string> = {}
+  for (const resource of ALL_RESOURCES) {
+    const id = `${resource.idPrefixes[0] ?? 'free_'}${mark}`
+    await app.rows(
+      `insert into ${tableOf(resource)} (conference_id, id, data, as_of)
+       values ($1, $2, jsonb_build_object('id', $2::text), now())`,
+      [conference, id],
+    )
+    ids[resource.name] = id
+  }
+  return ids
+}

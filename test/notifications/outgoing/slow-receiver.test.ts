@@ -1,0 +1,43 @@
+import { expect, it, vi } from 'vitest'
+import { withTenant } from '../../../src/db/tenant-scope.ts'
+import { announceEvent } from '../../../src/notifications/outgoing/announce-event.ts'
+import { PATIENCE, TEST_TIMEOUT } from '../../jobs/patience.ts'
+import { useServices } from '../../main/run-service.ts'
+import { createConference } from '../../support/fixtures.ts'
+import { startHookReceiver } from './hook-receiver.ts'
+import { useOutgoingScene } from './outgoing-scene.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
+
+const app = useOutgoingScene()
+const start = useServices()
+
+// More than the worker makes calls at once.
+const EVENTS = 12
+
+it('a receiver that never answers holds up no other one', async () => {
+  const [slow, quick] = [await startHookReceiver(), await startHookReceiver()]
+  const conference = await createConference(app)
+  await app.addEndpoint(conference.path, { url: slow.url })
+  await app.addEndpoint(conference.path, { url: quick.url })
+  slow.answerWith(...Array<'hang'>(EVENTS).fill('hang'))
+  await withTenant(app.db, { conferenceId: conference.id }, async (trx) => {
+    for (let nth = 0; nth < EVENTS; nth += 1) {
+      await announceEvent(trx, {
+        conferenceId: conference.id,
+        type: 'purchase.paid',
+        data: { purchase: `bp_${nth}` },
+      })
+    }
+  })
+  await start({
+    DATABASE_URL: app.connectionString,
+    RUN: 'work',
+    WEBHOOKS_ALLOW_LOOPBACK: 'true',
+  })
+  await expect.poll(() => quick.received.length, PATIENCE).toBe(EVENTS)
+  // One after the other, so that one call of ours waits for it and not all of them.
+  expect(slow.received.length).toBeLessThan(EVENTS)
+  const ids = new Set(quick.received.map(({ headers }) => headers['webhook-id']))
+  expect(ids.size).toBe(EVENTS)
+})
