@@ -59,7 +59,8 @@ function sumText(
   paint: Paint,
 ): string {
   const { missing, extra, different } = summary
-  const read = purchasesRead === null ? '' : ` ${purchasesRead} purchases read from Stripe.`
+  const purchases = purchasesRead === 1 ? 'purchase' : 'purchases'
+  const read = purchasesRead === null ? '' : ` ${purchasesRead} ${purchases} read from Stripe.`
   if (missing + extra + different === 0) return `${paint.green('Nothing differs.')}${read}`
   const shown = hasMore ? ` The first ${lines.length} are shown.` : ''
   return `${missing} missing, ${extra} extra, ${different} different.${shown}${read}`

@@ -7,11 +7,16 @@ import { CONFERENCE, CURRENCY, PRICE, type Scene, type Shop } from './scene.ts'
 const made = z.object({ id: z.string() })
 const madeKey = z.object({ id: z.string(), key: z.string() })
 
+// Enough to try everything by hand afterwards, but for what changes keys and settings.
 const STAFF_SCOPES = [
+  'billing:write',
+  'catalog:write',
   'purchases:read',
   'purchases:write',
   'refunds:write',
+  'stripe:sync',
   'vouchers:read',
+  'vouchers:write',
   'vouchers:redeem',
 ]
 
