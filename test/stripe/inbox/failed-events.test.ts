@@ -16,7 +16,7 @@ const stripeEvents = (shop: WiredShop, type = '*') =>
   app.fake.control.events({ account: shop.stripeKey, type })
 
 describe('an event that cannot be worked on', () => {
-  it('is kept with its error, tried again later and then succeeds (D2, E2)', async () => {
+  it('is kept with its error, tried again later and then succeeds (D2, E2, F11)', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.trouble({

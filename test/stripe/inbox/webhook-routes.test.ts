@@ -77,7 +77,7 @@ describe('a webhook that is not Stripe’s', () => {
     expect((await app.post(shop, event, { at: seconds() - 290 })).status).toBe(200)
   })
 
-  it('is refused while the conference has no secret (D18)', async () => {
+  it('is refused while the conference has no secret (D18, F14)', async () => {
     const shop = await app.openWiredShop()
     const { body } = await app.request<{ data: { id: string }[] }>(
       'GET',
@@ -209,7 +209,7 @@ describe('an event that is none of ours', () => {
 })
 
 describe('an event that comes twice', () => {
-  it('is stored once and acknowledged each time, also in parallel (D19)', async () => {
+  it('is stored once and acknowledged each time, also in parallel (D19, F10)', async () => {
     const shop = await app.openWiredShop()
     const event = eventOf(HANDLED, { id: 'cs_1' })
     const answers = await Promise.all(Array.from({ length: 10 }, () => app.post(shop, event)))
