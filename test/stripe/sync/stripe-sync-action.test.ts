@@ -94,7 +94,7 @@ describe('sync', () => {
     expect(object).toEqual(before)
   })
 
-  it('stores a moment as the moment that it is, in UTC (E17)', async () => {
+  it('stores a moment as the moment that it is, in UTC (E17, F19)', async () => {
     const coupon = { id: 'utc', object: 'coupon', created: 1, redeem_by: 1_700_000_000 }
     await coupons.sync(coupon as Stripe.Coupon)
     const [stored] = await scene.rows<{ at: string }>(
