@@ -150,5 +150,5 @@ function addStripeRoutes(
   driftRoutes(app, routes)
   const { clients, clock } = deps
   couponRoutes(app, { ...routes, clients, clock, logger })
+  customerRoutes(app, { ...routes, clients, logger })
 }
-  customerRoutes(app, { ...routes, clients: deps.clients, logger })

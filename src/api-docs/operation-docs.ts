@@ -16,7 +16,6 @@ export const OPERATION_DOCS: ApiDocs = {
   ...MIRROR_DOCS,
   ...DRIFT_DOCS,
   ...COUPON_DOCS,
-}
   ...CUSTOMER_DOCS,
   ...OUTGOING_WEBHOOK_DOCS,
 }

@@ -228,15 +228,20 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     `insert into sync_runs (conference_id, id, resource, started_by, state, finished_at)
      values ($1, $2, 'coupons', 'api', 'succeeded', now())`,
     [conference, run],
+  )
   const customer = `cust_${sponsor}`
+  await app.rows(
     `insert into customers (conference_id, id, sponsor_id, params, idempotency_key, created_by)
+     values ($1, $2, $3, '{"name": "ACME", "email": null}', $2, 'key_1')`,
     [conference, customer, sponsor],
   )
   const order = { sponsor, quantity: 2, unit_amount: 500, description: 'Seats' }
   const ids = {
     batch,
     code,
+    customer,
     event,
+    payment_method: `pm_of_${sponsor}`,
     purchase: await make(path, 'purchases', order),
     run,
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
@@ -245,7 +250,6 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     'ticket-types': await make(path, 'ticket-types', item),
     'add-ons': await make(path, 'add-ons', item),
     'api-keys': (await createStaffKey(app, { path }, [])).id,
-    customer,
     'webhook-secrets': await make(path, 'webhook-secrets', { secret: 'whsec_0123456789' }),
     ...(await fillOutgoing(app, conference, sponsor)),
     ...(await fillMirror(app, conference, sponsor)),

@@ -105,6 +105,12 @@ export const WHO_MAY: Record<string, Who> = {
   setupPaymentMethod: ['billing:write', 'sponsor'],
   setDefaultPaymentMethod: ['billing:write', 'sponsor'],
   detachPaymentMethod: ['billing:write', 'sponsor'],
+
+  listStripeEvents: ['stripe:sync'],
+  replayStripeEvent: ['stripe:sync'],
+  receiveStripeEvent: 'stripe',
+  ...mirrorOperations(),
+  listSyncRuns: MIRROR,
   getSyncRun: MIRROR,
   cancelSyncRun: MIRROR,
   listStripeDrift: MIRROR,
