@@ -39,6 +39,8 @@ import type { Logger } from './shared/logger.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
+import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-routes.ts'
+import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
@@ -150,5 +152,7 @@ function addStripeRoutes(
   driftRoutes(app, routes)
   const { clients, clock } = deps
   couponRoutes(app, { ...routes, clients, clock, logger })
+  promotionCodeRoutes(app, { ...routes, clients, clock, logger })
+  discountChangeRoutes(app, routes)
   customerRoutes(app, { ...routes, clients, logger })
 }

@@ -39,4 +39,51 @@ export const COUPON_DOCS: ApiDocs = {
     },
   },
   deleteStripeCoupon: { problems: STRIPE },
+  createStripePromotionCode: {
+    problems: STRIPE,
+    requests: {
+      friends: {
+        summary: 'For fifty first-time customers who pay at least 40 euros',
+        value: {
+          coupon: 'SPRING-25',
+          code: 'FRIENDS-OF-ADA',
+          max_redemptions: 50,
+          restrictions: {
+            first_time_transaction: true,
+            minimum_amount: 4000,
+            minimum_amount_currency: 'EUR',
+          },
+        },
+      },
+    },
+  },
+  updateStripePromotionCode: {
+    problems: STRIPE,
+    requests: { off: { summary: 'Turn it off', value: { active: false } } },
+  },
+  listDiscountChanges: {
+    answers: {
+      page: {
+        value: {
+          data: [
+            {
+              id: 'dc_5kTr8QmZx2LwV9NcYbHaE',
+              object: 'discount_change',
+              kind: 'coupon',
+              action: 'update',
+              object_id: 'SPRING-25',
+              params: { name: 'Late spring' },
+              state: 'accepted',
+              refusal: null,
+              actor: { kind: 'staff', id: 'key_7zPn5XtB1rLc' },
+              created_at: '2027-02-01T08:00:00.120Z',
+              updated_at: '2027-02-01T08:00:00.480Z',
+            },
+          ],
+          has_more: false,
+          next_cursor: null,
+        },
+      },
+    },
+  },
 }

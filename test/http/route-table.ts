@@ -118,6 +118,9 @@ export const WHO_MAY: Record<string, Who> = {
   createStripeCoupon: ['billing:write'],
   updateStripeCoupon: ['billing:write'],
   deleteStripeCoupon: ['billing:write'],
+  createStripePromotionCode: ['billing:write'],
+  updateStripePromotionCode: ['billing:write'],
+  listDiscountChanges: ['billing:write'],
 
   getLiveness: 'public',
   getReadiness: 'public',

@@ -1,18 +1,16 @@
-import type { FastifyRequest } from 'fastify'
-import type { Tx } from '../../../db/connect.ts'
 import type { AccessRule } from '../../../http/access-rule.ts'
-import { callerOf } from '../../../http/caller.ts'
 import { conferenceParams } from '../../../http/common-schemas.ts'
 import type { App, RouteDeps } from '../../../http/route-deps.ts'
 import type { Clock } from '../../../shared/clock.ts'
-import type { MirrorBody } from '../../sync/mirror-body.ts'
 import { mirrorSchemasOf } from '../../sync/mirrors.ts'
 import { StripeCouponAction } from '../../sync/resources/coupons.ts'
+import type { SyncContext } from '../../sync/sync-context.ts'
 import { couponParams, createCouponBody, updateCouponBody } from './coupon-schemas.ts'
 import { beginCreateCoupon, finishCreateCoupon } from './create-coupon.ts'
 import { beginDeleteCoupon, finishDeleteCoupon } from './delete-coupon.ts'
-import { type DiscountDeps, promptContext, viewStored } from './mirrored-answer.ts'
+import type { DiscountDeps } from './mirrored-answer.ts'
 import { beginUpdateCoupon, finishUpdateCoupon } from './update-coupon.ts'
+import { writeThrough } from './write-through-routes.ts'
 
 const PATH = '/v1/conferences/:conference/stripe/coupons'
 const access: AccessRule = { anyOf: ['billing:write'] }
@@ -29,24 +27,7 @@ export function couponRoutes(app: App, deps: Deps): void {
   deleteRoute(app, deps)
 }
 
-type Finish = (deps: Deps, conferenceId: string, changeId: string) => Promise<string>
-
-/** One change of a coupon, from the request to the mirror's row. */
-function change(
-  deps: Deps,
-  request: FastifyRequest,
-  begin: (trx: Tx) => Promise<string>,
-  finish: Finish,
-): Promise<MirrorBody> {
-  const { conferenceId } = callerOf(request)
-  return deps.answers.resumable(request, {
-    begin,
-    finish: async (changeId) => {
-      const id = await finish(deps, conferenceId, changeId)
-      return viewStored(new StripeCouponAction(promptContext(deps, conferenceId)), id)
-    },
-  })
-}
+const action = (context: SyncContext) => new StripeCouponAction(context)
 
 function createRoute(app: App, deps: Deps): void {
   app.post(
@@ -65,9 +46,12 @@ function createRoute(app: App, deps: Deps): void {
       },
     },
     async (request, reply) => {
-      const begin = (trx: Tx) =>
-        beginCreateCoupon(trx, callerOf(request), request.body, deps.clock.now())
-      return reply.code(201).send(await change(deps, request, begin, finishCreateCoupon))
+      const body = await writeThrough(deps, request, {
+        begin: (trx, asker) => beginCreateCoupon(trx, asker, request.body, deps.clock.now()),
+        finish: finishCreateCoupon,
+        action,
+      })
+      return reply.code(201).send(body)
     },
   )
 }
@@ -88,12 +72,11 @@ function updateRoute(app: App, deps: Deps): void {
       },
     },
     (request) =>
-      change(
-        deps,
-        request,
-        (trx) => beginUpdateCoupon(trx, callerOf(request), request.params.id, request.body),
-        finishUpdateCoupon,
-      ),
+      writeThrough(deps, request, {
+        begin: (trx, asker) => beginUpdateCoupon(trx, asker, request.params.id, request.body),
+        finish: finishUpdateCoupon,
+        action,
+      }),
   )
 }
 
@@ -113,11 +96,10 @@ function deleteRoute(app: App, deps: Deps): void {
       },
     },
     (request) =>
-      change(
-        deps,
-        request,
-        (trx) => beginDeleteCoupon(trx, callerOf(request), request.params.id),
-        finishDeleteCoupon,
-      ),
+      writeThrough(deps, request, {
+        begin: (trx, asker) => beginDeleteCoupon(trx, asker, request.params.id),
+        finish: finishDeleteCoupon,
+        action,
+      }),
   )
 }

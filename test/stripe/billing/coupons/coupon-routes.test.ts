@@ -341,6 +341,13 @@ describe('who may write coupons', () => {
       { action: 'update', state: 'accepted', actor_kind: 'staff', actor_id: keyId },
       { action: 'delete', state: 'accepted', actor_kind: 'operator' },
     ])
+    const list = `${scene.shop.path}/stripe/discount-changes?object_id=${id}`
+    const { body } = await scene.request<{ data: Body[] }>('GET', list, { as: key })
+    expect(body.data).toMatchObject([
+      { action: 'delete', params: {} },
+      { action: 'update', params: { name: 'x' }, actor: { kind: 'staff', id: keyId } },
+      { action: 'create', params: { id, percent_off: 1 }, kind: 'coupon' },
+    ])
   })
 
   it("F20: does not reach another conference's coupons on the same Stripe account", async () => {
