@@ -33,16 +33,17 @@ import { transitionRoutes } from './purchases/transition-routes.ts'
 import { reportRoutes } from './reports/report-routes.ts'
 import type { Clock } from './shared/clock.ts'
 import type { Encryption } from './shared/encryption.ts'
+import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
-import type { Logger } from './shared/logger.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
-import type { StripeClients } from './stripe/client.ts'
 import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
 import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-routes.ts'
-import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
-import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
+import { planRoutes } from './stripe/billing/plans/plan-routes.ts'
+import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
+import type { StripeClients } from './stripe/client.ts'
+import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
 import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
@@ -110,6 +111,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
   webhookDeliveryRoutes(app, routes)
   addStripeRoutes(app, routes, deps, metrics)
+  addBillingRoutes(app, routes, deps)
   return app
 }
 
@@ -154,5 +156,9 @@ function addStripeRoutes(
   couponRoutes(app, { ...routes, clients, clock, logger })
   promotionCodeRoutes(app, { ...routes, clients, clock, logger })
   discountChangeRoutes(app, routes)
-  customerRoutes(app, { ...routes, clients, logger })
+  customerRoutes(app, { ...routes, clients: deps.clients, logger })
+}
+
+function addBillingRoutes(app: App, routes: RouteDeps, { clients, logger }: AppDeps): void {
+  planRoutes(app, { ...routes, clients, logger })
 }

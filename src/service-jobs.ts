@@ -16,6 +16,7 @@ import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { learnStripeAccount } from './stripe/account.ts'
+import { finishPlan } from './stripe/billing/plans/create-plan.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { findMissedEvents } from './stripe/inbox/missed-events.ts'
@@ -93,6 +94,9 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
       )
       logger.info({ conference: conference_id, runs: started }, 'asked for syncs by the clock')
     }),
+    handle('finish_plan', ({ conference_id, id }) =>
+      acceptRefusal(finishPlan(deps, { conferenceId: conference_id, planId: id })),
+    ),
     handle('deliver_webhook', (payload, { signal }) =>
       deliverWebhook(
         { ...deps, postWebhook },
@@ -110,8 +114,8 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
   ])
 }
 
-/** Stripe's "no" is the end of a refund request as well: it is written down, and another try is not. */
-async function acceptRefusal(work: Promise<void>): Promise<void> {
+/** Stripe's "no" is an end as well: it is written down, and another try is not. */
+async function acceptRefusal(work: Promise<unknown>): Promise<void> {
   try {
     await work
   } catch (error) {

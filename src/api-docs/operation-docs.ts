@@ -6,6 +6,7 @@ import { MIRROR_DOCS } from './mirror-docs.ts'
 import { OUTGOING_WEBHOOK_DOCS } from './outgoing-webhook-docs.ts'
 import { PURCHASE_DOCS } from './purchase-docs.ts'
 import { SETUP_DOCS } from './setup-docs.ts'
+import { SUBSCRIPTION_DOCS } from './subscription-docs.ts'
 import { VOUCHER_DOCS } from './voucher-docs.ts'
 
 /** Examples and own error codes of the operations, by operationId. */
@@ -15,6 +16,7 @@ export const OPERATION_DOCS: ApiDocs = {
   ...SETUP_DOCS,
   ...MIRROR_DOCS,
   ...DRIFT_DOCS,
+  ...SUBSCRIPTION_DOCS,
   ...COUPON_DOCS,
   ...CUSTOMER_DOCS,
   ...OUTGOING_WEBHOOK_DOCS,

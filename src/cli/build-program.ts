@@ -12,6 +12,8 @@ import { addKeysCreate } from './commands/keys-create.ts'
 import { addKeysList } from './commands/keys-list.ts'
 import { addKeysRevoke } from './commands/keys-revoke.ts'
 import { addMigrate } from './commands/migrate.ts'
+import { addPlansCreate } from './commands/plans-create.ts'
+import { addPlansList } from './commands/plans-list.ts'
 import { addPurchasesList } from './commands/purchases-list.ts'
 import { addPurchasesReconcile } from './commands/purchases-reconcile.ts'
 import { addPurchasesShow } from './commands/purchases-show.ts'
@@ -60,11 +62,13 @@ export function buildProgram(cli: Cli): Command {
   addPurchasesShow(program, cli)
   addPurchasesReconcile(program, cli)
 
-  program.commandsGroup('Stripe:')
-  addEventsList(program, cli)
   program.commandsGroup('Billing:')
   addCustomersRefresh(program, cli)
+  addPlansCreate(program, cli)
+  addPlansList(program, cli)
 
+  program.commandsGroup('Stripe:')
+  addEventsList(program, cli)
   addEventsReplay(program, cli)
   addEventsFindMissed(program, cli)
   addDrift(program, cli)

@@ -66,6 +66,14 @@ const definitions = {
     maxAttempts: 3,
     key: ({ conference_id }) => `start_sync_runs:${conference_id}`,
   }),
+  /** Ask Stripe again for a plan whose answer we do not know. */
+  finish_plan: defineJob({
+    version: 1,
+    payload: { ...conference, id: z.string() },
+    // Nothing adds it anew: the waits of e to e¹¹ seconds are a day in all.
+    maxAttempts: 12,
+    key: ({ id }) => `finish_plan:${id}`,
+  }),
   /** Make one try of a webhook that we send; the next one is another job. */
   deliver_webhook: defineJob({
     version: 1,

@@ -22,6 +22,10 @@ export const ID_PREFIXES = {
   webhookDelivery: 'msg',
   customer: 'cust',
   cardSetup: 'setup',
+  charge: 'chg',
+  chargeRefund: 'chr',
+  plan: 'plan',
+  subscription: 'subs',
   process: 'proc',
 } as const
 

@@ -82,13 +82,23 @@ export const STRIPE_MAXIMUM_AMOUNT = 99_999_999
  */
 export function chargeProblem(total: number, currency: string): string | null {
   const minimum = MINIMUM_CHARGE[currency] ?? 1
-  const maximum = Math.floor(STRIPE_MAXIMUM_AMOUNT / toStripeAmount(1, currency))
   if (total < minimum)
     return `The total ${total} is below Stripe's minimum charge of ${minimum} ${currency} (minor units).`
-  if (total > maximum)
-    return `The total ${total} is above Stripe's limit of ${maximum} ${currency} (minor units).`
+  return priceProblem(total, currency)
+}
+
+/**
+ * Why Stripe could not take this as a price, or null when it can. A price may be below the minimum
+ * charge, since a customer may owe more than one of it.
+ *
+ * @param amount integer minor units, 0 or more.
+ */
+export function priceProblem(amount: number, currency: string): string | null {
+  const maximum = Math.floor(STRIPE_MAXIMUM_AMOUNT / toStripeAmount(1, currency))
+  if (amount > maximum)
+    return `The total ${amount} is above Stripe's limit of ${maximum} ${currency} (minor units).`
   // https://docs.stripe.com/currencies#three-decimal: the last digit must be 0
-  if (currencyExponent(currency) === 3 && total % 10 !== 0)
+  if (currencyExponent(currency) === 3 && amount % 10 !== 0)
     return `Stripe charges ${currency} in steps of 10 minor units.`
   return null
 }

@@ -235,6 +235,13 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
      values ($1, $2, $3, '{"name": "ACME", "email": null}', $2, 'key_1')`,
     [conference, customer, sponsor],
   )
+  const plan = `plan_${sponsor}`
+  await app.rows(
+    `insert into billing_plans (conference_id, id, name, amount, currency, interval,
+       interval_count, trial_period_days, metadata, created_by)
+     values ($1, $2, 'Booth', 500, 'EUR', 'month', 1, 0, '{}', 'x')`,
+    [conference, plan],
+  )
   const order = { sponsor, quantity: 2, unit_amount: 500, description: 'Seats' }
   const ids = {
     batch,
@@ -242,6 +249,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     customer,
     event,
     payment_method: `pm_of_${sponsor}`,
+    plan,
     purchase: await make(path, 'purchases', order),
     run,
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),

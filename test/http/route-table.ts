@@ -85,6 +85,11 @@ export const WHO_MAY: Record<string, Who> = {
   listRedemptions: ['vouchers:redeem'],
   releaseRedemption: ['vouchers:redeem'],
 
+  createPlan: ['billing:write'],
+  listPlans: ['billing:write'],
+  getPlan: ['billing:write'],
+  updatePlan: ['billing:write'],
+
   reportPurchases: ['purchases:read'],
   reportVouchers: ['purchases:read'],
 
