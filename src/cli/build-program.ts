@@ -4,6 +4,10 @@ import type { Cli } from './cli.ts'
 import { addConferencesCreate } from './commands/conferences-create.ts'
 import { addConferencesList } from './commands/conferences-list.ts'
 import { addCustomersRefresh } from './commands/customers-refresh.ts'
+import { addCouponsCreate } from './commands/coupons-create.ts'
+import { addCouponsDelete } from './commands/coupons-delete.ts'
+import { addCouponsList } from './commands/coupons-list.ts'
+import { addCouponsRefresh } from './commands/coupons-refresh.ts'
 import { addDrift } from './commands/drift.ts'
 import { addEventsFindMissed } from './commands/events-find-missed.ts'
 import { addEventsList } from './commands/events-list.ts'
@@ -64,6 +68,10 @@ export function buildProgram(cli: Cli): Command {
 
   program.commandsGroup('Billing:')
   addCustomersRefresh(program, cli)
+  addCouponsList(program, cli)
+  addCouponsCreate(program, cli)
+  addCouponsDelete(program, cli)
+  addCouponsRefresh(program, cli)
   addPlansCreate(program, cli)
   addPlansList(program, cli)
 

@@ -1,16 +1,9 @@
 import type { Command } from 'commander'
-import { toSyncRunBody } from '../../stripe/sync/runs/run-schemas.ts'
 import { addCommand } from '../add-command.ts'
-import { answer, type Cli } from '../cli.ts'
-import { Interrupted } from '../interrupted.ts'
-import { syncSummary } from '../output/sync-text.ts'
+import type { Cli } from '../cli.ts'
 import { toFields } from '../parse-input.ts'
-import { conferenceWithKey } from '../sync/conference-with-key.ts'
-import { runSyncs, type SyncResult } from '../sync/run-syncs.ts'
-import { SyncFailed } from '../sync/sync-failed.ts'
-import { createSyncReporter, silentReporter } from '../sync/sync-reporter.ts'
-import { type SyncRequest, toSyncRequest } from '../sync/sync-request.ts'
-import { withSession } from '../with-session.ts'
+import { performSync } from '../sync/perform-sync.ts'
+import { toSyncRequest } from '../sync/sync-request.ts'
 
 /** `sync` */
 export function addSync(program: Command, cli: Cli): void {
@@ -37,37 +30,6 @@ export function addSync(program: Command, cli: Cli): void {
     .option('--force', 'delete whatever is gone at Stripe, however much it is')
 
   command.action(async (names: string[]) => {
-    const request = toSyncRequest(names, toFields(command.opts()))
-    const results = await sync(cli, command, request)
-    answer(cli, command, toBody(results), (paint) => syncSummary(results, paint))
-    if (cli.signal.aborted) throw new Interrupted()
-    const failed = results.filter(({ run }) => run?.state !== 'succeeded')
-    if (failed.length > 0) {
-      throw new SyncFailed(
-        failed.map(({ resource }) => resource),
-        results.length,
-      )
-    }
+    await performSync(cli, command, toSyncRequest(names, toFields(command.opts())))
   })
-}
-
-function sync(cli: Cli, command: Command, request: SyncRequest): Promise<SyncResult[]> {
-  const isJson = command.optsWithGlobals()['json'] === true
-  const reporter = isJson ? silentReporter : createSyncReporter(cli.terminal.err)
-  // The session must not end with the signal: the run that is under way has to be closed first.
-  const patient = { ...cli, signal: new AbortController().signal }
-  return withSession(patient, async (session) => {
-    if (cli.signal.aborted) throw new Interrupted()
-    const conferenceId = await conferenceWithKey(session.db, request.conference)
-    return runSyncs(session, conferenceId, request, { reporter, signal: cli.signal })
-  })
-}
-
-function toBody(results: readonly SyncResult[]) {
-  return {
-    data: results.flatMap(({ run }) => (run === null ? [] : [toSyncRunBody(run)])),
-    problems: results.flatMap(({ resource, problem }) =>
-      problem === null ? [] : [{ resource, ...problem }],
-    ),
-  }
 }
