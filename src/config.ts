@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { MailSettings } from './notifications/mail/mailer.ts'
 
 const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
@@ -37,6 +38,27 @@ const schema = z.object({
   RECONCILE_AFTER_SECONDS: seconds(120),
   MISSED_EVENTS_EVERY_SECONDS: seconds(300),
   STRIPE_SYNC_EVERY_SECONDS: z.coerce.number().int().min(0).max(2_678_400).default(0),
+  SMTP_URL: z
+    .url({ protocol: /^smtps?$/, error: 'must be smtp://host:port or smtps://user:password@host' })
+    .optional(),
+  MAIL_FOLDER: z.string().min(1).optional(),
+  MAIL_FROM: z
+    .string()
+    .regex(
+      /^([^<>@]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)$/,
+      'must be an address such as Tickets <tickets@example.org>',
+    )
+    .optional(),
+  OPERATOR_EMAIL: z
+    .string()
+    .transform((text) => text.split(',').map((address) => address.trim()))
+    .pipe(z.array(z.email('must be addresses, with commas between them')).min(1))
+    .optional(),
+  ENV_PREFIX: z.string().trim().max(40).optional(),
+  PURCHASE_URL: z
+    .string()
+    .regex(/^https?:\/\/\S+$/, 'must be an address such as https://shop.example.org/{purchase}')
+    .optional(),
   WEBHOOKS_ALLOW_LOOPBACK: flag.default(false),
   PENDING_EVENTS_THRESHOLD: z.coerce.number().int().min(0).default(20),
   SHUTDOWN_SECONDS: seconds(25),
@@ -76,6 +98,9 @@ export type Config = Readonly<{
   /** How often every mirror is synced in full; null: only when somebody asks. */
   stripeSyncEverySeconds: number | null
   pendingEventsThreshold: number
+  mail: MailSettings
+  /** Where people see a purchase, with `{conference}` and `{purchase}` in it; null: in the API. */
+  purchaseUrl: string | null
   /** Outgoing webhooks may go to this machine, also by http; for development and tests. */
   webhooksAllowLoopback: boolean
   shutdownSeconds: number
@@ -111,6 +136,12 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
   }
   if (production && env.WEBHOOKS_ALLOW_LOOPBACK) {
     problems.push('WEBHOOKS_ALLOW_LOOPBACK is for development only')
+  }
+  if (env.SMTP_URL !== undefined && env.MAIL_FOLDER !== undefined) {
+    problems.push('SMTP_URL and MAIL_FOLDER exclude each other: mails are sent or written')
+  }
+  if (env.SMTP_URL !== undefined && env.MAIL_FROM === undefined) {
+    problems.push('MAIL_FROM is required with SMTP_URL: whom mails are from')
   }
   if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
     if (env.ENCRYPTION_KEY === undefined) {
@@ -169,6 +200,14 @@ export function loadConfig(
     stripeSyncEverySeconds: set.STRIPE_SYNC_EVERY_SECONDS || null,
     pendingEventsThreshold: set.PENDING_EVENTS_THRESHOLD,
     webhooksAllowLoopback: set.WEBHOOKS_ALLOW_LOOPBACK,
+    mail: {
+      smtpUrl: set.SMTP_URL ?? null,
+      folder: set.MAIL_FOLDER ?? null,
+      from: set.MAIL_FROM ?? 'sponsor-vouchers <vouchers@localhost>',
+      operators: set.OPERATOR_EMAIL ?? [],
+      prefix: set.ENV_PREFIX ?? null,
+    },
+    purchaseUrl: set.PURCHASE_URL ?? null,
     shutdownSeconds: set.SHUTDOWN_SECONDS,
     rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,
     failedLookupsPerMinute: set.FAILED_LOOKUPS_PER_MINUTE,

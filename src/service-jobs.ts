@@ -4,12 +4,16 @@ import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { prune } from './jobs/prune.ts'
 import { sweepPurchases } from './jobs/sweep-purchases.ts'
+import { createMailer } from './notifications/mail/mailer.ts'
 import { type DeliverDeps, deliverWebhook } from './notifications/outgoing/deliver-webhook.ts'
 import { createPostWebhook } from './notifications/outgoing/post-webhook.ts'
 import type { PurchaseRef } from './purchases/bulk-purchase.ts'
 import { finishStaleAttempt } from './purchases/finish-stale-attempt.ts'
+import { mailPurchase } from './purchases/mail-purchase.ts'
 import type { PaymentGateway } from './purchases/payment-gateway.ts'
 import type { Cause } from './purchases/purchase-history.ts'
+import { letterKind } from './purchases/purchase-letter.ts'
+import { createPurchaseLink } from './purchases/purchase-link.ts'
 import { reconcilePurchase } from './purchases/reconcile.ts'
 import { finishRefund } from './purchases/refund-purchase.ts'
 import { AppError } from './shared/errors.ts'
@@ -27,7 +31,13 @@ export type ServiceJobDeps = {
   db: Db
   config: Pick<
     Config,
-    'pendingEventsThreshold' | 'reconcileAfterSeconds' | 'leaseSeconds' | 'webhooksAllowLoopback'
+    | 'pendingEventsThreshold'
+    | 'reconcileAfterSeconds'
+    | 'leaseSeconds'
+    | 'webhooksAllowLoopback'
+    | 'mail'
+    | 'purchaseUrl'
+    | 'publicUrl'
   >
   encryption: DeliverDeps['encryption']
   gateway: PaymentGateway
@@ -52,6 +62,8 @@ const causeOf = (job: string, cause: string): Cause => ({
 export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
   const { db, config, logger } = deps
   const inbox = createEventInbox(deps)
+  const mailer = createMailer(config.mail)
+  const linkOf = createPurchaseLink(config)
   const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
   return createJobRegistry([
     handle('reconcile_purchase', async (payload) => {
@@ -106,6 +118,14 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
           deliveryId: payload.delivery_id,
         },
         AbortSignal.any([signal, deps.stopping]),
+      ),
+    ),
+    handle('mail_purchase', (payload) =>
+      mailPurchase(
+        { ...deps, mailer, linkOf },
+        refOf(payload),
+        letterKind.parse(payload.kind),
+        payload.message,
       ),
     ),
     handle('prune', async () => {

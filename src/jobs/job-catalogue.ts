@@ -83,6 +83,14 @@ const definitions = {
     key: ({ delivery_id }) => `deliver_webhook:${delivery_id}`,
     queue: ({ endpoint_id }) => `webhooks:${endpoint_id}`,
   }),
+  /** Write to the contact of a purchase's sponsor. */
+  mail_purchase: defineJob({
+    version: 1,
+    payload: { ...purchase, kind: z.string(), message: z.string() },
+    // The waits grow to six hours: a mail server may be away for three days.
+    maxAttempts: 21,
+    key: ({ message }) => `mail_purchase:${message}`,
+  }),
   /** Delete what nobody needs any more. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }
@@ -101,7 +109,10 @@ export type JobPayload<Name extends JobName> = Payloads[Name]
 export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
 
 /** Jobs that wait for machines of others, which may be slow: they too have workers of their own. */
-export const OUTGOING_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook'])
+export const OUTGOING_JOBS: ReadonlySet<JobName> = new Set<JobName>([
+  'deliver_webhook',
+  'mail_purchase',
+])
 
 /** Every job of this service. What runs each of them is bound in job-registry.ts. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions

@@ -1,7 +1,10 @@
 import type { Tx } from '../db/connect.ts'
+import { addJob } from '../jobs/add-job.ts'
 import { announceEvent } from '../notifications/outgoing/announce-event.ts'
 import type { OutgoingEvent, OutgoingEventType } from '../notifications/outgoing/event-types.ts'
+import { newId } from '../shared/ids.ts'
 import type { BulkPurchase } from './bulk-purchase.ts'
+import type { LetterKind } from './purchase-letter.ts'
 import type { PurchaseEvent, PurchaseStatus } from './purchase-machine.ts'
 
 /** A step that the machine has taken. */
@@ -30,6 +33,16 @@ function newsOf({ from, to, event }: Step): News[] {
   return news
 }
 
+/** What the sponsor's contact is written of, too. */
+const LETTERS: Partial<Record<OutgoingEventType, LetterKind>> = {
+  'purchase.paid': 'codes_ready',
+  'purchase.reinstated': 'codes_ready',
+  'purchase.failed': 'failed',
+  'purchase.partially_refunded': 'partially_refunded',
+  'purchase.refunded': 'refunded',
+  'purchase.disputed': 'disputed',
+}
+
 /** Tells others of a step, in its own transaction. `purchase` is the row after it. */
 export async function announceStep(trx: Tx, purchase: BulkPurchase, step: Step): Promise<void> {
   for (const { type, more } of newsOf(step)) {
@@ -38,6 +51,16 @@ export async function announceStep(trx: Tx, purchase: BulkPurchase, step: Step):
       type,
       data: { ...dataOf(purchase), ...more },
     })
+    const kind = LETTERS[type]
+    if (kind !== undefined && purchase.sponsorId !== null) {
+      await addJob(trx, 'mail_purchase', {
+        conference_id: purchase.conferenceId,
+        purchase_id: purchase.id,
+        kind,
+        // Named here, once: every try sends the same mail.
+        message: newId('mail'),
+      })
+    }
   }
 }
 

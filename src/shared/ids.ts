@@ -20,6 +20,7 @@ export const ID_PREFIXES = {
   discountChange: 'dc',
   webhookEndpoint: 'we',
   webhookDelivery: 'msg',
+  mail: 'mail',
   customer: 'cust',
   cardSetup: 'setup',
   charge: 'chg',

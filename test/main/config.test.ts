@@ -46,6 +46,45 @@ describe('the settings', () => {
     expect(() => withLimit('1.5')).toThrow(/STRIPE_REQUESTS_PER_SECOND/)
   })
 
+  it('send no mail unless a server or a folder is named, and one of them only', () => {
+    expect(loadConfig({}).mail).toMatchObject({ smtpUrl: null, folder: null, operators: [] })
+    const SMTP_URL = 'smtp://localhost:25'
+    expect(problemsOf({ SMTP_URL })).toEqual([expect.stringContaining('MAIL_FROM is required')])
+    expect(problemsOf({ SMTP_URL, MAIL_FROM: 'a@b.example', MAIL_FOLDER: 'mails' })).toEqual([
+      expect.stringContaining('exclude each other'),
+    ])
+    const mail = {
+      SMTP_URL,
+      MAIL_FROM: 'Tickets <tickets@conf.example>',
+      OPERATOR_EMAIL: 'ops@conf.example, night@conf.example',
+      ENV_PREFIX: 'staging',
+    }
+    expect(loadConfig(mail).mail).toEqual({
+      smtpUrl: SMTP_URL,
+      folder: null,
+      from: 'Tickets <tickets@conf.example>',
+      operators: ['ops@conf.example', 'night@conf.example'],
+      prefix: 'staging',
+    })
+    for (const wrong of [
+      { SMTP_URL: 'mail.example:25' },
+      { MAIL_FROM: 'Tickets' },
+      { OPERATOR_EMAIL: 'ops' },
+      { PURCHASE_URL: 'shop' },
+    ]) {
+      expect(problemsOf(wrong), Object.keys(wrong)[0]).toHaveLength(1)
+    }
+  })
+
+  it('let no webhook of ours go to this machine in production', () => {
+    expect(loadConfig({ WEBHOOKS_ALLOW_LOOPBACK: 'true' })).toMatchObject({
+      webhooksAllowLoopback: true,
+    })
+    expect(problemsOf({ ...PRODUCTION, WEBHOOKS_ALLOW_LOOPBACK: 'true' })).toEqual([
+      expect.stringContaining('WEBHOOKS_ALLOW_LOOPBACK'),
+    ])
+  })
+
   it('need no secret for a migration', () => {
     const { DATABASE_URL, NODE_ENV } = PRODUCTION
     expect(loadConfig({ DATABASE_URL, NODE_ENV }, 'migration')).toMatchObject({ production: true })

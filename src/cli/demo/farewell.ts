@@ -8,6 +8,8 @@ export type Addresses = {
   serviceUrl: string
   stripeUrl: string
   operatorKey: string
+  /** Mails are written there as `.eml` files. */
+  mailFolder: string
   /** Settings of this run, for the command line. */
   settingsFile: string
 }
@@ -15,13 +17,14 @@ export type Addresses = {
 /** Says how to go on by hand: addresses, keys, and lines that can be pasted into a shell. */
 export function sayFarewell(out: Output, shop: Shop, addresses: Addresses): void {
   const paint = createPaint(out.colours)
-  const { serviceUrl, stripeUrl, operatorKey } = addresses
+  const { serviceUrl, stripeUrl, operatorKey, mailFolder } = addresses
   const fields = [
     ['API docs', `${serviceUrl}/docs`],
     ['fake Stripe', `${stripeUrl}/`],
     ['operator key', operatorKey],
     ['staff key', shop.staffKey],
     ['sponsor key', shop.sponsorKey],
+    ['mails', `${relative(process.cwd(), mailFolder)}/*.eml`],
   ] as const
   const lines = handLines(shop, addresses, paint).map((line) => `${line}\n`)
   out.write(

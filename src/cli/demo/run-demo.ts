@@ -57,16 +57,22 @@ async function perform(
   const narrator = createNarrator(out)
   narrator.title('sponsor-vouchers', 'a demo: real requests, fake money')
   const stage = await setStage(options, narrator, signal, keep)
-  const { serviceUrl, stripe, operatorKey, settingsFile } = stage
+  const { serviceUrl, stripe, operatorKey, mailFolder, settingsFile } = stage
   const { createDemoApi } = await import('./demo-api.ts')
   const { tellStory } = await import('./story/tell-story.ts')
   const place = `/v1/conferences/${CONFERENCE}`
   const api = createDemoApi({ serviceUrl, place, signal }, narrator)
-  const scene = { narrator, api, serviceUrl, stripe, operatorKey, signal }
+  const scene = { narrator, api, serviceUrl, stripe, operatorKey, mailFolder, signal }
   const shop = await unlessInterrupted(signal, tellStory(scene))
   narrator.end(performance.now() - begun)
   if (options.once) return
-  sayFarewell(out, shop, { serviceUrl, stripeUrl: stripe.url, operatorKey, settingsFile })
+  sayFarewell(out, shop, {
+    serviceUrl,
+    stripeUrl: stripe.url,
+    operatorKey,
+    mailFolder,
+    settingsFile,
+  })
   if (!signal.aborted) await once(signal, 'abort')
   out.write('\n  Stopping.\n')
 }

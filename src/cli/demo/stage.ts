@@ -21,7 +21,7 @@ export type StageOptions = {
   nodeEnv: string | undefined
 }
 
-export type Stage = Pick<Scene, 'serviceUrl' | 'stripe' | 'operatorKey'> & {
+export type Stage = Pick<Scene, 'serviceUrl' | 'stripe' | 'operatorKey' | 'mailFolder'> & {
   /** Lines of a shell that give a command the settings of this run. */
   settingsFile: string
   logFile: string
@@ -57,6 +57,7 @@ export async function setStage(
   keep: Keep,
 ): Promise<Stage> {
   const dataDir = resolve(options.dataDir)
+  const mailFolder = join(dataDir, 'mail')
   const logFile = join(dataDir, 'service.log')
   await mkdir(dataDir, { recursive: true })
   const log = createWriteStream(logFile)
@@ -94,11 +95,21 @@ export async function setStage(
   const settings = {
     DATABASE_URL: database.connectionString,
     STRIPE_API_BASE: stripe.url,
+    MAIL_FOLDER: mailFolder,
     ...secrets,
   }
   const service = await timed('service', async () => {
     const started = await onFreePort(options.port, (port) =>
-      startService(loadConfig({ ...settings, PORT: String(port), SHUTDOWN_SECONDS: '5' }), logger),
+      startService(
+        loadConfig({
+          ...settings,
+          PORT: String(port),
+          // A port that is chosen later is not known to the links in mails.
+          PUBLIC_URL: port === 0 ? '' : `http://127.0.0.1:${port}`,
+          SHUTDOWN_SECONDS: '5',
+        }),
+        logger,
+      ),
     )
     keep('service', () => started.stop())
     await started.ready
@@ -108,7 +119,7 @@ export async function setStage(
   await writeFile(settingsFile, envLines(settings), { mode: 0o600 })
   keep('settings', () => rm(settingsFile, { force: true }))
   const operatorKey = secrets.OPERATOR_API_KEY
-  return { serviceUrl: urlOf(service), stripe, operatorKey, settingsFile, logFile }
+  return { serviceUrl: urlOf(service), stripe, operatorKey, mailFolder, settingsFile, logFile }
 }
 
 async function loadParts() {

@@ -40,6 +40,7 @@ describe('the demo', { timeout: 2 * PATIENCE }, () => {
     expect({ exitCode: await demo.ended, stderr: demo.stderr }).toEqual({ exitCode: 0, stderr: '' })
     for (const line of [
       /✔ different codes +40/,
+      /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
       /✔ for another order: refused +used_up/,
       /✔ codes turned off +10/,
       /✔ codes turned off +40/,

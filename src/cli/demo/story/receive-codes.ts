@@ -1,6 +1,7 @@
 import { voucherPage } from '../../../vouchers/voucher-schemas.ts'
 import type { Order } from './order-vouchers.ts'
 import { type Bought, QUANTITY, type Scene, type Shop } from './scene.ts'
+import { showMail } from './show-mail.ts'
 import { showWebhooks } from './show-webhooks.ts'
 import { watchPurchase } from './watch-purchase.ts'
 
@@ -36,6 +37,7 @@ export async function receiveCodes(
   narrator.check('of them valid', page.data.filter(({ valid }) => valid).length, QUANTITY)
   for (const code of codes.slice(0, SHOWN)) narrator.note(code)
   narrator.note(`${masked(codes[SHOWN] ?? '')}  and ${QUANTITY - SHOWN - 1} more`)
+  await showMail(scene, purchase.id, `Your ${QUANTITY} voucher codes for DevConf are ready`)
   return { purchase, codes }
 }
 

@@ -10,6 +10,8 @@ export type Scene = {
   serviceUrl: string
   stripe: Pick<FakeStripe, 'url' | 'control'>
   operatorKey: string
+  /** Where the service writes its mails. */
+  mailFolder: string
   /** Ends the story when somebody presses Ctrl-C. */
   signal: AbortSignal
 }
