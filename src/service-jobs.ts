@@ -4,6 +4,7 @@ import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { prune } from './jobs/prune.ts'
 import { sweepPurchases } from './jobs/sweep-purchases.ts'
+import { mailOperators } from './notifications/mail/mail-operators.ts'
 import { createMailer } from './notifications/mail/mailer.ts'
 import { type DeliverDeps, deliverWebhook } from './notifications/outgoing/deliver-webhook.ts'
 import { createPostWebhook } from './notifications/outgoing/post-webhook.ts'
@@ -128,6 +129,10 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         payload.message,
       ),
     ),
+    handle('mail_operators', async ({ message: name, subject, text }) => {
+      const { operators } = config.mail
+      await mailOperators({ mailer, operators }, { name, subject, text })
+    }),
     handle('prune', async () => {
       logger.info(await prune(db), 'pruned')
     }),

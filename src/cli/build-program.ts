@@ -3,11 +3,11 @@ import { SERVICE_VERSION } from '../shared/service-version.ts'
 import type { Cli } from './cli.ts'
 import { addConferencesCreate } from './commands/conferences-create.ts'
 import { addConferencesList } from './commands/conferences-list.ts'
-import { addCustomersRefresh } from './commands/customers-refresh.ts'
 import { addCouponsCreate } from './commands/coupons-create.ts'
 import { addCouponsDelete } from './commands/coupons-delete.ts'
 import { addCouponsList } from './commands/coupons-list.ts'
 import { addCouponsRefresh } from './commands/coupons-refresh.ts'
+import { addCustomersRefresh } from './commands/customers-refresh.ts'
 import { addDrift } from './commands/drift.ts'
 import { addEventsFindMissed } from './commands/events-find-missed.ts'
 import { addEventsList } from './commands/events-list.ts'
@@ -24,6 +24,7 @@ import { addPurchasesShow } from './commands/purchases-show.ts'
 import { addSync } from './commands/sync.ts'
 import { addSyncCancel } from './commands/sync-cancel.ts'
 import { addSyncRuns } from './commands/sync-runs.ts'
+import { addWebhooksCheck } from './commands/webhooks-check.ts'
 
 const AFTER = `
 The database is the one of DATABASE_URL, else the embedded one in DATA_DIR (.data), which the
@@ -79,6 +80,7 @@ export function buildProgram(cli: Cli): Command {
   addEventsList(program, cli)
   addEventsReplay(program, cli)
   addEventsFindMissed(program, cli)
+  addWebhooksCheck(program, cli)
   addDrift(program, cli)
   addSync(program, cli)
   addSyncRuns(program, cli)

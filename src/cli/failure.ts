@@ -9,12 +9,13 @@ import { Interrupted } from './interrupted.ts'
 import { plainText } from './output/plain-text.ts'
 import { SyncFailed } from './sync/sync-failed.ts'
 import { UsageError } from './usage-error.ts'
+import { WebhooksMissed } from './webhooks-missed.ts'
 
 // 130 is what shells report for a program that Ctrl-C ended.
 export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const
 
 /** What went wrong, as the API would say it; beside the API's codes there are `usage`,
- * `settings_invalid`, `sync_failed` and `interrupted`. */
+ * `settings_invalid`, `sync_failed`, `drift_found`, `webhooks_missed` and `interrupted`. */
 export type Failure = {
   exitCode: number
   code: string
@@ -50,6 +51,9 @@ export function toFailure(error: unknown): Failure {
   }
   if (error instanceof DriftFound) {
     return failure('drift_found', 'Not everything is as Stripe has it', 409, error.message)
+  }
+  if (error instanceof WebhooksMissed) {
+    return failure('webhooks_missed', 'Too many events never came', 409, error.message)
   }
   if (error instanceof Interrupted) {
     return failure('interrupted', 'Somebody ended the command', 500, error.message, {

@@ -91,6 +91,13 @@ const definitions = {
     maxAttempts: 21,
     key: ({ message }) => `mail_purchase:${message}`,
   }),
+  /** Write to the operators. */
+  mail_operators: defineJob({
+    version: 1,
+    payload: { message: z.string(), subject: z.string(), text: z.string() },
+    maxAttempts: 21,
+    key: ({ message }) => `mail_operators:${message}`,
+  }),
   /** Delete what nobody needs any more. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }
@@ -112,6 +119,7 @@ export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
 export const OUTGOING_JOBS: ReadonlySet<JobName> = new Set<JobName>([
   'deliver_webhook',
   'mail_purchase',
+  'mail_operators',
 ])
 
 /** Every job of this service. What runs each of them is bound in job-registry.ts. */

@@ -137,7 +137,7 @@ describe('the mail that codes are ready', () => {
   it('is tried again when the server puts it off', async () => {
     server = await startMailServer()
     server.meetWith({ at: 'recipient', code: 451 })
-    await expect(bought.send(mailerOf(server), 'keep')).rejects.toThrow()
+    await expect(bought.send(mailerOf(server), 'keep')).rejects.toThrow('not this one')
     await bought.send(mailerOf(server), 'keep')
     expect(server.mails).toHaveLength(1)
   })
@@ -222,7 +222,7 @@ describe('a sponsor', () => {
     expect(first?.header('Message-ID')).toMatch(/^<mail_\w+@conf\.example>$/)
     expect(second?.header('Message-ID')).toBe(first?.header('Message-ID'))
     expect(second?.header('Subject')).toMatch(/^\[test\] Your 10 voucher codes/)
-    await expect.poll(bought.jobs, PATIENCE).toEqual([])
+    await expect.poll(() => bought.jobs(), PATIENCE).toEqual([])
     expect(server.mails).toHaveLength(2)
   })
 })

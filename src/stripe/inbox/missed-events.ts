@@ -1,17 +1,16 @@
-import type Stripe from 'stripe'
 import type { Config } from '../../config.ts'
-import type { Db } from '../../db/connect.ts'
+import type { Db, Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
+import { addJob } from '../../jobs/add-job.ts'
+import { newId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ServiceMetrics } from '../../shared/service-metrics.ts'
 import type { StripeClients } from '../client.ts'
-import { askStripe } from '../stripe-errors.ts'
+import { compareEvents } from './compare-events.ts'
 import { withConferenceLock } from './conference-lock.ts'
 import type { EventInbox } from './event-inbox.ts'
-import { type EventOwner, toInboxEvent } from './inbox-event.ts'
-import { hintsOfEvent } from './parse-event.ts'
-
-const PAGE = 100
+import type { EventOwner } from './inbox-event.ts'
+import { missedEventsMail } from './missed-events-mail.ts'
 
 export type MissedEventsDeps = {
   db: Db
@@ -31,12 +30,20 @@ export type MissedEvents = {
   ignored: number
 }
 
-type Range = { owner: EventOwner; since: number; startedAt: Date }
+/** Which events of a conference are to be looked at. Times in seconds since 1970. */
+export type Range = {
+  owner: EventOwner
+  slug: string
+  since: number
+  keySetAt: number
+  startedAt: Date
+}
 
 /**
  * Compares Stripe's list of events with the table and stores what is missing, through the same inbox
  * as a webhook. Types are not filtered, so that "nothing missed" means just that. The range reaches
- * an hour behind the last run: an event may appear in the list later than its time says.
+ * an hour behind the last run: an event may appear in the list later than its time says. When many
+ * were missing, the operators are written to.
  *
  * @returns null when another run for this conference is under way.
  * @throws AppError `stripe_key_missing`, `stripe_…`; then the next run covers the same range again.
@@ -49,107 +56,70 @@ export function findMissedEvents(
   return withConferenceLock(deps.db, conferenceId, async () => {
     const stripe = await deps.clients.forConference(conferenceId)
     const range = await rangeOf(deps.db, conferenceId)
-    const found = await storeMissing(deps, stripe, range)
-    await withTenant(deps.db, { conferenceId }, (trx) =>
-      trx('conferences')
-        .where({ id: conferenceId })
-        .update({ events_checked_until: range.startedAt }),
-    )
-    alarm(deps, conferenceId, found)
+    const list = { created: { gte: range.since } }
+    const { listed, missing, ignored } = await compareEvents(deps, stripe, range.owner, list)
+    const found = { listed, missing: missing.length, ignored: ignored.length }
+    await withTenant(deps.db, { conferenceId }, async (trx) => {
+      await moveCursor(trx, range)
+      if (!isAlarming(deps, found.missing)) return
+      const mail = missedEventsMail([{ slug: range.slug, missing }], true)
+      await addJob(trx, 'mail_operators', { message: newId('mail'), ...mail })
+    })
+    tell(deps, conferenceId, found)
     return found
   })
 }
 
-async function rangeOf(db: Db, conferenceId: string): Promise<Range> {
+export async function rangeOf(db: Db, conferenceId: string): Promise<Range> {
   const row = await withTenant(db, { conferenceId }, (trx) =>
     trx('conferences')
       .where({ id: conferenceId })
       .first<{
+        slug: string
         livemode: boolean | null
         stripe_account: string | null
         since: number
+        key_set_at: number
         now: Date
       }>(
+        'slug',
         'livemode',
         'stripe_account',
         trx.raw(`floor(extract(epoch from
           coalesce(events_checked_until - interval '1 hour', stripe_key_set_at)))::bigint as since`),
+        trx.raw('floor(extract(epoch from stripe_key_set_at))::bigint as key_set_at'),
         trx.raw('now() as now'),
       ),
   )
   return {
     owner: { id: conferenceId, livemode: row.livemode, stripeAccount: row.stripe_account },
+    slug: row.slug,
     since: row.since,
+    keySetAt: row.key_set_at,
     startedAt: row.now,
   }
 }
 
-async function storeMissing(
-  deps: MissedEventsDeps,
-  stripe: Stripe,
-  { owner, since }: Range,
-): Promise<MissedEvents> {
-  const found: MissedEvents = { listed: 0, missing: 0, ignored: 0 }
-  let after: string | undefined
-  for (;;) {
-    const page = await askStripe(() =>
-      stripe.events.list({
-        created: { gte: since },
-        limit: PAGE,
-        ...(after === undefined ? {} : { starting_after: after }),
-      }),
-    )
-    found.listed += page.data.length
-    const stored = await storePage(deps, owner, page.data)
-    found.missing += stored.missing
-    found.ignored += stored.ignored
-    after = page.data.at(-1)?.id
-    if (!page.has_more || after === undefined) return found
-  }
+/** The next look begins an hour before this one did. */
+export async function moveCursor(trx: Tx, { owner, startedAt }: Range): Promise<void> {
+  await trx('conferences').where({ id: owner.id }).update({ events_checked_until: startedAt })
 }
 
-async function storePage(
-  deps: MissedEventsDeps,
-  owner: EventOwner,
-  events: Stripe.Event[],
-): Promise<{ missing: number; ignored: number }> {
-  const known = await knownIds(
-    deps.db,
-    owner.id,
-    events.map(({ id }) => id),
-  )
-  const rows = events.flatMap((event) => {
-    const hints = known.has(event.id) ? null : hintsOfEvent(event)
-    if (hints === null) return []
-    return [toInboxEvent(hints, owner, Buffer.from(JSON.stringify(event)), 'missed')]
-  })
-  const results = await Promise.all(
-    rows.map(async (row) => ({ row, stored: await deps.inbox.store(row) })),
-  )
-  // Its webhook may have been on its way and arrived just now.
-  const added = results.filter(({ stored }) => stored === 'new')
-  for (const { row } of added) {
-    deps.metrics.eventReceived(row.status === 'ignored' ? 'ignored' : 'stored')
-  }
-  const missing = added.filter(({ row }) => row.status === 'pending').length
-  return { missing, ignored: added.length - missing }
+/** One event that is late is no news; many are an endpoint that does not work. */
+export function isAlarming(deps: Pick<MissedEventsDeps, 'config'>, missing: number): boolean {
+  return missing > deps.config.pendingEventsThreshold
 }
 
-async function knownIds(db: Db, conferenceId: string, ids: string[]): Promise<Set<string>> {
-  const rows = await withTenant(db, { conferenceId }, (trx) =>
-    trx('stripe_events')
-      .where({ conference_id: conferenceId })
-      .whereIn('id', ids)
-      .select<{ id: string }[]>('id'),
-  )
-  return new Set(rows.map(({ id }) => id))
-}
-
-function alarm(deps: MissedEventsDeps, conferenceId: string, found: MissedEvents): void {
+/** Counts and logs what was missing. */
+export function tell(
+  deps: Pick<MissedEventsDeps, 'config' | 'logger' | 'metrics'>,
+  conferenceId: string,
+  found: MissedEvents,
+): void {
   if (found.missing === 0) return
   deps.metrics.missedEventsFound(found.missing)
   const line = { conference: conferenceId, ...found }
-  if (found.missing > deps.config.pendingEventsThreshold) {
+  if (isAlarming(deps, found.missing)) {
     deps.logger.error(line, 'many events never came by webhook: check the endpoint at Stripe')
   } else deps.logger.warn(line, 'events that never came by webhook were found')
 }

@@ -83,7 +83,7 @@ describe('events that never came', () => {
     expect(await order.now()).toMatchObject({ amount_refunded: 600 })
   })
 
-  it('raise an alarm only when they are many', async () => {
+  it('F13: raise an alarm and a mail to the operators only when they are many', async () => {
     const shop = await app.openWiredShop()
     const levels = () =>
       app.log.map((line) => JSON.parse(line)).filter(({ missing }) => missing !== undefined)
@@ -93,8 +93,16 @@ describe('events that never came', () => {
     expect(await find(shop, 4)).toMatchObject({ missing: 4 })
     expect(levels()).toMatchObject([{ level: 40 }])
     app.fake.control.pay((await app.order(shop)).session)
+    const mails = () =>
+      app.rows<{ text: string }>(
+        `select payload->>'text' as text from graphile_worker._private_jobs
+         where key like 'mail_operators:%' and payload->>'text' like $1`,
+        [`%${shop.slug}: %`],
+      )
+    expect(await mails()).toEqual([])
     expect(await find(shop, 3)).toMatchObject({ missing: 4 })
     expect(levels()).toMatchObject([{ level: 40 }, { level: 50 }])
+    expect(await mails()).toMatchObject([{ text: expect.stringContaining(`${shop.slug}: 4`) }])
   })
 
   it('do not count when they are of types that an endpoint need not subscribe to', async () => {
