@@ -37,6 +37,8 @@ import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
+import { chargeActionRoutes } from './stripe/billing/charges/charge-action-routes.ts'
+import { chargeRoutes } from './stripe/billing/charges/charge-routes.ts'
 import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
 import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-routes.ts'
 import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
@@ -158,6 +160,8 @@ function addStripeRoutes(
   discountChangeRoutes(app, routes)
   customerRoutes(app, { ...routes, clients: deps.clients, logger })
 }
+  chargeRoutes(app, { ...routes, clients: deps.clients, logger })
+  chargeActionRoutes(app, { ...routes, clients: deps.clients, logger })
 
 function addBillingRoutes(app: App, routes: RouteDeps, { clients, logger }: AppDeps): void {
   planRoutes(app, { ...routes, clients, logger })

@@ -3,6 +3,7 @@ import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { prune } from './jobs/prune.ts'
+import { sweepCharges } from './jobs/sweep-charges.ts'
 import { sweepPurchases } from './jobs/sweep-purchases.ts'
 import { mailOperators } from './notifications/mail/mail-operators.ts'
 import { createMailer } from './notifications/mail/mailer.ts'
@@ -21,6 +22,8 @@ import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { learnStripeAccount } from './stripe/account.ts'
+import { reconcileCharge } from './stripe/billing/charges/reconcile-charge.ts'
+import { finishChargeRefund } from './stripe/billing/charges/refund-charge.ts'
 import { finishPlan } from './stripe/billing/plans/create-plan.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
@@ -81,9 +84,19 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
       ),
     ),
     handle('sweep_purchases', async () => {
-      const swept = await withSystem(db, 'timers', (trx) =>
-        sweepPurchases(trx, config.reconcileAfterSeconds),
-      )
+      const { reconcileAfterSeconds: after } = config
+      const swept = await withSystem(db, 'timers', async (trx) => ({
+        ...(await sweepPurchases(trx, after)),
+        ...(await sweepCharges(trx, after)),
+      }))
+    handle('reconcile_charge', ({ conference_id, charge_id }) =>
+      reconcileCharge(deps, { conferenceId: conference_id, chargeId: charge_id }),
+    ),
+    handle('finish_charge_refund', ({ conference_id, charge_id, id }) =>
+      acceptRefusal(
+        finishChargeRefund(deps, { conferenceId: conference_id, chargeId: charge_id }, id),
+      ),
+    ),
       logger.debug(swept, 'swept')
     }),
     handle('find_missed_events', async ({ conference_id }) => {

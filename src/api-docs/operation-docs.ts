@@ -1,4 +1,5 @@
 import type { ApiDocs } from '../http/openapi/operation-docs.ts'
+import { CHARGE_DOCS } from './charge-docs.ts'
 import { COUPON_DOCS } from './coupon-docs.ts'
 import { CUSTOMER_DOCS } from './customer-docs.ts'
 import { DRIFT_DOCS } from './drift-docs.ts'
@@ -19,5 +20,6 @@ export const OPERATION_DOCS: ApiDocs = {
   ...SUBSCRIPTION_DOCS,
   ...COUPON_DOCS,
   ...CUSTOMER_DOCS,
+  ...CHARGE_DOCS,
   ...OUTGOING_WEBHOOK_DOCS,
 }

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { SERVICE_VERSION } from '../shared/service-version.ts'
 import type { Cli } from './cli.ts'
+import { addChargesRun } from './commands/charges-run.ts'
 import { addConferencesCreate } from './commands/conferences-create.ts'
 import { addConferencesList } from './commands/conferences-list.ts'
 import { addCouponsCreate } from './commands/coupons-create.ts'
@@ -69,6 +70,7 @@ export function buildProgram(cli: Cli): Command {
 
   program.commandsGroup('Billing:')
   addCustomersRefresh(program, cli)
+  addChargesRun(program, cli)
   addCouponsList(program, cli)
   addCouponsCreate(program, cli)
   addCouponsDelete(program, cli)

@@ -30,7 +30,21 @@ const definitions = {
     maxAttempts: UNTIL_NEXT_SWEEP,
     key: ({ id }) => `finish_refund:${id}`,
   }),
-  /** Find what has waited too long, and add the three jobs above for it. */
+  /** Read one charge of a saved card from Stripe; never charges it. */
+  reconcile_charge: defineJob({
+    version: 1,
+    payload: { ...conference, charge_id: z.string() },
+    maxAttempts: UNTIL_NEXT_SWEEP,
+    key: ({ charge_id }) => `reconcile_charge:${charge_id}`,
+  }),
+  /** Ask Stripe again for a charge's refund whose answer we do not know. */
+  finish_charge_refund: defineJob({
+    version: 1,
+    payload: { ...conference, charge_id: z.string(), id: z.string() },
+    maxAttempts: UNTIL_NEXT_SWEEP,
+    key: ({ id }) => `finish_charge_refund:${id}`,
+  }),
+  /** Find what has waited too long, and add the jobs above for it. */
   sweep_purchases: defineJob({
     version: 1,
     payload: {},

@@ -235,6 +235,13 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
      values ($1, $2, $3, '{"name": "ACME", "email": null}', $2, 'key_1')`,
     [conference, customer, sponsor],
   )
+  const charge = `chg_${sponsor}`
+  await app.rows(
+    `insert into charges (conference_id, id, customer_id, sponsor_id, amount, currency, description,
+       created_by)
+     values ($1, $2, $3, $4, 500, 'EUR', 'Booth', 'key_1')`,
+    [conference, charge, customer, sponsor],
+  )
   const plan = `plan_${sponsor}`
   await app.rows(
     `insert into billing_plans (conference_id, id, name, amount, currency, interval,
@@ -252,6 +259,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     plan,
     purchase: await make(path, 'purchases', order),
     run,
+    charge,
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
     sponsors: sponsor,
     'sponsor-levels': await make(path, 'sponsor-levels', { name: `Level of ${sponsor}` }),

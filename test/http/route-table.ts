@@ -109,6 +109,15 @@ export const WHO_MAY: Record<string, Who> = {
   listPaymentMethods: ['billing:write', 'sponsor'],
   setupPaymentMethod: ['billing:write', 'sponsor'],
   setDefaultPaymentMethod: ['billing:write', 'sponsor'],
+  createCharge: ['refunds:write'],
+  listCharges: ['refunds:write'],
+  getCharge: ['refunds:write'],
+  chargeCharge: ['refunds:write'],
+  checkoutCharge: ['refunds:write'],
+  refundCharge: ['refunds:write'],
+  cancelCharge: ['refunds:write'],
+  reconcileCharge: ['refunds:write'],
+
   detachPaymentMethod: ['billing:write', 'sponsor'],
 
   listStripeEvents: ['stripe:sync'],

@@ -89,8 +89,9 @@ async function allOf(db: Db, conferenceId: string): Promise<CustomerRef[]> {
 
 async function tryOne(session: Session, ref: CustomerRef): Promise<RefreshedLine> {
   const { clients } = session
+  const connect = (conferenceId: string) => clients.background(conferenceId)
   // Nobody waits for a single one of them.
-  const deps = { ...session, clients: { ...clients, connect: clients.background } }
+  const deps = { ...session, clients: { ...clients, connect } }
   const line = { id: ref.customerId, conference: ref.conferenceId }
   try {
     const { isAlive, methods } = await refreshCustomer(deps, ref)

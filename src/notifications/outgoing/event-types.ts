@@ -11,6 +11,9 @@ export const OUTGOING_EVENT_TYPES = [
   'vouchers.issued',
   'vouchers.deactivated',
   'vouchers.activated',
+  'charge.succeeded',
+  'charge.declined',
+  'charge.refunded',
 ] as const
 
 export type OutgoingEventType = (typeof OUTGOING_EVENT_TYPES)[number]

@@ -24,6 +24,8 @@ export type EventHints = {
   charge: string | null
   purchaseId: string | null
   conferenceId: string | null
+  /** A charge of ours, not of Stripe's. */
+  ownCharge: string | null
   attempt: number | null
 }
 
@@ -52,7 +54,7 @@ const dataObject = z.object({
   charge: reference,
   client_reference_id: hint,
   metadata: z
-    .object({ purchase_id: hint, conference_id: hint, attempt: hint })
+    .object({ purchase_id: hint, conference_id: hint, charge_id: hint, attempt: hint })
     .nullish()
     .catch(null),
 })
@@ -102,6 +104,7 @@ function hintsOf(object: DataObject) {
     charge: object.object === 'charge' ? (object.id ?? null) : (object.charge ?? null),
     purchaseId: object.metadata?.purchase_id ?? object.client_reference_id ?? null,
     conferenceId: object.metadata?.conference_id ?? null,
+    ownCharge: object.metadata?.charge_id ?? null,
     attempt: attemptOf(object),
   }
 }
@@ -116,6 +119,7 @@ const NO_HINTS = {
   charge: null,
   purchaseId: null,
   conferenceId: null,
+  ownCharge: null,
   attempt: null,
 }
 

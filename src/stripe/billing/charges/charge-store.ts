@@ -1,0 +1,165 @@
+import type { Tx } from '../../../db/connect.ts'
+import { isUniqueViolation } from '../../../db/pg-errors.ts'
+import { fetchPage, type Page, type PageQuery } from '../../../http/pages.ts'
+import { AppError, notFound } from '../../../shared/errors.ts'
+import type { Charge, ChargeRef, ChargeStatus } from './charge.ts'
+
+export type ChargeRow = {
+  conference_id: string
+  id: string
+  customer_id: string
+  sponsor_id: string
+  status: ChargeStatus
+  amount: number
+  currency: string
+  description: string
+  statement_descriptor_suffix: string | null
+  comment: string | null
+  source_reference: string | null
+  manual: boolean
+  payment_method: string | null
+  success_url: string | null
+  cancel_url: string | null
+  amount_received: number
+  amount_refunded: number
+  amount_refunding: number
+  payment_intent_id: string | null
+  failure_code: string | null
+  failure_message: string | null
+  applied_ticket: number
+  created_by: string
+  created_at: Date
+  updated_at: Date
+  succeeded_at: Date | null
+}
+
+type NewCharge = Pick<
+  ChargeRow,
+  | 'conference_id'
+  | 'id'
+  | 'customer_id'
+  | 'sponsor_id'
+  | 'amount'
+  | 'currency'
+  | 'description'
+  | 'statement_descriptor_suffix'
+  | 'comment'
+  | 'source_reference'
+  | 'manual'
+  | 'payment_method'
+  | 'success_url'
+  | 'cancel_url'
+  | 'created_by'
+>
+
+export function toCharge(row: ChargeRow): Charge {
+  return {
+    conferenceId: row.conference_id,
+    id: row.id,
+    customerId: row.customer_id,
+    sponsorId: row.sponsor_id,
+    status: row.status,
+    amount: row.amount,
+    currency: row.currency,
+    description: row.description,
+    statementDescriptorSuffix: row.statement_descriptor_suffix,
+    comment: row.comment,
+    sourceReference: row.source_reference,
+    manual: row.manual,
+    paymentMethod: row.payment_method,
+    successUrl: row.success_url,
+    cancelUrl: row.cancel_url,
+    amountReceived: row.amount_received,
+    amountRefunded: row.amount_refunded,
+    amountRefunding: row.amount_refunding,
+    paymentIntentId: row.payment_intent_id,
+    failure:
+      row.failure_code === null
+        ? null
+        : { code: row.failure_code, message: row.failure_message ?? row.failure_code },
+    appliedTicket: row.applied_ticket,
+    createdBy: row.created_by,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    succeededAt: row.succeeded_at,
+  }
+}
+
+const ofRef = ({ conferenceId, chargeId }: ChargeRef) => ({
+  conference_id: conferenceId,
+  id: chargeId,
+})
+
+/** @throws AppError `already_exists` for a source reference in use. */
+export async function insertCharge(trx: Tx, charge: NewCharge): Promise<void> {
+  try {
+    await trx('charges').insert(charge)
+  } catch (error) {
+    if (!isUniqueViolation(error, 'charges_source_reference_key')) throw error
+    const detail = `There is a charge for ${charge.source_reference ?? ''}.`
+    throw new AppError('already_exists', detail, {
+      errors: [{ pointer: '/source_reference', detail: 'is taken' }],
+    })
+  }
+}
+
+export async function findCharge(trx: Tx, ref: ChargeRef): Promise<Charge | null> {
+  const row = await trx('charges').where(ofRef(ref)).first<ChargeRow | undefined>()
+  return row === undefined ? null : toCharge(row)
+}
+
+/** @throws AppError `not_found` */
+export async function getCharge(trx: Tx, ref: ChargeRef): Promise<Charge> {
+  const charge = await findCharge(trx, ref)
+  if (charge === null) throw notFound('charge')
+  return charge
+}
+
+/** The charge under a row lock, which every change of it and of its tries begins with. */
+export async function lockCharge(trx: Tx, ref: ChargeRef): Promise<Charge> {
+  const row = await trx('charges').where(ofRef(ref)).forUpdate().first<ChargeRow | undefined>()
+  if (row === undefined) throw notFound('charge')
+  return toCharge(row)
+}
+
+type Changes = {
+  [Column in keyof ChargeRow]?: ChargeRow[Column]
+}
+
+export async function updateCharge(trx: Tx, ref: ChargeRef, changes: Changes): Promise<void> {
+  await trx('charges')
+    .where(ofRef(ref))
+    .update({ ...changes, updated_at: trx.fn.now() })
+}
+
+export type ChargeFilter = {
+  status?: ChargeStatus | undefined
+  sponsorId?: string | undefined
+  sourceReference?: string | undefined
+  manual?: boolean | undefined
+}
+
+export function listCharges(
+  trx: Tx,
+  conferenceId: string,
+  filter: ChargeFilter,
+  page: PageQuery,
+): Promise<Page<ChargeRow>> {
+  const query = trx('charges').where({ conference_id: conferenceId })
+  if (filter.status !== undefined) void query.where({ status: filter.status })
+  if (filter.sponsorId !== undefined) void query.where({ sponsor_id: filter.sponsorId })
+  if (filter.manual !== undefined) void query.where({ manual: filter.manual })
+  if (filter.sourceReference !== undefined) {
+    void query.where({ source_reference: filter.sourceReference })
+  }
+  return fetchPage(query.select('charges.*'), page)
+}
+
+/** What `charges:run` works on, oldest first: open and not manual. */
+export async function openCharges(trx: Tx, conferenceId: string): Promise<Charge[]> {
+  const rows = await trx('charges')
+    .where({ conference_id: conferenceId, status: 'open', manual: false })
+    .orderBy(['created_at', 'id'])
+    .select<ChargeRow[]>('*')
+  return rows.map(toCharge)
+}
