@@ -44,6 +44,7 @@ import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-r
 import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
 import { planRoutes } from './stripe/billing/plans/plan-routes.ts'
 import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
+import { subscriptionRoutes } from './stripe/billing/subscriptions/subscription-routes.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
@@ -159,10 +160,11 @@ function addStripeRoutes(
   promotionCodeRoutes(app, { ...routes, clients, clock, logger })
   discountChangeRoutes(app, routes)
   customerRoutes(app, { ...routes, clients: deps.clients, logger })
-}
   chargeRoutes(app, { ...routes, clients: deps.clients, logger })
   chargeActionRoutes(app, { ...routes, clients: deps.clients, logger })
+}
 
 function addBillingRoutes(app: App, routes: RouteDeps, { clients, logger }: AppDeps): void {
   planRoutes(app, { ...routes, clients, logger })
+  subscriptionRoutes(app, { ...routes, clients, logger })
 }

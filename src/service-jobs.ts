@@ -25,6 +25,8 @@ import { learnStripeAccount } from './stripe/account.ts'
 import { reconcileCharge } from './stripe/billing/charges/reconcile-charge.ts'
 import { finishChargeRefund } from './stripe/billing/charges/refund-charge.ts'
 import { finishPlan } from './stripe/billing/plans/create-plan.ts'
+import { finishSubscription } from './stripe/billing/subscriptions/create-subscription.ts'
+import { endDueSubscriptions } from './stripe/billing/subscriptions/end-due-subscriptions.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { findMissedEvents } from './stripe/inbox/missed-events.ts'
@@ -89,6 +91,8 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         ...(await sweepPurchases(trx, after)),
         ...(await sweepCharges(trx, after)),
       }))
+      logger.debug(swept, 'swept')
+    }),
     handle('reconcile_charge', ({ conference_id, charge_id }) =>
       reconcileCharge(deps, { conferenceId: conference_id, chargeId: charge_id }),
     ),
@@ -97,8 +101,6 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         finishChargeRefund(deps, { conferenceId: conference_id, chargeId: charge_id }, id),
       ),
     ),
-      logger.debug(swept, 'swept')
-    }),
     handle('find_missed_events', async ({ conference_id }) => {
       await findMissedEvents({ ...deps, inbox }, conference_id)
     }),
@@ -120,6 +122,12 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
       )
       logger.info({ conference: conference_id, runs: started }, 'asked for syncs by the clock')
     }),
+    handle('finish_subscription', ({ conference_id, id }) =>
+      acceptRefusal(finishSubscription(deps, { conferenceId: conference_id, subscriptionId: id })),
+    ),
+    handle('end_subscriptions', ({ conference_id }) =>
+      endDueSubscriptions(deps, conference_id, deps.stopping),
+    ),
     handle('finish_plan', ({ conference_id, id }) =>
       acceptRefusal(finishPlan(deps, { conferenceId: conference_id, planId: id })),
     ),

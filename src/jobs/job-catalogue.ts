@@ -80,6 +80,22 @@ const definitions = {
     maxAttempts: 3,
     key: ({ conference_id }) => `start_sync_runs:${conference_id}`,
   }),
+  /** Ask Stripe again for a subscription whose answer we do not know. */
+  finish_subscription: defineJob({
+    version: 1,
+    payload: { ...conference, id: z.string() },
+    // As with plans.
+    maxAttempts: 12,
+    key: ({ id }) => `finish_subscription:${id}`,
+  }),
+  /** Cancel, at the end of their periods, a conference's subscriptions whose end date has come. */
+  end_subscriptions: defineJob({
+    version: 1,
+    payload: conference,
+    // The timer asks again within the hour.
+    maxAttempts: 3,
+    key: ({ conference_id }) => `end_subscriptions:${conference_id}`,
+  }),
   /** Ask Stripe again for a plan whose answer we do not know. */
   finish_plan: defineJob({
     version: 1,

@@ -12,6 +12,9 @@ export type TimerSettings = Pick<
 
 const PRUNE_SECONDS = 3_600
 
+// Days are what ends, and nobody waits for the minute.
+const END_SUBSCRIPTIONS_SECONDS = 3_600
+
 /**
  * A quarter of the time after which a purchase counts as waiting, so that it waits at most a quarter
  * longer; but not so often that the sweeps themselves are work, nor so rarely that a person notices.
@@ -35,6 +38,11 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
     },
     ...syncTimer(settings),
     {
+      name: 'end_subscriptions',
+      everySeconds: END_SUBSCRIPTIONS_SECONDS,
+      fire: addEnds,
+    },
+    {
       name: 'prune',
       everySeconds: PRUNE_SECONDS,
       fire: (trx) => addJob(trx, 'prune', {}),
@@ -55,6 +63,27 @@ function syncTimer({ stripeSyncEverySeconds: everySeconds }: TimerSettings): Tim
   if (everySeconds === null) return []
   const fire = (trx: Tx) => forEachAccount(trx, 'start_sync_runs')
   return [{ name: 'start_sync_runs', everySeconds, fire }]
+}
+
+/** A job for each conference that has subscriptions whose day has come. */
+async function addEnds(trx: Tx): Promise<void> {
+  const due = await trx('subscriptions as own')
+    .join('conferences', 'conferences.id', 'own.conference_id')
+    .whereNotNull('conferences.stripe_secret_key_sealed')
+    .where('own.state', 'created')
+    .whereRaw(`own.end_date <= (now() at time zone 'utc')::date`)
+    // Those that have ended, or will by themselves, stay due for good and need no job.
+    .whereNotExists(
+      trx('stripe.subscriptions as mirrored')
+        .whereRaw('mirrored.conference_id = own.conference_id')
+        .whereRaw('mirrored.id = own.stripe_subscription_id')
+        .whereRaw(
+          `(mirrored.deleted_at is not null or mirrored.cancel_at_period_end
+            or mirrored.status in ('canceled', 'incomplete_expired'))`,
+        ),
+    )
+    .distinct<{ conference_id: string }[]>('own.conference_id')
+  for (const conference of due) await addJob(trx, 'end_subscriptions', conference)
 }
 
 /** One job a conference, so that one with a wrong key or a slow account holds up no other. */

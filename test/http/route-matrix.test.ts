@@ -249,6 +249,13 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
      values ($1, $2, 'Booth', 500, 'EUR', 'month', 1, 0, '{}', 'x')`,
     [conference, plan],
   )
+  const subscription = `subs_${sponsor}`
+  await app.rows(
+    `insert into subscriptions (conference_id, id, customer_id, trial_period_days, metadata,
+       created_by)
+     values ($1, $2, $3, 0, '{}', 'x')`,
+    [conference, subscription, customer],
+  )
   const order = { sponsor, quantity: 2, unit_amount: 500, description: 'Seats' }
   const ids = {
     batch,
@@ -262,6 +269,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     charge,
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
     sponsors: sponsor,
+    subscription,
     'sponsor-levels': await make(path, 'sponsor-levels', { name: `Level of ${sponsor}` }),
     'ticket-types': await make(path, 'ticket-types', item),
     'add-ons': await make(path, 'add-ons', item),

@@ -90,6 +90,13 @@ export const WHO_MAY: Record<string, Who> = {
   getPlan: ['billing:write'],
   updatePlan: ['billing:write'],
 
+  createSubscription: ['billing:write'],
+  listSubscriptions: ['billing:write', 'sponsor'],
+  getSubscription: ['billing:write', 'sponsor'],
+  updateSubscription: ['billing:write'],
+  refreshSubscription: ['billing:write'],
+  cancelSubscription: ['billing:write'],
+
   reportPurchases: ['purchases:read'],
   reportVouchers: ['purchases:read'],
 

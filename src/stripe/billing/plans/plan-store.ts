@@ -105,7 +105,7 @@ export async function getPlan(trx: Tx, { conferenceId, planId }: PlanRef): Promi
 }
 
 /** Those of the ids that are plans of the conference, in no order. */
-async function findPlans(
+export async function findPlans(
   trx: Tx,
   conferenceId: string,
   ids: readonly string[],
