@@ -44,6 +44,7 @@ import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-r
 import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
 import { planRoutes } from './stripe/billing/plans/plan-routes.ts'
 import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
+import { publicationRoutes } from './stripe/billing/promotion-codes/publication-routes.ts'
 import { subscriptionRoutes } from './stripe/billing/subscriptions/subscription-routes.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
@@ -159,6 +160,7 @@ function addStripeRoutes(
   couponRoutes(app, { ...routes, clients, clock, logger })
   promotionCodeRoutes(app, { ...routes, clients, clock, logger })
   discountChangeRoutes(app, routes)
+  publicationRoutes(app, { ...routes, clock })
   customerRoutes(app, { ...routes, clients: deps.clients, logger })
   chargeRoutes(app, { ...routes, clients: deps.clients, logger })
   chargeActionRoutes(app, { ...routes, clients: deps.clients, logger })

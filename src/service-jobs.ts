@@ -30,6 +30,8 @@ import { endDueSubscriptions } from './stripe/billing/subscriptions/end-due-subs
 import type { StripeClients } from './stripe/client.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { findMissedEvents } from './stripe/inbox/missed-events.ts'
+import { alignPromotionCodes } from './stripe/billing/promotion-codes/align-promotion-codes.ts'
+import { readPublishedVouchers } from './stripe/billing/promotion-codes/read-published-vouchers.ts'
 import { startAllRuns } from './stripe/sync/runs/start-all-runs.ts'
 import { workOnRun } from './stripe/sync/runs/work-on-run.ts'
 
@@ -154,6 +156,16 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
       const { operators } = config.mail
       await mailOperators({ mailer, operators }, { name, subject, text })
     }),
+    handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
+      alignPromotionCodes(
+        deps,
+        { conferenceId: conference_id, batchId: batch_id },
+        AbortSignal.any([signal, deps.stopping]),
+      ),
+    ),
+    handle('read_published_vouchers', ({ conference_id }) =>
+      readPublishedVouchers(db, conference_id),
+    ),
     handle('prune', async () => {
       logger.info(await prune(db), 'pruned')
     }),

@@ -7,6 +7,25 @@ const STRIPE = [
   'stripe_unavailable',
 ] as const
 
+const PUBLICATION = {
+  id: 'pub_8dKs3LmQx1RvT6YhNzWcB',
+  object: 'voucher_publication',
+  batch: 'vb_8sLx3CqY6dGn',
+  state: 'done',
+  coupon: 'jMT0WJUD',
+  total: 200,
+  published: 200,
+  off: 20,
+  pending: 0,
+  failed: 0,
+  times_redeemed: 57,
+  errors: [],
+  error: null,
+  published_by: 'key_7zPn5XtB1rLc',
+  created_at: '2027-02-01T08:00:00.120Z',
+  updated_at: '2027-02-01T08:00:21.480Z',
+}
+
 export const COUPON_DOCS: ApiDocs = {
   createStripeCoupon: {
     problems: ['already_exists', ...STRIPE],
@@ -58,7 +77,7 @@ export const COUPON_DOCS: ApiDocs = {
     },
   },
   updateStripePromotionCode: {
-    problems: STRIPE,
+    problems: ['wrong_state', ...STRIPE],
     requests: { off: { summary: 'Turn it off', value: { active: false } } },
   },
   listDiscountChanges: {
@@ -85,5 +104,26 @@ export const COUPON_DOCS: ApiDocs = {
         },
       },
     },
+  },
+  publishVoucherBatch: {
+    problems: ['wrong_state', 'stripe_key_missing'],
+    requests: {
+      tickets: { summary: 'For one product', value: { products: ['prod_NWjs8kKbJWmuuc'] } },
+    },
+    answers: {
+      begun: {
+        value: {
+          ...PUBLICATION,
+          state: 'running',
+          published: 0,
+          off: 0,
+          pending: 200,
+          times_redeemed: 0,
+        },
+      },
+    },
+  },
+  getVoucherPublication: {
+    answers: { refunded: { summary: 'A tenth was paid back', value: PUBLICATION } },
   },
 }

@@ -58,7 +58,7 @@ export const VOUCHER_DOCS: ApiDocs = {
     },
   },
   redeemVoucher: {
-    problems: ['voucher_invalid'],
+    problems: ['voucher_invalid', 'published'],
     requests: { order: { summary: 'One use for one order', value: { reference: 'order-1042' } } },
     answers: { redemption: { value: REDEMPTION } },
   },

@@ -73,6 +73,22 @@ const definitions = {
     maxAttempts: 8,
     key: ({ run_id }) => `run_sync:${run_id}`,
   }),
+  /** Make the promotion codes of a published batch what its vouchers say. */
+  align_promotion_codes: defineJob({
+    version: 1,
+    payload: { ...conference, batch_id: z.string() },
+    // A refund must turn codes off at Stripe however long that is away: the waits are two days in all.
+    maxAttempts: 12,
+    key: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
+    queue: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
+  }),
+  /** Read the uses of published vouchers, of which Stripe sends no event. */
+  read_published_vouchers: defineJob({
+    version: 1,
+    payload: conference,
+    maxAttempts: 3,
+    key: ({ conference_id }) => `read_published_vouchers:${conference_id}`,
+  }),
   /** Ask for a run of every resource of one conference. */
   start_sync_runs: defineJob({
     version: 1,

@@ -12,6 +12,9 @@ export type TimerSettings = Pick<
 
 const PRUNE_SECONDS = 3_600
 
+// A listing of at most a thousand codes a batch, for numbers that people look at.
+const PUBLISHED_SECONDS = 300
+
 // Days are what ends, and nobody waits for the minute.
 const END_SUBSCRIPTIONS_SECONDS = 3_600
 
@@ -35,6 +38,11 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
       name: 'find_missed_events',
       everySeconds: settings.missedEventsEverySeconds,
       fire: (trx) => forEachAccount(trx, 'find_missed_events'),
+    },
+    {
+      name: 'read_published_vouchers',
+      everySeconds: PUBLISHED_SECONDS,
+      fire: readPublished,
     },
     ...syncTimer(settings),
     {
@@ -84,6 +92,15 @@ async function addEnds(trx: Tx): Promise<void> {
     )
     .distinct<{ conference_id: string }[]>('own.conference_id')
   for (const conference of due) await addJob(trx, 'end_subscriptions', conference)
+}
+
+/** A job for each conference with published vouchers that can be used, or could until yesterday. */
+async function readPublished(trx: Tx): Promise<void> {
+  const conferences = await trx('voucher_publications')
+    .where('state', '<>', 'failed')
+    .whereRaw(`(expires_at is null or expires_at > now() - interval '1 day')`)
+    .distinct<{ conference_id: string }[]>('conference_id')
+  for (const conference of conferences) await addJob(trx, 'read_published_vouchers', conference)
 }
 
 /** One job a conference, so that one with a wrong key or a slow account holds up no other. */

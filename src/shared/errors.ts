@@ -18,6 +18,7 @@ export const ERROR_CATALOGUE = {
   sync_running: { status: 409, title: 'A sync of this resource is under way' },
   mode_fixed: { status: 409, title: 'Mode and Stripe account are fixed once purchases exist' },
   voucher_invalid: { status: 409, title: 'The voucher cannot be redeemed' },
+  published: { status: 409, title: 'The voucher can be used at Stripe only' },
   voucher_refunded: { status: 409, title: 'The voucher was paid back' },
   idempotency_in_progress: { status: 409, title: 'A request with this key is still running' },
   idempotency_key_reused: { status: 422, title: 'The key was used with another request' },

@@ -16,6 +16,7 @@ export const ID_PREFIXES = {
   apiKey: 'key',
   webhookSecret: 'whs',
   refundRequest: 'rr',
+  publication: 'pub',
   syncRun: 'sync',
   discountChange: 'dc',
   webhookEndpoint: 'we',

@@ -1,6 +1,7 @@
 import type { Tx } from '../db/connect.ts'
 import { AppError } from '../shared/errors.ts'
 import { announceSwitch } from './announce-switch.ts'
+import { followAtStripe } from './follow-at-stripe.ts'
 import { countOff } from './turn-off-vouchers.ts'
 import type { Voucher } from './voucher.ts'
 import { lockBatch } from './voucher-batch.ts'
@@ -33,6 +34,7 @@ export async function deactivateVoucher(
     .update({ deactivated_by: 'staff', deactivated_at: trx.fn.now() })
   const where = { conferenceId, batchId, purchaseId }
   await announceSwitch(trx, 'vouchers.deactivated', where, count, 'staff')
+  await followAtStripe(trx, where)
   return getVoucher(trx, conferenceId, code)
 }
 
@@ -61,6 +63,7 @@ export async function activateVoucher(
     .where({ conference_id: conferenceId, id })
     .update({ deactivated_by: null, deactivated_at: null })
   await announceSwitch(trx, 'vouchers.activated', { conferenceId, batchId, purchaseId }, 1, 'staff')
+  await followAtStripe(trx, { conferenceId, batchId })
   return getVoucher(trx, conferenceId, code)
 }
 

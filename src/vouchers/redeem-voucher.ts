@@ -26,7 +26,7 @@ async function lockVoucher(trx: Tx, conferenceId: string, code: string): Promise
  * takes nothing; after its release it may redeem again.
  *
  * @returns `created`: whether this call took the use.
- * @throws AppError `not_found`; `voucher_invalid` with `invalid_reason`.
+ * @throws AppError `not_found`; `voucher_invalid` with `invalid_reason`; `published`.
  */
 export async function redeemVoucher(
   trx: Tx,
@@ -66,6 +66,11 @@ async function refusal(trx: Tx, conferenceId: string, code: string): Promise<App
   const { invalidReason } = await getVoucher(trx, conferenceId, code)
   // Under the lock only the clock moves: what is valid by now was too early a moment ago.
   const reason = invalidReason ?? 'not_yet_valid'
+  if (reason === 'published') {
+    return new AppError('published', 'The voucher is published: it can be used at Stripe only.', {
+      extra: { invalid_reason: reason },
+    })
+  }
   return new AppError('voucher_invalid', `The voucher is ${reason.replaceAll('_', ' ')}.`, {
     extra: { invalid_reason: reason },
   })

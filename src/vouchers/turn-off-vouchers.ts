@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { announceSwitch } from './announce-switch.ts'
+import { followAtStripe } from './follow-at-stripe.ts'
 import { lockPurchaseBatch } from './voucher-batch.ts'
 
 // All of this runs under the batch's row lock, so changes of state cannot meet halfway. Redemptions
@@ -16,7 +17,10 @@ async function onBatch<T>(
   work: (target: Target) => Promise<T>,
 ): Promise<T> {
   const batchId = await lockPurchaseBatch(trx, conferenceId, purchaseId)
-  return batchId === null ? none : work({ conferenceId, batchId })
+  if (batchId === null) return none
+  const result = await work({ conferenceId, batchId })
+  await followAtStripe(trx, { conferenceId, batchId })
+  return result
 }
 
 async function run(trx: Tx, sql: string, bindings: Record<string, string | number>) {

@@ -5,7 +5,12 @@ import type { BatchSource, BatchSpec } from './voucher-batch.ts'
 import type { VoucherType } from './voucher-terms.ts'
 
 /** A batch as its row has it. */
-export type VoucherBatch = Omit<BatchSpec, 'conferenceId'> & { id: string; createdAt: Date }
+export type VoucherBatch = Omit<BatchSpec, 'conferenceId'> & {
+  id: string
+  createdAt: Date
+  /** Since when its codes can be used at Stripe only; null: they are used here. */
+  publishedAt: Date | null
+}
 
 type BatchRow = {
   id: string
@@ -26,6 +31,7 @@ type BatchRow = {
   add_on_id: string | null
   created_by: string
   created_at: Date
+  published_at: Date | null
 }
 
 const COLUMNS = [
@@ -47,6 +53,7 @@ const COLUMNS = [
   'add_on_id',
   'created_by',
   'created_at',
+  'published_at',
 ] as const satisfies readonly (keyof BatchRow)[]
 
 function toBatch(row: BatchRow): VoucherBatch {
@@ -71,6 +78,7 @@ function toBatch(row: BatchRow): VoucherBatch {
     },
     createdBy: row.created_by,
     createdAt: row.created_at,
+    publishedAt: row.published_at,
   }
 }
 

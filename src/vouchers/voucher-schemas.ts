@@ -105,6 +105,9 @@ export const batchSchema = z
     add_on: z.string().nullable(),
     created_by: z.string(),
     created_at: timestamp,
+    published_at: timestamp.nullable().meta({
+      description: 'Since when its codes can be used at Stripe only.',
+    }),
   })
   .meta({ id: 'VoucherBatch' })
 
@@ -130,6 +133,7 @@ export function toBatchBody({ terms, ...batch }: VoucherBatch): z.infer<typeof b
     add_on: batch.addOnId,
     created_by: batch.createdBy,
     created_at: toTimestamp(batch.createdAt),
+    published_at: toTimestamp(batch.publishedAt),
   }
 }
 

@@ -2,6 +2,7 @@
 export const INVALID_REASONS = [
   'deactivated',
   'frozen',
+  'published',
   'used_up',
   'not_yet_valid',
   'expired',
@@ -18,6 +19,7 @@ export type InvalidReason = (typeof INVALID_REASONS)[number]
 export const INVALID_REASON = `case
   when v.deactivated_by is not null then 'deactivated'
   when v.held_by_refund or v.held_by_dispute then 'frozen'
+  when b.published_at is not null then 'published'
   when v.times_used >= v.max_uses then 'used_up'
   when b.valid_from > statement_timestamp() then 'not_yet_valid'
   when b.valid_until <= statement_timestamp() then 'expired'

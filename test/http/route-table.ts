@@ -142,6 +142,8 @@ export const WHO_MAY: Record<string, Who> = {
   createStripePromotionCode: ['billing:write'],
   updateStripePromotionCode: ['billing:write'],
   listDiscountChanges: ['billing:write'],
+  publishVoucherBatch: ['billing:write'],
+  getVoucherPublication: ['billing:write', 'vouchers:read'],
 
   getLiveness: 'public',
   getReadiness: 'public',

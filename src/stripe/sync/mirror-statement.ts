@@ -72,7 +72,7 @@ export function comparedRows<T extends StripeObject>(
  * The CTE `written`: inserts the given rows, and updates those that were read before this reading
  * was requested. Returns the ids that it wrote and whether each was new.
  */
-export function writtenRows<T extends StripeObject>(
+function writtenRows<T extends StripeObject>(
   resource: StripeResource<T>,
   { conferenceId, asOf, sparing }: Omit<Write, 'rows'>,
 ): string {
@@ -90,4 +90,13 @@ export function writtenRows<T extends StripeObject>(
     where excluded.as_of > mirror.as_of ${onlyChanged}
     returning mirror.id, (mirror.xmax = 0) as is_new
   )`
+}
+
+/** `writtenRows`, and what follows from the rows elsewhere. */
+export function writtenAndFollowing<T extends StripeObject>(
+  resource: StripeResource<T>,
+  write: Omit<Write, 'rows'>,
+): string {
+  const following = resource.follow?.(literal(write.conferenceId))
+  return [writtenRows(resource, write), ...(following === undefined ? [] : [following])].join(', ')
 }

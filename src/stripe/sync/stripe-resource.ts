@@ -62,6 +62,14 @@ export type StripeResource<T extends StripeObject = StripeObject> = {
    * `conference_id`, and of tombstones only what it means to show.
    */
   views?: { readonly [name: string]: string }
+  /**
+   * SQL of further parts of the statement that writes rows: CTEs that change what follows from them
+   * elsewhere, in the same commit. They read `given` (the rows' columns) and `written` (the ids that
+   * were written).
+   *
+   * @param conferenceId as a literal of SQL.
+   */
+  follow?(conferenceId: string): string
   /** Reads one object. May throw the SDK's 404 or return `{ deleted: true }` for one that is gone. */
   retrieve(stripe: Stripe, id: string): PromiseLike<T>
   /**

@@ -1,7 +1,7 @@
 import type { Db } from '../../db/connect.ts'
 import { literal, tenantStatement } from '../../db/tenant-statement.ts'
 import type { MirrorRow } from './mirror-row.ts'
-import { comparedRows, givenRows, writtenRows } from './mirror-statement.ts'
+import { comparedRows, givenRows, writtenAndFollowing } from './mirror-statement.ts'
 import { momentOf, type ReadingTime } from './reading-time.ts'
 import type { StripeObject } from './stripe-object.ts'
 import { type StripeResource, tableOf } from './stripe-resource.ts'
@@ -24,7 +24,7 @@ export function writeRows<T extends StripeObject>(
     db,
     { conferenceId },
     `with ${givenRows(resource, rows)}, ${comparedRows(resource, write)},
-      ${writtenRows(resource, write)}
+      ${writtenAndFollowing(resource, write)}
     select compared.id, compared.outcome from compared left join written using (id)`,
   )
 }

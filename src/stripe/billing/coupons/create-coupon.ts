@@ -14,7 +14,10 @@ import { type DiscountDeps, promptContext, storeAnswer } from './mirrored-answer
 
 // As Stripe makes them. We choose it ourselves, so that a coupon can be found again when we do not
 // know whether Stripe made it.
-const randomId = customAlphabet('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', 8)
+export const randomCouponId = customAlphabet(
+  '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
+  8,
+)
 
 /**
  * Writes down the coupon that is to be made, before Stripe is asked.
@@ -31,7 +34,7 @@ export async function beginCreateCoupon(
 ): Promise<string> {
   const problem = input.redeem_by === undefined ? null : endProblem(input.redeem_by, now)
   if (problem !== null) throw invalidField('/redeem_by', problem)
-  const couponId = input.id ?? randomId()
+  const couponId = input.id ?? randomCouponId()
   const known = await findMirrored(trx, resource, asker.conferenceId, couponId)
   if (known?.deleted_at === null) throw idTaken(couponId)
   const id = newChangeId()

@@ -38,8 +38,8 @@ export function beginUpdatePromotionCode(
  * Changes the promotion code at Stripe and in the mirror. May be repeated after an unknown outcome.
  *
  * @returns Stripe's id of it.
- * @throws AppError `not_found`, also for another conference's; `stripe_refused`, such as for turning
- * on what has expired; `stripe_…`.
+ * @throws AppError `not_found`, also for another conference's; `wrong_state` for turning the code of a
+ * voucher off or on; `stripe_refused`, such as for turning on what has expired; `stripe_…`.
  */
 export function finishUpdatePromotionCode(
   deps: DiscountDeps,
@@ -49,7 +49,15 @@ export function finishUpdatePromotionCode(
   return finishChange(deps.db, conferenceId, changeId, async (change) => {
     const id = change.object_id ?? ''
     const action = new StripePromotionCodeAction(promptContext(deps, conferenceId))
-    if ((await readForChange(action, id)) === null) throw notFound('promotion code')
+    const known = await readForChange(action, id)
+    if (known === null) throw notFound('promotion code')
+    // It follows its voucher: on by itself, a code that was paid back could be used.
+    if ('active' in change.params && known.metadata?.['voucher_batch'] !== undefined) {
+      throw new AppError(
+        'wrong_state',
+        'It is the promotion code of a voucher: deactivate or activate the voucher instead.',
+      )
+    }
     const { stripe } = await deps.clients.connect(conferenceId)
     const readAt = await readingTime(deps.db)
     const answer = await updateAtStripe(stripe, id, change.params, changeId)

@@ -15,6 +15,28 @@ function couponOf(code: Stripe.PromotionCode): string | Stripe.Coupon | null | u
   return older.promotion?.coupon ?? older.coupon
 }
 
+/**
+ * The uses of a published voucher are those that were made here before and those at Stripe. Locked
+ * in the order in which a refund locks a batch's codes.
+ */
+const usesOfVouchers = (conferenceId: string) => `used as (
+    select v.id, given.times_redeemed + (
+        select count(*) from redemptions r
+        where r.conference_id = v.conference_id and r.voucher_id = v.id and r.released_at is null
+      ) as times
+    from written
+    join given using (id)
+    join published_vouchers p
+      on p.conference_id = ${conferenceId} and p.promotion_code_id = written.id
+    join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id
+    order by v.batch_id, v.ordinal desc
+    for no key update of v
+  ), counted_uses as (
+    update vouchers v set times_used = least(v.max_uses, used.times) from used
+    where v.conference_id = ${conferenceId} and v.id = used.id
+      and v.times_used is distinct from least(v.max_uses, used.times)
+  )`
+
 /** @see https://docs.stripe.com/api/promotion_codes/object */
 export const resource: StripeResource<Stripe.PromotionCode> = {
   name: 'promotion-codes',
@@ -40,6 +62,7 @@ export const resource: StripeResource<Stripe.PromotionCode> = {
   },
   deletable: false,
   retrieve: (stripe, id) => stripe.promotionCodes.retrieve(id),
+  follow: usesOfVouchers,
   references: (code) => referencesTo([coupons, couponOf(code)], [customers, code.customer]),
   createAction: (context) => new StripePromotionCodeAction(context),
 }

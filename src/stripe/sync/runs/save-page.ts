@@ -1,7 +1,7 @@
 import type { Db } from '../../../db/connect.ts'
 import { literal, longLiteral, tenantStatement } from '../../../db/tenant-statement.ts'
 import type { MirrorRow } from '../mirror-row.ts'
-import { comparedRows, givenRows, writtenRows } from '../mirror-statement.ts'
+import { comparedRows, givenRows, writtenAndFollowing } from '../mirror-statement.ts'
 import { CLOCK, type ReadingTime } from '../reading-time.ts'
 import type { StripeObject } from '../stripe-object.ts'
 import type { StripeResource } from '../stripe-resource.ts'
@@ -85,7 +85,7 @@ function storing<T extends StripeObject>(
   if (rows.length === 0) return []
   const given = givenRows(resource, rows, 'exists (select 1 from ours)')
   const write = { conferenceId: run.conferenceId, asOf, sparing: true }
-  return [given, run.dryRun ? comparedRows(resource, write) : writtenRows(resource, write)]
+  return [given, run.dryRun ? comparedRows(resource, write) : writtenAndFollowing(resource, write)]
 }
 
 function listing(run: Run, { listed }: RunStep): string[] {
