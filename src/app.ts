@@ -48,6 +48,7 @@ import { publicationRoutes } from './stripe/billing/promotion-codes/publication-
 import { subscriptionRoutes } from './stripe/billing/subscriptions/subscription-routes.ts'
 import type { StripeClients } from './stripe/client.ts'
 import { driftRoutes } from './stripe/drift/drift-routes.ts'
+import type { EventHook } from './stripe/inbox/event-hook.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { eventRoutes } from './stripe/inbox/event-routes.ts'
 import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
@@ -71,6 +72,8 @@ export type AppDeps = {
   gateway: PaymentGateway
   clients: StripeClients
   clock: Clock
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
   /** Absent: it serves from the beginning. */
   lifecycle?: Lifecycle
   /** Absent: it measures for itself alone. */
@@ -149,9 +152,9 @@ function addStripeRoutes(
   deps: AppDeps,
   metrics: ServiceMetrics,
 ): void {
-  const { db, encryption, logger } = deps
+  const { db, logger } = deps
   const inbox = createEventInbox({ db, logger })
-  webhookRoutes(app, { db, encryption, inbox, metrics })
+  webhookRoutes(app, { ...deps, inbox, metrics })
   eventRoutes(app, routes)
   mirrorRoutes(app, routes)
   syncRunRoutes(app, routes)

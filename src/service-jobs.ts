@@ -25,13 +25,14 @@ import { learnStripeAccount } from './stripe/account.ts'
 import { reconcileCharge } from './stripe/billing/charges/reconcile-charge.ts'
 import { finishChargeRefund } from './stripe/billing/charges/refund-charge.ts'
 import { finishPlan } from './stripe/billing/plans/create-plan.ts'
+import { alignPromotionCodes } from './stripe/billing/promotion-codes/align-promotion-codes.ts'
+import { readPublishedVouchers } from './stripe/billing/promotion-codes/read-published-vouchers.ts'
 import { finishSubscription } from './stripe/billing/subscriptions/create-subscription.ts'
 import { endDueSubscriptions } from './stripe/billing/subscriptions/end-due-subscriptions.ts'
 import type { StripeClients } from './stripe/client.ts'
+import type { EventHook } from './stripe/inbox/event-hook.ts'
 import { createEventInbox } from './stripe/inbox/event-inbox.ts'
 import { findMissedEvents } from './stripe/inbox/missed-events.ts'
-import { alignPromotionCodes } from './stripe/billing/promotion-codes/align-promotion-codes.ts'
-import { readPublishedVouchers } from './stripe/billing/promotion-codes/read-published-vouchers.ts'
 import { startAllRuns } from './stripe/sync/runs/start-all-runs.ts'
 import { workOnRun } from './stripe/sync/runs/work-on-run.ts'
 
@@ -52,6 +53,8 @@ export type ServiceJobDeps = {
   clients: StripeClients
   logger: Logger
   metrics: ServiceMetrics
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
   /** Aborts when the process begins to stop: long work is given back at once. */
   stopping: AbortSignal
 }

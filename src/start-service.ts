@@ -6,6 +6,7 @@ import { openDatabase } from './db/open-database.ts'
 import { prepareDatabase } from './db/prepare-database.ts'
 import { announcePresence } from './db/process-presence.ts'
 import { loadSecrets } from './development-secrets.ts'
+import { EVENT_HOOKS } from './event-hooks.ts'
 import { createLifecycle } from './http/lifecycle.ts'
 import { createMetrics } from './http/metrics.ts'
 import { startHeartbeat } from './jobs/heartbeat.ts'
@@ -89,6 +90,7 @@ async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
     gateway: createPaymentGateway(clients, logger, mirrorFeed),
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clock: systemClock,
+    eventHooks: EVENT_HOOKS,
     lifecycle: createLifecycle(),
   }
 }

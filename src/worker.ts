@@ -7,6 +7,7 @@ import { runJobs } from './jobs/run-jobs.ts'
 import { serviceTimers } from './jobs/service-timers.ts'
 import { startTimers } from './jobs/timers.ts'
 import { type ServiceJobDeps, serviceJobs } from './service-jobs.ts'
+import type { EventHook } from './stripe/inbox/event-hook.ts'
 import { createEventWorker } from './stripe/inbox/event-worker.ts'
 import type { MirrorFeed } from './stripe/sync/feed/mirror-feed.ts'
 
@@ -16,6 +17,8 @@ export type WorkerDeps = Omit<ServiceJobDeps, 'stopping'> & {
   /** A small pool for heartbeat and timers: a load of work must not make a living worker look dead. */
   upkeepDb: Db
   mirrorFeed: MirrorFeed
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
   /** How long the work that runs may take to end once the process stops. Milliseconds. */
   drainMs: number
 }

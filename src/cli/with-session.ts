@@ -5,6 +5,7 @@ import { migrateToLatest } from '../db/migrate.ts'
 import { openDatabase } from '../db/open-database.ts'
 import { schemaServesUs } from '../db/schema-version.ts'
 import { loadSecrets } from '../development-secrets.ts'
+import { EVENT_HOOKS } from '../event-hooks.ts'
 import {
   type BulkPurchaseService,
   createBulkPurchaseService,
@@ -33,6 +34,7 @@ export type Session = {
   purchases: BulkPurchaseService
   logger: Logger
   metrics: ServiceMetrics
+  eventHooks: typeof EVENT_HOOKS
 }
 
 /** Runs `work` on the database that the settings name, and gives the embedded one up afterwards. */
@@ -94,5 +96,6 @@ async function openSession(db: Db, config: Config, logger: Logger): Promise<Sess
     purchases: createBulkPurchaseService({ db, gateway, clock: systemClock }),
     logger,
     metrics,
+    eventHooks: EVENT_HOOKS,
   }
 }

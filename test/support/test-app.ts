@@ -12,6 +12,7 @@ import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { createStripeAccounts } from '../../src/stripe/account.ts'
 import { createStripeClients } from '../../src/stripe/client.ts'
+import type { EventHook } from '../../src/stripe/inbox/event-hook.ts'
 import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
 import { createMirrorFeed } from '../../src/stripe/sync/feed/mirror-feed.ts'
 import { withAdminClient } from './admin-client.ts'
@@ -55,6 +56,7 @@ export type TestAppOptions = {
   env?: NodeJS.ProcessEnv
   /** Gets every log line; nothing is logged without it. */
   log?: DestinationStream
+  eventHooks?: readonly EventHook[]
 }
 
 function parse(payload: string): unknown {
@@ -101,6 +103,7 @@ export async function startTestProcess(
     gateway,
     clients,
     clock: systemClock,
+    eventHooks: options.eventHooks ?? [],
   })
   return {
     app,

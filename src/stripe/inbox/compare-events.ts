@@ -3,13 +3,20 @@ import type { Db } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import type { ServiceMetrics } from '../../shared/service-metrics.ts'
 import { askStripe } from '../stripe-errors.ts'
+import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
 import { type EventOwner, type InboxEvent, toInboxEvent } from './inbox-event.ts'
 import { hintsOfEvent } from './parse-event.ts'
 
 const PAGE = 100
 
-export type CompareDeps = { db: Db; inbox: EventInbox; metrics: ServiceMetrics }
+export type CompareDeps = {
+  db: Db
+  inbox: EventInbox
+  metrics: ServiceMetrics
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
+}
 
 export type Comparison = {
   /** Events that Stripe listed. */
@@ -58,17 +65,19 @@ export async function compareEvents(
 }
 
 async function takeMissing(
-  { db }: CompareDeps,
+  { db, eventHooks = [] }: CompareDeps,
   owner: EventOwner,
   events: Stripe.Event[],
   take: Take,
 ): Promise<InboxEvent[]> {
   const ids = events.map(({ id }) => id)
   const known = await knownIds(db, owner.id, ids)
+  const isWanted = (type: string) => hooksFor(eventHooks, type).length > 0
   const rows = events.flatMap((event) => {
     const hints = known.has(event.id) ? null : hintsOfEvent(event)
     if (hints === null) return []
-    return [toInboxEvent(hints, owner, Buffer.from(JSON.stringify(event)), 'missed')]
+    const body = Buffer.from(JSON.stringify(event))
+    return [toInboxEvent(hints, owner, body, 'missed', isWanted)]
   })
   const results = await Promise.all(rows.map(async (row) => ({ row, taken: await take(row) })))
   return results.filter(({ taken }) => taken).map(({ row }) => row)

@@ -68,6 +68,8 @@ function toPending(trx: Tx) {
     lease_until: null,
     finished_at: null,
     lane: trx.raw(`case when type = any(?) then 'purchase' else lane end`, [[...HANDLED_TYPES]]),
+    // Whoever asks for it wants all of it, hooks too.
+    hooked_at: null,
     // A reading that was made before somebody asked for this one is not good enough.
     mirror_after: trx.fn.now(),
   }

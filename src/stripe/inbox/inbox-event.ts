@@ -39,19 +39,24 @@ function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
   return null
 }
 
+/** Whether somebody beside purchases and the mirror wants events of a type. */
+export type WantsType = (type: string) => boolean
+
 /**
  * The row for an event. One that cannot concern the conference is kept, but `ignored` at once, and
- * so is one that neither purchases nor the mirror have a use for.
+ * so is one that neither purchases nor the mirror nor a hook have a use for.
  */
 export function toInboxEvent(
   hints: EventHints,
   owner: EventOwner,
   body: Buffer,
   source: InboxEvent['source'],
+  isWanted: WantsType = () => false,
 ): InboxEvent {
   const isOurs = ignoreReason(hints, owner) === null
   const isHandled = isOurs && isHandledType(hints.type)
   const mirrored = isOurs ? mirrorTarget(hints) : null
+  const isWork = isHandled || mirrored !== null || (isOurs && isWanted(hints.type))
   return {
     conferenceId: owner.id,
     id: hints.id,
@@ -67,7 +72,7 @@ export function toInboxEvent(
     mirrorResource: mirrored?.resource ?? null,
     mirrorId: mirrored?.id ?? null,
     source,
-    status: isHandled || mirrored !== null ? 'pending' : 'ignored',
+    status: isWork ? 'pending' : 'ignored',
     createdAtStripe: hints.created,
   }
 }

@@ -8,9 +8,13 @@ import type { ServiceMetrics } from '../../shared/service-metrics.ts'
 import type { StripeClients } from '../client.ts'
 import { compareEvents } from './compare-events.ts'
 import { withConferenceLock } from './conference-lock.ts'
+import type { EventHook } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
 import type { EventOwner } from './inbox-event.ts'
 import { missedEventsMail } from './missed-events-mail.ts'
+
+// A broken endpoint is found at every run until somebody mends it.
+const MAIL_EVERY_HOURS = 6
 
 export type MissedEventsDeps = {
   db: Db
@@ -19,6 +23,8 @@ export type MissedEventsDeps = {
   logger: Logger
   metrics: ServiceMetrics
   config: Pick<Config, 'pendingEventsThreshold'>
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
 }
 
 export type MissedEvents = {
@@ -61,13 +67,24 @@ export function findMissedEvents(
     const found = { listed, missing: missing.length, ignored: ignored.length }
     await withTenant(deps.db, { conferenceId }, async (trx) => {
       await moveCursor(trx, range)
-      if (!isAlarming(deps, found.missing)) return
+      if (!isAlarming(deps, found.missing) || !(await mayMail(trx, conferenceId))) return
       const mail = missedEventsMail([{ slug: range.slug, missing }], true)
       await addJob(trx, 'mail_operators', { message: newId('mail'), ...mail })
     })
     tell(deps, conferenceId, found)
     return found
   })
+}
+
+/** Takes the turn to write to the operators. */
+async function mayMail(trx: Tx, conferenceId: string): Promise<boolean> {
+  const taken = await trx('conferences')
+    .where({ id: conferenceId })
+    .whereRaw(`coalesce(events_alarmed_at, '-infinity') < now() - make_interval(hours => ?)`, [
+      MAIL_EVERY_HOURS,
+    ])
+    .update({ events_alarmed_at: trx.fn.now() })
+  return taken === 1
 }
 
 export async function rangeOf(db: Db, conferenceId: string): Promise<Range> {

@@ -13,8 +13,10 @@ import { referenceKey } from '../sync/feed/stored-objects.ts'
 import { bindSession } from './bind-session.ts'
 import type { ClaimedEvent } from './claim-events.ts'
 import { closeClaimed, lockClaimed, moveToMirror } from './claimed-rows.ts'
+import { type EventHook, hooksFor } from './event-hook.ts'
 import { findEventPurchase } from './find-event-purchase.ts'
-import { isSessionType, isWarningType } from './handled-types.ts'
+import { isHandledType, isSessionType, isWarningType } from './handled-types.ts'
+import { runEventHooks } from './run-event-hooks.ts'
 import { tryEvents } from './try-events.ts'
 
 export type ProcessDeps = {
@@ -24,29 +26,51 @@ export type ProcessDeps = {
   mirrorFeed: MirrorFeed
   logger: Logger
   metrics: ServiceMetrics
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
 }
 
 /**
  * Works on claimed events of one conference that belong together (see groupByPurchase): finds their
  * purchase, reads it from Stripe once and, in the commit that applied the reading, closes the events
- * or hands them on to the mirror, when their object was not among what was read.
+ * or hands them on to the mirror, when their object was not among what was read. Hooks are called
+ * before all of that.
  * A failure is written on the events. Throws only when even that was impossible; their lease ends
  * then by itself.
  */
-export function processEvents(deps: ProcessDeps, events: ClaimedEvent[]): Promise<void> {
-  return tryEvents(deps, events, () => settle(deps, events))
+export async function processEvents(deps: ProcessDeps, events: ClaimedEvent[]): Promise<void> {
+  const ready = await runEventHooks(deps, events)
+  if (ready.length > 0) await tryEvents(deps, ready, () => settle(deps, ready))
 }
 
 /** Returns how many events were closed. */
 async function settle(deps: ProcessDeps, events: ClaimedEvent[]): Promise<number> {
   const [first] = events
   if (first === undefined) return 0
+  if (events.every(isForHooks)) return closeUnhandled(deps, first, events)
   const { conferenceId } = first
   const purchaseId = first.purchaseId ?? (await findEventPurchase(deps, first))
   if (purchaseId === null) return leave(deps, first, events)
   return reconcile(deps, { conferenceId, purchaseId }, events, {
     actor: { kind: 'stripe', id: first.id },
     cause: first.type,
+  })
+}
+
+const isForHooks = ({ type, mirrored }: ClaimedEvent) => mirrored === null && !isHandledType(type)
+
+/** Events that only hooks had a use for, or nobody: they came here by a replay. */
+function closeUnhandled(
+  { db, eventHooks = [] }: ProcessDeps,
+  first: ClaimedEvent,
+  events: ClaimedEvent[],
+): Promise<number> {
+  const isHooked = ({ type }: ClaimedEvent) => hooksFor(eventHooks, type).length > 0
+  return withTenant(db, first, async (trx) => {
+    const left = await lockClaimed(trx, events)
+    const done = await closeClaimed(trx, left.filter(isHooked), { status: 'done' })
+    const rest = left.filter((event) => !isHooked(event))
+    return done + (await closeClaimed(trx, rest, { status: 'ignored' }))
   })
 }
 

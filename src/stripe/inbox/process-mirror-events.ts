@@ -7,9 +7,10 @@ import type { SyncContext } from '../sync/sync-context.ts'
 import type { ClaimedEvent } from './claim-events.ts'
 import { closeClaimed, lockClaimed, releaseClaimed } from './claimed-rows.ts'
 import type { ProcessDeps } from './process-events.ts'
+import { runEventHooks } from './run-event-hooks.ts'
 import { tryEvents } from './try-events.ts'
 
-export type MirrorDeps = Pick<ProcessDeps, 'db' | 'clients' | 'logger' | 'metrics'>
+export type MirrorDeps = Pick<ProcessDeps, 'db' | 'clients' | 'logger' | 'metrics' | 'eventHooks'>
 
 /**
  * How long a reading may wait for its turn in the account's request budget. An account that Stripe
@@ -28,13 +29,15 @@ export async function processMirrorEvents(
   events: ClaimedEvent[],
   signal: AbortSignal = new AbortController().signal,
 ): Promise<void> {
+  const ready = await runEventHooks(deps, events)
+  if (ready.length === 0) return
   const work = () =>
-    settle(deps, events, signal).catch(async (error: unknown) => {
+    settle(deps, ready, signal).catch(async (error: unknown) => {
       if (!signal.aborted) throw error
-      await releaseClaimed(deps.db, events)
+      await releaseClaimed(deps.db, ready)
       return 0
     })
-  await tryEvents(deps, events, work, isRefusal)
+  await tryEvents(deps, ready, work, isRefusal)
 }
 
 function isRefusal(error: unknown): boolean {

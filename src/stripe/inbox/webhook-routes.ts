@@ -5,6 +5,7 @@ import type { App } from '../../http/route-deps.ts'
 import type { Encryption } from '../../shared/encryption.ts'
 import { AppError, notFound } from '../../shared/errors.ts'
 import type { ServiceMetrics } from '../../shared/service-metrics.ts'
+import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
 import { toInboxEvent } from './inbox-event.ts'
 import { type EventHints, parseEvent } from './parse-event.ts'
@@ -19,6 +20,8 @@ export type WebhookDeps = {
   encryption: Encryption
   inbox: EventInbox
   metrics: ServiceMetrics
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
 }
 
 function assertSigned(
@@ -51,6 +54,7 @@ function eventOf(body: Buffer): EventHints {
  */
 export function webhookRoutes(app: App, deps: WebhookDeps): void {
   const conferenceOf = createWebhookConferences(deps)
+  const isWanted = (type: string) => hooksFor(deps.eventHooks ?? [], type).length > 0
 
   void app.register(async (scope: App) => {
     // The signature is over the bytes, so nothing may parse them first.
@@ -80,7 +84,7 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
         request.conferenceId = conference.id
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
         assertSigned(conference, body, request.headers['stripe-signature'])
-        const event = toInboxEvent(eventOf(body), conference, body, 'webhook')
+        const event = toInboxEvent(eventOf(body), conference, body, 'webhook', isWanted)
         const stored = await deps.inbox.store(event)
         deps.metrics.eventReceived(
           stored === 'duplicate' ? 'duplicate' : event.status === 'ignored' ? 'ignored' : 'stored',

@@ -13,6 +13,7 @@ import {
   groupByObject,
   groupByPurchase,
 } from '../../../src/stripe/inbox/claim-events.ts'
+import type { EventHook } from '../../../src/stripe/inbox/event-hook.ts'
 import type { Lane } from '../../../src/stripe/inbox/lane.ts'
 import { type ProcessDeps, processEvents } from '../../../src/stripe/inbox/process-events.ts'
 import { processMirrorEvents } from '../../../src/stripe/inbox/process-mirror-events.ts'
@@ -110,14 +111,17 @@ export function sign(body: string, secret: string, at?: number): string {
 }
 
 /** The service, a fake Stripe that can reach it, and a hand-driven worker. */
-export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
+export function useInboxApp(
+  env: NodeJS.ProcessEnv = {},
+  eventHooks: readonly EventHook[] = [],
+): InboxApp {
   const stripe = useFakeStripe()
   const settings: NodeJS.ProcessEnv = { ...env }
   beforeAll(() => {
     settings['STRIPE_API_BASE'] = stripe.fake.url
     settings['STRIPE_TIMEOUT_SECONDS'] ??= '20'
   })
-  const app = useTestApp({ env: settings })
+  const app = useTestApp({ env: settings, eventHooks })
   const log: string[] = []
   const counted: string[] = []
   let deps: ProcessDeps | undefined
@@ -140,7 +144,7 @@ export function useInboxApp(env: NodeJS.ProcessEnv = {}): InboxApp {
       eventHandled: (outcome: string) => void counted.push(`handled ${outcome}`),
       missedEventsFound: (count: number) => void counted.push(`missed ${count}`),
     }
-    deps = { db: app.db, clients, gateway, mirrorFeed, logger, metrics }
+    deps = { db: app.db, clients, gateway, mirrorFeed, logger, metrics, eventHooks }
   })
   const made = (): ProcessDeps => {
     if (deps === undefined) throw new Error('The inbox app exists from beforeAll on.')

@@ -103,6 +103,10 @@ describe('events that never came', () => {
     expect(await find(shop, 3)).toMatchObject({ missing: 4 })
     expect(levels()).toMatchObject([{ level: 40 }, { level: 50 }])
     expect(await mails()).toMatchObject([{ text: expect.stringContaining(`${shop.slug}: 4`) }])
+    // It goes on, and the operators know.
+    app.fake.control.pay((await app.order(shop)).session)
+    expect(await find(shop, 3)).toMatchObject({ missing: 4 })
+    expect(await mails()).toHaveLength(1)
   })
 
   it('do not count when they are of types that an endpoint need not subscribe to', async () => {

@@ -32,8 +32,9 @@ describe('the page about the mirror', () => {
   it('shows the examples that are tested here, word by word', async () => {
     const page = await readFile(new URL('mirror.md', DOCS), 'utf8')
     const files = await readdir(new URL('examples/', DOCS))
-    expect(files.toSorted()).toEqual(['early-fraud-warnings.ts', 'tidy-customers.ts'])
-    for (const file of files) {
+    const shown = ['early-fraud-warnings.ts', 'tidy-customers.ts']
+    expect(files).toEqual(expect.arrayContaining(shown))
+    for (const file of shown) {
       const code = await readFile(new URL(`examples/${file}`, DOCS), 'utf8')
       expect(page).toContain(`\`\`\`ts\n// docs/examples/${file}\n${code}\`\`\`\n`)
     }

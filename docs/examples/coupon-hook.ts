@@ -1,0 +1,19 @@
+import type { EventHook } from '../../src/stripe/inbox/event-hook.ts'
+import { orNull } from '../../src/stripe/stripe-errors.ts'
+
+/** Makes a hook that tells a newsletter of every new coupon. */
+export function tellNewsletter(publish: (text: string) => Promise<void>): EventHook {
+  return {
+    name: 'newsletter',
+    on: { model: 'coupon', action: 'created' },
+    async run({ objectId, conferenceId }, { stripe, logger }) {
+      if (objectId === null) return
+      // What the event says may be old; a coupon that is gone again is no news.
+      const client = await stripe()
+      const coupon = await orNull(() => client.coupons.retrieve(objectId))
+      if (coupon === null) return
+      await publish(`New: ${coupon.name ?? coupon.id}`)
+      logger.info({ conference: conferenceId, coupon: coupon.id }, 'told the newsletter')
+    },
+  }
+}

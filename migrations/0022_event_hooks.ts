@@ -1,0 +1,19 @@
+import type { Knex } from 'knex'
+
+/**
+ * When the hooks of an event were through with it, so that another try, or the mirror, does not call
+ * them again; and when the operators were last written to that events of a conference do not arrive.
+ */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    alter table stripe_events add column hooked_at timestamptz;
+    alter table conferences add column events_alarmed_at timestamptz;
+  `)
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    alter table conferences drop column events_alarmed_at;
+    alter table stripe_events drop column hooked_at;
+  `)
+}
