@@ -22,6 +22,8 @@ import { addPlansList } from './commands/plans-list.ts'
 import { addPurchasesList } from './commands/purchases-list.ts'
 import { addPurchasesReconcile } from './commands/purchases-reconcile.ts'
 import { addPurchasesShow } from './commands/purchases-show.ts'
+import { addSubscriptionsEnd } from './commands/subscriptions-end.ts'
+import { addSubscriptionsRefresh } from './commands/subscriptions-refresh.ts'
 import { addSync } from './commands/sync.ts'
 import { addSyncCancel } from './commands/sync-cancel.ts'
 import { addSyncRuns } from './commands/sync-runs.ts'
@@ -77,6 +79,8 @@ export function buildProgram(cli: Cli): Command {
   addCouponsRefresh(program, cli)
   addPlansCreate(program, cli)
   addPlansList(program, cli)
+  addSubscriptionsEnd(program, cli)
+  addSubscriptionsRefresh(program, cli)
 
   program.commandsGroup('Stripe:')
   addEventsList(program, cli)

@@ -14,8 +14,6 @@ export type EndOptions = {
   by: string
   /** Ends the work between two subscriptions. */
   signal: AbortSignal
-  /** Hears of each as soon as it is done. */
-  onEach?: (ended: Ended, done: number, all: number) => void
 }
 
 export type Ended = { id: string; conferenceId: string } & (
@@ -27,7 +25,7 @@ export type Ended = { id: string; conferenceId: string } & (
  * Subscriptions whose day has come and that neither have ended nor will by themselves, the longest
  * due first. Whatever their status: one that is past due, or in its trial, is to end as well.
  */
-async function dueSubscriptions(
+export async function dueSubscriptions(
   trx: Tx,
   { conferenceId, now }: Pick<EndOptions, 'conferenceId' | 'now'>,
 ): Promise<string[]> {
@@ -50,29 +48,28 @@ async function dueSubscriptions(
  * these at once do no harm.
  */
 export async function endSubscriptions(deps: BillingDeps, options: EndOptions): Promise<Ended[]> {
-  const { conferenceId, signal, onEach } = options
+  const { conferenceId, signal } = options
   const due = await withTenant(deps.db, { conferenceId }, (trx) => dueSubscriptions(trx, options))
   const ended: Ended[] = []
   for (const id of due) {
     if (signal.aborted) break
-    const one = await endOne(deps, options, id)
-    ended.push(one)
-    onEach?.(one, ended.length, due.length)
+    const one = { id, conferenceId }
+    try {
+      ended.push({ ...one, subscription: await endOne(deps, one, options) })
+    } catch (error) {
+      ended.push({ ...one, error })
+    }
   }
   return ended
 }
 
-async function endOne(
+/** Cancels one that is due. @throws AppError `not_found`, `wrong_state`, `stripe_…` */
+export async function endOne(
   deps: BillingDeps,
-  { conferenceId, now, by }: EndOptions,
-  id: string,
-): Promise<Ended> {
+  { id, conferenceId }: { id: string; conferenceId: string },
+  { now, by }: Pick<EndOptions, 'now' | 'by'>,
+): Promise<Subscription> {
   const ref = { conferenceId, subscriptionId: id }
-  try {
-    await withTenant(deps.db, ref, (trx) => noteCancelRequest(trx, ref, by))
-    const subscription = await cancelSubscription(deps, ref, { atPeriodEnd: !now })
-    return { id, conferenceId, subscription }
-  } catch (error) {
-    return { id, conferenceId, error }
-  }
+  await withTenant(deps.db, ref, (trx) => noteCancelRequest(trx, ref, by))
+  return cancelSubscription(deps, ref, { atPeriodEnd: !now })
 }
