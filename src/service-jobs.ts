@@ -6,7 +6,7 @@ import { prune } from './jobs/prune.ts'
 import { sweepCharges } from './jobs/sweep-charges.ts'
 import { sweepPurchases } from './jobs/sweep-purchases.ts'
 import { mailOperators } from './notifications/mail/mail-operators.ts'
-import { createMailer } from './notifications/mail/mailer.ts'
+import { createMailer, MailRefused } from './notifications/mail/mailer.ts'
 import { type DeliverDeps, deliverWebhook } from './notifications/outgoing/deliver-webhook.ts'
 import { createPostWebhook } from './notifications/outgoing/post-webhook.ts'
 import type { PurchaseRef } from './purchases/bulk-purchase.ts'
@@ -74,6 +74,10 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
   const { db, config, logger } = deps
   const inbox = createEventInbox(deps)
   const mailer = createMailer(config.mail)
+  const giveUpRefused = (error: unknown) => {
+    if (!(error instanceof MailRefused)) throw error
+    logger.error({ error: error.message }, 'the mail to the operators was refused for good')
+  }
   const linkOf = createPurchaseLink(config)
   const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
   return createJobRegistry([
@@ -157,7 +161,7 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
     ),
     handle('mail_operators', async ({ message: name, subject, text }) => {
       const { operators } = config.mail
-      await mailOperators({ mailer, operators }, { name, subject, text })
+      await mailOperators({ mailer, operators }, { name, subject, text }).catch(giveUpRefused)
     }),
     handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
       alignPromotionCodes(

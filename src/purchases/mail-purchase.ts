@@ -68,8 +68,10 @@ export async function mailPurchase(
     logger.info(line, 'wrote to a sponsor')
   } catch (error) {
     if (!(error instanceof MailRefused)) throw error
-    // Without its words: they name the address.
-    logger.error(line, 'the mail to a sponsor was refused for good: is its contact_email right?')
+    logger.error(
+      { ...line, error: error.message },
+      'the mail to a sponsor was refused for good: is its contact_email right?',
+    )
   }
 }
 

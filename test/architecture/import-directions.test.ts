@@ -21,7 +21,12 @@ const FILES: Record<string, { refused: string[]; allowed: string[] }> = {
     allowed: ['../../shared/ids.ts', '../connect.ts'],
   },
   'src/jobs/probe.ts': {
-    refused: ['../http/caller.ts', '../purchases/reconcile.ts', '../service-jobs.ts'],
+    refused: [
+      '../http/caller.ts',
+      '../notifications/mail/mailer.ts',
+      '../purchases/reconcile.ts',
+      '../service-jobs.ts',
+    ],
     allowed: ['../db/connect.ts'],
   },
   'src/http/probe.ts': {
@@ -52,9 +57,21 @@ const FILES: Record<string, { refused: string[]; allowed: string[] }> = {
     refused: ['../vouchers/voucher.ts', '../app.ts'],
     allowed: ['../http/route-deps.ts', 'fastify'],
   },
+  'src/notifications/outgoing/probe.ts': {
+    refused: ['../../vouchers/voucher.ts', '../../purchases/reconcile.ts', 'fastify', 'stripe'],
+    allowed: ['../../jobs/add-job.ts', '../../http/pages.ts', 'standardwebhooks'],
+  },
+  'src/notifications/outgoing/probe-routes.ts': {
+    refused: ['../../vouchers/voucher.ts'],
+    allowed: ['../../http/route-deps.ts'],
+  },
   'src/vouchers/probe.ts': {
     refused: ['../purchases/reconcile.ts', '@fastify/helmet', '../config.ts'],
-    allowed: ['../catalog/catalog-item.ts', '../http/caller.ts'],
+    allowed: [
+      '../catalog/catalog-item.ts',
+      '../http/caller.ts',
+      '../notifications/outgoing/announce-event.ts',
+    ],
   },
   'src/vouchers/probe-routes.ts': {
     refused: ['../purchases/reconcile.ts', 'stripe'],

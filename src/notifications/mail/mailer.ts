@@ -23,7 +23,7 @@ export type Mail = {
 }
 
 /**
- * Sends a mail, or throws and may be asked again.
+ * Sends a mail, or throws and may be asked again. No error names an address.
  *
  * @throws MailRefused when asking again would change nothing.
  */
@@ -78,13 +78,20 @@ function createPost({ smtpUrl, folder }: MailSettings): Post | null {
     try {
       await transport.sendMail(message)
     } catch (error) {
-      throw isPermanent(error) ? new MailRefused(error.message, { cause: error }) : error
+      // Without the error itself, which lists the addresses.
+      throw isPermanent(error) ? new MailRefused(wordsOf(error)) : new Error(wordsOf(error))
     }
   }
 }
 
+/** What the server said. Most repeat the address, which is nobody's business in a log. */
+function wordsOf(error: unknown): string {
+  const words = error instanceof Error ? error.message : 'The mail was not sent.'
+  return words.replaceAll(/[^\s<>"',;:]+@[^\s<>"',;:]+/g, '…')
+}
+
 /** A wrong password is answered 5xx too, but that is ours to mend and no fault of the mail. */
-function isPermanent(error: unknown): error is Error {
+function isPermanent(error: unknown): boolean {
   if (!(error instanceof Error) || !('responseCode' in error) || !('code' in error)) return false
   const isOfMail = error.code === 'EENVELOPE' || error.code === 'EMESSAGE'
   return isOfMail && typeof error.responseCode === 'number' && error.responseCode >= 500

@@ -22,8 +22,9 @@ export type MailServer = {
   meetWith(...answers: MailAnswer[]): void
 }
 
+/** As real servers say it, with the address. */
 function refusal(code: number): Error {
-  return Object.assign(new Error('not this one'), { responseCode: code })
+  return Object.assign(new Error('not this one: <team@acme.example>'), { responseCode: code })
 }
 
 function parse(from: string, to: string[], raw: string): ReceivedMail {

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createMailer, MailRefused } from '../../../src/notifications/mail/mailer.ts'
 import { startMailServer } from './mail-server.ts'
@@ -62,8 +63,13 @@ describe('a mail', () => {
       const server = await startMailServer()
       const mailer = createMailer({ ...SETTINGS, smtpUrl: server.url })
       server.meetWith({ at, code: 550 }, { at, code: 451 })
-      expect(await nextError(mailer?.(MAIL))).toBeInstanceOf(MailRefused)
+      const never = await nextError(mailer?.(MAIL))
+      expect(never).toBeInstanceOf(MailRefused)
       const later = await nextError(mailer?.(MAIL))
+      for (const error of [never, later]) {
+        expect(String(error)).toContain('not this one')
+        expect(inspect(error, { depth: 5 })).not.toContain('acme.example')
+      }
       expect(later).toBeInstanceOf(Error)
       expect(later).not.toBeInstanceOf(MailRefused)
       await mailer?.(MAIL)
