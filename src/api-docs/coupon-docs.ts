@@ -57,7 +57,7 @@ export const COUPON_DOCS: ApiDocs = {
       rename: { value: { name: 'Late spring', metadata: { campaign: 'spring', batch: null } } },
     },
   },
-  deleteStripeCoupon: { problems: STRIPE },
+  deleteStripeCoupon: { problems: ['wrong_state', ...STRIPE] },
   createStripePromotionCode: {
     problems: STRIPE,
     requests: {

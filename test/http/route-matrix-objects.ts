@@ -30,6 +30,27 @@ export async function fillOutgoing(
   return { 'webhook-endpoints': endpoint, delivery }
 }
 
+/** The batch as one that was published, but for its codes, which stay to be used here. */
+export async function fillPublication(
+  app: TestApp,
+  conference: string,
+  batch: string,
+): Promise<void> {
+  const change = `dc_${batch}`
+  await app.rows(
+    `insert into discount_changes
+       (conference_id, id, kind, action, object_id, params, state, actor_kind, actor_id)
+     values ($1, $2, 'coupon', 'create', $2, '{}', 'accepted', 'operator', 'x')`,
+    [conference, change],
+  )
+  await app.rows(
+    `insert into voucher_publications
+       (conference_id, id, batch_id, state, coupon_id, coupon_change_id, published_by)
+     values ($1, $2, $3, 'done', $4, $4, 'x')`,
+    [conference, `pub_${batch}`, batch, change],
+  )
+}
+
 /** One row of every mirrored resource. */
 export async function fillMirror(
   app: TestApp,

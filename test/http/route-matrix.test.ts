@@ -16,7 +16,7 @@ import {
   useTestApp,
 } from '../support/test-app.ts'
 import { openapiYaml } from '../support/validate-response.ts'
-import { fillMirror, fillOutgoing } from './route-matrix-objects.ts'
+import { fillMirror, fillOutgoing, fillPublication } from './route-matrix-objects.ts'
 import { WHO_MAY, type Who } from './route-table.ts'
 
 // Every key looks for codes that do not exist, which is what the limit is there to stop.
@@ -216,6 +216,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     `${path}/voucher-batches/${batch}/vouchers`,
   )
   const code = String(codes.body.data[0]?.code)
+  await fillPublication(app, conference, batch)
   const event = `evt_${sponsor}`
   await app.rows(
     `insert into stripe_events (conference_id, id, type, livemode, body, source, status,

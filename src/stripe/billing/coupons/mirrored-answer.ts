@@ -1,13 +1,16 @@
 import type Stripe from 'stripe'
-import type { Db } from '../../../db/connect.ts'
+import type { Db, Tx } from '../../../db/connect.ts'
 import { withTenant } from '../../../db/tenant-scope.ts'
+import { notFound } from '../../../shared/errors.ts'
 import type { Logger } from '../../../shared/logger.ts'
 import type { StripeClients } from '../../client.ts'
 import { askStripe, orNull } from '../../stripe-errors.ts'
 import { type MirrorBody, toMirrorBody } from '../../sync/mirror-body.ts'
+import { mirrorNames } from '../../sync/mirror-names.ts'
 import { findMirrored, type StoredMirrorRow } from '../../sync/mirror-store.ts'
 import { type ReadingTime, readingTime } from '../../sync/reading-time.ts'
 import type { StripeObject } from '../../sync/stripe-object.ts'
+import type { StripeResource } from '../../sync/stripe-resource.ts'
 import type { StripeSyncAction } from '../../sync/stripe-sync-action.ts'
 import type { SyncContext } from '../../sync/sync-context.ts'
 
@@ -67,6 +70,22 @@ export async function readForChange<T extends StripeObject>(
   }
   const { outcome } = await action.sync(object, readAt)
   return outcome === 'foreign' ? null : object
+}
+
+/**
+ * What the mirror does not show cannot be changed either: it may be another conference's, or not have
+ * arrived, and then a refresh brings it.
+ *
+ * @throws AppError `not_found`
+ */
+export async function assertMirrored(
+  trx: Tx,
+  conferenceId: string,
+  resource: Pick<StripeResource, 'name' | 'objects' | 'columns'>,
+  id: string,
+): Promise<void> {
+  const row = await findMirrored(trx, resource, conferenceId, id)
+  if (row === null) throw notFound(mirrorNames(resource).one)
 }
 
 /** The mirror's row of an object, deleted or not, or null. */

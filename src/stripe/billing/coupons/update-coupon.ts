@@ -4,20 +4,32 @@ import { AppError, invalidField, notFound } from '../../../shared/errors.ts'
 import { isStoredError } from '../../checkout.ts'
 import { isMissing, refusalMessage, toAppError } from '../../stripe-errors.ts'
 import { readingTime } from '../../sync/reading-time.ts'
-import { COUPON_EXPANSIONS, StripeCouponAction } from '../../sync/resources/coupons.ts'
+import { COUPON_EXPANSIONS, resource, StripeCouponAction } from '../../sync/resources/coupons.ts'
 import type { UpdateCouponInput } from './coupon-schemas.ts'
 import { toStripeOptions } from './create-coupon.ts'
 import { type Asker, beginChange, finishChange } from './discount-change.ts'
 import { toStripeMetadata } from './discount-fields.ts'
-import { type DiscountDeps, promptContext, readForChange, storeAnswer } from './mirrored-answer.ts'
+import {
+  assertMirrored,
+  type DiscountDeps,
+  promptContext,
+  readForChange,
+  storeAnswer,
+} from './mirrored-answer.ts'
 
-/** Writes down what is to be changed, before Stripe is asked. @returns the change's id. */
-export function beginUpdateCoupon(
+/**
+ * Writes down what is to be changed, before Stripe is asked.
+ *
+ * @returns the change's id.
+ * @throws AppError `not_found` for what the mirror does not have.
+ */
+export async function beginUpdateCoupon(
   trx: Tx,
   asker: Asker,
   id: string,
   { name, metadata, currency_options: options }: UpdateCouponInput,
 ): Promise<string> {
+  await assertMirrored(trx, asker.conferenceId, resource, id)
   const params: Stripe.CouponUpdateParams = {
     ...(name === undefined ? {} : { name: name ?? '' }),
     ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),

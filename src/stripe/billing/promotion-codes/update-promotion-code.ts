@@ -4,10 +4,11 @@ import { AppError, notFound } from '../../../shared/errors.ts'
 import { isStoredError } from '../../checkout.ts'
 import { refusalMessage, toAppError } from '../../stripe-errors.ts'
 import { readingTime } from '../../sync/reading-time.ts'
-import { StripePromotionCodeAction } from '../../sync/resources/promotion-codes.ts'
+import { resource, StripePromotionCodeAction } from '../../sync/resources/promotion-codes.ts'
 import { type Asker, beginChange, finishChange } from '../coupons/discount-change.ts'
 import { toStripeMetadata } from '../coupons/discount-fields.ts'
 import {
+  assertMirrored,
   type DiscountDeps,
   promptContext,
   readForChange,
@@ -15,13 +16,19 @@ import {
 } from '../coupons/mirrored-answer.ts'
 import type { UpdatePromotionCodeInput } from './promotion-code-schemas.ts'
 
-/** Writes down what is to be changed, before Stripe is asked. @returns the change's id. */
-export function beginUpdatePromotionCode(
+/**
+ * Writes down what is to be changed, before Stripe is asked.
+ *
+ * @returns the change's id.
+ * @throws AppError `not_found` for what the mirror does not have.
+ */
+export async function beginUpdatePromotionCode(
   trx: Tx,
   asker: Asker,
   id: string,
   { active, metadata }: UpdatePromotionCodeInput,
 ): Promise<string> {
+  await assertMirrored(trx, asker.conferenceId, resource, id)
   const params: Stripe.PromotionCodeUpdateParams = {
     ...(active === undefined ? {} : { active }),
     ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),

@@ -84,6 +84,13 @@ describe('a coupon that is created here', () => {
     expect(body).toMatchObject({ percent_off: 33.33, amount_off: null, currency: null })
   })
 
+  it('F19: ends at the moment that was meant, in whatever zone it was told', async () => {
+    const { body } = await scene.create({ percent_off: 5, redeem_by: '2028-07-01T00:30:00+02:00' })
+    expect(body).toMatchObject({ redeem_by: '2028-06-30T22:30:00.000Z' })
+    const atStripe = await scene.dashboard.coupons.retrieve(String(body['id']))
+    expect(atStripe.redeem_by).toBe(Date.UTC(2028, 5, 30, 22, 30) / 1000)
+  })
+
   it('may have amounts in further currencies', async () => {
     const { body } = await scene.create({
       amount_off: 1_000,

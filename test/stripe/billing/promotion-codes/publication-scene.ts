@@ -1,5 +1,7 @@
 import type Stripe from 'stripe'
 import { alignPromotionCodes } from '../../../../src/stripe/billing/promotion-codes/align-promotion-codes.ts'
+import { StripePromotionCodeAction } from '../../../../src/stripe/sync/resources/promotion-codes.ts'
+import { unique } from '../../../support/fixtures.ts'
 import type { Answer, Body, RequestOptions } from '../../../support/test-app.ts'
 import { type CouponScene, useCouponScene } from '../coupons/coupon-scene.ts'
 
@@ -20,6 +22,13 @@ export type PublicationScene = CouponScene & {
   voucher(code: string): Promise<VoucherRow>
   /** Somebody uses the code at Stripe, which sends no event for that. */
   use(code: string, times?: number): Promise<void>
+  redeem: (code: string) => Promise<Answer<Body>>
+  switchCode: (code: string, action: 'activate' | 'deactivate') => Promise<Answer<Body>>
+  /** Reads all promotion codes anew, as the timer does. */
+  refresh: () => Promise<unknown>
+  /** Whether each code is active at Stripe. */
+  activeOf: (codes: readonly string[]) => Promise<boolean[]>
+  batchOf: (purchase: string) => Promise<string>
   /** How many jobs of the batch wait. */
   waiting(batch: string): Promise<number>
 }
@@ -84,9 +93,28 @@ export function usePublicationScene(): PublicationScene {
       scene.fake.control.put(scene.shop.stripeKey, JSON.parse(JSON.stringify(used)))
     },
   }
+  const more = {
+    redeem: (code: string) =>
+      scene.request('POST', `${scene.shop.path}/vouchers/${code}/redemptions`, {
+        body: { reference: unique('order') },
+      }),
+    switchCode: (code: string, action: 'activate' | 'deactivate') =>
+      scene.request('POST', `${scene.shop.path}/vouchers/${code}/${action}`),
+    refresh: () => new StripePromotionCodeAction(scene.context(scene.shop)).syncAll(),
+    async activeOf(codes: readonly string[]): Promise<boolean[]> {
+      const active: boolean[] = []
+      for (const code of codes) active.push((await own.atStripe(code))[0]?.active ?? false)
+      return active
+    },
+    async batchOf(purchase: string): Promise<string> {
+      const sql = `select id from voucher_batches where purchase_id = $1`
+      const [row] = await scene.rows<{ id: string }>(sql, [purchase])
+      return row?.id ?? ''
+    },
+  }
   // Getters must stay getters: the parts do not exist yet.
   return Object.defineProperties(
-    own,
+    { ...own, ...more },
     Object.getOwnPropertyDescriptors(scene),
   ) as unknown as PublicationScene
 }

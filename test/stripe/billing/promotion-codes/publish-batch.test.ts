@@ -1,26 +1,20 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { StripePromotionCodeAction } from '../../../../src/stripe/sync/resources/promotion-codes.ts'
+import { loadConfig } from '../../../../src/config.ts'
+import { withSystem } from '../../../../src/db/tenant-scope.ts'
+import { serviceTimers } from '../../../../src/jobs/service-timers.ts'
+import { readPublishedVouchers } from '../../../../src/stripe/billing/promotion-codes/read-published-vouchers.ts'
 import { createAddOn, createConference, createStaffKey, unique } from '../../../support/fixtures.ts'
 import type { Body } from '../../../support/test-app.ts'
 import { usePublicationScene } from './publication-scene.ts'
 
 const scene = usePublicationScene()
+const { activeOf, redeem, refresh, switchCode } = scene
 afterEach(() => {
   scene.fake.control.clearTrouble()
   scene.fake.control.clearRequests()
 })
 
 const inDays = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString()
-const redeem = (code: string, reference = unique('order')) =>
-  scene.request('POST', `${scene.shop.path}/vouchers/${code}/redemptions`, { body: { reference } })
-const switchCode = (code: string, action: 'activate' | 'deactivate') =>
-  scene.request('POST', `${scene.shop.path}/vouchers/${code}/${action}`)
-const refresh = () => new StripePromotionCodeAction(scene.context(scene.shop)).syncAll()
-const activeOf = async (codes: readonly string[]) => {
-  const active: boolean[] = []
-  for (const code of codes) active.push((await scene.atStripe(code))[0]?.active ?? false)
-  return active
-}
 const creations = () => scene.fake.control.requests({ method: 'POST', path: '/v1/promotion_codes' })
 
 describe('a batch that is published', () => {
@@ -153,7 +147,7 @@ describe('a publication that is interrupted', () => {
       const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
       scene.fake.control.trouble({ ...at, skip: 2, action: { kind: 'fail_after', how } })
       await scene.publish(batch)
-      await expect(scene.align(batch)).rejects.toThrow()
+      await expect(scene.align(batch)).rejects.toThrow('Stripe')
       scene.fake.control.clearTrouble()
       const halfway = await scene.progress(batch)
       expect(halfway['state']).toBe('running')
@@ -172,7 +166,7 @@ describe('a publication that is interrupted', () => {
     const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
     scene.fake.control.trouble({ ...at, action: { kind: 'fail_after' } })
     await scene.publish(batch)
-    await expect(scene.align(batch)).rejects.toThrow()
+    await expect(scene.align(batch)).rejects.toThrow('Stripe')
     scene.fake.control.clearTrouble()
     scene.fake.control.clock.advance(25 * 3_600)
     await scene.publish(batch)
@@ -230,6 +224,51 @@ describe('a publication that is interrupted', () => {
   })
 })
 
+describe('every five minutes', () => {
+  const fire = () => {
+    const timers = serviceTimers(loadConfig({}), scene.deps.logger)
+    const timer = timers.find(({ name }) => name === 'read_published_vouchers')
+    return withSystem(scene.db, 'timers', async (trx) => timer?.fire(trx))
+  }
+  const jobsOf = (task: string) =>
+    scene.rows<{ key: string }>(`select key from graphile_worker.jobs where task_identifier = $1`, [
+      task,
+    ])
+
+  it('the codes of conferences with publications are read, and of no others', async () => {
+    const other = await scene.openWiredShop()
+    await scene.published(await scene.batch({ count: 1 }))
+    await fire()
+    const keys = (await jobsOf('read_published_vouchers')).map(({ key }) => key)
+    expect(keys).toContain(`read_published_vouchers:${scene.shop.conference}`)
+    expect(keys).not.toContain(`read_published_vouchers:${other.conference}`)
+    await readPublishedVouchers(scene.db, scene.shop.conference)
+    await readPublishedVouchers(scene.db, scene.shop.conference)
+    const runs = await scene.rows(
+      `select from sync_runs
+       where conference_id = $1 and resource = 'promotion-codes' and state = 'queued'`,
+      [scene.shop.conference],
+    )
+    expect(runs).toHaveLength(1)
+    await scene.rows(`delete from sync_runs where conference_id = $1`, [scene.shop.conference])
+  })
+
+  it('what a job gave up on is asked for again', async () => {
+    const batch = await scene.batch({ count: 1 })
+    const [code = ''] = await scene.published(batch)
+    await switchCode(code, 'deactivate')
+    await scene.rows(
+      `select graphile_worker.permanently_fail_jobs(array_agg(id), 'gave up')
+       from graphile_worker.jobs where key = $1`,
+      [`align_promotion_codes:${batch}`],
+    )
+    await readPublishedVouchers(scene.db, scene.shop.conference)
+    await scene.align(batch)
+    expect(await activeOf([code])).toEqual([false])
+    await scene.rows(`delete from sync_runs where conference_id = $1`, [scene.shop.conference])
+  })
+})
+
 describe('what cannot be said at Stripe', () => {
   it.each<[string, Body, number, string]>([
     ['more than a thousand codes', { count: 1_001 }, 409, '1000'],
@@ -280,113 +319,5 @@ describe('what cannot be said at Stripe', () => {
     expect(await scene.request('GET', `${url}/publication`)).toMatchObject({ status: 404 })
     const { key } = await createStaffKey(scene, scene.shop, ['vouchers:write'])
     expect((await scene.publish(batch, {}, { as: key })).status).toBe(403)
-  })
-})
-
-describe('a published voucher that changes', () => {
-  it('takes its promotion code with it: off when it is deactivated, on when it is active', async () => {
-    const batch = await scene.batch()
-    const codes = await scene.published(batch)
-    const [first = ''] = codes
-    await switchCode(first, 'deactivate')
-    expect(await scene.waiting(batch)).toBe(1)
-    await scene.align(batch)
-    expect(await activeOf(codes)).toEqual([false, true, true])
-    expect(await scene.progress(batch)).toMatchObject({ off: 1 })
-    await switchCode(first, 'activate')
-    await scene.align(batch)
-    expect(await activeOf(codes)).toEqual([true, true, true])
-    expect(creations()).toHaveLength(3)
-  })
-
-  it('that was off when the batch was published gets its code when it is turned on', async () => {
-    const batch = await scene.batch({ count: 2 })
-    const [off = '', on = ''] = await scene.codes(batch)
-    await switchCode(off, 'deactivate')
-    await scene.published(batch)
-    expect(await scene.atStripe(off)).toEqual([])
-    expect(await scene.atStripe(on)).toHaveLength(1)
-    await switchCode(off, 'activate')
-    await scene.align(batch)
-    expect(await scene.atStripe(off)).toMatchObject([{ active: true }])
-  })
-
-  it('F5: is off at Stripe too when its purchase is paid back, in part and whole', async () => {
-    const { id, session } = await scene.order(scene.shop)
-    scene.fake.control.pay(session)
-    await scene.settle()
-    const [row] = await scene.rows<{ id: string }>(
-      `select id from voucher_batches where purchase_id = $1`,
-      [id],
-    )
-    const batch = row?.id ?? ''
-    const codes = await scene.published(batch, { products: [] })
-    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(10)
-    await scene.shop.act(id, 'refund', { amount: 2_000 })
-    await scene.align(batch)
-    expect(await activeOf(codes)).toEqual([...Array<boolean>(8).fill(true), false, false])
-    await scene.shop.act(id, 'refund')
-    await scene.align(batch)
-    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(0)
-  })
-
-  it('is frozen at Stripe by a dispute and thawed by its end', async () => {
-    const { id, session } = await scene.order(scene.shop)
-    scene.fake.control.pay(session)
-    await scene.settle()
-    const [row] = await scene.rows<{ id: string; payment_intent_id: string }>(
-      `select b.id, p.payment_intent_id from voucher_batches b
-       join bulk_purchases p on p.id = b.purchase_id where p.id = $1`,
-      [id],
-    )
-    const batch = row?.id ?? ''
-    const codes = await scene.published(batch, { products: [] })
-    const dispute = scene.fake.control.dispute(row?.payment_intent_id ?? '')
-    await scene.settle()
-    await scene.align(batch)
-    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(0)
-    scene.fake.control.closeDispute(dispute.id, 'won')
-    await scene.settle()
-    await scene.align(batch)
-    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(10)
-  })
-
-  it('is turned off first, and that is never given up for a code that Stripe refuses', async () => {
-    const batch = await scene.batch()
-    const codes = await scene.published(batch)
-    for (const code of codes) await switchCode(code, 'deactivate')
-    const [gone = ''] = codes
-    const [found] = await scene.atStripe(gone)
-    const path = `/v1/promotion_codes/${found?.id ?? ''}`
-    scene.fake.control.trouble({ path, times: 'always', action: { kind: 'error', status: 503 } })
-    await expect(scene.align(batch)).rejects.toThrow()
-    expect(await activeOf(codes)).toEqual([true, false, false])
-    scene.fake.control.clearTrouble()
-    await scene.publish(batch)
-    await scene.align(batch)
-    expect(await activeOf(codes)).toEqual([false, false, false])
-  })
-
-  it('that is used up is not turned on again, which Stripe would refuse', async () => {
-    const batch = await scene.batch({ count: 1 })
-    const [code = ''] = await scene.published(batch)
-    await scene.use(code)
-    await refresh()
-    await switchCode(code, 'deactivate')
-    await scene.align(batch)
-    await switchCode(code, 'activate')
-    await scene.align(batch)
-    expect(await scene.progress(batch)).toMatchObject({ pending: 0, failed: 0, off: 1 })
-  })
-
-  it('is not turned on behind its back', async () => {
-    const batch = await scene.batch({ count: 1 })
-    const [code = ''] = await scene.published(batch)
-    const [found] = await scene.atStripe(code)
-    const url = `${scene.shop.path}/stripe/promotion-codes/${found?.id ?? ''}`
-    const answer = await scene.request('PATCH', url, { body: { active: false } })
-    expect(answer).toMatchObject({ status: 409, body: { code: 'wrong_state' } })
-    const metadata = await scene.request('PATCH', url, { body: { metadata: { a: '1' } } })
-    expect(metadata.status).toBe(200)
   })
 })

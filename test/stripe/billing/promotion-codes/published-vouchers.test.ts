@@ -1,0 +1,157 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { usePublicationScene } from './publication-scene.ts'
+
+const scene = usePublicationScene()
+const { activeOf, batchOf, redeem, refresh, switchCode } = scene
+afterEach(() => {
+  scene.fake.control.clearTrouble()
+  scene.fake.control.clearRequests()
+})
+
+const creations = () => scene.fake.control.requests({ method: 'POST', path: '/v1/promotion_codes' })
+
+describe('a published voucher that changes', () => {
+  it('takes its promotion code with it: off when it is deactivated, on when it is active', async () => {
+    const batch = await scene.batch()
+    const codes = await scene.published(batch)
+    const [first = ''] = codes
+    await switchCode(first, 'deactivate')
+    expect(await scene.waiting(batch)).toBe(1)
+    await scene.align(batch)
+    expect(await activeOf(codes)).toEqual([false, true, true])
+    expect(await scene.progress(batch)).toMatchObject({ off: 1 })
+    await switchCode(first, 'activate')
+    await scene.align(batch)
+    expect(await activeOf(codes)).toEqual([true, true, true])
+    expect(creations()).toHaveLength(3)
+  })
+
+  it('that was off when the batch was published gets its code when it is turned on', async () => {
+    const batch = await scene.batch({ count: 2 })
+    const [off = '', on = ''] = await scene.codes(batch)
+    await switchCode(off, 'deactivate')
+    await scene.published(batch)
+    expect(await scene.atStripe(off)).toEqual([])
+    expect(await scene.atStripe(on)).toHaveLength(1)
+    await switchCode(off, 'activate')
+    await scene.align(batch)
+    expect(await scene.atStripe(off)).toMatchObject([{ active: true }])
+  })
+
+  it('F5: is off at Stripe too when its purchase is paid back, in part and whole', async () => {
+    const { id, session } = await scene.order(scene.shop)
+    scene.fake.control.pay(session)
+    await scene.settle()
+    const batch = await batchOf(id)
+    const codes = await scene.published(batch, { products: [] })
+    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(10)
+    await scene.shop.act(id, 'refund', { amount: 2_000 })
+    await scene.align(batch)
+    expect(await activeOf(codes)).toEqual([...Array<boolean>(8).fill(true), false, false])
+    await scene.shop.act(id, 'refund')
+    await scene.align(batch)
+    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(0)
+  })
+
+  it('is frozen at Stripe by a dispute and thawed by its end', async () => {
+    const { id, session } = await scene.order(scene.shop)
+    scene.fake.control.pay(session)
+    await scene.settle()
+    const [row] = await scene.rows<{ id: string; payment_intent_id: string }>(
+      `select b.id, p.payment_intent_id from voucher_batches b
+       join bulk_purchases p on p.id = b.purchase_id where p.id = $1`,
+      [id],
+    )
+    const batch = row?.id ?? ''
+    const codes = await scene.published(batch, { products: [] })
+    const dispute = scene.fake.control.dispute(row?.payment_intent_id ?? '')
+    await scene.settle()
+    await scene.align(batch)
+    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(0)
+    scene.fake.control.closeDispute(dispute.id, 'won')
+    await scene.settle()
+    await scene.align(batch)
+    expect((await activeOf(codes)).filter(Boolean)).toHaveLength(10)
+  })
+
+  it('is turned off first, and that is never given up for a code that Stripe refuses', async () => {
+    const batch = await scene.batch()
+    const codes = await scene.published(batch)
+    for (const code of codes) await switchCode(code, 'deactivate')
+    const [gone = ''] = codes
+    const [found] = await scene.atStripe(gone)
+    const path = `/v1/promotion_codes/${found?.id ?? ''}`
+    scene.fake.control.trouble({ path, times: 'always', action: { kind: 'error', status: 503 } })
+    await expect(scene.align(batch)).rejects.toThrow('Stripe')
+    expect(await activeOf(codes)).toEqual([true, false, false])
+    scene.fake.control.clearTrouble()
+    await scene.publish(batch)
+    await scene.align(batch)
+    expect(await activeOf(codes)).toEqual([false, false, false])
+  })
+
+  it('that was used at Stripe is left to whoever used it when others are paid back', async () => {
+    const { id, session } = await scene.order(scene.shop)
+    scene.fake.control.pay(session)
+    await scene.settle()
+    const batch = await batchOf(id)
+    const codes = await scene.published(batch, { products: [] })
+    const newest = codes.at(-1) ?? ''
+    await scene.use(newest)
+    await refresh()
+    await scene.shop.act(id, 'refund', { amount: 1_000 })
+    await scene.align(batch)
+    expect(await scene.voucher(newest)).toMatchObject({ state: 'active', times_used: 1 })
+    expect(await activeOf(codes.slice(-2))).toEqual([false, true])
+  })
+
+  it('gets a use back that was made here before, in its count', async () => {
+    const batch = await scene.batch({ count: 1, max_uses: 5 })
+    const [code = ''] = await scene.codes(batch)
+    const redemption = await redeem(code)
+    await redeem(code)
+    await scene.published(batch)
+    await scene.use(code)
+    await refresh()
+    expect(await scene.voucher(code)).toMatchObject({ times_used: 3 })
+    const url = `${scene.shop.path}/redemptions/${String(redemption.body['id'])}`
+    expect((await scene.request('DELETE', url)).status).toBe(200)
+    expect(await scene.voucher(code)).toMatchObject({ times_used: 2 })
+    await scene.use(code)
+    await refresh()
+    expect(await scene.voucher(code)).toMatchObject({ times_used: 3 })
+  })
+
+  it('that is used up is not turned on again, which Stripe would refuse', async () => {
+    const batch = await scene.batch({ count: 1 })
+    const [code = ''] = await scene.published(batch)
+    await scene.use(code)
+    await refresh()
+    await switchCode(code, 'deactivate')
+    await scene.align(batch)
+    await switchCode(code, 'activate')
+    await scene.align(batch)
+    expect(await scene.progress(batch)).toMatchObject({ pending: 0, failed: 0, off: 1 })
+  })
+
+  it('keeps its coupon, which cannot be deleted here', async () => {
+    const batch = await scene.batch({ count: 1 })
+    await scene.published(batch)
+    const { coupon } = await scene.progress(batch)
+    expect(await scene.remove(String(coupon))).toMatchObject({
+      status: 409,
+      body: { code: 'wrong_state' },
+    })
+  })
+
+  it('is not turned on behind its back', async () => {
+    const batch = await scene.batch({ count: 1 })
+    const [code = ''] = await scene.published(batch)
+    const [found] = await scene.atStripe(code)
+    const url = `${scene.shop.path}/stripe/promotion-codes/${found?.id ?? ''}`
+    const answer = await scene.request('PATCH', url, { body: { active: false } })
+    expect(answer).toMatchObject({ status: 409, body: { code: 'wrong_state' } })
+    const metadata = await scene.request('PATCH', url, { body: { metadata: { a: '1' } } })
+    expect(metadata.status).toBe(200)
+  })
+})
