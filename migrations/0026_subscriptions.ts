@@ -12,6 +12,7 @@ export async function up(knex: Knex): Promise<void> {
       id text not null,
       customer_id text not null,
       payment_method text,
+      coupon text,
       trial_period_days integer not null,
       metadata jsonb not null,
       -- The last day, in UTC: from it on the subscription is to be cancelled.

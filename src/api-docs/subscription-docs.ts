@@ -49,6 +49,7 @@ const SUBSCRIPTION = {
     },
   ],
   payment_method: null,
+  coupon: null,
   trial_period_days: 0,
   metadata: {},
   end_date: '2027-12-31',

@@ -29,6 +29,8 @@ export type SubscriptionInput = {
   items: readonly { plan: string; quantity: number }[]
   /** Null: the customer's default. */
   paymentMethod: string | null
+  /** Of Stripe's; null: none. */
+  coupon: string | null
   /** Null: the longest of the plans'. */
   trialPeriodDays: number | null
   metadata: { [key: string]: string }
@@ -65,6 +67,7 @@ export async function beginSubscription(
     id,
     customerId: input.customer,
     paymentMethod: input.paymentMethod,
+    coupon: input.coupon,
     trialPeriodDays:
       input.trialPeriodDays ?? Math.max(...plans.map(({ trialPeriodDays: days }) => days)),
     metadata: input.metadata,

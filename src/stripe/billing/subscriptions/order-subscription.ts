@@ -7,7 +7,14 @@ import type { Subscription } from './subscription.ts'
 
 export type SubscriptionOrder = Pick<
   Subscription,
-  'conferenceId' | 'id' | 'sponsorId' | 'attempt' | 'paymentMethod' | 'trialPeriodDays' | 'metadata'
+  | 'conferenceId'
+  | 'id'
+  | 'sponsorId'
+  | 'attempt'
+  | 'paymentMethod'
+  | 'coupon'
+  | 'trialPeriodDays'
+  | 'metadata'
 > & {
   /** Stripe's customer. */
   customer: string
@@ -42,6 +49,7 @@ function createParams(order: SubscriptionOrder): Stripe.SubscriptionCreateParams
       subscription_id: order.id,
     },
     ...(order.paymentMethod === null ? {} : { default_payment_method: order.paymentMethod }),
+    ...(order.coupon === null ? {} : { discounts: [{ coupon: order.coupon }] }),
     ...(order.trialPeriodDays === 0 ? {} : { trial_period_days: order.trialPeriodDays }),
   }
 }

@@ -83,6 +83,7 @@ function createRoute(app: App, deps: Deps): void {
             customer: given.customer,
             items: given.items,
             paymentMethod: given.payment_method ?? null,
+            coupon: given.coupon ?? null,
             trialPeriodDays: given.trial_period_days ?? null,
             metadata: given.metadata,
             endDate: given.end_date,

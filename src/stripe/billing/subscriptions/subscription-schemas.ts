@@ -31,6 +31,12 @@ export const createSubscriptionBody = z
       .max(255)
       .optional()
       .meta({ description: "One of the customer's own. Default: the customer's default." }),
+    coupon: z
+      .string()
+      .min(1)
+      .max(255)
+      .optional()
+      .meta({ description: "A coupon of the conference's Stripe account." }),
     trial_period_days: z
       .int()
       .min(0)
@@ -90,6 +96,7 @@ export const subscriptionSchema = z
     failure: z.object({ message: z.string() }).nullable(),
     items: z.array(itemSchema),
     payment_method: z.string().nullable(),
+    coupon: z.string().nullable(),
     trial_period_days: z.int(),
     metadata: z.record(z.string(), z.string()),
     end_date: z.iso.date().nullable(),

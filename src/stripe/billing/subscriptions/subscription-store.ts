@@ -11,6 +11,7 @@ type SubscriptionRow = {
   customer_id: string
   sponsor_id: string
   payment_method: string | null
+  coupon: string | null
   trial_period_days: number
   metadata: { [key: string]: string }
   end_date: string | null
@@ -78,6 +79,7 @@ function toSubscription(row: SubscriptionRow): Subscription {
     customerId: row.customer_id,
     sponsorId: row.sponsor_id,
     paymentMethod: row.payment_method,
+    coupon: row.coupon,
     trialPeriodDays: row.trial_period_days,
     metadata: ownEntries(row.metadata),
     endDate: row.end_date,
@@ -113,6 +115,7 @@ export type NewSubscription = {
   id: string
   customerId: string
   paymentMethod: string | null
+  coupon: string | null
   trialPeriodDays: number
   metadata: { [key: string]: string }
   endDate: string | null
@@ -126,6 +129,7 @@ export async function insertSubscription(trx: Tx, order: NewSubscription): Promi
     id: order.id,
     customer_id: order.customerId,
     payment_method: order.paymentMethod,
+    coupon: order.coupon,
     trial_period_days: order.trialPeriodDays,
     metadata: JSON.stringify(order.metadata),
     end_date: order.endDate,

@@ -38,6 +38,7 @@ function toBody(subscription: Subscription, items: readonly SubscriptionItem[]):
     failure: refusal === null ? null : { message: refusal },
     items: items.map(toItemBody),
     payment_method: subscription.paymentMethod,
+    coupon: subscription.coupon,
     trial_period_days: subscription.trialPeriodDays,
     metadata: subscription.metadata,
     end_date: subscription.endDate,

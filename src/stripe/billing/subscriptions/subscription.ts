@@ -38,6 +38,8 @@ export type Subscription = {
   sponsorId: string
   /** What is charged; null: the customer's default. */
   paymentMethod: string | null
+  /** What it was asked for with; Stripe keeps what is left of the discount. */
+  coupon: string | null
   trialPeriodDays: number
   metadata: { [key: string]: string }
   /** `YYYY-MM-DD`, in UTC. */

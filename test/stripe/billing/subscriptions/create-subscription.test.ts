@@ -92,6 +92,22 @@ describe('a new subscription', () => {
     })
   })
 
+  it('is cheaper with a coupon, and refused with one that Stripe does not know', async () => {
+    const payer = await scene.payer()
+    await scene.dashboard.coupons.create({ id: 'HALF', percent_off: 50, duration: 'once' })
+    const plan = await scene.plan({ amount: 3_000 })
+    const order = { customer: payer.customer, items: [{ plan }] }
+    expect(await scene.ask({ ...order, coupon: 'HALF' })).toMatchObject({
+      status: 201,
+      body: { status: 'active', coupon: 'HALF' },
+    })
+    const { data } = await scene.dashboard.invoices.list({ customer: payer.stripeCustomer })
+    expect(data).toMatchObject([{ amount_paid: 1_500 }])
+    const unknown = await scene.ask({ ...order, coupon: 'NONE' })
+    expect(unknown).toMatchObject({ status: 409, body: { code: 'stripe_refused' } })
+    expect(unknown.body['detail']).toContain('NONE')
+  })
+
   it('stays incomplete when the card is declined, and expires unless its invoice is paid', async () => {
     const payer = await scene.payer('pm_card_chargeCustomerFail')
     const left = await scene.subscribe(payer)

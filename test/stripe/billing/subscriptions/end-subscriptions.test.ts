@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { withSystem } from '../../../../src/db/tenant-scope.ts'
+import { withSystem, withTenant } from '../../../../src/db/tenant-scope.ts'
 import { serviceTimers } from '../../../../src/jobs/service-timers.ts'
 import { endDueSubscriptions } from '../../../../src/stripe/billing/subscriptions/end-due-subscriptions.ts'
 import {
+  dueSubscriptions,
   type Ended,
   endSubscriptions,
 } from '../../../../src/stripe/billing/subscriptions/end-subscriptions.ts'
@@ -128,6 +129,20 @@ it('passes over one that has ended at Stripe without our knowing', async () => {
   await scene.dashboard.subscriptions.cancel(made.stripe_subscription)
   expect(await end()).toMatchObject([{ subscription: { reading: { status: 'canceled' } } }])
 })
+
+it.each(['Pacific/Kiritimati', 'Etc/GMT+12'])(
+  'F19: a last day is a day of UTC, also for a database in %s',
+  async (zone) => {
+    const today = await due()
+    await scene.subscribe(await scene.payer(), { end_date: day(1) })
+    const { conference: conferenceId } = scene.shop
+    const ids = await withTenant(scene.db, { conferenceId }, async (trx) => {
+      await trx.raw(`select set_config('timezone', ?, true)`, [zone])
+      return dueSubscriptions(trx, { conferenceId, now: false })
+    })
+    expect(ids).toEqual([today.id])
+  },
+)
 
 it('stops between two when it is told to', async () => {
   await due()
