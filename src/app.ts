@@ -41,6 +41,7 @@ import { chargeActionRoutes } from './stripe/billing/charges/charge-action-route
 import { chargeRoutes } from './stripe/billing/charges/charge-routes.ts'
 import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
 import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-routes.ts'
+import { createSavedCards } from './stripe/billing/customers/change-cards.ts'
 import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
 import { planRoutes } from './stripe/billing/plans/plan-routes.ts'
 import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
@@ -133,6 +134,7 @@ function addOperationRoutes(app: App, lifecycle: Lifecycle, deps: AppDeps, metri
 
 function addPurchaseRoutes(app: App, routes: RouteDeps, deps: AppDeps): void {
   const { gateway, clock } = deps
+  const cards = createSavedCards(deps)
   const purchases = createBulkPurchaseService(deps)
   const reconcileRequests = createReconcileRequests((trx, job) =>
     addJob(trx, 'reconcile_purchase', {
@@ -142,7 +144,7 @@ function addPurchaseRoutes(app: App, routes: RouteDeps, deps: AppDeps): void {
     }),
   )
   purchaseRoutes(app, { ...routes, clock, purchases, reconcileRequests })
-  purchaseActionRoutes(app, { ...routes, clock, gateway, purchases })
+  purchaseActionRoutes(app, { ...routes, clock, gateway, purchases, cards })
   transitionRoutes(app, routes)
 }
 
@@ -164,9 +166,9 @@ function addStripeRoutes(
   promotionCodeRoutes(app, { ...routes, clients, clock, logger })
   discountChangeRoutes(app, routes)
   publicationRoutes(app, { ...routes, clock })
-  customerRoutes(app, { ...routes, clients: deps.clients, logger })
   chargeRoutes(app, { ...routes, clients: deps.clients, logger })
   chargeActionRoutes(app, { ...routes, clients: deps.clients, logger })
+  customerRoutes(app, { ...routes, clients: deps.clients, logger })
 }
 
 function addBillingRoutes(app: App, routes: RouteDeps, { clients, logger }: AppDeps): void {

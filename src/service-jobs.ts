@@ -94,14 +94,6 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         finishRefund(deps, refOf(payload), payload.id, causeOf('finish_refund', payload.id)),
       ),
     ),
-    handle('sweep_purchases', async () => {
-      const { reconcileAfterSeconds: after } = config
-      const swept = await withSystem(db, 'timers', async (trx) => ({
-        ...(await sweepPurchases(trx, after)),
-        ...(await sweepCharges(trx, after)),
-      }))
-      logger.debug(swept, 'swept')
-    }),
     handle('reconcile_charge', ({ conference_id, charge_id }) =>
       reconcileCharge(deps, { conferenceId: conference_id, chargeId: charge_id }),
     ),
@@ -110,6 +102,14 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         finishChargeRefund(deps, { conferenceId: conference_id, chargeId: charge_id }, id),
       ),
     ),
+    handle('sweep_purchases', async () => {
+      const { reconcileAfterSeconds: after } = config
+      const swept = await withSystem(db, 'timers', async (trx) => ({
+        ...(await sweepPurchases(trx, after)),
+        ...(await sweepCharges(trx, after)),
+      }))
+      logger.debug(swept, 'swept')
+    }),
     handle('find_missed_events', async ({ conference_id }) => {
       await findMissedEvents({ ...deps, inbox }, conference_id)
     }),
@@ -159,10 +159,6 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         payload.message,
       ),
     ),
-    handle('mail_operators', async ({ message: name, subject, text }) => {
-      const { operators } = config.mail
-      await mailOperators({ mailer, operators }, { name, subject, text }).catch(giveUpRefused)
-    }),
     handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
       alignPromotionCodes(
         deps,
@@ -173,6 +169,10 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
     handle('read_published_vouchers', ({ conference_id }) =>
       readPublishedVouchers(db, conference_id),
     ),
+    handle('mail_operators', async ({ message: name, subject, text }) => {
+      const { operators } = config.mail
+      await mailOperators({ mailer, operators }, { name, subject, text }).catch(giveUpRefused)
+    }),
     handle('prune', async () => {
       logger.info(await prune(db), 'pruned')
     }),

@@ -115,6 +115,33 @@ export const PURCHASE_DOCS: ApiDocs = {
     },
     answers: { open: { summary: 'Send the payer to the url', value: CHECKOUT } },
   },
+  payPurchase: {
+    problems: [
+      'wrong_state',
+      'payment_in_progress',
+      'no_payment_method',
+      'authentication_required',
+      'stripe_key_missing',
+      'stripe_refused',
+      ...STRIPE,
+    ],
+    requests: {
+      default: { summary: 'The default card', value: {} },
+      named: { summary: 'Another card', value: { payment_method: 'pm_1QxLm3' } },
+    },
+    answers: {
+      paid: { value: { ...PAID, checkout: null } },
+      declined: {
+        summary: 'The bank said no',
+        value: {
+          ...PENDING,
+          status: 'FAILED',
+          failure: { code: 'insufficient_funds', message: 'Your card has insufficient funds.' },
+          allowed_actions: ['checkout', 'reconcile'],
+        },
+      },
+    },
+  },
   cancelPurchase: {
     problems: [
       'wrong_state',

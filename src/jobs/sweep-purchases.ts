@@ -48,8 +48,20 @@ function attemptsWithoutSession(
   afterSeconds: number,
 ): Promise<(PurchaseKey & { attempt: number })[]> {
   return trx('checkout_attempts as a')
-    .where('a.state', 'creating')
-    .whereRaw(`a.updated_at < now() - make_interval(secs => ?)`, [afterSeconds])
+    .where((either) => {
+      void either
+        .where((unknown) => {
+          void unknown
+            .where('a.state', 'creating')
+            .whereRaw(`a.updated_at < now() - make_interval(secs => ?)`, [afterSeconds])
+        })
+        // Nobody goes on charging it: each reading changes the row, so its age tells.
+        .orWhere((card) => {
+          void card
+            .where({ 'a.kind': 'payment_intent', 'a.state': 'open' })
+            .whereRaw(`a.created_at < now() - make_interval(secs => ?)`, [afterSeconds])
+        })
+    })
     .whereNotExists(jobFor(trx, `'finish_attempt:' || a.purchase_id || ':' || a.attempt`))
     .orderBy('a.created_at')
     .limit(AT_MOST)

@@ -8,6 +8,7 @@ import { loadCase } from './purchase-context.ts'
 import { knownFacts } from './purchase-flags.ts'
 import type { Cause } from './purchase-history.ts'
 import { lockPurchase } from './purchase-store.ts'
+import { saveCards } from './save-cards.ts'
 import { type AttemptNews, saveSessions } from './save-sessions.ts'
 import { saveTotals } from './save-totals.ts'
 import { settleMoney } from './settle-money.ts'
@@ -27,7 +28,10 @@ export async function applyFacts(
   const known = await loadKnownMoney(trx, ref)
   const attempts = await listAttempts(trx, ref)
   await savePayments(trx, ref, facts)
-  const news = await saveSessions(trx, ref, attempts, facts)
+  const news = [
+    ...(await saveSessions(trx, ref, attempts, facts)),
+    ...(await saveCards(trx, ref, attempts, facts)),
+  ]
   await saveTotals(trx, ref)
 
   await tellCheckout(trx, ref, news, cause)

@@ -26,10 +26,25 @@ export type AttemptState = 'creating' | 'open' | 'complete' | 'expired' | 'refus
 /** What came of the attempt's money. `failed` is an asynchronous payment that did not arrive. */
 export type AttemptPayment = 'none' | 'pending' | 'paid' | 'failed'
 
-export type CheckoutAttempt = {
+/** The same of a try by a saved card. */
+export type CardParams = {
+  description: string
+  /** The purchase's total. */
+  amount: number
+  currency: string
+  sponsorId: string | null
+  /** The payment method that was asked for; null: the default. */
+  named: string | null
+}
+
+/** By Stripe's payment page, or by a saved card. */
+type AttemptKind =
+  | { kind: 'checkout'; params: CheckoutParams }
+  | { kind: 'payment_intent'; params: CardParams }
+
+export type CheckoutAttempt = AttemptKind & {
   attempt: number
   state: AttemptState
-  params: CheckoutParams
   sessionId: string | null
   url: string | null
   expiresAt: Date | null
@@ -37,22 +52,31 @@ export type CheckoutAttempt = {
   payment: AttemptPayment
   /** The last decline that was recorded, so that it is recorded once. */
   decline: string | null
+  /** The saved card, once it was looked up. */
+  paymentMethod: string | null
+  /** How often Stripe was asked to charge it: part of each such request's key. */
+  confirms: number
 }
 
-type AttemptRow = {
+/** A try by Stripe's payment page. */
+export type SessionAttempt = Extract<CheckoutAttempt, { kind: 'checkout' }>
+
+type AttemptRow = AttemptKind & {
   attempt: number
   state: AttemptState
-  params: CheckoutParams
   session_id: string | null
   url: string | null
   expires_at: Date | null
   payment_intent_id: string | null
   payment: AttemptPayment
   decline: string | null
+  payment_method: string | null
+  confirms: number
 }
 
 const COLUMNS = [
   'attempt',
+  'kind',
   'state',
   'params',
   'session_id',
@@ -61,19 +85,27 @@ const COLUMNS = [
   'payment_intent_id',
   'payment',
   'decline',
+  'payment_method',
+  'confirms',
 ] as const
 
 function toAttempt(row: AttemptRow): CheckoutAttempt {
+  const kind: AttemptKind =
+    row.kind === 'checkout'
+      ? { kind: row.kind, params: row.params }
+      : { kind: row.kind, params: row.params }
   return {
+    ...kind,
     attempt: row.attempt,
     state: row.state,
-    params: row.params,
     sessionId: row.session_id,
     url: row.url,
     expiresAt: row.expires_at,
     paymentIntentId: row.payment_intent_id,
     payment: row.payment,
     decline: row.decline,
+    paymentMethod: row.payment_method,
+    confirms: row.confirms,
   }
 }
 
@@ -133,11 +165,30 @@ export async function insertAttempt(
   })
 }
 
+/** The same for a try by a saved card. */
+export async function insertCardAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+  params: CardParams,
+): Promise<void> {
+  await trx('checkout_attempts').insert({
+    ...ofPurchase(ref),
+    attempt,
+    kind: 'payment_intent',
+    params: JSON.stringify(params),
+  })
+}
+
+type AttemptChanges = Partial<Omit<AttemptRow, 'attempt' | 'kind' | 'params'>> & {
+  refusal?: string
+}
+
 export async function updateAttempt(
   trx: Tx,
   ref: PurchaseRef,
   attempt: number,
-  changes: Partial<Omit<AttemptRow, 'attempt' | 'params'>> & { refusal?: string },
+  changes: AttemptChanges,
 ): Promise<void> {
   await trx('checkout_attempts')
     .where({ ...ofPurchase(ref), attempt })

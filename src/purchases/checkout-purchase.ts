@@ -5,19 +5,18 @@ import { withTenant } from '../db/tenant-scope.ts'
 import type { Caller } from '../http/caller.ts'
 import type { Clock } from '../shared/clock.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
-import { allowedActions } from './allowed-actions.ts'
+import { assertPayable } from './assert-payable.ts'
 import type { BulkPurchase, PurchaseRef } from './bulk-purchase.ts'
 import {
-  type CheckoutAttempt,
   type CheckoutParams,
   findAttempt,
   insertAttempt,
   markExpired,
+  type SessionAttempt,
 } from './checkout-attempt.ts'
 import { closeAttempt, openAttempt } from './open-attempt.ts'
 import type { OpenCheckoutResult, PaymentGateway } from './payment-gateway.ts'
-import { contextOf, loadCase } from './purchase-context.ts'
-import { BulkPurchaseError, paymentInProgress, wrongState } from './purchase-error.ts'
+import { BulkPurchaseError } from './purchase-error.ts'
 import type { Cause } from './purchase-history.ts'
 import { lockPurchase } from './purchase-store.ts'
 import { assertReturnUrls, type ReturnUrls } from './return-urls.ts'
@@ -47,38 +46,23 @@ export async function beginCheckout(
   const purchase = await lockPurchase(trx, ref, caller.sponsorId)
   const conference = await getConference(trx, caller.conferenceId)
   assertReturnUrls(urls, conference)
-  const attempts = await assertPayable(trx, conference, purchase, caller.sponsorId !== null)
+  const attempts = await assertPayable(
+    trx,
+    conference,
+    purchase,
+    'checkout',
+    caller.sponsorId !== null,
+  )
   const last = attempts.at(-1)
   if (last !== undefined && (last.state === 'creating' || last.state === 'open')) {
+    // A saved card that is being charged is given up for the page, or found to be paid.
+    if (last.kind !== 'checkout') return last.attempt + 1
     const isAlive = last.expiresAt === null || last.expiresAt > deps.clock.now()
     return isAlive && sameUrls(last.params, urls) ? last.attempt : last.attempt + 1
   }
   const next = (last?.attempt ?? 0) + 1
   await insertAttempt(trx, ref, next, await freezeParams(trx, deps, conference, purchase, urls))
   return next
-}
-
-async function assertPayable(
-  trx: Tx,
-  conference: Conference,
-  purchase: BulkPurchase,
-  isSponsor: boolean,
-): Promise<CheckoutAttempt[]> {
-  const known = await loadCase(trx, purchase)
-  const { pending, paid } = contextOf(known).attempts
-  const isUnpaid = purchase.status !== 'PAID' && purchase.status !== 'REFUNDED'
-  if (isUnpaid && pending) {
-    throw paymentInProgress('A bank payment is under way; wait until it arrives or fails.')
-  }
-  if (isUnpaid && paid) {
-    throw paymentInProgress('A payment arrived that staff have to accept or refund first.')
-  }
-  const allowed = allowedActions(known, false, isSponsor)
-  if (!allowed.includes('checkout')) throw wrongState('checkout', purchase.status, allowed)
-  if (conference.livemode === null) {
-    throw new BulkPurchaseError('stripe_key_missing', 'The conference has no Stripe key yet.')
-  }
-  return known.attempts
 }
 
 async function freezeParams(
@@ -132,7 +116,7 @@ export async function finishCheckout(
   return { url, session_id: sessionId, expires_at: expiresAt }
 }
 
-type Opened = { attempt: CheckoutAttempt; result: OpenCheckoutResult }
+type Opened = { attempt: SessionAttempt; result: OpenCheckoutResult }
 
 async function openNumber(
   deps: CheckoutDeps,
@@ -146,7 +130,9 @@ async function openNumber(
   if (found === null) await replaceAttempt(deps, ref, number, urls, cause)
   const attempt = found ?? (await find())
   if (attempt === null) throw new Error(`Attempt ${number} of ${ref.purchaseId} was not made`)
-  if (attempt.state === 'refused') return openNumber(deps, ref, number + 1, urls, cause)
+  if (attempt.state === 'refused' || attempt.kind !== 'checkout') {
+    return openNumber(deps, ref, number + 1, urls, cause)
+  }
   return { attempt, result: await openAttempt(deps, ref, attempt, cause) }
 }
 
@@ -195,6 +181,6 @@ async function openNext(
   const purchase = await lockPurchase(trx, ref)
   if (await findAttempt(trx, ref, number)) return
   const conference = await getConference(trx, ref.conferenceId)
-  await assertPayable(trx, conference, purchase, false)
+  await assertPayable(trx, conference, purchase, 'checkout', false)
   await insertAttempt(trx, ref, number, await freezeParams(trx, deps, conference, purchase, urls))
 }

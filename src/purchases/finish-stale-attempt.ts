@@ -16,7 +16,8 @@ const cause = {
 /**
  * An attempt that was left without a session (we died between Stripe and our commit): asks again
  * under its key, which tells us the session if there is one, and closes it, since nobody was given
- * its address. A payer who was faster is found by the reading at the end.
+ * its address. A payer who was faster is found by the reading at the end. A saved card that nobody
+ * goes on charging is given up in the same way.
  */
 export async function finishStaleAttempt(
   deps: { db: Db; gateway: PaymentGateway },
@@ -24,8 +25,10 @@ export async function finishStaleAttempt(
   number: number,
 ): Promise<void> {
   const attempt = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
-  if (attempt?.state !== 'creating') return
-  if (await isClosed(deps, ref, number)) {
+  const isCard = attempt?.kind === 'payment_intent' && attempt.state === 'open'
+  if (attempt?.state !== 'creating' && !isCard) return
+  // What became of a card's intent is for the reading to say.
+  if ((await isClosed(deps, ref, number)) && !isCard) {
     await withTenant(deps.db, ref, async (trx) => {
       await lockPurchase(trx, ref)
       await markExpired(trx, ref, number)

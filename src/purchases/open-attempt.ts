@@ -2,11 +2,18 @@ import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { advance } from './advance-purchase.ts'
 import type { PurchaseRef } from './bulk-purchase.ts'
-import { type CheckoutAttempt, findAttempt, updateAttempt } from './checkout-attempt.ts'
+import {
+  type CheckoutAttempt,
+  findAttempt,
+  markExpired,
+  type SessionAttempt,
+  updateAttempt,
+} from './checkout-attempt.ts'
 import type { OpenCheckoutResult, OpenedSession, PaymentGateway } from './payment-gateway.ts'
 import { paymentInProgress } from './purchase-error.ts'
 import type { Cause } from './purchase-history.ts'
 import { lockPurchase } from './purchase-store.ts'
+import { reconcilePurchase } from './reconcile.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
 
@@ -26,7 +33,7 @@ function sessionOf(attempt: CheckoutAttempt | null): OpenedSession | null {
 export async function openAttempt(
   deps: Deps,
   ref: PurchaseRef,
-  attempt: CheckoutAttempt,
+  attempt: SessionAttempt,
   cause: Cause,
 ): Promise<OpenCheckoutResult> {
   const known = sessionOf(attempt)
@@ -67,10 +74,36 @@ export async function closeAttempt(
 ): Promise<void> {
   const attempt = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
   if (attempt === null || attempt.state === 'expired' || attempt.state === 'refused') return
+  if (attempt.kind === 'payment_intent') return closeCard(deps, ref, attempt, cause)
   const opened = await openAttempt(deps, ref, attempt, cause)
   if (opened.kind === 'refused') return
   const end = await deps.gateway.closeCheckout(ref.conferenceId, opened.session.sessionId)
   if (end === 'complete') {
     throw paymentInProgress('The checkout was completed meanwhile; look at the purchase again.')
   }
+}
+
+/**
+ * The same for a saved card. Only an intent that was noted is ever confirmed, so a try without one is
+ * simply over; its id may be noted at this very moment, and then there is an intent to close.
+ */
+async function closeCard(
+  deps: Deps,
+  ref: PurchaseRef,
+  { attempt, paymentIntentId }: CheckoutAttempt,
+  cause: Cause,
+): Promise<void> {
+  if (paymentIntentId === null) {
+    const isOver = await withTenant(deps.db, ref, async (trx) => {
+      await lockPurchase(trx, ref)
+      if ((await findAttempt(trx, ref, attempt))?.paymentIntentId !== null) return false
+      await markExpired(trx, ref, attempt)
+      return true
+    })
+    return isOver ? undefined : closeAttempt(deps, ref, attempt, cause)
+  }
+  const end = await deps.gateway.closeIntent(ref.conferenceId, paymentIntentId)
+  if (end === 'canceled') return
+  await reconcilePurchase(deps, ref, { cause })
+  throw paymentInProgress('The card was charged meanwhile; look at the purchase again.')
 }

@@ -1,5 +1,5 @@
 import type { PurchaseRef } from './bulk-purchase.ts'
-import type { CheckoutParams } from './checkout-attempt.ts'
+import type { CardParams, CheckoutParams } from './checkout-attempt.ts'
 import type { PaymentFacts } from './payment-facts.ts'
 
 /** A Checkout Session as Stripe opened it. */
@@ -11,6 +11,23 @@ export type OpenedSession = { sessionId: string; url: string | null; expiresAt: 
  */
 export type OpenCheckoutResult =
   | { kind: 'opened'; session: OpenedSession }
+  | { kind: 'refused'; message: string; storedError: boolean }
+
+/** A saved payment method and the customer at Stripe that has it. */
+export type SavedCard = { customer: string; paymentMethod: string }
+
+/** Which saved card a sponsor's payment goes to. Implemented in stripe/billing/. */
+export type SavedCards = {
+  /**
+   * @param named the payment method that was asked for; null: the default.
+   * @throws AppError `no_payment_method`, `validation_failed` for one that is not the sponsor's.
+   */
+  choose(conferenceId: string, sponsorId: string | null, named: string | null): Promise<SavedCard>
+}
+
+/** As with OpenCheckoutResult. An intent that nobody confirms charges nothing. */
+export type OpenIntentResult =
+  | { kind: 'made'; paymentIntent: string }
   | { kind: 'refused'; message: string; storedError: boolean }
 
 export type RefundOrder = {
@@ -54,6 +71,25 @@ export type PaymentGateway = {
   ): Promise<OpenCheckoutResult>
   /** Makes sure that nobody can pay the session any more, or tells that somebody did. */
   closeCheckout(conferenceId: string, sessionId: string): Promise<'expired' | 'complete'>
+  /** An intent that is not confirmed; idempotency key `bp:{id}:pay:{attempt}`. */
+  openIntent(
+    ref: PurchaseRef,
+    attempt: number,
+    params: CardParams,
+    card: SavedCard,
+  ): Promise<OpenIntentResult>
+  /**
+   * Charges the intent's card without the payer. Returns what went wrong, or null; what came of it
+   * is for a reading to say. Idempotency key `bp:{id}:pay:{attempt}:confirm:{confirms}`.
+   */
+  confirmIntent(
+    ref: PurchaseRef,
+    attempt: number,
+    confirms: number,
+    paymentIntent: string,
+  ): Promise<unknown>
+  /** Makes sure that nobody can charge the intent any more, or tells that it was charged. */
+  closeIntent(conferenceId: string, paymentIntent: string): Promise<'canceled' | 'charged'>
   /** Idempotency key `bp:{id}:refund:{requestId}`. */
   refund(ref: PurchaseRef, order: RefundOrder): Promise<RefundResult>
   /** Reads the objects themselves, refunds and disputes as complete lists; never an event's copy. */

@@ -10,10 +10,13 @@ import { approveComp } from './approve-comp.ts'
 import type { BulkPurchaseService, ServiceDeps } from './bulk-purchase-service.ts'
 import { beginCancel, finishCancel } from './cancel-purchase.ts'
 import { beginCheckout, finishCheckout } from './checkout-purchase.ts'
+import { beginPay, finishPay } from './pay-purchase.ts'
+import type { SavedCards } from './payment-gateway.ts'
 import {
   checkoutAnswer,
   checkoutBody,
   emptyBody,
+  payBody,
   purchaseParams,
   purchaseSchema,
   reconcileBody,
@@ -47,11 +50,12 @@ function subject(request: FastifyRequest) {
   return { caller, purchase, ref: { conferenceId: caller.conferenceId, purchaseId: purchase } }
 }
 
-type Deps = RouteDeps & ServiceDeps & { purchases: BulkPurchaseService }
+type Deps = RouteDeps & ServiceDeps & { purchases: BulkPurchaseService; cards: SavedCards }
 
 /** What moves a purchase: each is one step of the machine, or asks Stripe for one. */
 export function purchaseActionRoutes(app: App, deps: Deps): void {
   checkoutRoute(app, deps)
+  payRoute(app, deps)
   cancelRoute(app, deps)
   approveRoute(app, deps)
   reconcileRoute(app, deps)
@@ -87,6 +91,31 @@ function checkoutRoute(app: App, deps: Deps): void {
           const cause = { actor: caller.actor, cause: 'checkout' }
           const open = await finishCheckout(deps, ref, Number(attempt), urls, cause)
           return { ...open, expires_at: toTimestamp(open.expires_at) }
+        },
+      })
+    },
+  )
+}
+
+function payRoute(app: App, deps: Deps): void {
+  const docs = {
+    operationId: 'payPurchase',
+    summary: 'Pay with a saved card',
+    description:
+      "The sponsor's default card, or the one that is named, in place of the payment page; an open page is closed first. A decline fails the purchase, which is the answer then. When the bank wants the payer, nothing is charged and the answer is `authentication_required`: use checkout.",
+  }
+  app.post(
+    `${PURCHASE}/pay`,
+    action({ anyOf: ['purchases:write'], sponsor: true }, docs, payBody.nullish()),
+    async (request) => {
+      const { caller, purchase, ref } = subject(request)
+      const named = request.body?.payment_method ?? null
+      return deps.answers.resumable(request, {
+        begin: async (trx) => String(await beginPay(trx, caller, purchase, named)),
+        finish: async (attempt) => {
+          const cause = { actor: caller.actor, cause: 'pay' }
+          await finishPay(deps, ref, Number(attempt), named, cause)
+          return view(deps, caller, purchase)
         },
       })
     },

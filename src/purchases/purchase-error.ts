@@ -12,7 +12,7 @@ export class BulkPurchaseError extends AppError {
 
 /** A 409 that names the state and what may be done in it. */
 export function wrongState(
-  action: PurchaseAction,
+  action: PurchaseAction | 'pay',
   status: PurchaseStatus,
   allowed: readonly PurchaseAction[],
 ): BulkPurchaseError {

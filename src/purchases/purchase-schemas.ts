@@ -73,6 +73,12 @@ export const checkoutBody = z.strictObject({
   cancel_url: url,
 })
 
+export const payBody = z.strictObject({
+  payment_method: z.string().min(1).max(255).optional().meta({
+    description: "A saved payment method of the sponsor; default: the customer's default.",
+  }),
+})
+
 export const refundBody = z.strictObject({
   payment_intent: z.string().regex(/^pi_/, 'must be a payment intent (pi_…)').optional(),
   amount: z

@@ -25,7 +25,7 @@ const NO_VOUCHERS: VoucherCounts = {
 }
 
 function toCheckout(attempt: CheckoutAttempt | undefined): PurchaseBody['checkout'] {
-  if (attempt === undefined) return null
+  if (attempt?.kind !== 'checkout') return null
   return {
     session_id: attempt.sessionId,
     url: attempt.state === 'open' ? attempt.url : null,

@@ -13,6 +13,7 @@ export const ERROR_CATALOGUE = {
   wrong_state: { status: 409, title: 'The state does not allow this' },
   payment_in_progress: { status: 409, title: 'A payment is under way' },
   stripe_key_missing: { status: 409, title: 'The conference has no Stripe key' },
+  authentication_required: { status: 409, title: 'The bank wants the payer' },
   no_payment_method: { status: 409, title: 'There is no saved card to charge' },
   stripe_refused: { status: 409, title: 'Stripe refused the request' },
   sync_running: { status: 409, title: 'A sync of this resource is under way' },

@@ -8,13 +8,18 @@ import { parseAnswer, sessionObject } from './stripe-objects.ts'
 
 type Metadata = Record<string, string>
 
-function metadataOf(ref: PurchaseRef, attempt: number, params: CheckoutParams): Metadata {
+/** By this our webhooks, and people in Stripe's dashboard, know whose an object is. */
+export function purchaseMetadata(
+  ref: PurchaseRef,
+  attempt: number,
+  sponsorId: string | null,
+): Metadata {
   return {
     purchase_id: ref.purchaseId,
     conference_id: ref.conferenceId,
     attempt: String(attempt),
     // An absent sponsor must not become the text "null".
-    ...(params.sponsorId === null ? {} : { sponsor_id: params.sponsorId }),
+    ...(sponsorId === null ? {} : { sponsor_id: sponsorId }),
   }
 }
 
@@ -28,7 +33,7 @@ function sessionParams(
   attempt: number,
   params: CheckoutParams,
 ): Stripe.Checkout.SessionCreateParams {
-  const metadata = metadataOf(ref, attempt, params)
+  const metadata = purchaseMetadata(ref, attempt, params.sponsorId)
   return {
     mode: 'payment',
     line_items: [

@@ -1,7 +1,8 @@
 import type { PaymentGateway } from '../purchases/payment-gateway.ts'
 import type { Logger } from '../shared/logger.ts'
-import { closeCheckout, openCheckout } from './checkout.ts'
+import { closeCheckout, openCheckout, purchaseMetadata } from './checkout.ts'
 import type { StripeClients } from './client.ts'
+import { closeIntent, confirmIntent, makeIntent } from './off-session-intent.ts'
 import { readFacts } from './read-facts.ts'
 import { refund } from './refunds.ts'
 import type { MirrorFeed } from './sync/feed/mirror-feed.ts'
@@ -18,6 +19,27 @@ export function createPaymentGateway(
     },
     async closeCheckout(conferenceId, sessionId) {
       return closeCheckout(await clients.forConference(conferenceId), sessionId)
+    },
+    async openIntent(ref, attempt, params, card) {
+      const { description, amount, currency } = params
+      const order = {
+        ...card,
+        description,
+        amount,
+        currency,
+        statementDescriptorSuffix: null,
+        metadata: purchaseMetadata(ref, attempt, params.sponsorId),
+      }
+      const stripe = await clients.forConference(ref.conferenceId)
+      return makeIntent(stripe, order, `bp:${ref.purchaseId}:pay:${attempt}`)
+    },
+    async confirmIntent(ref, attempt, confirms, paymentIntent) {
+      const stripe = await clients.forConference(ref.conferenceId)
+      const key = `bp:${ref.purchaseId}:pay:${attempt}:confirm:${confirms}`
+      return confirmIntent(stripe, paymentIntent, key)
+    },
+    async closeIntent(conferenceId, paymentIntent) {
+      return closeIntent(await clients.forConference(conferenceId), paymentIntent)
     },
     async refund(ref, order) {
       return refund(await clients.forConference(ref.conferenceId), ref, order)

@@ -75,7 +75,9 @@ function declineOf(
   error: z.output<typeof paymentIntentObject>['last_payment_error'],
 ): PaymentFact['decline'] {
   if (error === null) return null
-  const code = error.decline_code ?? error.code ?? 'payment_failed'
+  // Banks word the decline differently; what it asks for is the payer.
+  const isForPayer = error.code === 'authentication_required'
+  const code = (isForPayer ? error.code : error.decline_code) ?? error.code ?? 'payment_failed'
   return {
     fact: error.charge ?? code,
     code,

@@ -43,6 +43,19 @@ afterAll(() => server.kill())
 const CREATE = '/v1/payment_intents'
 const CONFIRM = '/v1/payment_intents/*/confirm'
 
+/** Begins the work, kills the process while Stripe does not answer to `path`, and starts another. */
+async function killDuring(path: string, executed: boolean, work: () => Promise<unknown>) {
+  const action = { kind: 'hang', executed } as const
+  const { id } = stripe.fake.control.trouble({ method: 'POST', path, times: 'always', action })
+  const first = work().catch(() => 'cut')
+  const hits = () => stripe.fake.control.troubles().api.find((one) => one.id === id)?.hits
+  await expect.poll(hits, { timeout: 15_000 }).toBeGreaterThan(0)
+  await server.kill()
+  expect(await first).toBe('cut')
+  stripe.fake.control.clearTrouble()
+  server = await start()
+}
+
 describe('a process that is killed while it charges a card', () => {
   it.each([
     ['before Stripe has made the intent', CREATE, false],
@@ -51,23 +64,31 @@ describe('a process that is killed while it charges a card', () => {
     ['after Stripe has charged the card', CONFIRM, true],
   ])('F8: %s: the repeat ends with one payment', async (_, path, executed) => {
     const { id } = await scene.create()
-    const trouble = {
-      method: 'POST',
-      path,
-      times: 'always',
-      action: { kind: 'hang', executed },
-    } as const
-    const { id: set } = stripe.fake.control.trouble(trouble)
-    const first = scene.act(id, 'charge').catch(() => 'cut')
-    const hits = () => stripe.fake.control.troubles().api.find((one) => one.id === set)?.hits
-    await expect.poll(hits, { timeout: 15_000 }).toBeGreaterThan(0)
-    await server.kill()
-    expect(await first).toBe('cut')
-    stripe.fake.control.clearTrouble()
-    server = await start()
+    await killDuring(path, executed, () => scene.act(id, 'charge'))
     const repeat = await scene.act(id, 'charge')
     expect(repeat).toMatchObject({ status: 200, body: { status: 'succeeded', attempts: 1 } })
     expect(scene.taken(id)).toBe(1_234)
     expect(scene.intents(id)).toHaveLength(1)
+  })
+})
+
+describe('a process that is killed while it pays a purchase with a saved card', () => {
+  it.each([
+    ['before Stripe has made the intent', CREATE, false],
+    ['after Stripe has made the intent', CREATE, true],
+    ['before Stripe has charged the card', CONFIRM, false],
+    ['after Stripe has charged the card', CONFIRM, true],
+  ])('F8: %s: the repeat ends with one payment and its codes', async (_, path, executed) => {
+    const { id } = await shop.buy()
+    const pay = () => shop.act(id, 'pay', {})
+    await killDuring(path, executed, pay)
+    const repeat = await pay()
+    expect(repeat).toMatchObject({
+      status: 200,
+      body: { status: 'PAID', amount_received: 10_000, vouchers: { issued: 10 }, flags: [] },
+    })
+    const intents = stripe.fake.control.list(shop.stripeKey, 'payment_intent')
+    const own = intents.filter((intent) => JSON.stringify(intent).includes(id))
+    expect(own).toMatchObject([{ status: 'succeeded', amount_received: 10_000 }])
   })
 })

@@ -20,6 +20,9 @@ function scripted() {
   const gateway: PaymentGateway = {
     openCheckout: unused,
     closeCheckout: unused,
+    openIntent: unused,
+    confirmIntent: unused,
+    closeIntent: unused,
     refund: unused,
     readFacts: () =>
       new Promise((resolve) => {

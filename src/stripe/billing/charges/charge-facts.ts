@@ -99,7 +99,9 @@ function declineOf(
   error: { code: string | null; decline_code: string | null; message: string | null } | null,
 ) {
   if (error === null) return null
-  const code = error.decline_code ?? error.code ?? 'payment_failed'
+  // Banks word the decline differently; what it asks for is the payer.
+  const isForPayer = error.code === 'authentication_required'
+  const code = (isForPayer ? error.code : error.decline_code) ?? error.code ?? 'payment_failed'
   return { code, message: error.message ?? 'The payment failed.' }
 }
 

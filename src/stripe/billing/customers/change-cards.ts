@@ -1,4 +1,5 @@
 import { withTenant } from '../../../db/tenant-scope.ts'
+import type { SavedCard, SavedCards } from '../../../purchases/payment-gateway.ts'
 import { AppError, notFound } from '../../../shared/errors.ts'
 import { askStripe, orNull } from '../../stripe-errors.ts'
 import { parseAnswer } from '../../stripe-objects.ts'
@@ -8,9 +9,6 @@ import type { CustomerRef } from './customer.ts'
 import { customerObject, defaultMethodOf } from './customer-objects.ts'
 import { findSponsorCustomer, getCustomer } from './customer-store.ts'
 import { refreshCustomer, saveDefault } from './refresh-customer.ts'
-
-/** A saved payment method and the customer at Stripe that has it. */
-export type SavedCard = { customer: string; paymentMethod: string }
 
 /** @throws AppError `not_found` unless Stripe says that the method is this customer's. */
 async function findCard(deps: BillingDeps, ref: CustomerRef, method: string): Promise<SavedCard> {
@@ -100,4 +98,11 @@ async function namedCard(
 
 function noCard(): AppError {
   return new AppError('no_payment_method', 'The sponsor has no saved card: save one first.')
+}
+
+/** The saved cards as purchases see them. */
+export function createSavedCards(deps: BillingDeps): SavedCards {
+  return {
+    choose: (conferenceId, sponsorId, named) => chooseCard(deps, conferenceId, sponsorId, named),
+  }
 }

@@ -1,8 +1,8 @@
 import type Stripe from 'stripe'
-import { toStripeAmount } from '../../../shared/money.ts'
-import { isStoredError } from '../../checkout.ts'
-import { isRefusal, refusalMessage, toAppError } from '../../stripe-errors.ts'
-import { parseAnswer, paymentIntentObject } from '../../stripe-objects.ts'
+import { toStripeAmount } from '../shared/money.ts'
+import { isStoredError } from './checkout.ts'
+import { isRefusal, refusalMessage, toAppError } from './stripe-errors.ts'
+import { parseAnswer, paymentIntentObject } from './stripe-objects.ts'
 
 type Metadata = Record<string, string>
 
