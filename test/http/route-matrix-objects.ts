@@ -51,6 +51,28 @@ export async function fillPublication(
   )
 }
 
+/** An event of Stripe's and a sync run, both over. */
+export async function fillInbox(
+  app: TestApp,
+  conference: string,
+  mark: string,
+): Promise<Record<string, string>> {
+  const event = `evt_${mark}`
+  await app.rows(
+    `insert into stripe_events (conference_id, id, type, livemode, body, source, status,
+       created_at_stripe, finished_at)
+     values ($1, $2, 'charge.refunded', false, '{}', 'webhook', 'failed', now(), now())`,
+    [conference, event],
+  )
+  const run = `sync_${mark}`
+  await app.rows(
+    `insert into sync_runs (conference_id, id, resource, started_by, state, finished_at)
+     values ($1, $2, 'coupons', 'api', 'succeeded', now())`,
+    [conference, run],
+  )
+  return { event, run }
+}
+
 /** One row of every mirrored resource. */
 export async function fillMirror(
   app: TestApp,

@@ -16,7 +16,7 @@ import {
   useTestApp,
 } from '../support/test-app.ts'
 import { openapiYaml } from '../support/validate-response.ts'
-import { fillMirror, fillOutgoing, fillPublication } from './route-matrix-objects.ts'
+import { fillInbox, fillMirror, fillOutgoing, fillPublication } from './route-matrix-objects.ts'
 import { WHO_MAY, type Who } from './route-table.ts'
 
 // Every key looks for codes that do not exist, which is what the limit is there to stop.
@@ -217,19 +217,6 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
   )
   const code = String(codes.body.data[0]?.code)
   await fillPublication(app, conference, batch)
-  const event = `evt_${sponsor}`
-  await app.rows(
-    `insert into stripe_events (conference_id, id, type, livemode, body, source, status,
-       created_at_stripe, finished_at)
-     values ($1, $2, 'charge.refunded', false, '{}', 'webhook', 'failed', now(), now())`,
-    [conference, event],
-  )
-  const run = `sync_${sponsor}`
-  await app.rows(
-    `insert into sync_runs (conference_id, id, resource, started_by, state, finished_at)
-     values ($1, $2, 'coupons', 'api', 'succeeded', now())`,
-    [conference, run],
-  )
   const customer = `cust_${sponsor}`
   await app.rows(
     `insert into customers (conference_id, id, sponsor_id, params, idempotency_key, created_by)
@@ -262,11 +249,9 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     batch,
     code,
     customer,
-    event,
     payment_method: `pm_of_${sponsor}`,
     plan,
     purchase: await make(path, 'purchases', order),
-    run,
     charge,
     redemption: await make(path, `vouchers/${code}/redemptions`, { reference: 'order-1' }),
     sponsors: sponsor,
@@ -277,6 +262,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     'api-keys': (await createStaffKey(app, { path }, [])).id,
     'webhook-secrets': await make(path, 'webhook-secrets', { secret: 'whsec_0123456789' }),
     ...(await fillOutgoing(app, conference, sponsor)),
+    ...(await fillInbox(app, conference, sponsor)),
     ...(await fillMirror(app, conference, sponsor)),
   }
   await app.rows(
