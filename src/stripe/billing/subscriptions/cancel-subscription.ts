@@ -1,5 +1,4 @@
-import type Stripe from 'stripe'
-import { askStripe, isMissing } from '../../stripe-errors.ts'
+import { isRefusal, toAppError } from '../../stripe-errors.ts'
 import type { BillingDeps } from '../customers/billing-deps.ts'
 import { readSubscription } from './read-subscription.ts'
 import { ENDED_STATUSES, type Subscription, type SubscriptionRef } from './subscription.ts'
@@ -18,27 +17,25 @@ export async function cancelSubscription(
 ): Promise<Subscription> {
   const before = await readSubscription(deps, ref)
   const { stripeId, reading } = before
-  if (stripeId === null || reading === null || ENDED_STATUSES.includes(reading.status))
-    return before
+  if (stripeId === null || reading === null || hasEnded(before)) return before
   if (atPeriodEnd && reading.cancelAtPeriodEnd) return before
   const { stripe } = await deps.clients.connect(ref.conferenceId)
   // Nothing was ever paid for: Stripe has no period whose end could be waited for.
   const isUnpaidFor = reading.status === 'incomplete'
-  if (atPeriodEnd && !isUnpaidFor) {
-    await askStripe(() => stripe.subscriptions.update(stripeId, { cancel_at_period_end: true }))
-  } else {
-    await endNow(stripe, stripeId)
+  try {
+    if (atPeriodEnd && !isUnpaidFor) {
+      await stripe.subscriptions.update(stripeId, { cancel_at_period_end: true })
+    } else {
+      await stripe.subscriptions.cancel(stripeId)
+    }
+  } catch (error) {
+    // For Stripe, one that has ended meanwhile does not exist or cannot be changed.
+    if (!isRefusal(error)) throw toAppError(error)
+    const now = await readSubscription(deps, ref)
+    if (hasEnded(now)) return now
+    throw toAppError(error)
   }
   return readSubscription(deps, ref)
 }
 
-/** For Stripe, a subscription that has ended meanwhile is one that does not exist. */
-function endNow(stripe: Stripe, id: string): Promise<void> {
-  return askStripe(async () => {
-    try {
-      await stripe.subscriptions.cancel(id)
-    } catch (error) {
-      if (!isMissing(error)) throw error
-    }
-  })
-}
+const hasEnded = ({ reading }: Subscription) => ENDED_STATUSES.includes(reading?.status ?? '')

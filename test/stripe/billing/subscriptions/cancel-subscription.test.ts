@@ -83,6 +83,42 @@ describe('a cancelled subscription', () => {
     expect(ended).toHaveLength(1)
   })
 
+  it('is answered as it is when it ends while it is asked to end later', async () => {
+    const made = await scene.subscribe(await scene.payer())
+    scene.fake.control.trouble({
+      method: 'POST',
+      path: `/v1/subscriptions/${made.stripe_subscription}`,
+      // Sent again half a second later.
+      action: { kind: 'cut' },
+    })
+    const later = scene.act(made.id, 'cancel', { at_period_end: true })
+    const asked = () => scene.fake.control.troubles().api
+    await expect.poll(asked).toEqual([])
+    await scene.dashboard.subscriptions.cancel(made.stripe_subscription)
+    expect(await later).toMatchObject({ status: 200, body: { status: 'canceled' } })
+    const requests = scene.fake.control.requests({
+      path: `/v1/subscriptions/${made.stripe_subscription}`,
+    })
+    expect(
+      requests.filter(({ method, status }) => method === 'POST' && status !== null),
+    ).toMatchObject([{ status: 400 }])
+  })
+
+  it('is told why Stripe does not end it', async () => {
+    const made = await scene.subscribe(await scene.payer())
+    scene.fake.control.trouble({
+      method: 'DELETE',
+      path: '/v1/subscriptions/*',
+      times: 'always',
+      action: { kind: 'error' },
+    })
+    expect(await scene.act(made.id, 'cancel')).toMatchObject({
+      status: 502,
+      body: { code: 'stripe_failed' },
+    })
+    expect(await scene.get(made.id)).toMatchObject({ status: 'active' })
+  })
+
   it('has ended at once when nothing was ever paid, whatever was asked for', async () => {
     const { id } = await scene.subscribe(await scene.payer('pm_card_chargeCustomerFail'))
     const { body } = await scene.act(id, 'cancel', { at_period_end: true })
