@@ -166,8 +166,8 @@ export function serviceJobs(deps: ServiceJobDeps): JobRegistry {
         AbortSignal.any([signal, deps.stopping]),
       ),
     ),
-    handle('read_published_vouchers', ({ conference_id }) =>
-      readPublishedVouchers(db, conference_id),
+    handle('read_published_vouchers', ({ conference_id }, { signal }) =>
+      readPublishedVouchers(deps, conference_id, AbortSignal.any([signal, deps.stopping])),
     ),
     handle('mail_operators', async ({ message: name, subject, text }) => {
       const { operators } = config.mail

@@ -12,7 +12,7 @@ export type TimerSettings = Pick<
 
 const PRUNE_SECONDS = 3_600
 
-// A listing of at most a thousand codes a batch, for numbers that people look at.
+// A listing of at most a thousand codes a batch, ten requests, for numbers that people look at.
 const PUBLISHED_SECONDS = 300
 
 // Days are what ends, and nobody waits for the minute.
@@ -97,6 +97,8 @@ async function addEnds(trx: Tx): Promise<void> {
 /** A job for each conference with published vouchers that can be used, or could until yesterday. */
 async function readPublished(trx: Tx): Promise<void> {
   const conferences = await trx('voucher_publications')
+    .join('conferences', 'conferences.id', 'conference_id')
+    .whereNotNull('stripe_secret_key_sealed')
     .where('state', '<>', 'failed')
     .whereRaw(`(expires_at is null or expires_at > now() - interval '1 day')`)
     .distinct<{ conference_id: string }[]>('conference_id')

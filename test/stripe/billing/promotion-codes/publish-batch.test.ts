@@ -235,22 +235,46 @@ describe('every five minutes', () => {
       task,
     ])
 
-  it('the codes of conferences with publications are read, and of no others', async () => {
+  it('conferences with publications are looked at, and no others', async () => {
     const other = await scene.openWiredShop()
     await scene.published(await scene.batch({ count: 1 }))
     await fire()
     const keys = (await jobsOf('read_published_vouchers')).map(({ key }) => key)
     expect(keys).toContain(`read_published_vouchers:${scene.shop.conference}`)
     expect(keys).not.toContain(`read_published_vouchers:${other.conference}`)
-    await readPublishedVouchers(scene.db, scene.shop.conference)
-    await readPublishedVouchers(scene.db, scene.shop.conference)
-    const runs = await scene.rows(
-      `select from sync_runs
-       where conference_id = $1 and resource = 'promotion-codes' and state = 'queued'`,
-      [scene.shop.conference],
+  })
+
+  it('the uses of their codes are read, all pages of them, until they are used up', async () => {
+    const batch = await scene.batch({ count: 120 })
+    const codes = await scene.published(batch)
+    const { coupon } = await scene.progress(batch)
+    const lists = () =>
+      scene.fake.control
+        .requests({ method: 'GET', path: '/v1/promotion_codes' })
+        .filter(({ params }) => params['coupon'] === coupon)
+    for (const code of codes) await scene.use(code)
+    scene.fake.control.clearRequests()
+    await readPublishedVouchers(scene.deps, scene.shop.conference)
+    expect(lists()).toHaveLength(2)
+    expect(await scene.progress(batch)).toMatchObject({ times_redeemed: 120 })
+    const [used] = await scene.rows<{ n: number }>(
+      `select count(*)::int as n from vouchers where batch_id = $1 and times_used = 1`,
+      [batch],
     )
-    expect(runs).toHaveLength(1)
-    await scene.rows(`delete from sync_runs where conference_id = $1`, [scene.shop.conference])
+    expect(used).toEqual({ n: 120 })
+    await readPublishedVouchers(scene.deps, scene.shop.conference)
+    expect(lists()).toHaveLength(2)
+  }, 60_000)
+
+  it('a coupon that the dashboard deleted keeps no other from being read', async () => {
+    const [gone, left] = [await scene.batch({ count: 1 }), await scene.batch({ count: 1 })]
+    await scene.published(gone)
+    const [code = ''] = await scene.published(left)
+    const { coupon } = await scene.progress(gone)
+    await scene.dashboard.coupons.del(String(coupon))
+    await scene.use(code)
+    await readPublishedVouchers(scene.deps, scene.shop.conference)
+    expect(await scene.voucher(code)).toMatchObject({ times_used: 1 })
   })
 
   it('what a job gave up on is asked for again', async () => {
@@ -262,10 +286,9 @@ describe('every five minutes', () => {
        from graphile_worker.jobs where key = $1`,
       [`align_promotion_codes:${batch}`],
     )
-    await readPublishedVouchers(scene.db, scene.shop.conference)
+    await readPublishedVouchers(scene.deps, scene.shop.conference)
     await scene.align(batch)
     expect(await activeOf([code])).toEqual([false])
-    await scene.rows(`delete from sync_runs where conference_id = $1`, [scene.shop.conference])
   })
 })
 
