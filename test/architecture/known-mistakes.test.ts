@@ -26,6 +26,7 @@ describe('the page of known mistakes', () => {
     expect(ids).toEqual([
       ...Array.from({ length: 35 }, (_, i) => `D${i + 1}`),
       ...Array.from({ length: 21 }, (_, i) => `E${i + 1}`),
+      ...Array.from({ length: 20 }, (_, i) => `F${i + 1}`),
     ])
   })
 
