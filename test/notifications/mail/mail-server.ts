@@ -12,8 +12,11 @@ export type ReceivedMail = {
   attachment(contentType: string): string | undefined
 }
 
-/** `lost`: it takes the mail and the connection breaks before it says so. */
-type MailAnswer = { at: 'recipient' | 'message'; code: number } | 'lost'
+/**
+ * `lost`: it takes the mail and the connection breaks before it says so. `silent`: it takes the mail
+ * and never says so.
+ */
+type MailAnswer = { at: 'recipient' | 'message'; code: number } | 'lost' | 'silent'
 
 export type MailServer = {
   url: string
@@ -48,7 +51,7 @@ export async function startMailServer(): Promise<MailServer> {
   const answers: MailAnswer[] = []
   const next = (at: 'recipient' | 'message') => {
     const [answer] = answers
-    if (answer === undefined || answer === 'lost' || answer.at !== at) return null
+    if (typeof answer !== 'object' || answer.at !== at) return null
     answers.shift()
     return refusal(answer.code)
   }
@@ -69,9 +72,9 @@ export async function startMailServer(): Promise<MailServer> {
             raw,
           ),
         )
-        if (answers[0] !== 'lost') return done()
-        answers.shift()
-        for (const connection of server.connections) connection.close()
+        const fate = typeof answers[0] === 'string' ? answers.shift() : undefined
+        if (fate === undefined) done()
+        if (fate === 'lost') for (const connection of server.connections) connection.close()
       })
     },
   })

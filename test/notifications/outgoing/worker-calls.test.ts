@@ -12,6 +12,13 @@ vi.setConfig({ testTimeout: TEST_TIMEOUT })
 const app = useOutgoingScene()
 const start = useServices()
 
+const work = () =>
+  start({
+    DATABASE_URL: app.connectionString,
+    RUN: 'work',
+    WEBHOOKS_ALLOW_LOOPBACK: 'true',
+  })
+
 // More than the worker makes calls at once.
 const EVENTS = 12
 
@@ -30,14 +37,34 @@ it('a receiver that never answers holds up no other one', async () => {
       })
     }
   })
-  await start({
-    DATABASE_URL: app.connectionString,
-    RUN: 'work',
-    WEBHOOKS_ALLOW_LOOPBACK: 'true',
-  })
+  await work()
   await expect.poll(() => quick.received.length, PATIENCE).toBe(EVENTS)
   // One after the other, so that one call of ours waits for it and not all of them.
   expect(slow.received.length).toBeLessThan(EVENTS)
   const ids = new Set(quick.received.map(({ headers }) => headers['webhook-id']))
   expect(ids.size).toBe(EVENTS)
+})
+
+it('a call that failed is repeated by a worker when its time has come, and then no more', async () => {
+  const receiver = await startHookReceiver()
+  const conference = await createConference(app)
+  const endpoint = await app.addEndpoint(conference.path, { url: receiver.url })
+  receiver.answerWith(500)
+  await withTenant(app.db, { conferenceId: conference.id }, (trx) =>
+    announceEvent(trx, {
+      conferenceId: conference.id,
+      type: 'purchase.paid',
+      data: { purchase: 'bp_1' },
+    }),
+  )
+  await work()
+  // The first wait is five seconds.
+  await expect.poll(() => receiver.received.length, PATIENCE).toBe(2)
+  const deliveries = () => app.deliveries(conference.path, endpoint.id)
+  await expect.poll(deliveries, PATIENCE).toMatchObject([{ state: 'delivered', attempts: 2 }])
+  expect(await app.jobs(conference.id)).toEqual([])
+  const [first, second] = receiver.received
+  expect(second?.headers['webhook-id']).toBe(first?.headers['webhook-id'])
+  const times = [first, second].map((hook) => Number(hook?.headers['webhook-timestamp']))
+  expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(4)
 })
