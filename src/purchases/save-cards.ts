@@ -53,9 +53,11 @@ export async function saveCards(
     )
     if (before.kind !== 'payment_intent' || fact === undefined) continue
     const { state, payment, failure } = standingOf(fact)
-    // A declined intent that was closed afterwards has failed all the same, and a refused one is over.
-    const wasOver = before.payment === 'failed' || before.state === 'refused'
-    if (wasOver && payment !== 'paid') continue
+    // A declined intent that was closed afterwards has failed all the same. What we closed after this
+    // reading began stays closed: only money undoes that.
+    const wasOver =
+      before.payment === 'failed' || before.state === 'refused' || before.state === 'expired'
+    if (wasOver && payment !== 'paid' && payment !== 'pending') continue
     await updateAttempt(trx, ref, before.attempt, {
       state,
       payment,

@@ -92,6 +92,11 @@ export function isPayable({ state }: ChargeAttempt): boolean {
   return PAYABLE.includes(state)
 }
 
+/** Nothing can be paid by it any more, and nothing was. */
+export function isOver({ state }: ChargeAttempt): boolean {
+  return state === 'canceled' || state === 'expired' || state === 'refused'
+}
+
 /** Every try of the charge, oldest first. */
 export async function listAttempts(trx: Tx, ref: ChargeRef): Promise<ChargeAttempt[]> {
   const rows = await trx('charge_attempts')

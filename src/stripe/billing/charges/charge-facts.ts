@@ -9,7 +9,7 @@ import {
   sessionObject,
 } from '../../stripe-objects.ts'
 import type { ChargeRef } from './charge.ts'
-import type { ChargeAttempt } from './charge-attempt.ts'
+import { type ChargeAttempt, isOver } from './charge-attempt.ts'
 
 /** What Stripe says now of one try. Amounts in our minor units. */
 export type AttemptFact = {
@@ -31,9 +31,6 @@ export type AttemptFact = {
   refunds: { id: string; status: RefundFact['status']; amount: number }[]
 }
 
-// Nothing can happen to these any more; what had been paid with them is not one of them.
-const OVER: readonly ChargeAttempt['state'][] = ['canceled', 'expired', 'refused']
-
 /**
  * Reads what Stripe says of a charge's tries: sessions, intents and the listed refunds themselves.
  *
@@ -47,7 +44,7 @@ export async function readAttempts(
   hintedSession: string | null,
 ): Promise<AttemptFact[]> {
   const facts: AttemptFact[] = []
-  for (const attempt of attempts.filter(({ state }) => !OVER.includes(state))) {
+  for (const attempt of attempts.filter((one) => !isOver(one))) {
     const wanted = attempt.params.kind === 'checkout' ? (attempt.sessionId ?? hintedSession) : null
     const found = wanted === null ? null : await readSession(stripe, ref, attempt.attempt, wanted)
     const intent = found?.intent ?? attempt.paymentIntentId

@@ -4,6 +4,7 @@ import type { Charge, ChargeRef, ChargeStatus } from './charge.ts'
 import {
   type AttemptState,
   type ChargeAttempt,
+  isOver,
   listAttempts,
   updateAttempt,
 } from './charge-attempt.ts'
@@ -48,6 +49,8 @@ async function saveAttempt(
   if (known === undefined) return
   const { session, intent } = fact
   const state = stateOf(known, fact)
+  // Closed by us after this reading began: only money undoes that.
+  if (isOver(known) && state !== 'succeeded' && state !== 'processing') return
   const failure = failureOf(known, state, intent)
   await updateAttempt(trx, ref, fact.attempt, {
     state,
@@ -80,8 +83,8 @@ function stateOf(known: ChargeAttempt, { session, intent }: AttemptFact): Attemp
     if (session.status !== 'complete') return session.status
     if (session.paid) return 'succeeded'
     // A bank debit by the link that did not arrive: the session is over, so nobody can pay it.
-    const isOver = intent?.status === 'requires_payment_method' || intent?.status === 'canceled'
-    return isOver ? 'canceled' : 'processing'
+    const neverCame = intent?.status === 'requires_payment_method' || intent?.status === 'canceled'
+    return neverCame ? 'canceled' : 'processing'
   }
   switch (intent?.status) {
     case 'processing':

@@ -1,6 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { withSystem } from '../../../../src/db/tenant-scope.ts'
+import { withSystem, withTenant } from '../../../../src/db/tenant-scope.ts'
 import { sweepCharges } from '../../../../src/jobs/sweep-charges.ts'
+import { lockCharge } from '../../../../src/stripe/billing/charges/charge-store.ts'
+import { settleCharge } from '../../../../src/stripe/billing/charges/settle-charge.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../../../support/shop.ts'
 import { startTestProcess, useTestApp } from '../../../support/test-app.ts'
 import { type ChargeScene, openChargeScene } from './charge-scene.ts'
@@ -138,6 +140,35 @@ describe('an outcome that is not known', () => {
     const { body } = await scene.act(charge.id, 'charge', { payment_method: other })
     expect(body).toMatchObject({ status: 'succeeded', attempts: 2 })
     expect(scene.intents(charge.id).map(({ status }) => status)).toEqual(['canceled', 'succeeded'])
+  })
+
+  it('is not made of a try that was closed after the reading of it began', async () => {
+    scene.save('pm_card_chargeCustomerFail')
+    const charge = await scene.create()
+    await scene.act(charge.id, 'charge')
+    const [intent] = scene.intents(charge.id)
+    const ref = { conferenceId: shop.conference, chargeId: charge.id }
+    const declined = {
+      attempt: 1,
+      session: null,
+      intent: {
+        id: String(intent?.['id']),
+        status: 'requires_payment_method',
+        received: 0,
+        decline: { code: 'generic_decline', message: 'No.' },
+      },
+      refunds: [],
+    }
+    const heard: number[] = []
+    const hooks = { chargeDeclined: async () => void heard.push(1) }
+    await withTenant(app.db, ref, async (trx) =>
+      settleCharge(trx, await lockCharge(trx, ref), [declined], [hooks]),
+    )
+    const states = await app.rows('select state from charge_attempts where charge_id = $1', [
+      charge.id,
+    ])
+    expect(states).toEqual([{ state: 'canceled' }])
+    expect(heard).toEqual([])
   })
 
   it('of a link that Stripe opened ends with the same link', async () => {
