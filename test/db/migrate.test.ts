@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { connect } from '../../src/db/connect.ts'
 import { migrateDown, migrateToLatest } from '../../src/db/migrate.ts'
 import { schemaServesUs } from '../../src/db/schema-version.ts'
+import { insertCardAttempt, updateAttempt } from '../../src/purchases/checkout-attempt.ts'
+import { openScene } from '../purchases/purchase-scene.ts'
 import { withAdminClient } from '../support/admin-client.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
@@ -35,6 +37,21 @@ describe('migrations', () => {
     await migrateToLatest(database.connectionString)
     expect(await tables()).toEqual(before)
     expect(await withDb(schemaServesUs)).toBe(true)
+  })
+
+  it('go down although a purchase was paid with a saved card, which the schema before knew nothing of', async () => {
+    await withDb(async (db) => {
+      const { ref, run } = await openScene(db)
+      const params = { description: 'x', amount: 1, currency: 'EUR', sponsorId: null, named: null }
+      await run(async (trx) => {
+        await updateAttempt(trx, ref, 1, { state: 'expired' })
+        await insertCardAttempt(trx, ref, 2, params)
+        await updateAttempt(trx, ref, 2, { state: 'complete', payment_intent_id: 'pi_1' })
+      })
+    })
+    await migrateDown(database.connectionString)
+    expect(await tables()).not.toContain('checkout_attempts')
+    await migrateToLatest(database.connectionString)
   })
 
   it('may be started by several processes at once', async () => {
