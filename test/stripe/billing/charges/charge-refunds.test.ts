@@ -121,7 +121,7 @@ describe('a refund of a charge', () => {
     })
   })
 
-  it('whose answer nobody got is finished by the sweep’s job', async () => {
+  it('whose answer nobody got is found by the sweep', async () => {
     stripe.fake.control.trouble({ ...REFUNDS, times: 'always', action: { kind: 'cut' } })
     expect((await refund(10)).status).toBe(503)
     const swept = await withSystem(app.db, 'timers', (trx) => sweepCharges(trx, 0))

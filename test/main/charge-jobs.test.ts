@@ -1,0 +1,99 @@
+import { afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
+import { type ChargeScene, openChargeScene } from '../stripe/billing/charges/charge-scene.ts'
+import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+import { useServices } from './run-service.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
+
+// No webhook is set up here: whatever moves, the working side found out by itself.
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+  env['STRIPE_TIMEOUT_SECONDS'] = '2'
+})
+const app = useTestApp({ env })
+const start = useServices()
+
+let shop: Shop
+let scene: ChargeScene
+beforeAll(async () => {
+  shop = await openShop(app)
+  scene = await openChargeScene(app, stripe, shop)
+  scene.save()
+})
+afterEach(() => stripe.fake.control.clearTrouble())
+
+/** A working process that sweeps every second what is older than a second. */
+const work = () =>
+  start({
+    DATABASE_URL: app.connectionString,
+    ...env,
+    RUN: 'work',
+    RECONCILE_AFTER_SECONDS: '1',
+    MISSED_EVENTS_EVERY_SECONDS: '86400',
+  })
+
+const trouble = (method: 'GET' | 'POST', path: string, kind: 'cut' | 'fail_after') =>
+  stripe.fake.control.trouble({ method, path, times: 'always', action: { kind } })
+
+const INTENT = '/v1/payment_intents/*'
+
+it('learns of a charge that was paid without our knowing, and charges none that was not', async () => {
+  const [paid, unpaid] = [await scene.create(), await scene.create()]
+  trouble('GET', INTENT, 'cut')
+  trouble('POST', `${INTENT}/confirm`, 'fail_after')
+  expect((await scene.act(paid.id, 'charge')).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  trouble('POST', `${INTENT}/confirm`, 'cut')
+  expect((await scene.act(unpaid.id, 'charge')).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  const [{ before } = { before: null }] = await app.rows<{ before: Date | null }>(
+    'select now() as before',
+  )
+  await work()
+  const statusOf = (id: string) => async () => (await scene.get(id)).status
+  await expect.poll(statusOf(paid.id), PATIENCE).toBe('succeeded')
+  const readings = () =>
+    app.rows('select 1 from charges where id = $1 and reconciled_at > $2', [unpaid.id, before])
+  await expect.poll(readings, PATIENCE).toHaveLength(1)
+  expect(await scene.get(unpaid.id)).toMatchObject({ status: 'open' })
+  expect(scene.taken(unpaid.id)).toBe(0)
+})
+
+it('learns that a link has expired', async () => {
+  const charge = await scene.create()
+  const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
+  stripe.fake.control.expire(String(link.body['session_id']))
+  await app.rows(`update charge_attempts set expires_at = now() where charge_id = $1`, [charge.id])
+  await work()
+  const states = () =>
+    app.rows('select state from charge_attempts where charge_id = $1', [charge.id])
+  await expect.poll(states, PATIENCE).toEqual([{ state: 'expired' }])
+})
+
+it('finishes a charge’s refund of which Stripe’s answer was lost, once', async () => {
+  const { id } = await scene.create({ amount: 500 })
+  await scene.act(id, 'charge')
+  trouble('POST', '/v1/refunds', 'fail_after')
+  expect((await scene.act(id, 'refund', { amount: 200 })).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  await work()
+  const refunded = async () => (await scene.get(id)).amount_refunded
+  await expect.poll(refunded, PATIENCE).toBe(200)
+  expect(stripe.fake.control.list(shop.stripeKey, 'refund')).toHaveLength(1)
+})
+
+it('gives up a purchase’s card that was never charged, so that it can be paid otherwise', async () => {
+  const { id } = await shop.buy()
+  trouble('POST', `${INTENT}/confirm`, 'cut')
+  expect((await shop.act(id, 'pay', {})).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  await work()
+  const now = async () => (await shop.get(id)).status
+  await expect.poll(now, PATIENCE).toBe('FAILED')
+  expect(await shop.get(id)).toMatchObject({ failure: { code: 'payment_canceled' } })
+  expect((await shop.act(id, 'pay', {})).body).toMatchObject({ status: 'PAID' })
+})
