@@ -4,7 +4,11 @@ import { announceEvent } from '../../src/notifications/outgoing/announce-event.t
 import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { openScene, PAID } from '../purchases/purchase-scene.ts'
 import { createConference } from '../support/fixtures.ts'
-import { startServiceProcess, useServiceProcesses } from '../support/service-process.ts'
+import {
+  type ServiceProcess,
+  startServiceProcess,
+  useServiceProcesses,
+} from '../support/service-process.ts'
 import { startMailServer } from './mail/mail-server.ts'
 import { startHookReceiver } from './outgoing/hook-receiver.ts'
 import { useOutgoingScene } from './outgoing/outgoing-scene.ts'
@@ -17,8 +21,8 @@ vi.setConfig({ testTimeout: TEST_TIMEOUT })
 const app = useOutgoingScene()
 useServiceProcesses()
 
-const startWorker = (env: NodeJS.ProcessEnv) =>
-  startServiceProcess({
+async function startWorker(env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
+  const worker = await startServiceProcess({
     DATABASE_URL: app.connectionString,
     STRIPE_API_BASE: 'http://127.0.0.1:9',
     RUN: 'work',
@@ -26,6 +30,9 @@ const startWorker = (env: NodeJS.ProcessEnv) =>
     WEBHOOKS_ALLOW_LOOPBACK: 'true',
     ...env,
   })
+  await expect.poll(() => worker.output(), PATIENCE).toContain('"msg":"ready"')
+  return worker
+}
 
 it('webhooks of a killed worker go out again under their ids, and so does what waited behind them', async () => {
   const receiver = await startHookReceiver()
