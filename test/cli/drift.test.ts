@@ -28,7 +28,7 @@ describe('drift', () => {
     expect(ran).toEqual({ exitCode: 0, stderr: '' })
     expect(stdout).toBe(`${shop.conference}\nNothing differs.\n`)
     const { stdout: read } = await run('--live')
-    expect(read).toBe(`${shop.conference}\nNothing differs. 1 purchases read from Stripe.\n`)
+    expect(read).toBe(`${shop.conference}\nNothing differs. 1 purchase read from Stripe.\n`)
   })
 
   it('is a table with the command that repairs each line, and ends with 1', async () => {
