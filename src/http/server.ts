@@ -16,6 +16,7 @@ import { type ApiDescription, addOpenapi } from './openapi/add-openapi.ts'
 import { addProblemHandlers, sendProblem } from './problem.ts'
 import { addRequestLog } from './request-log.ts'
 import type { App } from './route-deps.ts'
+import { closeSilentConnections } from './silent-connections.ts'
 import { addTextRule } from './storable-text.ts'
 
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
@@ -63,6 +64,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
+  closeSilentConnections(app)
   addProblemHandlers(app)
   addRequestLog(app)
   app.addHook('onRequest', async (request, reply) => {

@@ -1,0 +1,23 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { expect, it } from 'vitest'
+import { startTestProcess } from '../support/test-app.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+
+const database = useTestDatabase()
+
+// Node itself would wait for a minute.
+it('stops although a client has opened a connection and asked nothing', {
+  timeout: 30_000,
+}, async () => {
+  const service = await startTestProcess(database.connectionString)
+  const { port } = new URL(await service.app.listen({ port: 0, host: '127.0.0.1' }))
+  const accepted = once(service.app.server, 'connection')
+  const client = connect(Number(port), '127.0.0.1')
+  const ended = once(client, 'close')
+  await accepted
+  expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200)
+  await service.close()
+  await ended
+  expect(client.destroyed).toBe(true)
+})
