@@ -32,9 +32,6 @@ export type Service = {
   stop(): Promise<boolean>
 }
 
-// How often a stopping process looks for connections whose last answer has gone out.
-const HANG_UP_MS = 200
-
 /**
  * Starts a whole process of the service: serving, working or both, by `RUN`. A database that is not
  * up yet is waited for; the process listens meanwhile.
@@ -104,9 +101,7 @@ async function serve(core: Core, shutdown: Shutdown): Promise<string> {
   const app = await buildApp({ ...core, presence })
   shutdown.add('intake', 'http', async () => {
     lifecycle.stop()
-    // A download that began before the stop promised to keep its connection open.
-    const hangUp = setInterval(() => app.server.closeIdleConnections(), HANG_UP_MS)
-    await app.close().finally(() => clearInterval(hangUp))
+    await app.close()
   })
   const address = await app.listen({ host: config.host, port: config.port })
   logger.info({ address }, 'listening')

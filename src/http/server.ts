@@ -11,12 +11,12 @@ import { AppError } from '../shared/errors.ts'
 import { type AuthPorts, addAuthHook } from './auth-hook.ts'
 import { addDoor } from './door.ts'
 import { allowEmptyBody } from './empty-body.ts'
+import { hangUpWhenClosing } from './hang-up.ts'
 import type { Lifecycle } from './lifecycle.ts'
 import { type ApiDescription, addOpenapi } from './openapi/add-openapi.ts'
 import { addProblemHandlers, sendProblem } from './problem.ts'
 import { addRequestLog } from './request-log.ts'
 import type { App } from './route-deps.ts'
-import { closeSilentConnections } from './silent-connections.ts'
 import { addTextRule } from './storable-text.ts'
 
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
@@ -64,7 +64,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
-  closeSilentConnections(app)
+  hangUpWhenClosing(app)
   addProblemHandlers(app)
   addRequestLog(app)
   app.addHook('onRequest', async (request, reply) => {

@@ -6,7 +6,7 @@ import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
 
-// Node itself would wait for a minute.
+// Node itself would wait for a minute each time.
 it('stops although a client has opened a connection and asked nothing', {
   timeout: 30_000,
 }, async () => {
@@ -20,4 +20,18 @@ it('stops although a client has opened a connection and asked nothing', {
   await service.close()
   await ended
   expect(client.destroyed).toBe(true)
+})
+
+it('stops although a connection is kept open by an answer of just now', {
+  timeout: 30_000,
+}, async () => {
+  const service = await startTestProcess(database.connectionString)
+  const { app } = service
+  const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+  const asked = once(app.server, 'request')
+  const answer = fetch(`http://127.0.0.1:${port}/readyz`)
+  await asked
+  await service.close()
+  const { headers } = await answer
+  expect(headers.get('connection')).toBe('keep-alive')
 })
