@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
 import { migrateToLatest } from '../../src/db/migrate.ts'
 import { withLogin } from './connection-string.ts'
@@ -79,7 +80,14 @@ async function makeTemplate(client: pg.Client, run: TestRun): Promise<void> {
   await migrateToLatest(withLogin(run.adminConnectionString, login))
   // A database can be cloned only while nobody is connected to it.
   await client.query(`alter database ${template} with allow_connections false`)
-  await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`, [
-    template,
-  ])
+  await untilLeft(client, template)
+}
+
+/**
+ * The migrations' pools close their connections a moment after they say so. Terminating one that is
+ * closing is an error that nobody handles.
+ */
+async function untilLeft(client: pg.Client, database: string): Promise<void> {
+  const connected = 'select 1 from pg_stat_activity where datname = $1'
+  while ((await client.query(connected, [database])).rows.length > 0) await setTimeout(10)
 }
