@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 // oxlint-disable-next-line import/no-default-export -- vitest reads the default export
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'fake-stripe/test/**/*.test.ts'],
     globalSetup: [
       'test/support/built-programs.ts',
       'test/support/database-server.ts',

@@ -1,6 +1,6 @@
 import { connect } from '../src/db/connect.ts'
 import { createLogger } from '../src/shared/logger.ts'
-import { createRequestBudget } from '../src/stripe/budget/request-budget.ts'
+import { createStripeRateLimiter } from '../src/stripe/rate-limit/stripe-rate-limiter.ts'
 
 export type BudgetBenchOptions = {
   /** A migrated database of its own. */
@@ -38,7 +38,7 @@ export async function benchBudget({
         statements += 1
       })
       const logger = createLogger('silent')
-      return createRequestBudget({ db, logger, requestsPerSecond: LIMIT, burst: BURST })
+      return createStripeRateLimiter({ db, logger, requestsPerSecond: LIMIT, burst: BURST })
     })
     const times: number[] = []
     const wanted = BURST + LIMIT * seconds

@@ -3,9 +3,8 @@ import { connect, type Db } from '../src/db/connect.ts'
 import { withSystem, withTenant } from '../src/db/tenant-scope.ts'
 import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
-import { createEventInbox } from '../src/stripe/inbox/event-inbox.ts'
-import type { InboxEvent } from '../src/stripe/inbox/inbox-event.ts'
-import { insertEvents } from '../src/stripe/inbox/insert-events.ts'
+import type { IncomingEvent } from '../src/stripe-events/classify-event.ts'
+import { createEventInbox, insertEvents } from '../src/stripe-events/event-store.ts'
 
 export type InboxBenchOptions = {
   /** A migrated database of its own. */
@@ -21,9 +20,9 @@ const ROUNDS = 3
 /** Bytes; a `checkout.session.completed` has about 3,500. */
 const BODY = Buffer.alloc(3_500, 'x')
 
-type Store = (event: InboxEvent) => Promise<unknown>
+type Store = (event: IncomingEvent) => Promise<unknown>
 
-function eventOf(conferenceId: string): InboxEvent {
+function eventOf(conferenceId: string): IncomingEvent {
   return {
     conferenceId,
     id: `evt_${randomUUID().replaceAll('-', '')}`,

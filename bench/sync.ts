@@ -7,15 +7,15 @@ import Stripe from 'stripe'
 import { connect, type Db } from '../src/db/connect.ts'
 import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
 import { withTenant } from '../src/db/tenant-scope.ts'
+import { StripeCouponAction } from '../src/mirror/resources/coupon-resource.ts'
+import { StripeCustomerAction } from '../src/mirror/resources/customer-resource.ts'
+import type { SyncRun } from '../src/mirror/runs/sync-run.ts'
+import type { SyncContext } from '../src/mirror/stripe-resource.ts'
 import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
-import { createPacedHttpClient } from '../src/stripe/budget/paced-http-client.ts'
-import { createRequestBudget } from '../src/stripe/budget/request-budget.ts'
-import { buildStripe, type StripeSettings } from '../src/stripe/client.ts'
-import { StripeCouponAction } from '../src/stripe/sync/resources/coupons.ts'
-import { StripeCustomerAction } from '../src/stripe/sync/resources/customers.ts'
-import type { SyncRun } from '../src/stripe/sync/runs/sync-run.ts'
-import type { SyncContext } from '../src/stripe/sync/sync-context.ts'
+import { createThrottledHttpClient } from '../src/stripe/rate-limit/rate-limited-http-clients.ts'
+import { createStripeRateLimiter } from '../src/stripe/rate-limit/stripe-rate-limiter.ts'
+import { buildStripe, type StripeSettings } from '../src/stripe/stripe-client.ts'
 
 // Its ES module cannot find its own migrations (0.48.5 uses __dirname there); its other one can.
 const { runMigrations, StripeSync }: typeof StripeSyncEngine = createRequire(import.meta.url)(
@@ -216,7 +216,7 @@ export async function benchSync({
 
 /** The pace once the burst is used up. */
 async function measureLimited(db: Db, fakeUrl: string, objects: number): Promise<{ rate: number }> {
-  const budget = createRequestBudget({ db, logger, requestsPerSecond: LIMIT })
+  const budget = createStripeRateLimiter({ db, logger, requestsPerSecond: LIMIT })
   const { http } = countingClient()
   const sent: number[] = []
   const noting = {
@@ -226,7 +226,12 @@ async function measureLimited(db: Db, fakeUrl: string, objects: number): Promise
       return http.makeRequest(...request)
     },
   }
-  const paced = createPacedHttpClient({ inner: noting, budget, accountKey: 'acct_sync', logger })
+  const paced = createThrottledHttpClient({
+    inner: noting,
+    budget,
+    accountKey: 'acct_sync',
+    logger,
+  })
   const action = new StripeCustomerAction(
     await newContext(db, buildStripe(KEY, settingsOf(fakeUrl), paced)),
   )

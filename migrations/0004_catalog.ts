@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 const CATALOG_TABLES = ['ticket_types', 'add_ons']
 

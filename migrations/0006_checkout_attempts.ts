@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
  * One row for each try to be paid, with every request parameter frozen, so that a repeat after a

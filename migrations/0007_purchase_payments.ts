@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /** What Stripe said of a purchase's money when it was last read: never a sum that we kept ourselves. */
 export async function up(knex: Knex): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /** The inbox. The table is its own queue: status, attempts, next_attempt_at and a lease. */
 export async function up(knex: Knex): Promise<void> {

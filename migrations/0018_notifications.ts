@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
  * Webhooks that we send: where to, and one row for each event and endpoint. `disabled_by` is who

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /** Batches of vouchers that are used at Stripe, as promotion codes, and not here. */
 export async function up(knex: Knex): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { protectByConference } from '../src/db/row-security.ts'
+import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
  * Charges of saved cards, every try to be paid, and what went back. Sums are what Stripe said when it

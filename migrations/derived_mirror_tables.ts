@@ -1,6 +1,10 @@
 import type { Knex } from 'knex'
-import { ALL_RESOURCES } from '../src/stripe/sync/all-resources.ts'
-import { dropMirrorTable, raiseMirrorTable, shapeName } from '../src/stripe/sync/mirror-table.ts'
+import {
+  dropMirrorTable,
+  migrateMirrorTable,
+  shapeName,
+} from '../src/mirror/migrate-mirror-table.ts'
+import { ALL_RESOURCES } from '../src/mirror/resource-registry.ts'
 
 /**
  * A migration for each table of the mirror, made from the resource's definition and named after its
@@ -9,7 +13,7 @@ import { dropMirrorTable, raiseMirrorTable, shapeName } from '../src/stripe/sync
 export const migrations: readonly (Knex.Migration & { name: string })[] = ALL_RESOURCES.map(
   (resource) => ({
     name: `derived_mirror_${shapeName(resource)}`,
-    up: (knex) => raiseMirrorTable(knex, resource),
+    up: (knex) => migrateMirrorTable(knex, resource),
     down: (knex) => dropMirrorTable(knex, resource),
   }),
 )

@@ -1,71 +1,68 @@
 import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
 import { apiDescription } from './api-docs/api-description.ts'
+import { SYNC_RUN_DOCS } from './api-docs/sync-run-docs.ts'
+import { chargeActionRoutes, chargeRoutes } from './billing/charges/charge-routes.ts'
+import { customerRoutes } from './billing/customers/customer-routes.ts'
+import { createSavedCards } from './billing/customers/saved-cards.ts'
+import { discountChangeRoutes } from './billing/discounts/discount-change-routes.ts'
+import { couponRoutes, promotionCodeRoutes } from './billing/discounts/discount-routes.ts'
+import { publicationRoutes } from './billing/discounts/publication-routes.ts'
+import { planRoutes } from './billing/subscriptions/plan-routes.ts'
+import { subscriptionRoutes } from './billing/subscriptions/subscription-routes.ts'
 import { catalogRoutes } from './catalog/catalog-routes.ts'
-import { conferenceRoutes } from './conferences/conference-routes.ts'
+import { conferenceRoutes, webhookSecretRoutes } from './conferences/conference-routes.ts'
 import { findConferenceId } from './conferences/conference-store.ts'
 import type { StripeAccountPort } from './conferences/manage-conference.ts'
-import { webhookSecretRoutes } from './conferences/webhook-secret-routes.ts'
 import type { Config } from './config.ts'
+import { createDatabaseGauges } from './database-gauges.ts'
 import type { Db } from './db/connect.ts'
-import type { Presence } from './db/process-presence.ts'
+import type { LivenessLock } from './db/liveness-lock.ts'
 import { withSystem } from './db/tenant-scope.ts'
-import { createDatabaseGauges } from './http/database-gauges.ts'
 import { createFailedLookups } from './http/failed-lookups.ts'
-import { healthRoutes } from './http/health-routes.ts'
-import { createAnswers } from './http/idempotency.ts'
-import { createLifecycle, type Lifecycle } from './http/lifecycle.ts'
-import { createMetrics, type Metrics } from './http/metrics.ts'
-import { addRequestMetrics, metricsRoutes } from './http/metrics-routes.ts'
-import { createReadiness } from './http/readiness.ts'
+import { createIdempotency } from './http/idempotency.ts'
+import { addRequestMetrics, createMetrics, type Metrics, metricsRoutes } from './http/metrics.ts'
+import { createLifecycle, createReadiness, healthRoutes, type Lifecycle } from './http/readiness.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
-import { addJob } from './jobs/add-job.ts'
-import { webhookDeliveryRoutes } from './notifications/outgoing/webhook-delivery-routes.ts'
-import { webhookEndpointRoutes } from './notifications/outgoing/webhook-endpoint-routes.ts'
+import { addJob } from './jobs/job-queue.ts'
+import { driftRoutes } from './mirror/drift/drift-routes.ts'
+import { mirrorRoutes } from './mirror/mirror-routes.ts'
+import { syncRunRoutes } from './mirror/runs/sync-run-routes.ts'
+import {
+  webhookDeliveryRoutes,
+  webhookEndpointRoutes,
+} from './notifications/outbound-webhook-routes.ts'
+import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
-import type { PaymentGateway } from './purchases/payment-gateway.ts'
-import { purchaseActionRoutes } from './purchases/purchase-action-routes.ts'
-import { purchaseRoutes } from './purchases/purchase-routes.ts'
-import { createReconcileRequests } from './purchases/request-reconcile.ts'
-import { requiredOff } from './purchases/required-off.ts'
-import { transitionRoutes } from './purchases/transition-routes.ts'
+import { requiredInactiveCount } from './purchases/purchase-aggregate.ts'
+import {
+  purchaseActionRoutes,
+  purchaseRoutes,
+  transitionRoutes,
+} from './purchases/purchase-routes.ts'
+import { createReconcileRequests } from './purchases/reconcile-purchase.ts'
 import { reportRoutes } from './reports/report-routes.ts'
-import type { Clock } from './shared/clock.ts'
-import type { Encryption } from './shared/encryption.ts'
+import type { Encryption } from './shared/cryptography.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
-import { sponsorLevelRoutes } from './sponsors/level-routes.ts'
+import type { Clock } from './shared/time.ts'
+import { sponsorLevelRoutes } from './sponsors/sponsor-level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
-import { chargeActionRoutes } from './stripe/billing/charges/charge-action-routes.ts'
-import { chargeRoutes } from './stripe/billing/charges/charge-routes.ts'
-import { couponRoutes } from './stripe/billing/coupons/coupon-routes.ts'
-import { discountChangeRoutes } from './stripe/billing/coupons/discount-change-routes.ts'
-import { createSavedCards } from './stripe/billing/customers/change-cards.ts'
-import { customerRoutes } from './stripe/billing/customers/customer-routes.ts'
-import { planRoutes } from './stripe/billing/plans/plan-routes.ts'
-import { promotionCodeRoutes } from './stripe/billing/promotion-codes/promotion-code-routes.ts'
-import { publicationRoutes } from './stripe/billing/promotion-codes/publication-routes.ts'
-import { subscriptionRoutes } from './stripe/billing/subscriptions/subscription-routes.ts'
-import type { StripeClients } from './stripe/client.ts'
-import { driftRoutes } from './stripe/drift/drift-routes.ts'
-import type { EventHook } from './stripe/inbox/event-hook.ts'
-import { createEventInbox } from './stripe/inbox/event-inbox.ts'
-import { eventRoutes } from './stripe/inbox/event-routes.ts'
-import { webhookRoutes } from './stripe/inbox/webhook-routes.ts'
-import { mirrorRoutes } from './stripe/sync/mirror-routes.ts'
-import { syncRunRoutes } from './stripe/sync/runs/run-routes.ts'
-import { SYNC_RUN_DOCS } from './sync-run-docs.ts'
-import { issueComps } from './vouchers/issue-comps.ts'
+import type { StripeClients } from './stripe/stripe-client.ts'
+import type { EventHook } from './stripe-events/event-hook.ts'
+import { eventRoutes } from './stripe-events/event-routes.ts'
+import { createEventInbox } from './stripe-events/event-store.ts'
+import { webhookRoutes } from './stripe-events/webhook-routes.ts'
+import { issueComps } from './vouchers/issue-without-purchase.ts'
 import { redemptionRoutes } from './vouchers/redemption-routes.ts'
-import { voucherBatchRoutes } from './vouchers/voucher-batch-routes.ts'
 import { voucherExportRoutes } from './vouchers/voucher-export-routes.ts'
-import { voucherRoutes } from './vouchers/voucher-routes.ts'
+import { voucherBatchRoutes, voucherRoutes } from './vouchers/voucher-routes.ts'
 
 export type AppDeps = {
   config: Config
   db: Db
-  presence: Presence
+  presence: LivenessLock
   encryption: Encryption
   operatorApiKey: string
   logger: Logger
@@ -103,14 +100,14 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   })
   const metrics = deps.metrics ?? createMetrics({ process: false })
   addOperationRoutes(app, lifecycle, deps, metrics)
-  const routes: RouteDeps = { db, encryption, failedLookups, answers: createAnswers(deps) }
+  const routes: RouteDeps = { db, encryption, failedLookups, answers: createIdempotency(deps) }
   conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts })
   webhookSecretRoutes(app, routes)
   apiKeyRoutes(app, routes)
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
-  voucherRoutes(app, { ...routes, requiredOff })
+  voucherRoutes(app, { ...routes, requiredOff: requiredInactiveCount })
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
   voucherExportRoutes(app, routes)
   redemptionRoutes(app, routes)

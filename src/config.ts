@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import type { MailSettings } from './notifications/mail/mailer.ts'
+import type { MailSettings } from './notifications/mailer.ts'
 
 const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
 
 /** An API base that is not Stripe's own, which production and live keys refuse. */
-export function isStripeItself(base: string | undefined): boolean {
+export function isStripeApi(base: string | undefined): boolean {
   return base === undefined || /^https:\/\/([a-z0-9-]+\.)?stripe\.com(:443)?\/?$/.test(base)
 }
 
@@ -131,7 +131,7 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
   if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
     problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
   }
-  if (production && !isStripeItself(env.STRIPE_API_BASE)) {
+  if (production && !isStripeApi(env.STRIPE_API_BASE)) {
     problems.push("STRIPE_API_BASE must be Stripe's own in production, or absent")
   }
   if (production && env.WEBHOOKS_ALLOW_LOOPBACK) {

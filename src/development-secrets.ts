@@ -3,8 +3,8 @@ import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Config } from './config.ts'
+import { StartupError } from './shared/errors.ts'
 import { newSecret } from './shared/ids.ts'
-import { StartRefused } from './shared/start-refused.ts'
 
 export type Secrets = { encryptionKey: Buffer; operatorApiKey: string }
 
@@ -37,13 +37,13 @@ export async function loadSecrets(
 async function readSecrets(path: string): Promise<Secrets | null> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null
-    throw new StartRefused(`${path} cannot be read: ${error.message}`)
+    throw new StartupError(`${path} cannot be read: ${error.message}`)
   })
   if (text === null) return null
   const parsed = stored.safeParse(jsonOf(text))
   const encryptionKey = Buffer.from(parsed.data?.encryption_key ?? '', 'base64')
   if (!parsed.success || encryptionKey.length !== 32) {
-    throw new StartRefused(
+    throw new StartupError(
       `${path} is damaged. Bring it back from a copy, or set ENCRYPTION_KEY and OPERATOR_API_KEY: without the old encryption key the stored Stripe keys cannot be read.`,
     )
   }
@@ -79,6 +79,6 @@ async function makeSecrets(path: string): Promise<Secrets> {
     await rm(draft, { force: true })
   }
   const made = await readSecrets(path)
-  if (made === null) throw new StartRefused(`${path} vanished while it was written`)
+  if (made === null) throw new StartupError(`${path} vanished while it was written`)
   return made
 }

@@ -1,4 +1,4 @@
-import type { EventHook } from './stripe/inbox/event-hook.ts'
+import type { EventHook } from './stripe-events/event-hook.ts'
 
 /**
  * The hooks of this installation: add yours here. They are called in this order, before the service

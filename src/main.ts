@@ -1,22 +1,22 @@
 import closeWithGrace from 'close-with-grace'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { EmbeddedPostgresError } from './db/embedded/embedded-postgres-error.ts'
+import { StartupError } from './shared/errors.ts'
 import { createLogger, type Logger } from './shared/logger.ts'
-import { StartRefused } from './shared/start-refused.ts'
 import { startService } from './start-service.ts'
 
 // After the time for an orderly stop, for what even that could not end.
-const LAST_RESORT_MS = 2_000
+const FORCED_EXIT_MS = 2_000
 
 /** Errors that say all there is to say; a stack would only hide it. */
-function isPlain(error: unknown): error is Error {
-  if (error instanceof ConfigError || error instanceof StartRefused) return true
+function isExpected(error: unknown): error is Error {
+  if (error instanceof ConfigError || error instanceof StartupError) return true
   if (error instanceof EmbeddedPostgresError) return true
   return error instanceof Error && 'syscall' in error && error.syscall === 'listen'
 }
 
-function report(error: unknown, logger: Logger | null): void {
-  if (isPlain(error) || logger === null) {
+function reportStartError(error: unknown, logger: Logger | null): void {
+  if (isExpected(error) || logger === null) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   } else logger.fatal({ err: error }, 'the service could not start')
 }
@@ -25,7 +25,7 @@ function readConfig(): Config {
   try {
     return loadConfig()
   } catch (error) {
-    report(error, null)
+    reportStartError(error, null)
     process.exit(1)
   }
 }
@@ -38,7 +38,7 @@ const starting = startService(config, logger)
 // in order, and a second signal ends it at once. Exit code 0 only when everything ended in time.
 closeWithGrace(
   {
-    delay: config.shutdownSeconds * 1000 + LAST_RESORT_MS,
+    delay: config.shutdownSeconds * 1000 + FORCED_EXIT_MS,
     logger: { error: (error: unknown) => logger.error({ err: error }, 'stopped without order') },
     onSecondSignal: (signal) => logger.error({ signal }, 'second signal: exiting at once'),
   },
@@ -60,6 +60,6 @@ try {
     throw error
   })
 } catch (error) {
-  report(error, logger)
+  reportStartError(error, logger)
   process.exit(1)
 }

@@ -1,23 +1,23 @@
 import { buildApp } from './app.ts'
-import { assertModeAllowed } from './assert-mode-allowed.ts'
-import type { Config } from './config.ts'
-import { connect } from './db/connect.ts'
-import { openDatabase } from './db/open-database.ts'
-import { prepareDatabase } from './db/prepare-database.ts'
-import { announcePresence } from './db/process-presence.ts'
+import { type Config, isStripeApi } from './config.ts'
+import { connect, type Db } from './db/connect.ts'
+import { holdLivenessLock } from './db/liveness-lock.ts'
+import { openDatabase, prepareDatabase } from './db/open-database.ts'
+import { withSystem } from './db/tenant-scope.ts'
 import { loadSecrets } from './development-secrets.ts'
 import { EVENT_HOOKS } from './event-hooks.ts'
-import { createLifecycle } from './http/lifecycle.ts'
 import { createMetrics } from './http/metrics.ts'
+import { createLifecycle } from './http/readiness.ts'
 import { startHeartbeat } from './jobs/heartbeat.ts'
-import { systemClock } from './shared/clock.ts'
-import { createEncryption } from './shared/encryption.ts'
+import { createMirrorFeed } from './mirror/mirror-feed.ts'
+import { createEncryption } from './shared/cryptography.ts'
+import { StartupError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
+import { systemClock } from './shared/time.ts'
 import { createShutdown, DRAIN_SHARE, type Shutdown } from './shutdown.ts'
-import { createStripeAccounts } from './stripe/account.ts'
-import { createStripeClients } from './stripe/client.ts'
-import { createPaymentGateway } from './stripe/payment-gateway.ts'
-import { createMirrorFeed } from './stripe/sync/feed/mirror-feed.ts'
+import { createStripeAccounts } from './stripe/stripe-account.ts'
+import { createStripeClients } from './stripe/stripe-client.ts'
+import { createStripePaymentGateway } from './stripe/stripe-payment-gateway.ts'
 import { startWorker } from './worker.ts'
 
 export type Service = {
@@ -41,19 +41,19 @@ export type Service = {
 export async function startService(config: Config, logger: Logger): Promise<Service> {
   const shutdown = createShutdown(config.shutdownSeconds * 1000, logger)
   try {
-    const core = await openCore(config, logger, shutdown)
+    const core = await openResources(config, logger, shutdown)
     const address = config.run === 'work' ? null : await serve(core, shutdown)
-    return { address, ready: begin(core, shutdown), stop: () => shutdown.run() }
+    return { address, ready: prepareAndWork(core, shutdown), stop: () => shutdown.run() }
   } catch (error) {
     await shutdown.run()
     throw error
   }
 }
 
-type Core = Awaited<ReturnType<typeof openCore>>
+type Resources = Awaited<ReturnType<typeof openResources>>
 
 /** What serving and working share. Apart from an embedded server nothing runs yet. */
-async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
+async function openResources(config: Config, logger: Logger, shutdown: Shutdown) {
   const database = await openDatabase(config, logger)
   shutdown.add('database', 'embedded database', () => database.stop())
   const secrets = await loadSecrets(config, logger)
@@ -84,7 +84,7 @@ async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
     metrics,
     clients,
     mirrorFeed,
-    gateway: createPaymentGateway(clients, logger, mirrorFeed),
+    gateway: createStripePaymentGateway(clients, logger, mirrorFeed),
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clock: systemClock,
     eventHooks: EVENT_HOOKS,
@@ -92,9 +92,9 @@ async function openCore(config: Config, logger: Logger, shutdown: Shutdown) {
   }
 }
 
-async function serve(core: Core, shutdown: Shutdown): Promise<string> {
+async function serve(core: Resources, shutdown: Shutdown): Promise<string> {
   const { config, logger, lifecycle } = core
-  const presence = announcePresence(core.connectionString, (err) =>
+  const presence = holdLivenessLock(core.connectionString, (err) =>
     logger.debug({ err }, 'presence lost its connection'),
   )
   shutdown.add('pools', 'presence', () => presence.close())
@@ -109,14 +109,14 @@ async function serve(core: Core, shutdown: Shutdown): Promise<string> {
 }
 
 /** The part that needs the database; it may take as long as that stays away. */
-async function begin(core: Core, shutdown: Shutdown): Promise<void> {
+async function prepareAndWork(core: Resources, shutdown: Shutdown): Promise<void> {
   const { config, logger, upkeepDb, embedded } = core
   const stopping = new AbortController()
   const prepared = prepareDatabase({
     ...core,
     db: upkeepDb,
     signal: stopping.signal,
-    check: () => assertModeAllowed(upkeepDb, config, embedded),
+    check: () => assertLiveModeAllowed(upkeepDb, config, embedded),
   })
   shutdown.add('intake', 'preparation of the database', async () => {
     stopping.abort()
@@ -128,7 +128,7 @@ async function begin(core: Core, shutdown: Shutdown): Promise<void> {
   logger.info({ run: config.run }, 'ready')
 }
 
-function startWork(core: Core, shutdown: Shutdown): void {
+function startWork(core: Resources, shutdown: Shutdown): void {
   const { config, logger, upkeepDb } = core
   const { leaseSeconds, run: role } = config
   if (role === 'serve') {
@@ -140,4 +140,37 @@ function startWork(core: Core, shutdown: Shutdown): void {
   const drainMs = config.shutdownSeconds * 1000 * DRAIN_SHARE
   const worker = startWorker({ ...core, drainMs })
   shutdown.add('work', 'worker', () => worker.stop())
+}
+
+/**
+ * A conference with a live key takes real money, so its data must not lie in a database that only
+ * this machine knows, nor its key go to a stand-in for Stripe.
+ *
+ * @throws StartRefused that names the conference and the setting.
+ */
+export async function assertLiveModeAllowed(
+  db: Db,
+  config: Pick<Config, 'embeddedAllowed' | 'stripeApiBase'>,
+  embedded: boolean,
+): Promise<void> {
+  const problem = liveModeProblem(config, embedded)
+  if (problem === null) return
+  const live = await withSystem(db, 'manage-conferences', (trx) =>
+    trx('conferences').where({ livemode: true }).first<{ slug: string } | undefined>('slug'),
+  )
+  if (live === undefined) return
+  throw new StartupError(`Conference ${live.slug} has a live Stripe key: ${problem}`)
+}
+
+function liveModeProblem(
+  config: Pick<Config, 'embeddedAllowed' | 'stripeApiBase'>,
+  embedded: boolean,
+): string | null {
+  if (!isStripeApi(config.stripeApiBase ?? undefined)) {
+    return "STRIPE_API_BASE must be Stripe's own, or absent."
+  }
+  if (embedded && !config.embeddedAllowed) {
+    return 'set DATABASE_URL, or EMBEDDED_DATABASE=true if the data folder is kept and backed up.'
+  }
+  return null
 }

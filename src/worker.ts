@@ -1,17 +1,18 @@
 import type { Config } from './config.ts'
-import type { Db } from './db/connect.ts'
-import { startHeartbeat } from './jobs/heartbeat.ts'
-import { type JobName, LONG_JOBS, OUTGOING_JOBS } from './jobs/job-catalogue.ts'
-import { toTaskList } from './jobs/job-tasks.ts'
+import type { Db, Tx } from './db/connect.ts'
+import { createJobHandlers, type JobHandlerDeps } from './job-handlers.ts'
+import { beatSeconds, releaseDeadWorkers, startHeartbeat } from './jobs/heartbeat.ts'
+import { type JobName, LONG_JOBS, OUTBOUND_JOBS } from './jobs/job-catalogue.ts'
+import { addJob } from './jobs/job-queue.ts'
+import { toTaskList } from './jobs/job-registry.ts'
 import { runJobs } from './jobs/run-jobs.ts'
-import { serviceTimers } from './jobs/service-timers.ts'
-import { startTimers } from './jobs/timers.ts'
-import { type ServiceJobDeps, serviceJobs } from './service-jobs.ts'
-import type { EventHook } from './stripe/inbox/event-hook.ts'
-import { createEventWorker } from './stripe/inbox/event-worker.ts'
-import type { MirrorFeed } from './stripe/sync/feed/mirror-feed.ts'
+import { startTimers, type Timer } from './jobs/timers.ts'
+import type { MirrorFeed } from './mirror/mirror-feed.ts'
+import type { Logger } from './shared/logger.ts'
+import type { EventHook } from './stripe-events/event-hook.ts'
+import { createEventWorker } from './stripe-events/event-worker.ts'
 
-export type WorkerDeps = Omit<ServiceJobDeps, 'stopping'> & {
+export type WorkerDeps = Omit<JobHandlerDeps, 'stopping'> & {
   config: Config
   connectionString: string
   /** A small pool for heartbeat and timers: a load of work must not make a living worker look dead. */
@@ -28,18 +29,18 @@ export type Worker = {
   stop(): Promise<boolean>
 }
 
-const CONCURRENT_JOBS = 4
+const JOB_CONCURRENCY = 4
 
 // Each is paced by its Stripe account's request budget anyway.
-const CONCURRENT_LONG_JOBS = 3
+const LONG_JOB_CONCURRENCY = 3
 
 // They only wait, and those of one receiver one after the other.
-const CONCURRENT_OUTGOING_JOBS = 8
+const OUTBOUND_JOB_CONCURRENCY = 8
 
-const isQuick = (name: JobName) => !LONG_JOBS.has(name) && !OUTGOING_JOBS.has(name)
+const isQuick = (name: JobName) => !LONG_JOBS.has(name) && !OUTBOUND_JOBS.has(name)
 
 // NOTIFY wakes a worker at once; polling finds what was given back, or whose NOTIFY was lost.
-const LONGEST_POLL_MS = 1_000
+const MAX_POLL_MS = 1_000
 
 /**
  * The working side of the service, composed and running: Stripe's events, jobs, timers, and the
@@ -49,11 +50,11 @@ export function startWorker(deps: WorkerDeps): Worker {
   const { config, connectionString, db, upkeepDb, logger, metrics } = deps
   const { leaseSeconds } = config
   const stopping = new AbortController()
-  const registry = serviceJobs({ ...deps, stopping: stopping.signal })
+  const registry = createJobHandlers({ ...deps, stopping: stopping.signal })
   const runners = [
-    { takes: isQuick, concurrency: CONCURRENT_JOBS },
-    { takes: (name: JobName) => LONG_JOBS.has(name), concurrency: CONCURRENT_LONG_JOBS },
-    { takes: (name: JobName) => OUTGOING_JOBS.has(name), concurrency: CONCURRENT_OUTGOING_JOBS },
+    { takes: isQuick, concurrency: JOB_CONCURRENCY },
+    { takes: (name: JobName) => LONG_JOBS.has(name), concurrency: LONG_JOB_CONCURRENCY },
+    { takes: (name: JobName) => OUTBOUND_JOBS.has(name), concurrency: OUTBOUND_JOB_CONCURRENCY },
   ].map(({ takes, concurrency }) =>
     runJobs({
       connectionString,
@@ -64,7 +65,7 @@ export function startWorker(deps: WorkerDeps): Worker {
         metrics,
       }),
       concurrency,
-      pollMs: Math.min(LONGEST_POLL_MS, leaseSeconds * 100),
+      pollMs: Math.min(MAX_POLL_MS, leaseSeconds * 100),
       drainMs: deps.drainMs,
       onWorkersChanged: () => heartbeat.beat(),
     }),
@@ -95,4 +96,115 @@ export function startWorker(deps: WorkerDeps): Worker {
       return drained.every(Boolean)
     },
   }
+}
+
+export type TimerSettings = Pick<
+  Config,
+  'leaseSeconds' | 'reconcileAfterSeconds' | 'missedEventsEverySeconds' | 'stripeSyncEverySeconds'
+>
+
+const PRUNE_SECONDS = 3_600
+
+// A listing of at most a thousand codes a batch, ten requests, for numbers that people look at.
+const PUBLISHED_VOUCHERS_SECONDS = 300
+
+// Days are what ends, and nobody waits for the minute.
+const END_SUBSCRIPTIONS_SECONDS = 3_600
+
+/**
+ * A quarter of the time after which a purchase counts as waiting, so that it waits at most a quarter
+ * longer; but not so often that the sweeps themselves are work, nor so rarely that a person notices.
+ */
+function sweepSeconds(reconcileAfterSeconds: number): number {
+  return Math.min(30, Math.max(1, reconcileAfterSeconds / 4))
+}
+
+/** Everything that this service does by the clock. */
+export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] {
+  return [
+    {
+      name: 'sweep_purchases',
+      everySeconds: sweepSeconds(settings.reconcileAfterSeconds),
+      fire: (trx) => addJob(trx, 'sweep_purchases', {}),
+    },
+    {
+      name: 'find_missed_events',
+      everySeconds: settings.missedEventsEverySeconds,
+      fire: (trx) => addJobForEachAccount(trx, 'find_missed_events'),
+    },
+    {
+      name: 'read_published_vouchers',
+      everySeconds: PUBLISHED_VOUCHERS_SECONDS,
+      fire: addPublishedVoucherJobs,
+    },
+    ...syncTimer(settings),
+    {
+      name: 'end_subscriptions',
+      everySeconds: END_SUBSCRIPTIONS_SECONDS,
+      fire: addEndSubscriptionJobs,
+    },
+    {
+      name: 'prune',
+      everySeconds: PRUNE_SECONDS,
+      fire: (trx) => addJob(trx, 'prune', {}),
+    },
+    {
+      // Not a job: it must also happen when every worker that is left is busy.
+      name: 'release_dead_workers',
+      everySeconds: beatSeconds(settings.leaseSeconds),
+      async fire(trx) {
+        const dead = await releaseDeadWorkers(trx, settings.leaseSeconds)
+        if (dead.length > 0) logger.warn({ workers: dead }, 'took over the jobs of dead workers')
+      },
+    },
+  ]
+}
+
+function syncTimer({ stripeSyncEverySeconds: everySeconds }: TimerSettings): Timer[] {
+  if (everySeconds === null) return []
+  const fire = (trx: Tx) => addJobForEachAccount(trx, 'start_sync_runs')
+  return [{ name: 'start_sync_runs', everySeconds, fire }]
+}
+
+/** A job for each conference that has subscriptions whose day has come. */
+async function addEndSubscriptionJobs(trx: Tx): Promise<void> {
+  const due = await trx('subscriptions as own')
+    .join('conferences', 'conferences.id', 'own.conference_id')
+    .whereNotNull('conferences.stripe_secret_key_sealed')
+    .where('own.state', 'created')
+    .whereRaw(`own.end_date <= (now() at time zone 'utc')::date`)
+    // Those that have ended, or will by themselves, stay due for good and need no job.
+    .whereNotExists(
+      trx('stripe.subscriptions as mirrored')
+        .whereRaw('mirrored.conference_id = own.conference_id')
+        .whereRaw('mirrored.id = own.stripe_subscription_id')
+        .whereRaw(
+          `(mirrored.deleted_at is not null or mirrored.cancel_at_period_end
+            or mirrored.status in ('canceled', 'incomplete_expired'))`,
+        ),
+    )
+    .distinct<{ conference_id: string }[]>('own.conference_id')
+  for (const conference of due) await addJob(trx, 'end_subscriptions', conference)
+}
+
+/** A job for each conference with published vouchers that can be used, or could until yesterday. */
+async function addPublishedVoucherJobs(trx: Tx): Promise<void> {
+  const conferences = await trx('voucher_publications')
+    .join('conferences', 'conferences.id', 'conference_id')
+    .whereNotNull('stripe_secret_key_sealed')
+    .where('state', '<>', 'failed')
+    .whereRaw(`(expires_at is null or expires_at > now() - interval '1 day')`)
+    .distinct<{ conference_id: string }[]>('conference_id')
+  for (const conference of conferences) await addJob(trx, 'read_published_vouchers', conference)
+}
+
+/** One job a conference, so that one with a wrong key or a slow account holds up no other. */
+async function addJobForEachAccount(
+  trx: Tx,
+  job: 'find_missed_events' | 'start_sync_runs',
+): Promise<void> {
+  const conferences = await trx('conferences')
+    .whereNotNull('stripe_secret_key_sealed')
+    .select<{ conference_id: string }[]>('id as conference_id')
+  for (const conference of conferences) await addJob(trx, job, conference)
 }

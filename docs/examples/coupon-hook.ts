@@ -1,5 +1,5 @@
-import type { EventHook } from '../../src/stripe/inbox/event-hook.ts'
-import { orNull } from '../../src/stripe/stripe-errors.ts'
+import { fetchOrNull } from '../../src/stripe/stripe-errors.ts'
+import type { EventHook } from '../../src/stripe-events/event-hook.ts'
 
 /** Makes a hook that tells a newsletter of every new coupon. */
 export function tellNewsletter(publish: (text: string) => Promise<void>): EventHook {
@@ -10,7 +10,7 @@ export function tellNewsletter(publish: (text: string) => Promise<void>): EventH
       if (objectId === null) return
       // What the event says may be old; a coupon that is gone again is no news.
       const client = await stripe()
-      const coupon = await orNull(() => client.coupons.retrieve(objectId))
+      const coupon = await fetchOrNull(() => client.coupons.retrieve(objectId))
       if (coupon === null) return
       await publish(`New: ${coupon.name ?? coupon.id}`)
       logger.info({ conference: conferenceId, coupon: coupon.id }, 'told the newsletter')

@@ -1,11 +1,10 @@
 import type Stripe from 'stripe'
-import { boolean, reference, text } from '../../src/stripe/sync/mirror-column.ts'
-import { referencesTo } from '../../src/stripe/sync/references-to.ts'
-import { resource as charges } from '../../src/stripe/sync/resources/charges.ts'
-import { resource as paymentIntents } from '../../src/stripe/sync/resources/payment-intents.ts'
-import type { StripeResource } from '../../src/stripe/sync/stripe-resource.ts'
-import { StripeSyncAction } from '../../src/stripe/sync/stripe-sync-action.ts'
-import type { SyncContext } from '../../src/stripe/sync/sync-context.ts'
+import { boolean, reference, text } from '../../src/mirror/mirror-column.ts'
+import { resource as charges } from '../../src/mirror/resources/charge-resource.ts'
+import { resource as paymentIntents } from '../../src/mirror/resources/payment-intent-resource.ts'
+import type { StripeResource, SyncContext } from '../../src/mirror/stripe-resource.ts'
+import { referencesTo } from '../../src/mirror/stripe-resource.ts'
+import { StripeSyncAction } from '../../src/mirror/stripe-sync-action.ts'
 
 /** @see https://docs.stripe.com/api/radar/early_fraud_warnings/object */
 export const resource: StripeResource<Stripe.Radar.EarlyFraudWarning> = {

@@ -1,8 +1,8 @@
 import type Stripe from 'stripe'
-import type { Defaults } from '../../src/stripe/sync/mirror-row.ts'
-import type { ReadingTime } from '../../src/stripe/sync/reading-time.ts'
-import { StripeCustomerAction } from '../../src/stripe/sync/resources/customers.ts'
-import type { Synced } from '../../src/stripe/sync/sync-outcome.ts'
+import type { FetchTime } from '../../src/mirror/fetch-time.ts'
+import { StripeCustomerAction } from '../../src/mirror/resources/customer-resource.ts'
+import type { Synced } from '../../src/mirror/sync-outcome.ts'
+import type { Defaults } from '../../src/mirror/write-mirror-rows.ts'
 
 /** Customers whose e-mail addresses can be joined with addresses from elsewhere. */
 export class TidyCustomerAction extends StripeCustomerAction {
@@ -20,7 +20,7 @@ export class TidyCustomerAction extends StripeCustomerAction {
 
 /** Also tells of every new customer, which costs a statement for each object. */
 export class AnnouncingCustomerAction extends TidyCustomerAction {
-  override async sync(customer: Stripe.Customer, readAt?: ReadingTime): Promise<Synced> {
+  override async sync(customer: Stripe.Customer, readAt?: FetchTime): Promise<Synced> {
     const synced = await super.sync(customer, readAt)
     if (synced.outcome === 'created') this.context.logger.info({ customer: synced.id }, 'welcome')
     return synced

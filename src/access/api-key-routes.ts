@@ -1,11 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
+import { mapPage, pageQuery } from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-rule.ts'
-import { callerOf, principalOf } from '../http/caller.ts'
+import type { AccessRule } from '../http/access-control.ts'
+import { callerOf, principalOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
-import { mapPage, pageQuery } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import {
   apiKeyPage,
@@ -18,9 +18,8 @@ import {
   toApiKeyBody,
   toIssuedKeyBody,
 } from './api-key-schemas.ts'
-import { createConferenceKey, createOperatorKey } from './create-api-key.ts'
-import { listKeys, revokeKey, toApiKey } from './key-store.ts'
-import { rotateKey } from './rotate-api-key.ts'
+import { listKeys, revokeKey, toApiKey } from './api-key-store.ts'
+import { createConferenceKey, createOperatorKey, rotateKey } from './issue-api-key.ts'
 
 const tags = ['API keys']
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { SCOPES } from '../http/access-rule.ts'
+import { pageOf } from '../db/pages.ts'
+import { SCOPES } from '../http/access-control.ts'
 import {
   conferenceParams,
   optionalBody,
@@ -7,8 +8,7 @@ import {
   timestampInput,
   toTimestamp,
 } from '../http/common-schemas.ts'
-import { pageOf } from '../http/pages.ts'
-import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key.ts'
+import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key-store.ts'
 
 const name = z.string().trim().min(1).max(200)
 

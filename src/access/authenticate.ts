@@ -1,9 +1,8 @@
-import type { Db } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
 import { withSystem } from '../db/tenant-scope.ts'
-import type { Principal } from '../http/access-rule.ts'
-import { equalInConstantTime, sha256 } from '../shared/hash.ts'
-import { parseKeyText } from './key-text.ts'
-import { findUsableKey, type LoginRow, recordUse } from './login-store.ts'
+import type { Principal, Scope } from '../http/access-control.ts'
+import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
+import { type KeyRole, parseKey } from './api-key-store.ts'
 
 /** The operator key of the environment has no row; this is its name in the history. */
 const BOOTSTRAP_KEY_ID = 'operator'
@@ -36,16 +35,59 @@ export function createAuthenticator(
     if (equalInConstantTime(key, operatorApiKey)) {
       return { role: 'operator', keyId: BOOTSTRAP_KEY_ID }
     }
-    const parts = parseKeyText(key)
+    const parts = parseKey(key)
     if (parts === null) return null
     const row = await withSystem(db, 'authenticate', (trx) => findUsableKey(trx, parts.id))
     if (row === null || row.role !== parts.role) return null
     if (!equalInConstantTime(sha256(parts.secret), row.secret_hash)) return null
     if (row.use_is_news) {
-      await recordUse(db, parts.id).catch((err: unknown) =>
+      await recordKeyUse(db, parts.id).catch((err: unknown) =>
         logger.warn({ err, key: parts.id }, 'last_used_at was not written'),
       )
     }
     return toPrincipal(parts.id, row)
   }
+}
+
+// A write for each request would double the database's work to say almost the same each time.
+const LAST_USED_INTERVAL_SECONDS = 60
+
+/** What a login needs of a key. */
+type LoginRow = {
+  role: KeyRole
+  conference_id: string | null
+  sponsor_id: string | null
+  scopes: Scope[]
+  secret_hash: string
+  /** `last_used_at` is old enough to be written again. */
+  use_is_news: boolean
+}
+
+/** The key's row while it may be used: neither revoked nor expired by the database's clock. */
+async function findUsableKey(trx: Tx, id: string): Promise<LoginRow | null> {
+  const row = await trx('api_keys')
+    .where({ id })
+    .whereNull('revoked_at')
+    .whereRaw('(expires_at is null or expires_at > now())')
+    .first<LoginRow | undefined>([
+      'role',
+      'conference_id',
+      'sponsor_id',
+      'scopes',
+      'secret_hash',
+      trx.raw(
+        'coalesce(last_used_at < now() - make_interval(secs => ?), true) as use_is_news',
+        LAST_USED_INTERVAL_SECONDS,
+      ),
+    ])
+  return row ?? null
+}
+
+/** Writes `last_used_at`. Does not wait for a row that somebody else changes just now. */
+async function recordKeyUse(db: Db, id: string): Promise<void> {
+  await withSystem(db, 'authenticate', (trx) =>
+    trx('api_keys')
+      .whereIn('id', trx('api_keys').select('id').where({ id }).forUpdate().skipLocked())
+      .update({ last_used_at: trx.fn.now() }),
+  )
 }

@@ -1,4 +1,4 @@
-import type { ApiDocs } from '../http/openapi/operation-docs.ts'
+import type { ApiDocs } from '../http/openapi/api-document.ts'
 
 /** Conferences, keys, sponsors, catalogue, Stripe's events and the service's own pages. */
 export const SETUP_DOCS: ApiDocs = {
@@ -79,4 +79,76 @@ export const SETUP_DOCS: ApiDocs = {
   replayStripeEvent: { problems: ['wrong_state'] },
   getReadiness: { problems: ['not_ready', 'database_unavailable'] },
   getMetrics: { problems: ['unauthenticated', 'database_unavailable'] },
+}
+
+const ENDPOINT = {
+  id: 'we_7hQx0RkLmN4pTyVbWz2fG',
+  object: 'webhook_endpoint',
+  url: 'https://sponsors.example.org/hooks/vouchers',
+  description: 'Sponsor portal',
+  event_types: ['purchase.paid', 'purchase.refunded', 'vouchers.issued'],
+  secret: 'whsec_****k3Q=',
+  enabled: true,
+  disabled_by: null,
+  disabled_at: null,
+  created_at: '2027-02-01T08:00:00.120Z',
+  updated_at: '2027-02-01T08:00:00.120Z',
+}
+
+const DELIVERY = {
+  id: 'msg_2fG7hQx0RkLmN4pTyVbWz',
+  object: 'webhook_delivery',
+  endpoint: ENDPOINT.id,
+  state: 'pending',
+  attempts: 1,
+  next_attempt_at: '2027-02-01T09:12:05.400Z',
+  last_attempt_at: '2027-02-01T09:12:00.100Z',
+  last_status: 503,
+  last_error: 'The receiver answered 503.',
+  payload: {
+    type: 'purchase.paid',
+    timestamp: '2027-02-01T09:12:00.020Z',
+    data: {
+      purchase: 'bp_V1StGXR8Z5jdHi6BmyT7a',
+      status: 'PAID',
+      sponsor: 'spon_5jdHi6BmyT7aV1StGXR8Z',
+      reference: 'PO-2027-118',
+      quantity: 40,
+      total_amount: 396_000,
+      amount_received: 396_000,
+      amount_refunded: 0,
+      currency: 'EUR',
+      failure_code: null,
+    },
+  },
+  created_at: '2027-02-01T09:12:00.020Z',
+  finished_at: null,
+}
+
+/** Where a conference is told of events, and what it was told. */
+export const OUTGOING_WEBHOOK_DOCS: ApiDocs = {
+  createWebhookEndpoint: {
+    requests: {
+      some: {
+        summary: 'Some types',
+        value: {
+          url: ENDPOINT.url,
+          description: ENDPOINT.description,
+          event_types: ENDPOINT.event_types,
+        },
+      },
+      all: { summary: 'Every type', value: { url: ENDPOINT.url } },
+    },
+  },
+  updateWebhookEndpoint: {
+    requests: { disable: { summary: 'Send nothing more', value: { enabled: false } } },
+    answers: { endpoint: { value: ENDPOINT } },
+  },
+  rotateWebhookEndpointSecret: {
+    requests: { hour: { value: { overlap_seconds: 3_600 } } },
+  },
+  listWebhookDeliveries: {
+    answers: { page: { value: { data: [DELIVERY], has_more: false, next_cursor: null } } },
+  },
+  replayWebhookDelivery: { problems: ['wrong_state'] },
 }

@@ -1,16 +1,22 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { mapPage, pageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-rule.ts'
-import { callerOf } from '../http/caller.ts'
+import type { AccessRule } from '../http/access-control.ts'
+import { callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
-import { mapPage, pageQuery } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import type { CatalogKind } from './catalog-item.ts'
-import { CATALOG_KINDS } from './catalog-kinds.ts'
+import type { CatalogKind } from './catalog-items.ts'
+import {
+  CATALOG_KINDS,
+  changeItem,
+  createItem,
+  getVisibleItem,
+  listItems,
+  toCatalogItem,
+  type Visibility,
+} from './catalog-items.ts'
 import { catalogParams, catalogSchemas, toCatalogBody } from './catalog-schemas.ts'
-import { listItems, toCatalogItem, type Visibility } from './catalog-store.ts'
-import { changeItem, createItem, getVisibleItem } from './manage-catalog.ts'
 
 const WRITE: AccessRule = { anyOf: ['catalog:write'] }
 const READ: AccessRule = { anyOf: ['catalog:write'], sponsor: true }

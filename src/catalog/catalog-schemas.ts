@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { pageOf } from '../db/pages.ts'
 import {
   amount,
   conferenceParams,
@@ -6,9 +7,8 @@ import {
   timestampInput,
   toTimestamp,
 } from '../http/common-schemas.ts'
-import { pageOf } from '../http/pages.ts'
-import type { CatalogItem, CatalogKind } from './catalog-item.ts'
-import { CATALOG_KINDS } from './catalog-kinds.ts'
+import type { CatalogItem, CatalogKind } from './catalog-items.ts'
+import { CATALOG_KINDS } from './catalog-items.ts'
 import { voucherConfigFields, voucherDefaultsSchema } from './voucher-defaults.ts'
 
 const fields = {

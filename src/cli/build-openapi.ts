@@ -2,9 +2,9 @@ import { Document, isScalar, visit } from 'yaml'
 import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { connect } from '../db/connect.ts'
-import { systemClock } from '../shared/clock.ts'
-import { createEncryption } from '../shared/encryption.ts'
+import { createEncryption } from '../shared/cryptography.ts'
 import { createLogger } from '../shared/logger.ts'
+import { systemClock } from '../shared/time.ts'
 
 const HEADER = '# Generated from the routes by `npm run openapi`. Do not edit.\n'
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { pageOf } from '../db/pages.ts'
 import {
   conferenceParams,
   currencyCode,
@@ -6,9 +7,8 @@ import {
   timestamp,
   toTimestamp,
 } from '../http/common-schemas.ts'
-import { pageOf } from '../http/pages.ts'
-import type { Conference } from './conference.ts'
-import type { WebhookSecretRow } from './webhook-secret-store.ts'
+import type { Conference } from './conference-store.ts'
+import type { WebhookSecretRow } from './stripe-credentials.ts'
 
 const stripeSecretKey = z
   .string()

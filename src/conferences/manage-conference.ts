@@ -1,12 +1,12 @@
 import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/caller.ts'
-import { addJob } from '../jobs/add-job.ts'
-import type { Encryption } from '../shared/encryption.ts'
+import type { Caller } from '../http/access-control.ts'
+import { addJob } from '../jobs/job-queue.ts'
+import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import type { Conference } from './conference.ts'
 import type { createConferenceBody, updateConferenceBody } from './conference-schemas.ts'
+import type { Conference } from './conference-store.ts'
 import {
   type ConferenceChanges,
   getConference,
@@ -14,8 +14,7 @@ import {
   type StripeKeyColumns,
   updateConference,
 } from './conference-store.ts'
-import { livemodeOf, sealStripeKey } from './stripe-credentials.ts'
-import { addWebhookSecret } from './webhook-secret-store.ts'
+import { addWebhookSecret, livemodeOf, sealStripeKey } from './stripe-credentials.ts'
 
 /** Asks Stripe whose key it is. Implemented in stripe/; kept out of every transaction. */
 export type StripeAccountPort = {
@@ -59,12 +58,12 @@ export async function createConference(
   if (stripe_webhook_secret !== undefined) {
     await addWebhookSecret(trx, deps.encryption, id, stripe_webhook_secret)
   }
-  if (stripe_secret_key !== undefined) await addLearnJob(trx, id)
+  if (stripe_secret_key !== undefined) await addAccountJob(trx, id)
   return conference
 }
 
 // Stripe need not be up for a key to be set; whose account it opens is learnt as soon as it answers.
-const addLearnJob = (trx: Tx, id: string) =>
+const addAccountJob = (trx: Tx, id: string) =>
   addJob(trx, 'learn_stripe_account', { conference_id: id })
 
 type Changes = z.infer<typeof updateConferenceBody>
@@ -95,7 +94,7 @@ export async function changeConference(
   if (key !== undefined) {
     await assertModeUnchanged(trx, caller.conferenceId, livemodeOf(key), account)
     Object.assign(changes, keyColumns(deps, caller.conferenceId, key, account))
-    if (account === null) await addLearnJob(trx, caller.conferenceId)
+    if (account === null) await addAccountJob(trx, caller.conferenceId)
   }
   return updateConference(trx, caller.conferenceId, changes)
 }

@@ -1,5 +1,8 @@
 import type { Tx } from '../db/connect.ts'
-import type { Encryption } from '../shared/encryption.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { Encryption } from '../shared/cryptography.ts'
+import { notFound } from '../shared/errors.ts'
+import { newId } from '../shared/ids.ts'
 
 const keyContext = (conferenceId: string) => `conferences.stripe_secret_key:${conferenceId}`
 const secretContext = (conferenceId: string, id: string) =>
@@ -33,7 +36,7 @@ export async function readStripeCredentials(
   return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
 }
 
-export function sealWebhookSecret(
+function sealWebhookSecret(
   encryption: Encryption,
   conferenceId: string,
   id: string,
@@ -55,4 +58,47 @@ export async function readWebhookSecrets(
   return rows.map((row) =>
     encryption.decrypt(row.secret_sealed, secretContext(conferenceId, row.id)),
   )
+}
+
+export type WebhookSecretRow = { id: string; last4: string; created_at: Date }
+
+const SECRET_COLUMNS = ['id', 'last4', 'created_at'] as const
+
+/** Adds a signing secret. Several are active at once, so that one can be rolled without a gap. */
+export async function addWebhookSecret(
+  trx: Tx,
+  encryption: Encryption,
+  conferenceId: string,
+  secret: string,
+): Promise<WebhookSecretRow> {
+  const id = newId('webhookSecret')
+  const [row] = await trx('webhook_secrets')
+    .insert({
+      conference_id: conferenceId,
+      id,
+      secret_sealed: sealWebhookSecret(encryption, conferenceId, id, secret),
+      last4: secret.slice(-4),
+    })
+    .returning<WebhookSecretRow[]>([...SECRET_COLUMNS])
+  if (row === undefined) throw new Error('The insert returned no row')
+  return row
+}
+
+export function listWebhookSecrets(
+  trx: Tx,
+  conferenceId: string,
+  page: PageQuery,
+): Promise<Page<WebhookSecretRow>> {
+  const query = trx('webhook_secrets').where({ conference_id: conferenceId })
+  return fetchPage(query.select([...SECRET_COLUMNS]), page)
+}
+
+/** @throws AppError `not_found` */
+export async function deleteWebhookSecret(
+  trx: Tx,
+  conferenceId: string,
+  id: string,
+): Promise<void> {
+  const deleted = await trx('webhook_secrets').where({ conference_id: conferenceId, id }).delete()
+  if (deleted === 0) throw notFound('webhook secret')
 }

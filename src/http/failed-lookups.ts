@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Db } from '../db/connect.ts'
+import { sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
-import { sha256 } from '../shared/hash.ts'
 
 const WINDOW_SECONDS = 60
 
@@ -17,7 +17,7 @@ export type FailedLookups = {
   countLogin(address: string): Promise<void>
 }
 
-function tooMany(state: RateLimiterRes): AppError {
+function tooManyAttempts(state: RateLimiterRes): AppError {
   return new AppError('rate_limited', 'Too many attempts that failed. Wait before the next one.', {
     retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
   })
@@ -42,7 +42,7 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
       const names = [request.principal?.keyId ?? 'none', `ip-${sha256(request.ip).slice(0, 32)}`]
       for (const name of names) {
         const state = await codes.get(name)
-        if (state !== null && state.consumedPoints >= perMinute) throw tooMany(state)
+        if (state !== null && state.consumedPoints >= perMinute) throw tooManyAttempts(state)
       }
       try {
         return await lookup()
@@ -57,7 +57,7 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
       try {
         await logins.consume(address)
       } catch (state) {
-        throw state instanceof RateLimiterRes ? tooMany(state) : state
+        throw state instanceof RateLimiterRes ? tooManyAttempts(state) : state
       }
     },
   }

@@ -1,15 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../db/connect.ts'
+import type { LivenessLock } from '../db/liveness-lock.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
-import type { Presence } from '../db/process-presence.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
-import type { Encryption } from '../shared/encryption.ts'
+import type { Encryption } from '../shared/cryptography.ts'
+import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
-import { sha256 } from '../shared/hash.ts'
-import { principalOf } from './caller.ts'
+import { principalOf } from './access-control.ts'
 
 /** Writes that a client may repeat under its `Idempotency-Key` without doing them twice. */
-export type Answers = {
+export type Idempotency = {
   /**
    * For a write that is one transaction: runs `work` in the caller's scope; its answer is stored in
    * the same commit, and a repeat gets that answer.
@@ -55,11 +55,11 @@ function keyOf(request: FastifyRequest): Key | null {
 }
 
 /** Builds the two ways to answer a write once. `presence` tells a request that runs from one that died. */
-export function createAnswers(deps: {
+export function createIdempotency(deps: {
   db: Db
   encryption: Encryption
-  presence: Presence
-}): Answers {
+  presence: LivenessLock
+}): Idempotency {
   const { db, encryption, presence } = deps
   const running = new Set<string>()
 
@@ -91,7 +91,7 @@ export function createAnswers(deps: {
       .where({ caller: key.caller, key: key.key })
       .first()
     if (row !== undefined && row.fingerprint !== key.fingerprint) {
-      throw reused()
+      throw keyReused()
     }
     return row
   }
@@ -108,7 +108,7 @@ export function createAnswers(deps: {
     } catch (error) {
       // An operator's key belongs to no conference: its row may stand in another one, where this
       // transaction cannot see it.
-      throw isUniqueViolation(error, 'idempotency_keys_pkey') ? reused() : error
+      throw isUniqueViolation(error, 'idempotency_keys_pkey') ? keyReused() : error
     }
   }
 
@@ -186,7 +186,7 @@ export function createAnswers(deps: {
   }
 }
 
-function reused(): AppError {
+function keyReused(): AppError {
   return new AppError(
     'idempotency_key_reused',
     'This Idempotency-Key was used with another path or body. Use a new key.',

@@ -1,5 +1,9 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { z } from 'zod'
+import { equalInConstantTime } from '../shared/cryptography.ts'
+import { AppError } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
+import type { App } from './route-deps.ts'
 
 /** Everything that this process measures. Each process has its own; Prometheus adds them up. */
 export type Metrics = ServiceMetrics & {
@@ -73,4 +77,53 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
     stripeRequest: (operation, outcome, seconds) => stripe.observe({ operation, outcome }, seconds),
     jobRun: (job, outcome, seconds) => jobs.observe({ job, outcome }, seconds),
   }
+}
+
+export type MetricsDeps = {
+  metrics: Metrics
+  gauges: { refresh(): Promise<void> }
+  /** Null: anybody may read. */
+  metricsToken: string | null
+}
+
+const response = {
+  200: {
+    description: 'The metrics, in the text format of Prometheus.',
+    content: { 'text/plain': { schema: z.string() } },
+  },
+}
+
+/** Measures every request under its route's pattern. Must come before the routes. */
+export function addRequestMetrics(app: App, metrics: Metrics): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unknown'
+    const { method } = request
+    metrics.httpRequest({ method, route, status: reply.statusCode }, reply.elapsedTime / 1000)
+  })
+}
+
+/** `/metrics` for Prometheus; with `METRICS_TOKEN` only for who sends it. */
+export function metricsRoutes(app: App, { metrics, gauges, metricsToken }: MetricsDeps): void {
+  app.get(
+    '/metrics',
+    {
+      config: { access: 'public', rateLimit: false },
+      schema: {
+        operationId: 'getMetrics',
+        summary: 'Metrics for Prometheus',
+        description: 'With the setting METRICS_TOKEN: `Authorization: Bearer <token>`.',
+        tags: ['Operations'],
+        response,
+      },
+    },
+    async (request, reply) => {
+      const given = request.headers.authorization ?? ''
+      if (metricsToken !== null && !equalInConstantTime(given, `Bearer ${metricsToken}`)) {
+        throw new AppError('unauthenticated', 'Send the metrics token: Authorization: Bearer.')
+      }
+      await gauges.refresh()
+      const text = await metrics.registry.metrics()
+      return reply.type(metrics.registry.contentType).serializer(String).send(text)
+    },
+  )
 }

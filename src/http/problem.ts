@@ -11,7 +11,7 @@ import {
   type FieldError,
   problemType,
 } from '../shared/errors.ts'
-import { pointerPart } from './storable-text.ts'
+import { pointerPart } from './validation-errors.ts'
 
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
 

@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { Db } from '../db/connect.ts'
-import type { Encryption } from '../shared/encryption.ts'
+import type { Encryption } from '../shared/cryptography.ts'
 import type { FailedLookups } from './failed-lookups.ts'
-import type { Answers } from './idempotency.ts'
+import type { Idempotency } from './idempotency.ts'
 
 /** A fastify instance whose handlers are typed by their zod schemas. */
 export type App = FastifyInstance<
@@ -18,7 +18,7 @@ export type App = FastifyInstance<
 /** What every domain's routes may use. A domain that needs more takes it as a parameter of its own. */
 export type RouteDeps = {
   db: Db
-  answers: Answers
+  answers: Idempotency
   encryption: Encryption
   failedLookups: FailedLookups
 }

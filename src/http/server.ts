@@ -1,6 +1,7 @@
+import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import {
   serializerCompiler,
   validatorCompiler,
@@ -8,16 +9,12 @@ import {
 } from 'fastify-type-provider-zod'
 import { customAlphabet } from 'nanoid'
 import { AppError } from '../shared/errors.ts'
-import { type AuthPorts, addAuthHook } from './auth-hook.ts'
-import { addDoor } from './door.ts'
-import { allowEmptyBody } from './empty-body.ts'
-import { hangUpWhenClosing } from './hang-up.ts'
-import type { Lifecycle } from './lifecycle.ts'
+import { type AuthPorts, addAuthHook } from './access-control.ts'
 import { type ApiDescription, addOpenapi } from './openapi/add-openapi.ts'
 import { addProblemHandlers, sendProblem } from './problem.ts'
-import { addRequestLog } from './request-log.ts'
+import { addReadinessGate, type Lifecycle } from './readiness.ts'
 import type { App } from './route-deps.ts'
-import { addTextRule } from './storable-text.ts'
+import { rejectNulCharacters } from './validation-errors.ts'
 
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
 
@@ -64,7 +61,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
-  hangUpWhenClosing(app)
+  closeIdleConnectionsOnShutdown(app)
   addProblemHandlers(app)
   addRequestLog(app)
   app.addHook('onRequest', async (request, reply) => {
@@ -74,10 +71,10 @@ export async function createServer(options: ServerOptions): Promise<App> {
     // The API answers JSON only; /docs loosens this for its own pages.
     contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   })
-  addTextRule(app)
+  rejectNulCharacters(app)
   allowEmptyBody(app)
   const addDocs = await addOpenapi(app, options.api)
-  addDoor(app, options.lifecycle)
+  addReadinessGate(app, options.lifecycle)
   addAuthHook(app, options.auth)
   await app.register(rateLimit, {
     max: options.rateLimitPerMinute,
@@ -92,4 +89,69 @@ export async function createServer(options: ServerOptions): Promise<App> {
   })
   await addDocs()
   return app
+}
+
+/**
+ * One line for each request, with the route's pattern and never its URL: a voucher code is a secret
+ * and stands in some of them.
+ */
+function addRequestLog(app: FastifyInstance): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const line = {
+      method: request.method,
+      route: request.routeOptions.url ?? 'unknown',
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+      ...(request.conferenceId === null ? {} : { conference: request.conferenceId }),
+      ...(request.principal === null ? {} : { key: request.principal.keyId }),
+    }
+    if (request.routeOptions.config.access === 'public') request.log.debug(line, 'request')
+    else request.log.info(line, 'request')
+  })
+}
+
+/**
+ * Lets a request without a body name a content type, as many clients do for DELETE; fastify would
+ * try to parse the nothing and refuse it.
+ */
+function allowEmptyBody(app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ raw: { headers } }) => {
+    const isChunked = headers['transfer-encoding'] !== undefined
+    if (!isChunked && (headers['content-length'] ?? '0') === '0') delete headers['content-type']
+  })
+}
+
+/** How often a closing server looks for connections whose last answer has gone out. Milliseconds. */
+const IDLE_CHECK_MS = 100
+
+/**
+ * Lets the server close as soon as every request is answered. Node alone would wait for connections
+ * that have asked nothing, which browsers and HTTP clients open ahead of need (a minute, until
+ * `headersTimeout`), and for those whose answer went out after the close began and promised to keep
+ * the connection open (72 seconds, `keepAliveTimeout`).
+ *
+ * @see https://nodejs.org/api/http.html#servercloseidleconnections
+ */
+function closeIdleConnectionsOnShutdown(app: App): void {
+  const { server } = app
+  const silent = new Set<Socket>()
+  let isClosing = false
+  server.on('connection', (socket) => {
+    if (isClosing) {
+      socket.destroy()
+      return
+    }
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  server.on('request', ({ socket }) => silent.delete(socket))
+  app.addHook('preClose', (done) => {
+    isClosing = true
+    for (const socket of silent) socket.destroy()
+    if (server.listening) {
+      const looking = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+      server.once('close', () => clearInterval(looking))
+    }
+    done()
+  })
 }

@@ -1,47 +1,46 @@
 import { z } from 'zod'
-import { defineJob, type JobDefinition } from './define-job.ts'
 
 const conference = { conference_id: z.string() }
 const purchase = { ...conference, purchase_id: z.string() }
 
 // Six tries wait e to e⁵ seconds, under four minutes in all. A sweep adds the job anew after that,
 // so that more tries would only make a purchase wait longer once Stripe is back.
-const UNTIL_NEXT_SWEEP = 6
+const ATTEMPTS_UNTIL_SWEEP = 6
 
 const definitions = {
   /** Read one purchase's payment from Stripe and move the purchase there. */
   reconcile_purchase: defineJob({
     version: 1,
     payload: { ...purchase, reason: z.string() },
-    maxAttempts: UNTIL_NEXT_SWEEP,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ purchase_id }) => `reconcile_purchase:${purchase_id}`,
   }),
   /** End a checkout attempt of which we do not know whether Stripe opened a session. */
   finish_attempt: defineJob({
     version: 1,
     payload: { ...purchase, attempt: z.int().min(1) },
-    maxAttempts: UNTIL_NEXT_SWEEP,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ purchase_id, attempt }) => `finish_attempt:${purchase_id}:${attempt}`,
   }),
   /** Ask Stripe again for a refund whose answer we do not know. */
   finish_refund: defineJob({
     version: 1,
     payload: { ...purchase, id: z.string() },
-    maxAttempts: UNTIL_NEXT_SWEEP,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_refund:${id}`,
   }),
   /** Read one charge of a saved card from Stripe; never charges it. */
   reconcile_charge: defineJob({
     version: 1,
     payload: { ...conference, charge_id: z.string() },
-    maxAttempts: UNTIL_NEXT_SWEEP,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ charge_id }) => `reconcile_charge:${charge_id}`,
   }),
   /** Ask Stripe again for a charge's refund whose answer we do not know. */
   finish_charge_refund: defineJob({
     version: 1,
     payload: { ...conference, charge_id: z.string(), id: z.string() },
-    maxAttempts: UNTIL_NEXT_SWEEP,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_charge_refund:${id}`,
   }),
   /** Find what has waited too long, and add the jobs above for it. */
@@ -162,7 +161,7 @@ export type JobPayload<Name extends JobName> = Payloads[Name]
 export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
 
 /** Jobs that wait for machines of others, which may be slow: they too have workers of their own. */
-export const OUTGOING_JOBS: ReadonlySet<JobName> = new Set<JobName>([
+export const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>([
   'deliver_webhook',
   'mail_purchase',
   'mail_operators',
@@ -170,3 +169,73 @@ export const OUTGOING_JOBS: ReadonlySet<JobName> = new Set<JobName>([
 
 /** Every job of this service. What runs each of them is bound in job-registry.ts. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions
+
+/**
+ * A kind of background work as both sides know it: whoever adds it and whoever runs it, which may
+ * be two releases of this service at the same time.
+ */
+export type JobDefinition<Payload> = {
+  /** Stored beside the payload. Raised by whoever changes what the payload means. */
+  version: number
+  payload: z.ZodType<Payload>
+  /** Tries before the job is left as failed; the waits between are e, e², e³ … seconds. */
+  maxAttempts: number
+  /** Waiting work of the same key is replaced, not doubled. */
+  key?: (payload: Payload) => string
+  /** Jobs of one queue run one after the other, so that a slow one holds up its own queue alone. */
+  queue?: (payload: Payload) => string
+}
+
+/** Declares a job; the members of its payload are all that it may carry. */
+function defineJob<Shape extends z.ZodRawShape>(job: {
+  version: number
+  payload: Shape
+  maxAttempts: number
+  key?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => string
+  queue?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => string
+}): JobDefinition<z.infer<z.ZodObject<Shape, z.core.$strict>>> {
+  return { ...job, payload: z.strictObject(job.payload) }
+}
+
+/** A payload that this release cannot run, or must not add. */
+export class JobPayloadError extends Error {
+  override readonly name = 'JobPayloadError'
+}
+
+const envelope = z.looseObject({ version: z.unknown() })
+
+/**
+ * The payload out of what the database keeps, which is the payload and its version.
+ *
+ * @throws JobPayloadError that names the job, and the version when it is another than ours.
+ */
+export function parsePayload<Payload>(
+  name: string,
+  job: JobDefinition<Payload>,
+  stored: unknown,
+): Payload {
+  const { version, ...payload } = envelope.safeParse(stored).data ?? {}
+  if (version !== job.version) {
+    throw new JobPayloadError(
+      `Job ${name} has payload version ${String(version)}; this release knows version ${job.version}.`,
+    )
+  }
+  return checkPayload(name, job, payload)
+}
+
+/** What the database keeps of a payload. @throws JobPayloadError when it is not this job's. */
+export function serializePayload<Payload>(
+  name: string,
+  job: JobDefinition<Payload>,
+  payload: unknown,
+): Payload & { version: number } {
+  return { ...checkPayload(name, job, payload), version: job.version }
+}
+
+function checkPayload<Payload>(name: string, job: JobDefinition<Payload>, payload: unknown) {
+  const parsed = job.payload.safeParse(payload)
+  if (parsed.success) return parsed.data
+  throw new JobPayloadError(
+    `The payload of job ${name} is not valid. ${z.prettifyError(parsed.error)}`,
+  )
+}

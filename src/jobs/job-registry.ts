@@ -1,7 +1,15 @@
-import { type JobDefinition, openPayload } from './define-job.ts'
-import { JOBS, type JobName, type JobPayload } from './job-catalogue.ts'
+import type { TaskList } from 'graphile-worker'
+import type { Logger } from '../shared/logger.ts'
+import type { JobOutcome, ServiceMetrics } from '../shared/service-metrics.ts'
+import {
+  JOBS,
+  type JobDefinition,
+  type JobName,
+  type JobPayload,
+  parsePayload,
+} from './job-catalogue.ts'
 
-export type JobContext = {
+type JobContext = {
   /** 1 for the first try. */
   attempt: number
   isLastAttempt: boolean
@@ -31,7 +39,7 @@ export function handle<Name extends JobName>(name: Name, handler: JobHandler<Nam
   const job: JobDefinition<JobPayload<Name>> = JOBS[name]
   return {
     name,
-    run: async (payload, context) => handler(openPayload(name, job, payload), context),
+    run: async (payload, context) => handler(parsePayload(name, job, payload), context),
   }
 }
 
@@ -49,4 +57,40 @@ export function createJobRegistry(bindings: readonly JobBinding[]): JobRegistry 
   const missing = Object.keys(JOBS).filter((name) => !registry.has(name as JobName))
   if (missing.length > 0) throw new Error(`No handler for job ${missing.join(', ')}`)
   return registry
+}
+
+/** The registry as graphile-worker takes it, with every run logged and measured. */
+export function toTaskList(
+  registry: JobRegistry,
+  deps: { logger: Logger; metrics: ServiceMetrics },
+): TaskList {
+  const tasks: TaskList = {}
+  for (const [name, run] of registry) {
+    tasks[name] = async (payload, { job, abortSignal }) => {
+      const context = {
+        attempt: job.attempts,
+        isLastAttempt: job.attempts >= job.max_attempts,
+        signal: abortSignal,
+      }
+      const logger = deps.logger.child({ job: name, job_id: job.id, attempt: job.attempts })
+      const begun = performance.now()
+      const report = (outcome: JobOutcome) =>
+        deps.metrics.jobRun(name, outcome, (performance.now() - begun) / 1000)
+      try {
+        await run(payload, context)
+        report('done')
+        logger.debug({ ms: Math.round(performance.now() - begun) }, 'job done')
+      } catch (err) {
+        report(context.isLastAttempt ? 'failed' : 'retried')
+        logFailure(logger, context, err)
+        throw err
+      }
+    }
+  }
+  return tasks
+}
+
+function logFailure(logger: Logger, { isLastAttempt }: JobContext, err: unknown): void {
+  if (isLastAttempt) logger.error({ err }, 'job failed for good')
+  else logger.warn({ err }, 'job failed and will be tried again')
 }

@@ -1,10 +1,15 @@
 import { EventEmitter } from 'node:events'
-import { runTaskList, type TaskList, type WorkerEvents, type WorkerPool } from 'graphile-worker'
+import {
+  Logger as GraphileLogger,
+  runTaskList,
+  type TaskList,
+  type WorkerEvents,
+  type WorkerPool,
+} from 'graphile-worker'
 import pg from 'pg'
 import type { Db } from '../db/connect.ts'
-import { schemaServesUs } from '../db/schema-version.ts'
+import { isSchemaCompatible } from '../db/migrations.ts'
 import type { Logger } from '../shared/logger.ts'
-import { bridgeGraphileLogger } from './graphile-logger.ts'
 import { type Repeated, repeat } from './repeat.ts'
 
 export type RunJobsDeps = {
@@ -31,7 +36,7 @@ export type JobRunner = {
 }
 
 const RESTART_MS = 1_000
-const GIVE_BACK_MS = 2_000
+const RELEASE_TIMEOUT_MS = 2_000
 
 /**
  * Runs graphile-worker for as long as the process lives. Its pool of workers ends by itself when the
@@ -53,12 +58,13 @@ export function runJobs(deps: RunJobsDeps): JobRunner {
     async work() {
       if (pool !== null) return
       // Also keeps an old release from working on a schema that serves it no longer.
-      if (!(await schemaServesUs(db))) throw new Error('The schema does not serve this release yet')
-      await giveBack(db, abandoned)
+      if (!(await isSchemaCompatible(db)))
+        throw new Error('The schema does not serve this release yet')
+      await releaseLocks(db, abandoned)
       pool = startPool(deps, pgPool)
       const { id } = pool
       onWorkersChanged()
-      void endOf(pool).then((err) => {
+      void poolEnd(pool).then((err) => {
         abandoned.add(id)
         pool = null
         if (!stopping) logger.warn({ err }, 'the job runner ended and is started anew')
@@ -72,7 +78,7 @@ export function runJobs(deps: RunJobsDeps): JobRunner {
       stopping = true
       await watch.stop()
       const drained = pool === null || (await drain(pool, deps.drainMs, logger))
-      await within(GIVE_BACK_MS, pgPool.end())
+      await within(RELEASE_TIMEOUT_MS, pgPool.end())
       return drained
     },
   }
@@ -112,7 +118,7 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
     deps.tasks,
     pgPool,
   )
-  restartUnlessItBegins(pool, events)
+  stopIfFirstFetchFails(pool, events)
   return pool
 }
 
@@ -120,7 +126,7 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
  * The pool looks up its tasks once and keeps even a failure of that, so one whose first look for a
  * job failed will never find any.
  */
-function restartUnlessItBegins(pool: WorkerPool, events: WorkerEvents): void {
+function stopIfFirstFetchFails(pool: WorkerPool, events: WorkerEvents): void {
   const settled = new AbortController()
   const began = () => settled.abort()
   events.once('worker:getJob:empty', began)
@@ -136,24 +142,24 @@ function restartUnlessItBegins(pool: WorkerPool, events: WorkerEvents): void {
   })
 }
 
-async function giveBack(db: Db, abandoned: Set<string>): Promise<void> {
+async function releaseLocks(db: Db, abandoned: Set<string>): Promise<void> {
   const ids = [...abandoned]
   if (ids.length > 0) await db.raw('select graphile_worker.force_unlock_workers(?)', [ids])
   for (const id of ids) abandoned.delete(id)
 }
 
 async function drain(pool: WorkerPool, drainMs: number, logger: Logger): Promise<boolean> {
-  const ended = endOf(pool)
+  const ended = poolEnd(pool)
   Promise.resolve(pool.gracefulShutdown('The process stops')).catch(() => {})
   if (await within(drainMs, ended)) return true
   logger.warn('jobs did not end in time and are given back')
   Promise.resolve(pool.forcefulShutdown('The process stopped before the job ended')).catch(() => {})
-  await within(GIVE_BACK_MS, ended)
+  await within(RELEASE_TIMEOUT_MS, ended)
   return false
 }
 
 /** Resolves when the pool has ended, with the error that ended it. */
-function endOf(pool: WorkerPool): Promise<unknown> {
+function poolEnd(pool: WorkerPool): Promise<unknown> {
   return pool.promise.then(
     () => null,
     (error: unknown) => error,
@@ -163,4 +169,17 @@ function endOf(pool: WorkerPool): Promise<unknown> {
 async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
   const late = new Promise<boolean>((resolve) => setTimeout(resolve, ms, false).unref())
   return Promise.race([promise.then(() => true), late])
+}
+
+const LEVELS = { error: 'error', warning: 'warn', info: 'debug', debug: 'trace' } as const
+
+/**
+ * graphile-worker's log in ours, a level lower: that a job ran is no news. Its metadata stays out,
+ * since it carries whole jobs with their payloads; and so do failures of a job, which job-tasks.ts
+ * logs itself.
+ */
+function bridgeGraphileLogger(logger: Logger): GraphileLogger {
+  return new GraphileLogger(() => (level, message, meta) => {
+    if (meta?.['failure'] !== true) logger[LEVELS[level]]({ from: 'graphile-worker' }, message)
+  })
 }

@@ -11,8 +11,8 @@ export type Timer = {
   fire: (trx: Tx) => Promise<void>
 }
 
-const LONGEST_TICK_MS = 500
-const SHORTEST_TICK_MS = 50
+const MAX_TICK_MS = 500
+const MIN_TICK_MS = 50
 
 /**
  * Fires timers whose intervals may be shorter than a minute, which is as fine as cron items go. The
@@ -25,7 +25,7 @@ export function startTimers(deps: { db: Db; logger: Logger; timers: readonly Tim
   let registered = false
   return repeat({
     what: 'timers',
-    everyMs: Math.max(SHORTEST_TICK_MS, Math.min(LONGEST_TICK_MS, shortest * 250)),
+    everyMs: Math.max(MIN_TICK_MS, Math.min(MAX_TICK_MS, shortest * 250)),
     logger,
     async work() {
       // Not before: the process may have been started ahead of its database.

@@ -1,20 +1,28 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/caller.ts'
-import type { Clock } from '../shared/clock.ts'
-import { type Advance, advance } from './advance-purchase.ts'
-import type { BulkPurchase, PurchaseRef } from './bulk-purchase.ts'
-import { findPurchaseIdBySession } from './checkout-attempt.ts'
+import type { Caller } from '../http/access-control.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { ReturnUrls } from '../payments/return-urls.ts'
+import type { Clock } from '../shared/time.ts'
 import { beginCheckout, finishCheckout, type OpenCheckout } from './checkout-purchase.ts'
 import { createPurchase, type NewPurchaseInput } from './create-purchase.ts'
-import type { PaymentGateway } from './payment-gateway.ts'
-import { issueForPurchase } from './purchase-effects.ts'
-import { BulkPurchaseError } from './purchase-error.ts'
-import type { Cause } from './purchase-history.ts'
-import { findPurchase, lockPurchase } from './purchase-store.ts'
-import { reconcilePurchase } from './reconcile.ts'
+import { findPurchaseIdBySession } from './payment-attempt-store.ts'
+import { BulkPurchaseError } from './purchase-aggregate.ts'
+import {
+  type BulkPurchase,
+  type Cause,
+  findPurchase,
+  lockPurchase,
+  type PurchaseRef,
+} from './purchase-store.ts'
+import { type PurchaseBody, viewPurchase } from './purchase-view.ts'
+import { reconcilePurchase } from './reconcile-purchase.ts'
 import { beginRefund, finishRefund, type RefundInput } from './refund-purchase.ts'
-import type { ReturnUrls } from './return-urls.ts'
+import {
+  issuePurchaseVouchers,
+  type TransitionResult,
+  transitionPurchase,
+} from './transition-purchase.ts'
 
 /**
  * The life of a bulk purchase under the names that its users know. Each operation is a few lines
@@ -46,7 +54,7 @@ export type BulkPurchaseService = {
   /** Sends money back; the codes follow what Stripe confirms. */
   refundBulkPurchase(caller: Caller, purchaseId: string, input: RefundInput): Promise<void>
   /** Fails a purchase that nobody can pay any more; refused while money may still come. */
-  markFailed(ref: PurchaseRef, cause: Cause): Promise<Advance>
+  markFailed(ref: PurchaseRef, cause: Cause): Promise<TransitionResult>
 }
 
 export type ServiceDeps = { db: Db; gateway: PaymentGateway; clock: Clock }
@@ -73,7 +81,7 @@ export function createBulkPurchaseService(deps: ServiceDeps): BulkPurchaseServic
           const detail = `The purchase is ${purchase.status}; only a PAID one has codes to make.`
           throw new BulkPurchaseError('wrong_state', detail, { extra: { state: purchase.status } })
         }
-        return issueForPurchase(trx, purchase)
+        return issuePurchaseVouchers(trx, purchase)
       }),
 
     async handleCheckoutWebhook(conferenceId, sessionId, cause) {
@@ -95,6 +103,35 @@ export function createBulkPurchaseService(deps: ServiceDeps): BulkPurchaseServic
     },
 
     markFailed: (ref, cause) =>
-      withTenant(db, ref, (trx) => advance(trx, ref, { type: 'CHECKOUT_EXPIRED' }, cause)),
+      withTenant(db, ref, (trx) =>
+        transitionPurchase(trx, ref, { type: 'CHECKOUT_EXPIRED' }, cause),
+      ),
   }
+}
+
+type CompleteDeps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
+
+/**
+ * What staff ask for by hand: reads the purchase anew from Stripe, warnings of fraud included, and
+ * makes the codes that a paid one lacks.
+ *
+ * @param paymentIntent a payment that names the purchase at Stripe and that it may not know yet.
+ * @throws AppError `not_found`, and those of PaymentGateway.
+ */
+export async function reconcileAndComplete(
+  deps: CompleteDeps,
+  caller: Caller,
+  purchaseId: string,
+  paymentIntent: string | null = null,
+): Promise<PurchaseBody> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  const view = () => withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
+  const cause = { actor: caller.actor, cause: 'reconcile' }
+  const hintedPaymentIntents = paymentIntent === null ? [] : [paymentIntent]
+  await reconcilePurchase(deps, ref, { cause, warnings: true, hintedPaymentIntents })
+  const body = await view()
+  const isShort = body.status === 'PAID' && body.vouchers.issued < body.quantity
+  if (!isShort) return body
+  await deps.purchases.fulfillBulkPurchase(ref)
+  return view()
 }

@@ -1,25 +1,23 @@
-import type { Conference } from '../conferences/conference.ts'
+import type { Conference } from '../conferences/conference-store.ts'
 import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/caller.ts'
-import type { Clock } from '../shared/clock.ts'
+import type { Caller } from '../http/access-control.ts'
+import type { OpenCheckoutResult, PaymentGateway } from '../payments/payment-gateway.ts'
+import { assertReturnUrls, type ReturnUrls } from '../payments/return-urls.ts'
+import type { Clock } from '../shared/time.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
-import { assertPayable } from './assert-payable.ts'
-import type { BulkPurchase, PurchaseRef } from './bulk-purchase.ts'
+import { closeAttempt, openAttempt } from './open-attempt.ts'
 import {
   type CheckoutParams,
+  type CheckoutSessionAttempt,
+  expireAttempt,
   findAttempt,
   insertAttempt,
-  markExpired,
-  type SessionAttempt,
-} from './checkout-attempt.ts'
-import { closeAttempt, openAttempt } from './open-attempt.ts'
-import type { OpenCheckoutResult, PaymentGateway } from './payment-gateway.ts'
-import { BulkPurchaseError } from './purchase-error.ts'
-import type { Cause } from './purchase-history.ts'
+} from './payment-attempt-store.ts'
+import { assertPayable, BulkPurchaseError } from './purchase-aggregate.ts'
+import type { BulkPurchase, Cause, PurchaseRef } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
-import { assertReturnUrls, type ReturnUrls } from './return-urls.ts'
 
 export type CheckoutDeps = { db: Db; gateway: PaymentGateway; clock: Clock }
 
@@ -105,33 +103,33 @@ export async function finishCheckout(
   urls: ReturnUrls,
   cause: Cause,
 ): Promise<OpenCheckout> {
-  const first = await openNumber(deps, ref, number, urls, cause)
+  const first = await openAttemptNumber(deps, ref, number, urls, cause)
   // A spent attempt never had a session that anybody knows, so the next number is still this
   // request's one and only checkout. Once: what is wrong a second time is for the caller to see.
-  const last = isSpent(first, deps.clock)
-    ? await openNumber(deps, ref, first.attempt.attempt + 1, urls, cause)
+  const last = needsNewAttempt(first, deps.clock)
+    ? await openAttemptNumber(deps, ref, first.attempt.attempt + 1, urls, cause)
     : first
   if (last.result.kind === 'refused') throw refusalOf(last.result)
   const { url, sessionId, expiresAt } = last.result.session
   return { url, session_id: sessionId, expires_at: expiresAt }
 }
 
-type Opened = { attempt: SessionAttempt; result: OpenCheckoutResult }
+type OpenedAttempt = { attempt: CheckoutSessionAttempt; result: OpenCheckoutResult }
 
-async function openNumber(
+async function openAttemptNumber(
   deps: CheckoutDeps,
   ref: PurchaseRef,
   number: number,
   urls: ReturnUrls,
   cause: Cause,
-): Promise<Opened> {
+): Promise<OpenedAttempt> {
   const find = () => withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
   const found = await find()
   if (found === null) await replaceAttempt(deps, ref, number, urls, cause)
   const attempt = found ?? (await find())
   if (attempt === null) throw new Error(`Attempt ${number} of ${ref.purchaseId} was not made`)
   if (attempt.state === 'refused' || attempt.kind !== 'checkout') {
-    return openNumber(deps, ref, number + 1, urls, cause)
+    return openAttemptNumber(deps, ref, number + 1, urls, cause)
   }
   return { attempt, result: await openAttempt(deps, ref, attempt, cause) }
 }
@@ -140,7 +138,7 @@ async function openNumber(
 const STRIPE_SHORTEST_LIFE_SECONDS = 30 * 60
 
 /** Refused for what it carries and not for what is asked: Stripe's own stored error, or its age. */
-function isSpent({ attempt, result }: Opened, clock: Clock): boolean {
+function needsNewAttempt({ attempt, result }: OpenedAttempt, clock: Clock): boolean {
   if (result.kind !== 'refused') return false
   const { expiresAt } = attempt.params
   const now = clock.now().getTime() / 1000
@@ -166,12 +164,12 @@ async function replaceAttempt(
   await closeAttempt(deps, ref, number - 1, cause)
   await withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
-    await markExpired(trx, ref, number - 1)
-    await openNext(trx, deps, ref, number, urls)
+    await expireAttempt(trx, ref, number - 1)
+    await insertNextAttempt(trx, deps, ref, number, urls)
   })
 }
 
-async function openNext(
+async function insertNextAttempt(
   trx: Tx,
   deps: { clock: Clock },
   ref: PurchaseRef,

@@ -1,12 +1,11 @@
-import type { CatalogItem } from '../catalog/catalog-item.ts'
-import type { Conference } from '../conferences/conference.ts'
-import { getConference } from '../conferences/conference-store.ts'
+import { type CatalogItem, findCatalogItem } from '../catalog/catalog-items.ts'
+import { type Conference, getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/caller.ts'
-import type { Clock } from '../shared/clock.ts'
+import type { Caller } from '../http/access-control.ts'
 import { AppError, type FieldError, invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { chargeProblem } from '../shared/money.ts'
+import type { Clock } from '../shared/time.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
 import {
   DEFAULT_TERMS,
@@ -16,9 +15,14 @@ import {
   type VoucherTermsInput,
   voucherTermsProblems,
 } from '../vouchers/voucher-terms.ts'
-import type { BulkPurchase } from './bulk-purchase.ts'
-import { findItemOnSale, type ItemRef } from './purchase-item.ts'
-import { insertPurchase, termsColumns } from './purchase-store.ts'
+import { allowedActions, loadAggregate, wrongState } from './purchase-aggregate.ts'
+import {
+  type BulkPurchase,
+  insertPurchase,
+  lockPurchase,
+  termsColumns,
+  updatePurchase,
+} from './purchase-store.ts'
 
 export type NewPurchaseInput = {
   item: ItemRef | null
@@ -33,7 +37,7 @@ export type NewPurchaseInput = {
 }
 
 /** Prices and terms are the conference's to say: a sponsor that sends them is refused. */
-function assertSponsorStaysInLine(input: NewPurchaseInput, sponsor: { id: string; slug: string }) {
+function assertSponsorFields(input: NewPurchaseInput, sponsor: { id: string; slug: string }) {
   const errors: FieldError[] = []
   const refuse = (pointer: string) =>
     errors.push({ pointer, detail: 'A sponsor may not set this.' })
@@ -56,7 +60,7 @@ function throwIfAny(errors: FieldError[]): void {
 }
 
 /** Every rule that fulfilment and checkout will need, asked before anybody pays. */
-export function assertSellable(
+function assertSellable(
   conference: Conference,
   order: { quantity: number; unitAmount: number; terms: VoucherTerms },
   now: Date,
@@ -75,7 +79,7 @@ export function assertSellable(
   throwIfAny(errors)
 }
 
-async function buyerOf(trx: Tx, caller: Caller, input: NewPurchaseInput) {
+async function findBuyer(trx: Tx, caller: Caller, input: NewPurchaseInput) {
   const name = caller.sponsorId ?? input.sponsor
   if (name === null) return null
   const sponsor = await findSponsor(trx, caller.conferenceId, name)
@@ -114,8 +118,8 @@ export async function createPurchase(
 ): Promise<BulkPurchase> {
   const now = deps.clock.now()
   const conference = await getConference(trx, caller.conferenceId)
-  const sponsor = await buyerOf(trx, caller, input)
-  if (caller.sponsorId !== null && sponsor !== null) assertSponsorStaysInLine(input, sponsor)
+  const sponsor = await findBuyer(trx, caller, input)
+  if (caller.sponsorId !== null && sponsor !== null) assertSponsorFields(input, sponsor)
   const item =
     input.item === null ? null : await findItemOnSale(trx, caller.conferenceId, input.item, now)
   const defaults = {
@@ -139,4 +143,83 @@ export async function createPurchase(
     ...termsColumns(terms),
     requested_by: caller.actor.id,
   })
+}
+
+type ItemRef = { kind: 'ticket_type' | 'add_on'; id: string }
+
+/**
+ * What is bought: bulk-enabled, on sale now, and of this conference.
+ *
+ * @throws AppError `validation_failed` with the pointer `/ticket_type` or `/add_on`.
+ */
+async function findItemOnSale(
+  trx: Tx,
+  conferenceId: string,
+  { kind, id }: ItemRef,
+  now: Date,
+): Promise<CatalogItem> {
+  const item = await findCatalogItem(trx, conferenceId, kind, id)
+  const refuse = (detail: string) => invalidField(`/${kind}`, detail)
+  if (item === null) throw refuse(`There is no ${kind} ${id} in this conference.`)
+  if (!item.bulkEnabled) throw refuse(`${item.name} is not enabled for bulk purchases.`)
+  if (item.activeFrom !== null && item.activeFrom > now) {
+    throw refuse(`${item.name} is on sale from ${item.activeFrom.toISOString()}.`)
+  }
+  if (item.activeUntil !== null && item.activeUntil <= now) {
+    throw refuse(`${item.name} was on sale until ${item.activeUntil.toISOString()}.`)
+  }
+  return item
+}
+
+export type PurchaseChanges = {
+  quantity?: number | undefined
+  reference?: string | null | undefined
+  unit_amount?: number | undefined
+  description?: string | undefined
+  voucher_config?: VoucherTermsInput | undefined
+}
+
+const STAFF_FIELDS = ['unit_amount', 'description', 'voucher_config'] as const
+
+/**
+ * Changes a purchase that nobody can pay yet.
+ *
+ * @throws AppError `wrong_state` once a checkout was opened, `validation_failed`, `not_found`.
+ */
+export async function updatePurchaseOrder(
+  trx: Tx,
+  deps: { clock: Clock },
+  caller: Caller,
+  purchaseId: string,
+  changes: PurchaseChanges,
+): Promise<void> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  const isSponsor = caller.sponsorId !== null
+  const purchase = await lockPurchase(trx, ref, caller.sponsorId)
+  const foreign = STAFF_FIELDS.find((field) => isSponsor && changes[field] !== undefined)
+  if (foreign !== undefined) throw invalidField(`/${foreign}`, 'A sponsor may not set this.')
+  const allowed = allowedActions(await loadAggregate(trx, purchase), false, isSponsor)
+  if (!allowed.includes('update')) throw wrongState('update', purchase.status, allowed)
+
+  const conference = await getConference(trx, caller.conferenceId)
+  const quantity = changes.quantity ?? purchase.quantity
+  const unitAmount = changes.unit_amount ?? purchase.unitAmount
+  const terms = mergeTerms(purchase.terms, changes.voucher_config ?? {})
+  assertSellable(conference, { quantity, unitAmount, terms }, deps.clock.now())
+  await updatePurchase(trx, ref, {
+    quantity,
+    unit_amount: unitAmount,
+    total_amount: quantity * unitAmount,
+    reference: changes.reference === undefined ? purchase.reference : changes.reference,
+    description:
+      changes.description ??
+      descriptionWithQuantity(purchase.description, purchase.quantity, quantity),
+    ...termsColumns(terms),
+  })
+}
+
+/** Our own description counts the codes; one that staff wrote is left alone. */
+function descriptionWithQuantity(description: string, before: number, now: number): string {
+  const own = `${before} × `
+  return description.startsWith(own) ? `${now} × ${description.slice(own.length)}` : description
 }

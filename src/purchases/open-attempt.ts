@@ -1,24 +1,27 @@
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import { advance } from './advance-purchase.ts'
-import type { PurchaseRef } from './bulk-purchase.ts'
+import type {
+  OpenCheckoutResult,
+  OpenedSession,
+  PaymentGateway,
+} from '../payments/payment-gateway.ts'
 import {
-  type CheckoutAttempt,
+  type CheckoutSessionAttempt,
+  expireAttempt,
   findAttempt,
-  markExpired,
-  type SessionAttempt,
+  type PaymentAttempt,
   updateAttempt,
-} from './checkout-attempt.ts'
-import type { OpenCheckoutResult, OpenedSession, PaymentGateway } from './payment-gateway.ts'
-import { paymentInProgress } from './purchase-error.ts'
-import type { Cause } from './purchase-history.ts'
+} from './payment-attempt-store.ts'
+import { paymentInProgress } from './purchase-aggregate.ts'
+import type { Cause, PurchaseRef } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
-import { reconcilePurchase } from './reconcile.ts'
+import { reconcilePurchase } from './reconcile-purchase.ts'
+import { transitionPurchase } from './transition-purchase.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
 
 /** Null while the attempt is `creating`, even when a webhook already told its session. */
-function sessionOf(attempt: CheckoutAttempt | null): OpenedSession | null {
+function sessionOf(attempt: PaymentAttempt | null): OpenedSession | null {
   if (attempt === null || attempt.state === 'creating') return null
   if (attempt.sessionId === null || attempt.expiresAt === null) return null
   return { sessionId: attempt.sessionId, url: attempt.url, expiresAt: attempt.expiresAt }
@@ -33,7 +36,7 @@ function sessionOf(attempt: CheckoutAttempt | null): OpenedSession | null {
 export async function openAttempt(
   deps: Deps,
   ref: PurchaseRef,
-  attempt: SessionAttempt,
+  attempt: CheckoutSessionAttempt,
   cause: Cause,
 ): Promise<OpenCheckoutResult> {
   const known = sessionOf(attempt)
@@ -55,7 +58,7 @@ export async function openAttempt(
       url: result.session.url,
       expires_at: result.session.expiresAt,
     })
-    await advance(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
+    await transitionPurchase(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
     return result
   })
 }
@@ -90,14 +93,14 @@ export async function closeAttempt(
 async function closeCard(
   deps: Deps,
   ref: PurchaseRef,
-  { attempt, paymentIntentId }: CheckoutAttempt,
+  { attempt, paymentIntentId }: PaymentAttempt,
   cause: Cause,
 ): Promise<void> {
   if (paymentIntentId === null) {
     const isOver = await withTenant(deps.db, ref, async (trx) => {
       await lockPurchase(trx, ref)
       if ((await findAttempt(trx, ref, attempt))?.paymentIntentId !== null) return false
-      await markExpired(trx, ref, attempt)
+      await expireAttempt(trx, ref, attempt)
       return true
     })
     return isOver ? undefined : closeAttempt(deps, ref, attempt, cause)

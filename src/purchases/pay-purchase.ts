@@ -1,27 +1,25 @@
 import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/caller.ts'
+import type { Caller } from '../http/access-control.ts'
+import type { PaymentGateway, SavedCard, SavedCards } from '../payments/payment-gateway.ts'
 import { AppError } from '../shared/errors.ts'
-import { advance } from './advance-purchase.ts'
-import { assertPayable } from './assert-payable.ts'
-import type { BulkPurchase, PurchaseRef } from './bulk-purchase.ts'
+import { AUTHENTICATION_REQUIRED } from './apply-snapshot.ts'
+import { closeAttempt } from './open-attempt.ts'
 import {
   type CardParams,
-  type CheckoutAttempt,
+  expireAttempt,
   findAttempt,
   insertCardAttempt,
-  markExpired,
+  type PaymentAttempt,
   updateAttempt,
-} from './checkout-attempt.ts'
-import { closeAttempt } from './open-attempt.ts'
-import type { PaymentGateway, SavedCard, SavedCards } from './payment-gateway.ts'
+} from './payment-attempt-store.ts'
 import { savePayments } from './payment-store.ts'
-import { BulkPurchaseError, paymentInProgress } from './purchase-error.ts'
-import type { Cause } from './purchase-history.ts'
+import { assertPayable, BulkPurchaseError, paymentInProgress } from './purchase-aggregate.ts'
+import type { BulkPurchase, Cause, PurchaseRef } from './purchase-store.ts'
 import { findPurchase, lockPurchase } from './purchase-store.ts'
-import { reconcilePurchase } from './reconcile.ts'
-import { NEEDS_PAYER } from './save-cards.ts'
+import { reconcilePurchase } from './reconcile-purchase.ts'
+import { transitionPurchase } from './transition-purchase.ts'
 
 export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards }
 
@@ -77,11 +75,11 @@ export async function finishPay(
   named: string | null,
   cause: Cause,
 ): Promise<void> {
-  const first = await notedAttempt(deps, ref, number, named, cause)
+  const first = await prepareAttempt(deps, ref, number, named, cause)
   // An error that Stripe keeps under a key is no answer for this request: once more under another.
   const attempt =
     first.state === 'refused'
-      ? await notedAttempt(deps, ref, first.attempt + 1, named, cause)
+      ? await prepareAttempt(deps, ref, first.attempt + 1, named, cause)
       : first
   if (attempt.state === 'refused') {
     const detail = 'Stripe failed and keeps that answer. Ask once more.'
@@ -92,30 +90,30 @@ export async function finishPay(
 }
 
 /** The try with its intent noted; `refused` when Stripe only keeps an error for it. */
-async function notedAttempt(
+async function prepareAttempt(
   deps: PayDeps,
   ref: PurchaseRef,
   number: number,
   named: string | null,
   cause: Cause,
-): Promise<CheckoutAttempt> {
-  const attempt = await take(deps, ref, number, named, cause)
+): Promise<PaymentAttempt> {
+  const attempt = await takeAttempt(deps, ref, number, named, cause)
   if (attempt.kind !== 'payment_intent') {
     // Somebody opened the payment page in the meantime.
     throw paymentInProgress('A payment page was opened meanwhile; look at the purchase again.')
   }
   if (attempt.state !== 'creating') return attempt
-  const card = await cardOf(deps, ref, attempt)
+  const card = await chooseCard(deps, ref, attempt)
   const made = await deps.gateway.openIntent(ref, attempt.attempt, attempt.params, card)
   const noted = await withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
     const now = await findAttempt(trx, ref, attempt.attempt)
     // Given up, or noted, by a parallel call.
-    if (now?.state !== 'creating') return known(now, ref)
+    if (now?.state !== 'creating') return assertFound(now, ref)
     await (made.kind === 'made'
-      ? noteIntent(trx, ref, attempt.attempt, attempt.params, made.paymentIntent, cause)
+      ? saveIntent(trx, ref, attempt.attempt, attempt.params, made.paymentIntent, cause)
       : updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: made.message }))
-    return known(await findAttempt(trx, ref, attempt.attempt), ref)
+    return assertFound(await findAttempt(trx, ref, attempt.attempt), ref)
   })
   if (made.kind === 'refused' && !made.storedError && noted.state === 'refused') {
     throw new BulkPurchaseError('stripe_refused', made.message)
@@ -123,21 +121,21 @@ async function notedAttempt(
   return noted
 }
 
-function known(attempt: CheckoutAttempt | null, ref: PurchaseRef): CheckoutAttempt {
+function assertFound(attempt: PaymentAttempt | null, ref: PurchaseRef): PaymentAttempt {
   if (attempt === null) throw new Error(`A try of ${ref.purchaseId} is gone`)
   return attempt
 }
 
 /** Try `number`, made in the place of the one before when there is none yet. */
-async function take(
+async function takeAttempt(
   deps: PayDeps,
   ref: PurchaseRef,
   number: number,
   named: string | null,
   cause: Cause,
-): Promise<CheckoutAttempt> {
+): Promise<PaymentAttempt> {
   const found = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
-  if (found?.state === 'refused') return take(deps, ref, number + 1, named, cause)
+  if (found?.state === 'refused') return takeAttempt(deps, ref, number + 1, named, cause)
   if (found !== null) return found
   const purchase = await withTenant(deps.db, ref, (trx) => findPurchase(trx, ref))
   // Before an open payment page is closed for it.
@@ -147,19 +145,19 @@ async function take(
     const locked = await lockPurchase(trx, ref)
     const made = await findAttempt(trx, ref, number)
     if (made !== null) return made
-    await markExpired(trx, ref, number - 1)
+    await expireAttempt(trx, ref, number - 1)
     const conference = await getConference(trx, ref.conferenceId)
     await assertPayable(trx, conference, locked, 'pay', false)
     await insertCardAttempt(trx, ref, number, paramsOf(locked, named))
-    return known(await findAttempt(trx, ref, number), ref)
+    return assertFound(await findAttempt(trx, ref, number), ref)
   })
 }
 
 /** Noted before Stripe is asked: the default may change until a repeat. */
-async function cardOf(
+async function chooseCard(
   deps: PayDeps,
   ref: PurchaseRef,
-  attempt: Extract<CheckoutAttempt, { kind: 'payment_intent' }>,
+  attempt: Extract<PaymentAttempt, { kind: 'payment_intent' }>,
 ): Promise<SavedCard> {
   const { params, paymentMethod } = attempt
   try {
@@ -182,7 +180,7 @@ async function cardOf(
   }
 }
 
-async function noteIntent(
+async function saveIntent(
   trx: Tx,
   ref: PurchaseRef,
   attempt: number,
@@ -196,31 +194,31 @@ async function noteIntent(
   const fact = { paymentIntent, attempt, status, amount, received: 0, currency, decline: null }
   const none = { sessions: [], refunds: [], disputes: [], warnings: [] }
   await savePayments(trx, ref, { ...none, payments: [fact] })
-  await advance(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
+  await transitionPurchase(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
 }
 
 /** @throws AppError when the outcome is not known after a reading, or Stripe will not charge at all. */
 async function confirm(
   deps: PayDeps,
   ref: PurchaseRef,
-  { attempt, confirms }: CheckoutAttempt,
+  { attempt, confirms }: PaymentAttempt,
   cause: Cause,
 ): Promise<void> {
   // Somebody asked before us and may have died: only Stripe knows what came of it.
   if (confirms > 0) await reconcilePurchase(deps, ref, { cause })
-  const error = await confirmNoted(deps, ref, attempt)
+  const error = await confirmOnce(deps, ref, attempt)
   await reconcilePurchase(deps, ref, { cause })
   if (error === null) return
   const after = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, attempt))
   if (after?.state !== 'open') return
   if (error instanceof AppError && error.code === 'stripe_refused') {
-    await giveUp(deps, ref, attempt, error, cause)
+    await closeRefused(deps, ref, attempt, error, cause)
   }
   throw error
 }
 
 /** @returns what went wrong; null when nothing did, or there was nothing to confirm. */
-async function confirmNoted(deps: PayDeps, ref: PurchaseRef, number: number): Promise<unknown> {
+async function confirmOnce(deps: PayDeps, ref: PurchaseRef, number: number): Promise<unknown> {
   const noted = await withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
     const now = await findAttempt(trx, ref, number)
@@ -234,7 +232,7 @@ async function confirmNoted(deps: PayDeps, ref: PurchaseRef, number: number): Pr
 }
 
 /** Stripe will not charge it, and that is no decline: the card was detached meanwhile, for example. */
-async function giveUp(
+async function closeRefused(
   deps: PayDeps,
   ref: PurchaseRef,
   attempt: number,
@@ -246,7 +244,12 @@ async function giveUp(
     await lockPurchase(trx, ref)
     if ((await findAttempt(trx, ref, attempt))?.state !== 'open') return
     await updateAttempt(trx, ref, attempt, { state: 'refused', refusal: message })
-    await advance(trx, ref, { type: 'PAYMENT_FAILED', failure: { code, message } }, cause)
+    await transitionPurchase(
+      trx,
+      ref,
+      { type: 'PAYMENT_FAILED', failure: { code, message } },
+      cause,
+    )
   })
 }
 
@@ -258,7 +261,7 @@ async function closeDeclined(deps: PayDeps, ref: PurchaseRef, number: number): P
   }))
   if (attempt?.payment !== 'failed' || attempt.paymentIntentId === null) return
   await deps.gateway.closeIntent(ref.conferenceId, attempt.paymentIntentId)
-  if (purchase?.failure?.code !== NEEDS_PAYER) return
+  if (purchase?.failure?.code !== AUTHENTICATION_REQUIRED) return
   const detail = 'The bank wants the payer to be there. Nothing was charged: use checkout.'
   throw new BulkPurchaseError('authentication_required', detail)
 }

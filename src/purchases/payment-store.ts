@@ -1,12 +1,12 @@
 import type { Tx } from '../db/connect.ts'
-import type { PurchaseRef } from './bulk-purchase.ts'
 import {
-  type DisputeFact,
+  type DisputeSnapshot,
   disputeOutcome,
-  type PaymentFact,
-  type PaymentFacts,
-  type RefundFact,
-} from './payment-facts.ts'
+  type PaymentIntentSnapshot,
+  type PaymentSnapshot,
+  type RefundSnapshot,
+} from '../payments/payment-snapshot.ts'
+import type { PurchaseRef } from './purchase-store.ts'
 
 const ofPurchase = (ref: PurchaseRef) => ({
   conference_id: ref.conferenceId,
@@ -14,15 +14,18 @@ const ofPurchase = (ref: PurchaseRef) => ({
 })
 
 /** The statuses that were known before this reading, to tell what is news. */
-export type KnownMoney = {
-  refunds: Map<string, RefundFact['status']>
+export type RefundAndDisputeStatuses = {
+  refunds: Map<string, RefundSnapshot['status']>
   disputes: Map<string, string>
 }
 
-export async function loadKnownMoney(trx: Tx, ref: PurchaseRef): Promise<KnownMoney> {
+export async function loadRefundAndDisputeStatuses(
+  trx: Tx,
+  ref: PurchaseRef,
+): Promise<RefundAndDisputeStatuses> {
   const refunds = await trx('purchase_refunds')
     .where(ofPurchase(ref))
-    .select<{ id: string; status: RefundFact['status'] }[]>('id', 'status')
+    .select<{ id: string; status: RefundSnapshot['status'] }[]>('id', 'status')
   const disputes = await trx('purchase_disputes')
     .where(ofPurchase(ref))
     .select<{ id: string; status: string }[]>('id', 'status')
@@ -33,7 +36,11 @@ export async function loadKnownMoney(trx: Tx, ref: PurchaseRef): Promise<KnownMo
 }
 
 /** Writes down what Stripe said, over what it said before. */
-export async function savePayments(trx: Tx, ref: PurchaseRef, facts: PaymentFacts): Promise<void> {
+export async function savePayments(
+  trx: Tx,
+  ref: PurchaseRef,
+  facts: PaymentSnapshot,
+): Promise<void> {
   const owner = ofPurchase(ref)
   const now = trx.fn.now()
   const upsert = async (table: string, key: string, rows: Record<string, unknown>[]) => {
@@ -49,7 +56,7 @@ export async function savePayments(trx: Tx, ref: PurchaseRef, facts: PaymentFact
   await upsert('purchase_disputes', 'id', facts.disputes.map(disputeColumns))
 }
 
-const paymentColumns = (fact: PaymentFact) => ({
+const paymentColumns = (fact: PaymentIntentSnapshot) => ({
   payment_intent_id: fact.paymentIntent,
   attempt: fact.attempt,
   status: fact.status,
@@ -58,7 +65,7 @@ const paymentColumns = (fact: PaymentFact) => ({
   currency: fact.currency,
 })
 
-const refundColumns = (fact: RefundFact) => ({
+const refundColumns = (fact: RefundSnapshot) => ({
   id: fact.id,
   payment_intent_id: fact.paymentIntent,
   status: fact.status,
@@ -68,7 +75,7 @@ const refundColumns = (fact: RefundFact) => ({
   failure_reason: fact.failureReason,
 })
 
-const disputeColumns = (fact: DisputeFact) => ({
+const disputeColumns = (fact: DisputeSnapshot) => ({
   id: fact.id,
   payment_intent_id: fact.paymentIntent,
   status: fact.status,

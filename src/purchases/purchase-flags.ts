@@ -1,7 +1,7 @@
 import type { Tx } from '../db/connect.ts'
 import { notFound } from '../shared/errors.ts'
-import type { PurchaseRef } from './bulk-purchase.ts'
 import type { FlagFact, PurchaseEvent } from './purchase-machine.ts'
+import type { PurchaseRef } from './purchase-store.ts'
 
 export const FLAG_CODES = [
   'amount_mismatch',
@@ -65,7 +65,7 @@ export async function raiseSingleFlag(
 }
 
 /** The facts that raised a flag before, whether resolved or not. */
-export async function knownFacts(trx: Tx, ref: PurchaseRef): Promise<Set<string>> {
+export async function flaggedFacts(trx: Tx, ref: PurchaseRef): Promise<Set<string>> {
   const rows = await trx('purchase_flags')
     .where(ofPurchase(ref))
     .select<{ code: string; fact: string }[]>('code', 'fact')

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { voucherConfigFields } from '../catalog/voucher-defaults.ts'
+import { pageOf, pageQuery } from '../db/pages.ts'
 import { amount, conferenceParams, timestamp } from '../http/common-schemas.ts'
-import { pageOf, pageQuery } from '../http/pages.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
-import { PURCHASE_ACTIONS } from './allowed-actions.ts'
+import { PURCHASE_ACTIONS } from './purchase-aggregate.ts'
 import { FLAG_CODES } from './purchase-flags.ts'
 import { PURCHASE_STATUSES } from './purchase-machine.ts'
 

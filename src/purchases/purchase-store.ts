@@ -1,8 +1,45 @@
 import type { Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { Actor } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
-import type { BulkPurchase, PurchaseRef } from './bulk-purchase.ts'
 import type { PurchaseStatus } from './purchase-machine.ts'
+
+/** A purchase as its row has it. Amounts: integer minor units of `currency`. */
+export type BulkPurchase = {
+  conferenceId: string
+  id: string
+  sponsorId: string | null
+  status: PurchaseStatus
+  quantity: number
+  unitAmount: number
+  totalAmount: number
+  currency: string
+  description: string
+  reference: string | null
+  ticketTypeId: string | null
+  addOnId: string | null
+  terms: VoucherTerms
+  amountReceived: number
+  amountRefunded: number
+  /** The payment that made it PAID. */
+  paymentIntentId: string | null
+  /** A payment of another amount that staff accepted, and that amount. */
+  accepted: { paymentIntentId: string; amount: number } | null
+  failure: { code: string; message: string } | null
+  reconcileTicket: number
+  appliedTicket: number
+  reconciledAt: Date | null
+  requestedBy: string
+  approvedBy: string | null
+  createdAt: Date
+  updatedAt: Date
+  paidAt: Date | null
+  refundedAt: Date | null
+}
+
+/** Which purchase, of which tenant. */
+export type PurchaseRef = { conferenceId: string; purchaseId: string }
 
 export type PurchaseRow = {
   conference_id: string
@@ -214,4 +251,58 @@ export async function updatePurchase(
   await trx('bulk_purchases')
     .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
     .update({ ...changes, updated_at: trx.fn.now() })
+}
+
+/** Why something happened: the event id, request or timer behind it, and who is responsible. */
+export type Cause = { actor: Actor; cause: string }
+
+export type TransitionRow = {
+  id: number
+  from_status: PurchaseStatus
+  to_status: PurchaseStatus
+  event: string
+  cause: string
+  actor_kind: Actor['kind']
+  actor_id: string
+  created_at: Date
+}
+
+/** Adds one line to the history. The table's privileges allow nothing else. */
+export async function appendTransition(
+  trx: Tx,
+  ref: PurchaseRef,
+  step: { from: PurchaseStatus; to: PurchaseStatus; event: string },
+  { actor, cause }: Cause,
+): Promise<void> {
+  await trx('purchase_transitions').insert({
+    conference_id: ref.conferenceId,
+    purchase_id: ref.purchaseId,
+    from_status: step.from,
+    to_status: step.to,
+    event: step.event,
+    cause,
+    actor_kind: actor.kind,
+    actor_id: actor.id,
+  })
+}
+
+/** The history of a purchase, newest first. */
+export function listTransitions(
+  trx: Tx,
+  ref: PurchaseRef,
+  page: PageQuery,
+): Promise<Page<TransitionRow>> {
+  const query = trx('purchase_transitions')
+    .where({ conference_id: ref.conferenceId, purchase_id: ref.purchaseId })
+    .select(
+      'id',
+      'from_status',
+      'to_status',
+      'event',
+      'cause',
+      'actor_kind',
+      'actor_id',
+      'created_at',
+    )
+  return fetchPage(query, page)
 }

@@ -1,17 +1,25 @@
+import type { Knex } from 'knex'
 import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/caller.ts'
+import { fetchPage, type Page } from '../db/pages.ts'
+import type { Caller } from '../http/access-control.ts'
 import { toTimestamp } from '../http/common-schemas.ts'
 import { notFound } from '../shared/errors.ts'
-import { countVouchers, type VoucherCounts } from '../vouchers/voucher-counts.ts'
+import { findSponsor } from '../sponsors/sponsor-store.ts'
+import { countVouchers, type VoucherCounts } from '../vouchers/voucher-store.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
-import { allowedActions } from './allowed-actions.ts'
-import type { BulkPurchase } from './bulk-purchase.ts'
-import type { CheckoutAttempt } from './checkout-attempt.ts'
-import { loadCases, type PurchaseCase } from './purchase-context.ts'
+import type { PaymentAttempt } from './payment-attempt-store.ts'
+import { allowedActions, loadAggregates, type PurchaseAggregate } from './purchase-aggregate.ts'
 import { openFlags, type PurchaseFlag } from './purchase-flags.ts'
-import type { purchaseSchema } from './purchase-schemas.ts'
-import { findPurchase } from './purchase-store.ts'
+import type { listPurchasesQuery, purchaseSchema, transitionSchema } from './purchase-schemas.ts'
+import {
+  type BulkPurchase,
+  findPurchase,
+  PURCHASE_COLUMNS,
+  type PurchaseRow,
+  type TransitionRow,
+  toPurchase,
+} from './purchase-store.ts'
 
 export type PurchaseBody = z.infer<typeof purchaseSchema>
 
@@ -24,7 +32,7 @@ const NO_VOUCHERS: VoucherCounts = {
   remaining: 0,
 }
 
-function toCheckout(attempt: CheckoutAttempt | undefined): PurchaseBody['checkout'] {
+function toCheckout(attempt: PaymentAttempt | undefined): PurchaseBody['checkout'] {
   if (attempt?.kind !== 'checkout') return null
   return {
     session_id: attempt.sessionId,
@@ -35,7 +43,7 @@ function toCheckout(attempt: CheckoutAttempt | undefined): PurchaseBody['checkou
 }
 
 function toBody(
-  known: PurchaseCase,
+  known: PurchaseAggregate,
   vouchers: VoucherCounts,
   flags: PurchaseFlag[],
   isSponsor: boolean,
@@ -78,7 +86,7 @@ function toBody(
 }
 
 /** Purchases as the API shows them, in a fixed number of queries however many there are. */
-export async function viewPurchases(
+async function viewPurchases(
   trx: Tx,
   caller: Caller,
   purchases: BulkPurchase[],
@@ -86,7 +94,7 @@ export async function viewPurchases(
   const ids = purchases.map(({ id }) => id)
   const counts = await countVouchers(trx, caller.conferenceId, ids)
   const flags = await openFlags(trx, caller.conferenceId, ids)
-  const cases = await loadCases(trx, caller.conferenceId, purchases)
+  const cases = await loadAggregates(trx, caller.conferenceId, purchases)
   return cases.map((known) => {
     const { id } = known.purchase
     const isSponsor = caller.sponsorId !== null
@@ -105,4 +113,70 @@ export async function viewPurchase(
   const [body] = purchase === null ? [] : await viewPurchases(trx, caller, [purchase])
   if (body === undefined) throw notFound('purchase')
   return body
+}
+
+// `%` and `_` in what a person typed are not wildcards.
+const like = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}%`
+
+type Filter = z.infer<typeof listPurchasesQuery>
+
+function flagged(trx: Tx, conferenceId: string, flag: Filter['flag']): Knex.QueryBuilder {
+  const query = trx('purchase_flags')
+    .select('purchase_id')
+    .where({ conference_id: conferenceId })
+    .whereNull('resolved_at')
+  return flag === 'any' ? query : query.where({ code: flag })
+}
+
+// One condition over what people remember of a purchase; the sub-select keeps it one row each.
+const TEXT_MATCH = `(id ilike :text or description ilike :text or reference ilike :text
+  or payment_intent_id ilike :text or sponsor_id in (
+    select s.id from sponsors s where s.conference_id = :conference
+      and (s.name ilike :text or s.slug ilike :text)))`
+
+/** Purchases by filter, newest first; a sponsor sees only its own. */
+export async function listPurchases(
+  trx: Tx,
+  caller: Caller,
+  filter: Filter,
+): Promise<Page<PurchaseBody>> {
+  const { conferenceId } = caller
+  const query = trx('bulk_purchases')
+    .select([...PURCHASE_COLUMNS])
+    .where({ conference_id: conferenceId })
+  if (caller.sponsorId !== null) void query.where({ sponsor_id: caller.sponsorId })
+  if (filter.status !== undefined) void query.where({ status: filter.status })
+  if (filter.ticket_type !== undefined) void query.where({ ticket_type_id: filter.ticket_type })
+  if (filter.created_after !== undefined) void query.where('created_at', '>', filter.created_after)
+  if (filter.created_before !== undefined) {
+    void query.where('created_at', '<', filter.created_before)
+  }
+  if (filter.sponsor !== undefined) {
+    const sponsor = await findSponsor(trx, conferenceId, filter.sponsor)
+    void query.where({ sponsor_id: sponsor?.id ?? filter.sponsor })
+  }
+  if (filter.flag !== undefined) {
+    void query.whereIn('id', flagged(trx, conferenceId, filter.flag))
+  }
+  if (filter.q !== undefined) {
+    void query.whereRaw(TEXT_MATCH, { text: like(filter.q), conference: conferenceId })
+  }
+  const page = await fetchPage<PurchaseRow>(query, filter)
+  return { ...page, data: await viewPurchases(trx, caller, page.data.map(toPurchase)) }
+}
+
+export type TransitionBody = z.infer<typeof transitionSchema>
+
+/** One step of a purchase's history as the API and the CLI show it. */
+export function toTransitionBody(row: TransitionRow): TransitionBody {
+  return {
+    id: String(row.id),
+    object: 'purchase_transition',
+    from: row.from_status,
+    to: row.to_status,
+    event: row.event,
+    cause: row.cause,
+    actor: { kind: row.actor_kind, id: row.actor_id },
+    created_at: toTimestamp(row.created_at),
+  }
 }

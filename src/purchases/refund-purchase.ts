@@ -1,17 +1,20 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/caller.ts'
+import type { Caller } from '../http/access-control.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { allowedActions, refundable } from './allowed-actions.ts'
-import type { PurchaseRef } from './bulk-purchase.ts'
-import type { PaymentGateway } from './payment-gateway.ts'
 import type { PaymentBalance } from './payment-store.ts'
-import { loadCase } from './purchase-context.ts'
-import { BulkPurchaseError, wrongState } from './purchase-error.ts'
-import type { Cause } from './purchase-history.ts'
+import {
+  allowedActions,
+  BulkPurchaseError,
+  loadAggregate,
+  refundable,
+  wrongState,
+} from './purchase-aggregate.ts'
+import type { Cause, PurchaseRef } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
-import { reconcilePurchase } from './reconcile.ts'
+import { reconcilePurchase } from './reconcile-purchase.ts'
 
 export type RefundInput = {
   paymentIntent: string | null
@@ -30,7 +33,11 @@ type RefundRequest = {
 }
 
 /** What was asked for and not yet answered by Stripe counts as gone, so that two calls cannot refund it twice. */
-async function askedFor(trx: Tx, ref: PurchaseRef, paymentIntent: string): Promise<number> {
+async function sumOfUnlistedRequests(
+  trx: Tx,
+  ref: PurchaseRef,
+  paymentIntent: string,
+): Promise<number> {
   // An accepted one that no reading has seen yet is in no refund row either.
   const { rows } = await trx.raw<{ rows: { sum: number | null }[] }>(
     `select sum(r.amount) as sum from refund_requests r
@@ -78,12 +85,12 @@ export async function beginRefund(
   input: RefundInput,
 ): Promise<string> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const known = await loadCase(trx, await lockPurchase(trx, ref))
+  const known = await loadAggregate(trx, await lockPurchase(trx, ref))
   const allowed = allowedActions(known, false, false)
   if (!allowed.includes('refund')) throw wrongState('refund', known.purchase.status, allowed)
   const main = known.purchase.paymentIntentId
   const payment = chosenPayment(known.balances, input.paymentIntent, main)
-  const left = refundable(payment) - (await askedFor(trx, ref, payment.paymentIntent))
+  const left = refundable(payment) - (await sumOfUnlistedRequests(trx, ref, payment.paymentIntent))
   const amount = input.amount ?? left
   if (left <= 0) throw wrongState('refund', known.purchase.status, allowed)
   if (amount > left) {
@@ -120,7 +127,7 @@ export async function finishRefund(
   const { request, currency } = await withTenant(deps.db, ref, (trx) =>
     loadRequest(trx, ref, requestId),
   )
-  if (request.state === 'refused') throw refused(request.refusal)
+  if (request.state === 'refused') throw refundRefused(request.refusal)
   if (request.state === 'requested') {
     const result = await deps.gateway.refund(ref, {
       requestId,
@@ -138,7 +145,7 @@ export async function finishRefund(
             : { state: 'refused', refusal: result.message, updated_at: trx.fn.now() },
         ),
     )
-    if (result.kind === 'refused') throw refused(result.message)
+    if (result.kind === 'refused') throw refundRefused(result.message)
   }
   await reconcilePurchase(deps, ref, { cause })
 }
@@ -155,6 +162,6 @@ async function loadRequest(trx: Tx, ref: PurchaseRef, id: string) {
   return { request, currency: payment.currency }
 }
 
-function refused(message: string | null): BulkPurchaseError {
+function refundRefused(message: string | null): BulkPurchaseError {
   return new BulkPurchaseError('stripe_refused', message ?? 'Stripe refused the refund.')
 }

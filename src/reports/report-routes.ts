@@ -2,12 +2,12 @@ import { stringify } from 'csv-stringify/sync'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-rule.ts'
-import { callerOf } from '../http/caller.ts'
+import { acceptedFormat } from '../http/accepted-format.ts'
+import type { AccessRule } from '../http/access-control.ts'
+import { callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { acceptedFormat } from '../vouchers/accepted-format.ts'
-import { reportPurchases } from './purchase-report.ts'
+import { reportPurchases, reportVouchers } from './report-queries.ts'
 import {
   PURCHASE_COLUMNS,
   purchaseReportQuery,
@@ -16,7 +16,6 @@ import {
   voucherReportQuery,
   voucherReportSchema,
 } from './report-schemas.ts'
-import { reportVouchers } from './voucher-report.ts'
 
 const access: AccessRule = { anyOf: ['purchases:read'] }
 const tags = ['Reports']

@@ -84,3 +84,8 @@ export function notFound(kind: string): AppError {
 export function invalidField(pointer: string, detail: string): AppError {
   return new AppError('validation_failed', detail, { errors: [{ pointer, detail }] })
 }
+
+/** The process must not run like this. The message is for whoever starts it; a stack tells nothing. */
+export class StartupError extends Error {
+  override readonly name = 'StartRefused'
+}

@@ -1,13 +1,13 @@
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-rule.ts'
-import { callerOf } from '../http/caller.ts'
+import type { AccessRule } from '../http/access-control.ts'
+import { callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
-import { mapPage } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { invalidField } from '../shared/errors.ts'
-import type { IssueComps } from './issue-comps.ts'
-import { findLevel } from './level-store.ts'
-import { changeSponsor, createSponsor } from './manage-sponsor.ts'
+import type { IssueComps } from './manage-sponsors.ts'
+import { changeSponsor, createSponsor } from './manage-sponsors.ts'
+import { findLevel } from './sponsor-levels.ts'
 import {
   createSponsorBody,
   sponsorPage,

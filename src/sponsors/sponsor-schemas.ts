@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { pageOf, pageQuery } from '../db/pages.ts'
 import { conferenceParams, slug, timestamp, toTimestamp } from '../http/common-schemas.ts'
-import { pageOf, pageQuery } from '../http/pages.ts'
-import type { Sponsor } from './sponsor.ts'
+import type { Sponsor, SponsorLevel } from './sponsor-levels.ts'
 
 const fields = {
   name: z.string().trim().min(1).max(200),
@@ -75,5 +75,53 @@ export function toSponsorBody(sponsor: Sponsor): z.infer<typeof sponsorSchema> {
     comps_issued_at: toTimestamp(sponsor.compsIssuedAt),
     created_at: toTimestamp(sponsor.createdAt),
     updated_at: toTimestamp(sponsor.updatedAt),
+  }
+}
+
+const levelName = z.string().trim().min(1).max(200)
+const compTicketCount = z.int().min(0).max(10_000).meta({
+  description: "Single-use complimentary vouchers that come with a sponsor's first level.",
+})
+
+export const levelParams = conferenceParams.extend({
+  id: z.string().meta({ description: 'Id or slug.' }),
+})
+
+export const createLevelBody = z
+  .strictObject({
+    name: levelName,
+    slug: slug.max(200).optional().meta({ description: 'Made from the name when absent.' }),
+    comp_ticket_count: compTicketCount.default(0),
+  })
+  .meta({ id: 'CreateSponsorLevel' })
+
+export const updateLevelBody = z
+  .strictObject({ name: levelName, slug: slug.max(200), comp_ticket_count: compTicketCount })
+  .partial()
+  .meta({ id: 'UpdateSponsorLevel' })
+
+export const levelSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('sponsor_level'),
+    name: z.string(),
+    slug: z.string(),
+    comp_ticket_count: z.int(),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'SponsorLevel' })
+
+export const levelPage = pageOf(levelSchema).meta({ id: 'SponsorLevelPage' })
+
+export function toLevelBody(level: SponsorLevel): z.infer<typeof levelSchema> {
+  return {
+    id: level.id,
+    object: 'sponsor_level',
+    name: level.name,
+    slug: level.slug,
+    comp_ticket_count: level.compTicketCount,
+    created_at: toTimestamp(level.createdAt),
+    updated_at: toTimestamp(level.updatedAt),
   }
 }

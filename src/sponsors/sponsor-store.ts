@@ -1,9 +1,9 @@
 import type { Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
-import { fetchPage, type Page, type PageQuery } from '../http/pages.ts'
 import { AppError, notFound } from '../shared/errors.ts'
-import { slugTaken } from './level-store.ts'
-import type { Sponsor } from './sponsor.ts'
+import type { Sponsor } from './sponsor-levels.ts'
+import { slugTaken } from './sponsor-levels.ts'
 
 const COLUMNS = [
   'id',

@@ -1,12 +1,12 @@
 import type Stripe from 'stripe'
 import { toStripeAmount } from '../shared/money.ts'
-import { isStoredError } from './checkout.ts'
+import { isStoredError } from './stripe-checkout.ts'
 import { isRefusal, refusalMessage, toAppError } from './stripe-errors.ts'
-import { parseAnswer, paymentIntentObject } from './stripe-objects.ts'
+import { parseStripeObject, paymentIntentObject } from './stripe-objects.ts'
 
 type Metadata = Record<string, string>
 
-export type IntentOrder = {
+export type IntentParams = {
   /** Minor units of `currency`. */
   amount: number
   currency: string
@@ -21,7 +21,7 @@ export type IntentOrder = {
  * `refused`: Stripe will not make it, or keeps an error under this key. An intent that nobody
  * confirms charges nothing, so it does not matter whether there is one all the same.
  */
-export type MadeIntent =
+export type CreateIntentResult =
   | { kind: 'made'; paymentIntent: string }
   | { kind: 'refused'; message: string; storedError: boolean }
 
@@ -31,11 +31,11 @@ export type MadeIntent =
  * @throws AppError `stripe_…` after an unknown outcome; a repeat gets the same intent.
  * @see https://docs.stripe.com/payments/paymentintents/lifecycle
  */
-export async function makeIntent(
+export async function createIntent(
   stripe: Stripe,
-  order: IntentOrder,
+  order: IntentParams,
   idempotencyKey: string,
-): Promise<MadeIntent> {
+): Promise<CreateIntentResult> {
   try {
     const answer = await stripe.paymentIntents.create(
       {
@@ -53,7 +53,10 @@ export async function makeIntent(
       },
       { idempotencyKey },
     )
-    return { kind: 'made', paymentIntent: parseAnswer(paymentIntentObject, answer, 'intent').id }
+    return {
+      kind: 'made',
+      paymentIntent: parseStripeObject(paymentIntentObject, answer, 'intent').id,
+    }
   } catch (error) {
     if (isStoredError(error)) {
       return { kind: 'refused', message: refusalMessage(error), storedError: true }
@@ -95,7 +98,7 @@ export async function closeIntent(
   paymentIntent: string,
 ): Promise<'canceled' | 'charged'> {
   try {
-    const before = await readIntent(stripe, paymentIntent)
+    const before = await fetchIntent(stripe, paymentIntent)
     if (before.status === 'canceled') return 'canceled'
     // Stripe may cancel a debit that is under way; money that is coming is not sent away.
     if (before.status === 'processing' || before.status === 'succeeded') return 'charged'
@@ -103,17 +106,17 @@ export async function closeIntent(
     return 'canceled'
   } catch (error) {
     if (!isRefusal(error)) throw toAppError(error)
-    const { status } = await readIntent(stripe, paymentIntent)
+    const { status } = await fetchIntent(stripe, paymentIntent)
     if (status === 'canceled') return 'canceled'
     if (status === 'processing' || status === 'succeeded') return 'charged'
     throw toAppError(error)
   }
 }
 
-async function readIntent(stripe: Stripe, id: string) {
+async function fetchIntent(stripe: Stripe, id: string) {
   try {
     const answer = await stripe.paymentIntents.retrieve(id)
-    return parseAnswer(paymentIntentObject, answer, 'payment intent')
+    return parseStripeObject(paymentIntentObject, answer, 'payment intent')
   } catch (error) {
     throw toAppError(error)
   }

@@ -1,15 +1,14 @@
 import Stripe from 'stripe'
 import { AppError } from '../shared/errors.ts'
-import { withoutSecrets } from './without-secrets.ts'
 
 const { StripeError, StripeConnectionError, StripeRateLimitError } = Stripe.errors
 
 // Seconds. Short where Stripe is only busy, longer where it does not answer at all.
-const BUSY = 1
-const FAILED = 2
-const UNREACHABLE = 5
+const RETRY_AFTER_BUSY = 1
+const RETRY_AFTER_FAILURE = 2
+const RETRY_AFTER_NO_RESPONSE = 5
 
-function waitOf(error: Stripe.errors.StripeError, fallback: number): number {
+function retryAfterOf(error: Stripe.errors.StripeError, fallback: number): number {
   const seconds = Number(error.headers?.['retry-after'])
   return Number.isInteger(seconds) && seconds > 0 ? seconds : fallback
 }
@@ -18,15 +17,17 @@ function waitOf(error: Stripe.errors.StripeError, fallback: number): number {
 function causeOf(error: Stripe.errors.StripeError): Error {
   const { type, requestId, statusCode } = error
   const where = [statusCode, requestId].filter((part) => part !== undefined).join(' ')
-  return new Error(`${type}${where === '' ? '' : ` (${where})`}: ${withoutSecrets(error.message)}`)
+  return new Error(
+    `${type}${where === '' ? '' : ` (${where})`}: ${maskStripeSecrets(error.message)}`,
+  )
 }
 
 /** Stripe's own words about a refusal, fit to be shown: keys that it quotes are masked. */
 export function refusalMessage(error: Stripe.errors.StripeError): string {
-  return withoutSecrets(error.message) || 'Stripe gave no reason.'
+  return maskStripeSecrets(error.message) || 'Stripe gave no reason.'
 }
 
-function refuses(error: Stripe.errors.StripeError): boolean {
+function isRefusalStatus(error: Stripe.errors.StripeError): boolean {
   const { statusCode } = error
   if (error instanceof StripeRateLimitError || statusCode === undefined) return false
   return statusCode >= 400 && statusCode < 500 && statusCode !== 409
@@ -34,7 +35,7 @@ function refuses(error: Stripe.errors.StripeError): boolean {
 
 /** True when Stripe read the request and will say the same again: 4xx except busy and conflict. */
 export function isRefusal(error: unknown): error is Stripe.errors.StripeError {
-  return error instanceof StripeError && refuses(error)
+  return error instanceof StripeError && isRefusalStatus(error)
 }
 
 /** True for a 404 or `resource_missing`: there is no such object in this account and mode. */
@@ -59,31 +60,31 @@ export function toAppError(error: unknown): unknown {
   const cause = causeOf(error)
   if (error instanceof StripeConnectionError) {
     return new AppError('stripe_unavailable', 'Stripe did not answer. Nothing was changed here.', {
-      retryAfterSeconds: UNREACHABLE,
+      retryAfterSeconds: RETRY_AFTER_NO_RESPONSE,
       cause,
     })
   }
   if (error instanceof StripeRateLimitError || error.statusCode === 409) {
     return new AppError('stripe_unavailable', 'Stripe is busy with this account.', {
-      retryAfterSeconds: waitOf(error, BUSY),
+      retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_BUSY),
       cause,
     })
   }
-  if (refuses(error)) {
+  if (isRefusalStatus(error)) {
     return new AppError('stripe_refused', refusalMessage(error), {
       extra: { stripe_request_id: error.requestId ?? null, stripe_code: error.code ?? null },
       cause,
     })
   }
   return new AppError('stripe_failed', 'Stripe answered with an error of its own.', {
-    retryAfterSeconds: waitOf(error, FAILED),
+    retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_FAILURE),
     extra: { stripe_request_id: error.requestId ?? null },
     cause,
   })
 }
 
 /** Runs calls of the SDK; what they throw comes out as `toAppError` makes it. */
-export async function askStripe<T>(call: () => Promise<T>): Promise<T> {
+export async function callStripe<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {
@@ -92,8 +93,8 @@ export async function askStripe<T>(call: () => Promise<T>): Promise<T> {
 }
 
 /** The same for one object: null when this account and mode have none of that id. */
-export function orNull<T>(read: () => Promise<T>): Promise<T | null> {
-  return askStripe(async () => {
+export function fetchOrNull<T>(read: () => Promise<T>): Promise<T | null> {
+  return callStripe(async () => {
     try {
       return await read()
     } catch (error) {
@@ -101,4 +102,9 @@ export function orNull<T>(read: () => Promise<T>): Promise<T | null> {
       throw error
     }
   })
+}
+
+/** Masks Stripe keys and webhook secrets in a text that goes to a caller, a row or a log. */
+export function maskStripeSecrets(text: string): string {
+  return text.replaceAll(/\b([srp]k_(?:live|test)_|whsec_)[\w*.+/=-]+/g, '$1****')
 }

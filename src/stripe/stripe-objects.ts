@@ -86,7 +86,7 @@ export const chargeObject = z.object({ id: z.string().min(1), payment_intent: re
 export const accountObject = z.object({ id: z.string().min(1) })
 
 /** Reads an answer by its schema. @throws AppError `stripe_failed` when it is not what it should be. */
-export function parseAnswer<T extends z.ZodType>(
+export function parseStripeObject<T extends z.ZodType>(
   schema: T,
   answer: unknown,
   what: string,
@@ -98,4 +98,32 @@ export function parseAnswer<T extends z.ZodType>(
     retryAfterSeconds: 2,
     cause: new Error(`Unexpected ${what} from Stripe: ${fields.join('; ')}`),
   })
+}
+
+const customerReference = z
+  .union([z.string(), z.object({ id: z.string() }).transform(({ id }) => id)])
+  .nullish()
+  .transform((id) => id ?? null)
+
+/**
+ * What billing reads of a customer; a deleted one says little more than that.
+ * @see https://docs.stripe.com/api/customers/object
+ */
+export const customerObject = z.object({
+  id: z.string().min(1),
+  deleted: z.boolean().optional(),
+  default_source: customerReference,
+  invoice_settings: z.object({ default_payment_method: customerReference }).nullish(),
+})
+
+/** @see https://docs.stripe.com/api/payment_methods/object */
+export const paymentMethodObject = z.object({
+  id: z.string().min(1),
+  customer: customerReference,
+  created: z.int().nullish(),
+})
+
+/** The payment method that is charged unless another is named, or null. */
+export function defaultMethodOf(customer: z.output<typeof customerObject>): string | null {
+  return customer.invoice_settings?.default_payment_method ?? customer.default_source
 }

@@ -4,15 +4,15 @@ import { stringify } from 'csv-stringify/sync'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Voucher } from './voucher.ts'
-import { toVoucherBody } from './voucher-body.ts'
+import { toVoucherBody } from './voucher.ts'
 import { SELECT_VOUCHERS, toVoucher, type VoucherRow } from './voucher-store.ts'
 
 export type ExportFormat = 'csv' | 'ndjson'
 
-const ROWS_AT_ONCE = 1_000
+const ROWS_PER_FETCH = 1_000
 
 /** A reader that takes nothing for so long loses the stream, and its connection is free again. */
-const STALLED_AFTER_MS = 60_000
+const STALL_TIMEOUT_MS = 60_000
 
 const CSV_HEADER = [
   'code',
@@ -38,7 +38,7 @@ async function* readBatch(trx: Tx, source: Source): AsyncGenerator<Voucher[]> {
     [source.conferenceId, source.batchId],
   )
   for (;;) {
-    const { rows } = await trx.raw<{ rows: VoucherRow[] }>(`fetch ${ROWS_AT_ONCE} from exported`)
+    const { rows } = await trx.raw<{ rows: VoucherRow[] }>(`fetch ${ROWS_PER_FETCH} from exported`)
     if (rows.length === 0) return
     const timer = setTimeout(source.onStalled, source.stalledAfterMs)
     try {
@@ -84,7 +84,7 @@ export function exportVouchers(
   conferenceId: string,
   batchId: string | null,
   format: ExportFormat,
-  stalledAfterMs = STALLED_AFTER_MS,
+  stalledAfterMs = STALL_TIMEOUT_MS,
 ): Readable {
   const lines = format === 'csv' ? csvLines : jsonLines
   if (batchId === null) return Readable.from(lines(noPages()), { objectMode: false })

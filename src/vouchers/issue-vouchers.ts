@@ -1,22 +1,25 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type pg from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
 import type { Tx } from '../db/connect.ts'
-import { announceEvent } from '../notifications/outgoing/announce-event.ts'
-import { insertCodes } from './insert-codes.ts'
-import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch.ts'
+import { publishEvent } from '../notifications/outbound-events.ts'
+import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch-store.ts'
 import { type CodeMaker, newCodes } from './voucher-code.ts'
 
 // How many codes are in memory at once, whatever the size of the batch.
-const WINDOW = 50_000
+const WINDOW_SIZE = 50_000
 
 // With eight symbols one code in a million collides with a million others; ten fruitless rounds
 // in a row mean that the code space is used up or the random source is broken.
-const MOST_FRUITLESS_ROUNDS = 10
+const MAX_FRUITLESS_ROUNDS = 10
 
 type Window = { first: number; last: number }
 
 function windows(count: number): Window[] {
-  return Array.from({ length: Math.ceil(count / WINDOW) }, (_, i) => ({
-    first: i * WINDOW + 1,
-    last: Math.min((i + 1) * WINDOW, count),
+  return Array.from({ length: Math.ceil(count / WINDOW_SIZE) }, (_, i) => ({
+    first: i * WINDOW_SIZE + 1,
+    last: Math.min((i + 1) * WINDOW_SIZE, count),
   }))
 }
 
@@ -34,7 +37,7 @@ async function missingOrdinals(trx: Tx, batch: IssuableBatch, window: Window): P
   return rows.map((row) => row.ordinal)
 }
 
-const everyOrdinal = ({ first, last }: Window) =>
+const allOrdinals = ({ first, last }: Window) =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
 
 async function fillWindow(
@@ -45,14 +48,14 @@ async function fillWindow(
 ): Promise<number> {
   let issued = 0
   let fruitless = 0
-  let missing = batch.fresh ? everyOrdinal(window) : await missingOrdinals(trx, batch, window)
+  let missing = batch.fresh ? allOrdinals(window) : await missingOrdinals(trx, batch, window)
   while (missing.length > 0) {
     const codes = makeCodes(batch.prefix, batch.codeLength, missing.length)
     const written = await insertCodes(trx, batch, missing, codes)
     issued += written
     if (written === missing.length) break
     fruitless = written === 0 ? fruitless + 1 : 0
-    if (fruitless === MOST_FRUITLESS_ROUNDS) {
+    if (fruitless === MAX_FRUITLESS_ROUNDS) {
       throw new Error(`Every code made for batch ${batch.id} exists already`)
     }
     missing = await missingOrdinals(trx, batch, window)
@@ -81,11 +84,92 @@ export async function issueVouchers(
   }
   if (issued > 0) {
     const { conferenceId, source, purchaseId, sponsorId } = spec
-    await announceEvent(trx, {
+    await publishEvent(trx, {
       conferenceId,
       type: 'vouchers.issued',
       data: { batch: batch.id, purchase: purchaseId, sponsor: sponsorId, source, count: issued },
     })
   }
   return { batchId: batch.id, issued }
+}
+
+// Above this many codes at once COPY spares the driver an array parameter of megabytes.
+const COPY_THRESHOLD = 10_000
+
+// One arbiter instead of any: Postgres then looks for a conflict in one index and not in three, and
+// under the batch's lock no other can occur.
+const INSERT = `
+  insert into vouchers (conference_id, batch_id, ordinal, code, code_key, max_uses)
+  select :conferenceId, :batchId, made.ordinal, made.code,
+    upper(translate(made.code, ' -', '')) collate "C", :maxUses`
+const SKIP_EXISTING = `
+  order by made.ordinal
+  on conflict (conference_id, code_key) do nothing`
+
+function bindings(batch: IssuableBatch) {
+  return { conferenceId: batch.conferenceId, batchId: batch.id, maxUses: batch.maxUses }
+}
+
+async function insertByUnnest(
+  trx: Tx,
+  batch: IssuableBatch,
+  ordinals: number[],
+  codes: string[],
+): Promise<number> {
+  const { rowCount } = await trx.raw<{ rowCount: number }>(
+    `${INSERT} from unnest(cast(:ordinals as integer[]), cast(:codes as text[])) as made (ordinal, code)
+     ${SKIP_EXISTING}`,
+    { ...bindings(batch), ordinals, codes },
+  )
+  return rowCount
+}
+
+// Codes are [A-Z0-9-], so nothing needs COPY's escaping. Yielding lines in groups keeps the stream's
+// overhead per code small.
+function* copyLines(ordinals: number[], codes: string[]): Generator<string> {
+  const GROUP = 1_000
+  for (let start = 0; start < codes.length; start += GROUP) {
+    const group = codes.slice(start, start + GROUP)
+    yield group.map((code, i) => `${ordinals[start + i]}\t${code}\n`).join('')
+  }
+}
+
+// COPY goes into a temporary table first: Postgres refuses COPY FROM on a table with row security,
+// and COPY cannot skip a code that exists.
+async function insertByCopy(
+  trx: Tx,
+  batch: IssuableBatch,
+  ordinals: number[],
+  codes: string[],
+): Promise<number> {
+  await trx.raw(
+    `create temporary table if not exists made_codes (ordinal integer, code text) on commit drop`,
+  )
+  // knex types a transaction's client as any; it is the one pg connection of this transaction.
+  const connection = (await trx.client.acquireConnection()) as pg.Client
+  const copy = connection.query(copyFrom('copy made_codes (ordinal, code) from stdin'))
+  await pipeline(Readable.from(copyLines(ordinals, codes)), copy)
+  const { rowCount } = await trx.raw<{ rowCount: number }>(
+    `${INSERT} from made_codes made ${SKIP_EXISTING}`,
+    bindings(batch),
+  )
+  await trx.raw(`truncate made_codes`)
+  return rowCount
+}
+
+/**
+ * Writes codes at the given ordinals (both sorted, same length). A code that exists already is left
+ * out and its ordinal stays free.
+ *
+ * @returns how many were written.
+ */
+function insertCodes(
+  trx: Tx,
+  batch: IssuableBatch,
+  ordinals: number[],
+  codes: string[],
+): Promise<number> {
+  return codes.length > COPY_THRESHOLD
+    ? insertByCopy(trx, batch, ordinals, codes)
+    : insertByUnnest(trx, batch, ordinals, codes)
 }

@@ -1,12 +1,11 @@
 import type { Tx } from '../db/connect.ts'
-import type { Actor } from '../shared/actor.ts'
+import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import type { Redemption } from './redemption.ts'
-import { getRedemption } from './redemption-store.ts'
+import { INVALID_REASON } from './voucher.ts'
 import { codeKey } from './voucher-code.ts'
 import { getVoucher } from './voucher-store.ts'
-import { INVALID_REASON } from './voucher-validity.ts'
 
 export type RedeemRequest = { code: string; reference: string; actor: Actor }
 
@@ -55,14 +54,14 @@ export async function redeemVoucher(
     { conferenceId, voucherId, reference, id: newId('redemption'), actor: actor.id },
   )
   const [found] = rows
-  if (found === undefined) throw await refusal(trx, conferenceId, code)
+  if (found === undefined) throw await invalidVoucherError(trx, conferenceId, code)
   return {
     redemption: await getRedemption(trx, conferenceId, found.id),
     created: found.created,
   }
 }
 
-async function refusal(trx: Tx, conferenceId: string, code: string): Promise<AppError> {
+async function invalidVoucherError(trx: Tx, conferenceId: string, code: string): Promise<AppError> {
   const { invalidReason } = await getVoucher(trx, conferenceId, code)
   // Under the lock only the clock moves: what is valid by now was too early a moment ago.
   const reason = invalidReason ?? 'not_yet_valid'
@@ -100,4 +99,99 @@ export async function releaseRedemption(
     { conferenceId, id, actor: actor.id },
   )
   return getRedemption(trx, conferenceId, id)
+}
+
+/** One use of one code, by one order of the ticket shop. */
+export type Redemption = {
+  id: string
+  code: string
+  batchId: string
+  purchaseId: string | null
+  /** The shop's own name for what the code was used for. */
+  reference: string
+  /** Id of the API key. */
+  redeemedBy: string
+  createdAt: Date
+  /** When the use was given back; null: it counts. */
+  releasedAt: Date | null
+  releasedBy: string | null
+}
+
+type RedemptionRow = {
+  id: string
+  code: string
+  batch_id: string
+  purchase_id: string | null
+  reference: string
+  redeemed_by: string
+  created_at: Date
+  released_at: Date | null
+  released_by: string | null
+}
+
+function redemptions(trx: Tx, conferenceId: string) {
+  return trx('redemptions as r')
+    .join('vouchers as v', (on) =>
+      on.on('v.conference_id', 'r.conference_id').on('v.id', 'r.voucher_id'),
+    )
+    .join('voucher_batches as b', (on) =>
+      on.on('b.conference_id', 'v.conference_id').on('b.id', 'v.batch_id'),
+    )
+    .where('r.conference_id', conferenceId)
+    .select(
+      'r.id',
+      'v.code',
+      'v.batch_id',
+      'b.purchase_id',
+      'r.reference',
+      'r.redeemed_by',
+      'r.created_at',
+      'r.released_at',
+      'r.released_by',
+    )
+}
+
+function toRedemption(row: RedemptionRow): Redemption {
+  return {
+    id: row.id,
+    code: row.code,
+    batchId: row.batch_id,
+    purchaseId: row.purchase_id,
+    reference: row.reference,
+    redeemedBy: row.redeemed_by,
+    createdAt: row.created_at,
+    releasedAt: row.released_at,
+    releasedBy: row.released_by,
+  }
+}
+
+/** @throws AppError `not_found` */
+async function getRedemption(trx: Tx, conferenceId: string, id: string): Promise<Redemption> {
+  const row = await redemptions(trx, conferenceId)
+    .where('r.id', id)
+    .first<RedemptionRow | undefined>()
+  if (row === undefined) throw notFound('redemption')
+  return toRedemption(row)
+}
+
+export type RedemptionFilter = {
+  /** A code, however spelt. */
+  voucher?: string | undefined
+  purchaseId?: string | undefined
+  reference?: string | undefined
+}
+
+/** A page of redemptions, newest first; released ones are among them. */
+export async function listRedemptions(
+  trx: Tx,
+  conferenceId: string,
+  filter: RedemptionFilter,
+  page: PageQuery,
+): Promise<Page<Redemption>> {
+  const query = redemptions(trx, conferenceId)
+  if (filter.voucher !== undefined) void query.where('v.code_key', codeKey(filter.voucher))
+  if (filter.purchaseId !== undefined) void query.where('b.purchase_id', filter.purchaseId)
+  if (filter.reference !== undefined) void query.where('r.reference', filter.reference)
+  const found = await fetchPage<RedemptionRow>(query, page, { at: 'r.created_at', id: 'r.id' })
+  return mapPage(found, toRedemption)
 }

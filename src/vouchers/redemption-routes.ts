@@ -1,11 +1,10 @@
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-rule.ts'
-import { callerOf } from '../http/caller.ts'
+import type { AccessRule } from '../http/access-control.ts'
+import { callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
-import { mapPage } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { redeemVoucher, releaseRedemption } from './redeem-voucher.ts'
-import { listRedemptions } from './redemption-store.ts'
+import { listRedemptions, redeemVoucher, releaseRedemption } from './redeem-voucher.ts'
 import {
   codeParams,
   redeemBody,

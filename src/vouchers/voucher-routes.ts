@@ -1,14 +1,26 @@
+import { z } from 'zod'
+import { mapPage, pageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-rule.ts'
-import { callerOf } from '../http/caller.ts'
+import { type AccessRule, callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
-import { mapPage } from '../http/pages.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { activateVoucher, deactivateVoucher, type RequiredOff } from './change-voucher-state.ts'
-import { toVoucherBody } from './voucher-body.ts'
+import type { Clock } from '../shared/time.ts'
 import {
+  activateVoucher,
+  deactivateVoucher,
+  type RequiredInactiveCount,
+} from './freeze-and-deactivate-vouchers.ts'
+import { createStaffBatch } from './issue-without-purchase.ts'
+import { toVoucherBody } from './voucher.ts'
+import { getBatch, listBatches } from './voucher-batch-store.ts'
+import {
+  batchPage,
+  batchParams,
+  batchSchema,
   codeParams,
+  createBatchBody,
   emptyBody,
+  toBatchBody,
   updateVoucherBody,
   voucherPage,
   voucherQuery,
@@ -21,7 +33,10 @@ const WRITE: AccessRule = { anyOf: ['vouchers:write'] }
 const tags = ['Vouchers']
 
 /** `C/vouchers`. `requiredOff` says how many codes of a purchase must stay off. */
-export function voucherRoutes(app: App, deps: RouteDeps & { requiredOff: RequiredOff }): void {
+export function voucherRoutes(
+  app: App,
+  deps: RouteDeps & { requiredOff: RequiredInactiveCount },
+): void {
   readRoutes(app, deps)
   assignRoute(app, deps)
   stateRoutes(app, deps)
@@ -104,7 +119,7 @@ function assignRoute(app: App, { answers, failedLookups }: RouteDeps): void {
 
 function stateRoutes(
   app: App,
-  { answers, failedLookups, requiredOff }: RouteDeps & { requiredOff: RequiredOff },
+  { answers, failedLookups, requiredOff }: RouteDeps & { requiredOff: RequiredInactiveCount },
 ): void {
   app.post(
     `${PATH}/:code/deactivate`,
@@ -151,6 +166,86 @@ function stateRoutes(
         answers.once(request, async (trx) =>
           toVoucherBody(await activateVoucher(trx, conferenceId, request.params.code, requiredOff)),
         ),
+      )
+    },
+  )
+}
+
+const BATCH_PATH = '/v1/conferences/:conference/voucher-batches'
+const READ_BATCHES: AccessRule = { anyOf: ['vouchers:read', 'vouchers:write'], sponsor: true }
+const batchTags = ['Vouchers']
+
+/** `C/voucher-batches`: codes that staff give out, and the batches of purchases and levels. */
+export function voucherBatchRoutes(app: App, deps: RouteDeps & { clock: Clock }): void {
+  createBatchRoute(app, deps)
+  batchReadRoutes(app, deps)
+}
+
+function createBatchRoute(app: App, { answers, clock }: RouteDeps & { clock: Clock }): void {
+  app.post(
+    BATCH_PATH,
+    {
+      config: { access: { anyOf: ['vouchers:write'] } },
+      schema: {
+        operationId: 'createVoucherBatch',
+        summary: 'Make codes without a purchase',
+        tags: batchTags,
+        params: conferenceParams,
+        body: createBatchBody,
+        response: { 201: batchSchema },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId, actor } = callerOf(request)
+      const by = { keyId: actor.id, now: clock.now() }
+      const body = await answers.once(request, async (trx) =>
+        toBatchBody(await createStaffBatch(trx, conferenceId, request.body, by)),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+}
+
+function batchReadRoutes(app: App, { db }: RouteDeps): void {
+  app.get(
+    BATCH_PATH,
+    {
+      config: { access: READ_BATCHES },
+      schema: {
+        operationId: 'listVoucherBatches',
+        summary: 'List batches of codes',
+        description: 'A sponsor sees its own.',
+        tags: batchTags,
+        params: conferenceParams,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: batchPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId, sponsorId } = callerOf(request)
+      const page = await withTenant(db, { conferenceId }, (trx) =>
+        listBatches(trx, conferenceId, sponsorId, request.query),
+      )
+      return mapPage(page, toBatchBody)
+    },
+  )
+
+  app.get(
+    `${BATCH_PATH}/:batch`,
+    {
+      config: { access: READ_BATCHES },
+      schema: {
+        operationId: 'getVoucherBatch',
+        summary: 'Get a batch of codes',
+        tags: batchTags,
+        params: batchParams,
+        response: { 200: batchSchema },
+      },
+    },
+    (request) => {
+      const { conferenceId, sponsorId } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toBatchBody(await getBatch(trx, conferenceId, request.params.batch, sponsorId)),
       )
     },
   )

@@ -1,12 +1,11 @@
 import { z } from 'zod'
 import { voucherConfigFields } from '../catalog/voucher-defaults.ts'
+import { pageOf, pageQuery } from '../db/pages.ts'
 import { conferenceParams, timestamp, toTimestamp } from '../http/common-schemas.ts'
-import { pageOf, pageQuery } from '../http/pages.ts'
-import type { Redemption } from './redemption.ts'
-import { VOUCHER_STATES } from './voucher.ts'
+import type { Redemption } from './redeem-voucher.ts'
+import { INVALID_REASONS, VOUCHER_STATES } from './voucher.ts'
 import type { VoucherBatch } from './voucher-batch-store.ts'
 import { VOUCHER_TYPES } from './voucher-terms.ts'
-import { INVALID_REASONS } from './voucher-validity.ts'
 
 const code = z.string().min(1).max(200).meta({
   description: 'Case, spaces and hyphens do not matter.',

@@ -1,11 +1,9 @@
 import type { Tx } from '../db/connect.ts'
-import type { Page, PageQuery } from '../http/pages.ts'
-import { notFound } from '../shared/errors.ts'
-import { type Keyset, readNumberPage } from './number-page.ts'
-import type { Voucher, VoucherState } from './voucher.ts'
+import type { Page, PageQuery } from '../db/pages.ts'
+import { invalidField, notFound } from '../shared/errors.ts'
+import { INVALID_REASON, type InvalidReason, type Voucher, type VoucherState } from './voucher.ts'
 import { codeKey } from './voucher-code.ts'
 import type { VoucherType } from './voucher-terms.ts'
-import { INVALID_REASON, type InvalidReason } from './voucher-validity.ts'
 
 export type VoucherRow = {
   id: number
@@ -178,4 +176,92 @@ export async function assignVoucher(
     .where({ conference_id: conferenceId, code_key: codeKey(code) })
     .update({ assigned_to: assignedTo })
   return getVoucher(trx, conferenceId, code)
+}
+
+/** The unique integer column that orders a list. */
+type Keyset = { column: string; direction: 'asc' | 'desc' }
+
+function positionOf(cursor: string): number {
+  const text = Buffer.from(cursor, 'base64url').toString('latin1')
+  if (!/^\d{1,15}$/.test(text)) {
+    throw invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+  }
+  return Number(text)
+}
+
+/**
+ * One page of a list that is ordered by a unique integer. Reads one row more than asked for, which
+ * tells whether there is another page.
+ *
+ * @param read gets the end of the SQL, from `and` to `limit`, with its named bindings.
+ * @param numberOf the value of the keyset's column.
+ */
+async function readNumberPage<T>(
+  page: PageQuery,
+  { column, direction }: Keyset,
+  read: (sql: string, bindings: Record<string, number>) => Promise<T[]>,
+  numberOf: (item: T) => number,
+): Promise<Page<T>> {
+  const { cursor, limit } = page
+  const after =
+    cursor === undefined ? '' : `and ${column} ${direction === 'asc' ? '>' : '<'} :after`
+  const found = await read(`${after} order by ${column} ${direction} limit :rows`, {
+    rows: limit + 1,
+    ...(cursor === undefined ? {} : { after: positionOf(cursor) }),
+  })
+  const data = found.slice(0, limit)
+  const last = found.length > limit ? data.at(-1) : undefined
+  return {
+    data,
+    has_more: last !== undefined,
+    next_cursor:
+      last === undefined ? null : Buffer.from(String(numberOf(last))).toString('base64url'),
+  }
+}
+
+/** How a purchase's codes stand. */
+export type VoucherCounts = {
+  issued: number
+  active: number
+  frozen: number
+  deactivated: number
+  /** Codes used at least once. */
+  redeemed: number
+  /** Codes that are active and have uses left, whatever the date. */
+  remaining: number
+}
+
+const NO_VOUCHERS: VoucherCounts = {
+  issued: 0,
+  active: 0,
+  frozen: 0,
+  deactivated: 0,
+  redeemed: 0,
+  remaining: 0,
+}
+
+/** The counts of each given purchase, all zero for one without codes. */
+export async function countVouchers(
+  trx: Tx,
+  conferenceId: string,
+  purchaseIds: string[],
+): Promise<Map<string, VoucherCounts>> {
+  const counts = new Map(purchaseIds.map((id) => [id, NO_VOUCHERS]))
+  if (purchaseIds.length === 0) return counts
+  const { rows } = await trx.raw<{ rows: (VoucherCounts & { purchase_id: string })[] }>(
+    `select b.purchase_id,
+       count(*) as issued,
+       count(*) filter (where v.state = 'active') as active,
+       count(*) filter (where v.state = 'frozen') as frozen,
+       count(*) filter (where v.state = 'deactivated') as deactivated,
+       count(*) filter (where v.times_used > 0) as redeemed,
+       count(*) filter (where v.state = 'active' and v.times_used < v.max_uses) as remaining
+     from voucher_batches b
+     join vouchers v on v.conference_id = b.conference_id and v.batch_id = b.id
+     where b.conference_id = ? and b.purchase_id = any(?)
+     group by b.purchase_id`,
+    [conferenceId, purchaseIds],
+  )
+  for (const { purchase_id: id, ...count } of rows) counts.set(id, count)
+  return counts
 }

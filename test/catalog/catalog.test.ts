@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { findCatalogItem } from '../../src/catalog/catalog-store.ts'
+import { findCatalogItem } from '../../src/catalog/catalog-items.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import {
   createAddOn,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, vi } from 'vitest'
-import { runCli } from '../../src/cli/run-cli.ts'
+import { runCli } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/config.ts'
 import { OPERATOR_KEY, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 

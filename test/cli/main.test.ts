@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/db/embedded/start-embedded-postgres.ts'
-import { discardScratchFolder } from '../support/scratch-servers.ts'
 import { useTestDatabase } from '../support/test-database.ts'
+import { discardScratchFolder } from '../support/test-servers.ts'
 import { settingsFor, useCommandLine } from './command-line.ts'
-import { makeDataFolder, startProgram } from './program.ts'
+import { makeDataFolder, startProgram } from './start-program.ts'
 
 const database = useTestDatabase()
 const cli = useCommandLine(database)
@@ -14,7 +14,7 @@ afterEach(async () => {
 })
 
 async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv) {
-  const program = startProgram('src/cli/main.ts', args, env)
+  const program = startProgram('src/cli/sponsor-vouchers.ts', args, env)
   const exitCode = await program.ended
   return { exitCode, stdout: program.stdout, stderr: program.stderr }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { readWebhookSecrets } from '../../src/conferences/stripe-credentials.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
-import { createEncryption } from '../../src/shared/encryption.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
 import {
   createConference,
   createSponsor,

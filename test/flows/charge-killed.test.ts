@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type ChargeScene, openChargeScene } from '../stripe/billing/charges/charge-scene.ts'
+import { type ChargeScene, openChargeScene } from '../billing/charges/charge-scene.ts'
 import {
   type ServiceProcess,
   startServiceProcess,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { useInboxApp, type WiredShop } from '../stripe/inbox/inbox-app.ts'
+import { useInboxApp, type WiredShop } from '../stripe-events/inbox-app.ts'
 
 // Each row of docs/purchase-machine.md once, by what a sponsor, staff, a payer or a bank does; Stripe
 // tells of it by signed webhooks.

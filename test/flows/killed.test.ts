@@ -1,6 +1,5 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { withAdminClient } from '../support/admin-client.ts'
 import {
   type ServiceProcess,
   startServiceProcess,
@@ -8,6 +7,7 @@ import {
 } from '../support/service-process.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import type { Body } from '../support/test-app.ts'
+import { withAdminClient } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 // A process is stopped at a line of its work without a hook in the code: the fake Stripe does not

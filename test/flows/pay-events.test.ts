@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { openChargeScene } from '../stripe/billing/charges/charge-scene.ts'
-import { useInboxApp } from '../stripe/inbox/inbox-app.ts'
+import { openChargeScene } from '../billing/charges/charge-scene.ts'
+import { useInboxApp } from '../stripe-events/inbox-app.ts'
 import type { Body } from '../support/test-app.ts'
 
 const app = useInboxApp()

@@ -1,7 +1,7 @@
 import { expect, inject, it } from 'vitest'
-import { withAdminClient } from '../support/admin-client.ts'
 import { createConference } from '../support/fixtures.ts'
 import { startTestProcess, useTestApp } from '../support/test-app.ts'
+import { withAdminClient } from '../support/test-connections.ts'
 
 const app = useTestApp()
 

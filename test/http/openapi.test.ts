@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { OPERATION_DOCS } from '../../src/api-docs/operation-docs.ts'
+import { OPERATION_DOCS } from '../../src/api-docs/api-description.ts'
 import { buildOpenapi } from '../../src/cli/build-openapi.ts'
-import { SCOPES } from '../../src/http/access-rule.ts'
+import { SCOPES } from '../../src/http/access-control.ts'
 import {
   type Answer,
   type Example,

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { withSystem } from '../../src/db/tenant-scope.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
-import { addJob } from '../../src/jobs/add-job.ts'
+import { addJob } from '../../src/jobs/job-queue.ts'
 import { createConference, createTicketType } from '../support/fixtures.ts'
 import { startTestProcess, type TestProcess, useTestApp } from '../support/test-app.ts'
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type Tx } from '../../src/db/connect.ts'
-import { announcePresence, type Presence } from '../../src/db/process-presence.ts'
-import { createAnswers } from '../../src/http/idempotency.ts'
-import { createEncryption } from '../../src/shared/encryption.ts'
+import { holdLivenessLock, type LivenessLock } from '../../src/db/liveness-lock.ts'
+import { createIdempotency } from '../../src/http/idempotency.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
 import { AppError } from '../../src/shared/errors.ts'
 import { unique } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
@@ -14,7 +14,7 @@ type Finish = (resource: string) => Promise<{ resource: string }>
 
 /** A process with a route of its own, whose two steps a test can look into and break. */
 type Worker = {
-  presence: Presence
+  presence: LivenessLock
   begun: string[]
   finish: Finish
   post(key: string): Promise<{ status: number; body: unknown }>
@@ -33,9 +33,9 @@ async function begin(trx: Tx, worker: Worker): Promise<string> {
 async function startWorker(): Promise<Worker> {
   const serving = await startTestProcess(database.connectionString)
   const { app, db } = serving
-  const presence = announcePresence(database.connectionString, () => {})
+  const presence = holdLivenessLock(database.connectionString, () => {})
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
-  const answers = createAnswers({ db, encryption, presence })
+  const answers = createIdempotency({ db, encryption, presence })
   const worker: Worker = {
     presence,
     begun: [],

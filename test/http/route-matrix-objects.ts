@@ -1,5 +1,5 @@
-import { ALL_RESOURCES } from '../../src/stripe/sync/all-resources.ts'
-import { tableOf } from '../../src/stripe/sync/stripe-resource.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
+import { tableOf } from '../../src/mirror/stripe-resource.ts'
 import type { TestApp } from '../support/test-app.ts'
 
 // Written as rows: what would make them asks Stripe, or a receiver, and these tests ask nobody.

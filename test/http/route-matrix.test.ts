@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { SCOPES, type Scope } from '../../src/http/access-rule.ts'
+import { SCOPES, type Scope } from '../../src/http/access-control.ts'
 import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
-import { inParallel } from '../../src/stripe/in-parallel.ts'
+import { inParallel } from '../../src/shared/in-parallel.ts'
 import {
   createConference,
   createSponsor,

@@ -1,6 +1,5 @@
-import type { Scope } from '../../src/http/access-rule.ts'
-import { ALL_RESOURCES } from '../../src/stripe/sync/all-resources.ts'
-import { mirrorNames } from '../../src/stripe/sync/mirror-names.ts'
+import type { Scope } from '../../src/http/access-control.ts'
+import { ALL_RESOURCES, mirrorNames } from '../../src/mirror/resource-registry.ts'
 
 /**
  * Who may call an operation, besides operators, who may call all of the API. `staff`: any key of the

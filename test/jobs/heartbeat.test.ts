@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
-import { addJob } from '../../src/jobs/add-job.ts'
 import { releaseDeadWorkers, startHeartbeat } from '../../src/jobs/heartbeat.ts'
+import { addJob } from '../../src/jobs/job-queue.ts'
 import { useTestDatabase } from '../support/test-database.ts'
-import { silent } from './silent-logger.ts'
+import { silent } from './job-kit.ts'
 
 const database = useTestDatabase()
 const LEASE = 60

@@ -1,16 +1,14 @@
 import type { TaskList } from 'graphile-worker'
 import { afterEach, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
-import { addJob } from '../../src/jobs/add-job.ts'
-import { createJobRegistry } from '../../src/jobs/job-registry.ts'
-import { toTaskList } from '../../src/jobs/job-tasks.ts'
+import { addJob } from '../../src/jobs/job-queue.ts'
+import { createJobRegistry, toTaskList } from '../../src/jobs/job-registry.ts'
 import { runJobs } from '../../src/jobs/run-jobs.ts'
 import { noMetrics, type ServiceMetrics } from '../../src/shared/service-metrics.ts'
-import { withAdminClient } from '../support/admin-client.ts'
+import { withAdminClient } from '../support/test-connections.ts'
 import { createTestDatabase, useTestDatabase } from '../support/test-database.ts'
-import { everyHandler } from './every-handler.ts'
-import { PATIENCE, TEST_TIMEOUT } from './patience.ts'
-import { silent } from './silent-logger.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
+import { everyHandler, silent } from './job-kit.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
@@ -82,7 +80,7 @@ it('lets running jobs end before it stops, and leaves none locked', async () => 
     }),
   )
   await addPrune(db)
-  await expect.poll(() => seen, PATIENCE).toEqual(['begun'])
+  await expect.poll(() => seen, POLL_OPTIONS).toEqual(['begun'])
   let stopped = false
   const stopping = runner.stop().finally(() => {
     stopped = true
@@ -110,7 +108,7 @@ it('gives a job back that does not end in time', async () => {
     { drainMs: 300 },
   )
   await addPrune(db)
-  await expect.poll(() => begun, PATIENCE).toBe(true)
+  await expect.poll(() => begun, POLL_OPTIONS).toBe(true)
   expect(await runner.stop()).toBe(false)
   expect(await waiting(db)).toMatchObject([{ task_identifier: 'prune', locked_by: null }])
   hold.open()
@@ -130,8 +128,8 @@ it('tries a failed job again, and counts how its runs ended', async () => {
     }, metrics),
   )
   await addPrune(db)
-  await expect.poll(() => runs, PATIENCE).toEqual(['prune retried', 'prune done'])
-  await expect.poll(() => waiting(db), PATIENCE).toEqual([])
+  await expect.poll(() => runs, POLL_OPTIONS).toEqual(['prune retried', 'prune done'])
+  await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
 })
 
 it('starts by itself once the schema is there', async () => {
@@ -147,7 +145,7 @@ it('starts by itself once the schema is there', async () => {
   await addPrune(db)
   expect(runner.workerIds()).toEqual([])
   await db.raw('alter table hidden rename to knex_migrations')
-  await expect.poll(() => runs, PATIENCE).toBe(1)
+  await expect.poll(() => runs, POLL_OPTIONS).toBe(1)
 })
 
 it('goes on after the database lost all connections, and runs again what it could not record', async () => {
@@ -164,16 +162,16 @@ it('goes on after the database lost all connections, and runs again what it coul
     own,
   )
   await addPrune(db)
-  await expect.poll(() => runs, PATIENCE).toEqual([1])
+  await expect.poll(() => runs, POLL_OPTIONS).toEqual([1])
   const [before] = runner.workerIds()
   await setConnectionsAllowed(own.adminConnectionString, false)
   hold.open()
   // The end of the job cannot be written now, which ends the pool of workers.
-  await expect.poll(() => runner.workerIds(), PATIENCE).toEqual([])
+  await expect.poll(() => runner.workerIds(), POLL_OPTIONS).toEqual([])
   await setConnectionsAllowed(own.adminConnectionString, true)
-  await expect.poll(() => runs, PATIENCE).toEqual([1, 2])
+  await expect.poll(() => runs, POLL_OPTIONS).toEqual([1, 2])
   expect(runner.workerIds()).not.toContain(before)
-  await expect.poll(() => waiting(db), PATIENCE).toEqual([])
+  await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
 })
 
 async function setConnectionsAllowed(admin: string, allowed: boolean): Promise<void> {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Tx } from '../../src/db/connect.ts'
 import { withSystem } from '../../src/db/tenant-scope.ts'
-import { sweepPurchases } from '../../src/jobs/sweep-purchases.ts'
+import { sweepPurchases } from '../../src/purchases/sweep-purchases.ts'
 import { createConference } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 

@@ -3,8 +3,8 @@ import { connect, type Db } from '../../src/db/connect.ts'
 import type { Repeated } from '../../src/jobs/repeat.ts'
 import { startTimers, type Timer } from '../../src/jobs/timers.ts'
 import { useTestDatabase } from '../support/test-database.ts'
-import { PATIENCE, TEST_TIMEOUT } from './patience.ts'
-import { silent } from './silent-logger.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
+import { silent } from './job-kit.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
@@ -48,7 +48,7 @@ it('fires once an interval, however many workers tick', async () => {
   const db = open()
   const everySeconds = 1
   for (const process of [1, 2, 3]) start([recording('sweep', everySeconds, process)])
-  await expect.poll(() => firings(db, 'sweep'), PATIENCE).toHaveLength(4)
+  await expect.poll(() => firings(db, 'sweep'), POLL_OPTIONS).toHaveLength(4)
   const times = (await firings(db, 'sweep')).map(({ at }) => at.getTime())
   const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0))
   // The claim's clock is the start of its transaction, a few milliseconds before what is recorded.
@@ -58,7 +58,7 @@ it('fires once an interval, however many workers tick', async () => {
 it('does not fire what another process fired within the interval', async () => {
   const db = open()
   const first = start([recording('hourly', 3600, 1)])
-  await expect.poll(() => firings(db, 'hourly'), PATIENCE).toHaveLength(1)
+  await expect.poll(() => firings(db, 'hourly'), POLL_OPTIONS).toHaveLength(1)
   await first.stop()
   start([recording('hourly', 3600, 2), recording('probe', 0.2, 2)])
   await expect.poll(async () => (await firings(db, 'probe')).length).toBeGreaterThanOrEqual(3)
@@ -80,17 +80,17 @@ it('fires again when what it did failed, since the claim was undone with it', as
     },
     recording('other', 3600),
   ])
-  await expect.poll(() => firings(db, 'flaky'), PATIENCE).toMatchObject([{ process: 1 }])
+  await expect.poll(() => firings(db, 'flaky'), POLL_OPTIONS).toMatchObject([{ process: 1 }])
   expect(await firings(db, 'other')).toHaveLength(1)
 })
 
 it('follows an interval that was made shorter', async () => {
   const db = open()
   const first = start([recording('events', 3600)])
-  await expect.poll(() => firings(db, 'events'), PATIENCE).toHaveLength(1)
+  await expect.poll(() => firings(db, 'events'), POLL_OPTIONS).toHaveLength(1)
   await first.stop()
   start([recording('events', 1)])
   await expect
-    .poll(async () => (await firings(db, 'events')).length, PATIENCE)
+    .poll(async () => (await firings(db, 'events')).length, POLL_OPTIONS)
     .toBeGreaterThanOrEqual(2)
 })

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { type Body, useTestApp } from '../support/test-app.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useServices } from './run-service.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
@@ -61,7 +61,7 @@ it('finishes a plan and a subscription whose answers were lost, and ends it on i
   stripe.fake.control.clearTrouble()
   const service = await work()
   await makeDue('finish_plan')
-  await expect.poll(() => onlyOf('plans'), PATIENCE).toMatchObject({ active: true })
+  await expect.poll(() => onlyOf('plans'), POLL_OPTIONS).toMatchObject({ active: true })
 
   const { body: customer } = await post('customers', { sponsor: shop.sponsor })
   const free = await post('plans', { ...monthly, amount: 0 })
@@ -73,14 +73,14 @@ it('finishes a plan and a subscription whose answers were lost, and ends it on i
   stripe.fake.control.clearTrouble()
   await makeDue('finish_subscription')
   const subscription = () => onlyOf('subscriptions')
-  await expect.poll(subscription, PATIENCE).toMatchObject({
+  await expect.poll(subscription, POLL_OPTIONS).toMatchObject({
     state: 'created',
     status: 'active',
     cancel_at_period_end: false,
   })
 
   await app.rows(`update timers set due_at = now() where name = 'end_subscriptions'`)
-  await expect.poll(subscription, PATIENCE).toMatchObject({
+  await expect.poll(subscription, POLL_OPTIONS).toMatchObject({
     status: 'active',
     cancel_at_period_end: true,
     cancel_requested_by: 'end_subscriptions',

@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
-import { type ChargeScene, openChargeScene } from '../stripe/billing/charges/charge-scene.ts'
+import { type ChargeScene, openChargeScene } from '../billing/charges/charge-scene.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useServices } from './run-service.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
@@ -55,10 +55,10 @@ it('learns of a charge that was paid without our knowing, and charges none that 
   )
   await work()
   const statusOf = (id: string) => async () => (await scene.get(id)).status
-  await expect.poll(statusOf(paid.id), PATIENCE).toBe('succeeded')
+  await expect.poll(statusOf(paid.id), POLL_OPTIONS).toBe('succeeded')
   const readings = () =>
     app.rows('select 1 from charges where id = $1 and reconciled_at > $2', [unpaid.id, before])
-  await expect.poll(readings, PATIENCE).toHaveLength(1)
+  await expect.poll(readings, POLL_OPTIONS).toHaveLength(1)
   expect(await scene.get(unpaid.id)).toMatchObject({ status: 'open' })
   expect(scene.taken(unpaid.id)).toBe(0)
 })
@@ -71,7 +71,7 @@ it('learns that a link has expired', async () => {
   await work()
   const states = () =>
     app.rows('select state from charge_attempts where charge_id = $1', [charge.id])
-  await expect.poll(states, PATIENCE).toEqual([{ state: 'expired' }])
+  await expect.poll(states, POLL_OPTIONS).toEqual([{ state: 'expired' }])
 })
 
 it('finishes a charge’s refund of which Stripe’s answer was lost, once', async () => {
@@ -82,7 +82,7 @@ it('finishes a charge’s refund of which Stripe’s answer was lost, once', asy
   stripe.fake.control.clearTrouble()
   await work()
   const refunded = async () => (await scene.get(id)).amount_refunded
-  await expect.poll(refunded, PATIENCE).toBe(200)
+  await expect.poll(refunded, POLL_OPTIONS).toBe(200)
   expect(stripe.fake.control.list(shop.stripeKey, 'refund')).toHaveLength(1)
 })
 
@@ -93,7 +93,7 @@ it('gives up a purchase’s card that was never charged, so that it can be paid 
   stripe.fake.control.clearTrouble()
   await work()
   const now = async () => (await shop.get(id)).status
-  await expect.poll(now, PATIENCE).toBe('FAILED')
+  await expect.poll(now, POLL_OPTIONS).toBe('FAILED')
   expect(await shop.get(id)).toMatchObject({ failure: { code: 'payment_canceled' } })
   expect((await shop.act(id, 'pay', {})).body).toMatchObject({ status: 'PAID' })
 })

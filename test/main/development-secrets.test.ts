@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { loadSecrets } from '../../src/development-secrets.ts'
-import { StartRefused } from '../../src/shared/start-refused.ts'
+import { StartupError } from '../../src/shared/errors.ts'
 
 let dataDir = ''
 const log: string[] = []
@@ -57,7 +57,7 @@ it.each(['', '{"encryption_key":"c2hvcnQ=","operator_api_key":"operator_12345678
     await load()
     await chmod(file(), 0o600)
     await writeFile(file(), content)
-    await expect(load()).rejects.toBeInstanceOf(StartRefused)
+    await expect(load()).rejects.toBeInstanceOf(StartupError)
     await expect(load()).rejects.toThrow(file())
     expect(await readFile(file(), 'utf8')).toBe(content)
   },

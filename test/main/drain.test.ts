@@ -1,7 +1,7 @@
 import { beforeAll, expect, it, vi } from 'vitest'
-import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useServices } from './run-service.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
@@ -32,7 +32,7 @@ it('answers the request that is under way, and takes no other, when it stops', a
   })
   // It is taken off the list when the request has come.
   const waiting = () => stripe.fake.control.troubles().api.some(({ id }) => id === trouble.id)
-  await expect.poll(waiting, PATIENCE).toBe(false)
+  await expect.poll(waiting, POLL_OPTIONS).toBe(false)
   const stopped = service.stop()
   await expect(fetch(`${service.address}/livez`)).rejects.toThrow('fetch failed')
   expect((await answer).status).toBe(200)

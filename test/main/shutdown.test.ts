@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { createShutdown } from '../../src/shutdown.ts'
-import { silent } from '../jobs/silent-logger.ts'
+import { silent } from '../jobs/job-kit.ts'
 
 const never = () => new Promise<void>(() => {})
 

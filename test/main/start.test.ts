@@ -1,14 +1,14 @@
 import { expect, it, vi } from 'vitest'
-import { assertModeAllowed } from '../../src/assert-mode-allowed.ts'
 import { connect, type Db } from '../../src/db/connect.ts'
-import { migrateDown, migrateToLatest } from '../../src/db/migrate.ts'
+import { migrateDown, migrateToLatest } from '../../src/db/migrations.ts'
 import { withSystem } from '../../src/db/tenant-scope.ts'
-import { StartRefused } from '../../src/shared/start-refused.ts'
-import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
-import { withAdminClient } from '../support/admin-client.ts'
+import { StartupError } from '../../src/shared/errors.ts'
+import { assertLiveModeAllowed } from '../../src/start-service.ts'
 import { createConference } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess } from '../support/test-app.ts'
+import { withAdminClient } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useServices } from './run-service.ts'
 import { useStubStripe } from './stub-stripe.ts'
 
@@ -72,7 +72,7 @@ it('serves what another process works on', async () => {
     const working = await start({ ...env, RUN: 'work' })
     expect(working.address).toBeNull()
     await working.ready
-    await expect.poll(account, PATIENCE).toEqual(['acct_stub'])
+    await expect.poll(account, POLL_OPTIONS).toEqual(['acct_stub'])
     expect(await serving.get(path)).toMatchObject({ status: 200 })
     const roles = () => app.db('processes').orderBy('role').pluck('role')
     await expect.poll(roles).toEqual(['serve', 'work'])
@@ -90,7 +90,7 @@ it('refuses a schema that serves it no longer', async () => {
     await db('schema_version').update({ minimum_service_schema: 1_000 })
     const service = await start(withMigrations())
     await expect(service.ready).rejects.toThrow(/schema of a newer release/)
-    await expect(service.ready).rejects.toBeInstanceOf(StartRefused)
+    await expect(service.ready).rejects.toBeInstanceOf(StartupError)
   } finally {
     await db('schema_version').update({ minimum_service_schema: 1 })
     await db.destroy()
@@ -127,7 +127,7 @@ it('refuses a live key beside a stand-in for Stripe, or in the embedded database
     const service = await start(withMigrations())
     await expect(service.ready).rejects.toThrow(/big-one has a live Stripe key: STRIPE_API_BASE/)
     const embedded = (embeddedAllowed: boolean) =>
-      withDb((db) => assertModeAllowed(db, { embeddedAllowed, stripeApiBase: null }, true))
+      withDb((db) => assertLiveModeAllowed(db, { embeddedAllowed, stripeApiBase: null }, true))
     await expect(embedded(false)).rejects.toThrow(/big-one has a live Stripe key: set DATABASE_URL/)
     await embedded(true)
     const proper = await start(withMigrations({ RUN: 'serve', STRIPE_API_BASE: '' }))

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
-import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
 import { createConference } from '../support/fixtures.ts'
 import {
   type ServiceProcess,
@@ -7,6 +6,7 @@ import {
   useServiceProcesses,
 } from '../support/service-process.ts'
 import { useTestApp } from '../support/test-app.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useStubStripe } from './stub-stripe.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
@@ -30,7 +30,7 @@ async function startWorking(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess
     MISSED_EVENTS_EVERY_SECONDS: '86400',
     ...env,
   })
-  await expect.poll(() => working.output(), PATIENCE).toContain('"msg":"ready"')
+  await expect.poll(() => working.output(), POLL_OPTIONS).toContain('"msg":"ready"')
   return working
 }
 
@@ -40,7 +40,7 @@ async function holdJob(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess> {
   const asked = stripe.eventLists
   await app.db('timers').where({ name: 'find_missed_events' }).delete()
   const working = await startWorking(env)
-  await expect.poll(() => stripe.eventLists, PATIENCE).toBe(asked + 1)
+  await expect.poll(() => stripe.eventLists, POLL_OPTIONS).toBe(asked + 1)
   return working
 }
 
@@ -60,11 +60,11 @@ it('takes over what a killed process held, within its lease', async () => {
   const asked = stripe.eventLists
   await doomed.kill()
   const killedAt = performance.now()
-  await expect.poll(() => stripe.eventLists, PATIENCE).toBe(asked + 1)
+  await expect.poll(() => stripe.eventLists, POLL_OPTIONS).toBe(asked + 1)
   expect(performance.now() - killedAt).toBeLessThan(LEASE_SECONDS * 1000)
   expect(heir.output()).toContain('took over the jobs of dead workers')
   stripe.release()
-  await expect.poll(jobs, PATIENCE).toEqual([])
+  await expect.poll(jobs, POLL_OPTIONS).toEqual([])
   expect(await heir.terminate()).toBe(0)
   expect(await app.db('processes').select('id')).toEqual([])
 })
@@ -72,7 +72,7 @@ it('takes over what a killed process held, within its lease', async () => {
 it('finishes what it holds on SIGTERM and exits with 0', async () => {
   const working = await holdJob()
   const exit = working.terminate()
-  await expect.poll(() => working.output(), PATIENCE).toContain('"msg":"stopping"')
+  await expect.poll(() => working.output(), POLL_OPTIONS).toContain('"msg":"stopping"')
   expect(await jobs()).toMatchObject([{ attempts: 1, locked_by: expect.stringMatching(/^pool-/) }])
   stripe.release()
   expect(await exit).toBe(0)
@@ -94,7 +94,7 @@ it('gives back on SIGTERM what does not end in time, and says so by its exit cod
 it('exits at once on a second signal', async () => {
   const working = await holdJob({ SHUTDOWN_SECONDS: '60' })
   const exit = working.terminate()
-  await expect.poll(() => working.output(), PATIENCE).toContain('"msg":"stopping"')
+  await expect.poll(() => working.output(), POLL_OPTIONS).toContain('"msg":"stopping"')
   const askedAt = performance.now()
   void working.terminate()
   expect(await exit).toBe(1)

@@ -1,7 +1,6 @@
 import { expect, it, vi } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
-import { announceEvent } from '../../src/notifications/outgoing/announce-event.ts'
-import { PATIENCE, TEST_TIMEOUT } from '../jobs/patience.ts'
+import { publishEvent } from '../../src/notifications/outbound-events.ts'
 import { openScene, PAID } from '../purchases/purchase-scene.ts'
 import { createConference } from '../support/fixtures.ts'
 import {
@@ -9,9 +8,10 @@ import {
   startServiceProcess,
   useServiceProcesses,
 } from '../support/service-process.ts'
-import { startMailServer } from './mail/mail-server.ts'
-import { startHookReceiver } from './outgoing/hook-receiver.ts'
-import { useOutgoingScene } from './outgoing/outgoing-scene.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
+import { startMailServer } from './mail-server.ts'
+import { useOutgoingScene } from './outbound-webhook-scene.ts'
+import { startHookReceiver } from './webhook-receiver.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
@@ -30,7 +30,7 @@ async function startWorker(env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
     WEBHOOKS_ALLOW_LOOPBACK: 'true',
     ...env,
   })
-  await expect.poll(() => worker.output(), PATIENCE).toContain('"msg":"ready"')
+  await expect.poll(() => worker.output(), POLL_OPTIONS).toContain('"msg":"ready"')
   return worker
 }
 
@@ -41,20 +41,20 @@ it('webhooks of a killed worker go out again under their ids, and so does what w
   receiver.answerWith('hang')
   for (const purchase of ['bp_1', 'bp_2']) {
     await withTenant(app.db, { conferenceId }, (trx) =>
-      announceEvent(trx, { conferenceId, type: 'purchase.paid', data: { purchase } }),
+      publishEvent(trx, { conferenceId, type: 'purchase.paid', data: { purchase } }),
     )
   }
   const doomed = await startWorker({})
-  await expect.poll(() => receiver.received.length, PATIENCE).toBe(1)
+  await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(1)
   await doomed.kill()
   const heir = await startWorker({})
-  await expect.poll(() => receiver.received.length, PATIENCE).toBe(3)
+  await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(3)
   const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
   expect(ids.filter((id) => id === ids[0])).toHaveLength(2)
   expect(new Set(ids).size).toBe(2)
   const states = async () =>
     (await app.deliveries(path, endpoint.id)).map(({ state, attempts }) => [state, attempts])
-  await expect.poll(states, PATIENCE).toEqual([
+  await expect.poll(states, POLL_OPTIONS).toEqual([
     ['delivered', 1],
     ['delivered', 1],
   ])
@@ -79,10 +79,10 @@ it('a mail of a killed worker goes out again under its Message-ID', async () => 
   await scene.read(PAID)
   const env = { SMTP_URL: server.url, MAIL_FROM: 'vouchers@conf.example' }
   const doomed = await startWorker(env)
-  await expect.poll(() => server.mails.length, PATIENCE).toBe(1)
+  await expect.poll(() => server.mails.length, POLL_OPTIONS).toBe(1)
   await doomed.kill()
   const heir = await startWorker(env)
-  await expect.poll(() => server.mails.length, PATIENCE).toBe(2)
+  await expect.poll(() => server.mails.length, POLL_OPTIONS).toBe(2)
   const [first, second] = server.mails
   expect(second?.header('Message-ID')).toBe(first?.header('Message-ID'))
   expect(await heir.terminate()).toBe(0)

@@ -1,11 +1,15 @@
 import type { Db, Tx } from '../../src/db/connect.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
-import { advance } from '../../src/purchases/advance-purchase.ts'
-import { applyFacts } from '../../src/purchases/apply-facts.ts'
-import { findAttempt, insertAttempt, updateAttempt } from '../../src/purchases/checkout-attempt.ts'
-import type { PaymentFacts } from '../../src/purchases/payment-facts.ts'
+import type { PaymentSnapshot } from '../../src/payments/payment-snapshot.ts'
+import { applySnapshot } from '../../src/purchases/apply-snapshot.ts'
+import {
+  findAttempt,
+  insertAttempt,
+  updateAttempt,
+} from '../../src/purchases/payment-attempt-store.ts'
 import { insertPurchase } from '../../src/purchases/purchase-store.ts'
 import { type PurchaseBody, viewPurchase } from '../../src/purchases/purchase-view.ts'
+import { transitionPurchase } from '../../src/purchases/transition-purchase.ts'
 import { newId } from '../../src/shared/ids.ts'
 
 export const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as const
@@ -13,7 +17,7 @@ export const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as
 export type Scene = {
   ref: { conferenceId: string; purchaseId: string }
   /** Lets the purchase see what Stripe says. */
-  read(facts: Partial<PaymentFacts>): Promise<PurchaseBody>
+  read(facts: Partial<PaymentSnapshot>): Promise<PurchaseBody>
   view(): Promise<PurchaseBody>
   run: <T>(work: (trx: Tx) => Promise<T>) => Promise<T>
 }
@@ -62,7 +66,7 @@ export async function openScene(
         viewPurchase(trx, { conferenceId, actor: cause.actor, sponsorId: null }, ref.purchaseId),
       ),
     async read(facts) {
-      await run((trx) => applyFacts(trx, ref, { ...NOTHING, ...facts }, cause))
+      await run((trx) => applySnapshot(trx, ref, { ...NOTHING, ...facts }, cause))
       return scene.view()
     },
   }
@@ -70,7 +74,7 @@ export async function openScene(
   return scene
 }
 
-export const NOTHING: PaymentFacts = {
+export const NOTHING: PaymentSnapshot = {
   sessions: [],
   payments: [],
   refunds: [],
@@ -102,11 +106,11 @@ export async function openAttempt({ ref, run }: Scene, attempt: number): Promise
       url: 'https://pay',
       expires_at: new Date(Date.now() + 86_400_000),
     })
-    await advance(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
+    await transitionPurchase(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
   })
 }
 
-export const session = (over: Partial<PaymentFacts['sessions'][number]> = {}) => ({
+export const session = (over: Partial<PaymentSnapshot['sessions'][number]> = {}) => ({
   attempt: 1,
   sessionId: `cs_${over.attempt ?? 1}`,
   status: 'complete' as const,
@@ -117,7 +121,7 @@ export const session = (over: Partial<PaymentFacts['sessions'][number]> = {}) =>
   ...over,
 })
 
-export const payment = (over: Partial<PaymentFacts['payments'][number]> = {}) => ({
+export const payment = (over: Partial<PaymentSnapshot['payments'][number]> = {}) => ({
   paymentIntent: `pi_${over.attempt ?? 1}`,
   attempt: 1,
   status: 'succeeded',
@@ -131,7 +135,7 @@ export const payment = (over: Partial<PaymentFacts['payments'][number]> = {}) =>
 export const refund = (
   id: string,
   amount: number,
-  over: Partial<PaymentFacts['refunds'][number]> = {},
+  over: Partial<PaymentSnapshot['refunds'][number]> = {},
 ) => ({
   id,
   paymentIntent: 'pi_1',
@@ -143,7 +147,10 @@ export const refund = (
   ...over,
 })
 
-export const dispute = (status: string, over: Partial<PaymentFacts['disputes'][number]> = {}) => ({
+export const dispute = (
+  status: string,
+  over: Partial<PaymentSnapshot['disputes'][number]> = {},
+) => ({
   id: 'dp_1',
   paymentIntent: 'pi_1',
   status,

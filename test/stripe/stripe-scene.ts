@@ -1,15 +1,15 @@
 import { beforeAll } from 'vitest'
-import type { FakeStripe } from '../../src/fake-stripe/start-fake-stripe.ts'
-import type { CheckoutParams } from '../../src/purchases/checkout-attempt.ts'
-import type { FactsQuery, PaymentGateway } from '../../src/purchases/payment-gateway.ts'
+import type { FakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
+import type { PaymentGateway, SnapshotQuery } from '../../src/payments/payment-gateway.ts'
+import type { CheckoutParams } from '../../src/purchases/payment-attempt-store.ts'
 import { newId } from '../../src/shared/ids.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
-import { buildStripe, type StripeClients } from '../../src/stripe/client.ts'
 import { createCountingHttpClient } from '../../src/stripe/counting-http-client.ts'
-import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
-import type { StripeObject } from '../../src/stripe/sync/stripe-object.ts'
+import { buildStripe, type StripeClients } from '../../src/stripe/stripe-client.ts'
+import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
 import { newStripeKey, useFakeStripe } from '../support/shop.ts'
 
 export const PARAMS: CheckoutParams = {
@@ -38,11 +38,15 @@ export type StripeScene = {
   readonly log: string[]
   newRef(): { conferenceId: string; purchaseId: string }
   /** Opens a session and returns its id. */
-  open(ref: FactsQuery['ref'], params?: Partial<CheckoutParams>, attempt?: number): Promise<string>
+  open(
+    ref: SnapshotQuery['ref'],
+    params?: Partial<CheckoutParams>,
+    attempt?: number,
+  ): Promise<string>
   facts(
-    ref: FactsQuery['ref'],
+    ref: SnapshotQuery['ref'],
     session: string,
-    more?: Partial<FactsQuery>,
+    more?: Partial<SnapshotQuery>,
   ): ReturnType<PaymentGateway['readFacts']>
 }
 
@@ -74,7 +78,7 @@ export function useStripeScene(
     const logger = createLogger('trace', { write: (line) => void log.push(line) })
     made = {
       clients,
-      gateway: createPaymentGateway(clients, logger, { begin: async () => reading }),
+      gateway: createStripePaymentGateway(clients, logger, { begin: async () => reading }),
     }
   })
   const parts = () => {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { inject } from 'vitest'
 import type { TestProject } from 'vitest/node'
-import { processStart } from '../../src/db/embedded/process-identity.ts'
+import { processStart } from '../../src/db/embedded/folder-lock.ts'
 
 declare module 'vitest' {
   // Declaration merging, the one thing that only an interface can do.

@@ -3,9 +3,8 @@ import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/db/embedded/start-embedded-postgres.ts'
-import { discardAbandonedFolders } from './scratch-servers.ts'
 import { openTestRun, type TestRun } from './test-run.ts'
-import { TEST_SERVER } from './test-server.ts'
+import { discardAbandonedFolders, TEST_SERVER } from './test-servers.ts'
 
 declare module 'vitest' {
   // Declaration merging, the one thing that only an interface can do.

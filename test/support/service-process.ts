@@ -30,12 +30,12 @@ async function freePort(): Promise<number> {
   return address.port
 }
 
-const running = new Set<ChildProcess>()
+const runningProcesses = new Set<ChildProcess>()
 
 /** Ends what a failed test left running; call it at the top of a file that starts processes. */
 export function useServiceProcesses(): void {
   afterAll(() => {
-    for (const child of running) child.kill('SIGKILL')
+    for (const child of runningProcesses) child.kill('SIGKILL')
   })
 }
 
@@ -54,12 +54,12 @@ export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<Servi
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  running.add(child)
+  runningProcesses.add(child)
   const lines: string[] = []
   child.stdout.on('data', (chunk: Buffer) => lines.push(chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => lines.push(chunk.toString()))
   const exited = once(child, 'exit').then(([code]) => {
-    running.delete(child)
+    runningProcesses.delete(child)
     return code as number | null
   })
   const url = `http://127.0.0.1:${port}`

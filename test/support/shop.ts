@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll } from 'vitest'
-import { type FakeStripe, startFakeStripe } from '../../src/fake-stripe/start-fake-stripe.ts'
+import { type FakeStripe, startFakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
 import { createConference, createSponsor, createSponsorKey, createTicketType } from './fixtures.ts'
 import type { Answer, Body, TestProcess } from './test-app.ts'
 

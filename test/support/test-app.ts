@@ -3,19 +3,19 @@ import { afterAll, beforeAll } from 'vitest'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { connect, type Db } from '../../src/db/connect.ts'
-import { announcePresence } from '../../src/db/process-presence.ts'
+import { holdLivenessLock } from '../../src/db/liveness-lock.ts'
 import type { App } from '../../src/http/route-deps.ts'
-import type { PaymentGateway } from '../../src/purchases/payment-gateway.ts'
-import { systemClock } from '../../src/shared/clock.ts'
-import { createEncryption } from '../../src/shared/encryption.ts'
+import { createMirrorFeed } from '../../src/mirror/mirror-feed.ts'
+import type { PaymentGateway } from '../../src/payments/payment-gateway.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
-import { createStripeAccounts } from '../../src/stripe/account.ts'
-import { createStripeClients } from '../../src/stripe/client.ts'
-import type { EventHook } from '../../src/stripe/inbox/event-hook.ts'
-import { createPaymentGateway } from '../../src/stripe/payment-gateway.ts'
-import { createMirrorFeed } from '../../src/stripe/sync/feed/mirror-feed.ts'
-import { withAdminClient } from './admin-client.ts'
+import { systemClock } from '../../src/shared/time.ts'
+import { createStripeAccounts } from '../../src/stripe/stripe-account.ts'
+import { createStripeClients } from '../../src/stripe/stripe-client.ts'
+import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
+import type { EventHook } from '../../src/stripe-events/event-hook.ts'
+import { withAdminClient } from './test-connections.ts'
 import { useTestDatabase } from './test-database.ts'
 import { validateResponse } from './validate-response.ts'
 
@@ -87,11 +87,15 @@ export async function startTestProcess(
 ): Promise<TestProcess> {
   const logger = createLogger(options.log === undefined ? 'silent' : 'trace', options.log)
   const db = connect(connectionString)
-  const presence = announcePresence(connectionString, () => {})
+  const presence = holdLivenessLock(connectionString, () => {})
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })
-  const gateway = createPaymentGateway(clients, logger, createMirrorFeed({ db, clients, logger }))
+  const gateway = createStripePaymentGateway(
+    clients,
+    logger,
+    createMirrorFeed({ db, clients, logger }),
+  )
   const app = await buildApp({
     config,
     db,

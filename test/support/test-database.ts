@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, inject } from 'vitest'
-import { withAdminClient } from './admin-client.ts'
-import { withLogin } from './connection-string.ts'
+import { withAdminClient, withLogin } from './test-connections.ts'
 
 export type TestDatabase = {
   /** Of the ordinary role that owns the database: row security applies to it. */

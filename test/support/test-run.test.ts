@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { withLogin } from './connection-string.ts'
+import { withLogin } from './test-connections.ts'
 import { type OpenTestRun, openTestRun } from './test-run.ts'
 
 const { adminConnectionString, name: thisRun, template } = inject('testRun')

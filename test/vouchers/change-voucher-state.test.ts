@@ -1,21 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import {
   activateVoucher,
+  deactivateAll,
+  deactivateForRefund,
   deactivateVoucher,
-  type RequiredOff,
-} from '../../src/vouchers/change-voucher-state.ts'
-import {
-  holdForDispute,
-  turnOffAll,
-  turnOffForRefund,
-} from '../../src/vouchers/turn-off-vouchers.ts'
+  freezeForDispute,
+  type RequiredInactiveCount,
+} from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'
 
 const tenants = useTenants()
 
-const none: RequiredOff = async () => 0
+const none: RequiredInactiveCount = async () => 0
 const required =
-  (count: number): RequiredOff =>
+  (count: number): RequiredInactiveCount =>
   async (trx, { conferenceId, purchaseId }) => {
     // As purchases/ does: a refund waits for whoever activates a code, and the other way round.
     await trx('bulk_purchases').where({ conference_id: conferenceId, id: purchaseId }).forUpdate()
@@ -24,7 +22,7 @@ const required =
 
 const deactivate = (tenant: Tenant, code: string) =>
   tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, code))
-const activate = (tenant: Tenant, code: string, requiredOff: RequiredOff = none) =>
+const activate = (tenant: Tenant, code: string, requiredOff: RequiredInactiveCount = none) =>
   tenant.run((trx) => activateVoucher(trx, tenant.conferenceId, code, requiredOff))
 const off = (tenant: Tenant, batchId: string) =>
   tenant.ordinals(batchId, (voucher) => voucher.deactivated_by !== null)
@@ -44,7 +42,7 @@ describe('turning a code off by hand', () => {
   it('leaves a code that a refund turned off as one of the refund', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, code } = await tenant.sold(1)
-    await tenant.run((trx) => turnOffAll(trx, tenant.conferenceId, purchaseId))
+    await tenant.run((trx) => deactivateAll(trx, tenant.conferenceId, purchaseId))
     await deactivate(tenant, code)
     expect((await tenant.stored(batchId))[0]?.deactivated_by).toBe('refund')
   })
@@ -70,7 +68,7 @@ describe('turning a code on again', () => {
   it('is refused when fewer codes would be off than were paid back', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(5)
-    await tenant.run((trx) => turnOffForRefund(trx, tenant.conferenceId, purchaseId, 2))
+    await tenant.run((trx) => deactivateForRefund(trx, tenant.conferenceId, purchaseId, 2))
     const refused = activate(tenant, codes[4] ?? '', required(2))
     await expect(refused).rejects.toMatchObject({
       code: 'voucher_refunded',
@@ -82,7 +80,7 @@ describe('turning a code on again', () => {
   it('lets staff choose which codes are off: one off by hand, another on', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(5)
-    await tenant.run((trx) => turnOffForRefund(trx, tenant.conferenceId, purchaseId, 2))
+    await tenant.run((trx) => deactivateForRefund(trx, tenant.conferenceId, purchaseId, 2))
     await deactivate(tenant, codes[0] ?? '')
     await activate(tenant, codes[4] ?? '', required(2))
     expect(await off(tenant, batchId)).toEqual([1, 4])
@@ -91,7 +89,7 @@ describe('turning a code on again', () => {
   it('is refused for every code of a refunded purchase', async () => {
     const tenant = await tenants.create()
     const { purchaseId, code } = await tenant.sold(3)
-    await tenant.run((trx) => turnOffAll(trx, tenant.conferenceId, purchaseId))
+    await tenant.run((trx) => deactivateAll(trx, tenant.conferenceId, purchaseId))
     await expect(activate(tenant, code, required(3))).rejects.toMatchObject({
       code: 'voucher_refunded',
     })
@@ -102,14 +100,14 @@ describe('turning a code on again', () => {
     const { batchId } = await tenant.issue({ count: 1 })
     const code = (await tenant.stored(batchId))[0]?.code ?? ''
     await deactivate(tenant, code)
-    const asked: RequiredOff = () => Promise.reject(new Error('asked'))
+    const asked: RequiredInactiveCount = () => Promise.reject(new Error('asked'))
     expect(await activate(tenant, code, asked)).toMatchObject({ state: 'active' })
   })
 
   it('names the state of a frozen code and what may be done with it', async () => {
     const tenant = await tenants.create()
     const { purchaseId, code } = await tenant.sold(1)
-    await tenant.run((trx) => holdForDispute(trx, tenant.conferenceId, purchaseId, true))
+    await tenant.run((trx) => freezeForDispute(trx, tenant.conferenceId, purchaseId, true))
     await expect(activate(tenant, code)).rejects.toMatchObject({
       code: 'wrong_state',
       extra: { state: 'frozen', allowed_actions: ['deactivate'] },
@@ -119,7 +117,7 @@ describe('turning a code on again', () => {
   it('stays frozen when it was turned off during a dispute that is still open', async () => {
     const tenant = await tenants.create()
     const { purchaseId, code } = await tenant.sold(1)
-    await tenant.run((trx) => holdForDispute(trx, tenant.conferenceId, purchaseId, true))
+    await tenant.run((trx) => freezeForDispute(trx, tenant.conferenceId, purchaseId, true))
     await deactivate(tenant, code)
     expect(await activate(tenant, code)).toMatchObject({ state: 'frozen' })
   })
@@ -133,7 +131,7 @@ it('never leaves fewer codes off than paid back, when all are activated at the s
     ...codes.slice(0, 4).map((code) => activate(tenant, code, required(2))),
     tenant.run(async (trx) => {
       await trx('bulk_purchases').where({ id: purchaseId }).forUpdate()
-      return turnOffForRefund(trx, tenant.conferenceId, purchaseId, 2)
+      return deactivateForRefund(trx, tenant.conferenceId, purchaseId, 2)
     }),
   ])
   expect(answers.filter(({ status }) => status === 'rejected')).toHaveLength(2)

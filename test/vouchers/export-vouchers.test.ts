@@ -1,8 +1,8 @@
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
 import { isDatabaseUnavailable } from '../../src/db/pg-errors.ts'
-import { deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
 import { type ExportFormat, exportVouchers } from '../../src/vouchers/export-vouchers.ts'
+import { deactivateVoucher } from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
 import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'
 

@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
-import { redeemVoucher, releaseRedemption } from '../../src/vouchers/redeem-voucher.ts'
-import { listRedemptions } from '../../src/vouchers/redemption-store.ts'
-import { holdForDispute } from '../../src/vouchers/turn-off-vouchers.ts'
+import {
+  deactivateVoucher,
+  freezeForDispute,
+} from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
+import {
+  listRedemptions,
+  redeemVoucher,
+  releaseRedemption,
+} from '../../src/vouchers/redeem-voucher.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'
 
@@ -87,7 +92,7 @@ describe('a code that cannot be redeemed', () => {
     const { conferenceId } = tenant
     const { purchaseId, batchId, code } = await tenant.sold(1, { validFrom: future, maxUses: 2 })
     await tenant.use(batchId, [1])
-    await tenant.run((trx) => holdForDispute(trx, conferenceId, purchaseId, true))
+    await tenant.run((trx) => freezeForDispute(trx, conferenceId, purchaseId, true))
     await tenant.use(batchId, [1], 2)
     await tenant.run((trx) => deactivateVoucher(trx, conferenceId, code))
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('deactivated'))
@@ -95,7 +100,7 @@ describe('a code that cannot be redeemed', () => {
       trx('vouchers').update({ deactivated_by: null, deactivated_at: null }),
     )
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('frozen'))
-    await tenant.run((trx) => holdForDispute(trx, conferenceId, purchaseId, false))
+    await tenant.run((trx) => freezeForDispute(trx, conferenceId, purchaseId, false))
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('used_up'))
     await tenant.use(batchId, [1], 0)
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('not_yet_valid'))

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/shared/ids.ts'
-import { deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
-import { countVouchers } from '../../src/vouchers/voucher-counts.ts'
+import { deactivateVoucher } from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
 import {
   assignVoucher,
+  countVouchers,
   getVoucher,
   listBatchVouchers,
   listVouchers,

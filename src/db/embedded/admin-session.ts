@@ -1,9 +1,150 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { SUPERUSER } from './init-cluster.ts'
-import { connectionUrl, type ServerAddress } from './server-address.ts'
+import { SUPERUSER } from './data-folder.ts'
+import { errorCode, errorMessage } from './embedded-postgres-error.ts'
+import type { ServerOptions } from './launch-server.ts'
+import type { PostmasterPid } from './running-server.ts'
+import type { Passwords } from './server-folder.ts'
+
+/** What keeps a running server from being used as it is. */
+export type Fault =
+  | { kind: 'settings'; detail: string }
+  | { kind: 'password'; detail: string }
+  | { kind: 'unreachable'; detail: string }
+
+const MAX_ATTEMPTS = 100
+const RETRY_DELAY_MS = 50
+
+/** Logs in to a running server and compares it with what is wanted; nothing when all is well. */
+export async function checkServer(
+  address: ServerAddress,
+  password: string,
+  dataFolder: string,
+  wanted: ServerOptions,
+): Promise<Fault | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const found = await readSettings(address, password)
+      return compare(found, dataFolder, wanted)
+    } catch (error) {
+      const code = errorCode(error)
+      if (code === '28P01' || code === '28000')
+        return { kind: 'password', detail: errorMessage(error) }
+      // "Starting up" and "in recovery": for a moment after a session crashed.
+      const passing = code === '57P03'
+      if (!passing || attempt === MAX_ATTEMPTS)
+        return { kind: 'unreachable', detail: errorMessage(error) }
+      await sleep(RETRY_DELAY_MS)
+    }
+  }
+}
+
+type Settings = { data_directory: string; fsync: string; max_connections: string }
+
+function readSettings(address: ServerAddress, password: string): Promise<Settings | undefined> {
+  return withAdminSession(address, password, async (client) => {
+    const { rows } = await client.query<Settings>(
+      `select current_setting('data_directory') as data_directory,
+              current_setting('fsync') as fsync,
+              current_setting('max_connections') as max_connections`,
+    )
+    return rows[0]
+  })
+}
+
+function compare(
+  found: Settings | undefined,
+  dataFolder: string,
+  wanted: ServerOptions,
+): Fault | undefined {
+  // PostgreSQL writes paths with slashes, on Windows too.
+  if (found?.data_directory !== dataFolder.replaceAll('\\', '/')) {
+    return { kind: 'unreachable', detail: `another server answers, of ${found?.data_directory}` }
+  }
+  const fsync = wanted.durable ? 'on' : 'off'
+  if (found.fsync !== fsync)
+    return { kind: 'settings', detail: `it runs with fsync=${found.fsync}` }
+  if (Number(found.max_connections) !== wanted.maxConnections) {
+    return { kind: 'settings', detail: `it allows ${found.max_connections} connections` }
+  }
+  return undefined
+}
+
+/** The role as which the service connects: row security applies to it, unlike to a superuser. */
+const APPLICATION_ROLE = 'sponsor_vouchers'
+
+const ATTRIBUTES = 'login nosuperuser nobypassrls nocreatedb nocreaterole noreplication'
+
+/**
+ * Makes the ordinary role and the database that it owns, or puts right what is wrong with them.
+ * Returns the role's connection string, tried out.
+ */
+export async function ensureDatabase(
+  address: ServerAddress,
+  passwords: Passwords,
+  database: string,
+): Promise<string> {
+  const password = passwords.application
+  const url = connectionUrl(address, { user: APPLICATION_ROLE, password, database })
+  await withAdminSession(address, passwords.admin, async (client) => {
+    await ensureRole(client, password)
+    await ensureOwnedDatabase(client, database)
+    if (await logsIn(url)) return
+    await setPassword(client, password)
+    await withSession(url, (session) => session.query('select 1'))
+  })
+  return url
+}
+
+async function ensureRole(client: pg.Client, password: string): Promise<void> {
+  const { rows } = await client.query<{ ordinary: boolean }>(
+    `select rolcanlogin and not (rolsuper or rolbypassrls or rolcreatedb or rolcreaterole
+       or rolreplication) as ordinary
+     from pg_roles where rolname = $1`,
+    [APPLICATION_ROLE],
+  )
+  if (rows[0]?.ordinary === true) return
+  if (rows.length > 0) {
+    await client.query(`alter role ${APPLICATION_ROLE} ${ATTRIBUTES}`)
+    return
+  }
+  await client.query(`create role ${APPLICATION_ROLE} ${ATTRIBUTES}`)
+  await setPassword(client, password)
+  // The server's log must not show voucher codes and addresses: PostgreSQL prints them as the
+  // statement and the detail of every violated constraint.
+  await client.query(`alter role ${APPLICATION_ROLE} set log_error_verbosity = terse`)
+  await client.query(`alter role ${APPLICATION_ROLE} set log_min_error_statement = panic`)
+}
+
+async function setPassword(client: pg.Client, password: string): Promise<void> {
+  await client.query(`alter role ${APPLICATION_ROLE} password ${pg.escapeLiteral(password)}`)
+}
+
+async function ensureOwnedDatabase(client: pg.Client, database: string): Promise<void> {
+  const name = pg.escapeIdentifier(database)
+  const { rows } = await client.query<{ owner: string }>(
+    `select pg_get_userbyid(datdba) as owner from pg_database where datname = $1`,
+    [database],
+  )
+  if (rows.length === 0) await client.query(`create database ${name} owner ${APPLICATION_ROLE}`)
+  else if (rows[0]?.owner !== APPLICATION_ROLE) {
+    await client.query(`alter database ${name} owner to ${APPLICATION_ROLE}`)
+  }
+}
+
+// False when only the password is wrong, e.g. after passwords.json was lost.
+async function logsIn(url: string): Promise<boolean> {
+  try {
+    await withSession(url, (client) => client.query('select 1'))
+    return true
+  } catch (error) {
+    if (errorCode(error) === '28P01') return false
+    throw error
+  }
+}
 
 /** A superuser's session on one of the server's databases, closed afterwards. */
-export async function withAdminSession<T>(
+async function withAdminSession<T>(
   address: ServerAddress,
   password: string,
   work: (client: pg.Client) => Promise<T>,
@@ -14,7 +155,7 @@ export async function withAdminSession<T>(
 }
 
 /** A session that is closed afterwards; gives up connecting after five seconds. */
-export async function withSession<T>(
+async function withSession<T>(
   connectionString: string,
   work: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
@@ -27,4 +168,30 @@ export async function withSession<T>(
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+/** Where a server listens: `host` is the folder of its unix socket, or 127.0.0.1. */
+export type ServerAddress = { host: string; port: number }
+
+export type Login = { user: string; password: string; database: string }
+
+export function addressOf(server: PostmasterPid): ServerAddress {
+  return { host: server.socketFolder || '127.0.0.1', port: server.port }
+}
+
+/**
+ * A URL for `pg`, knex and anything that parses URLs: the socket's folder is a parameter, because
+ * a URL with an empty host is not one. `sslmode=disable` keeps a PGSSLMODE of the shell away from
+ * a server that has no certificate.
+ */
+export function connectionUrl(address: ServerAddress, login: Login): string {
+  const url = new URL('postgresql://localhost')
+  url.username = login.user
+  url.password = login.password
+  url.pathname = encodeURIComponent(login.database)
+  url.searchParams.set('sslmode', 'disable')
+  if (address.host.startsWith('/')) url.searchParams.set('host', address.host)
+  else url.hostname = address.host
+  url.port = String(address.port)
+  return url.href
 }

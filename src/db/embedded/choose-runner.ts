@@ -1,23 +1,17 @@
-import { chown, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import type { EmbeddedFolders } from './embedded-folders.ts'
-import { EmbeddedPostgresError, WAY_OUT } from './embedded-postgres-error.ts'
-import { messageOf, unlessMissing } from './error-text.ts'
-import { giveTree } from './give-tree.ts'
-import type { Binaries } from './locate-binaries.ts'
-import type { FileOwner } from './private-file.ts'
-import { type CommandResult, runCommand } from './run-command.ts'
+import { spawn } from 'node:child_process'
+import { chown, lchown, lstat, readdir, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import {
-  asMyself,
-  asUser,
-  asUserWithFileAccess,
-  NOBODY,
-  type Runner,
-  throughUserNamespace,
-} from './runner.ts'
+  EmbeddedPostgresError,
+  errorMessage,
+  OR_SET_DATABASE_URL,
+  unlessMissing,
+} from './embedded-postgres-error.ts'
+import type { Binaries } from './postgres-binaries.ts'
+import type { EmbeddedFolders, FileOwner } from './server-folder.ts'
 
 // The program runs, but may not look at its own file; a real start would fail on that.
-const BLIND = 'invalid binary'
+const NO_ACCESS_TO_ITSELF = 'invalid binary'
 
 /** The way that works here, and the major version of the PostgreSQL that it runs, e.g. `18`. */
 export type ChosenRunner = { runner: Runner; major: string }
@@ -33,15 +27,15 @@ export async function chooseRunner(
 ): Promise<ChosenRunner> {
   const failures: string[] = []
   for (const runner of candidates ?? (await runnersFor(folders))) {
-    const { ok, output } = await tryOut(runner, folders, binaries)
+    const { ok, output } = await tryRunner(runner, folders, binaries)
     const major = /\(PostgreSQL\) (\d+)/.exec(output)?.[1]
-    if (ok && major !== undefined && !output.includes(BLIND)) {
-      if (runner.owner !== undefined) await giveTree(folders.root, runner.owner)
+    if (ok && major !== undefined && !output.includes(NO_ACCESS_TO_ITSELF)) {
+      if (runner.owner !== undefined) await chownTree(folders.root, runner.owner)
       return { runner, major }
     }
     failures.push(`${runner.name}: ${output || 'it cannot reach the folder'}`)
   }
-  throw cannotRun(folders, binaries, failures)
+  throw noRunnerError(folders, binaries, failures)
 }
 
 /** The ways worth trying here, best first. Only root needs more than one. */
@@ -67,7 +61,7 @@ async function ordinaryOwner(path: string): Promise<FileOwner | undefined> {
   return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid }
 }
 
-async function tryOut(
+async function tryRunner(
   runner: Runner,
   folders: EmbeddedFolders,
   binaries: Binaries,
@@ -77,12 +71,12 @@ async function tryOut(
     return await probe(runner, folders, binaries)
   } catch (error) {
     // A container may take even from root the right to give files away.
-    return { ok: false, output: messageOf(error) }
+    return { ok: false, output: errorMessage(error) }
   }
 }
 
 // A shell asks the kernel, as that user, whether the folder can be entered and written to.
-const REACH = 'cd "$1" && test -w . && exec "$2" --version'
+const PROBE_SCRIPT = 'cd "$1" && test -w . && exec "$2" --version'
 
 async function probe(
   runner: Runner,
@@ -93,12 +87,12 @@ async function probe(
   const command =
     process.platform === 'win32'
       ? runner.command(postgres, ['--version'])
-      : runner.command('/bin/sh', ['-c', REACH, 'sh', folders.root, postgres])
+      : runner.command('/bin/sh', ['-c', PROBE_SCRIPT, 'sh', folders.root, postgres])
   // Our own working folder may be closed to the other user.
   return runCommand({ ...command, options: { ...command.options, cwd: folders.root } })
 }
 
-function cannotRun(
+function noRunnerError(
   folders: EmbeddedFolders,
   binaries: Binaries,
   failures: string[],
@@ -108,7 +102,130 @@ function cannotRun(
   return new EmbeddedPostgresError(
     `The embedded PostgreSQL in ${binaries.packageFolder} cannot be run. ` +
       `${process.getuid?.() === 0 ? asRoot : ''}On Linux its programs need glibc (not Alpine's musl) ` +
-      `and a disk from which programs may run. Change that, ${WAY_OUT}. ` +
+      `and a disk from which programs may run. Change that, ${OR_SET_DATABASE_URL}. ` +
       `Tried:${reasons || ' nothing'}`,
   )
+}
+
+export type RunnableCommand = {
+  command: string
+  args: string[]
+  options: { cwd?: string; uid?: number; gid?: number }
+}
+
+/** A way to run PostgreSQL's programs, which refuse to run as root. */
+export type Runner = {
+  name: string
+  /** Who must own the data folder on the host; undefined: whoever we are. */
+  owner: FileOwner | undefined
+  command(program: string, args: string[]): RunnableCommand
+}
+
+/** "nobody" on Linux; the number is what the kernel itself uses for users that it cannot map. */
+const NOBODY: FileOwner = { uid: 65534, gid: 65534 }
+
+/** Not root: nothing to do. */
+export const asMyself: Runner = {
+  name: 'this user',
+  owner: undefined,
+  command: (program, args) => ({ command: program, args, options: {} }),
+}
+
+/**
+ * Root seen as "nobody": the server keeps root's ordinary file rights, so a project in a 0700 home
+ * works and no file changes its owner, but it has no capability and does not know itself as root.
+ */
+export const throughUserNamespace: Runner = {
+  name: 'unshare',
+  owner: { uid: 0, gid: 0 },
+  command: (program, args) => ({
+    command: 'unshare',
+    args: [
+      '--user',
+      `--map-user=${NOBODY.uid}`,
+      `--map-group=${NOBODY.gid}`,
+      '--',
+      program,
+      ...args,
+    ],
+    options: {},
+  }),
+}
+
+/** Root steps down to another user, who must be able to reach project and data folder. */
+export function asUser(owner: FileOwner = NOBODY): Runner {
+  return {
+    name: `user ${owner.uid}`,
+    owner,
+    command: (program, args) => ({ command: program, args, options: { ...owner } }),
+  }
+}
+
+/**
+ * Root steps down to another user but lends it the right to pass closed folders (a project below
+ * /root in a container that forbids user namespaces). Linux only.
+ */
+export function asUserWithFileAccess(owner: FileOwner = NOBODY): Runner {
+  return {
+    name: `user ${owner.uid} with file access`,
+    owner,
+    command: (program, args) => ({
+      command: 'setpriv',
+      args: [
+        `--reuid=${owner.uid}`,
+        `--regid=${owner.gid}`,
+        '--clear-groups',
+        '--inh-caps=+dac_override',
+        '--ambient-caps=+dac_override',
+        // Else access(2), with which PostgreSQL looks for its own program, leaves the right out.
+        '--securebits=+no_setuid_fixup',
+        '--',
+        program,
+        ...args,
+      ],
+      options: {},
+    }),
+  }
+}
+
+type CommandResult = { ok: boolean; output: string }
+
+/** Runs a program to its end, with nothing on stdin but `input`; never throws. Output is trimmed. */
+export async function runCommand(
+  { command, args, options }: RunnableCommand,
+  input = '',
+): Promise<CommandResult> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { ...options, stdio: 'pipe', windowsHide: true })
+    let output = ''
+    const collect = (chunk: string) => {
+      output += chunk
+    }
+    child.stdout.setEncoding('utf8').on('data', collect)
+    child.stderr.setEncoding('utf8').on('data', collect)
+    // A program that ends without reading its input is no error of ours.
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
+    child.once('error', (error) => resolve({ ok: false, output: error.message }))
+    child.once('close', (code, signal) => {
+      const end = signal === null ? '' : `ended by ${signal}`
+      resolve({ ok: code === 0, output: `${output.trimEnd()}\n${end}`.trim() })
+    })
+  })
+}
+
+/**
+ * Gives a folder and all below it to `owner`, where it is another's: data made through a user
+ * namespace belongs to root and is opened as "nobody" once namespaces are forbidden. About 30 ms
+ * for the 1,000 files of a cluster. Symlinks (tablespaces) are not followed; what disappears
+ * meanwhile (the lock drafts of other launchers) is skipped.
+ */
+async function chownTree(path: string, owner: FileOwner): Promise<void> {
+  const found = await unlessMissing(lstat(path))
+  if (found === undefined) return
+  if (found.uid !== owner.uid || found.gid !== owner.gid) {
+    await unlessMissing(lchown(path, owner.uid, owner.gid))
+  }
+  if (!found.isDirectory()) return
+  for (const name of await readdir(path)) await chownTree(join(path, name), owner)
 }

@@ -1,10 +1,10 @@
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
-import { codeOf, unlessMissing } from './error-text.ts'
-import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.ts'
+import { promisify } from 'node:util'
+import { EmbeddedPostgresError, errorCode, unlessMissing } from './embedded-postgres-error.ts'
 
 type Holder = ProcessIdentity & { token: string }
 
@@ -22,7 +22,7 @@ export async function withFolderLock<T>(
   const me: Holder = { ...(await ownIdentity()), token: randomBytes(8).toString('hex') }
   const deadline = Date.now() + waitMs
   while (!(await tryLock(path, me))) {
-    if (Date.now() > deadline) throw await stillHeld(path, waitMs)
+    if (Date.now() > deadline) throw await lockTimeoutError(path, waitMs)
     await sleep(POLL_MS)
   }
   try {
@@ -78,7 +78,7 @@ async function create(path: string, me: Holder): Promise<boolean> {
     await link(draft, path)
     return true
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false
+    if (errorCode(error) === 'EEXIST') return false
     throw error
   } finally {
     await rm(draft, { force: true })
@@ -114,10 +114,113 @@ function parseHolder(text: string): Holder {
   return { pid: 2 ** 31 - 1, started: 'never', token: 'unreadable' }
 }
 
-async function stillHeld(path: string, waitMs: number): Promise<EmbeddedPostgresError> {
+async function lockTimeoutError(path: string, waitMs: number): Promise<EmbeddedPostgresError> {
   const holder = await readHolder(path)
   return new EmbeddedPostgresError(
     `Process ${holder?.pid ?? '?'} has been starting or stopping the embedded database for more ` +
       `than ${Math.round(waitMs / 1000)} seconds (lock file ${path}). End that process and try again.`,
   )
+}
+
+const NAME = /^owner-[0-9a-f]+\.json$/
+
+/** Notes that this process uses the server. Returns the file that says so. Hold the lock. */
+export async function registerOwner(root: string): Promise<string> {
+  const path = join(root, `owner-${randomBytes(8).toString('hex')}.json`)
+  await writeFile(path, JSON.stringify(await ownIdentity()))
+  return path
+}
+
+/** Ids of the living processes that use the server; forgets the dead ones. Hold the lock. */
+export async function liveOwners(root: string): Promise<number[]> {
+  const files = (await readdir(root)).filter((name) => NAME.test(name)).map((n) => join(root, n))
+  const pids = await Promise.all(files.map(livePid))
+  return pids.filter((pid) => pid !== undefined)
+}
+
+async function livePid(path: string): Promise<number | undefined> {
+  const owner = await readOwner(path)
+  if (owner !== undefined && (await isAlive(owner))) return owner.pid
+  await rm(path, { force: true })
+  return undefined
+}
+
+async function readOwner(path: string): Promise<ProcessIdentity | undefined> {
+  const text = await unlessMissing(readFile(path, 'utf8'))
+  try {
+    // We wrote it ourselves; what is not an identity is treated as a dead owner.
+    const owner = JSON.parse(text ?? '') as Partial<ProcessIdentity>
+    const { pid, started } = owner
+    return pid === undefined || started === undefined ? undefined : { pid, started }
+  } catch {
+    return undefined
+  }
+}
+
+const run = promisify(execFile)
+
+/**
+ * One life of one process. The id alone is not enough: in a container the restarted service gets
+ * the very id that the killed one wrote down.
+ */
+export type ProcessIdentity = { pid: number; started: string }
+
+// Where the start time cannot be learnt (Windows, /proc mounted with hidepid) the id has to do.
+const UNKNOWN = 'unknown'
+
+/** When the living process `pid` started, in a form to compare; nothing when it is dead or a zombie. */
+export async function processStart(pid: number): Promise<string | undefined> {
+  if (!answersSignals(pid)) return undefined
+  if (process.platform === 'linux') return startOnLinux(pid)
+  if (process.platform === 'win32') return UNKNOWN
+  return startByPs(pid)
+}
+
+/** The identity of this process. */
+export async function ownIdentity(): Promise<ProcessIdentity> {
+  return { pid: process.pid, started: (await processStart(process.pid)) ?? UNKNOWN }
+}
+
+/** Whether that very process, and not another one with its id, still lives. */
+export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
+  const started = await processStart(identity.pid)
+  if (started === undefined) return false
+  return started === identity.started || started === UNKNOWN || identity.started === UNKNOWN
+}
+
+function answersSignals(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Another user's process may not be signalled, but it lives.
+    return errorCode(error) === 'EPERM'
+  }
+}
+
+async function startOnLinux(pid: number): Promise<string | undefined> {
+  const stat = await unlessMissing(readFile(`/proc/${pid}/stat`, 'utf8'))
+  if (stat === undefined) return answersSignals(pid) ? UNKNOWN : undefined
+  // The name in parentheses may hold spaces and parentheses; the fields begin after the last one.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  // A zombie answers signals for ever when its parent (node as a container's pid 1) never reaps it.
+  if (fields[0] === 'Z' || fields[0] === 'X') return undefined
+  return `${await bootId()}/${fields[19]}`
+}
+
+async function bootId(): Promise<string> {
+  const id = await unlessMissing(readFile('/proc/sys/kernel/random/boot_id', 'utf8'))
+  return id?.trim() ?? ''
+}
+
+async function startByPs(pid: number): Promise<string | undefined> {
+  try {
+    // Fixed language and zone, so that the text of one process never changes.
+    const env = { LC_ALL: 'C', TZ: 'UTC' }
+    const { stdout } = await run('/bin/ps', ['-o', 'state=,lstart=', '-p', String(pid)], { env })
+    const [state = '', ...started] = stdout.trim().split(/\s+/)
+    return state.startsWith('Z') ? undefined : started.join(' ')
+  } catch {
+    return answersSignals(pid) ? UNKNOWN : undefined
+  }
 }

@@ -1,20 +1,21 @@
+import { spawn } from 'node:child_process'
+import { chown, open, readdir, readFile, readlink, rename, stat } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
-import { findServer, SERVER_WAIT_MS } from './find-server.ts'
-import { freePort } from './free-port.ts'
-import { advice } from './inspect-data-folder.ts'
-import { endOrphanedBackends } from './orphaned-backends.ts'
-import type { PostmasterPid } from './postmaster-pid.ts'
-import type { ServerAddress } from './server-address.ts'
-import { logTail, rotateLog } from './server-log.ts'
-import { type ServerOptions, settingArguments } from './server-settings.ts'
-import { makeSocketFolder, removeSocketFolder, SOCKET_PORT } from './socket-folder.ts'
+import type { ServerAddress } from './admin-session.ts'
+import type { RunnableCommand, Runner } from './choose-runner.ts'
+import { recoveryAdvice } from './data-folder.ts'
+import { EmbeddedPostgresError, unlessMissing } from './embedded-postgres-error.ts'
+import type { Binaries } from './postgres-binaries.ts'
 import {
-  type ServerProgram,
-  type SpawnedServer,
-  spawnServer,
-  spawnServerThroughPgCtl,
-} from './spawn-server.ts'
+  findServer,
+  makeSocketFolder,
+  type PostmasterPid,
+  removeSocketFolder,
+  SERVER_TIMEOUT_MS,
+  SOCKET_PORT,
+} from './running-server.ts'
+import type { EmbeddedFolders } from './server-folder.ts'
 
 export type LaunchOptions = ServerOptions & {
   log: (message: string) => void
@@ -24,8 +25,8 @@ export type LaunchOptions = ServerOptions & {
 }
 
 const POLL_MS = 15
-const ATTEMPTS = 8
-const PAUSE_MS = 500
+const MAX_ATTEMPTS = 8
+const RETRY_DELAY_MS = 500
 
 /** How this platform's server is started and reached. */
 export const PLATFORM_LAUNCH: Pick<LaunchOptions, 'transport' | 'through'> =
@@ -50,9 +51,9 @@ export async function launchServer(
     if (server !== undefined) return server
     const output = await logTail(program.folders.log, logStart)
     const remedy = remedyFor(output)
-    if (remedy === 'none' || attempt === ATTEMPTS) {
+    if (remedy === 'none' || attempt === MAX_ATTEMPTS) {
       await removeSocketFolder(address.host)
-      throw notStarted(program, output)
+      throw notStartedError(program, output)
     }
     if (remedy === 'tcp') transport = 'tcp'
     else await waitForPredecessor(program, options, attempt)
@@ -82,7 +83,7 @@ async function whenReady(
   { folders }: ServerProgram,
   spawned: SpawnedServer,
 ): Promise<PostmasterPid | undefined> {
-  const deadline = Date.now() + SERVER_WAIT_MS
+  const deadline = Date.now() + SERVER_TIMEOUT_MS
   while (Date.now() < deadline) {
     const ended = spawned.hasEnded()
     const server = await findServer(folders.data)
@@ -91,7 +92,7 @@ async function whenReady(
     await sleep(POLL_MS)
   }
   throw new EmbeddedPostgresError(
-    `The database server in ${folders.data} is not ready after ${SERVER_WAIT_MS / 1000} seconds, ` +
+    `The database server in ${folders.data} is not ready after ${SERVER_TIMEOUT_MS / 1000} seconds, ` +
       `probably because it recovers from a crash. It goes on; see ${folders.log} and start again.`,
   )
 }
@@ -115,18 +116,201 @@ async function waitForPredecessor(
   { log }: LaunchOptions,
   attempt: number,
 ): Promise<void> {
-  await sleep(PAUSE_MS)
+  await sleep(RETRY_DELAY_MS)
   if (attempt === 1) return
-  const ended = await endOrphanedBackends(folders.data)
+  const ended = await killOrphanedBackends(folders.data)
   if (ended.length > 0) log(`ended processes ${ended.join(', ')} of a killed database server`)
 }
 
-function notStarted({ folders }: ServerProgram, output: string): EmbeddedPostgresError {
+function notStartedError({ folders }: ServerProgram, output: string): EmbeddedPostgresError {
   const orphans = /shared memory block .* still in use/.test(output)
     ? `Processes of a killed server still use it; end them ("ps ax | grep postgres") and start again. `
     : ''
   return new EmbeddedPostgresError(
-    `The embedded database in ${folders.data} did not start. ${orphans}${advice(folders.data)} ` +
+    `The embedded database in ${folders.data} did not start. ${orphans}${recoveryAdvice(folders.data)} ` +
       `The end of ${folders.log}:\n${output || '(nothing was written)'}`,
   )
+}
+
+export type ServerProgram = {
+  folders: EmbeddedFolders
+  binaries: Binaries
+  runner: Runner
+}
+
+/** Tells whether the server is known to have ended, or to have failed to start. */
+type SpawnedServer = { hasEnded(): boolean }
+
+/**
+ * Starts the server in a session of its own, so that Ctrl-C reaches us and not it, and so that it
+ * never keeps this process alive. What it prints goes to the log.
+ */
+async function spawnServer(program: ServerProgram, settings: string[]): Promise<SpawnedServer> {
+  const { folders, binaries, runner } = program
+  const log = await open(folders.log, 'a', 0o600)
+  try {
+    if (runner.owner !== undefined) await chown(folders.log, runner.owner.uid, runner.owner.gid)
+    const { command, args, options } = runner.command(binaries.postgres, [
+      '-D',
+      folders.data,
+      ...settings,
+    ])
+    const child = spawn(command, args, {
+      ...options,
+      cwd: folders.root,
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+    })
+    let ended = false
+    const end = () => {
+      ended = true
+    }
+    child.once('exit', end)
+    child.once('error', end)
+    child.unref()
+    return { hasEnded: () => ended }
+  } finally {
+    await log.close()
+  }
+}
+
+/**
+ * The same through pg_ctl, which Windows needs: there the server refuses an administrator's rights
+ * and pg_ctl drops them.
+ */
+async function spawnServerThroughPgCtl(
+  program: ServerProgram,
+  settings: string[],
+): Promise<SpawnedServer> {
+  const { folders, binaries, runner } = program
+  const { command, args, options } = runner.command(binaries.pgCtl, [
+    'start',
+    '-D',
+    folders.data,
+    '-l',
+    folders.log,
+    '-o',
+    settings.join(' '),
+    // It knows best when the server, which is not our child, has failed.
+    '--wait',
+    `--timeout=${SERVER_TIMEOUT_MS / 1000}`,
+  ])
+  const ok = await succeeds({ command, args, options: { ...options, cwd: folders.root } })
+  return { hasEnded: () => !ok }
+}
+
+// Not `runCommand`: the server inherits what pg_ctl has open, and a pipe would then never close.
+async function succeeds({ command, args, options }: RunnableCommand): Promise<boolean> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { ...options, stdio: 'ignore', windowsHide: true })
+    child.once('error', () => resolve(false))
+    child.once('exit', (code) => resolve(code === 0))
+  })
+}
+
+/** What the caller may choose. `maxConnections` counts all clients together. */
+export type ServerOptions = { durable: boolean; maxConnections: number }
+
+/** `-c name=value` arguments. No value may hold a space: pg_ctl splits them at spaces on Windows. */
+function settingArguments(address: ServerAddress, options: ServerOptions): string[] {
+  const settings: Record<string, string | number> = {
+    ...listening(address),
+    port: address.port,
+    timezone: 'UTC',
+    log_timezone: 'UTC',
+    max_connections: options.maxConnections,
+    cluster_name: 'sponsor-vouchers',
+    ...durability(options.durable),
+  }
+  return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+}
+
+function listening(address: ServerAddress): Record<string, string> {
+  if (!address.host.startsWith('/')) {
+    return { listen_addresses: address.host, unix_socket_directories: '' }
+  }
+  return { listen_addresses: '', unix_socket_directories: address.host }
+}
+
+// Everything that makes a commit survive a power cut, which a test database need not.
+function durability(durable: boolean): Record<string, string> {
+  if (durable) return { fsync: 'on' }
+  return { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
+}
+
+/** A TCP port that nobody on 127.0.0.1 listens on at this moment. */
+async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      const port = typeof address === 'object' && address !== null ? address.port : 0
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+const ROTATE_AT_BYTES = 10 * 1024 * 1024
+const TAIL_BYTES = 16 * 1024
+const TAIL_LINES = 15
+
+/** Prepares the log for another start (one old generation is kept) and returns its size in bytes. */
+async function rotateLog(path: string): Promise<number> {
+  const size = (await unlessMissing(stat(path)))?.size ?? 0
+  if (size < ROTATE_AT_BYTES) return size
+  await rename(path, `${path}.old`)
+  return 0
+}
+
+/** The last lines that the server wrote after byte `from`. */
+async function logTail(path: string, from: number): Promise<string> {
+  const file = await unlessMissing(open(path, 'r'))
+  if (file === undefined) return ''
+  try {
+    const { size } = await file.stat()
+    const start = Math.max(from, size - TAIL_BYTES)
+    const buffer = Buffer.alloc(Math.max(0, size - start))
+    await file.read(buffer, 0, buffer.length, start)
+    return buffer.toString('utf8').trimEnd().split('\n').slice(-TAIL_LINES).join('\n')
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * Processes of a server whose head was killed: they end by themselves once they wait for
+ * something, but one that computes goes on, and PostgreSQL does not start beside it. Linux only;
+ * elsewhere the list is empty.
+ */
+async function orphanedBackends(dataFolder: string): Promise<number[]> {
+  if (process.platform !== 'linux') return []
+  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const pids = await Promise.all(names.map((name) => orphanPid(Number(name), dataFolder)))
+  return pids.filter((pid) => pid !== undefined)
+}
+
+/**
+ * Ends them as a crashing PostgreSQL ends its own (SIGQUIT): at once, leaving recovery to the next
+ * start. What they were doing could no longer be answered to anybody.
+ */
+async function killOrphanedBackends(dataFolder: string): Promise<number[]> {
+  const pids = await orphanedBackends(dataFolder)
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGQUIT')
+    } catch {
+      // It ended meanwhile, or belongs to somebody else; the next start tells.
+    }
+  }
+  return pids
+}
+
+async function orphanPid(pid: number, dataFolder: string): Promise<number | undefined> {
+  // Fails for other users' processes and for those that just ended; neither is ours to end.
+  const folder = await readlink(`/proc/${pid}/cwd`).catch(() => '')
+  if (folder !== dataFolder) return undefined
+  const title = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  // PostgreSQL's children rename themselves so; a person's shell in that folder does not.
+  return title.startsWith('postgres: ') ? pid : undefined
 }

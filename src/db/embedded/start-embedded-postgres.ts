@@ -1,17 +1,46 @@
 import { rm } from 'node:fs/promises'
-import { type EmbeddedFolders, openFolders } from './embedded-folders.ts'
-import { EmbeddedPostgresError, WAY_OUT } from './embedded-postgres-error.ts'
-import { ensureDatabase } from './ensure-database.ts'
-import { messageOf, unlessMissing } from './error-text.ts'
-import { findServer, SERVER_WAIT_MS } from './find-server.ts'
-import { withFolderLock } from './folder-lock.ts'
-import { SUPERUSER } from './init-cluster.ts'
-import { PLATFORM_LAUNCH } from './launch-server.ts'
-import { type Obtained, obtainServer, type Surroundings } from './obtain-server.ts'
-import { liveOwners, registerOwner } from './owners.ts'
-import type { PostmasterPid } from './postmaster-pid.ts'
-import { addressOf, connectionUrl } from './server-address.ts'
-import { stopServer } from './stop-server.ts'
+import {
+  addressOf,
+  checkServer,
+  connectionUrl,
+  ensureDatabase,
+  type Fault,
+} from './admin-session.ts'
+import { chooseRunner, type Runner, runCommand } from './choose-runner.ts'
+import {
+  checkOwner,
+  initCluster,
+  inspectDataFolder,
+  recoveryAdvice,
+  SUPERUSER,
+} from './data-folder.ts'
+import {
+  EmbeddedPostgresError,
+  errorMessage,
+  OR_SET_DATABASE_URL,
+  unlessMissing,
+} from './embedded-postgres-error.ts'
+import { liveOwners, registerOwner, withFolderLock } from './folder-lock.ts'
+import {
+  type LaunchOptions,
+  launchServer,
+  PLATFORM_LAUNCH,
+  type ServerProgram,
+} from './launch-server.ts'
+import { type Binaries, locateBinaries, repairSymlinks } from './postgres-binaries.ts'
+import {
+  findReadyServer,
+  findServer,
+  type PostmasterPid,
+  SERVER_TIMEOUT_MS,
+  stopServer,
+} from './running-server.ts'
+import {
+  type EmbeddedFolders,
+  loadPasswords,
+  openFolders,
+  type Passwords,
+} from './server-folder.ts'
 
 export type EmbeddedPostgres = {
   /** Of the ordinary role `sponsor_vouchers`, which owns its database; row security applies to it. */
@@ -64,29 +93,29 @@ export async function startWithin(
     maxConnections: options.maxConnections ?? 100,
     log: options.log ?? (() => {}),
   }
-  const starting = withFolderLock(folders.lock, LOCK_WAIT_MS, async () => {
+  const starting = withFolderLock(folders.lock, LOCK_TIMEOUT_MS, async () => {
     const obtained = await obtainServer(folders, launch, surroundings)
-    return asHandle(folders, obtained, options.database ?? 'sponsor_vouchers')
+    return toHandle(folders, obtained, options.database ?? 'sponsor_vouchers')
   })
   return starting.catch((error: unknown) => {
-    throw explained(error, folders)
+    throw withAdvice(error, folders)
   })
 }
 
 // A full disk, a closed folder, a refused statement: the bare message says too little.
-function explained(error: unknown, { root, log }: EmbeddedFolders): EmbeddedPostgresError {
+function withAdvice(error: unknown, { root, log }: EmbeddedFolders): EmbeddedPostgresError {
   if (error instanceof EmbeddedPostgresError) return error
   return new EmbeddedPostgresError(
-    `The embedded database in ${root} cannot be started: ${messageOf(error)}. Check that this user ` +
-      `may read and write that folder and that there is free space, and look into ${log}, ${WAY_OUT}.`,
+    `The embedded database in ${root} cannot be started: ${errorMessage(error)}. Check that this user ` +
+      `may read and write that folder and that there is free space, and look into ${log}, ${OR_SET_DATABASE_URL}.`,
     { cause: error },
   )
 }
 
 // Longer than any single start or stop may take, which is what the other process is doing.
-const LOCK_WAIT_MS = SERVER_WAIT_MS + 60_000
+const LOCK_TIMEOUT_MS = SERVER_TIMEOUT_MS + 60_000
 
-async function asHandle(
+async function toHandle(
   folders: EmbeddedFolders,
   { server, passwords, reused }: Obtained,
   database: string,
@@ -97,7 +126,7 @@ async function asHandle(
     const admin = { user: SUPERUSER, password: passwords.admin, database: 'postgres' }
     const adminConnectionString = connectionUrl(address, admin)
     const owner = await registerOwner(folders.root)
-    const stop = once(() => giveUp(folders, owner, server))
+    const stop = once(() => releaseServer(folders, owner, server))
     return { connectionString, adminConnectionString, dataFolder: folders.data, reused, stop }
   } catch (error) {
     if ((await liveOwners(folders.root)).length === 0) await stopServer(folders.data, server)
@@ -105,12 +134,12 @@ async function asHandle(
   }
 }
 
-async function giveUp(
+async function releaseServer(
   folders: EmbeddedFolders,
   owner: string,
   server: PostmasterPid,
 ): Promise<void> {
-  const underLock = withFolderLock(folders.lock, LOCK_WAIT_MS, async () => {
+  const underLock = withFolderLock(folders.lock, LOCK_TIMEOUT_MS, async () => {
     await rm(owner, { force: true })
     if ((await liveOwners(folders.root)).length > 0) return true
     const running = await findServer(folders.data)
@@ -127,4 +156,128 @@ function once(work: () => Promise<void>): () => Promise<void> {
     running ??= work()
     return running
   }
+}
+
+/** Where the programs come from and who may run them; tests put in others. */
+export type Surroundings = { binaries?: Binaries; runners?: Runner[] }
+
+type Obtained = { server: PostmasterPid; passwords: Passwords; reused: boolean }
+
+/**
+ * A server on this folder that answers with our password: the one that runs already, or a new one.
+ * Hold the lock.
+ */
+async function obtainServer(
+  folders: EmbeddedFolders,
+  options: LaunchOptions,
+  surroundings: Surroundings,
+): Promise<Obtained> {
+  await checkOwner(folders.data)
+  const running = await findReadyServer(folders.data)
+  if (running === undefined) return launch(folders, options, surroundings)
+  const passwords = await loadPasswords(folders.passwords)
+  const fault = await checkServer(addressOf(running), passwords.admin, folders.data, options)
+  if (fault === undefined) return { server: running, passwords, reused: true }
+  if (await mustReuse(folders, running, fault)) {
+    options.log(`using a database server that others started, although ${fault.detail}`)
+    return { server: running, passwords, reused: true }
+  }
+  options.log(`restarting the database server that a killed process left, since ${fault.detail}`)
+  await stopServer(folders.data, running)
+  return launch(folders, options, surroundings)
+}
+
+// Other living processes need the server as it is.
+async function mustReuse(
+  folders: EmbeddedFolders,
+  server: PostmasterPid,
+  fault: Fault,
+): Promise<boolean> {
+  const owners = await liveOwners(folders.root)
+  if (owners.length === 0) return false
+  if (fault.kind === 'settings') return true
+  throw new EmbeddedPostgresError(
+    `The database server in ${folders.data} (process ${server.pid}) is in use by process ` +
+      `${owners.join(', ')}, but cannot be reached from here: ${fault.detail}. Stop those ` +
+      `processes and start again.`,
+  )
+}
+
+async function launch(
+  folders: EmbeddedFolders,
+  options: LaunchOptions,
+  surroundings: Surroundings,
+): Promise<Obtained> {
+  const binaries = surroundings.binaries ?? (await locateBinaries())
+  await repairSymlinks(binaries)
+  const { runner, major } = await chooseRunner(folders, binaries, surroundings.runners)
+  const state = await inspectDataFolder(folders.data, major)
+  const passwords = await loadPasswords(folders.passwords, runner.owner)
+  if (state === 'absent') {
+    const { durable } = options
+    await initCluster({ folders, binaries, runner, password: passwords.admin, durable })
+  }
+  const program = { folders, binaries, runner }
+  const server = await launchServer(program, options)
+  return {
+    server: await withOurPassword(program, options, passwords, server),
+    passwords,
+    reused: false,
+  }
+}
+
+async function withOurPassword(
+  program: ServerProgram,
+  options: LaunchOptions,
+  passwords: Passwords,
+  server: PostmasterPid,
+): Promise<PostmasterPid> {
+  const { folders } = program
+  const examine = (at: PostmasterPid) =>
+    checkServer(addressOf(at), passwords.admin, folders.data, options)
+  const fault = await examine(server)
+  if (fault?.kind !== 'password') return unlessUnreachable(folders, server, fault)
+  options.log(`resetting the superuser's password: ${folders.passwords} does not fit the data`)
+  await stopServer(folders.data, server)
+  await resetPassword(program, passwords.admin)
+  const again = await launchServer(program, options)
+  return unlessUnreachable(folders, again, await examine(again))
+}
+
+async function unlessUnreachable(
+  folders: EmbeddedFolders,
+  server: PostmasterPid,
+  fault: Fault | undefined,
+): Promise<PostmasterPid> {
+  if (fault === undefined || fault.kind === 'settings') return server
+  await stopServer(folders.data, server)
+  throw new EmbeddedPostgresError(
+    `The database server in ${folders.data} started but cannot be used: ${fault.detail}. ` +
+      `See ${folders.log} and pg_hba.conf in the data folder.`,
+  )
+}
+
+/**
+ * Sets the superuser's password without knowing the old one, which PostgreSQL allows to whoever
+ * owns the files, while no server runs: what a lost passwords.json needs.
+ */
+async function resetPassword(program: ServerProgram, password: string): Promise<void> {
+  const { folders, binaries, runner } = program
+  const { command, args, options } = runner.command(binaries.postgres, [
+    '--single',
+    '-D',
+    folders.data,
+    'postgres',
+  ])
+  const result = await runCommand(
+    { command, args, options: { ...options, cwd: folders.root } },
+    // One statement a line; the password has no character that needs quoting.
+    `alter role ${SUPERUSER} password '${password}'\n`,
+  )
+  // A single-user server reports a failed statement only in its output.
+  if (result.ok && !/ERROR|FATAL|PANIC/.test(result.output)) return
+  throw new EmbeddedPostgresError(
+    `The passwords in ${folders.passwords} do not fit the data in ${folders.data}, and could not ` +
+      `be reset. ${recoveryAdvice(folders.data)} PostgreSQL said:\n${result.output}`,
+  )
 }

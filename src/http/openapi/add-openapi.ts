@@ -1,12 +1,40 @@
-import swagger, { type SwaggerTransformObject } from '@fastify/swagger'
+import swagger, { type SwaggerTransform, type SwaggerTransformObject } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import { createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import {
+  createJsonSchemaTransform,
+  createJsonSchemaTransformObject,
+} from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { App } from '../route-deps.ts'
-import type { ApiDocument } from './api-document.ts'
-import { createRouteTransform, ZOD_TO_JSON } from './describe-route.ts'
+import type { ApiDocs, ApiDocument } from './api-document.ts'
 import { finishDocument } from './finish-document.ts'
-import type { ApiDocs } from './operation-docs.ts'
+import { simplify } from './tidy-document.ts'
+
+const ZOD_TO_JSON = { override: simplify }
+
+/** Whether a request without a body breaks the schema, which JSON Schema cannot say. */
+function isRequired(body: unknown): boolean {
+  return body instanceof z.ZodType && !body.safeParse(undefined).success
+}
+
+/**
+ * Turns a route's zod schemas into JSON Schema and notes what finish-document.ts needs of it. A new
+ * one for each app: the library remembers the schemas that it saw first.
+ */
+function createRouteTransform(): SwaggerTransform {
+  const toJsonSchema = createJsonSchemaTransform({ zodToJsonConfig: ZOD_TO_JSON })
+  return (input) => {
+    // Ours are zod's, which is what the transform takes.
+    const { schema, url } = toJsonSchema(input as Parameters<typeof toJsonSchema>[0])
+    const { access, rateLimit } = input.route.config ?? {}
+    const route = {
+      access,
+      bodyRequired: isRequired(input.schema?.body),
+      rateLimited: rateLimit !== false,
+    }
+    return { schema: { ...schema, 'x-route': route }, url }
+  }
+}
 
 /** The words of the document; the rest comes from the routes. */
 export type ApiDescription = Pick<ApiDocument, 'info' | 'servers' | 'tags'> & {

@@ -1,4 +1,5 @@
-import type { AccessRule } from '../access-rule.ts'
+import type { ErrorCode } from '../../shared/errors.ts'
+import type { AccessRule } from '../access-control.ts'
 
 /** The parts of an OpenAPI 3.1 document that this service writes. https://spec.openapis.org/oas/v3.1.1 */
 export type ApiDocument = {
@@ -78,3 +79,18 @@ export function operationsOf(
     Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
   )
 }
+
+/** What the document says of an operation beyond its route: kept beside the routes, in api-docs. */
+export type OperationDocs = {
+  /** Codes that it may answer beside those that follow from its method, path and access. */
+  problems?: readonly ErrorCode[]
+  /** For a route that reads the bytes itself: what they are. */
+  rawBody?: string
+  /** Bodies that it takes, by a short name. */
+  requests?: Record<string, Example>
+  /** Bodies of its success, by a short name. */
+  answers?: Record<string, Example>
+}
+
+/** By operationId. */
+export type ApiDocs = Readonly<Record<string, OperationDocs>>

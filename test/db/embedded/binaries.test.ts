@@ -4,12 +4,14 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { EmbeddedPostgresError } from '../../../src/db/embedded/embedded-postgres-error.ts'
-import { type Binaries, locateBinaries } from '../../../src/db/embedded/locate-binaries.ts'
-import { repairSymlinks } from '../../../src/db/embedded/repair-symlinks.ts'
+import {
+  type Binaries,
+  locateBinaries,
+  repairSymlinks,
+} from '../../../src/db/embedded/postgres-binaries.ts'
 import { startWithin } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { ask } from './ask.ts'
 import { copyOfBinaries } from './copy-of-binaries.ts'
-import { AS_ROOT, afterThisTest, scratchFolder } from './scratch.ts'
+import { AS_ROOT, afterThisTest, ask, scratchFolder } from './scratch.ts'
 
 const run = promisify(execFile)
 

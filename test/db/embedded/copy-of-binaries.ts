@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { type Binaries, locateBinaries } from '../../../src/db/embedded/locate-binaries.ts'
+import { type Binaries, locateBinaries } from '../../../src/db/embedded/postgres-binaries.ts'
 
 const run = promisify(execFile)
 

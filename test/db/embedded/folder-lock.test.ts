@@ -2,8 +2,7 @@ import { readdir, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { withFolderLock } from '../../../src/db/embedded/folder-lock.ts'
-import { ownIdentity } from '../../../src/db/embedded/process-identity.ts'
+import { ownIdentity, withFolderLock } from '../../../src/db/embedded/folder-lock.ts'
 import { scratchFolder } from './scratch.ts'
 
 const DEAD = { pid: 2 ** 22 + 1, started: 'long ago', token: 'dead' }

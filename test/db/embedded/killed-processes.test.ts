@@ -5,10 +5,8 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { describe, expect, it, vi } from 'vitest'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { ask } from './ask.ts'
 import { launcherProcess } from './launcher-process.ts'
-import { afterThisTest, scratchFolder, useReadyCluster } from './scratch.ts'
-import { lives, serverPid } from './server-process.ts'
+import { afterThisTest, ask, lives, scratchFolder, serverPid, useReadyCluster } from './scratch.ts'
 
 const readyCluster = useReadyCluster()
 const run = promisify(execFile)

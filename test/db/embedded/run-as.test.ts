@@ -1,22 +1,28 @@
 import { chmod, chown, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { Surroundings } from '../../../src/db/embedded/obtain-server.ts'
 import {
   asUser,
   asUserWithFileAccess,
   type Runner,
   throughUserNamespace,
-} from '../../../src/db/embedded/runner.ts'
+} from '../../../src/db/embedded/choose-runner.ts'
+import type { Surroundings } from '../../../src/db/embedded/start-embedded-postgres.ts'
 import {
   type EmbeddedPostgres,
   startWithin,
 } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { ask } from './ask.ts'
 import { copyOfBinaries } from './copy-of-binaries.ts'
 import { launcherProcess } from './launcher-process.ts'
-import { AS_ROOT, afterThisTest, NOBODY, scratchFolder, useReadyCluster } from './scratch.ts'
-import { serverPid } from './server-process.ts'
+import {
+  AS_ROOT,
+  afterThisTest,
+  ask,
+  NOBODY,
+  scratchFolder,
+  serverPid,
+  useReadyCluster,
+} from './scratch.ts'
 
 const readyCluster = useReadyCluster()
 

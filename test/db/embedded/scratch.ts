@@ -1,9 +1,12 @@
 import { execFile } from 'node:child_process'
 import { chmod, chown } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import { afterAll, beforeAll, onTestFinished } from 'vitest'
+import { processStart } from '../../../src/db/embedded/folder-lock.ts'
+import { readPostmasterPid } from '../../../src/db/embedded/running-server.ts'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { discardScratchFolder, makeScratchFolder } from '../../support/scratch-servers.ts'
+import { discardScratchFolder, makeScratchFolder } from '../../support/test-servers.ts'
 
 const run = promisify(execFile)
 
@@ -40,4 +43,27 @@ export function useReadyCluster(): () => Promise<string> {
     await chmod(folder, 0o700)
     return folder
   }
+}
+
+/** The rows of one statement, over a connection of its own. */
+export async function ask(connectionString: string, sql: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+/** The process id that the data folder's postmaster.pid names. */
+export async function serverPid(dataFolder: string): Promise<number> {
+  const file = await readPostmasterPid(dataFolder)
+  if (file.kind !== 'present') throw new Error(`postmaster.pid is ${file.kind}`)
+  return file.content.pid
+}
+
+export async function lives(pid: number): Promise<boolean> {
+  return (await processStart(pid)) !== undefined
 }

@@ -1,10 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { expect, it } from 'vitest'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { ask } from './ask.ts'
 import { launcherProcess } from './launcher-process.ts'
-import { scratchFolder, useReadyCluster } from './scratch.ts'
-import { lives, serverPid } from './server-process.ts'
+import { ask, lives, scratchFolder, serverPid, useReadyCluster } from './scratch.ts'
 
 const readyCluster = useReadyCluster()
 

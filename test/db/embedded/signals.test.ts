@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { expect, it, vi } from 'vitest'
 import { launcherProcess } from './launcher-process.ts'
-import { afterThisTest, scratchFolder, useReadyCluster } from './scratch.ts'
-import { serverPid } from './server-process.ts'
+import { afterThisTest, scratchFolder, serverPid, useReadyCluster } from './scratch.ts'
 
 const readyCluster = useReadyCluster()
 

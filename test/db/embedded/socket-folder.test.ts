@@ -2,7 +2,7 @@ import { chmod, mkdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import { makeSocketFolder } from '../../../src/db/embedded/socket-folder.ts'
+import { makeSocketFolder } from '../../../src/db/embedded/running-server.ts'
 import { afterThisTest, scratchFolder } from './scratch.ts'
 
 async function make(dataFolder: string): Promise<string> {

@@ -6,10 +6,8 @@ import {
   startEmbeddedPostgres,
   startWithin,
 } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { ask } from './ask.ts'
 import { launcherProcess } from './launcher-process.ts'
-import { afterThisTest, scratchFolder, useReadyCluster } from './scratch.ts'
-import { lives, serverPid } from './server-process.ts'
+import { afterThisTest, ask, lives, scratchFolder, serverPid, useReadyCluster } from './scratch.ts'
 
 const readyCluster = useReadyCluster()
 

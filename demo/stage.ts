@@ -1,0 +1,213 @@
+import { randomBytes } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { loadConfig } from '../src/config.ts'
+import { connect, type Db } from '../src/db/connect.ts'
+import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
+import { newSecret } from '../src/shared/ids.ts'
+import { createLogger } from '../src/shared/logger.ts'
+import type { Service } from '../src/start-service.ts'
+import type { Narrator } from './narrator.ts'
+import type { Scene } from './scene.ts'
+
+export type StageOptions = {
+  /** Everything that the demo keeps, e.g. `.data/demo`. */
+  dataDir: string
+  /** Wanted ports; another one when they are taken. 0: any. */
+  port: number
+  stripePort: number
+  /** `NODE_ENV`; the fake Stripe refuses `production`. */
+  nodeEnv: string | undefined
+}
+
+export type Stage = Pick<Scene, 'serviceUrl' | 'stripe' | 'operatorKey' | 'mailFolder'> & {
+  /** Lines of a shell that give a command the settings of this run. */
+  settingsFile: string
+  logFile: string
+}
+
+/** Takes down what was set up, last first. Returns the names of what did not end in order. */
+export type TakeDown = () => Promise<string[]>
+
+type Keep = (name: string, stop: () => Promise<unknown>) => void
+
+/** A list of what runs, filled while it starts, so that a start that fails half-way leaves nothing. */
+export function createTakeDown(): { keep: Keep; takeDown: TakeDown } {
+  const parts: { name: string; stop: () => Promise<unknown> }[] = []
+  return {
+    keep: (name, stop) => parts.push({ name, stop }),
+    async takeDown() {
+      const troubled: string[] = []
+      for (const { name, stop } of parts.splice(0).reverse()) {
+        // `false`: it ended, but cut work off.
+        const ended = await stop().catch(() => false)
+        if (ended === false) troubled.push(name)
+      }
+      return troubled
+    },
+  }
+}
+
+/** Starts the database, the fake Stripe and the service, in one process, each on its own port. */
+export async function setStage(
+  options: StageOptions,
+  narrator: Narrator,
+  signal: AbortSignal,
+  keep: Keep,
+): Promise<Stage> {
+  const dataDir = resolve(options.dataDir)
+  const mailFolder = join(dataDir, 'mail')
+  const logFile = join(dataDir, 'service.log')
+  await mkdir(dataDir, { recursive: true })
+  const log = createWriteStream(logFile)
+  keep('log', () => new Promise((done) => log.end(() => done(true))))
+  const logger = createLogger('info', log)
+
+  const timed = async <T>(name: string, start: () => Promise<[T, string]>): Promise<T> => {
+    const begun = performance.now()
+    const [part, where] = await start()
+    narrator.started(name, where, performance.now() - begun)
+    signal.throwIfAborted()
+    return part
+  }
+  // Loading the service takes as long as starting its database, so both are done at once; and the
+  // first line is on the screen before either.
+  const loading = loadParts()
+  const database = await timed('database', async () => {
+    const folder = join(dataDir, 'postgres')
+    const opened = await openDemoDatabase(folder, (message) => logger.info(message))
+    keep('database', () => opened.stop())
+    return [opened, `PostgreSQL in ${options.dataDir}`]
+  })
+  const { startFakeStripe, startService } = await loading
+  const stripe = await timed('fake Stripe', async () => {
+    const fake = await onFreePort(options.stripePort, (port) =>
+      startFakeStripe({ nodeEnv: options.nodeEnv, port }),
+    )
+    keep('fake Stripe', () => fake.close())
+    return [fake, fake.url]
+  })
+  const secrets = {
+    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    OPERATOR_API_KEY: `operator_${newSecret()}`,
+  }
+  const settings = {
+    DATABASE_URL: database.connectionString,
+    STRIPE_API_BASE: stripe.url,
+    MAIL_FOLDER: mailFolder,
+    ...secrets,
+  }
+  const service = await timed('service', async () => {
+    const started = await onFreePort(options.port, (port) =>
+      startService(
+        loadConfig({
+          ...settings,
+          PORT: String(port),
+          // A port that is chosen later is not known to the links in mails.
+          PUBLIC_URL: port === 0 ? '' : `http://127.0.0.1:${port}`,
+          SHUTDOWN_SECONDS: '5',
+        }),
+        logger,
+      ),
+    )
+    keep('service', () => started.stop())
+    await started.ready
+    return [started, urlOf(started)]
+  })
+  const settingsFile = join(dataDir, `settings-${process.pid}.env`)
+  await writeFile(settingsFile, envLines(settings), { mode: 0o600 })
+  keep('settings', () => rm(settingsFile, { force: true }))
+  const operatorKey = secrets.OPERATOR_API_KEY
+  return { serviceUrl: urlOf(service), stripe, operatorKey, mailFolder, settingsFile, logFile }
+}
+
+async function loadParts() {
+  const fake = await import('../fake-stripe/src/start-fake-stripe.ts')
+  const service = await import('../src/start-service.ts')
+  return { ...fake, ...service }
+}
+
+function urlOf({ address }: Service): string {
+  if (address === null) throw new Error('The service does not listen')
+  return address
+}
+
+// None of the values has a quote: addresses, base64, letters and digits.
+function envLines(settings: Record<string, string>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name}='${value}'\n`)
+    .join('')
+}
+
+export type DemoDatabase = {
+  connectionString: string
+  /** Drops the database and gives the server up; the last demo on the folder stops it. */
+  stop(): Promise<void>
+}
+
+const DATABASE_PREFIX = 'demo_'
+
+// A demo that has just begun may not be connected to its database yet.
+const ABANDONED_AFTER_MS = 60_000
+
+/**
+ * A new, empty database on the embedded server of the folder. Each run has its own, so that a demo
+ * can be run again, and beside one that is still up: their fake Stripes know nothing of each other.
+ */
+async function openDemoDatabase(
+  folder: string,
+  log: (message: string) => void,
+): Promise<DemoDatabase> {
+  const database = `${DATABASE_PREFIX}${Date.now().toString(36)}_${process.pid}`
+  // What it holds ends with the run, so nothing is lost by a power cut.
+  const server = await startEmbeddedPostgres({ folder, database, durable: false, log })
+  const asAdmin = async (work: (admin: Db) => Promise<void>) => {
+    const admin = connect(server.adminConnectionString, { max: 1 })
+    try {
+      await work(admin)
+    } catch (error) {
+      // A database too many is no reason to end a demo.
+      log(`a database of a demo stays: ${error instanceof Error ? error.message : String(error)}`)
+    } finally {
+      await admin.destroy()
+    }
+  }
+  await asAdmin(dropAbandoned)
+  return {
+    connectionString: server.connectionString,
+    async stop() {
+      await asAdmin((admin) => drop(admin, database))
+      await server.stop()
+    },
+  }
+}
+
+/** Databases of demos that were killed: old, and nobody is connected. */
+async function dropAbandoned(admin: Db): Promise<void> {
+  const rows = await admin('pg_database as d')
+    .whereRaw('starts_with(d.datname, ?)', [DATABASE_PREFIX])
+    .whereNotExists(admin('pg_stat_activity as a').whereRaw('a.datname = d.datname'))
+    .select<{ name: string }[]>('d.datname as name')
+  const isOld = ({ name }: { name: string }) => {
+    const begun = Number.parseInt(name.slice(DATABASE_PREFIX.length), 36)
+    return Date.now() - begun > ABANDONED_AFTER_MS
+  }
+  for (const { name } of rows.filter(isOld)) await drop(admin, name)
+}
+
+async function drop(admin: Db, name: string): Promise<void> {
+  await admin.raw('drop database if exists ?? with (force)', [name])
+}
+
+/** Starts something on the wanted port, or on any free one when that is taken. */
+async function onFreePort<T>(wanted: number, start: (port: number) => Promise<T>): Promise<T> {
+  try {
+    return await start(wanted)
+  } catch (error) {
+    // EACCES: a port that this user may not open.
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error
+    return start(0)
+  }
+}

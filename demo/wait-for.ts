@@ -1,0 +1,95 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { purchaseSchema } from '../src/purchases/purchase-schemas.ts'
+import type { PurchaseBody } from '../src/purchases/purchase-view.ts'
+import { Mismatch } from './narrator.ts'
+import type { Scene, Shop } from './scene.ts'
+
+const POLL_MS = 40
+// Many times what it takes on a busy machine with two cores; past it, it will not come.
+const TIMEOUT_MS = 15_000
+
+/**
+ * Looks at a purchase, as a page that waits for its payment does, until it is as wanted.
+ *
+ * @returns the purchase as last seen, wanted or not: the checks that follow tell which.
+ */
+export async function watchPurchase(
+  { api, signal }: Scene,
+  shop: Shop,
+  id: string,
+  isWanted: (purchase: PurchaseBody) => boolean,
+): Promise<PurchaseBody> {
+  const until = performance.now() + TIMEOUT_MS
+  for (;;) {
+    const purchase = await api.look({
+      method: 'GET',
+      path: `${shop.path}/purchases/${id}`,
+      as: shop.sponsorKey,
+      expect: 200,
+      schema: purchaseSchema,
+    })
+    if (isWanted(purchase) || performance.now() > until) return purchase
+    await sleep(POLL_MS, undefined, { signal })
+  }
+}
+
+/**
+ * Waits until Stripe has nothing more to say, shows the events that it sent since the last look and
+ * checks that each was acknowledged.
+ *
+ * @param seen ids of the deliveries that were shown already; the new ones are added.
+ */
+export async function showWebhooks(
+  { narrator, stripe: { control } }: Scene,
+  { account }: Shop,
+  seen: Set<string>,
+): Promise<void> {
+  await control.waitForDeliveries({ timeoutMs: 15_000 })
+  const fresh = control.deliveries({ account }).filter(({ id }) => !seen.has(id))
+  for (const { id, type, attempts } of fresh) {
+    seen.add(id)
+    const last = attempts.at(-1)
+    const told = { what: `webhook ${type}`, status: last?.status ?? 0, ms: last?.ms ?? null }
+    narrator.request({ direction: '←', ...told })
+  }
+  if (fresh.length === 0) throw new Mismatch('webhooks', 'at least one', 'none')
+  const taken = fresh.filter(({ state }) => state === 'delivered')
+  narrator.check('webhooks acknowledged', taken.length, fresh.length)
+}
+
+const MAIL_POLL_MS = 40
+// As long as for a purchase: it is written by a job.
+const MAIL_TIMEOUT_MS = 15_000
+
+/** Waits for the mail about a purchase with this subject, and shows where it was written. */
+export async function showMail(
+  { narrator, mailFolder, signal }: Scene,
+  purchase: string,
+  subject: string,
+): Promise<void> {
+  const until = performance.now() + MAIL_TIMEOUT_MS
+  let file = await findMail(mailFolder, purchase, subject)
+  while (file === undefined && performance.now() < until) {
+    await sleep(MAIL_POLL_MS, undefined, { signal })
+    file = await findMail(mailFolder, purchase, subject)
+  }
+  narrator.check('a mail to the sponsor', file === undefined ? null : subject, subject)
+  narrator.note(relative(process.cwd(), file ?? ''))
+}
+
+async function findMail(
+  folder: string,
+  purchase: string,
+  subject: string,
+): Promise<string | undefined> {
+  const names = await readdir(folder).catch(() => [])
+  for (const name of names.filter((name) => name.endsWith('.eml'))) {
+    const text = await readFile(join(folder, name), 'utf8')
+    if (text.includes(`Subject: ${subject}\r\n`) && text.includes(purchase)) {
+      return join(folder, name)
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,126 @@
+import { z } from 'zod'
+import { DECLINE_CODES } from '../core/declines.ts'
+
+const action = z.discriminatedUnion('kind', [
+  z
+    .strictObject({
+      kind: z.literal('rate_limit'),
+      retry_after_seconds: z.coerce.number().int().min(0).default(1),
+      /** `lock_timeout` comes without the header and asks for a retry, as at Stripe. */
+      reason: z
+        .enum([
+          'global-rate',
+          'global-concurrency',
+          'endpoint-rate',
+          'endpoint-concurrency',
+          'resource-specific',
+          'lock_timeout',
+        ])
+        .default('global-rate'),
+    })
+    .describe('429 before anything happens'),
+  z
+    .strictObject({
+      kind: z.literal('error'),
+      status: z.coerce.number().int().min(500).max(599).default(500),
+      /** Default: a 500 is kept under the idempotency key, as Stripe keeps it; others are not. */
+      stored: z.boolean().optional(),
+    })
+    .describe('an api_error before anything happens'),
+  z
+    .strictObject({
+      kind: z.literal('hang'),
+      /** Whether the operation is carried out first. */
+      executed: z.boolean().default(false),
+    })
+    .describe('no answer until the client gives up'),
+  z
+    .strictObject({ kind: z.literal('slow'), ms: z.coerce.number().int().min(0).max(600_000) })
+    .describe('the answer comes late'),
+  z.strictObject({ kind: z.literal('cut') }).describe('the connection is cut, nothing happens'),
+  z
+    .strictObject({
+      kind: z.literal('fail_after'),
+      how: z.enum(['cut', 'status_500']).default('cut'),
+    })
+    .describe('carried out, but the caller does not learn it'),
+  z
+    .strictObject({
+      kind: z.literal('decline'),
+      code: z.enum(DECLINE_CODES).default('generic_decline'),
+    })
+    .describe('the payment that the call makes is declined'),
+])
+
+export const apiFaultSchema = z.strictObject({
+  method: z.enum(['GET', 'POST', 'DELETE']).optional(),
+  /** `/v1/refunds`; `*` stands for one segment, a final `**` for the rest. */
+  path: z.string().startsWith('/').default('/**'),
+  /** `acct_…`; absent: every account. */
+  account: z.string().optional(),
+  /** How many requests are spoilt. */
+  times: z.union([z.coerce.number().int().min(1), z.literal('always')]).default(1),
+  /** How many matching requests pass first. */
+  skip: z.coerce.number().int().min(0).default(0),
+  action,
+})
+
+export type ApiFaultInput = z.input<typeof apiFaultSchema>
+export type ApiFaultAction = z.output<typeof action>
+
+/** A switch that is set. `hits` counts the requests that it has spoilt. */
+export type ApiFault = z.output<typeof apiFaultSchema> & { id: string; hits: number }
+
+/** The trouble switches for API calls. */
+export class ApiFaults {
+  #troubles: ApiFault[] = []
+  #sequence = 0
+
+  add(input: ApiFaultInput): ApiFault {
+    this.#sequence += 1
+    const trouble = { ...apiFaultSchema.parse(input), id: `trouble_${this.#sequence}`, hits: 0 }
+    this.#troubles.push(trouble)
+    return trouble
+  }
+
+  /** What spoils this request, or null; counts it. */
+  take(method: string, path: string, account: string): ApiFaultAction | null {
+    const trouble = this.#troubles.find(
+      (candidate) =>
+        (candidate.method ?? method) === method &&
+        (candidate.account ?? account) === account &&
+        matchesPath(candidate.path, path),
+    )
+    if (trouble === undefined) return null
+    if (trouble.skip > 0) {
+      trouble.skip -= 1
+      return null
+    }
+    trouble.hits += 1
+    if (trouble.times !== 'always') trouble.times -= 1
+    if (trouble.times === 0) this.remove(trouble.id)
+    return trouble.action
+  }
+
+  list(): ApiFault[] {
+    return [...this.#troubles]
+  }
+
+  remove(id: string): void {
+    this.#troubles = this.#troubles.filter((trouble) => trouble.id !== id)
+  }
+
+  clear(): void {
+    this.#troubles = []
+  }
+}
+
+function matchesPath(pattern: string, path: string): boolean {
+  const wanted = pattern.split('/')
+  const given = path.split('/')
+  const rest = wanted.at(-1) === '**'
+  if (rest ? given.length < wanted.length : given.length !== wanted.length) return false
+  return wanted.every(
+    (segment, index) => segment === '*' || segment === '**' || segment === given[index],
+  )
+}

@@ -1,0 +1,284 @@
+import { type Account, type AccountRegistry, maskKey } from '../core/accounts.ts'
+import { API_VERSION } from '../core/changes.ts'
+import { errorBody, StripeError } from '../core/errors.ts'
+import { fakeId } from '../core/ids.ts'
+import type { World } from '../core/scope.ts'
+import { RESOURCES_BY_KIND } from '../kinds/all-kinds.ts'
+import type { ApiFaultAction } from './api-faults.ts'
+import { applyExpand, checkExpand } from './expand.ts'
+import type { IdempotencyTicket, StoredAnswer } from './idempotency-store.ts'
+import type { Call, Operation, PathParams } from './operations.ts'
+import { type Form, type FormValue, group, list, paramError, text } from './params.ts'
+import type { LoggedRequest } from './request-log.ts'
+
+/** A request to one endpoint, free of HTTP's details. */
+export type ApiRequest = {
+  operation: Operation
+  /** As it was sent, without the query. */
+  path: string
+  pathParams: PathParams
+  form: Form
+  authorization: string | undefined
+  idempotencyKey: string | undefined
+  stripeVersion: string | undefined
+  stripeAccount: string | undefined
+}
+
+/** What goes back to the client; a trouble switch may let it hang or cut the connection. */
+export type Outcome =
+  | { kind: 'answer'; status: number; headers: Record<string, string>; body: string }
+  | { kind: 'hang' }
+  | { kind: 'cut' }
+
+type Result = { answer: StoredAnswer; stored: boolean; headers: Record<string, string> }
+
+/**
+ * One API request from the key to the answer, in Stripe's order: key, rate limit, idempotency key,
+ * parameters, execution. Once it executes it does so without a break, so requests never interleave.
+ */
+export async function performCall(world: World, request: ApiRequest): Promise<Outcome> {
+  const entry = world.requests.add(logEntry(world, request))
+  try {
+    const account = openAccount(world, request)
+    entry.account = account.id
+    const trouble = world.troubles.take(request.operation.method, request.path, account.id)
+    entry.trouble = trouble?.kind ?? null
+    const spoilt = applyFault(trouble)
+    if (spoilt !== null) return spoilt
+    const result = await answerIdempotently(world, request, account, entry, trouble)
+    if (trouble?.kind === 'fail_after' && trouble.how === 'cut') return { kind: 'cut' }
+    if (trouble?.kind === 'hang') return { kind: 'hang' }
+    return outcome(request, entry, result)
+  } catch (error) {
+    return outcome(request, entry, failure(world, entry.id, error))
+  }
+}
+
+function openAccount(world: World, request: ApiRequest): Account {
+  const version = request.stripeVersion
+  const { authorization, stripeAccount } = request
+  const account = authenticate(world.accounts, authorization, stripeAccount)
+  if (version !== undefined && !/^\d{4}-\d{2}-\d{2}(\.[a-z]+)?$/.test(version))
+    throw new StripeError(
+      400,
+      'invalid_request_error',
+      `Invalid Stripe API version: ${version}. API versions are of the form \`YYYY-MM-DD.name\`.`,
+    )
+  return account
+}
+
+/** @throws StripeError for an answer that is not kept under the idempotency key. */
+function applyFault(trouble: ApiFaultAction | null): Outcome | null {
+  if (trouble === null) return null
+  if (trouble.kind === 'cut') return { kind: 'cut' }
+  if (trouble.kind === 'hang' && !trouble.executed) return { kind: 'hang' }
+  if (trouble.kind === 'rate_limit') throw rateLimit(trouble)
+  if (trouble.kind === 'error' && !isStored(trouble)) throw apiError(trouble.status, false)
+  return null
+}
+
+/** The answer that is kept under the request's idempotency key, made now when there is none yet. */
+async function answerIdempotently(
+  world: World,
+  request: ApiRequest,
+  account: Account,
+  entry: LoggedRequest,
+  trouble: ApiFaultAction | null,
+): Promise<Result> {
+  const ticket = claim(world, request, account)
+  if (trouble?.kind === 'slow') await world.delays.wait(trouble.ms)
+  if (ticket?.kind === 'replay') {
+    entry.replayed = true
+    return { answer: ticket.answer, stored: true, headers: {} }
+  }
+  const result = execute(world, request, account, entry, trouble)
+  if (ticket === null) return result
+  if (result.stored) ticket.store(result.answer)
+  else ticket.release()
+  return result
+}
+
+function claim(world: World, request: ApiRequest, account: Account): IdempotencyTicket | null {
+  const { idempotencyKey: key, operation, path, form } = request
+  if (key === undefined || operation.method !== 'POST') return null
+  return world.idempotency.begin(account.id, key, path, canonical(form))
+}
+
+function execute(
+  world: World,
+  request: ApiRequest,
+  account: Account,
+  entry: LoggedRequest,
+  trouble: ApiFaultAction | null,
+): Result {
+  try {
+    const { expand, ...form } = request.form
+    const paths = readExpand(expand)
+    checkExpand(RESOURCES_BY_KIND, request.operation, paths)
+    const run = request.operation.prepare(form, request.pathParams)
+    if (trouble?.kind === 'error') throw apiError(trouble.status, true)
+    const decline = trouble?.kind === 'decline' ? trouble.code : null
+    const cause = { requestId: entry.id, idempotencyKey: request.idempotencyKey ?? null }
+    const call: Call = { world, account, cause, decline }
+    const object = applyExpand(RESOURCES_BY_KIND, call, request.operation, run(call), paths)
+    if (trouble?.kind === 'fail_after' && trouble.how === 'status_500') throw apiError(500, true)
+    // Indented for whoever reads it, as Stripe's; but not lists, which would take a third longer.
+    const body = JSON.stringify(object, null, request.operation.list ? 0 : 2)
+    return { answer: { status: 200, body, requestId: entry.id }, stored: true, headers: {} }
+  } catch (error) {
+    return failure(world, entry.id, error)
+  }
+}
+
+const expandSchema = group({ expand: list(text()) })
+
+function readExpand(expand: FormValue | undefined): string[] {
+  if (expand === undefined) return []
+  const result = expandSchema.safeParse({ expand })
+  if (!result.success) throw paramError(result.error.issues)
+  return result.data.expand
+}
+
+function failure(world: World, requestId: string, error: unknown): Result {
+  if (!(error instanceof StripeError)) world.logger.error({ err: error }, 'fake Stripe failed')
+  const known = error instanceof StripeError ? error : apiError(500, false)
+  const body = JSON.stringify(errorBody(known, world.url(), requestId), null, 2)
+  const answer = { status: known.status, body, requestId }
+  return { answer, stored: known.stored, headers: known.headers }
+}
+
+function outcome(request: ApiRequest, entry: LoggedRequest, result: Result): Outcome {
+  const { answer, stored } = result
+  entry.status = answer.status
+  const headers: Record<string, string> = {
+    'Content-Type': 'application/json',
+    'Request-Id': entry.id,
+    'Stripe-Version': request.stripeVersion ?? API_VERSION,
+    ...result.headers,
+  }
+  if (request.idempotencyKey !== undefined) headers['Idempotency-Key'] = request.idempotencyKey
+  if (entry.replayed) {
+    headers['Idempotent-Replayed'] = 'true'
+    headers['Original-Request'] = answer.requestId
+  }
+  // A repeat of a kept 500 only replays it, so Stripe tells its SDKs to leave it.
+  if (answer.status >= 500 && stored) headers['Stripe-Should-Retry'] = 'false'
+  return { kind: 'answer', status: answer.status, headers, body: answer.body }
+}
+
+function rateLimit(trouble: Extract<ApiFaultAction, { kind: 'rate_limit' }>): StripeError {
+  const { reason, retry_after_seconds: seconds } = trouble
+  if (reason === 'lock_timeout')
+    return new StripeError(
+      429,
+      'invalid_request_error',
+      'This object cannot be accessed right now because another API request or Stripe process is currently accessing it. If you see this error intermittently, retry the request.',
+      { code: 'lock_timeout' },
+      { headers: { 'Stripe-Should-Retry': 'true' } },
+    )
+  return new StripeError(
+    429,
+    'rate_limit_error',
+    'Request rate limit exceeded. Learn more about rate limits here https://docs.stripe.com/rate-limits.',
+    { code: 'rate_limit' },
+    {
+      headers: {
+        'Retry-After': String(seconds),
+        'Stripe-Rate-Limited-Reason': reason,
+        'Stripe-Should-Retry': 'false',
+      },
+    },
+  )
+}
+
+function isStored({ status, stored }: Extract<ApiFaultAction, { kind: 'error' }>): boolean {
+  return stored ?? status === 500
+}
+
+function apiError(status: number, stored: boolean): StripeError {
+  const message =
+    status === 503
+      ? 'Stripe is temporarily unavailable. Please try again later.'
+      : 'An unknown error occurred.'
+  return new StripeError(status, 'api_error', message, {}, { stored })
+}
+
+function logEntry(world: World, request: ApiRequest): LoggedRequest {
+  return {
+    id: fakeId('req_', 14),
+    at: new Date(world.clock.now()).toISOString(),
+    account: null,
+    method: request.operation.method,
+    path: request.path,
+    params: request.form,
+    idempotencyKey: request.idempotencyKey ?? null,
+    apiVersion: request.stripeVersion ?? null,
+    status: null,
+    replayed: false,
+    trouble: null,
+  }
+}
+
+/** The same text for the same parameters in whatever order. */
+function canonical(value: FormValue): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join()}}`
+}
+
+/**
+ * The account that the request's key opens: `Authorization: Bearer sk_test_…`, or Basic with the
+ * key as the user name, as `curl -u sk_test_…:` sends it.
+ *
+ * @param own the `Stripe-Account` header; only the key's own account is allowed, since the fake has
+ *   no Connect platforms.
+ * @throws StripeError 401 without a usable key, 403 for another account.
+ * @see https://docs.stripe.com/api/authentication
+ */
+function authenticate(
+  accounts: AccountRegistry,
+  authorization: string | undefined,
+  own: string | undefined,
+): Account {
+  const key = secretKey(authorization)
+  if (key === undefined || key === '')
+    throw unauthorized(
+      "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See https://docs.stripe.com/api#authentication for details.",
+    )
+  if (/^pk_(test|live)_/.test(key))
+    throw unauthorized(
+      'This API call cannot be made with a publishable API key. Please use a secret API key. You can find a list of your API keys at https://dashboard.stripe.com/account/apikeys.',
+      'secret_key_required',
+    )
+  const account = accounts.open(key)
+  if (account === 'revoked')
+    throw unauthorized(`Expired API Key provided: ${maskKey(key)}`, 'api_key_expired')
+  if (account === 'malformed' || account === 'unknown')
+    throw unauthorized(`Invalid API Key provided: ${maskKey(key)}`)
+  if (own !== undefined && own !== account.id) throw noAccess(key, own)
+  return account
+}
+
+function noAccess(key: string, account: string): StripeError {
+  return new StripeError(
+    403,
+    'invalid_request_error',
+    `The provided key '${maskKey(key)}' does not have access to account '${account}' (or that account does not exist). Application access may have been revoked.`,
+    { code: 'account_invalid' },
+  )
+}
+
+function secretKey(authorization: string | undefined): string | undefined {
+  const [scheme = '', value = ''] = authorization?.split(/\s+/, 2) ?? []
+  if (scheme.toLowerCase() === 'bearer') return value
+  if (scheme.toLowerCase() !== 'basic') return undefined
+  return Buffer.from(value, 'base64').toString('utf8').split(':', 1)[0]
+}
+
+function unauthorized(message: string, code?: string): StripeError {
+  const details = code === undefined ? {} : { code }
+  return new StripeError(401, 'invalid_request_error', message, details, {
+    headers: { 'WWW-Authenticate': 'Bearer realm="Stripe"' },
+  })
+}

@@ -1,0 +1,56 @@
+import type { World } from '../core/scope.ts'
+import { type AccountControl, accountControl } from './account-control.ts'
+import {
+  type CatalogControl,
+  catalogControl,
+  type ObjectControl,
+  objectControl,
+  type SeedControl,
+  seedControl,
+} from './object-control.ts'
+import {
+  type BillingControl,
+  billingControl,
+  type PaymentControl,
+  type PayoutControl,
+  paymentControl,
+  payoutControl,
+} from './payment-control.ts'
+import { type WebhookControl, webhookControl } from './webhook-control.ts'
+
+export type ClockControl = {
+  clock: {
+    /** The fake's time. */
+    now(): Date
+    /** Moves it on; what falls due on the way, such as an expiry, has happened on return. */
+    advance(seconds: number): void
+  }
+}
+
+/** Everything that the API does not offer: payers, banks, time, trouble, and a look inside. */
+export type FakeStripeControl = AccountControl &
+  CatalogControl &
+  BillingControl &
+  ClockControl &
+  ObjectControl &
+  PaymentControl &
+  PayoutControl &
+  SeedControl &
+  WebhookControl
+
+export function createControl(world: World): FakeStripeControl {
+  return {
+    ...accountControl(world),
+    ...catalogControl(world),
+    ...billingControl(world),
+    ...objectControl(world),
+    ...paymentControl(world),
+    ...payoutControl(world),
+    ...seedControl(world),
+    ...webhookControl(world),
+    clock: {
+      now: () => new Date(world.clock.now()),
+      advance: (seconds) => world.clock.advance(seconds),
+    },
+  }
+}

@@ -1,0 +1,185 @@
+import type Stripe from 'stripe'
+import { requireRow } from '../core/changes.ts'
+import type { DeclineCode } from '../core/declines.ts'
+import { InvalidState } from '../core/errors.ts'
+import { idOf } from '../core/ids.ts'
+import type { RefundMode, Scope, World } from '../core/scope.ts'
+import { charges } from '../kinds/charge.ts'
+import {
+  declineSession,
+  failIntent,
+  fundIntent,
+  type PayOptions,
+  paySession,
+  paySessionLater,
+  settleIntent,
+} from '../kinds/checkout-payment.ts'
+import { checkoutSessions, expireSession } from '../kinds/checkout-session.ts'
+import {
+  closeDispute,
+  type DisputeOutcome,
+  type DisputeRequest,
+  disputeCharge,
+  type OpenDisputeStatus,
+  updateDisputeStatus,
+} from '../kinds/dispute.ts'
+import { createFraudWarning } from '../kinds/early-fraud-warning.ts'
+import { paymentIntents } from '../kinds/payment-intent.ts'
+import { failPayout, payOutBalance, settlePayout } from '../kinds/payout.ts'
+import { failRefund, type RefundRequest, refundCharge, settleRefund } from '../kinds/refund.ts'
+import { type CardRenewal, renewCard } from '../kinds/saved-payment-method.ts'
+import { authenticateSetup } from '../kinds/setup-intent.ts'
+import type { WireSubscription } from '../kinds/subscription.ts'
+import { type SubscriptionStatus, setSubscriptionStatus } from '../kinds/subscription-billing.ts'
+import { type AccountReference, findAccount, findOwner, manualScope } from './account-control.ts'
+
+/** How a payer may promise to pay; see `paySessionLater`. */
+export type PayLaterOptions = NonNullable<Parameters<typeof paySessionLater>[2]>
+
+/**
+ * What payers, banks and the merchant's staff do outside the API. A payment is named by its charge,
+ * its payment intent or its session, whichever is at hand. Every method throws NotPossible when the
+ * state of things does not allow it.
+ */
+export type PaymentControl = {
+  /** The card is accepted. `amount` and `currency` act a payment that does not match. */
+  pay(session: string, options?: PayOptions): Stripe.Checkout.Session
+  /** The card is declined; the session stays open. */
+  decline(session: string, code?: DeclineCode): Stripe.Checkout.Session
+  /** Bank debit, or with `method: 'customer_balance'` a bank transfer: complete but unpaid. */
+  payLater(session: string, options?: PayLaterOptions): Stripe.Checkout.Session
+  /** The session's time is over now. */
+  expire(session: string): Stripe.Checkout.Session
+  /** The debit or transfer came in. */
+  settle(payment: string): Stripe.PaymentIntent
+  /** The debit was sent back, or the transfer never came. */
+  failAsync(payment: string): Stripe.PaymentIntent
+  /** Part of a bank transfer came in. @param amount smallest unit. */
+  fundPartially(payment: string, amount: number): Stripe.PaymentIntent
+  /** A refund from Stripe's dashboard. @throws StripeError as the API would refuse it. */
+  refund(payment: string, request?: RefundRequest): Stripe.Refund
+  /** How the next refunds come out, from the API too; afterwards at once again. */
+  setRefundMode(mode: RefundMode, times?: number): void
+  /** A pending refund reached the payer. */
+  settleRefund(refund: string): Stripe.Refund
+  /** A refund failed, pending or long after it succeeded. */
+  failRefund(refund: string, reason?: string): Stripe.Refund
+  dispute(payment: string, request?: DisputeRequest): Stripe.Dispute
+  /** The dispute moves on while it is open. */
+  updateDispute(dispute: string, status: OpenDisputeStatus): Stripe.Dispute
+  closeDispute(dispute: string, outcome: DisputeOutcome): Stripe.Dispute
+  earlyFraudWarning(payment: string, fraudType?: string): Stripe.Radar.EarlyFraudWarning
+}
+
+export function paymentControl(world: World): PaymentControl {
+  const scopeOf = (id: string) => findOwner(world, id).scope
+  return {
+    pay: (session, options) => paySession(scopeOf(session), session, options),
+    decline: (session, code) => declineSession(scopeOf(session), session, code),
+    payLater: (session, options) => paySessionLater(scopeOf(session), session, options),
+    expire: (session) => expireSession(scopeOf(session), session),
+    settle: (payment) => settleIntent(scopeOf(payment), intentOf(scopeOf(payment), payment)),
+    failAsync: (payment) => failIntent(scopeOf(payment), intentOf(scopeOf(payment), payment)),
+    fundPartially: (payment, amount) =>
+      fundIntent(scopeOf(payment), intentOf(scopeOf(payment), payment), amount),
+    refund: (payment, request = {}) =>
+      refundCharge(scopeOf(payment), chargeOf(scopeOf(payment), payment), request),
+    setRefundMode(mode, times = Number.POSITIVE_INFINITY) {
+      world.refundMode = { mode, times }
+    },
+    settleRefund: (refund) => settleRefund(scopeOf(refund), refund),
+    failRefund: (refund, reason) => failRefund(scopeOf(refund), refund, reason),
+    dispute: (payment, request) =>
+      disputeCharge(scopeOf(payment), chargeOf(scopeOf(payment), payment), request),
+    updateDispute: (dispute, status) => updateDisputeStatus(scopeOf(dispute), dispute, status),
+    closeDispute: (dispute, outcome) => closeDispute(scopeOf(dispute), dispute, outcome),
+    earlyFraudWarning: (payment, fraudType = 'made_with_stolen_card') =>
+      createFraudWarning(scopeOf(payment), chargeOf(scopeOf(payment), payment), fraudType),
+  }
+}
+
+function intentOf(scope: Scope, id: string): string {
+  const { account } = scope
+  const session = account.rows(checkoutSessions).get(id)
+  const charge = account.rows(charges).get(id)
+  const intent = idOf(session?.payment_intent) ?? idOf(charge?.payment_intent) ?? id
+  if (account.rows(paymentIntents).get(intent) === undefined)
+    throw new InvalidState(`${id} has no payment intent`)
+  return intent
+}
+
+function chargeOf(scope: Scope, id: string): string {
+  if (scope.account.rows(charges).get(id) !== undefined) return id
+  const intent = requireRow(scope, paymentIntents, intentOf(scope, id))
+  const charge = idOf(intent.latest_charge)
+  if (charge === null) throw new InvalidState(`${id} has no charge`)
+  return charge
+}
+
+/** What Stripe's payout schedule and the merchant's bank do. */
+export type PayoutControl = {
+  /**
+   * An automatic payout, in transit, of all that came in and no earlier one took.
+   *
+   * @param currency default: the account's own.
+   * @throws NotPossible when there is nothing to pay out.
+   */
+  payOut(account: AccountReference, currency?: string): Stripe.Payout
+  /** The money arrived. @throws NotPossible when the payout has ended. */
+  settlePayout(payout: string): Stripe.Payout
+  /**
+   * The bank sent the money back, also after it arrived.
+   *
+   * @param code default `account_closed`.
+   * @throws NotPossible when the payout failed already or was canceled.
+   */
+  failPayout(payout: string, code?: string): Stripe.Payout
+}
+
+export function payoutControl(world: World): PayoutControl {
+  return {
+    payOut(reference, currency) {
+      const account = findAccount(world, reference)
+      return payOutBalance(
+        manualScope(world, account),
+        (currency ?? account.profile.defaultCurrency).toLowerCase(),
+      )
+    },
+    settlePayout: (payout) => settlePayout(findOwner(world, payout).scope, payout),
+    failPayout: (payout, code = 'account_closed') =>
+      failPayout(findOwner(world, payout).scope, payout, code),
+  }
+}
+
+/** What card networks, banks and time do to saved cards and subscriptions. */
+export type BillingControl = {
+  /**
+   * The network replaced a saved card: `payment_method.automatically_updated`.
+   *
+   * @throws NotPossible when the payment method is no card.
+   */
+  renewCard(paymentMethod: string, renewal?: CardRenewal): Stripe.PaymentMethod
+  /**
+   * Puts a subscription into any state, with the events that tell of it.
+   *
+   * @throws NotPossible when there is none.
+   */
+  setSubscriptionStatus(subscription: string, status: SubscriptionStatus): WireSubscription
+  /**
+   * The payer passed (default) or failed the bank's authentication of a setup intent.
+   *
+   * @throws NotPossible when the intent waits for none.
+   */
+  authenticate(setupIntent: string, outcome?: 'passed' | 'failed'): Stripe.SetupIntent
+}
+
+export function billingControl(world: World): BillingControl {
+  const scopeOf = (id: string) => findOwner(world, id).scope
+  return {
+    renewCard: (method, renewal = {}) => renewCard(scopeOf(method), method, renewal),
+    setSubscriptionStatus: (subscription, status) =>
+      setSubscriptionStatus(scopeOf(subscription), subscription, status),
+    authenticate: (intent, outcome = 'passed') =>
+      authenticateSetup(scopeOf(intent), intent, outcome === 'passed'),
+  }
+}

@@ -1,0 +1,138 @@
+import type Stripe from 'stripe'
+import type { ApiFault, ApiFaultInput } from '../api/api-faults.ts'
+import type { LoggedRequest, RequestFilter } from '../api/request-log.ts'
+import { events } from '../core/changes.ts'
+import type { World } from '../core/scope.ts'
+import type { Delivery } from '../webhooks/webhook-dispatcher.ts'
+import { createEndpoint, rollSecret } from '../webhooks/webhook-endpoints.ts'
+import {
+  matchesType,
+  type WebhookFault,
+  type WebhookFaultInput,
+} from '../webhooks/webhook-faults.ts'
+import { type AccountReference, findAccount, findOwner, manualScope } from './account-control.ts'
+
+export type DeliveryFilter = {
+  account?: string | undefined
+  event?: string | undefined
+  type?: string | undefined
+  state?: Delivery['state'] | undefined
+}
+
+/** Webhooks, trouble switches and the log of requests. */
+export type WebhookControl = {
+  /** Registers an endpoint. @param input.events default every event. */
+  addWebhookEndpoint(input: {
+    account: AccountReference
+    url: string
+    secret?: string | undefined
+    events?: string[] | undefined
+  }): { id: string; url: string; secret: string }
+  /** A new secret; the old one signs as well for `overlapSeconds` (default a day). */
+  rollWebhookSecret(endpoint: string, overlapSeconds?: number): string
+  /** Keeps new deliveries and retries back until `resume` or `deliver`. */
+  pause(): void
+  resume(): void
+  /** Sends an event now, whatever its state, also while paused. Resolves with what came of it. */
+  deliver(event: string, endpoint?: string): Promise<Delivery[]>
+  /** Sends events one after the other in exactly this order. */
+  deliverInOrder(events: readonly string[]): Promise<Delivery[]>
+  /**
+   * Resolves when nothing is on its way or due for a retry.
+   *
+   * @throws Error after `timeoutMs` (default 10 s), naming what is still open.
+   */
+  waitForDeliveries(options?: { timeoutMs?: number | undefined }): Promise<void>
+  /** Oldest first. */
+  deliveries(filter?: DeliveryFilter): Delivery[]
+  /** Oldest first. `type` may end with `*`. */
+  events(filter?: {
+    account?: AccountReference | undefined
+    type?: string | undefined
+  }): Stripe.EventBase[]
+  webhookTrouble(input: WebhookFaultInput): WebhookFault
+  /** Spoils API calls. */
+  trouble(input: ApiFaultInput): ApiFault
+  troubles(): { api: ApiFault[]; webhooks: WebhookFault[] }
+  /** Takes back one switch, or all. */
+  clearTrouble(id?: string): void
+  /** The API requests so far, oldest first. */
+  requests(filter?: RequestFilter): LoggedRequest[]
+  clearRequests(): void
+}
+
+export function webhookControl(world: World): WebhookControl {
+  const deliver = (event: string, endpoint?: string) =>
+    world.webhooks.deliver(findOwner(world, event).scope.account, event, endpoint)
+  return {
+    addWebhookEndpoint({ account, url, secret, events: wanted = ['*'] }) {
+      const scope = manualScope(world, findAccount(world, account))
+      const made = createEndpoint(scope, { url, secret, events: wanted })
+      return { id: made.endpoint.id, url, secret: made.secret }
+    },
+    rollWebhookSecret: (endpoint, overlapSeconds = 24 * 60 * 60) =>
+      rollSecret(findOwner(world, endpoint).scope, endpoint, overlapSeconds),
+    pause: () => world.webhooks.pause(),
+    resume: () => world.webhooks.resume(),
+    deliver,
+    async deliverInOrder(ids) {
+      const done: Delivery[] = []
+      for (const id of ids) done.push(...(await deliver(id)))
+      return done
+    },
+    waitForDeliveries: ({ timeoutMs = 10_000 } = {}) => waitForDeliveries(world, timeoutMs),
+    deliveries: (filter = {}) => world.webhooks.list((delivery) => matches(delivery, filter)),
+    events: (filter = {}) => eventsOf(world, filter),
+    webhookTrouble: (input) => world.webhooks.troubles.add(input),
+    trouble: (input) => world.troubles.add(input),
+    troubles: () => ({ api: world.troubles.list(), webhooks: world.webhooks.troubles.list() }),
+    clearTrouble(id) {
+      for (const troubles of [world.troubles, world.webhooks.troubles])
+        if (id === undefined) troubles.clear()
+        else troubles.remove(id)
+    },
+    requests: (filter) => world.requests.list(filter),
+    clearRequests: () => world.requests.clear(),
+  }
+}
+
+function matches(delivery: Delivery, { account, event, type, state }: DeliveryFilter): boolean {
+  return (
+    (account ?? delivery.account) === delivery.account &&
+    (event ?? delivery.event) === delivery.event &&
+    (type ?? delivery.type) === delivery.type &&
+    (state ?? delivery.state) === delivery.state
+  )
+}
+
+function eventsOf(
+  world: World,
+  filter: { account?: string | undefined; type?: string | undefined },
+) {
+  const accounts =
+    filter.account === undefined ? world.accounts.all() : [findAccount(world, filter.account)]
+  const wanted = filter.type === undefined ? undefined : [filter.type]
+  return accounts.flatMap((account) =>
+    account
+      .rows(events)
+      .all((event) => matchesType(wanted, event.type))
+      .reverse(),
+  )
+}
+
+async function waitForDeliveries(world: World, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const open = world.webhooks
+        .list(({ state }) => state === 'waiting')
+        .map(({ event, type, attempts }) => `${type} ${event} after ${attempts.length} attempts`)
+      reject(new Error(`Webhooks are still open after ${timeoutMs} ms: ${open.join(', ')}`))
+    }, timeoutMs)
+  })
+  try {
+    await Promise.race([world.webhooks.idle(), timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto'
+import { fakeId } from './ids.ts'
+import { type Row, Rows, type Table } from './rows.ts'
+
+export type AccountProfile = {
+  /** `acct_…` */
+  id: string
+  livemode: boolean
+  /** ISO 3166-1 alpha-2. */
+  country: string
+  /** Lower-case ISO 4217. */
+  defaultCurrency: string
+  /** The merchant's name on the checkout page. */
+  name: string
+  /** Seconds since 1970. */
+  created: number
+}
+
+/** One Stripe account with everything in it. Accounts share nothing. */
+export class Account {
+  readonly profile: AccountProfile
+  #tables = new Map<string, { hidden: boolean; rows: unknown }>()
+
+  constructor(profile: AccountProfile) {
+    this.profile = profile
+  }
+
+  get id(): string {
+    return this.profile.id
+  }
+
+  get livemode(): boolean {
+    return this.profile.livemode
+  }
+
+  rows<T extends Row>(table: Table<T>): Rows<T> {
+    const known = this.#tables.get(table.name)
+    // The table's name fixes its row type; only rows<T>() ever stores under it.
+    if (known !== undefined) return known.rows as Rows<T>
+    const rows = new Rows<T>()
+    this.#tables.set(table.name, { hidden: table.hidden, rows })
+    return rows
+  }
+
+  /**
+   * The public object with this id; what `expand` reads.
+   *
+   * @param kind looked at first: a legacy card is a payment method too, under the same id.
+   */
+  find(id: string, kind?: string): Row | undefined {
+    const first = kind === undefined ? undefined : this.#tables.get(kind)
+    const known = (first?.rows as Rows<Row> | undefined)?.get(id) // reading only
+    if (known !== undefined) return known
+    for (const { hidden, rows } of this.#tables.values()) {
+      const row = hidden ? undefined : (rows as Rows<Row>).get(id) // reading only
+      if (row !== undefined) return row
+    }
+    return undefined
+  }
+}
+
+export type AccountInput = {
+  /** An existing test or live key; without it one is made. Its mode is the account's mode. */
+  secretKey?: string | undefined
+  livemode?: boolean | undefined
+  /** ISO 3166-1 alpha-2, default `US`. */
+  country?: string | undefined
+  /** ISO 4217, default `usd`. */
+  defaultCurrency?: string | undefined
+  /** The merchant's name on the checkout page. */
+  name?: string | undefined
+}
+
+/** `sk_` or `rk_`, then the mode. Longer than real keys need, so that tests may use speaking ones. */
+const KEY_PATTERN = /^(?:sk|rk)_(test|live)_[A-Za-z0-9_]{3,}$/
+
+export type KeyState = 'malformed' | 'revoked' | 'unknown'
+
+/** Which keys open which account. */
+export class AccountRegistry {
+  #accounts = new Map<string, Account>()
+  #keys = new Map<string, Account>()
+  #revoked = new Set<string>()
+  #now: () => number
+  #automatic: boolean
+
+  /**
+   * @param now seconds since 1970.
+   * @param automatic whether an unknown well-formed key makes its own account.
+   */
+  constructor(now: () => number, automatic: boolean) {
+    this.#now = now
+    this.#automatic = automatic
+  }
+
+  /** @throws Error when the key is malformed, taken, or of the other mode than asked for. */
+  create(input: AccountInput = {}): { account: Account; secretKey: string } {
+    const mode = (input.livemode ?? input.secretKey?.includes('_live_')) ? 'live' : 'test'
+    const secretKey = input.secretKey ?? fakeId(`sk_${mode}_`, 48)
+    if (KEY_PATTERN.exec(secretKey)?.[1] !== mode)
+      throw new Error(`Not a secret key for ${mode} mode: ${maskKey(secretKey)}`)
+    if (this.#keys.has(secretKey)) throw new Error(`${maskKey(secretKey)} has an account already`)
+    const account = new Account({
+      id: accountId(secretKey),
+      livemode: mode === 'live',
+      country: input.country ?? 'US',
+      defaultCurrency: (input.defaultCurrency ?? 'usd').toLowerCase(),
+      name: input.name ?? 'Example Merchant',
+      created: this.#now(),
+    })
+    this.#accounts.set(account.id, account)
+    this.#keys.set(secretKey, account)
+    return { account, secretKey }
+  }
+
+  /** A further key of the same account, as after rolling one in the dashboard. */
+  addKey(account: Account, kind: 'sk' | 'rk' = 'sk'): string {
+    const key = fakeId(`${kind}_${account.livemode ? 'live' : 'test'}_`, 48)
+    this.#keys.set(key, account)
+    return key
+  }
+
+  revokeKey(key: string): void {
+    this.#keys.delete(key)
+    this.#revoked.add(key)
+  }
+
+  /** The account that a key opens, made on the spot when that is allowed. */
+  open(key: string): Account | KeyState {
+    if (this.#revoked.has(key)) return 'revoked'
+    const known = this.#keys.get(key)
+    if (known !== undefined) return known
+    if (!KEY_PATTERN.test(key)) return 'malformed'
+    return this.#automatic ? this.create({ secretKey: key }).account : 'unknown'
+  }
+
+  get(id: string): Account | undefined {
+    return this.#accounts.get(id)
+  }
+
+  all(): Account[] {
+    return [...this.#accounts.values()]
+  }
+
+  keysOf(account: Account): string[] {
+    return [...this.#keys].filter(([, owner]) => owner === account).map(([key]) => key)
+  }
+}
+
+/** The same key gives the same account id in every process, so a restarted fake fits stored ids. */
+function accountId(secretKey: string): string {
+  const digest = createHash('sha256').update(secretKey).digest('base64url')
+  return `acct_1${digest.replaceAll(/[-_]/g, '').slice(0, 15)}`
+}
+
+/** `sk_test_********cdef`: enough to tell keys apart, not enough to use one. */
+export function maskKey(key: string): string {
+  const prefix = /^[a-z]+_(?:test|live)_/.exec(key)?.[0] ?? ''
+  const rest = key.slice(prefix.length)
+  const shown = rest.length > 8 ? rest.slice(-4) : ''
+  return `${prefix}${'*'.repeat(Math.max(rest.length - shown.length, 4))}${shown}`
+}

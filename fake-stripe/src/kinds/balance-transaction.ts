@@ -1,0 +1,59 @@
+import type Stripe from 'stripe'
+import { fakeId } from '../core/ids.ts'
+import { defineTable } from '../core/rows.ts'
+import type { Scope } from '../core/scope.ts'
+
+export const balanceTransactions = defineTable<Stripe.BalanceTransaction>('balance_transaction')
+
+type Movement = {
+  /** Positive: into the merchant's balance. */
+  amount: number
+  /** Stripe's own fee, never negative. */
+  fee?: number
+  currency: string
+  source: string
+  type: Stripe.BalanceTransaction.Type
+  reportingCategory: string
+  description: string | null
+}
+
+const TWO_DAYS = 2 * 24 * 60 * 60
+
+/** Books money into or out of the account's balance. */
+export function recordMovement(
+  { account, world }: Scope,
+  movement: Movement,
+): Stripe.BalanceTransaction {
+  const { amount, fee = 0, currency, source, type, reportingCategory, description } = movement
+  const created = world.clock.seconds()
+  const feeDetail = {
+    amount: fee,
+    application: null,
+    currency,
+    description: 'Stripe processing fees',
+    type: 'stripe_fee',
+  }
+  return account.rows(balanceTransactions).insert({
+    id: fakeId('txn_3'),
+    object: 'balance_transaction',
+    amount,
+    available_on: created + TWO_DAYS,
+    balance_type: 'payments',
+    created,
+    currency,
+    description,
+    exchange_rate: null,
+    fee,
+    fee_details: fee === 0 ? [] : [feeDetail],
+    net: amount - fee,
+    reporting_category: reportingCategory,
+    source,
+    status: 'pending',
+    type,
+  })
+}
+
+/** 2.9 % and 30 of the smallest unit: Stripe's list price in the US. */
+export function processingFee(amount: number): number {
+  return Math.min(Math.round(amount * 0.029) + 30, amount)
+}

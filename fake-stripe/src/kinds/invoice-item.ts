@@ -1,0 +1,219 @@
+import type Stripe from 'stripe'
+import { changeMetadata } from '../api/common-params.ts'
+import {
+  type Call,
+  createdWithin,
+  existing,
+  type FiltersOf,
+  listOperation,
+  operation,
+  type Resource,
+  retrieveOperation,
+} from '../api/operations.ts'
+import { flag, group, text, timeRange, unsupported } from '../api/params.ts'
+import { changeRow, emitEvent, givenFields, requireRow } from '../core/changes.ts'
+import { invalidParameter } from '../core/errors.ts'
+import { fakeId, idOf } from '../core/ids.ts'
+import { customers } from './customer.ts'
+import {
+  addItems,
+  invoiceItems,
+  invoiceLines,
+  invoices,
+  itemLine,
+  priceAmount,
+  pricingOf,
+  setLines,
+  type WireInvoiceItem,
+  type WireInvoiceLine,
+} from './invoice.ts'
+import { requireDraft } from './invoice-api.ts'
+import {
+  type InvoiceItemCreateInput,
+  type InvoiceItemUpdateInput,
+  invoiceItemCreateParams,
+  invoiceItemUpdateParams,
+} from './invoice-params.ts'
+import { prices } from './price.ts'
+import { subscriptions } from './subscription.ts'
+import { nowBy } from './test-clock.ts'
+
+const PATH = '/v1/invoiceitems'
+const kind = invoiceItems.name
+
+/** @see https://docs.stripe.com/api/invoiceitems */
+export const invoiceItemResource: Resource = {
+  kind,
+  expandable: { customer: { kind: 'customer' }, invoice: { kind: 'invoice' } },
+  operations: [
+    operation({
+      method: 'POST',
+      path: PATH,
+      returns: kind,
+      params: invoiceItemCreateParams,
+      run: newInvoiceItem,
+    }),
+    retrieveOperation(`${PATH}/:id`, invoiceItems),
+    operation({
+      method: 'POST',
+      path: `${PATH}/:id`,
+      returns: kind,
+      params: invoiceItemUpdateParams,
+      run: (call, params, { id = '' }) => updateItem(call, id, params),
+    }),
+    operation({
+      method: 'DELETE',
+      path: `${PATH}/:id`,
+      returns: kind,
+      params: group({}),
+      run(call, _params, { id = '' }) {
+        const item = editable(call, id)
+        call.account.rows(invoiceItems).remove(id)
+        changeLine(call, item, () => null)
+        emitEvent(call, 'invoiceitem.deleted', item)
+        return { id, object: 'invoiceitem', deleted: true }
+      },
+    }),
+    listOperation({
+      path: PATH,
+      table: invoiceItems,
+      filters: {
+        created: timeRange().optional(),
+        customer: text().optional(),
+        customer_account: unsupported('customer accounts'),
+        invoice: text().optional(),
+        pending: flag().optional(),
+      } satisfies FiltersOf<Stripe.InvoiceItemListParams>,
+      where({ created, customer, invoice, pending }) {
+        const within = createdWithin(created)
+        return (item) =>
+          within({ created: item.date }) &&
+          (customer ?? idOf(item.customer)) === idOf(item.customer) &&
+          (invoice ?? item.invoice) === item.invoice &&
+          (pending === undefined || pending === (item.invoice === null))
+      },
+    }),
+  ],
+}
+
+/** Stripe sends no event for the item, but for the draft that it is on. */
+function updateItem(call: Call, id: string, params: InvoiceItemUpdateInput): WireInvoiceItem {
+  const before = editable(call, id)
+  const { amount, description, discountable, period } = params
+  const { price_data, pricing, quantity, unit_amount_decimal } = params
+  const priced = Object.entries({ price_data, pricing, quantity, unit_amount_decimal })
+  for (const [param, value] of priced)
+    if (value !== undefined)
+      throw invalidParameter(param, `The fake Stripe does not support changing ${param}.`)
+  const after = changeRow(call, invoiceItems, id, {
+    ...givenFields({ amount, description, discountable, period, net_amount: amount }),
+    metadata: changeMetadata(before.metadata ?? {}, params.metadata),
+  })
+  changeLine(call, after, (line) => ({ ...itemLine(call, after), id: line.id }))
+  return after
+}
+
+/** @throws StripeError unless the item waits or is on a draft. */
+function editable(call: Call, id: string): WireInvoiceItem {
+  const item = existing(call, invoiceItems, id, 'id', 404)
+  const invoice = call.account.rows(invoices).get(idOf(item.invoice) ?? '')
+  if (invoice !== undefined) requireDraft(invoice)
+  return item
+}
+
+function changeLine(
+  call: Call,
+  item: WireInvoiceItem,
+  change: (line: WireInvoiceLine) => WireInvoiceLine | null,
+): void {
+  const draft = call.account.rows(invoices).get(idOf(item.invoice) ?? '')
+  if (draft === undefined) return
+  const lines = requireRow(call, invoiceLines, draft.id).items.flatMap((line) => {
+    const own = line.parent?.invoice_item_details?.invoice_item === item.id
+    return own ? (change(line) ?? []) : line
+  })
+  emitEvent(call, 'invoice.updated', setLines(call, draft.id, lines), draft)
+}
+
+type Amounts = Pick<WireInvoiceItem, 'amount' | 'currency' | 'pricing'>
+
+/**
+ * Puts something on a draft, or keeps it for the customer's next invoice.
+ *
+ * @throws StripeError when the invoice is no draft or has another currency.
+ * @see https://docs.stripe.com/api/invoiceitems/create
+ */
+function newInvoiceItem(call: Call, input: InvoiceItemCreateInput): WireInvoiceItem {
+  const { account } = call
+  const customer = existing(call, customers, input.customer, 'customer')
+  const now = nowBy(call, idOf(customer.test_clock))
+  if (input.subscription !== undefined)
+    existing(call, subscriptions, input.subscription, 'subscription')
+  const draft =
+    input.invoice === undefined ? undefined : existing(call, invoices, input.invoice, 'invoice')
+  if (draft !== undefined) requireDraft(draft)
+  const fallback = draft?.currency ?? customer.currency ?? account.profile.defaultCurrency
+  const amounts = amountsOf(call, input, fallback)
+  if (draft !== undefined && draft.currency !== amounts.currency)
+    throw invalidParameter(
+      'currency',
+      `The invoice has the currency ${draft.currency}; its items cannot be in ${amounts.currency}.`,
+    )
+  const item = account.rows(invoiceItems).insert({
+    id: fakeId('ii_1'),
+    object: 'invoiceitem',
+    ...amounts,
+    customer: customer.id,
+    customer_account: null,
+    date: now,
+    description: input.description ?? null,
+    discountable: input.discountable ?? amounts.amount > 0,
+    discounts: [],
+    invoice: null,
+    livemode: account.livemode,
+    metadata: changeMetadata({}, input.metadata),
+    net_amount: amounts.amount,
+    parent:
+      input.subscription === undefined
+        ? null
+        : {
+            subscription_details: { subscription: input.subscription },
+            type: 'subscription_details',
+          },
+    period: input.period ?? { start: now, end: now },
+    proration: false,
+    quantity: input.quantity ?? 1,
+    quantity_decimal: String(input.quantity ?? 1),
+    tax_rates: [],
+    test_clock: customer.test_clock ?? null,
+  })
+  if (draft !== undefined) {
+    const after = addItems(call, draft.id, [item])
+    emitEvent(call, 'invoice.updated', after, draft)
+  }
+  const created = requireRow(call, invoiceItems, item.id)
+  emitEvent(call, 'invoiceitem.created', created)
+  return created
+}
+
+/** An amount of its own, or a price times the quantity. */
+function amountsOf(call: Call, input: InvoiceItemCreateInput, fallback: string): Amounts {
+  const { amount, price_data: data, pricing, quantity = 1, unit_amount_decimal: unit } = input
+  if (pricing?.price !== undefined) {
+    const price = existing(call, prices, pricing.price, 'pricing[price]')
+    return {
+      amount: priceAmount(price, quantity),
+      currency: price.currency,
+      pricing: pricingOf(price),
+    }
+  }
+  const each = unit ?? data?.unit_amount_decimal ?? data?.unit_amount
+  const total = amount ?? (each === undefined ? undefined : Math.round(Number(each) * quantity))
+  if (total === undefined)
+    throw invalidParameter('amount', 'Missing required param: amount.', 'parameter_missing')
+  return {
+    amount: total,
+    currency: data?.currency ?? input.currency ?? fallback,
+    pricing: { type: 'price_details', unit_amount_decimal: String(each ?? total / quantity) },
+  }
+}

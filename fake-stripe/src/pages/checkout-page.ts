@@ -1,0 +1,174 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type Stripe from 'stripe'
+import { z } from 'zod'
+import { manualScope } from '../control/account-control.ts'
+import { formatAmount } from '../core/currency.ts'
+import { cardDecline, DECLINE_CODES } from '../core/declines.ts'
+import type { Scope, World } from '../core/scope.ts'
+import { declineSession, paySession, paySessionLater } from '../kinds/checkout-payment.ts'
+import { checkoutSessions, sessionLines, type WireLineItem } from '../kinds/checkout-session.ts'
+import { type Html, html, type Page, safeHref, sendPage } from './page-layout.ts'
+
+type SessionRoute = { Params: { session: string } }
+type Act = (scope: Scope, id: string, form: z.output<typeof payForm>) => string
+
+const blankIsAbsent = z
+  .string()
+  .optional()
+  .transform((value) => value || undefined)
+
+const payForm = z.object({
+  email: blankIsAbsent,
+  name: blankIsAbsent,
+  code: z.enum(DECLINE_CODES).default('generic_decline'),
+})
+
+/** The hosted checkout page: the address that a session's `url` names, and its buttons. */
+export function registerCheckoutPages(app: FastifyInstance, world: World): void {
+  app.get<SessionRoute>('/c/pay/:session', (request, reply) => {
+    const { scope, session } = find(world, request.params.session)
+    if (scope === undefined) return sendPage(reply, unknownSessionPage(), 404)
+    const { declined } = z
+      .object({ declined: z.enum(DECLINE_CODES).optional() })
+      .catch({})
+      .parse(request.query)
+    const problem = declined && `${cardDecline(declined).message} You can try again.`
+    return sendPage(reply, checkoutPage(scope, session, problem))
+  })
+  const actions: Record<string, Act> = {
+    pay: (scope, id, { email, name }) => successUrl(paySession(scope, id, { email, name })),
+    bank: (scope, id, { email, name }) => successUrl(paySessionLater(scope, id, { email, name })),
+    decline: (scope, id, { code }) => {
+      declineSession(scope, id, code)
+      return `/c/pay/${id}?declined=${code}`
+    },
+    cancel: (scope, id) =>
+      scope.account.rows(checkoutSessions).get(id)?.cancel_url ?? `/c/pay/${id}`,
+  }
+  for (const [name, act] of Object.entries(actions))
+    app.post<SessionRoute>(`/c/pay/:session/${name}`, (request, reply) =>
+      perform(world, act, request, reply),
+    )
+}
+
+function perform(
+  world: World,
+  act: Act,
+  request: FastifyRequest<SessionRoute>,
+  reply: FastifyReply,
+): FastifyReply {
+  const { scope, session } = find(world, request.params.session)
+  if (scope === undefined) return sendPage(reply, unknownSessionPage(), 404)
+  // Pressed twice, or too late: the page says how the session ended.
+  if (session.status !== 'open') return reply.redirect(`/c/pay/${session.id}`, 303)
+  return reply.redirect(act(scope, session.id, payForm.parse(request.body ?? {})), 303)
+}
+
+function find(world: World, id: string) {
+  for (const account of world.accounts.all()) {
+    const session = account.rows(checkoutSessions).get(id)
+    if (session !== undefined) return { scope: manualScope(world, account), session }
+  }
+  return { scope: undefined, session: undefined }
+}
+
+const BANNER = 'Fake Stripe: no money moves. Choose what the payer does.'
+
+type Session = Stripe.Checkout.Session
+
+/** The hosted page of a session in whatever state. @param problem why the last try failed. */
+function checkoutPage(scope: Scope, session: Session, problem?: string): Page {
+  const merchant = scope.account.profile.name
+  const body =
+    session.status === 'open'
+      ? openBody(scope, session, problem)
+      : session.status === 'complete'
+        ? completeBody(session, merchant)
+        : expiredBody(session, merchant)
+  return { title: `Checkout – ${merchant}`, body, narrow: true, banner: BANNER }
+}
+
+function unknownSessionPage(): Page {
+  const body = html`<div class="card"><h1>Unknown checkout session</h1>
+<p>This fake Stripe has no such session. It keeps everything in memory, so a restart forgets it.</p></div>`
+  return { title: 'Unknown checkout session', body, narrow: true, banner: BANNER }
+}
+
+function openBody(scope: Scope, session: Session, problem: string | undefined): Html {
+  const merchant = scope.account.profile.name
+  const setup = session.mode === 'setup'
+  const free = session.amount_total === 0
+  const action = setup ? 'Save card' : free ? 'Complete order' : `Pay ${total(session)}`
+  return html`<div class="card">
+<p class="soft">${merchant}</p>
+<h1>${setup ? 'Save a card' : `Pay ${merchant}`}</h1>
+${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
+${!setup && lineTable(session, scope.account.rows(sessionLines).get(session.id)?.items ?? [])}
+</div>
+<form class="card" method="post" action="/c/pay/${session.id}/pay">
+<label for="email">E-mail</label>
+<input class="wide" id="email" name="email" type="email" autocomplete="email" value="${session.customer_email ?? 'payer@example.com'}">
+<label for="name">Name on card</label>
+<input class="wide" id="name" name="name" autocomplete="cc-name" value="Pat Payer">
+<p><button class="main" type="submit">${action}</button></p>
+<div class="choices">
+${!setup && !free && otherOutcomes(session)}
+<button type="submit" formaction="/c/pay/${session.id}/cancel" formnovalidate>Cancel and return</button>
+</div>
+</form>
+<p class="soft">The session expires at ${new Date(session.expires_at * 1000).toUTCString()}.</p>`
+}
+
+function otherOutcomes({ id }: Session): Html {
+  const codes = DECLINE_CODES.map((code) => html`<option>${code}</option>`)
+  return html`<label for="code">If the card is declined, why</label>
+<select id="code" name="code">${codes}</select>
+<button type="submit" formaction="/c/pay/${id}/decline">Decline card</button>
+<button type="submit" formaction="/c/pay/${id}/bank">Pay later by bank debit</button>
+`
+}
+
+function lineTable(session: Session, lines: readonly WireLineItem[]): Html {
+  const rows = lines.map(
+    (
+      line,
+    ) => html`<tr><td>${line.description ?? 'Item'}</td><td class="amount">${line.quantity ?? 1}</td>
+<td class="amount">${unitPrice(line)}</td><td class="amount">${formatAmount(line.amount_total, line.currency)}</td></tr>`,
+  )
+  return html`<div class="scroll"><table>
+<caption>Your order</caption>
+<thead><tr><th scope="col">Item</th><th scope="col" class="amount">Quantity</th><th scope="col" class="amount">Price</th><th scope="col" class="amount">Amount</th></tr></thead>
+<tbody>${rows}</tbody>
+<tfoot><tr><th scope="row" colspan="3">Total due</th><td class="amount">${total(session)}</td></tr></tfoot>
+</table></div>`
+}
+
+function unitPrice({ price, currency }: WireLineItem): string {
+  return formatAmount(price?.unit_amount ?? Number(price?.unit_amount_decimal ?? 0), currency)
+}
+
+function total({ amount_total: amount, currency }: Session): string {
+  return formatAmount(amount ?? 0, currency ?? 'usd')
+}
+
+function completeBody(session: Session, merchant: string): Html {
+  const text =
+    session.payment_status === 'unpaid'
+      ? 'Your order is placed. The payment is on its way through the bank.'
+      : 'Thank you, everything is paid.'
+  return html`<div class="card"><h1>All done here</h1>
+<p role="status">${text}</p>
+<p><a class="button" href="${safeHref(successUrl(session))}">Back to ${merchant}</a></p></div>`
+}
+
+function expiredBody(session: Session, merchant: string): Html {
+  const back = session.cancel_url
+  return html`<div class="card"><h1>This page has expired</h1>
+<p role="status">The checkout session is over and nothing was paid. Start again at ${merchant}.</p>
+${back !== null && html`<p><a class="button" href="${safeHref(back)}">Back to ${merchant}</a></p>`}</div>`
+}
+
+/** Where the payer goes after paying. */
+function successUrl(session: Session): string {
+  return (session.success_url ?? '/').replaceAll('{CHECKOUT_SESSION_ID}', session.id)
+}

@@ -1,0 +1,92 @@
+import { z } from 'zod'
+
+export const webhookFaultSchema = z.strictObject({
+  kind: z.enum(['duplicate', 'reorder', 'delay', 'drop']),
+  /** Event types; absent: all. `charge.*` stands for all of its kind. */
+  types: z.array(z.string()).optional(),
+  /** `acct_…`; absent: every account. */
+  account: z.string().optional(),
+  /** How many deliveries are spoilt. */
+  times: z.union([z.coerce.number().int().min(1), z.literal('always')]).default('always'),
+  /** `duplicate`: how often in all, default twice. */
+  copies: z.coerce.number().int().min(2).max(20).default(2),
+  /** `delay`: milliseconds, default a second. `reorder`: longest wait for company, default 200. */
+  ms: z.coerce.number().int().min(0).optional(),
+  /** `reorder`: how many are collected and then sent newest first. */
+  window: z.coerce.number().int().min(2).max(1000).default(4),
+})
+
+export type WebhookFaultInput = z.input<typeof webhookFaultSchema>
+export type WebhookFault = z.output<typeof webhookFaultSchema> & { id: string; hits: number }
+
+/** What is to happen with one delivery. */
+export type WebhookTreatment = {
+  drop: boolean
+  copies: number
+  delayMs: number
+  /** Null: sent at once. */
+  reorder: { window: number; ms: number } | null
+}
+
+/** The trouble switches for webhooks. Several may apply to one delivery. */
+export class WebhookFaults {
+  #troubles: WebhookFault[] = []
+  #sequence = 0
+
+  add(input: WebhookFaultInput): WebhookFault {
+    this.#sequence += 1
+    const id = `webhook_trouble_${this.#sequence}`
+    const trouble = { ...webhookFaultSchema.parse(input), id, hits: 0 }
+    this.#troubles.push(trouble)
+    return trouble
+  }
+
+  /** Decides the fate of one delivery; counts the switches that it used. */
+  take(type: string, account: string): WebhookTreatment {
+    const drop = this.#use('drop', type, account)
+    if (drop !== undefined) return { drop: true, copies: 1, delayMs: 0, reorder: null }
+    const duplicate = this.#use('duplicate', type, account)
+    const delay = this.#use('delay', type, account)
+    const reorder = this.#use('reorder', type, account)
+    return {
+      drop: false,
+      copies: duplicate?.copies ?? 1,
+      delayMs: delay === undefined ? 0 : (delay.ms ?? 1000),
+      reorder: reorder === undefined ? null : { window: reorder.window, ms: reorder.ms ?? 200 },
+    }
+  }
+
+  list(): WebhookFault[] {
+    return [...this.#troubles]
+  }
+
+  remove(id: string): void {
+    this.#troubles = this.#troubles.filter((trouble) => trouble.id !== id)
+  }
+
+  clear(): void {
+    this.#troubles = []
+  }
+
+  #use(kind: WebhookFault['kind'], type: string, account: string): WebhookFault | undefined {
+    const trouble = this.#troubles.find(
+      (candidate) =>
+        candidate.kind === kind &&
+        (candidate.account ?? account) === account &&
+        matchesType(candidate.types, type),
+    )
+    if (trouble === undefined) return undefined
+    trouble.hits += 1
+    if (trouble.times !== 'always') trouble.times -= 1
+    if (trouble.times === 0) this.remove(trouble.id)
+    return trouble
+  }
+}
+
+/** Whether a list such as `['charge.*']`, `['*']` or nothing at all covers this event type. */
+export function matchesType(wanted: readonly string[] | undefined, type: string): boolean {
+  if (wanted === undefined) return true
+  return wanted.some((pattern) =>
+    pattern.endsWith('*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type,
+  )
+}

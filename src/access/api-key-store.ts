@@ -1,0 +1,170 @@
+import type { Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { Scope } from '../http/access-control.ts'
+import { notFound } from '../shared/errors.ts'
+import { ID_PREFIXES } from '../shared/ids.ts'
+
+export const KEY_ROLES = ['operator', 'staff', 'sponsor'] as const
+
+export type KeyRole = (typeof KEY_ROLES)[number]
+
+/** An API key as the service knows it: everything but its secret, of which only a hash is kept. */
+export type ApiKey = {
+  id: string
+  /** null for an operator's key, which belongs to no conference. */
+  conferenceId: string | null
+  role: KeyRole
+  sponsorId: string | null
+  scopes: Scope[]
+  name: string
+  last4: string
+  expiresAt: Date | null
+  revokedAt: Date | null
+  /** The key that takes this one's place; this one ends at `expiresAt`. */
+  rotatedTo: string | null
+  lastUsedAt: Date | null
+  createdAt: Date
+}
+
+/** A key in the one moment in which its text is known: the answer to its creation. */
+export type IssuedKey = { apiKey: ApiKey; text: string }
+
+const TEXT = new RegExp(`^sv_(${KEY_ROLES.join('|')})_([0-9A-Za-z]{21})_([0-9A-Za-z]{40})$`)
+
+/**
+ * `sv_<role>_<body of the id>_<secret>`: the id finds the row, the role tells people what they hold,
+ * and the fixed beginning lets secret scanners know it as ours.
+ */
+export function formatKey(role: KeyRole, id: string, secret: string): string {
+  return `sv_${role}_${id.slice(ID_PREFIXES.apiKey.length + 1)}_${secret}`
+}
+
+/** The parts of a key's text, or null when it is not one of ours. */
+export function parseKey(text: string): { role: string; id: string; secret: string } | null {
+  const [, role, body, secret] = TEXT.exec(text) ?? []
+  if (role === undefined || body === undefined || secret === undefined) return null
+  return { role, id: `${ID_PREFIXES.apiKey}_${body}`, secret }
+}
+
+const COLUMNS = [
+  'id',
+  'conference_id',
+  'role',
+  'sponsor_id',
+  'scopes',
+  'name',
+  'last4',
+  'expires_at',
+  'revoked_at',
+  'rotated_to',
+  'last_used_at',
+  'created_at',
+] as const
+
+export type KeyRow = {
+  id: string
+  conference_id: string | null
+  role: KeyRole
+  sponsor_id: string | null
+  scopes: Scope[]
+  name: string
+  last4: string
+  expires_at: Date | null
+  revoked_at: Date | null
+  rotated_to: string | null
+  last_used_at: Date | null
+  created_at: Date
+}
+
+export type NewKeyRow = Pick<
+  KeyRow,
+  'id' | 'conference_id' | 'role' | 'sponsor_id' | 'scopes' | 'name' | 'last4' | 'expires_at'
+> & { secret_hash: string; created_by: string }
+
+export function toApiKey(row: KeyRow): ApiKey {
+  return {
+    id: row.id,
+    conferenceId: row.conference_id,
+    role: row.role,
+    sponsorId: row.sponsor_id,
+    scopes: row.scopes,
+    name: row.name,
+    last4: row.last4,
+    expiresAt: row.expires_at,
+    revokedAt: row.revoked_at,
+    rotatedTo: row.rotated_to,
+    lastUsedAt: row.last_used_at,
+    createdAt: row.created_at,
+  }
+}
+
+export async function insertKey(trx: Tx, key: NewKeyRow): Promise<ApiKey> {
+  const [row] = await trx('api_keys')
+    .insert(key)
+    .returning<KeyRow[]>([...COLUMNS])
+  if (row === undefined) throw new Error('The insert returned no row')
+  return toApiKey(row)
+}
+
+/** Keys of a conference; with null the operator's. */
+export function listKeys(
+  trx: Tx,
+  conferenceId: string | null,
+  page: PageQuery,
+): Promise<Page<KeyRow>> {
+  const query = trx('api_keys').where({ conference_id: conferenceId })
+  return fetchPage(query.select([...COLUMNS]), page)
+}
+
+/**
+ * The key under a row lock, and whether it has expired by the database's clock.
+ *
+ * @throws AppError `not_found`
+ */
+export async function lockKey(
+  trx: Tx,
+  conferenceId: string | null,
+  id: string,
+): Promise<{ apiKey: ApiKey; expired: boolean }> {
+  const row = await trx('api_keys')
+    .where({ conference_id: conferenceId, id })
+    .forUpdate()
+    .first<(KeyRow & { expired: boolean }) | undefined>([
+      ...COLUMNS,
+      trx.raw('coalesce(expires_at <= now(), false) as expired'),
+    ])
+  if (row === undefined) throw notFound('API key')
+  return { apiKey: toApiKey(row), expired: row.expired }
+}
+
+/** Ends the key `seconds` from now, unless it ends sooner, and names the one that takes its place. */
+export async function markRotated(
+  trx: Tx,
+  id: string,
+  successor: string,
+  seconds: number,
+): Promise<void> {
+  await trx('api_keys')
+    .where({ id })
+    .update({
+      rotated_to: successor,
+      expires_at: trx.raw(`least(expires_at, now() + make_interval(secs => ?))`, [seconds]),
+    })
+}
+
+/** Ends the key at once. A second time changes nothing. @throws AppError `not_found` */
+export async function revokeKey(trx: Tx, conferenceId: string | null, id: string): Promise<void> {
+  const changed = await trx('api_keys')
+    .where({ conference_id: conferenceId, id })
+    .update({ revoked_at: trx.raw('coalesce(revoked_at, now())') })
+  if (changed === 0) throw notFound('API key')
+}
+
+/** Whether the database's clock has not reached this moment yet. */
+export async function isFuture(trx: Tx, at: Date): Promise<boolean> {
+  const { rows } = await trx.raw<{ rows: { future: boolean }[] }>(
+    'select ?::timestamptz > now() as future',
+    [at],
+  )
+  return rows[0]?.future === true
+}

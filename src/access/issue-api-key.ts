@@ -1,0 +1,141 @@
+import type { Tx } from '../db/connect.ts'
+import type { Principal, Scope } from '../http/access-control.ts'
+import { sha256 } from '../shared/cryptography.ts'
+import { AppError, invalidField } from '../shared/errors.ts'
+import { newId, newSecret } from '../shared/ids.ts'
+import { findSponsor } from '../sponsors/sponsor-store.ts'
+import {
+  type ApiKey,
+  formatKey,
+  type IssuedKey,
+  insertKey,
+  isFuture,
+  type KeyRole,
+  lockKey,
+  markRotated,
+} from './api-key-store.ts'
+
+export type KeySpec = Pick<
+  ApiKey,
+  'conferenceId' | 'role' | 'sponsorId' | 'scopes' | 'name' | 'expiresAt'
+>
+
+/** A request for a key of a conference. `sponsor` is an id, a slug or an external id. */
+export type ConferenceKeyRequest = {
+  role: Exclude<KeyRole, 'operator'>
+  sponsor?: string | undefined
+  scopes?: Scope[] | undefined
+  name: string
+  expires_at?: Date | undefined
+}
+
+/** @throws AppError `forbidden` when the creator lacks a scope that it would hand on. */
+function assertMayGrant(creator: Principal, scopes: readonly Scope[]): void {
+  if (creator.role === 'operator') return
+  const own = creator.role === 'staff' ? creator.scopes : []
+  const missing = scopes.filter((scope) => !own.includes(scope))
+  if (missing.length === 0) return
+  throw new AppError('forbidden', `This key has no ${missing.join(', ')}, so it cannot grant it.`)
+}
+
+/** Makes a key and its secret, which is told once and then only kept as a hash. */
+async function issueKey(trx: Tx, spec: KeySpec, createdBy: string): Promise<IssuedKey> {
+  const id = newId('apiKey')
+  const secret = newSecret()
+  const apiKey = await insertKey(trx, {
+    id,
+    conference_id: spec.conferenceId,
+    role: spec.role,
+    sponsor_id: spec.sponsorId,
+    scopes: spec.scopes,
+    name: spec.name,
+    secret_hash: sha256(secret),
+    last4: secret.slice(-4),
+    expires_at: spec.expiresAt,
+    created_by: createdBy,
+  })
+  return { apiKey, text: formatKey(spec.role, id, secret) }
+}
+
+async function expiryOf(trx: Tx, expiresAt: Date | undefined): Promise<Date | null> {
+  if (expiresAt === undefined) return null
+  if (await isFuture(trx, expiresAt)) return expiresAt
+  throw invalidField('/expires_at', 'must be in the future')
+}
+
+async function sponsorIdOf(
+  trx: Tx,
+  conferenceId: string,
+  { role, sponsor }: ConferenceKeyRequest,
+): Promise<string | null> {
+  if (role === 'staff') {
+    if (sponsor === undefined) return null
+    throw invalidField('/sponsor', 'belongs to a key of the role sponsor')
+  }
+  if (sponsor === undefined) throw invalidField('/sponsor', 'is required for the role sponsor')
+  const found = await findSponsor(trx, conferenceId, sponsor)
+  if (found === null) throw invalidField('/sponsor', 'is not a sponsor of this conference')
+  return found.id
+}
+
+/**
+ * Creates a staff or sponsor key of a conference.
+ *
+ * @throws AppError `validation_failed` for a sponsor of another conference, scopes on a sponsor's
+ * key, or a time that has passed; `forbidden` for scopes that the creator does not have.
+ */
+export async function createConferenceKey(
+  trx: Tx,
+  creator: Principal,
+  conferenceId: string,
+  request: ConferenceKeyRequest,
+): Promise<IssuedKey> {
+  const scopes = [...new Set(request.scopes)]
+  if (request.role === 'sponsor' && scopes.length > 0) {
+    throw invalidField('/scopes', 'belong to a key of the role staff')
+  }
+  assertMayGrant(creator, scopes)
+  const { role, name } = request
+  const sponsorId = await sponsorIdOf(trx, conferenceId, request)
+  const expiresAt = await expiryOf(trx, request.expires_at)
+  return issueKey(trx, { conferenceId, role, sponsorId, scopes, name, expiresAt }, creator.keyId)
+}
+
+/** Creates a key of the platform. @throws AppError `validation_failed` for a time that has passed. */
+export async function createOperatorKey(
+  trx: Tx,
+  creator: Principal,
+  request: { name: string; expires_at?: Date | undefined },
+): Promise<IssuedKey> {
+  const expiresAt = await expiryOf(trx, request.expires_at)
+  const none = { conferenceId: null, sponsorId: null, scopes: [] }
+  return issueKey(trx, { ...none, role: 'operator', name: request.name, expiresAt }, creator.keyId)
+}
+
+function stateProblem({ revokedAt, rotatedTo }: ApiKey, expired: boolean): string | null {
+  if (revokedAt !== null) return 'The key is revoked. Create a new one.'
+  if (rotatedTo !== null) return `The key was rotated; rotate ${rotatedTo} in its place.`
+  return expired ? 'The key has expired. Create a new one.' : null
+}
+
+/**
+ * Gives out a successor with the same rights, name and expiry. Both work for `overlapSeconds`, then
+ * only the successor. Whoever rotates learns the new secret, so the scopes must be its own.
+ *
+ * @throws AppError `not_found`, `forbidden`, and `wrong_state` for a key that is revoked, expired or
+ * rotated already.
+ */
+export async function rotateKey(
+  trx: Tx,
+  caller: Principal,
+  target: { conferenceId: string | null; id: string },
+  overlapSeconds: number,
+): Promise<IssuedKey> {
+  const { apiKey, expired } = await lockKey(trx, target.conferenceId, target.id)
+  assertMayGrant(caller, apiKey.scopes)
+  const problem = stateProblem(apiKey, expired)
+  if (problem !== null) throw new AppError('wrong_state', problem)
+  const issued = await issueKey(trx, apiKey, caller.keyId)
+  await markRotated(trx, apiKey.id, issued.apiKey.id, overlapSeconds)
+  return issued
+}

@@ -1,0 +1,351 @@
+import type { ApiDocs } from '../http/openapi/api-document.ts'
+import type { ErrorCode } from '../shared/errors.ts'
+
+const CUSTOMER = {
+  id: 'cust_7Jk2mQx9RtVb',
+  object: 'customer',
+  sponsor: 'spon_5mNf1RbX8vJh',
+  stripe_customer: 'cus_R4nTq8',
+  name: 'ACME Corp.',
+  email: 'events@acme.example',
+  default_payment_method: null,
+  as_of: '2027-01-15T09:30:01.120Z',
+  created_at: '2027-01-15T09:30:00.000Z',
+  updated_at: '2027-01-15T09:30:01.000Z',
+}
+
+const WITH_CARD = { ...CUSTOMER, default_payment_method: 'pm_1QxLm3' }
+
+const CARD = {
+  id: 'pm_1QxLm3',
+  object: 'payment_method',
+  customer: CUSTOMER.id,
+  type: 'card',
+  brand: 'visa',
+  last4: '4242',
+  exp_month: 12,
+  exp_year: 2034,
+  funding: 'credit',
+  country: 'US',
+  billing_name: 'Ada Buyer',
+  is_default: true,
+  created_at: '2027-01-15T09:33:00.000Z',
+  as_of: '2027-01-15T09:33:02.310Z',
+}
+
+const RETURN_URLS = {
+  success_url: 'https://tickets.example/cards?saved=1',
+  cancel_url: 'https://tickets.example/cards',
+}
+
+const CUSTOMER_PROBLEMS = [
+  'stripe_key_missing',
+  'stripe_refused',
+  'stripe_failed',
+  'stripe_unavailable',
+] as const
+
+/** Words and examples of the customers' operations. */
+export const CUSTOMER_DOCS: ApiDocs = {
+  createCustomer: {
+    problems: CUSTOMER_PROBLEMS,
+    requests: {
+      staff: { summary: 'As staff, for a sponsor', value: { sponsor: CUSTOMER.sponsor } },
+      own: { summary: 'As the sponsor itself', value: {} },
+    },
+    answers: { created: { value: CUSTOMER } },
+  },
+  listCustomers: {
+    answers: { page: { value: { data: [WITH_CARD], has_more: false, next_cursor: null } } },
+  },
+  getCustomer: { answers: { customer: { value: WITH_CARD } } },
+  refreshCustomer: { problems: CUSTOMER_PROBLEMS, answers: { refreshed: { value: WITH_CARD } } },
+  listPaymentMethods: {
+    answers: { page: { value: { data: [CARD], has_more: false, next_cursor: null } } },
+  },
+  setupPaymentMethod: {
+    problems: CUSTOMER_PROBLEMS,
+    requests: { page: { value: RETURN_URLS } },
+    answers: {
+      opened: {
+        value: {
+          url: 'https://checkout.stripe.com/c/pay/cs_test_s3Tup',
+          session_id: 'cs_test_s3Tup',
+          expires_at: '2027-01-16T09:31:00.000Z',
+        },
+      },
+    },
+  },
+  setDefaultPaymentMethod: {
+    problems: CUSTOMER_PROBLEMS,
+    answers: { chosen: { value: WITH_CARD } },
+  },
+  detachPaymentMethod: { problems: CUSTOMER_PROBLEMS },
+}
+
+const OPEN = {
+  id: 'chg_4kTz9WmXr2Qb',
+  object: 'charge',
+  customer: 'cust_7Jk2mQx9RtVb',
+  sponsor: 'spon_5mNf1RbX8vJh',
+  status: 'open',
+  amount: 120_000,
+  currency: 'EUR',
+  amount_received: 0,
+  amount_refunded: 0,
+  amount_refunding: 0,
+  description: 'Booth 14, second invoice',
+  statement_descriptor_suffix: 'BOOTH 14',
+  comment: null,
+  source_reference: 'INV-2027-118',
+  manual: false,
+  payment_method: null,
+  payment_intent: null,
+  failure: null,
+  attempts: 0,
+  checkout: null,
+  created_by: 'key_2bRk7WcT4pQx',
+  created_at: '2027-01-15T09:30:00.000Z',
+  updated_at: '2027-01-15T09:30:00.000Z',
+  succeeded_at: null,
+}
+
+const PAID = {
+  ...OPEN,
+  status: 'succeeded',
+  amount_received: 120_000,
+  payment_intent: 'pi_3Qx7Lm',
+  attempts: 1,
+  updated_at: '2027-01-15T09:31:02.000Z',
+  succeeded_at: '2027-01-15T09:31:02.000Z',
+}
+
+const DECLINED = {
+  ...OPEN,
+  status: 'declined',
+  attempts: 1,
+  failure: { code: 'insufficient_funds', message: 'Your card has insufficient funds.' },
+}
+
+const LINK = {
+  session_id: 'cs_test_a1B2c3',
+  url: 'https://checkout.stripe.com/c/pay/cs_test_a1B2c3',
+  expires_at: '2027-01-16T09:31:00.000Z',
+}
+
+const NEEDS_PAYER = {
+  ...OPEN,
+  status: 'requires_action',
+  attempts: 2,
+  failure: {
+    code: 'authentication_required',
+    message: 'Your card was declined. This transaction requires authentication.',
+  },
+  checkout: LINK,
+}
+
+const CANCELED = { ...OPEN, status: 'canceled' }
+
+const PARTLY_BACK = { ...PAID, amount_refunded: 20_000 }
+
+const ASKS_STRIPE = [
+  'stripe_key_missing',
+  'stripe_refused',
+  'stripe_failed',
+  'stripe_unavailable',
+] as const
+
+const PAYS = ['wrong_state', 'payment_in_progress', ...ASKS_STRIPE] as const
+
+/** Words and examples of the charges' operations. */
+export const CHARGE_DOCS: ApiDocs = {
+  createCharge: {
+    problems: ['already_exists'],
+    requests: {
+      invoice: {
+        value: {
+          sponsor: OPEN.sponsor,
+          amount: OPEN.amount,
+          description: OPEN.description,
+          statement_descriptor_suffix: OPEN.statement_descriptor_suffix,
+          source_reference: OPEN.source_reference,
+        },
+      },
+    },
+    answers: { open: { value: OPEN } },
+  },
+  listCharges: {
+    answers: { page: { value: { data: [PAID], has_more: false, next_cursor: null } } },
+  },
+  getCharge: { answers: { charge: { value: PAID } } },
+  chargeCharge: {
+    problems: ['no_payment_method', ...PAYS],
+    requests: {
+      default: { summary: 'The default card', value: {} },
+      named: { summary: 'Another card', value: { payment_method: 'pm_1QxLm3' } },
+    },
+    answers: {
+      paid: { value: PAID },
+      declined: { summary: 'The bank said no', value: DECLINED },
+      link: { summary: 'The bank wants the payer', value: NEEDS_PAYER },
+    },
+  },
+  checkoutCharge: {
+    problems: PAYS,
+    requests: {
+      link: {
+        value: {
+          success_url: 'https://tickets.example/paid?session={CHECKOUT_SESSION_ID}',
+          cancel_url: 'https://tickets.example/invoices',
+        },
+      },
+    },
+    answers: { opened: { value: LINK } },
+  },
+  refundCharge: {
+    problems: ['wrong_state', ...ASKS_STRIPE],
+    requests: {
+      all: { summary: 'All that is left', value: {} },
+      part: { summary: 'A part', value: { amount: 20_000, reason: 'requested_by_customer' } },
+    },
+    answers: { part: { value: PARTLY_BACK } },
+  },
+  cancelCharge: { problems: PAYS, answers: { canceled: { value: CANCELED } } },
+  reconcileCharge: { problems: ASKS_STRIPE, answers: { charge: { value: PAID } } },
+}
+
+const SUBSCRIPTION_PROBLEMS: readonly ErrorCode[] = [
+  'stripe_key_missing',
+  'stripe_refused',
+  'stripe_failed',
+  'stripe_unavailable',
+]
+
+const PLAN = {
+  id: 'plan_4dKq8WzR2mVb',
+  object: 'plan',
+  name: 'Community booth',
+  amount: 25_000,
+  currency: 'EUR',
+  interval: 'month',
+  interval_count: 1,
+  trial_period_days: 0,
+  metadata: { hall: 'B' },
+  active: true,
+  state: 'created',
+  failure: null,
+  stripe_product: 'plan_4dKq8WzR2mVb',
+  stripe_price: 'price_1QxLm4',
+  created_by: 'key_2bRk7WcT4pQx',
+  created_at: '2027-01-15T09:30:00.000Z',
+  updated_at: '2027-01-15T09:30:01.000Z',
+}
+
+const SUBSCRIPTION = {
+  id: 'subs_7hTq2ZsW9nLd',
+  object: 'subscription',
+  customer: 'cust_7Jk2mQx9RtVb',
+  sponsor: 'spon_5mNf1RbX8vJh',
+  status: 'active',
+  state: 'created',
+  failure: null,
+  items: [
+    {
+      plan: PLAN.id,
+      name: PLAN.name,
+      stripe_price: PLAN.stripe_price,
+      quantity: 2,
+      amount: PLAN.amount,
+      currency: PLAN.currency,
+      interval: PLAN.interval,
+      interval_count: PLAN.interval_count,
+    },
+  ],
+  payment_method: null,
+  coupon: null,
+  trial_period_days: 0,
+  metadata: {},
+  end_date: '2027-12-31',
+  cancel_at_period_end: false,
+  cancel_at: null,
+  canceled_at: null,
+  ended_at: null,
+  current_period_start: '2027-01-15T09:31:00.000Z',
+  current_period_end: '2027-02-15T09:31:00.000Z',
+  trial_end: null,
+  latest_invoice: 'in_1QxLm7',
+  stripe_subscription: 'sub_1QxLm6',
+  created_by: 'key_2bRk7WcT4pQx',
+  cancel_requested_by: null,
+  as_of: '2027-01-15T09:31:01.200Z',
+  created_at: '2027-01-15T09:31:00.000Z',
+  updated_at: '2027-01-15T09:31:01.000Z',
+}
+
+/** Plans and subscriptions. */
+export const SUBSCRIPTION_DOCS: ApiDocs = {
+  createPlan: {
+    problems: SUBSCRIPTION_PROBLEMS,
+    requests: {
+      monthly: {
+        value: {
+          name: 'Community booth',
+          amount: 25_000,
+          interval: 'month',
+          metadata: { hall: 'B' },
+        },
+      },
+    },
+    answers: { plan: { value: PLAN } },
+  },
+  updatePlan: {
+    problems: ['wrong_state', ...SUBSCRIPTION_PROBLEMS],
+    requests: {
+      archive: { summary: 'Nobody else may have it', value: { active: false } },
+      name: { value: { name: 'Community booth (small)', metadata: { hall: null } } },
+    },
+  },
+  listPlans: {
+    answers: { page: { value: { data: [PLAN], has_more: false, next_cursor: null } } },
+  },
+  createSubscription: {
+    problems: SUBSCRIPTION_PROBLEMS,
+    requests: {
+      until_december: {
+        summary: 'Two booths until the end of the year',
+        value: {
+          customer: SUBSCRIPTION.customer,
+          items: [{ plan: PLAN.id, quantity: 2 }],
+          end_date: '2027-12-31',
+        },
+      },
+    },
+    answers: { subscription: { value: SUBSCRIPTION } },
+  },
+  listSubscriptions: {
+    answers: { page: { value: { data: [SUBSCRIPTION], has_more: false, next_cursor: null } } },
+  },
+  updateSubscription: {
+    problems: ['wrong_state', ...SUBSCRIPTION_PROBLEMS],
+    requests: { goes_on: { summary: 'Without an end', value: { end_date: null } } },
+  },
+  refreshSubscription: { problems: SUBSCRIPTION_PROBLEMS },
+  cancelSubscription: {
+    problems: ['wrong_state', ...SUBSCRIPTION_PROBLEMS],
+    requests: {
+      period_end: { summary: 'When what is paid for is over', value: { at_period_end: true } },
+      now: { value: {} },
+    },
+    answers: {
+      period_end: {
+        value: {
+          ...SUBSCRIPTION,
+          cancel_at_period_end: true,
+          cancel_at: SUBSCRIPTION.current_period_end,
+          canceled_at: '2027-01-20T12:00:00.000Z',
+          cancel_requested_by: SUBSCRIPTION.created_by,
+        },
+      },
+    },
+  },
+}

@@ -1,0 +1,265 @@
+import type { FastifyRequest } from 'fastify'
+import type { z } from 'zod'
+import { getConference } from '../../conferences/conference-store.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { type AccessRule, callerOf } from '../../http/access-control.ts'
+import { conferenceParams, toTimestamp } from '../../http/common-schemas.ts'
+import type { App, RouteDeps } from '../../http/route-deps.ts'
+import { assertReturnUrls } from '../../payments/return-urls.ts'
+import { checkoutAnswer, checkoutBody, emptyBody } from '../../purchases/purchase-schemas.ts'
+import { invalidField } from '../../shared/errors.ts'
+import { findSponsor } from '../../sponsors/sponsor-store.ts'
+import type { ChargeDeps } from '../billing-deps.ts'
+import { beginChargeCancel, finishChargeCancel, startChargeAttempt } from './charge-attempts.ts'
+import {
+  chargeNowBody,
+  chargePage,
+  chargeParams,
+  chargeQuery,
+  chargeSchema,
+  createChargeBody,
+  refundChargeBody,
+  viewCharge,
+  viewCharges,
+} from './charge-schemas.ts'
+import { type ChargeRef, getCharge, listCharges, toCharge } from './charge-store.ts'
+import { createCharge } from './create-charge.ts'
+import { chargeSavedCard, finishChargeCheckout } from './pay-charge.ts'
+import { reconcileCharge } from './reconcile-charge.ts'
+import { beginChargeRefund, finishChargeRefund } from './refund-charge.ts'
+
+const CHARGES = '/v1/conferences/:conference/charges'
+const access: AccessRule = { anyOf: ['refunds:write'] }
+const tags = ['Billing']
+
+/** `C/charges`: what is charged to saved cards. */
+export function chargeRoutes(app: App, deps: RouteDeps & ChargeDeps): void {
+  app.post(
+    CHARGES,
+    {
+      config: { access },
+      schema: {
+        operationId: 'createCharge',
+        summary: 'Write down a charge of a saved card',
+        description: 'Nothing is charged yet.',
+        tags,
+        params: conferenceParams,
+        body: createChargeBody,
+        response: { 201: chargeSchema },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const { body } = request
+      const created = await deps.answers.once(request, async (trx) => {
+        const id = await createCharge(trx, caller, {
+          owner:
+            body.customer === undefined
+              ? { sponsor: body.sponsor ?? '' }
+              : { customer: body.customer },
+          amount: body.amount,
+          description: body.description,
+          statementDescriptorSuffix: body.statement_descriptor_suffix ?? null,
+          comment: body.comment ?? null,
+          sourceReference: body.source_reference ?? null,
+          manual: body.manual,
+          paymentMethod: body.payment_method ?? null,
+          urls:
+            body.success_url === undefined || body.cancel_url === undefined
+              ? null
+              : { successUrl: body.success_url, cancelUrl: body.cancel_url },
+        })
+        return viewCharge(trx, { conferenceId: caller.conferenceId, chargeId: id })
+      })
+      return reply.code(201).send(created)
+    },
+  )
+  readRoutes(app, deps)
+}
+
+function readRoutes(app: App, { db }: RouteDeps): void {
+  app.get(
+    CHARGES,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listCharges',
+        summary: 'List charges',
+        tags,
+        params: conferenceParams,
+        querystring: chargeQuery,
+        response: { 200: chargePage },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      const { sponsor: named, status, manual, source_reference: sourceReference } = request.query
+      return withTenant(db, { conferenceId }, async (trx) => {
+        const sponsor = named === undefined ? null : await findSponsor(trx, conferenceId, named)
+        if (named !== undefined && sponsor === null) {
+          throw invalidField('query/sponsor', 'is not a sponsor of this conference')
+        }
+        const filter = { status, manual, sourceReference, sponsorId: sponsor?.id }
+        const page = await listCharges(trx, conferenceId, filter, request.query)
+        return { ...page, data: await viewCharges(trx, conferenceId, page.data.map(toCharge)) }
+      })
+    },
+  )
+  app.get(
+    `${CHARGES}/:charge`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'getCharge',
+        summary: 'Get a charge',
+        tags,
+        params: chargeParams,
+        response: { 200: chargeSchema },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      const ref = { conferenceId, chargeId: request.params.charge }
+      return withTenant(db, ref, (trx) => viewCharge(trx, ref))
+    },
+  )
+}
+
+const CHARGE = '/v1/conferences/:conference/charges/:charge'
+
+type Deps = RouteDeps & ChargeDeps
+type Docs = { operationId: string; summary: string; description?: string }
+
+/** What these routes have in common: the charge in the path, and the charge as the answer. */
+function action<Body extends z.ZodType>(docs: Docs, body: Body) {
+  return {
+    config: { access },
+    schema: { ...docs, tags, params: chargeParams, body, response: { 200: chargeSchema } },
+  }
+}
+
+/** Who acts on which charge. */
+function chargeOf(request: FastifyRequest) {
+  const { conferenceId, actor } = callerOf(request)
+  // Validated by `chargeParams`, which every route here has.
+  const { charge } = request.params as z.infer<typeof chargeParams>
+  return { actorId: actor.id, ref: { conferenceId, chargeId: charge } }
+}
+
+const viewOf = ({ db }: Deps, ref: ChargeRef) => withTenant(db, ref, (trx) => viewCharge(trx, ref))
+
+/** What moves a charge. Each begins with a row of ours and ends with a reading of Stripe. */
+export function chargeActionRoutes(app: App, deps: Deps): void {
+  chargeNowRoute(app, deps)
+  checkoutRoute(app, deps)
+  refundRoute(app, deps)
+  cancelRoute(app, deps)
+  reconcileRoute(app, deps)
+}
+
+function chargeNowRoute(app: App, deps: Deps): void {
+  const docs = {
+    operationId: 'chargeCharge',
+    summary: 'Charge the saved card',
+    description:
+      'Once at most, however often it is asked for: an outcome that is not known leaves the charge `open`, and a repeat reads it first. A decline ends the try: the answer is the charge, `declined`.',
+  }
+  app.post(`${CHARGE}/charge`, action(docs, chargeNowBody.nullish()), (request) => {
+    const { actorId, ref } = chargeOf(request)
+    const paymentMethod = request.body?.payment_method ?? null
+    return deps.answers.resumable(request, {
+      begin: async (trx) => {
+        const params = { kind: 'payment_intent', paymentMethod } as const
+        return String(await startChargeAttempt(trx, ref, params, actorId))
+      },
+      finish: async (number) => {
+        await chargeSavedCard(deps, ref, Number(number), paymentMethod, actorId)
+        return viewOf(deps, ref)
+      },
+    })
+  })
+}
+
+function checkoutRoute(app: App, deps: Deps): void {
+  app.post(
+    `${CHARGE}/checkout`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'checkoutCharge',
+        summary: 'Open the page where the payer pays the charge in person',
+        description:
+          'For a bank that wants the payer. One link at a time: the same URLs again give the same, and charging a card closes it.',
+        tags,
+        params: chargeParams,
+        body: checkoutBody,
+        response: { 200: checkoutAnswer },
+      },
+    },
+    (request) => {
+      const { actorId, ref } = chargeOf(request)
+      const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
+      return deps.answers.resumable(request, {
+        begin: async (trx) => {
+          await getCharge(trx, ref)
+          assertReturnUrls(urls, await getConference(trx, ref.conferenceId))
+          return String(await startChargeAttempt(trx, ref, { kind: 'checkout', urls }, actorId))
+        },
+        finish: async (number) => {
+          const link = await finishChargeCheckout(deps, ref, Number(number), urls, actorId)
+          return { ...link, expires_at: toTimestamp(link.expires_at) }
+        },
+      })
+    },
+  )
+}
+
+function refundRoute(app: App, deps: Deps): void {
+  const docs = {
+    operationId: 'refundCharge',
+    summary: 'Send money of a charge back',
+    description: 'Booked once Stripe confirms it, and never more than was received.',
+  }
+  app.post(`${CHARGE}/refund`, action(docs, refundChargeBody.nullish()), (request) => {
+    const { actorId, ref } = chargeOf(request)
+    const input = { amount: request.body?.amount ?? null, reason: request.body?.reason ?? null }
+    return deps.answers.resumable(request, {
+      begin: (trx) => beginChargeRefund(trx, ref, input, actorId),
+      finish: async (refund) => {
+        await finishChargeRefund(deps, ref, refund)
+        return viewOf(deps, ref)
+      },
+    })
+  })
+}
+
+function cancelRoute(app: App, deps: Deps): void {
+  const docs = { operationId: 'cancelCharge', summary: 'Give an unpaid charge up' }
+  app.post(`${CHARGE}/cancel`, action(docs, emptyBody), (request) => {
+    const { ref } = chargeOf(request)
+    return deps.answers.resumable(request, {
+      begin: async (trx) => {
+        await beginChargeCancel(trx, ref)
+        return ref.chargeId
+      },
+      finish: async () => {
+        await finishChargeCancel(deps, ref)
+        return viewOf(deps, ref)
+      },
+    })
+  })
+}
+
+function reconcileRoute(app: App, deps: Deps): void {
+  const docs = { operationId: 'reconcileCharge', summary: 'Read the charge anew from Stripe' }
+  app.post(`${CHARGE}/reconcile`, action(docs, emptyBody), (request) => {
+    const { ref } = chargeOf(request)
+    return deps.answers.resumable(request, {
+      begin: async (trx) => (await getCharge(trx, ref)).id,
+      finish: async () => {
+        await reconcileCharge(deps, ref)
+        return viewOf(deps, ref)
+      },
+    })
+  })
+}

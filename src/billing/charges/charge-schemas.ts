@@ -1,0 +1,179 @@
+import { z } from 'zod'
+import type { Tx } from '../../db/connect.ts'
+import { pageOf, pageQuery } from '../../db/pages.ts'
+import { conferenceParams, timestamp, toTimestamp } from '../../http/common-schemas.ts'
+import { type ChargeAttempt, latestAttempts } from './charge-attempt-store.ts'
+import { CHARGE_STATUSES, type Charge, type ChargeRef, getCharge } from './charge-store.ts'
+
+export const chargeParams = conferenceParams.extend({ charge: z.string() })
+
+const paymentMethod = z
+  .string()
+  .min(1)
+  .max(255)
+  .meta({ description: "Stripe's id, such as `pm_…`." })
+const amount = z.int().min(1).max(99_999_999)
+const url = z.string().min(1).max(2_000)
+const reference = z.string().trim().min(1).max(200)
+
+/** @see https://docs.stripe.com/get-started/account/statement-descriptors */
+const statementSuffix = z
+  .string()
+  .trim()
+  .min(1)
+  .max(22)
+  .regex(/^[ -~]*$/, 'must be printable ASCII')
+  .regex(/^[^<>\\'"*]*$/, 'must not hold any of < > \\ \' " *')
+  .regex(/[A-Za-z]/, 'must hold a letter')
+  .meta({
+    description:
+      "What the card's statement shows after the account's own prefix, together at most 22 characters.",
+  })
+
+export const createChargeBody = z
+  .strictObject({
+    customer: z.string().min(1).max(200).optional(),
+    sponsor: z.string().min(1).max(200).optional().meta({
+      description: 'Id, slug or external id, in place of `customer`.',
+    }),
+    amount: amount.meta({ description: "Minor units of the conference's currency." }),
+    description: z.string().trim().min(1).max(500),
+    payment_method: paymentMethod.optional().meta({
+      description: "A saved one; default: the customer's default when it is charged.",
+    }),
+    statement_descriptor_suffix: statementSuffix.optional(),
+    comment: z.string().trim().min(1).max(2_000).optional(),
+    source_reference: reference.optional().meta({
+      description: 'What it is for elsewhere. Only one charge can name it.',
+    }),
+    manual: z.boolean().default(false).meta({ description: 'Left out by `charges:run`.' }),
+    success_url: url.optional().meta({
+      description:
+        'With `cancel_url`: opens a Checkout link by itself when the bank wants the payer.',
+    }),
+    cancel_url: url.optional(),
+  })
+  .refine(({ customer, sponsor }) => (customer === undefined) !== (sponsor === undefined), {
+    path: ['customer'],
+    message: 'name either the customer or the sponsor',
+  })
+  .refine((body) => (body.success_url === undefined) === (body.cancel_url === undefined), {
+    path: ['cancel_url'],
+    message: 'success_url and cancel_url belong together',
+  })
+  .meta({ id: 'CreateCharge' })
+
+export const chargeNowBody = z.strictObject({
+  payment_method: paymentMethod.optional().meta({
+    description: "Default: the charge's own, else the customer's default.",
+  }),
+})
+
+export const refundChargeBody = z.strictObject({
+  amount: amount.optional().meta({ description: 'Default: all that is left.' }),
+  reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
+})
+
+export const chargeQuery = z.strictObject({
+  ...pageQuery,
+  status: z.enum(CHARGE_STATUSES).optional(),
+  sponsor: z.string().min(1).max(200).optional(),
+  source_reference: reference.optional(),
+  manual: z.stringbool().optional(),
+})
+
+const failure = z.object({ code: z.string(), message: z.string() })
+
+export const chargeSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('charge'),
+    customer: z.string(),
+    sponsor: z.string(),
+    status: z.enum(CHARGE_STATUSES),
+    amount: z.int().meta({ description: 'Minor units.' }),
+    currency: z.string(),
+    amount_received: z.int(),
+    amount_refunded: z.int().meta({ description: 'Confirmed by Stripe.' }),
+    amount_refunding: z.int().meta({ description: 'Asked for, or on its way.' }),
+    description: z.string(),
+    statement_descriptor_suffix: z.string().nullable(),
+    comment: z.string().nullable(),
+    source_reference: z.string().nullable(),
+    manual: z.boolean(),
+    payment_method: z.string().nullable(),
+    payment_intent: z.string().nullable().meta({ description: 'The one that paid.' }),
+    failure: failure.nullable(),
+    attempts: z.int().meta({ description: 'Tries so far.' }),
+    checkout: z
+      .object({ session_id: z.string(), url: z.string().nullable(), expires_at: timestamp })
+      .nullable()
+      .meta({ description: 'The open link by which the payer pays in person.' }),
+    created_by: z.string(),
+    created_at: timestamp,
+    updated_at: timestamp,
+    succeeded_at: timestamp.nullable(),
+  })
+  .meta({ id: 'Charge' })
+
+export const chargePage = pageOf(chargeSchema).meta({ id: 'ChargePage' })
+
+export type ChargeBody = z.infer<typeof chargeSchema>
+
+/** The API's objects of charges, in a fixed number of queries. */
+export async function viewCharges(
+  trx: Tx,
+  conferenceId: string,
+  charges: readonly Charge[],
+): Promise<ChargeBody[]> {
+  const attempts = await latestAttempts(
+    trx,
+    conferenceId,
+    charges.map(({ id }) => id),
+  )
+  return charges.map((charge) => toChargeBody(charge, attempts.get(charge.id)))
+}
+
+/** @throws AppError `not_found` */
+export async function viewCharge(trx: Tx, ref: ChargeRef): Promise<ChargeBody> {
+  const [body] = await viewCharges(trx, ref.conferenceId, [await getCharge(trx, ref)])
+  if (body === undefined) throw new Error(`Charge ${ref.chargeId} has no view`)
+  return body
+}
+
+function toChargeBody(charge: Charge, last: ChargeAttempt | undefined): ChargeBody {
+  return {
+    id: charge.id,
+    object: 'charge',
+    customer: charge.customerId,
+    sponsor: charge.sponsorId,
+    status: charge.status,
+    amount: charge.amount,
+    currency: charge.currency,
+    amount_received: charge.amountReceived,
+    amount_refunded: charge.amountRefunded,
+    amount_refunding: charge.amountRefunding,
+    description: charge.description,
+    statement_descriptor_suffix: charge.statementDescriptorSuffix,
+    comment: charge.comment,
+    source_reference: charge.sourceReference,
+    manual: charge.manual,
+    payment_method: charge.paymentMethod,
+    payment_intent: charge.paymentIntentId,
+    failure: charge.failure,
+    attempts: last?.attempt ?? 0,
+    checkout: openCheckoutOf(last),
+    created_by: charge.createdBy,
+    created_at: toTimestamp(charge.createdAt),
+    updated_at: toTimestamp(charge.updatedAt),
+    succeeded_at: toTimestamp(charge.succeededAt),
+  }
+}
+
+function openCheckoutOf(attempt: ChargeAttempt | undefined): ChargeBody['checkout'] {
+  if (attempt?.state !== 'open' || attempt.sessionId === null || attempt.expiresAt === null) {
+    return null
+  }
+  const { sessionId, url, expiresAt } = attempt
+  return { session_id: sessionId, url, expires_at: toTimestamp(expiresAt) }
+}

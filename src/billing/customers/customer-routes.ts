@@ -1,0 +1,288 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { getConference } from '../../conferences/conference-store.ts'
+import type { Tx } from '../../db/connect.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { type AccessRule, type Caller, callerOf } from '../../http/access-control.ts'
+import { conferenceParams, toTimestamp } from '../../http/common-schemas.ts'
+import type { App, RouteDeps } from '../../http/route-deps.ts'
+import { assertReturnUrls } from '../../payments/return-urls.ts'
+import { checkoutAnswer, checkoutBody, emptyBody } from '../../purchases/purchase-schemas.ts'
+import { invalidField } from '../../shared/errors.ts'
+import { newId } from '../../shared/ids.ts'
+import { findSponsor } from '../../sponsors/sponsor-store.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import {
+  createCustomerBody,
+  customerPage,
+  customerParams,
+  customerQuery,
+  customerSchema,
+  paymentMethodPage,
+  paymentMethodParams,
+  paymentMethodQuery,
+  viewCustomer,
+  viewCustomers,
+  viewPaymentMethods,
+} from './customer-schemas.ts'
+import { getCustomer, listCustomers, obtainCustomerRow, toCustomer } from './customer-store.ts'
+import { ensureCustomer } from './ensure-customer.ts'
+import { detachCard, openCardSetup, refreshCustomer, setDefaultCard } from './saved-cards.ts'
+
+const CUSTOMERS = '/v1/conferences/:conference/customers'
+const CARDS = `${CUSTOMERS}/:customer/payment-methods`
+const access: AccessRule = { anyOf: ['billing:write'], sponsor: true }
+const tags = ['Billing']
+
+type Deps = RouteDeps & BillingDeps
+
+/** `C/customers`: who pays by a saved card, and the cards. */
+export function customerRoutes(app: App, deps: Deps): void {
+  createRoute(app, deps)
+  readRoutes(app, deps)
+  refreshRoute(app, deps)
+  listCardsRoute(app, deps)
+  setupRoute(app, deps)
+  defaultRoute(app, deps)
+  detachRoute(app, deps)
+}
+
+/** Who acts on which customer. */
+function customerOf(request: FastifyRequest) {
+  const caller = callerOf(request)
+  // Validated by `customerParams`, which every route with a customer has.
+  const { customer } = request.params as z.infer<typeof customerParams>
+  return { caller, customer, ref: { conferenceId: caller.conferenceId, customerId: customer } }
+}
+
+async function requestedSponsor(trx: Tx, caller: Caller, named: string | undefined) {
+  const { conferenceId, sponsorId } = caller
+  const reference = sponsorId ?? named
+  if (reference === undefined) throw invalidField('/sponsor', 'Name the sponsor.')
+  const sponsor = await findSponsor(trx, conferenceId, reference)
+  const isOwn = sponsorId === null || named === undefined
+  if (sponsor !== null && (isOwn || [sponsor.id, sponsor.slug, sponsor.externalId].includes(named)))
+    return sponsor
+  throw invalidField('/sponsor', 'is not a sponsor of yours in this conference')
+}
+
+const viewOf = (deps: Deps, caller: Caller, customerId: string) =>
+  withTenant(deps.db, caller, async (trx) =>
+    viewCustomer(trx, await getCustomer(trx, { ...caller, customerId }, caller.sponsorId)),
+  )
+
+function createRoute(app: App, deps: Deps): void {
+  app.post(
+    CUSTOMERS,
+    {
+      config: { access },
+      schema: {
+        operationId: 'createCustomer',
+        summary: "Make a sponsor's customer at Stripe",
+        description:
+          'One for each sponsor: the one that exists is answered as well, however many ask at once.',
+        tags,
+        params: conferenceParams,
+        body: createCustomerBody.nullish(),
+        response: { 201: customerSchema },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const body = await deps.answers.resumable(request, {
+        begin: async (trx) => {
+          const sponsor = await requestedSponsor(trx, caller, request.body?.sponsor)
+          return obtainCustomerRow(trx, caller.conferenceId, sponsor, caller.actor.id)
+        },
+        finish: async (id) => {
+          await ensureCustomer(deps, { conferenceId: caller.conferenceId, customerId: id })
+          return viewOf(deps, caller, id)
+        },
+      })
+      return reply.code(201).send(body)
+    },
+  )
+}
+
+function readRoutes(app: App, deps: Deps): void {
+  app.get(
+    CUSTOMERS,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listCustomers',
+        summary: 'List customers',
+        tags,
+        params: conferenceParams,
+        querystring: customerQuery,
+        response: { 200: customerPage },
+      },
+    },
+    (request) => {
+      const caller = callerOf(request)
+      const { conferenceId } = caller
+      const { sponsor: named } = request.query
+      return withTenant(deps.db, caller, async (trx) => {
+        const filter = named === undefined ? null : await findSponsor(trx, conferenceId, named)
+        if (named !== undefined && filter === null) {
+          throw invalidField('query/sponsor', 'is not a sponsor of this conference')
+        }
+        const wanted = caller.sponsorId ?? filter?.id ?? null
+        const page = await listCustomers(trx, conferenceId, wanted, request.query)
+        return { ...page, data: await viewCustomers(trx, conferenceId, page.data.map(toCustomer)) }
+      })
+    },
+  )
+  app.get(
+    `${CUSTOMERS}/:customer`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'getCustomer',
+        summary: 'Get a customer',
+        tags,
+        params: customerParams,
+        response: { 200: customerSchema },
+      },
+    },
+    (request) => {
+      const { caller, customer } = customerOf(request)
+      return viewOf(deps, caller, customer)
+    },
+  )
+}
+
+function refreshRoute(app: App, deps: Deps): void {
+  app.post(
+    `${CUSTOMERS}/:customer/refresh`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'refreshCustomer',
+        summary: 'Read a customer and its payment methods anew from Stripe',
+        description: 'What the webhooks do by themselves. For the page after a card was saved.',
+        tags,
+        params: customerParams,
+        body: emptyBody,
+        response: { 200: customerSchema },
+      },
+    },
+    (request) => {
+      const { caller, customer, ref } = customerOf(request)
+      return deps.answers.resumable(request, {
+        begin: async (trx) => (await getCustomer(trx, ref, caller.sponsorId)).id,
+        finish: async () => {
+          await refreshCustomer(deps, ref)
+          return viewOf(deps, caller, customer)
+        },
+      })
+    },
+  )
+}
+
+function listCardsRoute(app: App, deps: Deps): void {
+  app.get(
+    CARDS,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listPaymentMethods',
+        summary: 'List the saved payment methods',
+        tags,
+        params: customerParams,
+        querystring: paymentMethodQuery,
+        response: { 200: paymentMethodPage },
+      },
+    },
+    (request) => {
+      const { caller, ref } = customerOf(request)
+      return withTenant(deps.db, caller, async (trx) =>
+        viewPaymentMethods(trx, await getCustomer(trx, ref, caller.sponsorId), request.query),
+      )
+    },
+  )
+}
+
+function setupRoute(app: App, deps: Deps): void {
+  app.post(
+    `${CARDS}/setup`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'setupPaymentMethod',
+        summary: 'Open the page where a card is saved',
+        description:
+          "A page of Stripe's. The first card that is saved becomes the default; a later one, or one that is declined, changes nothing about those before it.",
+        tags,
+        params: customerParams,
+        body: checkoutBody,
+        response: { 200: checkoutAnswer },
+      },
+    },
+    (request) => {
+      const { caller, ref } = customerOf(request)
+      const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
+      return deps.answers.resumable(request, {
+        begin: async (trx) => {
+          await getCustomer(trx, ref, caller.sponsorId)
+          assertReturnUrls(urls, await getConference(trx, caller.conferenceId))
+          return newId('cardSetup')
+        },
+        finish: async (setup) => {
+          const open = await openCardSetup(deps, ref, setup, urls)
+          return { ...open, expires_at: toTimestamp(open.expires_at) }
+        },
+      })
+    },
+  )
+}
+
+function defaultRoute(app: App, deps: Deps): void {
+  app.post(
+    `${CARDS}/:payment_method/default`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'setDefaultPaymentMethod',
+        summary: 'Charge this payment method unless another is named',
+        tags,
+        params: paymentMethodParams,
+        body: emptyBody,
+        response: { 200: customerSchema },
+      },
+    },
+    (request) => {
+      const { caller, customer, ref } = customerOf(request)
+      return deps.answers.resumable(request, {
+        begin: async (trx) => (await getCustomer(trx, ref, caller.sponsorId)).id,
+        finish: async () => {
+          await setDefaultCard(deps, ref, request.params.payment_method)
+          return viewOf(deps, caller, customer)
+        },
+      })
+    },
+  )
+}
+
+function detachRoute(app: App, deps: Deps): void {
+  app.delete(
+    `${CARDS}/:payment_method`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'detachPaymentMethod',
+        summary: 'Forget a payment method',
+        description: 'For good. When it was the default, the oldest of the others takes its place.',
+        tags,
+        params: paymentMethodParams,
+        response: { 204: z.null() },
+      },
+    },
+    async (request, reply) => {
+      const { caller, ref } = customerOf(request)
+      await withTenant(deps.db, caller, (trx) => getCustomer(trx, ref, caller.sponsorId))
+      await detachCard(deps, ref, request.params.payment_method)
+      return reply.code(204).send(null)
+    },
+  )
+}

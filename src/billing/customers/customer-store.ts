@@ -1,0 +1,201 @@
+import type { Tx } from '../../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../../db/pages.ts'
+import { resource as mirroredCustomers } from '../../mirror/resources/customer-resource.ts'
+import { tableOf } from '../../mirror/stripe-resource.ts'
+import { notFound } from '../../shared/errors.ts'
+import { newId } from '../../shared/ids.ts'
+import type { Sponsor } from '../../sponsors/sponsor-levels.ts'
+
+/** A customer of this service: one for each sponsor that pays by a saved card. */
+export type Customer = {
+  conferenceId: string
+  id: string
+  sponsorId: string
+  /** What Stripe is sent when the customer is made there, frozen so that a repeat sends the same. */
+  params: CustomerParams
+  idempotencyKey: string
+  generation: number
+  /** Null until Stripe has made it, and after it was deleted there. */
+  stripeCustomerId: string | null
+  createdAt: Date
+  updatedAt: Date
+}
+
+type CustomerParams = { name: string; email: string | null }
+
+export type CustomerRef = { conferenceId: string; customerId: string }
+
+type CustomerRow = {
+  conference_id: string
+  id: string
+  sponsor_id: string
+  params: CustomerParams
+  idempotency_key: string
+  generation: number
+  stripe_customer_id: string | null
+  created_at: Date
+  updated_at: Date
+}
+
+const COLUMNS = [
+  'conference_id',
+  'id',
+  'sponsor_id',
+  'params',
+  'idempotency_key',
+  'generation',
+  'stripe_customer_id',
+  'created_at',
+  'updated_at',
+] as const
+
+export function toCustomer(row: CustomerRow): Customer {
+  return {
+    conferenceId: row.conference_id,
+    id: row.id,
+    sponsorId: row.sponsor_id,
+    params: row.params,
+    idempotencyKey: row.idempotency_key,
+    generation: row.generation,
+    stripeCustomerId: row.stripe_customer_id,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+const idempotencyKeyOf = (id: string, generation: number) => `customer:${id}:${generation}`
+
+const customerKey = ({ conferenceId, customerId }: CustomerRef) => ({
+  conference_id: conferenceId,
+  id: customerId,
+})
+
+/** The sponsor's row, made when there is none. Stripe is not asked. Returns its id. */
+export async function obtainCustomerRow(
+  trx: Tx,
+  conferenceId: string,
+  sponsor: Sponsor,
+  createdBy: string,
+): Promise<string> {
+  const id = newId('customer')
+  await trx('customers')
+    .insert({
+      conference_id: conferenceId,
+      id,
+      sponsor_id: sponsor.id,
+      params: JSON.stringify({ name: sponsor.name, email: sponsor.contactEmail }),
+      idempotency_key: idempotencyKeyOf(id, 1),
+      created_by: createdBy,
+    })
+    .onConflict(['conference_id', 'sponsor_id'])
+    .ignore()
+  const row = await trx('customers')
+    .where({ conference_id: conferenceId, sponsor_id: sponsor.id })
+    .first<{ id: string } | undefined>('id')
+  if (row === undefined) throw new Error(`Sponsor ${sponsor.id} has no customer after its insert`)
+  return row.id
+}
+
+/**
+ * @param sponsorId of a sponsor's key: any other sponsor's customer is not there for it.
+ * @throws AppError `not_found`
+ */
+export async function getCustomer(
+  trx: Tx,
+  ref: CustomerRef,
+  sponsorId: string | null = null,
+): Promise<Customer> {
+  const query = trx('customers').where(customerKey(ref))
+  if (sponsorId !== null) void query.where({ sponsor_id: sponsorId })
+  const row = await query.first<CustomerRow | undefined>([...COLUMNS])
+  if (row === undefined) throw notFound('customer')
+  return toCustomer(row)
+}
+
+/** The sponsor's customer, or null. */
+export async function findSponsorCustomer(
+  trx: Tx,
+  conferenceId: string,
+  sponsorId: string,
+): Promise<Customer | null> {
+  const row = await trx('customers')
+    .where({ conference_id: conferenceId, sponsor_id: sponsorId })
+    .first<CustomerRow | undefined>([...COLUMNS])
+  return row === undefined ? null : toCustomer(row)
+}
+
+/** Our customers behind these ids of Stripe's. */
+export async function findByStripeIds(
+  trx: Tx,
+  conferenceId: string,
+  stripeIds: readonly string[],
+): Promise<Customer[]> {
+  const rows = await trx('customers')
+    .where({ conference_id: conferenceId })
+    .whereIn('stripe_customer_id', [...stripeIds])
+    .select<CustomerRow[]>([...COLUMNS])
+  return rows.map(toCustomer)
+}
+
+export function listCustomers(
+  trx: Tx,
+  conferenceId: string,
+  sponsorId: string | null,
+  page: PageQuery,
+): Promise<Page<CustomerRow>> {
+  const query = trx('customers').where({ conference_id: conferenceId })
+  if (sponsorId !== null) void query.where({ sponsor_id: sponsorId })
+  return fetchPage(query.select([...COLUMNS]), page)
+}
+
+/** Writes Stripe's id down, unless a parallel call has. */
+export async function saveStripeId(trx: Tx, ref: CustomerRef, stripeId: string): Promise<void> {
+  await trx('customers')
+    .where({ ...customerKey(ref), stripe_customer_id: null })
+    .update({ stripe_customer_id: stripeId, updated_at: trx.fn.now() })
+}
+
+/**
+ * Gives a row a new idempotency key: its customer is gone at Stripe, or Stripe keeps an error under
+ * the old key. Of parallel calls one does it.
+ */
+export async function renewIdempotencyKey(trx: Tx, customer: Customer): Promise<void> {
+  const next = customer.generation + 1
+  await trx('customers')
+    .where({
+      ...customerKey({ conferenceId: customer.conferenceId, customerId: customer.id }),
+      idempotency_key: customer.idempotencyKey,
+    })
+    .update({
+      generation: next,
+      idempotency_key: idempotencyKeyOf(customer.id, next),
+      stripe_customer_id: null,
+      updated_at: trx.fn.now(),
+    })
+}
+
+/** True when the mirror knows that the customer was deleted at Stripe. */
+export async function isDeletedAtStripe(
+  trx: Tx,
+  conferenceId: string,
+  stripeId: string,
+): Promise<boolean> {
+  const row = await trx(tableOf(mirroredCustomers))
+    .where({ conference_id: conferenceId, id: stripeId })
+    .whereNotNull('deleted_at')
+    .first('id')
+  return row !== undefined
+}
+
+/**
+ * A living customer at Stripe that names this row and that nobody wrote down: we died after Stripe's
+ * answer, and its webhook told the mirror. Stripe forgets an idempotency key after a day.
+ */
+export async function findUnsavedCustomer(trx: Tx, ref: CustomerRef): Promise<string | null> {
+  const row = await trx(tableOf(mirroredCustomers))
+    .where({ conference_id: ref.conferenceId, deleted_at: null })
+    .whereRaw(`metadata @> ?::jsonb`, [JSON.stringify({ customer_id: ref.customerId })])
+    .orderBy('created')
+    .first<{ id: string } | undefined>('id')
+  return row?.id ?? null
+}

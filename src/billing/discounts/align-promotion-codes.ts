@@ -1,0 +1,273 @@
+import type Stripe from 'stripe'
+import type { Tx } from '../../db/connect.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { addJob } from '../../jobs/job-queue.ts'
+import { databaseNow } from '../../mirror/fetch-time.ts'
+import { StripePromotionCodeAction } from '../../mirror/resources/promotion-code-resource.ts'
+import type { SyncContext } from '../../mirror/stripe-resource.ts'
+import { AppError } from '../../shared/errors.ts'
+import { inParallel } from '../../shared/in-parallel.ts'
+import { isStoredError } from '../../stripe/stripe-checkout.ts'
+import { callStripe, isRefusal, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
+import { type DiscountDeps, mirrorAnswer } from './discount-change.ts'
+import { toUnixSeconds } from './discount-schemas.ts'
+import {
+  FROM_PUBLISHED,
+  findPublication,
+  HAS_PENDING_CHANGE,
+  type Publication,
+  progressOf,
+} from './publish-batch.ts'
+import { finishCreateCoupon } from './write-coupon.ts'
+
+/** Codes of one run of the job: some seconds, so that other work gets its turn in between. */
+const CODES_PER_RUN = 60
+const CONCURRENCY = 6
+
+type BatchRef = { conferenceId: string; batchId: string }
+
+/** A published voucher about which Stripe has to be told something. */
+type PendingVoucher = {
+  voucher_id: number
+  code: string
+  max_redemptions: number
+  promotion_code_id: string | null
+  wanted_on: boolean
+  attempt: number
+}
+
+/**
+ * Makes the promotion codes of a published batch what its vouchers say: creates those that are
+ * missing, turns off those of vouchers that are frozen or off, and on those that are active again.
+ * Each voucher becomes one promotion code, whatever dies in between: the row is written after Stripe
+ * has answered, and a repeat asks under the same key.
+ *
+ * @throws AppError `stripe_unavailable`, `stripe_failed`: again later.
+ */
+export async function alignPromotionCodes(
+  deps: DiscountDeps,
+  ref: BatchRef,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { db, logger } = deps
+  const { conferenceId } = ref
+  const publication = await withTenant(db, ref, (trx) => findPublication(trx, ref))
+  if (publication === null || publication.state === 'failed') return
+  if (!(await ensureCoupon(deps, ref, publication))) return
+  const todo = await withTenant(db, ref, async (trx) => {
+    const { rows } = await trx.raw<{ rows: PendingVoucher[] }>(
+      `select p.voucher_id, v.code, p.max_redemptions, p.promotion_code_id, p.attempt,
+         v.state = 'active' as wanted_on
+       from ${FROM_PUBLISHED}
+       where p.conference_id = :conferenceId and p.publication_id = :id and ${HAS_PENDING_CHANGE}
+       -- Off first: whoever was paid back must not use the code meanwhile.
+       order by v.state = 'active', v.ordinal
+       limit :chunk`,
+      { conferenceId, id: publication.id, chunk: CODES_PER_RUN },
+    )
+    return rows
+  })
+  const connect = () => deps.clients.background(conferenceId, signal)
+  const context: SyncContext = { db, conferenceId, logger, connect }
+  const { stripe } = await connect()
+  const work = { context, stripe, ref, publication }
+  const failures = await inParallel(todo, CONCURRENCY, (voucher) => alignOne(work, voucher))
+  // Not before all have ended: the next try must not meet a straggler.
+  const failure = failures.find((each) => each !== null)
+  if (failure) throw failure.reason
+  await withTenant(db, ref, async (trx) => {
+    const progress = await progressOf(trx, conferenceId, publication.id)
+    if (progress.pending > 0) {
+      return addJob(trx, 'align_promotion_codes', {
+        conference_id: conferenceId,
+        batch_id: ref.batchId,
+      })
+    }
+    await trx('voucher_publications')
+      .where({ conference_id: conferenceId, id: publication.id, state: 'running' })
+      .update({ state: 'done', updated_at: trx.fn.now() })
+  })
+}
+
+/** False when Stripe refuses the coupon: then no code was made, and the batch is used here again. */
+async function ensureCoupon(
+  deps: DiscountDeps,
+  ref: BatchRef,
+  { id, coupon_change_id: changeId }: Publication,
+): Promise<boolean> {
+  const { conferenceId, batchId } = ref
+  try {
+    await finishCreateCoupon(deps, conferenceId, changeId)
+    return true
+  } catch (error) {
+    if (!(error instanceof AppError && error.status < 500)) throw error
+    await withTenant(deps.db, ref, async (trx) => {
+      await trx('voucher_batches')
+        .where({ conference_id: conferenceId, id: batchId })
+        .update({ published_at: null })
+      await trx('published_vouchers')
+        .where({ conference_id: conferenceId, publication_id: id })
+        .delete()
+      await trx('voucher_publications')
+        .where({ conference_id: conferenceId, id })
+        .update({ state: 'failed', error: error.message, updated_at: trx.fn.now() })
+    })
+    deps.logger.warn({ conference: conferenceId, batch: batchId }, 'a batch was not published')
+    return false
+  }
+}
+
+type Work = { context: SyncContext; stripe: Stripe; ref: BatchRef; publication: Publication }
+
+/** Null when it is done, or refused and noted; else why it has to be tried again. */
+async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: unknown } | null> {
+  try {
+    await syncVoucherCode(work, voucher)
+    return null
+  } catch (error) {
+    if (!isStoredError(error) && !isRefusal(error)) return { reason: toAppError(error) }
+    await saveResult(work, voucher, { error: refusalMessage(error) })
+    return null
+  }
+}
+
+async function syncVoucherCode(work: Work, voucher: PendingVoucher): Promise<void> {
+  const { context, stripe } = work
+  const { promotion_code_id: id, wanted_on: active } = voucher
+  const readAt = await databaseNow(context.db)
+  const answer =
+    id === null
+      ? await createPromotionCode(work, voucher)
+      : await stripe.promotionCodes.update(id, { active })
+  // The row first: only a known id lets the mirror count the uses. What was turned on or off is so
+  // without another look, or a code that Stripe will not have on would be asked for again and again.
+  const isOn = id === null ? answer.active : active
+  await saveResult(work, voucher, { promotion_code_id: answer.id, is_on: isOn })
+  await mirrorAnswer(new StripePromotionCodeAction(context), answer, readAt)
+}
+
+function saveResult(
+  { context: { db }, ref }: Work,
+  { voucher_id: id }: PendingVoucher,
+  values: { promotion_code_id: string; is_on: boolean } | { error: string },
+): Promise<unknown> {
+  return withTenant(db, ref, (trx) =>
+    trx('published_vouchers')
+      .where({ conference_id: ref.conferenceId, voucher_id: id })
+      .update({ ...values, updated_at: trx.fn.now() }),
+  )
+}
+
+async function createPromotionCode(
+  { stripe, ref, publication }: Work,
+  voucher: PendingVoucher,
+): Promise<Stripe.Response<Stripe.PromotionCode>> {
+  const { voucher_id: id, code, max_redemptions, attempt } = voucher
+  const params: Stripe.PromotionCodeCreateParams = {
+    promotion: { type: 'coupon', coupon: publication.coupon_id },
+    code,
+    max_redemptions,
+    ...(publication.expires_at === null
+      ? {}
+      : { expires_at: toUnixSeconds(publication.expires_at) }),
+    metadata: {
+      conference_id: ref.conferenceId,
+      voucher_batch: ref.batchId,
+      voucher: String(id),
+    },
+  }
+  const idempotencyKey = `${publication.id}:${id}:${attempt}`
+  try {
+    return await stripe.promotionCodes.create(params, { idempotencyKey })
+  } catch (error) {
+    if (!isStoredError(error) && !isRefusal(error)) throw error
+    // It may be there all the same, behind an answer that was lost more than a day ago: Stripe
+    // refuses a second active code that reads the same.
+    const { coupon_id: coupon } = publication
+    const { data } = await callStripe(async () => stripe.promotionCodes.list({ code, coupon }))
+    const found = data.find(({ metadata }) => metadata?.['voucher'] === String(id))
+    if (found === undefined) throw error
+    return stripe.promotionCodes.retrieve(found.id)
+  }
+}
+
+/** A page of Stripe's lists. */
+const PAGE = 100
+
+/**
+ * Reads the promotion codes of published vouchers that have uses left, a list for each batch: Stripe
+ * sends no event when a code is used. Also asks again for what Stripe has not been told, such as to
+ * turn codes off, where a job has given up.
+ *
+ * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_key_missing`.
+ */
+export async function refreshPublishedVouchers(
+  deps: DiscountDeps,
+  conferenceId: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { db, logger } = deps
+  const coupons = await withTenant(db, { conferenceId }, async (trx) => {
+    for (const batch_id of await batchesWithPendingChanges(trx, conferenceId)) {
+      await addJob(trx, 'align_promotion_codes', { conference_id: conferenceId, batch_id })
+    }
+    return couponsInUse(trx, conferenceId)
+  })
+  for (const coupon of coupons) {
+    try {
+      await refreshCodes(deps, conferenceId, coupon, signal)
+    } catch (error) {
+      // Such as a coupon that the dashboard deleted: its codes are not used any more.
+      if (!(error instanceof AppError && error.code === 'stripe_refused')) throw error
+      logger.info({ conference: conferenceId, coupon }, 'the codes of a coupon were not read')
+    }
+  }
+}
+
+async function refreshCodes(
+  { db, clients, logger }: DiscountDeps,
+  conferenceId: string,
+  coupon: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const connect = () => clients.background(conferenceId, signal)
+  const action = new StripePromotionCodeAction({ db, conferenceId, connect, logger })
+  const { stripe } = await connect()
+  let after: string | undefined
+  do {
+    const readAt = await databaseNow(db)
+    const from = after === undefined ? {} : { starting_after: after }
+    const page = await callStripe(async () =>
+      stripe.promotionCodes.list({ coupon, limit: PAGE, ...from }),
+    )
+    await action.syncBatch(page.data, readAt)
+    after = page.has_more ? page.data.at(-1)?.id : undefined
+  } while (after !== undefined)
+}
+
+/** Coupons of publications of which a code was not used up when it was last read. */
+async function couponsInUse(trx: Tx, conferenceId: string): Promise<string[]> {
+  const { rows } = await trx.raw<{ rows: { coupon_id: string }[] }>(
+    `select distinct pub.coupon_id from ${FROM_PUBLISHED}
+     join voucher_publications pub
+       on pub.conference_id = p.conference_id and pub.id = p.publication_id
+     where p.conference_id = :conferenceId and p.is_on and v.times_used < v.max_uses
+       and (b.valid_until is null or b.valid_until > now() - interval '1 day')
+     order by pub.coupon_id`,
+    { conferenceId },
+  )
+  return rows.map(({ coupon_id }) => coupon_id)
+}
+
+async function batchesWithPendingChanges(trx: Tx, conferenceId: string): Promise<string[]> {
+  const { rows } = await trx.raw<{ rows: { batch_id: string }[] }>(
+    `select distinct v.batch_id from ${FROM_PUBLISHED}
+     where p.conference_id = :conferenceId and ${HAS_PENDING_CHANGE}
+       and not exists (
+         select from graphile_worker.jobs j
+         where j.key = 'align_promotion_codes:' || v.batch_id
+           and (j.attempts < j.max_attempts or j.locked_at is not null))`,
+    { conferenceId },
+  )
+  return rows.map(({ batch_id }) => batch_id)
+}

@@ -1,0 +1,280 @@
+import type Stripe from 'stripe'
+import { z } from 'zod'
+import { getConference } from '../../conferences/conference-store.ts'
+import type { Tx } from '../../db/connect.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import type { Caller } from '../../http/access-control.ts'
+import { addJob } from '../../jobs/job-queue.ts'
+import { AppError, invalidField } from '../../shared/errors.ts'
+import { newId } from '../../shared/ids.ts'
+import { isStoredError } from '../../stripe/stripe-checkout.ts'
+import { callStripe, isRefusal, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
+import { parseStripeObject } from '../../stripe/stripe-objects.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import { getCustomer } from '../customers/customer-store.ts'
+import { ensureCustomer } from '../customers/ensure-customer.ts'
+import { fetchSubscription } from './change-subscription.ts'
+import { findPlans, type Plan } from './plan-store.ts'
+import type { Subscription, SubscriptionRef } from './subscription.ts'
+import { requestedPrices } from './subscription-items.ts'
+import {
+  assertEndDate,
+  getSubscription,
+  insertSubscription,
+  recordCreationRequest,
+  saveSubscriptionId,
+  saveSubscriptionRefusal,
+  startNextSubscriptionAttempt,
+} from './subscription-store.ts'
+
+export type SubscriptionInput = {
+  customer: string
+  items: readonly { plan: string; quantity: number }[]
+  /** Null: the customer's default. */
+  paymentMethod: string | null
+  /** Of Stripe's; null: none. */
+  coupon: string | null
+  /** Null: the longest of the plans'. */
+  trialPeriodDays: number | null
+  metadata: { [key: string]: string }
+  /** `YYYY-MM-DD`, in UTC. */
+  endDate: string | null
+}
+
+/** Longer than a request may take with all its retries, so that the job finds it done as a rule. */
+const FINISH_JOB_DELAY_MS = 60_000
+
+/**
+ * Writes a subscription down before Stripe is asked for it, and asks for the job that asks again
+ * should this process die.
+ *
+ * @returns the subscription's id.
+ * @throws AppError `validation_failed`, `stripe_key_missing`.
+ */
+export async function beginSubscription(
+  trx: Tx,
+  caller: Caller,
+  input: SubscriptionInput,
+): Promise<string> {
+  const { conferenceId } = caller
+  const { stripeKeySetAt } = await getConference(trx, conferenceId)
+  if (stripeKeySetAt === null) {
+    throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
+  }
+  await assertCustomer(trx, conferenceId, input.customer)
+  await assertEndDate(trx, input.endDate)
+  const plans = await plansOf(trx, conferenceId, input.items)
+  const id = newId('subscription')
+  await insertSubscription(trx, {
+    conferenceId,
+    id,
+    customerId: input.customer,
+    paymentMethod: input.paymentMethod,
+    coupon: input.coupon,
+    trialPeriodDays:
+      input.trialPeriodDays ?? Math.max(...plans.map(({ trialPeriodDays: days }) => days)),
+    metadata: input.metadata,
+    endDate: input.endDate,
+    createdBy: caller.actor.id,
+    items: input.items.map(({ plan, quantity }) => ({ planId: plan, quantity })),
+  })
+  await addJob(
+    trx,
+    'finish_subscription',
+    { conference_id: conferenceId, id },
+    { runAt: new Date(Date.now() + FINISH_JOB_DELAY_MS) },
+  )
+  return id
+}
+
+async function assertCustomer(trx: Tx, conferenceId: string, customerId: string): Promise<void> {
+  try {
+    await getCustomer(trx, { conferenceId, customerId })
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'not_found')) throw error
+    throw invalidField('/customer', 'is not a customer of this conference')
+  }
+}
+
+async function plansOf(
+  trx: Tx,
+  conferenceId: string,
+  items: SubscriptionInput['items'],
+): Promise<Plan[]> {
+  const ids = items.map(({ plan }) => plan)
+  const found = new Map((await findPlans(trx, conferenceId, ids)).map((plan) => [plan.id, plan]))
+  return ids.map((id, index) => {
+    const pointer = `/items/${index}/plan`
+    const plan = found.get(id)
+    if (plan === undefined) throw invalidField(pointer, 'is not a plan of this conference')
+    if (!plan.active) throw invalidField(pointer, 'is archived, or does not exist at Stripe')
+    if (ids.indexOf(id) !== index) throw invalidField(pointer, 'is there twice: raise its quantity')
+    return plan
+  })
+}
+
+/**
+ * Makes a subscription at Stripe that is written down here. May be repeated and run beside itself:
+ * Stripe makes one. One whose first payment failed exists too, as `incomplete`.
+ *
+ * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
+ */
+export async function finishSubscription(
+  deps: BillingDeps,
+  ref: SubscriptionRef,
+): Promise<Subscription> {
+  const load = () => withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
+  let order = await load()
+  if (order.state === 'refused') throw refused(order.refusal)
+  if (order.state === 'created' && order.reading !== null) return order
+  for (let tries = 1; order.state === 'requested'; tries += 1) {
+    const ordered = await requestCreation(deps, ref, order)
+    const { attempt } = order
+    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, ordered))
+    if (ordered.kind === 'refused') throw refused(ordered.message)
+    if (ordered.kind === 'stored_error' && tries === 2) {
+      throw new AppError('stripe_failed', ordered.message, { retryAfterSeconds: 2 })
+    }
+    order = await load()
+  }
+  return fetchSubscription(deps, ref)
+}
+
+async function requestCreation(
+  deps: BillingDeps,
+  ref: SubscriptionRef,
+  order: Subscription,
+): Promise<SubscriptionCreation> {
+  const { conferenceId } = ref
+  const customer = await ensureCustomer(deps, { conferenceId, customerId: order.customerId })
+  const { stripe } = await deps.clients.connect(conferenceId)
+  const { items, isRepeat } = await withTenant(deps.db, ref, async (trx) => ({
+    items: await requestedPrices(trx, conferenceId, order.id),
+    isRepeat: await recordCreationRequest(trx, ref),
+  }))
+  return createSubscriptionAtStripe(stripe, { ...order, customer, items, isRepeat })
+}
+
+function saveCreation(
+  trx: Tx,
+  ref: SubscriptionRef,
+  attempt: number,
+  ordered: SubscriptionCreation,
+): Promise<void> {
+  switch (ordered.kind) {
+    case 'created':
+      return saveSubscriptionId(trx, ref, ordered.stripeId)
+    case 'refused':
+      return saveSubscriptionRefusal(trx, ref, ordered.message)
+    case 'stored_error':
+      return startNextSubscriptionAttempt(trx, ref, attempt)
+  }
+}
+
+function refused(message: string | null): AppError {
+  return new AppError('stripe_refused', message ?? 'Stripe refused the subscription.')
+}
+
+/**
+ * Brings a subscription up to date with Stripe: reads it, or makes it where Stripe was asked and the
+ * answer was lost. One that Stripe refused stays as it is.
+ *
+ * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
+ */
+export async function refreshSubscription(
+  deps: BillingDeps,
+  ref: SubscriptionRef,
+): Promise<Subscription> {
+  const known = await withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
+  if (known.state === 'refused') return known
+  return known.state === 'requested' ? finishSubscription(deps, ref) : fetchSubscription(deps, ref)
+}
+
+export type CreationRequest = Pick<
+  Subscription,
+  | 'conferenceId'
+  | 'id'
+  | 'sponsorId'
+  | 'attempt'
+  | 'paymentMethod'
+  | 'coupon'
+  | 'trialPeriodDays'
+  | 'metadata'
+> & {
+  /** Stripe's customer. */
+  customer: string
+  items: readonly { price: string; quantity: number }[]
+  /** Somebody has asked before, and may have got it. */
+  isRepeat: boolean
+}
+
+type SubscriptionCreation =
+  | { kind: 'created'; stripeId: string }
+  /** Stripe will not make it, whenever it is asked. */
+  | { kind: 'refused'; message: string }
+  /** Stripe keeps an error under the attempt's key and has made nothing. */
+  | { kind: 'stored_error'; message: string }
+
+const subscriptionObject = z.object({ id: z.string().min(1) })
+
+/**
+ * A card that is declined leaves an `incomplete` subscription instead of none: its invoice can still
+ * be paid within 23 hours. @see https://docs.stripe.com/billing/subscriptions/overview#requires-payment-method
+ */
+function createParams(order: CreationRequest): Stripe.SubscriptionCreateParams {
+  return {
+    customer: order.customer,
+    items: order.items.map(({ price, quantity }) => ({ price, quantity })),
+    payment_behavior: 'allow_incomplete',
+    off_session: true,
+    metadata: {
+      ...order.metadata,
+      conference_id: order.conferenceId,
+      sponsor_id: order.sponsorId,
+      subscription_id: order.id,
+    },
+    ...(order.paymentMethod === null ? {} : { default_payment_method: order.paymentMethod }),
+    ...(order.coupon === null ? {} : { discounts: [{ coupon: order.coupon }] }),
+    ...(order.trialPeriodDays === 0 ? {} : { trial_period_days: order.trialPeriodDays }),
+  }
+}
+
+/** Makes the subscription, or finds the one that an earlier try made. @throws AppError `stripe_…` */
+async function createSubscriptionAtStripe(
+  stripe: Stripe,
+  order: CreationRequest,
+): Promise<SubscriptionCreation> {
+  // Stripe forgets a key after a day, so a repeat does not rely on it.
+  const known = order.isRepeat ? await findSubscription(stripe, order) : null
+  if (known !== null) return { kind: 'created', stripeId: known }
+  const idempotencyKey = `subscription:${order.id}:create:${order.attempt}`
+  try {
+    const answer = await stripe.subscriptions.create(createParams(order), { idempotencyKey })
+    return {
+      kind: 'created',
+      stripeId: parseStripeObject(subscriptionObject, answer, 'subscription').id,
+    }
+  } catch (error) {
+    if (isStoredError(error)) {
+      const made = await findSubscription(stripe, order)
+      if (made !== null) return { kind: 'created', stripeId: made }
+      return { kind: 'stored_error', message: refusalMessage(error) }
+    }
+    if (isRefusal(error)) return { kind: 'refused', message: refusalMessage(error) }
+    throw toAppError(error)
+  }
+}
+
+/** The id of the customer's subscription that names ours, or null. */
+function findSubscription(
+  stripe: Stripe,
+  { customer, id }: CreationRequest,
+): Promise<string | null> {
+  return callStripe(async () => {
+    const all = stripe.subscriptions.list({ customer, status: 'all', limit: 100 })
+    for await (const found of all) {
+      if (found.metadata?.['subscription_id'] === id) return found.id
+    }
+    return null
+  })
+}

@@ -1,0 +1,119 @@
+import type { Tx } from '../../db/connect.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { errorText } from '../../stripe/error-text.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import { cancelSubscription } from './change-subscription.ts'
+import { ENDED_STATUSES, type Subscription } from './subscription.ts'
+import { recordCancelRequest, TODAY } from './subscription-store.ts'
+
+/** Who the subscriptions name for what the clock did. */
+const REQUESTED_BY = 'end_subscriptions'
+
+/**
+ * The job of the clock: cancels a conference's due subscriptions at the end of their periods.
+ *
+ * @throws Error when one could not be cancelled, after the others were; the job is tried again then.
+ */
+export async function endDueSubscriptions(
+  deps: BillingDeps,
+  conferenceId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clients, logger } = deps
+  // Nobody waits for a single one of them.
+  const patient = {
+    ...deps,
+    clients: { ...clients, connect: (id: string) => clients.background(id) },
+  }
+  const ended = await endSubscriptions(patient, {
+    conferenceId,
+    now: false,
+    by: REQUESTED_BY,
+    signal,
+  })
+  const failed = ended.flatMap((one) => ('error' in one ? [one] : []))
+  for (const { id, error } of failed) {
+    logger.warn(
+      { conference: conferenceId, subscription: id, error: errorText(error) },
+      'a subscription whose end date has come could not be cancelled',
+    )
+  }
+  if (ended.length > 0) {
+    const counts = { ended: ended.length - failed.length, failed: failed.length }
+    logger.info({ conference: conferenceId, ...counts }, 'cancelled what was due')
+  }
+  if (failed.length > 0) {
+    throw new Error(`${failed.length} of ${ended.length} subscriptions could not be cancelled`)
+  }
+}
+
+export type EndOptions = {
+  conferenceId: string
+  /** Instead of at the end of the period that is paid for. */
+  now: boolean
+  /** Whom the subscriptions name as who asked. */
+  by: string
+  /** Ends the work between two subscriptions. */
+  signal: AbortSignal
+}
+
+export type EndResult = { id: string; conferenceId: string } & (
+  | { subscription: Subscription }
+  | { error: unknown }
+)
+
+/**
+ * Subscriptions whose day has come and that neither have ended nor will by themselves, the longest
+ * due first. Whatever their status: one that is past due, or in its trial, is to end as well.
+ */
+export async function dueSubscriptions(
+  trx: Tx,
+  { conferenceId, now }: Pick<EndOptions, 'conferenceId' | 'now'>,
+): Promise<string[]> {
+  const { rows } = await trx.raw<{ rows: { id: string }[] }>(
+    `select own.id from subscriptions own
+       left join stripe.subscriptions mirrored
+         on mirrored.conference_id = own.conference_id
+         and mirrored.id = own.stripe_subscription_id
+      where own.conference_id = ? and own.state = 'created' and own.end_date <= ${TODAY}
+        and mirrored.deleted_at is null and coalesce(mirrored.status, '') <> all (?)
+        and (? or not coalesce(mirrored.cancel_at_period_end, false))
+      order by own.end_date, own.created_at, own.id`,
+    [conferenceId, [...ENDED_STATUSES], now],
+  )
+  return rows.map(({ id }) => id)
+}
+
+/**
+ * Cancels what is due in one conference. One that fails does not keep the others from it; two of
+ * these at once do no harm.
+ */
+export async function endSubscriptions(
+  deps: BillingDeps,
+  options: EndOptions,
+): Promise<EndResult[]> {
+  const { conferenceId, signal } = options
+  const due = await withTenant(deps.db, { conferenceId }, (trx) => dueSubscriptions(trx, options))
+  const ended: EndResult[] = []
+  for (const id of due) {
+    if (signal.aborted) break
+    const one = { id, conferenceId }
+    try {
+      ended.push({ ...one, subscription: await endSubscription(deps, one, options) })
+    } catch (error) {
+      ended.push({ ...one, error })
+    }
+  }
+  return ended
+}
+
+/** Cancels one that is due. @throws AppError `not_found`, `wrong_state`, `stripe_…` */
+export async function endSubscription(
+  deps: BillingDeps,
+  { id, conferenceId }: { id: string; conferenceId: string },
+  { now, by }: Pick<EndOptions, 'now' | 'by'>,
+): Promise<Subscription> {
+  const ref = { conferenceId, subscriptionId: id }
+  await withTenant(deps.db, ref, (trx) => recordCancelRequest(trx, ref, by))
+  return cancelSubscription(deps, ref, { atPeriodEnd: !now })
+}

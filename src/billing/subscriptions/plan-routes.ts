@@ -1,0 +1,133 @@
+import { mapPage } from '../../db/pages.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { type AccessRule, callerOf } from '../../http/access-control.ts'
+import { conferenceParams } from '../../http/common-schemas.ts'
+import type { App, RouteDeps } from '../../http/route-deps.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import {
+  createPlanBody,
+  listPlansQuery,
+  planPage,
+  planParams,
+  planSchema,
+  toPlanBody,
+  updatePlanBody,
+} from './plan-schemas.ts'
+import { getPlan, listPlans } from './plan-store.ts'
+import { beginPlan, changePlan, finishPlan, getChangeablePlan } from './write-plan.ts'
+
+const access: AccessRule = { anyOf: ['billing:write'] }
+const tags = ['Billing']
+const PLANS = '/v1/conferences/:conference/plans'
+
+type Deps = RouteDeps & BillingDeps
+
+/** `C/plans`: what subscriptions are made of. */
+export function planRoutes(app: App, deps: Deps): void {
+  createRoute(app, deps)
+  updateRoute(app, deps)
+  readRoutes(app, deps)
+}
+
+function createRoute(app: App, deps: Deps): void {
+  app.post(
+    PLANS,
+    {
+      config: { access },
+      schema: {
+        operationId: 'createPlan',
+        summary: 'Create a plan',
+        description:
+          'Here and, as a product with a recurring price, at Stripe, once. When Stripe does not answer, the plan stays `requested` and is finished by a repeat with the same `Idempotency-Key` or by itself.',
+        tags,
+        params: conferenceParams,
+        body: createPlanBody,
+        response: { 201: planSchema },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const { interval_count, trial_period_days, ...given } = request.body
+      const input = { ...given, intervalCount: interval_count, trialPeriodDays: trial_period_days }
+      const { conferenceId } = caller
+      const body = await deps.answers.resumable(request, {
+        begin: (trx) => beginPlan(trx, caller, input),
+        finish: async (planId) => toPlanBody(await finishPlan(deps, { conferenceId, planId })),
+      })
+      return reply.code(201).send(body)
+    },
+  )
+}
+
+function updateRoute(app: App, deps: Deps): void {
+  app.patch(
+    `${PLANS}/:plan`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'updatePlan',
+        summary: 'Change or archive a plan',
+        description:
+          'At Stripe, which changes no price: what a subscriber pays, and when, stays for good. An archived plan is kept by those who have it and cannot be had anew.',
+        tags,
+        params: planParams,
+        body: updatePlanBody,
+        response: { 200: planSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const ref = { conferenceId, planId: request.params.plan }
+      return deps.answers.resumable(request, {
+        begin: async (trx) => (await getChangeablePlan(trx, ref)).id,
+        finish: async () => toPlanBody(await changePlan(deps, ref, request.body)),
+      })
+    },
+  )
+}
+
+function readRoutes(app: App, { db }: Deps): void {
+  app.get(
+    PLANS,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listPlans',
+        summary: 'List plans',
+        tags,
+        params: conferenceParams,
+        querystring: listPlansQuery,
+        response: { 200: planPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { active, ...page } = request.query
+      return mapPage(
+        await withTenant(db, { conferenceId }, (trx) =>
+          listPlans(trx, conferenceId, { active }, page),
+        ),
+        toPlanBody,
+      )
+    },
+  )
+
+  app.get(
+    `${PLANS}/:plan`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'getPlan',
+        summary: 'Get a plan',
+        tags,
+        params: planParams,
+        response: { 200: planSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const ref = { conferenceId, planId: request.params.plan }
+      return toPlanBody(await withTenant(db, ref, (trx) => getPlan(trx, ref)))
+    },
+  )
+}

@@ -1,0 +1,97 @@
+import { z } from 'zod'
+import { pageOf, pageQuery } from '../../db/pages.ts'
+import { amount, conferenceParams, timestamp, toTimestamp } from '../../http/common-schemas.ts'
+import { metadataChanges, metadataInput } from '../metadata.ts'
+import { CREATION_STATES, INTERVALS, type Plan } from './plan-store.ts'
+
+export const planParams = conferenceParams.extend({ plan: z.string() })
+
+const name = z.string().trim().min(1).max(200)
+
+export const createPlanBody = z
+  .strictObject({
+    name,
+    amount: amount.meta({ description: "Integer minor units of the conference's currency." }),
+    interval: z.enum(INTERVALS),
+    interval_count: z
+      .int()
+      .min(1)
+      .max(1_095)
+      .default(1)
+      .meta({ description: 'Intervals between two payments; three years at most.' }),
+    trial_period_days: z
+      .int()
+      .min(0)
+      .max(730)
+      .default(0)
+      .meta({ description: 'Days before the first payment.' }),
+    metadata: metadataInput.default({}),
+  })
+  .meta({ id: 'CreatePlan' })
+
+export const updatePlanBody = z
+  .strictObject({ name, metadata: metadataChanges, active: z.boolean() })
+  .partial()
+  .meta({ id: 'UpdatePlan' })
+
+const WORDS: { [word: string]: boolean } = { true: true, false: false }
+
+export const listPlansQuery = z.strictObject({
+  active: z
+    .preprocess(
+      (value) => (typeof value === 'string' ? (WORDS[value] ?? value) : value),
+      z.boolean(),
+    )
+    .optional()
+    .meta({ description: 'Those that new subscriptions may, or may not, have.' }),
+  ...pageQuery,
+})
+
+export const planSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('plan'),
+    name: z.string(),
+    amount: z.int().meta({ description: 'Minor units.' }),
+    currency: z.string(),
+    interval: z.enum(INTERVALS),
+    interval_count: z.int(),
+    trial_period_days: z.int(),
+    metadata: z.record(z.string(), z.string()),
+    active: z.boolean().meta({ description: 'New subscriptions may have it.' }),
+    state: z.enum(CREATION_STATES).meta({
+      description:
+        '`requested`: Stripe did not answer yet and is asked again. `refused`: `failure` says why.',
+    }),
+    failure: z.object({ message: z.string() }).nullable(),
+    stripe_product: z.string().nullable(),
+    stripe_price: z.string().nullable(),
+    created_by: z.string(),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'Plan' })
+
+export const planPage = pageOf(planSchema).meta({ id: 'PlanPage' })
+
+export function toPlanBody(plan: Plan): z.output<typeof planSchema> {
+  return {
+    id: plan.id,
+    object: 'plan',
+    name: plan.name,
+    amount: plan.amount,
+    currency: plan.currency,
+    interval: plan.interval,
+    interval_count: plan.intervalCount,
+    trial_period_days: plan.trialPeriodDays,
+    metadata: plan.metadata,
+    active: plan.active,
+    state: plan.state,
+    failure: plan.refusal === null ? null : { message: plan.refusal },
+    stripe_product: plan.productId,
+    stripe_price: plan.priceId,
+    created_by: plan.createdBy,
+    created_at: toTimestamp(plan.createdAt),
+    updated_at: toTimestamp(plan.updatedAt),
+  }
+}

@@ -1,0 +1,215 @@
+import type { Tx } from '../../db/connect.ts'
+import { fetchPage, mapPage, type Page, type PageQuery } from '../../db/pages.ts'
+import { notFound } from '../../shared/errors.ts'
+import { callerMetadata } from '../metadata.ts'
+
+/** Where our request to Stripe stands: asked for, made there, or refused for good. */
+export const CREATION_STATES = ['requested', 'created', 'refused'] as const
+
+export type CreationState = (typeof CREATION_STATES)[number]
+
+export const INTERVALS = ['day', 'week', 'month', 'year'] as const
+
+export type Interval = (typeof INTERVALS)[number]
+
+/**
+ * Three years, counted in each of the intervals.
+ *
+ * @see https://docs.stripe.com/api/prices/create#create_price-recurring-interval_count
+ */
+export const MAX_INTERVAL_COUNT: Record<Interval, number> = {
+  day: 1095,
+  week: 156,
+  month: 36,
+  year: 3,
+}
+
+/** What a subscriber of a plan pays and when. Fixed once the plan exists: Stripe changes no price. */
+export type PlanTerms = {
+  /** Integer minor units of the currency. */
+  amount: number
+  /** Upper-case ISO 4217. */
+  currency: string
+  interval: Interval
+  intervalCount: number
+  /** Days before the first payment. */
+  trialPeriodDays: number
+}
+
+/** A plan as Stripe has it, or as it was asked for while Stripe has none yet. */
+export type Plan = PlanTerms & {
+  id: string
+  conferenceId: string
+  name: string
+  metadata: { [key: string]: string }
+  state: CreationState
+  /** Of our requests to make it: names the idempotency key. */
+  attempt: number
+  /** New subscriptions may have it. False for one that is archived or gone at Stripe. */
+  active: boolean
+  /** The mirror has its product and its price. */
+  mirrored: boolean
+  productId: string | null
+  priceId: string | null
+  /** Why Stripe refused it, in Stripe's words. */
+  refusal: string | null
+  createdBy: string
+  createdAt: Date
+  updatedAt: Date
+}
+
+export type PlanRef = { conferenceId: string; planId: string }
+
+type PlanRow = {
+  id: string
+  conference_id: string
+  name: string
+  amount: number
+  currency: string
+  interval: Interval
+  interval_count: number
+  trial_period_days: number
+  metadata: { [key: string]: string }
+  state: CreationState
+  attempt: number
+  active: boolean
+  mirrored: boolean
+  product_id: string | null
+  price_id: string | null
+  refusal: string | null
+  created_by: string
+  created_at: Date
+  updated_at: Date
+}
+
+// What can change is Stripe's to say, and its latest reading is in the mirror. Between the answer to
+// our request and the first reading it is as we asked for it.
+const ACTIVE = `(plan.state = 'created'
+  and coalesce(product.active, true) and product.deleted_at is null
+  and coalesce(price.active, true) and price.deleted_at is null)`
+
+function plansOf(trx: Tx, conferenceId: string) {
+  return trx('billing_plans as plan')
+    .joinRaw(
+      `left join stripe.products as product
+         on product.conference_id = plan.conference_id and product.id = plan.product_id
+       left join stripe.prices as price
+         on price.conference_id = plan.conference_id and price.id = plan.price_id`,
+    )
+    .where('plan.conference_id', conferenceId)
+    .select(
+      'plan.*',
+      trx.raw('coalesce(product.name, plan.name) as name'),
+      trx.raw('coalesce(product.metadata, plan.metadata) as metadata'),
+      trx.raw(`${ACTIVE} as active`),
+      trx.raw('(product.id is not null and price.id is not null) as mirrored'),
+    )
+}
+
+function toPlan(row: PlanRow): Plan {
+  return {
+    id: row.id,
+    conferenceId: row.conference_id,
+    name: row.name,
+    amount: row.amount,
+    currency: row.currency,
+    interval: row.interval,
+    intervalCount: row.interval_count,
+    trialPeriodDays: row.trial_period_days,
+    metadata: callerMetadata(row.metadata),
+    state: row.state,
+    attempt: row.attempt,
+    active: row.active,
+    mirrored: row.mirrored,
+    productId: row.product_id,
+    priceId: row.price_id,
+    refusal: row.refusal,
+    createdBy: row.created_by,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+export type NewPlan = PlanTerms & {
+  id: string
+  conferenceId: string
+  name: string
+  metadata: { [key: string]: string }
+  createdBy: string
+}
+
+export async function insertPlan(trx: Tx, plan: NewPlan): Promise<void> {
+  await trx('billing_plans').insert({
+    conference_id: plan.conferenceId,
+    id: plan.id,
+    name: plan.name,
+    amount: plan.amount,
+    currency: plan.currency,
+    interval: plan.interval,
+    interval_count: plan.intervalCount,
+    trial_period_days: plan.trialPeriodDays,
+    metadata: JSON.stringify(plan.metadata),
+    created_by: plan.createdBy,
+  })
+}
+
+/** @throws AppError `not_found` */
+export async function getPlan(trx: Tx, { conferenceId, planId }: PlanRef): Promise<Plan> {
+  const [plan] = await findPlans(trx, conferenceId, [planId])
+  if (plan === undefined) throw notFound('plan')
+  return plan
+}
+
+/** Those of the ids that are plans of the conference, in no order. */
+export async function findPlans(
+  trx: Tx,
+  conferenceId: string,
+  ids: readonly string[],
+): Promise<Plan[]> {
+  const rows = await plansOf(trx, conferenceId).whereIn('plan.id', [...ids])
+  return rows.map((row) => toPlan(row as PlanRow)) // its columns are those selected above
+}
+
+/** A page of plans, newest first. `active` asks for those that are, or are not, offered. */
+export async function listPlans(
+  trx: Tx,
+  conferenceId: string,
+  { active }: { active?: boolean | undefined },
+  page: PageQuery,
+): Promise<Page<Plan>> {
+  const query = plansOf(trx, conferenceId)
+  if (active !== undefined) void query.whereRaw(`${ACTIVE} is ?`, [trx.raw(String(active))])
+  const columns = { at: 'plan.created_at', id: 'plan.id' }
+  return mapPage(await fetchPage<PlanRow>(query, page, columns), toPlan)
+}
+
+const planRow = (trx: Tx, { conferenceId, planId }: PlanRef) =>
+  trx('billing_plans').where({ conference_id: conferenceId, id: planId })
+
+/** Writes down as what it exists at Stripe, whatever another try was told. */
+export async function savePlanIds(
+  trx: Tx,
+  ref: PlanRef,
+  ids: { productId: string; priceId: string },
+): Promise<void> {
+  await planRow(trx, ref).whereNot('state', 'created').update({
+    state: 'created',
+    product_id: ids.productId,
+    price_id: ids.priceId,
+    refusal: null,
+    updated_at: trx.fn.now(),
+  })
+}
+
+export async function savePlanRefusal(trx: Tx, ref: PlanRef, refusal: string): Promise<void> {
+  await planRow(trx, ref)
+    .where({ state: 'requested' })
+    .update({ state: 'refused', refusal, updated_at: trx.fn.now() })
+}
+
+/** What Stripe keeps under an attempt's key is an error for good, so the next try needs another. */
+export async function startNextPlanAttempt(trx: Tx, ref: PlanRef, attempt: number): Promise<void> {
+  await planRow(trx, ref)
+    .where({ state: 'requested', attempt })
+    .update({ attempt: attempt + 1, updated_at: trx.fn.now() })
+}

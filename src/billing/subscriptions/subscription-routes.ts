@@ -1,0 +1,239 @@
+import type { FastifyRequest } from 'fastify'
+import type { z } from 'zod'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { type AccessRule, callerOf } from '../../http/access-control.ts'
+import { conferenceParams } from '../../http/common-schemas.ts'
+import type { App, RouteDeps } from '../../http/route-deps.ts'
+import { emptyBody } from '../../purchases/purchase-schemas.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import {
+  cancelSubscription,
+  changeSubscription,
+  getCreatedSubscription,
+} from './change-subscription.ts'
+import {
+  beginSubscription,
+  finishSubscription,
+  refreshSubscription,
+} from './create-subscription.ts'
+import type { Subscription } from './subscription.ts'
+import {
+  cancelSubscriptionBody,
+  createSubscriptionBody,
+  listSubscriptionsQuery,
+  subscriptionPage,
+  subscriptionParams,
+  subscriptionSchema,
+  updateSubscriptionBody,
+  viewSubscription,
+  viewSubscriptions,
+} from './subscription-schemas.ts'
+import {
+  assertEndDate,
+  getSubscription,
+  listSubscriptions,
+  recordCancelRequest,
+} from './subscription-store.ts'
+
+const SUBSCRIPTIONS = '/v1/conferences/:conference/subscriptions'
+const ONE = `${SUBSCRIPTIONS}/:subscription`
+const WRITE: AccessRule = { anyOf: ['billing:write'] }
+const READ: AccessRule = { anyOf: ['billing:write'], sponsor: true }
+const tags = ['Billing']
+
+type Deps = RouteDeps & BillingDeps
+
+/** `C/subscriptions`: what a sponsor pays for again and again. */
+export function subscriptionRoutes(app: App, deps: Deps): void {
+  createRoute(app, deps)
+  readRoutes(app, deps)
+  updateRoute(app, deps)
+  refreshRoute(app, deps)
+  cancelRoute(app, deps)
+}
+
+/** Who acts on which subscription. */
+function subject(request: FastifyRequest) {
+  const caller = callerOf(request)
+  // Validated by `subscriptionParams`, which every route with a subscription has.
+  const { subscription } = request.params as z.infer<typeof subscriptionParams>
+  return {
+    caller,
+    ref: { conferenceId: caller.conferenceId, subscriptionId: subscription },
+  }
+}
+
+const view = ({ db }: Deps, subscription: Subscription) =>
+  withTenant(db, subscription, (trx) => viewSubscription(trx, subscription))
+
+function createRoute(app: App, deps: Deps): void {
+  app.post(
+    SUBSCRIPTIONS,
+    {
+      config: { access: WRITE },
+      schema: {
+        operationId: 'createSubscription',
+        summary: 'Subscribe a customer to plans',
+        description:
+          'Here and at Stripe, once. A first payment that is declined leaves it `incomplete`: its invoice can be paid for 23 hours. When Stripe does not answer, it stays `requested` and is finished by a repeat with the same `Idempotency-Key`, by `refresh`, or by itself.',
+        tags,
+        params: conferenceParams,
+        body: createSubscriptionBody,
+        response: { 201: subscriptionSchema },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const { body: given } = request
+      const { conferenceId } = caller
+      const body = await deps.answers.resumable(request, {
+        begin: (trx) =>
+          beginSubscription(trx, caller, {
+            customer: given.customer,
+            items: given.items,
+            paymentMethod: given.payment_method ?? null,
+            coupon: given.coupon ?? null,
+            trialPeriodDays: given.trial_period_days ?? null,
+            metadata: given.metadata,
+            endDate: given.end_date,
+          }),
+        finish: async (subscriptionId) =>
+          view(deps, await finishSubscription(deps, { conferenceId, subscriptionId })),
+      })
+      return reply.code(201).send(body)
+    },
+  )
+}
+
+function readRoutes(app: App, { db }: Deps): void {
+  app.get(
+    SUBSCRIPTIONS,
+    {
+      config: { access: READ },
+      schema: {
+        operationId: 'listSubscriptions',
+        summary: 'List subscriptions',
+        tags,
+        params: conferenceParams,
+        querystring: listSubscriptionsQuery,
+        response: { 200: subscriptionPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId, sponsorId } = callerOf(request)
+      const { status, customer, ...page } = request.query
+      return withTenant(db, { conferenceId }, async (trx) => {
+        const filter = { sponsorId, status, customer }
+        const found = await listSubscriptions(trx, conferenceId, filter, page)
+        return { ...found, data: await viewSubscriptions(trx, conferenceId, found.data) }
+      })
+    },
+  )
+
+  app.get(
+    ONE,
+    {
+      config: { access: READ },
+      schema: {
+        operationId: 'getSubscription',
+        summary: 'Get a subscription',
+        tags,
+        params: subscriptionParams,
+        response: { 200: subscriptionSchema },
+      },
+    },
+    async (request) => {
+      const { caller, ref } = subject(request)
+      return withTenant(db, ref, async (trx) =>
+        viewSubscription(trx, await getSubscription(trx, ref, caller.sponsorId)),
+      )
+    },
+  )
+}
+
+function updateRoute(app: App, deps: Deps): void {
+  app.patch(
+    ONE,
+    {
+      config: { access: WRITE },
+      schema: {
+        operationId: 'updateSubscription',
+        summary: 'Change the end or the metadata of a subscription',
+        tags,
+        params: subscriptionParams,
+        body: updateSubscriptionBody,
+        response: { 200: subscriptionSchema },
+      },
+    },
+    async (request) => {
+      const { ref } = subject(request)
+      const { metadata, end_date: endDate } = request.body
+      return deps.answers.resumable(request, {
+        begin: async (trx) => {
+          const get = metadata === undefined ? getSubscription : getCreatedSubscription
+          const { id } = await get(trx, ref)
+          // Before Stripe is asked to change anything.
+          await assertEndDate(trx, endDate ?? null)
+          return id
+        },
+        finish: async () => view(deps, await changeSubscription(deps, ref, { metadata, endDate })),
+      })
+    },
+  )
+}
+
+function refreshRoute(app: App, deps: Deps): void {
+  app.post(
+    `${ONE}/refresh`,
+    {
+      config: { access: WRITE },
+      schema: {
+        operationId: 'refreshSubscription',
+        summary: 'Read a subscription anew from Stripe',
+        description: 'One that is still `requested` is made at Stripe, unless it was.',
+        tags,
+        params: subscriptionParams,
+        body: emptyBody,
+        response: { 200: subscriptionSchema },
+      },
+    },
+    async (request) => {
+      const { ref } = subject(request)
+      return deps.answers.resumable(request, {
+        begin: async (trx) => (await getSubscription(trx, ref)).id,
+        finish: async () => view(deps, await refreshSubscription(deps, ref)),
+      })
+    },
+  )
+}
+
+function cancelRoute(app: App, deps: Deps): void {
+  app.post(
+    `${ONE}/cancel`,
+    {
+      config: { access: WRITE },
+      schema: {
+        operationId: 'cancelSubscription',
+        summary: 'Cancel a subscription, now or at the end of the period',
+        description:
+          'The status is what Stripe says afterwards: at the end of the period it stays `active` until then. One that has ended is answered as it is.',
+        tags,
+        params: subscriptionParams,
+        body: cancelSubscriptionBody,
+        response: { 200: subscriptionSchema },
+      },
+    },
+    async (request) => {
+      const { caller, ref } = subject(request)
+      const { at_period_end: atPeriodEnd } = request.body
+      return deps.answers.resumable(request, {
+        begin: async (trx) => {
+          const { id } = await getCreatedSubscription(trx, ref)
+          await recordCancelRequest(trx, ref, caller.actor.id)
+          return id
+        },
+        finish: async () => view(deps, await cancelSubscription(deps, ref, { atPeriodEnd })),
+      })
+    },
+  )
+}

@@ -1,0 +1,194 @@
+import { z } from 'zod'
+import type { Tx } from '../../db/connect.ts'
+import { pageOf, pageQuery } from '../../db/pages.ts'
+import {
+  conferenceParams,
+  optionalBody,
+  timestamp,
+  toTimestamp,
+} from '../../http/common-schemas.ts'
+import { metadataChanges, metadataInput } from '../metadata.ts'
+import { CREATION_STATES, INTERVALS } from './plan-store.ts'
+import { SUBSCRIPTION_STATUSES, type Subscription, type SubscriptionItem } from './subscription.ts'
+import { findItems } from './subscription-items.ts'
+
+export const subscriptionParams = conferenceParams.extend({ subscription: z.string() })
+
+const endDate = z.iso
+  .date()
+  .nullable()
+  .meta({ description: 'From this day on (UTC) it is to be cancelled. Null: it goes on.' })
+
+export const createSubscriptionBody = z
+  .strictObject({
+    customer: z.string().meta({ description: 'Of this service, not of Stripe: `cust_…`.' }),
+    items: z
+      .array(
+        z.strictObject({
+          plan: z.string(),
+          quantity: z.int().min(1).max(1_000_000).default(1),
+        }),
+      )
+      .min(1)
+      // https://docs.stripe.com/billing/subscriptions/multiple-products
+      .max(20),
+    payment_method: z
+      .string()
+      .min(1)
+      .max(255)
+      .optional()
+      .meta({ description: "One of the customer's own. Default: the customer's default." }),
+    coupon: z
+      .string()
+      .min(1)
+      .max(255)
+      .optional()
+      .meta({ description: "A coupon of the conference's Stripe account." }),
+    trial_period_days: z
+      .int()
+      .min(0)
+      .max(730)
+      .optional()
+      .meta({ description: "Default: the longest of the plans'." }),
+    metadata: metadataInput.default({}),
+    end_date: endDate.default(null),
+  })
+  .meta({ id: 'CreateSubscription' })
+
+export const updateSubscriptionBody = z
+  .strictObject({ metadata: metadataChanges, end_date: endDate })
+  .partial()
+  .meta({ id: 'UpdateSubscription' })
+
+export const cancelSubscriptionBody = optionalBody(
+  z.strictObject({
+    at_period_end: z.boolean().default(false).meta({
+      description: 'True: when what is paid for is over. False: now.',
+    }),
+  }),
+)
+
+export const listSubscriptionsQuery = z.strictObject({
+  status: z.enum(SUBSCRIPTION_STATUSES).optional(),
+  customer: z.string().min(1).optional(),
+  ...pageQuery,
+})
+
+const itemSchema = z
+  .object({
+    plan: z.string().nullable().meta({ description: 'Null for a price that is no plan of ours.' }),
+    name: z.string().nullable(),
+    stripe_price: z.string().nullable(),
+    quantity: z.int(),
+    amount: z.int().nullable().meta({ description: 'Minor units, of one.' }),
+    currency: z.string(),
+    interval: z.enum(INTERVALS),
+    interval_count: z.int(),
+  })
+  .meta({ id: 'SubscriptionItem' })
+
+export const subscriptionSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('subscription'),
+    customer: z.string(),
+    sponsor: z.string(),
+    status: z.enum(SUBSCRIPTION_STATUSES).nullable().meta({
+      description: "Stripe's own, as last read. Null until Stripe has made it.",
+    }),
+    state: z.enum(CREATION_STATES).meta({
+      description:
+        '`requested`: Stripe did not answer yet and is asked again. `refused`: `failure` says why.',
+    }),
+    failure: z.object({ message: z.string() }).nullable(),
+    items: z.array(itemSchema),
+    payment_method: z.string().nullable(),
+    coupon: z.string().nullable(),
+    trial_period_days: z.int(),
+    metadata: z.record(z.string(), z.string()),
+    end_date: z.iso.date().nullable(),
+    cancel_at_period_end: z.boolean(),
+    cancel_at: timestamp.nullable(),
+    canceled_at: timestamp.nullable(),
+    ended_at: timestamp.nullable(),
+    current_period_start: timestamp.nullable(),
+    current_period_end: timestamp.nullable(),
+    trial_end: timestamp.nullable(),
+    latest_invoice: z.string().nullable(),
+    stripe_subscription: z.string().nullable(),
+    created_by: z.string(),
+    cancel_requested_by: z.string().nullable(),
+    as_of: timestamp.nullable().meta({ description: 'When it was last read from Stripe.' }),
+    created_at: timestamp,
+    updated_at: timestamp,
+  })
+  .meta({ id: 'Subscription' })
+
+export const subscriptionPage = pageOf(subscriptionSchema).meta({ id: 'SubscriptionPage' })
+
+export type SubscriptionBody = z.output<typeof subscriptionSchema>
+
+/** The API's objects of subscriptions, in a fixed number of queries. */
+export async function viewSubscriptions(
+  trx: Tx,
+  conferenceId: string,
+  subscriptions: readonly Subscription[],
+): Promise<SubscriptionBody[]> {
+  const items = await findItems(trx, conferenceId, subscriptions)
+  return subscriptions.map((subscription) => toBody(subscription, items.get(subscription.id) ?? []))
+}
+
+export async function viewSubscription(
+  trx: Tx,
+  subscription: Subscription,
+): Promise<SubscriptionBody> {
+  const [body] = await viewSubscriptions(trx, subscription.conferenceId, [subscription])
+  if (body === undefined) throw new Error(`Subscription ${subscription.id} has no view`)
+  return body
+}
+
+function toBody(subscription: Subscription, items: readonly SubscriptionItem[]): SubscriptionBody {
+  const { reading, refusal } = subscription
+  return {
+    id: subscription.id,
+    object: 'subscription',
+    customer: subscription.customerId,
+    sponsor: subscription.sponsorId,
+    status: SUBSCRIPTION_STATUSES.find((known) => known === reading?.status) ?? null,
+    state: subscription.state,
+    failure: refusal === null ? null : { message: refusal },
+    items: items.map(toItemBody),
+    payment_method: subscription.paymentMethod,
+    coupon: subscription.coupon,
+    trial_period_days: subscription.trialPeriodDays,
+    metadata: subscription.metadata,
+    end_date: subscription.endDate,
+    cancel_at_period_end: reading?.cancelAtPeriodEnd ?? false,
+    cancel_at: toTimestamp(reading?.cancelAt ?? null),
+    canceled_at: toTimestamp(reading?.canceledAt ?? null),
+    ended_at: toTimestamp(reading?.endedAt ?? null),
+    current_period_start: toTimestamp(reading?.currentPeriodStart ?? null),
+    current_period_end: toTimestamp(reading?.currentPeriodEnd ?? null),
+    trial_end: toTimestamp(reading?.trialEnd ?? null),
+    latest_invoice: reading?.latestInvoice ?? null,
+    stripe_subscription: subscription.stripeId,
+    created_by: subscription.createdBy,
+    cancel_requested_by: subscription.cancelRequestedBy,
+    as_of: toTimestamp(reading?.asOf ?? null),
+    created_at: toTimestamp(subscription.createdAt),
+    updated_at: toTimestamp(subscription.updatedAt),
+  }
+}
+
+function toItemBody(item: SubscriptionItem): SubscriptionBody['items'][number] {
+  return {
+    plan: item.planId,
+    name: item.name,
+    stripe_price: item.priceId,
+    quantity: item.quantity,
+    amount: item.amount,
+    currency: item.currency,
+    interval: item.interval,
+    interval_count: item.intervalCount,
+  }
+}

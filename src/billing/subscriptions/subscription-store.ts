@@ -1,0 +1,265 @@
+import type { Tx } from '../../db/connect.ts'
+import { fetchPage, mapPage, type Page, type PageQuery } from '../../db/pages.ts'
+import { invalidField, notFound } from '../../shared/errors.ts'
+import { callerMetadata } from '../metadata.ts'
+import type { CreationState } from './plan-store.ts'
+import type { Subscription, SubscriptionRef } from './subscription.ts'
+
+type SubscriptionRow = {
+  conference_id: string
+  id: string
+  customer_id: string
+  sponsor_id: string
+  payment_method: string | null
+  coupon: string | null
+  trial_period_days: number
+  metadata: { [key: string]: string }
+  end_date: string | null
+  state: CreationState
+  attempt: number
+  stripe_subscription_id: string | null
+  refusal: string | null
+  created_by: string
+  cancel_requested_by: string | null
+  created_at: Date
+  updated_at: Date
+  status: string | null
+  as_of: Date
+  cancel_at_period_end: boolean | null
+  cancel_at: Date | null
+  canceled_at: Date | null
+  ended_at: Date | null
+  current_period_start: Date | null
+  current_period_end: Date | null
+  trial_end: Date | null
+  latest_invoice: string | null
+}
+
+// One that is gone altogether, as with its test clock, has ended too.
+const STATUS = `case when mirrored.deleted_at is null then mirrored.status else 'canceled' end`
+
+const MIRRORED = [
+  'as_of',
+  'cancel_at_period_end',
+  'cancel_at',
+  'canceled_at',
+  'ended_at',
+  'current_period_start',
+  'current_period_end',
+  'trial_end',
+  'latest_invoice',
+] as const
+
+/** Subscriptions with the last reading of each, which is the mirror's: the latest always wins there. */
+function subscriptionsOf(trx: Tx, conferenceId: string) {
+  return trx('subscriptions as own')
+    .join('customers as customer', (on) =>
+      on.on('customer.conference_id', 'own.conference_id').andOn('customer.id', 'own.customer_id'),
+    )
+    .joinRaw(
+      `left join stripe.subscriptions as mirrored
+         on mirrored.conference_id = own.conference_id and mirrored.id = own.stripe_subscription_id`,
+    )
+    .where('own.conference_id', conferenceId)
+    .select(
+      'own.*',
+      'customer.sponsor_id',
+      // pg would make it midnight of the server's own zone.
+      trx.raw('own.end_date::text as end_date'),
+      trx.raw('coalesce(mirrored.metadata, own.metadata) as metadata'),
+      trx.raw(`${STATUS} as status`),
+      ...MIRRORED.map((column) => `mirrored.${column}`),
+    )
+}
+
+function toSubscription(row: SubscriptionRow): Subscription {
+  return {
+    conferenceId: row.conference_id,
+    id: row.id,
+    customerId: row.customer_id,
+    sponsorId: row.sponsor_id,
+    paymentMethod: row.payment_method,
+    coupon: row.coupon,
+    trialPeriodDays: row.trial_period_days,
+    metadata: callerMetadata(row.metadata),
+    endDate: row.end_date,
+    state: row.state,
+    attempt: row.attempt,
+    stripeId: row.stripe_subscription_id,
+    refusal: row.refusal,
+    createdBy: row.created_by,
+    cancelRequestedBy: row.cancel_requested_by,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    reading: row.status === null ? null : toSnapshot(row, row.status),
+  }
+}
+
+function toSnapshot(row: SubscriptionRow, status: string): Subscription['reading'] {
+  return {
+    status,
+    asOf: row.as_of,
+    cancelAtPeriodEnd: row.cancel_at_period_end ?? false,
+    cancelAt: row.cancel_at,
+    canceledAt: row.canceled_at,
+    endedAt: row.ended_at,
+    currentPeriodStart: row.current_period_start,
+    currentPeriodEnd: row.current_period_end,
+    trialEnd: row.trial_end,
+    latestInvoice: row.latest_invoice,
+  }
+}
+
+export type NewSubscription = {
+  conferenceId: string
+  id: string
+  customerId: string
+  paymentMethod: string | null
+  coupon: string | null
+  trialPeriodDays: number
+  metadata: { [key: string]: string }
+  endDate: string | null
+  createdBy: string
+  items: readonly { planId: string; quantity: number }[]
+}
+
+export async function insertSubscription(trx: Tx, order: NewSubscription): Promise<void> {
+  await trx('subscriptions').insert({
+    conference_id: order.conferenceId,
+    id: order.id,
+    customer_id: order.customerId,
+    payment_method: order.paymentMethod,
+    coupon: order.coupon,
+    trial_period_days: order.trialPeriodDays,
+    metadata: JSON.stringify(order.metadata),
+    end_date: order.endDate,
+    created_by: order.createdBy,
+  })
+  await trx('subscription_items').insert(
+    order.items.map(({ planId, quantity }, ordinal) => ({
+      conference_id: order.conferenceId,
+      subscription_id: order.id,
+      ordinal,
+      plan_id: planId,
+      quantity,
+    })),
+  )
+}
+
+/**
+ * @param sponsorId of a sponsor's key: any other sponsor's subscription is not there for it.
+ * @throws AppError `not_found`
+ */
+export async function getSubscription(
+  trx: Tx,
+  { conferenceId, subscriptionId }: SubscriptionRef,
+  sponsorId: string | null = null,
+): Promise<Subscription> {
+  const query = subscriptionsOf(trx, conferenceId).where('own.id', subscriptionId)
+  if (sponsorId !== null) void query.where('customer.sponsor_id', sponsorId)
+  const [row] = await query
+  if (row === undefined) throw notFound('subscription')
+  return toSubscription(row as SubscriptionRow) // its columns are those selected above
+}
+
+export type SubscriptionFilter = {
+  sponsorId?: string | null | undefined
+  customer?: string | undefined
+  status?: string | undefined
+}
+
+/** A page of subscriptions, newest first. */
+export async function listSubscriptions(
+  trx: Tx,
+  conferenceId: string,
+  { sponsorId, customer, status }: SubscriptionFilter,
+  page: PageQuery,
+): Promise<Page<Subscription>> {
+  const query = subscriptionsOf(trx, conferenceId)
+  if (sponsorId) void query.where('customer.sponsor_id', sponsorId)
+  if (customer !== undefined) void query.where('own.customer_id', customer)
+  if (status !== undefined) void query.whereRaw(`${STATUS} = ?`, [status])
+  const columns = { at: 'own.created_at', id: 'own.id' }
+  return mapPage(await fetchPage<SubscriptionRow>(query, page, columns), toSubscription)
+}
+
+const ownRow = (trx: Tx, { conferenceId, subscriptionId }: SubscriptionRef) =>
+  trx('subscriptions').where({ conference_id: conferenceId, id: subscriptionId })
+
+/** Notes that Stripe is asked now. @returns whether somebody has asked before. */
+export async function recordCreationRequest(trx: Tx, ref: SubscriptionRef): Promise<boolean> {
+  const row = await ownRow(trx, ref)
+    .forUpdate()
+    .first<{ tried_at: Date | null } | undefined>('tried_at')
+  await ownRow(trx, ref).update({ tried_at: trx.fn.now() })
+  return row !== undefined && row.tried_at !== null
+}
+
+/** Writes down as what it exists at Stripe, whatever another try was told. */
+export async function saveSubscriptionId(
+  trx: Tx,
+  ref: SubscriptionRef,
+  stripeId: string,
+): Promise<void> {
+  await ownRow(trx, ref).whereNot('state', 'created').update({
+    state: 'created',
+    stripe_subscription_id: stripeId,
+    refusal: null,
+    updated_at: trx.fn.now(),
+  })
+}
+
+export async function saveSubscriptionRefusal(
+  trx: Tx,
+  ref: SubscriptionRef,
+  refusal: string,
+): Promise<void> {
+  await ownRow(trx, ref)
+    .where({ state: 'requested' })
+    .update({ state: 'refused', refusal, updated_at: trx.fn.now() })
+}
+
+/** What Stripe keeps under an attempt's key is an error for good, so the next try needs another. */
+export async function startNextSubscriptionAttempt(
+  trx: Tx,
+  ref: SubscriptionRef,
+  attempt: number,
+): Promise<void> {
+  await ownRow(trx, ref)
+    .where({ state: 'requested', attempt })
+    .update({ attempt: attempt + 1, updated_at: trx.fn.now() })
+}
+
+export async function saveEndDate(
+  trx: Tx,
+  ref: SubscriptionRef,
+  endDate: string | null,
+): Promise<void> {
+  await ownRow(trx, ref).update({ end_date: endDate, updated_at: trx.fn.now() })
+}
+
+/** Who asked for the end. The status is Stripe's to say. */
+export async function recordCancelRequest(
+  trx: Tx,
+  ref: SubscriptionRef,
+  by: string,
+): Promise<void> {
+  await ownRow(trx, ref).update({
+    cancel_requested_by: by,
+    cancel_requested_at: trx.fn.now(),
+    updated_at: trx.fn.now(),
+  })
+}
+
+/** SQL for the day by the database's clock, in UTC. */
+export const TODAY = `(now() at time zone 'utc')::date`
+
+/** @throws AppError `validation_failed` for a day that is over. */
+export async function assertEndDate(trx: Tx, endDate: string | null): Promise<void> {
+  if (endDate === null) return
+  const { rows } = await trx.raw<{ rows: { is_over: boolean }[] }>(
+    `select ?::date < ${TODAY} as is_over`,
+    [endDate],
+  )
+  if (rows[0]?.is_over === true) throw invalidField('/end_date', 'must be today (UTC) or later')
+}

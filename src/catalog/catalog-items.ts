@@ -1,0 +1,244 @@
+import type { Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { isUniqueViolation } from '../db/pg-errors.ts'
+import { AppError, invalidField, notFound } from '../shared/errors.ts'
+import { type IdKind, newId } from '../shared/ids.ts'
+import type { VoucherDefaults } from './voucher-defaults.ts'
+
+export type CatalogKind = 'ticket_type' | 'add_on'
+
+/** Something that vouchers can be bought for. */
+export type CatalogItem = {
+  id: string
+  kind: CatalogKind
+  name: string
+  description: string | null
+  /** Integer minor units of the conference's currency. */
+  price: number
+  /** Sponsors may see it and buy it in bulk. */
+  bulkEnabled: boolean
+  /** Sold from (included) and until (excluded); null: no bound. */
+  activeFrom: Date | null
+  activeUntil: Date | null
+  voucherDefaults: VoucherDefaults
+  createdAt: Date
+  updatedAt: Date
+}
+
+type KindTraits = {
+  table: 'ticket_types' | 'add_ons'
+  idKind: IdKind
+  /** Last part of the collection's path. */
+  path: string
+  /** In messages for people. */
+  noun: string
+  /** In operation ids and component names of openapi.yaml. */
+  title: string
+}
+
+/** Ticket types and add-ons differ in nothing but this. */
+export const CATALOG_KINDS: Record<CatalogKind, KindTraits> = {
+  ticket_type: {
+    table: 'ticket_types',
+    idKind: 'ticketType',
+    path: 'ticket-types',
+    noun: 'ticket type',
+    title: 'TicketType',
+  },
+  add_on: {
+    table: 'add_ons',
+    idKind: 'addOn',
+    path: 'add-ons',
+    noun: 'add-on',
+    title: 'AddOn',
+  },
+}
+
+function assertWindow(from: Date | null | undefined, until: Date | null | undefined): void {
+  if (from && until && until <= from) {
+    throw invalidField('/active_until', 'must be after active_from')
+  }
+}
+
+/** @throws AppError `already_exists` for a name in use, `validation_failed` for a window's order. */
+export async function createItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  values: CatalogValues & { name: string; price: number },
+): Promise<CatalogItem> {
+  assertWindow(values.active_from, values.active_until)
+  return insertItem(trx, conferenceId, kind, { id: newId(CATALOG_KINDS[kind].idKind), ...values })
+}
+
+/**
+ * Changes what is given. Purchases keep the price and the terms that they were made with.
+ *
+ * @throws AppError `not_found`, and the refusals of `createItem`.
+ */
+export async function changeItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  id: string,
+  values: CatalogValues,
+): Promise<CatalogItem> {
+  const before = await lockItem(trx, conferenceId, kind, id)
+  const { active_from: from = before.activeFrom, active_until: until = before.activeUntil } = values
+  assertWindow(from, until)
+  return updateItem(trx, conferenceId, kind, id, values)
+}
+
+/** The item, if the caller may see it. @throws AppError `not_found` */
+export async function getVisibleItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  id: string,
+  { bulkEnabledOnly }: Visibility,
+): Promise<CatalogItem> {
+  const item = await findCatalogItem(trx, conferenceId, kind, id)
+  if (item === null || (bulkEnabledOnly && !item.bulkEnabled)) {
+    throw notFound(CATALOG_KINDS[kind].noun)
+  }
+  return item
+}
+
+const COLUMNS = [
+  'id',
+  'name',
+  'description',
+  'price',
+  'bulk_enabled',
+  'active_from',
+  'active_until',
+  'voucher_defaults',
+  'created_at',
+  'updated_at',
+] as const
+
+export type CatalogRow = {
+  id: string
+  name: string
+  description: string | null
+  price: number
+  bulk_enabled: boolean
+  active_from: Date | null
+  active_until: Date | null
+  voucher_defaults: VoucherDefaults
+  created_at: Date
+  updated_at: Date
+}
+
+/** Columns that a caller sets; undefined leaves one as it is, or at its default. */
+type CatalogValues = {
+  [K in Exclude<keyof CatalogRow, 'id' | 'created_at' | 'updated_at'>]?: CatalogRow[K] | undefined
+}
+
+/** Which items a caller may see at all. */
+export type Visibility = { bulkEnabledOnly: boolean }
+
+export function toCatalogItem(kind: CatalogKind, row: CatalogRow): CatalogItem {
+  return {
+    id: row.id,
+    kind,
+    name: row.name,
+    description: row.description,
+    price: row.price,
+    bulkEnabled: row.bulk_enabled,
+    activeFrom: row.active_from,
+    activeUntil: row.active_until,
+    voucherDefaults: row.voucher_defaults,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+const itemsOf = (trx: Tx, kind: CatalogKind, conferenceId: string) =>
+  trx(CATALOG_KINDS[kind].table).where({ conference_id: conferenceId })
+
+function conflictOf(error: unknown, kind: CatalogKind, name: string | undefined): unknown {
+  const { table, noun } = CATALOG_KINDS[kind]
+  if (!isUniqueViolation(error, `${table}_name_key`)) return error
+  return new AppError('already_exists', `There is a ${noun} named ${name ?? ''} already.`, {
+    errors: [{ pointer: '/name', detail: 'is taken' }],
+  })
+}
+
+/** @throws AppError `already_exists` for a name in use. */
+async function insertItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  values: CatalogValues & { id: string; name: string; price: number },
+): Promise<CatalogItem> {
+  try {
+    const [row] = await trx(CATALOG_KINDS[kind].table)
+      .insert({ conference_id: conferenceId, ...values })
+      .returning<CatalogRow[]>([...COLUMNS])
+    if (row === undefined) throw new Error('The insert returned no row')
+    return toCatalogItem(kind, row)
+  } catch (error) {
+    throw conflictOf(error, kind, values.name)
+  }
+}
+
+/** The item of this conference, or null. */
+export async function findCatalogItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  id: string,
+): Promise<CatalogItem | null> {
+  const row = await itemsOf(trx, kind, conferenceId)
+    .where({ id })
+    .first<CatalogRow | undefined>([...COLUMNS])
+  return row === undefined ? null : toCatalogItem(kind, row)
+}
+
+/** The item under a row lock. @throws AppError `not_found` */
+async function lockItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  id: string,
+): Promise<CatalogItem> {
+  const row = await itemsOf(trx, kind, conferenceId)
+    .where({ id })
+    .forUpdate()
+    .first<CatalogRow | undefined>([...COLUMNS])
+  if (row === undefined) throw notFound(CATALOG_KINDS[kind].noun)
+  return toCatalogItem(kind, row)
+}
+
+export function listItems(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  { bulkEnabledOnly }: Visibility,
+  page: PageQuery,
+): Promise<Page<CatalogRow>> {
+  const query = itemsOf(trx, kind, conferenceId)
+  if (bulkEnabledOnly) void query.where({ bulk_enabled: true })
+  return fetchPage(query.select([...COLUMNS]), page)
+}
+
+/** Changes what is given. @throws AppError `already_exists` for a name in use, `not_found`. */
+async function updateItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  id: string,
+  values: CatalogValues,
+): Promise<CatalogItem> {
+  try {
+    const [row] = await itemsOf(trx, kind, conferenceId)
+      .where({ id })
+      .update({ ...values, updated_at: trx.fn.now() })
+      .returning<CatalogRow[]>([...COLUMNS])
+    if (row === undefined) throw notFound(CATALOG_KINDS[kind].noun)
+    return toCatalogItem(kind, row)
+  } catch (error) {
+    throw conflictOf(error, kind, values.name)
+  }
+}

@@ -1,0 +1,121 @@
+import type { Command } from 'commander'
+import type { ChargeBody } from '../billing/charges/charge-schemas.ts'
+import type { ChargeRef } from '../billing/charges/charge-store.ts'
+import { listOpenCharges, type RunResult, runCharges } from '../billing/charges/run-charges.ts'
+import { AppError } from '../shared/errors.ts'
+import { formatMoney } from '../shared/money.ts'
+import { type Problem, toFailure, toProblem } from './cli-errors.ts'
+import { CLI_ACTOR, conferencesToSearch, type Session, withSession } from './cli-session.ts'
+import { addCommand, answer, type Cli } from './command.ts'
+import { type Paint, plainText } from './terminal.ts'
+
+/** `charges:run` */
+export function addChargesRun(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'charges:run',
+    summary: 'Charge the saved cards of all open charges',
+    details:
+      'Leaves out manual charges, and those that were declined or wait for the payer. May be ended ' +
+      'and repeated at any time, also beside another run: nothing is charged twice. A line for each ' +
+      'charge, then a summary. Ends with 1 when one was not paid.',
+    examples: [
+      ['charges:run', 'in every conference'],
+      ['charges:run --conference devconf', 'in one'],
+      ['charges:run --dry-run', 'what would be charged'],
+    ],
+  })
+    .option('--conference <slug|id>', 'default: all of them')
+    .option('--dry-run', 'charge nothing and tell what would be charged')
+
+  command.action(async (options: { conference?: string; dryRun?: true }) => {
+    const isJson = command.optsWithGlobals()['json'] === true
+    // The session must not end with the signal: the charge that is under way has to be noted first.
+    const patient = { ...cli, signal: new AbortController().signal }
+    const { lines, waiting } = await withSession(patient, async (session) => {
+      const refs = await find(session, options.conference)
+      if (options.dryRun === true) return { lines: [], waiting: refs }
+      const lines: ChargedLine[] = []
+      await runCharges(session, refs, {
+        actorId: CLI_ACTOR.id,
+        signal: cli.signal,
+        onDone(result) {
+          const line = toLine(result)
+          lines.push(line)
+          if (!isJson) cli.terminal.err.write(chargedText(line, lines.length, refs.length))
+        },
+      })
+      return { lines, waiting: refs.slice(lines.length) }
+    })
+    const body = { data: lines, summary: countCharged(lines), waiting: waiting.map(toWaiting) }
+    answer(cli, command, body, (paint) => chargeSummary(lines, waiting.length, paint))
+    const failed = lines.filter(({ outcome }) => outcome === 'failed').length
+    if (failed > 0) {
+      throw new AppError('stripe_refused', `${failed} of ${lines.length} charges were not paid.`)
+    }
+  })
+}
+
+async function find(session: Session, conference: string | undefined): Promise<ChargeRef[]> {
+  const found: ChargeRef[] = []
+  for (const { conferenceId } of await conferencesToSearch(session.db, conference)) {
+    found.push(...(await listOpenCharges(session, conferenceId)))
+  }
+  return found
+}
+
+const toWaiting = ({ conferenceId, chargeId }: ChargeRef) => ({
+  conference: conferenceId,
+  charge: chargeId,
+})
+
+function toLine({ charge, error }: RunResult): ChargedLine {
+  const isPaid = ['succeeded', 'refunded', 'processing'].includes(charge.status)
+  return {
+    id: charge.id,
+    charge,
+    outcome: isPaid ? 'paid' : 'failed',
+    problem: error === null ? null : toProblem(toFailure(error)),
+  }
+}
+
+/** What became of one charge of a run. */
+type ChargedLine = {
+  id: string
+  charge: ChargeBody
+  /** A bank debit that is under way counts as paid. */
+  outcome: 'paid' | 'failed'
+  problem: Problem | null
+}
+
+/** `3/12 chg_… 12.34 EUR declined: Your card has insufficient funds.` */
+function chargedText({ id, charge, problem }: ChargedLine, done: number, all: number): string {
+  const { failure } = charge
+  const why = problem?.detail ?? failure?.message ?? null
+  const said = why === null ? '' : `: ${plainText(why)}`
+  const money = formatMoney(charge.amount, charge.currency)
+  return `${done}/${all} ${id} ${money} ${charge.status}${said}\n`
+}
+
+/** How many were paid and not, and the sums by currency. */
+function countCharged(lines: readonly ChargedLine[]) {
+  const paid = lines.filter(({ outcome }) => outcome === 'paid')
+  const amounts: Record<string, number> = {}
+  for (const { charge } of paid) {
+    amounts[charge.currency] = (amounts[charge.currency] ?? 0) + charge.amount
+  }
+  return { paid: paid.length, failed: lines.length - paid.length, amounts }
+}
+
+/** The end of a run, then each charge that was not paid. */
+function chargeSummary(lines: readonly ChargedLine[], waiting: number, paint: Paint): string {
+  const { paid, failed, amounts } = countCharged(lines)
+  const sums = Object.entries(amounts).map(([currency, sum]) => formatMoney(sum, currency))
+  const text = [
+    `${paid} paid${sums.length === 0 ? '' : ` (${sums.join(', ')})`}, ${failed} failed, ${waiting} waiting\n`,
+  ]
+  for (const line of lines.filter(({ outcome }) => outcome === 'failed')) {
+    const why = line.problem?.detail ?? line.charge.failure?.message ?? line.charge.status
+    text.push(`  ${paint.red(line.id)} ${line.charge.status}: ${plainText(why)}\n`)
+  }
+  return text.join('')
+}

@@ -1,0 +1,136 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import {
+  type conferenceSchema,
+  createConferenceBody,
+  toConferenceBody,
+} from '../conferences/conference-schemas.ts'
+import { listConferences, toConference } from '../conferences/conference-store.ts'
+import { createConference } from '../conferences/manage-conference.ts'
+import { mapPage, pageQuery } from '../db/pages.ts'
+import { withSystem } from '../db/tenant-scope.ts'
+import { withSession } from './cli-session.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  parseInput,
+  takeSecret,
+  toFields,
+} from './command.ts'
+import { type Column, momentText, renderFields, renderPage } from './table.ts'
+
+const FLAGS = {
+  stripe_secret_key: '--stripe-key',
+  stripe_webhook_secret: '--webhook-secret',
+  allowed_origins: '--allowed-origin',
+}
+
+/** `conferences:create` */
+export function addConferencesCreate(program: Command, cli: Cli): void {
+  addCommand(program, {
+    usage: 'conferences:create',
+    summary: 'Create a conference',
+    details:
+      'A secret need not stand in the shell history: name it in the environment, or give - and ' +
+      'write it to standard input, one a line, the Stripe key first.',
+    examples: [
+      [
+        'conferences:create --slug devconf --name "DevConf 2027" --currency EUR',
+        'without a Stripe key, which PATCH /v1/conferences/devconf can set later',
+      ],
+      [
+        'conferences:create --slug devconf --name "DevConf 2027" --currency EUR --stripe-key - < key.txt',
+        'with the key from a file',
+      ],
+    ],
+  })
+    .requiredOption('--slug <slug>', 'its name in paths: lower-case letters, digits, hyphens')
+    .requiredOption('--name <name>', 'its name for people')
+    .requiredOption('--currency <code>', 'ISO 4217; fixed for the life of the conference')
+    .addOption(
+      program
+        .createOption('--stripe-key <key|->', 'secret or restricted key of its Stripe account')
+        .env('STRIPE_SECRET_KEY'),
+    )
+    .addOption(
+      program
+        .createOption('--webhook-secret <secret|->', 'signing secret of its webhook endpoint')
+        .env('STRIPE_WEBHOOK_SECRET'),
+    )
+    .option('--max-quantity <number>', 'most codes in one purchase (500)', Number)
+    .option('--code-length <number>', 'random symbols of a code (12)', Number)
+    .option('--allowed-origin <origin...>', 'where a checkout may return to; default anywhere')
+    .action(async (_options: unknown, command: Command) => {
+      const input = parseInput(createConferenceBody, await fieldsOf(cli, command), FLAGS)
+      const conference = await withSession(cli, ({ db, encryption, stripeAccounts }) =>
+        withSystem(db, 'manage-conferences', (trx) =>
+          createConference(trx, { encryption, stripeAccounts }, input),
+        ),
+      )
+      const body = toConferenceBody(conference)
+      answer(cli, command, body, (paint) => renderFields(conferenceFields(body), paint))
+    })
+}
+
+async function fieldsOf(cli: Cli, command: Command): Promise<Record<string, unknown>> {
+  const { stripe_key, webhook_secret, allowed_origin, ...rest } = toFields(command.opts())
+  return {
+    ...rest,
+    stripe_secret_key: await takeSecret(cli.terminal, '--stripe-key', stripe_key),
+    stripe_webhook_secret: await takeSecret(cli.terminal, '--webhook-secret', webhook_secret),
+    allowed_origins: allowed_origin,
+  }
+}
+
+/** `conferences:list` */
+export function addConferencesList(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'conferences:list',
+    summary: 'List conferences',
+    examples: [
+      ['conferences:list', 'newest first'],
+      ["conferences:list --json | jq -r '.data[].slug'", 'the slugs for a script'],
+    ],
+  })
+  addPageOptions(command).action(async () => {
+    const query = parseInput(z.strictObject(pageQuery), toFields(command.opts()))
+    const page = await withSession(cli, ({ db }) =>
+      withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query)),
+    )
+    const body = mapPage(page, (row) => toConferenceBody(toConference(row)))
+    answer(cli, command, body, (paint) => renderPage(body, CONFERENCE_COLUMNS, paint))
+  })
+}
+
+type ConferenceBody = z.infer<typeof conferenceSchema>
+
+const modeOf = ({ livemode }: ConferenceBody) =>
+  livemode === null ? null : livemode ? 'live' : 'test'
+
+const CONFERENCE_COLUMNS: readonly Column<ConferenceBody>[] = [
+  { head: 'SLUG', cell: ({ slug }) => slug, paint: (_row, paint) => paint.bold },
+  { head: 'NAME', cell: ({ name }) => name },
+  { head: 'CURRENCY', cell: ({ currency }) => currency },
+  { head: 'MODE', cell: modeOf },
+  { head: 'STRIPE ACCOUNT', cell: ({ stripe_account }) => stripe_account },
+  { head: 'CREATED (UTC)', cell: ({ created_at }) => momentText(created_at) },
+  { head: 'ID', cell: ({ id }) => id },
+]
+
+/** A conference line by line; its secrets are masked by the API already. */
+function conferenceFields(body: ConferenceBody) {
+  return [
+    ['id', body.id],
+    ['slug', body.slug],
+    ['name', body.name],
+    ['currency', body.currency],
+    ['mode', modeOf(body)],
+    ['Stripe key', body.stripe_secret_key],
+    ['max quantity', body.max_quantity],
+    ['code length', body.code_length],
+    ['webhook path', `/webhooks/stripe/${body.slug}`],
+    ['created (UTC)', momentText(body.created_at)],
+  ] as const
+}

@@ -1,0 +1,257 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import {
+  type DiscountDeps,
+  interactiveSyncContext,
+  viewMirrorRow,
+} from '../billing/discounts/discount-change.ts'
+import { createCouponBody } from '../billing/discounts/discount-schemas.ts'
+import {
+  beginCreateCoupon,
+  beginDeleteCoupon,
+  finishCreateCoupon,
+  finishDeleteCoupon,
+} from '../billing/discounts/write-coupon.ts'
+import { mapPage, pageQuery } from '../db/pages.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { type MirrorBody, toMirrorBody } from '../mirror/mirror-schemas.ts'
+import { listMirroredObjects } from '../mirror/mirror-store.ts'
+import { resource, StripeCouponAction } from '../mirror/resources/coupon-resource.ts'
+import { CURRENCIES, formatMoney, fromStripeAmount, toStripeAmount } from '../shared/money.ts'
+import { systemClock } from '../shared/time.ts'
+import { UsageError } from './cli-errors.ts'
+import { findConference, withSession } from './cli-session.ts'
+import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import { performSync, toSyncRequest } from './perform-sync.ts'
+import { type Column, momentText, renderFields, renderPage } from './table.ts'
+
+const listInput = z.strictObject({
+  conference: z.string().min(1),
+  valid: z.boolean().optional(),
+  include_deleted: z.boolean().default(false),
+  ...pageQuery,
+})
+
+/** `coupons:list` */
+export function addCouponsList(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'coupons:list',
+    summary: "List a conference's coupons, newest at Stripe first",
+    details: 'As the mirror has them; coupons:refresh reads them anew.',
+    examples: [
+      ['coupons:list --conference devconf', 'all of them'],
+      ['coupons:list --conference devconf --valid --json', 'what can be used, for a script'],
+    ],
+  })
+    .requiredOption('--conference <slug|id>', 'whose')
+    .option('--valid', 'only those that can be used')
+    .option('--no-valid', 'only those that cannot')
+    .option('--include-deleted', 'deleted ones as well')
+
+  addPageOptions(command).action(async () => {
+    const query = parseInput(listInput, toFields(command.opts()))
+    const { conference, valid, include_deleted: includeDeleted, ...page } = query
+    const found = await withSession(cli, async ({ db }) => {
+      const caller = await findConference(db, conference)
+      const filter = { equal: valid === undefined ? {} : { valid }, includeDeleted }
+      return withTenant(db, caller, (trx) =>
+        listMirroredObjects(trx, resource, caller.conferenceId, filter, page),
+      )
+    })
+    const body = mapPage(found, (row) => toMirrorBody(resource, row))
+    answer(cli, command, body, (paint) => renderPage(body, COUPON_COLUMNS, paint))
+  })
+}
+
+const FLAGS = { duration_in_months: '--months', applies_to: '--product' }
+
+// What commander puts into opts() for the options below.
+type Options = {
+  conference: string
+  json?: boolean
+  months?: number
+  product?: string[]
+  metadata?: string[]
+}
+
+/** `coupons:create` */
+export function addCouponsCreate(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'coupons:create',
+    summary: 'Create a coupon here and at Stripe',
+    details:
+      'When Stripe does not answer, look with coupons:refresh before you create another; with --id a ' +
+      'second one cannot be made.',
+    examples: [
+      [
+        'coupons:create --conference devconf --id SPRING-25 --percent-off 25',
+        'a quarter off, once',
+      ],
+      [
+        'coupons:create --conference devconf --amount-off 1000 --currency EUR --duration repeating --months 3',
+        '10.00 EUR off each invoice of three months',
+      ],
+    ],
+  })
+    .requiredOption('--conference <slug|id>', 'whose')
+    .option('--id <id>', 'letters, digits, hyphens and underscores; random when absent')
+    .option('--percent-off <number>', 'above 0, at most 100, with at most two decimals', Number)
+    .option('--amount-off <number>', 'minor units of the currency', Number)
+    .option('--currency <code>', 'ISO 4217, with --amount-off')
+    .option('--duration <duration>', 'once, repeating or forever (once)')
+    .option('--months <number>', 'with the duration repeating', Number)
+    .option('--max-redemptions <number>', 'how often it may be used in all', Number)
+    .option('--redeem-by <time>', 'RFC 3339, within five years')
+    .option('--name <name>', 'what customers see')
+    .option('--product <id...>', "only for these of Stripe's products")
+    .option('--metadata <name=value...>', 'kept at Stripe with the coupon')
+
+  command.action(async () => {
+    const { conference } = command.opts<Options>()
+    const input = parseInput(createCouponBody, fieldsOf(command), FLAGS)
+    const body = await withSession(cli, async (session) => {
+      const caller = await findConference(session.db, conference)
+      const changeId = await withTenant(session.db, caller, (trx) =>
+        beginCreateCoupon(trx, caller, input, systemClock.now()),
+      )
+      const id = await finishCreateCoupon(session, caller.conferenceId, changeId)
+      return viewCoupon(session, caller.conferenceId, id)
+    })
+    answer(cli, command, body, (paint) => renderFields(couponFields(body), paint))
+  })
+}
+
+function fieldsOf(command: Command): Record<string, unknown> {
+  const { conference: _whose, months, product, metadata, ...rest } = command.opts<Options>()
+  return {
+    ...toFields(rest),
+    ...(months === undefined ? {} : { duration_in_months: months }),
+    ...(product === undefined ? {} : { applies_to: { products: product } }),
+    ...(metadata === undefined ? {} : { metadata: Object.fromEntries(metadata.map(entryOf)) }),
+  }
+}
+
+function entryOf(text: string): [name: string, value: string] {
+  const at = text.indexOf('=')
+  if (at < 1) throw new UsageError(`--metadata wants name=value, not ${text}`)
+  return [text.slice(0, at), text.slice(at + 1)]
+}
+
+/** `coupons:delete` */
+export function addCouponsDelete(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'coupons:delete <coupon>',
+    summary: 'Delete a coupon at Stripe',
+    details:
+      'Its promotion codes end with it; who used it before keeps the discount. Here a tombstone ' +
+      'stays. Deleting it again changes nothing.',
+    examples: [['coupons:delete SPRING-25 --conference devconf', 'nobody can use it any more']],
+  }).requiredOption('--conference <slug|id>', 'whose')
+
+  command.action(async (coupon: string, options: { conference: string }) => {
+    const body = await withSession(cli, async (session) => {
+      const caller = await findConference(session.db, options.conference)
+      const changeId = await withTenant(session.db, caller, (trx) =>
+        beginDeleteCoupon(trx, caller, coupon),
+      )
+      await finishDeleteCoupon(session, caller.conferenceId, changeId)
+      return viewCoupon(session, caller.conferenceId, coupon)
+    })
+    answer(cli, command, body, () => `Deleted ${coupon}.\n`)
+  })
+}
+
+/** `coupons:refresh` */
+export function addCouponsRefresh(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'coupons:refresh [coupon...]',
+    summary: 'Read coupons anew from Stripe, some or all',
+    details:
+      'What the webhooks do by themselves, after they were missed: it is `sync coupons`. What is gone ' +
+      'at Stripe becomes a tombstone; more than a fifth at once only with --force.',
+    examples: [
+      ['coupons:refresh', 'all coupons of the only conference with a Stripe key'],
+      ['coupons:refresh SPRING-25 --conference devconf', 'this one'],
+      ['coupons:refresh --dry-run', 'what would change'],
+    ],
+  })
+    .option('--conference <slug|id>', 'default: the only one with a Stripe key')
+    .option('--dry-run', 'change nothing and tell what would change')
+    .option('--force', 'delete whatever is gone at Stripe, however much it is')
+
+  command.action(async (coupons: string[]) => {
+    const ids = coupons.length === 0 ? {} : { ids: coupons.join(',') }
+    await performSync(
+      cli,
+      command,
+      toSyncRequest(['coupons'], { ...toFields(command.opts()), ...ids }),
+    )
+  })
+}
+
+/** The mirror's row of a coupon, as the API shows it. */
+function viewCoupon(deps: DiscountDeps, conferenceId: string, id: string): Promise<MirrorBody> {
+  return viewMirrorRow(new StripeCouponAction(interactiveSyncContext(deps, conferenceId)), id)
+}
+
+const stringOrNull = (value: unknown) => (typeof value === 'string' ? value : null)
+const numberOrNull = (value: unknown) => (typeof value === 'number' ? value : null)
+
+/** `25 %` or `10.00 EUR`; null for a tombstone of which nothing else is known. */
+function discountText(coupon: MirrorBody): string | null {
+  const percent = numberOrNull(coupon['percent_off'])
+  if (percent !== null) return `${percent} %`
+  const amount = numberOrNull(coupon['amount_off'])
+  const currency = stringOrNull(coupon['currency'])?.toUpperCase()
+  if (amount === null || currency === undefined) return null
+  // The dashboard may make what we could not: a list must show it all the same.
+  const isKnown = CURRENCIES.includes(currency) && amount % toStripeAmount(1, currency) === 0
+  return isKnown
+    ? formatMoney(fromStripeAmount(amount, currency), currency)
+    : `${amount} ${currency} (in Stripe's units)`
+}
+
+function durationText(coupon: MirrorBody): string | null {
+  const months = numberOrNull(coupon['duration_in_months'])
+  return months === null ? stringOrNull(coupon['duration']) : `${months} months`
+}
+
+function usesText(coupon: MirrorBody): string | null {
+  const used = numberOrNull(coupon['times_redeemed'])
+  if (used === null) return null
+  const most = numberOrNull(coupon['max_redemptions'])
+  return most === null ? String(used) : `${used}/${most}`
+}
+
+function stateText(coupon: MirrorBody): string {
+  if (coupon.deleted_at !== null) return 'deleted'
+  return coupon['valid'] === true ? 'valid' : 'not valid'
+}
+
+const endText = (coupon: MirrorBody) => momentText(stringOrNull(coupon['redeem_by']))
+
+const COUPON_COLUMNS: readonly Column<MirrorBody>[] = [
+  { head: 'ID', cell: ({ id }) => id },
+  { head: 'NAME', cell: (coupon) => stringOrNull(coupon['name']) },
+  { head: 'OFF', cell: discountText, align: 'right' },
+  { head: 'DURATION', cell: durationText },
+  { head: 'USED', cell: usesText, align: 'right' },
+  { head: 'UNTIL (UTC)', cell: endText },
+  {
+    head: 'STATE',
+    cell: stateText,
+    paint: (coupon, paint) => (stateText(coupon) === 'valid' ? paint.green : paint.dim),
+  },
+]
+
+function couponFields(coupon: MirrorBody): (readonly [string, string | number | null])[] {
+  return [
+    ['coupon', coupon.id],
+    ['name', stringOrNull(coupon['name'])],
+    ['off', discountText(coupon)],
+    ['duration', durationText(coupon)],
+    ['used', usesText(coupon)],
+    ['until', endText(coupon)],
+    ['state', stateText(coupon)],
+  ]
+}

@@ -1,0 +1,139 @@
+import type { Command } from 'commander'
+import {
+  type CustomerRef,
+  getCustomer,
+  listCustomers,
+} from '../billing/customers/customer-store.ts'
+import { refreshCustomer } from '../billing/customers/saved-cards.ts'
+import type { Db } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { AppError } from '../shared/errors.ts'
+import { type Problem, toFailure, toProblem } from './cli-errors.ts'
+import { conferencesToSearch, inOwner, type Session, withSession } from './cli-session.ts'
+import { addCommand, answer, type Cli } from './command.ts'
+import { type Column, renderTable } from './table.ts'
+
+type Options = { conference?: string; ids?: string }
+
+/** `customers:refresh` */
+export function addCustomersRefresh(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'customers:refresh',
+    summary: 'Read customers and their saved cards anew from Stripe',
+    details:
+      'What the webhooks do by themselves, after they were missed. Stays within the request budget ' +
+      'of the account. Ends with 1 when one could not be read; the others are done.',
+    examples: [
+      ['customers:refresh', 'every customer, in all conferences with a Stripe key'],
+      ['customers:refresh --conference devconf', 'of one conference'],
+      ['customers:refresh --ids cust_7Jk2mQx9RtVb', 'this one'],
+    ],
+  })
+    .option('--conference <slug|id>', 'default: all of them with a Stripe key')
+    .option('--ids <ids>', 'only these customers, separated by commas')
+
+  command.action(async (options: Options) => {
+    const isJson = command.optsWithGlobals()['json'] === true
+    const lines = await withSession(cli, async (session) => {
+      const found = await find(session.db, options)
+      const done: RefreshedLine[] = []
+      for (const ref of found) {
+        if (cli.signal.aborted) break
+        const line = await tryOne(session, ref)
+        done.push(line)
+        if (!isJson) cli.terminal.err.write(refreshedText(line, done.length, found.length))
+      }
+      return done
+    })
+    answer(cli, command, { data: lines }, (paint) =>
+      lines.length === 0
+        ? 'There are no customers.\n'
+        : renderTable(lines, REFRESHED_COLUMNS, paint),
+    )
+    const failed = lines.filter(({ problem }) => problem !== null).length
+    if (failed > 0) {
+      throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be refreshed.`)
+    }
+  })
+}
+
+async function find(db: Db, { conference, ids }: Options): Promise<CustomerRef[]> {
+  const conferences = await conferencesToSearch(db, conference)
+  const found: CustomerRef[] = []
+  for (const id of ids?.split(',').map((text) => text.trim()) ?? []) {
+    found.push(
+      await inOwner(db, conferences, `customer: ${id}`, async (trx, { conferenceId }) => {
+        const customer = await getCustomer(trx, { conferenceId, customerId: id })
+        return { conferenceId, customerId: customer.id }
+      }),
+    )
+  }
+  if (ids !== undefined) return found
+  for (const { conferenceId } of conferences) found.push(...(await allOf(db, conferenceId)))
+  return found
+}
+
+async function allOf(db: Db, conferenceId: string): Promise<CustomerRef[]> {
+  const refs: CustomerRef[] = []
+  let cursor: string | undefined
+  do {
+    const query = { limit: 100, cursor }
+    const page = await withTenant(db, { conferenceId }, (trx) =>
+      listCustomers(trx, conferenceId, null, query),
+    )
+    refs.push(...page.data.map(({ id }) => ({ conferenceId, customerId: id })))
+    cursor = page.next_cursor ?? undefined
+  } while (cursor !== undefined)
+  return refs
+}
+
+async function tryOne(session: Session, ref: CustomerRef): Promise<RefreshedLine> {
+  const { clients } = session
+  const connect = (conferenceId: string) => clients.background(conferenceId)
+  // Nobody waits for a single one of them.
+  const deps = { ...session, clients: { ...clients, connect } }
+  const line = { id: ref.customerId, conference: ref.conferenceId }
+  try {
+    const { isAlive, methods } = await refreshCustomer(deps, ref)
+    return { ...line, at_stripe: isAlive, payment_methods: methods, problem: null }
+  } catch (error) {
+    return {
+      ...line,
+      at_stripe: null,
+      payment_methods: null,
+      problem: toProblem(toFailure(error)),
+    }
+  }
+}
+
+/** What a reading found of one customer. */
+type RefreshedLine = {
+  id: string
+  conference: string
+  /** False: none was made there, or it was deleted. */
+  at_stripe: boolean | null
+  payment_methods: number | null
+  problem: Problem | null
+}
+
+const told = ({ at_stripe: isThere }: RefreshedLine) =>
+  isThere === null ? null : isThere ? 'yes' : 'no'
+
+const REFRESHED_COLUMNS: readonly Column<RefreshedLine>[] = [
+  { head: 'ID', cell: ({ id }) => id },
+  { head: 'CONFERENCE', cell: ({ conference }) => conference },
+  { head: 'AT STRIPE', cell: told },
+  { head: 'CARDS', cell: ({ payment_methods: cards }) => cards, align: 'right' },
+  {
+    head: 'PROBLEM',
+    cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
+    paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
+  },
+]
+
+/** `3/120 cust_… 2 payment methods` */
+function refreshedText(line: RefreshedLine, done: number, all: number): string {
+  const { id, problem, payment_methods: methods } = line
+  const found = problem === null ? `${methods ?? 0} payment methods` : problem.code
+  return `${done}/${all} ${id} ${found}\n`
+}

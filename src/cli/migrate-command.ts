@@ -1,0 +1,35 @@
+import type { Command } from 'commander'
+import type { Config } from '../config.ts'
+import { migrateDown, migrateToLatest } from '../db/migrations.ts'
+import { UsageError } from './cli-errors.ts'
+import { withDatabase } from './cli-session.ts'
+import { addCommand, answer, type Cli } from './command.ts'
+
+/** `migrate` */
+export function addMigrate(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'migrate',
+    summary: 'Bring the schema up to date',
+    details: 'Safe beside a running service and when several start at once.',
+    examples: [
+      ['migrate', 'applies what is missing'],
+      ['migrate --down', 'undoes everything: all tables of the service and their rows are gone'],
+    ],
+  })
+  command
+    .option('--down', 'undo all migrations, newest first; deletes all data')
+    .option('--yes', 'with --down in production: yes, delete it')
+  command.action(async (options: { down?: true; yes?: true }) => {
+    const down = options.down === true
+    const migrate = async (url: string, config: Config) => {
+      if (down && config.production && options.yes !== true) {
+        throw new UsageError('--down deletes all data; in production it needs --yes')
+      }
+      await (down ? migrateDown(url) : migrateToLatest(url))
+    }
+    // A release step has the database's address and, as it should be, no secret of the service.
+    await withDatabase(cli, migrate, 'migration')
+    const text = down ? 'All migrations are undone.' : 'The schema is up to date.'
+    answer(cli, command, { schema: down ? 'absent' : 'latest' }, () => `${text}\n`)
+  })
+}

@@ -1,0 +1,212 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { timestampInput } from '../http/common-schemas.ts'
+import { ALL_RESOURCES, findResource } from '../mirror/resource-registry.ts'
+import { runSyncInProcess } from '../mirror/runs/execute-sync-run.ts'
+import type { SyncRun, SyncRunOptions } from '../mirror/runs/sync-run.ts'
+import { createSyncContext } from '../mirror/runs/sync-run-job.ts'
+import { toSyncRunBody } from '../mirror/runs/sync-run-schemas.ts'
+import { countLiveRows } from '../mirror/runs/tombstone-missing.ts'
+import { isForeignId, type StripeResource, type SyncContext } from '../mirror/stripe-resource.ts'
+import { type Problem, SyncFailed, toFailure, toProblem, UsageError } from './cli-errors.ts'
+import { conferenceWithKey, type Session, withSession } from './cli-session.ts'
+import { answer, type Cli, parseInput } from './command.ts'
+import {
+  createSyncReporter,
+  type SyncReporter,
+  silentReporter,
+  syncSummary,
+} from './sync-report.ts'
+import { Interrupted } from './terminal.ts'
+
+/** What a command line asks to be synced, in the order in which it has to happen. */
+type SyncRequest = {
+  resources: StripeResource[]
+  conference: string | undefined
+  options: SyncRunOptions
+}
+
+const since = z.string().transform((text, context) => {
+  const day = z.iso.date().safeParse(text)
+  const moment = timestampInput.safeParse(day.success ? `${text}T00:00:00Z` : text)
+  if (moment.success) return moment.data
+  context.addIssue('must be a date such as 2027-01-31, or RFC 3339')
+  return z.NEVER
+})
+
+const ids = z
+  .string()
+  .transform((text) => text.split(',').map((id) => id.trim()))
+  .pipe(z.array(z.string().min(1, 'has an empty id').max(255)))
+
+const input = z.strictObject({
+  conference: z.string().min(1).optional(),
+  ids: ids.optional(),
+  since: since.optional(),
+  force: z.boolean().default(false),
+  dry_run: z.boolean().default(false),
+})
+
+/**
+ * Checks the arguments and options of `sync`.
+ *
+ * @throws UsageError that says which resources there are, or which option is wrong.
+ */
+export function toSyncRequest(
+  names: readonly string[],
+  fields: Record<string, unknown>,
+): SyncRequest {
+  const { conference, ids, since, force, dry_run: dryRun } = parseInput(input, fields)
+  const resources = findResources(names)
+  if (ids !== undefined) assertIdsFit(names, resources, ids)
+  if (ids !== undefined && since !== undefined) {
+    throw new UsageError('--ids and --since exclude each other')
+  }
+  const options = { ids: ids ?? null, since: since ?? null, force, dryRun }
+  return { resources: inDependencyOrder(resources), conference, options }
+}
+
+function findResources(names: readonly string[]): StripeResource[] {
+  if (names.length === 1 && names[0] === 'all') return [...ALL_RESOURCES]
+  return [...new Set(names)].map((name) => {
+    if (name === 'all') throw new UsageError('all stands alone')
+    const resource = findResource(name)
+    if (resource !== undefined) return resource
+    const known = ALL_RESOURCES.map((one) => one.name).join(', ')
+    throw new UsageError(`unknown resource '${name}'; known are all, ${known}`)
+  })
+}
+
+function assertIdsFit(
+  names: readonly string[],
+  resources: readonly StripeResource[],
+  ids: readonly string[],
+): void {
+  const [resource] = resources
+  if (names[0] === 'all' || resource === undefined || resources.length > 1) {
+    throw new UsageError('--ids needs exactly one resource')
+  }
+  const foreign = ids.filter((id) => isForeignId(resource, id))
+  if (foreign.length === 0) return
+  const prefixes = resource.idPrefixes.join(' or ')
+  throw new UsageError(
+    `--ids ${foreign.join(',')}: ids of ${resource.name} begin with ${prefixes}`,
+    foreign.map((id) => ({ pointer: '--ids', detail: `${id} must begin with ${prefixes}` })),
+  )
+}
+
+/**
+ * The same resources, each behind the one whose objects it is listed by: a list for every customer
+ * has to know the customers first.
+ */
+function inDependencyOrder(resources: readonly StripeResource[]): StripeResource[] {
+  const ordered = new Set<StripeResource>()
+  const place = (resource: StripeResource): void => {
+    const { listing } = resource
+    const parent =
+      listing.by === 'per' ? resources.find(({ name }) => name === listing.parent) : undefined
+    if (parent !== undefined) place(parent)
+    ordered.add(resource)
+  }
+  for (const resource of resources) place(resource)
+  return [...ordered]
+}
+
+/**
+ * What a command that syncs does, from its checked arguments to its answer.
+ *
+ * @throws SyncFailed when a resource did not succeed; Interrupted.
+ */
+export async function performSync(cli: Cli, command: Command, request: SyncRequest): Promise<void> {
+  const results = await sync(cli, command, request)
+  answer(cli, command, toBody(results), (paint) => syncSummary(results, paint))
+  if (cli.signal.aborted) throw new Interrupted()
+  const failed = results.filter(({ run }) => run?.state !== 'succeeded')
+  if (failed.length > 0) {
+    throw new SyncFailed(
+      failed.map(({ resource }) => resource),
+      results.length,
+    )
+  }
+}
+
+function sync(cli: Cli, command: Command, request: SyncRequest): Promise<SyncResult[]> {
+  const isJson = command.optsWithGlobals()['json'] === true
+  const reporter = isJson ? silentReporter : createSyncReporter(cli.terminal.err)
+  // The session must not end with the signal: the run that is under way has to be closed first.
+  const patient = { ...cli, signal: new AbortController().signal }
+  return withSession(patient, async (session) => {
+    if (cli.signal.aborted) throw new Interrupted()
+    const conferenceId = await conferenceWithKey(session.db, request.conference)
+    return runSyncs(session, conferenceId, request, { reporter, signal: cli.signal })
+  })
+}
+
+function toBody(results: readonly SyncResult[]) {
+  return {
+    data: results.flatMap(({ run }) => (run === null ? [] : [toSyncRunBody(run)])),
+    problems: results.flatMap(({ resource, problem }) =>
+      problem === null ? [] : [{ resource, ...problem }],
+    ),
+  }
+}
+
+/** What became of one resource: its run, or why there was none. */
+export type SyncResult =
+  | { resource: string; run: SyncRun; problem: null }
+  | { resource: string; run: null; problem: Problem }
+
+/**
+ * Runs one resource after the other in this process. One that fails does not stop the others; the
+ * signal does, after the page that is being stored.
+ *
+ * @throws AppError `stripe_key_missing`, before anything is begun.
+ */
+async function runSyncs(
+  session: Session,
+  conferenceId: string,
+  { resources, options }: SyncRequest,
+  { reporter, signal }: { reporter: SyncReporter; signal: AbortSignal },
+): Promise<SyncResult[]> {
+  const context = createSyncContext(session, conferenceId, signal)
+  await context.connect()
+  const results: SyncResult[] = []
+  for (const resource of resources) {
+    if (signal.aborted) break
+    const result = await tryOne(context, resource, {
+      startedBy: 'cli',
+      options,
+      leaseSeconds: session.config.leaseSeconds,
+      signal,
+      ...reporter.begin(resource.name, await expected(context, resource, options)),
+    })
+    reporter.end(result)
+    results.push(result)
+  }
+  return results
+}
+
+async function tryOne(
+  context: SyncContext,
+  resource: StripeResource,
+  work: Parameters<typeof runSyncInProcess>[1],
+): Promise<SyncResult> {
+  const { name } = resource
+  try {
+    const run = await runSyncInProcess(resource.createAction(context), work)
+    return { resource: name, run, problem: null }
+  } catch (error) {
+    return { resource: name, run: null, problem: toProblem(toFailure(error)) }
+  }
+}
+
+/** How many objects it will be, as far as that can be known: Stripe does not count its lists. */
+async function expected(
+  { db, conferenceId }: SyncContext,
+  resource: StripeResource,
+  { ids, since }: SyncRequest['options'],
+): Promise<number | null> {
+  if (ids !== null) return ids.length
+  if (since !== null) return null
+  return (await countLiveRows(db, resource, conferenceId)) || null
+}

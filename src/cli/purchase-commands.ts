@@ -1,0 +1,374 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { Caller } from '../http/access-control.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import {
+  type BulkPurchaseService,
+  reconcileAndComplete,
+} from '../purchases/bulk-purchase-service.ts'
+import { FLAG_CODES } from '../purchases/purchase-flags.ts'
+import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
+import { listPurchasesQuery } from '../purchases/purchase-schemas.ts'
+import {
+  listTransitions,
+  type PurchaseRef,
+  type TransitionRow,
+} from '../purchases/purchase-store.ts'
+import {
+  listPurchases,
+  type PurchaseBody,
+  type TransitionBody,
+  toTransitionBody,
+  viewPurchase,
+} from '../purchases/purchase-view.ts'
+import { AppError } from '../shared/errors.ts'
+import { formatMoney } from '../shared/money.ts'
+import { findSponsor } from '../sponsors/sponsor-store.ts'
+import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
+import {
+  conferencesToSearch,
+  findConference,
+  inOwner,
+  type Session,
+  withSession,
+} from './cli-session.ts'
+import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import { type Column, momentText, renderFields, renderPage, renderTable } from './table.ts'
+import type { Paint } from './terminal.ts'
+
+const input = listPurchasesQuery.extend({ conference: z.string().min(1) })
+
+/** `purchases:list` */
+export function addPurchasesList(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'purchases:list',
+    summary: "List a conference's purchases, newest first",
+    examples: [
+      ['purchases:list --conference devconf --flag any', 'what waits for staff'],
+      ['purchases:list --conference devconf --status PROCESSING', 'what waits for money'],
+      [
+        'purchases:list --conference devconf --created-after 2027-01-01T00:00:00Z --json',
+        "this year's, for a script",
+      ],
+    ],
+  })
+    .requiredOption('--conference <slug|id>', 'whose')
+    .option('--status <status>', PURCHASE_STATUSES.join(', '))
+    .option('--flag <flag>', `with this open flag: any, ${FLAG_CODES.join(', ')}`)
+    .option('--sponsor <slug|id>', 'of this sponsor: id, slug or external id')
+    .option('--ticket-type <id>', 'for this ticket type')
+    .option('--created-after <time>', 'RFC 3339')
+    .option('--created-before <time>', 'RFC 3339')
+    .option('--q <text>', 'in id, description, reference, sponsor or payment intent')
+
+  addPageOptions(command).action(async () => {
+    const { conference, ...query } = parseInput(input, toFields(command.opts()))
+    const { page, sponsors } = await withSession(cli, async ({ db }) => {
+      const caller = await findConference(db, conference)
+      return withTenant(db, caller, async (trx) => {
+        const page = await listPurchases(trx, caller, query)
+        return { page, sponsors: await sponsorNames(trx, caller.conferenceId, page.data) }
+      })
+    })
+    answer(cli, command, page, (paint) => renderPage(page, purchaseColumns(sponsors), paint))
+  })
+}
+
+async function sponsorNames(
+  trx: Tx,
+  conferenceId: string,
+  purchases: readonly PurchaseBody[],
+): Promise<Map<string, string>> {
+  const names = new Map<string, string>()
+  for (const id of new Set(purchases.flatMap(({ sponsor }) => sponsor ?? []))) {
+    const sponsor = await findSponsor(trx, conferenceId, id)
+    if (sponsor !== null) names.set(id, sponsor.slug)
+  }
+  return names
+}
+
+type Shown = PurchaseBody & { transitions: TransitionBody[] }
+
+/** `purchases:show` */
+export function addPurchasesShow(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'purchases:show <purchase>',
+    summary: 'Show a purchase with its checkout and its history',
+    details: 'With --json the history is the member transitions, oldest first.',
+    examples: [
+      ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a', 'looks in every conference'],
+      ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'looks in one'],
+    ],
+  })
+  command.option('--conference <slug|id>', 'default: all of them')
+  command.action(async (id: string, options: { conference?: string }) => {
+    const shown = await withSession(cli, async ({ db }) => {
+      const conferences = await conferencesToSearch(db, options.conference)
+      return inOwner(db, conferences, 'purchase', (trx, caller) => load(trx, caller, id))
+    })
+    answer(cli, command, shown, (paint) => render(shown, paint))
+  })
+}
+
+async function load(trx: Tx, caller: Caller, id: string): Promise<Shown> {
+  const purchase = await viewPurchase(trx, caller, id)
+  const ref = { conferenceId: caller.conferenceId, purchaseId: id }
+  return { ...purchase, transitions: await purchaseTimeline(trx, ref) }
+}
+
+function render({ transitions, ...purchase }: Shown, paint: Paint): string {
+  const { checkout } = purchase
+  return [
+    renderFields(purchaseFields(purchase), paint),
+    `\n${paint.bold('Checkout')}\n`,
+    checkout === null ? 'None yet.\n' : renderFields(checkoutFields(checkout), paint),
+    `\n${paint.bold('History')}\n`,
+    transitions.length === 0 ? 'None yet.\n' : renderTable(transitions, TIMELINE_COLUMNS, paint),
+  ].join('')
+}
+
+type Options = { conference?: string; stuck?: true; paymentIntent?: string }
+
+/** `purchases:reconcile` */
+export function addPurchasesReconcile(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'purchases:reconcile [purchase...]',
+    summary: 'Read purchases anew from Stripe and move them there',
+    details:
+      'What a webhook would have done. Safe to repeat, and beside a running service. ' +
+      'Ends with 1 when Stripe could not be read for one of them; the others are done.',
+    examples: [
+      ['purchases:reconcile bp_V1StGXR8Z5jdHi6BmyT7a', 'one purchase'],
+      [
+        'purchases:reconcile bp_V1StGXR8Z5jdHi6BmyT7a --payment-intent pi_3Ab',
+        'with a payment that it does not know yet, such as one taken by hand',
+      ],
+      ['purchases:reconcile --stuck', 'every purchase that is PROCESSING, in all conferences'],
+      ['purchases:reconcile --stuck --conference devconf', 'in one conference'],
+    ],
+  })
+    .option('--stuck', 'every purchase that is PROCESSING')
+    .option('--conference <slug|id>', 'default: all of them')
+    .option('--payment-intent <id>', 'also look at this payment, which must name the purchase')
+
+  command.action(async (ids: string[], options: Options) => {
+    if (ids.length > 0 === (options.stuck === true)) {
+      throw new UsageError('name purchases, or give --stuck')
+    }
+    const paymentIntent = options.paymentIntent ?? null
+    if (paymentIntent !== null && ids.length !== 1) {
+      throw new UsageError('--payment-intent is of one purchase: name that one')
+    }
+    const lines = await withSession(cli, async (session) => {
+      const found = await find(session.db, ids, options)
+      const done: ReconciledLine[] = []
+      for (const { caller, id } of found) {
+        done.push(await tryOne(session, caller, id, paymentIntent))
+      }
+      return done
+    })
+    answer(cli, command, { data: lines }, (paint) =>
+      lines.length === 0 ? 'Nothing waits.\n' : renderTable(lines, RECONCILED_COLUMNS, paint),
+    )
+    const failed = lines.filter(({ problem }) => problem !== null).length
+    if (failed > 0) {
+      throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be reconciled.`)
+    }
+  })
+}
+
+type Found = { caller: Caller; id: string }
+
+async function find(db: Db, ids: readonly string[], options: Options): Promise<Found[]> {
+  const conferences = await conferencesToSearch(db, options.conference)
+  const found: Found[] = []
+  for (const id of ids) {
+    const caller = await inOwner(db, conferences, `purchase: ${id}`, async (trx, caller) => {
+      await viewPurchase(trx, caller, id)
+      return caller
+    })
+    found.push({ caller, id })
+  }
+  if (options.stuck !== true) return found
+  for (const caller of conferences) {
+    for (const id of await processingOf(db, caller)) found.push({ caller, id })
+  }
+  return found
+}
+
+async function processingOf(db: Db, caller: Caller): Promise<string[]> {
+  const ids: string[] = []
+  let cursor: string | undefined
+  do {
+    const query = { status: 'PROCESSING', limit: 100, cursor } as const
+    const page = await withTenant(db, caller, (trx) => listPurchases(trx, caller, query))
+    ids.push(...page.data.map(({ id }) => id))
+    cursor = page.next_cursor ?? undefined
+  } while (cursor !== undefined)
+  return ids
+}
+
+async function tryOne(
+  session: Session,
+  caller: Caller,
+  id: string,
+  paymentIntent: string | null,
+): Promise<ReconciledLine> {
+  try {
+    const { before, purchase } = await reconcileOne(session, caller, id, paymentIntent)
+    return { id, before, after: purchase.status, purchase, problem: null }
+  } catch (error) {
+    return { id, before: null, after: null, purchase: null, problem: toProblem(toFailure(error)) }
+  }
+}
+
+export type Reconciled = { before: PurchaseBody['status']; purchase: PurchaseBody }
+
+type Deps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
+
+/**
+ * Reads one purchase anew from Stripe, as `POST …/reconcile` does, and tells what it was before.
+ *
+ * @param paymentIntent a payment that the purchase may not know yet.
+ * @throws AppError `not_found`, and those of PaymentGateway.
+ */
+async function reconcileOne(
+  deps: Deps,
+  caller: Caller,
+  id: string,
+  paymentIntent: string | null,
+): Promise<Reconciled> {
+  const { status: before } = await withTenant(deps.db, caller, (trx) =>
+    viewPurchase(trx, caller, id),
+  )
+  return { before, purchase: await reconcileAndComplete(deps, caller, id, paymentIntent) }
+}
+
+/** All that happened to a purchase, in the order in which it happened. */
+async function purchaseTimeline(trx: Tx, ref: PurchaseRef): Promise<TransitionBody[]> {
+  const rows: TransitionRow[] = []
+  let cursor: string | undefined
+  do {
+    const page = await listTransitions(trx, ref, { limit: 100, cursor })
+    rows.push(...page.data)
+    cursor = page.next_cursor ?? undefined
+  } while (cursor !== undefined)
+  return rows.reverse().map(toTransitionBody)
+}
+
+const STATUS_STYLE = {
+  PENDING: 'dim',
+  PROCESSING: 'cyan',
+  PAID: 'green',
+  FAILED: 'red',
+  REFUNDED: 'yellow',
+} as const satisfies Record<PurchaseBody['status'], keyof Paint>
+
+function paintStatus(status: PurchaseBody['status'], paint: Paint) {
+  return paint[STATUS_STYLE[status]]
+}
+
+const flagsOf = ({ flags }: PurchaseBody) => flags.map(({ code }) => code).join(',')
+
+const codesOf = ({ vouchers: { active, issued } }: PurchaseBody) =>
+  issued === 0 ? null : `${active}/${issued}`
+
+/** @param sponsors names by id, for people; a page has the ids only. */
+function purchaseColumns(sponsors: ReadonlyMap<string, string>): readonly Column<PurchaseBody>[] {
+  return [
+    { head: 'ID', cell: ({ id }) => id },
+    {
+      head: 'STATUS',
+      cell: ({ status }) => status,
+      paint: ({ status }, paint) => paintStatus(status, paint),
+    },
+    { head: 'SPONSOR', cell: ({ sponsor }) => sponsors.get(sponsor ?? '') ?? sponsor },
+    { head: 'QTY', cell: ({ quantity }) => quantity, align: 'right' },
+    {
+      head: 'TOTAL',
+      cell: ({ total_amount, currency }) => formatMoney(total_amount, currency),
+      align: 'right',
+    },
+    { head: 'CODES', cell: codesOf, align: 'right' },
+    { head: 'FLAGS', cell: flagsOf, paint: (_row, paint) => paint.yellow },
+    { head: 'CREATED (UTC)', cell: ({ created_at }) => momentText(created_at) },
+    { head: 'FOR', cell: ({ description }) => description },
+  ]
+}
+
+/** A purchase line by line. */
+function purchaseFields(body: PurchaseBody) {
+  const money = (amount: number) => formatMoney(amount, body.currency)
+  const { vouchers: codes } = body
+  return [
+    ['id', body.id],
+    ['status', body.status],
+    ['conference', body.conference],
+    ['sponsor', body.sponsor],
+    ['for', body.description],
+    ['reference', body.reference],
+    ['price', `${body.quantity} × ${money(body.unit_amount)} = ${money(body.total_amount)}`],
+    ['received', money(body.amount_received)],
+    ['refunded', money(body.amount_refunded)],
+    ['payment intent', body.payment_intent],
+    ['failure', body.failure === null ? null : `${body.failure.code}: ${body.failure.message}`],
+    [
+      'codes',
+      `${codes.issued} issued: ${codes.active} active, ${codes.frozen} frozen, ` +
+        `${codes.deactivated} deactivated; ${codes.redeemed} redeemed, ${codes.remaining} remaining`,
+    ],
+    ['flags', body.flags.map(({ code, detail }) => `${code} (${detail})`).join('; ')],
+    ['possible now', body.allowed_actions.join(', ')],
+    ['created (UTC)', momentText(body.created_at)],
+    ['paid (UTC)', momentText(body.paid_at)],
+    ['refunded (UTC)', momentText(body.refunded_at)],
+  ] as const
+}
+
+/** The latest checkout of a purchase line by line. */
+function checkoutFields(checkout: NonNullable<PurchaseBody['checkout']>) {
+  return [
+    ['attempt', checkout.attempt],
+    ['session', checkout.session_id],
+    ['expires (UTC)', momentText(checkout.expires_at)],
+    ['address', checkout.url],
+  ] as const
+}
+
+/** A step of a purchase's history. */
+const TIMELINE_COLUMNS: readonly Column<TransitionBody>[] = [
+  { head: 'WHEN (UTC)', cell: ({ created_at }) => momentText(created_at) },
+  { head: 'WHAT', cell: ({ event }) => event },
+  { head: 'FROM', cell: ({ from }) => from },
+  { head: 'TO', cell: ({ to }) => to, paint: ({ to }, paint) => paintStatus(to, paint) },
+  { head: 'BY', cell: ({ actor }) => `${actor.kind} ${actor.id}` },
+  { head: 'CAUSE', cell: ({ cause }) => cause },
+]
+
+/** What a reading made of one purchase; with a problem it is as it was. */
+type ReconciledLine = {
+  id: string
+  before: PurchaseBody['status'] | null
+  after: PurchaseBody['status'] | null
+  purchase: PurchaseBody | null
+  problem: Problem | null
+}
+
+const RECONCILED_COLUMNS: readonly Column<ReconciledLine>[] = [
+  { head: 'ID', cell: ({ id }) => id },
+  { head: 'BEFORE', cell: ({ before }) => before },
+  { head: 'NOW', cell: ({ after }) => after },
+  {
+    head: 'RECEIVED',
+    cell: ({ purchase }) => purchase && formatMoney(purchase.amount_received, purchase.currency),
+    align: 'right',
+  },
+  { head: 'CODES', cell: ({ purchase }) => purchase && purchase.vouchers.issued, align: 'right' },
+  {
+    head: 'PROBLEM',
+    cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
+    paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
+  },
+]

@@ -1,0 +1,242 @@
+import type { Command } from 'commander'
+import type { BillingDeps } from '../billing/billing-deps.ts'
+import { refreshSubscription } from '../billing/subscriptions/create-subscription.ts'
+import { dueSubscriptions, endSubscription } from '../billing/subscriptions/end-subscriptions.ts'
+import { ENDED_STATUSES, type Subscription } from '../billing/subscriptions/subscription.ts'
+import {
+  type SubscriptionBody,
+  viewSubscription,
+} from '../billing/subscriptions/subscription-schemas.ts'
+import { getSubscription, listSubscriptions } from '../billing/subscriptions/subscription-store.ts'
+import type { Db } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { AppError } from '../shared/errors.ts'
+import { type Problem, toFailure, toProblem } from './cli-errors.ts'
+import {
+  CLI_ACTOR,
+  conferencesToSearch,
+  inOwner,
+  type Session,
+  withSession,
+} from './cli-session.ts'
+import { addCommand, answer, type Cli } from './command.ts'
+import { type Column, momentText, renderTable } from './table.ts'
+import { Interrupted, plainText } from './terminal.ts'
+
+type EndOptions = { conference?: string; now?: true; dryRun?: true }
+
+/** `subscriptions:end` */
+export function addSubscriptionsEnd(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'subscriptions:end',
+    summary: 'Cancel the subscriptions whose end date has come',
+    details:
+      'At the end of the period that is paid for, unless --now is given. The workers do the former ' +
+      'every hour by themselves. May be repeated, and run beside them. One that fails does not keep ' +
+      'the others from it; the command ends with 1 then.',
+    examples: [
+      ['subscriptions:end --dry-run', 'what is due, in all conferences'],
+      ['subscriptions:end --conference devconf', 'in one conference'],
+      ['subscriptions:end --conference devconf --now', 'without waiting for the end of a period'],
+    ],
+  })
+    .option('--conference <slug|id>', 'default: all of them')
+    .option('--now', 'end them now; also those that would end by themselves')
+    .option('--dry-run', 'cancel nothing and tell what is due')
+
+  command.action(async (options: EndOptions) => {
+    const isJson = command.optsWithGlobals()['json'] === true
+    // The session must not end with the signal: the request that is under way has to be answered.
+    const patient = { ...cli, signal: new AbortController().signal }
+    const { lines, due } = await withSession(patient, async (session) => {
+      const due = await findDue(session, options)
+      const lines: SubscriptionLine[] = []
+      for (const row of options.dryRun === true ? [] : due) {
+        if (cli.signal.aborted) break
+        const line = await workOnSubscription(session, row, (deps) =>
+          endSubscription(deps, row, { now: options.now === true, by: CLI_ACTOR.id }),
+        )
+        lines.push(line)
+        if (!isJson) cli.terminal.err.write(subscriptionText(line, lines.length, due.length))
+      }
+      return { lines, due }
+    })
+    const waiting = due.slice(lines.length).map(({ id, conferenceId: conference }) => ({
+      id,
+      conference,
+    }))
+    answer(cli, command, { data: lines, waiting }, (paint) =>
+      [
+        due.length === 0 ? 'Nothing is due.\n' : '',
+        lines.length === 0 ? '' : renderTable(lines, SUBSCRIPTION_COLUMNS, paint),
+        ...waiting.map(({ id, conference }) => `Due: ${id} of ${conference}\n`),
+      ].join(''),
+    )
+    if (cli.signal.aborted) throw new Interrupted()
+    assertAllDone(lines, 'ended')
+  })
+}
+
+async function findDue({ db }: Session, options: EndOptions): Promise<SubscriptionRow[]> {
+  const found: SubscriptionRow[] = []
+  for (const { conferenceId } of await conferencesToSearch(db, options.conference)) {
+    const now = options.now === true
+    const ids = await withTenant(db, { conferenceId }, (trx) =>
+      dueSubscriptions(trx, { conferenceId, now }),
+    )
+    found.push(...ids.map((id) => ({ id, conferenceId })))
+  }
+  return found
+}
+
+type RefreshOptions = { conference?: string; ids?: string }
+
+/** `subscriptions:refresh` */
+export function addSubscriptionsRefresh(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'subscriptions:refresh',
+    summary: 'Read subscriptions anew from Stripe',
+    details:
+      'What the webhooks do by themselves, after they were missed; and those of which Stripe was asked ' +
+      'without an answer are made there. Ended ones are read only when they are named. Ends with 1 ' +
+      'when one could not be read; the others are done.',
+    examples: [
+      ['subscriptions:refresh', 'every subscription that has not ended, in all conferences'],
+      ['subscriptions:refresh --conference devconf', 'of one conference'],
+      ['subscriptions:refresh --ids subs_7hTq2ZsW9nLd', 'this one'],
+    ],
+  })
+    .option('--conference <slug|id>', 'default: all of them')
+    .option('--ids <ids>', 'only these subscriptions, separated by commas')
+
+  command.action(async (options: RefreshOptions) => {
+    const isJson = command.optsWithGlobals()['json'] === true
+    const patient = { ...cli, signal: new AbortController().signal }
+    const lines = await withSession(patient, async (session) => {
+      const found = await findToRefresh(session.db, options)
+      const done: SubscriptionLine[] = []
+      for (const row of found) {
+        if (cli.signal.aborted) break
+        const ref = { conferenceId: row.conferenceId, subscriptionId: row.id }
+        const line = await workOnSubscription(session, row, (deps) =>
+          refreshSubscription(deps, ref),
+        )
+        done.push(line)
+        if (!isJson) cli.terminal.err.write(subscriptionText(line, done.length, found.length))
+      }
+      return done
+    })
+    answer(cli, command, { data: lines }, (paint) =>
+      lines.length === 0
+        ? 'There are no such subscriptions.\n'
+        : renderTable(lines, SUBSCRIPTION_COLUMNS, paint),
+    )
+    if (cli.signal.aborted) throw new Interrupted()
+    assertAllDone(lines, 'read')
+  })
+}
+
+async function findToRefresh(
+  db: Db,
+  { conference, ids }: RefreshOptions,
+): Promise<SubscriptionRow[]> {
+  const conferences = await conferencesToSearch(db, conference)
+  const found: SubscriptionRow[] = []
+  if (ids !== undefined) {
+    for (const id of ids.split(',').map((text) => text.trim())) {
+      found.push(
+        await inOwner(db, conferences, `subscription: ${id}`, (trx, { conferenceId }) =>
+          getSubscription(trx, { conferenceId, subscriptionId: id }),
+        ),
+      )
+    }
+    return found
+  }
+  for (const { conferenceId } of conferences) found.push(...(await livingOf(db, conferenceId)))
+  return found
+}
+
+const isLiving = ({ state, reading }: Subscription) =>
+  state !== 'refused' && !ENDED_STATUSES.includes(reading?.status ?? '')
+
+async function livingOf(db: Db, conferenceId: string): Promise<Subscription[]> {
+  const found: Subscription[] = []
+  let cursor: string | undefined
+  do {
+    const query = { limit: 100, cursor }
+    const page = await withTenant(db, { conferenceId }, (trx) =>
+      listSubscriptions(trx, conferenceId, {}, query),
+    )
+    found.push(...page.data.filter(isLiving))
+    cursor = page.next_cursor ?? undefined
+  } while (cursor !== undefined)
+  return found
+}
+
+type SubscriptionRow = { id: string; conferenceId: string }
+
+/** Does one thing to one subscription; what it throws becomes the line's problem. */
+async function workOnSubscription(
+  session: Session,
+  { id, conferenceId }: SubscriptionRow,
+  work: (deps: BillingDeps) => Promise<Subscription>,
+): Promise<SubscriptionLine> {
+  const { clients, db } = session
+  const connect = (conference: string) => clients.background(conference)
+  // Nobody waits for a single one of them.
+  const deps = { ...session, clients: { ...clients, connect } }
+  const line = { id, conference: conferenceId }
+  try {
+    const found = await work(deps)
+    const subscription = await withTenant(db, found, (trx) => viewSubscription(trx, found))
+    return { ...line, subscription, problem: null }
+  } catch (error) {
+    return { ...line, subscription: null, problem: toProblem(toFailure(error)) }
+  }
+}
+
+/** @throws AppError when one of the lines has a problem, so that the command ends with 1. */
+function assertAllDone(lines: readonly SubscriptionLine[], done: string): void {
+  const failed = lines.filter(({ problem }) => problem !== null).length
+  if (failed === 0) return
+  throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be ${done}.`)
+}
+
+/** What became of one subscription; with a problem it is as it was, and null when not even read. */
+type SubscriptionLine = {
+  id: string
+  conference: string
+  subscription: SubscriptionBody | null
+  problem: Problem | null
+}
+
+/** `active, ends 2027-02-15 09:31` */
+function statusText({ subscription }: SubscriptionLine): string | null {
+  if (subscription === null) return null
+  const { status, state, cancel_at: at, cancel_at_period_end: ends } = subscription
+  const now = status ?? state
+  return ends && status !== 'canceled' ? `${now}, ends ${momentText(at)}` : now
+}
+
+const SUBSCRIPTION_COLUMNS: readonly Column<SubscriptionLine>[] = [
+  { head: 'ID', cell: ({ id }) => id },
+  { head: 'CONFERENCE', cell: ({ conference }) => conference },
+  { head: 'STATUS', cell: statusText },
+  { head: 'END DATE', cell: ({ subscription }) => subscription && subscription.end_date },
+  {
+    head: 'PAID UNTIL (UTC)',
+    cell: ({ subscription }) => subscription && momentText(subscription.current_period_end),
+  },
+  {
+    head: 'PROBLEM',
+    cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
+    paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
+  },
+]
+
+/** `3/12 subs_… active, ends 2027-02-15 09:31` */
+function subscriptionText(line: SubscriptionLine, done: number, all: number): string {
+  const { id, problem } = line
+  const told = problem === null ? statusText(line) : `${problem.code}: ${plainText(problem.detail)}`
+  return `${done}/${all} ${id} ${told ?? ''}\n`
+}

@@ -1,0 +1,253 @@
+import { reconcileCharge } from './billing/charges/reconcile-charge.ts'
+import { finishChargeRefund } from './billing/charges/refund-charge.ts'
+import { sweepCharges } from './billing/charges/sweep-charges.ts'
+import {
+  alignPromotionCodes,
+  refreshPublishedVouchers,
+} from './billing/discounts/align-promotion-codes.ts'
+import { finishSubscription } from './billing/subscriptions/create-subscription.ts'
+import { endDueSubscriptions } from './billing/subscriptions/end-subscriptions.ts'
+import { finishPlan } from './billing/subscriptions/write-plan.ts'
+import type { Config } from './config.ts'
+import type { Db } from './db/connect.ts'
+import { withSystem, withTenant } from './db/tenant-scope.ts'
+import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
+import { startAllSyncRuns, workOnSyncRun } from './mirror/runs/sync-run-job.ts'
+import {
+  createPostWebhook,
+  type DeliverDeps,
+  deliverWebhook,
+} from './notifications/deliver-webhook.ts'
+import { createMailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
+import type { PaymentGateway } from './payments/payment-gateway.ts'
+import {
+  createPurchaseLink,
+  purchaseEmailKind,
+  sendPurchaseEmail,
+} from './purchases/purchase-email.ts'
+import type { Cause, PurchaseRef } from './purchases/purchase-store.ts'
+import { reconcilePurchase } from './purchases/reconcile-purchase.ts'
+import { finishRefund } from './purchases/refund-purchase.ts'
+import { finishStaleAttempt, sweepPurchases } from './purchases/sweep-purchases.ts'
+import { AppError } from './shared/errors.ts'
+import type { Logger } from './shared/logger.ts'
+import type { ServiceMetrics } from './shared/service-metrics.ts'
+import { saveStripeAccount } from './stripe/stripe-account.ts'
+import type { StripeClients } from './stripe/stripe-client.ts'
+import type { EventHook } from './stripe-events/event-hook.ts'
+import { createEventInbox } from './stripe-events/event-store.ts'
+import { findMissedEvents } from './stripe-events/missed-events.ts'
+
+export type JobHandlerDeps = {
+  db: Db
+  config: Pick<
+    Config,
+    | 'pendingEventsThreshold'
+    | 'reconcileAfterSeconds'
+    | 'leaseSeconds'
+    | 'webhooksAllowLoopback'
+    | 'mail'
+    | 'purchaseUrl'
+    | 'publicUrl'
+  >
+  encryption: DeliverDeps['encryption']
+  gateway: PaymentGateway
+  clients: StripeClients
+  logger: Logger
+  metrics: ServiceMetrics
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
+  /** Aborts when the process begins to stop: long work is given back at once. */
+  stopping: AbortSignal
+}
+
+const refOf = (payload: { conference_id: string; purchase_id: string }): PurchaseRef => ({
+  conferenceId: payload.conference_id,
+  purchaseId: payload.purchase_id,
+})
+
+const causeOf = (job: string, cause: string): Cause => ({
+  actor: { kind: 'system', id: job },
+  cause,
+})
+
+/** What runs each job of the catalogue: a few words over the use cases. */
+export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
+  const { db, config, logger } = deps
+  const inbox = createEventInbox(deps)
+  const mailer = createMailer(config.mail)
+  const giveUpRefused = (error: unknown) => {
+    if (!(error instanceof PermanentMailError)) throw error
+    logger.error({ error: error.message }, 'the mail to the operators was refused for good')
+  }
+  const linkOf = createPurchaseLink(config)
+  const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
+  return createJobRegistry([
+    handle('reconcile_purchase', async (payload) => {
+      await reconcilePurchase(deps, refOf(payload), {
+        cause: causeOf('reconcile_purchase', payload.reason),
+      })
+    }),
+    handle('finish_attempt', (payload) =>
+      finishStaleAttempt(deps, refOf(payload), payload.attempt),
+    ),
+    handle('finish_refund', (payload) =>
+      ignoreStripeRefusal(
+        finishRefund(deps, refOf(payload), payload.id, causeOf('finish_refund', payload.id)),
+      ),
+    ),
+    handle('reconcile_charge', ({ conference_id, charge_id }) =>
+      reconcileCharge(deps, { conferenceId: conference_id, chargeId: charge_id }),
+    ),
+    handle('finish_charge_refund', ({ conference_id, charge_id, id }) =>
+      ignoreStripeRefusal(
+        finishChargeRefund(deps, { conferenceId: conference_id, chargeId: charge_id }, id),
+      ),
+    ),
+    handle('sweep_purchases', async () => {
+      const { reconcileAfterSeconds: after } = config
+      const swept = await withSystem(db, 'timers', async (trx) => ({
+        ...(await sweepPurchases(trx, after)),
+        ...(await sweepCharges(trx, after)),
+      }))
+      logger.debug(swept, 'swept')
+    }),
+    handle('find_missed_events', async ({ conference_id }) => {
+      await findMissedEvents({ ...deps, inbox }, conference_id)
+    }),
+    handle('learn_stripe_account', async ({ conference_id }, { isLastAttempt }) => {
+      const account = await saveStripeAccount(deps, conference_id)
+      // A restricted key may never tell; then the account stays unknown, which only costs a check.
+      if (account === null && !isLastAttempt) throw new Error('Stripe did not name the account')
+    }),
+    handle('run_sync', ({ conference_id, run_id }, { isLastAttempt, signal }) =>
+      workOnSyncRun(
+        { ...deps, leaseSeconds: config.leaseSeconds },
+        { conferenceId: conference_id, runId: run_id },
+        { signal: AbortSignal.any([signal, deps.stopping]), isLastTry: isLastAttempt },
+      ),
+    ),
+    handle('start_sync_runs', async ({ conference_id }) => {
+      const started = await withTenant(db, { conferenceId: conference_id }, (trx) =>
+        startAllSyncRuns(trx, conference_id),
+      )
+      logger.info({ conference: conference_id, runs: started }, 'asked for syncs by the clock')
+    }),
+    handle('finish_subscription', ({ conference_id, id }) =>
+      ignoreStripeRefusal(
+        finishSubscription(deps, { conferenceId: conference_id, subscriptionId: id }),
+      ),
+    ),
+    handle('end_subscriptions', ({ conference_id }) =>
+      endDueSubscriptions(deps, conference_id, deps.stopping),
+    ),
+    handle('finish_plan', ({ conference_id, id }) =>
+      ignoreStripeRefusal(finishPlan(deps, { conferenceId: conference_id, planId: id })),
+    ),
+    handle('deliver_webhook', (payload, { signal }) =>
+      deliverWebhook(
+        { ...deps, postWebhook },
+        {
+          conferenceId: payload.conference_id,
+          endpointId: payload.endpoint_id,
+          deliveryId: payload.delivery_id,
+        },
+        AbortSignal.any([signal, deps.stopping]),
+      ),
+    ),
+    handle('mail_purchase', (payload) =>
+      sendPurchaseEmail(
+        { ...deps, mailer, linkOf },
+        refOf(payload),
+        purchaseEmailKind.parse(payload.kind),
+        payload.message,
+      ),
+    ),
+    handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
+      alignPromotionCodes(
+        deps,
+        { conferenceId: conference_id, batchId: batch_id },
+        AbortSignal.any([signal, deps.stopping]),
+      ),
+    ),
+    handle('read_published_vouchers', ({ conference_id }, { signal }) =>
+      refreshPublishedVouchers(deps, conference_id, AbortSignal.any([signal, deps.stopping])),
+    ),
+    handle('mail_operators', async ({ message: name, subject, text }) => {
+      const { operators } = config.mail
+      await mailOperators({ mailer, operators }, { name, subject, text }).catch(giveUpRefused)
+    }),
+    handle('prune', async () => {
+      logger.info(await prune(db), 'pruned')
+    }),
+  ])
+}
+
+/** Stripe's "no" is an end as well: it is written down, and another try is not. */
+async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'stripe_refused')) throw error
+  }
+}
+
+// Idempotency keys answer a repeat for 24 hours; see IDEMPOTENCY_KEY_LIFETIME in http/idempotency.ts.
+const KEY_HOURS = 24
+// Long enough for staff to look at what failed.
+const FAILED_JOB_DAYS = 14
+// As webhook-delivery-routes.ts tells its readers.
+const DELIVERY_DAYS = 30
+// A transaction that deletes a day's keys at once would hold its locks and its snapshot for long.
+const BATCH_SIZE = 5_000
+
+/** How many rows went, by kind. */
+export type Pruned = { keys: number; limits: number; jobs: number; deliveries: number }
+
+/** Deletes what nobody needs any more. May run twice, and beside itself. */
+export async function prune(db: Db): Promise<Pruned> {
+  return {
+    keys: await deleteInBatches(
+      db,
+      'idempotency_keys',
+      `created_at < now() - interval '${KEY_HOURS} h'`,
+    ),
+    // rate-limiter-flexible keeps the end of a window in milliseconds.
+    limits: await deleteInBatches(db, 'rate_limits', `expire < extract(epoch from now()) * 1000`),
+    jobs: await pruneFailedJobs(db),
+    deliveries: await deleteInBatches(
+      db,
+      'webhook_deliveries',
+      `finished_at < now() - interval '${DELIVERY_DAYS} days'`,
+    ),
+  }
+}
+
+async function deleteInBatches(db: Db, table: string, isOld: string): Promise<number> {
+  let total = 0
+  let deleted = BATCH_SIZE
+  while (deleted === BATCH_SIZE) {
+    deleted = await withSystem(db, 'prune', (trx) =>
+      trx(table)
+        .whereRaw(`ctid = any(array(select ctid from ?? where ${isOld} limit ?))`, [
+          table,
+          BATCH_SIZE,
+        ])
+        .delete(),
+    )
+    total += deleted
+  }
+  return total
+}
+
+async function pruneFailedJobs(db: Db): Promise<number> {
+  const { rows } = await db.raw<{ rows: unknown[] }>(
+    `select from graphile_worker.complete_jobs(array(
+       select id from graphile_worker.jobs
+       where attempts >= max_attempts and locked_at is null
+         and updated_at < now() - make_interval(days => ?)
+       limit ?))`,
+    [FAILED_JOB_DAYS, BATCH_SIZE],
+  )
+  return rows.length
+}

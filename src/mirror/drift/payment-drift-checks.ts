@@ -1,0 +1,285 @@
+import { comparedFields, type DriftCheck, type PurchaseFilter, rowColumns } from './drift-check.ts'
+import type { DriftResource } from './drift-line.ts'
+
+const differentPayment: DriftCheck = {
+  name: 'different_payment',
+  kind: 'different',
+  what: 'payment',
+  resource: 'payment-intents',
+  source: 'purchases',
+  sql: (only: PurchaseFilter) => `
+    select ${rowColumns({
+      key1: 'o.payment_intent_id',
+      key2: 'f.field',
+      purchase: 'o.purchase_id',
+      stripeId: 'o.payment_intent_id',
+      field: 'f.field',
+      here: 'f.here',
+      there: 'f.there',
+      repair: `'reconcile'`,
+    })}
+    from purchase_payments o
+    join there_payments t on t.id = o.payment_intent_id
+    ${comparedFields([
+      ['status', 'o.status', 't.status'],
+      ['amount', 'o.amount::text', 't.amount::text'],
+      ['amount_received', 'o.amount_received::text', 't.amount_received::text'],
+      ['currency', 'o.currency', 't.currency'],
+    ])}
+    where o.conference_id = :conference ${only('o.purchase_id')} and f.here is distinct from f.there`,
+}
+
+function differentRefundOrDispute(
+  what: 'refund' | 'dispute',
+  resource: 'refunds' | 'disputes',
+): DriftCheck {
+  return {
+    name: `different_${what}`,
+    kind: 'different',
+    what,
+    resource,
+    source: 'purchases',
+    sql: (only: PurchaseFilter) => `
+      select ${rowColumns({
+        key1: 'o.id',
+        key2: 'f.field',
+        purchase: 'o.purchase_id',
+        stripeId: 'o.id',
+        field: 'f.field',
+        here: 'f.here',
+        there: 'f.there',
+        repair: `'reconcile'`,
+      })}
+      from purchase_${resource} o
+      join there_${resource} t on t.id = o.id
+      ${comparedFields([
+        ['status', 'o.status', 't.status'],
+        ['amount', 'o.amount::text', 't.amount::text'],
+        ['currency', 'o.currency', 't.currency'],
+      ])}
+      where o.conference_id = :conference ${only('o.purchase_id')}
+        and f.here is distinct from f.there`,
+  }
+}
+
+/**
+ * An attempt is paid when its session is; the reverse need not hold, since part of a bank transfer
+ * counts as paid here. A reconcile does not read a session again that is expired here: then its
+ * payment is adopted, and once that is known there is nothing to tell.
+ */
+const differentSession: DriftCheck = {
+  name: 'different_checkout_session',
+  kind: 'different',
+  what: 'checkout_session',
+  resource: 'checkout-sessions',
+  source: 'purchases',
+  sql: (only: PurchaseFilter) => `
+    select ${rowColumns({
+      key1: 'o.session_id',
+      key2: 'f.field',
+      purchase: 'o.purchase_id',
+      stripeId: 'o.session_id',
+      field: 'f.field',
+      here: 'f.here',
+      there: 'f.there',
+      repair: `case when o.state <> 'expired' then 'reconcile'
+        when t.payment_intent is not null then 'adopt' else 'sync' end`,
+      paymentIntent: 't.payment_intent',
+    })}
+    from checkout_attempts o
+    join there_sessions t on t.id = o.session_id
+    ${comparedFields([
+      ['status', 'o.state', 't.status'],
+      ['payment_status', 'o.payment', `case when t.is_paid then 'paid' else o.payment end`],
+    ])}
+    where o.conference_id = :conference ${only('o.purchase_id')} and o.state <> 'refused'
+      and f.here is distinct from f.there
+      and not (o.state = 'expired' and exists (select 1 from purchase_payments known
+        where known.conference_id = :conference and known.payment_intent_id = t.payment_intent))`,
+}
+
+export const DIFFERENT_CHECKS: readonly DriftCheck[] = [
+  differentPayment,
+  differentRefundOrDispute('refund', 'refunds'),
+  differentRefundOrDispute('dispute', 'disputes'),
+  differentSession,
+]
+
+const isKnown = (id: string) => `exists (
+  select 1 from purchase_payments o
+  where o.conference_id = :conference and o.payment_intent_id = ${id})`
+
+/**
+ * A payment that names one of our purchases, which does not know it: taken in Stripe's dashboard, or
+ * its event was lost. Both names must be ours, as a reconcile asks for it too.
+ */
+const extraPayment: DriftCheck = {
+  name: 'extra_payment',
+  kind: 'extra',
+  what: 'payment',
+  resource: 'payment-intents',
+  source: 'purchases',
+  sql: (only: PurchaseFilter) => `
+    select ${rowColumns({
+      key1: 't.id',
+      purchase: 'p.id',
+      stripeId: 't.id',
+      there: 't.status',
+      repair: `'adopt'`,
+      paymentIntent: 't.id',
+    })}
+    from there_payments t
+    join bulk_purchases p on p.conference_id = :conference and p.id = t.purchase_id
+    where t.conference_id = :conference ${only('p.id')} and not ${isKnown('t.id')}`,
+}
+
+/** Money for a purchase that is not here at all, such as after an older backup was restored. */
+const extraPurchase: DriftCheck = {
+  name: 'extra_purchase',
+  kind: 'extra',
+  what: 'purchase',
+  resource: 'payment-intents',
+  source: 'purchases',
+  sql: (only: PurchaseFilter) => `
+    select ${rowColumns({
+      key1: 't.id',
+      purchase: 't.purchase_id',
+      stripeId: 't.id',
+      there: 't.status',
+      repair: 'null',
+    })}
+    from there_payments t
+    where t.conference_id = :conference and t.amount_received > 0 ${only('t.purchase_id')}
+      and t.purchase_id is not null
+      and not exists (select 1 from bulk_purchases p
+        where p.conference_id = :conference and p.id = t.purchase_id)`,
+}
+
+/** A refund or dispute of a payment that we know. */
+function extraRefundOrDispute(
+  what: 'refund' | 'dispute',
+  resource: 'refunds' | 'disputes',
+): DriftCheck {
+  return {
+    name: `extra_${what}`,
+    kind: 'extra',
+    what,
+    resource,
+    source: 'purchases',
+    sql: (only: PurchaseFilter) => `
+      select ${rowColumns({
+        key1: 't.id',
+        purchase: 'o.purchase_id',
+        stripeId: 't.id',
+        there: 't.status',
+        repair: `'reconcile'`,
+      })}
+      from there_${resource} t
+      join purchase_payments o
+        on o.conference_id = :conference and o.payment_intent_id = t.payment_intent
+      where not exists (select 1 from purchase_${resource} known
+        where known.conference_id = :conference and known.id = t.id) ${only('o.purchase_id')}`,
+  }
+}
+
+/**
+ * A session that names one of our purchases and is none of its attempts. Not told of: one that
+ * nobody can pay any more, and one whose payment is known.
+ */
+const extraSession: DriftCheck = {
+  name: 'extra_checkout_session',
+  kind: 'extra',
+  what: 'checkout_session',
+  resource: 'checkout-sessions',
+  source: 'purchases',
+  sql: (only: PurchaseFilter) => `
+    select ${rowColumns({
+      key1: 't.id',
+      purchase: 'p.id',
+      stripeId: 't.id',
+      there: 't.status',
+      repair: `case when t.payment_intent is not null then 'adopt' end`,
+      paymentIntent: 't.payment_intent',
+    })}
+    from there_sessions t
+    join bulk_purchases p on p.conference_id = :conference and p.id = t.purchase_id
+    where t.status is distinct from 'expired' ${only('p.id')}
+      and not exists (select 1 from checkout_attempts o
+        where o.conference_id = :conference and o.session_id = t.id)
+      and not ${isKnown('t.payment_intent')}`,
+}
+
+export const EXTRA_CHECKS: readonly DriftCheck[] = [
+  extraPayment,
+  extraRefundOrDispute('refund', 'refunds'),
+  extraRefundOrDispute('dispute', 'disputes'),
+  extraSession,
+  extraPurchase,
+]
+
+type LocalTable = { table: string; id: string; status: string }
+
+/** What the purchases' rows know and Stripe's side does not: one check for each of their tables. */
+function missingCheck(
+  what: 'payment' | 'refund' | 'dispute' | 'checkout_session',
+  resource: DriftResource,
+  ours: LocalTable,
+  theirs: string,
+  more: { name?: string; where?: string } = {},
+): DriftCheck {
+  return {
+    name: more.name ?? `missing_${what}`,
+    kind: 'missing',
+    what,
+    resource,
+    source: 'purchases',
+    sql: (only: PurchaseFilter) => `
+      select ${rowColumns({
+        key1: `o.${ours.id}`,
+        purchase: 'o.purchase_id',
+        stripeId: `o.${ours.id}`,
+        here: `o.${ours.status}`,
+        repair: `'sync'`,
+      })}
+      from ${ours.table} o
+      where o.conference_id = :conference and o.${ours.id} is not null ${more.where ?? ''}
+        ${only('o.purchase_id')}
+        and not exists (select 1 from ${theirs} t where t.id = o.${ours.id})`,
+  }
+}
+
+const ATTEMPTS: LocalTable = { table: 'checkout_attempts', id: 'session_id', status: 'state' }
+
+/** Stripe sends no event for a session that is opened, so the mirror need not know an open one. */
+export const MISSING_CHECKS: readonly DriftCheck[] = [
+  missingCheck(
+    'payment',
+    'payment-intents',
+    { table: 'purchase_payments', id: 'payment_intent_id', status: 'status' },
+    'there_payments',
+  ),
+  missingCheck(
+    'refund',
+    'refunds',
+    { table: 'purchase_refunds', id: 'id', status: 'status' },
+    'there_refunds',
+  ),
+  missingCheck(
+    'dispute',
+    'disputes',
+    { table: 'purchase_disputes', id: 'id', status: 'status' },
+    'there_disputes',
+  ),
+  missingCheck('checkout_session', 'checkout-sessions', ATTEMPTS, 'there_sessions', {
+    where: `and o.state <> 'open'`,
+  }),
+]
+
+/** Of Stripe itself, which must know it. */
+export const MISSING_OPEN_SESSION = missingCheck(
+  'checkout_session',
+  'checkout-sessions',
+  ATTEMPTS,
+  'there_sessions',
+  { name: 'missing_open_checkout_session', where: `and o.state = 'open'` },
+)

@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto'
+import type { Knex } from 'knex'
+import { protectByConference } from '../db/tenant-scope.ts'
+import { type StripeResource, tableOf } from './stripe-resource.ts'
+import { quoted } from './write-mirror-rows.ts'
+
+type TableShape = Pick<StripeResource, 'name' | 'columns' | 'views'>
+
+const viewOf = (name: string) => `stripe.${name}`
+
+// `created` is the order of lists. An object that we know only as deleted has none. No foreign key to
+// the conference: it would cost a third of every page, and conferences are never deleted.
+function createTable(table: string): string {
+  const name = table.replace('stripe.', '')
+  return `
+    create table if not exists ${table} (
+      conference_id text not null,
+      id text not null,
+      created timestamptz not null default 'epoch',
+      livemode boolean,
+      metadata jsonb,
+      data jsonb not null,
+      as_of timestamptz not null,
+      deleted_at timestamptz,
+      primary key (conference_id, id)
+    );
+    create index if not exists ${name}_newest on ${table} (conference_id, created desc, id desc);`
+}
+
+function addColumns({ name, columns }: TableShape): string {
+  const table = tableOf({ name })
+  const short = table.replace('stripe.', '')
+  return Object.entries(columns)
+    .map(([column, { type, indexed }]) => {
+      const add = `alter table ${table} add column if not exists ${quoted(column)} ${type};`
+      if (!indexed) return add
+      return `${add}
+        create index if not exists ${short}_by_${column}
+          on ${table} (conference_id, ${quoted(column)}) where ${quoted(column)} is not null;`
+    })
+    .join('\n')
+}
+
+// `security_invoker`: row security asks who reads the view, not who made it.
+function createViews({ name, views = {} }: TableShape): string {
+  return Object.entries(views)
+    .map(
+      ([view, select]) => `
+        drop view if exists ${viewOf(view)};
+        create view ${viewOf(view)} with (security_invoker = true) as
+          with mirror as (select * from ${tableOf({ name })}) ${select};`,
+    )
+    .join('\n')
+}
+
+function definitionOf(shape: TableShape): string {
+  return createTable(tableOf(shape)) + addColumns(shape) + createViews(shape)
+}
+
+/**
+ * Names a table's shape: another column, index or view makes another name. A migration of this name
+ * brings any older shape up to date, since shapes only grow.
+ */
+export function shapeName(shape: TableShape): string {
+  const digest = createHash('sha256').update(definitionOf(shape)).digest('hex')
+  return `${shape.name}_${digest.slice(0, 12)}`
+}
+
+/**
+ * Makes the table of a resource, or adds to it what is missing. Nothing is ever dropped or changed
+ * but views: an older release may be running beside this one. A column that must change its type is
+ * the business of a numbered migration.
+ */
+export async function migrateMirrorTable(knex: Knex, shape: TableShape): Promise<void> {
+  const table = tableOf(shape)
+  const { rows } = await knex.raw<{ rows: { isNew: boolean }[] }>(
+    `select to_regclass(?) is null as "isNew"`,
+    [table],
+  )
+  await knex.raw(definitionOf(shape))
+  if (rows[0]?.isNew === true) await protectByConference(knex, table)
+}
+
+/** Drops the table and its views, for undoing all migrations. */
+export async function dropMirrorTable(knex: Knex, shape: TableShape): Promise<void> {
+  await knex.raw(`drop table if exists ${tableOf(shape)} cascade;`)
+}

@@ -1,0 +1,208 @@
+import { z } from 'zod'
+import { type PageQuery, pageOf, pageQuery } from '../db/pages.ts'
+import { conferenceParams, timestamp, timestampInput, toTimestamp } from '../http/common-schemas.ts'
+import type { ColumnType } from './mirror-column.ts'
+import type { MirrorFilter, StoredMirrorRow } from './mirror-store.ts'
+import { ALL_RESOURCES, mirrorNames } from './resource-registry.ts'
+import type { StripeResource } from './stripe-resource.ts'
+
+type Shaped = Pick<StripeResource, 'name' | 'objects' | 'columns'>
+
+type Shape = { [name: string]: z.ZodType }
+
+// Not `z.coerce`, which takes an empty text for 0 and any text for true.
+const integer = z.preprocess(
+  (value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value),
+  z.int(),
+)
+
+const BOOLEAN_WORDS: { [word: string]: boolean } = { true: true, false: false }
+
+const flag = z.preprocess(
+  (value) => (typeof value === 'string' ? (BOOLEAN_WORDS[value] ?? value) : value),
+  z.boolean(),
+)
+
+/** Types that a list can be filtered by; the others are not compared for equality in practice. */
+const FILTERS: { readonly [Type in ColumnType]?: z.ZodType } = {
+  text: z.string().min(1),
+  bigint: integer,
+  boolean: flag,
+}
+
+function filtersOf({ columns }: Shaped): Shape {
+  const filters: Shape = {}
+  for (const [name, { type }] of Object.entries(columns)) {
+    const filter = FILTERS[type]
+    if (filter !== undefined) filters[name] = filter.optional()
+  }
+  return filters
+}
+
+const fixedQuery = {
+  created_after: timestampInput.optional(),
+  created_before: timestampInput.optional(),
+  include_deleted: flag.default(false).meta({
+    description: 'True: tombstones as well, which are left out otherwise.',
+  }),
+  ...pageQuery,
+}
+
+export type MirrorQuery = { filter: MirrorFilter; page: PageQuery }
+
+function querySchema(resource: Shaped) {
+  // What every list takes comes last: a column of such a name has no filter.
+  const filters = Object.keys(filtersOf(resource)).filter((name) => !(name in fixedQuery))
+  return z
+    .strictObject({ ...filtersOf(resource), ...fixedQuery })
+    .transform((query): MirrorQuery => {
+      const { created_after: createdAfter, created_before: createdBefore } = query
+      const given: { [name: string]: unknown } = query
+      return {
+        filter: {
+          equal: Object.fromEntries(
+            filters.flatMap((name) => (given[name] === undefined ? [] : [[name, given[name]]])),
+          ),
+          createdAfter,
+          createdBefore,
+          includeDeleted: query.include_deleted,
+        },
+        page: { limit: query.limit, cursor: query.cursor },
+      }
+    })
+}
+
+const json = z.unknown().meta({ description: "As in Stripe's object." })
+
+const VALUES: { readonly [Type in ColumnType]: z.ZodType } = {
+  text: z.string().nullable(),
+  bigint: z.int().nullable(),
+  numeric: z.number().nullable(),
+  boolean: z.boolean().nullable(),
+  timestamptz: timestamp.nullable(),
+  jsonb: json,
+}
+
+function valueOf(name: string, type: ColumnType): z.ZodType {
+  if (type === 'numeric' && isExactDecimal(name)) {
+    return z.string().nullable().meta({ description: 'A decimal, exact.' })
+  }
+  return VALUES[type]
+}
+
+function rowSchema(resource: Shaped) {
+  const columns = Object.entries(resource.columns).map(
+    ([name, { type }]) => [name, valueOf(name, type)] as const,
+  )
+  const kinds = resource.objects.map((object) => `\`${object}\``).join(' or ')
+  return z
+    .object({
+      id: z.string().meta({ description: "Stripe's own id." }),
+      object: z.string().meta({ description: `As Stripe names the kind: ${kinds}.` }),
+      livemode: z.boolean().nullable(),
+      as_of: timestamp.meta({ description: 'Stripe was asked for it at this moment, or later.' }),
+      deleted_at: timestamp.nullable().meta({
+        description: 'When we learned that Stripe has it no more. The rest is what it was then.',
+      }),
+      created: timestamp.nullable().meta({
+        description: 'When it was created at Stripe; null for one that we only know as deleted.',
+      }),
+      ...Object.fromEntries(columns),
+      metadata: json,
+      data: z.record(z.string(), z.unknown()).meta({
+        description: "Stripe's object whole, but for every `client_secret`.",
+      }),
+    })
+    .meta({ id: mirrorNames(resource).schema })
+}
+
+/** The zod schemas of one resource's routes. Once for a resource: their names are registered. */
+function mirrorSchemas(resource: Shaped) {
+  const row = rowSchema(resource)
+  const id = z.string().meta({ description: `Stripe's id of the ${mirrorNames(resource).one}.` })
+  return {
+    row,
+    page: pageOf(row).meta({ id: `${mirrorNames(resource).schema}Page` }),
+    query: querySchema(resource),
+    params: conferenceParams.extend({ id }),
+  }
+}
+
+/** What the API shows of a mirrored object. */
+export type MirrorBody = {
+  id: string
+  object: string
+  livemode: boolean | null
+  as_of: string
+  deleted_at: string | null
+  created: string | null
+  metadata: unknown
+  data: { [member: string]: unknown }
+} & { [column: string]: unknown }
+
+/** True for decimals that Stripe sends as text because a number of JSON may be rounded. */
+function isExactDecimal(column: string): boolean {
+  return column.endsWith('_decimal')
+}
+
+function toApiValue(name: string, type: ColumnType, value: unknown): unknown {
+  if (value instanceof Date) return toTimestamp(value)
+  if (type === 'numeric' && typeof value === 'string')
+    return isExactDecimal(name) ? value : Number(value)
+  return type === 'jsonb' ? withoutClientSecrets(value) : value
+}
+
+/** The row of a mirror table as the API shows it. */
+export function toMirrorBody(
+  resource: Pick<StripeResource, 'columns' | 'objects'>,
+  row: StoredMirrorRow,
+): MirrorBody {
+  const typed = Object.entries(resource.columns).map(
+    ([name, { type }]) => [name, toApiValue(name, type, row[name])] as const,
+  )
+  return {
+    id: row.id,
+    object: row.data.object ?? resource.objects[0] ?? '',
+    livemode: row.livemode,
+    as_of: toTimestamp(row.as_of),
+    deleted_at: toTimestamp(row.deleted_at),
+    // The epoch stands for a time that is not known.
+    created: row.created.getTime() === 0 ? null : toTimestamp(row.created),
+    ...Object.fromEntries(typed),
+    metadata: row.metadata,
+    data: withoutClientSecrets(row.data),
+  }
+}
+
+/**
+ * A copy without the members named `client_secret`, wherever Stripe embeds an object: whoever has
+ * one can complete the payment or change its payment method. What people wrote themselves into
+ * `metadata` is theirs and stays.
+ *
+ * @see https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
+ */
+function withoutClientSecrets<T>(value: T): T {
+  // The same shape but for one member, which no reader of the mirror may rely on.
+  if (Array.isArray(value)) return value.map((item: unknown) => withoutClientSecrets(item)) as T
+  if (typeof value !== 'object' || value === null) return value
+  const members = Object.entries(value)
+    .filter(([name]) => name !== 'client_secret')
+    .map(([name, member]) => [name, name === 'metadata' ? member : withoutClientSecrets(member)])
+  return Object.fromEntries(members) as T
+}
+
+/** A resource with the zod schemas of its routes. */
+export type Mirror = { resource: StripeResource; schemas: ReturnType<typeof mirrorSchemas> }
+
+/** Every resource. Made once, whatever the number of apps in this process: zod registers names. */
+export const MIRRORS: readonly Mirror[] = ALL_RESOURCES.map((resource) => ({
+  resource,
+  schemas: mirrorSchemas(resource),
+}))
+
+/** The schemas of one resource's routes. @throws Error for a name that no resource has. */
+export function mirrorSchemasOf(name: string): Mirror['schemas'] {
+  const found = MIRRORS.find(({ resource }) => resource.name === name)
+  if (found === undefined) throw new Error(`There is no resource ${name}`)
+  return found.schemas
+}

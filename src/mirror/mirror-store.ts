@@ -1,0 +1,82 @@
+import type { Knex } from 'knex'
+import type { Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { StripeObject } from '../stripe/stripe-object.ts'
+import { type StripeResource, tableOf } from './stripe-resource.ts'
+
+type Shaped = Pick<StripeResource, 'name' | 'columns'>
+
+/** A row of a mirror table. Decimals come as text, since a number of JavaScript may round them. */
+export type StoredMirrorRow = {
+  id: string
+  created: Date
+  livemode: boolean | null
+  metadata: unknown
+  data: StripeObject
+  as_of: Date
+  deleted_at: Date | null
+} & { [column: string]: unknown }
+
+export type MirrorFilter = {
+  /** Values that typed columns must have. */
+  equal: { readonly [column: string]: unknown }
+  createdAfter?: Date | undefined
+  createdBefore?: Date | undefined
+  includeDeleted: boolean
+}
+
+const COMMON_COLUMNS = [
+  'id',
+  'created',
+  'livemode',
+  'metadata',
+  'data',
+  'as_of',
+  'deleted_at',
+] as const
+
+function selectedColumns(trx: Tx, { columns }: Shaped): (string | Knex.Raw)[] {
+  const typed = Object.entries(columns).map(([name, { type }]) =>
+    type === 'numeric' ? trx.raw('??::text as ??', [name, name]) : name,
+  )
+  return [...COMMON_COLUMNS, ...typed]
+}
+
+function rowsQuery(trx: Tx, resource: Shaped, conferenceId: string) {
+  return trx(tableOf(resource)).where({ conference_id: conferenceId })
+}
+
+/** One page of the mirrored objects of a kind, those that Stripe created last first. */
+export function listMirroredObjects(
+  trx: Tx,
+  resource: Shaped,
+  conferenceId: string,
+  filter: MirrorFilter,
+  page: PageQuery,
+): Promise<Page<StoredMirrorRow>> {
+  const { equal, createdAfter, createdBefore, includeDeleted } = filter
+  const query = rowsQuery(trx, resource, conferenceId).where(equal)
+  if (!includeDeleted) void query.whereNull('deleted_at')
+  if (createdAfter !== undefined) void query.where('created', '>', createdAfter)
+  if (createdBefore !== undefined) {
+    // The epoch stands for a time that is not known.
+    void query.where('created', '<', createdBefore).where('created', '>', new Date(0))
+  }
+  return fetchPage<StoredMirrorRow>(query.select(selectedColumns(trx, resource)), page, {
+    at: 'created',
+    id: 'id',
+  })
+}
+
+/** The mirrored object with this id, deleted or not, or null. */
+export async function findMirroredObject(
+  trx: Tx,
+  resource: Shaped,
+  conferenceId: string,
+  id: string,
+): Promise<StoredMirrorRow | null> {
+  const row = await rowsQuery(trx, resource, conferenceId)
+    .where({ id })
+    .first<StoredMirrorRow | undefined>(selectedColumns(trx, resource))
+  return row ?? null
+}

@@ -1,0 +1,248 @@
+import type Stripe from 'stripe'
+import { withTenant } from '../../db/tenant-scope.ts'
+import { inParallel } from '../../shared/in-parallel.ts'
+import { isMissing } from '../../stripe/stripe-errors.ts'
+import type { StripeObject } from '../../stripe/stripe-object.ts'
+import { type Listing, type StripeResource, tableOf } from '../stripe-resource.ts'
+import type { MirrorRow } from '../write-mirror-rows.ts'
+import { listByParent } from './list-by-parent.ts'
+import { type FetchedPage, type ListingReader, listByWindow } from './list-by-window.ts'
+import { retryWithBackoff } from './retry-with-backoff.ts'
+import type { SyncRunCounts, SyncRunDetail, Window } from './sync-run.ts'
+import type { RunStep, SyncRunProgress } from './sync-run-progress.ts'
+
+/** Objects that are completed at the same time, each with requests of its own. */
+const CONCURRENCY = 3
+
+const PARENT_BATCH_SIZE = 200
+
+/**
+ * Reads the listing from where the run stands and stores it page by page, in order. While Postgres
+ * stores a page, the next one is made ready and the one after it is under way.
+ */
+export async function listAndStore(progress: SyncRunProgress): Promise<void> {
+  let storing = Promise.resolve()
+  try {
+    let idleSince = performance.now()
+    for await (const page of readPages(progress, () => idleSince)) {
+      const ready = await preparePage(progress, page)
+      await storing
+      idleSince = Number.POSITIVE_INFINITY
+      storing = storePage(progress, ready).finally(() => {
+        idleSince = performance.now()
+      })
+      // Somebody waits for it later; until then a failure has no handler of its own.
+      storing.catch(() => {})
+    }
+  } finally {
+    await storing
+  }
+}
+
+function readPages(
+  progress: SyncRunProgress,
+  idleSince: () => number,
+): AsyncGenerator<FetchedPage<StripeObject>> {
+  const { listing } = progress.action.resource
+  const { cursor } = progress.run
+  const walk = createListingReader(progress, listing, idleSince)
+  if (listing.by === 'per') {
+    const start = cursor?.by === 'parents' ? cursor : { done: false, parent: null }
+    if (start.done) return noPages()
+    return listByParent(walk, (after) => parentIds(progress, listing.parent, after), start.parent)
+  }
+  const windows = cursor?.by === 'windows' ? cursor.windows : firstWindows(listing, walk.since)
+  return listByWindow(walk, windows, listing.windows)
+}
+
+async function* noPages(): AsyncGenerator<never> {}
+
+function firstWindows(
+  listing: Extract<Listing<StripeObject>, { by: 'pages' }>,
+  since: number | null,
+): Window[] {
+  const gte = listing.windows ? since : null
+  return (listing.variants ?? [{}]).map((_, variant) => ({
+    variant,
+    gte,
+    lt: null,
+    after: null,
+    oldest: null,
+  }))
+}
+
+function createListingReader(
+  progress: SyncRunProgress,
+  listing: Listing<StripeObject>,
+  idleSince: () => number,
+): ListingReader<StripeObject> {
+  const { stripe } = progress.connection
+  const { since } = progress.run.options
+  return {
+    now: () => progress.clock.now(),
+    idleSince,
+    since: since === null ? null : Math.floor(since.getTime() / 1000),
+    fetch: ({ variant = 0, parent = '', params }) =>
+      retryWithBackoff(() => {
+        if (listing.by === 'per') return listing.page(stripe, parent, params)
+        return listing.page(stripe, { ...params, ...listing.variants?.[variant] })
+      }, progress.signal),
+  }
+}
+
+function parentIds(
+  { db, run }: SyncRunProgress,
+  parent: string,
+  after: string | null,
+): Promise<string[]> {
+  return withTenant(db, run, (trx) =>
+    trx(tableOf({ name: parent }))
+      .where({ conference_id: run.conferenceId })
+      .whereNull('deleted_at')
+      .where('id', '>', after ?? '')
+      .orderBy('id')
+      .limit(PARENT_BATCH_SIZE)
+      .pluck<string[]>('id'),
+  )
+}
+
+type PreparedPage = {
+  step: Omit<RunStep, 'details'>
+  /** What could not become a row. */
+  failures: readonly SyncRunDetail[]
+}
+
+async function preparePage(
+  progress: SyncRunProgress,
+  page: FetchedPage<StripeObject>,
+): Promise<PreparedPage> {
+  progress.signal.throwIfAborted()
+  const { objects, requests } = await completeObjects(progress, page)
+  const { deletable } = progress.action.resource
+  const { rows, counts, failures } = await toRows(progress, objects, page.asOf)
+  const step = {
+    rows,
+    asOf: page.asOf,
+    listed: deletable ? page.objects.map(({ id }) => id) : null,
+    counts,
+    requests: page.requests + requests,
+    cursor: page.advance(),
+  }
+  return { step, failures }
+}
+
+async function storePage(
+  progress: SyncRunProgress,
+  { step, failures }: PreparedPage,
+): Promise<void> {
+  progress.signal.throwIfAborted()
+  for (const failure of failures) progress.note(failure)
+  try {
+    await progress.save(step)
+  } catch (error) {
+    if (progress.isLost || step.rows.length < 2 || !isDataError(error)) throw error
+    await storeRowByRow(progress, step.rows, step.asOf)
+    await progress.save({ ...step, rows: [] })
+  }
+}
+
+/** Class 22 and 23: Postgres refuses a value. One row must not cost the other ninety-nine. */
+function isDataError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^2[23]/.test(String(error.code))
+}
+
+async function storeRowByRow(
+  progress: SyncRunProgress,
+  rows: readonly MirrorRow[],
+  asOf: number,
+): Promise<void> {
+  for (const row of rows) {
+    try {
+      await progress.save({ ...progress.idle(), rows: [row], asOf })
+    } catch (error) {
+      if (progress.isLost || !isDataError(error)) throw error
+      progress.note({ id: row.id, outcome: 'failed', message: messageOf(error) })
+      await progress.save({ ...progress.idle(), counts: { failed: 1 } })
+    }
+  }
+}
+
+async function completeObjects(
+  { action, connection, signal, run }: SyncRunProgress,
+  page: FetchedPage<StripeObject>,
+): Promise<{ objects: StripeObject[]; requests: number }> {
+  const { since } = run.options
+  const wanted =
+    since === null
+      ? page.objects
+      : page.objects.filter(({ created = 0 }) => created >= Math.floor(since.getTime() / 1000))
+  const { resource } = action
+  if (resource.complete === undefined) return { objects: wanted, requests: 0 }
+  let requests = 0
+  const objects = await inParallel(wanted, CONCURRENCY, async (object) => {
+    const whole = await retryWithBackoff(
+      () => completeObject(resource, connection.stripe, object),
+      signal,
+    )
+    if (whole !== object) requests += 1
+    return whole
+  })
+  return { objects, requests }
+}
+
+async function completeObject(
+  resource: StripeResource,
+  stripe: Stripe,
+  object: StripeObject,
+): Promise<StripeObject> {
+  try {
+    return (await resource.complete?.(stripe, object)) ?? object
+  } catch (error) {
+    // Deleted since it was listed: what the list said of it is the last that is known.
+    if (isMissing(error)) return object
+    throw error
+  }
+}
+
+/** The rows of a page, after all hooks; what they fail for is counted and told, one by one. */
+async function toRows(
+  progress: SyncRunProgress,
+  objects: readonly StripeObject[],
+  asOf: number,
+): Promise<{ rows: MirrorRow[]; counts: SyncRunCounts; failures: SyncRunDetail[] }> {
+  const { action } = progress
+  const rows: MirrorRow[] = []
+  const failures: SyncRunDetail[] = []
+  const counts: SyncRunCounts = {
+    fetched: objects.length,
+    created: 0,
+    updated: 0,
+    unchanged: 0,
+    deleted: 0,
+    failed: 0,
+  }
+  // An action with a `sync` of its own stores each object itself.
+  const isOwn = action.isSyncOverridden() && !progress.isDry
+  for (const object of objects) {
+    try {
+      if (isOwn) countOutcome(counts, (await action.sync(object, asOf)).outcome)
+      else {
+        const row = await action.toRow(object)
+        if (row !== null) rows.push(row)
+      }
+    } catch (error) {
+      counts.failed += 1
+      failures.push({ id: object.id, outcome: 'failed', message: messageOf(error) })
+    }
+  }
+  return { rows, counts, failures }
+}
+
+function countOutcome(counts: SyncRunCounts, outcome: string): void {
+  if (outcome === 'stale') counts.unchanged += 1
+  else if (outcome !== 'foreign') counts[outcome as keyof SyncRunCounts] += 1 // the other outcomes
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AppError } from '../../shared/errors.ts'
+import { toAppError } from '../../stripe/stripe-errors.ts'
+
+const MAX_ATTEMPTS = 8
+const MAX_WAIT_SECONDS = 60 // seconds
+
+function isTemporary(error: unknown): error is AppError {
+  return (
+    error instanceof AppError &&
+    (error.code === 'stripe_unavailable' || error.code === 'stripe_failed')
+  )
+}
+
+/**
+ * Repeats a request to Stripe that only failed for now: 1, 2, 4 … seconds apart, about two minutes
+ * in all. A run of hours must not end because Stripe stumbles once.
+ *
+ * @throws the last error, or the first that is final, as the SDK threw it; the signal's reason as soon
+ * as it aborts.
+ */
+export async function retryWithBackoff<T>(
+  request: () => PromiseLike<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    signal.throwIfAborted()
+    try {
+      return await orAbort(signal, request())
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      if (!isTemporary(error) || attempt === MAX_ATTEMPTS) throw thrown
+      const wait = Math.max(
+        Math.min(2 ** (attempt - 1), MAX_WAIT_SECONDS),
+        error.retryAfterSeconds ?? 0,
+      )
+      await sleep(wait * 1000, undefined, { signal })
+    }
+  }
+}
+
+/**
+ * The result of `work`, unless the signal comes first: the SDK cannot be told to give a request up.
+ *
+ * @throws the signal's reason.
+ */
+async function orAbort<T>(signal: AbortSignal, work: PromiseLike<T>): Promise<T> {
+  let stop = () => {}
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(signal.reason)
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', stop)
+    // It may still fail; nobody waits for it any more.
+    work.then(undefined, () => {})
+  }
+}

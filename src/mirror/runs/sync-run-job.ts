@@ -1,0 +1,113 @@
+import type { Db, Tx } from '../../db/connect.ts'
+import { withTenant } from '../../db/tenant-scope.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { StripeClients } from '../../stripe/stripe-client.ts'
+import { ALL_RESOURCES, findResource } from '../resource-registry.ts'
+import type { StripeResource, SyncContext } from '../stripe-resource.ts'
+import { executeSyncRun } from './execute-sync-run.ts'
+import { NO_OPTIONS, runLeaseSeconds, type SyncRun, type SyncRunRef } from './sync-run.ts'
+import {
+  enqueueSyncRun,
+  findActiveSyncRun,
+  findLeaseEnd,
+  getSyncRun,
+  startSyncRun,
+} from './sync-run-store.ts'
+
+export type SyncJobDeps = { db: Db; clients: StripeClients; logger: Logger; leaseSeconds: number }
+
+const PARENT_WAIT_MS = 5_000
+
+// Enough for the lease to be over when the job runs.
+const AFTER_LEASE_MS = 50
+
+/**
+ * Works on a run for as long as this process may, and makes sure that somebody goes on when it may
+ * not. For the job `run_sync`.
+ *
+ * @throws what stopped the run before its end: it is tried again from where it stands.
+ */
+export async function workOnSyncRun(
+  deps: SyncJobDeps,
+  ref: SyncRunRef,
+  options: { signal: AbortSignal; isLastTry: boolean },
+): Promise<void> {
+  const { db } = deps
+  const run = await withTenant(db, ref, (trx) => getSyncRun(trx, ref))
+  if (run.finishedAt !== null) return
+  const resource = findResource(run.resource)
+  if (resource === undefined) throw new Error(`This release knows no resource ${run.resource}`)
+  if (await waitsForParent(deps, run, resource)) return
+  const executed = await executeSyncRun({
+    action: resource.createAction(createSyncContext(deps, ref.conferenceId, options.signal)),
+    ref,
+    options: {
+      leaseSeconds: runLeaseSeconds(deps.leaseSeconds),
+      signal: options.signal,
+      whenAborted: 'release',
+      isRetried: !options.isLastTry,
+    },
+  })
+  if (executed === 'ended') deps.logger.info(await runSummary(db, ref), 'sync run ended')
+  if (executed === 'released') await withTenant(db, ref, (trx) => enqueueSyncRun(trx, ref))
+  if (executed === 'held') await withTenant(db, ref, (trx) => enqueueAfterLease(trx, ref))
+}
+
+/** What an action of this conference needs. The client is made once, since its key is read for it. */
+export function createSyncContext(
+  deps: Pick<SyncJobDeps, 'db' | 'clients' | 'logger'>,
+  conferenceId: string,
+  signal?: AbortSignal,
+): SyncContext {
+  let connection: ReturnType<StripeClients['background']> | undefined
+  return {
+    db: deps.db,
+    conferenceId,
+    logger: deps.logger,
+    connect: () => (connection ??= deps.clients.background(conferenceId, signal)),
+  }
+}
+
+/** A listing for each customer has to know the customers: their run comes first. */
+async function waitsForParent(
+  { db }: SyncJobDeps,
+  run: SyncRun,
+  { listing }: StripeResource,
+): Promise<boolean> {
+  if (listing.by !== 'per' || run.options.ids !== null) return false
+  const ref = { conferenceId: run.conferenceId, runId: run.id }
+  return withTenant(db, ref, async (trx) => {
+    const parent = await findActiveSyncRun(trx, ref.conferenceId, listing.parent)
+    if (parent === null) return false
+    await enqueueSyncRun(trx, ref, new Date(Date.now() + PARENT_WAIT_MS))
+    return true
+  })
+}
+
+/** Another process is at it: should that die, somebody must take over when its lease has ended. */
+async function enqueueAfterLease(trx: Tx, ref: SyncRunRef): Promise<void> {
+  const end = await findLeaseEnd(trx, ref)
+  if (end !== null) await enqueueSyncRun(trx, ref, new Date(end.getTime() + AFTER_LEASE_MS))
+}
+
+async function runSummary(db: Db, ref: SyncRunRef) {
+  const run = await withTenant(db, ref, (trx) => getSyncRun(trx, ref))
+  const { conferenceId: conference, resource, state, counts, requests, error } = run
+  return { conference, resource, run: run.id, state, ...counts, requests, error }
+}
+
+/** Asks for a full run of each resource that has none under way. Returns how many it asked for. */
+export async function startAllSyncRuns(trx: Tx, conferenceId: string): Promise<number> {
+  let started = 0
+  for (const { name } of ALL_RESOURCES) {
+    if ((await findActiveSyncRun(trx, conferenceId, name)) !== null) continue
+    await startSyncRun(trx, {
+      conferenceId,
+      resource: name,
+      startedBy: 'timer',
+      options: NO_OPTIONS,
+    })
+    started += 1
+  }
+  return started
+}

@@ -1,0 +1,300 @@
+import type { Db } from '../../db/connect.ts'
+import { literal, longLiteral, tenantStatement } from '../../db/tenant-scope.ts'
+import type { StripeConnection } from '../../stripe/stripe-client.ts'
+import type { StripeObject } from '../../stripe/stripe-object.ts'
+import {
+  DATABASE_NOW_SQL,
+  type DatabaseClock,
+  databaseNow,
+  type FetchTime,
+  trackDatabaseClock,
+} from '../fetch-time.ts'
+import type { StripeResource } from '../stripe-resource.ts'
+import type { StripeSyncAction } from '../stripe-sync-action.ts'
+import type { SyncError } from '../sync-outcome.ts'
+import {
+  comparedRowsCte,
+  givenRowsCte,
+  type MirrorRow,
+  writtenRowsCtes,
+} from '../write-mirror-rows.ts'
+import {
+  MAX_DETAILS,
+  type RunCursor,
+  type SyncRun,
+  type SyncRunCounts,
+  type SyncRunDetail,
+} from './sync-run.ts'
+import type { ClaimedSyncRun } from './sync-run-store.ts'
+
+type ProgressOptions = {
+  leaseSeconds: number
+  signal: AbortSignal
+  onProgress?: (run: SyncRun) => void
+}
+
+/** A run is not this process's any more: it was cancelled, or taken over after its lease ended. */
+class LeaseLost extends Error {
+  override readonly name = 'RunLost'
+}
+
+/** A run while a process works on it: what is counted and told, and each step written as it is done. */
+export class SyncRunProgress {
+  readonly action: StripeSyncAction<StripeObject>
+  readonly run: ClaimedSyncRun
+  readonly connection: StripeConnection
+  readonly clock: DatabaseClock
+  readonly signal: AbortSignal
+  isLost = false
+  /** Where the run stands: the cursor of the last step. */
+  cursor: RunCursor | null
+  #options: ProgressOptions
+  #counts: SyncRunCounts
+  #requests: number
+  #details: SyncRunDetail[]
+  #newDetails = false
+
+  private constructor(
+    action: StripeSyncAction<StripeObject>,
+    run: ClaimedSyncRun,
+    options: ProgressOptions,
+    parts: { connection: StripeConnection; clock: DatabaseClock },
+  ) {
+    this.action = action
+    this.run = run
+    this.cursor = run.cursor
+    this.connection = parts.connection
+    this.clock = parts.clock
+    this.signal = options.signal
+    this.#options = options
+    this.#counts = { ...run.counts }
+    this.#requests = run.requests
+    this.#details = [...run.details]
+  }
+
+  static async begin(
+    action: StripeSyncAction<StripeObject>,
+    run: ClaimedSyncRun,
+    options: ProgressOptions,
+  ): Promise<SyncRunProgress> {
+    const clock = trackDatabaseClock(await databaseNow(action.context.db))
+    return new SyncRunProgress(action, run, options, {
+      connection: await action.context.connect(),
+      clock,
+    })
+  }
+
+  get db(): Db {
+    return this.action.context.db
+  }
+
+  get isDry(): boolean {
+    return this.run.options.dryRun
+  }
+
+  /** Notes what became of one object; it is written with the next step. */
+  note(detail: SyncRunDetail): void {
+    if (this.#details.length >= MAX_DETAILS) return
+    this.#details.push(detail)
+    this.#newDetails = true
+  }
+
+  /** How the run has gone, once all of it is done. */
+  verdict(): { state: 'succeeded' | 'failed'; error: SyncError | null } {
+    const { failed } = this.#counts
+    if (failed === 0) return { state: 'succeeded', error: null }
+    const message = `${failed} ${failed === 1 ? 'object' : 'objects'} could not be stored; all others are.`
+    return { state: 'failed', error: { code: 'objects_failed', message, stripe_request_id: null } }
+  }
+
+  /** A step that stores nothing and stays where it is. */
+  idle(): Omit<RunStep, 'details'> {
+    return { rows: [], asOf: 0, listed: null, counts: {}, requests: 0, cursor: this.cursor }
+  }
+
+  /** Writes a step. @throws RunLost when the run is not this process's any more. */
+  async save(step: Omit<RunStep, 'details'>): Promise<void> {
+    const { run } = this
+    const details = this.#newDetails ? this.#details : null
+    const saved = await saveRunStep(
+      this.db,
+      this.action.resource,
+      { ...run, dryRun: this.isDry },
+      { ...step, details },
+      this.#options.leaseSeconds,
+    )
+    if (!saved.held) {
+      this.isLost = true
+      throw new LeaseLost(`Run ${run.id} is not ours any more`)
+    }
+    if (details !== null) this.#newDetails = false
+    this.cursor = step.cursor
+    this.clock.follow(saved.now)
+    this.#take(step, saved)
+    this.#options.onProgress?.({
+      ...run,
+      counts: { ...this.#counts },
+      requests: this.#requests,
+      details: [...this.#details],
+    })
+  }
+
+  #take(step: Pick<RunStep, 'counts' | 'requests'>, saved: SavedStep): void {
+    for (const [count, more] of Object.entries(step.counts)) {
+      this.#counts[count as keyof SyncRunCounts] += more // the keys of a Partial<RunCounts>
+    }
+    for (const [count, more] of Object.entries(saved.stored)) {
+      this.#counts[count as keyof SyncRunCounts] += more // the same
+    }
+    this.#requests += step.requests
+    // They are written already.
+    const space = MAX_DETAILS - this.#details.length
+    this.#details.push(...(saved.changes ?? []).slice(0, space))
+  }
+}
+
+/** One step of a run: what is stored of a page, and where the run stands after it. */
+export type RunStep = {
+  rows: readonly MirrorRow[]
+  asOf: FetchTime
+  /** The ids that the listing showed; null where nothing will ever be missed. */
+  listed: readonly string[] | null
+  /** What is added to the counts, beside what storing the rows adds. */
+  counts: Partial<SyncRunCounts>
+  requests: number
+  cursor: RunCursor | null
+  /** All details so far, when this step added some. */
+  details: readonly SyncRunDetail[] | null
+}
+
+type SavedStep = {
+  /** The database's clock. */
+  now: FetchTime
+  /** False when the run is another process's by now, or was cancelled; nothing was written then. */
+  held: boolean
+  /** What storing the rows has added to the counts. */
+  stored: Pick<SyncRunCounts, 'created' | 'updated' | 'unchanged'>
+  /** What a dry run would change. */
+  changes: SyncRunDetail[] | null
+}
+
+type RunKey = Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'> & { dryRun: boolean }
+
+/**
+ * Stores a page, the ids that it listed and the run's progress with one statement and one round
+ * trip: it is done whole or not at all, and only while the run is ours.
+ */
+async function saveRunStep<T extends StripeObject>(
+  db: Db,
+  resource: StripeResource<T>,
+  run: RunKey,
+  step: RunStep,
+  leaseSeconds: number,
+): Promise<SavedStep> {
+  const mine = `conference_id = ${literal(run.conferenceId)} and id = ${literal(run.id)}`
+  const ctes = [
+    `ours as (
+      select id from sync_runs
+      where ${mine} and attempt = ${literal(run.attempt)} and state = 'running' for update
+    )`,
+    ...rowCtes(resource, run, step),
+    ...listedIdsCte(run, step),
+    `counted as (
+      update sync_runs set ${progressAssignments(run, step, leaseSeconds)}
+      where ${mine} and exists (select 1 from ours)
+    )`,
+  ]
+  const outcomes = outcomeCountSql(run, step)
+  const changes = isCompared(run, step) ? CHANGES_SQL : 'null::jsonb'
+  const [saved] = await tenantStatement<SavedStep>(
+    db,
+    run,
+    `with ${ctes.join(', ')}
+    select ${DATABASE_NOW_SQL} as now, exists (select 1 from ours) as held,
+      jsonb_build_object('created', ${outcomes.created}, 'updated', ${outcomes.updated},
+        'unchanged', ${outcomes.unchanged}) as stored,
+      ${changes} as changes`,
+    // Rows and cursor are lost together or not at all, and the run's end waits for the disk.
+    { lazily: true },
+  )
+  if (saved === undefined) throw new Error('The step returned no row')
+  return saved
+}
+
+function rowCtes<T extends StripeObject>(
+  resource: StripeResource<T>,
+  run: RunKey,
+  { rows, asOf }: RunStep,
+): string[] {
+  if (rows.length === 0) return []
+  const given = givenRowsCte(resource, rows, 'exists (select 1 from ours)')
+  const write = { conferenceId: run.conferenceId, asOf, sparing: true }
+  return [given, run.dryRun ? comparedRowsCte(resource, write) : writtenRowsCtes(resource, write)]
+}
+
+function listedIdsCte(run: RunKey, { listed }: RunStep): string[] {
+  if (listed === null || listed.length === 0) return []
+  const ids = `jsonb_array_elements_text(${longLiteral(JSON.stringify(listed))}::jsonb)`
+  return [
+    `listed as (
+      insert into sync_run_ids (conference_id, run_id, ids)
+      select ${literal(run.conferenceId)}, ${literal(run.id)}, array(select ${ids}) from ours
+    )`,
+  ]
+}
+
+// What is counted of the rows, by whether they were written or only compared.
+const OUTCOME_COUNT_SQL = {
+  written: {
+    created: '(select count(*) from written where is_new)',
+    updated: '(select count(*) from written where not is_new)',
+    unchanged: '(select count(*) from given) - (select count(*) from written)',
+  },
+  compared: {
+    created: `(select count(*) from compared where outcome = 'created')`,
+    updated: `(select count(*) from compared where outcome = 'updated')`,
+    unchanged: `(select count(*) from compared where outcome in ('unchanged', 'stale'))`,
+  },
+  nothing: { created: '0', updated: '0', unchanged: '0' },
+} as const
+
+/** What a dry run would change, as details; null for nothing. */
+const CHANGES_SQL = `(
+  select jsonb_agg(jsonb_build_object('id', id, 'outcome', outcome, 'message', null))
+  from compared where outcome in ('created', 'updated')
+)`
+
+const isCompared = (run: RunKey, { rows }: RunStep) => run.dryRun && rows.length > 0
+
+function outcomeCountSql(run: RunKey, { rows }: RunStep) {
+  if (rows.length === 0) return OUTCOME_COUNT_SQL.nothing
+  return OUTCOME_COUNT_SQL[run.dryRun ? 'compared' : 'written']
+}
+
+function progressAssignments(run: RunKey, step: RunStep, leaseSeconds: number): string {
+  const added: { [count: string]: string } = { requests: literal(step.requests) }
+  for (const [count, more] of Object.entries(step.counts)) added[count] = literal(more)
+  for (const [count, sql] of Object.entries(outcomeCountSql(run, step))) {
+    added[count] = `${added[count] ?? 0} + ${sql}`
+  }
+  const sums = Object.entries(added).map(
+    ([count, more]) => `${count} = sync_runs.${count} + ${more}`,
+  )
+  const cursor = step.cursor === null ? 'null' : `${literal(JSON.stringify(step.cursor))}::jsonb`
+  return [
+    ...sums,
+    ...detailsAssignments(run, step),
+    `cursor = ${cursor}`,
+    `lease_until = now() + make_interval(secs => ${literal(leaseSeconds)})`,
+    'updated_at = now()',
+  ].join(', ')
+}
+
+function detailsAssignments(run: RunKey, step: RunStep): string[] {
+  const { details } = step
+  const given = details === null ? null : `${literal(JSON.stringify(details))}::jsonb`
+  if (!isCompared(run, step)) return given === null ? [] : [`details = ${given}`]
+  // What a dry run finds is kept by the statement that finds it, since no other may follow.
+  const all = `${given ?? 'sync_runs.details'} || coalesce(${CHANGES_SQL}, '[]')`
+  return [`details = jsonb_path_query_array(${all}, '$[0 to ${MAX_DETAILS - 1}]')`]
+}

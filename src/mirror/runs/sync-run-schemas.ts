@@ -1,0 +1,123 @@
+import { z } from 'zod'
+import { pageOf, pageQuery } from '../../db/pages.ts'
+import {
+  conferenceParams,
+  optionalBody,
+  timestamp,
+  timestampInput,
+  toTimestamp,
+} from '../../http/common-schemas.ts'
+import { ALL_RESOURCES } from '../resource-registry.ts'
+import { COUNT_NAMES, SYNC_RUN_STARTERS, SYNC_RUN_STATES, type SyncRun } from './sync-run.ts'
+
+/** Ids of one request. For more, sync everything. */
+const MAX_IDS = 1_000
+
+const state = z.enum(SYNC_RUN_STATES).meta({
+  description:
+    'queued: waits for a working process. failed: see `error`; what was stored until then stays.',
+})
+
+export const startSyncRunBody = optionalBody(
+  z.strictObject({
+    ids: z
+      .array(z.string().min(1).max(255))
+      .min(1)
+      .max(MAX_IDS)
+      .optional()
+      .meta({ description: 'Only these objects. Left out: all of them.' }),
+    since: timestampInput
+      .optional()
+      .meta({ description: 'Only what was created at Stripe from then on. Deletes nothing.' }),
+    force: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Delete whatever is gone at Stripe, however much it is.' }),
+    dry_run: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Change nothing; `details` tells what would change.' }),
+  }),
+)
+
+export const syncRunParams = conferenceParams.extend({ run: z.string() })
+
+export const syncRunQuery = z.strictObject({
+  resource: z.enum(ALL_RESOURCES.map(({ name }) => name)).optional(),
+  state: state.optional(),
+  ...pageQuery,
+})
+
+const errorSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  stripe_request_id: z.string().nullable(),
+})
+
+const counts = z.object(Object.fromEntries(COUNT_NAMES.map((count) => [count, z.int()]))).meta({
+  description:
+    'Objects by what became of them. `fetched` counts more than the others together where objects name another conference of the same Stripe account.',
+})
+
+export const syncRunSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('sync_run'),
+    resource: z.string(),
+    state,
+    started_by: z.enum(SYNC_RUN_STARTERS),
+    ids: z.array(z.string()).nullable(),
+    since: timestamp.nullable(),
+    force: z.boolean(),
+    dry_run: z.boolean(),
+    counts,
+    requests: z.int().meta({ description: 'Requests to Stripe so far.' }),
+    duration_seconds: z.number().nullable(),
+    details: z
+      .array(
+        z.object({
+          id: z.string(),
+          outcome: z.enum(['created', 'updated', 'deleted', 'failed']),
+          message: z.string().nullable(),
+        }),
+      )
+      .meta({
+        description:
+          'Every deletion and failure, in a dry run every change; a thousand at most. All are in `counts`.',
+      }),
+    error: errorSchema.nullable(),
+    created_at: timestamp,
+    started_at: timestamp.nullable(),
+    finished_at: timestamp.nullable(),
+  })
+  .meta({ id: 'SyncRun' })
+
+export const syncRunPage = pageOf(syncRunSchema).meta({ id: 'SyncRunPage' })
+
+/** Seconds from the start to the end, or to now while it runs. */
+export function runDurationSeconds({ startedAt, finishedAt }: SyncRun): number | null {
+  if (startedAt === null) return null
+  return ((finishedAt ?? new Date()).getTime() - startedAt.getTime()) / 1000
+}
+
+export function toSyncRunBody(run: SyncRun): z.infer<typeof syncRunSchema> {
+  return {
+    id: run.id,
+    object: 'sync_run',
+    resource: run.resource,
+    state: run.state,
+    started_by: run.startedBy,
+    ids: run.options.ids,
+    since: toTimestamp(run.options.since),
+    force: run.options.force,
+    dry_run: run.options.dryRun,
+    counts: run.counts,
+    requests: run.requests,
+    duration_seconds: runDurationSeconds(run),
+    details: run.details,
+    error: run.error,
+    created_at: toTimestamp(run.createdAt),
+    started_at: toTimestamp(run.startedAt),
+    finished_at: toTimestamp(run.finishedAt),
+  }
+}

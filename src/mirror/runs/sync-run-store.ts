@@ -1,0 +1,301 @@
+import type { Tx } from '../../db/connect.ts'
+import { fetchPage, mapPage, type Page, type PageQuery } from '../../db/pages.ts'
+import { addJob } from '../../jobs/job-queue.ts'
+import { AppError, notFound } from '../../shared/errors.ts'
+import { newId } from '../../shared/ids.ts'
+import type { FetchTime } from '../fetch-time.ts'
+import type { SyncError } from '../sync-outcome.ts'
+import {
+  COUNT_NAMES,
+  type RunCursor,
+  readCursor,
+  type SyncRun,
+  type SyncRunCounts,
+  type SyncRunDetail,
+  type SyncRunOptions,
+  type SyncRunRef,
+  type SyncRunStarter,
+  type SyncRunState,
+} from './sync-run.ts'
+
+const COLUMNS = [
+  'conference_id',
+  'id',
+  'resource',
+  'state',
+  'started_by',
+  'ids',
+  'since',
+  'force',
+  'dry_run',
+  ...COUNT_NAMES,
+  'requests',
+  'details',
+  'error',
+  'created_at',
+  'started_at',
+  'finished_at',
+] as const
+
+type SyncRunRow = SyncRunCounts & {
+  conference_id: string
+  id: string
+  resource: string
+  state: SyncRunState
+  started_by: SyncRunStarter
+  ids: string[] | null
+  since: Date | null
+  force: boolean
+  dry_run: boolean
+  requests: number
+  details: SyncRunDetail[]
+  error: SyncError | null
+  created_at: Date
+  started_at: Date | null
+  finished_at: Date | null
+}
+
+/** A run that this process works on. */
+export type ClaimedSyncRun = SyncRun & {
+  /** Belongs to one claim only; what a process writes that lost the run is refused by it. */
+  attempt: number
+  cursor: RunCursor | null
+  /** When the first page was asked for, by whichever process. */
+  listedFrom: FetchTime
+}
+
+function toSyncRun(row: SyncRunRow): SyncRun {
+  const { fetched, created, updated, unchanged, deleted, failed } = row
+  return {
+    conferenceId: row.conference_id,
+    id: row.id,
+    resource: row.resource,
+    state: row.state,
+    startedBy: row.started_by,
+    options: { ids: row.ids, since: row.since, force: row.force, dryRun: row.dry_run },
+    counts: { fetched, created, updated, unchanged, deleted, failed },
+    requests: row.requests,
+    details: row.details,
+    error: row.error,
+    createdAt: row.created_at,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at,
+  }
+}
+
+/** @throws AppError `sync_running` while another run of the resource has not ended. */
+export async function insertSyncRun(
+  trx: Tx,
+  run: {
+    conferenceId: string
+    resource: string
+    startedBy: SyncRunStarter
+    options: SyncRunOptions
+  },
+): Promise<SyncRun> {
+  const { conferenceId, resource, startedBy, options } = run
+  const [row] = await trx('sync_runs')
+    .insert({
+      conference_id: conferenceId,
+      id: newId('syncRun'),
+      resource,
+      started_by: startedBy,
+      ids: options.ids,
+      since: options.since,
+      force: options.force,
+      dry_run: options.dryRun,
+    })
+    // The index sync_runs_one_at_a_time. Ignored instead of caught, so that the transaction lives on.
+    .onConflict()
+    .ignore()
+    .returning<SyncRunRow[]>([...COLUMNS])
+  if (row !== undefined) return toSyncRun(row)
+  const active = await findActiveSyncRun(trx, conferenceId, resource)
+  const name = active === null ? 'Another run' : `Run ${active.id}`
+  throw new AppError('sync_running', `${name} of ${resource} has not ended yet.`, {
+    extra: active === null ? {} : { sync_run: active.id },
+  })
+}
+
+/** The run of the resource that has not ended, or null. */
+export async function findActiveSyncRun(
+  trx: Tx,
+  conferenceId: string,
+  resource: string,
+): Promise<SyncRun | null> {
+  const row = await trx<SyncRunRow>('sync_runs')
+    .where({ conference_id: conferenceId, resource })
+    .whereIn('state', ['queued', 'running'])
+    .first([...COLUMNS])
+  return row === undefined ? null : toSyncRun(row)
+}
+
+/** @throws AppError `not_found` */
+export async function getSyncRun(trx: Tx, { conferenceId, runId }: SyncRunRef): Promise<SyncRun> {
+  const row = await trx<SyncRunRow>('sync_runs')
+    .where({ conference_id: conferenceId, id: runId })
+    .first([...COLUMNS])
+  if (row === undefined) throw notFound('sync run')
+  return toSyncRun(row)
+}
+
+export async function listSyncRuns(
+  trx: Tx,
+  conferenceId: string,
+  filter: { resource?: string | undefined; state?: SyncRunState | undefined },
+  page: PageQuery,
+): Promise<Page<SyncRun>> {
+  const query = trx('sync_runs')
+    .where({ conference_id: conferenceId })
+    .select([...COLUMNS])
+  if (filter.resource !== undefined) void query.where({ resource: filter.resource })
+  if (filter.state !== undefined) void query.where({ state: filter.state })
+  return mapPage(await fetchPage<SyncRunRow>(query, page), toSyncRun)
+}
+
+type ClaimedRow = SyncRunRow & { attempt: number; cursor: unknown; listed_from_us: number }
+
+/**
+ * Takes a run for this process: a queued one, or one whose process has not been heard of for the
+ * length of its lease. Returns null when it has ended or another process is at it.
+ */
+export async function claimSyncRun(
+  trx: Tx,
+  { conferenceId, runId }: SyncRunRef,
+  leaseSeconds: number,
+): Promise<ClaimedSyncRun | null> {
+  const { rows } = await trx.raw<{ rows: ClaimedRow[] }>(
+    `update sync_runs
+     set state = 'running', attempt = attempt + 1, updated_at = now(),
+         lease_until = now() + make_interval(secs => ?),
+         started_at = coalesce(started_at, now()),
+         listed_from = coalesce(listed_from, clock_timestamp())
+     where conference_id = ? and id = ?
+       and (state = 'queued'
+         or (state = 'running' and (lease_until is null or lease_until < now())))
+     returning *, (extract(epoch from listed_from) * 1000000)::bigint as listed_from_us`,
+    [leaseSeconds, conferenceId, runId],
+  )
+  const [row] = rows
+  if (row === undefined) return null
+  return {
+    ...toSyncRun(row),
+    attempt: row.attempt,
+    cursor: readCursor(row.cursor),
+    listedFrom: row.listed_from_us,
+  }
+}
+
+/** When the lease of a running run ends, or null when it is not running. */
+export async function findLeaseEnd(
+  trx: Tx,
+  { conferenceId, runId }: SyncRunRef,
+): Promise<Date | null> {
+  const row = await trx('sync_runs')
+    .where({ conference_id: conferenceId, id: runId, state: 'running' })
+    .first<{ lease_until: Date | null } | undefined>('lease_until')
+  return row?.lease_until ?? null
+}
+
+/** Keeps a run from being taken over while nothing is written. */
+export async function renewSyncRunLease(
+  trx: Tx,
+  run: Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>,
+  leaseSeconds: number,
+): Promise<void> {
+  await trx('sync_runs')
+    .where({ conference_id: run.conferenceId, id: run.id, attempt: run.attempt, state: 'running' })
+    .update({ lease_until: trx.raw('now() + make_interval(secs => ?)', [leaseSeconds]) })
+}
+
+/** Gives a run back, to go on from its cursor. */
+export async function releaseSyncRun(
+  trx: Tx,
+  run: Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>,
+): Promise<void> {
+  await trx('sync_runs')
+    .where({ conference_id: run.conferenceId, id: run.id, attempt: run.attempt, state: 'running' })
+    .update({ state: 'queued', lease_until: null, updated_at: trx.fn.now() })
+}
+
+/** Ends a run and forgets the ids that it listed. Returns false when it was ours no longer. */
+export async function finishSyncRun(
+  trx: Tx,
+  run: Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>,
+  end: { state: 'succeeded' | 'failed' | 'cancelled'; error: SyncError | null },
+): Promise<boolean> {
+  const ended = await trx('sync_runs')
+    .where({ conference_id: run.conferenceId, id: run.id, attempt: run.attempt, state: 'running' })
+    .update({ ...endedColumns(trx, end) })
+  if (ended === 0) return false
+  await deleteListedIds(trx, { conferenceId: run.conferenceId, runId: run.id })
+  return true
+}
+
+/**
+ * Stops a run wherever it stands; the process that works on it notices with its next page.
+ *
+ * @throws AppError `not_found`; `wrong_state` when it has ended.
+ */
+export async function cancelSyncRun(trx: Tx, ref: SyncRunRef): Promise<SyncRun> {
+  const { state } = await getSyncRun(trx, ref)
+  const cancelled = await trx('sync_runs')
+    .where({ conference_id: ref.conferenceId, id: ref.runId })
+    .whereIn('state', ['queued', 'running'])
+    .update(endedColumns(trx, { state: 'cancelled', error: null }))
+  if (cancelled === 0) {
+    throw new AppError('wrong_state', `The run has ended: it is ${state}.`, {
+      extra: { state_now: state },
+    })
+  }
+  await deleteListedIds(trx, ref)
+  return getSyncRun(trx, ref)
+}
+
+function endedColumns(trx: Tx, end: { state: SyncRunState; error: SyncError | null }) {
+  return {
+    state: end.state,
+    error: end.error === null ? null : JSON.stringify(end.error),
+    cursor: null,
+    lease_until: null,
+    finished_at: trx.fn.now(),
+    updated_at: trx.fn.now(),
+  }
+}
+
+async function deleteListedIds(trx: Tx, { conferenceId, runId }: SyncRunRef): Promise<void> {
+  await trx('sync_run_ids').where({ conference_id: conferenceId, run_id: runId }).delete()
+}
+
+/**
+ * Asks for a run, which a working process then takes.
+ *
+ * @throws AppError `sync_running` while another run of the resource has not ended.
+ */
+export async function startSyncRun(
+  trx: Tx,
+  run: {
+    conferenceId: string
+    resource: string
+    startedBy: SyncRunStarter
+    options: SyncRunOptions
+  },
+): Promise<SyncRun> {
+  const started = await insertSyncRun(trx, run)
+  await enqueueSyncRun(trx, { conferenceId: run.conferenceId, runId: started.id })
+  return started
+}
+
+/** Adds the job that works on a run. @param runAt not before this moment. */
+export function enqueueSyncRun(
+  trx: Tx,
+  { conferenceId, runId }: SyncRunRef,
+  runAt?: Date,
+): Promise<void> {
+  return addJob(
+    trx,
+    'run_sync',
+    { conference_id: conferenceId, run_id: runId },
+    runAt === undefined ? {} : { runAt },
+  )
+}

@@ -1,0 +1,273 @@
+import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from 'request-filtering-agent'
+import { Webhook } from 'standardwebhooks'
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { Encryption } from '../shared/cryptography.ts'
+import type { Logger } from '../shared/logger.ts'
+import { SERVICE_VERSION } from '../shared/service-version.ts'
+import { addDeliveryJob, type DeliveryRef } from './outbound-events.ts'
+import { openSigningSecret } from './webhook-endpoints.ts'
+
+export type DeliverDeps = {
+  db: Db
+  encryption: Encryption
+  logger: Logger
+  postWebhook: PostWebhook
+}
+
+type PendingDelivery = {
+  body: string
+  attempts: number
+  url: string
+  disabled: boolean
+  secrets: string[]
+  now: Date
+}
+
+type PendingDeliveryRow = {
+  body: string
+  attempts: number
+  url: string
+  disabled_at: Date | null
+  secret_sealed: string
+  /** null when it counts no more. */
+  previous_sealed: string | null
+  now: Date
+}
+
+/** What became of a try. `status` null: there was no answer. */
+type Outcome = { status: number | null; error: string | null }
+
+const GONE = 410
+const MAX_ERROR_LENGTH = 300
+
+/**
+ * One try of a delivery that is pending. The outcome is written after the answer, so a process that
+ * dies in between lets the receiver hear it twice, under the same `webhook-id`.
+ *
+ * @throws Error only when the process stops or the database is away: the job comes again then.
+ */
+export async function deliverWebhook(
+  deps: DeliverDeps,
+  ref: DeliveryRef,
+  signal: AbortSignal,
+): Promise<void> {
+  const due = await withTenant(deps.db, ref, (trx) =>
+    findPendingDelivery(trx, deps.encryption, ref),
+  )
+  if (due === null) return
+  const outcome = due.disabled
+    ? { status: null, error: 'The endpoint is disabled.' }
+    : await attemptDelivery(deps.postWebhook, ref.deliveryId, due, signal)
+  await withTenant(deps.db, ref, (trx) => recordOutcome(trx, deps.logger, ref, due, outcome))
+}
+
+async function findPendingDelivery(
+  trx: Tx,
+  encryption: Encryption,
+  ref: DeliveryRef,
+): Promise<PendingDelivery | null> {
+  const row = await trx('webhook_deliveries as d')
+    .join('webhook_endpoints as e', (on) =>
+      on.on('e.conference_id', 'd.conference_id').andOn('e.id', 'd.endpoint_id'),
+    )
+    .where({ 'd.conference_id': ref.conferenceId, 'd.id': ref.deliveryId, 'd.state': 'pending' })
+    .first<PendingDeliveryRow | undefined>(
+      'd.body',
+      'd.attempts',
+      'e.url',
+      'e.disabled_at',
+      'e.secret_sealed',
+      trx.raw(`case when e.previous_secret_until > now() then e.previous_secret_sealed end
+        as previous_sealed`),
+      trx.raw('now() as now'),
+    )
+  if (row === undefined) return null
+  const sealed = [row.secret_sealed, ...(row.previous_sealed === null ? [] : [row.previous_sealed])]
+  return {
+    body: row.body,
+    attempts: row.attempts,
+    url: row.url,
+    disabled: row.disabled_at !== null,
+    secrets: sealed.map((text) =>
+      openSigningSecret(encryption, ref.conferenceId, ref.endpointId, text),
+    ),
+    now: row.now,
+  }
+}
+
+async function attemptDelivery(
+  post: PostWebhook,
+  id: string,
+  { url, body, secrets, now }: PendingDelivery,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const headers = {
+    'webhook-id': id,
+    'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
+    'webhook-signature': secrets.map((secret) => new Webhook(secret).sign(id, now, body)).join(' '),
+  }
+  try {
+    const status = await post({ url, headers, body, signal })
+    const isDone = status >= 200 && status < 300
+    return { status, error: isDone ? null : `The receiver answered ${status}.` }
+  } catch (error) {
+    // The process stops: that was no try.
+    if (signal.aborted) throw error
+    return { status: null, error: failureReason(error) }
+  }
+}
+
+function failureReason(error: unknown): string {
+  if (!(error instanceof Error)) return 'Something that is no error was thrown.'
+  if (error.name === 'AbortError') return 'The receiver did not answer in time.'
+  // The filter's own words name the address, which is nothing that a caller should learn.
+  if (/ is not allowed\. Because/.test(error.message)) return 'The address is in a private network.'
+  return error.message.slice(0, MAX_ERROR_LENGTH)
+}
+
+/** Nothing when somebody else has recorded this very try, or staff asked for a replay meanwhile. */
+async function recordOutcome(
+  trx: Tx,
+  logger: Logger,
+  ref: DeliveryRef,
+  { attempts: before, disabled }: PendingDelivery,
+  { status, error }: Outcome,
+): Promise<void> {
+  const attempts = disabled ? before : before + 1
+  const isGone = status === GONE
+  const wait = error === null || isGone || disabled ? null : retryDelaySeconds(attempts)
+  const [written] = await trx('webhook_deliveries')
+    .where({ conference_id: ref.conferenceId, id: ref.deliveryId, state: 'pending' })
+    .where({ attempts: before })
+    .update({
+      attempts,
+      ...(disabled ? {} : { last_attempt_at: trx.fn.now() }),
+      last_status: status,
+      last_error: error,
+      ...(wait === null
+        ? {
+            state: error === null ? 'delivered' : 'failed',
+            next_attempt_at: null,
+            finished_at: trx.fn.now(),
+          }
+        : { next_attempt_at: trx.raw('now() + make_interval(secs => ?)', [wait]) }),
+    })
+    .returning<{ next_attempt_at: Date | null }[]>('next_attempt_at')
+  if (written === undefined) return
+  if (isGone) await disableEndpoint(trx, ref)
+  if (written.next_attempt_at !== null) await addDeliveryJob(trx, ref, written.next_attempt_at)
+  logOutcome(logger, ref, { attempts, error, isLast: wait === null })
+}
+
+/** The receiver wants no more of them, as the specification lets it say with a 410. */
+async function disableEndpoint(trx: Tx, ref: DeliveryRef): Promise<void> {
+  await trx('webhook_endpoints')
+    .where({ conference_id: ref.conferenceId, id: ref.endpointId, disabled_at: null })
+    .update({ disabled_at: trx.fn.now(), disabled_by: 'receiver', updated_at: trx.fn.now() })
+}
+
+function logOutcome(
+  logger: Logger,
+  { conferenceId, endpointId, deliveryId }: DeliveryRef,
+  outcome: { attempts: number; error: string | null; isLast: boolean },
+): void {
+  const { attempts, error, isLast } = outcome
+  if (error === null) return
+  const line = { conference: conferenceId, endpoint: endpointId, delivery: deliveryId, attempts }
+  if (isLast) logger.error({ ...line, error }, 'a webhook was not delivered and waits for a replay')
+  else logger.warn({ ...line, error }, 'a webhook was not delivered, to be tried again')
+}
+
+const MINUTE = 60
+const HOUR = 60 * MINUTE
+
+/**
+ * Waits between the tries, as the Standard Webhooks specification proposes: ten tries over 75.6
+ * hours, so that a receiver may be away over a long weekend. Seconds.
+ */
+const RETRY_DELAYS = [
+  5,
+  5 * MINUTE,
+  30 * MINUTE,
+  2 * HOUR,
+  5 * HOUR,
+  10 * HOUR,
+  14 * HOUR,
+  20 * HOUR,
+  24 * HOUR,
+]
+
+/** Up to a tenth longer, so that what failed together is not tried together for ever. */
+const JITTER = 0.1
+
+/**
+ * @param attempts tries made so far.
+ * @returns seconds until the next one, or null after the last.
+ */
+export function retryDelaySeconds(attempts: number, random = Math.random()): number | null {
+  const wait = RETRY_DELAYS[attempts - 1]
+  return wait === undefined ? null : wait * (1 + JITTER * random)
+}
+
+/** What the specification calls reasonable for a receiver to answer. Milliseconds. */
+const TIMEOUT_MS = 15_000
+
+/** Single addresses and no ranges: the filter compares ranges within one family only. */
+const LOOPBACK = ['127.0.0.1', '::1']
+
+export type WebhookPost = {
+  url: string
+  headers: Record<string, string>
+  body: string
+  signal: AbortSignal
+}
+
+/**
+ * Posts and resolves with the HTTP status. A redirect is not followed: it could lead anywhere, and
+ * the specification counts it as a failure.
+ *
+ * @throws Error when there was no answer in time, or the address leads into a private network.
+ */
+type PostWebhook = (post: WebhookPost) => Promise<number>
+
+/**
+ * A sender that looks at every address after its name was resolved, on the connection that is then
+ * used, so that a name cannot lead elsewhere between the look and the call.
+ */
+export function createPostWebhook(options: { allowLoopback: boolean }): PostWebhook {
+  // A connection each: tries of one endpoint are minutes apart.
+  const filter = {
+    keepAlive: false,
+    ...(options.allowLoopback ? { allowIPAddressList: LOOPBACK } : {}),
+  }
+  const agents = {
+    http: new RequestFilteringHttpAgent(filter),
+    https: new RequestFilteringHttpsAgent(filter),
+  }
+  return ({ url, headers, body, signal }) =>
+    new Promise((resolve, reject) => {
+      const isPlain = url.startsWith('http:')
+      const send = isPlain ? httpRequest : httpsRequest
+      const request = send(url, {
+        method: 'POST',
+        agent: isPlain ? agents.http : agents.https,
+        headers: {
+          'content-type': 'application/json',
+          'content-length': Buffer.byteLength(body),
+          'user-agent': `sponsor-vouchers/${SERVICE_VERSION}`,
+          ...headers,
+        },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      })
+      request.on('error', reject)
+      request.on('response', (response) => {
+        resolve(response.statusCode ?? 0)
+        // The status is all that counts; what else comes could be without end.
+        response.destroy()
+      })
+      request.end(body)
+    })
+}

@@ -1,0 +1,75 @@
+import type { Tx } from '../db/connect.ts'
+import { addJob } from '../jobs/job-queue.ts'
+import { newId } from '../shared/ids.ts'
+
+/**
+ * Tells the conference's receivers of something, in the transaction that makes it true: one delivery
+ * for each endpoint that wants the type, each with a job that sends it. A delivery's id is its
+ * `webhook-id`, which stays the same in every try.
+ *
+ * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+ */
+export async function publishEvent(trx: Tx, event: OutboundEvent): Promise<void> {
+  const { conferenceId, type, data } = event
+  const endpoints = await trx('webhook_endpoints')
+    .where({ conference_id: conferenceId, disabled_at: null })
+    .whereRaw('(event_types is null or ? = any(event_types))', [type])
+    .orderBy('id')
+    // A deletion waits, so that no delivery is left without its endpoint.
+    .forKeyShare()
+    .select<{ id: string; now: Date }[]>('id', trx.raw('now() as now'))
+  for (const { id: endpointId, now } of endpoints) {
+    const deliveryId = newId('webhookDelivery')
+    await trx('webhook_deliveries').insert({
+      conference_id: conferenceId,
+      id: deliveryId,
+      endpoint_id: endpointId,
+      type,
+      body: JSON.stringify({ type, timestamp: now.toISOString(), data }),
+      next_attempt_at: now,
+    })
+    await addDeliveryJob(trx, { conferenceId, endpointId, deliveryId })
+  }
+}
+
+export type DeliveryRef = { conferenceId: string; endpointId: string; deliveryId: string }
+
+/** @param runAt absent: at once. */
+export function addDeliveryJob(trx: Tx, ref: DeliveryRef, runAt?: Date): Promise<void> {
+  const payload = {
+    conference_id: ref.conferenceId,
+    endpoint_id: ref.endpointId,
+    delivery_id: ref.deliveryId,
+  }
+  return addJob(trx, 'deliver_webhook', payload, runAt === undefined ? {} : { runAt })
+}
+
+/** What receivers may subscribe to. A type is never renamed; its `data` only ever gains members. */
+export const OUTBOUND_EVENT_TYPES = [
+  'purchase.paid',
+  'purchase.failed',
+  'purchase.partially_refunded',
+  'purchase.refunded',
+  'purchase.refund_failed',
+  'purchase.reinstated',
+  'purchase.disputed',
+  'purchase.dispute_closed',
+  'vouchers.issued',
+  'vouchers.deactivated',
+  'vouchers.activated',
+  'charge.succeeded',
+  'charge.declined',
+  'charge.refunded',
+] as const
+
+export type OutboundEventType = (typeof OUTBOUND_EVENT_TYPES)[number]
+
+/**
+ * Something that receivers are told of. `data` is small, names objects by their ids and holds no
+ * secret: no voucher code and no address of a person. A receiver reads the rest through the API.
+ */
+export type OutboundEvent = {
+  conferenceId: string
+  type: OutboundEventType
+  data: Readonly<Record<string, string | number | boolean | null>>
+}

@@ -1,0 +1,258 @@
+import { z } from 'zod'
+import { mapPage, pageQuery } from '../db/pages.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { type AccessRule, callerOf } from '../http/access-control.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import type { App, RouteDeps } from '../http/route-deps.ts'
+import {
+  createEndpointBody,
+  deliveryPage,
+  deliveryParams,
+  deliveryQuery,
+  deliverySchema,
+  endpointPage,
+  endpointParams,
+  endpointSchema,
+  rotateSecretBody,
+  toDeliveryBody,
+  toEndpointBody,
+  toEndpointWithSecretBody,
+  updateEndpointBody,
+} from './outbound-webhook-schemas.ts'
+import { listDeliveries, replayDelivery } from './webhook-deliveries.ts'
+import {
+  deleteEndpoint,
+  getEndpoint,
+  insertEndpoint,
+  listEndpoints,
+  rotateEndpointSecret,
+  updateEndpoint,
+} from './webhook-endpoints.ts'
+
+const PATH = '/v1/conferences/:conference/webhook-endpoints'
+const access: AccessRule = { anyOf: ['settings:write'] }
+const tags = ['Outgoing webhooks']
+
+export type WebhookEndpointRouteDeps = RouteDeps & {
+  /** Addresses of this machine may be called, for development. */
+  allowLoopback: boolean
+}
+
+/** `C/webhook-endpoints`: where a conference wants to be told of events. */
+export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
+  writeRoutes(app, deps)
+  secretRoute(app, deps)
+  readRoutes(app, deps)
+}
+
+function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
+  app.post(
+    PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'createWebhookEndpoint',
+        summary: 'Add an address that is told of events',
+        description:
+          'The answer holds the signing secret, which is not shown again. At most 16 a conference.',
+        tags,
+        params: conferenceParams,
+        body: createEndpointBody(deps.allowLoopback),
+        response: { 201: endpointSchema },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      const { url, description, event_types: eventTypes } = request.body
+      const body = await deps.answers.once(request, async (trx) =>
+        toEndpointWithSecretBody(
+          await insertEndpoint(trx, deps.encryption, conferenceId, {
+            url,
+            description,
+            eventTypes,
+          }),
+        ),
+      )
+      return reply.code(201).send(body)
+    },
+  )
+
+  app.patch(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'updateWebhookEndpoint',
+        summary: 'Change, disable or enable an endpoint',
+        tags,
+        params: endpointParams,
+        body: updateEndpointBody(deps.allowLoopback),
+        response: { 200: endpointSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { url, description, event_types: eventTypes, enabled } = request.body
+      const changes = {
+        ...(url === undefined ? {} : { url }),
+        ...(description === undefined ? {} : { description }),
+        ...(eventTypes === undefined ? {} : { eventTypes }),
+        enabled,
+      }
+      return deps.answers.once(request, async (trx) =>
+        toEndpointBody(await updateEndpoint(trx, conferenceId, request.params.id, changes)),
+      )
+    },
+  )
+
+  app.delete(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'deleteWebhookEndpoint',
+        summary: 'Delete an endpoint with its deliveries',
+        tags,
+        params: endpointParams,
+        response: { 204: z.null() },
+      },
+    },
+    async (request, reply) => {
+      const { conferenceId } = callerOf(request)
+      await withTenant(deps.db, { conferenceId }, (trx) =>
+        deleteEndpoint(trx, conferenceId, request.params.id),
+      )
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+function secretRoute(app: App, deps: WebhookEndpointRouteDeps): void {
+  app.post(
+    `${PATH}/:id/rotate-secret`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'rotateWebhookEndpointSecret',
+        summary: 'Replace the signing secret by a new one',
+        description:
+          'The answer holds it, and it is not shown again. For `overlap_seconds` deliveries are signed with both.',
+        tags,
+        params: endpointParams,
+        body: rotateSecretBody,
+        response: { 200: endpointSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { overlap_seconds: overlap } = request.body
+      return deps.answers.once(request, async (trx) =>
+        toEndpointWithSecretBody(
+          await rotateEndpointSecret(
+            trx,
+            deps.encryption,
+            conferenceId,
+            request.params.id,
+            overlap,
+          ),
+        ),
+      )
+    },
+  )
+}
+
+function readRoutes(app: App, { db }: WebhookEndpointRouteDeps): void {
+  app.get(
+    PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listWebhookEndpoints',
+        summary: 'List endpoints, secrets masked',
+        tags,
+        params: conferenceParams,
+        querystring: z.strictObject(pageQuery),
+        response: { 200: endpointPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const page = await withTenant(db, { conferenceId }, (trx) =>
+        listEndpoints(trx, conferenceId, request.query),
+      )
+      return mapPage(page, toEndpointBody)
+    },
+  )
+
+  app.get(
+    `${PATH}/:id`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'getWebhookEndpoint',
+        summary: 'Get an endpoint, its secret masked',
+        tags,
+        params: endpointParams,
+        response: { 200: endpointSchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toEndpointBody(await getEndpoint(trx, conferenceId, request.params.id)),
+      )
+    },
+  )
+}
+
+const DELIVERIES_PATH = '/v1/conferences/:conference/webhook-endpoints/:id/deliveries'
+
+/** `C/webhook-endpoints/{id}/deliveries`: what an endpoint was told and what became of it. */
+export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
+  app.get(
+    DELIVERIES_PATH,
+    {
+      config: { access },
+      schema: {
+        operationId: 'listWebhookDeliveries',
+        summary: 'List what an endpoint was told',
+        description: 'Finished deliveries are kept for 30 days.',
+        tags,
+        params: endpointParams,
+        querystring: deliveryQuery,
+        response: { 200: deliveryPage },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { state, type, ...page } = request.query
+      const deliveries = await withTenant(deps.db, { conferenceId }, (trx) =>
+        listDeliveries(trx, conferenceId, request.params.id, { state, type }, page),
+      )
+      return mapPage(deliveries, toDeliveryBody)
+    },
+  )
+
+  app.post(
+    `${DELIVERIES_PATH}/:delivery/replay`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'replayWebhookDelivery',
+        summary: 'Send a webhook again',
+        description:
+          'For one that failed, or that the receiver lost. It keeps its `webhook-id`, so a receiver that has it already can tell.',
+        tags,
+        params: deliveryParams,
+        response: { 200: deliverySchema },
+      },
+    },
+    async (request) => {
+      const { conferenceId } = callerOf(request)
+      const { id, delivery } = request.params
+      return deps.answers.once(request, async (trx) =>
+        toDeliveryBody(await replayDelivery(trx, conferenceId, id, delivery)),
+      )
+    },
+  )
+}

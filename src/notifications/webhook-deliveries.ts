@@ -1,0 +1,105 @@
+import type { Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { AppError, notFound } from '../shared/errors.ts'
+import { addDeliveryJob, type OutboundEventType } from './outbound-events.ts'
+import { getEndpoint } from './webhook-endpoints.ts'
+
+/** As the table's check constraint has them. */
+export const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const
+
+export type DeliveryState = (typeof DELIVERY_STATES)[number]
+
+export type DeliveryRow = {
+  id: string
+  endpoint_id: string
+  type: OutboundEventType
+  body: string
+  state: DeliveryState
+  attempts: number
+  next_attempt_at: Date | null
+  last_attempt_at: Date | null
+  last_status: number | null
+  last_error: string | null
+  created_at: Date
+  finished_at: Date | null
+}
+
+const COLUMNS = [
+  'id',
+  'endpoint_id',
+  'type',
+  'body',
+  'state',
+  'attempts',
+  'next_attempt_at',
+  'last_attempt_at',
+  'last_status',
+  'last_error',
+  'created_at',
+  'finished_at',
+] as const satisfies readonly (keyof DeliveryRow)[]
+
+export type DeliveryFilter = {
+  state?: DeliveryState | undefined
+  type?: OutboundEventType | undefined
+}
+
+/** What an endpoint was told, newest first. @throws AppError `not_found` */
+export async function listDeliveries(
+  trx: Tx,
+  conferenceId: string,
+  endpointId: string,
+  filter: DeliveryFilter,
+  page: PageQuery,
+): Promise<Page<DeliveryRow>> {
+  await getEndpoint(trx, conferenceId, endpointId)
+  const query = trx('webhook_deliveries').where({
+    conference_id: conferenceId,
+    endpoint_id: endpointId,
+    ...(filter.state === undefined ? {} : { state: filter.state }),
+    ...(filter.type === undefined ? {} : { type: filter.type }),
+  })
+  return fetchPage(query.select([...COLUMNS]), page)
+}
+
+/**
+ * Sends a delivery again, with all of its tries, under the same `webhook-id`.
+ *
+ * @throws AppError `not_found`; `wrong_state` while it is pending anyway, or its endpoint disabled.
+ */
+export async function replayDelivery(
+  trx: Tx,
+  conferenceId: string,
+  endpointId: string,
+  deliveryId: string,
+): Promise<DeliveryRow> {
+  const endpoint = await getEndpoint(trx, conferenceId, endpointId)
+  const own = { conference_id: conferenceId, endpoint_id: endpointId, id: deliveryId }
+  const known = await trx('webhook_deliveries')
+    .where(own)
+    .forUpdate()
+    .first<{ state: DeliveryState } | undefined>('state')
+  if (known === undefined) throw notFound('webhook delivery')
+  if (known.state === 'pending') {
+    throw new AppError('wrong_state', 'The delivery is pending; it is tried without a replay.', {
+      extra: { state: 'pending', allowed_actions: [] },
+    })
+  }
+  if (endpoint.disabledAt !== null) {
+    throw new AppError('wrong_state', 'The endpoint is disabled; enable it first.', {
+      extra: { state: 'disabled', allowed_actions: ['enable'] },
+    })
+  }
+  const [row] = await trx('webhook_deliveries')
+    .where(own)
+    .update({
+      state: 'pending',
+      attempts: 0,
+      next_attempt_at: trx.fn.now(),
+      finished_at: null,
+    })
+    .returning<DeliveryRow[]>([...COLUMNS])
+  if (row === undefined) throw notFound('webhook delivery')
+  await addDeliveryJob(trx, { conferenceId, endpointId, deliveryId })
+  return row
+}

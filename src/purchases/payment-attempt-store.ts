@@ -1,0 +1,228 @@
+import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from './purchase-store.ts'
+
+/** Everything that goes to Stripe with an attempt, frozen on it. Amounts in our minor units. */
+export type CheckoutParams = {
+  successUrl: string
+  cancelUrl: string
+  description: string
+  quantity: number
+  unitAmount: number
+  currency: string
+  sponsorId: string | null
+  contactEmail: string | null
+  /** Unix seconds, or null for Stripe's own default of 24 hours. */
+  expiresAt: number | null
+  invoiceCreation: boolean
+  taxIdCollection: boolean
+}
+
+/**
+ * `creating`: Stripe may or may not know it yet. `open`: somebody can pay. `complete`: the payer is
+ * done. `expired`: nobody can pay any more. `refused`: Stripe would not open it.
+ */
+export type AttemptState = 'creating' | 'open' | 'complete' | 'expired' | 'refused'
+
+/** What came of the attempt's money. `failed` is an asynchronous payment that did not arrive. */
+export type AttemptPayment = 'none' | 'pending' | 'paid' | 'failed'
+
+/** The same of a try by a saved card. */
+export type CardParams = {
+  description: string
+  /** The purchase's total. */
+  amount: number
+  currency: string
+  sponsorId: string | null
+  /** The payment method that was asked for; null: the default. */
+  named: string | null
+}
+
+/** By Stripe's payment page, or by a saved card. */
+type AttemptKind =
+  | { kind: 'checkout'; params: CheckoutParams }
+  | { kind: 'payment_intent'; params: CardParams }
+
+export type PaymentAttempt = AttemptKind & {
+  attempt: number
+  state: AttemptState
+  sessionId: string | null
+  url: string | null
+  expiresAt: Date | null
+  paymentIntentId: string | null
+  payment: AttemptPayment
+  /** The last decline that was recorded, so that it is recorded once. */
+  decline: string | null
+  /** The saved card, once it was looked up. */
+  paymentMethod: string | null
+  /** How often Stripe was asked to charge it: part of each such request's key. */
+  confirms: number
+}
+
+/** A try by Stripe's payment page. */
+export type CheckoutSessionAttempt = Extract<PaymentAttempt, { kind: 'checkout' }>
+
+type AttemptRow = AttemptKind & {
+  attempt: number
+  state: AttemptState
+  session_id: string | null
+  url: string | null
+  expires_at: Date | null
+  payment_intent_id: string | null
+  payment: AttemptPayment
+  decline: string | null
+  payment_method: string | null
+  confirms: number
+}
+
+const ATTEMPT_COLUMNS = [
+  'attempt',
+  'kind',
+  'state',
+  'params',
+  'session_id',
+  'url',
+  'expires_at',
+  'payment_intent_id',
+  'payment',
+  'decline',
+  'payment_method',
+  'confirms',
+] as const
+
+function toAttempt(row: AttemptRow): PaymentAttempt {
+  const kind: AttemptKind =
+    row.kind === 'checkout'
+      ? { kind: row.kind, params: row.params }
+      : { kind: row.kind, params: row.params }
+  return {
+    ...kind,
+    attempt: row.attempt,
+    state: row.state,
+    sessionId: row.session_id,
+    url: row.url,
+    expiresAt: row.expires_at,
+    paymentIntentId: row.payment_intent_id,
+    payment: row.payment,
+    decline: row.decline,
+    paymentMethod: row.payment_method,
+    confirms: row.confirms,
+  }
+}
+
+const ofPurchase = (ref: PurchaseRef) => ({
+  conference_id: ref.conferenceId,
+  purchase_id: ref.purchaseId,
+})
+
+/** Every attempt of the purchase, oldest first. */
+export async function listAttempts(trx: Tx, ref: PurchaseRef): Promise<PaymentAttempt[]> {
+  const attempts = await attemptsOf(trx, ref.conferenceId, [ref.purchaseId])
+  return attempts.get(ref.purchaseId) ?? []
+}
+
+/** The attempts of each purchase, oldest first. */
+export async function attemptsOf(
+  trx: Tx,
+  conferenceId: string,
+  purchaseIds: string[],
+): Promise<Map<string, PaymentAttempt[]>> {
+  const rows = await trx('checkout_attempts')
+    .where({ conference_id: conferenceId })
+    .whereIn('purchase_id', purchaseIds)
+    .orderBy(['purchase_id', 'attempt'])
+    .select<(AttemptRow & { purchase_id: string })[]>('purchase_id', ...ATTEMPT_COLUMNS)
+  const byPurchase = new Map<string, PaymentAttempt[]>()
+  for (const row of rows) {
+    const list = byPurchase.get(row.purchase_id) ?? []
+    list.push(toAttempt(row))
+    byPurchase.set(row.purchase_id, list)
+  }
+  return byPurchase
+}
+
+export async function findAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+): Promise<PaymentAttempt | null> {
+  const row = await trx<AttemptRow>('checkout_attempts')
+    .where({ ...ofPurchase(ref), attempt })
+    .first([...ATTEMPT_COLUMNS])
+  return row === undefined ? null : toAttempt(row)
+}
+
+/** Inserts the next try. The unique index lets only one be under way. */
+export async function insertAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+  params: CheckoutParams,
+): Promise<void> {
+  await trx('checkout_attempts').insert({
+    ...ofPurchase(ref),
+    attempt,
+    params: JSON.stringify(params),
+  })
+}
+
+/** The same for a try by a saved card. */
+export async function insertCardAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+  params: CardParams,
+): Promise<void> {
+  await trx('checkout_attempts').insert({
+    ...ofPurchase(ref),
+    attempt,
+    kind: 'payment_intent',
+    params: JSON.stringify(params),
+  })
+}
+
+type AttemptUpdate = Partial<Omit<AttemptRow, 'attempt' | 'kind' | 'params'>> & {
+  refusal?: string
+}
+
+export async function updateAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+  attempt: number,
+  changes: AttemptUpdate,
+): Promise<void> {
+  await trx('checkout_attempts')
+    .where({ ...ofPurchase(ref), attempt })
+    .update({ ...changes, updated_at: trx.fn.now() })
+}
+
+/** Notes that nobody can pay an attempt any more; one that is complete or refused stays so. */
+export async function expireAttempt(trx: Tx, ref: PurchaseRef, attempt: number): Promise<void> {
+  await trx('checkout_attempts')
+    .where({ ...ofPurchase(ref), attempt })
+    .whereIn('state', ['creating', 'open'])
+    .update({ state: 'expired', updated_at: trx.fn.now() })
+}
+
+/** The attempt that is under way, or null; the unique index lets there be one. */
+export async function findPayableAttempt(
+  trx: Tx,
+  ref: PurchaseRef,
+): Promise<PaymentAttempt | null> {
+  const row = await trx<AttemptRow>('checkout_attempts')
+    .where(ofPurchase(ref))
+    .whereIn('state', ['creating', 'open'])
+    .first([...ATTEMPT_COLUMNS])
+  return row === undefined ? null : toAttempt(row)
+}
+
+/** The purchase behind a Checkout Session of ours, or null. */
+export async function findPurchaseIdBySession(
+  trx: Tx,
+  conferenceId: string,
+  sessionId: string,
+): Promise<string | null> {
+  const row = await trx('checkout_attempts')
+    .where({ conference_id: conferenceId, session_id: sessionId })
+    .first<{ purchase_id: string } | undefined>('purchase_id')
+  return row?.purchase_id ?? null
+}

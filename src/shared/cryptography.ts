@@ -1,0 +1,61 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto'
+
+const VERSION = 'v1'
+const IV_BYTES = 12 // NIST SP 800-38D: 96 bits is the size that GCM is made for
+const TAG_BYTES = 16
+
+/** Encrypts what must be readable again: Stripe keys, webhook secrets, kept answers. */
+export type Encryption = {
+  /** Returns `v1:` + base64 of iv, tag and ciphertext. `context` must be given again to decrypt. */
+  encrypt(plain: string, context: string): string
+  /** @throws Error when the key, the context or the text is not the one that was encrypted. */
+  decrypt(sealed: string, context: string): string
+}
+
+/**
+ * AES-256-GCM under one key.
+ *
+ * @param key 32 bytes.
+ * The context (for example `conferences.stripe_secret_key:conf_…`) is authenticated, so that a
+ * sealed value copied into another row or column does not open there.
+ */
+export function createEncryption(key: Buffer): Encryption {
+  if (key.length !== 32) throw new Error('ENCRYPTION_KEY must be 32 bytes, base64 encoded')
+  return {
+    encrypt(plain, context) {
+      const iv = randomBytes(IV_BYTES)
+      const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(context))
+      const text = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()])
+      return `${VERSION}:${Buffer.concat([iv, cipher.getAuthTag(), text]).toString('base64')}`
+    },
+    decrypt(sealed, context) {
+      const [version, data] = sealed.split(':', 2)
+      if (version !== VERSION || data === undefined) throw new Error('Unknown encryption version')
+      const bytes = Buffer.from(data, 'base64')
+      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES))
+        .setAAD(Buffer.from(context))
+        .setAuthTag(bytes.subarray(IV_BYTES, IV_BYTES + TAG_BYTES))
+      const text = bytes.subarray(IV_BYTES + TAG_BYTES)
+      return Buffer.concat([decipher.update(text), decipher.final()]).toString('utf8')
+    },
+  }
+}
+
+/** SHA-256 in hex. Enough for API keys: they carry 238 random bits, so no slow hash is needed. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** Compares two texts in constant time; hashing first makes the lengths equal. */
+export function equalInConstantTime(a: string, b: string): boolean {
+  return timingSafeEqual(
+    createHash('sha256').update(a).digest(),
+    createHash('sha256').update(b).digest(),
+  )
+}

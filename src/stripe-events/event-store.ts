@@ -1,0 +1,251 @@
+import type { Knex } from 'knex'
+import type { Db, Tx } from '../db/connect.ts'
+import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import { withSystem } from '../db/tenant-scope.ts'
+import { AppError, notFound } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { IncomingEvent } from './classify-event.ts'
+import { HANDLED_TYPES } from './event-hints.ts'
+
+/** Events in one insert. Beyond a hundred the statement costs as much as it saves. */
+const GROUP_EVENTS = 100
+/** Bytes of bodies in one insert, so that a group of the largest ones stays small. */
+const GROUP_BYTES = 4 * 1024 * 1024
+
+export type StoreResult = 'new' | 'duplicate'
+
+export type EventInbox = {
+  /** Resolves after the commit. @throws whatever the database threw; the event is not stored then. */
+  store(event: IncomingEvent): Promise<StoreResult>
+}
+
+type PendingInsert = {
+  event: IncomingEvent
+  resolve: (stored: StoreResult) => void
+  reject: (error: unknown) => void
+}
+
+/**
+ * Stores events durably. Those that arrive while an insert is under way share the next one: on two
+ * cores that is several times the rate of one insert each (bench/inbox.ts).
+ */
+export function createEventInbox(deps: { db: Db; logger: Pick<Logger, 'warn'> }): EventInbox {
+  const queue: PendingInsert[] = []
+  let running = false
+
+  async function run(): Promise<void> {
+    running = true
+    // Lets everything that came in the same turn of the event loop join the first group.
+    await new Promise((resolve) => setImmediate(resolve))
+    while (queue.length > 0) await storeGroup(takeGroup(queue))
+    running = false
+  }
+
+  async function storeGroup(group: PendingInsert[]): Promise<void> {
+    try {
+      const added = await insert(group)
+      // Two deliveries of one event may share a group; only the first of them was new.
+      for (const { event, resolve } of group)
+        resolve(added.delete(eventKey(event)) ? 'new' : 'duplicate')
+    } catch (error) {
+      if (group.length === 1 || isDatabaseUnavailable(error)) {
+        for (const { reject } of group) reject(error)
+        return
+      }
+      deps.logger.warn({ events: group.length }, 'storing a group of events failed, one by one now')
+      for (const waiting of group) await storeGroup([waiting])
+    }
+  }
+
+  function insert(group: PendingInsert[]): Promise<Set<string>> {
+    const distinct = new Map(group.map(({ event }) => [eventKey(event), event]))
+    return withSystem(deps.db, 'store-events', (trx) => insertEvents(trx, [...distinct.values()]))
+  }
+
+  return {
+    store: (event) =>
+      new Promise((resolve, reject) => {
+        queue.push({ event, resolve, reject })
+        if (!running) void run()
+      }),
+  }
+}
+
+function takeGroup(queue: PendingInsert[]): PendingInsert[] {
+  let bytes = 0
+  const size = queue.findIndex(({ event }, index) => {
+    bytes += event.body.length
+    return index > 0 && (index >= GROUP_EVENTS || bytes > GROUP_BYTES)
+  })
+  return queue.splice(0, size === -1 ? queue.length : size)
+}
+
+/** What a working process listens to. The message is empty: it only says that something is due. */
+export const WAKE_CHANNEL = 'stripe_events'
+
+const INSERT = `
+  with given as (
+    select * from unnest(
+      ?::text[], ?::text[], ?::text[], ?::boolean[], ?::text[], ?::bytea[],
+      ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[],
+      ?::timestamptz[]
+    ) as event (conference_id, id, type, livemode, api_version, body,
+      object_id, payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
+      created_at_stripe)
+  ), inserted as (
+    insert into stripe_events (conference_id, id, type, livemode, api_version, body, object_id,
+      payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
+      created_at_stripe, finished_at)
+    select given.*, case when status = 'ignored' then now() end from given
+    -- In one order everywhere: two processes that got the same events would lock each other out.
+    order by conference_id, id
+    on conflict do nothing
+    returning conference_id, id, status
+  )
+  select conference_id, id from inserted`
+
+/** Identifies an event. An id alone would not: each conference keeps its own copy. */
+function eventKey(event: { conferenceId: string; id: string }): string {
+  return `${event.conferenceId} ${event.id}`
+}
+
+/**
+ * Inserts events with one statement and wakes the workers once. An event that is stored already is
+ * left as it is.
+ *
+ * @returns the keys of those that were new.
+ */
+export async function insertEvents(trx: Tx, events: IncomingEvent[]): Promise<Set<string>> {
+  const column = (name: keyof IncomingEvent) =>
+    // pg takes nulls in an array; knex's type for bindings leaves them out.
+    events.map((event) => event[name]) as Knex.Value
+  const { rows } = await trx.raw<{ rows: { conference_id: string; id: string }[] }>(INSERT, [
+    column('conferenceId'),
+    column('id'),
+    column('type'),
+    column('livemode'),
+    column('apiVersion'),
+    column('body'),
+    column('objectId'),
+    column('paymentIntentId'),
+    column('purchaseId'),
+    column('lane'),
+    column('mirrorResource'),
+    column('mirrorId'),
+    column('source'),
+    column('status'),
+    column('createdAtStripe'),
+  ])
+  const added = new Set(rows.map(({ conference_id, id }) => `${conference_id} ${id}`))
+  const isWork = events.some((event) => event.status === 'pending' && added.has(eventKey(event)))
+  if (isWork) await wakeWorkers(trx)
+  return added
+}
+
+/** Makes every worker look for due events once the transaction is committed. */
+export async function wakeWorkers(trx: Tx): Promise<void> {
+  await trx.raw(`select pg_notify(?, '')`, [WAKE_CHANNEL])
+}
+
+/** As the table's check constraint has them. */
+export const EVENT_STATUSES = ['pending', 'done', 'ignored', 'failed'] as const
+
+export type EventStatus = (typeof EVENT_STATUSES)[number]
+
+/** An event without its body. */
+export type EventRow = {
+  id: string
+  type: string
+  livemode: boolean
+  api_version: string | null
+  status: EventStatus
+  attempts: number
+  next_attempt_at: Date
+  last_error: string | null
+  source: 'webhook' | 'missed' | 'replay'
+  purchase_id: string | null
+  created_at_stripe: Date
+  received_at: Date
+  finished_at: Date | null
+}
+
+const COLUMNS = [
+  'id',
+  'type',
+  'livemode',
+  'api_version',
+  'status',
+  'attempts',
+  'next_attempt_at',
+  'last_error',
+  'source',
+  'purchase_id',
+  'created_at_stripe',
+  'received_at',
+  'finished_at',
+] as const satisfies readonly (keyof EventRow)[]
+
+export type EventFilter = { status?: EventStatus | undefined; type?: string | undefined }
+
+/** The events of a conference, the last received first. */
+export function listEvents(
+  trx: Tx,
+  conferenceId: string,
+  filter: EventFilter,
+  page: PageQuery,
+): Promise<Page<EventRow>> {
+  const query = trx('stripe_events').where({
+    conference_id: conferenceId,
+    ...(filter.status === undefined ? {} : { status: filter.status }),
+    ...(filter.type === undefined ? {} : { type: filter.type }),
+  })
+  return fetchPage(query.select([...COLUMNS]), page, { at: 'received_at', id: 'id' })
+}
+
+function toPending(trx: Tx) {
+  return {
+    status: 'pending',
+    source: 'replay',
+    attempts: 0,
+    next_attempt_at: trx.fn.now(),
+    lease_until: null,
+    finished_at: null,
+    lane: trx.raw(`case when type = any(?) then 'purchase' else lane end`, [[...HANDLED_TYPES]]),
+    // Whoever asks for it wants all of it, hooks too.
+    hooked_at: null,
+    // A reading that was made before somebody asked for this one is not good enough.
+    mirror_after: trx.fn.now(),
+  }
+}
+
+/**
+ * Makes an event due again, whatever became of it. Harmless at any time: it only makes us look.
+ *
+ * @throws AppError `not_found`; `wrong_state` while it is pending anyway.
+ */
+export async function replayEvent(trx: Tx, conferenceId: string, id: string): Promise<EventRow> {
+  const [row] = await trx('stripe_events')
+    .where({ conference_id: conferenceId, id })
+    .whereNot({ status: 'pending' })
+    .update(toPending(trx))
+    .returning<EventRow[]>([...COLUMNS])
+  if (row !== undefined) {
+    await wakeWorkers(trx)
+    return row
+  }
+  const known = await trx('stripe_events').where({ conference_id: conferenceId, id }).first('id')
+  if (known === undefined) throw notFound('event')
+  throw new AppError('wrong_state', 'The event is pending; it will be tried without a replay.', {
+    extra: { state: 'pending', allowed_actions: [] },
+  })
+}
+
+/** Makes every failed event of the conference due again. Returns how many they were. */
+export async function replayFailed(trx: Tx, conferenceId: string): Promise<number> {
+  const count = await trx('stripe_events')
+    .where({ conference_id: conferenceId, status: 'failed' })
+    .update(toPending(trx))
+  if (count > 0) await wakeWorkers(trx)
+  return count
+}

@@ -1,0 +1,175 @@
+import Stripe from 'stripe'
+import { z } from 'zod'
+import { findConferenceId, getConference } from '../conferences/conference-store.ts'
+import { readWebhookSecrets } from '../conferences/stripe-credentials.ts'
+import type { Db } from '../db/connect.ts'
+import { withSystem } from '../db/tenant-scope.ts'
+import { conferenceParams } from '../http/common-schemas.ts'
+import type { App } from '../http/route-deps.ts'
+import type { Encryption } from '../shared/cryptography.ts'
+import { AppError, notFound } from '../shared/errors.ts'
+import type { ServiceMetrics } from '../shared/service-metrics.ts'
+import { classifyEvent, type EventOwner } from './classify-event.ts'
+import { type EventHints, parseEvent } from './event-hints.ts'
+import { type EventHook, hooksFor } from './event-hook.ts'
+import type { EventInbox } from './event-store.ts'
+
+/** Stripe's events are well below it. Bytes. */
+const WEBHOOK_BODY_LIMIT = 1024 * 1024
+
+export type WebhookDeps = {
+  db: Db
+  encryption: Encryption
+  inbox: EventInbox
+  metrics: ServiceMetrics
+  /** Absent: none. */
+  eventHooks?: readonly EventHook[]
+}
+
+function assertSigned(
+  conference: WebhookConference,
+  body: Buffer,
+  header: string | string[] | undefined,
+): void {
+  if (conference.secrets.length === 0) {
+    throw new AppError('invalid_signature', 'The conference has no webhook secret yet.')
+  }
+  const text = Array.isArray(header) ? header.join(',') : header
+  if (isSignedBy(conference.secrets, body, text)) return
+  throw new AppError(
+    'invalid_signature',
+    text === undefined
+      ? 'The Stripe-Signature header is missing.'
+      : 'No signature fits the raw body and an active secret, or its time is too far away.',
+  )
+}
+
+function parseBody(body: Buffer): EventHints {
+  const hints = parseEvent(body)
+  if (hints === null) throw new AppError('validation_failed', 'The body is not a Stripe event.')
+  return hints
+}
+
+/**
+ * `POST /webhooks/stripe/{conference}`: verify, store, acknowledge. 200 says that the event is
+ * stored; it is worked on later. @see https://docs.stripe.com/webhooks#best-practices
+ */
+export function webhookRoutes(app: App, deps: WebhookDeps): void {
+  const conferenceOf = createWebhookConferences(deps)
+  const isWanted = (type: string) => hooksFor(deps.eventHooks ?? [], type).length > 0
+
+  void app.register(async (scope: App) => {
+    // The signature is over the bytes, so nothing may parse them first.
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) =>
+      done(null, body),
+    )
+
+    scope.post(
+      '/webhooks/stripe/:conference',
+      {
+        config: { access: 'stripe' },
+        bodyLimit: WEBHOOK_BODY_LIMIT,
+        schema: {
+          operationId: 'receiveStripeEvent',
+          summary: 'Receive an event from Stripe',
+          description:
+            'The body is a Stripe event, signed in `Stripe-Signature` with a secret of the conference.',
+          tags: ['Stripe'],
+          params: conferenceParams,
+          response: { 200: z.object({ received: z.literal(true) }) },
+        },
+      },
+      async (request) => {
+        const conference = await conferenceOf(request.params.conference)
+        if (conference === null) throw notFound('conference')
+        request.conferenceId = conference.id
+        const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+        assertSigned(conference, body, request.headers['stripe-signature'])
+        const event = classifyEvent(parseBody(body), conference, body, 'webhook', isWanted)
+        const stored = await deps.inbox.store(event)
+        deps.metrics.eventReceived(
+          stored === 'duplicate' ? 'duplicate' : event.status === 'ignored' ? 'ignored' : 'stored',
+        )
+        return { received: true as const }
+      },
+    )
+  })
+}
+
+/**
+ * Seconds between Stripe's signing and now. Each delivery attempt is signed anew, so an event that
+ * is days old passes. https://docs.stripe.com/webhooks#replay-prevention
+ */
+const TOLERANCE_SECONDS = 300
+
+const { signature } = Stripe.webhooks
+
+/**
+ * True when one of the header's `v1` signatures fits one of the secrets. While a secret is rolled
+ * Stripe signs with the old and the new one.
+ */
+function isSignedBy(secrets: string[], body: Buffer, header: string | undefined): boolean {
+  if (header === undefined || body.length === 0) return false
+  if (signature === null) throw new Error('The Stripe SDK came without its signature check')
+  return secrets.some((secret) => {
+    try {
+      signature.verifyHeader(body, header, secret, TOLERANCE_SECONDS)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/** A conference as its webhook endpoint needs it, secrets in the clear. */
+type WebhookConference = EventOwner & { secrets: string[] }
+
+/**
+ * Finds the conference behind a slug or id. A secret counts from the commit that added it until the
+ * commit that deleted it, in every process, so nothing is cached; a burst shares look-ups instead.
+ */
+function createWebhookConferences(deps: {
+  db: Db
+  encryption: Encryption
+}): (slugOrId: string) => Promise<WebhookConference | null> {
+  return shareLookups((slugOrId) =>
+    withSystem(deps.db, 'resolve-conference', async (trx) => {
+      const id = await findConferenceId(trx, slugOrId)
+      if (id === null) return null
+      const { livemode, stripeAccount } = await getConference(trx, id)
+      const secrets = await readWebhookSecrets(trx, deps.encryption, id)
+      return { id, livemode, stripeAccount, secrets }
+    }),
+  )
+}
+
+/**
+ * Lets callers who ask for the same key at the same time share one look-up. A caller never gets the
+ * result of one that began before it asked, so what it gets is as fresh as its own would be: nothing
+ * is cached.
+ */
+function shareLookups<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
+  const running = new Map<string, Promise<unknown>>()
+  const next = new Map<string, Promise<T>>()
+
+  function start(key: string): Promise<T> {
+    next.delete(key)
+    const result = read(key)
+    const settled = result
+      .catch(() => {})
+      .then(() => {
+        if (running.get(key) === settled) running.delete(key)
+      })
+    running.set(key, settled)
+    return result
+  }
+
+  return (key) => {
+    const shared = next.get(key)
+    if (shared !== undefined) return shared
+    const queued = (running.get(key) ?? Promise.resolve()).then(() => start(key))
+    next.set(key, queued)
+    return queued
+  }
+}

@@ -1,0 +1,88 @@
+import type { Db } from '../../db/connect.ts'
+
+/** Milliseconds since 1970 by the database's clock, which is the same for every process. */
+type DatabaseMs = number
+
+export type PauseState = { now: DatabaseMs; pausedUntil: DatabaseMs }
+
+/** `first`: when the first of the reserved slots may be used. */
+export type Reservation = PauseState & { first: DatabaseMs }
+
+export type RateLimitStore = {
+  /** Reserves the account's next `count` slots, one interval apart, after those of all others. */
+  reserve(accountKey: string, count: number): Promise<Reservation>
+  readPause(accountKey: string): Promise<PauseState>
+  /** Moves the end of the account's pause forward, never back. */
+  pause(accountKey: string, seconds: number): Promise<PauseState>
+  /** Moves the account's next slot back by `count` requests that went out without one. */
+  debit(accountKey: string, count: number): Promise<void>
+}
+
+// Stripe counts by the second: what went out before has no weight, however much it was.
+const MAX_DEBT_SECONDS = 1
+
+const toMs = (time: string) => `(extract(epoch from ${time}) * 1000)::float8`
+const PAUSE_COLUMNS = `${toMs('clock_timestamp()')} as now,
+  coalesce(${toMs('paused_until')}, 0) as "pausedUntil"`
+
+/** Not now(): a statement that waited for the row began before the slots of those in front. */
+const NEXT_FREE_SLOT = `greatest(budget.next_at, budget.paused_until,
+  clock_timestamp() - make_interval(secs => :credit::float8))`
+
+const RESERVE = `
+  insert into stripe_request_budgets as budget (account_key, next_at)
+  values (:accountKey, clock_timestamp() + make_interval(secs => :length::float8 - :credit::float8))
+  on conflict (account_key) do update
+    set next_at = ${NEXT_FREE_SLOT} + make_interval(secs => :length::float8)
+  returning ${toMs('next_at - make_interval(secs => :length::float8)')} as first, ${PAUSE_COLUMNS}`
+
+const RECORD_USAGE = `
+  insert into stripe_request_budgets as budget (account_key, next_at)
+  values (:accountKey, clock_timestamp()
+    + make_interval(secs => least(:length::float8 - :credit::float8, :debt::float8)))
+  on conflict (account_key) do update
+    set next_at = greatest(budget.next_at, least(
+      ${NEXT_FREE_SLOT} + make_interval(secs => :length::float8),
+      clock_timestamp() + make_interval(secs => :debt::float8)))`
+
+const PAUSE = `
+  insert into stripe_request_budgets as budget (account_key, next_at, paused_until)
+  values (:accountKey, clock_timestamp(), clock_timestamp() + make_interval(secs => :seconds::float8))
+  on conflict (account_key) do update
+    set paused_until = greatest(budget.paused_until, excluded.paused_until)
+  returning ${PAUSE_COLUMNS}`
+
+const READ_PAUSE = `
+  select ${toMs('clock_timestamp()')} as now, coalesce((select ${toMs('paused_until')}
+    from stripe_request_budgets where account_key = :accountKey), 0) as "pausedUntil"`
+
+/**
+ * The generic cell rate algorithm on one row an account: `next_at` is the theoretical arrival time
+ * of the next request. Every method is one statement and so one short transaction.
+ */
+export function createRateLimitStore(
+  db: Db,
+  rate: { requestsPerSecond: number; burst: number },
+): RateLimitStore {
+  const { requestsPerSecond, burst } = rate
+  // An account that rested may use the slots of this long ago, and the one that is due now.
+  const credit = (burst - 1) / requestsPerSecond
+
+  async function one<Row>(sql: string, bindings: Record<string, string | number>): Promise<Row> {
+    const { rows } = await db.raw<{ rows: Row[] }>(sql, bindings)
+    const [row] = rows
+    if (row === undefined) throw new Error('The budget statement returned no row.')
+    return row
+  }
+
+  return {
+    reserve: (accountKey, count) =>
+      one<Reservation>(RESERVE, { accountKey, credit, length: count / requestsPerSecond }),
+    readPause: (accountKey) => one<PauseState>(READ_PAUSE, { accountKey }),
+    pause: (accountKey, seconds) => one<PauseState>(PAUSE, { accountKey, seconds }),
+    async debit(accountKey, count) {
+      const length = count / requestsPerSecond
+      await db.raw(RECORD_USAGE, { accountKey, credit, length, debt: MAX_DEBT_SECONDS })
+    },
+  }
+}

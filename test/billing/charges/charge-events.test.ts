@@ -1,0 +1,168 @@
+import { describe, expect, it } from 'vitest'
+import type { ChargeDeps } from '../../../src/billing/billing-deps.ts'
+import { startChargeAttempt } from '../../../src/billing/charges/charge-attempts.ts'
+import type { ChargeHooks } from '../../../src/billing/charges/charge-hooks.ts'
+import { chargeSavedCard } from '../../../src/billing/charges/pay-charge.ts'
+import { reconcileCharge } from '../../../src/billing/charges/reconcile-charge.ts'
+import { withTenant } from '../../../src/db/tenant-scope.ts'
+import { useInboxApp } from '../../stripe-events/inbox-app.ts'
+import { RETURN_URLS } from '../../support/shop.ts'
+import type { Body } from '../../support/test-app.ts'
+import { openChargeScene } from './charge-scene.ts'
+
+const app = useInboxApp()
+
+async function wired() {
+  const shop = await app.openWiredShop()
+  const scene = await openChargeScene(app, app, shop)
+  return { shop, scene }
+}
+
+describe('webhooks alone', () => {
+  it('settle a charge that was paid by its link, and close every event', async () => {
+    const { shop, scene } = await wired()
+    const charge = await scene.create()
+    const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
+    app.fake.control.pay(String(link.body['session_id']))
+    await app.settle()
+    expect(await scene.get(charge.id)).toMatchObject({
+      status: 'succeeded',
+      amount_received: 1_234,
+    })
+    const events = await app.events(shop)
+    expect(events.map(({ type }) => type)).toContain('checkout.session.completed')
+    expect(events.filter(({ status }) => status === 'failed' || status === 'pending')).toEqual([])
+    expect(events.map(({ purchase_id }) => purchase_id).filter(Boolean)).toEqual([])
+  })
+
+  it('settle one whose outcome we never learned, and whose refund came from the dashboard', async () => {
+    const { scene } = await wired()
+    scene.save()
+    const charge = await scene.create()
+    for (const path of ['/v1/payment_intents/*/confirm', '/v1/payment_intents/*']) {
+      const kind = path.endsWith('confirm') ? 'fail_after' : 'cut'
+      app.fake.control.trouble({ path, times: 'always', action: { kind } })
+    }
+    expect((await scene.act(charge.id, 'charge')).status).toBe(503)
+    app.fake.control.clearTrouble()
+    await app.settle()
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded' })
+    const [intent] = scene.intents(charge.id)
+    app.fake.control.refund(String(intent?.['id']))
+    await app.settle()
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'refunded', amount_refunded: 1_234 })
+  })
+
+  it('find the link that we never got the address of', async () => {
+    const { shop, scene } = await wired()
+    const charge = await scene.create()
+    app.fake.control.trouble({
+      method: 'POST',
+      path: '/v1/checkout/sessions',
+      times: 'always',
+      action: { kind: 'fail_after' },
+    })
+    expect((await scene.act(charge.id, 'checkout', RETURN_URLS)).status).toBe(503)
+    app.fake.control.clearTrouble()
+    const [session] = app.fake.control.list(shop.stripeKey, 'checkout.session')
+    app.fake.control.pay(session?.id ?? '')
+    await app.settle()
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded' })
+  })
+
+  it('leave purchases and the mirror as they were', async () => {
+    const { shop, scene } = await wired()
+    scene.save()
+    const order = await app.paidOrder(shop)
+    const charge = await scene.create()
+    await scene.act(charge.id, 'charge')
+    await app.settle()
+    expect(await order.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+    const { body } = await app.request<{ data: Body[] }>(
+      'GET',
+      `${shop.path}/stripe/payment-intents`,
+    )
+    expect(body.data).toHaveLength(2)
+    const drift = await app.request<{ data: Body[] }>('GET', `${shop.path}/stripe/drift`)
+    expect(drift.body.data).toEqual([])
+  })
+})
+
+describe('hooks for code', () => {
+  it('hear once of what became true, however often it is read', async () => {
+    const { shop, scene } = await wired()
+    const heard: string[] = []
+    const hooks: ChargeHooks = {
+      async chargeSucceeded(_trx, { charge }) {
+        heard.push(`chargeSucceeded ${charge.status} ${charge.amountReceived}`)
+      },
+      async chargeDeclined(_trx, { attempt, failure }) {
+        heard.push(`chargeDeclined ${attempt} ${failure.code}`)
+      },
+      async chargeRefunded(_trx, { charge, amount }) {
+        heard.push(`chargeRefunded ${amount} ${charge.status}`)
+      },
+    }
+    const deps: ChargeDeps = { ...app.deps, chargeHooks: [hooks] }
+    const bad = scene.save('pm_card_chargeCustomerFail')
+    const good = scene.save()
+    const { id } = await scene.create({ amount: 500 })
+    const ref = { conferenceId: shop.conference, chargeId: id }
+    const pay = async (paymentMethod: string) => {
+      const number = await withTenant(app.db, ref, (trx) =>
+        startChargeAttempt(trx, ref, { kind: 'payment_intent', paymentMethod }, 'key_1'),
+      )
+      await chargeSavedCard(deps, ref, number, paymentMethod, 'key_1')
+    }
+    await pay(bad)
+    await pay(good)
+    await reconcileCharge(deps, ref)
+    const [, paid] = scene.intents(id)
+    for (const amount of [100, 400]) {
+      app.fake.control.refund(String(paid?.['id']), { amount })
+      await reconcileCharge(deps, ref)
+    }
+    await reconcileCharge(deps, ref)
+    expect(heard).toEqual([
+      'chargeDeclined 1 generic_decline',
+      'chargeSucceeded succeeded 500',
+      'chargeRefunded 100 succeeded',
+      'chargeRefunded 400 refunded',
+    ])
+  })
+
+  it('that throw undo the reading, which is tried again', async () => {
+    const { shop, scene } = await wired()
+    scene.save()
+    const { id } = await scene.create()
+    await scene.act(id, 'charge')
+    const [paid] = scene.intents(id)
+    app.fake.control.refund(String(paid?.['id']))
+    const ref = { conferenceId: shop.conference, chargeId: id }
+    const hooks: ChargeHooks = {
+      chargeRefunded: () => Promise.reject(new Error('not today')),
+    }
+    const reading = reconcileCharge({ ...app.deps, chargeHooks: [hooks] }, ref)
+    await expect(reading).rejects.toThrow('not today')
+    expect(await scene.get(id)).toMatchObject({ amount_refunded: 0 })
+    await reconcileCharge(app.deps, ref)
+    expect(await scene.get(id)).toMatchObject({ amount_refunded: 1_234 })
+  })
+
+  it('tell the conference’s receivers too', async () => {
+    const { shop, scene } = await wired()
+    await app.request('POST', `${shop.path}/webhook-endpoints`, {
+      body: { url: 'https://receiver.example/hook', event_types: ['charge.succeeded'] },
+    })
+    scene.save()
+    const { id } = await scene.create({ source_reference: 'INV-9' })
+    await scene.act(id, 'charge')
+    const rows = await app.rows<{ body: string }>(
+      `select body from webhook_deliveries where conference_id = $1`,
+      [shop.conference],
+    )
+    expect(rows.map(({ body }) => JSON.parse(body) as Body)).toMatchObject([
+      { type: 'charge.succeeded', data: { charge: id, source_reference: 'INV-9', amount: 1_234 } },
+    ])
+  })
+})

@@ -1,0 +1,235 @@
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { lockCharge } from '../../../src/billing/charges/charge-store.ts'
+import { applyChargeSnapshot } from '../../../src/billing/charges/reconcile-charge.ts'
+import { sweepCharges } from '../../../src/billing/charges/sweep-charges.ts'
+import { withSystem, withTenant } from '../../../src/db/tenant-scope.ts'
+import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../../support/shop.ts'
+import { startTestProcess, useTestApp } from '../../support/test-app.ts'
+import { type ChargeScene, openChargeScene } from './charge-scene.ts'
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+  env['STRIPE_TIMEOUT_SECONDS'] = '1'
+})
+const app = useTestApp({ env })
+
+let shop: Shop
+let scene: ChargeScene
+beforeEach(async () => {
+  stripe.fake.control.clearTrouble()
+  shop = await openShop(app)
+  scene = await openChargeScene(app, stripe, shop)
+})
+
+type Trouble = Parameters<typeof stripe.fake.control.trouble>[0]
+
+const CREATE = { method: 'POST', path: '/v1/payment_intents' } as const
+const CONFIRM = { method: 'POST', path: '/v1/payment_intents/*/confirm' } as const
+const READ = { method: 'GET', path: '/v1/payment_intents/*' } as const
+
+const POINTS: [string, Trouble[]][] = [
+  ['nothing, and the intent was not made', [{ ...CREATE, action: { kind: 'cut' } }]],
+  ['nothing, and the intent was made', [{ ...CREATE, action: { kind: 'fail_after' } }]],
+  [
+    'nothing in time, and the intent was made',
+    [{ ...CREATE, action: { kind: 'hang', executed: true } }],
+  ],
+  [
+    'a 500 to the making that it keeps',
+    [{ ...CREATE, times: 1, action: { kind: 'error', stored: true } }],
+  ],
+  [
+    'a 500 to the making that it forgets',
+    [{ ...CREATE, action: { kind: 'error', stored: false } }],
+  ],
+  ['nothing, and the card was not charged', [{ ...CONFIRM, action: { kind: 'cut' } }]],
+  [
+    'a 500 to the charging, not done',
+    [{ ...CONFIRM, times: 1, action: { kind: 'error', stored: true } }],
+  ],
+  [
+    'nothing, the card was charged, and the intent cannot be read',
+    [
+      { ...CONFIRM, action: { kind: 'fail_after' } },
+      { ...READ, action: { kind: 'cut' } },
+    ],
+  ],
+  [
+    'a 500 although the card was charged, and the intent cannot be read',
+    [
+      { ...CONFIRM, action: { kind: 'fail_after', how: 'status_500' } },
+      { ...READ, action: { kind: 'error', stored: false } },
+    ],
+  ],
+  [
+    'nothing in time, the card was charged, and the intent cannot be read',
+    [
+      { ...CONFIRM, times: 1, action: { kind: 'hang', executed: true } },
+      { ...READ, action: { kind: 'cut' } },
+    ],
+  ],
+]
+
+describe('an outcome that is not known', () => {
+  it.each(POINTS)(
+    'F8: when Stripe answers %s, leaves the charge open, and a repeat pays once',
+    async (_, troubles) => {
+      scene.save()
+      const charge = await scene.create()
+      for (const trouble of troubles) stripe.fake.control.trouble({ times: 'always', ...trouble })
+      const first = await scene.act(charge.id, 'charge')
+      expect([502, 503]).toContain(first.status)
+      expect(await scene.get(charge.id)).toMatchObject({ status: 'open', failure: null })
+      stripe.fake.control.clearTrouble()
+      const { status, body } = await scene.act(charge.id, 'charge')
+      expect({ status, body }).toMatchObject({ status: 200, body: { status: 'succeeded' } })
+      expect(scene.taken(charge.id)).toBe(1_234)
+      expect(scene.intents(charge.id).filter((one) => one['status'] === 'succeeded')).toHaveLength(
+        1,
+      )
+    },
+  )
+
+  it('F7: is read at once where that is possible: the lost answer to a charge that was done', async () => {
+    scene.save()
+    const charge = await scene.create()
+    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'fail_after' } })
+    expect((await scene.act(charge.id, 'charge')).body).toMatchObject({ status: 'succeeded' })
+    expect(scene.taken(charge.id)).toBe(1_234)
+  })
+
+  it('F8: is found by a reading alone, which never charges', async () => {
+    scene.save()
+    const [paid, unpaid] = [await scene.create(), await scene.create()]
+    stripe.fake.control.trouble({ ...READ, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.trouble({ ...CONFIRM, times: 3, action: { kind: 'fail_after' } })
+    expect((await scene.act(paid.id, 'charge')).status).toBe(503)
+    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    expect((await scene.act(unpaid.id, 'charge')).status).toBe(503)
+    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearRequests()
+    expect((await scene.act(paid.id, 'reconcile')).body.status).toBe('succeeded')
+    expect((await scene.act(unpaid.id, 'reconcile')).body.status).toBe('open')
+    expect(stripe.fake.control.requests({ method: 'POST' })).toEqual([])
+    expect(scene.taken(unpaid.id)).toBe(0)
+  })
+
+  it('is looked for by the sweep, once in a while', async () => {
+    await app.rows(`update charge_attempts set state = 'canceled' where state = 'confirming'`)
+    scene.save()
+    const charge = await scene.create()
+    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    await scene.act(charge.id, 'charge')
+    const sweep = (after: number) => withSystem(app.db, 'timers', (trx) => sweepCharges(trx, after))
+    expect(await sweep(3_600)).toEqual({ charges: 0, chargeRefunds: 0 })
+    expect(await sweep(0)).toMatchObject({ charges: 1 })
+    // The job that is there already is enough.
+    expect(await sweep(0)).toMatchObject({ charges: 0 })
+    await app.db('graphile_worker._private_jobs').delete()
+  })
+
+  it('may be gone on with by another card: the first intent is closed before', async () => {
+    scene.save()
+    const other = scene.save('pm_card_mastercard')
+    const charge = await scene.create()
+    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    expect((await scene.act(charge.id, 'charge')).status).toBe(503)
+    stripe.fake.control.clearTrouble()
+    const { body } = await scene.act(charge.id, 'charge', { payment_method: other })
+    expect(body).toMatchObject({ status: 'succeeded', attempts: 2 })
+    expect(scene.intents(charge.id).map(({ status }) => status)).toEqual(['canceled', 'succeeded'])
+  })
+
+  it('is not made of a try that was closed after the reading of it began', async () => {
+    scene.save('pm_card_chargeCustomerFail')
+    const charge = await scene.create()
+    await scene.act(charge.id, 'charge')
+    const [intent] = scene.intents(charge.id)
+    const ref = { conferenceId: shop.conference, chargeId: charge.id }
+    const declined = {
+      attempt: 1,
+      session: null,
+      intent: {
+        id: String(intent?.['id']),
+        status: 'requires_payment_method',
+        received: 0,
+        decline: { code: 'generic_decline', message: 'No.' },
+      },
+      refunds: [],
+    }
+    const heard: number[] = []
+    const hooks = { chargeDeclined: async () => void heard.push(1) }
+    await withTenant(app.db, ref, async (trx) =>
+      applyChargeSnapshot(trx, await lockCharge(trx, ref), [declined], [hooks]),
+    )
+    const states = await app.rows('select state from charge_attempts where charge_id = $1', [
+      charge.id,
+    ])
+    expect(states).toEqual([{ state: 'canceled' }])
+    expect(heard).toEqual([])
+  })
+
+  it('of a link that Stripe opened ends with the same link', async () => {
+    const charge = await scene.create()
+    stripe.fake.control.trouble({
+      method: 'POST',
+      path: '/v1/checkout/sessions',
+      times: 'always',
+      action: { kind: 'fail_after' },
+    })
+    expect((await scene.act(charge.id, 'checkout', RETURN_URLS)).status).toBe(503)
+    stripe.fake.control.clearTrouble()
+    const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
+    expect(link.status).toBe(200)
+    expect(stripe.fake.control.list(shop.stripeKey, 'checkout.session')).toHaveLength(1)
+  })
+})
+
+describe('many who charge at once', () => {
+  it('pay once, from two processes', async () => {
+    scene.save()
+    const charge = await scene.create()
+    const second = await startTestProcess(app.connectionString, { env })
+    try {
+      const ask = (process: Pick<typeof second, 'request'>) =>
+        process.request('POST', `${shop.path}/charges/${charge.id}/charge`, { body: {} })
+      const answers = await Promise.all(
+        Array.from({ length: 12 }, (_, i) => ask(i % 2 === 0 ? app : second)),
+      )
+      for (const { status } of answers) expect([200, 409, 503]).toContain(status)
+      expect(answers.map(({ status }) => status)).toContain(200)
+    } finally {
+      await second.close()
+    }
+    expect((await scene.act(charge.id, 'reconcile')).body.status).toBe('succeeded')
+    expect(scene.taken(charge.id)).toBe(1_234)
+    expect(scene.intents(charge.id)).toHaveLength(1)
+  })
+
+  it('try a card that is declined once', async () => {
+    scene.save('pm_card_chargeCustomerFail')
+    const charge = await scene.create()
+    await Promise.all(Array.from({ length: 6 }, () => scene.act(charge.id, 'charge')))
+    await scene.act(charge.id, 'reconcile')
+    const { attempts } = await scene.get(charge.id)
+    const tries = stripe.fake.control
+      .list(shop.stripeKey, 'charge')
+      .filter((one) => Object(one['metadata' as never])['charge_id'] === charge.id)
+    // Who came after the decline asked for another try; nobody tried the same intent twice.
+    expect(tries.length).toBeLessThanOrEqual(attempts)
+    expect(scene.taken(charge.id)).toBe(0)
+  })
+
+  it('with different cards pay once', async () => {
+    const cards = [scene.save(), scene.save('pm_card_mastercard'), scene.save('pm_card_amex')]
+    const charge = await scene.create()
+    await Promise.all(
+      cards.map((payment_method) => scene.act(charge.id, 'charge', { payment_method })),
+    )
+    await scene.act(charge.id, 'reconcile')
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded' })
+    expect(scene.taken(charge.id)).toBe(1_234)
+  })
+})

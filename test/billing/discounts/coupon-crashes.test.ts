@@ -1,0 +1,127 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { unique } from '../../support/fixtures.ts'
+import { useCouponScene } from './coupon-scene.ts'
+
+const scene = useCouponScene()
+afterEach(() => {
+  scene.fake.control.clearTrouble()
+  scene.fake.control.clearRequests()
+})
+
+const once = (key: string) => ({ headers: { 'idempotency-key': key } })
+const PATH = '/v1/coupons'
+
+const couponsNamed = async (name: string) => {
+  const { data } = await scene.dashboard.coupons.list({ limit: 100 })
+  return data.filter((coupon) => coupon.name === name)
+}
+
+describe('a coupon whose creation was interrupted', () => {
+  it.each(['cut', 'status_500'] as const)(
+    'F8: is finished by a repeat under the same key and made once, after %s',
+    async (how) => {
+      const name = unique('interrupted')
+      const order = [{ percent_off: 10, name }, once(unique('key'))] as const
+      const action = { kind: 'fail_after', how } as const
+      scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+      const lost = await scene.create(...order)
+      expect(lost.status).toBeGreaterThanOrEqual(500)
+      scene.fake.control.clearTrouble()
+      const { status, body } = await scene.create(...order)
+      expect(status).toBe(201)
+      expect(body).toMatchObject({ name, deleted_at: null })
+      expect(await couponsNamed(name)).toHaveLength(1)
+      expect((await scene.create(...order)).body).toEqual(body)
+      expect(await couponsNamed(name)).toHaveLength(1)
+    },
+  )
+
+  it('F7: is told so when Stripe cannot be reached, and a repeat makes it', async () => {
+    const name = unique('unreached')
+    const order = [{ percent_off: 10, name }, once(unique('key'))] as const
+    const action = { kind: 'cut' } as const
+    scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+    expect(await scene.create(...order)).toMatchObject({
+      status: 503,
+      body: { code: 'stripe_unavailable' },
+    })
+    expect(await couponsNamed(name)).toHaveLength(0)
+    scene.fake.control.clearTrouble()
+    expect((await scene.create(...order)).status).toBe(201)
+    expect(await couponsNamed(name)).toHaveLength(1)
+  })
+
+  it('is found by its id when Stripe has forgotten the key', async () => {
+    const id = unique('FORGOTTEN')
+    const order = [{ id, percent_off: 10 }, once(unique('key'))] as const
+    const action = { kind: 'fail_after' } as const
+    scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+    await scene.create(...order)
+    scene.fake.control.clearTrouble()
+    // A day later: the fake prunes its keys as Stripe does.
+    scene.fake.control.clock.advance(25 * 3_600)
+    scene.fake.control.clearRequests()
+    expect(await scene.create(...order)).toMatchObject({ status: 201, body: { id } })
+    const [asked] = scene.fake.control.requests({ method: 'POST', path: PATH })
+    expect(asked).toMatchObject({ replayed: false, status: 400 })
+  })
+
+  it('is shown as Stripe has it by now when Stripe repeats its first answer', async () => {
+    const id = unique('REPEATED')
+    const order = [{ id, percent_off: 10, name: 'First' }, once(unique('key'))] as const
+    const action = { kind: 'fail_after' } as const
+    scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+    await scene.create(...order)
+    scene.fake.control.clearTrouble()
+    await scene.dashboard.coupons.update(id, { name: 'Second' })
+    expect(await scene.create(...order)).toMatchObject({ status: 201, body: { name: 'Second' } })
+  })
+})
+
+it('F8: a change whose outcome is unknown is made once by its repeat', async () => {
+  const { body } = await scene.create({ percent_off: 10 })
+  const id = String(body['id'])
+  const change = [id, { name: 'Changed' }, once(unique('key'))] as const
+  const action = { kind: 'fail_after' } as const
+  scene.fake.control.trouble({
+    method: 'POST',
+    path: `${PATH}/*`,
+    times: 'always',
+    action,
+  })
+  expect((await scene.update(...change)).status).toBe(503)
+  scene.fake.control.clearTrouble()
+  expect(await scene.update(...change)).toMatchObject({ status: 200, body: { name: 'Changed' } })
+  const updates = scene.fake.control
+    .events({ account: scene.shop.stripeKey, type: 'coupon.updated' })
+    .filter(({ data }) => JSON.stringify(data).includes(id))
+  expect(updates).toHaveLength(1)
+})
+
+it('F20: a deletion that Stripe did not confirm is finished by a repeat', async () => {
+  const { body } = await scene.create({ percent_off: 10 })
+  const id = String(body['id'])
+  scene.fake.control.trouble({
+    method: 'DELETE',
+    path: `${PATH}/*`,
+    times: 'always',
+    action: { kind: 'fail_after' },
+  })
+  expect((await scene.remove(id)).status).toBe(503)
+  scene.fake.control.clearTrouble()
+  expect(await scene.remove(id)).toMatchObject({
+    status: 200,
+    body: { id, deleted_at: expect.any(String) },
+  })
+})
+
+it('two creations of one id at the same time make one coupon', async () => {
+  const id = unique('TWICE')
+  const answers = await Promise.all([
+    scene.create({ id, percent_off: 10 }),
+    scene.create({ id, percent_off: 20 }),
+  ])
+  expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, 409])
+  const [made] = answers.filter(({ status }) => status === 201)
+  expect((await scene.read(id)).body['percent_off']).toBe(made?.body['percent_off'])
+})

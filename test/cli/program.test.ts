@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest'
+import { buildProgram } from '../../src/cli/program.ts'
+import { useCommandLine } from './command-line.ts'
+
+// Nothing listens there.
+const NO_DATABASE = 'postgres://nobody@127.0.0.1:1/none'
+
+const cli = useCommandLine({ connectionString: NO_DATABASE })
+
+const COMMANDS = buildProgram({
+  terminal: {
+    out: { colours: false, write() {} },
+    err: { colours: false, write() {} },
+    readLine: async () => null,
+  },
+  loadConfig: () => {
+    throw new Error('help needs no settings')
+  },
+  signal: new AbortController().signal,
+}).commands.map((command) => command.name())
+
+describe('help', () => {
+  it('names every command with what it does', async () => {
+    const { exitCode, stdout, stderr } = await cli.run(['--help'])
+    expect(exitCode).toBe(0)
+    expect(stderr).toBe('')
+    for (const command of COMMANDS) expect(stdout).toContain(command)
+    expect(stdout).toContain('Exit codes')
+  })
+
+  it.each(COMMANDS)('of %s ends with examples that can be copied', async (command) => {
+    const { exitCode, stdout } = await cli.run([command, '--help'], { env: { PORT: 'not a port' } })
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain(`Examples:\n  # `)
+    expect(stdout).toContain(`\n  sponsor-vouchers ${command}`)
+    expect(stdout).toContain('--json')
+  })
+
+  it('is the answer to a line without a command, which is a wrong one', async () => {
+    const { exitCode, stdout, stderr } = await cli.run([])
+    expect(exitCode).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).toContain('Usage: sponsor-vouchers')
+  })
+})
+
+describe('a command line that is not valid ends with 2', () => {
+  it.each([
+    ['an unknown command', ['purchase:list'], 'Did you mean purchases:list?'],
+    ['an unknown option', ['conferences:list', '--all'], "unknown option '--all'"],
+    ['a missing option', ['purchases:list'], "required option '--conference"],
+    ['a missing argument', ['keys:revoke'], "missing required argument 'key'"],
+    ['a surplus argument', ['conferences:list', 'devconf'], 'too many arguments'],
+    [
+      'a wrong value',
+      ['purchases:list', '--conference', 'x', '--created-after', 'May'],
+      '--created-after',
+    ],
+    ['an unknown role', ['keys:create', '--role', 'boss', '--name', 'x'], '--role <role>'],
+    [
+      'an unknown scope',
+      ['keys:create', '--role', 'staff', '--conference', 'x', '--name', 'x', '--scopes', 'all'],
+      '--scopes',
+    ],
+    ['nothing to reconcile', ['purchases:reconcile'], 'name purchases, or give --stuck'],
+    ['too much to replay', ['events:replay', 'evt_1', '--failed'], 'name events, or give --failed'],
+  ])('%s', async (_what, args, message) => {
+    const { exitCode, stdout, stderr } = await cli.run(args)
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+    expect(stderr).toMatch(/^error: .*\(usage\)\n$/)
+    expect(stderr).toContain(message)
+  })
+
+  it('and with --json says so in a problem document that names every option', async () => {
+    const args = ['purchases:list', '--conference', 'x', '--limit', '0', '--status', 'LOST']
+    const { exitCode, stdout, stderr } = await cli.run([...args, '--json'])
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+    expect(JSON.parse(stderr)).toMatchObject({
+      code: 'usage',
+      status: 400,
+      errors: [{ pointer: '--limit' }, { pointer: '--status' }],
+    })
+  })
+})
+
+describe('what keeps a command from working is one line, and ends with 1', () => {
+  it('a database that does not answer', async () => {
+    const { exitCode, stdout, stderr } = await cli.run(['conferences:list'])
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' })
+    expect(stderr).toMatch(/^error: .*ECONNREFUSED.* \(database_unavailable\)\n$/)
+  })
+
+  it('settings that are not usable, all of them at once', async () => {
+    const env = { PORT: 'x', LEASE_SECONDS: '0' }
+    const { exitCode, stderr } = await cli.run(['conferences:list', '--json'], { env })
+    expect(exitCode).toBe(1)
+    expect(JSON.parse(stderr)).toMatchObject({
+      code: 'settings_invalid',
+      detail: expect.stringMatching(/PORT.*LEASE_SECONDS/),
+    })
+  })
+})
+
+it('a command that somebody ends says so and exits as shells expect', async () => {
+  const ran = await cli.run(['conferences:list', '--json'], { signal: AbortSignal.abort() })
+  expect(ran).toMatchObject({ exitCode: 130, stdout: '' })
+  expect(JSON.parse(ran.stderr)).toMatchObject({ code: 'interrupted' })
+})

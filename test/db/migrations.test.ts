@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest'
+import { connect } from '../../src/db/connect.ts'
+import { isSchemaCompatible, migrateDown, migrateToLatest } from '../../src/db/migrations.ts'
+import { insertCardAttempt, updateAttempt } from '../../src/purchases/payment-attempt-store.ts'
+import { openScene } from '../purchases/purchase-scene.ts'
+import { withAdminClient } from '../support/test-connections.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+
+const database = useTestDatabase()
+
+async function tables(): Promise<string[]> {
+  return withAdminClient(database.adminConnectionString, async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      `select tablename as name from pg_tables where schemaname = 'public' order by 1`,
+    )
+    return rows.map(({ name }) => name)
+  })
+}
+
+async function withDb<T>(work: (db: ReturnType<typeof connect>) => Promise<T>): Promise<T> {
+  const db = connect(database.connectionString)
+  try {
+    return await work(db)
+  } finally {
+    await db.destroy()
+  }
+}
+
+describe('migrations', () => {
+  it('go down to nothing and up again to the same schema (D33)', async () => {
+    const before = await tables()
+    expect(before).toContain('bulk_purchases')
+    await migrateDown(database.connectionString)
+    expect(await tables()).toEqual(['knex_migrations', 'knex_migrations_lock'])
+    expect(await withDb(isSchemaCompatible)).toBe(false)
+    await migrateToLatest(database.connectionString)
+    expect(await tables()).toEqual(before)
+    expect(await withDb(isSchemaCompatible)).toBe(true)
+  })
+
+  it('go down although a purchase was paid with a saved card, which the schema before knew nothing of', async () => {
+    await withDb(async (db) => {
+      const { ref, run } = await openScene(db)
+      const params = { description: 'x', amount: 1, currency: 'EUR', sponsorId: null, named: null }
+      await run(async (trx) => {
+        await updateAttempt(trx, ref, 1, { state: 'expired' })
+        await insertCardAttempt(trx, ref, 2, params)
+        await updateAttempt(trx, ref, 2, { state: 'complete', payment_intent_id: 'pi_1' })
+      })
+    })
+    await migrateDown(database.connectionString)
+    expect(await tables()).not.toContain('checkout_attempts')
+    await migrateToLatest(database.connectionString)
+  })
+
+  it('may be started by several processes at once', async () => {
+    await migrateDown(database.connectionString)
+    await Promise.all([1, 2, 3].map(() => migrateToLatest(database.connectionString)))
+    expect(await withDb(isSchemaCompatible)).toBe(true)
+  })
+
+  it('do not trip over the lock that a killed migration left behind', async () => {
+    await withDb((db) => db('knex_migrations_lock').update({ is_locked: 1 }))
+    await migrateToLatest(database.connectionString)
+    expect(await withDb((db) => db('knex_migrations_lock').pluck('is_locked'))).toEqual([0])
+  })
+})
+
+describe('a schema that is newer than this service', () => {
+  it('serves it until its recorded minimum is above ours', async () => {
+    await withDb(async (db) => {
+      await db('knex_migrations').insert({ name: '9999_from_the_future', batch: 99 })
+      await migrateToLatest(database.connectionString)
+      expect(await isSchemaCompatible(db)).toBe(true)
+      await db('schema_version').update({ minimum_service_schema: 2 })
+      expect(await isSchemaCompatible(db)).toBe(false)
+    })
+  })
+})

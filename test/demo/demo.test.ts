@@ -1,0 +1,104 @@
+import { readdir } from 'node:fs/promises'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { findServer } from '../../src/db/embedded/running-server.ts'
+import { makeDataFolder, type Program, startProgram } from '../cli/start-program.ts'
+import { discardScratchFolder } from '../support/test-servers.ts'
+
+// Each demo is a process that starts a database and a service; with the other tests beside it that
+// takes many times what it takes alone.
+const PATIENCE = 120_000
+
+let folder: string
+beforeAll(async () => {
+  folder = await makeDataFolder()
+})
+afterAll(() => discardScratchFolder(folder))
+
+const running: Program[] = []
+afterEach(async () => {
+  for (const program of running.splice(0)) {
+    program.kill('SIGKILL')
+    await program.ended
+  }
+})
+
+function startDemo(args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
+  const all = ['--data-dir', folder, '--port', '0', '--stripe-port', '0', ...args]
+  const program = startProgram('demo/main.ts', all, env)
+  running.push(program)
+  return program
+}
+
+const portsOf = (program: Program) =>
+  [...program.stdout.matchAll(/✔ (?:service|fake Stripe) +http:\/\/127\.0\.0\.1:(\d+)/g)].map(
+    ([, port]) => port,
+  )
+
+describe('the demo', { timeout: 2 * PATIENCE }, () => {
+  it('tells the whole story, ends with 0 and leaves nothing running', async () => {
+    const demo = startDemo(['--once'])
+    expect({ exitCode: await demo.ended, stderr: demo.stderr }).toEqual({ exitCode: 0, stderr: '' })
+    for (const line of [
+      /✔ different codes +40/,
+      /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
+      /✔ for another order: refused +used_up/,
+      /✔ codes turned off +10/,
+      /✔ codes turned off +40/,
+      /✔ redeeming one: refused +deactivated/,
+      /✔ every step, and each once +4 steps/,
+      /Every step showed what it should/,
+    ]) {
+      expect(demo.stdout).toMatch(line)
+    }
+    // No terminal, no colours.
+    expect(demo.stdout).not.toContain('\u001b')
+    expect(await findServer(`${folder}/data`)).toBeUndefined()
+    expect((await readdir(folder)).filter((name) => name.endsWith('.env'))).toEqual([])
+  })
+
+  it('ends with 1 and both values when a step shows something else than it should', async () => {
+    const tamper = `--import=${new URL('drop-a-code.mjs', import.meta.url).href}`
+    const demo = startDemo(['--once'], { NODE_OPTIONS: tamper })
+    expect(await demo.ended).toBe(1)
+    expect(demo.stdout).toMatch(/✘ different codes\n +expected +40\n +got +39\n/)
+    expect(demo.stdout).not.toContain('Every step')
+    expect(demo.stderr).toContain('different codes: expected 40, got 39')
+    expect(await findServer(`${folder}/data`)).toBeUndefined()
+  })
+
+  it('stays up for going on by hand, lets another demo run beside it, and stops on Ctrl-C', async () => {
+    const demo = startDemo([])
+    await vi.waitFor(() => expect(demo.stdout).toContain('Now you'), PATIENCE)
+    const [stripePort, port] = portsOf(demo)
+    const service = `http://127.0.0.1:${port}`
+    expect((await fetch(`${service}/readyz`)).status).toBe(200)
+    expect((await fetch(`http://127.0.0.1:${stripePort}/`)).status).toBe(200)
+    const key = /sponsor key +(\S+)/.exec(demo.stdout)?.[1]
+    const list = `${service}/v1/conferences/devconf/purchases`
+    const mine = await fetch(list, { headers: { authorization: `Bearer ${key}` } })
+    expect(await mine.json()).toMatchObject({ data: [{ status: 'REFUNDED', quantity: 40 }] })
+
+    const taken = ['--port', String(port), '--stripe-port', String(stripePort)]
+    const beside = startDemo(['--once', ...taken])
+    expect({ exitCode: await beside.ended, stderr: beside.stderr }).toEqual({
+      exitCode: 0,
+      stderr: '',
+    })
+    expect(portsOf(beside)).not.toEqual(portsOf(demo))
+
+    expect((await fetch(`${service}/readyz`)).status).toBe(200)
+    demo.kill('SIGINT')
+    expect(await demo.ended).toBe(0)
+    await expect(fetch(`${service}/readyz`)).rejects.toThrow('fetch failed')
+    expect(await findServer(`${folder}/data`)).toBeUndefined()
+  })
+
+  it('can be stopped in the middle of the story', async () => {
+    const demo = startDemo([])
+    await vi.waitFor(() => expect(demo.stdout).toContain('A conference opens its shop'), PATIENCE)
+    demo.kill('SIGTERM')
+    expect(await demo.ended).toBe(130)
+    expect(demo.stdout).not.toContain('Now you')
+    expect(await findServer(`${folder}/data`)).toBeUndefined()
+  })
+})

@@ -1,3 +1,0 @@
-import { createLogger } from '../../src/shared/logger.ts'
-
-export const silent = createLogger('silent')

@@ -1,0 +1,133 @@
+import { afterEach, beforeAll, expect, it, vi } from 'vitest'
+import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
+import { useServices } from './run-service.ts'
+
+vi.setConfig({ testTimeout: TEST_TIMEOUT })
+
+// No webhook is set up here: whatever moves, the working side found out by itself.
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+  env['STRIPE_TIMEOUT_SECONDS'] = '2'
+})
+const app = useTestApp({ env })
+const start = useServices()
+
+let shop: Shop
+beforeAll(async () => {
+  shop = await openShop(app)
+  // A new timer is due at once, and would find every event before the others had their turn.
+  const tomorrow = app.db.raw(`now() + interval '1 day'`)
+  await app.db('timers').insert({ name: 'find_missed_events', due_at: tomorrow })
+})
+afterEach(() => stripe.fake.control.clearTrouble())
+
+/** A working process that sweeps every second what is older than a second. */
+const work = (more: NodeJS.ProcessEnv = {}) =>
+  start({
+    DATABASE_URL: app.connectionString,
+    ...env,
+    RUN: 'work',
+    RECONCILE_AFTER_SECONDS: '1',
+    MISSED_EVENTS_EVERY_SECONDS: '86400',
+    ...more,
+  })
+
+const statusOf = (purchase: string) => async () => (await shop.get(purchase)).status
+
+/** Stripe does what it is asked, and we do not learn it. */
+const loseAnswers = (path: string) =>
+  stripe.fake.control.trouble({ path, times: 'always', action: { kind: 'fail_after' } })
+
+const sweptOnce = async (): Promise<void> => {
+  const due = () => app.db('timers').where({ name: 'sweep_purchases' }).pluck('due_at')
+  const before = await due()
+  await expect.poll(due, POLL_OPTIONS).not.toEqual(before)
+}
+
+async function paid(): Promise<string> {
+  const { id } = await shop.buy()
+  stripe.fake.control.pay(await shop.openSession(id))
+  expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'PAID' })
+  return id
+}
+
+it('learns of a payment whose webhook never came', async () => {
+  const { id } = await shop.buy()
+  stripe.fake.control.pay(await shop.openSession(id))
+  expect(await shop.get(id)).toMatchObject({ status: 'PROCESSING' })
+  await work()
+  await expect.poll(statusOf(id), POLL_OPTIONS).toBe('PAID')
+  expect(await shop.codes(id)).toHaveLength(10)
+  const transitions = await app.request('GET', `${shop.path}/purchases/${id}/transitions`)
+  expect(JSON.stringify(transitions.body)).toContain('reconcile_purchase')
+})
+
+it('closes a checkout whose session nobody was told of, so that nobody can pay it', async () => {
+  const { id } = await shop.buy()
+  loseAnswers('/v1/checkout/sessions')
+  expect((await shop.checkout(id)).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  await work()
+  const attempts = () =>
+    app.rows<{ state: string; session_id: string | null }>(
+      'select state, session_id from checkout_attempts where purchase_id = $1',
+      [id],
+    )
+  await expect.poll(attempts, POLL_OPTIONS).toMatchObject([{ state: 'expired' }])
+  const [attempt] = await attempts()
+  expect(() => stripe.fake.control.pay(String(attempt?.session_id))).toThrow(/expired/)
+  // Nothing but a new checkout is left of it.
+  expect((await shop.get(id)).allowed_actions).toContain('checkout')
+})
+
+it('finishes a refund of which Stripe’s answer was lost, once', async () => {
+  const id = await paid()
+  loseAnswers('/v1/refunds')
+  expect((await shop.act(id, 'refund', { amount: 3_000 })).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  await work()
+  const refunded = async () => (await shop.get(id))['amount_refunded']
+  await expect.poll(refunded, POLL_OPTIONS).toBe(3_000)
+  expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { deactivated: 3 } })
+})
+
+it('takes Stripe’s refusal for the end of a refund request', async () => {
+  const id = await paid()
+  const { payment_intent: intent } = await shop.get(id)
+  stripe.fake.control.trouble({ path: '/v1/refunds', times: 'always', action: { kind: 'cut' } })
+  expect((await shop.act(id, 'refund')).status).toBe(503)
+  stripe.fake.control.clearTrouble()
+  // Meanwhile somebody refunds it at Stripe.
+  stripe.fake.control.refund(String(intent))
+  await work()
+  const requests = () => app.rows('select state from refund_requests where purchase_id = $1', [id])
+  await expect.poll(requests, POLL_OPTIONS).toEqual([{ state: 'refused' }])
+  await sweptOnce()
+  const jobs = app.db('graphile_worker.jobs').where({ task_identifier: 'finish_refund' })
+  expect(await jobs).toEqual([])
+})
+
+it('finds events that never came by webhook, and acts on them', async () => {
+  const id = await paid()
+  const { payment_intent: intent } = await shop.get(id)
+  stripe.fake.control.refund(String(intent))
+  await work({ MISSED_EVENTS_EVERY_SECONDS: '1' })
+  await expect.poll(statusOf(id), POLL_OPTIONS).toBe('REFUNDED')
+  const sources = await app.rows(`select distinct source from stripe_events where status = 'done'`)
+  expect(sources).toEqual([{ source: 'missed' }])
+})
+
+it('learns whose account a Stripe key opens', async () => {
+  const { conference } = await openShop(app)
+  const account = () =>
+    app.rows('select stripe_account from conferences where id = $1', [conference])
+  expect(await account()).toEqual([{ stripe_account: null }])
+  await work()
+  await expect
+    .poll(account, POLL_OPTIONS)
+    .toEqual([{ stripe_account: expect.stringMatching(/^acct_/) }])
+})

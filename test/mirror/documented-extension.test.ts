@@ -1,0 +1,128 @@
+import { readdir, readFile } from 'node:fs/promises'
+import type Stripe from 'stripe'
+import { beforeAll, describe, expect, it } from 'vitest'
+import {
+  resource as earlyFraudWarnings,
+  StripeEarlyFraudWarningAction,
+} from '../../docs/examples/early-fraud-warnings.ts'
+import { AnnouncingCustomerAction, TidyCustomerAction } from '../../docs/examples/tidy-customers.ts'
+import { idOf } from '../../fake-stripe/test/fake-under-test.ts'
+import { dropMirrorTable, migrateMirrorTable } from '../../src/mirror/migrate-mirror-table.ts'
+import { RETURN_URLS } from '../support/shop.ts'
+import { type StoredRow, useSyncScene, type WiredShop } from './sync-scene.ts'
+
+const DOCS = new URL('../../docs/', import.meta.url)
+
+const scene = useSyncScene()
+let shop: WiredShop
+let stripe: Stripe
+beforeAll(async () => {
+  shop = await scene.openWiredShop()
+  stripe = scene.stripeOf(shop)
+})
+
+async function row(table: string, id: string): Promise<StoredRow | undefined> {
+  return (await scene.stored(shop, table)).find((stored) => stored.id === id)
+}
+
+describe('the page about the mirror', () => {
+  it('shows the examples that are tested here, word by word', async () => {
+    const page = await readFile(new URL('mirror.md', DOCS), 'utf8')
+    const files = await readdir(new URL('examples/', DOCS))
+    const shown = ['early-fraud-warnings.ts', 'tidy-customers.ts']
+    expect(files).toEqual(expect.arrayContaining(shown))
+    for (const file of shown) {
+      const code = await readFile(new URL(`examples/${file}`, DOCS), 'utf8')
+      expect(page).toContain(`\`\`\`ts\n// docs/examples/${file}\n${code}\`\`\`\n`)
+    }
+  })
+})
+
+describe('the example of an added resource', () => {
+  async function warning(): Promise<Stripe.Radar.EarlyFraudWarning> {
+    const { id } = await stripe.checkout.sessions.create({
+      mode: 'payment',
+      ...RETURN_URLS,
+      line_items: [
+        {
+          price_data: { currency: 'eur', unit_amount: 2500, product_data: { name: 'Voucher' } },
+          quantity: 4,
+        },
+      ],
+    })
+    scene.fake.control.pay(id)
+    const { payment_intent: intent } = await stripe.checkout.sessions.retrieve(id)
+    return scene.fake.control.earlyFraudWarning(idOf(intent))
+  }
+
+  it('has a table and a view, is listed and read by id', async () => {
+    await migrateMirrorTable(scene.db, earlyFraudWarnings)
+    // As at every start: nothing is left to do.
+    await migrateMirrorTable(scene.db, earlyFraudWarnings)
+    const action = new StripeEarlyFraudWarningAction(scene.context(shop))
+    const [read, listed] = [await warning(), await warning()]
+    expect(await action.syncByIds([read.id, 'ch_1'])).toMatchObject([
+      { id: read.id, result: 'synced', outcome: 'created' },
+      { id: 'ch_1', result: 'failed', error: { code: 'foreign_id' } },
+    ])
+    expect(await action.syncAll()).toMatchObject({ state: 'succeeded' })
+    expect(await scene.stored(shop, 'early_fraud_warnings')).toHaveLength(2)
+    expect(await row('early_fraud_warnings', listed.id)).toMatchObject({
+      actionable: listed.actionable,
+      charge: listed.charge,
+      fraud_type: listed.fraud_type,
+      payment_intent: listed.payment_intent,
+    })
+    const open = await scene.rows<{ id: string }>('select id from stripe.open_warnings')
+    expect(open.map(({ id }) => id).toSorted()).toEqual(
+      [read, listed]
+        .filter(({ actionable }) => actionable)
+        .map(({ id }) => id)
+        .toSorted(),
+    )
+    expect(earlyFraudWarnings.references?.(listed)).toEqual([
+      { resource: 'charges', id: listed.charge },
+      { resource: 'payment-intents', id: listed.payment_intent },
+    ])
+    await dropMirrorTable(scene.db, earlyFraudWarnings)
+    expect(await scene.rows(`select to_regclass('stripe.open_warnings')::text as view`)).toEqual([
+      { view: null },
+    ])
+  })
+})
+
+describe('the example of an extended action', () => {
+  const customer = (changes: Stripe.CustomerCreateParams) => stripe.customers.create(changes)
+
+  it('tidies the columns and leaves the object as Stripe has it', async () => {
+    const { id } = await customer({ email: 'Ada@Example.COM', metadata: { company: 'Acme' } })
+    const action = new TidyCustomerAction(scene.context(shop))
+    expect(await action.syncByIds([id])).toEqual([{ id, result: 'synced', outcome: 'created' }])
+    expect(await row('customers', id)).toMatchObject({
+      email: 'ada@example.com',
+      name: 'Acme',
+      data: { email: 'Ada@Example.COM', name: null },
+    })
+  })
+
+  it('does so for batches and full syncs as well', async () => {
+    const [one, two] = [
+      await customer({ email: 'ONE@x.org' }),
+      await customer({ email: 'TWO@x.org' }),
+    ]
+    const action = new TidyCustomerAction(scene.context(shop))
+    await action.syncBatch([one])
+    expect(await row('customers', one.id)).toMatchObject({ email: 'one@x.org' })
+    expect(await action.syncAll()).toMatchObject({ state: 'succeeded' })
+    expect(await row('customers', two.id)).toMatchObject({ email: 'two@x.org' })
+  })
+
+  it('tells of new customers, of each once', async () => {
+    const { id } = await customer({ name: 'New' })
+    const action = new AnnouncingCustomerAction(scene.context(shop))
+    await action.syncByIds([id])
+    await action.syncAll()
+    const told = scene.log.filter((line) => line.includes('welcome') && line.includes(id))
+    expect(told).toHaveLength(1)
+  })
+})

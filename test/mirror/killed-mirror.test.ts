@@ -1,0 +1,103 @@
+import pg from 'pg'
+import { beforeAll, expect, it } from 'vitest'
+import { startServiceProcess, useServiceProcesses } from '../support/service-process.ts'
+import { expectMirrored, readsOf, storedRow } from './expect-mirrored.ts'
+import { useSyncScene, type WiredShop } from './sync-scene.ts'
+
+// A worker is stopped at a line of its work by a lock of ours, and then killed with -9.
+
+useServiceProcesses()
+const scene = useSyncScene()
+const PATIENCE = { timeout: 40_000, interval: 100 }
+
+let shop: WiredShop
+let id: string
+beforeAll(async () => {
+  shop = await scene.openWiredShop()
+})
+
+const startWorker = (leaseSeconds: number) =>
+  startServiceProcess({
+    DATABASE_URL: scene.connectionString,
+    STRIPE_API_BASE: scene.fake.url,
+    RUN: 'work',
+    LEASE_SECONDS: String(leaseSeconds),
+  })
+
+async function hold(sql: string, parameters: unknown[] = []) {
+  const client = new pg.Client({ connectionString: scene.connectionString })
+  // A failed test leaves the lock to the end of its database.
+  client.on('error', () => {})
+  await client.connect()
+  await client.query('begin')
+  await client.query(`select set_config('app.system_task', 'claim-events', true)`)
+  await client.query(sql, parameters)
+  return { release: () => client.end() }
+}
+
+/** Waits until a statement like this waits for our lock. */
+const waitsFor = (statement: string) =>
+  expect
+    .poll(
+      () =>
+        scene.rows(
+          `select pid from pg_stat_activity where datname = current_database()
+             and wait_event_type = 'Lock' and query ilike $1`,
+          [statement],
+        ),
+      PATIENCE,
+    )
+    .not.toEqual([])
+
+async function newCustomer() {
+  const customer = await scene.stripeOf(shop).customers.create({ name: 'Ada' })
+  id = customer.id
+  await scene.fake.control.waitForDeliveries()
+  scene.fake.control.clearRequests()
+}
+
+const eventOfCustomer = async () =>
+  (await scene.events(shop)).find(({ object_id }) => object_id === id)
+
+async function expectDoneBySurvivor() {
+  const survivor = await startWorker(2)
+  await expect.poll(async () => (await eventOfCustomer())?.status, PATIENCE).toBe('done')
+  expect((await eventOfCustomer())?.attempts).toBe(2)
+  await expectMirrored(scene, shop, 'customers', id)
+  expect(await survivor.terminate()).toBe(0)
+}
+
+it('a worker that dies with what it has read is replaced by one that reads again', async () => {
+  await newCustomer()
+  const lock = await hold('lock table stripe.customers in share mode')
+  const worker = await startWorker(2)
+  await waitsFor('%jsonb_to_recordset%')
+  await worker.kill()
+  // Postgres would carry the statement out all the same: it has not noticed the death yet.
+  await scene.rows(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = current_database() and wait_event_type = 'Lock'`,
+  )
+  await lock.release()
+  expect(await storedRow(scene, shop, 'customers', id)).toBeUndefined()
+  await expectDoneBySurvivor()
+  expect(readsOf(scene, `/v1/customers/${id}`)).toBe(3) // the last is this test's own
+}, 90_000)
+
+it('a worker that dies before it closes the event is replaced by one that need not read', async () => {
+  await newCustomer()
+  const writing = await hold('lock table stripe.customers in share mode')
+  // A renewal of the lease would wait for our second lock as well.
+  const worker = await startWorker(12)
+  await waitsFor('%jsonb_to_recordset%')
+  const closing = await hold('select from stripe_events where object_id = $1 for update', [id])
+  await writing.release()
+  await waitsFor('%"stripe_events"%for update%')
+  await worker.kill()
+  await closing.release()
+  expect(await storedRow(scene, shop, 'customers', id)).toMatchObject({ name: 'Ada' })
+  expect(await eventOfCustomer()).toMatchObject({ status: 'pending', attempts: 1 })
+  expect(readsOf(scene, `/v1/customers/${id}`)).toBe(1)
+  await expectDoneBySurvivor()
+  expect(readsOf(scene, `/v1/customers/${id}`)).toBe(2) // this test's own
+}, 90_000)

@@ -1,0 +1,40 @@
+import { findResource } from '../../src/mirror/resource-registry.ts'
+import { tableOf } from '../../src/mirror/stripe-resource.ts'
+import type { StripeSyncAction } from '../../src/mirror/stripe-sync-action.ts'
+import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import type { Body } from '../support/test-app.ts'
+import type { StoredRow, SyncScene } from './sync-scene.ts'
+
+/** An object with as much of Stripe's fields as a test looks at. */
+export type Sample = StripeObject & Body
+
+/** The action of the resource with this name, for one conference. */
+export function actionOf(
+  scene: SyncScene,
+  shop: { conference: string },
+  name: string,
+): StripeSyncAction {
+  const resource = findResource(name)
+  if (resource === undefined) throw new Error(`There is no resource ${name}`)
+  return resource.createAction(scene.context(shop))
+}
+
+/** Syncs an object and returns its row. */
+export async function mirroredRow(
+  scene: SyncScene,
+  shop: { conference: string },
+  name: string,
+  object: Sample,
+): Promise<StoredRow> {
+  await actionOf(scene, shop, name).sync(object)
+  const [row] = await scene.rows<StoredRow>(
+    `select * from ${tableOf({ name })} where conference_id = $1 and id = $2`,
+    [shop.conference, object.id],
+  )
+  if (row === undefined) throw new Error(`${object.id} was not stored`)
+  return row
+}
+
+/** Seconds as Stripe sends them, and the moment that they are. */
+export const SECONDS = 1_700_000_000
+export const MOMENT = new Date('2023-11-14T22:13:20Z')

@@ -1,0 +1,323 @@
+import type Stripe from 'stripe'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { StripeCouponAction } from '../../../src/mirror/resources/coupon-resource.ts'
+import { StripeCustomerAction } from '../../../src/mirror/resources/customer-resource.ts'
+import type { SyncRun } from '../../../src/mirror/runs/sync-run.ts'
+import { useSyncScene, type WiredShop } from '../sync-scene.ts'
+
+const scene = useSyncScene()
+let shop: WiredShop
+let customers: StripeCustomerAction
+let coupons: StripeCouponAction
+beforeEach(async () => {
+  shop = await scene.openWiredShop()
+  customers = new StripeCustomerAction(scene.context(shop))
+  coupons = new StripeCouponAction(scene.context(shop))
+})
+
+afterEach(() => scene.fake.control.clearTrouble())
+
+const live = async (table: string) =>
+  (await scene.stored(shop, table)).filter(({ deleted_at }) => deleted_at === null)
+
+const seed = (count: number) => scene.fake.control.seedCustomers(shop.stripeKey, count)
+
+const versions = () =>
+  scene.rows<{ id: string; xmin: string }>(
+    `select id, xmin::text from stripe.customers where conference_id = $1 order by id`,
+    [shop.conference],
+  )
+
+const listsOfCustomers = () => scene.fake.control.requests({ method: 'GET', path: '/v1/customers' })
+
+describe('a full sync', () => {
+  it.for([0, 1, 99, 100, 101, 350])('stores %i objects, no more and no less', async (count) => {
+    const ids = seed(count)
+    const run = await customers.syncAll()
+    expect(run).toMatchObject({
+      state: 'succeeded',
+      counts: { fetched: count, created: count, updated: 0, unchanged: 0, deleted: 0, failed: 0 },
+      error: null,
+    })
+    const stored = await live('customers')
+    expect(stored.map(({ id }) => id)).toEqual(ids.toSorted())
+  })
+
+  it('rewrites nothing when nothing changed', async () => {
+    seed(150)
+    await customers.syncAll()
+    const before = await versions()
+    const run = await customers.syncAll()
+    expect(run.counts).toMatchObject({ fetched: 150, created: 0, updated: 0, unchanged: 150 })
+    expect(await versions()).toEqual(before)
+  })
+
+  it('rewrites only what changed', async () => {
+    const [id = ''] = seed(120)
+    await customers.syncAll()
+    await scene.stripeOf(shop).customers.update(id, { name: 'Changed' })
+    expect((await customers.syncAll()).counts).toMatchObject({ updated: 1, unchanged: 119 })
+    const changed = (await live('customers')).find((row) => row.id === id)
+    expect(changed).toMatchObject({ name: 'Changed' })
+  })
+
+  it('tells how far it is after each page', async () => {
+    seed(250)
+    const seen: number[] = []
+    await customers.syncAll({ onProgress: (run: SyncRun) => seen.push(run.counts.fetched) })
+    expect(seen.slice(0, 3)).toEqual([100, 200, 250])
+  })
+
+  it('reads windows of a large account side by side, and every object once or twice', async () => {
+    const ids = seed(3_000)
+    scene.fake.control.clearRequests()
+    scene.fake.control.trouble({
+      path: '/v1/customers',
+      times: 'always',
+      action: { kind: 'slow', ms: 40 },
+    })
+    const run = await customers.syncAll()
+    expect(run.state).toBe('succeeded')
+    expect(await live('customers')).toHaveLength(ids.length)
+    const lists = listsOfCustomers()
+    expect(lists.some(({ params }) => 'created' in params)).toBe(true)
+    // 30 pages; the rest is what it costs to look for windows.
+    expect(lists.length).toBeLessThan(60)
+  })
+})
+
+describe('what is gone at Stripe', () => {
+  it('becomes a tombstone after a complete listing and a look at it', async () => {
+    const [gone = ''] = seed(30)
+    await customers.syncAll()
+    await scene.stripeOf(shop).customers.del(gone)
+    const run = await customers.syncAll()
+    expect(run).toMatchObject({
+      state: 'succeeded',
+      counts: { deleted: 1 },
+      details: [{ id: gone, outcome: 'deleted' }],
+    })
+    expect(await live('customers')).toHaveLength(29)
+    expect((await customers.syncAll()).counts).toMatchObject({ deleted: 0, unchanged: 29 })
+  })
+
+  it('is not believed when a fifth and more than ten are gone at once, unless it is forced (E6)', async () => {
+    const ids = seed(50)
+    await customers.syncAll()
+    const stripe = scene.stripeOf(shop)
+    for (const id of ids.slice(0, 12)) await stripe.customers.del(id)
+    const refused = await customers.syncAll()
+    expect(refused).toMatchObject({
+      state: 'failed',
+      counts: { deleted: 0 },
+      error: { code: 'mass_deletion_refused' },
+    })
+    expect(await live('customers')).toHaveLength(50)
+    expect(await customers.syncAll({ force: true })).toMatchObject({
+      state: 'succeeded',
+      counts: { deleted: 12 },
+    })
+    expect(await live('customers')).toHaveLength(38)
+  })
+
+  it('is found alive by its id when a list has left it out', async () => {
+    const stripe = scene.stripeOf(shop)
+    const { id } = await stripe.coupons.create({ percent_off: 10, duration: 'once' })
+    // As if the listing had missed it: known here, read before, and in no list.
+    await coupons.sync((await stripe.coupons.retrieve(id)) as Stripe.Coupon)
+    const run = await coupons.syncAll({ since: new Date(Date.now() + 3_600_000) })
+    expect(run.counts).toMatchObject({ fetched: 0, deleted: 0 })
+    expect(await live('coupons')).toHaveLength(1)
+  })
+
+  it('is not what was made while the run was listing (E6)', async () => {
+    seed(150)
+    let made = false
+    const run = await customers.syncAll({
+      onProgress: () => {
+        if (made) return
+        made = true
+        void scene.stripeOf(shop).customers.create({ name: 'New' })
+      },
+    })
+    expect(run.counts.deleted).toBe(0)
+  })
+
+  it('comes back when its id is used again (E4)', async () => {
+    const stripe = scene.stripeOf(shop)
+    const make = () => stripe.coupons.create({ id: 'TWICE', percent_off: 10, duration: 'once' })
+    await make()
+    await coupons.syncAll()
+    await stripe.coupons.del('TWICE')
+    await coupons.syncAll()
+    expect(await live('coupons')).toHaveLength(0)
+    await make()
+    await coupons.syncAll()
+    expect(await live('coupons')).toMatchObject([{ id: 'TWICE' }])
+  })
+})
+
+describe('a dry run', () => {
+  it('tells what would change and be deleted, and changes nothing', async () => {
+    const [gone = '', changed = ''] = seed(20)
+    await customers.syncAll()
+    const before = await versions()
+    const stripe = scene.stripeOf(shop)
+    await stripe.customers.del(gone)
+    await stripe.customers.update(changed, { name: 'Changed' })
+    const { id: added } = await stripe.customers.create({})
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run).toMatchObject({
+      state: 'succeeded',
+      counts: { fetched: 20, created: 1, updated: 1, unchanged: 18, deleted: 1 },
+    })
+    expect(run.details.map(({ id, outcome }) => `${outcome} ${id}`).toSorted()).toEqual(
+      [`created ${added}`, `deleted ${gone}`, `updated ${changed}`].toSorted(),
+    )
+    expect(await versions()).toEqual(before)
+  })
+
+  it('tells every change also when nothing is gone', async () => {
+    const ids = seed(120)
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run.details.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
+    expect(new Set(run.details.map(({ outcome }) => outcome))).toEqual(new Set(['created']))
+  })
+
+  it('tells a thousand changes at most, and counts all', async () => {
+    seed(1_150)
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run.counts.created).toBeGreaterThanOrEqual(1_150)
+    expect(run.details).toHaveLength(1_000)
+  })
+
+  it('tells all that is gone before it refuses to delete so much', async () => {
+    const ids = seed(50)
+    await customers.syncAll()
+    const stripe = scene.stripeOf(shop)
+    for (const id of ids.slice(0, 12)) await stripe.customers.del(id)
+    const run = await customers.syncAll({ dryRun: true })
+    expect(run).toMatchObject({ state: 'failed', error: { code: 'mass_deletion_refused' } })
+    expect(run.details.map(({ id }) => id).toSorted()).toEqual(ids.slice(0, 12).toSorted())
+    expect(await live('customers')).toHaveLength(50)
+  })
+
+  it('does the same for single ids', async () => {
+    const [known = ''] = seed(1)
+    const run = await customers.syncAll({ dryRun: true, ids: [known, 'cus_missing', 'pi_foreign'] })
+    expect(run.counts).toMatchObject({ fetched: 1, created: 1, deleted: 1, failed: 1 })
+    expect(await scene.stored(shop, 'customers')).toEqual([])
+  })
+})
+
+describe('a sync of single ids', () => {
+  it('reads only those and deletes nothing else', async () => {
+    const [one = '', two = ''] = seed(10)
+    const run = await customers.syncAll({ ids: [one, two, 'cus_missing', 'pi_foreign'] })
+    expect(run).toMatchObject({
+      state: 'failed',
+      counts: { fetched: 2, created: 2, failed: 1, deleted: 1 },
+      error: { code: 'objects_failed' },
+    })
+    expect(await live('customers')).toHaveLength(2)
+  })
+})
+
+describe('a sync since a moment', () => {
+  it('reads what was created since then', async () => {
+    seed(10)
+    scene.fake.control.clock.advance(100)
+    const since = scene.fake.control.clock.now()
+    const { id } = await scene.stripeOf(shop).customers.create({})
+    const run = await customers.syncAll({ since })
+    expect(run.counts).toMatchObject({ fetched: 1, created: 1, deleted: 0 })
+    expect(await live('customers')).toMatchObject([{ id }])
+  })
+})
+
+describe('trouble', () => {
+  it('with the key ends the run as failed, with the words of Stripe and its request id', async () => {
+    scene.fake.control.revokeKey(shop.stripeKey)
+    const run = await customers.syncAll()
+    expect(run).toMatchObject({
+      state: 'failed',
+      error: {
+        code: 'stripe_refused',
+        message: expect.stringMatching(/API Key/i),
+        stripe_request_id: expect.stringMatching(/^req_/),
+      },
+    })
+  })
+
+  it('in the middle loses nothing: the page is asked for again', async () => {
+    const ids = seed(250)
+    scene.fake.control.trouble({
+      path: '/v1/customers',
+      skip: 1,
+      times: 4,
+      action: { kind: 'cut' },
+    })
+    const run = await customers.syncAll()
+    expect(run.state).toBe('succeeded')
+    expect(await live('customers')).toHaveLength(ids.length)
+  })
+
+  it('with one object costs that object only, and is told', async () => {
+    const ids = seed(5)
+    class Picky extends StripeCustomerAction {
+      protected override postSetDefault(): void {
+        this.count += 1
+        if (this.count === 2) throw new Error('not this one')
+      }
+      private count = 0
+    }
+    const run = await new Picky(scene.context(shop)).syncAll()
+    expect(run).toMatchObject({
+      state: 'failed',
+      counts: { fetched: 5, created: 4, failed: 1 },
+      details: [{ outcome: 'failed', message: 'not this one' }],
+      error: { code: 'objects_failed' },
+    })
+    expect(await live('customers')).toHaveLength(ids.length - 1)
+  })
+
+  it('ends early and cleanly when the caller aborts', async () => {
+    seed(500)
+    const stop = new AbortController()
+    const run = await customers.syncAll({
+      signal: stop.signal,
+      onProgress: ({ counts }) => {
+        if (counts.fetched >= 200) stop.abort()
+      },
+    })
+    expect(run.state).toBe('cancelled')
+    expect(await live('customers')).toHaveLength(200)
+  })
+
+  it('does not come from two runs at once: the second is refused', async () => {
+    seed(300)
+    const first = customers.syncAll()
+    await expect
+      .poll(() => scene.rows('select 1 from sync_runs where conference_id = $1', [shop.conference]))
+      .toHaveLength(1)
+    await expect(customers.syncAll()).rejects.toMatchObject({ code: 'sync_running' })
+    expect((await first).state).toBe('succeeded')
+    expect((await customers.syncAll()).state).toBe('succeeded')
+  })
+})
+
+describe('a subclass', () => {
+  it('that overrides sync gets every object of a full sync', async () => {
+    const ids = seed(120)
+    const seen: string[] = []
+    class Watching extends StripeCustomerAction {
+      override async sync(object: Stripe.Customer, readAt?: number) {
+        seen.push(object.id)
+        return super.sync(object, readAt)
+      }
+    }
+    const run = await new Watching(scene.context(shop)).syncAll()
+    expect(seen.toSorted()).toEqual(ids.toSorted())
+    expect(run.counts).toMatchObject({ fetched: 120, created: 120 })
+  })
+})

@@ -1,0 +1,127 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { insertEndpoint } from '../../src/notifications/webhook-endpoints.ts'
+import { lockPurchase } from '../../src/purchases/purchase-store.ts'
+import { issuePurchaseVouchers } from '../../src/purchases/transition-purchase.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
+import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'
+import { dispute, openScene, PAID, payment, refund, type Scene, session } from './purchase-scene.ts'
+
+const app = useTestApp()
+
+type Told = { type: string; data: Record<string, unknown> }
+
+/** A purchase whose conference is listened to. */
+async function openHeard(): Promise<Scene & { told: () => Promise<Told[]> }> {
+  const scene = await openScene(app.db)
+  const { conferenceId } = scene.ref
+  await scene.run((trx) =>
+    insertEndpoint(trx, createEncryption(TEST_ENCRYPTION_KEY), conferenceId, {
+      url: 'https://receiver.example/',
+      description: null,
+      eventTypes: null,
+    }),
+  )
+  const told = async () => {
+    const rows = await app.rows<{ body: string }>(
+      'select body from webhook_deliveries where conference_id = $1 order by ctid',
+      [conferenceId],
+    )
+    return rows.map(({ body }) => JSON.parse(body) as Told)
+  }
+  return { ...scene, told }
+}
+
+const typesOf = (told: Told[]) => told.map(({ type }) => type)
+
+describe('what others are told of a purchase', () => {
+  let scene: Awaited<ReturnType<typeof openHeard>>
+  beforeAll(async () => {
+    scene = await openHeard()
+  })
+
+  it('is that it was paid and its codes issued, once, whatever is read again', async () => {
+    await scene.read(PAID)
+    await scene.read(PAID)
+    const told = await scene.told()
+    expect(typesOf(told)).toEqual(['vouchers.issued', 'purchase.paid'])
+    expect(told[0]?.data).toMatchObject({ purchase: scene.ref.purchaseId, count: 10 })
+    expect(told[1]?.data).toEqual({
+      purchase: scene.ref.purchaseId,
+      status: 'PAID',
+      sponsor: null,
+      reference: null,
+      quantity: 10,
+      total_amount: 1000,
+      amount_received: 1000,
+      amount_refunded: 0,
+      currency: 'EUR',
+      failure_code: null,
+    })
+  })
+
+  it('is a dispute with its outcome', async () => {
+    await scene.read({ ...PAID, disputes: [dispute('needs_response')] })
+    await scene.read({ ...PAID, disputes: [dispute('won')] })
+    const told = (await scene.told()).slice(2)
+    expect(typesOf(told)).toEqual(['purchase.disputed', 'purchase.dispute_closed'])
+    expect(told[0]?.data).toMatchObject({ dispute: 'dp_1', status: 'PAID' })
+    expect(told[1]?.data).toMatchObject({ outcome: 'won' })
+  })
+
+  it('is a refund of a part and of all, with the codes that it turned off', async () => {
+    const disputes = [dispute('won')]
+    await scene.read({ ...PAID, disputes, refunds: [refund('re_1', 300)] })
+    await scene.read({ ...PAID, disputes, refunds: [refund('re_1', 300), refund('re_2', 700)] })
+    const told = (await scene.told()).slice(4)
+    expect(told.map(({ type, data }) => [type, data['count'] ?? data['amount_refunded']])).toEqual([
+      ['vouchers.deactivated', 3],
+      ['purchase.partially_refunded', 300],
+      ['vouchers.deactivated', 7],
+      ['purchase.refunded', 1000],
+    ])
+  })
+
+  it('is a refund that failed', async () => {
+    await scene.read({
+      ...PAID,
+      disputes: [dispute('won')],
+      refunds: [refund('re_1', 300), refund('re_2', 700, { status: 'failed' })],
+    })
+    const last = (await scene.told()).at(-1)
+    expect(last).toMatchObject({ type: 'purchase.refund_failed', data: { refund: 're_2' } })
+  })
+
+  it('holds no voucher code', async () => {
+    const codes = await app.rows<{ code: string }>(
+      'select code from vouchers where conference_id = $1',
+      [scene.ref.conferenceId],
+    )
+    expect(codes).toHaveLength(10)
+    const text = JSON.stringify(await scene.told())
+    for (const { code } of codes) expect(text).not.toContain(code)
+  })
+})
+
+describe('what others are told', () => {
+  it('is a failure with its reason, and a late payment after it', async () => {
+    const scene = await openHeard()
+    await scene.read({ sessions: [session({ status: 'expired', paid: false })] })
+    expect((await scene.told()).at(-1)).toMatchObject({
+      type: 'purchase.failed',
+      data: { failure_code: 'checkout_expired', status: 'FAILED' },
+    })
+    await scene.read({ sessions: [session()], payments: [payment()] })
+    expect(typesOf(await scene.told())).toEqual([
+      'purchase.failed',
+      'vouchers.issued',
+      'purchase.paid',
+    ])
+  })
+
+  it('is nothing of codes where none were missing', async () => {
+    const scene = await openHeard()
+    await scene.read(PAID)
+    await scene.run(async (trx) => issuePurchaseVouchers(trx, await lockPurchase(trx, scene.ref)))
+    expect(typesOf(await scene.told())).toEqual(['vouchers.issued', 'purchase.paid'])
+  })
+})

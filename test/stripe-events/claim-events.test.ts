@@ -1,0 +1,130 @@
+import { describe, expect, it } from 'vitest'
+import { withTenant } from '../../src/db/tenant-scope.ts'
+import {
+  type ClaimedEvent,
+  claimEvents,
+  groupByPurchase,
+  lockClaimed,
+  releaseClaimed,
+  renewClaimed,
+} from '../../src/stripe-events/claim-events.ts'
+import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
+
+const app = useInboxApp()
+
+const claim = (limit = 50, leaseSeconds = 60) =>
+  claimEvents(app.db, { lane: 'purchase', limit, leaseSeconds })
+
+async function fill(count: number, purchase?: string): Promise<WiredShop> {
+  await app.rows(`delete from stripe_events`)
+  const shop = await app.openWiredShop()
+  for (let i = 0; i < count; i += 1) {
+    const object = { id: `pi_${i}`, object: 'payment_intent', metadata: { purchase_id: purchase } }
+    await app.post(shop, eventOf('payment_intent.succeeded', object))
+  }
+  return shop
+}
+
+const endLeases = () =>
+  app.rows(`update stripe_events set next_attempt_at = now(), lease_until = now()`)
+
+const own = (shop: WiredShop, events: ClaimedEvent[]) =>
+  withTenant(app.db, { conferenceId: shop.conference }, (trx) => lockClaimed(trx, events))
+
+describe('a claim', () => {
+  it('gives each due event to one worker, in the order in which they became due', async () => {
+    await fill(12)
+    const claims = await Promise.all([claim(5), claim(5), claim(5)])
+    const ids = claims.flat().map(({ id }) => id)
+    expect(new Set(ids).size).toBe(12)
+    expect(ids).toHaveLength(12)
+    expect(claims.flat().map(({ attempts }) => attempts)).toEqual(Array(12).fill(1))
+    expect(await claim()).toEqual([])
+  })
+
+  it('that a dead worker held is taken over when its lease ends, and is nobody else’s then', async () => {
+    const shop = await fill(1)
+    const [dead] = await claim()
+    expect(await claim()).toEqual([])
+    await endLeases()
+    const [alive] = await claim()
+    expect(alive).toMatchObject({ id: dead?.id, attempts: 2 })
+    if (dead === undefined || alive === undefined) throw new Error('not claimed')
+    // The first one was only slow: it finds that the event is no longer its own.
+    expect(await own(shop, [dead])).toEqual([])
+    expect(await own(shop, [alive])).toEqual([alive])
+  })
+
+  it('ends by itself: no clock of ours is asked', async () => {
+    await fill(1)
+    await claim(50, 1)
+    await expect.poll(async () => (await claim(50, 1)).length, { timeout: 10_000 }).toBe(1)
+  })
+
+  it('can be renewed by its holder only, and given back without counting as a try', async () => {
+    await fill(1)
+    const first = await claim()
+    await endLeases()
+    const second = await claim()
+    await endLeases()
+    await renewClaimed(app.db, first, 60)
+    expect(await app.rows(`select id from stripe_events where lease_until > now()`)).toEqual([])
+    await renewClaimed(app.db, second, 60)
+    expect(await claim()).toEqual([])
+    await releaseClaimed(app.db, second)
+    expect(await claim()).toMatchObject([{ attempts: 2 }])
+  })
+
+  it('leads to the purchase by our own rows, of this conference only (D17)', async () => {
+    await app.rows(`delete from stripe_events`)
+    const [mine, theirs] = [await app.openWiredShop(), await app.openWiredShop()]
+    const purchase = await mine.buy()
+    const session = await mine.openSession(purchase.id)
+    const hint = { metadata: { purchase_id: purchase.id } }
+    for (const shop of [mine, theirs]) {
+      await app.post(
+        shop,
+        eventOf('payment_intent.succeeded', { id: 'pi_1', object: 'payment_intent', ...hint }),
+      )
+      await app.post(shop, eventOf('checkout.session.completed', { id: session }))
+    }
+    const claimed = await claim()
+    const led = (shop: WiredShop) =>
+      claimed
+        .filter((event) => event.conferenceId === shop.conference)
+        .map(({ purchaseId }) => purchaseId)
+    expect(led(mine)).toEqual([purchase.id, purchase.id])
+    expect(led(theirs)).toEqual([null, null])
+  })
+})
+
+describe('events of one claim', () => {
+  it('are put together by purchase, or by payment while the purchase is unknown', async () => {
+    const event = (id: string, more: Partial<ClaimedEvent>): ClaimedEvent => ({
+      conferenceId: 'conf_1',
+      id,
+      lane: 'purchase',
+      type: 'refund.created',
+      attempts: 1,
+      objectId: null,
+      paymentIntentId: null,
+      purchaseId: null,
+      mirrored: null,
+      ...more,
+    })
+    const groups = groupByPurchase([
+      event('a', { purchaseId: 'bp_1' }),
+      event('b', { paymentIntentId: 'pi_1' }),
+      event('c', { purchaseId: 'bp_1', paymentIntentId: 'pi_1' }),
+      event('d', { paymentIntentId: 'pi_1' }),
+      event('e', { purchaseId: 'bp_1', conferenceId: 'conf_2' }),
+      event('f', {}),
+    ])
+    expect(groups.map((group) => group.map(({ id }) => id).join(''))).toEqual([
+      'ac',
+      'bd',
+      'e',
+      'f',
+    ])
+  })
+})

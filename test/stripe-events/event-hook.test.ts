@@ -1,0 +1,169 @@
+import { readFile } from 'node:fs/promises'
+import { afterEach, describe, expect, it } from 'vitest'
+import { tellNewsletter } from '../../docs/examples/coupon-hook.ts'
+import { type EventHook, hooksFor, modelAndAction } from '../../src/stripe-events/event-hook.ts'
+import { createEventInbox } from '../../src/stripe-events/event-store.ts'
+import { findMissedEvents } from '../../src/stripe-events/missed-events.ts'
+import { eventOf, useInboxApp } from './inbox-app.ts'
+
+const DOCS = new URL('../../docs/', import.meta.url)
+
+/** What the hooks of this file were called with, and what makes one of them throw. */
+const called: { hook: string; id: string; objectId: string | null; status: string | null }[] = []
+const published: string[] = []
+let broken: string | null = null
+
+const noting = (name: string, on: EventHook['on']): EventHook => ({
+  name,
+  on,
+  async run({ id, objectId, conferenceId }) {
+    const status = await statusOf(conferenceId)
+    called.push({ hook: name, id, objectId, status })
+    if (broken === name) throw new Error('the shop is closed')
+  },
+})
+
+const app = useInboxApp({}, [
+  noting('payouts', { type: 'payout.paid' }),
+  noting('files', { model: 'file' }),
+  noting('refunds', { model: 'refund', action: 'created' }),
+  tellNewsletter(async (text) => void published.push(text)),
+])
+
+async function statusOf(conference: string): Promise<string | null> {
+  const rows = await app.rows<{ status: string }>(
+    'select status from bulk_purchases where conference_id = $1',
+    [conference],
+  )
+  return rows[0]?.status ?? null
+}
+
+afterEach(() => {
+  broken = null
+  called.length = 0
+})
+
+const calledHooks = () => called.map(({ hook }) => hook)
+
+describe('a hook for events', () => {
+  it('is told of a type that nothing else has a use for, once', async () => {
+    const shop = await app.openWiredShop()
+    const event = eventOf('file.created', { id: 'file_1', object: 'file' })
+    await app.post(shop, event)
+    await app.post(shop, event)
+    await app.post(shop, eventOf('account.updated', { id: 'acct_1', object: 'account' }))
+    await app.drain()
+    expect(called).toMatchObject([{ hook: 'files', id: event['id'], objectId: 'file_1' }])
+    const states = (await app.events(shop)).map(({ type, status }) => `${type} ${status}`)
+    expect(states.toSorted()).toEqual(['account.updated ignored', 'file.created done'])
+  })
+
+  it('is told before the service works on the event, and only once however often that is', async () => {
+    const shop = await app.openWiredShop()
+    const order = await app.paidOrder(shop)
+    called.length = 0
+    app.fake.control.refund(order.session, { amount: 10_000 })
+    await app.settle()
+    expect(await order.now()).toMatchObject({ status: 'REFUNDED' })
+    // The event went on to the mirror, which calls no hook again.
+    expect(called).toMatchObject([{ hook: 'refunds', status: 'PAID' }])
+  })
+
+  it('that throws loses no event: it is tried again, named in the failure, and the purchase waits', async () => {
+    const shop = await app.openWiredShop()
+    const order = await app.paidOrder(shop)
+    called.length = 0
+    broken = 'refunds'
+    app.fake.control.refund(order.session, { amount: 10_000 })
+    await app.fake.control.waitForDeliveries()
+    await app.workOn('purchase')
+    const refund = async () =>
+      (await app.events(shop)).find(({ type }) => type === 'refund.created')
+    expect(await refund()).toMatchObject({
+      status: 'pending',
+      attempts: 1,
+      last_error: 'HookFailed: refunds: Error: the shop is closed',
+    })
+    broken = null
+    await app.makeDue()
+    await app.drain()
+    expect(await refund()).toMatchObject({ status: 'done', last_error: null })
+    expect(calledHooks()).toEqual(['refunds', 'refunds'])
+    expect(await order.now()).toMatchObject({ status: 'REFUNDED' })
+  })
+
+  it('holds up only its own event', async () => {
+    const shop = await app.openWiredShop()
+    const order = await app.paidOrder(shop)
+    broken = 'refunds'
+    app.fake.control.refund(order.session, { amount: 10_000 })
+    await app.settle()
+    // charge.refunded tells of the same refund.
+    expect(await order.now()).toMatchObject({ status: 'REFUNDED' })
+  })
+
+  it('is given up after many tries, and told again by a replay', async () => {
+    const shop = await app.openWiredShop()
+    const event = eventOf('file.created', { id: 'file_1', object: 'file' })
+    broken = 'files'
+    await app.post(shop, event)
+    await app.rows('update stripe_events set attempts = 19 where id = $1', [event['id']])
+    await app.drain()
+    expect(await app.events(shop)).toMatchObject([{ status: 'failed', attempts: 20 }])
+    broken = null
+    const replay = `${shop.path}/stripe/events/${String(event['id'])}/replay`
+    expect((await app.request('POST', replay)).status).toBe(200)
+    await app.drain()
+    expect(await app.events(shop)).toMatchObject([{ status: 'done' }])
+    // Through with it, and told again all the same when staff ask for it.
+    await app.request('POST', replay)
+    await app.drain()
+    expect(calledHooks().filter((hook) => hook === 'files')).toHaveLength(3)
+  })
+
+  it('is told of events that came by no webhook', async () => {
+    const shop = await app.openWiredShop()
+    app.fake.control.webhookTrouble({ kind: 'drop' })
+    app.fake.control.put(shop.stripeKey, { id: 'file_2', object: 'file' }, 'file.created')
+    const inbox = createEventInbox({ db: app.db, logger: app.deps.logger })
+    const config = { pendingEventsThreshold: 20 }
+    const found = await findMissedEvents({ ...app.deps, inbox, config }, shop.conference)
+    app.fake.control.clearTrouble()
+    expect(found).toMatchObject({ missing: 1, ignored: 0 })
+    await app.drain()
+    expect(called).toMatchObject([{ hook: 'files', objectId: 'file_2' }])
+  })
+
+  it('names events by the last point of their type', () => {
+    expect(modelAndAction('coupon.created')).toEqual({ model: 'coupon', action: 'created' })
+    expect(modelAndAction('customer.subscription.created')).toEqual({
+      model: 'customer.subscription',
+      action: 'created',
+    })
+    expect(modelAndAction('ping')).toEqual({ model: null, action: null })
+    const all = noting('all', {})
+    const created = noting('created', { action: 'created' })
+    expect(hooksFor([all, created], 'coupon.created')).toEqual([all, created])
+    expect(hooksFor([all, created], 'ping')).toEqual([all])
+  })
+})
+
+describe('the page about hooks', () => {
+  it('shows the example that is tested here, word by word', async () => {
+    const page = await readFile(new URL('event-hooks.md', DOCS), 'utf8')
+    const code = await readFile(new URL('examples/coupon-hook.ts', DOCS), 'utf8')
+    expect(page).toContain(`\`\`\`ts\n// docs/examples/coupon-hook.ts\n${code}\`\`\`\n`)
+  })
+
+  it('has an example that reads the coupon as Stripe has it now', async () => {
+    const shop = await app.openWiredShop()
+    const stripe = await app.deps.clients.forConference(shop.conference)
+    const coupon = await stripe.coupons.create({ percent_off: 10, name: 'Early bird' })
+    const gone = await stripe.coupons.create({ percent_off: 20, name: 'Gone' })
+    await stripe.coupons.update(coupon.id, { name: 'Early birds' })
+    await stripe.coupons.del(gone.id)
+    await app.settle()
+    expect(published).toEqual(['New: Early birds'])
+    expect(app.log.some((line) => line.includes('told the newsletter'))).toBe(true)
+  })
+})

@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest'
+import { connect } from '../../src/db/connect.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import type { IncomingEvent } from '../../src/stripe-events/classify-event.ts'
+import { createEventInbox, type EventInbox } from '../../src/stripe-events/event-store.ts'
+import { createConference } from '../support/fixtures.ts'
+import { startTestProcess } from '../support/test-app.ts'
+import { eventOf, newEventId, sign, useInboxApp } from './inbox-app.ts'
+
+const app = useInboxApp()
+
+type Statement = { sql: string }
+
+function inboxEvent(conferenceId: string, more: Partial<IncomingEvent> = {}): IncomingEvent {
+  return {
+    conferenceId,
+    id: newEventId(),
+    type: 'refund.created',
+    livemode: false,
+    apiVersion: null,
+    body: Buffer.from([0x7b, 0x00, 0xff, 0x5c, 0x22, 0x7d]), // bytes, whatever they are
+    objectId: 're_"quoted\\',
+    paymentIntentId: null,
+    purchaseId: null,
+    lane: 'purchase',
+    mirrorResource: null,
+    mirrorId: null,
+    source: 'webhook',
+    status: 'pending',
+    createdAtStripe: new Date(1_700_000_000_000),
+    ...more,
+  }
+}
+
+function newInbox(log: string[] = []): EventInbox {
+  const logger = createLogger('trace', { write: (line) => void log.push(line) })
+  return createEventInbox({ db: app.db, logger })
+}
+
+/** The inserts that `work` sends. */
+async function insertsDuring(work: () => Promise<unknown>): Promise<number> {
+  let inserts = 0
+  const count = ({ sql }: Statement) => {
+    if (sql.includes('insert into stripe_events')) inserts += 1
+  }
+  app.db.on('query', count)
+  await work()
+  app.db.removeListener('query', count)
+  return inserts
+}
+
+const conferenceId = async () => (await createConference(app)).id
+
+const storedBodies = (conference: string) =>
+  app.rows<{ id: string; body: Buffer }>(
+    'select id, body from stripe_events where conference_id = $1',
+    [conference],
+  )
+
+describe('the inbox', () => {
+  it('stores what arrives together with one insert, and tells each whether it was new', async () => {
+    const conference = await conferenceId()
+    const inbox = newInbox()
+    const events = Array.from({ length: 60 }, () => inboxEvent(conference))
+    const [first] = events
+    if (first === undefined) throw new Error('no event')
+    await inbox.store(first)
+    let results: string[] = []
+    const inserts = await insertsDuring(async () => {
+      results = await Promise.all([...events, ...events].map((event) => inbox.store(event)))
+    })
+    expect(inserts).toBeLessThanOrEqual(2)
+    expect(results.filter((result) => result === 'new')).toHaveLength(59)
+    expect(results.slice(60)).toEqual(Array(60).fill('duplicate'))
+    const rows = await storedBodies(conference)
+    expect(rows).toHaveLength(60)
+    expect(rows.every(({ body }) => body.equals(first.body))).toBe(true)
+  })
+
+  it('keeps groups small when bodies are large', async () => {
+    const conference = await conferenceId()
+    const body = Buffer.alloc(900 * 1024, 'x')
+    const inbox = newInbox()
+    const inserts = await insertsDuring(() =>
+      Promise.all(Array.from({ length: 9 }, () => inbox.store(inboxEvent(conference, { body })))),
+    )
+    expect(inserts).toBe(3)
+    expect(await storedBodies(conference)).toHaveLength(9)
+  })
+
+  it('stores the rest of a group in which one cannot be stored', async () => {
+    const conference = await conferenceId()
+    const log: string[] = []
+    const inbox = newInbox(log)
+    const results = await Promise.allSettled([
+      inbox.store(inboxEvent(conference)),
+      inbox.store(inboxEvent('conf_deleted_meanwhile')),
+      inbox.store(inboxEvent(conference, { objectId: 'a\u0000b' })), // Postgres has no NUL
+      inbox.store(inboxEvent(conference)),
+    ])
+    expect(results.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'rejected',
+      'fulfilled',
+    ])
+    expect(await storedBodies(conference)).toHaveLength(2)
+    expect(log.join()).toContain('one by one')
+    // And goes on with the next group.
+    expect(await inbox.store(inboxEvent(conference))).toBe('new')
+  })
+
+  it('does not let processes that get the same events in other orders wait for each other', async () => {
+    const conference = await conferenceId()
+    const events = Array.from({ length: 40 }, () => inboxEvent(conference))
+    const orders = Array.from({ length: 6 }, (_, i) => (i % 2 === 0 ? events : events.toReversed()))
+    const results = await Promise.all(
+      orders.map((order) => {
+        const inbox = newInbox()
+        return Promise.all(order.map((event) => inbox.store(event)))
+      }),
+    )
+    expect(results.flat().filter((result) => result === 'new')).toHaveLength(40)
+  })
+
+  it('wakes the workers once a group', async () => {
+    const conference = await conferenceId()
+    const heard: string[] = []
+    const listener = connect(app.connectionString, { max: 1 })
+    const connection = await listener.client.acquireConnection()
+    connection.on('notification', ({ channel }: { channel: string }) => heard.push(channel))
+    await listener.raw('listen stripe_events').connection(connection)
+    const inbox = newInbox()
+    await Promise.all(Array.from({ length: 20 }, () => inbox.store(inboxEvent(conference))))
+    await expect.poll(() => heard).toEqual(['stripe_events'])
+    await inbox.store(inboxEvent(conference, { status: 'ignored' }))
+    await inbox.store(inboxEvent(conference))
+    await expect.poll(() => heard).toEqual(['stripe_events', 'stripe_events'])
+    listener.client.releaseConnection(connection)
+    await listener.destroy()
+  })
+
+  it('answers 503 while the database is away, so that Stripe sends the event again (D18)', async () => {
+    const away = await startTestProcess('postgres://nobody@127.0.0.1:9/none')
+    const body = JSON.stringify(eventOf('refund.created', { id: 're_1' }))
+    const answer = await away.request('POST', '/webhooks/stripe/any', {
+      as: null,
+      body,
+      headers: { 'stripe-signature': sign(body, 'whsec_12345678') },
+    })
+    expect(answer).toMatchObject({
+      status: 503,
+      body: { code: 'database_unavailable' },
+      headers: { 'retry-after': expect.anything() },
+    })
+    await away.close()
+  })
+})

@@ -1,0 +1,145 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { claimEvents, groupByPurchase, MAX_ATTEMPTS } from '../../src/stripe-events/claim-events.ts'
+import { processEvents } from '../../src/stripe-events/process-events.ts'
+import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
+
+const app = useInboxApp()
+
+afterEach(() => app.fake.control.clearTrouble())
+
+/** The events of the shop's account, in the order in which Stripe made them. */
+const stripeEvents = (shop: WiredShop, type = '*') =>
+  app.fake.control.events({ account: shop.stripeKey, type })
+
+describe('an event that cannot be worked on', () => {
+  it('is kept with its error, tried again later and then succeeds (D2, E2, F11)', async () => {
+    const shop = await app.openWiredShop()
+    const made = await app.order(shop)
+    app.fake.control.trouble({
+      path: '/v1/payment_intents/*',
+      times: 'always',
+      action: { kind: 'error', status: 503 },
+    })
+    app.fake.control.pay(made.session)
+    await app.fake.control.waitForDeliveries()
+    await app.workOn('purchase')
+    const waiting = await app.rows<{ status: string; last_error: string; wait: number }>(
+      `select status, attempts, last_error, lease_until,
+         extract(epoch from next_attempt_at - now())::float8 as wait
+       from stripe_events where conference_id = $1 and lane = 'purchase'`,
+      [shop.conference],
+    )
+    expect(waiting.length).toBeGreaterThan(0)
+    for (const row of waiting) {
+      expect(row).toMatchObject({ status: 'pending', attempts: 1, lease_until: null })
+      expect(row.last_error).toMatch(/^stripe_failed: /)
+      expect(row.wait).toBeGreaterThan(0)
+      expect(row.wait).toBeLessThanOrEqual(2)
+    }
+    expect(await made.now()).toMatchObject({ status: 'PROCESSING' })
+    app.fake.control.clearTrouble()
+    await app.makeDue()
+    await app.drain()
+    expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+    expect((await app.events(shop)).every(({ last_error }) => last_error === null)).toBe(true)
+  })
+
+  it('waits longer each time, at most a quarter of an hour, or as long as Stripe asks', async () => {
+    const shop = await app.openWiredShop()
+    const made = await app.order(shop)
+    const waits: number[] = []
+    app.fake.control.trouble({
+      path: '/v1/payment_intents/*',
+      times: 'always',
+      action: { kind: 'rate_limit', retry_after_seconds: 6 },
+    })
+    app.fake.control.webhookTrouble({ kind: 'drop' })
+    app.fake.control.pay(made.session)
+    const [event] = stripeEvents(shop, 'payment_intent.succeeded')
+    await app.fake.control.deliver(event?.id ?? '')
+    for (const tried of [0, 1, 3, 4, 9, 15]) {
+      await app.rows(`update stripe_events set attempts = $1 where id = $2`, [tried, event?.id])
+      await app.makeDue()
+      await app.drain()
+      const [row] = await app.rows<{ wait: number }>(
+        `select extract(epoch from next_attempt_at - now())::float8 as wait from stripe_events
+         where id = $1`,
+        [event?.id],
+      )
+      waits.push(Math.ceil(row?.wait ?? 0))
+    }
+    expect(waits).toEqual([6, 6, 8, 16, 512, 900])
+  })
+
+  it('has failed after its last try: logged, counted, and done after a replay (D2)', async () => {
+    const shop = await app.openWiredShop()
+    const made = await app.order(shop)
+    app.fake.control.trouble({
+      path: '/v1/payment_intents/*',
+      times: 'always',
+      action: { kind: 'error', status: 503 },
+    })
+    app.fake.control.pay(made.session)
+    await app.fake.control.waitForDeliveries()
+    await app.rows(`update stripe_events set attempts = $1 where status = 'pending'`, [
+      MAX_ATTEMPTS - 1,
+    ])
+    app.log.length = 0
+    app.counted.length = 0
+    await app.drain()
+    const failed = (await app.events(shop)).filter(({ status }) => status === 'failed')
+    expect(failed.length).toBeGreaterThan(0)
+    expect(failed.every(({ attempts }) => attempts === MAX_ATTEMPTS)).toBe(true)
+    expect(app.log.filter((line) => line.includes('failed for good'))).toHaveLength(failed.length)
+    expect(app.counted.filter((line) => line === 'handled failed')).toHaveLength(failed.length)
+    expect((await made.now()).status).toBe('PROCESSING')
+
+    app.fake.control.clearTrouble()
+    for (const { id } of failed) {
+      const url = `${shop.path}/stripe/events/${id}/replay`
+      expect((await app.request('POST', url)).status).toBe(200)
+    }
+    await app.drain()
+    expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+  })
+
+  it('has failed too when its workers died at every try', async () => {
+    const shop = await app.openWiredShop()
+    await app.post(shop, eventOf('checkout.session.expired', { id: 'cs_1' }))
+    await app.rows(`update stripe_events set attempts = $1 where status = 'pending'`, [
+      MAX_ATTEMPTS,
+    ])
+    await app.drain()
+    expect(await app.events(shop)).toMatchObject([
+      { status: 'failed', last_error: expect.stringContaining('died') },
+    ])
+  })
+
+  it('does not hold up the events of other purchases', async () => {
+    const [broken, healthy] = [await app.openWiredShop(), await app.openWiredShop()]
+    const [one, two] = [await app.order(broken), await app.order(healthy)]
+    app.fake.control.revokeKey(broken.stripeKey)
+    for (const { session } of [one, two]) app.fake.control.pay(session)
+    await app.settle()
+    expect((await two.now()).status).toBe('PAID')
+    const rows = await app.events(broken)
+    expect(rows.filter(({ status }) => status === 'pending').length).toBeGreaterThan(0)
+    for (const { last_error } of rows) expect(last_error ?? '').not.toContain(broken.stripeKey)
+  })
+
+  it('is left to the worker that took it over meanwhile', async () => {
+    const shop = await app.openWiredShop()
+    const made = await app.order(shop)
+    app.fake.control.pay(made.session)
+    await app.fake.control.waitForDeliveries()
+    const claimed = await claimEvents(app.db, { lane: 'purchase', limit: 50, leaseSeconds: 60 })
+    await app.makeDue()
+    await claimEvents(app.db, { lane: 'purchase', limit: 50, leaseSeconds: 60 })
+    for (const group of groupByPurchase(claimed)) await processEvents(app.deps, group)
+    expect((await made.now()).status).toBe('PROCESSING')
+    expect((await app.events(shop)).some(({ status }) => status === 'done')).toBe(false)
+    await app.makeDue()
+    await app.drain()
+    expect((await made.now()).status).toBe('PAID')
+  })
+})

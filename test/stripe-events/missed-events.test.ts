@@ -1,0 +1,150 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { createEventInbox } from '../../src/stripe-events/event-store.ts'
+import { findMissedEvents, type MissedEvents } from '../../src/stripe-events/missed-events.ts'
+import { useInboxApp, type WiredShop } from './inbox-app.ts'
+
+const app = useInboxApp()
+
+afterEach(() => app.fake.control.clearTrouble())
+
+function find(shop: { conference: string }, threshold = 20): Promise<MissedEvents | null> {
+  const inbox = createEventInbox({ db: app.db, logger: app.deps.logger })
+  const config = { pendingEventsThreshold: threshold }
+  return findMissedEvents({ ...app.deps, inbox, config }, shop.conference)
+}
+
+const lose = () => app.fake.control.webhookTrouble({ kind: 'drop' })
+
+const LISTED = '/v1/events'
+const ranges = () =>
+  app.fake.control
+    .requests({ path: LISTED })
+    .map(({ params }) => Number((params['created'] as { gte: string }).gte))
+
+async function times(shop: WiredShop) {
+  const [row] = await app.rows<{ cursor: number | null; key: number }>(
+    `select extract(epoch from events_checked_until)::float8 as cursor,
+       extract(epoch from stripe_key_set_at)::float8 as key
+     from conferences where id = $1`,
+    [shop.conference],
+  )
+  if (row === undefined) throw new Error('no conference')
+  return row
+}
+
+describe('events that never came', () => {
+  it('are found, stored like any other and worked on', async () => {
+    const shop = await app.openWiredShop()
+    lose()
+    const order = await app.order(shop)
+    app.fake.control.pay(order.session)
+    app.fake.control.refund(order.session, { amount: 2_000 })
+    await app.settle()
+    expect((await order.now()).status).toBe('PROCESSING')
+    app.counted.length = 0
+    const found = await find(shop)
+    expect(found?.missing).toBeGreaterThanOrEqual(4)
+    expect(app.counted).toContain(`missed ${found?.missing}`)
+    await app.drain()
+    expect(await order.now()).toMatchObject({ status: 'PAID', vouchers: { active: 8 } })
+    expect((await app.events(shop)).every(({ source }) => source === 'missed')).toBe(true)
+  })
+
+  it('are none when every webhook arrived', async () => {
+    const shop = await app.openWiredShop()
+    await app.paidOrder(shop)
+    const before = await app.events(shop)
+    expect(await find(shop)).toEqual({ listed: before.length, missing: 0, ignored: 0 })
+    expect(await app.events(shop)).toEqual(before)
+  })
+
+  it('are looked for since the key was stored, later from an hour before the last run', async () => {
+    const shop = await app.openWiredShop()
+    app.fake.control.clearRequests()
+    const { key } = await times(shop)
+    await find(shop)
+    const { cursor } = await times(shop)
+    await find(shop)
+    expect(cursor).not.toBeNull()
+    expect(ranges()).toEqual([Math.floor(key), Math.floor((cursor ?? 0) - 3_600)])
+  })
+
+  it('are found on every page of a long list', async () => {
+    const shop = await app.openWiredShop()
+    lose()
+    const order = await app.order(shop)
+    app.fake.control.pay(order.session)
+    for (let i = 0; i < 60; i += 1) app.fake.control.refund(order.session, { amount: 10 })
+    const total = app.fake.control.events({ account: shop.stripeKey }).length
+    expect(total).toBeGreaterThan(100)
+    expect(await find(shop)).toMatchObject({ listed: total })
+    expect(await app.events(shop)).toHaveLength(total)
+    await app.drain()
+    expect(await order.now()).toMatchObject({ amount_refunded: 600 })
+  })
+
+  it('F13: raise an alarm and a mail to the operators only when they are many', async () => {
+    const shop = await app.openWiredShop()
+    const levels = () =>
+      app.log.map((line) => JSON.parse(line)).filter(({ missing }) => missing !== undefined)
+    lose()
+    app.log.length = 0
+    app.fake.control.pay((await app.order(shop)).session)
+    expect(await find(shop, 4)).toMatchObject({ missing: 4 })
+    expect(levels()).toMatchObject([{ level: 40 }])
+    app.fake.control.pay((await app.order(shop)).session)
+    const mails = () =>
+      app.rows<{ text: string }>(
+        `select payload->>'text' as text from graphile_worker._private_jobs
+         where key like 'mail_operators:%' and payload->>'text' like $1`,
+        [`%${shop.slug}: %`],
+      )
+    expect(await mails()).toEqual([])
+    expect(await find(shop, 3)).toMatchObject({ missing: 4 })
+    expect(levels()).toMatchObject([{ level: 40 }, { level: 50 }])
+    expect(await mails()).toMatchObject([{ text: expect.stringContaining(`${shop.slug}: 4`) }])
+    // It goes on, and the operators know.
+    app.fake.control.pay((await app.order(shop)).session)
+    expect(await find(shop, 3)).toMatchObject({ missing: 4 })
+    expect(await mails()).toHaveLength(1)
+  })
+
+  it('do not count when they are of types that an endpoint need not subscribe to', async () => {
+    const shop = await app.openWiredShop()
+    app.fake.control.webhookTrouble({ kind: 'drop', types: ['file.created'] })
+    await app.paidOrder(shop)
+    app.fake.control.put(shop.stripeKey, { id: 'file_1', object: 'file' }, 'file.created')
+    expect(await find(shop)).toMatchObject({ missing: 0, ignored: 1 })
+    expect(await find(shop)).toMatchObject({ missing: 0, ignored: 0 })
+  })
+
+  it('are looked for by one at a time in each conference', async () => {
+    const [shop, other] = [await app.openWiredShop(), await app.openWiredShop()]
+    app.fake.control.trouble({
+      path: LISTED,
+      times: 'always',
+      action: { kind: 'slow', ms: 300 },
+    })
+    const runs = await Promise.all([find(shop), find(shop), find(shop), find(other)])
+    expect(runs.filter((run) => run === null)).toHaveLength(2)
+    expect(runs[3]).not.toBeNull()
+    expect(await find(shop)).not.toBeNull()
+  })
+
+  it('are looked for again from the same moment after Stripe failed', async () => {
+    const shop = await app.openWiredShop()
+    await find(shop)
+    const { cursor } = await times(shop)
+    lose()
+    app.fake.control.pay((await app.order(shop)).session)
+    app.fake.control.trouble({
+      path: LISTED,
+      times: 'always',
+      action: { kind: 'error', status: 503 },
+    })
+    await expect(find(shop)).rejects.toMatchObject({ code: 'stripe_failed' })
+    expect((await times(shop)).cursor).toBe(cursor)
+    app.fake.control.clearTrouble()
+    expect(await find(shop)).toMatchObject({ missing: 4 })
+  })
+})

@@ -1,0 +1,175 @@
+import type Stripe from 'stripe'
+import { describe, expect, it } from 'vitest'
+import { createLogger } from '../../../src/shared/logger.ts'
+import { noMetrics } from '../../../src/shared/service-metrics.ts'
+import { createCountingHttpClient } from '../../../src/stripe/counting-http-client.ts'
+import {
+  createInteractiveHttpClient,
+  createThrottledHttpClient,
+} from '../../../src/stripe/rate-limit/rate-limited-http-clients.ts'
+import type { StripeRateLimiter } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
+import { buildStripe } from '../../../src/stripe/stripe-client.ts'
+import { useFakeStripe } from '../../support/shop.ts'
+import { newAccount, useBudgets } from './use-rate-limiters.ts'
+
+const budgets = useBudgets()
+const stripe = useFakeStripe()
+
+type Setting = { budget: StripeRateLimiter; account?: string; signal?: AbortSignal }
+
+const ONCE = { maxNetworkRetries: 0 }
+
+/** Both kinds of client on a Stripe account of their own. */
+function clientsOf({ budget, account: accountKey = newAccount(), signal }: Setting) {
+  const log: string[] = []
+  const logger = createLogger('trace', { write: (line) => void log.push(line) })
+  const inner = createCountingHttpClient(noMetrics)
+  const { secretKey, id: account } = stripe.fake.control.createAccount()
+  const settings = { stripeApiBase: stripe.fake.url, stripeTimeoutSeconds: 20 }
+  const options = { inner, budget, accountKey, logger }
+  const paced = createThrottledHttpClient({
+    ...options,
+    ...(signal === undefined ? {} : { signal }),
+  })
+  return {
+    log,
+    accountKey,
+    background: buildStripe(secretKey, settings, paced),
+    interactive: buildStripe(secretKey, settings, createInteractiveHttpClient(options)),
+    limit: (retryAfterSeconds: number, times: number | 'always' = 1) =>
+      stripe.fake.control.trouble({
+        account,
+        times,
+        action: {
+          kind: 'rate_limit',
+          retry_after_seconds: retryAfterSeconds,
+          reason: 'endpoint-rate',
+        },
+      }),
+    lock: (times: number | 'always' = 1) =>
+      stripe.fake.control.trouble({
+        account,
+        times,
+        action: { kind: 'rate_limit', reason: 'lock_timeout' },
+      }),
+    requests: () => stripe.fake.control.requests({ account }),
+    statuses: () => stripe.fake.control.requests({ account }).map(({ status }) => status),
+  }
+}
+
+const list = (client: Stripe) => client.customers.list({}, ONCE)
+
+/** Grants everything and keeps the pauses. */
+function openBudget() {
+  const pauses: number[] = []
+  const budget: StripeRateLimiter = {
+    take: async () => {},
+    note() {},
+    pause: async (_, seconds) => void pauses.push(seconds),
+  }
+  return { budget, pauses }
+}
+
+describe('a background request', () => {
+  it('obeys Retry-After for the whole account and is repeated by itself', async () => {
+    const clients = clientsOf({ budget: budgets.process() })
+    clients.limit(1, 2)
+    const begun = performance.now()
+    expect((await list(clients.background)).data).toEqual([])
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(1_995)
+    expect(clients.statuses()).toEqual([429, 429, 200])
+    const [row] = await budgets.rows<{ paused: boolean }>(
+      `select paused_until is not null as paused from stripe_request_budgets where account_key = ?`,
+      [clients.accountKey],
+    )
+    expect(row?.paused).toBe(true)
+    expect(clients.log.join()).toContain('"reason":"endpoint-rate"')
+  })
+
+  it('is repeated with the same idempotency key, so that nothing is made twice', async () => {
+    const clients = clientsOf({ budget: budgets.process() })
+    clients.limit(0)
+    await clients.background.customers.create({}, ONCE)
+    const [first, second] = clients.requests()
+    expect(clients.statuses()).toEqual([429, 200])
+    expect(first?.idempotencyKey).toBeTruthy()
+    expect(second?.idempotencyKey).toBe(first?.idempotencyKey)
+  })
+
+  it('gives up after eight repeats and says why', async () => {
+    const clients = clientsOf({ budget: budgets.process({ requestsPerSecond: 1000 }) })
+    clients.limit(0, 'always')
+    await expect(list(clients.background)).rejects.toMatchObject({
+      statusCode: 429,
+      type: 'StripeRateLimitError',
+      code: 'rate_limit',
+    })
+    expect(clients.statuses()).toEqual(Array(9).fill(429))
+  })
+
+  it('backs off further and further where Stripe names no time', async () => {
+    const { budget, pauses } = openBudget()
+    const clients = clientsOf({ budget })
+    const most = [1, 2, 4, 8, 16, 32, 32, 32, 32]
+    const trouble = clients.lock(most.length)
+    // The SDK's own repeat after a lock time-out finds the way free.
+    await clients.background.customers.list({}, { maxNetworkRetries: 1 })
+    expect(pauses).toHaveLength(most.length)
+    for (const [index, seconds] of pauses.entries()) {
+      expect(seconds).toBeLessThanOrEqual(most[index] ?? 0)
+      expect(seconds).toBeGreaterThanOrEqual((most[index] ?? 0) / 2)
+    }
+    stripe.fake.control.clearTrouble(trouble.id)
+  })
+
+  it('ends its waiting when the work is stopped', async () => {
+    const budget = budgets.process()
+    const clients = clientsOf({ budget, signal: AbortSignal.timeout(100) })
+    await budget.pause(clients.accountKey, 3600)
+    await expect(list(clients.background)).rejects.toMatchObject({ type: 'StripeConnectionError' })
+    expect(clients.requests()).toEqual([])
+  })
+})
+
+describe('an interactive request', () => {
+  it('does not wait behind hundreds of background ones', async () => {
+    const budget = budgets.process({ requestsPerSecond: 1 })
+    const stop = new AbortController()
+    const { background, interactive, requests } = clientsOf({ budget, signal: stop.signal })
+    const queued = Array.from({ length: 300 }, () =>
+      background.customers.list({}, ONCE).catch(() => 'stopped'),
+    )
+    await expect.poll(() => requests().length).toBe(1)
+    for (let i = 0; i < 20; i += 1) await interactive.customers.create({}, ONCE)
+    const methods = requests().map(({ method }) => method)
+    expect(methods.filter((method) => method === 'POST')).toHaveLength(20)
+    expect(methods.length).toBeLessThan(100)
+    stop.abort()
+    expect((await Promise.all(queued)).filter((each) => each === 'stopped').length).toBeGreaterThan(
+      200,
+    )
+  })
+
+  it('passes a pause and a 429 on at once, and stops the background for it', async () => {
+    const budget = budgets.process()
+    const clients = clientsOf({ budget })
+    clients.limit(2)
+    const begun = performance.now()
+    await expect(list(clients.interactive)).rejects.toMatchObject({ statusCode: 429 })
+    await expect.poll(() => budget.statements.join()).toContain('excluded.paused_until')
+    await list(clients.interactive)
+    expect(clients.statuses()).toEqual([429, 200])
+    await list(clients.background)
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(1_995)
+  })
+
+  it('succeeds while the budget’s database is away, and so does a 429', async () => {
+    const budget = budgets.cutOff()
+    const clients = clientsOf({ budget })
+    await list(clients.interactive)
+    clients.limit(1)
+    await expect(list(clients.interactive)).rejects.toMatchObject({ statusCode: 429 })
+    await expect.poll(() => clients.log.join()).toContain('were not paused')
+    await expect.poll(() => budget.log.join()).toContain('were not debited')
+  })
+})

@@ -1,0 +1,150 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { sealStripeKey } from '../../src/conferences/stripe-credentials.ts'
+import { loadConfig } from '../../src/config.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
+import { operationOf } from '../../src/stripe/counting-http-client.ts'
+import { createStripeAccounts, saveStripeAccount } from '../../src/stripe/stripe-account.ts'
+import {
+  createStripeClients,
+  mayReceiveKey,
+  type StripeClients,
+} from '../../src/stripe/stripe-client.ts'
+import { createConference } from '../support/fixtures.ts'
+import { newStripeKey, useFakeStripe } from '../support/shop.ts'
+import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+})
+const app = useTestApp({ env })
+const encryption = createEncryption(TEST_ENCRYPTION_KEY)
+const logger = createLogger('silent')
+
+function clientsFor(base: string): StripeClients {
+  const config = loadConfig({ STRIPE_API_BASE: base })
+  return createStripeClients({ db: app.db, encryption, config, metrics: noMetrics, logger })
+}
+
+const accountOf = (key: string) => createStripeAccounts(settings()).accountOf(key)
+const settings = () => ({
+  config: loadConfig({ STRIPE_API_BASE: stripe.fake.url }),
+  metrics: noMetrics,
+})
+
+describe('a conference’s Stripe client', () => {
+  it('does not exist without a key', async () => {
+    const { id } = await createConference(app, { stripe_secret_key: undefined })
+    await expect(clientsFor(stripe.fake.url).forConference(id)).rejects.toMatchObject({
+      code: 'stripe_key_missing',
+      status: 409,
+    })
+  })
+
+  it('is the same until the key changes, and then the new key’s at once', async () => {
+    const conference = await createConference(app, { stripe_secret_key: newStripeKey() })
+    const clients = clientsFor(stripe.fake.url)
+    const first = await clients.forConference(conference.id)
+    expect(await clients.forConference(conference.id)).toBe(first)
+    const next = newStripeKey()
+    await app.request('PATCH', conference.path, { body: { stripe_secret_key: next } })
+    const { stripe: second, livemode } = await clients.connect(conference.id)
+    expect(second).not.toBe(first)
+    expect(livemode).toBe(false)
+    const { id } = await second.accounts.retrieveCurrent()
+    expect(id).toBe(await accountOf(next))
+    expect(id).not.toBe((await first.accounts.retrieveCurrent()).id)
+  })
+
+  it('speaks one API version, named in our code', async () => {
+    const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
+    stripe.fake.control.clearRequests()
+    const client = await clientsFor(stripe.fake.url).forConference(id)
+    await client.refunds.list()
+    expect(stripe.fake.control.requests({ path: '/v1/refunds' })).toMatchObject([
+      { apiVersion: '2026-10-28.endive' },
+    ])
+  })
+
+  it('never gives a live key to a stand-in', async () => {
+    const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
+    const live = sealStripeKey(encryption, id, 'sk_live_0123456789abcdef')
+    await app.rows(
+      'update conferences set stripe_secret_key_sealed = $1, livemode = true where id = $2',
+      [live, id],
+    )
+    stripe.fake.control.clearRequests()
+    await expect(clientsFor(stripe.fake.url).forConference(id)).rejects.toMatchObject({
+      code: 'stripe_refused',
+    })
+    expect(stripe.fake.control.requests()).toEqual([])
+    expect(mayReceiveKey(null, 'sk_live_0123456789')).toBe(true)
+    expect(mayReceiveKey('https://api.stripe.com', 'rk_live_0123456789')).toBe(true)
+    expect(mayReceiveKey('https://api.stripe.com.evil.example', 'rk_live_0123456789')).toBe(false)
+  })
+})
+
+describe('the account behind a key', () => {
+  it('is refused for a live key and a stand-in, naming the field', () => {
+    const accounts = createStripeAccounts(settings())
+    expect(() => accounts.assertUsable('sk_test_0123456789')).not.toThrow()
+    expect(() => accounts.assertUsable('sk_live_0123456789')).toThrow(
+      expect.objectContaining({
+        code: 'validation_failed',
+        errors: [expect.objectContaining({ pointer: '/stripe_secret_key' })],
+      }),
+    )
+  })
+
+  it('is null when Stripe does not say, so that a key can be set while it is down', async () => {
+    const down = createStripeAccounts({
+      config: loadConfig({ STRIPE_API_BASE: 'http://127.0.0.1:9' }),
+      metrics: noMetrics,
+    })
+    expect(await down.accountOf(newStripeKey())).toBeNull()
+    expect(await down.accountOf(undefined)).toBeNull()
+    const revoked = stripe.fake.control.createAccount().secretKey
+    stripe.fake.control.revokeKey(revoked)
+    expect(await accountOf(revoked)).toBeNull()
+  })
+
+  it('is learnt later and kept', async () => {
+    const key = newStripeKey()
+    const { id } = await createConference(app, { stripe_secret_key: key })
+    const stored = async () =>
+      (await app.rows('select stripe_account from conferences where id = $1', [id]))[0]
+    const clients = clientsFor(stripe.fake.url)
+    const account = await saveStripeAccount({ db: app.db, clients }, id)
+    expect(account).toMatch(/^acct_/)
+    expect(await stored()).toEqual({ stripe_account: account })
+    await app.rows(`update conferences set stripe_account = 'acct_first' where id = $1`, [id])
+    await saveStripeAccount({ db: app.db, clients }, id)
+    expect(await stored()).toEqual({ stripe_account: 'acct_first' })
+  })
+
+  it('is asked for again when Stripe is down', async () => {
+    const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
+    const clients = clientsFor('http://127.0.0.1:9')
+    await expect(saveStripeAccount({ db: app.db, clients }, id)).rejects.toMatchObject({
+      code: 'stripe_unavailable',
+    })
+  })
+})
+
+describe('the name of a request in the metrics', () => {
+  it.each([
+    ['POST', '/v1/checkout/sessions', 'checkout.sessions.create'],
+    ['GET', '/v1/checkout/sessions/cs_1', 'checkout.sessions.retrieve'],
+    ['POST', '/v1/checkout/sessions/cs_1/expire', 'checkout.sessions.expire'],
+    ['GET', '/v1/refunds?payment_intent=pi_1&limit=100', 'refunds.list'],
+    ['GET', '/v1/radar/early_fraud_warnings?limit=100', 'radar.early_fraud_warnings.list'],
+    ['POST', '/v1/customers/cus_1', 'customers.update'],
+    ['DELETE', '/v1/coupons/SUMMER', 'coupons.delete'],
+    ['GET', '/v1/account', 'account.retrieve'],
+  ])('of %s %s is %s, without an id', (method, path, name) => {
+    expect(operationOf(method, path)).toBe(name)
+  })
+})
