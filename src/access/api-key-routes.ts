@@ -1,11 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { AccessRule } from '../http/access-control.ts'
 import { callerOf, principalOf } from '../http/access-control.ts'
-import { conferenceParams } from '../http/common-schemas.ts'
+import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import {
   apiKeyPage,

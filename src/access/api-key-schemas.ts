@@ -1,13 +1,7 @@
 import { z } from 'zod'
-import { pageOf } from '../db/pages.ts'
-import { SCOPES } from '../http/access-control.ts'
-import {
-  conferenceParams,
-  optionalBody,
-  timestamp,
-  timestampInput,
-  toTimestamp,
-} from '../http/common-schemas.ts'
+import { conferenceParams, optionalBody, pageOf } from '../http/common-schemas.ts'
+import { SCOPES } from '../shared/caller.ts'
+import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key-store.ts'
 
 const name = z.string().trim().min(1).max(200)

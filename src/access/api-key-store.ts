@@ -1,6 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import type { Scope } from '../http/access-control.ts'
+import type { Scope } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { ID_PREFIXES } from '../shared/ids.ts'
 

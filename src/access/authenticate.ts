@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withSystem } from '../db/tenant-scope.ts'
-import type { Principal, Scope } from '../http/access-control.ts'
+import type { Principal, Scope } from '../shared/caller.ts'
 import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
 import { type KeyRole, parseKey } from './api-key-store.ts'
 

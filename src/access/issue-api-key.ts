@@ -1,5 +1,5 @@
 import type { Tx } from '../db/connect.ts'
-import type { Principal, Scope } from '../http/access-control.ts'
+import type { Principal, Scope } from '../shared/caller.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { newId, newSecret } from '../shared/ids.ts'

@@ -1,10 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
-import { conferenceParams } from '../http/common-schemas.ts'
+import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import type { CatalogKind } from './catalog-items.ts'
 import {

@@ -1,12 +1,6 @@
 import { z } from 'zod'
-import { pageOf } from '../db/pages.ts'
-import {
-  amount,
-  conferenceParams,
-  timestamp,
-  timestampInput,
-  toTimestamp,
-} from '../http/common-schemas.ts'
+import { amount, conferenceParams, pageOf } from '../http/common-schemas.ts'
+import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import type { CatalogItem, CatalogKind } from './catalog-items.ts'
 import { CATALOG_KINDS } from './catalog-items.ts'
 import { voucherConfigFields, voucherDefaultsSchema } from './voucher-defaults.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { moment } from '../http/common-schemas.ts'
 import { STRIPE_MAXIMUM_AMOUNT } from '../shared/money.ts'
+import { moment } from '../shared/time.ts'
 
 const utcMoment = moment.transform((text) => new Date(text).toISOString())
 

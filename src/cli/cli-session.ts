@@ -11,14 +11,13 @@ import { openDatabase } from '../db/open-database.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { loadSecrets } from '../development-secrets.ts'
 import { EVENT_HOOKS } from '../event-hooks.ts'
-import type { Caller, Principal } from '../http/access-control.ts'
 import { createMirrorFeed } from '../mirror/mirror-feed.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import {
   type BulkPurchaseService,
   createBulkPurchaseService,
 } from '../purchases/bulk-purchase-service.ts'
-import type { Actor } from '../shared/caller.ts'
+import type { Actor, Caller, Principal } from '../shared/caller.ts'
 import { createEncryption, type Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound, StartupError } from '../shared/errors.ts'
 import { createLogger, type Logger } from '../shared/logger.ts'

@@ -7,8 +7,9 @@ import {
 } from '../conferences/conference-schemas.ts'
 import { listConferences, toConference } from '../conferences/conference-store.ts'
 import { createConference } from '../conferences/manage-conference.ts'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withSystem } from '../db/tenant-scope.ts'
+import { pageQuery } from '../http/common-schemas.ts'
 import { withSession } from './cli-session.ts'
 import {
   addCommand,

@@ -12,8 +12,9 @@ import {
   finishCreateCoupon,
   finishDeleteCoupon,
 } from '../billing/discounts/write-coupon.ts'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
+import { pageQuery } from '../http/common-schemas.ts'
 import { type MirrorBody, toMirrorBody } from '../mirror/mirror-schemas.ts'
 import { listMirroredObjects } from '../mirror/mirror-store.ts'
 import { resource, StripeCouponAction } from '../mirror/resources/coupon-resource.ts'

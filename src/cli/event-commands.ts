@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Db } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/access-control.ts'
+import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import {
   eventQuery,

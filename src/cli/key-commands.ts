@@ -10,9 +10,10 @@ import {
 import { type IssuedKey, listKeys, revokeKey, toApiKey } from '../access/api-key-store.ts'
 import { createConferenceKey, createOperatorKey } from '../access/issue-api-key.ts'
 import type { Db } from '../db/connect.ts'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
-import { SCOPES } from '../http/access-control.ts'
+import { pageQuery } from '../http/common-schemas.ts'
+import { SCOPES } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { systemClock } from '../shared/time.ts'
 import {

@@ -2,7 +2,6 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/access-control.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import {
   type BulkPurchaseService,
@@ -23,6 +22,7 @@ import {
   toTransitionBody,
   viewPurchase,
 } from '../purchases/purchase-view.ts'
+import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'

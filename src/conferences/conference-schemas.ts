@@ -1,12 +1,6 @@
 import { z } from 'zod'
-import { pageOf } from '../db/pages.ts'
-import {
-  conferenceParams,
-  currencyCode,
-  slug,
-  timestamp,
-  toTimestamp,
-} from '../http/common-schemas.ts'
+import { conferenceParams, currencyCode, pageOf, slug } from '../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../shared/time.ts'
 import type { Conference } from './conference-store.ts'
 import type { WebhookSecretRow } from './stripe-credentials.ts'
 

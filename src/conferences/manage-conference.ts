@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/access-control.ts'
 import { addJob } from '../jobs/job-queue.ts'
+import type { Caller } from '../shared/caller.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'

@@ -1,31 +1,10 @@
 import type { Knex } from 'knex'
-import { z } from 'zod'
 import { invalidField } from '../shared/errors.ts'
-
-/** Query parameters of every list. */
-export const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(100).default(50).meta({ description: 'Page size.' }),
-  // So long that a position with an id of 255 characters fits, whatever the script.
-  cursor: z
-    .string()
-    .max(1_500)
-    .optional()
-    .meta({ description: '`next_cursor` of the page before.' }),
-}
 
 export type PageQuery = { limit: number; cursor?: string | undefined }
 
 /** A page of a list: newest first, stable under inserts, no offsets. */
 export type Page<T> = { data: T[]; has_more: boolean; next_cursor: string | null }
-
-/** The zod schema of a page of `item`. */
-export function pageOf<T extends z.ZodType>(item: T) {
-  return z.object({
-    data: z.array(item),
-    has_more: z.boolean(),
-    next_cursor: z.string().nullable(),
-  })
-}
 
 // The time travels as Postgres prints it: a JavaScript Date would cut the microseconds, and rows of
 // one millisecond would be skipped or shown twice.

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Actor } from '../shared/caller.ts'
+import type { Actor, Caller, Principal, Scope } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 
 declare module 'fastify' {
@@ -70,23 +70,6 @@ export function addAuthHook(app: FastifyInstance, ports: AuthPorts): void {
   })
 }
 
-/** What a staff key may be allowed to do. An operator may do all of it; a sponsor key has none. */
-export const SCOPES = [
-  'settings:write',
-  'keys:write',
-  'catalog:write',
-  'purchases:read',
-  'purchases:write',
-  'refunds:write',
-  'vouchers:read',
-  'vouchers:write',
-  'vouchers:redeem',
-  'stripe:sync',
-  'billing:write',
-] as const
-
-export type Scope = (typeof SCOPES)[number]
-
 /**
  * Who may call a route. Every route names its rule (`config: { access }`); the server refuses to
  * start with one that does not.
@@ -103,12 +86,6 @@ export type AccessRule =
   | 'operator'
   | 'staff'
   | { anyOf: readonly [Scope, ...Scope[]]; sponsor?: boolean }
-
-/** Who is calling, from the API key. */
-export type Principal =
-  | { role: 'operator'; keyId: string }
-  | { role: 'staff'; keyId: string; conferenceId: string; scopes: readonly Scope[] }
-  | { role: 'sponsor'; keyId: string; conferenceId: string; sponsorId: string }
 
 /** Null when the rule lets the principal pass, else the reason in words for the 403. */
 function denialReason(rule: AccessRule, principal: Principal): string | null {
@@ -128,14 +105,6 @@ declare module 'fastify' {
     /** The conference of the path, once it is known and the caller belongs to it. */
     conferenceId: string | null
   }
-}
-
-/** Who calls, inside which conference: what every use case of a tenant needs. */
-export type Caller = {
-  conferenceId: string
-  actor: Actor
-  /** Set for a sponsor's key: it sees and touches only this sponsor's. */
-  sponsorId: string | null
 }
 
 /** The authenticated principal. @throws AppError `unauthenticated` on a route without a rule for it. */

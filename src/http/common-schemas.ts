@@ -1,19 +1,6 @@
 import { z } from 'zod'
 import { CURRENCIES } from '../shared/money.ts'
 
-/** A moment in answers and requests: RFC 3339, answered in UTC. */
-export const timestamp = z.iso.datetime({ offset: true })
-
-/** A moment in a request. The years are those that an answer can show again. */
-export const moment = timestamp.refine((text) => {
-  const year = new Date(text).getUTCFullYear()
-  // What is no moment at all is named by the rule before.
-  return Number.isNaN(year) || (year >= 1970 && year <= 9999)
-}, 'must be a time between the years 1970 and 9999')
-
-/** A moment in a request, as a Date. */
-export const timestampInput = moment.transform((text) => new Date(text))
-
 /** A body that may be left out, where every member of it has a default. */
 export function optionalBody<T extends z.ZodType>(schema: T) {
   return z.preprocess((body) => body ?? {}, schema)
@@ -37,9 +24,22 @@ export const slug = z
 /** `/v1/conferences/:conference`: the slug or the id. */
 export const conferenceParams = z.object({ conference: z.string() })
 
-/** What a time column becomes in an answer. */
-export function toTimestamp(date: Date): string
-export function toTimestamp(date: Date | null): string | null
-export function toTimestamp(date: Date | null): string | null {
-  return date === null ? null : date.toISOString()
+/** Query parameters of every list. */
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(100).default(50).meta({ description: 'Page size.' }),
+  // So long that a position with an id of 255 characters fits, whatever the script.
+  cursor: z
+    .string()
+    .max(1_500)
+    .optional()
+    .meta({ description: '`next_cursor` of the page before.' }),
+}
+
+/** The zod schema of a page of `item`. */
+export function pageOf<T extends z.ZodType>(item: T) {
+  return z.object({
+    data: z.array(item),
+    has_more: z.boolean(),
+    next_cursor: z.string().nullable(),
+  })
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../http/access-control.ts'
-import { conferenceParams } from '../http/common-schemas.ts'
+import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import {
   createEndpointBody,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../db/pages.ts'
-import { conferenceParams, optionalBody, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import { conferenceParams, optionalBody, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../shared/time.ts'
 import { OUTBOUND_EVENT_TYPES } from './outbound-events.ts'
 import { DELIVERY_STATES, type DeliveryRow } from './webhook-deliveries.ts'
 import { type EndpointWithSecret, urlProblem, type WebhookEndpoint } from './webhook-endpoints.ts'

@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/access-control.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { Caller } from '../shared/caller.ts'
 import { closeAttempt } from './open-attempt.ts'
 import { expireAttempt, findPayableAttempt } from './payment-attempt-store.ts'
 import {

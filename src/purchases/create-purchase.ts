@@ -1,7 +1,7 @@
 import { type CatalogItem, findCatalogItem } from '../catalog/catalog-items.ts'
 import { type Conference, getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/access-control.ts'
+import type { Caller } from '../shared/caller.ts'
 import { AppError, type FieldError, invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { chargeProblem } from '../shared/money.ts'

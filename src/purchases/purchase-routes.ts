@@ -1,13 +1,14 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { mapPage, pageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import { type AccessRule, type Caller, callerOf } from '../http/access-control.ts'
-import { conferenceParams, toTimestamp } from '../http/common-schemas.ts'
+import { type AccessRule, callerOf } from '../http/access-control.ts'
+import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import type { SavedCards } from '../payments/payment-gateway.ts'
+import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
-import type { Clock } from '../shared/time.ts'
+import { type Clock, toTimestamp } from '../shared/time.ts'
 import {
   type BulkPurchaseService,
   reconcileAndComplete,

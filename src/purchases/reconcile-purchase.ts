@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/access-control.ts'
 import type { PaymentGateway, SnapshotQuery } from '../payments/payment-gateway.ts'
+import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { applySnapshot } from './apply-snapshot.ts'
 import { listAttempts } from './payment-attempt-store.ts'

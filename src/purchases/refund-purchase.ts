@@ -1,7 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { Caller } from '../http/access-control.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import type { PaymentBalance } from './payment-store.ts'

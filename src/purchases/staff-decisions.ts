@@ -1,5 +1,5 @@
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/access-control.ts'
+import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { applyPayments, applyRefundsAndDisputes, saveTotals } from './apply-snapshot.ts'
 import { loadBalances } from './payment-store.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { moment } from '../http/common-schemas.ts'
 import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
+import { moment } from '../shared/time.ts'
 
 const range = {
   created_after: moment.optional(),

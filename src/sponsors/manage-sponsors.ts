@@ -1,5 +1,5 @@
 import type { Tx } from '../db/connect.ts'
-import type { Caller } from '../http/access-control.ts'
+import type { Caller } from '../shared/caller.ts'
 import { invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { slugFromName, unusedSlug } from './slugs.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../db/pages.ts'
-import { conferenceParams, slug, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import { conferenceParams, pageOf, pageQuery, slug } from '../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../shared/time.ts'
 import type { Sponsor, SponsorLevel } from './sponsor-levels.ts'
 
 const fields = {

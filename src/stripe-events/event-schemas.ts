@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../db/pages.ts'
-import { conferenceParams, timestamp, toTimestamp } from '../http/common-schemas.ts'
+import { conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../shared/time.ts'
 import { EVENT_STATUSES, type EventRow } from './event-store.ts'
 
 const status = z.enum(EVENT_STATUSES).meta({

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { OPERATION_DOCS } from '../../src/api-docs/api-description.ts'
 import { buildOpenapi } from '../../src/cli/build-openapi.ts'
-import { SCOPES } from '../../src/http/access-control.ts'
 import {
   type Answer,
   type Example,
@@ -11,6 +10,7 @@ import {
   type Parameter,
   type Reference,
 } from '../../src/http/openapi/api-document.ts'
+import { SCOPES } from '../../src/shared/caller.ts'
 import { ERROR_CATALOGUE, type ErrorCode } from '../../src/shared/errors.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { openapiYaml, validatorFor } from '../support/validate-response.ts'

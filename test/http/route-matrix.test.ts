@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { SCOPES, type Scope } from '../../src/http/access-control.ts'
 import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
+import { SCOPES, type Scope } from '../../src/shared/caller.ts'
 import { inParallel } from '../../src/shared/in-parallel.ts'
 import {
   createConference,

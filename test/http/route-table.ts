@@ -1,5 +1,5 @@
-import type { Scope } from '../../src/http/access-control.ts'
 import { ALL_RESOURCES, mirrorNames } from '../../src/mirror/resource-registry.ts'
+import type { Scope } from '../../src/shared/caller.ts'
 
 /**
  * Who may call an operation, besides operators, who may call all of the API. `staff`: any key of the

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { SCOPES } from '../../src/http/access-control.ts'
 import { databaseNow } from '../../src/mirror/fetch-time.ts'
+import { SCOPES } from '../../src/shared/caller.ts'
 import { createStaffKey } from '../support/fixtures.ts'
 import { coupon, type MirrorReader, named, readerOf } from './mirror-reader.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'

@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
-import type { Caller } from '../../src/http/access-control.ts'
 import {
   type BulkPurchaseService,
   createBulkPurchaseService,
 } from '../../src/purchases/bulk-purchase-service.ts'
 import { BulkPurchaseError } from '../../src/purchases/purchase-aggregate.ts'
+import type { Caller } from '../../src/shared/caller.ts'
 import { systemClock } from '../../src/shared/time.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'

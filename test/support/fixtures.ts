@@ -1,4 +1,4 @@
-import type { Scope } from '../../src/http/access-control.ts'
+import type { Scope } from '../../src/shared/caller.ts'
 import type { Answer, Body, RequestOptions, TestProcess } from './test-app.ts'
 
 type Requester = Pick<TestProcess, 'request'>

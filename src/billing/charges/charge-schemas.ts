@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
-import { pageOf, pageQuery } from '../../db/pages.ts'
-import { conferenceParams, timestamp, toTimestamp } from '../../http/common-schemas.ts'
+import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { type ChargeAttempt, latestAttempts } from './charge-attempt-store.ts'
 import { CHARGE_STATUSES, type Charge, type ChargeRef, getCharge } from './charge-store.ts'
 

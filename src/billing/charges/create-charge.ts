@@ -1,7 +1,7 @@
 import { getConference } from '../../conferences/conference-store.ts'
 import type { Tx } from '../../db/connect.ts'
-import type { Caller } from '../../http/access-control.ts'
 import { assertReturnUrls, type ReturnUrls } from '../../payments/return-urls.ts'
+import type { Caller } from '../../shared/caller.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { chargeProblem } from '../../shared/money.ts'

@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
-import { mapPage, type Page, type PageQuery, pageOf, pageQuery } from '../../db/pages.ts'
-import { conferenceParams, timestamp, toTimestamp } from '../../http/common-schemas.ts'
+import { mapPage, type Page, type PageQuery } from '../../db/pages.ts'
+import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import { listMirroredObjects, type StoredMirrorRow } from '../../mirror/mirror-store.ts'
 import { resource as mirroredCustomers } from '../../mirror/resources/customer-resource.ts'
 import { resource as paymentMethods } from '../../mirror/resources/payment-method-resource.ts'
 import { tableOf } from '../../mirror/stripe-resource.ts'
+import { timestamp, toTimestamp } from '../../shared/time.ts'
 import type { Customer } from './customer-store.ts'
 
 export const customerParams = conferenceParams.extend({ customer: z.string() })

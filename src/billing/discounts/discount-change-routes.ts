@@ -1,14 +1,15 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
-import { fetchPage, mapPage, pageOf, pageQuery } from '../../db/pages.ts'
+import { fetchPage, mapPage } from '../../db/pages.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../../http/access-control.ts'
-import { conferenceParams, timestamp, toTimestamp } from '../../http/common-schemas.ts'
+import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
 import type { MirrorBody } from '../../mirror/mirror-schemas.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import type { StripeSyncAction } from '../../mirror/stripe-sync-action.ts'
+import { timestamp, toTimestamp } from '../../shared/time.ts'
 import type { StripeObject } from '../../stripe/stripe-object.ts'
 import {
   CHANGE_ACTIONS,

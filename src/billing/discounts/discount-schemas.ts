@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { conferenceParams, currencyCode, timestampInput } from '../../http/common-schemas.ts'
+import { conferenceParams, currencyCode } from '../../http/common-schemas.ts'
 import { CURRENCIES, priceProblem, toStripeAmount } from '../../shared/money.ts'
+import { timestampInput } from '../../shared/time.ts'
 
 /** What this service itself writes into the metadata of what it makes. */
 const RESERVED_KEYS = ['conference_id', 'discount_change', 'voucher_batch', 'voucher']

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../../db/pages.ts'
-import { amount, conferenceParams, timestamp, toTimestamp } from '../../http/common-schemas.ts'
+import { amount, conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataChanges, metadataInput } from '../metadata.ts'
 import { CREATION_STATES, INTERVALS, type Plan } from './plan-store.ts'
 

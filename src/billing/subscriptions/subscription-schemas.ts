@@ -1,12 +1,7 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
-import { pageOf, pageQuery } from '../../db/pages.ts'
-import {
-  conferenceParams,
-  optionalBody,
-  timestamp,
-  toTimestamp,
-} from '../../http/common-schemas.ts'
+import { conferenceParams, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataChanges, metadataInput } from '../metadata.ts'
 import { CREATION_STATES, INTERVALS } from './plan-store.ts'
 import { SUBSCRIPTION_STATUSES, type Subscription, type SubscriptionItem } from './subscription.ts'

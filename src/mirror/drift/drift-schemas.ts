@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../../db/pages.ts'
-import { timestamp } from '../../http/common-schemas.ts'
+import { pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { timestamp } from '../../shared/time.ts'
 import { DRIFT_KINDS, DRIFT_OBJECTS, DRIFT_RESOURCES, type DriftResource } from './drift-line.ts'
 import type { DriftPage, ResourceState } from './mirror-drift.ts'
 

@@ -1,12 +1,6 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../../db/pages.ts'
-import {
-  conferenceParams,
-  optionalBody,
-  timestamp,
-  timestampInput,
-  toTimestamp,
-} from '../../http/common-schemas.ts'
+import { conferenceParams, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { timestamp, timestampInput, toTimestamp } from '../../shared/time.ts'
 import { ALL_RESOURCES } from '../resource-registry.ts'
 import { COUNT_NAMES, SYNC_RUN_STARTERS, SYNC_RUN_STATES, type SyncRun } from './sync-run.ts'
 
