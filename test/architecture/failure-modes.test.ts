@@ -10,18 +10,18 @@ let rows: { id: string; proof: string }[] = []
 let tested = ''
 
 beforeAll(async () => {
-  const page = await readFile(join(ROOT, 'docs/known-mistakes.md'), 'utf8')
+  const page = await readFile(join(ROOT, 'docs/failure-modes.md'), 'utf8')
   rows = [...page.matchAll(ROW)].map(([, id = '', proof = '']) => ({ id, proof: proof.trim() }))
   const files = await readdir(join(ROOT, 'test'), { recursive: true })
   const tests = files.filter(
-    (file) => file.endsWith('.test.ts') && !file.includes('known-mistakes'),
+    (file) => file.endsWith('.test.ts') && !file.includes('failure-modes'),
   )
   const texts = await Promise.all(tests.map((file) => readFile(join(ROOT, 'test', file), 'utf8')))
   tested = texts.join('\n')
 })
 
-describe('the page of known mistakes', () => {
-  it('has each of them once and in order', () => {
+describe('the page of failure modes', () => {
+  it('lists each failure once and in order', () => {
     const ids = rows.map(({ id }) => id)
     expect(ids).toEqual([
       ...Array.from({ length: 35 }, (_, i) => `D${i + 1}`),
@@ -30,7 +30,7 @@ describe('the page of known mistakes', () => {
     ])
   })
 
-  it('says "tests" exactly of those that a test names', () => {
+  it('claims tests for exactly those failures that a test names', () => {
     for (const { id, proof } of rows) {
       const isNamed = new RegExp(`\\b${id}\\b`).test(tested)
       expect({ id, isNamed }).toEqual({ id, isNamed: proof.startsWith('tests') })
