@@ -13,9 +13,7 @@ beforeAll(async () => {
   const page = await readFile(join(ROOT, 'docs/failure-modes.md'), 'utf8')
   rows = [...page.matchAll(ROW)].map(([, id = '', proof = '']) => ({ id, proof: proof.trim() }))
   const files = await readdir(join(ROOT, 'test'), { recursive: true })
-  const tests = files.filter(
-    (file) => file.endsWith('.test.ts') && !file.includes('failure-modes'),
-  )
+  const tests = files.filter((file) => file.endsWith('.test.ts') && !file.includes('failure-modes'))
   const texts = await Promise.all(tests.map((file) => readFile(join(ROOT, 'test', file), 'utf8')))
   tested = texts.join('\n')
 })
