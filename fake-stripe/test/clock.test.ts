@@ -62,8 +62,8 @@ it('closes at once although a request hangs, one is slow and a retry is due', as
   control.call(id, 'POST', '/v1/customers')
   await vi.waitFor(() => expect(control.deliveries()[0]?.attempts).toHaveLength(1))
   const waiting = control.waitForDeliveries({ timeoutMs: 60_000 })
-  control.trouble({ path: '/v1/account', action: { kind: 'hang' } })
-  control.trouble({ path: '/v1/customers', action: { kind: 'slow', ms: 600_000 } })
+  control.injectFault({ path: '/v1/account', action: { kind: 'hang' } })
+  control.injectFault({ path: '/v1/customers', action: { kind: 'slow', ms: 600_000 } })
   const headers = { authorization: `Bearer ${secretKey}` }
   const ends = Promise.allSettled([
     fetch(`${url}/v1/account`, { headers }),

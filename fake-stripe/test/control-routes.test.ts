@@ -90,11 +90,11 @@ it('steers webhooks and trouble', async () => {
   expect((await post('roll-webhook-secret', { endpoint: id })).data).toMatchObject({
     secret: expect.stringMatching(/^whsec_/),
   })
-  await post('webhook-trouble', { kind: 'drop' })
-  await post('trouble', { path: '/v1/account', action: { kind: 'rate_limit' } })
-  expect((await get('troubles')).data).toMatchObject({ api: [{}], webhooks: [{ kind: 'drop' }] })
-  await post('clear-trouble')
-  expect((await get('troubles')).data).toEqual({ api: [], webhooks: [] })
+  await post('inject-webhook-fault', { kind: 'drop' })
+  await post('inject-fault', { path: '/v1/account', action: { kind: 'rate_limit' } })
+  expect((await get('faults')).data).toMatchObject({ api: [{}], webhooks: [{ kind: 'drop' }] })
+  await post('clear-faults')
+  expect((await get('faults')).data).toEqual({ api: [], webhooks: [] })
   expect((await get(`events?account=${account}&type=customer.*`)).data).toHaveLength(1)
   expect((await get('requests?path=/v1/customers')).data).toMatchObject([{ method: 'POST' }])
   await post('clear-requests')

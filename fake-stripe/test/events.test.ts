@@ -84,7 +84,7 @@ it('tells delivered events from those that were not', async () => {
   const { stripe, control, account } = await startFake()
   const receiver = await startReceiver()
   control.addWebhookEndpoint({ account, url: receiver.url })
-  control.webhookTrouble({ kind: 'drop', times: 1 })
+  control.injectWebhookFault({ kind: 'drop', times: 1 })
   await stripe.customers.create({ name: 'lost' })
   await stripe.customers.create({ name: 'delivered' })
   await control.waitForDeliveries()

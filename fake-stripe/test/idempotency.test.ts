@@ -96,7 +96,7 @@ it('keeps a decline: the same key never charges the card again', async () => {
 
 it('keeps a 500 under the key, so that only another key gets through', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({ path: '/v1/customers', action: { kind: 'error' } })
+  control.injectFault({ path: '/v1/customers', action: { kind: 'error' } })
   const options = { idempotencyKey: 'a' }
   const first = await refusal(stripe.customers.create({}, options))
   const again = await refusal(stripe.customers.create({}, options))
@@ -111,7 +111,7 @@ it('keeps a 500 under the key, so that only another key gets through', async () 
 
 it('answers 409 while the first request with the key is still running', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({ path: '/v1/customers', action: { kind: 'slow', ms: 60_000 } })
+  control.injectFault({ path: '/v1/customers', action: { kind: 'slow', ms: 60_000 } })
   const first = stripe.customers.create({}, { idempotencyKey: 'a' })
   first.catch(() => {}) // cut when the fake closes
   await expect.poll(() => control.requests()).toHaveLength(1)

@@ -3,14 +3,14 @@ import { idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
 it('carries out a call without HTTP, unseen by the log and by trouble', async () => {
   const { control, account, stripe } = await startFake()
-  control.trouble({ times: 'always', action: { kind: 'error' } })
+  control.injectFault({ times: 'always', action: { kind: 'error' } })
   const session = control.call(account, 'POST', '/v1/checkout/sessions', sessionParams())
   expect(session).toMatchObject({ object: 'checkout.session', amount_total: 100_000 })
   expect(control.requests()).toEqual([])
-  control.clearTrouble()
+  control.clearFaults()
   expect((await stripe.checkout.sessions.list()).data).toMatchObject([session])
   expect(() => control.call(account, 'POST', '/v1/refunds', {})).toThrow(/One of the following/)
-  expect(() => control.call(account, 'GET', '/v1/nothing')).toThrow(/has no GET/)
+  expect(() => control.call(account, 'GET', '/v1/nothing')).toThrow(/does not implement GET/)
 })
 
 it('stores objects as they are, and replaces them with an event', async () => {

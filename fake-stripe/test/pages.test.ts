@@ -156,7 +156,7 @@ it('shows everything of an account on the dashboard, the newest account first', 
   const test = await startFake()
   const { fake, control, account } = test
   control.addWebhookEndpoint({ account, url: 'http://127.0.0.1:1/hook' })
-  control.webhookTrouble({ kind: 'drop' })
+  control.injectWebhookFault({ kind: 'drop' })
   const { id } = await open(test)
   const { payment_intent: intent } = control.pay(id)
   const refund = control.refund(idOf(intent), { amount: 500 })
@@ -213,19 +213,24 @@ it('runs a story by the dashboard’s buttons alone', async () => {
   await button('dispute', { payment: id, amount: '' })
   const [dispute] = (await stripe.disputes.list()).data
   await button('close-dispute', { dispute: dispute?.id ?? '', outcome: 'won' })
-  await button('trouble', {
+  await button('inject-fault', {
     'action[kind]': 'rate_limit',
     method: 'POST',
     path: '/v1/**',
     times: '1',
   })
-  await button('trouble', { 'action[kind]': 'slow', 'action[ms]': '5', path: '/v1/**', times: '1' })
-  await button('webhook-trouble', { kind: 'delay', 'types[0]': '', ms: '', times: '1' })
-  expect(control.troubles()).toMatchObject({
+  await button('inject-fault', {
+    'action[kind]': 'slow',
+    'action[ms]': '5',
+    path: '/v1/**',
+    times: '1',
+  })
+  await button('inject-webhook-fault', { kind: 'delay', 'types[0]': '', ms: '', times: '1' })
+  expect(control.faults()).toMatchObject({
     api: [{ times: 1 }, { action: { ms: 5 } }],
     webhooks: [{ kind: 'delay' }],
   })
-  await button('clear-trouble', {})
+  await button('clear-faults', {})
   await button('advance', { seconds: '60' })
   await control.waitForDeliveries()
   expect(receiver.types()).toContain('charge.dispute.closed')

@@ -155,20 +155,25 @@ it('says what is still open when waiting takes too long', async () => {
 
 it('duplicates', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
-  control.webhookTrouble({ kind: 'duplicate', copies: 3, types: ['customer.created'], times: 1 })
+  control.injectWebhookFault({
+    kind: 'duplicate',
+    copies: 3,
+    types: ['customer.created'],
+    times: 1,
+  })
   await stripe.customers.create({})
   await stripe.customers.create({})
   await control.waitForDeliveries()
   const ids = receiver.received.map(({ event }) => event.id)
   expect(ids).toHaveLength(4)
   expect(new Set(ids).size).toBe(2)
-  expect(control.troubles().webhooks).toEqual([])
+  expect(control.faults().webhooks).toEqual([])
 })
 
 it('reorders: a payment’s events arrive newest first', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
-  control.webhookTrouble({ kind: 'reorder', window: 4 })
+  control.injectWebhookFault({ kind: 'reorder', window: 4 })
   control.pay(id)
   await control.waitForDeliveries()
   expect(receiver.types()).toEqual([
@@ -181,7 +186,7 @@ it('reorders: a payment’s events arrive newest first', async () => {
 
 it('reorders: an event without company is sent all the same', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
-  control.webhookTrouble({ kind: 'reorder', window: 10, ms: 20 })
+  control.injectWebhookFault({ kind: 'reorder', window: 10, ms: 20 })
   await stripe.customers.create({})
   await control.waitForDeliveries()
   expect(receiver.received).toHaveLength(1)
@@ -189,7 +194,7 @@ it('reorders: an event without company is sent all the same', async () => {
 
 it('delays', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
-  control.webhookTrouble({ kind: 'delay', ms: 3_600_000, times: 1 })
+  control.injectWebhookFault({ kind: 'delay', ms: 3_600_000, times: 1 })
   await stripe.customers.create({ name: 'late' })
   await stripe.customers.create({ name: 'early' })
   await vi.waitFor(() => expect(receiver.received).toHaveLength(1))
@@ -201,7 +206,7 @@ it('delays', async () => {
 
 it('drops, until the event is resent by hand', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver()
-  control.webhookTrouble({ kind: 'drop', types: ['customer.*'] })
+  control.injectWebhookFault({ kind: 'drop', types: ['customer.*'] })
   await stripe.customers.create({})
   await control.waitForDeliveries()
   expect(receiver.received).toEqual([])

@@ -16,7 +16,7 @@ const cli = useCommandLine(app, env)
 let shop: Shop
 let scene: ChargeScene
 beforeEach(async () => {
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   shop = await openShop(app)
   scene = await openChargeScene(app, stripe, shop)
 })
@@ -81,11 +81,11 @@ describe('charges:run', () => {
     const charge = await scene.create()
     for (const path of ['/v1/payment_intents/*/confirm', '/v1/payment_intents/*']) {
       const kind = path.endsWith('confirm') ? 'fail_after' : 'cut'
-      stripe.fake.control.trouble({ path, times: 'always', action: { kind } })
+      stripe.fake.control.injectFault({ path, times: 'always', action: { kind } })
     }
     expect(await cli.run(args())).toMatchObject({ exitCode: 1 })
     expect(await scene.get(charge.id)).toMatchObject({ status: 'open' })
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect(await cli.run(args())).toMatchObject({ exitCode: 0 })
     expect(scene.taken(charge.id)).toBe(1_234)
   })

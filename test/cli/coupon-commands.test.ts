@@ -12,7 +12,7 @@ beforeAll(() => {
 })
 const app = useTestApp({ env })
 const cli = useCommandLine(app, env)
-afterEach(() => stripe.fake.control.clearTrouble())
+afterEach(() => stripe.fake.control.clearFaults())
 
 const at = (shop: Shop) => ['--conference', shop.conference]
 const newId = () => unique('COUPON')
@@ -130,7 +130,7 @@ describe('coupons:refresh', () => {
 
   it('ends with 1 when Stripe cannot be read', async () => {
     const action = { kind: 'error', status: 500, stored: false } as const
-    stripe.fake.control.trouble({ path: '/v1/coupons/*', times: 'always', action })
+    stripe.fake.control.injectFault({ path: '/v1/coupons/*', times: 'always', action })
     const { exitCode } = await cli.run(['coupons:refresh', 'ANY', ...at(shop)])
     expect(exitCode).toBe(1)
   })

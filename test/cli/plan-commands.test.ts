@@ -63,10 +63,14 @@ it.each([
 
 it('ends with 1 when Stripe does not answer, and leaves the plan requested', async () => {
   const other = await openShop(app)
-  stripe.fake.control.trouble({ path: '/v1/products', times: 'always', action: { kind: 'cut' } })
+  stripe.fake.control.injectFault({
+    path: '/v1/products',
+    times: 'always',
+    action: { kind: 'cut' },
+  })
   const args = creating().map((part) => (part === shop.conference ? other.conference : part))
   expect(await cli.run(args)).toMatchObject({ exitCode: 1 })
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   const { stdout } = await cli.run(['plans:list', '--conference', other.conference])
   expect(stdout).toMatch(/Booth .* requested/)
 })

@@ -16,7 +16,7 @@ beforeEach(async () => {
   // What another test left due is not this one's.
   await scene.rows('update subscriptions set end_date = null')
 })
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 type Line = {
   id: string
@@ -29,7 +29,7 @@ const due = async (): Promise<SubscriptionAnswer> =>
   scene.subscribe(await scene.payer(), { end_date: day(0) })
 
 const failing = (method: 'GET' | 'POST', stripeId: string) =>
-  scene.fake.control.trouble({
+  scene.fake.control.injectFault({
     method,
     path: `/v1/subscriptions/${stripeId}`,
     times: 'always',
@@ -97,7 +97,7 @@ describe('subscriptions:end', () => {
     const text = await cli.run(ending())
     expect(text).toMatchObject({ exitCode: 1 })
     expect(text.stdout).toMatch(/stripe_unavailable/)
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     expect(await cli.run(ending())).toMatchObject({ exitCode: 0 })
   })
 
@@ -144,7 +144,7 @@ describe('subscriptions:refresh', () => {
 
   it('makes one at Stripe of which nobody knows whether it was made', async () => {
     const payer = await scene.payer()
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'POST',
       path: '/v1/subscriptions',
       times: 'always',
@@ -152,7 +152,7 @@ describe('subscriptions:refresh', () => {
     })
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     expect(await scene.ask(body)).toMatchObject({ status: 503 })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     await cli.json(refreshing())
     const list = await scene.request<{ data: SubscriptionAnswer[] }>(
       'GET',

@@ -16,7 +16,7 @@ beforeAll(() => {
 })
 const app = useTestApp({ env })
 const cli = useCommandLine(app, env)
-afterEach(() => stripe.fake.control.clearTrouble())
+afterEach(() => stripe.fake.control.clearFaults())
 
 type Run = Body & {
   id: string
@@ -46,7 +46,7 @@ const runsOf = (shop: Shop) =>
   )
 
 const slowLists = (ms: number) =>
-  stripe.fake.control.trouble({
+  stripe.fake.control.injectFault({
     path: '/v1/customers',
     times: 'always',
     action: { kind: 'slow', ms },
@@ -54,7 +54,7 @@ const slowLists = (ms: number) =>
 
 /** Stripe answers so many lists of customers, and then none. */
 const hangAfter = (lists: number) =>
-  stripe.fake.control.trouble({
+  stripe.fake.control.injectFault({
     path: '/v1/customers',
     skip: lists,
     times: 'always',
@@ -328,7 +328,7 @@ describe('a sync that is killed with -9', { timeout: 120_000 }, () => {
     await fetchedAtLeast(shop, 500)
     program.kill('SIGKILL')
     await program.ended
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     const [run] = await runsOf(shop)
     if (run === undefined) throw new Error('There is no run')
     expect(run.state).toBe('running')

@@ -163,13 +163,13 @@ describe('webhooks:check', () => {
 
   it('ends with 1 when Stripe cannot be read', async () => {
     const shop = await openShop(app)
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/events',
       times: 'always',
       action: { kind: 'error', status: 503 },
     })
     const ran = await cli.run([...args(shop), '--json'])
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect(ran.exitCode).toBe(1)
     expect(JSON.parse(ran.stdout)).toMatchObject({ data: [{ problem: { code: 'stripe_failed' } }] })
   })

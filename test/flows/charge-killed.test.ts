@@ -46,13 +46,13 @@ const CONFIRM = '/v1/payment_intents/*/confirm'
 /** Begins the work, kills the process while Stripe does not answer to `path`, and starts another. */
 async function killDuring(path: string, executed: boolean, work: () => Promise<unknown>) {
   const action = { kind: 'hang', executed } as const
-  const { id } = stripe.fake.control.trouble({ method: 'POST', path, times: 'always', action })
+  const { id } = stripe.fake.control.injectFault({ method: 'POST', path, times: 'always', action })
   const first = work().catch(() => 'cut')
-  const hits = () => stripe.fake.control.troubles().api.find((one) => one.id === id)?.hits
+  const hits = () => stripe.fake.control.faults().api.find((one) => one.id === id)?.hits
   await expect.poll(hits, { timeout: 15_000 }).toBeGreaterThan(0)
   await server.kill()
   expect(await first).toBe('cut')
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   server = await start()
 }
 

@@ -127,9 +127,9 @@ describe('the payment page', () => {
 describe('when Stripe does not answer as hoped', () => {
   it('is down: 503 with Retry-After, nothing changed, and a repeat opens exactly one session', async () => {
     const purchase = await shop.buy()
-    stripe.fake.control.trouble({ path: CREATE, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ path: CREATE, times: 'always', action: { kind: 'cut' } })
     const down = await shop.checkout(purchase.id)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect(down).toMatchObject({ status: 503, body: { code: 'stripe_unavailable' } })
     expect(Number(down.headers['retry-after'])).toBeGreaterThan(0)
     expect((await shop.get(purchase.id)).status).toBe('PENDING')
@@ -140,9 +140,13 @@ describe('when Stripe does not answer as hoped', () => {
 
   it('opened the session but the answer was lost: the repeat gets that session', async () => {
     const purchase = await shop.buy()
-    stripe.fake.control.trouble({ path: CREATE, times: 'always', action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({
+      path: CREATE,
+      times: 'always',
+      action: { kind: 'fail_after' },
+    })
     expect((await shop.checkout(purchase.id)).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     const session = await shop.openSession(purchase.id)
     const opened = stripe.fake.control
       .events({ type: 'checkout.session.*' })
@@ -154,7 +158,11 @@ describe('when Stripe does not answer as hoped', () => {
 
   it('keeps a 500 under the key: the next try has a new key and one session', async () => {
     const purchase = await shop.buy()
-    stripe.fake.control.trouble({ path: CREATE, times: 1, action: { kind: 'error', stored: true } })
+    stripe.fake.control.injectFault({
+      path: CREATE,
+      times: 1,
+      action: { kind: 'error', stored: true },
+    })
     expect(await shop.checkout(purchase.id)).toMatchObject({
       status: 502,
       body: { code: 'stripe_failed' },
@@ -177,9 +185,9 @@ describe('when Stripe does not answer as hoped', () => {
 
   it('is slow: 503 after our own patience, and a repeat yields one session', async () => {
     const purchase = await shop.buy()
-    stripe.fake.control.trouble({ path: CREATE, times: 'always', action: { kind: 'hang' } })
+    stripe.fake.control.injectFault({ path: CREATE, times: 'always', action: { kind: 'hang' } })
     expect((await shop.checkout(purchase.id)).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     await shop.openSession(purchase.id)
     expect((await shop.get(purchase.id)).checkout).toMatchObject({ attempt: 1 })
   })
@@ -262,9 +270,13 @@ describe('an Idempotency-Key on the checkout', () => {
         body: RETURN_URLS,
         headers: { 'idempotency-key': `k-${purchase.id}` },
       })
-    stripe.fake.control.trouble({ path: CREATE, times: 'always', action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({
+      path: CREATE,
+      times: 'always',
+      action: { kind: 'fail_after' },
+    })
     expect((await send()).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect((await send()).status).toBe(200)
     expect((await shop.get(purchase.id)).checkout).toMatchObject({ attempt: 1 })
   })

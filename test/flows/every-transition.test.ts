@@ -30,9 +30,9 @@ const settle = () => app.settle()
 async function unknownSession(): Promise<{ id: string; session: string }> {
   const { id } = await shop.buy()
   const trouble = { path: '/v1/checkout/sessions', times: 'always' } as const
-  control().trouble({ ...trouble, action: { kind: 'fail_after' } })
+  control().injectFault({ ...trouble, action: { kind: 'fail_after' } })
   expect((await shop.checkout(id)).status).toBe(503)
-  control().clearTrouble()
+  control().clearFaults()
   const session = control()
     .list(shop.stripeKey, 'checkout.session')
     .find((object) => 'client_reference_id' in object && object.client_reference_id === id)

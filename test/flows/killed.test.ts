@@ -119,12 +119,12 @@ describe('a serving process that is killed', () => {
     (await server.request<Body>('GET', `${shop.path}/purchases/${purchase}`)).body
 
   const hang = (executed: boolean) => async () => {
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/checkout/sessions',
       times: 'always',
       action: { kind: 'hang', executed },
     })
-    return { release: () => stripe.fake.control.clearTrouble() }
+    return { release: () => stripe.fake.control.clearFaults() }
   }
   const stripeWasAsked = (purchase: string) => () =>
     expect.poll(() => sessionsOf(purchase).size, { timeout: 15_000 }).toBe(1)
@@ -162,7 +162,7 @@ describe('a serving process that is killed', () => {
   it('before the session is written down: the repeat gets that very session', async () => {
     const purchase = await buy()
     // Late enough that the attempt is committed before our lock is there.
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/checkout/sessions',
       action: { kind: 'slow', ms: 1_500 },
     })
@@ -183,7 +183,7 @@ describe('a serving process that is killed', () => {
 
   it('before the answer is kept: the repeat is answered from the same attempt', async () => {
     const purchase = await buy()
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/checkout/sessions',
       action: { kind: 'slow', ms: 1_500 },
     })
@@ -217,7 +217,7 @@ describe('a serving process that is killed', () => {
         body: { amount: 3_000 },
         headers: { 'idempotency-key': `refund-${purchase}` },
       })
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/refunds',
       method: 'POST',
       times: 'always',
@@ -228,7 +228,7 @@ describe('a serving process that is killed', () => {
     const first = refund().catch(() => 'cut')
     await expect.poll(() => asked().length, { timeout: 15_000 }).toBeGreaterThan(before)
     await server.kill()
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect(await first).toBe('cut')
     server = await start('serve')
     await server.ready()
@@ -317,20 +317,20 @@ describe('a working process that is killed', () => {
   })
 
   it('while it reads Stripe: another worker makes exactly the codes', async () => {
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       method: 'GET',
       path: '/v1/payment_intents/*',
       times: 'always',
       action: { kind: 'hang' },
     })
     const asked = () =>
-      stripe.fake.control.requests({ method: 'GET' }).filter(({ trouble }) => trouble === 'hang')
+      stripe.fake.control.requests({ method: 'GET' }).filter(({ fault }) => fault === 'hang')
     const before = asked().length
     const worker = await start('work')
     stripe.fake.control.pay(session)
     await expect.poll(() => asked().length, { timeout: 15_000 }).toBeGreaterThan(before)
     await worker.kill()
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     await expectPaidOnce()
   })
 

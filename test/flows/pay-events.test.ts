@@ -24,8 +24,8 @@ const CONFIRM = '/v1/payment_intents/*/confirm'
 describe('a purchase that is paid with a saved card', () => {
   it('is settled by webhooks alone when the answer was lost, and the mirror agrees', async () => {
     const { shop, id, pay, drift } = await wired('pm_card_visa')
-    app.fake.control.trouble({ path: CONFIRM, times: 'always', action: { kind: 'fail_after' } })
-    app.fake.control.trouble({
+    app.fake.control.injectFault({ path: CONFIRM, times: 'always', action: { kind: 'fail_after' } })
+    app.fake.control.injectFault({
       method: 'GET',
       path: '/v1/payment_intents/*',
       times: 'always',
@@ -33,7 +33,7 @@ describe('a purchase that is paid with a saved card', () => {
     })
     expect((await pay()).status).toBe(503)
     expect((await shop.get(id)).status).toBe('PROCESSING')
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     await app.settle()
     expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
     expect((await app.events(shop)).filter(({ status }) => status === 'failed')).toEqual([])

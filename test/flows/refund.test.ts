@@ -112,9 +112,13 @@ describe('a refund by staff', () => {
         body: { amount: 1_000 },
         headers: { 'idempotency-key': `refund-${purchase}` },
       })
-    stripe.fake.control.trouble({ path: REFUNDS, times: 'always', action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({
+      path: REFUNDS,
+      times: 'always',
+      action: { kind: 'fail_after' },
+    })
     expect((await send()).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect((await send()).body).toMatchObject({ amount_refunded: 1_000 })
     expect((await send()).body).toMatchObject({ amount_refunded: 1_000 })
     expect(await refundsMade(purchase)).toHaveLength(1)

@@ -46,18 +46,18 @@ async function killedDuring(
   executed: boolean,
   send: () => ReturnType<typeof post>,
 ) {
-  const { id: set } = stripe.fake.control.trouble({
+  const { id: set } = stripe.fake.control.injectFault({
     method: 'POST',
     path: stripePath,
     times: 'always',
     action: { kind: 'hang', executed },
   })
   const first = send().catch(() => 'cut')
-  const hits = () => stripe.fake.control.troubles().api.find((one) => one.id === set)?.hits
+  const hits = () => stripe.fake.control.faults().api.find((one) => one.id === set)?.hits
   await expect.poll(hits, { timeout: 15_000 }).toBeGreaterThan(0)
   await server.kill()
   expect(await first).toBe('cut')
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   server = await start()
   return send()
 }

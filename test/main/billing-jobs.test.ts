@@ -20,7 +20,7 @@ let shop: Shop
 beforeAll(async () => {
   shop = await openShop(app)
 })
-afterEach(() => stripe.fake.control.clearTrouble())
+afterEach(() => stripe.fake.control.clearFaults())
 
 const work = () =>
   start({
@@ -33,7 +33,7 @@ const work = () =>
 const post = (path: string, body: Body) => app.request('POST', `${shop.path}/${path}`, { body })
 
 const loseAnswers = (path: string) =>
-  stripe.fake.control.trouble({
+  stripe.fake.control.injectFault({
     method: 'POST',
     path,
     times: 'always',
@@ -58,7 +58,7 @@ it('finishes a plan and a subscription whose answers were lost, and ends it on i
   const monthly = { name: 'Booth', amount: 1_000, interval: 'month' }
   loseAnswers('/v1/products')
   expect((await post('plans', monthly)).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   const service = await work()
   await makeDue('finish_plan')
   await expect.poll(() => onlyOf('plans'), POLL_OPTIONS).toMatchObject({ active: true })
@@ -70,7 +70,7 @@ it('finishes a plan and a subscription whose answers were lost, and ends it on i
   loseAnswers('/v1/subscriptions')
   const order = { customer: customer['id'], items, end_date: today }
   expect((await post('subscriptions', order)).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   await makeDue('finish_subscription')
   const subscription = () => onlyOf('subscriptions')
   await expect.poll(subscription, POLL_OPTIONS).toMatchObject({

@@ -24,7 +24,7 @@ beforeAll(async () => {
   scene = await openChargeScene(app, stripe, shop)
   scene.save()
 })
-afterEach(() => stripe.fake.control.clearTrouble())
+afterEach(() => stripe.fake.control.clearFaults())
 
 /** A working process that sweeps every second what is older than a second. */
 const work = () =>
@@ -37,7 +37,7 @@ const work = () =>
   })
 
 const trouble = (method: 'GET' | 'POST', path: string, kind: 'cut' | 'fail_after') =>
-  stripe.fake.control.trouble({ method, path, times: 'always', action: { kind } })
+  stripe.fake.control.injectFault({ method, path, times: 'always', action: { kind } })
 
 const INTENT = '/v1/payment_intents/*'
 
@@ -46,10 +46,10 @@ it('learns of a charge that was paid without our knowing, and charges none that 
   trouble('GET', INTENT, 'cut')
   trouble('POST', `${INTENT}/confirm`, 'fail_after')
   expect((await scene.act(paid.id, 'charge')).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   trouble('POST', `${INTENT}/confirm`, 'cut')
   expect((await scene.act(unpaid.id, 'charge')).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   const [{ before } = { before: null }] = await app.rows<{ before: Date | null }>(
     'select now() as before',
   )
@@ -79,7 +79,7 @@ it('finishes a charge’s refund of which Stripe’s answer was lost, once', asy
   await scene.act(id, 'charge')
   trouble('POST', '/v1/refunds', 'fail_after')
   expect((await scene.act(id, 'refund', { amount: 200 })).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   await work()
   const refunded = async () => (await scene.get(id)).amount_refunded
   await expect.poll(refunded, POLL_OPTIONS).toBe(200)
@@ -90,7 +90,7 @@ it('gives up a purchase’s card that was never charged, so that it can be paid 
   const { id } = await shop.buy()
   trouble('POST', `${INTENT}/confirm`, 'cut')
   expect((await shop.act(id, 'pay', {})).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   await work()
   const now = async () => (await shop.get(id)).status
   await expect.poll(now, POLL_OPTIONS).toBe('FAILED')

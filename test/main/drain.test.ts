@@ -24,14 +24,14 @@ it('answers the request that is under way, and takes no other, when it stops', a
   await service.ready
   const { id } = await shop.buy()
   const slow = { kind: 'slow', ms: 2_000 } as const
-  const trouble = stripe.fake.control.trouble({ path: '/v1/checkout/sessions', action: slow })
+  const trouble = stripe.fake.control.injectFault({ path: '/v1/checkout/sessions', action: slow })
   const answer = fetch(`${service.address}${shop.path}/purchases/${id}/checkout`, {
     method: 'POST',
     headers: { authorization: `Bearer ${shop.sponsorKey}`, 'content-type': 'application/json' },
     body: JSON.stringify(RETURN_URLS),
   })
   // It is taken off the list when the request has come.
-  const waiting = () => stripe.fake.control.troubles().api.some(({ id }) => id === trouble.id)
+  const waiting = () => stripe.fake.control.faults().api.some(({ id }) => id === trouble.id)
   await expect.poll(waiting, POLL_OPTIONS).toBe(false)
   const stopped = service.stop()
   await expect(fetch(`${service.address}/livez`)).rejects.toThrow('fetch failed')

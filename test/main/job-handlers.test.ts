@@ -23,7 +23,7 @@ beforeAll(async () => {
   const tomorrow = app.db.raw(`now() + interval '1 day'`)
   await app.db('timers').insert({ name: 'find_missed_events', due_at: tomorrow })
 })
-afterEach(() => stripe.fake.control.clearTrouble())
+afterEach(() => stripe.fake.control.clearFaults())
 
 /** A working process that sweeps every second what is older than a second. */
 const work = (more: NodeJS.ProcessEnv = {}) =>
@@ -40,7 +40,7 @@ const statusOf = (purchase: string) => async () => (await shop.get(purchase)).st
 
 /** Stripe does what it is asked, and we do not learn it. */
 const loseAnswers = (path: string) =>
-  stripe.fake.control.trouble({ path, times: 'always', action: { kind: 'fail_after' } })
+  stripe.fake.control.injectFault({ path, times: 'always', action: { kind: 'fail_after' } })
 
 const sweptOnce = async (): Promise<void> => {
   const due = () => app.db('timers').where({ name: 'sweep_purchases' }).pluck('due_at')
@@ -70,7 +70,7 @@ it('closes a checkout whose session nobody was told of, so that nobody can pay i
   const { id } = await shop.buy()
   loseAnswers('/v1/checkout/sessions')
   expect((await shop.checkout(id)).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   await work()
   const attempts = () =>
     app.rows<{ state: string; session_id: string | null }>(
@@ -88,7 +88,7 @@ it('finishes a refund of which Stripe’s answer was lost, once', async () => {
   const id = await paid()
   loseAnswers('/v1/refunds')
   expect((await shop.act(id, 'refund', { amount: 3_000 })).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   await work()
   const refunded = async () => (await shop.get(id))['amount_refunded']
   await expect.poll(refunded, POLL_OPTIONS).toBe(3_000)
@@ -98,9 +98,9 @@ it('finishes a refund of which Stripe’s answer was lost, once', async () => {
 it('takes Stripe’s refusal for the end of a refund request', async () => {
   const id = await paid()
   const { payment_intent: intent } = await shop.get(id)
-  stripe.fake.control.trouble({ path: '/v1/refunds', times: 'always', action: { kind: 'cut' } })
+  stripe.fake.control.injectFault({ path: '/v1/refunds', times: 'always', action: { kind: 'cut' } })
   expect((await shop.act(id, 'refund')).status).toBe(503)
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   // Meanwhile somebody refunds it at Stripe.
   stripe.fake.control.refund(String(intent))
   await work()

@@ -7,7 +7,7 @@ import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
 const scene = useSyncScene()
 afterEach(() => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.resume()
 })
 
@@ -116,7 +116,7 @@ describe('any history of creations, changes, deletions and new creations', () =>
         fc.asyncProperty(history, fc.infiniteStream(fc.nat()), async (changes, choices) => {
           const shop = await scene.openWiredShop()
           scene.fake.control.pause()
-          scene.fake.control.trouble({
+          scene.fake.control.injectFault({
             method: 'GET',
             times: 'always',
             action: { kind: 'slow', ms: 5 },
@@ -127,7 +127,7 @@ describe('any history of creations, changes, deletions and new creations', () =>
           await run(world, changes, isSynced)
           const states = new Set((await scene.events(shop)).map(({ status }) => status))
           expect([...states].filter((status) => status !== 'done')).toEqual([])
-          scene.fake.control.clearTrouble()
+          scene.fake.control.clearFaults()
           for (const id of world.customers) await expectMirrored(scene, shop, 'customers', id)
           for (const { id } of await scene.stored(shop, 'coupons')) {
             await expectMirrored(scene, shop, 'coupons', id)

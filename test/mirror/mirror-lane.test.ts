@@ -11,7 +11,7 @@ const PATIENCE = { timeout: 20_000, interval: 50 }
 const workers: EventWorker[] = []
 beforeEach(() => scene.rows('delete from stripe_events'))
 afterEach(async () => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   await Promise.all(workers.splice(0).map((worker) => worker.stop()))
 })
 
@@ -94,7 +94,7 @@ describe('what a purchase makes us read', () => {
 
   it('is kept whoever asked for it', async () => {
     const shop = await scene.openWiredShop()
-    scene.fake.control.webhookTrouble({ kind: 'drop' })
+    scene.fake.control.injectWebhookFault({ kind: 'drop' })
     const { id, session } = await scene.order(shop)
     scene.fake.control.pay(session)
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PAID')
@@ -106,7 +106,7 @@ describe('what a purchase makes us read', () => {
 describe('a purchase is PAID', () => {
   it('while the mirror waits for an account that Stripe has told to wait', async () => {
     const [busy, shop] = [await scene.openWiredShop(), await scene.openWiredShop()]
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'GET',
       path: '/v1/customers/*',
       times: 'always',
@@ -139,7 +139,7 @@ describe('a purchase is PAID', () => {
     const shop = await scene.openWiredShop()
     const { id } = await scene.stripeOf(shop).customers.create({ name: 'Ada' })
     const hang = { kind: 'hang' } as const
-    scene.fake.control.trouble({ method: 'GET', path: '/v1/customers/*', action: hang })
+    scene.fake.control.injectFault({ method: 'GET', path: '/v1/customers/*', action: hang })
     await scene.fake.control.waitForDeliveries()
     startWorker('mirror')
     const asked = () => scene.fake.control.requests({ path: `/v1/customers/${id}` }).length

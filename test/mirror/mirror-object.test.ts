@@ -11,7 +11,7 @@ const PATIENCE = { timeout: 20_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.resume()
   await Promise.all(workers.splice(0).map((worker) => worker.stop()))
 })
@@ -53,7 +53,7 @@ describe('the events of one object', () => {
   it('that come while they are worked on cost few readings', async () => {
     const { shop, id, path, updates } = await heldUpdates(50)
     scene.fake.control.clearRequests()
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'GET',
       path,
       times: 'always',
@@ -144,7 +144,7 @@ describe('an object that cannot be read', () => {
   it('is tried again later, and then stored', async () => {
     const { shop, id, path, updates } = await heldUpdates(1)
     const trouble = { method: 'GET', path, times: 'always' } as const
-    scene.fake.control.trouble({ ...trouble, action: { kind: 'error', status: 503 } })
+    scene.fake.control.injectFault({ ...trouble, action: { kind: 'error', status: 503 } })
     await scene.fake.control.deliverInOrder(updates)
     await scene.drain()
     const last = async () => (await scene.events(shop)).at(-1)
@@ -153,7 +153,7 @@ describe('an object that cannot be read', () => {
       attempts: 1,
       last_error: expect.stringMatching(/^mirror: stripe_failed: /),
     })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     await scene.makeDue()
     await scene.drain()
     expect(await last()).toMatchObject({ status: 'done', attempts: 2, last_error: null })
@@ -192,7 +192,7 @@ describe('an object that cannot be read', () => {
     const code = await stripe.promotionCodes.create({
       promotion: { type: 'coupon', coupon: coupon.id },
     })
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'GET',
       path: '/v1/coupons/*',
       times: 'always',

@@ -17,7 +17,7 @@ const app = useTestApp({ env })
 let shop: Shop
 let scene: ChargeScene
 beforeEach(async () => {
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   shop = await openShop(app)
   scene = await openChargeScene(app, stripe, shop)
 })
@@ -184,13 +184,13 @@ describe('a card that is not charged', () => {
   })
 })
 
-type Trouble = Parameters<typeof stripe.fake.control.trouble>[0]
+type Fault = Parameters<typeof stripe.fake.control.injectFault>[0]
 
 const CREATE = { method: 'POST', path: '/v1/payment_intents' } as const
 const CONFIRM = { method: 'POST', path: '/v1/payment_intents/*/confirm' } as const
 const READ = { method: 'GET', path: '/v1/payment_intents/*' } as const
 
-const POINTS: [string, string, Trouble[]][] = [
+const POINTS: [string, string, Fault[]][] = [
   ['the intent was not made', 'PENDING', [{ ...CREATE, action: { kind: 'cut' } }]],
   ['the intent was made', 'PENDING', [{ ...CREATE, action: { kind: 'fail_after' } }]],
   ['the card was not charged', 'PROCESSING', [{ ...CONFIRM, action: { kind: 'cut' } }]],
@@ -220,13 +220,13 @@ const POINTS: [string, string, Trouble[]][] = [
 describe('an outcome that is not known', () => {
   it.each(POINTS)(
     'F8: %s: the purchase is %s, and a repeat pays it once',
-    async (_, state, troubles) => {
+    async (_, state, faults) => {
       scene.save()
       const { id } = await shop.buy()
-      for (const trouble of troubles) stripe.fake.control.trouble({ times: 'always', ...trouble })
+      for (const fault of faults) stripe.fake.control.injectFault({ times: 'always', ...fault })
       expect([502, 503]).toContain((await pay(id)).status)
       expect((await shop.get(id)).status).toBe(state)
-      stripe.fake.control.clearTrouble()
+      stripe.fake.control.clearFaults()
       expect((await pay(id)).body).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
       expect(taken(id)).toBe(10_000)
       expect(intents(id).filter(({ status }) => status === 'succeeded')).toHaveLength(1)
@@ -236,19 +236,19 @@ describe('an outcome that is not known', () => {
   it('F7: of a card that was charged is settled by a reading alone', async () => {
     scene.save()
     const { id } = await shop.buy()
-    stripe.fake.control.trouble({ ...CONFIRM, times: 3, action: { kind: 'fail_after' } })
-    stripe.fake.control.trouble({ ...READ, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 3, action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({ ...READ, times: 'always', action: { kind: 'cut' } })
     expect((await pay(id)).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'PAID' })
   })
 
   it('of a card that was not charged is given up by the sweep, and then checkout works', async () => {
     scene.save()
     const { id } = await shop.buy()
-    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     expect((await pay(id)).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     // A reading leaves it as it is: somebody may be charging it.
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PROCESSING')
     await app.rows(
@@ -273,9 +273,9 @@ describe('an outcome that is not known', () => {
   async function unanswered(): Promise<string> {
     scene.save()
     const { id } = await shop.buy()
-    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     expect((await pay(id)).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     return id
   }
 

@@ -115,8 +115,8 @@ describe('the same history, told to several workers at once', () => {
   it('ends in the same state', async () => {
     const shop = await app.openWiredShop()
     app.fake.control.resume()
-    app.fake.control.webhookTrouble({ kind: 'duplicate', copies: 3 })
-    app.fake.control.webhookTrouble({ kind: 'reorder', window: 5, ms: 20 })
+    app.fake.control.injectWebhookFault({ kind: 'duplicate', copies: 3 })
+    app.fake.control.injectWebhookFault({ kind: 'reorder', window: 5, ms: 20 })
     const orders = await Promise.all(Array.from({ length: 4 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
     for (const { session } of orders) app.fake.control.refund(session, { amount: 2_000 })
@@ -125,7 +125,7 @@ describe('the same history, told to several workers at once', () => {
       await app.drain()
     })
     await Promise.all(workers)
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     for (const { now } of orders) {
       expect(await now()).toMatchObject({
         status: 'PAID',

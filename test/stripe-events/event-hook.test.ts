@@ -123,12 +123,12 @@ describe('a hook for events', () => {
 
   it('is told of events that came by no webhook', async () => {
     const shop = await app.openWiredShop()
-    app.fake.control.webhookTrouble({ kind: 'drop' })
+    app.fake.control.injectWebhookFault({ kind: 'drop' })
     app.fake.control.put(shop.stripeKey, { id: 'file_2', object: 'file' }, 'file.created')
     const inbox = createEventInbox({ db: app.db, logger: app.deps.logger })
     const config = { pendingEventsThreshold: 20 }
     const found = await findMissedEvents({ ...app.deps, inbox, config }, shop.conference)
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     expect(found).toMatchObject({ missing: 1, ignored: 0 })
     await app.drain()
     expect(called).toMatchObject([{ hook: 'files', objectId: 'file_2' }])

@@ -10,7 +10,7 @@ const PATIENCE = { timeout: 20_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {
-  app.fake.control.clearTrouble()
+  app.fake.control.clearFaults()
   await Promise.all(workers.splice(0).map((worker) => worker.stop()))
 })
 

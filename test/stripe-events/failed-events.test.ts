@@ -5,7 +5,7 @@ import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
 
-afterEach(() => app.fake.control.clearTrouble())
+afterEach(() => app.fake.control.clearFaults())
 
 /** The events of the shop's account, in the order in which Stripe made them. */
 const stripeEvents = (shop: WiredShop, type = '*') =>
@@ -15,7 +15,7 @@ describe('an event that cannot be worked on', () => {
   it('is kept with its error, tried again later and then succeeds (D2, E2, F11)', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
-    app.fake.control.trouble({
+    app.fake.control.injectFault({
       path: '/v1/payment_intents/*',
       times: 'always',
       action: { kind: 'error', status: 503 },
@@ -37,7 +37,7 @@ describe('an event that cannot be worked on', () => {
       expect(row.wait).toBeLessThanOrEqual(2)
     }
     expect(await made.now()).toMatchObject({ status: 'PROCESSING' })
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     await app.makeDue()
     await app.drain()
     expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
@@ -48,12 +48,12 @@ describe('an event that cannot be worked on', () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     const waits: number[] = []
-    app.fake.control.trouble({
+    app.fake.control.injectFault({
       path: '/v1/payment_intents/*',
       times: 'always',
       action: { kind: 'rate_limit', retry_after_seconds: 6 },
     })
-    app.fake.control.webhookTrouble({ kind: 'drop' })
+    app.fake.control.injectWebhookFault({ kind: 'drop' })
     app.fake.control.pay(made.session)
     const [event] = stripeEvents(shop, 'payment_intent.succeeded')
     await app.fake.control.deliver(event?.id ?? '')
@@ -74,7 +74,7 @@ describe('an event that cannot be worked on', () => {
   it('has failed after its last try: logged, counted, and done after a replay (D2)', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
-    app.fake.control.trouble({
+    app.fake.control.injectFault({
       path: '/v1/payment_intents/*',
       times: 'always',
       action: { kind: 'error', status: 503 },
@@ -94,7 +94,7 @@ describe('an event that cannot be worked on', () => {
     expect(app.counted.filter((line) => line === 'handled failed')).toHaveLength(failed.length)
     expect((await made.now()).status).toBe('PROCESSING')
 
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     for (const { id } of failed) {
       const url = `${shop.path}/stripe/events/${id}/replay`
       expect((await app.request('POST', url)).status).toBe(200)

@@ -9,7 +9,7 @@ import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
 
-afterEach(() => app.fake.control.clearTrouble())
+afterEach(() => app.fake.control.clearFaults())
 
 /** The events of the shop's account, in the order in which Stripe made them. */
 const stripeEvents = (shop: WiredShop, type = '*') =>
@@ -60,7 +60,7 @@ describe('an event that comes late or out of order', () => {
   it('finds its purchase through the payment when it names nothing of ours', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
-    app.fake.control.webhookTrouble({ kind: 'drop' })
+    app.fake.control.injectWebhookFault({ kind: 'drop' })
     app.fake.control.pay(made.session)
     const [charge] = app.fake.control.list(shop.stripeKey, 'charge')
     // An old refund names the charge only.

@@ -5,7 +5,7 @@ import { useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
 
-afterEach(() => app.fake.control.clearTrouble())
+afterEach(() => app.fake.control.clearFaults())
 
 function find(shop: { conference: string }, threshold = 20): Promise<MissedEvents | null> {
   const inbox = createEventInbox({ db: app.db, logger: app.deps.logger })
@@ -13,7 +13,7 @@ function find(shop: { conference: string }, threshold = 20): Promise<MissedEvent
   return findMissedEvents({ ...app.deps, inbox, config }, shop.conference)
 }
 
-const lose = () => app.fake.control.webhookTrouble({ kind: 'drop' })
+const lose = () => app.fake.control.injectWebhookFault({ kind: 'drop' })
 
 const LISTED = '/v1/events'
 const ranges = () =>
@@ -111,7 +111,7 @@ describe('events that never came', () => {
 
   it('do not count when they are of types that an endpoint need not subscribe to', async () => {
     const shop = await app.openWiredShop()
-    app.fake.control.webhookTrouble({ kind: 'drop', types: ['file.created'] })
+    app.fake.control.injectWebhookFault({ kind: 'drop', types: ['file.created'] })
     await app.paidOrder(shop)
     app.fake.control.put(shop.stripeKey, { id: 'file_1', object: 'file' }, 'file.created')
     expect(await find(shop)).toMatchObject({ missing: 0, ignored: 1 })
@@ -120,7 +120,7 @@ describe('events that never came', () => {
 
   it('are looked for by one at a time in each conference', async () => {
     const [shop, other] = [await app.openWiredShop(), await app.openWiredShop()]
-    app.fake.control.trouble({
+    app.fake.control.injectFault({
       path: LISTED,
       times: 'always',
       action: { kind: 'slow', ms: 300 },
@@ -137,14 +137,14 @@ describe('events that never came', () => {
     const { cursor } = await times(shop)
     lose()
     app.fake.control.pay((await app.order(shop)).session)
-    app.fake.control.trouble({
+    app.fake.control.injectFault({
       path: LISTED,
       times: 'always',
       action: { kind: 'error', status: 503 },
     })
     await expect(find(shop)).rejects.toMatchObject({ code: 'stripe_failed' })
     expect((await times(shop)).cursor).toBe(cursor)
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     expect(await find(shop)).toMatchObject({ missing: 4 })
   })
 })

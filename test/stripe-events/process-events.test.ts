@@ -4,7 +4,7 @@ import { useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
 
-afterEach(() => app.fake.control.clearTrouble())
+afterEach(() => app.fake.control.clearFaults())
 
 async function withWebhooksHeld<T>(work: () => Promise<T>): Promise<T> {
   app.fake.control.pause()

@@ -3,7 +3,7 @@ import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
 
-afterEach(() => app.fake.control.clearTrouble())
+afterEach(() => app.fake.control.clearFaults())
 
 /** The events of the shop's account, in the order in which Stripe made them. */
 const stripeEvents = (shop: WiredShop, type = '*') =>

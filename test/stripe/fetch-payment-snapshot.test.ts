@@ -6,7 +6,7 @@ import { useStripeScene } from './stripe-scene.ts'
 const scene = useStripeScene()
 const newRef = () => scene.newRef()
 
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 async function paidSession() {
   const ref = newRef()
@@ -179,7 +179,7 @@ describe('reading a purchase from Stripe', () => {
 
   it('fails as a whole when one list cannot be read', async () => {
     const { ref, session } = await paidSession()
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       path: '/v1/disputes',
       times: 'always',
       action: { kind: 'rate_limit', retry_after_seconds: 7 },

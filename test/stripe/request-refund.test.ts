@@ -5,7 +5,7 @@ import { useStripeScene } from './stripe-scene.ts'
 const scene = useStripeScene()
 const CREATE = '/v1/refunds'
 
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 async function paid() {
   const ref = scene.newRef()
@@ -58,7 +58,7 @@ describe('a refund', () => {
 
   it('is found when Stripe made it but keeps an error for an answer', async () => {
     const { ref, order, listed } = await paid()
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       path: CREATE,
       method: 'POST',
       action: { kind: 'fail_after', how: 'status_500' },
@@ -72,7 +72,7 @@ describe('a refund', () => {
 
   it('is refused, and safe to ask for anew, when Stripe keeps an error and made none', async () => {
     const { ref, order, listed } = await paid()
-    scene.fake.control.trouble({ path: CREATE, method: 'POST', action: { kind: 'error' } })
+    scene.fake.control.injectFault({ path: CREATE, method: 'POST', action: { kind: 'error' } })
     const lost = scene.gateway.refund(ref, order)
     await expect(lost).rejects.toMatchObject({ code: 'stripe_failed' })
     expect(await scene.gateway.refund(ref, order)).toMatchObject({ kind: 'refused' })

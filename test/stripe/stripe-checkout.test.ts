@@ -4,7 +4,7 @@ import { PARAMS, useStripeScene } from './stripe-scene.ts'
 const scene = useStripeScene()
 const CREATE = '/v1/checkout/sessions'
 
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 const requestsOf = (purchase: string) =>
   scene.fake.control
@@ -96,7 +96,7 @@ describe('opening a checkout', () => {
 
   it('tells that Stripe keeps an error under the key, so that the next attempt gets another', async () => {
     const ref = scene.newRef()
-    scene.fake.control.trouble({ path: CREATE, action: { kind: 'error', status: 500 } })
+    scene.fake.control.injectFault({ path: CREATE, action: { kind: 'error', status: 500 } })
     // Once it is an accident of unknown outcome; that it is kept shows when we ask again.
     await expect(scene.gateway.openCheckout(ref, 1, PARAMS)).rejects.toMatchObject({
       code: 'stripe_failed',
@@ -135,7 +135,7 @@ describe('opening a checkout', () => {
 
   it('lets a repeat find the session whose answer was lost', async () => {
     const ref = scene.newRef()
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       path: CREATE,
       times: 'always',
       action: { kind: 'fail_after', how: 'cut' },
@@ -145,7 +145,7 @@ describe('opening a checkout', () => {
       status: 503,
       retryAfterSeconds: 5,
     })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     await scene.open(ref)
     const sessions = scene.fake.control.list(scene.key, 'checkout.session')
     expect(sessions.filter((s) => JSON.stringify(s).includes(ref.purchaseId))).toHaveLength(1)

@@ -16,8 +16,8 @@ const impatient = useStripeScene({ timeoutSeconds: 1, metrics })
 const everything = { path: '/v1/**', times: 'always' } as const
 
 afterEach(() => {
-  scene.fake.control.clearTrouble()
-  impatient.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
+  impatient.fake.control.clearFaults()
 })
 
 const ask = () => scene.gateway.openCheckout(scene.newRef(), 1, PARAMS)
@@ -25,7 +25,7 @@ const read = () => scene.facts(scene.newRef(), 'cs_test_x')
 
 describe('an error of Stripe', () => {
   it('that says "too many" becomes 503 with Stripe’s own Retry-After', async () => {
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       ...everything,
       action: { kind: 'rate_limit', retry_after_seconds: 9 },
     })
@@ -37,13 +37,13 @@ describe('an error of Stripe', () => {
   })
 
   it('that is Stripe’s own becomes 502', async () => {
-    scene.fake.control.trouble({ ...everything, action: { kind: 'error', status: 503 } })
+    scene.fake.control.injectFault({ ...everything, action: { kind: 'error', status: 503 } })
     const failed = { code: 'stripe_failed', status: 502, retryAfterSeconds: 2 }
     await expect(read()).rejects.toMatchObject(failed)
   })
 
   it('that is no answer becomes 503, after the tries that the SDK makes', async () => {
-    impatient.fake.control.trouble({ ...everything, action: { kind: 'hang' } })
+    impatient.fake.control.injectFault({ ...everything, action: { kind: 'hang' } })
     counted.length = 0
     const asked = impatient.gateway.openCheckout(scene.newRef(), 1, PARAMS)
     await expect(asked).rejects.toMatchObject({ code: 'stripe_unavailable', retryAfterSeconds: 5 })

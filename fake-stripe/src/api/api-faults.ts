@@ -71,47 +71,47 @@ export type ApiFaultAction = z.output<typeof action>
 /** A switch that is set. `hits` counts the requests that it has spoilt. */
 export type ApiFault = z.output<typeof apiFaultSchema> & { id: string; hits: number }
 
-/** The trouble switches for API calls. */
+/** The fault switches for API calls. */
 export class ApiFaults {
-  #troubles: ApiFault[] = []
+  #faults: ApiFault[] = []
   #sequence = 0
 
   add(input: ApiFaultInput): ApiFault {
     this.#sequence += 1
-    const trouble = { ...apiFaultSchema.parse(input), id: `trouble_${this.#sequence}`, hits: 0 }
-    this.#troubles.push(trouble)
-    return trouble
+    const fault = { ...apiFaultSchema.parse(input), id: `fault_${this.#sequence}`, hits: 0 }
+    this.#faults.push(fault)
+    return fault
   }
 
   /** What spoils this request, or null; counts it. */
   take(method: string, path: string, account: string): ApiFaultAction | null {
-    const trouble = this.#troubles.find(
+    const fault = this.#faults.find(
       (candidate) =>
         (candidate.method ?? method) === method &&
         (candidate.account ?? account) === account &&
         matchesPath(candidate.path, path),
     )
-    if (trouble === undefined) return null
-    if (trouble.skip > 0) {
-      trouble.skip -= 1
+    if (fault === undefined) return null
+    if (fault.skip > 0) {
+      fault.skip -= 1
       return null
     }
-    trouble.hits += 1
-    if (trouble.times !== 'always') trouble.times -= 1
-    if (trouble.times === 0) this.remove(trouble.id)
-    return trouble.action
+    fault.hits += 1
+    if (fault.times !== 'always') fault.times -= 1
+    if (fault.times === 0) this.remove(fault.id)
+    return fault.action
   }
 
   list(): ApiFault[] {
-    return [...this.#troubles]
+    return [...this.#faults]
   }
 
   remove(id: string): void {
-    this.#troubles = this.#troubles.filter((trouble) => trouble.id !== id)
+    this.#faults = this.#faults.filter((fault) => fault.id !== id)
   }
 
   clear(): void {
-    this.#troubles = []
+    this.#faults = []
   }
 }
 

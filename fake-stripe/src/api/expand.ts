@@ -16,6 +16,7 @@ const MAX_DEPTH = 4
  */
 export function checkExpand(registry: Registry, operation: Operation, paths: readonly string[]) {
   for (const path of paths) {
+    if (path === 'total_count' && operation.countable === true) continue
     const fields = path.split('.')
     if (fields.filter((field) => field !== 'data').length > MAX_DEPTH)
       throw refusal(

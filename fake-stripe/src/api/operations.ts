@@ -1,12 +1,18 @@
 import type { z } from 'zod'
 import type { DeclineCode } from '../core/declines.ts'
 import { invalidParameter, noSuch } from '../core/errors.ts'
-import { type Row, Rows, type Table } from '../core/rows.ts'
+import { idOf } from '../core/ids.ts'
+import { defineTable, type Row, Rows, type Table } from '../core/rows.ts'
 import type { Scope } from '../core/scope.ts'
 import { type Form, group, integer, paramError, type ShapeOf, text } from './params.ts'
 
-/** An API request that has passed all checks: whose account, why, and what spoils it. */
-export type Call = Scope & { decline: DeclineCode | null }
+/** An API request that has passed all checks. */
+export type Call = Scope & {
+  /** An injected fault declines the payment that the request makes; null: the card decides. */
+  decline: DeclineCode | null
+  /** The paths of `expand`. */
+  expand: readonly string[]
+}
 
 export type PathParams = Readonly<Record<string, string>>
 
@@ -18,6 +24,8 @@ export type Operation = {
   /** The kind of object in the answer, for `expand`; `list` when it is a page of them. */
   returns: string
   list: boolean
+  /** Whether `expand` may ask for `total_count`, as of a search. */
+  countable?: boolean
   /**
    * Checks the parameters; the second step carries the request out.
    *
@@ -239,6 +247,30 @@ export function itemListOperation<P extends Row, T extends Row>(
 export function embeddedList<T>(items: readonly T[], url: string) {
   const data = items.slice(0, EMBEDDED_LENGTH)
   return { object: 'list' as const, data, has_more: items.length > EMBEDDED_LENGTH, url }
+}
+
+/**
+ * For `expand`: the newest 10 objects of another kind whose `field` refers to this object. The kind
+ * is named by text, so that two kinds can list each other without importing each other.
+ */
+export function loadRelated(
+  kind: string,
+  field: string,
+  url: (id: string) => string,
+  where: (row: Record<string, unknown>) => boolean = () => true,
+) {
+  return ({ account }: Scope, id: string) => {
+    const page = account.rows(defineTable<Row & Record<string, unknown>>(kind)).page({
+      limit: EMBEDDED_LENGTH,
+      where: (row) => idOf(row[field] as string | { id: string } | null) === id && where(row),
+    })
+    return {
+      object: 'list' as const,
+      data: page?.data ?? [],
+      has_more: page?.hasMore ?? false,
+      url: url(id),
+    }
+  }
 }
 
 /** Rows give the newest first, so the items go in from the last one. */

@@ -92,7 +92,8 @@ export function decimal() {
 export function flag() {
   return leaf((raw, refuse) => {
     const value = readText(raw, refuse)
-    if (value === 'true' || value === 'false') return value === 'true'
+    // Stripe's Python library has sent `True` and `False`, which Stripe accepts.
+    if (/^(true|false)$/i.test(value)) return value.toLowerCase() === 'true'
     return refuse(`Invalid boolean: ${shorten(value)}`)
   })
 }

@@ -2,7 +2,7 @@ import { type Account, type AccountRegistry, maskKey } from '../core/accounts.ts
 import { API_VERSION } from '../core/changes.ts'
 import { errorBody, StripeError } from '../core/errors.ts'
 import { fakeId } from '../core/ids.ts'
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { RESOURCES_BY_KIND } from '../kinds/all-kinds.ts'
 import type { ApiFaultAction } from './api-faults.ts'
 import { applyExpand, checkExpand } from './expand.ts'
@@ -24,7 +24,7 @@ export type ApiRequest = {
   stripeAccount: string | undefined
 }
 
-/** What goes back to the client; a trouble switch may let it hang or cut the connection. */
+/** What goes back to the client; a fault switch may let it hang or cut the connection. */
 export type Outcome =
   | { kind: 'answer'; status: number; headers: Record<string, string>; body: string }
   | { kind: 'hang' }
@@ -36,28 +36,28 @@ type Result = { answer: StoredAnswer; stored: boolean; headers: Record<string, s
  * One API request from the key to the answer, in Stripe's order: key, rate limit, idempotency key,
  * parameters, execution. Once it executes it does so without a break, so requests never interleave.
  */
-export async function performCall(world: World, request: ApiRequest): Promise<Outcome> {
-  const entry = world.requests.add(logEntry(world, request))
+export async function performCall(state: FakeState, request: ApiRequest): Promise<Outcome> {
+  const entry = state.requests.add(logEntry(state, request))
   try {
-    const account = openAccount(world, request)
+    const account = openAccount(state, request)
     entry.account = account.id
-    const trouble = world.troubles.take(request.operation.method, request.path, account.id)
-    entry.trouble = trouble?.kind ?? null
-    const spoilt = applyFault(trouble)
+    const fault = state.faults.take(request.operation.method, request.path, account.id)
+    entry.fault = fault?.kind ?? null
+    const spoilt = applyFault(fault)
     if (spoilt !== null) return spoilt
-    const result = await answerIdempotently(world, request, account, entry, trouble)
-    if (trouble?.kind === 'fail_after' && trouble.how === 'cut') return { kind: 'cut' }
-    if (trouble?.kind === 'hang') return { kind: 'hang' }
+    const result = await answerIdempotently(state, request, account, entry, fault)
+    if (fault?.kind === 'fail_after' && fault.how === 'cut') return { kind: 'cut' }
+    if (fault?.kind === 'hang') return { kind: 'hang' }
     return outcome(request, entry, result)
   } catch (error) {
-    return outcome(request, entry, failure(world, entry.id, error))
+    return outcome(request, entry, failure(state, entry.id, error))
   }
 }
 
-function openAccount(world: World, request: ApiRequest): Account {
+function openAccount(state: FakeState, request: ApiRequest): Account {
   const version = request.stripeVersion
   const { authorization, stripeAccount } = request
-  const account = authenticate(world.accounts, authorization, stripeAccount)
+  const account = authenticate(state.accounts, authorization, stripeAccount)
   if (version !== undefined && !/^\d{4}-\d{2}-\d{2}(\.[a-z]+)?$/.test(version))
     throw new StripeError(
       400,
@@ -68,65 +68,65 @@ function openAccount(world: World, request: ApiRequest): Account {
 }
 
 /** @throws StripeError for an answer that is not kept under the idempotency key. */
-function applyFault(trouble: ApiFaultAction | null): Outcome | null {
-  if (trouble === null) return null
-  if (trouble.kind === 'cut') return { kind: 'cut' }
-  if (trouble.kind === 'hang' && !trouble.executed) return { kind: 'hang' }
-  if (trouble.kind === 'rate_limit') throw rateLimit(trouble)
-  if (trouble.kind === 'error' && !isStored(trouble)) throw apiError(trouble.status, false)
+function applyFault(fault: ApiFaultAction | null): Outcome | null {
+  if (fault === null) return null
+  if (fault.kind === 'cut') return { kind: 'cut' }
+  if (fault.kind === 'hang' && !fault.executed) return { kind: 'hang' }
+  if (fault.kind === 'rate_limit') throw rateLimit(fault)
+  if (fault.kind === 'error' && !isStored(fault)) throw apiError(fault.status, false)
   return null
 }
 
 /** The answer that is kept under the request's idempotency key, made now when there is none yet. */
 async function answerIdempotently(
-  world: World,
+  state: FakeState,
   request: ApiRequest,
   account: Account,
   entry: LoggedRequest,
-  trouble: ApiFaultAction | null,
+  fault: ApiFaultAction | null,
 ): Promise<Result> {
-  const ticket = claim(world, request, account)
-  if (trouble?.kind === 'slow') await world.delays.wait(trouble.ms)
+  const ticket = claim(state, request, account)
+  if (fault?.kind === 'slow') await state.delays.wait(fault.ms)
   if (ticket?.kind === 'replay') {
     entry.replayed = true
     return { answer: ticket.answer, stored: true, headers: {} }
   }
-  const result = execute(world, request, account, entry, trouble)
+  const result = execute(state, request, account, entry, fault)
   if (ticket === null) return result
   if (result.stored) ticket.store(result.answer)
   else ticket.release()
   return result
 }
 
-function claim(world: World, request: ApiRequest, account: Account): IdempotencyTicket | null {
+function claim(state: FakeState, request: ApiRequest, account: Account): IdempotencyTicket | null {
   const { idempotencyKey: key, operation, path, form } = request
   if (key === undefined || operation.method !== 'POST') return null
-  return world.idempotency.begin(account.id, key, path, canonical(form))
+  return state.idempotency.begin(account.id, key, path, canonical(form))
 }
 
 function execute(
-  world: World,
+  state: FakeState,
   request: ApiRequest,
   account: Account,
   entry: LoggedRequest,
-  trouble: ApiFaultAction | null,
+  fault: ApiFaultAction | null,
 ): Result {
   try {
     const { expand, ...form } = request.form
     const paths = readExpand(expand)
     checkExpand(RESOURCES_BY_KIND, request.operation, paths)
     const run = request.operation.prepare(form, request.pathParams)
-    if (trouble?.kind === 'error') throw apiError(trouble.status, true)
-    const decline = trouble?.kind === 'decline' ? trouble.code : null
+    if (fault?.kind === 'error') throw apiError(fault.status, true)
+    const decline = fault?.kind === 'decline' ? fault.code : null
     const cause = { requestId: entry.id, idempotencyKey: request.idempotencyKey ?? null }
-    const call: Call = { world, account, cause, decline }
+    const call: Call = { world: state, account, cause, decline, expand: paths }
     const object = applyExpand(RESOURCES_BY_KIND, call, request.operation, run(call), paths)
-    if (trouble?.kind === 'fail_after' && trouble.how === 'status_500') throw apiError(500, true)
+    if (fault?.kind === 'fail_after' && fault.how === 'status_500') throw apiError(500, true)
     // Indented for whoever reads it, as Stripe's; but not lists, which would take a third longer.
     const body = JSON.stringify(object, null, request.operation.list ? 0 : 2)
     return { answer: { status: 200, body, requestId: entry.id }, stored: true, headers: {} }
   } catch (error) {
-    return failure(world, entry.id, error)
+    return failure(state, entry.id, error)
   }
 }
 
@@ -139,10 +139,10 @@ function readExpand(expand: FormValue | undefined): string[] {
   return result.data.expand
 }
 
-function failure(world: World, requestId: string, error: unknown): Result {
-  if (!(error instanceof StripeError)) world.logger.error({ err: error }, 'fake Stripe failed')
+function failure(state: FakeState, requestId: string, error: unknown): Result {
+  if (!(error instanceof StripeError)) state.logger.error({ err: error }, 'fake Stripe failed')
   const known = error instanceof StripeError ? error : apiError(500, false)
-  const body = JSON.stringify(errorBody(known, world.url(), requestId), null, 2)
+  const body = JSON.stringify(errorBody(known, state.url(), requestId), null, 2)
   const answer = { status: known.status, body, requestId }
   return { answer, stored: known.stored, headers: known.headers }
 }
@@ -166,8 +166,8 @@ function outcome(request: ApiRequest, entry: LoggedRequest, result: Result): Out
   return { kind: 'answer', status: answer.status, headers, body: answer.body }
 }
 
-function rateLimit(trouble: Extract<ApiFaultAction, { kind: 'rate_limit' }>): StripeError {
-  const { reason, retry_after_seconds: seconds } = trouble
+function rateLimit(fault: Extract<ApiFaultAction, { kind: 'rate_limit' }>): StripeError {
+  const { reason, retry_after_seconds: seconds } = fault
   if (reason === 'lock_timeout')
     return new StripeError(
       429,
@@ -203,10 +203,10 @@ function apiError(status: number, stored: boolean): StripeError {
   return new StripeError(status, 'api_error', message, {}, { stored })
 }
 
-function logEntry(world: World, request: ApiRequest): LoggedRequest {
+function logEntry(state: FakeState, request: ApiRequest): LoggedRequest {
   return {
     id: fakeId('req_', 14),
-    at: new Date(world.clock.now()).toISOString(),
+    at: new Date(state.clock.now()).toISOString(),
     account: null,
     method: request.operation.method,
     path: request.path,
@@ -215,7 +215,7 @@ function logEntry(world: World, request: ApiRequest): LoggedRequest {
     apiVersion: request.stripeVersion ?? null,
     status: null,
     replayed: false,
-    trouble: null,
+    fault: null,
   }
 }
 

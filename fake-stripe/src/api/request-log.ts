@@ -18,7 +18,7 @@ export type LoggedRequest = {
   /** True when the answer came from the idempotency store. */
   replayed: boolean
   /** The switch that spoilt this request, such as `rate_limit`. */
-  trouble: string | null
+  fault: string | null
 }
 
 export type RequestFilter = {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { errorBody, StripeError } from '../core/errors.ts'
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { ALL_RESOURCES } from '../kinds/all-kinds.ts'
 import type { Operation, PathParams } from './operations.ts'
 import { type Form, parseForm } from './params.ts'
@@ -8,8 +8,8 @@ import { type Outcome, performCall } from './perform-call.ts'
 
 const PREFIX = '/v1'
 
-/** Serves `/v1`. Registered with that prefix, so that its form parser and 404 stay inside. */
-export async function registerStripeApi(app: FastifyInstance, world: World): Promise<void> {
+/** Serves `/v1`. The prefix keeps its form parser and its 404 apart from those of the pages. */
+export async function registerStripeApi(app: FastifyInstance, state: FakeState): Promise<void> {
   await app.register(
     (scope, _options, done) => {
       scope.removeAllContentTypeParsers()
@@ -18,28 +18,36 @@ export async function registerStripeApi(app: FastifyInstance, world: World): Pro
         { parseAs: 'string' },
         (_request, body, next) => next(null, body),
       )
-      scope.setNotFoundHandler((request, reply) => refuse(world, reply, unknownUrl(request)))
-      scope.setErrorHandler((error, _request, reply) => refuse(world, reply, unreadable(error)))
+      scope.setNotFoundHandler((request, reply) => refuse(state, reply, unknownUrl(request)))
+      scope.setErrorHandler((error, _request, reply) => refuse(state, reply, unreadable(error)))
       for (const operation of ALL_RESOURCES.flatMap((resource) => resource.operations))
         scope.route({
           method: operation.method,
           url: operation.path.slice(PREFIX.length),
-          handler: (request, reply) => answer(world, operation, request, reply),
+          handler: (request, reply) => answer(state, operation, request, reply),
         })
       done()
     },
     { prefix: PREFIX },
   )
+  // Nothing of the v2 API is implemented, but its clients also get an error that they can read.
+  await app.register(
+    (scope, _options, done) => {
+      scope.setNotFoundHandler((request, reply) => refuse(state, reply, unknownUrl(request)))
+      done()
+    },
+    { prefix: '/v2' },
+  )
 }
 
 async function answer(
-  world: World,
+  state: FakeState,
   operation: Operation,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const [path = '', query = ''] = request.url.split('?', 2)
-  const outcome = await performCall(world, {
+  const outcome = await performCall(state, {
     operation,
     path,
     pathParams: request.params as PathParams, // the route's own placeholders
@@ -56,7 +64,7 @@ function send(outcome: Outcome, request: FastifyRequest, reply: FastifyReply): F
   if (outcome.kind === 'answer')
     return reply.code(outcome.status).headers(outcome.headers).send(outcome.body)
   if (outcome.kind === 'cut') request.raw.socket.destroy()
-  // A hanging request ends with the client's patience or with `close()`, which cuts all sockets.
+  // A hanging request ends when the client times out, or when `close()` cuts all sockets.
   return reply.hijack()
 }
 
@@ -69,8 +77,8 @@ function header(request: FastifyRequest, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-function refuse(world: World, reply: FastifyReply, error: StripeError): FastifyReply {
-  return reply.code(error.status).send(errorBody(error, world.url(), 'none'))
+function refuse(state: FakeState, reply: FastifyReply, error: StripeError): FastifyReply {
+  return reply.code(error.status).send(errorBody(error, state.url(), 'none'))
 }
 
 function unknownUrl(request: FastifyRequest): StripeError {
@@ -78,11 +86,11 @@ function unknownUrl(request: FastifyRequest): StripeError {
   return new StripeError(
     404,
     'invalid_request_error',
-    `Unrecognized request URL (${request.method}: ${path}). If you are trying to list objects, remove the trailing slash. If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier in your code. Please see https://docs.stripe.com/api or we can help at https://support.stripe.com/.`,
+    `Unrecognized request URL (${request.method}: ${path}). fake-stripe does not implement this request; its README.md lists all that it implements. If you are trying to list objects, remove the trailing slash. If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier in your code.`,
   )
 }
 
-/** The body was too large or not a form; performCall answers everything else itself. */
+/** For a body that is too large or not a form; performCall answers all other errors itself. */
 function unreadable(error: unknown): StripeError {
   const status =
     typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : 500

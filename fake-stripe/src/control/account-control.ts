@@ -1,7 +1,8 @@
 import type { Account } from '../core/accounts.ts'
 import { InvalidState } from '../core/errors.ts'
 import type { Row } from '../core/rows.ts'
-import { NO_REQUEST, type Scope, type World } from '../core/scope.ts'
+import { NO_REQUEST, type Scope } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 
 /** Accounts are named by `acct_…` or by one of their keys wherever an account is asked for. */
 export type AccountReference = string
@@ -34,15 +35,15 @@ export type AccountControl = {
   revokeKey(key: string): void
 }
 
-export function accountControl(world: World): AccountControl {
+export function accountControl(state: FakeState): AccountControl {
   return {
     createAccount({ default_currency: defaultCurrency, ...input } = {}) {
-      const { account, secretKey } = world.accounts.create({ ...input, defaultCurrency })
+      const { account, secretKey } = state.accounts.create({ ...input, defaultCurrency })
       return { ...accountView(account), secretKey }
     },
-    accounts: () => world.accounts.all().map(accountView),
-    createKey: (account, kind) => world.accounts.addKey(findAccount(world, account), kind),
-    revokeKey: (key) => world.accounts.revokeKey(key),
+    accounts: () => state.accounts.all().map(accountView),
+    createKey: (account, kind) => state.accounts.addKey(findAccount(state, account), kind),
+    revokeKey: (key) => state.accounts.revokeKey(key),
   }
 }
 
@@ -52,22 +53,22 @@ function accountView({ profile }: Account): AccountView {
 }
 
 /** An account by its id or by one of its keys. @throws NotPossible when there is none. */
-export function findAccount(world: World, reference: string): Account {
-  const account = world.accounts.get(reference) ?? world.accounts.open(reference)
+export function findAccount(state: FakeState, reference: string): Account {
+  const account = state.accounts.get(reference) ?? state.accounts.open(reference)
   if (typeof account === 'string') throw new InvalidState(`${account} account or key`)
   return account
 }
 
 /** What is done by hand in an account; no API request caused it. */
-export function manualScope(world: World, account: Account): Scope {
-  return { world, account, cause: NO_REQUEST }
+export function manualScope(state: FakeState, account: Account): Scope {
+  return { world: state, account, cause: NO_REQUEST }
 }
 
 /** The account that holds an object, whichever it is. @throws NotPossible when none does. */
-export function findOwner(world: World, id: string): { scope: Scope; object: Row } {
-  for (const account of world.accounts.all()) {
+export function findOwner(state: FakeState, id: string): { scope: Scope; object: Row } {
+  for (const account of state.accounts.all()) {
     const object = account.find(id)
-    if (object !== undefined) return { scope: manualScope(world, account), object }
+    if (object !== undefined) return { scope: manualScope(state, account), object }
   }
   throw new InvalidState(`There is no object ${id}`)
 }

@@ -174,10 +174,12 @@ const webhookCommands = {
     z.strictObject({ timeout_ms: z.coerce.number().int().min(0).optional() }),
     (control, { timeout_ms: timeoutMs }) => control.waitForDeliveries({ timeoutMs }),
   ),
-  'webhook-trouble': command(webhookFaultSchema, (control, input) => control.webhookTrouble(input)),
-  trouble: command(apiFaultSchema, (control, input) => control.trouble(input)),
-  'clear-trouble': command(z.strictObject({ id: z.string().optional() }), (control, input) =>
-    control.clearTrouble(input.id),
+  'inject-webhook-fault': command(webhookFaultSchema, (control, input) =>
+    control.injectWebhookFault(input),
+  ),
+  'inject-fault': command(apiFaultSchema, (control, input) => control.injectFault(input)),
+  'clear-faults': command(z.strictObject({ id: z.string().optional() }), (control, input) =>
+    control.clearFaults(input.id),
   ),
   'clear-requests': command(nothing, (control) => control.clearRequests()),
 }

@@ -52,7 +52,7 @@ function registerReads(scope: FastifyInstance, control: FakeStripeControl): void
   scope.get('/', () => ({ data: { commands: [...COMMANDS.keys()] } }))
   scope.get('/clock', () => ({ data: { now: control.clock.now().toISOString() } }))
   scope.get('/accounts', () => ({ data: control.accounts() }))
-  scope.get('/troubles', () => ({ data: control.troubles() }))
+  scope.get('/faults', () => ({ data: control.faults() }))
   scope.get('/events', ({ query }) => ({ data: control.events(eventFilter.parse(query)) }))
   scope.get('/deliveries', ({ query }) => ({
     data: control.deliveries(deliveryFilter.parse(query)),

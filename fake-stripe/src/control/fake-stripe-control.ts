@@ -1,4 +1,4 @@
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { type AccountControl, accountControl } from './account-control.ts'
 import {
   type CatalogControl,
@@ -38,19 +38,19 @@ export type FakeStripeControl = AccountControl &
   SeedControl &
   WebhookControl
 
-export function createControl(world: World): FakeStripeControl {
+export function createControl(state: FakeState): FakeStripeControl {
   return {
-    ...accountControl(world),
-    ...catalogControl(world),
-    ...billingControl(world),
-    ...objectControl(world),
-    ...paymentControl(world),
-    ...payoutControl(world),
-    ...seedControl(world),
-    ...webhookControl(world),
+    ...accountControl(state),
+    ...catalogControl(state),
+    ...billingControl(state),
+    ...objectControl(state),
+    ...paymentControl(state),
+    ...payoutControl(state),
+    ...seedControl(state),
+    ...webhookControl(state),
     clock: {
-      now: () => new Date(world.clock.now()),
-      advance: (seconds) => world.clock.advance(seconds),
+      now: () => new Date(state.clock.now()),
+      advance: (seconds) => state.clock.advance(seconds),
     },
   }
 }

@@ -5,7 +5,8 @@ import { parseForm } from '../api/params.ts'
 import { emitEvent, requireRow } from '../core/changes.ts'
 import { InvalidState } from '../core/errors.ts'
 import { defineTable, type Row, type Table } from '../core/rows.ts'
-import type { Scope, World } from '../core/scope.ts'
+import type { Scope } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { ALL_RESOURCES } from '../kinds/all-kinds.ts'
 import { buildCoupon, coupons } from '../kinds/coupon.ts'
 import { buildCustomer, customers } from '../kinds/customer.ts'
@@ -47,21 +48,21 @@ export type ObjectControl = {
   ): void
 }
 
-export function objectControl(world: World): ObjectControl {
+export function objectControl(state: FakeState): ObjectControl {
   return {
     get(id) {
-      const { object } = findOwner(world, id)
+      const { object } = findOwner(state, id)
       return object as StripeObject // every public row carries its `object`
     },
     list: (account, kind) =>
-      findAccount(world, account).rows(defineTable<StripeObject>(kind)).all(),
+      findAccount(state, account).rows(defineTable<StripeObject>(kind)).all(),
     call(account, method, path, params = {}) {
       const [operation, pathParams] = findOperation(method, path)
       const run = operation.prepare(parseForm(qs.stringify(params)), pathParams)
-      return run({ ...manualScope(world, findAccount(world, account)), decline: null })
+      return run({ ...manualScope(state, findAccount(state, account)), decline: null, expand: [] })
     },
     put(account, objects, event) {
-      const scope = manualScope(world, findAccount(world, account))
+      const scope = manualScope(state, findAccount(state, account))
       for (const [kind, ofKind] of byKind(isList(objects) ? objects : [objects])) {
         const rows = scope.account.rows(defineTable<StripeObject>(kind))
         const before = new Map(ofKind.map(({ id }) => [id, rows.get(id)]))
@@ -91,13 +92,16 @@ function isList<T>(value: T | readonly T[]): value is readonly T[] {
 
 function findOperation(method: string, path: string): [Operation, Record<string, string>] {
   const given = path.split('/')
-  for (const operation of ALL_RESOURCES.flatMap((resource) => resource.operations)) {
+  const matches = ALL_RESOURCES.flatMap((resource) => resource.operations).filter((operation) => {
     const wanted = operation.path.split('/')
-    if (operation.method !== method || wanted.length !== given.length) continue
-    if (wanted.every((segment, index) => segment.startsWith(':') || segment === given[index]))
-      return [operation, pathParams(wanted, given)]
-  }
-  throw new InvalidState(`The fake Stripe has no ${method} ${path}`)
+    if (operation.method !== method || wanted.length !== given.length) return false
+    return wanted.every((segment, index) => segment.startsWith(':') || segment === given[index])
+  })
+  // `/v1/customers/search` also matches `/v1/customers/:id`: a path without placeholders wins.
+  const operation = matches.find((match) => !match.path.includes(':')) ?? matches[0]
+  if (operation === undefined)
+    throw new InvalidState(`fake-stripe does not implement ${method} ${path}.`)
+  return [operation, pathParams(operation.path.split('/'), given)]
 }
 
 function pathParams(wanted: string[], given: string[]): Record<string, string> {
@@ -123,12 +127,12 @@ export type SeedControl = {
 
 const THIRTY_DAYS_SECONDS = 30 * 24 * 60 * 60
 
-export function seedControl(world: World): SeedControl {
+export function seedControl(state: FakeState): SeedControl {
   const seeder =
     <T extends Row>(table: Table<T>, build: (scope: Scope, index: number, created: number) => T) =>
     (account: AccountReference, count: number, span: SeedSpan = {}): string[] => {
-      const scope = manualScope(world, findAccount(world, account))
-      const { to = world.clock.seconds(), from = to - THIRTY_DAYS_SECONDS } = span
+      const scope = manualScope(state, findAccount(state, account))
+      const { to = state.clock.seconds(), from = to - THIRTY_DAYS_SECONDS } = span
       const step = count > 1 ? (to - from) / (count - 1) : 0
       const rows = Array.from({ length: count }, (_, index) =>
         build(scope, index, Math.floor(from + index * step)),
@@ -166,10 +170,10 @@ export type CatalogControl = {
   deletePrice(price: string): void
 }
 
-export function catalogControl(world: World): CatalogControl {
+export function catalogControl(state: FakeState): CatalogControl {
   return {
     deletePrice(id) {
-      const { scope } = findOwner(world, id)
+      const { scope } = findOwner(state, id)
       deletePrice(scope, requireRow(scope, prices, id))
     },
   }

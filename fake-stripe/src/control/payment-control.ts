@@ -3,7 +3,8 @@ import { requireRow } from '../core/changes.ts'
 import type { DeclineCode } from '../core/declines.ts'
 import { InvalidState } from '../core/errors.ts'
 import { idOf } from '../core/ids.ts'
-import type { RefundMode, Scope, World } from '../core/scope.ts'
+import type { RefundMode, Scope } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { charges } from '../kinds/charge.ts'
 import {
   declineSession,
@@ -71,8 +72,8 @@ export type PaymentControl = {
   earlyFraudWarning(payment: string, fraudType?: string): Stripe.Radar.EarlyFraudWarning
 }
 
-export function paymentControl(world: World): PaymentControl {
-  const scopeOf = (id: string) => findOwner(world, id).scope
+export function paymentControl(state: FakeState): PaymentControl {
+  const scopeOf = (id: string) => findOwner(state, id).scope
   return {
     pay: (session, options) => paySession(scopeOf(session), session, options),
     decline: (session, code) => declineSession(scopeOf(session), session, code),
@@ -85,7 +86,7 @@ export function paymentControl(world: World): PaymentControl {
     refund: (payment, request = {}) =>
       refundCharge(scopeOf(payment), chargeOf(scopeOf(payment), payment), request),
     setRefundMode(mode, times = Number.POSITIVE_INFINITY) {
-      world.refundMode = { mode, times }
+      state.refundMode = { mode, times }
     },
     settleRefund: (refund) => settleRefund(scopeOf(refund), refund),
     failRefund: (refund, reason) => failRefund(scopeOf(refund), refund, reason),
@@ -136,18 +137,18 @@ export type PayoutControl = {
   failPayout(payout: string, code?: string): Stripe.Payout
 }
 
-export function payoutControl(world: World): PayoutControl {
+export function payoutControl(state: FakeState): PayoutControl {
   return {
     payOut(reference, currency) {
-      const account = findAccount(world, reference)
+      const account = findAccount(state, reference)
       return payOutBalance(
-        manualScope(world, account),
+        manualScope(state, account),
         (currency ?? account.profile.defaultCurrency).toLowerCase(),
       )
     },
-    settlePayout: (payout) => settlePayout(findOwner(world, payout).scope, payout),
+    settlePayout: (payout) => settlePayout(findOwner(state, payout).scope, payout),
     failPayout: (payout, code = 'account_closed') =>
-      failPayout(findOwner(world, payout).scope, payout, code),
+      failPayout(findOwner(state, payout).scope, payout, code),
   }
 }
 
@@ -173,8 +174,8 @@ export type BillingControl = {
   authenticate(setupIntent: string, outcome?: 'passed' | 'failed'): Stripe.SetupIntent
 }
 
-export function billingControl(world: World): BillingControl {
-  const scopeOf = (id: string) => findOwner(world, id).scope
+export function billingControl(state: FakeState): BillingControl {
+  const scopeOf = (id: string) => findOwner(state, id).scope
   return {
     renewCard: (method, renewal = {}) => renewCard(scopeOf(method), method, renewal),
     setSubscriptionStatus: (subscription, status) =>

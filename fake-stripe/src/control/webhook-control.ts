@@ -2,7 +2,7 @@ import type Stripe from 'stripe'
 import type { ApiFault, ApiFaultInput } from '../api/api-faults.ts'
 import type { LoggedRequest, RequestFilter } from '../api/request-log.ts'
 import { events } from '../core/changes.ts'
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import type { Delivery } from '../webhooks/webhook-dispatcher.ts'
 import { createEndpoint, rollSecret } from '../webhooks/webhook-endpoints.ts'
 import {
@@ -19,7 +19,7 @@ export type DeliveryFilter = {
   state?: Delivery['state'] | undefined
 }
 
-/** Webhooks, trouble switches and the log of requests. */
+/** Webhooks, fault switches and the log of requests. */
 export type WebhookControl = {
   /** Registers an endpoint. @param input.events default every event. */
   addWebhookEndpoint(input: {
@@ -50,49 +50,49 @@ export type WebhookControl = {
     account?: AccountReference | undefined
     type?: string | undefined
   }): Stripe.EventBase[]
-  webhookTrouble(input: WebhookFaultInput): WebhookFault
+  injectWebhookFault(input: WebhookFaultInput): WebhookFault
   /** Spoils API calls. */
-  trouble(input: ApiFaultInput): ApiFault
-  troubles(): { api: ApiFault[]; webhooks: WebhookFault[] }
+  injectFault(input: ApiFaultInput): ApiFault
+  faults(): { api: ApiFault[]; webhooks: WebhookFault[] }
   /** Takes back one switch, or all. */
-  clearTrouble(id?: string): void
+  clearFaults(id?: string): void
   /** The API requests so far, oldest first. */
   requests(filter?: RequestFilter): LoggedRequest[]
   clearRequests(): void
 }
 
-export function webhookControl(world: World): WebhookControl {
+export function webhookControl(state: FakeState): WebhookControl {
   const deliver = (event: string, endpoint?: string) =>
-    world.webhooks.deliver(findOwner(world, event).scope.account, event, endpoint)
+    state.webhooks.deliver(findOwner(state, event).scope.account, event, endpoint)
   return {
     addWebhookEndpoint({ account, url, secret, events: wanted = ['*'] }) {
-      const scope = manualScope(world, findAccount(world, account))
+      const scope = manualScope(state, findAccount(state, account))
       const made = createEndpoint(scope, { url, secret, events: wanted })
       return { id: made.endpoint.id, url, secret: made.secret }
     },
     rollWebhookSecret: (endpoint, overlapSeconds = 24 * 60 * 60) =>
-      rollSecret(findOwner(world, endpoint).scope, endpoint, overlapSeconds),
-    pause: () => world.webhooks.pause(),
-    resume: () => world.webhooks.resume(),
+      rollSecret(findOwner(state, endpoint).scope, endpoint, overlapSeconds),
+    pause: () => state.webhooks.pause(),
+    resume: () => state.webhooks.resume(),
     deliver,
     async deliverInOrder(ids) {
       const done: Delivery[] = []
       for (const id of ids) done.push(...(await deliver(id)))
       return done
     },
-    waitForDeliveries: ({ timeoutMs = 10_000 } = {}) => waitForDeliveries(world, timeoutMs),
-    deliveries: (filter = {}) => world.webhooks.list((delivery) => matches(delivery, filter)),
-    events: (filter = {}) => eventsOf(world, filter),
-    webhookTrouble: (input) => world.webhooks.troubles.add(input),
-    trouble: (input) => world.troubles.add(input),
-    troubles: () => ({ api: world.troubles.list(), webhooks: world.webhooks.troubles.list() }),
-    clearTrouble(id) {
-      for (const troubles of [world.troubles, world.webhooks.troubles])
-        if (id === undefined) troubles.clear()
-        else troubles.remove(id)
+    waitForDeliveries: ({ timeoutMs = 10_000 } = {}) => waitForDeliveries(state, timeoutMs),
+    deliveries: (filter = {}) => state.webhooks.list((delivery) => matches(delivery, filter)),
+    events: (filter = {}) => eventsOf(state, filter),
+    injectWebhookFault: (input) => state.webhooks.faults.add(input),
+    injectFault: (input) => state.faults.add(input),
+    faults: () => ({ api: state.faults.list(), webhooks: state.webhooks.faults.list() }),
+    clearFaults(id) {
+      for (const faults of [state.faults, state.webhooks.faults])
+        if (id === undefined) faults.clear()
+        else faults.remove(id)
     },
-    requests: (filter) => world.requests.list(filter),
-    clearRequests: () => world.requests.clear(),
+    requests: (filter) => state.requests.list(filter),
+    clearRequests: () => state.requests.clear(),
   }
 }
 
@@ -106,11 +106,11 @@ function matches(delivery: Delivery, { account, event, type, state }: DeliveryFi
 }
 
 function eventsOf(
-  world: World,
+  state: FakeState,
   filter: { account?: string | undefined; type?: string | undefined },
 ) {
   const accounts =
-    filter.account === undefined ? world.accounts.all() : [findAccount(world, filter.account)]
+    filter.account === undefined ? state.accounts.all() : [findAccount(state, filter.account)]
   const wanted = filter.type === undefined ? undefined : [filter.type]
   return accounts.flatMap((account) =>
     account
@@ -120,18 +120,18 @@ function eventsOf(
   )
 }
 
-async function waitForDeliveries(world: World, timeoutMs: number): Promise<void> {
+async function waitForDeliveries(state: FakeState, timeoutMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      const open = world.webhooks
+      const open = state.webhooks
         .list(({ state }) => state === 'waiting')
         .map(({ event, type, attempts }) => `${type} ${event} after ${attempts.length} attempts`)
       reject(new Error(`Webhooks are still open after ${timeoutMs} ms: ${open.join(', ')}`))
     }, timeoutMs)
   })
   try {
-    await Promise.race([world.webhooks.idle(), timeout])
+    await Promise.race([state.webhooks.idle(), timeout])
   } finally {
     clearTimeout(timer)
   }

@@ -83,14 +83,17 @@ export class AccountRegistry {
   #revoked = new Set<string>()
   #now: () => number
   #automatic: boolean
+  #onOpen: (account: Account) => void
 
   /**
    * @param now seconds since 1970.
-   * @param automatic whether an unknown well-formed key makes its own account.
+   * @param automatic whether an unknown well-formed key opens a new account.
+   * @param onOpen called with each new account.
    */
-  constructor(now: () => number, automatic: boolean) {
+  constructor(now: () => number, automatic: boolean, onOpen: (account: Account) => void) {
     this.#now = now
     this.#automatic = automatic
+    this.#onOpen = onOpen
   }
 
   /** @throws Error when the key is malformed, taken, or of the other mode than asked for. */
@@ -110,6 +113,7 @@ export class AccountRegistry {
     })
     this.#accounts.set(account.id, account)
     this.#keys.set(secretKey, account)
+    this.#onOpen(account)
     return { account, secretKey }
   }
 

@@ -66,7 +66,7 @@ export function emitEvent(scope: Scope, type: Stripe.Event.Type, object: object,
     request: { id: cause.requestId, idempotency_key: cause.idempotencyKey },
     type,
   })
-  world.webhooks.publish(account, event)
+  world.publish(account, event)
 }
 
 type Plain = Record<string, unknown>

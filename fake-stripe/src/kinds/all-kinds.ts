@@ -1,8 +1,8 @@
 import type { Resource } from '../api/operations.ts'
 import { accountResource } from './account.ts'
-import { balanceTransactionResource } from './balance.ts'
+import { balanceResource, balanceTransactionResource } from './balance.ts'
 import { cardResource } from './card.ts'
-import { chargeResource } from './charge-api.ts'
+import { chargeResource } from './charge.ts'
 import { checkoutSessionResource, lineItemResource } from './checkout-session-api.ts'
 import { couponResource } from './coupon-api.ts'
 import { customerResource, invoiceSettingsResource } from './customer-api.ts'
@@ -34,6 +34,7 @@ import { webhookEndpointResource } from './webhook-endpoint.ts'
 /** Every kind of object that the fake serves. A new kind is a file beside these and a line here. */
 export const ALL_RESOURCES: readonly Resource[] = [
   accountResource,
+  balanceResource,
   balanceTransactionResource,
   cardResource,
   chargeResource,

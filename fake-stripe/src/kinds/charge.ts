@@ -1,10 +1,110 @@
 import type Stripe from 'stripe'
+import { changeMetadata, metadataParam } from '../api/common-params.ts'
+import {
+  createdWithin,
+  existing,
+  listOperation,
+  loadRelated,
+  operation,
+  type Resource,
+  retrieveOperation,
+} from '../api/operations.ts'
+import { choice, email, group, ignored, type ShapeOf, text, timeRange } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
+import { changeRow, emitEvent, givenFields } from '../core/changes.ts'
 import type { PaymentFailure } from '../core/declines.ts'
 import { fakeId, idOf } from '../core/ids.ts'
 import { defineTable } from '../core/rows.ts'
 import type { Scope } from '../core/scope.ts'
 
 export const charges = defineTable<Stripe.Charge>('charge')
+
+const updateParams = group({
+  customer: text().optional(),
+  description: text({ max: 1000 }).optional(),
+  fraud_details: group({ user_report: choice('user_report', ['fraudulent', 'safe']) }).optional(),
+  metadata: metadataParam().optional(),
+  receipt_email: email().optional(),
+  shipping: ignored(),
+  transfer_group: text().optional(),
+} satisfies ShapeOf<Stripe.ChargeUpdateParams>)
+
+/** @see https://docs.stripe.com/api/charges */
+export const chargeResource: Resource = {
+  kind: charges.name,
+  expandable: {
+    balance_transaction: { kind: 'balance_transaction' },
+    customer: { kind: 'customer' },
+    payment_intent: { kind: 'payment_intent' },
+    // Left out of a charge since API version 2022-11-15 unless asked for.
+    refunds: { kind: 'refund', list: true, load: loadRelated('refund', 'charge', refundsUrl) },
+  },
+  operations: [
+    searchOperation({
+      path: '/v1/charges/search',
+      table: charges,
+      fields: {
+        amount: 'numeric',
+        'billing_details.address.postal_code': 'token',
+        created: 'numeric',
+        currency: 'token',
+        customer: 'token',
+        disputed: 'token',
+        'payment_method_details.card.brand': 'token',
+        'payment_method_details.card.exp_month': 'token',
+        'payment_method_details.card.exp_year': 'token',
+        'payment_method_details.card.fingerprint': 'token',
+        'payment_method_details.card.last4': 'token',
+        // True: refunded in full; false: in part; null: not at all.
+        refunded: {
+          type: 'token',
+          read: (charge) => (charge.amount_refunded === 0 ? null : charge.refunded),
+        },
+        status: 'token',
+      },
+    }),
+    retrieveOperation('/v1/charges/:id', charges, 'charge'),
+    operation({
+      method: 'POST',
+      path: '/v1/charges/:id',
+      returns: charges.name,
+      params: updateParams,
+      run(call, { metadata, fraud_details: fraud, ...params }, { id = '' }) {
+        const { customer, description, receipt_email, transfer_group } = params
+        const before = existing(call, charges, id, 'charge', 404)
+        const after = changeRow(call, charges, id, {
+          ...givenFields({ customer, description, receipt_email, transfer_group }),
+          metadata: changeMetadata(before.metadata, metadata),
+          ...(fraud === undefined ? {} : { fraud_details: fraud }),
+        })
+        emitEvent(call, 'charge.updated', after, before)
+        return after
+      },
+    }),
+    listOperation({
+      path: '/v1/charges',
+      table: charges,
+      filters: {
+        created: timeRange().optional(),
+        customer: text().optional(),
+        payment_intent: text().optional(),
+        transfer_group: text().optional(),
+      },
+      where({ created, customer, payment_intent: intent, transfer_group: group }) {
+        const within = createdWithin(created)
+        return (charge) =>
+          within(charge) &&
+          (customer ?? idOf(charge.customer)) === idOf(charge.customer) &&
+          (intent ?? idOf(charge.payment_intent)) === idOf(charge.payment_intent) &&
+          (group ?? charge.transfer_group) === charge.transfer_group
+      },
+    }),
+  ],
+}
+
+function refundsUrl(charge: string): string {
+  return `/v1/charges/${charge}/refunds`
+}
 
 export type ChargeResult =
   | { status: 'succeeded' }

@@ -11,9 +11,9 @@ import {
 import {
   type Call,
   createdWithin,
-  embeddedList,
   existing,
   listOperation,
+  loadRelated,
   operation,
   type Resource,
 } from '../api/operations.ts'
@@ -29,6 +29,7 @@ import {
   text,
   timeRange,
 } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
 import { changeRow, emitEvent, givenFields, requireRow } from '../core/changes.ts'
 import { noSuch } from '../core/errors.ts'
 import { idOf } from '../core/ids.ts'
@@ -93,8 +94,12 @@ export const customerResource: Resource = {
   expandable: {
     default_source: { kind: 'card' },
     invoice_settings: { kind: 'customer.invoice_settings', inline: true },
-    sources: { kind: 'card', list: true, load: firstSources },
-    subscriptions: { kind: 'subscription', list: true, load: firstSubscriptions },
+    sources: { kind: 'card', list: true, load: loadRelated('card', 'customer', sourcesUrl) },
+    subscriptions: {
+      kind: 'subscription',
+      list: true,
+      load: loadRelated('subscription', 'customer', subscriptionsUrl, isNotCanceled),
+    },
     test_clock: { kind: 'test_helpers.test_clock' },
   },
   operations: [
@@ -130,6 +135,11 @@ export const customerResource: Resource = {
         existing(call, customers, id, 'id', 404)
         return deleteCustomer(call, id)
       },
+    }),
+    searchOperation({
+      path: '/v1/customers/search',
+      table: customers,
+      fields: { created: 'numeric', email: 'string', name: 'string', phone: 'string' },
     }),
     listOperation({
       path: '/v1/customers',
@@ -196,15 +206,16 @@ function cardsOf({ account }: Scope, customer: string): Stripe.Card[] {
   return account.rows(cards).all((card) => idOf(card.customer) === customer)
 }
 
-function firstSources(scope: Scope, id: string) {
-  return embeddedList(cardsOf(scope, id), `/v1/customers/${id}/sources`)
+function sourcesUrl(customer: string): string {
+  return `/v1/customers/${customer}/sources`
 }
 
-function firstSubscriptions({ account }: Scope, id: string) {
-  const current = account
-    .rows(subscriptions)
-    .all((row) => idOf(row.customer) === id && row.status !== 'canceled')
-  return embeddedList(current, `/v1/customers/${id}/subscriptions`)
+function subscriptionsUrl(customer: string): string {
+  return `/v1/customers/${customer}/subscriptions`
+}
+
+function isNotCanceled({ status }: Record<string, unknown>): boolean {
+  return status !== 'canceled'
 }
 
 function fieldsOf(

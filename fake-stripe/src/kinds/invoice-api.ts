@@ -3,16 +3,17 @@ import { changeMetadata } from '../api/common-params.ts'
 import {
   type Call,
   createdWithin,
-  embeddedList,
   existing,
   type FiltersOf,
   itemListOperation,
   listOperation,
+  loadRelated,
   operation,
   type Resource,
   retrieveOperation,
 } from '../api/operations.ts'
 import { choice, flag, group, text, timeRange, unsupported } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
 import { changeRow, emitEvent, givenFields, requireRow } from '../core/changes.ts'
 import { invalidParameter, refused, StripeError } from '../core/errors.ts'
 import { idOf } from '../core/ids.ts'
@@ -64,7 +65,11 @@ export const invoiceResource: Resource = {
     lines: { kind: 'line_item', list: true, inline: true },
     parent: { kind: 'invoice.parent', inline: true },
     // Left out of an invoice unless asked for.
-    payments: { kind: 'invoice_payment', list: true, load: paymentsOf },
+    payments: {
+      kind: 'invoice_payment',
+      list: true,
+      load: loadRelated('invoice_payment', 'invoice', paymentsUrl),
+    },
     test_clock: { kind: 'test_helpers.test_clock' },
   },
   operations: [
@@ -140,6 +145,29 @@ export const invoiceResource: Resource = {
         return markUncollectible(call, id)
       },
     }),
+    searchOperation({
+      path: `${PATH}/search`,
+      table: invoices,
+      fields: {
+        created: 'numeric',
+        currency: 'token',
+        customer: 'token',
+        // The fake finalizes every invoice, so these two are always empty.
+        last_finalization_error_code: {
+          type: 'token',
+          read: (invoice) => invoice.last_finalization_error?.code,
+        },
+        last_finalization_error_type: {
+          type: 'token',
+          read: (invoice) => invoice.last_finalization_error?.type,
+        },
+        number: 'string',
+        receipt_number: 'string',
+        status: 'string',
+        subscription: { type: 'string', read: subscriptionOf },
+        total: 'numeric',
+      },
+    }),
     listOperation({
       path: PATH,
       table: invoices,
@@ -202,9 +230,8 @@ function subscriptionOf({ parent }: WireInvoice): string | null {
   return idOf(parent?.subscription_details?.subscription)
 }
 
-function paymentsOf({ account }: Scope, id: string) {
-  const payments = account.rows(invoicePayments).all((payment) => idOf(payment.invoice) === id)
-  return embeddedList(payments, `/v1/invoice_payments?invoice=${id}`)
+function paymentsUrl(invoice: string): string {
+  return `/v1/invoice_payments?invoice=${invoice}`
 }
 
 /** A draft is finalized first; nothing is really sent. */

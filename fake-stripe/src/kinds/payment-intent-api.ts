@@ -26,6 +26,7 @@ import {
   unsupported,
   url,
 } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
 import { changeRow, emitEvent, givenFields, requireRow } from '../core/changes.ts'
 import { amountProblem } from '../core/currency.ts'
 import { cardDecline, type DeclineCode } from '../core/declines.ts'
@@ -201,6 +202,17 @@ export const paymentIntentResource: Resource = {
         refuseCheckoutIntent(call, id)
         if (!CANCELABLE.includes(status)) throw wrongStatus('cancel this PaymentIntent', status)
         return cancelIntent(call, id, reason ?? null)
+      },
+    }),
+    searchOperation({
+      path: `${PATH}/search`,
+      table: paymentIntents,
+      fields: {
+        amount: 'numeric',
+        created: 'numeric',
+        currency: 'token',
+        customer: 'token',
+        status: 'token',
       },
     }),
     listOperation({

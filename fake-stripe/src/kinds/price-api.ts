@@ -27,6 +27,7 @@ import {
   timeRange,
   unsupported,
 } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
 import { changeRow, givenFields } from '../core/changes.ts'
 import { invalidParameter, refused } from '../core/errors.ts'
 import { idOf } from '../core/ids.ts'
@@ -162,6 +163,17 @@ export const priceResource: Resource = {
       returns: kind,
       params: priceUpdateParams,
       run: updatePrice,
+    }),
+    searchOperation({
+      path: `${PATH}/search`,
+      table: prices,
+      fields: {
+        active: 'token',
+        currency: 'token',
+        lookup_key: 'string',
+        product: 'string',
+        type: 'token',
+      },
     }),
     listOperation({
       path: PATH,

@@ -29,6 +29,7 @@ import {
   unsupported,
   url,
 } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
 import { changeRow, emitEvent, givenFields } from '../core/changes.ts'
 import { alreadyExists, invalidParameter, refused } from '../core/errors.ts'
 import { fakeId } from '../core/ids.ts'
@@ -205,6 +206,17 @@ export const productResource: Resource = {
       returns: kind,
       params: group({}),
       run: (call, _params, { id = '' }) => deleteProduct(call, id),
+    }),
+    searchOperation({
+      path: `${PATH}/search`,
+      table: products,
+      fields: {
+        active: 'token',
+        description: 'string',
+        name: 'string',
+        shippable: 'token',
+        url: 'string',
+      },
     }),
     listOperation({
       path: PATH,

@@ -20,6 +20,7 @@ import {
   timeRange,
   unsupported,
 } from '../api/params.ts'
+import { searchOperation } from '../api/search.ts'
 import { emitEvent, givenFields } from '../core/changes.ts'
 import { noSuch, refused } from '../core/errors.ts'
 import { idOf } from '../core/ids.ts'
@@ -163,6 +164,11 @@ export const subscriptionResource: Resource = {
       returns: 'discount',
       params: group({}),
       run: (call, _params, { id = '' }) => removeDiscounts(call, id),
+    }),
+    searchOperation({
+      path: `${PATH}/search`,
+      table: subscriptions,
+      fields: { canceled_at: 'numeric', created: 'numeric', status: 'token' },
     }),
     listOperation({
       path: PATH,

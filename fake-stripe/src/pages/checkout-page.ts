@@ -4,7 +4,8 @@ import { z } from 'zod'
 import { manualScope } from '../control/account-control.ts'
 import { formatAmount } from '../core/currency.ts'
 import { cardDecline, DECLINE_CODES } from '../core/declines.ts'
-import type { Scope, World } from '../core/scope.ts'
+import type { Scope } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { declineSession, paySession, paySessionLater } from '../kinds/checkout-payment.ts'
 import { checkoutSessions, sessionLines, type WireLineItem } from '../kinds/checkout-session.ts'
 import { type Html, html, type Page, safeHref, sendPage } from './page-layout.ts'
@@ -24,9 +25,9 @@ const payForm = z.object({
 })
 
 /** The hosted checkout page: the address that a session's `url` names, and its buttons. */
-export function registerCheckoutPages(app: FastifyInstance, world: World): void {
+export function registerCheckoutPages(app: FastifyInstance, state: FakeState): void {
   app.get<SessionRoute>('/c/pay/:session', (request, reply) => {
-    const { scope, session } = find(world, request.params.session)
+    const { scope, session } = find(state, request.params.session)
     if (scope === undefined) return sendPage(reply, unknownSessionPage(), 404)
     const { declined } = z
       .object({ declined: z.enum(DECLINE_CODES).optional() })
@@ -47,27 +48,27 @@ export function registerCheckoutPages(app: FastifyInstance, world: World): void 
   }
   for (const [name, act] of Object.entries(actions))
     app.post<SessionRoute>(`/c/pay/:session/${name}`, (request, reply) =>
-      perform(world, act, request, reply),
+      perform(state, act, request, reply),
     )
 }
 
 function perform(
-  world: World,
+  state: FakeState,
   act: Act,
   request: FastifyRequest<SessionRoute>,
   reply: FastifyReply,
 ): FastifyReply {
-  const { scope, session } = find(world, request.params.session)
+  const { scope, session } = find(state, request.params.session)
   if (scope === undefined) return sendPage(reply, unknownSessionPage(), 404)
   // Pressed twice, or too late: the page says how the session ended.
   if (session.status !== 'open') return reply.redirect(`/c/pay/${session.id}`, 303)
   return reply.redirect(act(scope, session.id, payForm.parse(request.body ?? {})), 303)
 }
 
-function find(world: World, id: string) {
-  for (const account of world.accounts.all()) {
+function find(state: FakeState, id: string) {
+  for (const account of state.accounts.all()) {
     const session = account.rows(checkoutSessions).get(id)
-    if (session !== undefined) return { scope: manualScope(world, account), session }
+    if (session !== undefined) return { scope: manualScope(state, account), session }
   }
   return { scope: undefined, session: undefined }
 }

@@ -79,7 +79,7 @@ export function money(amount: number | null, currency: string | null): string {
 const GOOD = ['complete', 'paid', 'succeeded', 'won', 'delivered', 'enabled', 'no_payment_required']
 const BAD = ['expired', 'failed', 'lost', 'canceled', 'dropped', 'needs_response', 'disabled']
 
-export function state(name: string | null): Html {
+export function badge(name: string | null): Html {
   const tone = GOOD.includes(name ?? '') ? 'good' : BAD.includes(name ?? '') ? 'bad' : 'soft'
   return html`<span class="state ${tone}">${name}</span>`
 }

@@ -7,6 +7,7 @@ import { CLOSED_DISPUTE_STATUSES, disputes, isClosedDispute } from '../kinds/dis
 import { paymentIntents } from '../kinds/payment-intent.ts'
 import { refunds } from '../kinds/refund.ts'
 import {
+  badge,
   code,
   commandButton,
   commandForm,
@@ -15,7 +16,6 @@ import {
   row,
   SHOWN_ROWS,
   section,
-  state,
   time,
 } from './dashboard-parts.ts'
 import { type Html, html } from './page-layout.ts'
@@ -28,7 +28,7 @@ export function sessionsSection(account: Account): Html {
       code(session.id),
       session.client_reference_id,
       money(session.amount_total, session.currency),
-      html`${state(session.status)} ${state(session.payment_status)}`,
+      html`${badge(session.status)} ${badge(session.payment_status)}`,
       session.status === 'open' &&
         html`<a class="button" href="/c/pay/${session.id}">Open page</a>
 ${commandButton(account.id, 'pay', 'Pay', { session: session.id })}
@@ -55,7 +55,7 @@ export function paymentsSection(account: Account): Html {
       html`${code(intent.id)}<br>${charge !== undefined && code(charge.id)}`,
       money(intent.amount, intent.currency),
       money(charge?.amount_refunded ?? null, intent.currency),
-      html`${state(intent.status)}${charge?.disputed && html` ${state('disputed')}`}`,
+      html`${badge(intent.status)}${charge?.disputed && html` ${badge('disputed')}`}`,
       paymentActions(account, intent, charge),
     )
   })
@@ -107,7 +107,7 @@ export function refundsSection(account: Account): Html {
       code(refund.id),
       code(idOf(refund.payment_intent) ?? idOf(refund.charge) ?? ''),
       money(refund.amount, refund.currency),
-      state(refund.status),
+      badge(refund.status),
       html`${open && commandButton(account.id, 'settle-refund', 'Succeeds', input)}
 ${!over && commandButton(account.id, 'fail-refund', 'Fails', input)}`,
     )
@@ -129,7 +129,7 @@ export function disputesSection(account: Account): Html {
       code(dispute.id),
       code(idOf(dispute.payment_intent) ?? idOf(dispute.charge) ?? ''),
       money(dispute.amount, dispute.currency),
-      html`${state(dispute.status)} ${dispute.reason}`,
+      html`${badge(dispute.status)} ${dispute.reason}`,
       isClosedDispute(dispute) ? '' : disputeActions(account, dispute),
     ),
   )

@@ -1,9 +1,10 @@
 import type { Account } from '../core/accounts.ts'
 import { events } from '../core/changes.ts'
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import type { Delivery } from '../webhooks/webhook-dispatcher.ts'
 import { activeSecrets, endpointSecrets, webhookEndpoints } from '../webhooks/webhook-endpoints.ts'
 import {
+  badge,
   code,
   commandButton,
   commandForm,
@@ -12,14 +13,13 @@ import {
   SHOWN_ROWS,
   section,
   select,
-  state,
   time,
 } from './dashboard-parts.ts'
 import { type Html, html } from './page-layout.ts'
 
-export function eventsSection(world: World, account: Account): Html {
+export function eventsSection(state: FakeState, account: Account): Html {
   const newest = account.rows(events).page({ limit: SHOWN_ROWS })?.data ?? []
-  const deliveries = byEvent(world.webhooks.list(({ account: owner }) => owner === account.id))
+  const deliveries = byEvent(state.webhooks.list(({ account: owner }) => owner === account.id))
   const rows = newest.map((event) =>
     row(
       time(event.created),
@@ -30,13 +30,13 @@ export function eventsSection(world: World, account: Account): Html {
       commandButton(account.id, 'deliver', 'Resend', { event: event.id }),
     ),
   )
-  const flow = world.webhooks.paused
+  const flow = state.webhooks.paused
     ? commandButton(account.id, 'resume', 'Resume deliveries')
     : commandButton(account.id, 'pause', 'Pause deliveries')
   return section(
     'events',
     'Events',
-    world.webhooks.paused ? 'Deliveries are paused; Resend still sends.' : 'Newest first',
+    state.webhooks.paused ? 'Deliveries are paused; Resend still sends.' : 'Newest first',
     ['Created', 'Type', 'Event', 'Pending', 'Deliveries', 'Do'],
     rows,
     html`<p>${flow}</p>`,
@@ -53,22 +53,22 @@ function byEvent(deliveries: readonly Delivery[]): Map<string, Delivery[]> {
 function deliveryCell(delivery: Delivery): Html {
   const last = delivery.attempts.at(-1)
   const outcome = last === undefined ? 'not tried' : (last.error ?? `HTTP ${last.status}`)
-  return html`<div>${state(delivery.state)} ${delivery.attempts.length}× ${outcome}<br>
+  return html`<div>${badge(delivery.state)} ${delivery.attempts.length}× ${outcome}<br>
 <span class="soft">${delivery.url}</span></div>`
 }
 
-export function endpointsSection(world: World, account: Account): Html {
+export function endpointsSection(state: FakeState, account: Account): Html {
   const rows = account
     .rows(webhookEndpoints)
     .all()
     .map((endpoint) => {
       const all = account.rows(endpointSecrets).get(endpoint.id)?.secrets ?? []
-      const secrets = activeSecrets(all, world.clock.now())
+      const secrets = activeSecrets(all, state.clock.now())
       return row(
         code(endpoint.id),
         endpoint.url,
         endpoint.enabled_events.join(', '),
-        state(endpoint.status),
+        badge(endpoint.status),
         html`<details><summary>Show</summary>${secrets.map((secret) => html`<div>${code(secret)}</div>`)}</details>`,
         commandButton(account.id, 'roll-webhook-secret', 'Roll secret', { endpoint: endpoint.id }),
       )
@@ -91,9 +91,13 @@ export function endpointsSection(world: World, account: Account): Html {
 }
 
 /** @param marked `req_…` from an error's `request_log_url`. */
-export function requestsSection(world: World, account: Account, marked: string | undefined): Html {
-  const newest = world.requests.list({ account: account.id }).slice(-SHOWN_ROWS).reverse()
-  const found = world.requests.list().find(({ id }) => id === marked)
+export function requestsSection(
+  state: FakeState,
+  account: Account,
+  marked: string | undefined,
+): Html {
+  const newest = state.requests.list({ account: account.id }).slice(-SHOWN_ROWS).reverse()
+  const found = state.requests.list().find(({ id }) => id === marked)
   const entries = found === undefined ? newest : [found]
   const rows = entries.map((entry) =>
     row(
@@ -102,7 +106,7 @@ export function requestsSection(world: World, account: Account, marked: string |
       html`<details><summary>Parameters</summary>${code(JSON.stringify(entry.params))}</details>`,
       entry.idempotencyKey,
       `${entry.status ?? 'no answer'}${entry.replayed ? ' (replayed)' : ''}`,
-      entry.trouble,
+      entry.fault,
       code(entry.id),
     ),
   )
@@ -118,29 +122,29 @@ export function requestsSection(world: World, account: Account, marked: string |
 const API_KINDS = ['rate_limit', 'error', 'hang', 'slow', 'cut', 'fail_after', 'decline']
 const WEBHOOK_KINDS = ['duplicate', 'reorder', 'delay', 'drop']
 
-export function faultsSection(world: World, account: string): Html {
-  const api = world.troubles
+export function faultsSection(state: FakeState, account: string): Html {
+  const api = state.faults
     .list()
     .map(({ id, method, path, times, hits, action }) =>
       row(
         html`API: ${code(action.kind)}`,
         code(`${method ?? 'any'} ${path}`),
         `${times} left, ${hits} spoilt`,
-        commandButton(account, 'clear-trouble', 'Take back', { id }),
+        commandButton(account, 'clear-faults', 'Take back', { id }),
       ),
     )
-  const webhooks = world.webhooks.troubles
+  const webhooks = state.webhooks.faults
     .list()
     .map(({ id, kind, types, times, hits }) =>
       row(
         html`Webhooks: ${code(kind)}`,
         code(types?.join(', ') ?? 'all types'),
         `${times} left, ${hits} spoilt`,
-        commandButton(account, 'clear-trouble', 'Take back', { id }),
+        commandButton(account, 'clear-faults', 'Take back', { id }),
       ),
     )
   return section(
-    'trouble',
+    'faults',
     'Trouble switches',
     'What is set at the moment',
     ['Switch', 'Where', 'How often', 'Do'],
@@ -152,7 +156,7 @@ export function faultsSection(world: World, account: string): Html {
 function apiForm(account: string): Html {
   return commandForm(
     account,
-    'trouble',
+    'inject-fault',
     'Spoil API calls',
     html`${select('action[kind]', 'Kind', API_KINDS)}
 ${select('method', 'Method', ['POST', 'GET', 'DELETE'])}
@@ -164,7 +168,7 @@ ${field('action[ms]', 'Milliseconds (slow)', { type: 'number' })} ${times('1')}`
 function webhookForm(account: string): Html {
   return commandForm(
     account,
-    'webhook-trouble',
+    'inject-webhook-fault',
     'Spoil webhooks',
     html`${select('kind', 'Kind', WEBHOOK_KINDS)} ${field('types[0]', 'Event type')}
 ${field('ms', 'Milliseconds', { type: 'number' })} ${times('always')}`,

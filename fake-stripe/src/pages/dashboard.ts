@@ -4,7 +4,7 @@ import { COMMANDS } from '../control/control-commands.ts'
 import { describe } from '../control/control-routes.ts'
 import type { FakeStripeControl } from '../control/fake-stripe-control.ts'
 import { type Account, maskKey } from '../core/accounts.ts'
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { code, commandForm } from './dashboard-parts.ts'
 import {
   disputesSection,
@@ -27,11 +27,11 @@ const form = z.looseObject({ _account: z.string().optional() })
 /** The dashboard at `/`; its buttons post to `/_dashboard/{command}` and lead back to it. */
 export function registerDashboard(
   app: FastifyInstance,
-  world: World,
+  state: FakeState,
   control: FakeStripeControl,
 ): void {
   app.get('/', (request, reply) =>
-    sendPage(reply, dashboardPage(world, query.parse(request.query))),
+    sendPage(reply, dashboardPage(state, query.parse(request.query))),
   )
   app.post<{ Params: { command: string } }>('/_dashboard/:command', async (request, reply) => {
     const { _account: account, ...input } = form.parse(request.body ?? {})
@@ -87,13 +87,13 @@ export type DashboardQuery = {
 }
 
 /** The dashboard: everything of one account, with buttons for what payers, banks and staff do. */
-function dashboardPage(world: World, query: DashboardQuery): Page {
-  const accounts = world.accounts.all()
+function dashboardPage(state: FakeState, query: DashboardQuery): Page {
+  const accounts = state.accounts.all()
   const account = accounts.find(({ id }) => id === query.account) ?? accounts.at(-1)
   const body = html`<h1>Fake Stripe</h1>
 ${query.notice !== undefined && html`<p class="notice" role="status">${query.notice}</p>`}
 ${query.problem !== undefined && html`<p class="problem" role="alert">${query.problem}</p>`}
-${account === undefined ? noAccount(world) : accountBody(world, accounts, account, query.request)}`
+${account === undefined ? noAccount(state) : accountBody(state, accounts, account, query.request)}`
   return {
     title: 'Fake Stripe',
     body,
@@ -101,29 +101,29 @@ ${account === undefined ? noAccount(world) : accountBody(world, accounts, accoun
   }
 }
 
-function noAccount(world: World): Html {
+function noAccount(state: FakeState): Html {
   return html`<div class="card"><p>No account yet. The first request with a key such as
 ${code('sk_test_123')} opens one:</p>
-<p>${code(`curl ${world.url()}/v1/account -u sk_test_123:`)}</p>
+<p>${code(`curl ${state.url()}/v1/account -u sk_test_123:`)}</p>
 ${createForm('')}</div>`
 }
 
 function accountBody(
-  world: World,
+  state: FakeState,
   accounts: Account[],
   account: Account,
   request: string | undefined,
 ): Html {
   return html`${accountNav(accounts, account)}
-${accountCard(world, account)}
+${accountCard(state, account)}
 ${sessionsSection(account)}
 ${paymentsSection(account)}
 ${refundsSection(account)}
 ${disputesSection(account)}
-${eventsSection(world, account)}
-${endpointsSection(world, account)}
-${faultsSection(world, account.id)}
-${requestsSection(world, account, request)}`
+${eventsSection(state, account)}
+${endpointsSection(state, account)}
+${faultsSection(state, account.id)}
+${requestsSection(state, account, request)}`
 }
 
 function accountNav(accounts: Account[], current: Account): Html {
@@ -135,9 +135,9 @@ function accountNav(accounts: Account[], current: Account): Html {
   return html`<nav aria-label="Accounts">${links}</nav>`
 }
 
-function accountCard(world: World, account: Account): Html {
+function accountCard(state: FakeState, account: Account): Html {
   const { country, defaultCurrency, livemode } = account.profile
-  const keys = world.accounts.keysOf(account).map((key) => html`${code(maskKey(key))} `)
+  const keys = state.accounts.keysOf(account).map((key) => html`${code(maskKey(key))} `)
   const advance = commandForm(
     account.id,
     'advance',
@@ -146,7 +146,7 @@ function accountCard(world: World, account: Account): Html {
   )
   return html`<div class="card"><p>${code(account.id)}, ${livemode ? 'live' : 'test'} mode, ${country},
 ${defaultCurrency.toUpperCase()}. Keys: ${keys}</p>
-<p>The fake's time is ${new Date(world.clock.now()).toUTCString()}. ${advance}</p>
+<p>The fake's time is ${new Date(state.clock.now()).toUTCString()}. ${advance}</p>
 ${createForm(account.id)}</div>`
 }
 

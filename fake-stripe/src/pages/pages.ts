@@ -4,7 +4,7 @@ import type Stripe from 'stripe'
 import { describe, refuseOtherSites } from '../control/control-routes.ts'
 import type { FakeStripeControl } from '../control/fake-stripe-control.ts'
 import { formatAmount } from '../core/currency.ts'
-import type { World } from '../core/scope.ts'
+import type { FakeState } from '../fake-state.ts'
 import { charges } from '../kinds/charge.ts'
 import { registerCheckoutPages } from './checkout-page.ts'
 import { registerDashboard } from './dashboard.ts'
@@ -13,7 +13,7 @@ import { html, type Page, sendPage } from './page-layout.ts'
 /** Everything that a person opens in the browser. It works without JavaScript. */
 export async function registerPages(
   app: FastifyInstance,
-  world: World,
+  state: FakeState,
   control: FakeStripeControl,
 ): Promise<void> {
   await app.register((scope, _options, done) => {
@@ -28,10 +28,10 @@ export async function registerPages(
       const body = html`<div class="card"><h1>That did not work</h1><p role="alert">${message}</p></div>`
       return sendPage(reply, { title: 'That did not work', body, narrow: true }, status)
     })
-    registerCheckoutPages(scope, world)
-    registerDashboard(scope, world, control)
+    registerCheckoutPages(scope, state)
+    registerDashboard(scope, state, control)
     scope.get<{ Params: { charge: string } }>('/receipts/:charge', ({ params }, reply) => {
-      for (const account of world.accounts.all()) {
+      for (const account of state.accounts.all()) {
         const charge = account.rows(charges).get(params.charge)
         if (charge !== undefined) return sendPage(reply, receiptPage(charge, account.profile.name))
       }

@@ -12,7 +12,7 @@ import { matchesType, WebhookFaults, type WebhookTreatment } from './webhook-fau
  * - `held`: waits for `resume()` or `deliver()`, because deliveries are paused
  * - `delivered`: answered with 2xx
  * - `failed`: all attempts failed, or the endpoint is gone
- * - `dropped`: lost by a trouble switch; only `deliver()` sends it
+ * - `dropped`: lost by a fault switch; only `deliver()` sends it
  */
 export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'failed' | 'dropped'
 
@@ -75,7 +75,7 @@ type Job = { delivery: Delivery; account: Account; copies: number; tries: number
  * @see https://docs.stripe.com/webhooks
  */
 export class WebhookDispatcher {
-  readonly troubles = new WebhookFaults()
+  readonly faults = new WebhookFaults()
   #clock: FakeClock
   #settings: WebhookSettings
   #logger: FastifyBaseLogger
@@ -113,7 +113,7 @@ export class WebhookDispatcher {
     account.rows(events).replace({ ...event, pending_webhooks: jobs.length })
     for (const job of jobs) {
       this.#active.add(job)
-      this.#route(job, this.troubles.take(event.type, account.id))
+      this.#route(job, this.faults.take(event.type, account.id))
     }
   }
 

@@ -28,17 +28,17 @@ export type WebhookTreatment = {
   reorder: { window: number; ms: number } | null
 }
 
-/** The trouble switches for webhooks. Several may apply to one delivery. */
+/** The fault switches for webhooks. Several may apply to one delivery. */
 export class WebhookFaults {
-  #troubles: WebhookFault[] = []
+  #faults: WebhookFault[] = []
   #sequence = 0
 
   add(input: WebhookFaultInput): WebhookFault {
     this.#sequence += 1
-    const id = `webhook_trouble_${this.#sequence}`
-    const trouble = { ...webhookFaultSchema.parse(input), id, hits: 0 }
-    this.#troubles.push(trouble)
-    return trouble
+    const id = `webhook_fault_${this.#sequence}`
+    const fault = { ...webhookFaultSchema.parse(input), id, hits: 0 }
+    this.#faults.push(fault)
+    return fault
   }
 
   /** Decides the fate of one delivery; counts the switches that it used. */
@@ -57,29 +57,29 @@ export class WebhookFaults {
   }
 
   list(): WebhookFault[] {
-    return [...this.#troubles]
+    return [...this.#faults]
   }
 
   remove(id: string): void {
-    this.#troubles = this.#troubles.filter((trouble) => trouble.id !== id)
+    this.#faults = this.#faults.filter((fault) => fault.id !== id)
   }
 
   clear(): void {
-    this.#troubles = []
+    this.#faults = []
   }
 
   #use(kind: WebhookFault['kind'], type: string, account: string): WebhookFault | undefined {
-    const trouble = this.#troubles.find(
+    const fault = this.#faults.find(
       (candidate) =>
         candidate.kind === kind &&
         (candidate.account ?? account) === account &&
         matchesType(candidate.types, type),
     )
-    if (trouble === undefined) return undefined
-    trouble.hits += 1
-    if (trouble.times !== 'always') trouble.times -= 1
-    if (trouble.times === 0) this.remove(trouble.id)
-    return trouble
+    if (fault === undefined) return undefined
+    fault.hits += 1
+    if (fault.times !== 'always') fault.times -= 1
+    if (fault.times === 0) this.remove(fault.id)
+    return fault
   }
 }
 

@@ -41,10 +41,10 @@ describe('webhooks alone', () => {
     const charge = await scene.create()
     for (const path of ['/v1/payment_intents/*/confirm', '/v1/payment_intents/*']) {
       const kind = path.endsWith('confirm') ? 'fail_after' : 'cut'
-      app.fake.control.trouble({ path, times: 'always', action: { kind } })
+      app.fake.control.injectFault({ path, times: 'always', action: { kind } })
     }
     expect((await scene.act(charge.id, 'charge')).status).toBe(503)
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     await app.settle()
     expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded' })
     const [intent] = scene.intents(charge.id)
@@ -56,14 +56,14 @@ describe('webhooks alone', () => {
   it('find the link that we never got the address of', async () => {
     const { shop, scene } = await wired()
     const charge = await scene.create()
-    app.fake.control.trouble({
+    app.fake.control.injectFault({
       method: 'POST',
       path: '/v1/checkout/sessions',
       times: 'always',
       action: { kind: 'fail_after' },
     })
     expect((await scene.act(charge.id, 'checkout', RETURN_URLS)).status).toBe(503)
-    app.fake.control.clearTrouble()
+    app.fake.control.clearFaults()
     const [session] = app.fake.control.list(shop.stripeKey, 'checkout.session')
     app.fake.control.pay(session?.id ?? '')
     await app.settle()

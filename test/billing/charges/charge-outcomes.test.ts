@@ -18,18 +18,18 @@ const app = useTestApp({ env })
 let shop: Shop
 let scene: ChargeScene
 beforeEach(async () => {
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   shop = await openShop(app)
   scene = await openChargeScene(app, stripe, shop)
 })
 
-type Trouble = Parameters<typeof stripe.fake.control.trouble>[0]
+type Fault = Parameters<typeof stripe.fake.control.injectFault>[0]
 
 const CREATE = { method: 'POST', path: '/v1/payment_intents' } as const
 const CONFIRM = { method: 'POST', path: '/v1/payment_intents/*/confirm' } as const
 const READ = { method: 'GET', path: '/v1/payment_intents/*' } as const
 
-const POINTS: [string, Trouble[]][] = [
+const POINTS: [string, Fault[]][] = [
   ['nothing, and the intent was not made', [{ ...CREATE, action: { kind: 'cut' } }]],
   ['nothing, and the intent was made', [{ ...CREATE, action: { kind: 'fail_after' } }]],
   [
@@ -75,14 +75,14 @@ const POINTS: [string, Trouble[]][] = [
 describe('an outcome that is not known', () => {
   it.each(POINTS)(
     'F8: when Stripe answers %s, leaves the charge open, and a repeat pays once',
-    async (_, troubles) => {
+    async (_, faults) => {
       scene.save()
       const charge = await scene.create()
-      for (const trouble of troubles) stripe.fake.control.trouble({ times: 'always', ...trouble })
+      for (const fault of faults) stripe.fake.control.injectFault({ times: 'always', ...fault })
       const first = await scene.act(charge.id, 'charge')
       expect([502, 503]).toContain(first.status)
       expect(await scene.get(charge.id)).toMatchObject({ status: 'open', failure: null })
-      stripe.fake.control.clearTrouble()
+      stripe.fake.control.clearFaults()
       const { status, body } = await scene.act(charge.id, 'charge')
       expect({ status, body }).toMatchObject({ status: 200, body: { status: 'succeeded' } })
       expect(scene.taken(charge.id)).toBe(1_234)
@@ -95,7 +95,7 @@ describe('an outcome that is not known', () => {
   it('F7: is read at once where that is possible: the lost answer to a charge that was done', async () => {
     scene.save()
     const charge = await scene.create()
-    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'fail_after' } })
     expect((await scene.act(charge.id, 'charge')).body).toMatchObject({ status: 'succeeded' })
     expect(scene.taken(charge.id)).toBe(1_234)
   })
@@ -103,12 +103,12 @@ describe('an outcome that is not known', () => {
   it('F8: is found by a reading alone, which never charges', async () => {
     scene.save()
     const [paid, unpaid] = [await scene.create(), await scene.create()]
-    stripe.fake.control.trouble({ ...READ, times: 'always', action: { kind: 'cut' } })
-    stripe.fake.control.trouble({ ...CONFIRM, times: 3, action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({ ...READ, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 3, action: { kind: 'fail_after' } })
     expect((await scene.act(paid.id, 'charge')).status).toBe(503)
-    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     expect((await scene.act(unpaid.id, 'charge')).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     stripe.fake.control.clearRequests()
     expect((await scene.act(paid.id, 'reconcile')).body.status).toBe('succeeded')
     expect((await scene.act(unpaid.id, 'reconcile')).body.status).toBe('open')
@@ -120,7 +120,7 @@ describe('an outcome that is not known', () => {
     await app.rows(`update charge_attempts set state = 'canceled' where state = 'confirming'`)
     scene.save()
     const charge = await scene.create()
-    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     await scene.act(charge.id, 'charge')
     const sweep = (after: number) => withSystem(app.db, 'timers', (trx) => sweepCharges(trx, after))
     expect(await sweep(3_600)).toEqual({ charges: 0, chargeRefunds: 0 })
@@ -134,9 +134,9 @@ describe('an outcome that is not known', () => {
     scene.save()
     const other = scene.save('pm_card_mastercard')
     const charge = await scene.create()
-    stripe.fake.control.trouble({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     expect((await scene.act(charge.id, 'charge')).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     const { body } = await scene.act(charge.id, 'charge', { payment_method: other })
     expect(body).toMatchObject({ status: 'succeeded', attempts: 2 })
     expect(scene.intents(charge.id).map(({ status }) => status)).toEqual(['canceled', 'succeeded'])
@@ -173,14 +173,14 @@ describe('an outcome that is not known', () => {
 
   it('of a link that Stripe opened ends with the same link', async () => {
     const charge = await scene.create()
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       method: 'POST',
       path: '/v1/checkout/sessions',
       times: 'always',
       action: { kind: 'fail_after' },
     })
     expect((await scene.act(charge.id, 'checkout', RETURN_URLS)).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
     expect(link.status).toBe(200)
     expect(stripe.fake.control.list(shop.stripeKey, 'checkout.session')).toHaveLength(1)

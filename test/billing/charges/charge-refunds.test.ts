@@ -17,7 +17,7 @@ let shop: Shop
 let scene: ChargeScene
 let charge: ChargeAnswer
 beforeEach(async () => {
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   shop = await openShop(app)
   scene = await openChargeScene(app, stripe, shop)
   scene.save()
@@ -45,7 +45,7 @@ describe('a refund of a charge', () => {
   })
 
   it('F4: is of the amount that was asked for, also after the first answer was lost', async () => {
-    stripe.fake.control.trouble({ ...REFUNDS, times: 'always', action: { kind: 'fail_after' } })
+    stripe.fake.control.injectFault({ ...REFUNDS, times: 'always', action: { kind: 'fail_after' } })
     const key = { 'idempotency-key': 'refund-1' }
     const ask = () =>
       app.request<ChargeAnswer>('POST', `${shop.path}/charges/${charge.id}/refund`, {
@@ -54,7 +54,7 @@ describe('a refund of a charge', () => {
       })
     expect((await ask()).status).toBe(503)
     expect(await scene.get(charge.id)).toMatchObject({ amount_refunded: 0, amount_refunding: 10 })
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect((await ask()).body).toMatchObject({ amount_refunded: 10, amount_refunding: 0 })
     expect(atStripe()).toEqual([10])
   })
@@ -122,7 +122,7 @@ describe('a refund of a charge', () => {
   })
 
   it('whose answer nobody got is found by the sweep', async () => {
-    stripe.fake.control.trouble({ ...REFUNDS, times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({ ...REFUNDS, times: 'always', action: { kind: 'cut' } })
     expect((await refund(10)).status).toBe(503)
     const swept = await withSystem(app.db, 'timers', (trx) => sweepCharges(trx, 0))
     expect(swept).toEqual({ charges: 0, chargeRefunds: 1 })

@@ -15,7 +15,7 @@ const app = useTestApp({ env })
 let shop: Shop
 let scene: ChargeScene
 beforeEach(async () => {
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   shop = await openShop(app)
   scene = await openChargeScene(app, stripe, shop)
 })
@@ -225,7 +225,7 @@ describe('a declined charge', () => {
     scene.save('pm_card_chargeCustomerFail')
     const good = scene.save('pm_card_mastercard')
     const charge = await scene.create()
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/payment_intents/*/cancel',
       times: 'always',
       action: { kind: 'cut' },
@@ -235,7 +235,7 @@ describe('a declined charge', () => {
     // While the old intent cannot be closed there is no other.
     expect((await scene.act(charge.id, 'charge', { payment_method: good })).status).toBe(503)
     expect(scene.intents(charge.id)).toHaveLength(1)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     expect((await scene.act(charge.id, 'charge', { payment_method: good })).body).toMatchObject({
       status: 'succeeded',
     })

@@ -26,7 +26,7 @@ type Method = { id: string; brand: string; last4: string; is_default: boolean }
 
 let shop: Shop
 beforeEach(async () => {
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   shop = await openShop(app)
 })
 
@@ -78,28 +78,35 @@ describe('a sponsor’s customer', () => {
   })
 
   it('is the same one after the answer was lost, under the same key', async () => {
-    stripe.fake.control.trouble({
+    stripe.fake.control.injectFault({
       path: '/v1/customers',
       times: 'always',
       action: { kind: 'fail_after' },
     })
     expect((await create()).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     const customer = await made()
     expect(createdAtStripe().map(({ id }) => id)).toEqual([customer.stripe_customer])
   })
 
   it('gets another key when Stripe keeps an error under the first', async () => {
-    stripe.fake.control.trouble({ path: '/v1/customers', action: { kind: 'error', stored: true } })
+    stripe.fake.control.injectFault({
+      path: '/v1/customers',
+      action: { kind: 'error', stored: true },
+    })
     expect((await create()).status).toBe(502)
     expect((await create()).status).toBe(201)
     expect(createdAtStripe()).toHaveLength(1)
   })
 
   it('F6: has no id at Stripe until Stripe has made it, and none that is empty', async () => {
-    stripe.fake.control.trouble({ path: '/v1/customers', times: 'always', action: { kind: 'cut' } })
+    stripe.fake.control.injectFault({
+      path: '/v1/customers',
+      times: 'always',
+      action: { kind: 'cut' },
+    })
     expect((await create()).status).toBe(503)
-    stripe.fake.control.clearTrouble()
+    stripe.fake.control.clearFaults()
     const { body } = await app.request<{ data: Made[] }>('GET', `${shop.path}/customers`)
     expect(body.data).toMatchObject([{ sponsor: shop.sponsor, stripe_customer: null }])
     const empty = app.rows(

@@ -4,7 +4,7 @@ import { useCouponScene } from './coupon-scene.ts'
 
 const scene = useCouponScene()
 afterEach(() => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.clearRequests()
 })
 
@@ -23,10 +23,10 @@ describe('a coupon whose creation was interrupted', () => {
       const name = unique('interrupted')
       const order = [{ percent_off: 10, name }, once(unique('key'))] as const
       const action = { kind: 'fail_after', how } as const
-      scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+      scene.fake.control.injectFault({ method: 'POST', path: PATH, times: 'always', action })
       const lost = await scene.create(...order)
       expect(lost.status).toBeGreaterThanOrEqual(500)
-      scene.fake.control.clearTrouble()
+      scene.fake.control.clearFaults()
       const { status, body } = await scene.create(...order)
       expect(status).toBe(201)
       expect(body).toMatchObject({ name, deleted_at: null })
@@ -40,13 +40,13 @@ describe('a coupon whose creation was interrupted', () => {
     const name = unique('unreached')
     const order = [{ percent_off: 10, name }, once(unique('key'))] as const
     const action = { kind: 'cut' } as const
-    scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+    scene.fake.control.injectFault({ method: 'POST', path: PATH, times: 'always', action })
     expect(await scene.create(...order)).toMatchObject({
       status: 503,
       body: { code: 'stripe_unavailable' },
     })
     expect(await couponsNamed(name)).toHaveLength(0)
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     expect((await scene.create(...order)).status).toBe(201)
     expect(await couponsNamed(name)).toHaveLength(1)
   })
@@ -55,9 +55,9 @@ describe('a coupon whose creation was interrupted', () => {
     const id = unique('FORGOTTEN')
     const order = [{ id, percent_off: 10 }, once(unique('key'))] as const
     const action = { kind: 'fail_after' } as const
-    scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+    scene.fake.control.injectFault({ method: 'POST', path: PATH, times: 'always', action })
     await scene.create(...order)
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     // A day later: the fake prunes its keys as Stripe does.
     scene.fake.control.clock.advance(25 * 3_600)
     scene.fake.control.clearRequests()
@@ -70,9 +70,9 @@ describe('a coupon whose creation was interrupted', () => {
     const id = unique('REPEATED')
     const order = [{ id, percent_off: 10, name: 'First' }, once(unique('key'))] as const
     const action = { kind: 'fail_after' } as const
-    scene.fake.control.trouble({ method: 'POST', path: PATH, times: 'always', action })
+    scene.fake.control.injectFault({ method: 'POST', path: PATH, times: 'always', action })
     await scene.create(...order)
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     await scene.dashboard.coupons.update(id, { name: 'Second' })
     expect(await scene.create(...order)).toMatchObject({ status: 201, body: { name: 'Second' } })
   })
@@ -83,14 +83,14 @@ it('F8: a change whose outcome is unknown is made once by its repeat', async () 
   const id = String(body['id'])
   const change = [id, { name: 'Changed' }, once(unique('key'))] as const
   const action = { kind: 'fail_after' } as const
-  scene.fake.control.trouble({
+  scene.fake.control.injectFault({
     method: 'POST',
     path: `${PATH}/*`,
     times: 'always',
     action,
   })
   expect((await scene.update(...change)).status).toBe(503)
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   expect(await scene.update(...change)).toMatchObject({ status: 200, body: { name: 'Changed' } })
   const updates = scene.fake.control
     .events({ account: scene.shop.stripeKey, type: 'coupon.updated' })
@@ -101,14 +101,14 @@ it('F8: a change whose outcome is unknown is made once by its repeat', async () 
 it('F20: a deletion that Stripe did not confirm is finished by a repeat', async () => {
   const { body } = await scene.create({ percent_off: 10 })
   const id = String(body['id'])
-  scene.fake.control.trouble({
+  scene.fake.control.injectFault({
     method: 'DELETE',
     path: `${PATH}/*`,
     times: 'always',
     action: { kind: 'fail_after' },
   })
   expect((await scene.remove(id)).status).toBe(503)
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   expect(await scene.remove(id)).toMatchObject({
     status: 200,
     body: { id, deleted_at: expect.any(String) },

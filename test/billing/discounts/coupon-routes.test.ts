@@ -5,7 +5,7 @@ import { useCouponScene } from './coupon-scene.ts'
 
 const scene = useCouponScene()
 afterEach(() => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.clearRequests()
 })
 

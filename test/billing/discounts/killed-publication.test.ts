@@ -31,7 +31,7 @@ it('a publication whose worker is killed is gone on with by another: one promoti
   })
   const path = `${shop.path}/voucher-batches/${String(batch['id'])}`
   const progress = async () => (await app.request<Body>('GET', `${path}/publication`)).body
-  stripe.fake.control.trouble({
+  stripe.fake.control.injectFault({
     method: 'POST',
     path: '/v1/promotion_codes',
     skip: 15,
@@ -46,7 +46,7 @@ it('a publication whose worker is killed is gone on with by another: one promoti
   await first.kill()
   const halfway = await progress()
   expect(halfway).toMatchObject({ state: 'running', published: 15 })
-  stripe.fake.control.clearTrouble()
+  stripe.fake.control.clearFaults()
   const second = await work()
   await expect
     .poll(progress, PATIENCE)

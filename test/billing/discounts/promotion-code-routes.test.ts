@@ -5,7 +5,7 @@ import { useCouponScene } from './coupon-scene.ts'
 
 const scene = useCouponScene()
 afterEach(() => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.clearRequests()
 })
 
@@ -117,9 +117,9 @@ describe('a promotion code that is created here', () => {
       ] as const
       const action = { kind: 'fail_after' } as const
       const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
-      scene.fake.control.trouble({ ...at, action })
+      scene.fake.control.injectFault({ ...at, action })
       expect((await create(...order)).status).toBe(503)
-      scene.fake.control.clearTrouble()
+      scene.fake.control.clearFaults()
       if (trouble === 'a forgotten key') scene.fake.control.clock.advance(25 * 3_600)
       const { status, body } = await create(...order)
       expect(status).toBe(201)

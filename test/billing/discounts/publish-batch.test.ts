@@ -10,7 +10,7 @@ import { usePublicationScene } from './publication-scene.ts'
 const scene = usePublicationScene()
 const { activeOf, redeem, refresh, switchCode } = scene
 afterEach(() => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.clearRequests()
 })
 
@@ -145,10 +145,10 @@ describe('a publication that is interrupted', () => {
     async (how) => {
       const batch = await scene.batch({ count: 8 })
       const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
-      scene.fake.control.trouble({ ...at, skip: 2, action: { kind: 'fail_after', how } })
+      scene.fake.control.injectFault({ ...at, skip: 2, action: { kind: 'fail_after', how } })
       await scene.publish(batch)
       await expect(scene.align(batch)).rejects.toThrow('Stripe')
-      scene.fake.control.clearTrouble()
+      scene.fake.control.clearFaults()
       const halfway = await scene.progress(batch)
       expect(halfway['state']).toBe('running')
       expect(halfway['pending']).toBeGreaterThan(0)
@@ -164,10 +164,10 @@ describe('a publication that is interrupted', () => {
   it('finds what it made when Stripe has forgotten the keys', async () => {
     const batch = await scene.batch({ count: 2 })
     const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
-    scene.fake.control.trouble({ ...at, action: { kind: 'fail_after' } })
+    scene.fake.control.injectFault({ ...at, action: { kind: 'fail_after' } })
     await scene.publish(batch)
     await expect(scene.align(batch)).rejects.toThrow('Stripe')
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     scene.fake.control.clock.advance(25 * 3_600)
     await scene.publish(batch)
     await scene.align(batch)

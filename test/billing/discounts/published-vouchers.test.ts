@@ -4,7 +4,7 @@ import { usePublicationScene } from './publication-scene.ts'
 const scene = usePublicationScene()
 const { activeOf, batchOf, redeem, refresh, switchCode } = scene
 afterEach(() => {
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   scene.fake.control.clearRequests()
 })
 
@@ -81,10 +81,14 @@ describe('a published voucher that changes', () => {
     const [gone = ''] = codes
     const [found] = await scene.atStripe(gone)
     const path = `/v1/promotion_codes/${found?.id ?? ''}`
-    scene.fake.control.trouble({ path, times: 'always', action: { kind: 'error', status: 503 } })
+    scene.fake.control.injectFault({
+      path,
+      times: 'always',
+      action: { kind: 'error', status: 503 },
+    })
     await expect(scene.align(batch)).rejects.toThrow('Stripe')
     expect(await activeOf(codes)).toEqual([true, false, false])
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     await scene.publish(batch)
     await scene.align(batch)
     expect(await activeOf(codes)).toEqual([false, false, false])

@@ -6,7 +6,7 @@ import { createStaffKey } from '../../support/fixtures.ts'
 import { DAY, day, useSubscriptionScene } from './subscription-scene.ts'
 
 const scene = useSubscriptionScene()
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 const patch = (id: string, body: object) =>
   scene.request('PATCH', `${scene.shop.path}/subscriptions/${id}`, { body })
@@ -85,14 +85,14 @@ describe('a cancelled subscription', () => {
 
   it('is answered as it is when it ends while it is asked to end later', async () => {
     const made = await scene.subscribe(await scene.payer())
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'POST',
       path: `/v1/subscriptions/${made.stripe_subscription}`,
       // Sent again half a second later.
       action: { kind: 'cut' },
     })
     const later = scene.act(made.id, 'cancel', { at_period_end: true })
-    const asked = () => scene.fake.control.troubles().api
+    const asked = () => scene.fake.control.faults().api
     await expect.poll(asked).toEqual([])
     await scene.dashboard.subscriptions.cancel(made.stripe_subscription)
     expect(await later).toMatchObject({ status: 200, body: { status: 'canceled' } })
@@ -106,7 +106,7 @@ describe('a cancelled subscription', () => {
 
   it('is told why Stripe does not end it', async () => {
     const made = await scene.subscribe(await scene.payer())
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'DELETE',
       path: '/v1/subscriptions/*',
       times: 'always',
@@ -127,7 +127,7 @@ describe('a cancelled subscription', () => {
 
   it('is what it was while Stripe does not answer', async () => {
     const made = await scene.subscribe(await scene.payer())
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'DELETE',
       path: '/v1/subscriptions/*',
       times: 'always',
@@ -142,7 +142,7 @@ describe('a cancelled subscription', () => {
 
   it('is found cancelled when the answer was lost', async () => {
     const made = await scene.subscribe(await scene.payer())
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       method: 'DELETE',
       path: '/v1/subscriptions/*',
       times: 1,

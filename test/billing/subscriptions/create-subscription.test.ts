@@ -5,10 +5,10 @@ import type { Body } from '../../support/test-app.ts'
 import { DAY, day, type Payer, useSubscriptionScene } from './subscription-scene.ts'
 
 const scene = useSubscriptionScene()
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 const trouble = (kind: 'cut' | 'fail_after', path = '/v1/subscriptions') =>
-  scene.fake.control.trouble({ method: 'POST', path, times: 'always', action: { kind } })
+  scene.fake.control.injectFault({ method: 'POST', path, times: 'always', action: { kind } })
 
 const onlyOf = async (payer: Payer) => {
   const { body } = await scene.request<{ data: Body[] }>(
@@ -234,7 +234,7 @@ describe('a subscription that is asked for more than once', () => {
     trouble('cut')
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     expect(await scene.ask(body)).toMatchObject({ status: 503 })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const id = await onlyOf(payer)
     const finish = () => finishSubscription(scene.deps, scene.refOf(id))
     const results = await Promise.allSettled([1, 2, 3, 4].map(finish))
@@ -255,7 +255,7 @@ describe('a subscription that is asked for more than once', () => {
       status: 503,
       body: { code: 'stripe_unavailable' },
     })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const id = await onlyOf(payer)
     expect(await scene.get(id)).toMatchObject({ state: 'requested', status: null })
     scene.fake.control.clock.advance(days * DAY)
@@ -271,7 +271,7 @@ describe('a subscription that is asked for more than once', () => {
   it('is made under another key when Stripe keeps an error under the first', async () => {
     const payer = await scene.payer()
     const broken = { path: '/v1/subscriptions', method: 'POST', action: { kind: 'error' } } as const
-    scene.fake.control.trouble(broken)
+    scene.fake.control.injectFault(broken)
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     expect(await scene.ask(body, 'sub-broken')).toMatchObject({
       status: 502,
@@ -287,7 +287,7 @@ describe('a subscription that is asked for more than once', () => {
     trouble('cut')
     const body = { customer: payer.customer, items: [{ plan, quantity: 2 }] }
     expect(await scene.ask(body)).toMatchObject({ status: 503 })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const id = await onlyOf(payer)
     expect(await scene.get(id)).toMatchObject({
       state: 'requested',

@@ -15,7 +15,7 @@ const scene = useSubscriptionScene()
 
 // What another test left due is not this one's.
 beforeEach(() => scene.rows('update subscriptions set end_date = null'))
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 const due = async (card?: string): Promise<SubscriptionAnswer> =>
   scene.subscribe(await scene.payer(card), { end_date: day(0) })
@@ -31,7 +31,7 @@ const end = (options: { now?: boolean; signal?: AbortSignal } = {}) =>
 const idsOf = (ended: readonly EndResult[]) => ended.map(({ id }) => id).toSorted()
 
 const failing = (stripeId: string) =>
-  scene.fake.control.trouble({
+  scene.fake.control.injectFault({
     method: 'POST',
     path: `/v1/subscriptions/${stripeId}`,
     times: 'always',
@@ -112,7 +112,7 @@ it('goes on after one that failed, and takes that one the next time', async () =
     status: 'active',
     cancel_at_period_end: false,
   })
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   expect(idsOf(await end())).toEqual([broken.id])
   expect(await scene.get(broken.id)).toMatchObject({ cancel_at_period_end: true })
 })
@@ -162,7 +162,7 @@ it('is done by the clock, which fails visibly and is tried again', async () => {
     cancel_at_period_end: true,
     cancel_requested_by: 'end_subscriptions',
   })
-  scene.fake.control.clearTrouble()
+  scene.fake.control.clearFaults()
   await run()
   expect(await scene.get(broken.id)).toMatchObject({ cancel_at_period_end: true })
 })

@@ -198,12 +198,16 @@ describe('a new plan', () => {
 
   it('waits while Stripe does not answer, and cannot be changed', async () => {
     const name = 'Waiting'
-    scene.fake.control.trouble({ path: '/v1/products', action: { kind: 'cut' }, times: 'always' })
+    scene.fake.control.injectFault({
+      path: '/v1/products',
+      action: { kind: 'cut' },
+      times: 'always',
+    })
     expect(await post({ ...MONTHLY, name })).toMatchObject({
       status: 503,
       body: { code: 'stripe_unavailable' },
     })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const id = await onlyPlan(name)
     expect(await get(id)).toMatchObject({ state: 'requested', active: false, stripe_price: null })
     expect(await patch(id, { name: 'Other' })).toMatchObject({
@@ -250,9 +254,9 @@ describe('a plan that is asked for more than once', () => {
   it('F8: is found at Stripe after an unknown outcome, and not made again', async () => {
     const name = 'Lost'
     const lost = { path: '/v1/products', times: 'always', action: { kind: 'fail_after' } } as const
-    scene.fake.control.trouble(lost)
+    scene.fake.control.injectFault(lost)
     expect(await post({ ...MONTHLY, name }, 'plan-lost')).toMatchObject({ status: 503 })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const id = await onlyPlan(name)
     const repeated = await post({ ...MONTHLY, name }, 'plan-lost')
     expect(repeated).toMatchObject({ status: 201, body: { id, state: 'created' } })
@@ -263,9 +267,9 @@ describe('a plan that is asked for more than once', () => {
   it('is found even when Stripe has forgotten the key', async () => {
     const name = 'Late'
     const lost = { path: '/v1/products', times: 'always', action: { kind: 'fail_after' } } as const
-    scene.fake.control.trouble(lost)
+    scene.fake.control.injectFault(lost)
     expect(await post({ ...MONTHLY, name })).toMatchObject({ status: 503 })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const id = await onlyPlan(name)
     scene.fake.control.clock.advance(3 * 24 * 60 * 60)
     expect(await finishPlan(scene.deps, refOf(id))).toMatchObject({ state: 'created' })
@@ -276,10 +280,10 @@ describe('a plan that is asked for more than once', () => {
   it('is made under another key when Stripe keeps an error under the first', async () => {
     const name = 'Broken'
     const broken = { path: '/v1/products', times: 1, action: { kind: 'error' } } as const
-    scene.fake.control.trouble(broken)
+    scene.fake.control.injectFault(broken)
     const answer = await post({ ...MONTHLY, name }, 'plan-broken')
     expect(answer).toMatchObject({ status: 502, body: { code: 'stripe_failed' } })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     const repeated = await post({ ...MONTHLY, name }, 'plan-broken')
     expect(repeated).toMatchObject({ status: 201, body: { state: 'created' } })
     const { data } = await scene.stripeOf(shop).prices.list({ product: repeated.body.id })
@@ -349,9 +353,9 @@ describe('a change of a plan', () => {
   it('changes nothing here when Stripe refuses or does not answer', async () => {
     const { id } = await create()
     const lost = { path: '/v1/products/*', times: 'always', action: { kind: 'cut' } } as const
-    scene.fake.control.trouble({ ...lost, method: 'POST' })
+    scene.fake.control.injectFault({ ...lost, method: 'POST' })
     expect(await patch(id, { name: 'Other' })).toMatchObject({ status: 503 })
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     expect(await get(id)).toMatchObject({ name: 'Booth' })
   })
 })

@@ -18,7 +18,7 @@ beforeEach(async () => {
   shop = await scene.openWiredShop()
   ids = scene.fake.control.seedCustomers(shop.stripeKey, CUSTOMERS)
 })
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 type Row = Body & { id: string; state: string; attempt: number; fetched: number; requests: number }
 
@@ -48,7 +48,7 @@ async function row(id: string): Promise<Row> {
 async function runInTheMiddle(leaseSeconds: number) {
   const first = await start(leaseSeconds)
   scene.fake.control.clearRequests()
-  scene.fake.control.trouble({
+  scene.fake.control.injectFault({
     path: '/v1/customers',
     skip: 12,
     times: 'always',
@@ -100,7 +100,7 @@ describe('a process that is killed in the middle of a run', { timeout: 120_000 }
     const lease = 8
     const { first, second, before, asked } = await runInTheMiddle(lease)
     await first.kill()
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     expect(await takenOver(before.id, 2 * lease)).toBeLessThan(lease)
     await expectWhole(before, asked, second)
   })
@@ -112,7 +112,7 @@ describe('a process that is asked to end in the middle of a run', { timeout: 120
     const { first, second, before, asked } = await runInTheMiddle(lease)
     const ended = first.terminate()
     await takenOver(before.id, 15)
-    scene.fake.control.clearTrouble()
+    scene.fake.control.clearFaults()
     expect(await ended).toBe(0)
     // The second process asked while Stripe hung; the SDK of a third one asks at once.
     await second.terminate()

@@ -15,7 +15,7 @@ beforeEach(async () => {
   coupons = new StripeCouponAction(scene.context(shop))
 })
 
-afterEach(() => scene.fake.control.clearTrouble())
+afterEach(() => scene.fake.control.clearFaults())
 
 const live = async (table: string) =>
   (await scene.stored(shop, table)).filter(({ deleted_at }) => deleted_at === null)
@@ -71,7 +71,7 @@ describe('a full sync', () => {
   it('reads windows of a large account side by side, and every object once or twice', async () => {
     const ids = seed(3_000)
     scene.fake.control.clearRequests()
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       path: '/v1/customers',
       times: 'always',
       action: { kind: 'slow', ms: 40 },
@@ -251,7 +251,7 @@ describe('trouble', () => {
 
   it('in the middle loses nothing: the page is asked for again', async () => {
     const ids = seed(250)
-    scene.fake.control.trouble({
+    scene.fake.control.injectFault({
       path: '/v1/customers',
       skip: 1,
       times: 4,

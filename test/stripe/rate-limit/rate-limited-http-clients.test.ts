@@ -37,7 +37,7 @@ function clientsOf({ budget, account: accountKey = newAccount(), signal }: Setti
     background: buildStripe(secretKey, settings, paced),
     interactive: buildStripe(secretKey, settings, createInteractiveHttpClient(options)),
     limit: (retryAfterSeconds: number, times: number | 'always' = 1) =>
-      stripe.fake.control.trouble({
+      stripe.fake.control.injectFault({
         account,
         times,
         action: {
@@ -47,7 +47,7 @@ function clientsOf({ budget, account: accountKey = newAccount(), signal }: Setti
         },
       }),
     lock: (times: number | 'always' = 1) =>
-      stripe.fake.control.trouble({
+      stripe.fake.control.injectFault({
         account,
         times,
         action: { kind: 'rate_limit', reason: 'lock_timeout' },
@@ -119,7 +119,7 @@ describe('a background request', () => {
       expect(seconds).toBeLessThanOrEqual(most[index] ?? 0)
       expect(seconds).toBeGreaterThanOrEqual((most[index] ?? 0) / 2)
     }
-    stripe.fake.control.clearTrouble(trouble.id)
+    stripe.fake.control.clearFaults(trouble.id)
   })
 
   it('ends its waiting when the work is stopped', async () => {

@@ -5,7 +5,7 @@ const POST_SESSION = { method: 'POST', path: '/v1/checkout/sessions' } as const
 
 it('limits the rate with Stripe’s headers, for as many requests as asked', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({
+  control.injectFault({
     path: '/v1/customers',
     times: 2,
     action: { kind: 'rate_limit', retry_after_seconds: 3, reason: 'endpoint-rate' },
@@ -20,12 +20,15 @@ it('limits the rate with Stripe’s headers, for as many requests as asked', asy
     })
   }
   expect((await stripe.customers.list()).data).toEqual([])
-  expect(control.troubles().api).toEqual([])
+  expect(control.faults().api).toEqual([])
 })
 
 it('reports a lock time-out without the header, and the SDK tries again', async () => {
   const { control, withKey, secretKey } = await startFake()
-  control.trouble({ path: '/v1/customers', action: { kind: 'rate_limit', reason: 'lock_timeout' } })
+  control.injectFault({
+    path: '/v1/customers',
+    action: { kind: 'rate_limit', reason: 'lock_timeout' },
+  })
   await withKey(secretKey, 1).customers.create({})
   const requests = control.requests({ path: '/v1/customers' })
   expect(requests.map(({ status }) => status)).toEqual([429, 200])
@@ -33,7 +36,7 @@ it('reports a lock time-out without the header, and the SDK tries again', async 
 
 it('fails with 503 without keeping it: the same key gets through later', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({ ...POST_SESSION, action: { kind: 'error', status: 503 } })
+  control.injectFault({ ...POST_SESSION, action: { kind: 'error', status: 503 } })
   const options = { idempotencyKey: 'a' }
   const error = await refusal(stripe.checkout.sessions.create(sessionParams(), options))
   expect(error).toMatchObject({ statusCode: 503, type: 'StripeAPIError' })
@@ -44,28 +47,28 @@ it('fails with 503 without keeping it: the same key gets through later', async (
 it('can be told to forget a 500 or to keep a 503', async () => {
   const { stripe, control } = await startFake()
   const create = (key: string) => stripe.customers.create({}, { idempotencyKey: key })
-  control.trouble({ action: { kind: 'error', status: 500, stored: false } })
+  control.injectFault({ action: { kind: 'error', status: 500, stored: false } })
   await refusal(create('a'))
   await create('a')
-  control.trouble({ action: { kind: 'error', status: 503, stored: true } })
+  control.injectFault({ action: { kind: 'error', status: 503, stored: true } })
   await refusal(create('b'))
   expect(await refusal(create('b'))).toMatchObject({ statusCode: 503 })
 })
 
 it('hangs until the client gives up, without doing anything', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({ ...POST_SESSION, action: { kind: 'hang' } })
+  control.injectFault({ ...POST_SESSION, action: { kind: 'hang' } })
   const options = { idempotencyKey: 'a', timeout: 1000 }
   const error = await refusal(stripe.checkout.sessions.create(sessionParams(), options))
   expect(error.type).toBe('StripeConnectionError')
   expect((await stripe.checkout.sessions.list()).data).toEqual([])
-  expect(control.requests(POST_SESSION)).toMatchObject([{ status: null, trouble: 'hang' }])
+  expect(control.requests(POST_SESSION)).toMatchObject([{ status: null, fault: 'hang' }])
   await stripe.checkout.sessions.create(sessionParams(), { idempotencyKey: 'a' })
 })
 
 it('hangs after carrying the request out; the repeat gets what was made', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({ ...POST_SESSION, action: { kind: 'hang', executed: true } })
+  control.injectFault({ ...POST_SESSION, action: { kind: 'hang', executed: true } })
   const options = { idempotencyKey: 'a' }
   await refusal(stripe.checkout.sessions.create(sessionParams(), { ...options, timeout: 1000 }))
   const [made] = (await stripe.checkout.sessions.list()).data
@@ -75,7 +78,7 @@ it('hangs after carrying the request out; the repeat gets what was made', async 
 
 it('answers late', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({ path: '/v1/customers', action: { kind: 'slow', ms: 150 } })
+  control.injectFault({ path: '/v1/customers', action: { kind: 'slow', ms: 150 } })
   const started = performance.now()
   await stripe.customers.create({})
   expect(performance.now() - started).toBeGreaterThanOrEqual(140)
@@ -84,13 +87,13 @@ it('answers late', async () => {
 it('cuts the connection before or after the operation', async () => {
   const { stripe, control } = await startFake()
   // Twice each: the SDK repeats once on a closed connection, retries or not.
-  control.trouble({ path: '/v1/customers', times: 2, action: { kind: 'cut' } })
+  control.injectFault({ path: '/v1/customers', times: 2, action: { kind: 'cut' } })
   const before = await refusal(stripe.customers.create({}, { idempotencyKey: 'a' }))
   expect(before.type).toBe('StripeConnectionError')
   expect(control.requests({ path: '/v1/customers' })).toHaveLength(2)
   expect((await stripe.customers.list()).data).toHaveLength(0)
 
-  control.trouble({ method: 'POST', times: 2, action: { kind: 'fail_after', how: 'cut' } })
+  control.injectFault({ method: 'POST', times: 2, action: { kind: 'fail_after', how: 'cut' } })
   const after = await refusal(stripe.customers.create({}, { idempotencyKey: 'a' }))
   expect(after.type).toBe('StripeConnectionError')
   const { data } = await stripe.customers.list()
@@ -103,7 +106,7 @@ it('makes a refund but answers 500, and replays the 500 under its key', async ()
   const { stripe, control } = await startFake()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   const intent = idOf(control.pay(id).payment_intent)
-  control.trouble({ path: '/v1/refunds', action: { kind: 'fail_after', how: 'status_500' } })
+  control.injectFault({ path: '/v1/refunds', action: { kind: 'fail_after', how: 'status_500' } })
   const params = { payment_intent: intent, amount: 500 }
   for (let i = 0; i < 2; i++) {
     const error = await refusal(stripe.refunds.create(params, { idempotencyKey: 'r1' }))
@@ -116,7 +119,7 @@ it('makes a refund but answers 500, and replays the 500 under its key', async ()
 
 it('declines the next confirmation', async () => {
   const { stripe, control } = await startFake()
-  control.trouble({
+  control.injectFault({
     method: 'POST',
     path: '/v1/payment_intents',
     action: { kind: 'decline', code: 'insufficient_funds' },
@@ -131,7 +134,7 @@ it('declines the next confirmation', async () => {
 
 it('hits only the method, path and account that it names', async () => {
   const { stripe, control, account, withKey } = await startFake()
-  control.trouble({
+  control.injectFault({
     method: 'POST',
     path: '/v1/customers/*',
     account,
@@ -147,15 +150,15 @@ it('hits only the method, path and account that it names', async () => {
 
 it('lets some requests pass first, and can be taken back', async () => {
   const { stripe, control } = await startFake()
-  const { id } = control.trouble({ skip: 1, times: 'always', action: { kind: 'error' } })
+  const { id } = control.injectFault({ skip: 1, times: 'always', action: { kind: 'error' } })
   await stripe.customers.list()
   await refusal(stripe.customers.list())
-  expect(control.troubles().api).toMatchObject([{ id, hits: 1 }])
-  control.clearTrouble(id)
+  expect(control.faults().api).toMatchObject([{ id, hits: 1 }])
+  control.clearFaults(id)
   await stripe.customers.list()
-  control.trouble({ action: { kind: 'error' } })
-  control.webhookTrouble({ kind: 'drop' })
-  control.clearTrouble()
-  expect(control.troubles()).toEqual({ api: [], webhooks: [] })
+  control.injectFault({ action: { kind: 'error' } })
+  control.injectWebhookFault({ kind: 'drop' })
+  control.clearFaults()
+  expect(control.faults()).toEqual({ api: [], webhooks: [] })
   await stripe.customers.list()
 })

@@ -1,0 +1,53 @@
+import type Stripe from 'stripe'
+import { expect, it } from 'vitest'
+import { sessionParams, startFake } from './fake-under-test.ts'
+
+const DAY = 24 * 60 * 60
+
+const sums = (balance: Stripe.Balance) => ({
+  available: Object.fromEntries(balance.available.map((entry) => [entry.currency, entry.amount])),
+  pending: Object.fromEntries(balance.pending.map((entry) => [entry.currency, entry.amount])),
+})
+
+it('is zero in the default currency of a new account', async () => {
+  const { stripe } = await startFake()
+  expect(await stripe.balance.retrieve()).toMatchObject({
+    object: 'balance',
+    available: [{ amount: 0, currency: 'usd', source_types: { card: 0 } }],
+    livemode: false,
+    pending: [{ amount: 0, currency: 'usd', source_types: { card: 0 } }],
+  })
+})
+
+it('moves money from pending to available, and out by a payout', async () => {
+  const { stripe, control, account } = await startFake()
+  const { id } = await stripe.checkout.sessions.create(sessionParams())
+  control.pay(id)
+  const [movement] = (await stripe.balanceTransactions.list()).data
+  const net = movement?.net ?? 0
+  expect(sums(await stripe.balance.retrieve())).toEqual({
+    available: { usd: 0 },
+    pending: { eur: net, usd: 0 },
+  })
+  control.refund(id, { amount: 1000 })
+  expect(sums(await stripe.balance.retrieve()).pending['eur']).toBe(net - 1000)
+  control.clock.advance(2 * DAY)
+  expect(sums(await stripe.balance.retrieve())).toEqual({
+    available: { eur: net - 1000, usd: 0 },
+    pending: { usd: 0 },
+  })
+  control.payOut(account, 'eur')
+  expect(sums(await stripe.balance.retrieve())).toEqual({
+    available: { eur: 0, usd: 0 },
+    pending: { usd: 0 },
+  })
+})
+
+it('is reduced at the same moment as a manual payout is created', async () => {
+  const { stripe } = await startFake()
+  await stripe.payouts.create({ amount: 500, currency: 'usd' })
+  expect(sums(await stripe.balance.retrieve())).toEqual({
+    available: { usd: -500 },
+    pending: { usd: 0 },
+  })
+})
