@@ -166,7 +166,7 @@ it('says plainly what it cannot do instead of ignoring it', async () => {
   const error = await refusal(
     stripe.checkout.sessions.create(sessionParams({ discounts: [{ coupon: 'HALF' }] })),
   )
-  expect(error.message).toBe('The fake Stripe does not support discounts of a session.')
+  expect(error.message).toBe('fake-stripe does not support discounts of a session.')
 })
 
 it('records every request without its key', async () => {

@@ -1,6 +1,6 @@
 import type Stripe from 'stripe'
 import { expect, it } from 'vitest'
-import { type FakeUnderTest, refusal, sessionParams, startFake } from './fake-under-test.ts'
+import { type FakeUnderTest, idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
 const names = (page: { data: { name?: string | null }[] }) => page.data.map(({ name }) => name)
 
@@ -166,7 +166,7 @@ it('searches payment intents, prices, products, subscriptions and invoices', asy
   expect(await found(stripe.paymentIntents.search({ query: `customer:"${customer}"` }))).toBe(1)
   expect(await found(stripe.paymentIntents.search({ query: '-status:"succeeded"' }))).toBe(0)
   expect(await found(stripe.prices.search({ query: 'lookup_key~"MONTHLY" active:"true"' }))).toBe(1)
-  expect(await found(stripe.prices.search({ query: `product:"${String(price.product)}"` }))).toBe(1)
+  expect(await found(stripe.prices.search({ query: `product:"${idOf(price.product)}"` }))).toBe(1)
   expect(await found(stripe.products.search({ query: 'name:"of the"' }))).toBe(1)
   expect(await found(stripe.products.search({ query: 'url:null metadata["kind"]:"club"' }))).toBe(1)
   expect(await found(stripe.subscriptions.search({ query: 'metadata["team"]:"7"' }))).toBe(1)

@@ -6,7 +6,7 @@ const action = z.discriminatedUnion('kind', [
     .strictObject({
       kind: z.literal('rate_limit'),
       retry_after_seconds: z.coerce.number().int().min(0).default(1),
-      /** `lock_timeout` comes without the header and asks for a retry, as at Stripe. */
+      /** `lock_timeout` is sent without the header and asks for a retry, as at Stripe. */
       reason: z
         .enum([
           'global-rate',
@@ -18,38 +18,40 @@ const action = z.discriminatedUnion('kind', [
         ])
         .default('global-rate'),
     })
-    .describe('429 before anything happens'),
+    .describe('429 before execution'),
   z
     .strictObject({
       kind: z.literal('error'),
       status: z.coerce.number().int().min(500).max(599).default(500),
-      /** Default: a 500 is kept under the idempotency key, as Stripe keeps it; others are not. */
+      /**
+       * Default: a 500 is stored under the idempotency key, as at Stripe; other statuses are not.
+       */
       stored: z.boolean().optional(),
     })
-    .describe('an api_error before anything happens'),
+    .describe('an api_error before execution'),
   z
     .strictObject({
       kind: z.literal('hang'),
-      /** Whether the operation is carried out first. */
+      /** Whether the request is executed before it hangs. */
       executed: z.boolean().default(false),
     })
-    .describe('no answer until the client gives up'),
+    .describe('no response until the client times out'),
   z
     .strictObject({ kind: z.literal('slow'), ms: z.coerce.number().int().min(0).max(600_000) })
-    .describe('the answer comes late'),
-  z.strictObject({ kind: z.literal('cut') }).describe('the connection is cut, nothing happens'),
+    .describe('the response is late'),
+  z.strictObject({ kind: z.literal('cut') }).describe('the connection is cut before execution'),
   z
     .strictObject({
       kind: z.literal('fail_after'),
       how: z.enum(['cut', 'status_500']).default('cut'),
     })
-    .describe('carried out, but the caller does not learn it'),
+    .describe('executed, but the client gets no result'),
   z
     .strictObject({
       kind: z.literal('decline'),
       code: z.enum(DECLINE_CODES).default('generic_decline'),
     })
-    .describe('the payment that the call makes is declined'),
+    .describe('the payment that the request makes is declined'),
 ])
 
 export const apiFaultSchema = z.strictObject({
@@ -58,9 +60,9 @@ export const apiFaultSchema = z.strictObject({
   path: z.string().startsWith('/').default('/**'),
   /** `acct_…`; absent: every account. */
   account: z.string().optional(),
-  /** How many requests are spoilt. */
+  /** How many requests the fault affects. */
   times: z.union([z.coerce.number().int().min(1), z.literal('always')]).default(1),
-  /** How many matching requests pass first. */
+  /** How many matching requests pass before the first one that is affected. */
   skip: z.coerce.number().int().min(0).default(0),
   action,
 })
@@ -68,10 +70,10 @@ export const apiFaultSchema = z.strictObject({
 export type ApiFaultInput = z.input<typeof apiFaultSchema>
 export type ApiFaultAction = z.output<typeof action>
 
-/** A switch that is set. `hits` counts the requests that it has spoilt. */
+/** An active fault. `hits` counts the requests that it has affected. */
 export type ApiFault = z.output<typeof apiFaultSchema> & { id: string; hits: number }
 
-/** The fault switches for API calls. */
+/** The faults that are injected into API requests. */
 export class ApiFaults {
   #faults: ApiFault[] = []
   #sequence = 0
@@ -83,7 +85,7 @@ export class ApiFaults {
     return fault
   }
 
-  /** What spoils this request, or null; counts it. */
+  /** The fault of this request, or null; counts the hit. */
   take(method: string, path: string, account: string): ApiFaultAction | null {
     const fault = this.#faults.find(
       (candidate) =>

@@ -2,7 +2,7 @@ import type Stripe from 'stripe'
 import { z } from 'zod'
 import { emptyable, group, text } from './params.ts'
 
-/** Texts to keep, and keys to remove (null). */
+/** Values to set, and keys to remove (null). */
 export type MetadataChange = Record<string, string | null>
 
 const KEYS = 50
@@ -10,7 +10,8 @@ const KEY_LENGTH = 40
 const VALUE_LENGTH = 500
 
 /**
- * `metadata[key]=value`; an empty value removes the key, an empty `metadata` all of them (null).
+ * `metadata[key]=value`. An empty value removes the key; an empty `metadata` removes all keys
+ * (null).
  *
  * @see https://docs.stripe.com/api/metadata
  */
@@ -48,7 +49,7 @@ function metadataProblem(raw: unknown): { message: string; path?: string[] } | u
   return undefined
 }
 
-/** Applies a change to what an object has; `undefined` leaves it, null empties it. */
+/** Applies a change to existing metadata; undefined keeps it, null removes all of it. */
 export function changeMetadata(
   current: Record<string, string>,
   change: MetadataChange | null | undefined,
@@ -60,7 +61,7 @@ export function changeMetadata(
   return Object.fromEntries(kept)
 }
 
-/** The parts of a postal address; an empty text unsets one. */
+/** The parts of a postal address; an empty text removes one. */
 export const addressShape = {
   city: emptyable(text()).optional(),
   country: emptyable(text({ max: 2 })).optional(),

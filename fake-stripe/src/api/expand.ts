@@ -10,7 +10,7 @@ type Plain = Record<string, unknown>
 const MAX_DEPTH = 4
 
 /**
- * Refuses paths that the answer does not have, before the request is carried out.
+ * Refuses paths that do not exist in the response, before the request is executed.
  *
  * @see https://docs.stripe.com/api/expanding_objects
  */
@@ -30,12 +30,12 @@ export function checkExpand(registry: Registry, operation: Operation, paths: rea
   }
 }
 
-/** A copy of the answer with the ids at these paths replaced by their objects. */
+/** A copy of the response in which the ids at these paths are replaced by their objects. */
 export function applyExpand(
   registry: Registry,
   scope: Scope,
   operation: Operation,
-  answer: unknown,
+  response: unknown,
   paths: readonly string[],
 ): unknown {
   const tree: Tree = {}
@@ -50,7 +50,7 @@ export function applyExpand(
     registry,
     scope,
     { kind: operation.returns, list: operation.list },
-    answer,
+    response,
     tree,
   )
 }
@@ -92,7 +92,7 @@ function loadField(registry: Registry, scope: Scope, kind: string, object: Plain
   return resolveReference(scope, entry?.kind, current)
 }
 
-/** The object behind an id; anything else, and an id without an object, as it is. */
+/** The object with this id; any other value, or an id without an object, is returned unchanged. */
 function resolveReference(scope: Scope, kind: string | undefined, value: unknown): unknown {
   return typeof value === 'string' ? (scope.account.find(value, kind) ?? value) : value
 }

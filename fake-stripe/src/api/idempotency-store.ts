@@ -1,6 +1,6 @@
 import { StripeError } from '../core/errors.ts'
 
-/** An answer as it went out, kept as text so that nothing can change it. */
+/** A response as it was sent; text, so that later changes of objects do not affect it. */
 export type StoredAnswer = { status: number; body: string; requestId: string }
 
 export type IdempotencyTicket =
@@ -27,10 +27,10 @@ export class IdempotencyStore {
   }
 
   /**
-   * Claims a key, or gives the answer that is kept under it.
+   * Claims a key, or returns the response that is stored under it.
    *
-   * @throws StripeError 400 when the key is too long or was used with another request, 409 while
-   *   the first request is still running.
+   * @throws StripeError 400 when the key is too long or was used for another request, 409 while the
+   *   first request is still running.
    */
   begin(account: string, key: string, path: string, params: string): IdempotencyTicket {
     if (key.length > MAX_KEY_LENGTH) throw tooLong(key)
@@ -57,7 +57,7 @@ export class IdempotencyStore {
   }
 
   #forgetOld(): void {
-    // A Map keeps the order of insertion, so the oldest come first.
+    // A Map keeps insertion order, so the oldest entries come first.
     for (const [id, { at }] of this.#entries) {
       if (this.#now() - at < LIFETIME_MS) return
       this.#entries.delete(id)

@@ -16,37 +16,40 @@ export type Call = Scope & {
 
 export type PathParams = Readonly<Record<string, string>>
 
-/** One endpoint. */
+/** One endpoint of the API. */
 export type Operation = {
   method: 'GET' | 'POST' | 'DELETE'
   /** `/v1/refunds/:id` */
   path: string
-  /** The kind of object in the answer, for `expand`; `list` when it is a page of them. */
+  /** The kind of object in the response, for `expand`; `list` is true for a page of them. */
   returns: string
   list: boolean
-  /** Whether `expand` may ask for `total_count`, as of a search. */
+  /** Whether `expand` accepts `total_count`, as for a search. */
   countable?: boolean
   /**
-   * Checks the parameters; the second step carries the request out.
+   * Checks the parameters and returns the function that executes the request.
    *
-   * @throws StripeError for a broken parameter, before anything has happened.
+   * @throws StripeError for an invalid parameter, before anything is changed.
    */
   prepare(form: Form, path: PathParams): (call: Call) => unknown
 }
 
-/** What `expand` may ask for on a kind of object. */
+/** The fields of a kind of object that `expand` accepts. */
 export type Expandable = {
   [field: string]: {
     kind: string
     list?: boolean
-    /** Absent from the object until asked for; made from the object's id. Else the field is an id. */
+    /**
+     * Loads a field that is absent unless it is expanded, by the object's id. Without it the field
+     * is an id.
+     */
     load?: (scope: Scope, id: string) => unknown
-    /** The field is always there in full; only what is below it can be expanded. */
+    /** The field is always a full object; only the fields below it can be expanded. */
     inline?: boolean
   }
 }
 
-/** All that the API knows of one kind of object. A new kind is one file that exports one. */
+/** The endpoints and expandable fields of one kind of object. */
 export type Resource = { kind: string; expandable: Expandable; operations: Operation[] }
 
 type OperationSpec<S extends z.ZodType> = {
@@ -102,20 +105,20 @@ const pageSchema = group({
   ending_before: text().optional(),
 })
 
-/** The part of every list request that says which page is wanted. */
+/** The parameters of every list request that select the page. */
 export type PageParams = {
   limit?: number | undefined
   starting_after?: string | undefined
   ending_before?: string | undefined
 }
 
-/** A schema for every filter that the SDK's list parameters know, and no other. */
+/** A schema for each filter of the SDK's list parameters, and for no others. */
 export type FiltersOf<P> = Omit<ShapeOf<P>, keyof PageParams>
 
 type PageSource<T extends Row> = {
   path: string
   table: Table<T>
-  /** The objects in the list, when they are not the rows themselves: plans are prices. */
+  /** How rows are shown, when the list does not show them unchanged: plans are prices. */
   view?: { kind: string; of: (row: T) => object }
 }
 
@@ -150,7 +153,9 @@ export function listOperation<T extends Row, S extends z.ZodRawShape>(
   }
 }
 
-/** Reads limit and cursors; `rest` is what remains. @throws StripeError for a broken one. */
+/**
+ * Reads limit and cursors; `rest` has the other parameters. @throws StripeError for an invalid one.
+ */
 function parsePage(form: Form): { page: PageParams; rest: Form } {
   const { limit, starting_after, ending_before, ...rest } = form
   const given = Object.entries({ limit, starting_after, ending_before })
@@ -193,7 +198,7 @@ type TimeRange = {
   lte?: number | undefined
 }
 
-/** The bounds of a `created` filter as a test. */
+/** Turns a `created` filter into a test. */
 export function createdWithin(
   range: TimeRange | undefined,
 ): (row: { created?: number }) => boolean {
@@ -201,7 +206,7 @@ export function createdWithin(
   return ({ created = 0 }) => created > gt && created >= gte && created < lt && created <= lte
 }
 
-/** As many as Stripe shows of a list inside an object; the rest must be listed. */
+/** Stripe embeds at most this many items of a list in an object; the list endpoint has the rest. */
 const EMBEDDED_LENGTH = 10
 
 type ItemListSpec<P extends Row, T extends Row> = {
@@ -215,7 +220,7 @@ type ItemListSpec<P extends Row, T extends Row> = {
   itemsOf: (scope: Scope, id: string) => readonly T[]
 }
 
-/** Items in the order of their object, 10 a page unless `limit` says otherwise. */
+/** Items in the order that they have in their object, 10 a page unless `limit` says otherwise. */
 export function itemListOperation<P extends Row, T extends Row>(
   spec: ItemListSpec<P, T>,
 ): Operation {
@@ -243,7 +248,7 @@ export function itemListOperation<P extends Row, T extends Row>(
   }
 }
 
-/** The first items as they are shown inside their object. */
+/** The first items of a list, as Stripe embeds them in an object. */
 export function embeddedList<T>(items: readonly T[], url: string) {
   const data = items.slice(0, EMBEDDED_LENGTH)
   return { object: 'list' as const, data, has_more: items.length > EMBEDDED_LENGTH, url }
@@ -273,7 +278,7 @@ export function loadRelated(
   }
 }
 
-/** Rows give the newest first, so the items go in from the last one. */
+/** Rows return the newest first, so the items are inserted from the last one. */
 function inOrder<T extends Row>(items: readonly T[]): Rows<T> {
   const rows = new Rows<T>()
   for (const item of items.toReversed()) rows.insert(item)

@@ -4,11 +4,11 @@ import { isCurrency } from '../core/currency.ts'
 import { invalidParameter, type StripeError } from '../core/errors.ts'
 
 /**
- * Zod types for form values: everything arrives as text, and each type refuses with Stripe's own
- * words. `param-errors.ts` turns the issues into Stripe's error object.
+ * Zod types for form values. Every value arrives as text, and each type refuses it with Stripe's
+ * own messages; `paramError` turns the issues into Stripe's error object.
  */
 
-/** A shape that has a schema for every parameter that the SDK's type knows, and no other. */
+/** A shape with a schema for each parameter of the SDK's type, and for no others. */
 export type ShapeOf<P> = { [K in Exclude<keyof P, 'expand'>]-?: z.ZodType }
 
 type Refuse = (message: string, code?: string) => never
@@ -21,7 +21,7 @@ class Refusal extends Error {
   }
 }
 
-/** A type whose reader gets the raw value (never undefined) and may refuse it. */
+/** A type whose reader gets the raw value (never undefined) and can refuse it. */
 function leaf<T>(read: (raw: unknown, refuse: Refuse) => T) {
   return z.unknown().transform((raw, context): T => {
     try {
@@ -68,7 +68,7 @@ export function integer(limits: { min?: number; max?: number } = {}) {
   })
 }
 
-/** An amount in Stripe's units; Stripe names the kind of integer that it wants. */
+/** An amount in Stripe's units; the error message names the kind of integer. */
 export function amount(kind: 'positive' | 'non-negative') {
   return leaf((raw, refuse) => {
     const value = readText(raw, refuse)
@@ -98,7 +98,9 @@ export function flag() {
   })
 }
 
-/** A number with a fraction; Stripe repeats the value in the message, always with one. */
+/**
+ * A number with a fraction; Stripe repeats the value in its error message, always with a fraction.
+ */
 export function fraction(limits: { min: number; max: number }) {
   const { min, max } = limits
   return leaf((raw, refuse) => {
@@ -113,7 +115,7 @@ export function fraction(limits: { min: number; max: number }) {
   })
 }
 
-/** @param name the parameter's own name, which Stripe repeats in the message. */
+/** @param name the name of the parameter; Stripe repeats it in its error message. */
 export function choice<const T extends string>(name: string, values: readonly T[]) {
   return leaf((raw, refuse) => {
     const value = readText(raw, refuse)
@@ -148,7 +150,7 @@ export function email() {
   })
 }
 
-/** `group({…})`: a nested object; what it does not name is an unknown parameter. */
+/** A nested object; a parameter that the shape does not have is unknown. */
 export function group<S extends z.ZodRawShape>(shape: S) {
   return z.strictObject(shape)
 }
@@ -172,7 +174,7 @@ function listEntries(raw: unknown): unknown[] | undefined {
   return entries.toSorted(([a], [b]) => Number(a) - Number(b)).flatMap(([, value]) => value)
 }
 
-/** An empty text unsets the field: it becomes null. */
+/** An empty text removes the value: it becomes null. */
 export function emptyable<T extends z.ZodType>(inner: T) {
   return z.unknown().transform((raw, context): z.output<T> | null => {
     if (raw === '') return null
@@ -180,7 +182,7 @@ export function emptyable<T extends z.ZodType>(inner: T) {
   })
 }
 
-/** The id of an object, or the parameters from which a new one is made. */
+/** The id of an object, or the parameters to create one. */
 export function idOr<T extends z.ZodType>(inner: T) {
   const id = text()
   return z
@@ -217,7 +219,7 @@ function unknownCurrency(code: string): string {
   return `Invalid currency: ${shorten(code)}. Stripe currently supports these currencies: see https://docs.stripe.com/currencies`
 }
 
-/** Reads a value by another type; its issues become those of this one. */
+/** Reads a value with another type and passes on its issues. */
 function readAs<T extends z.ZodType>(
   inner: T,
   raw: unknown,
@@ -238,17 +240,17 @@ export function nowOrTime() {
     .transform((raw, context): 'now' | number => (raw === 'now' ? raw : readAs(time, raw, context)))
 }
 
-/** Known to Stripe and accepted, but without effect here. */
+/** A parameter of Stripe that the fake accepts and ignores. */
 export function ignored() {
   return z.unknown().optional()
 }
 
-/** Known to Stripe, but it would change what is paid or how, and the fake cannot do it. */
+/** A parameter of Stripe that changes amounts or flows and that the fake does not implement. */
 export function unsupported(what: string) {
-  return leaf((_raw, refuse) => refuse(`The fake Stripe does not support ${what}.`)).optional()
+  return leaf((_raw, refuse) => refuse(`fake-stripe does not support ${what}.`)).optional()
 }
 
-/** Several such parameters at once. */
+/** Several unsupported parameters. */
 export function unsupportedAll<const K extends string>(names: readonly K[], what: string) {
   const entries = names.map((name) => [name, unsupported(what)])
   return Object.fromEntries(entries) as Record<K, ReturnType<typeof unsupported>> // one for each
@@ -264,13 +266,13 @@ export function timeRange() {
     if (result.success) return result.data
     for (const issue of result.error.issues) {
       context.addIssue(passOn(issue, exact ? [] : issue.path))
-      if (exact) break // gte and lte break the same rule
+      if (exact) break // both bounds have the same issue
     }
     return z.NEVER
   })
 }
 
-/** Hands an inner schema's issue to the outer one; zod lets a transform add only custom issues. */
+/** Passes an inner schema's issue on; zod allows a transform to add only custom issues. */
 function passOn(issue: z.core.$ZodIssue, path: PropertyKey[]) {
   return { code: 'custom' as const, message: issue.message, path, params: { issue } }
 }
@@ -284,13 +286,16 @@ function shorten(value: string): string {
   return value.length > 40 ? `${value.slice(0, 18)}…${value.slice(-18)}` : value
 }
 
-/** A decoded form: texts at the leaves. Lists are objects keyed 0, 1, 2… until a schema says so. */
+/**
+ * A decoded form with texts as its leaves. Lists are objects with the keys 0, 1, 2 … until a schema
+ * reads them.
+ */
 export type Form = { [key: string]: FormValue }
 export type FormValue = string | Form | FormValue[]
 
 /**
- * Decodes `a[b][0]=c`. Lists stay objects here, because only the schema knows whether `metadata[1]`
- * is an entry of a list or a key that happens to be a number.
+ * Decodes `a[b][0]=c`. Lists stay objects, because only the schema knows whether `metadata[1]` is a
+ * list entry or a key that happens to be a number.
  */
 export function parseForm(text: string): Form {
   const form: unknown = qs.parse(text, {
@@ -305,8 +310,8 @@ export function parseForm(text: string): Form {
 type Issue = z.core.$ZodIssue
 
 /**
- * The one error that Stripe would answer for a set of broken parameters: unknown ones are named
- * first, all at once; otherwise the first broken rule.
+ * The one error that Stripe returns for a set of invalid parameters: all unknown ones together; if
+ * there are none, the first rule that is broken.
  */
 export function paramError(nested: readonly Issue[]): StripeError {
   const issues = nested.map(unwrap)
@@ -322,7 +327,7 @@ export function paramError(nested: readonly Issue[]): StripeError {
   return ruleError(issue)
 }
 
-/** The inner issue that `emptyable` and `timeRange` passed on, under the path of the whole. */
+/** The inner issue that `passOn` has wrapped, under the path of the outer value. */
 function unwrap(issue: Issue): Issue {
   const inner = issue.code === 'custom' ? issue.params?.['issue'] : undefined
   if (inner === undefined) return issue

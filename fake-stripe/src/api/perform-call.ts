@@ -11,10 +11,10 @@ import type { Call, Operation, PathParams } from './operations.ts'
 import { type Form, type FormValue, group, list, paramError, text } from './params.ts'
 import type { LoggedRequest } from './request-log.ts'
 
-/** A request to one endpoint, free of HTTP's details. */
+/** A request to one endpoint, without the details of HTTP. */
 export type ApiRequest = {
   operation: Operation
-  /** As it was sent, without the query. */
+  /** The path as it was sent, without the query. */
   path: string
   pathParams: PathParams
   form: Form
@@ -24,7 +24,7 @@ export type ApiRequest = {
   stripeAccount: string | undefined
 }
 
-/** What goes back to the client; a fault switch may let it hang or cut the connection. */
+/** The response to the client; an injected fault can let the request hang or cut the connection. */
 export type Outcome =
   | { kind: 'answer'; status: number; headers: Record<string, string>; body: string }
   | { kind: 'hang' }
@@ -33,8 +33,8 @@ export type Outcome =
 type Result = { answer: StoredAnswer; stored: boolean; headers: Record<string, string> }
 
 /**
- * One API request from the key to the answer, in Stripe's order: key, rate limit, idempotency key,
- * parameters, execution. Once it executes it does so without a break, so requests never interleave.
+ * Performs one API request in Stripe's order: key, rate limit, idempotency key, parameters,
+ * execution. Execution is synchronous, so requests never interleave.
  */
 export async function performCall(state: FakeState, request: ApiRequest): Promise<Outcome> {
   const entry = state.requests.add(logEntry(state, request))
@@ -67,7 +67,7 @@ function openAccount(state: FakeState, request: ApiRequest): Account {
   return account
 }
 
-/** @throws StripeError for an answer that is not kept under the idempotency key. */
+/** @throws StripeError for a response that is not stored under the idempotency key. */
 function applyFault(fault: ApiFaultAction | null): Outcome | null {
   if (fault === null) return null
   if (fault.kind === 'cut') return { kind: 'cut' }
@@ -77,7 +77,7 @@ function applyFault(fault: ApiFaultAction | null): Outcome | null {
   return null
 }
 
-/** The answer that is kept under the request's idempotency key, made now when there is none yet. */
+/** Returns the response that is stored under the idempotency key, or executes the request. */
 async function answerIdempotently(
   state: FakeState,
   request: ApiRequest,
@@ -122,7 +122,8 @@ function execute(
     const call: Call = { world: state, account, cause, decline, expand: paths }
     const object = applyExpand(RESOURCES_BY_KIND, call, request.operation, run(call), paths)
     if (fault?.kind === 'fail_after' && fault.how === 'status_500') throw apiError(500, true)
-    // Indented for whoever reads it, as Stripe's; but not lists, which would take a third longer.
+    // Indented like Stripe's responses, so that people can read it. Lists are not: indenting them
+    // would make the request a third slower.
     const body = JSON.stringify(object, null, request.operation.list ? 0 : 2)
     return { answer: { status: 200, body, requestId: entry.id }, stored: true, headers: {} }
   } catch (error) {
@@ -140,7 +141,8 @@ function readExpand(expand: FormValue | undefined): string[] {
 }
 
 function failure(state: FakeState, requestId: string, error: unknown): Result {
-  if (!(error instanceof StripeError)) state.logger.error({ err: error }, 'fake Stripe failed')
+  if (!(error instanceof StripeError))
+    state.logger.error({ err: error }, 'fake-stripe failed to execute a request')
   const known = error instanceof StripeError ? error : apiError(500, false)
   const body = JSON.stringify(errorBody(known, state.url(), requestId), null, 2)
   const answer = { status: known.status, body, requestId }
@@ -161,7 +163,7 @@ function outcome(request: ApiRequest, entry: LoggedRequest, result: Result): Out
     headers['Idempotent-Replayed'] = 'true'
     headers['Original-Request'] = answer.requestId
   }
-  // A repeat of a kept 500 only replays it, so Stripe tells its SDKs to leave it.
+  // A retry would only replay the stored 500, so Stripe tells its SDKs not to retry.
   if (answer.status >= 500 && stored) headers['Stripe-Should-Retry'] = 'false'
   return { kind: 'answer', status: answer.status, headers, body: answer.body }
 }
@@ -219,7 +221,7 @@ function logEntry(state: FakeState, request: ApiRequest): LoggedRequest {
   }
 }
 
-/** The same text for the same parameters in whatever order. */
+/** The same text for the same parameters in any order. */
 function canonical(value: FormValue): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
@@ -228,11 +230,11 @@ function canonical(value: FormValue): string {
 }
 
 /**
- * The account that the request's key opens: `Authorization: Bearer sk_test_…`, or Basic with the
- * key as the user name, as `curl -u sk_test_…:` sends it.
+ * The account of the request's key: `Authorization: Bearer sk_test_…`, or Basic with the key as the
+ * user name, as `curl -u sk_test_…:` sends it.
  *
- * @param own the `Stripe-Account` header; only the key's own account is allowed, since the fake has
- *   no Connect platforms.
+ * @param own the `Stripe-Account` header; only the key's own account is allowed, because the fake
+ *   has no Connect platforms.
  * @throws StripeError 401 without a usable key, 403 for another account.
  * @see https://docs.stripe.com/api/authentication
  */

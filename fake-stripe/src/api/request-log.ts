@@ -1,23 +1,23 @@
 import type { Form } from './params.ts'
 
-/** One request to `/v1`, as tests assert on it. The API key is never kept. */
+/** One request to `/v1`, for the assertions of tests. The API key is never stored. */
 export type LoggedRequest = {
   /** `req_…`, also sent as `Request-Id`. */
   id: string
-  /** ISO 8601, by the fake's clock. */
+  /** ISO 8601, in the fake's time. */
   at: string
-  /** `acct_…`, null when the key opened none. */
+  /** `acct_…`, or null when the key is invalid. */
   account: string | null
   method: string
   path: string
   params: Form
   idempotencyKey: string | null
   apiVersion: string | null
-  /** HTTP status that was sent; null while running, and for ever when no answer was sent. */
+  /** HTTP status of the response; null while the request runs, and when no response was sent. */
   status: number | null
-  /** True when the answer came from the idempotency store. */
+  /** True when the response came from the idempotency store. */
   replayed: boolean
-  /** The switch that spoilt this request, such as `rate_limit`. */
+  /** The kind of the fault that affected this request, such as `rate_limit`. */
   fault: string | null
 }
 
@@ -28,7 +28,7 @@ export type RequestFilter = {
   idempotencyKey?: string | undefined
 }
 
-/** Enough for any test; a fake that runs for weeks must not grow. */
+/** Enough for every test, and a limit for a fake that runs for weeks. */
 const MAX_REQUESTS = 10_000
 
 export class RequestLog {

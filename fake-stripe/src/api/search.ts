@@ -12,7 +12,7 @@ import { group, integer, paramError, text } from './params.ts'
  */
 export type SearchFieldType = 'token' | 'string' | 'numeric'
 
-/** A field that is not at the path of its own name also says how it is read. */
+/** A field's type; `read` is for a field whose name is not its path in the object. */
 type SearchField<T> = SearchFieldType | { type: SearchFieldType; read: (row: T) => unknown }
 
 type SearchSpec<T extends Row> = {
@@ -40,8 +40,8 @@ const searchParams = group({
 })
 
 /**
- * `GET /v1/things/search`: newest first, 10 a page unless `limit` says otherwise. Unlike at Stripe,
- * where an object can be found after up to a minute, it is found as soon as it exists.
+ * `GET /v1/things/search`: newest first, 10 a page unless `limit` says otherwise. At Stripe up to a
+ * minute passes until a new object is found; here it is found immediately.
  *
  * @see https://docs.stripe.com/search
  */
@@ -77,7 +77,7 @@ export function searchOperation<T extends Row>(spec: SearchSpec<T>): Operation {
   }
 }
 
-/** @throws StripeError for a query that breaks the language, or names a field that is not searchable. */
+/** @throws StripeError for a query with invalid syntax or with a field that is not searchable. */
 function compileQuery<T extends Row>(spec: SearchSpec<T>, query: string): (row: T) => boolean {
   const { clauses, any } = parseQuery(query)
   const tests = clauses.map((clause) => compileClause(spec, clause))
@@ -92,7 +92,7 @@ const CLAUSE = new RegExp(
 )
 const CONNECTOR = /\s+(?:(and|or)\s+)?/iy
 
-/** Clauses are joined by `AND`, which may be left out, or by `OR`, but not by both. */
+/** Clauses are joined by `AND`, which is optional, or by `OR`; one query cannot contain both. */
 function parseQuery(query: string): { clauses: Clause[]; any: boolean } {
   const source = query.trim()
   const clauses: Clause[] = []
@@ -203,7 +203,7 @@ function isEmpty(value: unknown): boolean {
   return value === null || value === undefined || value === ''
 }
 
-/** Whether the text has these words one after the other: `one two` is in `zero one two three`. */
+/** Whether the text contains these words in this order: `one two` is in `zero one two three`. */
 function hasPhrase(value: string, phrase: string): boolean {
   const words = (of: string) => ` ${of.toLowerCase().split(/\s+/).filter(Boolean).join(' ')} `
   return words(value).includes(words(phrase))
@@ -219,7 +219,7 @@ function readPage(page: string, query: string): string {
     const read: unknown = JSON.parse(Buffer.from(page, 'base64url').toString('utf8'))
     if (Array.isArray(read) && typeof read[0] === 'string' && read[1] === query) return read[0]
   } catch {
-    // Not one of our cursors.
+    // It is not a cursor of the fake.
   }
   throw invalidPage()
 }

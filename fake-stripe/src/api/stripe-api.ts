@@ -30,7 +30,8 @@ export async function registerStripeApi(app: FastifyInstance, state: FakeState):
     },
     { prefix: PREFIX },
   )
-  // Nothing of the v2 API is implemented, but its clients also get an error that they can read.
+  // The fake does not implement the v2 API; its clients get the same error as for an unknown path
+  // of v1.
   await app.register(
     (scope, _options, done) => {
       scope.setNotFoundHandler((request, reply) => refuse(state, reply, unknownUrl(request)))

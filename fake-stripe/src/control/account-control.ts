@@ -4,7 +4,7 @@ import type { Row } from '../core/rows.ts'
 import { NO_REQUEST, type Scope } from '../core/scope.ts'
 import type { FakeState } from '../fake-state.ts'
 
-/** Accounts are named by `acct_…` or by one of their keys wherever an account is asked for. */
+/** `acct_…` or one of the account's keys. */
 export type AccountReference = string
 
 export type AccountView = {
@@ -17,9 +17,9 @@ export type AccountView = {
 
 export type AccountControl = {
   /**
-   * Opens an account. Without this an unknown well-formed key opens one of its own.
+   * Opens an account. An unknown well-formed key opens one without this call.
    *
-   * @throws Error when the key is malformed, has an account, or is of the other mode.
+   * @throws Error when the key is malformed, already has an account, or has the other mode.
    */
   createAccount(input?: {
     secretKey?: string | undefined
@@ -29,9 +29,9 @@ export type AccountControl = {
     name?: string | undefined
   }): AccountView & { secretKey: string }
   accounts(): AccountView[]
-  /** A further key of the account, as after rolling one. `rk` is a restricted one. */
+  /** Adds a key to the account, as when a key is rolled. `rk` is a restricted key. */
   createKey(account: AccountReference, kind?: 'sk' | 'rk'): string
-  /** The key is refused from now on. */
+  /** Makes a key invalid. */
   revokeKey(key: string): void
 }
 
@@ -52,23 +52,23 @@ function accountView({ profile }: Account): AccountView {
   return { id, name, livemode, country, default_currency: defaultCurrency }
 }
 
-/** An account by its id or by one of its keys. @throws NotPossible when there is none. */
+/** Finds an account by its id or by one of its keys. @throws InvalidState when there is none. */
 export function findAccount(state: FakeState, reference: string): Account {
   const account = state.accounts.get(reference) ?? state.accounts.open(reference)
   if (typeof account === 'string') throw new InvalidState(`${account} account or key`)
   return account
 }
 
-/** What is done by hand in an account; no API request caused it. */
+/** The scope of a change that no API request caused. */
 export function manualScope(state: FakeState, account: Account): Scope {
   return { world: state, account, cause: NO_REQUEST }
 }
 
-/** The account that holds an object, whichever it is. @throws NotPossible when none does. */
+/** Finds an object in all accounts. @throws InvalidState when there is none. */
 export function findOwner(state: FakeState, id: string): { scope: Scope; object: Row } {
   for (const account of state.accounts.all()) {
     const object = account.find(id)
     if (object !== undefined) return { scope: manualScope(state, account), object }
   }
-  throw new InvalidState(`There is no object ${id}`)
+  throw new InvalidState(`There is no object ${id}.`)
 }

@@ -8,9 +8,9 @@ import { SUBSCRIPTION_STATUSES } from '../kinds/subscription-billing.ts'
 import { webhookFaultSchema } from '../webhooks/webhook-faults.ts'
 import type { FakeStripeControl } from './fake-stripe-control.ts'
 
-/** A control method as a command: what `POST /_fake/{name}` and the dashboard's buttons run. */
+/** A control method as a command: `POST /_fake/{name}` and the buttons of the dashboard run it. */
 export type Command = {
-  /** @throws ZodError when the input is not what the command takes. */
+  /** @throws ZodError when the input is invalid. */
   run(control: FakeStripeControl, input: unknown): unknown
 }
 
@@ -21,7 +21,7 @@ function command<S extends z.ZodType>(
   return { run: (control, input) => run(control, schema.parse(input)) }
 }
 
-// Numbers may be texts, so that a plain HTML form will do.
+// Numbers can be texts, so that an HTML form can send them.
 const amount = z.coerce.number().int().min(0)
 const money = { amount: amount.optional(), currency: z.string().toLowerCase().optional() }
 const payer = { email: z.string().optional(), name: z.string().optional() }
@@ -208,7 +208,7 @@ const count = z.coerce.number().int().min(1).max(1_000_000)
 const time = z.coerce.number().int().min(0).optional()
 const seed = z.strictObject({ account: id, count, from: time, to: time })
 
-// The ids are left out of the answers: a benchmark lists them anyway.
+// The responses have no ids: a benchmark lists the objects anyway.
 const seedCommands = {
   'seed-customers': command(seed, (control, { account, count: wanted, ...span }) => ({
     count: control.seedCustomers(account, wanted, span).length,
@@ -238,7 +238,7 @@ const objectCommands = {
       event: z.string().optional(),
     }),
     (control, { account, objects, event }) =>
-      // Any event type may be acted, also one that the SDK does not know yet.
+      // Every event type is allowed, also one that the SDK does not know.
       control.put(account, objects, event as Stripe.Event.Type | undefined),
   ),
 }

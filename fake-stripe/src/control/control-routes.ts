@@ -18,8 +18,8 @@ const requestFilter = account.extend({
 const objectFilter = z.strictObject({ account: z.string(), kind: z.string() })
 
 /**
- * `POST /_fake/{command}` with a JSON body and `GET /_fake/…`: the control handle for other
- * processes. Every answer is `{ data }` or `{ error: { message } }`.
+ * `POST /_fake/{command}` with a JSON body and `GET /_fake/…`: the control methods for other
+ * processes. Every response is `{ data }` or `{ error: { message } }`.
  */
 export async function registerControlRoutes(
   app: FastifyInstance,
@@ -67,26 +67,21 @@ function registerReads(scope: FastifyInstance, control: FakeStripeControl): void
   })
 }
 
-/**
- * Browsers mark requests that another site caused; a page on the internet has no business with a
- * server on this machine.
- *
- * @throws NotPossible
- */
+/** Refuses requests that another web site has caused; browsers mark them. @throws InvalidState */
 export function refuseOtherSites(request: FastifyRequest): void {
   const site = request.headers['sec-fetch-site']
   if (site === 'cross-site' && request.method !== 'GET')
-    throw new InvalidState('Requests from other sites are refused')
+    throw new InvalidState('Requests from other web sites are refused.')
 }
 
-/** What went wrong, for JSON and for the dashboard. */
+/** An error as the response body and as the message for the dashboard. */
 export function describe(error: unknown): { status: number; body: object; message: string } {
   if (error instanceof StripeError)
     return { status: error.status, body: errorBody(error, '', 'none'), message: error.message }
   if (error instanceof z.ZodError) return plain(400, z.prettifyError(error))
   if (error instanceof InvalidState) return plain(409, error.message)
   if (!(error instanceof Error)) return plain(500, String(error))
-  // Fastify's own refusals, such as a body that is no JSON, know their status.
+  // Errors of Fastify, such as a body that is not JSON, have a status.
   const status =
     'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
   return plain(status, error.message)
@@ -97,5 +92,5 @@ function plain(status: number, message: string) {
 }
 
 function unknownCommand(name: string): string {
-  return `There is no command ${name}. GET /_fake/ lists them.`
+  return `There is no command ${name}. GET /_fake/ lists the commands.`
 }

@@ -22,12 +22,15 @@ export type ClockControl = {
   clock: {
     /** The fake's time. */
     now(): Date
-    /** Moves it on; what falls due on the way, such as an expiry, has happened on return. */
+    /** Moves it forward. Everything that becomes due, such as an expiry, has happened on return. */
     advance(seconds: number): void
   }
 }
 
-/** Everything that the API does not offer: payers, banks, time, trouble, and a look inside. */
+/**
+ * Everything that the API does not offer: actions of payers and banks, time, faults, and direct
+ * access to objects.
+ */
 export type FakeStripeControl = AccountControl &
   CatalogControl &
   BillingControl &

@@ -18,16 +18,18 @@ import { type AccountReference, findAccount, findOwner, manualScope } from './ac
 /** An object as the API shows it. */
 export type StripeObject = Row & { object: string }
 
-/** Objects, made and read without a request that the log or a trouble switch would see. */
+/**
+ * Creates and reads objects without a request; the request log and injected faults do not see it.
+ */
 export type ObjectControl = {
-  /** The object with this id, in whatever account. @throws NotPossible when there is none. */
+  /** The object with this id, in any account. @throws InvalidState when there is none. */
   get(id: string): StripeObject
   /** All objects of a kind, such as `charge`, newest first. */
   list(account: AccountReference, kind: string): StripeObject[]
   /**
-   * What the API would do for this request, at once and without HTTP.
+   * Performs an API request immediately and without HTTP.
    *
-   * @throws StripeError as the API would answer it.
+   * @throws StripeError for a request that the API refuses.
    */
   call(
     account: AccountReference,
@@ -36,10 +38,10 @@ export type ObjectControl = {
     params?: object,
   ): unknown
   /**
-   * Stores objects of any kind as they are, new or replacing those with the same id, for example a
-   * million coupons. Nothing is checked.
+   * Stores objects of any kind unchecked; an object replaces one with the same id. For example a
+   * million coupons.
    *
-   * @param event sent for each of them; absent: silently.
+   * @param event an event to send for each object; absent: none.
    */
   put<T extends StripeObject>(
     account: AccountReference,
@@ -110,17 +112,18 @@ function pathParams(wanted: string[], given: string[]): Record<string, string> {
   return Object.fromEntries(named.map(([segment, value]) => [segment.slice(1), value]))
 }
 
-/** When the objects were created: seconds since 1970, the ends included. Default: the last 30 days. */
+/** The span of `created`, in seconds since 1970, both ends included. Default: the last 30 days. */
 export type SeedSpan = { from?: number | undefined; to?: number | undefined }
 
 /**
- * Objects in bulk, for benchmarks: without requests and events, 10,000 in a quarter of a second.
- * Their `created` is spread evenly over the span. Each method returns the ids, oldest first.
+ * Creates many objects, for benchmarks: without requests and events, 10,000 in a quarter of a
+ * second. Their `created` is spread evenly over the span. Each method returns the ids, oldest
+ * first.
  */
 export type SeedControl = {
   /** With e-mail addresses, names and metadata. */
   seedCustomers(account: AccountReference, count: number, span?: SeedSpan): string[]
-  /** By percentage, once. */
+  /** With `percent_off` and the duration `once`. */
   seedCoupons(account: AccountReference, count: number, span?: SeedSpan): string[]
   seedProducts(account: AccountReference, count: number, span?: SeedSpan): string[]
 }
@@ -158,13 +161,13 @@ export function seedControl(state: FakeState): SeedControl {
   }
 }
 
-/** What the merchant's staff do to the catalogue in Stripe's dashboard. */
+/** Changes of the catalogue that are possible only in Stripe's dashboard. */
 export type CatalogControl = {
   /**
-   * Deletes a price, which the API cannot; sends `price.deleted`, for a recurring one
-   * `plan.deleted` too.
+   * Deletes a price, which the API does not offer. Sends `price.deleted`, and `plan.deleted` for a
+   * recurring price.
    *
-   * @throws NotPossible when there is none.
+   * @throws InvalidState when there is none.
    * @throws StripeError while it is the default price of its product.
    */
   deletePrice(price: string): void

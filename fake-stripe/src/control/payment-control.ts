@@ -34,39 +34,44 @@ import type { WireSubscription } from '../kinds/subscription.ts'
 import { type SubscriptionStatus, setSubscriptionStatus } from '../kinds/subscription-billing.ts'
 import { type AccountReference, findAccount, findOwner, manualScope } from './account-control.ts'
 
-/** How a payer may promise to pay; see `paySessionLater`. */
+/** The options of a late payment; see `paySessionLater`. */
 export type PayLaterOptions = NonNullable<Parameters<typeof paySessionLater>[2]>
 
 /**
- * What payers, banks and the merchant's staff do outside the API. A payment is named by its charge,
- * its payment intent or its session, whichever is at hand. Every method throws NotPossible when the
- * state of things does not allow it.
+ * Actions of payers, banks and the merchant's staff outside the API. `payment` is the id of a
+ * charge, a payment intent or a session. Every method throws InvalidState when the action is not
+ * possible in the current state.
  */
 export type PaymentControl = {
-  /** The card is accepted. `amount` and `currency` act a payment that does not match. */
+  /**
+   * The card is accepted. `amount` and `currency` simulate a payment that does not match the
+   * session.
+   */
   pay(session: string, options?: PayOptions): Stripe.Checkout.Session
   /** The card is declined; the session stays open. */
   decline(session: string, code?: DeclineCode): Stripe.Checkout.Session
   /** Bank debit, or with `method: 'customer_balance'` a bank transfer: complete but unpaid. */
   payLater(session: string, options?: PayLaterOptions): Stripe.Checkout.Session
-  /** The session's time is over now. */
+  /** Expires the session now. */
   expire(session: string): Stripe.Checkout.Session
-  /** The debit or transfer came in. */
+  /** The debit or transfer succeeded. */
   settle(payment: string): Stripe.PaymentIntent
-  /** The debit was sent back, or the transfer never came. */
+  /** The debit was returned, or the transfer did not arrive. */
   failAsync(payment: string): Stripe.PaymentIntent
-  /** Part of a bank transfer came in. @param amount smallest unit. */
+  /** A part of a bank transfer arrived. @param amount smallest unit. */
   fundPartially(payment: string, amount: number): Stripe.PaymentIntent
-  /** A refund from Stripe's dashboard. @throws StripeError as the API would refuse it. */
+  /**
+   * Creates a refund, as in Stripe's dashboard. @throws StripeError when the API would refuse it.
+   */
   refund(payment: string, request?: RefundRequest): Stripe.Refund
-  /** How the next refunds come out, from the API too; afterwards at once again. */
+  /** How the next refunds end, also those of the API; later ones succeed immediately again. */
   setRefundMode(mode: RefundMode, times?: number): void
   /** A pending refund reached the payer. */
   settleRefund(refund: string): Stripe.Refund
   /** A refund failed, pending or long after it succeeded. */
   failRefund(refund: string, reason?: string): Stripe.Refund
   dispute(payment: string, request?: DisputeRequest): Stripe.Dispute
-  /** The dispute moves on while it is open. */
+  /** Changes the status of an open dispute. */
   updateDispute(dispute: string, status: OpenDisputeStatus): Stripe.Dispute
   closeDispute(dispute: string, outcome: DisputeOutcome): Stripe.Dispute
   earlyFraudWarning(payment: string, fraudType?: string): Stripe.Radar.EarlyFraudWarning
@@ -117,22 +122,22 @@ function chargeOf(scope: Scope, id: string): string {
   return charge
 }
 
-/** What Stripe's payout schedule and the merchant's bank do. */
+/** Actions of Stripe's payout schedule and of the merchant's bank. */
 export type PayoutControl = {
   /**
-   * An automatic payout, in transit, of all that came in and no earlier one took.
+   * Creates an automatic payout, in transit, of all money that no earlier payout contains.
    *
-   * @param currency default: the account's own.
-   * @throws NotPossible when there is nothing to pay out.
+   * @param currency default: the account's default currency.
+   * @throws InvalidState when there is nothing to pay out.
    */
   payOut(account: AccountReference, currency?: string): Stripe.Payout
-  /** The money arrived. @throws NotPossible when the payout has ended. */
+  /** The payout arrived. @throws InvalidState when the payout has ended. */
   settlePayout(payout: string): Stripe.Payout
   /**
-   * The bank sent the money back, also after it arrived.
+   * The bank returned the payout, also after it had arrived.
    *
    * @param code default `account_closed`.
-   * @throws NotPossible when the payout failed already or was canceled.
+   * @throws InvalidState when the payout failed already or was canceled.
    */
   failPayout(payout: string, code?: string): Stripe.Payout
 }
@@ -152,24 +157,24 @@ export function payoutControl(state: FakeState): PayoutControl {
   }
 }
 
-/** What card networks, banks and time do to saved cards and subscriptions. */
+/** Actions of card networks and banks on saved cards, and changes of subscriptions. */
 export type BillingControl = {
   /**
-   * The network replaced a saved card: `payment_method.automatically_updated`.
+   * The card network replaced a saved card: `payment_method.automatically_updated`.
    *
-   * @throws NotPossible when the payment method is no card.
+   * @throws InvalidState when the payment method is not a card.
    */
   renewCard(paymentMethod: string, renewal?: CardRenewal): Stripe.PaymentMethod
   /**
-   * Puts a subscription into any state, with the events that tell of it.
+   * Moves a subscription to any status and sends the events of the change.
    *
-   * @throws NotPossible when there is none.
+   * @throws InvalidState when there is none.
    */
   setSubscriptionStatus(subscription: string, status: SubscriptionStatus): WireSubscription
   /**
    * The payer passed (default) or failed the bank's authentication of a setup intent.
    *
-   * @throws NotPossible when the intent waits for none.
+   * @throws InvalidState when the intent does not require authentication.
    */
   authenticate(setupIntent: string, outcome?: 'passed' | 'failed'): Stripe.SetupIntent
 }

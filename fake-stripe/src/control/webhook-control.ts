@@ -19,28 +19,28 @@ export type DeliveryFilter = {
   state?: Delivery['state'] | undefined
 }
 
-/** Webhooks, fault switches and the log of requests. */
+/** Webhooks, injected faults and the request log. */
 export type WebhookControl = {
-  /** Registers an endpoint. @param input.events default every event. */
+  /** Registers an endpoint. @param input.events default: all events. */
   addWebhookEndpoint(input: {
     account: AccountReference
     url: string
     secret?: string | undefined
     events?: string[] | undefined
   }): { id: string; url: string; secret: string }
-  /** A new secret; the old one signs as well for `overlapSeconds` (default a day). */
+  /** Adds a new secret; the old one stays active for `overlapSeconds` (default a day). */
   rollWebhookSecret(endpoint: string, overlapSeconds?: number): string
-  /** Keeps new deliveries and retries back until `resume` or `deliver`. */
+  /** Holds new deliveries and retries until `resume` or `deliver`. */
   pause(): void
   resume(): void
-  /** Sends an event now, whatever its state, also while paused. Resolves with what came of it. */
+  /** Sends an event now, in any state and also while paused. Resolves with the deliveries. */
   deliver(event: string, endpoint?: string): Promise<Delivery[]>
-  /** Sends events one after the other in exactly this order. */
+  /** Sends events one after the other in this order. */
   deliverInOrder(events: readonly string[]): Promise<Delivery[]>
   /**
-   * Resolves when nothing is on its way or due for a retry.
+   * Resolves when no delivery is in flight or scheduled for a retry.
    *
-   * @throws Error after `timeoutMs` (default 10 s), naming what is still open.
+   * @throws Error after `timeoutMs` (default 10 s) with a list of the open deliveries.
    */
   waitForDeliveries(options?: { timeoutMs?: number | undefined }): Promise<void>
   /** Oldest first. */
@@ -51,12 +51,12 @@ export type WebhookControl = {
     type?: string | undefined
   }): Stripe.EventBase[]
   injectWebhookFault(input: WebhookFaultInput): WebhookFault
-  /** Spoils API calls. */
+  /** Makes API requests fail, hang or be slow. */
   injectFault(input: ApiFaultInput): ApiFault
   faults(): { api: ApiFault[]; webhooks: WebhookFault[] }
-  /** Takes back one switch, or all. */
+  /** Removes one fault, or all. */
   clearFaults(id?: string): void
-  /** The API requests so far, oldest first. */
+  /** The API requests, oldest first. */
   requests(filter?: RequestFilter): LoggedRequest[]
   clearRequests(): void
 }
@@ -127,7 +127,9 @@ async function waitForDeliveries(state: FakeState, timeoutMs: number): Promise<v
       const open = state.webhooks
         .list(({ state }) => state === 'waiting')
         .map(({ event, type, attempts }) => `${type} ${event} after ${attempts.length} attempts`)
-      reject(new Error(`Webhooks are still open after ${timeoutMs} ms: ${open.join(', ')}`))
+      reject(
+        new Error(`Webhook deliveries are still open after ${timeoutMs} ms: ${open.join(', ')}`),
+      )
     }, timeoutMs)
   })
   try {

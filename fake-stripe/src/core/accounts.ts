@@ -43,9 +43,9 @@ export class Account {
   }
 
   /**
-   * The public object with this id; what `expand` reads.
+   * The public object with this id; `expand` reads it.
    *
-   * @param kind looked at first: a legacy card is a payment method too, under the same id.
+   * @param kind the kind to search first: a legacy card is also a payment method with the same id.
    */
   find(id: string, kind?: string): Row | undefined {
     const first = kind === undefined ? undefined : this.#tables.get(kind)
@@ -60,7 +60,7 @@ export class Account {
 }
 
 export type AccountInput = {
-  /** An existing test or live key; without it one is made. Its mode is the account's mode. */
+  /** A test or live key. Default: a new one. Its mode is the account's mode. */
   secretKey?: string | undefined
   livemode?: boolean | undefined
   /** ISO 3166-1 alpha-2, default `US`. */
@@ -71,12 +71,14 @@ export type AccountInput = {
   name?: string | undefined
 }
 
-/** `sk_` or `rk_`, then the mode. Longer than real keys need, so that tests may use speaking ones. */
+/**
+ * `sk_` or `rk_`, then the mode, then at least three characters, so that tests can use short keys.
+ */
 const KEY_PATTERN = /^(?:sk|rk)_(test|live)_[A-Za-z0-9_]{3,}$/
 
 export type KeyState = 'malformed' | 'revoked' | 'unknown'
 
-/** Which keys open which account. */
+/** The accounts of a fake and the keys that open them. */
 export class AccountRegistry {
   #accounts = new Map<string, Account>()
   #keys = new Map<string, Account>()
@@ -96,13 +98,13 @@ export class AccountRegistry {
     this.#onOpen = onOpen
   }
 
-  /** @throws Error when the key is malformed, taken, or of the other mode than asked for. */
+  /** @throws Error when the key is malformed, already has an account, or has the other mode. */
   create(input: AccountInput = {}): { account: Account; secretKey: string } {
     const mode = (input.livemode ?? input.secretKey?.includes('_live_')) ? 'live' : 'test'
     const secretKey = input.secretKey ?? fakeId(`sk_${mode}_`, 48)
     if (KEY_PATTERN.exec(secretKey)?.[1] !== mode)
-      throw new Error(`Not a secret key for ${mode} mode: ${maskKey(secretKey)}`)
-    if (this.#keys.has(secretKey)) throw new Error(`${maskKey(secretKey)} has an account already`)
+      throw new Error(`This is not a secret key for ${mode} mode: ${maskKey(secretKey)}`)
+    if (this.#keys.has(secretKey)) throw new Error(`${maskKey(secretKey)} already has an account`)
     const account = new Account({
       id: accountId(secretKey),
       livemode: mode === 'live',
@@ -117,7 +119,7 @@ export class AccountRegistry {
     return { account, secretKey }
   }
 
-  /** A further key of the same account, as after rolling one in the dashboard. */
+  /** Adds a key to the account, as when a key is rolled in the dashboard. */
   addKey(account: Account, kind: 'sk' | 'rk' = 'sk'): string {
     const key = fakeId(`${kind}_${account.livemode ? 'live' : 'test'}_`, 48)
     this.#keys.set(key, account)
@@ -129,7 +131,7 @@ export class AccountRegistry {
     this.#revoked.add(key)
   }
 
-  /** The account that a key opens, made on the spot when that is allowed. */
+  /** The account that a key opens; a new one when `automatic` is set. */
   open(key: string): Account | KeyState {
     if (this.#revoked.has(key)) return 'revoked'
     const known = this.#keys.get(key)
@@ -151,7 +153,10 @@ export class AccountRegistry {
   }
 }
 
-/** The same key gives the same account id in every process, so a restarted fake fits stored ids. */
+/**
+ * The same key gives the same account id in every process, so stored ids stay valid after a
+ * restart.
+ */
 function accountId(secretKey: string): string {
   const digest = createHash('sha256').update(secretKey).digest('base64url')
   return `acct_1${digest.replaceAll(/[-_]/g, '').slice(0, 15)}`

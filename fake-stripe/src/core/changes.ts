@@ -6,9 +6,9 @@ import { defineTable, type Row, type Table } from './rows.ts'
 import type { Scope } from './scope.ts'
 
 /**
- * Replaces some fields of the row as it is now, not as the caller last saw it.
+ * Replaces some fields of the row in its current state, which can be newer than the caller's copy.
  *
- * @throws Error when there is no such row.
+ * @throws Error when the row does not exist.
  */
 export function changeRow<T extends Row>(
   { account }: Scope,
@@ -22,18 +22,18 @@ export function changeRow<T extends Row>(
   return rows.replace({ ...row, ...patch })
 }
 
-/** A row by its id. @throws NotPossible when there is none. */
+/** A row by its id. @throws InvalidState when there is none. */
 export function requireRow<T extends Row>(
   { account }: Scope,
   table: Table<T>,
   id: string | null | undefined,
 ): T {
   const row = id ? account.rows(table).get(id) : undefined
-  if (row === undefined) throw new InvalidState(`There is no ${table.name} ${id}`)
+  if (row === undefined) throw new InvalidState(`There is no ${table.label} ${id}.`)
   return row
 }
 
-/** The fields that a request has set; what it left out stays as it is. */
+/** The fields that a request sets; fields that are undefined are left out. */
 export function givenFields<T extends object>(
   fields: T,
 ): { [K in keyof T]?: Exclude<T[K], undefined> } {
@@ -41,14 +41,14 @@ export function givenFields<T extends object>(
   return Object.fromEntries(set) as { [K in keyof T]?: Exclude<T[K], undefined> } // as filtered
 }
 
-/** The only API version that the fake speaks; the SDK's own, which the type keeps true. */
+/** The only API version that the fake implements; the type makes it the version of the SDK. */
 export const API_VERSION: Stripe.LatestApiVersion = '2026-10-28.endive'
 
 export const events = defineTable<Stripe.EventBase>('event')
 
 /**
- * Records that something happened and hands it to the webhooks. Objects are replaced, never changed
- * in place, so the object of the event stays as it was at this moment.
+ * Stores an event and sends it to the webhook endpoints. Rows are replaced, never changed in place,
+ * so the object in the event stays as it was.
  *
  * @param before the object before the change; gives `data.previous_attributes`.
  */
@@ -72,8 +72,8 @@ export function emitEvent(scope: Scope, type: Stripe.Event.Type, object: object,
 type Plain = Record<string, unknown>
 
 /**
- * What `data.previous_attributes` of an `….updated` event holds: the old value of each key that
- * changed, objects compared key by key, a key that was not there as null.
+ * The `data.previous_attributes` of an `….updated` event: the old value of each key that changed.
+ * Objects are compared key by key; a key that did not exist has the old value null.
  *
  * @returns undefined when nothing changed.
  * @see https://docs.stripe.com/api/events/object#event_object-data-previous_attributes

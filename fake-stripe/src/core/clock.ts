@@ -1,9 +1,9 @@
-/** Takes a scheduled task back; harmless once it has run. */
+/** Cancels a scheduled task; has no effect once the task has run. */
 export type Cancel = () => void
 
 /**
- * The time that Stripe's objects carry: real time plus what `advance` added. Sessions expire, keys
- * age and webhooks are retried by it.
+ * The time in Stripe's objects: real time plus the seconds that `advance` has added. It decides
+ * when sessions expire, when idempotency keys end and when webhooks are retried.
  */
 export type FakeClock = {
   /** Milliseconds since 1970, UTC. */
@@ -12,27 +12,27 @@ export type FakeClock = {
   seconds: () => number
   /**
    * Whole seconds of real time. Webhooks are signed with it, because the receiver compares the
-   * timestamp with its own clock, which nobody advanced.
+   * timestamp with its own clock, which `advance` does not change.
    */
   wallSeconds(): number
-  /** Moves the clock on; everything that falls due on the way runs before this returns. */
+  /** Moves the clock forward. Tasks that become due run before this returns. */
   advance(seconds: number): void
   /** Runs `run` when the clock reaches `due` (milliseconds), by waiting or by `advance`. */
   at(due: number, run: () => void): Cancel
-  /** Clears the timer; nothing runs any more. */
+  /** Clears the timer and drops all tasks. */
   close(): void
 }
 
 type Task = { due: number; run: () => void }
 
-const MAX_TIMEOUT_MS = 2 ** 31 - 1 // setTimeout fires at once above it
+const MAX_TIMEOUT_MS = 2 ** 31 - 1 // above it, setTimeout fires immediately
 
-/** @param wall the real clock in milliseconds, replaceable so that a test can hold it still. */
+/** @param wall the real clock in milliseconds; a test can pass one that stands still. */
 export function createFakeClock(wall: () => number = Date.now): FakeClock {
   let offset = 0
   let timer: NodeJS.Timeout | undefined
   let closed = false
-  const tasks: Task[] = [] // ascending by due; equal dues in the order of their arrival
+  const tasks: Task[] = [] // ascending by due; equal ones in insertion order
 
   const now = () => wall() + offset
 
@@ -41,7 +41,7 @@ export function createFakeClock(wall: () => number = Date.now): FakeClock {
     const next = tasks[0]
     if (next === undefined || closed) return
     timer = setTimeout(tick, Math.min(Math.max(next.due - now(), 1), MAX_TIMEOUT_MS))
-    timer.unref() // an expiry in 24 hours must not keep a finished demo alive
+    timer.unref() // an expiry in 24 hours must not keep the process running
   }
 
   function runDue(limit: number, onEach: (task: Task) => void) {
@@ -62,9 +62,9 @@ export function createFakeClock(wall: () => number = Date.now): FakeClock {
     seconds: () => Math.floor(now() / 1000),
     wallSeconds: () => Math.floor(wall() / 1000),
     advance(seconds) {
-      if (!(seconds >= 0)) throw new RangeError('The clock only goes forward')
+      if (!(seconds >= 0)) throw new RangeError('The clock can only move forward.')
       const target = now() + seconds * 1000
-      // Each task sees the time at which it was due, so an expired session carries its own second.
+      // Each task sees the time at which it was due, so an expired session has the right timestamp.
       runDue(target, (task) => {
         offset = Math.max(offset, task.due - wall())
       })
@@ -73,7 +73,7 @@ export function createFakeClock(wall: () => number = Date.now): FakeClock {
     },
     at(due, run) {
       const task = { due, run }
-      // From the end: most tasks are due after those that are there already.
+      // Searched from the end, because most tasks are due after the existing ones.
       const index = tasks.findLastIndex((other) => other.due <= due) + 1
       tasks.splice(index, 0, task)
       if (index === 0) arm()
@@ -91,7 +91,7 @@ export function createFakeClock(wall: () => number = Date.now): FakeClock {
   }
 }
 
-/** Waits in real time that end early when the fake closes. */
+/** Waits in real time; closing the fake ends them early. */
 export class Delays {
   #waiting = new Map<NodeJS.Timeout, () => void>()
 
@@ -119,8 +119,8 @@ type Interval = { interval: string; interval_count: number }
 const DAY = 24 * 60 * 60
 
 /**
- * The end of the nth period after an anchor. A month that is too short ends the period on its last
- * day; the one after it is on the anchor's day again.
+ * The end of the nth period after an anchor. In a month that is too short the period ends on the
+ * last day; the next one ends on the anchor's day again.
  *
  * @param anchor seconds since 1970, UTC.
  * @see https://docs.stripe.com/billing/subscriptions/billing-cycle

@@ -1,8 +1,8 @@
 import { invalidParameter, type StripeError } from './errors.ts'
 
 /**
- * Amounts as Stripe's API takes them. Kept apart from the service's own table on purpose: a
- * stand-in that shared it could not notice a mistake in it.
+ * Amounts as Stripe's API takes them. The service has its own table: if both shared one, the fake
+ * could not reveal a mistake in it.
  *
  * @see https://docs.stripe.com/currencies
  */
@@ -10,7 +10,7 @@ const ZERO_DECIMAL = new Set(
   'bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf'.split(' '),
 )
 const THREE_DECIMAL = new Set('bhd jod kwd omr tnd'.split(' '))
-// Zero-decimal in life, sent with two decimals that must be 00 (docs: special cases).
+// These currencies have no decimals, but Stripe takes two that must be 00 (docs: special cases).
 const WHOLE_HUNDREDS = new Set(['isk', 'ugx'])
 
 const TWO_DECIMAL =
@@ -44,7 +44,7 @@ const MIN_AMOUNTS: Record<string, number> = {
   usd: 50,
 }
 
-/** Eight digits, whatever the currency. */
+/** Eight digits in every currency. */
 const MAX_AMOUNT = 99_999_999
 
 export function isCurrency(code: string): boolean {
@@ -56,7 +56,7 @@ function minimumAmount(currency: string): number {
   return MIN_AMOUNTS[currency] ?? 1
 }
 
-/** The steps in which an amount can be charged: 10 for three-decimal currencies, 100 for ISK, UGX. */
+/** Amounts must be a multiple of this: 10 for three-decimal currencies, 100 for ISK and UGX. */
 function amountStep(currency: string): number {
   if (THREE_DECIMAL.has(currency)) return 10
   return WHOLE_HUNDREDS.has(currency) ? 100 : 1
@@ -67,7 +67,7 @@ function decimals(currency: string): 0 | 2 | 3 {
   return THREE_DECIMAL.has(currency) ? 3 : 2
 }
 
-/** `$1,234.50`, `¥500`, `KWD 1.250`: for pages and messages, in English. */
+/** `$1,234.50`, `¥500`, `KWD 1.250`: English, for pages and messages. */
 export function formatAmount(amount: number, currency: string): string {
   const digits = decimals(currency)
   return new Intl.NumberFormat('en-US', {
@@ -93,7 +93,7 @@ const SESSION: Wording = {
 }
 
 /**
- * Why Stripe would not charge this amount, or null.
+ * The error with which Stripe refuses this amount; null when it accepts it.
  *
  * @see https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
  */

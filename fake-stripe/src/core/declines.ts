@@ -1,4 +1,4 @@
-/** Why a payment fails. The codes are Stripe's; the texts are what the payer reads. */
+/** Why a payment fails. Codes and messages are Stripe's; the payer reads the message. */
 export type PaymentFailure = {
   /** `failure_code` of the charge and `code` of the error. */
   code: string
@@ -21,7 +21,7 @@ export const DECLINE_CODES = [
 
 export type DeclineCode = (typeof DECLINE_CODES)[number]
 
-// The codes that Stripe reports as the error code too; all others are `card_declined`.
+// Stripe repeats these decline codes as the error code; for all others it is `card_declined`.
 const OWN_ERROR_CODE: readonly DeclineCode[] = [
   'expired_card',
   'incorrect_cvc',
@@ -48,7 +48,7 @@ export function cardDecline(code: DeclineCode): PaymentFailure {
   }
 }
 
-/** A debit or transfer that the bank sent back days later. */
+/** A bank debit or transfer that the bank returned days later. */
 export const BANK_FAILURE: PaymentFailure = {
   code: 'insufficient_funds',
   declineCode: null,

@@ -7,7 +7,7 @@ export type StripeErrorType =
   | 'invalid_request_error'
   | 'rate_limit_error'
 
-/** What an error says beside its message; the keys are those of Stripe's `error` object. */
+/** The fields of an error beside its message; the keys are those of Stripe's `error` object. */
 export type StripeErrorDetails = {
   code?: string
   param?: string
@@ -20,10 +20,10 @@ export type StripeErrorDetails = {
 }
 
 /**
- * A refusal as Stripe answers it.
+ * An error response of Stripe.
  *
- * `stored` tells the idempotency layer whether the endpoint had begun to execute: such an answer is
- * kept and replayed under the key; a refused parameter is not.
+ * When `stored` is set, execution of the request had started: the response is stored and replayed
+ * under the idempotency key. An error about a parameter is not stored.
  *
  * @see https://docs.stripe.com/api/errors
  * @see https://docs.stripe.com/api/idempotent_requests
@@ -52,13 +52,16 @@ export class StripeError extends Error {
   }
 }
 
-/** A parameter that breaks a rule: 400, never stored under the idempotency key. */
+/** A parameter breaks a rule: 400, never stored under the idempotency key. */
 export function invalidParameter(param: string, message: string, code?: string): StripeError {
   const details = code === undefined ? { param } : { param, code }
   return new StripeError(400, 'invalid_request_error', message, details)
 }
 
-/** The state does not allow it: 400, found while executing and therefore stored. */
+/**
+ * The state of an object does not allow the request: 400, found during execution and therefore
+ * stored.
+ */
 export function refused(message: string, details: StripeErrorDetails = {}): StripeError {
   return new StripeError(400, 'invalid_request_error', message, details, { stored: true })
 }
@@ -69,21 +72,21 @@ export function noSuch(kind: string, id: string, param: string, status: 400 | 40
   return new StripeError(status, 'invalid_request_error', `No such ${kind}: '${id}'`, details)
 }
 
-/** `Coupon already exists.`: an id that the caller chose is in use. */
+/** `Coupon already exists.`: the id that the caller chose is in use. */
 export function alreadyExists(kind: string): StripeError {
   const details = { code: 'resource_already_exists' }
   return new StripeError(400, 'invalid_request_error', `${kind} already exists.`, details)
 }
 
-/** What a payer, the dashboard or a test asked for does not fit the state of things. */
+/** An action of a payer, of the dashboard or of a test is not possible in the current state. */
 export class InvalidState extends Error {
   constructor(message: string) {
     super(message)
-    this.name = 'NotPossible'
+    this.name = 'InvalidState'
   }
 }
 
-/** The `error` object of an answer. @see https://docs.stripe.com/api/errors */
+/** The body of an error response. @see https://docs.stripe.com/api/errors */
 export function errorBody(error: StripeError, baseUrl: string, requestId: string): object {
   const { code } = error.details
   return {

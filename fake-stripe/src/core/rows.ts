@@ -1,7 +1,7 @@
-/** Anything that a table keeps. Objects without `created` sort by their arrival. */
+/** A row of a table. Rows without `created` are sorted by insertion. */
 export type Row = { id: string; created?: number }
 
-/** Which slice of a list is wanted, newest first, as Stripe's `limit` and cursors say it. */
+/** A page of a list, newest first, as Stripe's `limit` and cursors describe it. */
 export type PageRequest<T> = {
   limit: number
   startingAfter?: string | undefined
@@ -14,8 +14,8 @@ export type Page<T> = { data: T[]; hasMore: boolean }
 type Slot<T> = { row: T; created: number; sequence: number; removed: boolean }
 
 /**
- * The rows of one kind in one account, in the order (`created`, arrival). A row is never changed in
- * place but replaced, so an event may keep the old one as its snapshot.
+ * The rows of one kind in one account, ordered by `created`, then by insertion. A row is replaced,
+ * never changed in place, so an event can keep the old one.
  */
 export class Rows<T extends Row> {
   #slots = new Map<string, Slot<T>>()
@@ -32,9 +32,9 @@ export class Rows<T extends Row> {
   }
 
   /**
-   * The id of a removed row may be used again; a list cursor then means the new one.
+   * The id of a removed row can be used again; a list cursor then refers to the new row.
    *
-   * @throws Error when the id is taken; whoever lets callers choose ids asks first.
+   * @throws Error when the id exists; callers that accept ids from clients check this first.
    */
   insert(row: T): T {
     const slot = this.#newSlot(row)
@@ -42,7 +42,9 @@ export class Rows<T extends Row> {
     return row
   }
 
-  /** The same for many rows at once, in any order: sorting once spares a shift for each of them. */
+  /**
+   * Inserts many rows in any order: sorting them once is faster than inserting each at its place.
+   */
   insertMany(rows: readonly T[]): void {
     for (const row of rows) this.#order.push(this.#newSlot(row))
     this.#order.sort((a, b) => (isNewer(a, b) ? 1 : -1))
@@ -56,7 +58,7 @@ export class Rows<T extends Row> {
     return row
   }
 
-  /** Forgets the row; a list cursor that names it stays usable. */
+  /** Removes the row; a list cursor that names it stays valid. */
   remove(id: string): void {
     const slot = this.#slots.get(id)
     if (slot?.removed !== false) return
@@ -72,7 +74,7 @@ export class Rows<T extends Row> {
       .reverse()
   }
 
-  /** @returns undefined when a cursor names a row that never was. */
+  /** @returns undefined when a cursor names a row that never existed. */
   page(request: PageRequest<T>): Page<T> | undefined {
     const { startingAfter, endingBefore } = request
     if (endingBefore !== undefined) {
@@ -87,7 +89,7 @@ export class Rows<T extends Row> {
   }
 
   #newSlot(row: T): Slot<T> {
-    if (this.get(row.id) !== undefined) throw new Error(`${row.id} exists already`)
+    if (this.get(row.id) !== undefined) throw new Error(`${row.id} already exists`)
     this.#sequence += 1
     const created = row.created ?? 0
     const slot = { row, created, sequence: this.#sequence, removed: false }
@@ -106,7 +108,9 @@ export class Rows<T extends Row> {
     }
   }
 
-  /** Index of the first slot newer than this one. Binary search: lists may hold a million rows. */
+  /**
+   * Index of the first slot that is newer. Binary search, because a list can have a million rows.
+   */
   #after(slot: Slot<T>): number {
     let low = 0
     let high = this.#order.length
@@ -119,7 +123,7 @@ export class Rows<T extends Row> {
     return low
   }
 
-  /** Index of the last slot older than this one, whether or not it is still in the list. */
+  /** Index of the last slot that is older; the slot itself can have been removed. */
   #before(slot: Slot<T>): number {
     const index = this.#after(slot) - 1
     return this.#order[index] === slot ? index - 1 : index
@@ -131,17 +135,17 @@ function isNewer(a: Slot<unknown>, b: Slot<unknown>): boolean {
 }
 
 /**
- * Names a kind of object and carries its type, so that `account.rows(charges)` is typed without a
+ * Names a kind of object and has its row type, so `account.rows(charges)` is typed without a
  * central list of kinds.
  */
 export type Table<T extends Row> = {
   /** Stripe's `object` value, such as `charge`. */
   readonly name: string
-  /** How Stripe's messages call it: `No such promotion code`. */
+  /** The name in Stripe's messages: `No such promotion code`. */
   readonly label: string
-  /** Our own notes beside an object, under the same id; never found by id, never shown. */
+  /** The fake's own data about an object, under the same id; not found by id and never shown. */
   readonly hidden: boolean
-  /** Never set; it ties the row's type to the table. */
+  /** Never set; it connects the row type to the table. */
   readonly rowType?: T
 }
 

@@ -4,7 +4,7 @@ import { group } from '../api/params.ts'
 import { StripeError } from '../core/errors.ts'
 import type { Scope } from '../core/scope.ts'
 
-/** The account as its own key sees it. */
+/** The account as its own key shows it. */
 function accountObject({ account }: Scope): Stripe.Account {
   const { id, name, country, defaultCurrency, created } = account.profile
   return {

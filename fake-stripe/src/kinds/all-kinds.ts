@@ -31,7 +31,10 @@ import { subscriptionItemResource, subscriptionResource } from './subscription-a
 import { testClockResource } from './test-clock-api.ts'
 import { webhookEndpointResource } from './webhook-endpoint.ts'
 
-/** Every kind of object that the fake serves. A new kind is a file beside these and a line here. */
+/**
+ * Every kind of object that the fake implements. To add a kind, add a file in this folder and a
+ * line here.
+ */
 export const ALL_RESOURCES: readonly Resource[] = [
   accountResource,
   balanceResource,

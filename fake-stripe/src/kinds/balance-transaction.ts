@@ -6,7 +6,7 @@ import type { Scope } from '../core/scope.ts'
 export const balanceTransactions = defineTable<Stripe.BalanceTransaction>('balance_transaction')
 
 type Movement = {
-  /** Positive: into the merchant's balance. */
+  /** Positive: added to the merchant's balance. */
   amount: number
   /** Stripe's own fee, never negative. */
   fee?: number
@@ -19,7 +19,7 @@ type Movement = {
 
 const TWO_DAYS = 2 * 24 * 60 * 60
 
-/** Books money into or out of the account's balance. */
+/** Records money that is added to or taken from the account's balance. */
 export function recordMovement(
   { account, world }: Scope,
   movement: Movement,
@@ -53,7 +53,7 @@ export function recordMovement(
   })
 }
 
-/** 2.9 % and 30 of the smallest unit: Stripe's list price in the US. */
+/** Stripe's list price in the US: 2.9 % and 30 of the smallest unit. */
 export function processingFee(amount: number): number {
   return Math.min(Math.round(amount * 0.029) + 30, amount)
 }

@@ -89,7 +89,7 @@ function currentBalance(scope: Scope): Stripe.Balance {
   }
 }
 
-/** A payout takes available money; all other money waits until its `available_on`. */
+/** A payout is deducted immediately; other money is pending until its `available_on`. */
 function isAvailable(
   { status, available_on: availableOn, type }: Stripe.BalanceTransaction,
   now: number,

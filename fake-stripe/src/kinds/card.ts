@@ -113,7 +113,7 @@ function cardOfCustomer(call: Call, path: { customer?: string; id?: string }): S
   return card
 }
 
-/** The SDK's types make these two texts here and numbers elsewhere. */
+/** In the SDK's types these two are texts here and numbers elsewhere. */
 function expiryPart(param: string, value: string | undefined, min: number, max: number) {
   if (value === undefined) return undefined
   const number = Number(value)

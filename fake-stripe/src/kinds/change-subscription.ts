@@ -30,7 +30,7 @@ import { nowBy } from './test-clock.ts'
 /**
  * Changes a subscription. Prorations are not computed.
  *
- * @throws StripeError for what Stripe refuses; nothing has changed then.
+ * @throws StripeError for a change that Stripe refuses; nothing is changed then.
  * @see https://docs.stripe.com/api/subscriptions/update
  */
 export function updateSubscription(
@@ -65,7 +65,7 @@ export function updateSubscription(
   return requireRow(call, subscriptions, id)
 }
 
-/** What can still be changed of a subscription that has ended. */
+/** Only some fields of an ended subscription can be changed. */
 function checkEnded({ metadata, cancellation_details: details, ...rest }: SubscriptionUpdateInput) {
   const allowed = { metadata, details }
   const others = Object.values(rest).filter((value) => value !== undefined)
@@ -146,9 +146,9 @@ function endTrial(call: Call, id: string, now: number): void {
 const PAUSABLE = ['active', 'past_due', 'trialing', 'unpaid']
 
 /**
- * No invoices and no new periods until the subscription is resumed.
+ * Pauses a subscription: no invoices and no new periods until it is resumed.
  *
- * @throws StripeError unless it is under way.
+ * @throws StripeError unless it is active, past due, in its trial or unpaid.
  */
 export function pauseSubscription(call: Call, id: string): WireSubscription {
   const before = requireRow(call, subscriptions, id)
@@ -158,7 +158,7 @@ export function pauseSubscription(call: Call, id: string): WireSubscription {
 }
 
 /**
- * Goes on where it was paused or, when that period is over, with a new one that is paid for first:
+ * Resumes a paused subscription. If its period is over, a new period starts and must be paid first;
  * until then the subscription stays paused.
  *
  * @throws StripeError unless it is paused.

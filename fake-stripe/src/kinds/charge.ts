@@ -36,7 +36,7 @@ export const chargeResource: Resource = {
     balance_transaction: { kind: 'balance_transaction' },
     customer: { kind: 'customer' },
     payment_intent: { kind: 'payment_intent' },
-    // Left out of a charge since API version 2022-11-15 unless asked for.
+    // Since API version 2022-11-15 a charge contains them only when they are expanded.
     refunds: { kind: 'refund', list: true, load: loadRelated('refund', 'charge', refundsUrl) },
   },
   operations: [
@@ -55,7 +55,7 @@ export const chargeResource: Resource = {
         'payment_method_details.card.exp_year': 'token',
         'payment_method_details.card.fingerprint': 'token',
         'payment_method_details.card.last4': 'token',
-        // True: refunded in full; false: in part; null: not at all.
+        // True: fully refunded; false: partially refunded; null: not refunded.
         refunded: {
           type: 'token',
           read: (charge) => (charge.amount_refunded === 0 ? null : charge.refunded),
@@ -112,8 +112,8 @@ export type ChargeResult =
   | { status: 'failed'; failure: PaymentFailure }
 
 /**
- * The charge of one attempt to pay. It carries the intent's metadata and description, which is how
- * a charge alone leads back to the purchase.
+ * Creates the charge of one payment attempt. It copies the intent's metadata and description, so a
+ * charge alone leads back to the purchase.
  */
 export function createCharge(
   scope: Scope,

@@ -27,9 +27,9 @@ import { createPaymentMethod, type PaymentMethodKind, paymentMethods } from './p
 import { setupIntents } from './setup-intent.ts'
 
 export type PayOptions = {
-  /** Another amount than the session asks for, to act a mismatch; smallest unit. */
+  /** An amount that differs from the session's, to simulate a mismatch; smallest unit. */
   amount?: number | undefined
-  /** Another currency than the session's; lower-case ISO 4217. */
+  /** A currency that differs from the session's; lower-case ISO 4217. */
   currency?: string | undefined
   email?: string | undefined
   name?: string | undefined
@@ -37,7 +37,10 @@ export type PayOptions = {
 
 type Session = Stripe.Checkout.Session
 
-/** The payer's card is accepted: session complete and paid. @throws NotPossible unless open. */
+/**
+ * The payer's card is accepted: the session becomes complete and paid. @throws InvalidState unless
+ * it is open.
+ */
 export function paySession(scope: Scope, id: string, options: PayOptions = {}): Session {
   const session = openSessionRow(scope, id)
   if (session.mode === 'setup') return completeSetup(scope, session, options)
@@ -50,7 +53,7 @@ export function paySession(scope: Scope, id: string, options: PayOptions = {}): 
   return completed
 }
 
-/** The payer's card is declined; the session stays open for another try. */
+/** The payer's card is declined; the session stays open for another attempt. */
 export function declineSession(
   scope: Scope,
   id: string,
@@ -68,8 +71,8 @@ export function declineSession(
 }
 
 /**
- * The payer chooses a bank debit (or, with `customer_balance`, promises a transfer): session
- * complete, but unpaid until `settleSession` or `failSession`.
+ * The payer chooses a bank debit or, with `customer_balance`, a bank transfer: the session is
+ * complete but unpaid until `settleIntent` or `failIntent`.
  */
 export function paySessionLater(
   scope: Scope,
@@ -93,7 +96,7 @@ function openSessionRow(scope: Scope, id: string): Session {
   return session
 }
 
-/** The session's intent, made by the first attempt; a mismatch changes intent and session alike. */
+/** The session's intent; the first attempt creates it. A mismatch changes intent and session. */
 function sessionIntent(scope: Scope, session: Session, options: PayOptions) {
   const amount = options.amount ?? session.amount_total ?? 0
   const currency = options.currency ?? session.currency ?? ''
@@ -187,7 +190,7 @@ function completeSetup(scope: Scope, session: Session, options: PayOptions): Ses
   return completeSession(scope, session.id, 'no_payment_required', options)
 }
 
-/** Keeps the payer's card with the session's customer, if it has one. */
+/** Saves the payer's card with the session's customer, if there is one. */
 function saveMethod(scope: Scope, session: Session, { id }: Stripe.PaymentMethod): void {
   const customer = idOf(session.customer)
   if (customer === null) return
@@ -195,10 +198,10 @@ function saveMethod(scope: Scope, session: Session, { id }: Stripe.PaymentMethod
   emitEvent(scope, 'payment_method.attached', attached)
 }
 
-// These three take an intent and tell its session, if Checkout made it, so that a debit that was
-// started by the API and one that was started on the hosted page settle alike.
+// The next three functions take an intent and update its Checkout session, if there is one. So a
+// debit that the API started and one that the hosted page started end in the same way.
 
-/** The bank debit, or the awaited transfer, came in. @throws NotPossible when none is under way. */
+/** The bank debit or transfer succeeded. @throws InvalidState when the intent waits for none. */
 export function settleIntent(scope: Scope, intentId: string): Stripe.PaymentIntent {
   const { status, amount } = requireRow(scope, paymentIntents, intentId)
   if (status === 'requires_action') return fundIntent(scope, intentId, amount)
@@ -207,14 +210,20 @@ export function settleIntent(scope: Scope, intentId: string): Stripe.PaymentInte
   return intent
 }
 
-/** Part of a bank transfer came in; all of it settles the payment. @param received smallest unit. */
+/**
+ * A part of a bank transfer arrived; the full amount completes the payment. @param received
+ * smallest unit.
+ */
 export function fundIntent(scope: Scope, intentId: string, received: number): Stripe.PaymentIntent {
   const intent = receiveTransfer(scope, intentId, received)
   if (intent.status === 'succeeded') updateSessionPayment(scope, intentId, 'paid')
   return intent
 }
 
-/** The bank debit failed, or the transfer never came. @throws NotPossible when none is under way. */
+/**
+ * The bank debit failed, or the transfer did not arrive. @throws InvalidState when the intent waits
+ * for none.
+ */
 export function failIntent(
   scope: Scope,
   intentId: string,
@@ -222,7 +231,7 @@ export function failIntent(
 ): Stripe.PaymentIntent {
   const { status } = requireRow(scope, paymentIntents, intentId)
   if (status !== 'processing' && status !== 'requires_action')
-    throw new InvalidState(`${intentId} is ${status}, no payment is under way`)
+    throw new InvalidState(`${intentId} is ${status}, it has no pending payment`)
   const intent =
     status === 'processing'
       ? failPayment(scope, intentId, failure)

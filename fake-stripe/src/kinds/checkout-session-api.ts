@@ -102,7 +102,8 @@ export const checkoutSessionResource: Resource = {
         ...none
       }) {
         const within = createdWithin(created)
-        // The fake makes no payment links and subscriptions, so nothing can match them.
+        // The fake has no payment links and no subscriptions by Checkout, so nothing matches these
+        // filters.
         const impossible = Object.values(none).some((value) => value !== undefined)
         return (session) =>
           !impossible &&
@@ -142,9 +143,9 @@ const MIN_LIFETIME_SECONDS = 30 * 60
 const MAX_LINE_ITEMS = 100
 
 /**
- * Opens a Checkout Session and puts its expiry on the clock.
+ * Creates a Checkout Session and schedules its expiry.
  *
- * @throws StripeError when a rule of Checkout is broken; nothing has been made then.
+ * @throws StripeError when a rule of Checkout is broken; nothing is created then.
  * @see https://docs.stripe.com/api/checkout/sessions/create
  */
 function createSession(scope: Scope, input: SessionCreateInput): Stripe.Checkout.Session {
@@ -188,7 +189,7 @@ function checkMode({
   setup_intent_data,
 }: SessionCreateInput) {
   if (mode === 'subscription')
-    throw invalidParameter('mode', 'The fake Stripe does not support subscriptions by Checkout.')
+    throw invalidParameter('mode', 'fake-stripe does not support subscriptions by Checkout.')
   const lines = line_items?.length ?? 0
   if (mode === 'payment' && lines === 0)
     throw invalidParameter('line_items', 'Missing required param: line_items.', 'parameter_missing')
@@ -243,7 +244,7 @@ function checkLineItems({ currency }: SessionCreateInput, lines: readonly WireLi
       )
   })
   const total = lines.reduce((sum, line) => sum + line.amount_total, 0)
-  // Nothing to pay is allowed (no-cost orders); too little to charge is not.
+  // A total of zero is allowed (no-cost orders); a total below the minimum charge is not.
   const problem = total === 0 ? null : amountProblem(total, expected, 'session')
   if (problem !== null) throw problem
 }

@@ -19,8 +19,8 @@ import {
   url,
 } from '../api/params.ts'
 
-// Each shape is checked against the SDK's type, so the fake knows exactly the parameters that this
-// API version has: a new one is a compile error here, a retired one is refused as unknown.
+// Each shape is checked against the SDK's type, so the fake knows exactly the parameters of this
+// API version: a new one is a compile error, a retired one is refused as unknown.
 
 const productData = {
   description: text().optional(),

@@ -18,12 +18,12 @@ import { products } from './product.ts'
 
 export const checkoutSessions = defineTable<Stripe.Checkout.Session>('checkout.session')
 
-/** What a session remembers for the moment when the payer acts. */
+/** Settings of a session that are used when the payer acts. */
 export type SessionSettings = {
   id: string
   paymentIntent: PaymentIntentDataInput
   setupIntent: SetupIntentDataInput
-  /** Takes the expiry off the clock. */
+  /** Cancels the scheduled expiry. */
   cancelExpiry: Cancel
 }
 
@@ -35,7 +35,7 @@ export const DAY_SECONDS = 24 * 60 * 60
 
 type Totals = { currency: string | null; total: number | null }
 
-/** A new open session, without checks, intent and expiry. */
+/** Builds an open session, without checks, intent and expiry. */
 export function buildSession(
   { account, world }: Scope,
   input: SessionCreateInput,
@@ -88,7 +88,7 @@ export function buildSession(
     metadata: changeMetadata({}, input.metadata),
     mode: input.mode,
     origin_context: input.origin_context ?? null,
-    payment_intent: null, // made by the first attempt to pay, since API version 2022-08-01
+    payment_intent: null, // since API version 2022-08-01 the first payment attempt creates it
     payment_link: null,
     payment_method_collection: input.payment_method_collection ?? 'if_required',
     payment_method_configuration_details: null,
@@ -174,10 +174,10 @@ function methodTypes(currency: string | null): string[] {
 }
 
 /**
- * Ends an open session, by the clock or on request; an intent that a declined card left behind goes
- * with it.
+ * Expires an open session, by the clock or on request, and cancels the intent that a declined card
+ * has left.
  *
- * @throws NotPossible when the session is not open.
+ * @throws InvalidState when the session is not open.
  */
 export function expireSession(scope: Scope, id: string): Stripe.Checkout.Session {
   const session = requireRow(scope, checkoutSessions, id)
@@ -199,9 +199,9 @@ export const sessionLines = defineTable<{ id: string; items: WireLineItem[] }>(
 )
 
 /**
- * One line of a session with its totals.
+ * Builds one line of a session with its totals.
  *
- * @throws StripeError when the line names no price, two, or one of another account.
+ * @throws StripeError when the line has no price, two prices, or a price of another account.
  */
 export function buildLineItem(scope: Scope, input: LineItemInput, index: number): WireLineItem {
   const param = `line_items[${index}]`
@@ -230,7 +230,10 @@ export function buildLineItem(scope: Scope, input: LineItemInput, index: number)
   }
 }
 
-/** The buyer reads the product's name; the nickname is for prices without one in this account. */
+/**
+ * The product's name is shown to the buyer; the nickname is for prices without a product in this
+ * account.
+ */
 function productName({ account }: Scope, price: WirePrice): string | null {
   return account.rows(products).get(price.product)?.name ?? price.nickname
 }
@@ -266,7 +269,7 @@ function linePrice(scope: Scope, input: LineItemInput, param: string): WirePrice
 function existingPrice({ account }: Scope, id: string, param: string): WirePrice {
   const price = account.rows(prices).get(id)
   if (price === undefined) throw noSuch('price', id, param)
-  // A price that a test has put there may lack both fields.
+  // A price that a test has stored can lack both fields.
   if (price.active === false)
     throw invalidParameter(
       param,
@@ -280,7 +283,7 @@ function existingPrice({ account }: Scope, id: string, param: string): WirePrice
   return price
 }
 
-/** Stripe makes a one-off price of it, inactive, so that nobody else can use it. */
+/** Stripe creates an inactive price, which no other request can use. */
 function inlinePrice(
   scope: Scope,
   data: NonNullable<LineItemInput['price_data']>,

@@ -149,7 +149,7 @@ function addCurrencies(call: Call, id: string, options: CouponExtras['currencyOp
   else extras.replace({ ...known, currencyOptions: { ...known.currencyOptions, ...options } })
 }
 
-/** @throws StripeError when the rules of the discount, its duration or its end are broken. */
+/** @throws StripeError for an invalid discount, duration or end. */
 function createCoupon(scope: Scope, input: CouponCreateInput): Stripe.Coupon {
   const { account } = scope
   checkDiscount(input)
@@ -182,7 +182,7 @@ function createCoupon(scope: Scope, input: CouponCreateInput): Stripe.Coupon {
   return coupon
 }
 
-// The words, the missing codes and the odd parameter names are Stripe's own.
+// Messages, missing codes and parameter names are as Stripe has them.
 function checkDiscount(input: CouponCreateInput): void {
   const { amount_off: amount, percent_off: percent, currency, currency_options: options } = input
   if (amount === undefined && percent === undefined)

@@ -6,11 +6,11 @@ import type { Scope } from '../core/scope.ts'
 
 export const coupons = defineTable<Stripe.Coupon>('coupon')
 
-/** What a coupon shows only to those who expand it. */
+/** Fields of a coupon that are shown only when they are expanded. */
 export type CouponExtras = {
   id: string
   products: string[] | null
-  /** Without the coupon's own currency. */
+  /** The amounts in further currencies. */
   currencyOptions: Record<string, Stripe.Coupon.CurrencyOptions>
 }
 
@@ -18,10 +18,10 @@ export const couponExtras = defineTable<CouponExtras>('coupon.extras', { hidden:
 
 export type CouponFields = Partial<Omit<Stripe.Coupon, 'object' | 'livemode'>>
 
-/** A coupon that is not stored yet: once, unless said otherwise. */
+/** Builds a coupon; its default duration is `once`. */
 export function buildCoupon({ account, world }: Scope, fields: CouponFields): Stripe.Coupon {
   return {
-    id: fakeId('', 8), // the one kind without a prefix
+    id: fakeId('', 8), // the only kind without a prefix
     object: 'coupon',
     amount_off: null,
     created: world.clock.seconds(),
@@ -40,7 +40,7 @@ export function buildCoupon({ account, world }: Scope, fields: CouponFields): St
   }
 }
 
-/** The coupon's amounts in all its currencies, its own first; undefined when it has none. */
+/** The coupon's amounts in all its currencies, its own first; undefined for a percentage. */
 export function couponCurrencies({ account }: Scope, id: string) {
   const coupon = account.rows(coupons).get(id)
   if (coupon === undefined || coupon.amount_off === null || coupon.currency === null)
@@ -49,7 +49,7 @@ export function couponCurrencies({ account }: Scope, id: string) {
   return { [coupon.currency]: { amount_off: coupon.amount_off }, ...options }
 }
 
-/** Which products the coupon is for; undefined when for all. */
+/** The products that the coupon applies to; undefined: all. */
 export function couponProducts({ account }: Scope, id: string) {
   const products = account.rows(couponExtras).get(id)?.products
   return products ? { products } : undefined
@@ -58,10 +58,10 @@ export function couponProducts({ account }: Scope, id: string) {
 const FIVE_YEARS_SECONDS = 5 * 365 * 24 * 60 * 60
 
 /**
- * Coupons and promotion codes end in the future, within five years.
+ * Coupons and promotion codes must end in the future, within five years.
  *
- * @param at seconds since 1970; undefined: never.
- * @throws StripeError when it does not.
+ * @param at seconds since 1970; undefined: no end.
+ * @throws StripeError otherwise.
  */
 export function checkDiscountExpiry({ world }: Scope, param: string, at: number | undefined): void {
   if (at === undefined) return

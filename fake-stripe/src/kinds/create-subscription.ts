@@ -36,10 +36,10 @@ import { nowBy } from './test-clock.ts'
 const DAY = 24 * 60 * 60
 
 /**
- * Starts a subscription, invoices its first period and collects the money. A card that is declined
- * leaves it `incomplete` unless `payment_behavior` says otherwise.
+ * Creates a subscription, invoices its first period and charges the customer. If the card is
+ * declined, the subscription is `incomplete`, unless `payment_behavior` asks for an error.
  *
- * @throws StripeError for what Stripe refuses; nothing has been made then.
+ * @throws StripeError for a request that Stripe refuses; nothing is created then.
  * @see https://docs.stripe.com/api/subscriptions/create
  */
 export function createSubscription(call: Call, input: SubscriptionCreateInput): WireSubscription {
@@ -71,7 +71,7 @@ export function createSubscription(call: Call, input: SubscriptionCreateInput): 
       now,
     ),
   })
-  // The newest is shown first, and that is to be the first that was asked for.
+  // Lists show the newest item first, and the first requested item must be the first of the list.
   for (const [index, item] of [...wanted.entries()].toReversed()) {
     const price = found[index]
     if (price !== undefined) insertItem(call, built, { ...item, price }, now)
@@ -86,7 +86,7 @@ export function createSubscription(call: Call, input: SubscriptionCreateInput): 
   return created
 }
 
-/** The last day on which a subscription that will not be renewed is paid for. */
+/** Sets the subscription to end with its current period. */
 export function cancelAtPeriodEnd(scope: Scope, id: string, now: number): WireSubscription {
   const ends = itemsOf(scope, id).map((item) => item.current_period_end)
   const before = requireRow(scope, subscriptions, id)
@@ -104,7 +104,7 @@ export function cancelAtPeriodEnd(scope: Scope, id: string, now: number): WireSu
   })
 }
 
-/** @throws StripeError unless the payment method is the customer's own. */
+/** @throws StripeError unless the payment method belongs to the customer. */
 export function ownMethod(
   scope: Scope,
   input: {
@@ -127,7 +127,7 @@ export function ownMethod(
   return firstMethod(scope, customerDefaults(scope, customer.id))
 }
 
-/** Invoices the first period without telling of every step between. */
+/** Invoices the first period without events for the changes between. */
 function billFirstPeriod(call: Call, id: string, input: SubscriptionCreateInput): void {
   call.account.rows(subscriptionTimers).insert({
     id,

@@ -46,7 +46,7 @@ const shared = {
   balance: integer().optional(),
   business_name: emptyable(text({ max: 150 })).optional(),
   cash_balance: ignored(),
-  // The SDK's types do not let these be emptied, but Stripe does.
+  // Stripe accepts an empty value here, though the SDK's types do not.
   description: emptyable(text()).optional(),
   email: emptyable(email()).optional(),
   individual_name: emptyable(text({ max: 150 })).optional(),
@@ -115,7 +115,7 @@ export const customerResource: Resource = {
       path: '/v1/customers/:id',
       returns: customers.name,
       params: group({}),
-      // A deleted customer is not a 404 but `{ deleted: true }`.
+      // For a deleted customer Stripe returns `{ deleted: true }`, not 404.
       run: (call, _params, { id = '' }) =>
         call.account.rows(deletedCustomers).get(id) ?? existing(call, customers, id, 'id', 404),
     }),
@@ -151,7 +151,7 @@ export const customerResource: Resource = {
       },
       where({ created, email: wanted, test_clock: clock = null }) {
         const within = createdWithin(created)
-        // Customers of a test clock are in no other list.
+        // Customers of a test clock appear only in the list of that clock.
         return (customer) =>
           within(customer) &&
           (wanted ?? customer.email) === customer.email &&
@@ -197,7 +197,7 @@ function updateCustomer(call: Call, id: string, params: CustomerUpdateInput): St
     ...givenFields({ default_source: replacement ?? wanted }),
   })
   emitEvent(call, 'customer.updated', after, before)
-  // A new `source` takes the place of the default one.
+  // A new `source` replaces the default one.
   if (replacement !== undefined && old !== null) detachPaymentMethod(call, old)
   return after
 }
@@ -255,8 +255,8 @@ function fullShipping(input: {
 }
 
 /**
- * Ends a customer for good, with its subscriptions and saved payment methods; only
- * `{ deleted: true }` stays readable under its id.
+ * Deletes a customer with its subscriptions and saved payment methods. Only `{ deleted: true }`
+ * stays readable under its id.
  *
  * @see https://docs.stripe.com/api/customers/delete
  */
@@ -265,7 +265,7 @@ export function deleteCustomer(scope: Scope, id: string): Stripe.DeletedCustomer
   const customer = requireRow(scope, customers, id)
   for (const subscription of account.rows(subscriptions).all((row) => idOf(row.customer) === id))
     if (!ENDED.includes(subscription.status)) cancelSubscription(scope, subscription.id)
-  // Now, so that taking its methods away changes no defaults of it.
+  // Removed before its payment methods, so that detaching them does not change its defaults.
   account.rows(customers).remove(id)
   for (const method of account.rows(paymentMethods).all((row) => idOf(row.customer) === id))
     detachPaymentMethod(scope, method.id)

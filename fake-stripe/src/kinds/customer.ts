@@ -27,12 +27,12 @@ export type CustomerFields = Partial<
   >
 >
 
-/** A new customer, without an event. */
+/** Stores a new customer, without an event. */
 export function insertCustomer(scope: Scope, fields: CustomerFields): Stripe.Customer {
   return scope.account.rows(customers).insert(buildCustomer(scope, fields))
 }
 
-/** A customer that is not stored yet. */
+/** Builds a customer. */
 export function buildCustomer({ account, world }: Scope, fields: CustomerFields): Stripe.Customer {
   return {
     id: fakeId('cus_', 14),

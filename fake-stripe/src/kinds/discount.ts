@@ -12,7 +12,7 @@ import { couponOf, promotionCodes } from './promotion-code.ts'
 /** A coupon that was applied to a subscription, an item or an invoice. */
 export const discounts = defineTable<Stripe.Discount>('discount')
 
-/** Discounts have no endpoint of their own; they are expanded. */
+/** Discounts have no endpoints; they are expanded. */
 export const discountResource: Resource = {
   kind: discounts.name,
   expandable: {
@@ -33,8 +33,8 @@ type Target = Partial<
 >
 
 /**
- * Applies coupons, or codes that stand for them, and returns the ids of the discounts; one that
- * exists already is kept.
+ * Applies coupons or promotion codes and returns the ids of the discounts; an existing discount is
+ * kept.
  *
  * @param now seconds since 1970.
  * @throws StripeError when a coupon or code does not exist or is no longer valid.
@@ -45,7 +45,7 @@ export function applyDiscounts(
   target: Target,
   now: number,
 ): string[] {
-  // All are looked up before the first is made.
+  // All are found before the first discount is created.
   const found = inputs.map((input, index) => findCoupon(scope, input, `discounts[${index}]`))
   return found.map((each) =>
     typeof each === 'string' ? each : insertDiscount(scope, each, target, now),
@@ -100,7 +100,7 @@ function insertDiscount(
     ...target,
   })
   countRedemption(scope, coupon, code)
-  // Those of an invoice or an item are no discounts of the customer.
+  // A discount of an invoice or an item is not a discount of the customer.
   if (target.subscription && !target.subscription_item)
     emitEvent(scope, 'customer.discount.created', discount)
   return discount.id
@@ -121,7 +121,7 @@ function countRedemption(
     changeRow(scope, promotionCodes, code.id, { times_redeemed: code.times_redeemed + 1 })
 }
 
-/** What a discount takes off amounts, one for each of them. */
+/** The reductions of a discount, one for each amount. */
 export function discountAmounts(scope: Scope, discount: string, amounts: readonly number[]) {
   const row = scope.account.rows(discounts).get(discount)
   const coupon = scope.account.rows(coupons).get(idOf(row?.source.coupon) ?? '')
@@ -137,7 +137,10 @@ export function discountAmounts(scope: Scope, discount: string, amounts: readonl
   })
 }
 
-/** Which discounts still hold for the next invoice: those of a coupon for once do not. */
+/**
+ * The discounts that also apply to the next invoice; those of a coupon with the duration `once` do
+ * not.
+ */
 export function lastingDiscounts({ account }: Scope, ids: readonly string[], now: number) {
   return ids.filter((id) => {
     const row = account.rows(discounts).get(id)

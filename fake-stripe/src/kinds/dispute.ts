@@ -29,7 +29,7 @@ export type DisputeInput = {
 
 const ANSWER_WITHIN = 9 * 24 * 60 * 60
 
-/** A new dispute of a charge, without events and bookings. */
+/** Stores a new dispute of a charge, without events and balance transactions. */
 function insertDispute(
   { account, world }: Scope,
   charge: Stripe.Charge,
@@ -179,7 +179,7 @@ export const disputeResource: Resource = {
       path: '/v1/disputes/:id/close',
       returns: disputes.name,
       params: group({}),
-      // Closing by the merchant accepts the loss.
+      // When the merchant closes a dispute, it is lost.
       run: (call, _params, { id = '' }) =>
         closeDispute(call, existingOpenDispute(call, id).id, 'lost'),
     }),
@@ -233,21 +233,24 @@ export const CLOSED_DISPUTE_STATUSES = ['won', 'lost', 'warning_closed', 'preven
 export type OpenDisputeStatus = (typeof OPEN_DISPUTE_STATUSES)[number]
 export type DisputeOutcome = (typeof CLOSED_DISPUTE_STATUSES)[number]
 
-/** What Stripe charges the merchant for a chargeback in the US: 15.00. */
+/** Stripe's fee for a chargeback in the US: 15.00. */
 const DISPUTE_FEE = 1500
 
 export type DisputeRequest = {
-  /** Smallest unit; absent: what is not refunded. May differ from the charge, as in life. */
+  /**
+   * Smallest unit; default: the amount that is not refunded. It can differ from the charge, as at
+   * Stripe.
+   */
   amount?: number | undefined
   reason?: string | undefined
   status?: OpenDisputeStatus | undefined
 }
 
 /**
- * The payer disputes a charge. Unless it is only an inquiry, the money is taken from the merchant
- * at once.
+ * The payer disputes a charge. Unless it is an inquiry, the money is withdrawn from the merchant
+ * immediately.
  *
- * @throws NotPossible when the charge did not succeed.
+ * @throws InvalidState when the charge did not succeed.
  * @see https://docs.stripe.com/disputes/how-disputes-work
  */
 export function disputeCharge(scope: Scope, chargeId: string, request: DisputeRequest = {}) {
@@ -264,9 +267,10 @@ export function disputeCharge(scope: Scope, chargeId: string, request: DisputeRe
 }
 
 /**
- * The dispute moves on while it is open; an inquiry that becomes a chargeback takes the money.
+ * Changes the status of an open dispute. When an inquiry becomes a chargeback, the money is
+ * withdrawn.
  *
- * @throws NotPossible when it is closed.
+ * @throws InvalidState when it is closed.
  */
 export function updateDisputeStatus(
   scope: Scope,
@@ -281,9 +285,9 @@ export function updateDisputeStatus(
 }
 
 /**
- * The dispute ends. Won or prevented gives withdrawn money back.
+ * Closes a dispute. If it is won or prevented, withdrawn money is returned.
  *
- * @throws NotPossible when it is closed already.
+ * @throws InvalidState when it is closed already.
  */
 export function closeDispute(scope: Scope, id: string, outcome: DisputeOutcome): Stripe.Dispute {
   const open = requireOpenDispute(scope, id)

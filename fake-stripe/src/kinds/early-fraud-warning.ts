@@ -15,7 +15,7 @@ import { charges } from './charge.ts'
 const earlyFraudWarnings = defineTable<Stripe.Radar.EarlyFraudWarning>('radar.early_fraud_warning')
 
 /**
- * The issuer suspects fraud: a refund now may spare a dispute.
+ * The issuer suspects fraud; a refund can prevent a dispute.
  *
  * @see https://docs.stripe.com/disputes/measuring#early-fraud-warnings
  */
@@ -36,7 +36,7 @@ export function createFraudWarning(scope: Scope, chargeId: string, fraudType: st
   return warning
 }
 
-/** Nothing is left to be done about a charge that is refunded in full or disputed. */
+/** A warning is not actionable any more when its charge is fully refunded or disputed. */
 export function retireFraudWarnings(scope: Scope, chargeId: string): void {
   const warnings = scope.account
     .rows(earlyFraudWarnings)

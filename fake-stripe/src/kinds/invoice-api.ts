@@ -17,7 +17,6 @@ import { searchOperation } from '../api/search.ts'
 import { changeRow, emitEvent, givenFields, requireRow } from '../core/changes.ts'
 import { invalidParameter, refused, StripeError } from '../core/errors.ts'
 import { idOf } from '../core/ids.ts'
-import type { Scope } from '../core/scope.ts'
 import { customers } from './customer.ts'
 import { applyDiscounts } from './discount.ts'
 import {
@@ -25,7 +24,6 @@ import {
   defaultPayment,
   draftInvoice,
   invoiceLines,
-  invoicePayments,
   invoices,
   pendingItems,
   setLines,
@@ -64,7 +62,7 @@ export const invoiceResource: Resource = {
     discounts: { kind: 'discount' },
     lines: { kind: 'line_item', list: true, inline: true },
     parent: { kind: 'invoice.parent', inline: true },
-    // Left out of an invoice unless asked for.
+    // An invoice contains them only when they are expanded.
     payments: {
       kind: 'invoice_payment',
       list: true,
@@ -96,7 +94,9 @@ export const invoiceResource: Resource = {
       run(call, _params, { id = '' }) {
         const invoice = existing(call, invoices, id, 'invoice', 404)
         if (invoice.status !== 'draft' || invoice.parent !== null)
-          throw refused('You can only delete draft invoices that were not made by a subscription.')
+          throw refused(
+            'You can only delete draft invoices that were not created by a subscription.',
+          )
         return deleteInvoice(call, id)
       },
     }),
@@ -187,7 +187,7 @@ export const invoiceResource: Resource = {
         const { status, subscription } = params
         const within = createdWithin(created)
         const dueWithin = createdWithin(due)
-        // Those of a test clock are listed only by their customer or subscription.
+        // Invoices of a test clock appear only in lists of their customer or subscription.
         const timed = customer !== undefined || subscription !== undefined
         return (row) =>
           (timed || row.test_clock === null) &&
@@ -209,7 +209,7 @@ export const invoiceResource: Resource = {
   ],
 }
 
-/** Parts of an invoice; they have no endpoints of their own. */
+/** Parts of an invoice; they have no endpoints. */
 export const invoiceLineResource: Resource = {
   kind: 'line_item',
   expandable: { discounts: { kind: 'discount' }, subscription: { kind: 'subscription' } },
@@ -234,7 +234,7 @@ function paymentsUrl(invoice: string): string {
   return `/v1/invoice_payments?invoice=${invoice}`
 }
 
-/** A draft is finalized first; nothing is really sent. */
+/** Marks an invoice as sent; no mail is sent. A draft is finalized first. */
 function sendInvoice(call: Call, id: string): WireInvoice {
   const { status } = existing(call, invoices, id, 'invoice', 404)
   const invoice = status === 'draft' ? finalizeInvoice(call, id) : requireOpen(call, id)
@@ -258,7 +258,7 @@ function requireStatus(call: Call, id: string, allowed: readonly string[], actio
 const DAY = 24 * 60 * 60
 
 /**
- * A draft that invoice items are put on.
+ * Creates a draft to which invoice items can be added.
  *
  * @see https://docs.stripe.com/api/invoices/create
  */
@@ -294,7 +294,11 @@ function createInvoice(call: Call, input: InvoiceCreateInput): WireInvoice {
   return requireRow(call, invoices, id)
 }
 
-/** Only a draft can be changed, beside its notes. @throws StripeError `invoice_not_editable`. */
+/**
+ * Changes a draft; of a finalized invoice only metadata and payment settings can be changed.
+ *
+ * @throws StripeError `invoice_not_editable`.
+ */
 function updateInvoice(call: Call, id: string, input: InvoiceUpdateInput): WireInvoice {
   const before = existing(call, invoices, id, 'invoice', 404)
   const { metadata, auto_advance, default_payment_method, default_source, ...others } = input
@@ -323,7 +327,7 @@ function updateInvoice(call: Call, id: string, input: InvoiceUpdateInput): WireI
 /**
  * Pays an invoice now; a draft is finalized first.
  *
- * @throws StripeError 402 when the card is declined; the events exist then.
+ * @throws StripeError 402 when the card is declined; the events are sent nevertheless.
  * @see https://docs.stripe.com/api/invoices/pay
  */
 function payInvoice(call: Call, id: string, input: InvoicePayInput): WireInvoice {

@@ -41,7 +41,7 @@ const DESCRIPTIONS: Record<string, string> = {
 }
 
 /**
- * Opens a draft: it gets its number and the intent by which it is paid. Nothing to pay is paid.
+ * Finalizes a draft: it gets its number and its payment intent. An invoice over zero is paid.
  *
  * @see https://docs.stripe.com/api/invoices/finalize
  */
@@ -86,7 +86,9 @@ function createInvoicePayment(scope: Scope, invoice: WireInvoice, now: number): 
   emitEvent(scope, 'payment_intent.created', intent)
 }
 
-/** What a try to collect came to; `no_method`: there was nothing to charge. */
+/**
+ * The result of an attempt to charge an invoice; `no_method`: the customer has no payment method.
+ */
 export type Collection = 'paid' | 'failed' | 'processing' | 'requires_action' | 'no_method'
 
 export type CollectOptions = {
@@ -94,7 +96,7 @@ export type CollectOptions = {
   decline?: DeclineCode | null
 }
 
-/** Tries to charge an open invoice; what follows from it has happened on return. */
+/** Tries to charge an open invoice; all effects have happened on return. */
 export function collectInvoice(
   scope: Scope,
   id: string,
@@ -126,14 +128,14 @@ export function collectInvoice(
   return 'paid'
 }
 
-/** The payment intent of an invoice has succeeded or failed, by whomever it was tried. */
+/** Updates an invoice after its payment intent has succeeded or failed. */
 function applyIntentResult(scope: Scope, id: string, intent: Stripe.PaymentIntent): void {
   if (scope.account.rows(invoices).get(id)?.status !== 'open') return
   if (intent.status === 'succeeded') markInvoicePaid(scope, id)
   else emitPaymentFailed(scope, id)
 }
 
-/** Nothing is owed any more: paid by a charge, outside Stripe, or there was nothing to pay. */
+/** Marks an invoice as paid: by a charge, outside Stripe, or because its total is zero. */
 export function markInvoicePaid(scope: Scope, id: string): WireInvoice {
   const before = requireRow(scope, invoices, id)
   const now = nowBy(scope, idOf(before.test_clock))
@@ -154,7 +156,7 @@ export function markInvoicePaid(scope: Scope, id: string): WireInvoice {
   return after
 }
 
-/** The method that is charged unless another is named. */
+/** The payment method to charge by default. */
 function methodFor(scope: Scope, invoice: WireInvoice): Stripe.PaymentMethod | undefined {
   const { account } = scope
   const plan = idOf(invoice.parent?.subscription_details?.subscription)
@@ -168,13 +170,13 @@ function methodFor(scope: Scope, invoice: WireInvoice): Stripe.PaymentMethod | u
   ])
 }
 
-/** What a customer is charged by when a subscription names nothing itself. */
+/** The customer's default payment methods, for subscriptions that name none. */
 export function customerDefaults({ account }: Scope, id: string | null) {
   const customer = account.rows(customers).get(id ?? '')
   return [customer?.invoice_settings.default_payment_method, customer?.default_source]
 }
 
-/** A legacy card counts by the payment method that it is too. */
+/** The first payment method of the list; a legacy card is also a payment method. */
 export function firstMethod(
   { account }: Scope,
   references: readonly (string | { id: string } | null | undefined)[],
@@ -216,7 +218,7 @@ function requireAuthentication(
   scope.account.rows(invoiceListeners).get(id)?.failed(scope)
 }
 
-/** Nobody owes an invoice any more; its intent ends with it. The caller has checked its status. */
+/** Voids an invoice and cancels its intent. The caller has checked its status. */
 export function voidInvoice(scope: Scope, id: string): WireInvoice {
   const voided = closeInvoice(scope, id, 'void', 'voided_at')
   const payment = defaultPayment(scope, id)
@@ -232,12 +234,12 @@ export function voidInvoice(scope: Scope, id: string): WireInvoice {
   return voided
 }
 
-/** The money is given up, but can still be paid. */
+/** Marks an invoice as uncollectible; it can still be paid. */
 export function markUncollectible(scope: Scope, id: string): WireInvoice {
   return closeInvoice(scope, id, 'uncollectible', 'marked_uncollectible_at')
 }
 
-/** Forgets a draft; what was put on it by hand waits for another invoice. */
+/** Deletes a draft; its invoice items wait for another invoice. */
 export function deleteInvoice(scope: Scope, id: string): Stripe.DeletedInvoice {
   const { account } = scope
   const invoice = requireRow(scope, invoices, id)
@@ -308,7 +310,7 @@ export const invoicePaymentResource: Resource = {
   ],
 }
 
-/** Part of an invoice payment; it has no endpoint of its own. */
+/** A part of an invoice payment; it has no endpoint. */
 export const paymentOfInvoiceResource: Resource = {
   kind: 'invoice_payment.payment',
   expandable: { payment_intent: { kind: 'payment_intent' } },

@@ -96,7 +96,7 @@ export const invoiceItemResource: Resource = {
   ],
 }
 
-/** Stripe sends no event for the item, but for the draft that it is on. */
+/** Stripe sends an event for the draft, but none for the item. */
 function updateItem(call: Call, id: string, params: InvoiceItemUpdateInput): WireInvoiceItem {
   const before = editable(call, id)
   const { amount, description, discountable, period } = params
@@ -104,7 +104,7 @@ function updateItem(call: Call, id: string, params: InvoiceItemUpdateInput): Wir
   const priced = Object.entries({ price_data, pricing, quantity, unit_amount_decimal })
   for (const [param, value] of priced)
     if (value !== undefined)
-      throw invalidParameter(param, `The fake Stripe does not support changing ${param}.`)
+      throw invalidParameter(param, `fake-stripe does not support changing ${param}.`)
   const after = changeRow(call, invoiceItems, id, {
     ...givenFields({ amount, description, discountable, period, net_amount: amount }),
     metadata: changeMetadata(before.metadata ?? {}, params.metadata),
@@ -113,7 +113,7 @@ function updateItem(call: Call, id: string, params: InvoiceItemUpdateInput): Wir
   return after
 }
 
-/** @throws StripeError unless the item waits or is on a draft. */
+/** @throws StripeError unless the item has no invoice or its invoice is a draft. */
 function editable(call: Call, id: string): WireInvoiceItem {
   const item = existing(call, invoiceItems, id, 'id', 404)
   const invoice = call.account.rows(invoices).get(idOf(item.invoice) ?? '')
@@ -138,9 +138,9 @@ function changeLine(
 type Amounts = Pick<WireInvoiceItem, 'amount' | 'currency' | 'pricing'>
 
 /**
- * Puts something on a draft, or keeps it for the customer's next invoice.
+ * Adds an item to a draft, or keeps it for the customer's next invoice.
  *
- * @throws StripeError when the invoice is no draft or has another currency.
+ * @throws StripeError when the invoice is not a draft or has another currency.
  * @see https://docs.stripe.com/api/invoiceitems/create
  */
 function newInvoiceItem(call: Call, input: InvoiceItemCreateInput): WireInvoiceItem {
@@ -196,7 +196,7 @@ function newInvoiceItem(call: Call, input: InvoiceItemCreateInput): WireInvoiceI
   return created
 }
 
-/** An amount of its own, or a price times the quantity. */
+/** The item's amount, or its price times the quantity. */
 function amountsOf(call: Call, input: InvoiceItemCreateInput, fallback: string): Amounts {
   const { amount, price_data: data, pricing, quantity = 1, unit_amount_decimal: unit } = input
   if (pricing?.price !== undefined) {

@@ -21,7 +21,7 @@ import { discountParam } from './subscription-params.ts'
 const time = integer({ min: 0 })
 const collection = choice('collection_method', ['charge_automatically', 'send_invoice'])
 
-// What the fake treats alike on creation and update.
+// The parameters that creation and update share.
 const common = {
   account_tax_ids: ignored(),
   application_fee_amount: unsupported('application fees'),
@@ -62,7 +62,7 @@ export const invoiceCreateParams = group({
     'exclude',
     'include',
   ]).optional(),
-  subscription: unsupported('invoices of a subscription by hand'),
+  subscription: unsupported('manual invoices of a subscription'),
 } satisfies ShapeOf<Stripe.InvoiceCreateParams>)
 
 /** `POST /v1/invoices/:id` */

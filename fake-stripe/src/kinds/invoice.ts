@@ -14,7 +14,7 @@ type Pricing = Omit<Stripe.InvoiceLineItem.Pricing, 'unit_amount_decimal'> & {
   unit_amount_decimal: string | null
 }
 
-/** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
+/** Decimals are text in JSON; the SDK turns them into `Decimal`s. */
 export type WireInvoiceLine = Omit<Stripe.InvoiceLineItem, 'pricing' | 'quantity_decimal'> & {
   pricing: Pricing | null
   quantity_decimal: string | null
@@ -26,13 +26,13 @@ export type WireInvoice = Omit<Stripe.Invoice, 'lines' | 'discounts'> & {
 
 export const invoices = defineTable<WireInvoice>('invoice')
 
-/** The lines of an invoice, under the invoice's id. */
+/** All lines of an invoice, under the invoice's id. */
 export const invoiceLines = defineTable<{ id: string; items: readonly WireInvoiceLine[] }>(
   'invoice.lines',
   { hidden: true },
 )
 
-/** Who is told when an invoice is paid or could not be, such as its subscription. */
+/** Called when an invoice is paid or a payment fails; a subscription listens to its invoices. */
 export const invoiceListeners = defineTable<{
   id: string
   paid: (scope: Scope) => void
@@ -46,7 +46,7 @@ type InvoiceFields = {
   now: number
 } & Partial<WireInvoice>
 
-/** A draft without lines that is not stored yet. */
+/** Builds a draft without lines. */
 function buildInvoice({ account }: Scope, fields: InvoiceFields): WireInvoice {
   const { customer, now, ...rest } = fields
   const id = fakeId('in_1')
@@ -134,7 +134,7 @@ function buildInvoice({ account }: Scope, fields: InvoiceFields): WireInvoice {
   }
 }
 
-/** What an invoice keeps of its customer, whatever becomes of the customer. */
+/** The customer's data that an invoice copies; later changes of the customer do not affect it. */
 function customerFields(customer: Stripe.Customer) {
   return {
     customer: customer.id,
@@ -150,13 +150,13 @@ function customerFields(customer: Stripe.Customer) {
   }
 }
 
-/** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
+/** Decimals are text in JSON; the SDK turns them into `Decimal`s. */
 export type WireInvoiceItem = Omit<Stripe.InvoiceItem, 'pricing' | 'quantity_decimal'> & {
   pricing: WireInvoiceLine['pricing']
   quantity_decimal: string
 }
 
-/** What is put on an invoice by hand; without an invoice it waits for the customer's next one. */
+/** Manual items of an invoice; without an invoice an item waits for the customer's next one. */
 export const invoiceItems = defineTable<WireInvoiceItem>('invoiceitem', { label: 'invoiceitem' })
 
 /** Which payment intents are for which invoice. @see https://docs.stripe.com/api/invoice-payment */
@@ -184,12 +184,12 @@ export function insertInvoicePayment(
   })
 }
 
-/** The payment by which an invoice is to be paid, made when the invoice is finalized. */
+/** The payment of an invoice; finalizing the invoice creates it. */
 export function defaultPayment({ account }: Scope, invoice: string) {
   return account.rows(invoicePayments).all((payment) => idOf(payment.invoice) === invoice)[0]
 }
 
-/** A new draft with these lines, told to the webhooks. */
+/** Stores a new draft with these lines and sends an event. */
 export function draftInvoice(
   scope: Scope,
   fields: InvoiceFields,
@@ -202,7 +202,7 @@ export function draftInvoice(
   return invoice
 }
 
-/** Replaces the lines of a draft and adds up again. */
+/** Replaces the lines of a draft and computes its totals. */
 export function setLines(scope: Scope, id: string, lines: readonly WireInvoiceLine[]): WireInvoice {
   const { discounts } = requireRow(scope, invoices, id)
   const items = applyLineDiscounts(scope, id, lines, discounts)
@@ -213,7 +213,7 @@ export function setLines(scope: Scope, id: string, lines: readonly WireInvoiceLi
     discount,
   }))
   const total = subtotal - taken.reduce((sum, { amount }) => sum + amount, 0)
-  const due = Math.max(total, 0) // a credit is kept for the next invoice; the fake forgets it
+  const due = Math.max(total, 0) // Stripe keeps a credit for the next invoice; the fake does not
   return changeRow(scope, invoices, id, {
     amount_due: due,
     amount_remaining: due,
@@ -237,7 +237,7 @@ export function pendingItems({ account }: Scope, customer: string, currency: str
     .toReversed()
 }
 
-/** Puts items on a draft. */
+/** Adds items to a draft. */
 export function addItems(scope: Scope, id: string, items: readonly WireInvoiceItem[]): WireInvoice {
   for (const item of items) changeRow(scope, invoiceItems, item.id, { invoice: id })
   const current = requireRow(scope, invoiceLines, id).items
@@ -276,7 +276,7 @@ export function priceAmount(price: WirePrice, quantity: number): number {
   return Math.round(Number(price.unit_amount_decimal ?? 0) * quantity)
 }
 
-/** One period of a subscription's item; a trial costs nothing. */
+/** The line for one period of a subscription item; a trial costs nothing. */
 export function subscriptionLine(
   scope: Scope,
   item: WireSubscriptionItem,
@@ -311,7 +311,7 @@ export function subscriptionLine(
   }
 }
 
-/** What was put on the invoice by hand. */
+/** The line for a manual item. */
 export function itemLine(scope: Scope, item: WireInvoiceItem): WireInvoiceLine {
   const subscription = item.parent?.subscription_details?.subscription ?? null
   return {

@@ -46,7 +46,7 @@ import { resolvePaymentMethod, testBehaviours } from './payment-method.ts'
 
 const futureUsage = choice('setup_future_usage', ['off_session', 'on_session'])
 
-// What the fake treats alike on every request about an intent.
+// The parameters that all requests about an intent share.
 const common = {
   amount_details: ignored(),
   capture_method: choice('capture_method', ['automatic', 'automatic_async']).optional(),
@@ -277,14 +277,14 @@ const CONFIRMABLE = ['requires_payment_method', 'requires_confirmation', 'requir
 
 export type ConfirmOptions = {
   paymentMethod?: string | undefined
-  /** The payer is not there, so authentication cannot be asked for. */
+  /** The payer is absent and cannot authenticate. */
   offSession?: boolean | undefined
 }
 
 /**
  * Charges an intent with its payment method.
  *
- * @throws StripeError 402 when the card is declined; the charge and the events exist then.
+ * @throws StripeError 402 when the card is declined; the charge and its events exist nevertheless.
  * @see https://docs.stripe.com/api/payment_intents/confirm
  */
 function confirmIntent(call: Call, id: string, options: ConfirmOptions): Stripe.PaymentIntent {
@@ -315,7 +315,7 @@ function confirmIntent(call: Call, id: string, options: ConfirmOptions): Stripe.
   throw declineError(call, failed, decline, method)
 }
 
-/** An intent of Checkout is paid on Checkout's page and ends with its session. */
+/** An intent of Checkout can only be paid on the hosted page, and it ends with its session. */
 function refuseCheckoutIntent({ account }: Call, id: string): void {
   if (account.rows(intentSessions).get(id) === undefined) return
   throw refused('You cannot perform this action on PaymentIntents created by Checkout.')

@@ -11,13 +11,16 @@ import { paymentMethods } from './payment-method.ts'
 
 export const paymentIntents = defineTable<Stripe.PaymentIntent>('payment_intent')
 
-/** Which checkout session made an intent; such an intent is driven by its session only. */
+/** The Checkout session that created an intent; only that session can change it. */
 export const intentSessions = defineTable<{ id: string; session: string }>(
   'payment_intent.session',
   { hidden: true },
 )
 
-/** Who is told when an attempt to pay an intent has succeeded or failed, such as its invoice. */
+/**
+ * Called when a payment attempt of an intent has succeeded or failed; an invoice listens to its
+ * intent.
+ */
 export const intentListeners = defineTable<{
   id: string
   settled: (scope: Scope, intent: Stripe.PaymentIntent) => void
@@ -38,7 +41,7 @@ export type PaymentIntentInput = {
   payment_method_types?: string[] | undefined
 }
 
-/** A new intent, without an event. */
+/** Stores a new intent, without an event. */
 export function createPaymentIntent(
   { account, world }: Scope,
   input: PaymentIntentInput,
@@ -99,7 +102,7 @@ export type PaymentResult =
   | { status: 'processing' }
   | { status: 'failed'; failure: PaymentFailure }
 
-/** One attempt to pay an intent: makes the charge, moves the intent, tells the webhooks. */
+/** Performs one payment attempt: creates the charge, updates the intent and sends the events. */
 export function attemptPayment(
   scope: Scope,
   intentId: string,
@@ -132,13 +135,13 @@ export function attemptPayment(
   }
 }
 
-/** The bank carried the debit out. @throws NotPossible unless the intent is processing. */
+/** The bank executed the debit. @throws InvalidState unless the intent is processing. */
 export function settlePayment(scope: Scope, intentId: string): Stripe.PaymentIntent {
   const { intent, charge, method } = processingPayment(scope, intentId)
   return succeedPayment(scope, intent, charge, method)
 }
 
-/** The bank sent the debit back. @throws NotPossible unless the intent is processing. */
+/** The bank returned the debit. @throws InvalidState unless the intent is processing. */
 export function failPayment(
   scope: Scope,
   intentId: string,
@@ -228,7 +231,7 @@ function recordFailure(
   return next
 }
 
-/** The payer was told where to send the money; the intent waits for it. */
+/** Shows the payer the bank account for the transfer; the intent waits for the money. */
 export function awaitTransfer(
   scope: Scope,
   intentId: string,
@@ -255,10 +258,11 @@ export function awaitTransfer(
 }
 
 /**
- * Money arrives for an intent that waits for a transfer; less than what is due leaves it waiting.
+ * Money arrives for an intent that waits for a transfer; with less than the amount due it continues
+ * to wait.
  *
  * @param received in the currency's smallest unit.
- * @throws NotPossible when the intent waits for no transfer.
+ * @throws InvalidState when the intent waits for no transfer.
  * @see https://docs.stripe.com/payments/bank-transfers
  */
 export function receiveTransfer(
@@ -293,7 +297,7 @@ export const CANCELABLE = [
   'processing',
 ]
 
-/** Ends an intent for good; the caller has checked that its state allows it. */
+/** Cancels an intent; the caller has checked its status. */
 export function cancelIntent(
   scope: Scope,
   id: string,

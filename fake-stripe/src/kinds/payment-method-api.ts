@@ -228,9 +228,9 @@ function updateMethod(call: Call, id: string, params: MethodUpdateInput): Stripe
 type CardInput = NonNullable<MethodCreateInput['card']>
 
 /**
- * A payment method from raw details, unattached; Stripe sends no event for it.
+ * Creates a payment method from raw details, unattached; Stripe sends no event.
  *
- * @throws StripeError for a card number that Stripe's test mode does not know.
+ * @throws StripeError for a card number that is not one of Stripe's test cards.
  * @see https://docs.stripe.com/api/payment_methods/create
  */
 function newPaymentMethod(scope: Scope, input: MethodCreateInput): Stripe.PaymentMethod {
@@ -245,7 +245,7 @@ function newPaymentMethod(scope: Scope, input: MethodCreateInput): Stripe.Paymen
   return createPaymentMethod(scope, 'card', {}, test, { ...fields, card: cardOf(test, expiry) })
 }
 
-/** Applies a change of billing details to what there is. */
+/** Applies a change to existing billing details. */
 function billingDetails(
   current: Stripe.PaymentMethod.BillingDetails | undefined,
   change: MethodUpdateInput['billing_details'],
@@ -263,7 +263,7 @@ function cardFrom(scope: Scope, card: CardInput): { test: TestCard; expiry?: Exp
   if (card.token !== undefined) return { test: tokenCard(scope, card.token, 'card[token]') }
   if (card.number === undefined) throw missing('card[number]')
   if (scope.account.livemode)
-    throw refused('The fake Stripe takes no card numbers in live mode.', { param: 'card[number]' })
+    throw refused('fake-stripe accepts no card numbers in live mode.', { param: 'card[number]' })
   const test = testCardByNumber(card.number)
   if (test === undefined) throw cardError('incorrect_number', 'Your card number is incorrect.')
   return { test, expiry: expiryOf(scope, card) }

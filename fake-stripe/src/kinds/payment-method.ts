@@ -8,12 +8,12 @@ import type { Scope } from '../core/scope.ts'
 
 export const paymentMethods = defineTable<Stripe.PaymentMethod>('payment_method')
 
-/** What Stripe's test cards do. */
+/** How a test card of Stripe behaves. */
 type TestBehaviour = {
-  /** Why a charge fails; null: it succeeds. */
+  /** The reason for which a charge is declined; null: it succeeds. */
   decline: DeclineCode | null
   needsAuthentication: boolean
-  /** Whether the bank lets a card be saved that it will not let be charged. */
+  /** Whether the card can be saved; some cards can be saved but not charged. */
   savable: boolean
 }
 
@@ -29,7 +29,9 @@ export const PAYMENT_METHOD_KINDS = [
   'customer_balance',
 ] as const
 
-/** `customer_balance` is a bank transfer that the payer starts; the debits are pulled. */
+/**
+ * `customer_balance` is a bank transfer by the payer; the two debits are collected from the payer.
+ */
 export type PaymentMethodKind = (typeof PAYMENT_METHOD_KINDS)[number]
 
 export type Payer = { email?: string | null | undefined; name?: string | null | undefined }
@@ -37,9 +39,10 @@ export type Payer = { email?: string | null | undefined; name?: string | null | 
 const ACCEPTED: TestBehaviour = { decline: null, needsAuthentication: false, savable: true }
 
 /**
- * A new payment method of this kind, unattached.
+ * Stores a new payment method of this kind, unattached.
  *
- * @param fields what differs from the usual, such as the card; a legacy card brings its own id.
+ * @param fields the fields that differ from the default, such as the card; a legacy card has its
+ *   own id.
  */
 export function createPaymentMethod(
   { account, world }: Scope,
@@ -131,14 +134,14 @@ const SEPA_DEBIT: Stripe.PaymentMethod.SepaDebit = {
   last4: '3000',
 }
 
-/** Stripe's test bank accounts; its test cards are in `test-cards.ts`. */
+/** Stripe's test bank accounts. */
 const TEST_BANKS = new Map<string, PaymentMethodKind>([
   ['pm_usBankAccount', 'us_bank_account'],
   ['pm_sepaDebit', 'sepa_debit'],
 ])
 
 /**
- * A payment method by its id, or a new one by the name of a test method.
+ * Finds a payment method by its id, or creates one from the name of a test method.
  *
  * @throws StripeError when there is neither.
  */
@@ -166,7 +169,7 @@ export type TestCard = TestBehaviour & {
   country: string
 }
 
-/** How a legacy card spells the brand that a payment method has in lower case. */
+/** The brand names of legacy cards; payment methods have them in lower case. */
 export const BRAND_NAMES = {
   amex: 'American Express',
   diners: 'Diners Club',
@@ -190,7 +193,7 @@ function acceptedCard(number: string, fields: Partial<TestCard> = {}): TestCard 
   }
 }
 
-/** A card that its bank refuses as soon as it is asked, also when the card is only saved. */
+/** A card that is declined when it is charged and when it is saved. */
 function declinedCard(number: string, decline: DeclineCode): TestCard {
   return acceptedCard(number, { decline, savable: false })
 }
@@ -225,12 +228,12 @@ const CARDS = new Map<string, TestCard>([
   ['authenticationRequired', acceptedCard('4000002760003184', { needsAuthentication: true })],
 ])
 
-/** `pm_card_visa` or `tok_visa`, as the prefix says. */
+/** A test card by a name such as `pm_card_visa` or `tok_visa`. */
 export function testCardByName(prefix: 'pm_card_' | 'tok_', id: string): TestCard | undefined {
   return id.startsWith(prefix) ? CARDS.get(id.slice(prefix.length)) : undefined
 }
 
-/** Any other number is refused in test mode. */
+/** A test card by its number; test mode refuses all other numbers. */
 export function testCardByNumber(number: string): TestCard | undefined {
   const digits = number.replaceAll(/[\s-]/g, '')
   return [...CARDS.values()].find((card) => card.number === digits)
@@ -240,7 +243,7 @@ export type Expiry = { month: number; year: number }
 
 const DEFAULT_EXPIRY: Expiry = { month: 12, year: 2034 }
 
-/** The card as a payment method shows it. */
+/** The card in the form of a payment method. */
 export function cardOf(test: TestCard, expiry: Expiry = DEFAULT_EXPIRY): Stripe.PaymentMethod.Card {
   const { brand, country, funding, number } = test
   return {
@@ -261,7 +264,9 @@ export function cardOf(test: TestCard, expiry: Expiry = DEFAULT_EXPIRY): Stripe.
   }
 }
 
-/** The same for every card with this number, so that duplicates can be noticed. */
+/**
+ * The fingerprint is the same for every card with this number, so that clients can find duplicates.
+ */
 function fingerprintOf(number: string): string {
   return createHash('sha256').update(number).digest('base64url').slice(0, 16)
 }

@@ -31,7 +31,7 @@ import { balanceTransactions, recordMovement } from './balance-transaction.ts'
 
 export const payouts = defineTable<Stripe.Payout>('payout')
 
-/** By which automatic payout a balance transaction left, under the transaction's id. */
+/** The automatic payout that contains a balance transaction, under the transaction's id. */
 export const paidMovements = defineTable<{ id: string; payout: string }>(
   'balance_transaction.payout',
   { hidden: true },
@@ -42,7 +42,7 @@ type PayoutFields = Pick<Stripe.Payout, 'amount' | 'currency'> &
 
 const DAY_SECONDS = 24 * 60 * 60
 
-/** A pending payout that is not stored yet; it arrives on the second day from now. */
+/** Builds a pending payout that arrives on the second day from now. */
 function buildPayout({ account, world }: Scope, fields: PayoutFields): Stripe.Payout {
   const created = world.clock.seconds()
   const destination = fields.destination ?? bankAccount(account)
@@ -76,7 +76,7 @@ function buildPayout({ account, world }: Scope, fields: PayoutFields): Stripe.Pa
   }
 }
 
-/** The one bank account of an account; the same in every process, as the account's id is. */
+/** The only bank account of an account; its id is the same in every process, like the account's. */
 function bankAccount({ id }: Account): string {
   return `ba_${id.slice('acct_'.length)}`
 }
@@ -183,8 +183,8 @@ function cancelable(call: Call, id: string): Stripe.Payout {
 }
 
 /**
- * A new payout with its balance transaction. Unlike Stripe's, the fake's balance may go below zero,
- * so that a test need not sell anything first.
+ * Stores a new payout with its balance transaction. At Stripe the balance must be sufficient; here
+ * it can be negative, so that a test does not need a sale first.
  */
 function createPayout(scope: Scope, fields: PayoutFields): Stripe.Payout {
   const payout = buildPayout(scope, fields)
@@ -202,9 +202,10 @@ function createPayout(scope: Scope, fields: PayoutFields): Stripe.Payout {
 }
 
 /**
- * What Stripe's schedule does: pays out everything in a currency that no earlier payout took.
+ * Pays out all money in a currency that no earlier payout contains, as Stripe's payout schedule
+ * does.
  *
- * @throws NotPossible when that is nothing, or a debt.
+ * @throws InvalidState when there is none, or the balance is negative.
  */
 export function payOutBalance(scope: Scope, currency: string): Stripe.Payout {
   const { account } = scope
@@ -229,13 +230,13 @@ export function payOutBalance(scope: Scope, currency: string): Stripe.Payout {
     changeRow(scope, balanceTransactions, id, { status: 'available' })
     taken.insert({ id, payout: payout.id })
   }
-  // Stripe's list of what a payout paid out has the payout's own transaction too.
+  // Stripe's list of a payout's transactions also contains the payout's own.
   if (typeof payout.balance_transaction === 'string')
     taken.insert({ id: payout.balance_transaction, payout: payout.id })
   return payout
 }
 
-/** The money arrived. @throws NotPossible when the payout has ended already. */
+/** The payout arrived. @throws InvalidState when the payout has ended already. */
 export function settlePayout(scope: Scope, id: string): Stripe.Payout {
   const before = requirePayoutStatus(scope, id, ['pending', 'in_transit'])
   const after = changeRow(scope, payouts, id, {
@@ -247,10 +248,10 @@ export function settlePayout(scope: Scope, id: string): Stripe.Payout {
 }
 
 /**
- * The bank sent the money back, also long after it seemed to have arrived.
+ * The bank returned the payout, also long after it had arrived.
  *
  * @param code such as `account_closed`. @see https://docs.stripe.com/api/payouts/failures
- * @throws NotPossible when the payout failed already or was canceled.
+ * @throws InvalidState when the payout failed already or was canceled.
  */
 export function failPayout(scope: Scope, id: string, code: string): Stripe.Payout {
   const before = requirePayoutStatus(scope, id, ['pending', 'in_transit', 'paid'])
@@ -265,7 +266,7 @@ export function failPayout(scope: Scope, id: string, code: string): Stripe.Payou
   return after
 }
 
-/** The merchant's own change of mind; only for a pending payout that was made by hand. */
+/** Cancels a manual payout that is pending. */
 function cancelPayout(scope: Scope, before: Stripe.Payout): Stripe.Payout {
   const after = changeRow(scope, payouts, before.id, {
     status: 'canceled',

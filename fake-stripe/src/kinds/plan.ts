@@ -83,7 +83,7 @@ export const planResource: Resource = {
         if (product !== undefined) existing(call, products, product, 'product')
         const within = createdWithin(created)
         return (price) =>
-          Boolean(price.recurring) && // absent from a price that a test has put there
+          Boolean(price.recurring) && // a price that a test has stored can lack it
           within(price) &&
           (active ?? price.active) === price.active &&
           (product ?? price.product) === price.product

@@ -90,7 +90,7 @@ const priceCreateParams = group({
 const priceUpdateParams = group({
   active: flag().optional(),
   currency_options: unsupported('prices in several currencies'),
-  // The SDK's types do not let these be emptied, but Stripe does.
+  // Stripe accepts an empty value here, though the SDK's types do not.
   lookup_key: emptyable(text({ max: 200 })).optional(),
   metadata: metadataParam().optional(),
   nickname: emptyable(text()).optional(),
@@ -264,7 +264,7 @@ function checkTaxBehavior(price: WirePrice, wanted: string): void {
 }
 
 /**
- * Removes a price or plan for good. The API does that for plans only; prices go in the dashboard.
+ * Deletes a price or plan. The API offers this only for plans; prices are deleted in the dashboard.
  *
  * @throws StripeError while it is the default price of its product.
  */
@@ -275,7 +275,7 @@ export function deletePrice(scope: Scope, price: WirePrice): void {
   emitPriceEvent(scope, 'deleted', price)
 }
 
-/** Whether the price's product names it as its default; such a price must stay active too. */
+/** Whether it is the default price of its product; a default price must stay active. */
 function isDefault({ account }: Scope, price: WirePrice): boolean {
   return idOf(account.rows(products).get(price.product)?.default_price) === price.id
 }

@@ -6,18 +6,18 @@ import { fakeId } from '../core/ids.ts'
 import { defineTable } from '../core/rows.ts'
 import type { Scope } from '../core/scope.ts'
 
-/** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
+/** Decimals are text in JSON; the SDK turns them into `Decimal`s. */
 export type WirePrice = Omit<Stripe.Price, 'product' | 'unit_amount_decimal'> & {
   product: string
   unit_amount_decimal: string | null
 }
 
-/** Prices and, being the same thing under an older name, plans. */
+/** Prices. Recurring prices are also plans, their older name. */
 export const prices = defineTable<WirePrice>('price')
 
 export type PriceFields = Pick<WirePrice, 'currency' | 'product'> & Partial<WirePrice>
 
-/** A price that is not stored yet; its type follows from `recurring`. */
+/** Builds a price; `recurring` decides its type. */
 export function buildPrice({ account, world }: Scope, fields: PriceFields): WirePrice {
   return {
     id: fakeId('price_1'),
@@ -42,10 +42,10 @@ export function buildPrice({ account, world }: Scope, fields: PriceFields): Wire
 }
 
 /**
- * The two ways in which a price says its amount.
+ * The two fields for the amount of a price.
  *
- * @param whole smallest unit; wins over `fraction`.
- * @param fraction the same as a decimal, such as `0.5`; a whole one fills both fields.
+ * @param whole smallest unit; takes precedence over `fraction`.
+ * @param fraction a decimal such as `0.5`; an integer sets both fields.
  */
 export function unitAmounts(whole: number | undefined, fraction: string | undefined) {
   const value = whole ?? Number(fraction)
@@ -55,13 +55,13 @@ export function unitAmounts(whole: number | undefined, fraction: string | undefi
   }
 }
 
-/** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
+/** Decimals are text in JSON; the SDK turns them into `Decimal`s. */
 export type WirePlan = Omit<Stripe.Plan, 'amount_decimal'> & { amount_decimal: string | null }
 
 /**
- * A recurring price as the older Plans API shows it.
+ * A recurring price in the form of the older Plans API.
  *
- * @throws Error when the price does not recur: only those that do are plans too.
+ * @throws Error when the price is not recurring.
  * @see https://docs.stripe.com/api/plans
  */
 export function planOf(price: WirePrice): WirePlan {
@@ -97,7 +97,7 @@ type RecurringInput = {
   usage_type?: 'licensed' | 'metered' | undefined
 }
 
-/** What prices, plans and default prices of products have in common. */
+/** The parameters that prices, plans and default prices of products share. */
 export type PriceInput = {
   product: string
   currency: string
@@ -113,26 +113,26 @@ export type PriceInput = {
   unit_amount_decimal?: string | undefined
 }
 
-// Three years, counted in each of the intervals.
+// Three years in each of the intervals.
 const MAX_INTERVAL_COUNT = { day: 1095, week: 156, month: 36, year: 3 }
 
 /**
- * What Stripe refuses about a price, before anything is made for it.
+ * Checks a price before anything is created.
  *
- * @param group the parameter that holds the price's own, such as `default_price_data`; empty when
- *   they are at the top.
- * @throws StripeError for an amount, interval or id that cannot be.
+ * @param group the parameter that contains the price's parameters, such as `default_price_data`;
+ *   empty when they are at the top level.
+ * @throws StripeError for an invalid amount, interval or id.
  */
 export function checkPrice({ account }: Scope, input: Omit<PriceInput, 'product'>, group = '') {
   const { id, recurring, unit_amount: whole, unit_amount_decimal: fraction } = input
   const nameOf = (param: string) => (group === '' ? param : `${group}[${param}]`)
   checkAmounts(whole, fraction, nameOf)
   if (recurring !== undefined) checkRecurring(recurring, nameOf('recurring'))
-  // Only plans have ids of the caller's choice.
+  // Only for plans the caller can choose the id.
   if (id !== undefined && account.rows(prices).get(id) !== undefined) throw alreadyExists('Plan')
 }
 
-/** A new price of an existing product, checked by `checkPrice`; without an event. */
+/** Stores a new price of an existing product, without an event; `checkPrice` has checked it. */
 export function insertPrice(scope: Scope, input: PriceInput): WirePrice {
   const { unit_amount: whole, unit_amount_decimal: fraction, metadata, recurring, ...rest } = input
   const price = buildPrice(scope, {
@@ -188,11 +188,11 @@ function fullRecurring(input: RecurringInput): Stripe.Price.Recurring {
 }
 
 /**
- * Makes a lookup key free for a price. At most one price has it, be it active or not.
+ * Reserves a lookup key for a price. Only one price can have it, active or not.
  *
- * @param owner the id of the price that wants it; undefined for one that does not exist yet.
- * @param transfer takes the key from the price that has it, which gets a `price.updated`.
- * @throws StripeError when another price has it and `transfer` is not set.
+ * @param owner the id of the price; undefined for a price that does not exist yet.
+ * @param transfer takes the key from another price, which gets a `price.updated` event.
+ * @throws StripeError when another price has the key and `transfer` is not set.
  */
 export function claimLookupKey(
   scope: Scope,
@@ -208,7 +208,7 @@ export function claimLookupKey(
   emitPriceEvent(scope, 'updated', rows.replace({ ...holder, lookup_key: null }), holder)
 }
 
-/** Stripe tells of a recurring price twice: as a price, and as the plan that it is too. */
+/** Stripe sends two events for a recurring price: one for the price and one for the plan. */
 export function emitPriceEvent(
   scope: Scope,
   what: 'created' | 'updated' | 'deleted',
@@ -219,7 +219,7 @@ export function emitPriceEvent(
   emitEvent(scope, `price.${what}`, price, before)
 }
 
-/** Tiered prices need tiers, which the fake does not know; so this always ends in a refusal. */
+/** Refuses tiered prices: they need tiers, which the fake does not implement. */
 export function requireTiers(scheme: 'per_unit' | 'tiered' | undefined): void {
   if (scheme === 'tiered')
     throw invalidParameter('tiers', 'Missing required param: tiers.', 'parameter_missing')

@@ -41,11 +41,7 @@ export const products = defineTable<Stripe.Product>('product')
 
 export type ProductFields = Partial<Omit<Stripe.Product, 'object' | 'livemode'>>
 
-/**
- * A new product, without an event.
- *
- * @throws StripeError when the id is taken.
- */
+/** Stores a new product, without an event. @throws StripeError when the id is in use. */
 function insertProduct(scope: Scope, fields: ProductFields): Stripe.Product {
   const { account } = scope
   if (fields.id !== undefined && account.rows(products).get(fields.id) !== undefined)
@@ -53,7 +49,7 @@ function insertProduct(scope: Scope, fields: ProductFields): Stripe.Product {
   return account.rows(products).insert(buildProduct(scope, fields))
 }
 
-/** A product that is not stored yet. */
+/** Builds a product. */
 export function buildProduct({ account, world }: Scope, fields: ProductFields): Stripe.Product {
   const created = fields.created ?? world.clock.seconds()
   return {
@@ -150,7 +146,7 @@ const productUpdateParams = group({
 type ProductCreateInput = z.output<typeof productCreateParams>
 type ProductUpdateInput = z.output<typeof productUpdateParams>
 
-/** A product that is made together with its price or plan. */
+/** A product that is created together with its price or plan. */
 export const inlineProductParams = group({
   active: flag().optional(),
   id: text().optional(),
@@ -277,10 +273,10 @@ function checkDefaultPrice(call: Call, product: string, id: string): void {
 }
 
 /**
- * A new product and, when its default price is given too, that price. Also for products that are
- * made together with a price or plan.
+ * Creates a product and, when it is given, its default price; also for products that are created
+ * together with a price or plan.
  *
- * @throws StripeError when the id is taken or the price breaks a rule.
+ * @throws StripeError when the id is in use or the price is invalid.
  */
 export function createProduct(scope: Scope, input: ProductCreateInput): Stripe.Product {
   const { default_price_data: priceData, metadata, tax_details: _, ...given } = input
@@ -295,7 +291,7 @@ export function createProduct(scope: Scope, input: ProductCreateInput): Stripe.P
   }
   const price = insertPrice(scope, { ...priceData, product: product.id })
   const priced = scope.account.rows(products).replace({ ...product, default_price: price.id })
-  // Stripe sends the product first, its default price already set.
+  // Stripe sends the event of the product first; it already contains the default price.
   emitEvent(scope, 'product.created', priced)
   emitPriceEvent(scope, 'created', price)
   return priced

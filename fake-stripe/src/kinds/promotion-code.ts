@@ -37,17 +37,17 @@ export const promotionCodes = defineTable<Stripe.PromotionCode>('promotion_code'
   label: 'promotion code',
 })
 
-/** What a promotion code shows only to those who expand it. */
+/** Fields of a promotion code that are shown only when they are expanded. */
 const promotionCodeExtras = defineTable<{
   id: string
-  /** Without the code's own currency. */
+  /** The minimums in further currencies. */
   currencyOptions: Record<string, Stripe.PromotionCode.Restrictions.CurrencyOptions>
 }>('promotion_code.extras', { hidden: true })
 
 export type PromotionCodeFields = Pick<Stripe.PromotionCode, 'promotion'> &
   Partial<Omit<Stripe.PromotionCode, 'object' | 'livemode'>>
 
-/** A promotion code that is not stored yet. */
+/** Builds a promotion code. */
 function buildPromotionCode(
   { account, world }: Scope,
   fields: PromotionCodeFields,
@@ -74,7 +74,7 @@ function buildPromotionCode(
   }
 }
 
-/** The coupon that a code stands for. */
+/** The coupon of a promotion code. */
 export function couponOf({ promotion }: Stripe.PromotionCode): string | null {
   return idOf(promotion.coupon)
 }
@@ -182,7 +182,7 @@ export const promotionCodeResource: Resource = {
   ],
 }
 
-/** Always there in full; what can be expanded is below them. */
+/** Always full objects; fields below them can be expanded. */
 export const promotionResource: Resource = {
   kind: 'promotion_code.promotion',
   expandable: { coupon: { kind: 'coupon' } },
@@ -212,7 +212,7 @@ function updateCode(
 
 const CODE_PATTERN = /^[a-zA-Z0-9\-_]+$/
 
-/** @throws StripeError when the code is taken, or reaches further than its coupon. */
+/** @throws StripeError when the code is in use, or exceeds the limits of its coupon. */
 function createPromotionCode(scope: Scope, input: PromotionCodeCreateInput): Stripe.PromotionCode {
   const { customer, restrictions } = input
   const coupon = promotedCoupon(scope, input)
@@ -269,7 +269,7 @@ function addMinimums(
 function promotedCoupon(scope: Scope, { promotion }: PromotionCodeCreateInput): Stripe.Coupon {
   if (promotion.coupon === undefined)
     throw invalidParameter(
-      'promotion.coupon', // with a dot, unlike Stripe's other names
+      'promotion.coupon', // Stripe has a dot in this name only
       'You must pass promotion.coupon when passing promotion',
     )
   return existing(scope, coupons, promotion.coupon, 'promotion[coupon]')
@@ -308,10 +308,10 @@ function checkMinimum(restrictions: PromotionCodeCreateInput['restrictions']): v
 }
 
 /**
- * Whether a promotion code may be active: its coupon can be redeemed, the code itself too, and no
- * other active code reads the same for a customer who could use both. Case does not matter.
+ * Checks whether a promotion code can be active: its coupon and the code itself can be redeemed,
+ * and no other active code with the same text is open to the same customers. Case is ignored.
  *
- * @throws StripeError when it may not.
+ * @throws StripeError otherwise.
  */
 function checkRedeemable(scope: Scope, code: Stripe.PromotionCode): void {
   const { account, world } = scope
@@ -345,7 +345,7 @@ function refusal(message: string): StripeError {
   return new StripeError(400, 'invalid_request_error', message)
 }
 
-/** Removes a coupon; its promotion codes stay, but nobody can use them any more. */
+/** Deletes a coupon; its promotion codes stay and become inactive. */
 export function deleteCoupon(scope: Scope, coupon: Stripe.Coupon): Stripe.DeletedCoupon {
   const { id } = coupon
   scope.account.rows(coupons).remove(id)
@@ -357,14 +357,14 @@ export function deleteCoupon(scope: Scope, coupon: Stripe.Coupon): Stripe.Delete
 }
 
 /**
- * At its `redeem_by` a coupon and its codes stop being usable. Stripe sends no event for that: it
- * looks at the clock only when the coupon is read.
+ * At its `redeem_by` a coupon and its codes become invalid. Stripe sends no event for it, because
+ * it compares the time only when the coupon is read.
  */
 export function scheduleCouponEnd(scope: Scope, coupon: Stripe.Coupon): void {
   const { id, redeem_by: at } = coupon
   if (at === null) return
   scope.world.clock.at(at * 1000, () => {
-    // Meanwhile the coupon may be gone, and another with this id be there.
+    // The coupon can have been deleted, and another one can have its id.
     const current = scope.account.rows(coupons).get(id)
     if (current?.redeem_by !== at) return
     changeRow(scope, coupons, id, { valid: false })
@@ -372,14 +372,14 @@ export function scheduleCouponEnd(scope: Scope, coupon: Stripe.Coupon): void {
   })
 }
 
-/** The same for a promotion code and its `expires_at`. */
+/** A promotion code becomes inactive at its `expires_at`. */
 function scheduleCodeEnd(scope: Scope, code: Stripe.PromotionCode): void {
   const { id, expires_at: at } = code
   if (at === null) return
   scope.world.clock.at(at * 1000, () => changeRow(scope, promotionCodes, id, { active: false }))
 }
 
-/** @returns each code that was active, before and after. */
+/** @returns each code that was active, before and after the change. */
 function deactivateCodes(
   scope: Scope,
   coupon: string,

@@ -33,7 +33,7 @@ type RefundInput = {
   status: RefundMode
 }
 
-/** A new refund of a charge, without events and bookings. */
+/** Stores a new refund of a charge, without events and balance transactions. */
 function insertRefund(
   { account, world }: Scope,
   charge: Stripe.Charge,
@@ -170,7 +170,7 @@ export const refundResource: Resource = {
   ],
 }
 
-/** The charge that a request names, directly or by its payment intent. */
+/** The charge of the request, or of its payment intent. */
 function chargeToRefund(call: Call, params: z.output<typeof createParams>): Stripe.Charge {
   const { charge: chargeId, payment_intent: intentId } = params
   if (chargeId === undefined && intentId === undefined)
@@ -204,16 +204,16 @@ function nothingToRefund(intentId: string): StripeError {
 }
 
 export type RefundRequest = Omit<RefundInput, 'amount' | 'status'> & {
-  /** Smallest unit; absent: all that is left. */
+  /** Smallest unit; default: the amount that is not refunded yet. */
   amount?: number | undefined
-  /** Absent: as `refundMode` says, at once by default. */
+  /** Default: as `refundMode` says; normally it succeeds immediately. */
   status?: RefundMode | undefined
 }
 
 /**
- * Gives money back. A pending refund counts as refunded until it fails, as at Stripe.
+ * Refunds a charge. A pending refund counts as refunded until it fails, as at Stripe.
  *
- * @throws StripeError when the charge is disputed, refunded already or has less left.
+ * @throws StripeError when the charge is disputed, fully refunded, or the amount exceeds the rest.
  * @see https://docs.stripe.com/api/refunds/create
  */
 export function refundCharge(scope: Scope, chargeId: string, request: RefundRequest) {
@@ -229,7 +229,7 @@ export function refundCharge(scope: Scope, chargeId: string, request: RefundRequ
   return booked
 }
 
-/** A pending refund reached the payer. @throws NotPossible unless it is pending. */
+/** A pending refund reached the payer. @throws InvalidState unless it is pending. */
 export function settleRefund(scope: Scope, id: string): Stripe.Refund {
   const refund = requireRow(scope, refunds, id)
   if (refund.status !== 'pending' && refund.status !== 'requires_action')
@@ -247,10 +247,10 @@ export function settleRefund(scope: Scope, id: string): Stripe.Refund {
 }
 
 /**
- * The payer's bank sent the money back to the merchant; it happens to succeeded refunds too, up to
- * a month later.
+ * The payer's bank returned the money to the merchant; this can also happen up to a month after a
+ * refund has succeeded.
  *
- * @throws NotPossible when the refund failed or was canceled already.
+ * @throws InvalidState when the refund failed already or was canceled.
  * @see https://docs.stripe.com/refunds#failed-refunds
  */
 export function failRefund(scope: Scope, id: string, reason = 'lost_or_stolen_card') {
@@ -275,7 +275,7 @@ export function failRefund(scope: Scope, id: string, reason = 'lost_or_stolen_ca
   return failed
 }
 
-/** Takes back a refund that still waits for the payer; the caller has checked its state. */
+/** Cancels a refund that waits for the payer; the caller has checked its status. */
 function cancelRefund(scope: Scope, id: string): Stripe.Refund {
   const refund = requireRow(scope, refunds, id)
   const canceled = changeRow(scope, refunds, id, { status: 'canceled' })
@@ -307,10 +307,10 @@ function checkRefundAmount(
   )
 }
 
-// The money is back with the merchant, so it can be refunded.
+// In these statuses the merchant has the money again and can refund it.
 const FUNDS_RETURNED = ['won', 'prevented']
 
-/** Inquiries can be refunded, and so can a charge whose dispute was won. */
+/** A charge with an inquiry or a won dispute can be refunded. */
 function isChargedBack({ account }: Scope, chargeId: string): boolean {
   const open = account
     .rows(disputes)
@@ -355,7 +355,7 @@ function recordRefundFailure(scope: Scope, refund: Stripe.Refund, description: s
   })
 }
 
-// Both names: `charge.refund.updated` is deprecated, but still sent.
+// Stripe sends both events; `charge.refund.updated` is deprecated.
 function emitUpdates(scope: Scope, before: Stripe.Refund, after: Stripe.Refund): void {
   emitEvent(scope, 'refund.updated', after, before)
   emitEvent(scope, 'charge.refund.updated', after, before)

@@ -18,9 +18,10 @@ import {
 } from './payment-method.ts'
 
 /**
- * Saves a payment method, or a new one by a test name, with a customer.
+ * Attaches a payment method, or a new one from the name of a test method, to a customer.
  *
- * @throws StripeError when there is no such method or customer, or it belongs to another one.
+ * @throws StripeError when the method or customer does not exist, or the method belongs to another
+ *   customer.
  */
 export function attachPaymentMethod(
   scope: Scope,
@@ -43,8 +44,8 @@ export function attachPaymentMethod(
 }
 
 /**
- * Takes a payment method from its customer for good; a legacy card goes with it. The caller has
- * checked that it has one.
+ * Detaches a payment method from its customer; a legacy card is deleted with it. The caller has
+ * checked that it has a customer.
  *
  * @see https://docs.stripe.com/api/payment_methods/detach
  */
@@ -59,7 +60,7 @@ export function detachPaymentMethod(scope: Scope, id: string): Stripe.PaymentMet
   return after
 }
 
-/** Changes a payment method and the legacy card that it may be, and tells of both. */
+/** Changes a payment method and its legacy card, if there is one, and sends the events of both. */
 export function changePaymentMethod(
   scope: Scope,
   id: string,
@@ -73,7 +74,7 @@ export function changePaymentMethod(
   return after
 }
 
-/** What a card's network tells Stripe of a card that was replaced. */
+/** The data of a card that replaces a saved one. */
 export type CardRenewal = {
   exp_month?: number | undefined
   exp_year?: number | undefined
@@ -81,9 +82,9 @@ export type CardRenewal = {
 }
 
 /**
- * The card network replaced a saved card, by default by one that is valid four years longer.
+ * The card network replaced a saved card; by default the new one is valid four years longer.
  *
- * @throws NotPossible when the payment method is no card.
+ * @throws InvalidState when the payment method is not a card.
  * @see https://docs.stripe.com/saving-cards#automatic-card-updates
  */
 export function renewCard(scope: Scope, id: string, renewal: CardRenewal): Stripe.PaymentMethod {
@@ -98,7 +99,7 @@ export function renewCard(scope: Scope, id: string, renewal: CardRenewal): Strip
   return changePaymentMethod(scope, id, { card: renewed }, 'payment_method.automatically_updated')
 }
 
-/** Makes a saved card the one that is charged unless another is named. */
+/** Makes a saved card the default source of its customer. */
 export function setDefaultSource(scope: Scope, customerId: string, cardId: string | null): void {
   const before = scope.account.rows(customers).get(customerId)
   if (before === undefined || idOf(before.default_source) === cardId) return
@@ -106,12 +107,12 @@ export function setDefaultSource(scope: Scope, customerId: string, cardId: strin
   emitEvent(scope, 'customer.updated', after, before)
 }
 
-/** A customer's defaults must not name what the customer no longer has. */
+/** Removes a detached method from the customer's defaults. */
 function clearDefaults(scope: Scope, customerId: string, methodId: string): void {
   const before = scope.account.rows(customers).get(customerId)
   if (before === undefined) return
   if (idOf(before.default_source) === methodId) {
-    // The newest of the others takes its place.
+    // The newest of the other cards becomes the default.
     const [next] = scope.account.rows(cards).all((card) => idOf(card.customer) === customerId)
     setDefaultSource(scope, customerId, next?.id ?? null)
   }
@@ -125,13 +126,13 @@ function clearDefaults(scope: Scope, customerId: string, methodId: string): void
 }
 
 /**
- * Legacy cards of customers. Each is a payment method too, under the same id.
+ * Legacy cards of customers. Each is also a payment method with the same id.
  *
  * @see https://docs.stripe.com/api/cards
  */
 export const cards = defineTable<Stripe.Card>('card')
 
-/** The source face of a payment method, without an event. */
+/** Stores the legacy card of a payment method, without an event. */
 function insertCard(
   { account }: Scope,
   { id, card, customer }: Stripe.PaymentMethod,
@@ -167,9 +168,9 @@ function insertCard(
 }
 
 /**
- * Saves the card of a test token such as `tok_visa` with a customer, the legacy way.
+ * Saves the card of a test token such as `tok_visa` as a legacy card of a customer.
  *
- * @throws StripeError when there is no such token, or 402 when the bank refuses the card.
+ * @throws StripeError when the token does not exist, or 402 when the card is declined.
  * @see https://docs.stripe.com/api/cards/create
  */
 export function addCard(
@@ -192,7 +193,7 @@ export function addCard(
   return card
 }
 
-/** The test card behind a token. @throws StripeError as the API refuses it. */
+/** The test card of a token. @throws StripeError when it does not exist or is declined. */
 export function tokenCard({ account }: Scope, token: string, param = 'source'): TestCard {
   const test = account.livemode ? undefined : testCardByName('tok_', token)
   if (test === undefined) throw noSuch('token', token, param)
@@ -207,7 +208,7 @@ export function tokenCard({ account }: Scope, token: string, param = 'source'): 
   )
 }
 
-/** Changes a card and, since both are one, its payment method. */
+/** Changes a legacy card and its payment method. */
 export function changeCard(scope: Scope, id: string, patch: Partial<Stripe.Card>): Stripe.Card {
   const before = requireRow(scope, cards, id)
   const after = changeRow(scope, cards, id, patch)
@@ -224,7 +225,7 @@ export function changeCard(scope: Scope, id: string, patch: Partial<Stripe.Card>
   return after
 }
 
-/** After its payment method was changed; nothing when that is no legacy card. */
+/** Updates the legacy card of a changed payment method; no-op when it has none. */
 function syncCardWithMethod(scope: Scope, method: Stripe.PaymentMethod): void {
   const before = scope.account.rows(cards).get(method.id)
   if (before === undefined) return

@@ -44,7 +44,7 @@ type SetupIntentInput = {
   usage?: 'off_session' | 'on_session' | undefined
 }
 
-/** A new setup intent that waits for a payment method, without an event. */
+/** Stores a new setup intent, without an event. */
 export function insertSetupIntent(
   { account, world }: Scope,
   input: SetupIntentInput,
@@ -80,7 +80,7 @@ export function insertSetupIntent(
   })
 }
 
-// What the fake treats alike on every request about a setup intent.
+// The parameters that all requests about a setup intent share.
 const common = {
   excluded_payment_method_types: ignored(),
   flow_directions: ignored(),
@@ -220,7 +220,7 @@ export const setupIntentResource: Resource = {
       where({ attach_to_self: self, created, customer, payment_method: method }) {
         const within = createdWithin(created)
         return (intent) =>
-          self !== true && // the fake makes none of these
+          self !== true && // the fake has none of these
           within(intent) &&
           (customer ?? idOf(intent.customer)) === idOf(intent.customer) &&
           (method ?? idOf(intent.payment_method)) === idOf(intent.payment_method)
@@ -248,13 +248,13 @@ function updateSetup(call: Call, id: string, params: SetupUpdateInput): Stripe.S
   })
 }
 
-/** The states in which a setup intent can still be changed, confirmed or canceled. */
+/** The statuses in which a setup intent can be changed, confirmed or canceled. */
 const OPEN_SETUP = ['requires_payment_method', 'requires_confirmation', 'requires_action']
 
 /**
- * Asks the bank whether a payment method may be kept for later.
+ * Asks the bank whether a payment method can be saved.
  *
- * @throws StripeError 402 when the bank refuses; the event exists then.
+ * @throws StripeError 402 when the bank refuses; the event is sent nevertheless.
  * @see https://docs.stripe.com/api/setup_intents/confirm
  */
 function confirmSetup(call: Call, id: string, wanted?: string): Stripe.SetupIntent {
@@ -276,7 +276,9 @@ function confirmSetup(call: Call, id: string, wanted?: string): Stripe.SetupInte
   return succeedSetup(call, id, method)
 }
 
-/** The payer passed or failed the bank's authentication. @throws NotPossible when not asked. */
+/**
+ * The payer passed or failed the bank's authentication. @throws InvalidState when none is required.
+ */
 export function authenticateSetup(scope: Scope, id: string, passed: boolean): Stripe.SetupIntent {
   const intent = requireRow(scope, setupIntents, id)
   if (intent.status !== 'requires_action')

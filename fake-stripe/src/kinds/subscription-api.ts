@@ -180,7 +180,7 @@ export const subscriptionResource: Resource = {
   ],
 }
 
-/** @returns the last one, as deleted. */
+/** @returns the last discount, as deleted. */
 function removeDiscounts(call: Call, id: string) {
   const before = existing(call, subscriptions, id, 'id', 404)
   const removed = before.discounts.flatMap((discount) => {
@@ -196,7 +196,7 @@ function removeDiscounts(call: Call, id: string) {
   return { ...deleted, deleted: true }
 }
 
-/** Without a status the list has all but the canceled ones. */
+/** Without a status the list has all but the canceled subscriptions. */
 function matchesStatus(row: WireSubscription, { status }: Filters): boolean {
   if (status === undefined) return row.status !== 'canceled'
   if (status === 'ended') return ENDED.includes(row.status)
@@ -219,7 +219,7 @@ function matchesTime(call: Call, row: WireSubscription, params: Filters): boolea
 function matches(call: Call, row: WireSubscription, params: Filters): boolean {
   const { automatic_tax: tax, collection_method: collection, customer, test_clock: clock } = params
   const price = params.price ?? params.plan
-  // Those of a test clock are listed only by their clock or customer.
+  // Subscriptions of a test clock appear only in lists of that clock or of their customer.
   const timed = clock ?? (customer === undefined ? null : idOf(row.test_clock))
   return (
     idOf(row.test_clock) === timed &&

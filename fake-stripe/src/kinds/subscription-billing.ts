@@ -35,7 +35,9 @@ import {
 } from './subscription.ts'
 import { nowBy } from './test-clock.ts'
 
-/** What has fallen due by the subscription's clock: expiry, cancellation, trial end, renewal. */
+/**
+ * Performs what is due in the subscription's time: expiry, cancellation, end of the trial, renewal.
+ */
 export function processDueSubscription(scope: Scope, id: string): void {
   const subscription = scope.account.rows(subscriptions).get(id)
   if (subscription === undefined) return
@@ -56,7 +58,10 @@ export function processDueSubscription(scope: Scope, id: string): void {
   reschedule(scope, id)
 }
 
-/** Three days before a trial ends, or at once when fewer are left; only once. */
+/**
+ * Sends `trial_will_end` once: three days before the trial ends, or immediately when fewer are
+ * left.
+ */
 export function emitTrialWillEnd(scope: Scope, subscription: WireSubscription): void {
   const plan = scope.account.rows(subscriptionTimers).get(subscription.id)
   if (plan === undefined || plan.warned) return
@@ -73,7 +78,7 @@ function renew(scope: Scope, subscription: WireSubscription, now: number): void 
   billSubscription(scope, id, { reason: 'subscription_cycle', items })
 }
 
-/** Moves the items whose period is over into their next one. */
+/** Starts the next period of the items whose period is over. */
 function startNextPeriods(scope: Scope, subscription: WireSubscription, now: number) {
   const { id, billing_cycle_anchor: anchor } = subscription
   const items = itemsOf(scope, id)
@@ -89,7 +94,7 @@ function startNextPeriods(scope: Scope, subscription: WireSubscription, now: num
   return { items, after: changeSubscription(scope, id, {}) }
 }
 
-/** @returns whether the trial's end has ended or paused the subscription. */
+/** @returns whether the end of the trial canceled or paused the subscription. */
 function endTrialWithoutMethod(scope: Scope, subscription: WireSubscription): boolean {
   const behavior = subscription.trial_settings?.end_behavior.missing_payment_method
   const method = firstMethod(scope, [
@@ -120,17 +125,17 @@ const DAY = 24 * 60 * 60
 
 export type BillOptions = {
   reason: 'subscription_create' | 'subscription_cycle' | 'subscription_update'
-  /** Those whose period begins. */
+  /** The items whose period starts. */
   items: readonly WireSubscriptionItem[]
   trial?: boolean
-  /** False: the payer confirms the intent. */
+  /** False: the payer confirms the intent later. */
   collect?: boolean
   decline?: DeclineCode | null
 }
 
 /**
- * Invoices the period that begins and collects the money; the subscription's status follows. Unlike
- * at Stripe, where a renewal stays a draft for an hour, the invoice is opened at once.
+ * Invoices the period that starts and charges the customer; the status of the subscription follows.
+ * At Stripe the invoice of a renewal stays a draft for an hour; here it is finalized immediately.
  *
  * @see https://docs.stripe.com/billing/invoices/subscription
  */
@@ -173,7 +178,7 @@ export function billSubscription(scope: Scope, id: string, bill: BillOptions): v
   const open = requireRow(scope, invoices, invoice.id).status === 'open'
   if (!open || byMail || !collect) return
   const result = collectInvoice(scope, invoice.id, { decline })
-  // A debit that is under way counts as paid until the bank sends it back.
+  // A pending debit counts as paid until the bank returns it.
   if (result === 'processing') updateStatusFromInvoice(scope, id, invoice.id, 'paid')
 }
 
@@ -200,7 +205,7 @@ function updateStatusFromInvoice(
   if (outcome === 'failed' && status === 'active') changeStatus(scope, id, 'past_due')
 }
 
-/** Moves the status and tells of it; a pause and its end have events of their own too. */
+/** Changes the status and sends the event; a pause and its end have additional events. */
 export function changeStatus(
   scope: Scope,
   id: string,
@@ -221,11 +226,11 @@ export function changeStatus(
 
 type Details = Partial<Stripe.Subscription.CancellationDetails>
 
-/** The states from which nothing leads back. */
+/** The final statuses. */
 export const ENDED = ['canceled', 'incomplete_expired']
 
 /**
- * Ends a subscription now. It stays readable; nothing can be changed any more.
+ * Cancels a subscription now. It stays readable and cannot be changed any more.
  *
  * @see https://docs.stripe.com/api/subscriptions/cancel
  */
@@ -252,7 +257,7 @@ export function cancelSubscription(
   return canceled
 }
 
-/** A first payment that nobody made in time ends the subscription too. */
+/** Ends a subscription whose first payment was not made in time. */
 function expireSubscription(scope: Scope, id: string): WireSubscription {
   const before = requireRow(scope, subscriptions, id)
   voidFirstInvoice(scope, before)
@@ -290,7 +295,7 @@ export type SubscriptionStatus = (typeof SUBSCRIPTION_STATUSES)[number]
 
 const TRIAL = 14 * 24 * 60 * 60
 
-/** Puts a subscription into any state, whatever led there, with the events that tell of it. */
+/** Moves a subscription to any status and sends the events of the change. */
 export function setSubscriptionStatus(
   scope: Scope,
   id: string,

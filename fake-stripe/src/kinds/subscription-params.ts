@@ -36,7 +36,7 @@ const priceData = {
   unit_amount_decimal: decimal().optional(),
 } satisfies ShapeOf<Stripe.SubscriptionCreateParams.Item.PriceData>
 
-/** What an item can be given, in a subscription or by itself. */
+/** The parameters of an item, in a subscription or alone. */
 export const itemShape = {
   billing_thresholds: unsupported('billing thresholds'),
   current_trial: unsupported('trial offers'),
@@ -49,7 +49,7 @@ export const itemShape = {
   tax_rates: ignored(),
 }
 
-/** How a change is paid for; prorations are not computed, whatever is asked for. */
+/** The payment of a change; prorations are accepted but not computed. */
 export const changeShape = {
   payment_behavior: choice('payment_behavior', [
     'allow_incomplete',
@@ -83,7 +83,7 @@ export const cancellationDetails = group({
 
 const collection = choice('collection_method', ['charge_automatically', 'send_invoice'])
 
-// What the fake treats alike on creation and update.
+// The parameters that creation and update share.
 const common = {
   ...changeShape,
   add_invoice_items: unsupported('add_invoice_items; use invoice items'),
@@ -122,8 +122,8 @@ const common = {
 export const subscriptionCreateParams = group({
   ...common,
   backdate_start_date: unsupported('backdated subscriptions'),
-  billing_cycle_anchor: unsupported('a billing cycle anchor of the caller’s choice'),
-  billing_cycle_anchor_config: unsupported('a billing cycle anchor of the caller’s choice'),
+  billing_cycle_anchor: unsupported('a billing cycle anchor'),
+  billing_cycle_anchor_config: unsupported('a billing cycle anchor'),
   billing_mode: ignored(),
   cancel_at: integer({ min: 0 }).optional(),
   currency: currency().optional(),

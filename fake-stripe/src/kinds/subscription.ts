@@ -12,7 +12,7 @@ import { insertPrice, planOf, prices, type WirePlan, type WirePrice } from './pr
 import { products } from './product.ts'
 import { runAt } from './test-clock.ts'
 
-/** Decimals are text on the wire; the SDK makes `Decimal`s of them. */
+/** Decimals are text in JSON; the SDK turns them into `Decimal`s. */
 export type WireSubscriptionItem = Omit<Stripe.SubscriptionItem, 'plan' | 'price'> & {
   plan: WirePlan
   price: WirePrice
@@ -31,7 +31,7 @@ export function itemsOf({ account }: Scope, subscription: string): WireSubscript
   return account.rows(subscriptionItems).all((item) => item.subscription === subscription)
 }
 
-/** Changes a subscription; its embedded items are always those that it has now. */
+/** Changes a subscription and updates its embedded items. */
 export function changeSubscription(
   scope: Scope,
   id: string,
@@ -45,16 +45,16 @@ export function itemsUrl(subscription: string): string {
   return `/v1/subscription_items?subscription=${subscription}`
 }
 
-/** What the fake remembers beside a subscription. */
+/** The fake's own data about a subscription. */
 export type SubscriptionTimer = {
   id: string
-  /** Does what has fallen due. */
+  /** Performs what is due. */
   onDue: (scope: Scope) => void
-  /** Takes the next moment off the clock. */
+  /** Cancels the scheduled task. */
   cancel: Cancel
-  /** Whether the end of the trial was announced. */
+  /** Whether `trial_will_end` was sent. */
   warned: boolean
-  /** While it is being made nobody is told of changes. */
+  /** Suppresses events while the subscription is being created. */
   quiet: boolean
 }
 
@@ -66,7 +66,7 @@ const DAY = 24 * 60 * 60
 export const PAYMENT_WINDOW = 23 * 60 * 60
 export const TRIAL_WARNING = 3 * DAY
 
-/** Puts the next moment at which something happens to a subscription on its clock. */
+/** Schedules the next task of a subscription. */
 export function reschedule(scope: Scope, id: string): void {
   const plan = scope.account.rows(subscriptionTimers).get(id)
   const subscription = scope.account.rows(subscriptions).get(id)
@@ -82,7 +82,7 @@ export function reschedule(scope: Scope, id: string): void {
   scope.account.rows(subscriptionTimers).replace({ ...plan, cancel })
 }
 
-/** Seconds since 1970; null when nothing will happen by itself. */
+/** Seconds since 1970; null when nothing is scheduled. */
 function nextDueTime(scope: Scope, subscription: WireSubscription, warned: boolean): number | null {
   const { status, created, cancel_at: cancelAt, trial_end: trialEnd } = subscription
   if (status === 'incomplete') return created + PAYMENT_WINDOW
@@ -112,7 +112,7 @@ export type ItemInput = {
 
 export type ItemChange = ItemInput & { id?: string | undefined; deleted?: boolean | undefined }
 
-/** Only a price that repeats can be subscribed to. */
+/** Only a recurring price can be subscribed to. */
 export type RecurringPrice = WirePrice & { recurring: Stripe.Price.Recurring }
 
 function isRecurring(price: WirePrice): price is RecurringPrice {
@@ -121,7 +121,9 @@ function isRecurring(price: WirePrice): price is RecurringPrice {
 
 const MAX_ITEMS = 20
 
-/** The recurring price that an item names or describes. @throws StripeError as Stripe refuses it. */
+/**
+ * The recurring price of an item, by id or by `price_data`. @throws StripeError for an invalid one.
+ */
 export function itemPrice(scope: Scope, input: ItemInput, param: string): RecurringPrice {
   const { plan, price: priceId, price_data: data } = input
   const id = priceId ?? plan
@@ -146,7 +148,7 @@ export function itemPrice(scope: Scope, input: ItemInput, param: string): Recurr
   )
 }
 
-/** @throws StripeError unless the prices go together in one subscription. */
+/** @throws StripeError unless one subscription can have all these prices. */
 export function checkPrices(found: readonly RecurringPrice[], param = 'items'): void {
   if (found.length > MAX_ITEMS)
     throw invalidParameter(param, `A subscription can have at most ${MAX_ITEMS} items.`)
@@ -165,7 +167,7 @@ export function checkPrices(found: readonly RecurringPrice[], param = 'items'): 
   })
 }
 
-/** A new item whose first period begins now, or in a trial lasts as long as the trial. */
+/** Stores a new item. Its first period starts now; in a trial it lasts until the trial ends. */
 export function insertItem(
   scope: Scope,
   subscription: Pick<WireSubscription, 'id' | 'billing_cycle_anchor' | 'customer'>,
@@ -196,10 +198,10 @@ export function insertItem(
 }
 
 /**
- * Adds, changes and deletes items, all or none. Prorations are not computed: the change shows on
- * the next invoice.
+ * Adds, changes and deletes items, all or none. Prorations are not computed: the next invoice shows
+ * the change.
  *
- * @throws StripeError for an unknown item or price, or when none would be left.
+ * @throws StripeError for an unknown item or price, or when no item would be left.
  */
 export function changeItems(
   scope: Scope,
@@ -247,7 +249,7 @@ function resolveItemChange(
   return { change, item, price }
 }
 
-/** Stripe makes an inactive price of it, which nobody else can use. */
+/** Stripe creates an inactive price, which no other request can use. */
 function pricedByData(scope: Scope, data: PriceDataInput, param: string): RecurringPrice {
   if (scope.account.rows(products).get(data.product) === undefined)
     throw noSuch('product', data.product, `${param}[price_data][product]`)
@@ -256,7 +258,7 @@ function pricedByData(scope: Scope, data: PriceDataInput, param: string): Recurr
   throw new Error(`${price.id} was made with an interval`)
 }
 
-/** All items begin a new period now, and the following ones are counted from here. */
+/** Starts a new period of all items now; later periods are counted from here. */
 export function restartPeriods(scope: Scope, id: string, now: number) {
   for (const item of itemsOf(scope, id)) {
     const interval = item.price.recurring ?? { interval: 'month', interval_count: 1 }

@@ -87,12 +87,12 @@ const TWO_YEARS = 2 * 366 * 24 * 60 * 60
 const YEARLY = { interval: 'year', interval_count: 1 }
 
 /**
- * Moves a test clock on. The answer says `advancing`, as at Stripe, where it takes a while; here
- * everything has happened when the caller reads the clock again.
+ * Advances a test clock. The response has the status `advancing`, as at Stripe, where it takes a
+ * while; here everything has happened when the caller reads the clock again.
  *
  * @param target seconds since 1970.
- * @throws StripeError when that is not later, or more than two intervals of the shortest
- *   subscription off; two years where there is none.
+ * @throws StripeError when the target is not later, or is more than two intervals of the shortest
+ *   subscription ahead (without subscriptions: two years).
  * @see https://docs.stripe.com/api/test_clocks/advance
  */
 function advanceTestClock(scope: Scope, id: string, target: number): Stripe.TestHelpers.TestClock {
@@ -132,7 +132,7 @@ function furthestTime(scope: Scope, clock: Stripe.TestHelpers.TestClock): number
 type CustomersRow = { id: string; customer?: string | { id: string } | null }
 
 /**
- * Ends a test clock. Its customers are deleted and whatever belonged to them is gone from the API.
+ * Deletes a test clock, its customers and everything that belongs to them.
  *
  * @see https://docs.stripe.com/api/test_clocks/delete
  */

@@ -10,7 +10,7 @@ export const testClocks = defineTable<Stripe.TestHelpers.TestClock>('test_helper
 
 type Task = { due: number; run: () => void }
 
-/** What waits for a test clock to be advanced. */
+/** The tasks that are due in the time of a test clock. */
 const testClockTasks = defineTable<{ id: string; tasks: readonly Task[] }>(
   'test_helpers.test_clock.tasks',
   { hidden: true },
@@ -18,7 +18,9 @@ const testClockTasks = defineTable<{ id: string; tasks: readonly Task[] }>(
 
 const THIRTY_DAYS = 30 * 24 * 60 * 60
 
-/** A new clock that stands still at that time, without an event. @param frozenTime seconds. */
+/**
+ * Stores a new clock that stands still at that time, without an event. @param frozenTime seconds.
+ */
 export function insertTestClock(
   { account, world }: Scope,
   frozenTime: number,
@@ -40,13 +42,16 @@ export function insertTestClock(
   })
 }
 
-/** Seconds since 1970 by the test clock, or by the fake's own clock where there is none. */
+/** The time of the test clock or, without one, of the fake, in seconds since 1970. */
 export function nowBy({ account, world }: Scope, testClock: string | null): number {
   const clock = testClock === null ? undefined : account.rows(testClocks).get(testClock)
   return clock?.frozen_time ?? world.clock.seconds()
 }
 
-/** Runs `run` when the clock in charge reaches `due`, in seconds since 1970. */
+/**
+ * Runs `run` when the test clock or, without one, the fake's clock reaches `due`, in seconds since
+ * 1970.
+ */
 export function runAt(
   scope: Scope,
   testClock: string | null,
@@ -59,7 +64,7 @@ export function runAt(
   return () => changeTasks(scope, testClock, (tasks) => tasks.filter((other) => other !== task))
 }
 
-/** Moves the clock on; what falls due on the way runs first, each at its own time. */
+/** Advances the clock; tasks that become due run first, each at its own time. */
 export function runUntil(scope: Scope, id: string, target: number): void {
   for (;;) {
     const [next] = requireRow(scope, testClockTasks, id).tasks

@@ -55,7 +55,7 @@ export const webhookEndpointResource: Resource = {
           description: params.description ?? null,
           metadata: changeMetadata({}, params.metadata),
         })
-        return { ...endpoint, secret } // the only answer that ever shows it
+        return { ...endpoint, secret } // no other response shows it
       },
     }),
     retrieveOperation(`${PATH}/:id`, webhookEndpoints, 'webhook_endpoint'),
@@ -105,7 +105,7 @@ function wantedEvents(names: string[]): string[] {
   throw invalidParameter('enabled_events', `Invalid enabled_events: ${odd ?? 'it is empty'}`)
 }
 
-/** Test endpoints may be http here, unlike at Stripe, since everything is on this machine. */
+/** In test mode the URL can be http, also for hosts other than this machine. */
 function checkUrl(address: string, livemode: boolean): void {
   if (!livemode || address.startsWith('https:')) return
   throw invalidParameter(

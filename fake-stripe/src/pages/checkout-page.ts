@@ -24,7 +24,7 @@ const payForm = z.object({
   code: z.enum(DECLINE_CODES).default('generic_decline'),
 })
 
-/** The hosted checkout page: the address that a session's `url` names, and its buttons. */
+/** The hosted checkout page that a session's `url` leads to, and its buttons. */
 export function registerCheckoutPages(app: FastifyInstance, state: FakeState): void {
   app.get<SessionRoute>('/c/pay/:session', (request, reply) => {
     const { scope, session } = find(state, request.params.session)
@@ -60,7 +60,7 @@ function perform(
 ): FastifyReply {
   const { scope, session } = find(state, request.params.session)
   if (scope === undefined) return sendPage(reply, unknownSessionPage(), 404)
-  // Pressed twice, or too late: the page says how the session ended.
+  // The button was pressed twice or too late: the page shows how the session ended.
   if (session.status !== 'open') return reply.redirect(`/c/pay/${session.id}`, 303)
   return reply.redirect(act(scope, session.id, payForm.parse(request.body ?? {})), 303)
 }
@@ -73,11 +73,11 @@ function find(state: FakeState, id: string) {
   return { scope: undefined, session: undefined }
 }
 
-const BANNER = 'Fake Stripe: no money moves. Choose what the payer does.'
+const BANNER = 'fake-stripe: no money moves. Choose an action of the payer.'
 
 type Session = Stripe.Checkout.Session
 
-/** The hosted page of a session in whatever state. @param problem why the last try failed. */
+/** The hosted page of a session in any state. @param problem why the last attempt failed. */
 function checkoutPage(scope: Scope, session: Session, problem?: string): Page {
   const merchant = scope.account.profile.name
   const body =
@@ -91,7 +91,7 @@ function checkoutPage(scope: Scope, session: Session, problem?: string): Page {
 
 function unknownSessionPage(): Page {
   const body = html`<div class="card"><h1>Unknown checkout session</h1>
-<p>This fake Stripe has no such session. It keeps everything in memory, so a restart forgets it.</p></div>`
+<p>fake-stripe has no such session. All data is in memory and is lost on a restart.</p></div>`
   return { title: 'Unknown checkout session', body, narrow: true, banner: BANNER }
 }
 
@@ -165,11 +165,11 @@ function completeBody(session: Session, merchant: string): Html {
 function expiredBody(session: Session, merchant: string): Html {
   const back = session.cancel_url
   return html`<div class="card"><h1>This page has expired</h1>
-<p role="status">The checkout session is over and nothing was paid. Start again at ${merchant}.</p>
+<p role="status">The checkout session has expired and nothing was paid. Start again at ${merchant}.</p>
 ${back !== null && html`<p><a class="button" href="${safeHref(back)}">Back to ${merchant}</a></p>`}</div>`
 }
 
-/** Where the payer goes after paying. */
+/** The merchant's page to which the payer returns after paying. */
 function successUrl(session: Session): string {
   return (session.success_url ?? '/').replaceAll('{CHECKOUT_SESSION_ID}', session.id)
 }

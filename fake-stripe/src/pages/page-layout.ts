@@ -32,13 +32,13 @@ nav a { margin-right: .9rem } nav a[aria-current] { font-weight: 700; color: var
 
 export type Page = { title: string; body: Html; narrow?: boolean; banner?: string }
 
-/** Sends a whole page: self-contained, without scripts, not to be framed. */
+/** Sends a page: self-contained, without scripts, and not to be framed. */
 export function sendPage(reply: FastifyReply, page: Page, status = 200): FastifyReply {
   return (
     reply
       .code(status)
       .type('text/html; charset=utf-8')
-      // No form-action: browsers apply it to the redirect back to the merchant's site as well.
+      // No form-action: browsers would also apply it to the redirect back to the merchant's site.
       .header(
         'Content-Security-Policy',
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
@@ -69,12 +69,12 @@ ${body}
 `
 }
 
-/** Text that is safe to put into a page: only `html` makes it. */
+/** Text that is safe to insert into a page; only `html` creates it. */
 export type Html = { readonly markup: string }
 
 export type HtmlValue = Html | readonly Html[] | string | number | null | undefined | false
 
-/** A template whose values are escaped, unless they are `Html` themselves. */
+/** A template that escapes its values, unless they are `Html`. */
 export function html(strings: TemplateStringsArray, ...values: HtmlValue[]): Html {
   const parts = strings.map(
     (text, index) => text + (index < values.length ? render(values[index]) : ''),
@@ -106,7 +106,7 @@ function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? character)
 }
 
-/** For `href`: only web addresses, so that no script can hide in a URL that a client has set. */
+/** For `href`: allows only web addresses, because a URL of a client could contain a script. */
 export function safeHref(url: string): string {
   return /^https?:\/\//i.test(url) || url.startsWith('/') ? url : '#'
 }

@@ -10,7 +10,7 @@ import { registerCheckoutPages } from './checkout-page.ts'
 import { registerDashboard } from './dashboard.ts'
 import { html, type Page, sendPage } from './page-layout.ts'
 
-/** Everything that a person opens in the browser. It works without JavaScript. */
+/** The pages for people. They work without JavaScript. */
 export async function registerPages(
   app: FastifyInstance,
   state: FakeState,
@@ -42,7 +42,7 @@ export async function registerPages(
   })
 }
 
-/** What a charge's `receipt_url` shows. */
+/** The page at a charge's `receipt_url`. */
 function receiptPage(charge: Stripe.Charge, merchant: string): Page {
   const body = html`<div class="card"><h1>Receipt from ${merchant}</h1>
 <p>${charge.description ?? charge.id}</p>
@@ -53,6 +53,6 @@ ${charge.amount_refunded > 0 && html`<p>Refunded: ${formatAmount(charge.amount_r
     title: `Receipt from ${merchant}`,
     body,
     narrow: true,
-    banner: 'Fake Stripe: no money moved.',
+    banner: 'fake-stripe: no money moved.',
   }
 }

@@ -4,19 +4,19 @@ import https from 'node:https'
 
 export type WebhookPost = { url: string; body: string; signature: string; timeoutMs: number }
 
-/** What came of one POST. Anything but 2xx in time is a failure, redirects included. */
+/** The result of one POST. It fails unless a 2xx arrives in time; a redirect is a failure too. */
 export type WebhookResult = {
-  /** Null when there was no answer. */
+  /** Null when there was no response. */
   status: number | null
   error: string | null
   ms: number
-  /** The first characters of the answer, for the dashboard. */
+  /** The first characters of the response, for the dashboard. */
   response: string
 }
 
 const MAX_RESPONSE_LENGTH = 500
 
-/** Posts webhooks over connections of its own, which `close` cuts. */
+/** Posts webhooks over its own connections; `close` cuts them. */
 export class WebhookClient {
   #agents = {
     'http:': new http.Agent({ keepAlive: true, maxSockets: 32 }),
@@ -71,7 +71,8 @@ export class WebhookClient {
         )
       })
       request.on('error', (error) => {
-        // The receiver closed an idle connection just as we used it: not an attempt that it saw.
+        // The receiver closed an idle connection at the moment of its reuse, so it did not see this
+        // attempt.
         const stale = request.reusedSocket && 'code' in error && error.code === 'ECONNRESET'
         if (stale && mayRepeat && !this.#closed) this.#send(post, false).then(resolve, reject)
         else reject(error)
@@ -87,12 +88,12 @@ function reason(error: unknown, { timeoutMs }: WebhookPost): string {
 }
 
 /**
- * The `Stripe-Signature` header: one `v1` for each active secret, so that a receiver with either
- * one accepts it while secrets are rolled. The `v0` is what Stripe adds to test events; a receiver
- * must ignore it.
+ * The `Stripe-Signature` header. It has one `v1` for each active secret, so that receivers with the
+ * old or the new secret accept it while a secret is rolled. Stripe adds `v0` to test events;
+ * receivers must ignore it.
  *
  * @param timestamp seconds since 1970, of this attempt.
- * @param body the exact text that is sent.
+ * @param body the exact text of the request.
  * @see https://docs.stripe.com/webhooks#verify-manually
  */
 export function signWebhook(secrets: readonly string[], timestamp: number, body: string): string {

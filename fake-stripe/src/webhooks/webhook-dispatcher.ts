@@ -8,11 +8,11 @@ import { activeSecrets, endpointSecrets, webhookEndpoints } from './webhook-endp
 import { matchesType, WebhookFaults, type WebhookTreatment } from './webhook-faults.ts'
 
 /**
- * - `waiting`: to be sent, now or after a delay or back-off
- * - `held`: waits for `resume()` or `deliver()`, because deliveries are paused
- * - `delivered`: answered with 2xx
- * - `failed`: all attempts failed, or the endpoint is gone
- * - `dropped`: lost by a fault switch; only `deliver()` sends it
+ * - `waiting`: will be sent, now or after a delay or back-off
+ * - `held`: deliveries are paused; waits for `resume()` or `deliver()`
+ * - `delivered`: the receiver answered with 2xx
+ * - `failed`: all attempts failed, or the endpoint was deleted
+ * - `dropped`: an injected fault dropped it; only `deliver()` sends it
  */
 export type DeliveryState = 'waiting' | 'held' | 'delivered' | 'failed' | 'dropped'
 
@@ -22,15 +22,15 @@ export type DeliveryAttempt = {
   status: number | null
   error: string | null
   ms: number
-  /** The `Stripe-Signature` header that was sent. */
+  /** The `Stripe-Signature` header of the request. */
   signature: string
-  /** The first characters of the answer. */
+  /** The first characters of the response. */
   response: string
-  /** Sent by `deliver()` or the dashboard's button, not by the schedule. */
+  /** Sent by `deliver()` or a button of the dashboard, not by the schedule. */
   byHand: boolean
 }
 
-/** One event on its way to one endpoint. */
+/** The delivery of one event to one endpoint. */
 export type Delivery = {
   id: string
   /** `acct_…` */
@@ -43,17 +43,17 @@ export type Delivery = {
   url: string
   state: DeliveryState
   attempts: DeliveryAttempt[]
-  /** ISO 8601 by the fake's clock, while a retry is due. */
+  /** ISO 8601, in the fake's time, while a retry is scheduled. */
   nextAttemptAt: string | null
 }
 
 export type WebhookSettings = {
-  /** How long the receiver may take. */
+  /** How long the receiver can take to answer. */
   timeoutMs: number
   /** Wait before the second attempt; each further wait is `retryFactor` times as long. */
   retryBaseMs: number
   retryFactor: number
-  /** Attempts in all. */
+  /** The total number of attempts. */
   maxAttempts: number
 }
 
@@ -69,8 +69,8 @@ const MAX_DELIVERIES = 50_000
 type Job = { delivery: Delivery; account: Account; copies: number; tries: number }
 
 /**
- * Sends events to the endpoints that want them: at least once, in no promised order, with
- * exponential back-off until the receiver answers 2xx.
+ * Sends events to the endpoints that are registered for them: at least once, in no guaranteed
+ * order, with exponential back-off until the receiver answers with 2xx.
  *
  * @see https://docs.stripe.com/webhooks
  */
@@ -83,7 +83,7 @@ export class WebhookDispatcher {
   #jobs: Job[] = []
   #held: Job[] = []
   #reordering: Job[] = []
-  /** Being sent, or due later; `idle` waits for them. */
+  /** In flight or scheduled; `idle` waits for them. */
   #active = new Set<Job>()
   #idleWaiters: (() => void)[] = []
   #paused = false
@@ -117,27 +117,27 @@ export class WebhookDispatcher {
     }
   }
 
-  /** Keeps back everything that is not under way yet. */
+  /** Holds deliveries that are not in flight yet. */
   pause(): void {
     this.#paused = true
   }
 
-  /** Sends what was kept back, oldest first. */
+  /** Sends the held deliveries, oldest first. */
   resume(): void {
     this.#paused = false
     for (const job of this.#held.splice(0)) void this.#start(job)
   }
 
   /**
-   * Sends one event now, paused or not, whatever became of it before.
+   * Sends one event now, in any state and also while paused.
    *
-   * @param endpoint `we_…`; absent: every endpoint that wants the event.
-   * @returns the deliveries with the new attempt in them.
+   * @param endpoint `we_…`; absent: every endpoint that is registered for the event.
+   * @returns the deliveries, with the new attempt.
    */
   async deliver(account: Account, event: string, endpoint?: string): Promise<Delivery[]> {
     const jobs = this.#jobsFor(account, event, endpoint)
     await Promise.all(jobs.map((job) => this.#attempt(job, true)))
-    // Nothing will repeat what was only sent by hand.
+    // A delivery without a schedule is not retried.
     for (const job of jobs)
       if (job.delivery.state === 'waiting' && !this.#active.has(job)) job.delivery.state = 'failed'
     return jobs.map((job) => job.delivery)
@@ -148,7 +148,7 @@ export class WebhookDispatcher {
     return this.#jobs.map((job) => job.delivery).filter(where)
   }
 
-  /** Resolves when nothing is being sent or due; what is held or dropped is not waited for. */
+  /** Resolves when nothing is in flight or scheduled; held and dropped deliveries do not count. */
   async idle(): Promise<void> {
     if (this.#active.size === 0) return
     await new Promise<void>((resolve) => this.#idleWaiters.push(resolve))
@@ -176,7 +176,7 @@ export class WebhookDispatcher {
     }
     const job = { delivery, account, copies: 1, tries: 0 }
     this.#jobs.push(job)
-    // A fake that runs for weeks must not grow; nobody asks for the oldest deliveries then.
+    // Limits the memory of a fake that runs for weeks.
     if (this.#jobs.length > MAX_DELIVERIES) this.#jobs.splice(0, MAX_DELIVERIES / 10)
     return job
   }
@@ -211,7 +211,7 @@ export class WebhookDispatcher {
     else this.#clock.at(this.#clock.now() + ms, () => void this.#sendReordered())
   }
 
-  /** One after the other, since parallel requests could happen to arrive in the right order. */
+  /** One after the other: parallel requests could arrive in the original order. */
   async #sendReordered(): Promise<void> {
     for (const job of this.#reordering.splice(0).reverse()) await this.#start(job)
   }
@@ -222,7 +222,7 @@ export class WebhookDispatcher {
     this.#clock.at(due, () => void this.#start(job))
   }
 
-  /** Resolves when the attempt is over. */
+  /** Resolves when the attempt has ended. */
   async #start(job: Job): Promise<void> {
     if (job.delivery.state === 'delivered') return this.#finish(job, 'delivered')
     if (this.#paused) {

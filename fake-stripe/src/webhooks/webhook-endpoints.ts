@@ -5,16 +5,19 @@ import type { Scope } from '../core/scope.ts'
 
 export const webhookEndpoints = defineTable<Stripe.WebhookEndpoint>('webhook_endpoint')
 
-/** `until` in milliseconds since 1970; null: for good. */
+/** `until` in milliseconds since 1970; null: no end. */
 export type EndpointSecret = { secret: string; until: number | null }
 
-/** Kept apart from the endpoint, since Stripe shows the secret only when the endpoint is created. */
+/**
+ * Stored apart from the endpoint, because Stripe shows the secret only when the endpoint is
+ * created.
+ */
 export const endpointSecrets = defineTable<{ id: string; secrets: EndpointSecret[] }>(
   'webhook_endpoint.secrets',
   { hidden: true },
 )
 
-/** The secrets that sign at this moment, newest first. @param now milliseconds since 1970. */
+/** The secrets that are active now, newest first. @param now milliseconds since 1970. */
 export function activeSecrets(secrets: readonly EndpointSecret[], now: number): string[] {
   const active = secrets.filter(({ until }) => until === null || until > now)
   return active.map(({ secret }) => secret)
@@ -24,7 +27,7 @@ export type EndpointInput = {
   url: string
   /** `['*']` is every event. */
   events: string[]
-  /** `whsec_…`; absent: a new one. */
+  /** `whsec_…`; default: a new one. */
   secret?: string | undefined
   apiVersion?: string | null
   description?: string | null
@@ -54,7 +57,7 @@ export function createEndpoint(
 }
 
 /**
- * A new secret; the old ones go on signing for a while, so that events carry one signature each.
+ * Adds a new secret. Until the overlap ends, deliveries are also signed with the old ones.
  *
  * @param overlapSeconds at most a day at Stripe.
  * @returns the new `whsec_…`.

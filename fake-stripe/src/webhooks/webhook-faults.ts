@@ -2,33 +2,35 @@ import { z } from 'zod'
 
 export const webhookFaultSchema = z.strictObject({
   kind: z.enum(['duplicate', 'reorder', 'delay', 'drop']),
-  /** Event types; absent: all. `charge.*` stands for all of its kind. */
+  /** Event types; absent: all. `charge.*` matches all types that begin so. */
   types: z.array(z.string()).optional(),
   /** `acct_…`; absent: every account. */
   account: z.string().optional(),
-  /** How many deliveries are spoilt. */
+  /** How many deliveries the fault affects. */
   times: z.union([z.coerce.number().int().min(1), z.literal('always')]).default('always'),
-  /** `duplicate`: how often in all, default twice. */
+  /** `duplicate`: the number of copies, default two. */
   copies: z.coerce.number().int().min(2).max(20).default(2),
-  /** `delay`: milliseconds, default a second. `reorder`: longest wait for company, default 200. */
+  /**
+   * `delay`: milliseconds, default 1000. `reorder`: how long to wait for more events, default 200.
+   */
   ms: z.coerce.number().int().min(0).optional(),
-  /** `reorder`: how many are collected and then sent newest first. */
+  /** `reorder`: how many deliveries are collected and then sent newest first. */
   window: z.coerce.number().int().min(2).max(1000).default(4),
 })
 
 export type WebhookFaultInput = z.input<typeof webhookFaultSchema>
 export type WebhookFault = z.output<typeof webhookFaultSchema> & { id: string; hits: number }
 
-/** What is to happen with one delivery. */
+/** How one delivery is treated. */
 export type WebhookTreatment = {
   drop: boolean
   copies: number
   delayMs: number
-  /** Null: sent at once. */
+  /** Null: sent immediately. */
   reorder: { window: number; ms: number } | null
 }
 
-/** The fault switches for webhooks. Several may apply to one delivery. */
+/** The faults that are injected into webhook deliveries. Several can apply to one delivery. */
 export class WebhookFaults {
   #faults: WebhookFault[] = []
   #sequence = 0
@@ -41,7 +43,7 @@ export class WebhookFaults {
     return fault
   }
 
-  /** Decides the fate of one delivery; counts the switches that it used. */
+  /** Decides how one delivery is treated; counts the faults that apply. */
   take(type: string, account: string): WebhookTreatment {
     const drop = this.#use('drop', type, account)
     if (drop !== undefined) return { drop: true, copies: 1, delayMs: 0, reorder: null }
@@ -83,7 +85,9 @@ export class WebhookFaults {
   }
 }
 
-/** Whether a list such as `['charge.*']`, `['*']` or nothing at all covers this event type. */
+/**
+ * Whether a list such as `['charge.*']` or `['*']` matches this event type; undefined matches all.
+ */
 export function matchesType(wanted: readonly string[] | undefined, type: string): boolean {
   if (wanted === undefined) return true
   return wanted.some((pattern) =>
