@@ -169,3 +169,19 @@ export async function findPurchaseIdByPaymentIntent(
     .first<{ purchase_id: string } | undefined>('purchase_id')
   return row?.purchase_id ?? null
 }
+
+/**
+ * SQL for the id of the purchase that a Stripe event is about, or null: by the purchase id, the
+ * Checkout session or the payment intent that the event names. Each lookup compares the conference,
+ * because the caller's statement may span all tenants.
+ *
+ * @param event - alias of a row with conference_id, purchase_id, object_id and payment_intent_id.
+ */
+export const purchaseIdOfEvent = (event: string) => `coalesce(
+  (select p.id from bulk_purchases p
+    where p.conference_id = ${event}.conference_id and p.id = ${event}.purchase_id),
+  (select a.purchase_id from checkout_attempts a
+    where a.conference_id = ${event}.conference_id and a.session_id = ${event}.object_id),
+  (select m.purchase_id from purchase_payments m
+    where m.conference_id = ${event}.conference_id
+      and m.payment_intent_id = ${event}.payment_intent_id))`

@@ -2,28 +2,30 @@ import type { Db, Tx } from '../db/connect.ts'
 import { withSystem } from '../db/tenant-scope.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
 import type { Reference } from '../mirror/stripe-resource.ts'
+import { purchaseIdOfEvent } from '../purchases/payment-store.ts'
 import type { Lane } from './classify-event.ts'
 import { wakeWorkers } from './event-store.ts'
 
-/** After so many tries an event waits for staff: with the back-off that is about two hours. */
+/** After this many attempts, about two hours with back-off, an event fails and waits for staff. */
 export const MAX_ATTEMPTS = 20
 
-/** An event that this process works on until its lease ends. */
+/** An event that this process may work on until the lease ends. */
 export type ClaimedEvent = {
   conferenceId: string
   id: string
   lane: Lane
   type: string
-  /** This try's number; it also tells whether the event is still ours. */
+  /** The number of this attempt. It also identifies the claim: a later claim has another number. */
   attempts: number
   objectId: string | null
   paymentIntentId: string | null
-  /** The purchase of this conference that our own rows lead to. */
+  /** The purchase that the claim query found by our own rows, or null. */
   purchaseId: string | null
-  /** The object of the mirror that it is about, and since when a reading of it is new enough. */
+  /** The mirror object that the event is about. */
   mirrored: MirroredObject | null
 }
 
+/** A mirror object and the earliest time of a fetch that is new enough for the event. */
 export type MirroredObject = Reference & { after: FetchTime }
 
 type ClaimedRow = {
@@ -40,10 +42,10 @@ type ClaimedRow = {
   mirror_after: FetchTime
 }
 
-// While leased, `next_attempt_at` is the lease's end: one index finds what is due, what failed and
-// what a dead worker held. Tenants are kept apart by hand here, since a claim spans all of them:
-// every look-up has the event's own conference_id in it.
-// The lane is written into the text: each has an index that only its own name leads to.
+// While an event is leased, `next_attempt_at` is the end of the lease. So one index finds what is
+// due, what failed and what a dead worker held. A claim spans all tenants, so each lookup compares
+// the conference_id of the event's own row.
+// The lane is part of the text, not a binding: each lane has a partial index.
 const claimOf = (lane: Lane) => `
   with due as (
     select conference_id, id from stripe_events
@@ -64,16 +66,31 @@ const claimOf = (lane: Lane) => `
       (extract(epoch from coalesce(e.mirror_after, e.received_at)) * 1000000)::bigint
         as mirror_after
   )
-  select c.*, coalesce(
-    (select p.id from bulk_purchases p
-      where p.conference_id = c.conference_id and p.id = c.purchase_id),
-    (select a.purchase_id from checkout_attempts a
-      where a.conference_id = c.conference_id and a.session_id = c.object_id),
-    (select m.purchase_id from purchase_payments m
-      where m.conference_id = c.conference_id and m.payment_intent_id = c.payment_intent_id)
-  ) as known_purchase_id
+  select c.*, ${purchaseIdOfEvent('c')} as known_purchase_id
   from claimed c
   order by c.received_at, c.id`
+
+/**
+ * Claims due events of a lane, of all tenants, for `leaseSeconds`, longest due first. Workers do not
+ * block each other. The events of a dead worker are due again when its lease ends.
+ *
+ * @param options.except - conferences whose events are not claimed now.
+ */
+export function claimEvents(
+  db: Db,
+  options: { lane: Lane; limit: number; leaseSeconds: number; except?: readonly string[] },
+): Promise<ClaimedEvent[]> {
+  const { lane, limit, leaseSeconds, except = [] } = options
+  return withSystem(db, 'claim-events', async (trx) => {
+    const { rows } = await trx.raw<{ rows: ClaimedRow[] }>(claimOf(lane), [
+      [...except],
+      limit,
+      leaseSeconds,
+      leaseSeconds,
+    ])
+    return rows.map(toClaimed)
+  })
+}
 
 function toClaimed(row: ClaimedRow): ClaimedEvent {
   return {
@@ -95,46 +112,23 @@ function mirroredObject(row: ClaimedRow): MirroredObject | null {
 }
 
 /**
- * Claims due events of a lane, of all tenants, for `leaseSeconds`, longest due first. Workers do not
- * wait for each other, and what a dead one held is due again when its lease ends.
- *
- * @param options.except - conferences whose events are left to others for now.
- */
-export function claimEvents(
-  db: Db,
-  options: { lane: Lane; limit: number; leaseSeconds: number; except?: readonly string[] },
-): Promise<ClaimedEvent[]> {
-  const { lane, limit, leaseSeconds, except = [] } = options
-  return withSystem(db, 'claim-events', async (trx) => {
-    const { rows } = await trx.raw<{ rows: ClaimedRow[] }>(claimOf(lane), [
-      [...except],
-      limit,
-      leaseSeconds,
-      leaseSeconds,
-    ])
-    return rows.map(toClaimed)
-  })
-}
-
-/**
- * Puts events together that one reading of Stripe can settle: those of one purchase. One whose
- * purchase we do not know yet goes with the others of its payment.
+ * Groups the events that one fetch from Stripe can process: those of one purchase. While the purchase
+ * is unknown, the events of one payment form a group.
  */
 export function groupByPurchase(events: readonly ClaimedEvent[]): ClaimedEvent[][] {
   return groupBy(events, purchaseKey)
 }
 
-/** The same for the mirror: the events of one object. */
+/** Groups the events of one mirror object. */
 export function groupByObject(events: readonly ClaimedEvent[]): ClaimedEvent[][] {
   return groupBy(events, objectKey)
 }
 
-/** Names what an event waits for, among all conferences. */
 function purchaseKey(event: ClaimedEvent): string {
   return `${event.conferenceId} ${event.purchaseId ?? event.paymentIntentId ?? event.id}`
 }
 
-/** The same for the mirror. */
+/** Identifies the mirror object of an event among all conferences. */
 export function objectKey({ conferenceId, mirrored, id }: ClaimedEvent): string {
   return `${conferenceId} ${mirrored === null ? id : `${mirrored.resource} ${mirrored.id}`}`
 }
@@ -151,7 +145,7 @@ function groupBy(
   return [...groups.values()]
 }
 
-// The attempt's number belongs to one claim of a lane only, so it tells ours from a later one.
+// An attempt's number occurs in one claim of a lane, so it tells our claim from a later one.
 const STILL_OURS = `status = 'pending' and (conference_id, id, lane, attempts) in (
   select * from unnest(?::text[], ?::text[], ?::text[], ?::integer[]))`
 
@@ -164,7 +158,7 @@ function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
   ])
 }
 
-/** What is left of a claim after another worker took some of it over. Locks the rows. */
+/** Locks the events that are still ours and returns them: another worker may have claimed some. */
 export async function lockClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
@@ -174,7 +168,7 @@ export async function lockClaimed(
   return events.filter(({ id }) => ids.has(id))
 }
 
-/** Closes events. `purchaseId`: what they turned out to be about. */
+/** Closes events. `purchaseId` is the purchase that they were about. */
 export async function closeClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
@@ -191,8 +185,8 @@ export async function closeClaimed(
 }
 
 /**
- * Hands events over to the mirror, whose tries are counted anew. `purchaseId`: the purchase that is
- * done with them.
+ * Moves events to the mirror lane, where attempts are counted from zero. `purchaseId` is the purchase
+ * that they were applied to.
  */
 export async function moveToMirror(
   trx: Tx,
@@ -211,7 +205,7 @@ export async function moveToMirror(
   await wakeWorkers(trx)
 }
 
-/** A failed try: due again after `waitSeconds`, or `failed` for good. */
+/** Records a failed attempt: due again after `waitSeconds`, or `failed` when that is null. */
 export async function failClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
@@ -227,7 +221,7 @@ export async function failClaimed(
   })
 }
 
-/** Keeps events that are still being worked on from being taken over. */
+/** Extends the lease of events that are still being processed. */
 export async function renewClaimed(
   db: Db,
   events: readonly ClaimedEvent[],
@@ -240,7 +234,7 @@ export async function renewClaimed(
   })
 }
 
-/** Gives events back that nobody has begun to work on; the try does not count. */
+/** Releases events whose processing has not started. The attempt does not count. */
 export async function releaseClaimed(db: Db, events: readonly ClaimedEvent[]): Promise<void> {
   if (events.length === 0) return
   await withSystem(db, 'claim-events', (trx) =>

@@ -2,7 +2,13 @@ import { resourceOfObject } from '../mirror/resource-registry.ts'
 import { isForeignId, type Reference } from '../mirror/stripe-resource.ts'
 import { type EventHints, isHandledType } from './event-hints.ts'
 
-/** A row to be stored. */
+/**
+ * The two queues in the table of events. `purchase`: a purchase may depend on the event. `mirror`:
+ * only the mirror does, and its fetches wait for the account's rate limit.
+ */
+export type Lane = 'purchase' | 'mirror'
+
+/** An event that is not stored yet, with its lane and its mirror object. */
 export type IncomingEvent = {
   conferenceId: string
   id: string
@@ -14,7 +20,7 @@ export type IncomingEvent = {
   paymentIntentId: string | null
   purchaseId: string | null
   lane: Lane
-  /** The object of the mirror that it is about. */
+  /** The mirror object that the event is about. */
   mirrorResource: string | null
   mirrorId: string | null
   source: 'webhook' | 'missed'
@@ -22,35 +28,21 @@ export type IncomingEvent = {
   createdAtStripe: Date
 }
 
-/** What of a conference decides whether an event can be about it. */
+/** The fields of a conference that decide whether an event can concern it. */
 export type EventOwner = { id: string; livemode: boolean | null; stripeAccount: string | null }
 
 /**
- * Why an event cannot concern the conference, or null. Two conferences may share a Stripe account;
- * then each receives the other's events.
- */
-function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
-  if (!hints.hasObject) return 'thin event'
-  if (owner.livemode !== null && hints.livemode !== owner.livemode) return 'other mode'
-  if (hints.conferenceId !== null && hints.conferenceId !== owner.id) return 'other conference'
-  const isForeign = hints.account !== null && owner.stripeAccount !== null
-  if (isForeign && hints.account !== owner.stripeAccount) return 'other account'
-  return null
-}
-
-/** Whether somebody beside purchases and the mirror wants events of a type. */
-export type WantsType = (type: string) => boolean
-
-/**
- * The row for an event. One that cannot concern the conference is kept, but `ignored` at once, and
- * so is one that neither purchases nor the mirror nor a hook have a use for.
+ * The row for an event. The row is `ignored` when the event cannot concern the conference, or when
+ * purchases, the mirror and the hooks have no use for its type.
+ *
+ * @param isWanted - true when a hook wants events of this type.
  */
 export function classifyEvent(
   hints: EventHints,
   owner: EventOwner,
   body: Buffer,
   source: IncomingEvent['source'],
-  isWanted: WantsType = () => false,
+  isWanted: (type: string) => boolean = () => false,
 ): IncomingEvent {
   const isOurs = ignoreReason(hints, owner) === null
   const isHandled = isOurs && isHandledType(hints.type)
@@ -65,7 +57,7 @@ export function classifyEvent(
     body,
     objectId: hints.objectId,
     paymentIntentId: hints.paymentIntent,
-    // Another conference's purchase is none of this one's business, not even its id.
+    // The purchase of another conference must not be visible here, not even its id.
     purchaseId: isOurs ? hints.purchaseId : null,
     lane: isHandled || mirrored === null ? 'purchase' : 'mirror',
     mirrorResource: mirrored?.resource ?? null,
@@ -77,34 +69,42 @@ export function classifyEvent(
 }
 
 /**
- * The two queues in the table of events. `purchase`: a purchase may wait for it. `mirror`: only the
- * mirror does, and its readings wait for their turn in the account's request budget.
+ * Why an event cannot concern the conference, or null. Two conferences may share a Stripe account;
+ * then each one receives the events of the other.
  */
-export type Lane = 'purchase' | 'mirror'
+function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
+  if (!hints.hasObject) return 'thin event'
+  if (owner.livemode !== null && hints.livemode !== owner.livemode) return 'other mode'
+  if (hints.conferenceId !== null && hints.conferenceId !== owner.id) return 'other conference'
+  const hasBothAccounts = hints.account !== null && owner.stripeAccount !== null
+  if (hasBothAccounts && hints.account !== owner.stripeAccount) return 'other account'
+  return null
+}
 
-type Hints = Pick<EventHints, 'kind' | 'objectId' | 'customer' | 'subscription' | 'invoice'>
+type MirrorHints = Pick<EventHints, 'kind' | 'objectId' | 'customer' | 'subscription' | 'invoice'>
 
-function target(kind: string, id: string | null): Reference | null {
+/**
+ * The mirror object that an event is about, or null. It follows from the kind of object in the
+ * event, not from the event's type: Stripe adds types, and one kind of object has many types.
+ */
+export function mirrorTarget(hints: MirrorHints): Reference | null {
+  const { kind, objectId, customer, subscription, invoice } = hints
+  if (kind === null) return null
+  // Of the legacy sources, only cards are payment methods. The API cannot read a bank account.
+  if (kind === 'card' || kind === 'source') {
+    return objectId?.startsWith('card_') ? reference('payment_method', objectId) : null
+  }
+  // These are parts of another object: Stripe returns them inside of it.
+  if (kind === 'discount') {
+    return reference('subscription', subscription) ?? reference('customer', customer)
+  }
+  if (kind === 'invoice_payment') return reference('invoice', invoice)
+  if (kind.startsWith('subscription_')) return reference('subscription', subscription)
+  return reference(kind, objectId)
+}
+
+function reference(kind: string, id: string | null): Reference | null {
   const resource = resourceOfObject(kind)
   if (resource === undefined || id === null || isForeignId(resource, id)) return null
   return { resource: resource.name, id }
-}
-
-/**
- * The object of the mirror that an event is about, or null. It follows from the kind of object that
- * the event carries and not from the event's type: Stripe adds types, and one kind has many.
- */
-export function mirrorTarget(hints: Hints): Reference | null {
-  const { kind, objectId, customer, subscription, invoice } = hints
-  if (kind === null) return null
-  // Of the old sources only cards are among the payment methods; a bank account is not readable.
-  if (kind === 'card' || kind === 'source') {
-    return objectId?.startsWith('card_') ? target('payment_method', objectId) : null
-  }
-  // Parts of another object: Stripe shows them inside of it.
-  if (kind === 'discount')
-    return target('subscription', subscription) ?? target('customer', customer)
-  if (kind === 'invoice_payment') return target('invoice', invoice)
-  if (kind.startsWith('subscription_')) return target('subscription', subscription)
-  return target(kind, objectId)
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /**
- * What an event's body says of itself. It is a hint and nothing more: it decides where to look,
- * never what is true.
+ * The fields that we read from an event's body. They are hints: they decide which objects to fetch
+ * from Stripe, and no field is applied to a row.
  */
 export type EventHints = {
   id: string
@@ -14,7 +14,7 @@ export type EventHints = {
   account: string | null
   /** False for thin events of v2 destinations, which carry no object. */
   hasObject: boolean
-  /** What the object says it is, such as `payment_intent`. */
+  /** The object's `object` field, such as `payment_intent`. */
   kind: string | null
   objectId: string | null
   customer: string | null
@@ -24,12 +24,11 @@ export type EventHints = {
   charge: string | null
   purchaseId: string | null
   conferenceId: string | null
-  /** A charge of ours, not of Stripe's. */
+  /** The id of one of our charges (`charge_id` in the metadata), not a Stripe id. */
   ownCharge: string | null
-  attempt: number | null
 }
 
-// Also keeps NUL, which Postgres cannot store in a text, out of the columns.
+// The pattern also rejects NUL, which Postgres cannot store in a text column.
 const name = z.string().regex(/^[\x21-\x7e]{1,255}$/)
 const hint = name.nullish().catch(null)
 const reference = z
@@ -37,7 +36,7 @@ const reference = z
   .nullish()
   .catch(null)
 
-// The ids of coupons may be chosen, so they may have spaces and letters of any alphabet.
+// Users may choose the id of a coupon, so it may contain spaces and letters of any alphabet.
 const chosenId = z
   .string()
   .regex(/^[^\p{C}]{1,255}$/u)
@@ -54,7 +53,7 @@ const dataObject = z.object({
   charge: reference,
   client_reference_id: hint,
   metadata: z
-    .object({ purchase_id: hint, conference_id: hint, charge_id: hint, attempt: hint })
+    .object({ purchase_id: hint, conference_id: hint, charge_id: hint })
     .nullish()
     .catch(null),
 })
@@ -68,8 +67,8 @@ const moment = z.union([
   z.iso.datetime({ offset: true }).transform((text) => new Date(text)), // v2 events
 ])
 
-// No field of ours depends on an API version: an endpoint keeps the version it was made with, so
-// events of several arrive. https://docs.stripe.com/webhooks/versioning
+// An endpoint keeps the API version that it was created with, so events of several versions arrive.
+// No field here depends on the version. https://docs.stripe.com/webhooks/versioning
 const event = z.object({
   id: name,
   type: name,
@@ -88,11 +87,6 @@ function paymentIntentOf(object: DataObject): string | null {
   return object.payment_intent ?? null
 }
 
-function attemptOf(object: DataObject): number | null {
-  const attempt = Number(object.metadata?.attempt ?? Number.NaN)
-  return Number.isInteger(attempt) && attempt > 0 ? attempt : null
-}
-
 function hintsOf(object: DataObject) {
   return {
     kind: object.object ?? null,
@@ -105,25 +99,13 @@ function hintsOf(object: DataObject) {
     purchaseId: object.metadata?.purchase_id ?? object.client_reference_id ?? null,
     conferenceId: object.metadata?.conference_id ?? null,
     ownCharge: object.metadata?.charge_id ?? null,
-    attempt: attemptOf(object),
   }
 }
 
-const NO_HINTS = {
-  kind: null,
-  objectId: null,
-  customer: null,
-  subscription: null,
-  invoice: null,
-  paymentIntent: null,
-  charge: null,
-  purchaseId: null,
-  conferenceId: null,
-  ownCharge: null,
-  attempt: null,
-}
+// For thin events of v2 destinations.
+const NO_OBJECT = dataObject.parse({})
 
-/** The hints of an event that is already parsed as JSON, or null when it is not an event. */
+/** The hints of parsed JSON, or null when it is not an event. */
 export function hintsOfEvent(json: unknown): EventHints | null {
   const parsed = event.safeParse(json)
   if (!parsed.success) return null
@@ -136,11 +118,11 @@ export function hintsOfEvent(json: unknown): EventHints | null {
     apiVersion: rest.api_version ?? null,
     account: rest.account ?? null,
     hasObject: data !== undefined,
-    ...(data === undefined ? NO_HINTS : hintsOf(data.object)),
+    ...hintsOf(data?.object ?? NO_OBJECT),
   }
 }
 
-/** The same from the raw body. Never throws: a signed body may be anything. */
+/** The hints of a raw body, or null. Never throws: even a signed body may hold anything. */
 export function parseEvent(body: Buffer): EventHints | null {
   try {
     return hintsOfEvent(JSON.parse(body.toString('utf8')))
@@ -150,8 +132,8 @@ export function parseEvent(body: Buffer): EventHints | null {
 }
 
 /**
- * Events that tell us to look at a purchase, a charge or a customer's cards. Every other type concerns
- * the mirror at most.
+ * Event types after which we fetch a purchase, a charge or a customer's cards. All other types concern
+ * only the mirror and the hooks.
  * @see https://docs.stripe.com/api/events/types
  */
 export const HANDLED_TYPES: readonly string[] = [
@@ -181,7 +163,7 @@ export function isHandledType(type: string): boolean {
   return handled.has(type)
 }
 
-/** Only then are Radar's warnings read: it is one more list for each payment. */
+/** Only these events make us list Radar's warnings, which costs one more request per payment. */
 export function isFraudWarningType(type: string): boolean {
   return type === 'radar.early_fraud_warning.created'
 }

@@ -8,47 +8,47 @@ import type { StripeClients } from '../stripe/stripe-client.ts'
 import type { ClaimedEvent } from './claim-events.ts'
 import { runWithRetry } from './retry-events.ts'
 
-/** A stored event as a hook sees it. */
+/**
+ * Your own code that runs for Stripe events before the service processes them. It runs at least once
+ * per event, so a second call with the same event `id` must be harmless. When it throws, both the hook
+ * and the service's own work on the event are retried later. See docs/event-hooks.md.
+ */
+export type EventHook = {
+  /** The name in the log and in `last_error` of an event on which the hook failed. */
+  name: string
+  /** The events that the hook gets: every given field must match. */
+  on: { type?: string; model?: string; action?: string }
+  run: (event: HookedEvent, tools: HookTools) => Promise<void>
+}
+
+/** A stored event, as a hook gets it. */
 export type HookedEvent = {
   conferenceId: string
   id: string
   /** `customer.subscription.created` */
   type: string
-  /** Everything before the type's last point: `customer.subscription`; null when there is none. */
+  /** The part of the type before its last dot: `customer.subscription`; null without a dot. */
   model: string | null
-  /** What comes after it: `created`; null when there is none. */
+  /** The part of the type after its last dot: `created`; null without a dot. */
   action: string | null
-  /** `data.object.id`, where there is one. */
+  /** `data.object.id`, or null when the event has none. */
   objectId: string | null
   /**
-   * The event as Stripe sent it, in the API version of the endpoint. It says what was true when it
-   * was made: read the object where it matters what is true now.
+   * The event as Stripe sent it, in the API version of the endpoint. It shows a past state: fetch the
+   * object from Stripe when the present state matters.
    */
   event: Stripe.Event
 }
 
-export type HookTools = {
-  /** Stripe as the event's conference. @throws AppError `stripe_key_missing` */
+type HookTools = {
+  /** The Stripe client of the event's conference. @throws AppError `stripe_key_missing` */
   stripe: () => Promise<Stripe>
-  /** Tenants' rows are seen inside `withTenant` only. */
+  /** Tenants' rows are visible inside `withTenant` only. */
   db: Db
   logger: Logger
 }
 
-/**
- * Code that is told of Stripe's events before the service works on them. It is told at least once of
- * each: it must bear a second call for the same `id`. Throwing means "again later", for the hook and
- * for what the service does about the event.
- */
-export type EventHook = {
-  /** Names it in the log and in `last_error` of an event that it failed on. */
-  name: string
-  /** Which events: all that is given must fit. */
-  on: { type?: string; model?: string; action?: string }
-  run: (event: HookedEvent, tools: HookTools) => Promise<void>
-}
-
-/** Splits a type at its last point. */
+/** Splits a type at its last dot. */
 export function modelAndAction(type: string): Pick<HookedEvent, 'model' | 'action'> {
   const at = type.lastIndexOf('.')
   if (at === -1) return { model: null, action: null }
@@ -66,26 +66,24 @@ export function hooksFor(hooks: readonly EventHook[], type: string): EventHook[]
   )
 }
 
-export type EventHookDeps = {
+type EventHookDeps = {
   db: Db
   clients: StripeClients
   logger: Logger
   metrics: ServiceMetrics
-  /** Absent: none. */
   eventHooks?: readonly EventHook[]
 }
 
-/** A hook threw; its name leads. */
+/** A hook threw. The message begins with the hook's name. */
 class HookFailed extends Error {
   override readonly name = 'HookFailed'
 }
 
 /**
- * Calls the hooks of claimed events, and notes when they are through, so that they are not called
- * again for what else happens to an event. One that throws is written on its event, which waits for
- * another try.
+ * Calls the hooks of claimed events and records that they ran, so that later work on the event does
+ * not call them again. When a hook throws, its event is retried later.
  *
- * @returns the events that may be worked on now.
+ * @returns the events that may be processed now.
  */
 export async function runEventHooks(
   deps: EventHookDeps,
@@ -97,7 +95,7 @@ export async function runEventHooks(
     if (hooks.length === 0) ready.push(event)
     else {
       await runWithRetry(deps, [event], async () => {
-        await callOnce(deps, hooks, event)
+        await callHooksOnce(deps, hooks, event)
         ready.push(event)
         return 0
       })
@@ -106,7 +104,7 @@ export async function runEventHooks(
   return ready
 }
 
-async function callOnce(
+async function callHooksOnce(
   deps: EventHookDeps,
   hooks: readonly EventHook[],
   event: ClaimedEvent,
@@ -118,9 +116,9 @@ async function callOnce(
       .first<{ body: Buffer; hooked_at: Date | null } | undefined>('body', 'hooked_at'),
   )
   if (row === undefined || row.hooked_at !== null) return
-  // Its shape was looked at when it was stored.
+  // The body was validated when it was stored.
   const body = JSON.parse(row.body.toString('utf8')) as Stripe.Event
-  for (const hook of hooks) await call(deps, hook, event, body)
+  for (const hook of hooks) await callHook(deps, hook, event, body)
   await withTenant(deps.db, event, (trx) =>
     trx('stripe_events')
       .where({ conference_id: conferenceId, id })
@@ -128,7 +126,7 @@ async function callOnce(
   )
 }
 
-async function call(
+async function callHook(
   { db, clients, logger }: EventHookDeps,
   hook: EventHook,
   { conferenceId, id, type, objectId }: ClaimedEvent,

@@ -16,7 +16,7 @@ const PATH = '/v1/conferences/:conference/stripe/events'
 const access: AccessRule = { anyOf: ['stripe:sync'] }
 const tags = ['Stripe']
 
-/** `C/stripe/events`: what Stripe told us and what became of it. */
+/** `C/stripe/events`: the stored Stripe events and their status. */
 export function eventRoutes(app: App, deps: RouteDeps): void {
   app.get(
     PATH,
@@ -24,7 +24,7 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'listStripeEvents',
-        summary: "List Stripe's events",
+        summary: 'List Stripe events',
         tags,
         params: conferenceParams,
         querystring: eventQuery,
@@ -47,8 +47,9 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'replayStripeEvent',
-        summary: 'Work on an event again',
-        description: 'For one that failed, or that was ignored or done by mistake of ours.',
+        summary: 'Replay an event',
+        description:
+          'Processes an event again that is failed, ignored or done. This is always safe: the objects are fetched from Stripe again.',
         tags,
         params: eventParams,
         response: { 200: stripeEventSchema },

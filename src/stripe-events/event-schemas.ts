@@ -5,7 +5,7 @@ import { EVENT_STATUSES, type EventRow } from './event-store.ts'
 
 const status = z.enum(EVENT_STATUSES).meta({
   description:
-    'pending: to be worked on, or tried again. ignored: none of this conference. failed: waits for a replay.',
+    'pending: to be processed or retried. done: processed. ignored: no concern of this conference. failed: all retries failed; replay it.',
 })
 
 export const eventParams = conferenceParams.extend({ event: z.string() })
@@ -22,7 +22,7 @@ export const eventQuery = z.strictObject({
 
 export const stripeEventSchema = z
   .object({
-    id: z.string().meta({ description: "Stripe's own id." }),
+    id: z.string().meta({ description: "Stripe's id of the event." }),
     object: z.literal('stripe_event'),
     type: z.string(),
     livemode: z.boolean(),
@@ -33,7 +33,7 @@ export const stripeEventSchema = z
     last_error: z.string().nullable(),
     source: z.enum(['webhook', 'missed', 'replay']),
     purchase: z.string().nullable(),
-    created_at: timestamp.meta({ description: 'When it happened at Stripe.' }),
+    created_at: timestamp.meta({ description: 'When Stripe created the event.' }),
     received_at: timestamp,
     finished_at: timestamp.nullable(),
   })

@@ -17,35 +17,35 @@ import { type ProcessDeps, processEvents } from './process-events.ts'
 import { processMirrorEvents } from './process-mirror-events.ts'
 import { createWorkQueue, type Work } from './work-queue.ts'
 
-/** How often the table is asked when nobody wakes us. Milliseconds. */
+/** The table is polled at this interval, because a notification may be lost. */
 const POLL_MS = 1_000
-/** Events of one claim: enough that a purchase's burst is read once, few enough to share out. */
+/** Events of one claim: enough to fetch a purchase once per burst, few enough to share the work. */
 const CLAIM_LIMIT = 50
 const RENEWALS_PER_LEASE = 3
-/** One event is held for ten leases at most: work that hangs must not keep it for ever. */
+/** An event is held for ten leases at most: work that hangs must release it. */
 const MAX_RENEWALS = 10 * RENEWALS_PER_LEASE
 
 export type EventWorkerDeps = ProcessDeps & {
   connectionString: string
   leaseSeconds: number
-  /** Default: purchases. */
+  /** Default: `purchase`. */
   lane?: Lane
-  /** Purchases, or objects of the mirror, that are worked on at the same time. */
+  /** How many purchases, or mirror objects, are processed at the same time. Default: 4. */
   concurrency?: number
 }
 
 export type EventWorker = {
   start(): void
-  /** Takes nothing new, finishes what it has begun and gives the rest back. */
+  /** Claims no more events, finishes the running ones and releases the waiting ones. */
   stop(): Promise<void>
 }
 
 type LaneWork = {
   group: (events: readonly ClaimedEvent[]) => ClaimedEvent[][]
   process: (deps: ProcessDeps, events: ClaimedEvent[], stopping: AbortSignal) => Promise<void>
-  /** Those with the same key are worked on one after the other, as one when they wait. */
+  /** Events with the same key never run in parallel; waiting ones are processed together. */
   keyOf: (event: ClaimedEvent) => string
-  /** Groups of one conference that are worked on at the same time. */
+  /** How many groups of one conference are processed at the same time. */
   perConference: number
 }
 
@@ -53,23 +53,24 @@ const LANES: { readonly [Name in Lane]: LaneWork } = {
   purchase: {
     group: groupByPurchase,
     process: processEvents,
-    // A reading that hangs must not hold up the next one of its purchase: tickets sort them out.
+    // One key per event: a fetch that hangs must not delay the next one of its purchase. Reconcile
+    // tickets keep their order.
     keyOf: ({ conferenceId, id }) => `${conferenceId} ${id}`,
     perConference: Number.POSITIVE_INFINITY,
   },
   mirror: {
     group: groupByObject,
     process: processMirrorEvents,
-    // A burst of events of one object is read twice at most, and not once for each that comes.
+    // A burst of events of one object causes two fetches at most.
     keyOf: objectKey,
-    // One account that waits for its budget leaves room for another.
+    // An account that waits for its rate limit leaves slots for other accounts.
     perConference: 3,
   },
 }
 
 /**
- * Works on due events of a lane until stopped, whatever happens to the database meanwhile. Any
- * number of workers, here and in other processes, share the table.
+ * Claims and processes due events of a lane until it is stopped, also across database failures. Any
+ * number of workers, in this and other processes, share the table.
  */
 export function createEventWorker(deps: EventWorkerDeps): EventWorker {
   const { db, logger, leaseSeconds, concurrency = 4, lane = 'purchase' } = deps
@@ -101,9 +102,12 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
     try {
       await process(deps, work.events, stopping.signal)
     } catch (error) {
-      // Not even the failure could be written down: the lease ends by itself and the try counts.
+      // The events stay claimed until the lease ends, and the attempt counts.
       const events = work.events.map(({ id }) => id)
-      logger.warn({ events, error: errorText(error) }, 'events were left to their lease')
+      logger.warn(
+        { events, error: errorText(error) },
+        'could not record the failure; events retry when the lease expires',
+      )
     }
     running.delete(work)
     queue.end(work)
@@ -131,7 +135,7 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
         work: claimMore,
       })
       const renewal = repeat({
-        what: `leases of events (${lane})`,
+        what: `lease renewal of events (${lane})`,
         everyMs: (leaseSeconds * 1000) / RENEWALS_PER_LEASE,
         logger,
         work: renewLeases,
@@ -146,7 +150,10 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
       await parts?.poll.stop()
       const untouched = queue.takeWaiting().flatMap(({ events }) => events)
       await releaseClaimed(db, untouched).catch((error: unknown) =>
-        logger.debug({ error: errorText(error) }, 'claimed events wait for the end of their lease'),
+        logger.debug(
+          { error: errorText(error) },
+          'could not release claimed events; they are due again when the lease expires',
+        ),
       )
       await Promise.all(running.values())
       await parts?.renewal.stop()
@@ -159,8 +166,9 @@ const RECONNECT_MS = 1_000
 type WakeListener = { stop(): Promise<void> }
 
 /**
- * Calls `onWake` when an event was stored by any process. On a connection of its own, since a pool
- * hands them around. Only a hint: whatever is lost while it reconnects is found by polling.
+ * Calls `onWake` when any process stores an event. It uses its own connection, because a pool gives
+ * its connections to other queries. Notifications are lost while it reconnects; polling finds those
+ * events.
  */
 function listenForEvents(
   connectionString: string,
@@ -178,7 +186,7 @@ function listenForEvents(
       connectionTimeoutMillis: 5_000,
       keepAlive: true,
     })
-    // One connection fails once: `error` and a failed query may both tell of it.
+    // `error`, `end` and a failed query may all report the same failure.
     let lost = false
     const lose = (err: unknown) => {
       if (lost) return
@@ -186,7 +194,7 @@ function listenForEvents(
       if (client === next) client = null
       next.end().catch(() => {})
       if (stopped) return
-      logger.debug({ err }, 'not listening for events, polling only')
+      logger.debug({ err }, 'the notification connection failed; polling only')
       timer = setTimeout(() => void connect(), RECONNECT_MS)
     }
     next.on('error', lose)
@@ -196,7 +204,7 @@ function listenForEvents(
     try {
       await next.connect()
       await next.query(`listen ${WAKE_CHANNEL}`)
-      onWake() // whatever was stored before we listened
+      onWake() // for events that were stored before `listen`
     } catch (error) {
       lose(error)
     }

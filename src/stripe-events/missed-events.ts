@@ -1,55 +1,44 @@
-import type { Config } from '../config.ts'
-import type { Db, Tx } from '../db/connect.ts'
+import {
+  claimMissedEventsMail,
+  type EventCheckRange,
+  loadEventCheckRange,
+  saveEventCheck,
+} from '../conferences/event-check-store.ts'
+import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import { newId } from '../shared/ids.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
-import type { EventOwner } from './classify-event.ts'
-import { type Comparison, compareEvents } from './compare-events.ts'
-import type { EventHook } from './event-hook.ts'
-import type { EventInbox } from './event-store.ts'
+import { type CompareDeps, type Comparison, compareEvents } from './compare-events.ts'
 
-// A broken endpoint is found at every run until somebody mends it.
-const MAIL_EVERY_HOURS = 6
-
-type MissedEventsDeps = {
-  db: Db
+type MissedEventsDeps = CompareDeps & {
   clients: StripeClients
-  inbox: EventInbox
   logger: Logger
-  metrics: ServiceMetrics
-  config: Pick<Config, 'pendingEventsThreshold'>
-  /** Absent: none. */
-  eventHooks?: readonly EventHook[]
+  /** More missing events than this are an alarm. */
+  config: { pendingEventsThreshold: number }
 }
 
 export type MissedEvents = {
-  /** Events that Stripe listed. */
+  /** Number of events that Stripe listed. */
   listed: number
-  /** Stored now, and work for us: what a webhook should have told. */
+  /** Stored by this run as `pending`: they should have come by webhook. */
   missing: number
-  /** Stored now as `ignored`: types that an endpoint need not subscribe to, other conferences. */
+  /** Stored by this run as `ignored`: types without use here, or events of other conferences. */
   ignored: number
 }
 
-/** Which events of a conference are to be looked at. Times in seconds since 1970. */
-type CheckRange = {
-  owner: EventOwner
-  slug: string
-  since: number
-  keySetAt: number
-  startedAt: Date
-}
+// A broken endpoint is found by every run until it is repaired.
+const MAIL_EVERY_HOURS = 6
 
 /**
- * Compares Stripe's list of events with the table and stores what is missing, through the same inbox
- * as a webhook. Types are not filtered, so that "nothing missed" means just that. The range reaches
- * an hour behind the last run: an event may appear in the list later than its time says. When many
- * were missing, the operators are written to.
+ * Finds the events that came by no webhook: compares Stripe's list of events with our table and stores
+ * the missing ones through the same inbox as a webhook. The list is not filtered by type, so a lost
+ * event of any type is found. The range starts one hour before the last run, because an event may
+ * appear in the list later than its timestamp. When many events were missing, the operators get a
+ * mail.
  *
- * @returns null when another run for this conference is under way.
+ * @returns null when another run for this conference is in progress.
  * @throws AppError `stripe_key_missing`, `stripe_…`; then the next run covers the same range again.
  * @see https://docs.stripe.com/webhooks/process-undelivered-events
  */
@@ -59,14 +48,14 @@ export function findMissedEvents(
 ): Promise<MissedEvents | null> {
   return withConferenceLock(deps.db, conferenceId, async () => {
     const stripe = await deps.clients.forConference(conferenceId)
-    const range = await loadCheckRange(deps.db, conferenceId)
+    const range = await loadRange(deps.db, conferenceId)
     const list = { created: { gte: range.since } }
     const { listed, missing, ignored } = await compareEvents(deps, stripe, range.owner, list)
     const found = { listed, missing: missing.length, ignored: ignored.length }
     await withTenant(deps.db, { conferenceId }, async (trx) => {
-      await moveCursor(trx, range)
-      if (!isAboveThreshold(deps, found.missing) || !(await claimMailTurn(trx, conferenceId)))
-        return
+      await saveEventCheck(trx, range)
+      if (!isAboveThreshold(deps, found.missing)) return
+      if (!(await claimMissedEventsMail(trx, conferenceId, MAIL_EVERY_HOURS))) return
       const mail = missedEventsMail([{ slug: range.slug, missing }], true)
       await addJob(trx, 'mail_operators', { message: newId('mail'), ...mail })
     })
@@ -75,86 +64,21 @@ export function findMissedEvents(
   })
 }
 
-/** Takes the turn to write to the operators. */
-async function claimMailTurn(trx: Tx, conferenceId: string): Promise<boolean> {
-  const taken = await trx('conferences')
-    .where({ id: conferenceId })
-    .whereRaw(`coalesce(events_alarmed_at, '-infinity') < now() - make_interval(hours => ?)`, [
-      MAIL_EVERY_HOURS,
-    ])
-    .update({ events_alarmed_at: trx.fn.now() })
-  return taken === 1
-}
-
-async function loadCheckRange(db: Db, conferenceId: string): Promise<CheckRange> {
-  const row = await withTenant(db, { conferenceId }, (trx) =>
-    trx('conferences')
-      .where({ id: conferenceId })
-      .first<{
-        slug: string
-        livemode: boolean | null
-        stripe_account: string | null
-        since: number
-        key_set_at: number
-        now: Date
-      }>(
-        'slug',
-        'livemode',
-        'stripe_account',
-        trx.raw(`floor(extract(epoch from
-          coalesce(events_checked_until - interval '1 hour', stripe_key_set_at)))::bigint as since`),
-        trx.raw('floor(extract(epoch from stripe_key_set_at))::bigint as key_set_at'),
-        trx.raw('now() as now'),
-      ),
-  )
-  return {
-    owner: { id: conferenceId, livemode: row.livemode, stripeAccount: row.stripe_account },
-    slug: row.slug,
-    since: row.since,
-    keySetAt: row.key_set_at,
-    startedAt: row.now,
-  }
-}
-
-/** The next look begins an hour before this one did. */
-async function moveCursor(trx: Tx, { owner, startedAt }: CheckRange): Promise<void> {
-  await trx('conferences').where({ id: owner.id }).update({ events_checked_until: startedAt })
-}
-
-/** One event that is late is no news; many are an endpoint that does not work. */
-function isAboveThreshold(deps: Pick<MissedEventsDeps, 'config'>, missing: number): boolean {
-  return missing > deps.config.pendingEventsThreshold
-}
-
-/** Counts and logs what was missing. */
-function reportMissing(
-  deps: Pick<MissedEventsDeps, 'config' | 'logger' | 'metrics'>,
-  conferenceId: string,
-  found: MissedEvents,
-): void {
-  if (found.missing === 0) return
-  deps.metrics.missedEventsFound(found.missing)
-  const line = { conference: conferenceId, ...found }
-  if (isAboveThreshold(deps, found.missing)) {
-    deps.logger.error(line, 'many events never came by webhook: check the endpoint at Stripe')
-  } else deps.logger.warn(line, 'events that never came by webhook were found')
-}
-
 export type WebhookCheck = Comparison & {
   slug: string
-  /** Of those listed: events that Stripe could not deliver to some endpoint of the account. */
+  /** Listed events that Stripe could not deliver to some endpoint of the account. */
   undelivered: number
-  /** More are missing than the threshold allows. */
+  /** More events are missing than the threshold allows. */
   alarming: boolean
 }
 
 /**
- * Compares both of Stripe's lists with the inbox, by id: recent events, like `findMissedEvents`, and
- * all that Stripe says it could not deliver, as far back as it keeps them (30 days) but not before
- * the conference had its key.
+ * Compares two of Stripe's lists with our table: the recent events, as `findMissedEvents` does, and all
+ * events that Stripe could not deliver. Stripe keeps events for 30 days; events from before the
+ * conference's key was stored are left out.
  *
- * @param reportOnly stores nothing and moves no cursor.
- * @returns null when another run for this conference is under way.
+ * @param reportOnly - stores no event and does not record the check.
+ * @returns null when another run for this conference is in progress.
  * @throws AppError `stripe_key_missing`, `stripe_…`
  * @see https://docs.stripe.com/api/events/list#list_events-delivery_success
  */
@@ -165,7 +89,7 @@ export function checkWebhooks(
 ): Promise<WebhookCheck | null> {
   return withConferenceLock(deps.db, conferenceId, async () => {
     const stripe = await deps.clients.forConference(conferenceId)
-    const range = await loadCheckRange(deps.db, conferenceId)
+    const range = await loadRange(deps.db, conferenceId)
     const compare = (list: Parameters<typeof compareEvents>[3]) =>
       compareEvents(deps, stripe, range.owner, list, !reportOnly)
     const recent = await compare({ created: { gte: range.since } })
@@ -175,7 +99,7 @@ export function checkWebhooks(
     })
     const check = summaryOf(deps, range, recent, undelivered)
     if (!reportOnly) {
-      await withTenant(deps.db, { conferenceId }, (trx) => moveCursor(trx, range))
+      await withTenant(deps.db, { conferenceId }, (trx) => saveEventCheck(trx, range))
     }
     const { listed, missing, ignored } = check
     reportMissing(deps, conferenceId, { listed, missing: missing.length, ignored: ignored.length })
@@ -183,13 +107,16 @@ export function checkWebhooks(
   })
 }
 
+const loadRange = (db: Db, conferenceId: string) =>
+  withTenant(db, { conferenceId }, (trx) => loadEventCheckRange(trx, conferenceId))
+
 function summaryOf(
   deps: MissedEventsDeps,
-  { slug }: CheckRange,
+  { slug }: EventCheckRange,
   recent: Comparison,
   undelivered: Comparison,
 ): WebhookCheck {
-  // One that is in both lists is missing twice where nothing is stored.
+  // An event in both lists is found missing twice when nothing is stored.
   const both = (a: string[], b: string[]) => [...new Set([...a, ...b])]
   const missing = both(recent.missing, undelivered.missing)
   return {
@@ -202,13 +129,27 @@ function summaryOf(
   }
 }
 
-/** Beyond it ids tell nobody anything. */
+/** A single late event is normal; many missing events mean that the endpoint does not work. */
+function isAboveThreshold({ config }: MissedEventsDeps, missing: number): boolean {
+  return missing > config.pendingEventsThreshold
+}
+
+/** Counts and logs the missing events. */
+function reportMissing(deps: MissedEventsDeps, conferenceId: string, found: MissedEvents): void {
+  if (found.missing === 0) return
+  deps.metrics.missedEventsFound(found.missing)
+  const line = { conference: conferenceId, ...found }
+  if (isAboveThreshold(deps, found.missing)) {
+    deps.logger.error(line, 'many Stripe events did not arrive by webhook: check the endpoint')
+  } else deps.logger.warn(line, 'found Stripe events that did not arrive by webhook')
+}
+
 const MAX_LISTED_IDS = 20
 
-/** What Stripe had and we had not, of one conference. */
+/** The ids of a conference's missing events. */
 export type ConferenceMissed = { slug: string; missing: readonly string[] }
 
-/** Tells the operators that Stripe's events do not arrive. */
+/** The mail to the operators about missing events. */
 export function missedEventsMail(
   conferences: readonly ConferenceMissed[],
   stored: boolean,
@@ -219,30 +160,29 @@ export function missedEventsMail(
     ...missing.slice(0, MAX_LISTED_IDS).map((id) => `  ${id}`),
     ...(missing.length > MAX_LISTED_IDS ? [`  and ${missing.length - MAX_LISTED_IDS} more`] : []),
   ])
-  const fate = stored
-    ? 'They are in the inbox now and are worked on.'
-    : 'They were only counted: `webhooks:check` without --report-only takes them in.'
   return {
-    subject: `${total} of Stripe's events never came by webhook`,
+    subject: `${total} Stripe events did not arrive by webhook`,
     text: [
-      `Stripe has ${total} events that should have come by webhook and did not.`,
-      fate,
-      `Check the endpoint in Stripe's dashboard (is it enabled, and does it answer 200?), and whether the signing secret is the present one.`,
+      `Stripe lists ${total} events that should have arrived by webhook but did not.`,
+      stored
+        ? 'They are stored now and will be processed.'
+        : 'They were only counted. Run `webhooks:check` without --report-only to store them.',
+      `Check the endpoint in Stripe's dashboard: is it enabled, does it answer 200, and is its signing secret the one that is stored here?`,
       lines.join('\n'),
       '',
     ].join('\n\n'),
   }
 }
 
-// The first of the two keys of an advisory lock; any constant of our own.
+// The first of the advisory lock's two keys: any constant that no other lock uses.
 const LOCK_CLASS = 730_196
 
 /**
- * Runs `work` unless it runs for this conference already, here or in another process. The lock is
- * the session's and no transaction's, since the work talks to Stripe; Postgres frees it when the
- * process dies.
+ * Runs `work` unless it already runs for this conference, in this process or another one. It takes a
+ * session lock, because `work` calls Stripe and must not hold a transaction open. Postgres frees the
+ * lock when the process dies.
  *
- * @returns what `work` returned, or null when somebody else is at it.
+ * @returns the result of `work`, or null when another run holds the lock.
  */
 async function withConferenceLock<T>(
   db: Db,

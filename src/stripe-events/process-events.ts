@@ -28,14 +28,9 @@ import {
   sessionObject,
 } from '../stripe/stripe-objects.ts'
 import { type ClaimedEvent, closeClaimed, lockClaimed, moveToMirror } from './claim-events.ts'
-import {
-  type EventHints,
-  isFraudWarningType,
-  isHandledType,
-  isSessionType,
-  parseEvent,
-} from './event-hints.ts'
+import { isFraudWarningType, isHandledType, isSessionType } from './event-hints.ts'
 import { type EventHook, hooksFor, runEventHooks } from './event-hook.ts'
+import { loadEventHints } from './event-store.ts'
 import { refreshBilling } from './refresh-billing.ts'
 import { runWithRetry } from './retry-events.ts'
 
@@ -46,24 +41,23 @@ export type ProcessDeps = {
   mirrorFeed: MirrorFeed
   logger: Logger
   metrics: ServiceMetrics
-  /** Absent: none. */
   eventHooks?: readonly EventHook[]
 }
 
 /**
- * Works on claimed events of one conference that belong together (see groupByPurchase): finds their
- * purchase, reads it from Stripe once and, in the commit that applied the reading, closes the events
- * or hands them on to the mirror, when their object was not among what was read. Hooks are called
- * before all of that.
- * A failure is written on the events. Throws only when even that was impossible; their lease ends
- * then by itself.
+ * Processes claimed events of one conference that belong together (see groupByPurchase). It calls the
+ * hooks, finds the purchase, fetches its payment snapshot from Stripe once and applies it. The same
+ * commit closes the events, or moves them to the mirror lane when their object was not part of the
+ * snapshot.
+ * When this fails, the events are retried later. Throws only when the failure cannot be recorded; then
+ * the events are due again when their lease ends.
  */
 export async function processEvents(deps: ProcessDeps, events: ClaimedEvent[]): Promise<void> {
   const ready = await runEventHooks(deps, events)
   if (ready.length > 0) await runWithRetry(deps, ready, () => processGroup(deps, ready))
 }
 
-/** Returns how many events were closed. */
+/** Returns the number of closed events. */
 async function processGroup(deps: ProcessDeps, events: ClaimedEvent[]): Promise<number> {
   const [first] = events
   if (first === undefined) return 0
@@ -79,7 +73,7 @@ async function processGroup(deps: ProcessDeps, events: ClaimedEvent[]): Promise<
 
 const isForHooks = ({ type, mirrored }: ClaimedEvent) => mirrored === null && !isHandledType(type)
 
-/** Events that only hooks had a use for, or nobody: they came here by a replay. */
+/** Closes events that neither purchases nor the mirror use: they are for hooks, or were replayed. */
 function closeUnhandled(
   { db, eventHooks = [] }: ProcessDeps,
   first: ClaimedEvent,
@@ -94,7 +88,7 @@ function closeUnhandled(
   })
 }
 
-/** No purchase of ours: billing, and then the mirror, may have a use for the events. */
+/** The events belong to no purchase: billing refreshes its objects, then the mirror lane takes over. */
 async function handOffUnmatched(
   deps: ProcessDeps,
   first: ClaimedEvent,
@@ -109,7 +103,7 @@ async function handOffUnmatched(
     const rest = events.filter((event) => !isMirrored(event))
     return closeClaimed(trx, rest, { status: 'ignored' })
   })
-  logger.info({ conference: conferenceId, event: id, type }, 'not ours')
+  logger.info({ conference: conferenceId, event: id, type }, 'the event belongs to no purchase')
   return count
 }
 
@@ -168,29 +162,10 @@ function hintedPayments(events: ClaimedEvent[]): string[] {
   return [...new Set(hinted)]
 }
 
-async function intentOfCharge(stripe: Stripe, charge: string): Promise<string | null> {
-  const answer = await fetchOrNull(() => stripe.charges.retrieve(charge))
-  return answer === null ? null : parseStripeObject(chargeObject, answer, 'charge').payment_intent
-}
-
-async function ownPurchase(trx: Tx, conferenceId: string, id: string): Promise<string | null> {
-  const purchase = await findPurchase(trx, { conferenceId, purchaseId: id })
-  return purchase?.id ?? null
-}
-
-async function readHints(db: Db, event: ClaimedEvent): Promise<EventHints | null> {
-  const row = await withTenant(db, event, (trx) =>
-    trx('stripe_events')
-      .where({ conference_id: event.conferenceId, id: event.id })
-      .first<{ body: Buffer } | undefined>('body'),
-  )
-  return row === undefined ? null : parseEvent(row.body)
-}
-
 /**
- * The purchase behind an event that our own rows do not lead to, by what Stripe says of its payment:
- * a refund or a dispute names only the charge or the payment intent, and it may be the first that we
- * hear of a payment. Null when it is none of this conference's.
+ * Finds the purchase of an event by fetching the event's payment from Stripe. This is needed when our
+ * rows do not have the payment yet: a refund or a dispute names only the charge or the payment intent,
+ * and its event may arrive first. Null when the payment belongs to no purchase of this conference.
  *
  * @throws AppError `stripe_…`
  */
@@ -198,10 +173,11 @@ async function findEventPurchase(
   deps: { db: Db; clients: StripeClients },
   event: ClaimedEvent,
 ): Promise<string | null> {
-  // Our sessions and intents carry our ids from the first moment on; one without is not ours.
+  // Our sessions and intents are created with our ids in them, so one without our ids is not ours.
   if (isSessionType(event.type) || event.type.startsWith('payment_intent.')) return null
   const { conferenceId } = event
-  const charge = event.paymentIntentId === null ? (await readHints(deps.db, event))?.charge : null
+  const charge =
+    event.paymentIntentId === null ? (await loadEventHints(deps.db, event))?.charge : null
   if (event.paymentIntentId === null && (charge === null || charge === undefined)) return null
   const stripe = await deps.clients.forConference(conferenceId)
   const intent = event.paymentIntentId ?? (charge ? await intentOfCharge(stripe, charge) : null)
@@ -218,7 +194,17 @@ async function findEventPurchase(
   return withTenant(deps.db, event, (trx) => ownPurchase(trx, conferenceId, named))
 }
 
-/** The attempt that may own a session which none of them is known to have, or null. */
+async function intentOfCharge(stripe: Stripe, charge: string): Promise<string | null> {
+  const answer = await fetchOrNull(() => stripe.charges.retrieve(charge))
+  return answer === null ? null : parseStripeObject(chargeObject, answer, 'charge').payment_intent
+}
+
+async function ownPurchase(trx: Tx, conferenceId: string, id: string): Promise<string | null> {
+  const purchase = await findPurchase(trx, { conferenceId, purchaseId: id })
+  return purchase?.id ?? null
+}
+
+/** The attempt that may have created a session that no attempt has recorded, or null. */
 function attemptAwaitingSession(
   attempts: PaymentAttempt[],
   sessionId: string,
@@ -229,9 +215,9 @@ function attemptAwaitingSession(
 }
 
 /**
- * Gives a session to the attempt that asked for it, when we died between Stripe's answer and our
- * commit: without that, the reading that follows would not know of it. The session itself is read
- * and must name this purchase, conference and attempt.
+ * Records a Checkout session on the attempt that created it. This is needed when our process died
+ * between Stripe's response and our commit; the next snapshot would not include the session. The
+ * session is fetched from Stripe and must name this purchase, conference and attempt.
  *
  * @throws AppError `stripe_…`
  */
@@ -248,19 +234,19 @@ async function adoptSession(
   if (answer === null) return
   const session = parseStripeObject(sessionObject, answer, 'checkout session')
   const { client_reference_id: reference, metadata } = session
-  const isItsOwn =
+  const namesAttempt =
     reference === ref.purchaseId &&
     metadata['conference_id'] === ref.conferenceId &&
     metadata['attempt'] === String(attempt.attempt)
-  if (!isItsOwn) return
+  if (!namesAttempt) return
   await withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
-    // The request that had died may have been repeated meanwhile.
+    // A repeat of the interrupted request may have recorded it in the meantime.
     if (
       attemptAwaitingSession(await listAttempts(trx, ref), sessionId)?.attempt !== attempt.attempt
     )
       return
-    // It stays `creating`: what has become of the session is for the reading to say.
+    // The attempt stays `creating`: the next snapshot moves it to the session's state.
     await updateAttempt(trx, ref, attempt.attempt, {
       session_id: sessionId,
       url: session.url,

@@ -12,16 +12,17 @@ import { runWithRetry } from './retry-events.ts'
 export type MirrorDeps = Pick<ProcessDeps, 'db' | 'clients' | 'logger' | 'metrics' | 'eventHooks'>
 
 /**
- * How long a reading may wait for its turn in the account's request budget. An account that Stripe
- * has told to wait must not hold the mirror of the others for longer. Milliseconds.
+ * How long a fetch may wait for the account's rate limit. An account that must wait longer would delay
+ * the mirror of other accounts.
  */
-const BUDGET_TIMEOUT_MS = 60_000
+const RATE_LIMIT_TIMEOUT_MS = 60_000
 
 /**
- * Works on claimed events of one object of the mirror (see groupByObject): reads it, unless somebody
- * has read it since they came, and closes them. Stripe's refusal is final: it would be repeated.
+ * Processes claimed events of one mirror object (see groupByObject): fetches the object, unless it was
+ * fetched after the events arrived, and closes the events. When Stripe refuses the request, the events
+ * fail immediately, because Stripe would refuse every retry.
  *
- * @param signal - ends the waiting for a turn; the events are given back then.
+ * @param signal - ends the wait for the rate limit; then the events are released.
  */
 export async function processMirrorEvents(
   deps: MirrorDeps,
@@ -43,7 +44,7 @@ function isRefusal(error: unknown): boolean {
   return error instanceof AppError && error.code === 'stripe_refused'
 }
 
-/** Returns how many events were closed. */
+/** Returns the number of closed events. */
 async function mirrorAndClose(
   deps: MirrorDeps,
   events: ClaimedEvent[],
@@ -57,20 +58,20 @@ async function mirrorAndClose(
   )
 }
 
-/** Returns false when the mirror has no place for the object: it is another conference's. */
+/** Returns false when the object does not belong here, as it is another conference's. */
 async function updateMirror(
   deps: MirrorDeps,
   { conferenceId, mirrored }: ClaimedEvent,
   events: readonly ClaimedEvent[],
   signal: AbortSignal,
 ): Promise<boolean> {
-  // Stored by a release that knew of more kinds.
+  // The resource may be unknown when a newer release stored the event.
   const resource = mirrored === null ? undefined : findResource(mirrored.resource)
   if (mirrored === null || resource === undefined) return false
   const after = Math.max(...events.map((event) => event.mirrored?.after ?? 0))
   const context = createContext(deps, conferenceId, signal)
   const outcome = await mirrorObject(context, resource, mirrored.id, after)
-  // What it hangs on may have been left out, and nobody would come back to it.
+  // After an abort, referenced objects may be missing: retry the event.
   signal.throwIfAborted()
   return outcome !== 'foreign'
 }
@@ -80,7 +81,7 @@ function createContext(
   conferenceId: string,
   stopping: AbortSignal,
 ): SyncContext {
-  const signal = AbortSignal.any([stopping, AbortSignal.timeout(BUDGET_TIMEOUT_MS)])
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(RATE_LIMIT_TIMEOUT_MS)])
   let connection: Promise<StripeConnection> | undefined
   return {
     db,

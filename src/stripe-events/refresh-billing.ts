@@ -6,20 +6,21 @@ import { findByStripeIds } from '../billing/customers/customer-store.ts'
 import { refreshCustomer } from '../billing/customers/saved-cards.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { ClaimedEvent } from './claim-events.ts'
-import { type EventHints, isSessionType, parseEvent } from './event-hints.ts'
+import { type EventHints, isSessionType } from './event-hints.ts'
+import { loadEventHints } from './event-store.ts'
 
 /**
- * What billing does about events of no purchase, before they are closed or handed to the mirror: the
- * objects that they speak of are read from Stripe, never taken from them.
+ * Refreshes the charges and customers that events are about, when the events belong to no purchase.
+ * Their objects are fetched from Stripe; the events' own data is never applied.
  *
- * @throws AppError `stripe_…`; the events are tried again then.
+ * @throws AppError `stripe_…`; then the events are retried.
  */
 export async function refreshBilling(
   deps: ChargeDeps,
   events: readonly ClaimedEvent[],
 ): Promise<void> {
   for (const event of events) {
-    const hints = await loadEventHints(deps, event)
+    const hints = await loadEventHints(deps.db, event)
     if (hints !== null) await refreshForEvent(deps, event, hints)
   }
 }
@@ -33,7 +34,7 @@ async function refreshForEvent(
   else await refreshCharge(deps, { conferenceId, type }, hints)
 }
 
-/** By what the object says of itself, else by the payment that it is about. */
+/** Finds the charge by the charge id in the object's metadata, else by the payment intent or session. */
 async function refreshCharge(
   deps: ChargeDeps,
   { conferenceId, type }: Pick<ClaimedEvent, 'conferenceId' | 'type'>,
@@ -50,7 +51,7 @@ async function refreshCharge(
   await reconcileCharge(deps, { conferenceId, chargeId }, isSessionType(type) ? objectId : null)
 }
 
-/** A first card becomes the default as soon as we hear of it. */
+/** A customer's first card becomes the default when its event arrives. */
 async function refreshCustomerOfCard(
   deps: BillingDeps,
   conferenceId: string,
@@ -61,16 +62,4 @@ async function refreshCustomerOfCard(
     findByStripeIds(trx, conferenceId, [customer]),
   )
   for (const { id } of found) await refreshCustomer(deps, { conferenceId, customerId: id })
-}
-
-async function loadEventHints(
-  { db }: BillingDeps,
-  event: ClaimedEvent,
-): Promise<EventHints | null> {
-  const row = await withTenant(db, event, (trx) =>
-    trx('stripe_events')
-      .where({ conference_id: event.conferenceId, id: event.id })
-      .first<{ body: Buffer } | undefined>('body'),
-  )
-  return row === undefined ? null : parseEvent(row.body)
 }

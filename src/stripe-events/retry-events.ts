@@ -8,14 +8,15 @@ import { type ClaimedEvent, failClaimed, MAX_ATTEMPTS } from './claim-events.ts'
 
 type RetryDeps = { db: Db; logger: Logger; metrics: ServiceMetrics }
 
-const MAX_BACKOFF_SECONDS = 900 // seconds
+const MAX_BACKOFF_SECONDS = 900
 
 /**
- * One try of claimed events that belong together. A failure is written on the events. Throws only
- * when even that was impossible; their lease ends then by itself.
+ * Runs one attempt of claimed events that belong together. When `work` fails, the error is recorded on
+ * the events, and they are retried later with back-off. Throws only when the failure cannot be
+ * recorded; then the events are due again when their lease ends.
  *
- * @param work - returns how many events it closed.
- * @param isFinal - true for an error that another try would meet again; the others are tried again.
+ * @param work - returns the number of events that it closed.
+ * @param isFinal - true for an error that every retry would meet again: the events fail immediately.
  */
 export async function runWithRetry(
   deps: RetryDeps,
@@ -23,14 +24,14 @@ export async function runWithRetry(
   work: () => Promise<number>,
   isFinal: (error: unknown) => boolean = () => false,
 ): Promise<void> {
-  const begun = performance.now()
+  const startedAt = performance.now()
   const report = (outcome: 'done' | 'retried' | 'failed', count: number) => {
     for (let i = 0; i < count; i += 1)
-      deps.metrics.eventHandled(outcome, (performance.now() - begun) / 1000)
+      deps.metrics.eventHandled(outcome, (performance.now() - startedAt) / 1000)
   }
   try {
     if (events.some(({ attempts }) => attempts > MAX_ATTEMPTS)) {
-      throw new Error('No try of this event came to an end: its workers died or lost their lease.')
+      throw new Error('No attempt at this event finished: its workers died or lost their lease.')
     }
     report('done', await work())
   } catch (error) {
@@ -40,14 +41,14 @@ export async function runWithRetry(
   }
 }
 
-/** 1, 2, 4 … seconds, at most a quarter of an hour; longer when Stripe itself asked for it. */
+/** 1, 2, 4 … seconds, at most 15 minutes, or longer when Stripe sent a longer `Retry-After`. */
 function backoffSeconds(attempts: number, error: unknown): number {
-  const asked = error instanceof AppError ? (error.retryAfterSeconds ?? 0) : 0
-  return Math.max(Math.min(2 ** (attempts - 1), MAX_BACKOFF_SECONDS), asked)
+  const requested = error instanceof AppError ? (error.retryAfterSeconds ?? 0) : 0
+  return Math.max(Math.min(2 ** (attempts - 1), MAX_BACKOFF_SECONDS), requested)
 }
 
-/** Whoever reads it must see that no purchase waits for this event. */
-function reasonOf({ lane }: ClaimedEvent, error: unknown): string {
+/** The prefix `mirror: ` shows staff that no purchase depends on this event. */
+function lastErrorOf({ lane }: ClaimedEvent, error: unknown): string {
   return lane === 'mirror' ? `mirror: ${errorText(error)}` : errorText(error)
 }
 
@@ -59,7 +60,7 @@ async function recordFailure(
 ): Promise<{ failed: number; retried: number }> {
   const counts = { failed: 0, retried: 0 }
   for (const event of events) {
-    const text = reasonOf(event, error)
+    const text = lastErrorOf(event, error)
     const isLast = isFinal || event.attempts >= MAX_ATTEMPTS
     const written = await withTenant(deps.db, event, (trx) =>
       failClaimed(trx, [event], {
@@ -69,9 +70,8 @@ async function recordFailure(
     )
     if (written === 0) continue
     const line = { conference: event.conferenceId, event: event.id, type: event.type, error: text }
-    if (isLast) deps.logger.error(line, 'an event failed for good and waits for a replay')
-    else
-      deps.logger.warn({ ...line, attempt: event.attempts }, 'an event failed, to be tried again')
+    if (isLast) deps.logger.error(line, 'event failed; it will not be retried without a replay')
+    else deps.logger.warn({ ...line, attempt: event.attempts }, 'event failed; it will be retried')
     counts[isLast ? 'failed' : 'retried'] += 1
   }
   return counts

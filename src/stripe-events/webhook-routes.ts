@@ -14,52 +14,28 @@ import { type EventHints, parseEvent } from './event-hints.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-store.ts'
 
-/** Stripe's events are well below it. Bytes. */
+/** Bytes. Stripe's events are far smaller. */
 const WEBHOOK_BODY_LIMIT = 1024 * 1024
 
-export type WebhookDeps = {
+type WebhookDeps = {
   db: Db
   encryption: Encryption
   inbox: EventInbox
   metrics: ServiceMetrics
-  /** Absent: none. */
   eventHooks?: readonly EventHook[]
 }
 
-function assertSigned(
-  conference: WebhookConference,
-  body: Buffer,
-  header: string | string[] | undefined,
-): void {
-  if (conference.secrets.length === 0) {
-    throw new AppError('invalid_signature', 'The conference has no webhook secret yet.')
-  }
-  const text = Array.isArray(header) ? header.join(',') : header
-  if (isSignedBy(conference.secrets, body, text)) return
-  throw new AppError(
-    'invalid_signature',
-    text === undefined
-      ? 'The Stripe-Signature header is missing.'
-      : 'No signature fits the raw body and an active secret, or its time is too far away.',
-  )
-}
-
-function parseBody(body: Buffer): EventHints {
-  const hints = parseEvent(body)
-  if (hints === null) throw new AppError('validation_failed', 'The body is not a Stripe event.')
-  return hints
-}
-
 /**
- * `POST /webhooks/stripe/{conference}`: verify, store, acknowledge. 200 says that the event is
- * stored; it is worked on later. @see https://docs.stripe.com/webhooks#best-practices
+ * `POST /webhooks/stripe/{conference}`: verify, store, acknowledge. A 200 means that the event is
+ * stored. The event worker processes it later (event-worker.ts).
+ * @see https://docs.stripe.com/webhooks#best-practices
  */
 export function webhookRoutes(app: App, deps: WebhookDeps): void {
-  const conferenceOf = createWebhookConferences(deps)
+  const findConference = createConferenceLookup(deps)
   const isWanted = (type: string) => hooksFor(deps.eventHooks ?? [], type).length > 0
 
   void app.register(async (scope: App) => {
-    // The signature is over the bytes, so nothing may parse them first.
+    // The signature covers the raw bytes, so the body must not be parsed before the check.
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) =>
       done(null, body),
@@ -74,14 +50,14 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
           operationId: 'receiveStripeEvent',
           summary: 'Receive an event from Stripe',
           description:
-            'The body is a Stripe event, signed in `Stripe-Signature` with a secret of the conference.',
+            'The body is a Stripe event. The `Stripe-Signature` header must be signed with a webhook secret of the conference.',
           tags: ['Stripe'],
           params: conferenceParams,
           response: { 200: z.object({ received: z.literal(true) }) },
         },
       },
       async (request) => {
-        const conference = await conferenceOf(request.params.conference)
+        const conference = await findConference(request.params.conference)
         if (conference === null) throw notFound('conference')
         request.conferenceId = conference.id
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
@@ -97,39 +73,14 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
   })
 }
 
-/**
- * Seconds between Stripe's signing and now. Each delivery attempt is signed anew, so an event that
- * is days old passes. https://docs.stripe.com/webhooks#replay-prevention
- */
-const TOLERANCE_SECONDS = 300
-
-const { signature } = Stripe.webhooks
-
-/**
- * True when one of the header's `v1` signatures fits one of the secrets. While a secret is rolled
- * Stripe signs with the old and the new one.
- */
-function isSignedBy(secrets: string[], body: Buffer, header: string | undefined): boolean {
-  if (header === undefined || body.length === 0) return false
-  if (signature === null) throw new Error('The Stripe SDK came without its signature check')
-  return secrets.some((secret) => {
-    try {
-      signature.verifyHeader(body, header, secret, TOLERANCE_SECONDS)
-      return true
-    } catch {
-      return false
-    }
-  })
-}
-
-/** A conference as its webhook endpoint needs it, secrets in the clear. */
+/** What the webhook route needs of a conference. The secrets are decrypted. */
 type WebhookConference = EventOwner & { secrets: string[] }
 
 /**
- * Finds the conference behind a slug or id. A secret counts from the commit that added it until the
- * commit that deleted it, in every process, so nothing is cached; a burst shares look-ups instead.
+ * Finds the conference of a slug or id. Nothing is cached: in every process a secret is valid from
+ * the commit that added it until the commit that deleted it. A burst of webhooks shares lookups.
  */
-function createWebhookConferences(deps: {
+function createConferenceLookup(deps: {
   db: Db
   encryption: Encryption
 }): (slugOrId: string) => Promise<WebhookConference | null> {
@@ -145,9 +96,8 @@ function createWebhookConferences(deps: {
 }
 
 /**
- * Lets callers who ask for the same key at the same time share one look-up. A caller never gets the
- * result of one that began before it asked, so what it gets is as fresh as its own would be: nothing
- * is cached.
+ * Lets callers that ask for the same key at the same time share one lookup. A caller never gets the
+ * result of a lookup that started before it asked, so nothing is cached and no result is stale.
  */
 function shareLookups<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
   const running = new Map<string, Promise<unknown>>()
@@ -172,4 +122,53 @@ function shareLookups<T>(read: (key: string) => Promise<T>): (key: string) => Pr
     next.set(key, queued)
     return queued
   }
+}
+
+function assertSigned(
+  conference: WebhookConference,
+  body: Buffer,
+  header: string | string[] | undefined,
+): void {
+  if (conference.secrets.length === 0) {
+    throw new AppError('invalid_signature', 'The conference has no webhook secret yet.')
+  }
+  const text = Array.isArray(header) ? header.join(',') : header
+  if (isSignedBy(conference.secrets, body, text)) return
+  throw new AppError(
+    'invalid_signature',
+    text === undefined
+      ? 'The Stripe-Signature header is missing.'
+      : 'The signature does not match the raw body and an active secret, or its timestamp is too old.',
+  )
+}
+
+/**
+ * Allowed age of a signature in seconds. Stripe signs each delivery attempt again, so an event that
+ * is days old passes. https://docs.stripe.com/webhooks#replay-prevention
+ */
+const TOLERANCE_SECONDS = 300
+
+const { signature } = Stripe.webhooks
+
+/**
+ * True when one of the header's `v1` signatures matches one of the secrets. While a secret is
+ * rolled, Stripe signs with the old and the new one.
+ */
+function isSignedBy(secrets: string[], body: Buffer, header: string | undefined): boolean {
+  if (header === undefined || body.length === 0) return false
+  if (signature === null) throw new Error('The Stripe SDK has no signature verification')
+  return secrets.some((secret) => {
+    try {
+      signature.verifyHeader(body, header, secret, TOLERANCE_SECONDS)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+function parseBody(body: Buffer): EventHints {
+  const hints = parseEvent(body)
+  if (hints === null) throw new AppError('validation_failed', 'The body is not a Stripe event.')
+  return hints
 }

@@ -1,24 +1,24 @@
 import type { ClaimedEvent } from './claim-events.ts'
 
-/** Claimed events that are worked on together. */
+/** Claimed events that are processed together. */
 export type Work = { key: string; conferenceId: string; events: ClaimedEvent[]; renewals: number }
 
-/** Held events beyond which a worker claims no more, so that others can have them. */
+/** A worker that holds this many waiting events claims no more: other workers can take them. */
 const MAX_HELD_EVENTS = 200
 
-/** What a worker has claimed: what waits, and what runs. */
+/** The events that a worker has claimed: some wait, some are being processed. */
 export type WorkQueue = {
-  /** Adds a group; one that waits for the same takes it in. */
+  /** Adds a group of events. A waiting group with the same key takes them in. */
   add(events: ClaimedEvent[]): void
-  /** Takes the first that may run now, if any. */
+  /** Starts the first group that may run now, if any. */
   begin(): Work | undefined
   end(work: Work): void
-  /** True when there is room and nothing here that could fill it. */
+  /** True when a slot is free and no waiting group may run in it. */
   wantsMore(): boolean
-  /** Conferences of which no more may run now. */
+  /** Conferences that use all of their slots. */
   busyConferences(): string[]
   held(): Work[]
-  /** Empties what waits. */
+  /** Removes and returns the waiting groups. */
   takeWaiting(): Work[]
 }
 
@@ -43,10 +43,10 @@ export function createWorkQueue(options: {
       const [first] = events
       if (first === undefined) return
       const key = keyOf(first)
-      const known = waiting.find((work) => work.key === key)
-      if (known === undefined) {
+      const sameKey = waiting.find((work) => work.key === key)
+      if (sameKey === undefined) {
         waiting.push({ key, conferenceId: first.conferenceId, events, renewals: 0 })
-      } else known.events.push(...events)
+      } else sameKey.events.push(...events)
     },
     begin() {
       if (running.size >= concurrency) return undefined

@@ -123,7 +123,7 @@ describe('webhooks:check', () => {
     expect(sent?.to).toEqual(['ops@conf.example', 'night@conf.example'])
     const { missing, missing_ids: ids } = answer.data[0] ?? { missing: 0, missing_ids: [] }
     expect(sent?.header('Subject')).toBe(
-      `[staging] ${missing} of Stripe's events never came by webhook`,
+      `[staging] ${missing} Stripe events did not arrive by webhook`,
     )
     for (const id of ids) expect(sent?.raw).toContain(id)
     // They are stored now: nothing is missing, and nobody is bothered again.

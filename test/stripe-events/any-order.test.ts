@@ -37,14 +37,14 @@ const HISTORIES: [string, Step[]][] = [
   ['declined, paid, partly refunded twice', [decline, pay, refund(1_000), refund(2_500)]],
   ['paid and refunded in two parts', [pay, refund(3_000), refund()]],
   ['paid by bank debit, disputed and won', [payLater, settleDebit, dispute, close('won')]],
-  ['paid, warned of, disputed and lost', [pay, warn, dispute, close('lost')]],
+  ['paid, with a fraud warning, disputed and lost', [pay, warn, dispute, close('lost')]],
   ['paid, a refund that is pending and then fails', [pay, refundPending, failRefund]],
-  ['paid, a refund that is pending and then arrives', [pay, refundPending, settleRefund]],
+  ['paid, a refund that is pending and then succeeds', [pay, refundPending, settleRefund]],
   ['a bank debit that fails', [payLater, failDebit]],
   ['declined and expired', [decline, expire]],
 ]
 
-/** What must not depend on how the news came. */
+/** The result, which must not depend on the order of the events. */
 function outcome(purchase: PurchaseAnswer) {
   const { status, vouchers, flags, allowed_actions: actions } = purchase
   return {
@@ -59,8 +59,9 @@ function outcome(purchase: PurchaseAnswer) {
 }
 
 /**
- * Runs a history on a new purchase. `choose(n)` picks below n: how many deliveries follow a step, and
- * which. Any event that exists may come, also one that came before; at the end all that never came.
+ * Runs a history on a new purchase. `choose(n)` returns a number below n. It picks how many deliveries
+ * follow a step, and which events they deliver: any event that exists, also repeated ones. At the end,
+ * all events that were not delivered yet are delivered.
  */
 async function run(shop: WiredShop, steps: Step[], choose: (n: number) => number) {
   const before = new Set(eventIds(shop))
@@ -87,7 +88,7 @@ async function run(shop: WiredShop, steps: Step[], choose: (n: number) => number
 const eventIds = (shop: WiredShop) =>
   app.fake.control.events({ account: shop.stripeKey }).map(({ id }) => id)
 
-describe('the same history, told in any order, with repeats and late', () => {
+describe('the events of one history in any order, with repeats and delays', () => {
   let shop: WiredShop
   beforeAll(async () => {
     shop = await app.openWiredShop()
@@ -95,9 +96,9 @@ describe('the same history, told in any order, with repeats and late', () => {
   })
 
   it.each(HISTORIES)(
-    'ends in the same state: %s',
+    'lead to the same state: %s',
     async (_name, steps) => {
-      // Told when all is over, one by one, in the order in which it happened.
+      // Reference: processed one by one, in the original order, after the whole history.
       const expected = await run(shop, steps, () => 0)
       await fc.assert(
         fc.asyncProperty(fc.infiniteStream(fc.nat()), async (choices) => {
@@ -111,8 +112,8 @@ describe('the same history, told in any order, with repeats and late', () => {
   )
 })
 
-describe('the same history, told to several workers at once', () => {
-  it('ends in the same state', async () => {
+describe('the events of one history, processed by several workers in parallel', () => {
+  it('lead to the same state', async () => {
     const shop = await app.openWiredShop()
     app.fake.control.resume()
     app.fake.control.injectWebhookFault({ kind: 'duplicate', copies: 3 })

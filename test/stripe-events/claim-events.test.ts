@@ -32,7 +32,7 @@ const own = (shop: WiredShop, events: ClaimedEvent[]) =>
   withTenant(app.db, { conferenceId: shop.conference }, (trx) => lockClaimed(trx, events))
 
 describe('a claim', () => {
-  it('gives each due event to one worker, in the order in which they became due', async () => {
+  it('gives each due event to one worker, longest due first', async () => {
     await fill(12)
     const claims = await Promise.all([claim(5), claim(5), claim(5)])
     const ids = claims.flat().map(({ id }) => id)
@@ -42,7 +42,7 @@ describe('a claim', () => {
     expect(await claim()).toEqual([])
   })
 
-  it('that a dead worker held is taken over when its lease ends, and is nobody else’s then', async () => {
+  it('of a dead worker ends with its lease; then another worker owns the event', async () => {
     const shop = await fill(1)
     const [dead] = await claim()
     expect(await claim()).toEqual([])
@@ -50,18 +50,18 @@ describe('a claim', () => {
     const [alive] = await claim()
     expect(alive).toMatchObject({ id: dead?.id, attempts: 2 })
     if (dead === undefined || alive === undefined) throw new Error('not claimed')
-    // The first one was only slow: it finds that the event is no longer its own.
+    // When the first worker was only slow, it finds that it lost the event.
     expect(await own(shop, [dead])).toEqual([])
     expect(await own(shop, [alive])).toEqual([alive])
   })
 
-  it('ends by itself: no clock of ours is asked', async () => {
+  it('ends by the clock of the database', async () => {
     await fill(1)
     await claim(50, 1)
     await expect.poll(async () => (await claim(50, 1)).length, { timeout: 10_000 }).toBe(1)
   })
 
-  it('can be renewed by its holder only, and given back without counting as a try', async () => {
+  it('can be renewed only by its holder, and released without counting as an attempt', async () => {
     await fill(1)
     const first = await claim()
     await endLeases()
@@ -75,7 +75,7 @@ describe('a claim', () => {
     expect(await claim()).toMatchObject([{ attempts: 2 }])
   })
 
-  it('leads to the purchase by our own rows, of this conference only (D17)', async () => {
+  it('finds the purchase by our own rows, of this conference only (D17)', async () => {
     await app.rows(`delete from stripe_events`)
     const [mine, theirs] = [await app.openWiredShop(), await app.openWiredShop()]
     const purchase = await mine.buy()
@@ -89,17 +89,17 @@ describe('a claim', () => {
       await app.post(shop, eventOf('checkout.session.completed', { id: session }))
     }
     const claimed = await claim()
-    const led = (shop: WiredShop) =>
+    const purchasesOf = (shop: WiredShop) =>
       claimed
         .filter((event) => event.conferenceId === shop.conference)
         .map(({ purchaseId }) => purchaseId)
-    expect(led(mine)).toEqual([purchase.id, purchase.id])
-    expect(led(theirs)).toEqual([null, null])
+    expect(purchasesOf(mine)).toEqual([purchase.id, purchase.id])
+    expect(purchasesOf(theirs)).toEqual([null, null])
   })
 })
 
 describe('events of one claim', () => {
-  it('are put together by purchase, or by payment while the purchase is unknown', async () => {
+  it('are grouped by purchase, or by payment while the purchase is unknown', async () => {
     const event = (id: string, more: Partial<ClaimedEvent>): ClaimedEvent => ({
       conferenceId: 'conf_1',
       id,

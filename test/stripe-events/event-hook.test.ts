@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { tellNewsletter } from '../../docs/examples/coupon-hook.ts'
+import { createNewsletterHook } from '../../docs/examples/coupon-hook.ts'
 import { type EventHook, hooksFor, modelAndAction } from '../../src/stripe-events/event-hook.ts'
 import { createEventInbox } from '../../src/stripe-events/event-store.ts'
 import { findMissedEvents } from '../../src/stripe-events/missed-events.ts'
@@ -8,12 +8,12 @@ import { eventOf, useInboxApp } from './inbox-app.ts'
 
 const DOCS = new URL('../../docs/', import.meta.url)
 
-/** What the hooks of this file were called with, and what makes one of them throw. */
+/** The calls of this file's hooks; the hook named in `broken` throws. */
 const called: { hook: string; id: string; objectId: string | null; status: string | null }[] = []
 const published: string[] = []
 let broken: string | null = null
 
-const noting = (name: string, on: EventHook['on']): EventHook => ({
+const recordingHook = (name: string, on: EventHook['on']): EventHook => ({
   name,
   on,
   async run({ id, objectId, conferenceId }) {
@@ -24,10 +24,10 @@ const noting = (name: string, on: EventHook['on']): EventHook => ({
 })
 
 const app = useInboxApp({}, [
-  noting('payouts', { type: 'payout.paid' }),
-  noting('files', { model: 'file' }),
-  noting('refunds', { model: 'refund', action: 'created' }),
-  tellNewsletter(async (text) => void published.push(text)),
+  recordingHook('payouts', { type: 'payout.paid' }),
+  recordingHook('files', { model: 'file' }),
+  recordingHook('refunds', { model: 'refund', action: 'created' }),
+  createNewsletterHook(async (text) => void published.push(text)),
 ])
 
 async function statusOf(conference: string): Promise<string | null> {
@@ -46,7 +46,7 @@ afterEach(() => {
 const calledHooks = () => called.map(({ hook }) => hook)
 
 describe('a hook for events', () => {
-  it('is told of a type that nothing else has a use for, once', async () => {
+  it('gets an event that only it wants, once', async () => {
     const shop = await app.openWiredShop()
     const event = eventOf('file.created', { id: 'file_1', object: 'file' })
     await app.post(shop, event)
@@ -58,18 +58,18 @@ describe('a hook for events', () => {
     expect(states.toSorted()).toEqual(['account.updated ignored', 'file.created done'])
   })
 
-  it('is told before the service works on the event, and only once however often that is', async () => {
+  it('runs once, before the service processes the event', async () => {
     const shop = await app.openWiredShop()
     const order = await app.paidOrder(shop)
     called.length = 0
     app.fake.control.refund(order.session, { amount: 10_000 })
     await app.settle()
     expect(await order.now()).toMatchObject({ status: 'REFUNDED' })
-    // The event went on to the mirror, which calls no hook again.
+    // The event then moved to the mirror lane, which does not call hooks again.
     expect(called).toMatchObject([{ hook: 'refunds', status: 'PAID' }])
   })
 
-  it('that throws loses no event: it is tried again, named in the failure, and the purchase waits', async () => {
+  it('that throws makes the event retry, is named in last_error and delays the purchase', async () => {
     const shop = await app.openWiredShop()
     const order = await app.paidOrder(shop)
     called.length = 0
@@ -92,17 +92,17 @@ describe('a hook for events', () => {
     expect(await order.now()).toMatchObject({ status: 'REFUNDED' })
   })
 
-  it('holds up only its own event', async () => {
+  it('delays only its own event', async () => {
     const shop = await app.openWiredShop()
     const order = await app.paidOrder(shop)
     broken = 'refunds'
     app.fake.control.refund(order.session, { amount: 10_000 })
     await app.settle()
-    // charge.refunded tells of the same refund.
+    // charge.refunded is about the same refund.
     expect(await order.now()).toMatchObject({ status: 'REFUNDED' })
   })
 
-  it('is given up after many tries, and told again by a replay', async () => {
+  it('fails its event after 20 attempts; a replay calls it again', async () => {
     const shop = await app.openWiredShop()
     const event = eventOf('file.created', { id: 'file_1', object: 'file' })
     broken = 'files'
@@ -115,13 +115,13 @@ describe('a hook for events', () => {
     expect((await app.request('POST', replay)).status).toBe(200)
     await app.drain()
     expect(await app.events(shop)).toMatchObject([{ status: 'done' }])
-    // Through with it, and told again all the same when staff ask for it.
+    // A replay by staff calls the hook again although it succeeded before.
     await app.request('POST', replay)
     await app.drain()
     expect(calledHooks().filter((hook) => hook === 'files')).toHaveLength(3)
   })
 
-  it('is told of events that came by no webhook', async () => {
+  it('gets events that did not arrive by webhook', async () => {
     const shop = await app.openWiredShop()
     app.fake.control.injectWebhookFault({ kind: 'drop' })
     app.fake.control.put(shop.stripeKey, { id: 'file_2', object: 'file' }, 'file.created')
@@ -134,28 +134,28 @@ describe('a hook for events', () => {
     expect(called).toMatchObject([{ hook: 'files', objectId: 'file_2' }])
   })
 
-  it('names events by the last point of their type', () => {
+  it('gets model and action from the last dot of the type', () => {
     expect(modelAndAction('coupon.created')).toEqual({ model: 'coupon', action: 'created' })
     expect(modelAndAction('customer.subscription.created')).toEqual({
       model: 'customer.subscription',
       action: 'created',
     })
     expect(modelAndAction('ping')).toEqual({ model: null, action: null })
-    const all = noting('all', {})
-    const created = noting('created', { action: 'created' })
+    const all = recordingHook('all', {})
+    const created = recordingHook('created', { action: 'created' })
     expect(hooksFor([all, created], 'coupon.created')).toEqual([all, created])
     expect(hooksFor([all, created], 'ping')).toEqual([all])
   })
 })
 
-describe('the page about hooks', () => {
-  it('shows the example that is tested here, word by word', async () => {
+describe('docs/event-hooks.md', () => {
+  it('contains the source of the tested example', async () => {
     const page = await readFile(new URL('event-hooks.md', DOCS), 'utf8')
     const code = await readFile(new URL('examples/coupon-hook.ts', DOCS), 'utf8')
     expect(page).toContain(`\`\`\`ts\n// docs/examples/coupon-hook.ts\n${code}\`\`\`\n`)
   })
 
-  it('has an example that reads the coupon as Stripe has it now', async () => {
+  it('has an example that publishes the coupon in its present state', async () => {
     const shop = await app.openWiredShop()
     const stripe = await app.deps.clients.forConference(shop.conference)
     const coupon = await stripe.coupons.create({ percent_off: 10, name: 'Early bird' })
@@ -164,6 +164,6 @@ describe('the page about hooks', () => {
     await stripe.coupons.del(gone.id)
     await app.settle()
     expect(published).toEqual(['New: Early birds'])
-    expect(app.log.some((line) => line.includes('told the newsletter'))).toBe(true)
+    expect(app.log.some((line) => line.includes('published in the newsletter'))).toBe(true)
   })
 })

@@ -16,7 +16,7 @@ const replay = (shop: WiredShop, id: string, headers: Record<string, string> = {
   app.request('POST', `${shop.path}/stripe/events/${id}/replay`, { headers })
 
 describe('the list of events', () => {
-  it('shows what came and what became of it, the last first', async () => {
+  it('shows each event with its status, newest first', async () => {
     const shop = await app.openWiredShop()
     const { id } = await app.paidOrder(shop)
     const { body } = await list(shop)
@@ -41,7 +41,7 @@ describe('the list of events', () => {
     })
   })
 
-  it('is paged and filtered by state and type', async () => {
+  it('is paged and filtered by status and type', async () => {
     const shop = await app.openWiredShop()
     for (let i = 0; i < 5; i += 1) {
       const [type, object] =
@@ -74,7 +74,7 @@ describe('the list of events', () => {
     },
   )
 
-  it('shows and replays nothing of another conference, and needs its scope', async () => {
+  it('shows and replays no event of another conference, and needs the scope', async () => {
     const [mine, theirs] = [await app.openWiredShop(), await app.openWiredShop()]
     await app.post(mine, eventOf('customer.created', { id: 'cus_1' }))
     const [event] = await app.events(mine)
@@ -95,7 +95,7 @@ describe('the list of events', () => {
 })
 
 describe('a replay', () => {
-  it('makes a finished event due again, whatever became of it', async () => {
+  it('makes a done, ignored or failed event due again', async () => {
     const shop = await app.openWiredShop()
     await app.post(shop, eventOf('customer.created', { id: 'cus_1' }))
     const [event] = await app.events(shop)
@@ -115,7 +115,7 @@ describe('a replay', () => {
     expect(await app.events(shop)).toMatchObject([{ status: 'ignored', attempts: 1 }])
   })
 
-  it('of a pending event is refused, since it will be tried anyway', async () => {
+  it('of a pending event is refused, because the event will be processed anyway', async () => {
     const shop = await app.openWiredShop()
     await app.post(shop, eventOf('refund.created', { id: 're_1' }))
     const [event] = await app.events(shop)
@@ -126,7 +126,7 @@ describe('a replay', () => {
     expect((await replay(shop, 'evt_unknown')).status).toBe(404)
   })
 
-  it('that is asked for again under its key happens once', async () => {
+  it('that is repeated under its Idempotency-Key happens once', async () => {
     const shop = await app.openWiredShop()
     await app.post(shop, eventOf('customer.created', { id: 'cus_1' }))
     const [event] = await app.events(shop)
@@ -137,7 +137,7 @@ describe('a replay', () => {
     expect(await app.events(shop)).toMatchObject([{ status: 'ignored' }])
   })
 
-  it('of all that failed leaves the rest alone', async () => {
+  it('of all failed events leaves the other events alone', async () => {
     const shop = await app.openWiredShop()
     for (const type of ['refund.created', 'refund.updated', 'customer.created']) {
       await app.post(shop, eventOf(type, { id: 're_1' }))

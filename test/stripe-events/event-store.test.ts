@@ -18,7 +18,7 @@ function inboxEvent(conferenceId: string, more: Partial<IncomingEvent> = {}): In
     type: 'refund.created',
     livemode: false,
     apiVersion: null,
-    body: Buffer.from([0x7b, 0x00, 0xff, 0x5c, 0x22, 0x7d]), // bytes, whatever they are
+    body: Buffer.from([0x7b, 0x00, 0xff, 0x5c, 0x22, 0x7d]), // neither JSON nor text
     objectId: 're_"quoted\\',
     paymentIntentId: null,
     purchaseId: null,
@@ -58,7 +58,7 @@ const storedBodies = (conference: string) =>
   )
 
 describe('the inbox', () => {
-  it('stores what arrives together with one insert, and tells each whether it was new', async () => {
+  it('stores events that arrive together with one insert, and reports which were new', async () => {
     const conference = await conferenceId()
     const inbox = newInbox()
     const events = Array.from({ length: 60 }, () => inboxEvent(conference))
@@ -88,7 +88,7 @@ describe('the inbox', () => {
     expect(await storedBodies(conference)).toHaveLength(9)
   })
 
-  it('stores the rest of a group in which one cannot be stored', async () => {
+  it('stores the other events of a group when one cannot be stored', async () => {
     const conference = await conferenceId()
     const log: string[] = []
     const inbox = newInbox(log)
@@ -106,11 +106,11 @@ describe('the inbox', () => {
     ])
     expect(await storedBodies(conference)).toHaveLength(2)
     expect(log.join()).toContain('one by one')
-    // And goes on with the next group.
+    // The next group is stored as usual.
     expect(await inbox.store(inboxEvent(conference))).toBe('new')
   })
 
-  it('does not let processes that get the same events in other orders wait for each other', async () => {
+  it('causes no deadlock when processes store the same events in different orders', async () => {
     const conference = await conferenceId()
     const events = Array.from({ length: 40 }, () => inboxEvent(conference))
     const orders = Array.from({ length: 6 }, (_, i) => (i % 2 === 0 ? events : events.toReversed()))
@@ -123,7 +123,7 @@ describe('the inbox', () => {
     expect(results.flat().filter((result) => result === 'new')).toHaveLength(40)
   })
 
-  it('wakes the workers once a group', async () => {
+  it('wakes the workers once per group', async () => {
     const conference = await conferenceId()
     const heard: string[] = []
     const listener = connect(app.connectionString, { max: 1 })
@@ -140,7 +140,7 @@ describe('the inbox', () => {
     await listener.destroy()
   })
 
-  it('answers 503 while the database is away, so that Stripe sends the event again (D18)', async () => {
+  it('answers 503 without a database, so that Stripe sends the event again (D18)', async () => {
     const away = await startTestProcess('postgres://nobody@127.0.0.1:9/none')
     const body = JSON.stringify(eventOf('refund.created', { id: 're_1' }))
     const answer = await away.request('POST', '/webhooks/stripe/any', {

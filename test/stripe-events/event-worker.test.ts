@@ -29,7 +29,7 @@ function startWorker(more: Partial<ProcessDeps> & { leaseSeconds?: number } = {}
 const becomes = (order: Order, status: string) =>
   expect.poll(async () => (await order.now()).status, PATIENCE).toBe(status)
 
-/** A gateway whose readings wait until they are let go. */
+/** A gateway whose fetches wait until they are released. */
 function heldGateway() {
   let release = () => {}
   const held = new Promise<void>((resolve) => {
@@ -48,7 +48,7 @@ function heldGateway() {
 }
 
 describe('a worker', () => {
-  it('does what webhooks ask for', async () => {
+  it('processes the events of webhooks', async () => {
     const shop = await app.openWiredShop()
     startWorker()
     const order = await app.order(shop)
@@ -59,7 +59,7 @@ describe('a worker', () => {
     expect(await order.now()).toMatchObject({ vouchers: { issued: 10, active: 0 } })
   })
 
-  it('shares the work with others, and the codes are made once', async () => {
+  it('shares the events with other workers, and codes are issued once', async () => {
     const shop = await app.openWiredShop()
     for (let i = 0; i < 3; i += 1) startWorker()
     const orders = await Promise.all(Array.from({ length: 8 }, () => app.order(shop)))
@@ -68,7 +68,7 @@ describe('a worker', () => {
     for (const { id } of orders) expect(await shop.codes(id)).toHaveLength(10)
   })
 
-  it('works on a few purchases at a time and holds the others up no longer than that', async () => {
+  it('processes a limited number of purchases at the same time, then the others', async () => {
     const shop = await app.openWiredShop()
     const orders = await Promise.all(Array.from({ length: 6 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
@@ -81,7 +81,7 @@ describe('a worker', () => {
     for (const order of orders) await becomes(order, 'PAID')
   })
 
-  it('keeps its lease for as long as it works', async () => {
+  it('renews its lease while it works', async () => {
     const shop = await app.openWiredShop()
     const order = await app.order(shop)
     app.fake.control.pay(order.session)
@@ -98,7 +98,7 @@ describe('a worker', () => {
       return row?.until ?? 0
     }
     const first = await leaseEnd()
-    // Two leases later it is still this worker's, and nobody else has tried.
+    // Two leases later, this worker still holds the event, and no other has claimed it.
     await expect.poll(leaseEnd, PATIENCE).toBeGreaterThan(first + 2)
     const rows = await app.events(shop)
     expect(rows.filter(({ status }) => status === 'pending').length).toBeGreaterThan(0)
@@ -112,7 +112,7 @@ describe('a worker', () => {
     const order = await app.order(shop)
     app.fake.control.pay(order.session)
     await app.fake.control.waitForDeliveries()
-    // What kill -9 leaves: claimed for a second, and nobody renews it.
+    // The state after kill -9: claimed for one second, and not renewed.
     await app.rows(
       `update stripe_events set attempts = 1, lease_until = now() + interval '1 second',
          next_attempt_at = now() + interval '1 second' where status = 'pending'`,
@@ -123,7 +123,7 @@ describe('a worker', () => {
     expect(done.every(({ attempts }) => attempts === 2)).toBe(true)
   })
 
-  it('that is stopped finishes what it has begun and gives the rest back at once', async () => {
+  it('that is stopped finishes its running work and immediately releases the rest', async () => {
     const shop = await app.openWiredShop()
     const orders = await Promise.all(Array.from({ length: 6 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
@@ -145,7 +145,7 @@ describe('a worker', () => {
     for (const order of orders) await becomes(order, 'PAID')
   })
 
-  it('survives a database that throws everybody out', async () => {
+  it('survives a database that closes all connections', async () => {
     const shop = await app.openWiredShop()
     startWorker()
     const first = await app.order(shop)
@@ -167,7 +167,7 @@ describe('a worker', () => {
     await becomes(second, 'PAID')
   })
 
-  it('finds by polling what no notification told of', async () => {
+  it('finds by polling the events whose notification was lost', async () => {
     const shop = await app.openWiredShop()
     startWorker()
     const id = `evt_${randomBytes(8).toString('hex')}`

@@ -7,12 +7,12 @@ const app = useInboxApp()
 
 afterEach(() => app.fake.control.clearFaults())
 
-/** The events of the shop's account, in the order in which Stripe made them. */
+/** The events of the shop's account, in the order in which Stripe created them. */
 const stripeEvents = (shop: WiredShop, type = '*') =>
   app.fake.control.events({ account: shop.stripeKey, type })
 
-describe('an event that cannot be worked on', () => {
-  it('is kept with its error, tried again later and then succeeds (D2, E2, F11)', async () => {
+describe('an event whose processing fails', () => {
+  it('keeps its error, is retried later and then succeeds (D2, E2, F11)', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.injectFault({
@@ -44,7 +44,7 @@ describe('an event that cannot be worked on', () => {
     expect((await app.events(shop)).every(({ last_error }) => last_error === null)).toBe(true)
   })
 
-  it('waits longer each time, at most a quarter of an hour, or as long as Stripe asks', async () => {
+  it('waits longer after each attempt, at most 15 minutes, or as long as Stripe asks', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     const waits: number[] = []
@@ -71,7 +71,7 @@ describe('an event that cannot be worked on', () => {
     expect(waits).toEqual([6, 6, 8, 16, 512, 900])
   })
 
-  it('has failed after its last try: logged, counted, and done after a replay (D2)', async () => {
+  it('is failed after the last attempt: logged, counted, and done after a replay (D2)', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.injectFault({
@@ -90,7 +90,9 @@ describe('an event that cannot be worked on', () => {
     const failed = (await app.events(shop)).filter(({ status }) => status === 'failed')
     expect(failed.length).toBeGreaterThan(0)
     expect(failed.every(({ attempts }) => attempts === MAX_ATTEMPTS)).toBe(true)
-    expect(app.log.filter((line) => line.includes('failed for good'))).toHaveLength(failed.length)
+    expect(app.log.filter((line) => line.includes('not be retried without a replay'))).toHaveLength(
+      failed.length,
+    )
     expect(app.counted.filter((line) => line === 'handled failed')).toHaveLength(failed.length)
     expect((await made.now()).status).toBe('PROCESSING')
 
@@ -103,7 +105,7 @@ describe('an event that cannot be worked on', () => {
     expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
   })
 
-  it('has failed too when its workers died at every try', async () => {
+  it('is failed when its workers died at every attempt', async () => {
     const shop = await app.openWiredShop()
     await app.post(shop, eventOf('checkout.session.expired', { id: 'cs_1' }))
     await app.rows(`update stripe_events set attempts = $1 where status = 'pending'`, [
@@ -115,7 +117,7 @@ describe('an event that cannot be worked on', () => {
     ])
   })
 
-  it('does not hold up the events of other purchases', async () => {
+  it('does not delay the events of other purchases', async () => {
     const [broken, healthy] = [await app.openWiredShop(), await app.openWiredShop()]
     const [one, two] = [await app.order(broken), await app.order(healthy)]
     app.fake.control.revokeKey(broken.stripeKey)
@@ -127,7 +129,7 @@ describe('an event that cannot be worked on', () => {
     for (const { last_error } of rows) expect(last_error ?? '').not.toContain(broken.stripeKey)
   })
 
-  it('is left to the worker that took it over meanwhile', async () => {
+  it('belongs to the worker that claimed it in the meantime', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.pay(made.session)

@@ -44,14 +44,14 @@ export type EventRow = {
 
 export type Signing = { secret?: string; header?: string | null; at?: number }
 
-/** A conference whose Stripe account sends its events to the service. */
+/** A conference whose fake Stripe account sends its events to the service. */
 export type WiredShop = Shop & { slug: string; secret: string; endpoint: string }
 
 export type Order = { id: string; session: string; now: () => Promise<PurchaseAnswer> }
 
 export type InboxApp = TestApp & {
   readonly fake: FakeStripe
-  /** What a worker needs, with everything it logs and counts kept. */
+  /** A worker's dependencies; its log and metrics are recorded. */
   readonly deps: ProcessDeps
   readonly log: string[]
   readonly counted: string[]
@@ -62,13 +62,13 @@ export type InboxApp = TestApp & {
     event: unknown,
     signing?: Signing,
   ): Promise<Answer<Body>>
-  /** Works on everything that is due, now and in this process: purchases first, then the mirror. */
+  /** Processes all due events in this process: purchases first, then the mirror. */
   drain(): Promise<void>
-  /** Claims what is due in a lane and works on it. Returns how many events it was. */
+  /** Claims and processes the due events of a lane. Returns their number. */
   workOn(lane: Lane): Promise<number>
-  /** Waits for the webhooks that are on their way and works on them. */
+  /** Waits for the webhooks in flight and processes their events. */
   settle(): Promise<void>
-  /** Ends every wait and every lease. */
+  /** Ends every back-off and every lease. */
   makeDue(): Promise<unknown>
   /** A purchase of ten codes at 10.00 EUR with its session, unpaid. */
   order(shop: Shop): Promise<Order>
@@ -88,7 +88,7 @@ const LANES: Record<Lane, LaneWork> = {
 
 export const newEventId = () => `evt_${randomUUID().replaceAll('-', '')}`
 
-/** An event as Stripe's JSON has it. */
+/** An event in Stripe's JSON format. */
 export function eventOf(type: string, object: Body, more: Body = {}): Body {
   return {
     id: newEventId(),
@@ -110,7 +110,7 @@ export function sign(body: string, secret: string, at?: number): string {
   })
 }
 
-/** The service, a fake Stripe that can reach it, and a hand-driven worker. */
+/** The service, a fake Stripe that sends webhooks to it, and a worker that the test drives. */
 export function useInboxApp(
   env: NodeJS.ProcessEnv = {},
   eventHooks: readonly EventHook[] = [],
@@ -184,7 +184,7 @@ export function useInboxApp(
       })
     },
     async drain(): Promise<void> {
-      // Events move from the first lane to the second and never back.
+      // Events move only from the purchase lane to the mirror lane.
       while ((await own.workOn('purchase')) > 0);
       while ((await own.workOn('mirror')) > 0);
     },
@@ -221,6 +221,6 @@ export function useInboxApp(
         [shop.conference],
       ),
   }
-  // Getters must stay getters: the parts do not exist yet.
+  // These must be getters, because the values do not exist yet.
   return Object.defineProperties(own, Object.getOwnPropertyDescriptors(app)) as InboxApp
 }

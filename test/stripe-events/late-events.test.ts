@@ -11,7 +11,7 @@ const app = useInboxApp()
 
 afterEach(() => app.fake.control.clearFaults())
 
-/** The events of the shop's account, in the order in which Stripe made them. */
+/** The events of the shop's account, in the order in which Stripe created them. */
 const stripeEvents = (shop: WiredShop, type = '*') =>
   app.fake.control.events({ account: shop.stripeKey, type })
 
@@ -24,8 +24,8 @@ async function withWebhooksHeld<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-describe('an event that comes late or out of order', () => {
-  it('of a completed checkout cannot bring a refunded purchase back (D3, D20)', async () => {
+describe('an event that arrives late or out of order', () => {
+  it('of a completed checkout does not make a refunded purchase PAID again (D3, D20)', async () => {
     const shop = await app.openWiredShop()
     const { session, now } = await app.paidOrder(shop)
     app.fake.control.refund(session)
@@ -39,7 +39,7 @@ describe('an event that comes late or out of order', () => {
     expect(await now()).toMatchObject({ status: 'REFUNDED', vouchers: { active: 0, issued: 10 } })
   })
 
-  it('of a refund is not lost when it is the first that we hear of the payment (D14)', async () => {
+  it('of a refund counts even when it is the first event of the payment (D14)', async () => {
     const shop = await app.openWiredShop()
     const made = await withWebhooksHeld(async () => {
       const one = await app.order(shop)
@@ -57,13 +57,13 @@ describe('an event that comes late or out of order', () => {
     })
   })
 
-  it('finds its purchase through the payment when it names nothing of ours', async () => {
+  it('finds its purchase by the payment when it contains none of our ids', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.injectWebhookFault({ kind: 'drop' })
     app.fake.control.pay(made.session)
     const [charge] = app.fake.control.list(shop.stripeKey, 'charge')
-    // An old refund names the charge only.
+    // An old refund names only the charge.
     const refund = { id: 're_old', object: 'refund', charge: charge?.id, payment_intent: null }
     await app.post(shop, eventOf('refund.updated', refund))
     await app.drain()
@@ -71,7 +71,7 @@ describe('an event that comes late or out of order', () => {
     expect(await app.events(shop)).toMatchObject([{ status: 'done', purchase_id: made.id }])
   })
 
-  it('that is read late changes nothing that was read since', async () => {
+  it('whose snapshot is applied late does not undo a newer snapshot', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.pay(made.session)
@@ -112,12 +112,12 @@ describe('an event that comes late or out of order', () => {
     release()
     await reading
     expect(await made.now()).toEqual(before)
-    // Its events are done all the same: the later reading saw what they spoke of.
+    // Its events are done too: the newer snapshot already included them.
     expect((await app.events(shop)).filter(({ status }) => status === 'pending')).toEqual([])
   })
 })
 
-describe('a session whose answer we never wrote down', () => {
+describe('a session that was created but not recorded here', () => {
   async function crashed(shop: WiredShop) {
     const purchase = await shop.buy()
     const ref = { conferenceId: shop.conference, purchaseId: purchase.id }
@@ -127,7 +127,7 @@ describe('a session whose answer we never wrote down', () => {
     return { ...purchase, session: opened.session.sessionId, now: () => shop.get(purchase.id) }
   }
 
-  it('is bound to its attempt by the event that tells of it', async () => {
+  it('is recorded on its attempt when its event arrives', async () => {
     const shop = await app.openWiredShop()
     const made = await crashed(shop)
     expect(await made.now()).toMatchObject({ status: 'PENDING' })
@@ -157,7 +157,7 @@ describe('a session whose answer we never wrote down', () => {
     })
   })
 
-  it('is not taken for ours on the event’s word', async () => {
+  it('is not adopted because of the event’s data alone', async () => {
     const shop = await app.openWiredShop()
     const made = await crashed(shop)
     const stranger = await app.order(shop)

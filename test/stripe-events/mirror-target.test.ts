@@ -25,18 +25,18 @@ it.each([
   [{ object: 'invoice_payment', id: 'inpay_1', invoice: 'in_1' }, 'invoices in_1'],
   [{ object: 'subscription_item', id: 'si_1', subscription: 'sub_1' }, 'subscriptions sub_1'],
   [{ object: 'subscription_schedule', id: 'sched_1', subscription: null }, null],
-])('an event that carries %j is about %s', (object, target) => {
+])('an event with the object %j is about %s', (object, target) => {
   expect(targetOf(object)).toBe(target)
 })
 
 it.each([
   ['of a kind that is not mirrored', { object: 'file', id: 'file_1' }],
   ['of a bank account', { object: 'bank_account', id: 'ba_1', customer: 'cus_1' }],
-  ['of an old source that is no card', { object: 'source', id: 'src_1' }],
-  ['that does not say what it is', { id: 'cus_1' }],
+  ['of a legacy source that is not a card', { object: 'source', id: 'src_1' }],
+  ['without an `object` field', { id: 'cus_1' }],
   ['with the id of another kind', { object: 'customer', id: 'sub_1' }],
-  ['without an id: an invoice that is only foreseen', { object: 'invoice', id: null }],
-  ['with an id that Postgres could not store', { object: 'coupon', id: 'a\0b' }],
+  ['without an id: an upcoming invoice', { object: 'invoice', id: null }],
+  ['with an id that Postgres cannot store', { object: 'coupon', id: 'a\0b' }],
 ])('an event about an object %s is not for the mirror', (_what, object) => {
   expect(targetOf(object)).toBeNull()
 })

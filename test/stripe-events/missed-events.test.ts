@@ -32,8 +32,8 @@ async function times(shop: WiredShop) {
   return row
 }
 
-describe('events that never came', () => {
-  it('are found, stored like any other and worked on', async () => {
+describe('events that did not arrive by webhook', () => {
+  it('are found, stored and processed like any other', async () => {
     const shop = await app.openWiredShop()
     lose()
     const order = await app.order(shop)
@@ -58,7 +58,7 @@ describe('events that never came', () => {
     expect(await app.events(shop)).toEqual(before)
   })
 
-  it('are looked for since the key was stored, later from an hour before the last run', async () => {
+  it('are searched since the key was stored, later since one hour before the last run', async () => {
     const shop = await app.openWiredShop()
     app.fake.control.clearRequests()
     const { key } = await times(shop)
@@ -83,7 +83,7 @@ describe('events that never came', () => {
     expect(await order.now()).toMatchObject({ amount_refunded: 600 })
   })
 
-  it('F13: raise an alarm and a mail to the operators only when they are many', async () => {
+  it('F13: cause an error log and a mail to the operators only above the threshold', async () => {
     const shop = await app.openWiredShop()
     const levels = () =>
       app.log.map((line) => JSON.parse(line)).filter(({ missing }) => missing !== undefined)
@@ -103,13 +103,13 @@ describe('events that never came', () => {
     expect(await find(shop, 3)).toMatchObject({ missing: 4 })
     expect(levels()).toMatchObject([{ level: 40 }, { level: 50 }])
     expect(await mails()).toMatchObject([{ text: expect.stringContaining(`${shop.slug}: 4`) }])
-    // It goes on, and the operators know.
+    // More events are lost, but the operators already have a mail.
     app.fake.control.pay((await app.order(shop)).session)
     expect(await find(shop, 3)).toMatchObject({ missing: 4 })
     expect(await mails()).toHaveLength(1)
   })
 
-  it('do not count when they are of types that an endpoint need not subscribe to', async () => {
+  it('do not count as missing when the service has no use for their types', async () => {
     const shop = await app.openWiredShop()
     app.fake.control.injectWebhookFault({ kind: 'drop', types: ['file.created'] })
     await app.paidOrder(shop)
@@ -118,7 +118,7 @@ describe('events that never came', () => {
     expect(await find(shop)).toMatchObject({ missing: 0, ignored: 0 })
   })
 
-  it('are looked for by one at a time in each conference', async () => {
+  it('are searched by one run at a time per conference', async () => {
     const [shop, other] = [await app.openWiredShop(), await app.openWiredShop()]
     app.fake.control.injectFault({
       path: LISTED,
@@ -131,7 +131,7 @@ describe('events that never came', () => {
     expect(await find(shop)).not.toBeNull()
   })
 
-  it('are looked for again from the same moment after Stripe failed', async () => {
+  it('are searched again over the same range after Stripe failed', async () => {
     const shop = await app.openWiredShop()
     await find(shop)
     const { cursor } = await times(shop)

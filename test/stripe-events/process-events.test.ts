@@ -24,7 +24,7 @@ describe('webhooks alone', () => {
     const handled = events.filter(({ status }) => status === 'done')
     expect(handled.map(({ type }) => type).toSorted()).toEqual(
       [
-        'charge.succeeded', // for the mirror, as is the next
+        'charge.succeeded', // this one and the next are for the mirror
         'payment_intent.created',
         'checkout.session.completed',
         'payment_intent.succeeded',
@@ -34,7 +34,7 @@ describe('webhooks alone', () => {
     expect(new Set(events.map(({ status }) => status))).toEqual(new Set(['done']))
   })
 
-  it('say who and what caused a step', async () => {
+  it('record the actor and the cause of a transition', async () => {
     const shop = await app.openWiredShop()
     const { id } = await app.paidOrder(shop)
     const { body } = await app.request<{ data: { to: string; actor: unknown; cause: string }[] }>(
@@ -48,7 +48,7 @@ describe('webhooks alone', () => {
     })
   })
 
-  it('of one purchase share one reading of Stripe', async () => {
+  it('of one purchase share one fetch from Stripe', async () => {
     const shop = await app.openWiredShop()
     const made = await withWebhooksHeld(async () => {
       const one = await app.order(shop)
@@ -64,7 +64,7 @@ describe('webhooks alone', () => {
     expect(reads).toHaveLength(1)
   })
 
-  it('fulfil a bank debit when it arrives, and fail one that does not (D8)', async () => {
+  it('issue the codes when a bank debit succeeds, and fail the purchase when it fails (D8)', async () => {
     const shop = await app.openWiredShop()
     const [arrives, fails] = [await app.order(shop), await app.order(shop)]
     for (const { session } of [arrives, fails]) app.fake.control.payLater(session)
@@ -77,7 +77,7 @@ describe('webhooks alone', () => {
     expect(await fails.now()).toMatchObject({ status: 'FAILED', vouchers: { issued: 0 } })
   })
 
-  it('do not take part of a bank transfer for the whole', async () => {
+  it('do not count a partial bank transfer as paid', async () => {
     const shop = await app.openWiredShop()
     const { session, now } = await app.order(shop)
     app.fake.control.payLater(session, { method: 'customer_balance' })
@@ -86,7 +86,7 @@ describe('webhooks alone', () => {
     expect(await now()).toMatchObject({ status: 'PROCESSING', vouchers: { issued: 0 } })
   })
 
-  it('turn the codes off when a purchase was refunded in Stripe’s dashboard (D1)', async () => {
+  it('deactivate codes when a purchase is refunded in Stripe’s dashboard (D1)', async () => {
     const shop = await app.openWiredShop()
     const { session, now } = await app.paidOrder(shop)
     app.fake.control.refund(session, { amount: 3_000 })
@@ -97,7 +97,7 @@ describe('webhooks alone', () => {
     expect(await now()).toMatchObject({ status: 'REFUNDED', vouchers: { active: 0 } })
   })
 
-  it('flag a purchase that the bank warns of', async () => {
+  it('flag a purchase with an early fraud warning', async () => {
     const shop = await app.openWiredShop()
     const { session, now } = await app.paidOrder(shop)
     app.fake.control.earlyFraudWarning(session)
@@ -106,7 +106,7 @@ describe('webhooks alone', () => {
     expect(await now()).toMatchObject({ status: 'PAID', vouchers: { active: 10 } })
   })
 
-  it('follow a dispute to its end', async () => {
+  it('freeze the codes during a dispute and apply its outcome', async () => {
     const shop = await app.openWiredShop()
     const [won, lost] = [await app.paidOrder(shop), await app.paidOrder(shop)]
     const disputes = [won, lost].map(({ session }) => app.fake.control.dispute(session).id)
@@ -122,8 +122,8 @@ describe('webhooks alone', () => {
   })
 })
 
-describe('a repeated reading', () => {
-  it('by other triggers at the same time issues the codes once', async () => {
+describe('a repeated reconcile', () => {
+  it('by several triggers at the same time issues the codes once', async () => {
     const shop = await app.openWiredShop()
     const made = await app.order(shop)
     app.fake.control.pay(made.session)

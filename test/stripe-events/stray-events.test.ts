@@ -5,11 +5,11 @@ const app = useInboxApp()
 
 afterEach(() => app.fake.control.clearFaults())
 
-/** The events of the shop's account, in the order in which Stripe made them. */
+/** The events of the shop's account, in the order in which Stripe created them. */
 const stripeEvents = (shop: WiredShop, type = '*') =>
   app.fake.control.events({ account: shop.stripeKey, type })
 
-/** What lives in a table of the mirror, as this conference's. */
+/** This conference's rows of a mirror table, without tombstones. */
 const mirrored = (shop: WiredShop, table: string) =>
   app.rows(`select id from stripe.${table} where conference_id = $1 and deleted_at is null`, [
     shop.conference,
@@ -24,8 +24,8 @@ async function withWebhooksHeld<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-describe('an event that cannot be believed', () => {
-  it('of another amount makes no codes, whatever its body says (D12)', async () => {
+describe('an event whose data is wrong or foreign', () => {
+  it('with another amount issues no codes, because Stripe’s amount counts (D12)', async () => {
     const shop = await app.openWiredShop()
     const { session, now } = await app.order(shop)
     app.fake.control.pay(session, { amount: 1 })
@@ -41,7 +41,7 @@ describe('an event that cannot be believed', () => {
     expect(await now()).toMatchObject({ status: 'PROCESSING', vouchers: { issued: 0 } })
   })
 
-  it('that claims a payment which Stripe does not know of changes nothing', async () => {
+  it('about a payment that does not exist at Stripe changes nothing', async () => {
     const shop = await app.openWiredShop()
     const { id, session, now } = await app.order(shop)
     const metadata = { purchase_id: id, conference_id: shop.conference, attempt: '1' }
@@ -51,7 +51,7 @@ describe('an event that cannot be believed', () => {
     expect(await now()).toMatchObject({ status: 'PROCESSING', vouchers: { issued: 0 } })
   })
 
-  it('signed for one conference does nothing to another’s purchase (D17)', async () => {
+  it('signed for one conference cannot change another’s purchase (D17)', async () => {
     const [victim, attacker] = [await app.openWiredShop(), await app.openWiredShop()]
     const made = await withWebhooksHeld(async () => {
       const one = await app.order(victim)
@@ -66,7 +66,7 @@ describe('an event that cannot be believed', () => {
       expect((await one.now()).status).toBe('PROCESSING')
       return one
     })
-    // To the attacker's account there is no such session.
+    // The session does not exist in the attacker's Stripe account.
     expect(await app.events(attacker)).toMatchObject([{ status: 'done', lane: 'mirror' }])
     expect(await mirrored(attacker, 'checkout_sessions')).toEqual([])
     await app.settle()
@@ -86,7 +86,7 @@ describe('an event that cannot be believed', () => {
     const theirs = await app.events(other)
     expect(theirs.map(({ type }) => type)).toContain('refund.created')
     const kept = theirs.filter(({ status }) => status !== 'ignored')
-    // A refund does not say whose it is; all that does is another conference's.
+    // A refund names no conference; all events that name one are ignored.
     expect(new Set(kept.map(({ type, status }) => `${type.split('.')[0]} ${status}`))).toEqual(
       new Set(['refund done']),
     )
@@ -96,7 +96,7 @@ describe('an event that cannot be believed', () => {
     expect(await other.get(made.id)).toMatchObject({ status: 404 })
   })
 
-  it('about a payment that is none of ours concerns the mirror at most', async () => {
+  it('about a payment of no purchase only updates the mirror', async () => {
     const shop = await app.openWiredShop()
     const intent = { id: 'pi_unknown', object: 'payment_intent' }
     await app.post(shop, eventOf('payment_intent.succeeded', intent))
@@ -114,7 +114,7 @@ describe('an event that cannot be believed', () => {
       re_1: 'done',
       ch_unknown: 'done',
       re_2: 'done',
-      cs_unknown: 'ignored', // it does not say what it is
+      cs_unknown: 'ignored', // it has no `object` field
     })
     expect(rows.map(({ purchase_id }) => purchase_id)).toEqual(Array(5).fill(null))
     for (const table of ['payment_intents', 'refunds', 'charges', 'checkout_sessions']) {

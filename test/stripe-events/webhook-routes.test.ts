@@ -6,7 +6,7 @@ const HANDLED = 'checkout.session.completed'
 const seconds = () => Math.floor(Date.now() / 1000)
 
 describe('a webhook', () => {
-  it('is stored byte by byte before it is acknowledged', async () => {
+  it('is stored with its exact bytes before it is acknowledged', async () => {
     const shop = await app.openWiredShop()
     const body = JSON.stringify(eventOf(HANDLED, { id: 'cs_1', note: 'Zoë 🎟' }), null, 3)
     expect(await app.post(shop, body)).toMatchObject({ status: 200, body: { received: true } })
@@ -18,14 +18,14 @@ describe('a webhook', () => {
     expect(row?.status).toBe('pending')
   })
 
-  it('is taken under the conference’s id as well as its slug', async () => {
+  it('is accepted under the conference’s id and its slug', async () => {
     const shop = await app.openWiredShop()
     const byId = { ...shop, slug: shop.conference }
     expect((await app.post(byId, eventOf(HANDLED, { id: 'cs_1' }))).status).toBe(200)
     expect(await app.events(shop)).toHaveLength(1)
   })
 
-  it('keeps what leads to the purchase', async () => {
+  it('stores the ids by which the purchase is found', async () => {
     const shop = await app.openWiredShop()
     const metadata = { purchase_id: 'bp_meta', conference_id: shop.conference }
     const session = { id: 'cs_1', object: 'checkout.session', payment_intent: null }
@@ -53,7 +53,7 @@ describe('a webhook', () => {
   })
 })
 
-describe('a webhook that is not Stripe’s', () => {
+describe('a webhook that Stripe did not send', () => {
   it('is refused with 400 and not stored (D18, E3)', async () => {
     const shop = await app.openWiredShop()
     const event = eventOf(HANDLED, { id: 'cs_1' })
@@ -65,7 +65,7 @@ describe('a webhook that is not Stripe’s', () => {
       await app.post(shop, event, { header: `t=${seconds()},v1=` }),
       await app.post(shop, event, { at: seconds() - 301 }),
       await app.post(shop, '', { header: sign('', shop.secret) }),
-      // Signed, but for other bytes: a proxy that prints the JSON anew would do that.
+      // The signature is for other bytes, as when a proxy formats the JSON again.
       await app.post(shop, JSON.stringify(event), {
         header: sign(JSON.stringify(event, null, 2), shop.secret),
       }),
@@ -96,14 +96,14 @@ describe('a webhook that is not Stripe’s', () => {
     expect(answer).toMatchObject({ status: 404, body: { code: 'not_found' } })
   })
 
-  it('is 400 when it is signed and no event', async () => {
+  it('is 400 when it is signed but not an event', async () => {
     const shop = await app.openWiredShop()
     const bodies = ['{"id": ', '[]', 'null', '"evt_1"', '{}', '{"id":"evt_1"}', '{"id":1,"type":2}']
     for (const body of bodies) expect((await app.post(shop, body)).status).toBe(400)
     expect(await app.events(shop)).toEqual([])
   })
 
-  it('is 413 above a megabyte, and taken just below', async () => {
+  it('is 413 above one megabyte and accepted below', async () => {
     const shop = await app.openWiredShop()
     const filled = (size: number) => {
       const event = eventOf(HANDLED, { id: 'cs_1', note: '' })
@@ -115,8 +115,8 @@ describe('a webhook that is not Stripe’s', () => {
   })
 })
 
-describe('a secret that is rolled', () => {
-  it('is good beside the old one, from when it is added until it is deleted', async () => {
+describe('a rolled webhook secret', () => {
+  it('is valid beside the old one, from its creation until its deletion', async () => {
     const shop = await app.openWiredShop()
     const next = 'whsec_the_next_secret'
     const event = () => eventOf(HANDLED, { id: 'cs_1' })
@@ -131,7 +131,7 @@ describe('a secret that is rolled', () => {
     })
     expect((await app.post(shop, event(), { secret: next })).status).toBe(200)
     expect((await app.post(shop, event())).status).toBe(200)
-    // Signed with two, of which we know only the second.
+    // Signed with two secrets; only the second one is stored here.
     const body = JSON.stringify(event())
     expect((await app.post(shop, body, { header: both(body) })).status).toBe(200)
     await app.request('DELETE', `${shop.path}/webhook-secrets/${added.body.id}`)
@@ -139,7 +139,7 @@ describe('a secret that is rolled', () => {
     expect((await app.post(shop, event())).status).toBe(200)
   })
 
-  it('by Stripe itself loses no event', async () => {
+  it('that Stripe rolled loses no event', async () => {
     const shop = await app.openWiredShop()
     const secret = app.fake.control.rollWebhookSecret(shop.endpoint)
     await app.request('POST', `${shop.path}/webhook-secrets`, { body: { secret } })
@@ -153,7 +153,7 @@ describe('a secret that is rolled', () => {
   })
 })
 
-describe('an event that is none of ours', () => {
+describe('an event that does not concern the conference', () => {
   it.each([
     ['of a type that nobody handles', eventOf('customer.created', { id: 'cus_1' })],
     ['of the other mode (D17)', eventOf(HANDLED, { id: 'cs_1' }, { livemode: true })],
@@ -194,7 +194,7 @@ describe('an event that is none of ours', () => {
     expect(JSON.stringify(await app.events(shop))).not.toContain('theirs')
   })
 
-  it('of a connected account is ignored once we know our own', async () => {
+  it('of a connected account is ignored when our own account is known', async () => {
     const shop = await app.openWiredShop()
     const setAccount = `update conferences set stripe_account = 'acct_ours' where id = $1`
     await app.rows(setAccount, [shop.conference])
@@ -208,7 +208,7 @@ describe('an event that is none of ours', () => {
   })
 })
 
-describe('an event that comes twice', () => {
+describe('an event that is delivered twice', () => {
   it('is stored once and acknowledged each time, also in parallel (D19, F10)', async () => {
     const shop = await app.openWiredShop()
     const event = eventOf(HANDLED, { id: 'cs_1' })
@@ -221,7 +221,7 @@ describe('an event that comes twice', () => {
     expect(Number(duplicates)).toBeGreaterThanOrEqual(10)
   })
 
-  it('in two conferences is two events: each has its own copy (D17)', async () => {
+  it('to two conferences is stored once for each (D17)', async () => {
     const shops = [await app.openWiredShop(), await app.openWiredShop()]
     const event = eventOf(HANDLED, { id: 'cs_1' })
     for (const shop of shops) {

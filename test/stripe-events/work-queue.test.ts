@@ -18,8 +18,8 @@ function event(id: string, customer: string, conferenceId = 'conf_1'): ClaimedEv
 
 const newQueue = () => createWorkQueue({ concurrency: 4, perConference: 3, keyOf: objectKey })
 
-describe('what waits for the mirror', () => {
-  it('waits for the same object that is being read, and is then read at once', () => {
+describe('a queued group of mirror events', () => {
+  it('waits while its object is being fetched, and then starts immediately', () => {
     const queue = newQueue()
     queue.add([event('a', 'cus_1')])
     const first = queue.begin()
@@ -31,7 +31,7 @@ describe('what waits for the mirror', () => {
     expect(queue.begin()?.events.map(({ id }) => id)).toEqual(['b', 'c'])
   })
 
-  it('of one conference leaves room for another', () => {
+  it('of one conference leaves slots for other conferences', () => {
     const queue = newQueue()
     for (const id of ['1', '2', '3', '4']) queue.add([event(id, `cus_${id}`)])
     queue.add([event('5', 'cus_1', 'conf_2')])
@@ -41,7 +41,7 @@ describe('what waits for the mirror', () => {
     expect(queue.wantsMore()).toBe(false)
   })
 
-  it('is not claimed without end while nothing of it may run', () => {
+  it('limits further claims while it may not run', () => {
     const queue = newQueue()
     queue.add([event('0', 'cus_1')])
     queue.begin()
