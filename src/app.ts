@@ -62,7 +62,7 @@ import { voucherBatchRoutes, voucherRoutes } from './vouchers/voucher-routes.ts'
 export type AppDeps = {
   config: Config
   db: Db
-  presence: LivenessLock
+  livenessLock: LivenessLock
   encryption: Encryption
   operatorApiKey: string
   logger: Logger
@@ -100,7 +100,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   })
   const metrics = deps.metrics ?? createMetrics({ process: false })
   addOperationRoutes(app, lifecycle, deps, metrics)
-  const routes: RouteDeps = { db, encryption, failedLookups, answers: createIdempotency(deps) }
+  const routes: RouteDeps = { db, encryption, failedLookups, idempotency: createIdempotency(deps) }
   conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts })
   webhookSecretRoutes(app, routes)
   apiKeyRoutes(app, routes)

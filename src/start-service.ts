@@ -94,11 +94,11 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
 
 async function serve(core: Resources, shutdown: Shutdown): Promise<string> {
   const { config, logger, lifecycle } = core
-  const presence = holdLivenessLock(core.connectionString, (err) =>
-    logger.debug({ err }, 'presence lost its connection'),
+  const livenessLock = holdLivenessLock(core.connectionString, (err) =>
+    logger.debug({ err }, 'the liveness lock lost its connection'),
   )
-  shutdown.add('pools', 'presence', () => presence.close())
-  const app = await buildApp({ ...core, presence })
+  shutdown.add('pools', 'liveness lock', () => livenessLock.close())
+  const app = await buildApp({ ...core, livenessLock })
   shutdown.add('intake', 'http', async () => {
     lifecycle.stop()
     await app.close()

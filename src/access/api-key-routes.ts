@@ -84,7 +84,7 @@ function createRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { conferenceId } = callerOf(request)
       const creator = principalOf(request)
-      const body = await deps.answers.once(request, async (trx) =>
+      const body = await deps.idempotency.run(request, async (trx) =>
         toIssuedKeyBody(await createConferenceKey(trx, creator, conferenceId, request.body)),
       )
       return reply.code(201).send(body)
@@ -106,7 +106,7 @@ function createRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const creator = principalOf(request)
-      const body = await deps.answers.once(request, async (trx) =>
+      const body = await deps.idempotency.run(request, async (trx) =>
         toIssuedKeyBody(await createOperatorKey(trx, creator, request.body)),
       )
       return reply.code(201).send(body)
@@ -159,7 +159,7 @@ function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {
   )
 }
 
-function rotateRoute(app: App, { answers }: RouteDeps, place: Place): void {
+function rotateRoute(app: App, { idempotency }: RouteDeps, place: Place): void {
   app.post(
     `${place.path}/:id/rotate`,
     {
@@ -176,7 +176,7 @@ function rotateRoute(app: App, { answers }: RouteDeps, place: Place): void {
     },
     async (request, reply) => {
       const target = { conferenceId: request.conferenceId, id: request.params.id }
-      const body = await answers.once(request, async (trx) =>
+      const body = await idempotency.run(request, async (trx) =>
         toIssuedKeyBody(
           await rotateKey(trx, principalOf(request), target, request.body.overlap_seconds),
         ),

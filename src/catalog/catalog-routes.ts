@@ -39,7 +39,12 @@ function visibilityFor(request: FastifyRequest): Visibility {
   return { bulkEnabledOnly: callerOf(request).sponsorId !== null }
 }
 
-function writeRoutes(app: App, { answers }: RouteDeps, kind: CatalogKind, schemas: Schemas): void {
+function writeRoutes(
+  app: App,
+  { idempotency }: RouteDeps,
+  kind: CatalogKind,
+  schemas: Schemas,
+): void {
   const { noun, title } = CATALOG_KINDS[kind]
 
   app.post(
@@ -57,7 +62,7 @@ function writeRoutes(app: App, { answers }: RouteDeps, kind: CatalogKind, schema
     },
     async (request, reply) => {
       const { conferenceId } = callerOf(request)
-      const body = await answers.once(request, async (trx) =>
+      const body = await idempotency.run(request, async (trx) =>
         toCatalogBody(await createItem(trx, conferenceId, kind, request.body)),
       )
       return reply.code(201).send(body)
@@ -80,7 +85,7 @@ function writeRoutes(app: App, { answers }: RouteDeps, kind: CatalogKind, schema
     },
     (request) => {
       const { conferenceId } = callerOf(request)
-      return answers.once(request, async (trx) =>
+      return idempotency.run(request, async (trx) =>
         toCatalogBody(await changeItem(trx, conferenceId, kind, request.params.id, request.body)),
       )
     },

@@ -22,7 +22,7 @@ export async function buildOpenapi(): Promise<string> {
     // Where `npm start` and `npm run demo` listen.
     config: loadConfig({ PUBLIC_URL: 'http://127.0.0.1:3000' }),
     db: connect('postgres://127.0.0.1:1/none'),
-    presence: uncalled(),
+    livenessLock: uncalled(),
     encryption: createEncryption(Buffer.alloc(32)),
     operatorApiKey: 'no-key-of-any-service',
     logger: createLogger('silent'),

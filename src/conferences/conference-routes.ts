@@ -45,7 +45,7 @@ export function conferenceRoutes(
       },
     },
     async (request, reply) => {
-      const body = await deps.answers.once(request, async (trx) =>
+      const body = await deps.idempotency.run(request, async (trx) =>
         toConferenceBody(await createConference(trx, deps, request.body)),
       )
       return reply.code(201).send(body)
@@ -110,7 +110,7 @@ export function conferenceRoutes(
       const caller = callerOf(request)
       assertMayChange(caller, request.body)
       const account = await deps.stripeAccounts.accountOf(request.body.stripe_secret_key)
-      return deps.answers.once(request, async (trx) =>
+      return deps.idempotency.run(request, async (trx) =>
         toConferenceBody(await changeConference(trx, deps, caller, request.body, account)),
       )
     },
@@ -139,7 +139,7 @@ export function webhookSecretRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { conferenceId } = callerOf(request)
-      const body = await deps.answers.once(request, async (trx) =>
+      const body = await deps.idempotency.run(request, async (trx) =>
         toWebhookSecretBody(
           await addWebhookSecret(trx, deps.encryption, conferenceId, request.body.secret),
         ),

@@ -14,13 +14,13 @@ export type Idempotency = {
    * For a write that is one transaction: runs `work` in the caller's scope; its answer is stored in
    * the same commit, and a repeat gets that answer.
    */
-  once<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T>
+  run<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T>
   /**
    * For a write that also asks Stripe. `begin` makes what the request is about (an attempt, a refund
    * request) and returns its name; `finish` does the rest from that name alone. A repeat after a
    * crash finds the name and only finishes.
    */
-  resumable<T>(
+  resume<T>(
     request: FastifyRequest,
     steps: { begin: (trx: Tx) => Promise<string>; finish: (resource: string) => Promise<T> },
   ): Promise<T>
@@ -54,13 +54,13 @@ function keyOf(request: FastifyRequest): Key | null {
   }
 }
 
-/** Builds the two ways to answer a write once. `presence` tells a request that runs from one that died. */
+/** Builds the two ways to answer a write once. `livenessLock` tells a request that runs from one that died. */
 export function createIdempotency(deps: {
   db: Db
   encryption: Encryption
-  presence: LivenessLock
+  livenessLock: LivenessLock
 }): Idempotency {
-  const { db, encryption, presence } = deps
+  const { db, encryption, livenessLock } = deps
   const running = new Set<string>()
 
   function inScope<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
@@ -121,18 +121,18 @@ export function createIdempotency(deps: {
     const row = await lockAndFind(trx, key)
     if (row === undefined) {
       const resource = await begin(trx)
-      await insert(trx, key, { resource, owner: presence.owner })
+      await insert(trx, key, { resource, owner: livenessLock.owner })
       return { resource }
     }
     if (row.answer_sealed !== null) return { answer: open<T>(key, row.answer_sealed) }
-    const isOurs = row.owner === presence.owner
+    const isOurs = row.owner === livenessLock.owner
     if (isOurs && running.has(contextOf(key))) throw stillRunning()
-    if (row.owner !== null && !isOurs && (await presence.isAlive(trx, row.owner))) {
+    if (row.owner !== null && !isOurs && (await livenessLock.isAlive(trx, row.owner))) {
       throw stillRunning()
     }
     await trx('idempotency_keys')
       .where({ caller: key.caller, key: key.key })
-      .update({ owner: presence.owner })
+      .update({ owner: livenessLock.owner })
     return { resource: row.resource ?? '' }
   }
 
@@ -156,7 +156,7 @@ export function createIdempotency(deps: {
   }
 
   return {
-    once(request, work) {
+    run(request, work) {
       const key = keyOf(request)
       return inScope(request, async (trx) => {
         if (key === null) return work(trx)
@@ -168,7 +168,7 @@ export function createIdempotency(deps: {
       })
     },
 
-    async resumable<T>(
+    async resume<T>(
       request: FastifyRequest,
       steps: { begin: (trx: Tx) => Promise<string>; finish: (resource: string) => Promise<T> },
     ): Promise<T> {

@@ -18,7 +18,7 @@ export type App = FastifyInstance<
 /** What every domain's routes may use. A domain that needs more takes it as a parameter of its own. */
 export type RouteDeps = {
   db: Db
-  answers: Idempotency
+  idempotency: Idempotency
   encryption: Encryption
   failedLookups: FailedLookups
 }

@@ -64,7 +64,7 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
     async (request, reply) => {
       const { conferenceId } = callerOf(request)
       const { url, description, event_types: eventTypes } = request.body
-      const body = await deps.answers.once(request, async (trx) =>
+      const body = await deps.idempotency.run(request, async (trx) =>
         toEndpointWithSecretBody(
           await insertEndpoint(trx, deps.encryption, conferenceId, {
             url,
@@ -99,7 +99,7 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
         ...(eventTypes === undefined ? {} : { eventTypes }),
         enabled,
       }
-      return deps.answers.once(request, async (trx) =>
+      return deps.idempotency.run(request, async (trx) =>
         toEndpointBody(await updateEndpoint(trx, conferenceId, request.params.id, changes)),
       )
     },
@@ -146,7 +146,7 @@ function secretRoute(app: App, deps: WebhookEndpointRouteDeps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { overlap_seconds: overlap } = request.body
-      return deps.answers.once(request, async (trx) =>
+      return deps.idempotency.run(request, async (trx) =>
         toEndpointWithSecretBody(
           await rotateEndpointSecret(
             trx,
@@ -250,7 +250,7 @@ export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { id, delivery } = request.params
-      return deps.answers.once(request, async (trx) =>
+      return deps.idempotency.run(request, async (trx) =>
         toDeliveryBody(await replayDelivery(trx, conferenceId, id, delivery)),
       )
     },

@@ -69,7 +69,7 @@ export function purchaseRoutes(
     async (request, reply) => {
       const caller = callerOf(request)
       const { body } = request
-      const created = await deps.answers.once(request, async (trx) => {
+      const created = await deps.idempotency.run(request, async (trx) => {
         const purchase = await deps.purchases.createBulkPurchase(trx, caller, {
           item: itemOf(body),
           quantity: body.quantity,
@@ -142,7 +142,7 @@ export function purchaseRoutes(
     async (request) => {
       const caller = callerOf(request)
       const { purchase } = request.params
-      return deps.answers.once(request, async (trx) => {
+      return deps.idempotency.run(request, async (trx) => {
         await updatePurchaseOrder(trx, deps, caller, purchase, request.body)
         return viewPurchase(trx, caller, purchase)
       })
@@ -218,7 +218,7 @@ function checkoutRoute(app: App, deps: ActionDeps): void {
     async (request) => {
       const { caller, purchase, ref } = subject(request)
       const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => String(await beginCheckout(trx, deps, caller, purchase, urls)),
         finish: async (attempt) => {
           const cause = { actor: caller.actor, cause: 'checkout' }
@@ -243,7 +243,7 @@ function payRoute(app: App, deps: ActionDeps): void {
     async (request) => {
       const { caller, purchase, ref } = subject(request)
       const named = request.body?.payment_method ?? null
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => String(await beginPay(trx, caller, purchase, named)),
         finish: async (attempt) => {
           const cause = { actor: caller.actor, cause: 'pay' }
@@ -262,7 +262,7 @@ function cancelRoute(app: App, deps: ActionDeps): void {
     action({ anyOf: ['purchases:write'], sponsor: true }, docs, emptyBody),
     async (request) => {
       const { caller, purchase, ref } = subject(request)
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => {
           await beginCancel(trx, caller, purchase)
           return purchase
@@ -283,7 +283,7 @@ function approveRoute(app: App, deps: ActionDeps): void {
     action({ anyOf: ['purchases:write'] }, docs, emptyBody),
     async (request) => {
       const { caller, purchase } = subject(request)
-      return deps.answers.once(request, async (trx) => {
+      return deps.idempotency.run(request, async (trx) => {
         await approveComp(trx, caller, purchase)
         return viewPurchase(trx, caller, purchase)
       })
@@ -299,7 +299,7 @@ function reconcileRoute(app: App, deps: ActionDeps): void {
     async (request) => {
       const { caller, purchase, ref } = subject(request)
       const paymentIntent = request.body?.payment_intent ?? null
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => {
           if ((await findPurchase(trx, ref)) === null) throw notFound('purchase')
           return purchase
@@ -318,7 +318,7 @@ function resolveFlagRoute(app: App, deps: ActionDeps): void {
     async (request) => {
       const { caller, purchase } = subject(request)
       const { code, note, action: step } = request.body
-      return deps.answers.once(request, async (trx) => {
+      return deps.idempotency.run(request, async (trx) => {
         await resolveFlag(trx, caller, purchase, { code, note, action: step ?? null })
         return viewPurchase(trx, caller, purchase)
       })
@@ -337,7 +337,7 @@ function refundRoute(app: App, deps: ActionDeps): void {
     action({ anyOf: ['refunds:write'] }, docs, refundBody.nullish()),
     async (request) => {
       const { caller, purchase, ref } = subject(request)
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: (trx) =>
           beginRefund(trx, caller, purchase, {
             paymentIntent: request.body?.payment_intent ?? null,

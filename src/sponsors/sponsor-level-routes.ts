@@ -24,7 +24,7 @@ export function sponsorLevelRoutes(app: App, deps: RouteDeps): void {
   readRoutes(app, deps)
 }
 
-function writeRoutes(app: App, { answers }: RouteDeps): void {
+function writeRoutes(app: App, { idempotency }: RouteDeps): void {
   app.post(
     PATH,
     {
@@ -40,7 +40,7 @@ function writeRoutes(app: App, { answers }: RouteDeps): void {
     },
     async (request, reply) => {
       const { conferenceId } = callerOf(request)
-      const body = await answers.once(request, async (trx) =>
+      const body = await idempotency.run(request, async (trx) =>
         toLevelBody(await createLevel(trx, conferenceId, request.body)),
       )
       return reply.code(201).send(body)
@@ -63,7 +63,7 @@ function writeRoutes(app: App, { answers }: RouteDeps): void {
     },
     (request) => {
       const { conferenceId } = callerOf(request)
-      return answers.once(request, async (trx) =>
+      return idempotency.run(request, async (trx) =>
         toLevelBody(await changeLevel(trx, conferenceId, request.params.id, request.body)),
       )
     },

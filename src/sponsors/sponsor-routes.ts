@@ -46,7 +46,7 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
     },
     async (request, reply) => {
       const caller = callerOf(request)
-      const body = await deps.answers.once(request, async (trx) =>
+      const body = await deps.idempotency.run(request, async (trx) =>
         toSponsorBody(await createSponsor(trx, deps, caller, request.body)),
       )
       return reply.code(201).send(body)
@@ -69,7 +69,7 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
     },
     (request) => {
       const caller = callerOf(request)
-      return deps.answers.once(request, async (trx) =>
+      return deps.idempotency.run(request, async (trx) =>
         toSponsorBody(await changeSponsor(trx, deps, caller, request.params.id, request.body)),
       )
     },

@@ -57,7 +57,7 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const { conferenceId } = callerOf(request)
-      return deps.answers.once(request, async (trx) =>
+      return deps.idempotency.run(request, async (trx) =>
         toStripeEventBody(await replayEvent(trx, conferenceId, request.params.event)),
       )
     },

@@ -26,7 +26,7 @@ export function redemptionRoutes(app: App, deps: RouteDeps): void {
   releaseRoute(app, deps)
 }
 
-function redeemRoute(app: App, { answers, failedLookups }: RouteDeps): void {
+function redeemRoute(app: App, { idempotency, failedLookups }: RouteDeps): void {
   app.post(
     `${CONFERENCE}/vouchers/:code/redemptions`,
     {
@@ -46,7 +46,7 @@ function redeemRoute(app: App, { answers, failedLookups }: RouteDeps): void {
       const { conferenceId, actor } = callerOf(request)
       const wanted = { code: request.params.code, reference: request.body.reference, actor }
       const { created, body } = await failedLookups.guard(request, () =>
-        answers.once(request, async (trx) => {
+        idempotency.run(request, async (trx) => {
           const made = await redeemVoucher(trx, conferenceId, wanted)
           return { created: made.created, body: toRedemptionBody(made.redemption) }
         }),

@@ -91,7 +91,7 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
   )
 }
 
-function assignRoute(app: App, { answers, failedLookups }: RouteDeps): void {
+function assignRoute(app: App, { idempotency, failedLookups }: RouteDeps): void {
   app.patch(
     `${PATH}/:code`,
     {
@@ -109,7 +109,7 @@ function assignRoute(app: App, { answers, failedLookups }: RouteDeps): void {
       const { conferenceId } = callerOf(request)
       const { assigned_to: assignedTo } = request.body
       return failedLookups.guard(request, () =>
-        answers.once(request, async (trx) =>
+        idempotency.run(request, async (trx) =>
           toVoucherBody(await assignVoucher(trx, conferenceId, request.params.code, assignedTo)),
         ),
       )
@@ -119,7 +119,7 @@ function assignRoute(app: App, { answers, failedLookups }: RouteDeps): void {
 
 function stateRoutes(
   app: App,
-  { answers, failedLookups, requiredOff }: RouteDeps & { requiredOff: RequiredInactiveCount },
+  { idempotency, failedLookups, requiredOff }: RouteDeps & { requiredOff: RequiredInactiveCount },
 ): void {
   app.post(
     `${PATH}/:code/deactivate`,
@@ -138,7 +138,7 @@ function stateRoutes(
     (request) => {
       const { conferenceId } = callerOf(request)
       return failedLookups.guard(request, () =>
-        answers.once(request, async (trx) =>
+        idempotency.run(request, async (trx) =>
           toVoucherBody(await deactivateVoucher(trx, conferenceId, request.params.code)),
         ),
       )
@@ -163,7 +163,7 @@ function stateRoutes(
     (request) => {
       const { conferenceId } = callerOf(request)
       return failedLookups.guard(request, () =>
-        answers.once(request, async (trx) =>
+        idempotency.run(request, async (trx) =>
           toVoucherBody(await activateVoucher(trx, conferenceId, request.params.code, requiredOff)),
         ),
       )
@@ -181,7 +181,7 @@ export function voucherBatchRoutes(app: App, deps: RouteDeps & { clock: Clock })
   batchReadRoutes(app, deps)
 }
 
-function createBatchRoute(app: App, { answers, clock }: RouteDeps & { clock: Clock }): void {
+function createBatchRoute(app: App, { idempotency, clock }: RouteDeps & { clock: Clock }): void {
   app.post(
     BATCH_PATH,
     {
@@ -198,7 +198,7 @@ function createBatchRoute(app: App, { answers, clock }: RouteDeps & { clock: Clo
     async (request, reply) => {
       const { conferenceId, actor } = callerOf(request)
       const by = { keyId: actor.id, now: clock.now() }
-      const body = await answers.once(request, async (trx) =>
+      const body = await idempotency.run(request, async (trx) =>
         toBatchBody(await createStaffBatch(trx, conferenceId, request.body, by)),
       )
       return reply.code(201).send(body)

@@ -14,7 +14,7 @@ type Finish = (resource: string) => Promise<{ resource: string }>
 
 /** A process with a route of its own, whose two steps a test can look into and break. */
 type Worker = {
-  presence: LivenessLock
+  livenessLock: LivenessLock
   begun: string[]
   finish: Finish
   post(key: string): Promise<{ status: number; body: unknown }>
@@ -33,11 +33,11 @@ async function begin(trx: Tx, worker: Worker): Promise<string> {
 async function startWorker(): Promise<Worker> {
   const serving = await startTestProcess(database.connectionString)
   const { app, db } = serving
-  const presence = holdLivenessLock(database.connectionString, () => {})
+  const livenessLock = holdLivenessLock(database.connectionString, () => {})
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
-  const answers = createIdempotency({ db, encryption, presence })
+  const answers = createIdempotency({ db, encryption, livenessLock })
   const worker: Worker = {
-    presence,
+    livenessLock,
     begun: [],
     finish: async (resource) => ({ resource }),
     async post(key) {
@@ -46,14 +46,14 @@ async function startWorker(): Promise<Worker> {
       const answer = await app.inject({ method: 'POST', url: '/things', headers })
       return { status: answer.statusCode, body: answer.json() }
     },
-    sees: (other) => db.transaction((trx) => presence.isAlive(trx, other.presence.owner)),
+    sees: (other) => db.transaction((trx) => livenessLock.isAlive(trx, other.livenessLock.owner)),
     async close() {
-      await presence.close()
+      await livenessLock.close()
       await serving.close()
     },
   }
   app.post('/things', { config: { access: 'operator' }, schema: { hide: true } }, (call) =>
-    answers.resumable(call, {
+    answers.resume(call, {
       begin: (trx) => begin(trx, worker),
       finish: (resource) => worker.finish(resource),
     }),
@@ -151,7 +151,7 @@ describe('a write in two steps', () => {
     await reached.promise
     worker.finish = answerWith
     expect(await worker.post(key)).toMatchObject(running)
-    await other.presence.close()
+    await other.livenessLock.close()
     await expect.poll(() => worker.sees(other), PATIENCE).toBe(false)
     expect(await worker.post(key)).toEqual({ status: 200, body: { resource: other.begun[0] } })
     await other.close()

@@ -87,7 +87,7 @@ export async function startTestProcess(
 ): Promise<TestProcess> {
   const logger = createLogger(options.log === undefined ? 'silent' : 'trace', options.log)
   const db = connect(connectionString)
-  const presence = holdLivenessLock(connectionString, () => {})
+  const livenessLock = holdLivenessLock(connectionString, () => {})
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })
@@ -99,7 +99,7 @@ export async function startTestProcess(
   const app = await buildApp({
     config,
     db,
-    presence,
+    livenessLock,
     encryption,
     operatorApiKey: OPERATOR_KEY,
     logger,
@@ -128,7 +128,7 @@ export async function startTestProcess(
     },
     async close() {
       await app.close()
-      await presence.close()
+      await livenessLock.close()
       await db.destroy()
     },
   }

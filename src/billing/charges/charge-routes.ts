@@ -52,7 +52,7 @@ export function chargeRoutes(app: App, deps: RouteDeps & ChargeDeps): void {
     async (request, reply) => {
       const caller = callerOf(request)
       const { body } = request
-      const created = await deps.answers.once(request, async (trx) => {
+      const created = await deps.idempotency.run(request, async (trx) => {
         const id = await createCharge(trx, caller, {
           owner:
             body.customer === undefined
@@ -168,7 +168,7 @@ function chargeNowRoute(app: App, deps: Deps): void {
   app.post(`${CHARGE}/charge`, action(docs, chargeNowBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
     const paymentMethod = request.body?.payment_method ?? null
-    return deps.answers.resumable(request, {
+    return deps.idempotency.resume(request, {
       begin: async (trx) => {
         const params = { kind: 'payment_intent', paymentMethod } as const
         return String(await startChargeAttempt(trx, ref, params, actorId))
@@ -200,7 +200,7 @@ function checkoutRoute(app: App, deps: Deps): void {
     (request) => {
       const { actorId, ref } = chargeOf(request)
       const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => {
           await getCharge(trx, ref)
           assertReturnUrls(urls, await getConference(trx, ref.conferenceId))
@@ -224,7 +224,7 @@ function refundRoute(app: App, deps: Deps): void {
   app.post(`${CHARGE}/refund`, action(docs, refundChargeBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
     const input = { amount: request.body?.amount ?? null, reason: request.body?.reason ?? null }
-    return deps.answers.resumable(request, {
+    return deps.idempotency.resume(request, {
       begin: (trx) => beginChargeRefund(trx, ref, input, actorId),
       finish: async (refund) => {
         await finishChargeRefund(deps, ref, refund)
@@ -238,7 +238,7 @@ function cancelRoute(app: App, deps: Deps): void {
   const docs = { operationId: 'cancelCharge', summary: 'Give an unpaid charge up' }
   app.post(`${CHARGE}/cancel`, action(docs, emptyBody), (request) => {
     const { ref } = chargeOf(request)
-    return deps.answers.resumable(request, {
+    return deps.idempotency.resume(request, {
       begin: async (trx) => {
         await beginChargeCancel(trx, ref)
         return ref.chargeId
@@ -255,7 +255,7 @@ function reconcileRoute(app: App, deps: Deps): void {
   const docs = { operationId: 'reconcileCharge', summary: 'Read the charge anew from Stripe' }
   app.post(`${CHARGE}/reconcile`, action(docs, emptyBody), (request) => {
     const { ref } = chargeOf(request)
-    return deps.answers.resumable(request, {
+    return deps.idempotency.resume(request, {
       begin: async (trx) => (await getCharge(trx, ref)).id,
       finish: async () => {
         await reconcileCharge(deps, ref)

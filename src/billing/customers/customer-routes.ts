@@ -91,7 +91,7 @@ function createRoute(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const caller = callerOf(request)
-      const body = await deps.answers.resumable(request, {
+      const body = await deps.idempotency.resume(request, {
         begin: async (trx) => {
           const sponsor = await requestedSponsor(trx, caller, request.body?.sponsor)
           return obtainCustomerRow(trx, caller.conferenceId, sponsor, caller.actor.id)
@@ -171,7 +171,7 @@ function refreshRoute(app: App, deps: Deps): void {
     },
     (request) => {
       const { caller, customer, ref } = customerOf(request)
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => (await getCustomer(trx, ref, caller.sponsorId)).id,
         finish: async () => {
           await refreshCustomer(deps, ref)
@@ -224,7 +224,7 @@ function setupRoute(app: App, deps: Deps): void {
     (request) => {
       const { caller, ref } = customerOf(request)
       const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => {
           await getCustomer(trx, ref, caller.sponsorId)
           assertReturnUrls(urls, await getConference(trx, caller.conferenceId))
@@ -255,7 +255,7 @@ function defaultRoute(app: App, deps: Deps): void {
     },
     (request) => {
       const { caller, customer, ref } = customerOf(request)
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => (await getCustomer(trx, ref, caller.sponsorId)).id,
         finish: async () => {
           await setDefaultCard(deps, ref, request.params.payment_method)

@@ -43,7 +43,7 @@ export function writeThrough<T extends StripeObject>(
 ): Promise<MirrorBody> {
   const caller = callerOf(request)
   const { conferenceId } = caller
-  return deps.answers.resumable(request, {
+  return deps.idempotency.resume(request, {
     begin: (trx) => begin(trx, caller),
     finish: async (changeId) => {
       const id = await finish(deps, conferenceId, changeId)

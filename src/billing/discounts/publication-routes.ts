@@ -40,7 +40,7 @@ export function publicationRoutes(app: App, deps: RouteDeps & { clock: Clock }):
     async (request, reply) => {
       const caller = callerOf(request)
       const { batch } = request.params
-      const body = await deps.answers.once(request, async (trx) => {
+      const body = await deps.idempotency.run(request, async (trx) => {
         const input = { products: request.body.products }
         await publishBatch(trx, caller, batch, input, deps.clock.now())
         return view(trx, caller.conferenceId, batch)

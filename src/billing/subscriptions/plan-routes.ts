@@ -50,7 +50,7 @@ function createRoute(app: App, deps: Deps): void {
       const { interval_count, trial_period_days, ...given } = request.body
       const input = { ...given, intervalCount: interval_count, trialPeriodDays: trial_period_days }
       const { conferenceId } = caller
-      const body = await deps.answers.resumable(request, {
+      const body = await deps.idempotency.resume(request, {
         begin: (trx) => beginPlan(trx, caller, input),
         finish: async (planId) => toPlanBody(await finishPlan(deps, { conferenceId, planId })),
       })
@@ -78,7 +78,7 @@ function updateRoute(app: App, deps: Deps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const ref = { conferenceId, planId: request.params.plan }
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => (await getChangeablePlan(trx, ref)).id,
         finish: async () => toPlanBody(await changePlan(deps, ref, request.body)),
       })

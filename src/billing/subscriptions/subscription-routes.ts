@@ -86,7 +86,7 @@ function createRoute(app: App, deps: Deps): void {
       const caller = callerOf(request)
       const { body: given } = request
       const { conferenceId } = caller
-      const body = await deps.answers.resumable(request, {
+      const body = await deps.idempotency.resume(request, {
         begin: (trx) =>
           beginSubscription(trx, caller, {
             customer: given.customer,
@@ -168,7 +168,7 @@ function updateRoute(app: App, deps: Deps): void {
     async (request) => {
       const { ref } = subject(request)
       const { metadata, end_date: endDate } = request.body
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => {
           const get = metadata === undefined ? getSubscription : getCreatedSubscription
           const { id } = await get(trx, ref)
@@ -199,7 +199,7 @@ function refreshRoute(app: App, deps: Deps): void {
     },
     async (request) => {
       const { ref } = subject(request)
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => (await getSubscription(trx, ref)).id,
         finish: async () => view(deps, await refreshSubscription(deps, ref)),
       })
@@ -226,7 +226,7 @@ function cancelRoute(app: App, deps: Deps): void {
     async (request) => {
       const { caller, ref } = subject(request)
       const { at_period_end: atPeriodEnd } = request.body
-      return deps.answers.resumable(request, {
+      return deps.idempotency.resume(request, {
         begin: async (trx) => {
           const { id } = await getCreatedSubscription(trx, ref)
           await recordCancelRequest(trx, ref, caller.actor.id)

@@ -22,16 +22,16 @@ const access: AccessRule = { anyOf: ['stripe:sync'] }
 const tags = ['Stripe mirror']
 
 /** `C/stripe/{resource}/sync` and `C/stripe/sync-runs`: filling the mirror. */
-export function syncRunRoutes(app: App, deps: Pick<RouteDeps, 'db' | 'answers'>): void {
+export function syncRunRoutes(app: App, deps: Pick<RouteDeps, 'db' | 'idempotency'>): void {
   for (const resource of ALL_RESOURCES) startRoute(app, deps, resource)
   listRoute(app, deps)
   getRoute(app, deps)
   cancelRoute(app, deps)
 }
 
-type Deps = Pick<RouteDeps, 'db' | 'answers'>
+type Deps = Pick<RouteDeps, 'db' | 'idempotency'>
 
-function startRoute(app: App, { answers }: Deps, resource: StripeResource): void {
+function startRoute(app: App, { idempotency }: Deps, resource: StripeResource): void {
   const names = mirrorNames(resource)
   app.post(
     `${PATH}/${resource.name}/sync`,
@@ -53,7 +53,7 @@ function startRoute(app: App, { answers }: Deps, resource: StripeResource): void
       const { ids, since, force, dry_run: dryRun } = request.body
       assertOwnIds(resource, ids ?? [])
       const options = { ids: ids ?? null, since: since ?? null, force, dryRun }
-      const body = await answers.once(request, async (trx) =>
+      const body = await idempotency.run(request, async (trx) =>
         toSyncRunBody(
           await startSyncRun(trx, {
             conferenceId,
@@ -139,7 +139,7 @@ function getRoute(app: App, { db }: Deps): void {
   )
 }
 
-function cancelRoute(app: App, { answers }: Deps): void {
+function cancelRoute(app: App, { idempotency }: Deps): void {
   app.post(
     `${PATH}/sync-runs/:run/cancel`,
     {
@@ -155,7 +155,7 @@ function cancelRoute(app: App, { answers }: Deps): void {
     },
     async (request) => {
       const { conferenceId } = callerOf(request)
-      return answers.once(request, async (trx) =>
+      return idempotency.run(request, async (trx) =>
         toSyncRunBody(await cancelSyncRun(trx, { conferenceId, runId: request.params.run })),
       )
     },
