@@ -46,7 +46,7 @@ export async function benchBudget({
     const taker = async (_: unknown, index: number) => {
       const budget = budgets[index % budgets.length]
       while (budget !== undefined && !stop.signal.aborted) {
-        await budget.take(ACCOUNT, stop.signal)
+        await budget.acquire(ACCOUNT, stop.signal)
         times.push(performance.now())
         if (times.length >= wanted) stop.abort()
       }

@@ -216,7 +216,7 @@ export async function benchSync({
 
 /** The pace once the burst is used up. */
 async function measureLimited(db: Db, fakeUrl: string, objects: number): Promise<{ rate: number }> {
-  const budget = createStripeRateLimiter({ db, logger, requestsPerSecond: LIMIT })
+  const rateLimiter = createStripeRateLimiter({ db, logger, requestsPerSecond: LIMIT })
   const { http } = countingClient()
   const sent: number[] = []
   const noting = {
@@ -226,14 +226,14 @@ async function measureLimited(db: Db, fakeUrl: string, objects: number): Promise
       return http.makeRequest(...request)
     },
   }
-  const paced = createThrottledHttpClient({
+  const throttled = createThrottledHttpClient({
     inner: noting,
-    budget,
+    rateLimiter,
     accountKey: 'acct_sync',
     logger,
   })
   const action = new StripeCustomerAction(
-    await newContext(db, buildStripe(KEY, settingsOf(fakeUrl), paced)),
+    await newContext(db, buildStripe(KEY, settingsOf(fakeUrl), throttled)),
   )
   assertComplete(await action.syncAll(), objects)
   const burst = Math.ceil(LIMIT / 4)

@@ -2,7 +2,7 @@ import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
 import { apiDescription } from './api-docs/api-description.ts'
 import { SYNC_RUN_DOCS } from './api-docs/sync-run-docs.ts'
-import { chargeActionRoutes, chargeRoutes } from './billing/charges/charge-routes.ts'
+import { chargeRoutes } from './billing/charges/charge-routes.ts'
 import { customerRoutes } from './billing/customers/customer-routes.ts'
 import { createSavedCards } from './billing/customers/saved-cards.ts'
 import { discountChangeRoutes } from './billing/discounts/discount-change-routes.ts'
@@ -164,7 +164,6 @@ function addStripeRoutes(
   discountChangeRoutes(app, routes)
   publicationRoutes(app, { ...routes, clock })
   chargeRoutes(app, { ...routes, clients: deps.clients, logger })
-  chargeActionRoutes(app, { ...routes, clients: deps.clients, logger })
   customerRoutes(app, { ...routes, clients: deps.clients, logger })
 }
 

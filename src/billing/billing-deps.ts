@@ -4,10 +4,10 @@ import type { Logger } from '../shared/logger.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import type { ChargeHooks } from './charges/charge-hooks.ts'
 
-/** What billing works with. Its requests are ones that somebody waits for, so they go out at once. */
+/** Dependencies of billing. A caller waits for each of its requests to Stripe, so none is throttled. */
 export type BillingDeps = { db: Db; clients: StripeClients; logger: Logger }
 
-/** For storing in the mirror what billing has read from Stripe anyway. */
+/** For saving objects that billing has fetched from Stripe in the mirror as well. */
 export function mirrorContext(
   { db, clients, logger }: BillingDeps,
   conferenceId: string,
@@ -15,5 +15,4 @@ export function mirrorContext(
   return { db, conferenceId, logger, connect: () => clients.connect(conferenceId) }
 }
 
-/** What charges work with. */
 export type ChargeDeps = BillingDeps & { chargeHooks?: readonly ChargeHooks[] | undefined }

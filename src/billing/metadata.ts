@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /**
- * What this service writes beside a caller's own entries. A foreign `conference_id` would keep an
- * object out of the mirror, a foreign `purchase_id` would tie it to a purchase.
+ * Keys that this service writes itself. A wrong `conference_id` would keep an object out of the
+ * mirror, and a wrong `purchase_id` would assign it to a purchase.
  */
 const RESERVED_KEYS: readonly string[] = [
   'conference_id',
@@ -12,13 +12,13 @@ const RESERVED_KEYS: readonly string[] = [
   'subscription_id',
 ]
 
-/** Stripe takes 50 entries; ten are left for our own. */
+/** Stripe allows 50 entries; ten are reserved for this service. */
 const MAX_ENTRIES = 40
 
 const metadataKey = z
   .string()
   .regex(/^[^[\]]{1,40}$/, 'must be 1 to 40 characters without [ and ]')
-  .refine((name) => !RESERVED_KEYS.includes(name), 'is used by this service')
+  .refine((name) => !RESERVED_KEYS.includes(name), 'is reserved for this service')
 
 const metadataValue = z.string().min(1).max(500)
 
@@ -30,25 +30,25 @@ export const metadataInput = z
   .record(metadataKey, metadataValue)
   .refine(hasFewEntries, TOO_MANY_ENTRIES)
   .meta({
-    description: 'Kept at Stripe with the object. At most 40 entries.',
+    description: 'Stored with the object at Stripe. At most 40 entries.',
   })
 
-/** Entries to set; null takes one away. The others stay. */
+/** Entries to set; null removes an entry. Other entries stay unchanged. */
 export const metadataChanges = z
   .record(metadataKey, metadataValue.nullable())
   .refine(hasFewEntries, TOO_MANY_ENTRIES)
   .meta({
-    description: 'Entries to set; null takes one away. The others stay.',
+    description: 'Entries to set; null removes an entry. Other entries stay unchanged.',
   })
 
 export type MetadataChanges = { [key: string]: string | null }
 
-/** Stripe takes an entry away for an empty text. */
+/** Stripe removes an entry when its value is an empty string. */
 export function toStripeMetadata(changes: MetadataChanges): { [key: string]: string } {
   return Object.fromEntries(Object.entries(changes).map(([name, text]) => [name, text ?? '']))
 }
 
-/** A caller's own entries out of all that Stripe has. */
+/** The caller's entries, without those of this service. */
 export function callerMetadata(metadata: { [key: string]: string }): { [key: string]: string } {
   return Object.fromEntries(
     Object.entries(metadata).filter(([name]) => !RESERVED_KEYS.includes(name)),

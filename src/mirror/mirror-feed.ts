@@ -2,6 +2,7 @@ import type { Db } from '../db/connect.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import type { StripeObject } from '../stripe/stripe-object.ts'
+import type { FetchRecording } from '../stripe/stripe-payment-gateway.ts'
 import { createBestEffortQueue } from './best-effort-queue.ts'
 import { databaseNow, type FetchTime, trackDatabaseClock } from './fetch-time.ts'
 import {
@@ -20,7 +21,7 @@ import type { Reference, StripeResource } from './stripe-resource.ts'
  */
 export type MirrorFeed = {
   /** Begins a reading. */
-  begin(conferenceId: string): Promise<MirrorRecorder>
+  begin(conferenceId: string): Promise<FetchRecording>
   /**
    * When the mirror last read each object, by `referenceKey`. Left out are those of which it cannot
    * be told, and those that the mirror has without what they hang on.
@@ -31,18 +32,8 @@ export type MirrorFeed = {
   ): Promise<ReadonlyMap<string, FetchTime>>
 }
 
-/** Objects are read one by one or list by list, and the mirror needs to know since when. */
-export type MirrorRecorder = {
-  /** To be asked right before a request is sent. */
-  now(): FetchTime
-  /** Begins to store what a request sent at `readAt` has returned; other work may go on meanwhile. */
-  saw(objects: readonly StripeObject[], readAt: FetchTime): void
-  /** Resolves when everything is stored or given up. */
-  settled(): Promise<void>
-}
-
 /** For a reading whose time is unknown: nothing can be stored then. */
-const NO_RECORDER: MirrorRecorder = { now: () => 0, saw: () => {}, settled: async () => {} }
+const NO_RECORDER: FetchRecording = { now: () => 0, record: () => {}, settled: async () => {} }
 
 export function createMirrorFeed(deps: {
   db: Db
@@ -72,7 +63,7 @@ export function createMirrorFeed(deps: {
       const writes: Promise<unknown>[] = []
       return {
         now: () => clock.now(),
-        saw(objects, readAt) {
+        record(objects, readAt) {
           const write = () => store(conferenceId, objects, readAt)
           writes.push(sideline.run('mirror: objects that were read', write))
         },

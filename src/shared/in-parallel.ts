@@ -1,5 +1,6 @@
 /**
- * Maps with at most `limit` calls under way: Stripe counts concurrent requests of an account.
+ * Maps the items with at most `limit` calls in flight.
+ * Used for requests to Stripe, which limits an account's concurrent requests.
  * @see https://docs.stripe.com/rate-limits
  */
 export async function inParallel<T, R>(
@@ -10,7 +11,7 @@ export async function inParallel<T, R>(
   const results: R[] = []
   const entries = items.entries()
   const runner = async () => {
-    // The iterator is shared, so each runner takes the next item that nobody has.
+    // The runners share the iterator, so each takes the next item.
     for (const [index, item] of entries) results[index] = await work(item)
   }
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, runner))

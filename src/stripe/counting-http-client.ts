@@ -10,8 +10,8 @@ function outcomeOf(status: number): StripeRequestOutcome {
 }
 
 /**
- * The SDK's own HTTP client, reporting each try. The SDK's `response` event is not enough: it tells
- * of neither the tries that it repeated nor those without an answer.
+ * The SDK's HTTP client, with a metric for each request. The SDK's `response` event is not enough:
+ * it reports neither requests that the SDK retried nor requests without a response.
  */
 export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
   const inner = Stripe.createNodeHttpClient()
@@ -19,9 +19,9 @@ export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
     getClientName: () => inner.getClientName(),
     async makeRequest(...request) {
       const operation = operationOf(request[3], request[2])
-      const begun = performance.now()
+      const startedAt = performance.now()
       const report = (outcome: StripeRequestOutcome) =>
-        metrics.stripeRequest(operation, outcome, (performance.now() - begun) / 1000)
+        metrics.stripeRequest(operation, outcome, (performance.now() - startedAt) / 1000)
       try {
         const response = await inner.makeRequest(...request)
         report(outcomeOf(response.getStatusCode()))
@@ -34,7 +34,7 @@ export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
   }
 }
 
-// `/v1/checkout/sessions`: the resource has two words.
+// Path prefixes after which a second word names the resource, as in `/v1/checkout/sessions`.
 const NAMESPACES = new Set(['checkout', 'radar', 'billing_portal', 'test_helpers'])
 const SINGULAR = new Set(['account', 'balance'])
 
@@ -45,7 +45,7 @@ function verbOf(method: string, hasId: boolean): string {
 }
 
 /**
- * A name for a request that is fit for a metric's label: no ids, few values.
+ * The name of a request for a metric's label: without ids, so that there are few values.
  * `POST /v1/checkout/sessions/cs_1/expire` → `checkout.sessions.expire`.
  */
 export function operationOf(method: string, path: string): string {

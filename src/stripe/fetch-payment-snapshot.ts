@@ -1,5 +1,4 @@
 import type { z } from 'zod'
-import type { MirrorRecorder } from '../mirror/mirror-feed.ts'
 import type { SnapshotQuery } from '../payments/payment-gateway.ts'
 import type {
   DisputeSnapshot,
@@ -17,6 +16,7 @@ import type { StripeConnection } from './stripe-client.ts'
 import { callStripe, fetchOrNull } from './stripe-errors.ts'
 import type { StripeObject } from './stripe-object.ts'
 import {
+  declineOf,
   disputeObject,
   parseStripeObject,
   paymentIntentObject,
@@ -25,46 +25,72 @@ import {
   warningObject,
 } from './stripe-objects.ts'
 
-// An account may have few requests under way at once, and other purchases are being read too.
-const CONCURRENCY = 3
-const PAGE_SIZE = 100
+/** Receives every object that is fetched, such as the mirror. Its methods must not throw. */
+export type FetchRecorder = {
+  /** The time of a request, by the recorder's clock. Called right before the request is sent. */
+  now(): number
+  /** Records objects from a request that was sent at `requestedAt`. */
+  record(objects: readonly StripeObject[], requestedAt: number): void
+}
 
 type SnapshotContext = StripeConnection & {
   query: SnapshotQuery
   logger: Logger
-  mirror: MirrorRecorder
+  recorder: FetchRecorder
 }
 type Session = z.output<typeof sessionObject>
-type PaymentRef = { paymentIntent: string; attempt: number | null; isHint: boolean }
 type Intent = z.output<typeof paymentIntentObject>
+/** `isHint`: known only from an event, so it counts only if Stripe's object names the purchase. */
+type PaymentRef = { paymentIntent: string; attempt: number | null; isHint: boolean }
 
-function assertMode(
-  reader: SnapshotContext,
-  object: { id: string; livemode?: boolean | undefined },
-): void {
-  if (object.livemode === undefined || object.livemode === reader.livemode) return
-  throw new AppError('stripe_failed', `${object.id} is of the other mode than the key.`)
+// Stripe limits an account's concurrent requests, and other purchases are fetched at the same time.
+const CONCURRENCY = 3
+const PAGE_SIZE = 100
+
+/**
+ * Fetches everything that Stripe knows about a purchase's payments: each object, and complete lists of
+ * refunds and disputes. Nothing is expanded, since Stripe cuts embedded lists off at ten entries.
+ * All objects go to the recorder, including those that turn out to belong to another purchase.
+ *
+ * @see https://docs.stripe.com/api/pagination
+ * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
+ */
+export async function fetchPaymentSnapshot(context: SnapshotContext): Promise<PaymentSnapshot> {
+  const { query } = context
+  const sessions = await fetchEach(query.sessions, (session) => fetchSession(context, session))
+  const payments = await fetchEach(paymentsToFetch(query, sessions), (payment) =>
+    fetchMoney(context, payment),
+  )
+  return {
+    sessions,
+    payments: payments.map(({ payment }) => payment),
+    refunds: payments.flatMap(({ refunds }) => refunds),
+    disputes: payments.flatMap(({ disputes }) => disputes),
+    warnings: payments.flatMap(({ warnings }) => warnings),
+  }
 }
 
-/** The same id in another purchase's hands: made by hand at Stripe, or a row that points astray. */
-function belongsToPurchase({ query }: SnapshotContext, session: Session): boolean {
-  const named = [session.client_reference_id, session.metadata['purchase_id']]
-  const given = named.filter((id) => id !== null && id !== undefined)
-  return given.length > 0 && given.every((id) => id === query.ref.purchaseId)
+/** Fetches a few at a time and drops objects that do not belong to the purchase. */
+async function fetchEach<T, R>(items: T[], fetch: (item: T) => Promise<R | null>): Promise<R[]> {
+  const results = await inParallel(items, CONCURRENCY, fetch)
+  return results.filter((result) => result !== null)
 }
 
 async function fetchSession(
-  reader: SnapshotContext,
+  context: SnapshotContext,
   { attempt, sessionId }: SnapshotQuery['sessions'][number],
 ): Promise<SessionSnapshot | null> {
-  const readAt = reader.mirror.now()
-  const answer = await callStripe(() => reader.stripe.checkout.sessions.retrieve(sessionId))
-  const session = parseStripeObject(sessionObject, answer, 'checkout session')
-  assertMode(reader, session)
-  reader.mirror.saw([answer], readAt)
-  if (!belongsToPurchase(reader, session)) {
-    const { purchaseId } = reader.query.ref
-    reader.logger.warn({ session: sessionId, purchase: purchaseId }, 'session of another purchase')
+  const requestedAt = context.recorder.now()
+  const response = await callStripe(() => context.stripe.checkout.sessions.retrieve(sessionId))
+  const session = parseStripeObject(sessionObject, response, 'checkout session')
+  assertMode(context, session)
+  context.recorder.record([response], requestedAt)
+  if (!belongsToPurchase(context, session)) {
+    const { purchaseId } = context.query.ref
+    context.logger.warn(
+      { session: sessionId, purchase: purchaseId },
+      'ignored a Checkout session that names another purchase',
+    )
     return null
   }
   return {
@@ -78,42 +104,68 @@ async function fetchSession(
   }
 }
 
-function declineOf(
-  error: z.output<typeof paymentIntentObject>['last_payment_error'],
-): PaymentIntentSnapshot['decline'] {
-  if (error === null) return null
-  // Banks word the decline differently; what it asks for is the payer.
-  const isForPayer = error.code === 'authentication_required'
-  const code = (isForPayer ? error.code : error.decline_code) ?? error.code ?? 'payment_failed'
-  return {
-    fact: error.charge ?? code,
-    code,
-    message: error.message ?? 'The payment failed.',
-  }
+/** False for a session that was made by hand at Stripe, or for a row with the wrong session id. */
+function belongsToPurchase({ query }: SnapshotContext, session: Session): boolean {
+  const named = [session.client_reference_id, session.metadata['purchase_id']]
+  const given = named.filter((id) => id !== null && id !== undefined)
+  return given.length > 0 && given.every((id) => id === query.ref.purchaseId)
 }
 
-/** A payment that we know by an event only counts when Stripe's own object names the purchase. */
-function namesPurchase({ query: { ref } }: SnapshotContext, { metadata }: Intent): boolean {
-  return (
-    metadata['purchase_id'] === ref.purchaseId && metadata['conference_id'] === ref.conferenceId
+function assertMode(
+  { livemode }: SnapshotContext,
+  object: { id: string; livemode?: boolean | undefined },
+): void {
+  if (object.livemode === undefined || object.livemode === livemode) return
+  const [objectMode, keyMode] = livemode ? ['test', 'live'] : ['live', 'test']
+  throw new AppError(
+    'stripe_failed',
+    `${object.id} is in ${objectMode} mode, but the Stripe key is for ${keyMode} mode.`,
   )
 }
 
+function paymentsToFetch(query: SnapshotQuery, sessions: SessionSnapshot[]): PaymentRef[] {
+  const found = new Map<string, PaymentRef>()
+  for (const { paymentIntent, attempt } of sessions) {
+    if (paymentIntent !== null) found.set(paymentIntent, { paymentIntent, attempt, isHint: false })
+  }
+  const hints = query.hintedPaymentIntents.map((paymentIntent) => ({
+    paymentIntent,
+    attempt: null,
+  }))
+  for (const payment of [...query.paymentIntents, ...hints]) {
+    if (found.has(payment.paymentIntent)) continue
+    const isHint = query.hintedPaymentIntents.includes(payment.paymentIntent)
+    found.set(payment.paymentIntent, { ...payment, isHint })
+  }
+  return [...found.values()]
+}
+
+async function fetchMoney(context: SnapshotContext, ref: PaymentRef) {
+  const payment = await fetchPayment(context, ref)
+  if (payment === null) return null
+  return {
+    payment,
+    refunds: await fetchRefunds(context, ref.paymentIntent),
+    disputes: await fetchDisputes(context, ref.paymentIntent),
+    warnings: await fetchWarnings(context, ref.paymentIntent),
+  }
+}
+
 async function fetchPayment(
-  reader: SnapshotContext,
-  known: PaymentRef,
+  context: SnapshotContext,
+  { paymentIntent, attempt, isHint }: PaymentRef,
 ): Promise<PaymentIntentSnapshot | null> {
-  const readAt = reader.mirror.now()
-  const read = () => reader.stripe.paymentIntents.retrieve(known.paymentIntent)
-  const answer = await (known.isHint ? fetchOrNull(read) : callStripe(read))
-  if (answer === null) return null
-  const intent = parseStripeObject(paymentIntentObject, answer, 'payment intent')
-  assertMode(reader, intent)
-  reader.mirror.saw([answer], readAt)
-  if (known.isHint && !namesPurchase(reader, intent)) return null
+  const requestedAt = context.recorder.now()
+  const retrieve = () => context.stripe.paymentIntents.retrieve(paymentIntent)
+  const response = await (isHint ? fetchOrNull(retrieve) : callStripe(retrieve))
+  if (response === null) return null
+  const intent = parseStripeObject(paymentIntentObject, response, 'payment intent')
+  assertMode(context, intent)
+  context.recorder.record([response], requestedAt)
+  if (isHint && !namesPurchase(context, intent)) return null
   return {
     paymentIntent: intent.id,
-    attempt: known.attempt,
+    attempt,
     status: intent.status,
     amount: fromStripeAmount(intent.amount, intent.currency),
     received: fromStripeAmount(intent.amount_received, intent.currency),
@@ -122,35 +174,18 @@ async function fetchPayment(
   }
 }
 
-/** Every page of a list, each object read by its schema. */
-async function fetchAll<T extends z.ZodType>(
-  { mirror }: SnapshotContext,
-  schema: T,
-  what: string,
-  list: () => AsyncIterable<StripeObject>,
-): Promise<z.output<T>[]> {
-  const readAt = mirror.now()
-  const answers: StripeObject[] = []
-  const objects = await callStripe(async () => {
-    const parsed: z.output<T>[] = []
-    for await (const object of list()) {
-      parsed.push(parseStripeObject(schema, object, what))
-      answers.push(object)
-    }
-    return parsed
-  })
-  if (answers.length > 0) mirror.saw(answers, readAt)
-  return objects
+function namesPurchase({ query: { ref } }: SnapshotContext, { metadata }: Intent): boolean {
+  return (
+    metadata['purchase_id'] === ref.purchaseId && metadata['conference_id'] === ref.conferenceId
+  )
 }
 
-const listParams = (paymentIntent: string) => ({ payment_intent: paymentIntent, limit: PAGE_SIZE })
-
 async function fetchRefunds(
-  reader: SnapshotContext,
+  context: SnapshotContext,
   paymentIntent: string,
 ): Promise<RefundSnapshot[]> {
-  const refunds = await fetchAll(reader, refundObject, 'refund', () =>
-    reader.stripe.refunds.list(listParams(paymentIntent)),
+  const refunds = await fetchAll(context, refundObject, 'refund', () =>
+    context.stripe.refunds.list(listParams(paymentIntent)),
   )
   return refunds.map((refund) => ({
     id: refund.id,
@@ -164,11 +199,11 @@ async function fetchRefunds(
 }
 
 async function fetchDisputes(
-  reader: SnapshotContext,
+  context: SnapshotContext,
   paymentIntent: string,
 ): Promise<DisputeSnapshot[]> {
-  const disputes = await fetchAll(reader, disputeObject, 'dispute', () =>
-    reader.stripe.disputes.list(listParams(paymentIntent)),
+  const disputes = await fetchAll(context, disputeObject, 'dispute', () =>
+    context.stripe.disputes.list(listParams(paymentIntent)),
   )
   return disputes.map((dispute) => ({
     id: dispute.id,
@@ -181,69 +216,37 @@ async function fetchDisputes(
 }
 
 async function fetchWarnings(
-  reader: SnapshotContext,
+  context: SnapshotContext,
   paymentIntent: string,
 ): Promise<FraudWarning[]> {
-  if (!reader.query.warnings) return []
-  const warnings = await fetchAll(reader, warningObject, 'early fraud warning', () =>
-    reader.stripe.radar.earlyFraudWarnings.list(listParams(paymentIntent)),
+  if (!context.query.warnings) return []
+  const warnings = await fetchAll(context, warningObject, 'early fraud warning', () =>
+    context.stripe.radar.earlyFraudWarnings.list(listParams(paymentIntent)),
   )
-  // Also those that a refund or a dispute has made pointless since: whether staff see a flag must not
-  // depend on how soon we read.
+  // Includes warnings that a refund or dispute has made obsolete: whether staff see a flag must not
+  // depend on when the warning is fetched.
   return warnings.map(({ id, fraud_type }) => ({ id, paymentIntent, fraudType: fraud_type }))
 }
 
-function paymentsToFetch(query: SnapshotQuery, sessions: SessionSnapshot[]): PaymentRef[] {
-  const found = new Map<string, PaymentRef>()
-  for (const { paymentIntent, attempt } of sessions) {
-    if (paymentIntent !== null) found.set(paymentIntent, { paymentIntent, attempt, isHint: false })
-  }
-  const hints = query.hintedPaymentIntents.map((paymentIntent) => ({
-    paymentIntent,
-    attempt: null,
-  }))
-  for (const known of [...query.paymentIntents, ...hints]) {
-    if (found.has(known.paymentIntent)) continue
-    const isHint = query.hintedPaymentIntents.includes(known.paymentIntent)
-    found.set(known.paymentIntent, { ...known, isHint })
-  }
-  return [...found.values()]
-}
+const listParams = (paymentIntent: string) => ({ payment_intent: paymentIntent, limit: PAGE_SIZE })
 
-async function fetchMoney(reader: SnapshotContext, known: PaymentRef) {
-  const payment = await fetchPayment(reader, known)
-  if (payment === null) return null
-  return {
-    payment,
-    refunds: await fetchRefunds(reader, known.paymentIntent),
-    disputes: await fetchDisputes(reader, known.paymentIntent),
-    warnings: await fetchWarnings(reader, known.paymentIntent),
-  }
-}
-
-/** Reads a few at a time; what is not of the purchase is left out. */
-async function fetchEach<T, R>(items: T[], read: (item: T) => Promise<R | null>): Promise<R[]> {
-  const answers = await inParallel(items, CONCURRENCY, read)
-  return answers.filter((answer) => answer !== null)
-}
-
-/**
- * Reads what Stripe says now of a purchase, object by object and list by list. Nothing is expanded:
- * embedded lists are cut off at ten. @see https://docs.stripe.com/api/pagination
- * Everything goes into the mirror too, also what turns out to be another purchase's.
- *
- * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
- */
-export async function fetchPaymentSnapshot(reader: SnapshotContext): Promise<PaymentSnapshot> {
-  const { query } = reader
-  const sessions = await fetchEach(query.sessions, (session) => fetchSession(reader, session))
-  const payments = paymentsToFetch(query, sessions)
-  const parts = await fetchEach(payments, (payment) => fetchMoney(reader, payment))
-  return {
-    sessions,
-    payments: parts.map(({ payment }) => payment),
-    refunds: parts.flatMap(({ refunds }) => refunds),
-    disputes: parts.flatMap(({ disputes }) => disputes),
-    warnings: parts.flatMap(({ warnings }) => warnings),
-  }
+/** All pages of a list, each object validated. */
+async function fetchAll<T extends z.ZodType>(
+  { recorder }: SnapshotContext,
+  schema: T,
+  what: string,
+  list: () => AsyncIterable<StripeObject>,
+): Promise<z.output<T>[]> {
+  const requestedAt = recorder.now()
+  const responses: StripeObject[] = []
+  const objects = await callStripe(async () => {
+    const parsed: z.output<T>[] = []
+    for await (const object of list()) {
+      parsed.push(parseStripeObject(schema, object, what))
+      responses.push(object)
+    }
+    return parsed
+  })
+  if (responses.length > 0) recorder.record(responses, requestedAt)
+  return objects
 }

@@ -1,10 +1,7 @@
 import type Stripe from 'stripe'
 import { toStripeAmount } from '../shared/money.ts'
-import { isStoredError } from './stripe-checkout.ts'
-import { isRefusal, refusalMessage, toAppError } from './stripe-errors.ts'
+import { callStripe, isRefusal, type Refusal, toAppError, toRefusal } from './stripe-errors.ts'
 import { parseStripeObject, paymentIntentObject } from './stripe-objects.ts'
-
-type Metadata = Record<string, string>
 
 export type IntentParams = {
   /** Minor units of `currency`. */
@@ -14,66 +11,53 @@ export type IntentParams = {
   paymentMethod: string
   description: string
   statementDescriptorSuffix: string | null
-  metadata: Metadata
+  metadata: Record<string, string>
 }
 
-/**
- * `refused`: Stripe will not make it, or keeps an error under this key. An intent that nobody
- * confirms charges nothing, so it does not matter whether there is one all the same.
- */
-export type CreateIntentResult =
-  | { kind: 'made'; paymentIntent: string }
-  | { kind: 'refused'; message: string; storedError: boolean }
+/** A refused intent may exist at Stripe all the same: an intent that is not confirmed charges nothing. */
+export type CreateIntentResult = { kind: 'made'; paymentIntent: string } | Refusal
 
 /**
- * Makes a payment intent that is not confirmed yet: its id can be noted before any money moves.
+ * Creates a payment intent without confirming it, so that its id can be saved before money moves.
  *
- * @throws AppError `stripe_…` after an unknown outcome; a repeat gets the same intent.
+ * @throws AppError `stripe_…` after an unknown outcome; a retry with the same key gets the same intent.
  * @see https://docs.stripe.com/payments/paymentintents/lifecycle
  */
 export async function createIntent(
   stripe: Stripe,
-  order: IntentParams,
+  params: IntentParams,
   idempotencyKey: string,
 ): Promise<CreateIntentResult> {
   try {
-    const answer = await stripe.paymentIntents.create(
+    const response = await stripe.paymentIntents.create(
       {
-        amount: toStripeAmount(order.amount, order.currency),
-        currency: order.currency.toLowerCase(),
-        customer: order.customer,
-        payment_method: order.paymentMethod,
-        description: order.description,
-        metadata: order.metadata,
-        // A way to pay that leads the payer elsewhere is of no use where there is no payer.
+        amount: toStripeAmount(params.amount, params.currency),
+        currency: params.currency.toLowerCase(),
+        customer: params.customer,
+        payment_method: params.paymentMethod,
+        description: params.description,
+        metadata: params.metadata,
+        // The payer is not present, so payment methods that redirect the payer cannot work.
         automatic_payment_methods: { enabled: true, allow_redirects: 'never' },
-        ...(order.statementDescriptorSuffix === null
+        ...(params.statementDescriptorSuffix === null
           ? {}
-          : { statement_descriptor_suffix: order.statementDescriptorSuffix }),
+          : { statement_descriptor_suffix: params.statementDescriptorSuffix }),
       },
       { idempotencyKey },
     )
-    return {
-      kind: 'made',
-      paymentIntent: parseStripeObject(paymentIntentObject, answer, 'intent').id,
-    }
+    const intent = parseStripeObject(paymentIntentObject, response, 'payment intent')
+    return { kind: 'made', paymentIntent: intent.id }
   } catch (error) {
-    if (isStoredError(error)) {
-      return { kind: 'refused', message: refusalMessage(error), storedError: true }
-    }
-    if (isRefusal(error)) {
-      return { kind: 'refused', message: refusalMessage(error), storedError: false }
-    }
-    throw toAppError(error)
+    return toRefusal(error)
   }
 }
 
 /**
- * Charges the intent's own payment method, without the payer. What came of it is for a reading of
- * the intent to say: returned is only the error, if there was one.
+ * Charges the intent's own payment method without the payer. Returns the error or null; the caller
+ * fetches the intent to learn the outcome.
  *
- * The payment method is not sent again: after a decline the intent has none any more, so a second
- * confirmation that is on its way cannot try the card once more.
+ * The payment method is not sent again. A declined intent has no payment method any more, so a second
+ * confirmation in flight cannot charge the card again.
  */
 export async function confirmIntent(
   stripe: Stripe,
@@ -89,35 +73,32 @@ export async function confirmIntent(
 }
 
 /**
- * Makes sure that nobody can charge the intent any more, or tells that it was charged.
+ * Cancels an intent, so that it cannot be charged any more.
  *
+ * @returns `charged` when it is paid or processing already.
  * @throws AppError `stripe_…`
  */
 export async function closeIntent(
   stripe: Stripe,
   paymentIntent: string,
 ): Promise<'canceled' | 'charged'> {
+  const before = await fetchEnd(stripe, paymentIntent)
+  // A bank debit that is processing is not canceled, although Stripe may allow it.
+  if (before !== null) return before
   try {
-    const before = await fetchIntent(stripe, paymentIntent)
-    if (before.status === 'canceled') return 'canceled'
-    // Stripe may cancel a debit that is under way; money that is coming is not sent away.
-    if (before.status === 'processing' || before.status === 'succeeded') return 'charged'
     await stripe.paymentIntents.cancel(paymentIntent)
     return 'canceled'
   } catch (error) {
-    if (!isRefusal(error)) throw toAppError(error)
-    const { status } = await fetchIntent(stripe, paymentIntent)
-    if (status === 'canceled') return 'canceled'
-    if (status === 'processing' || status === 'succeeded') return 'charged'
+    const after = isRefusal(error) ? await fetchEnd(stripe, paymentIntent) : null
+    if (after !== null) return after
     throw toAppError(error)
   }
 }
 
-async function fetchIntent(stripe: Stripe, id: string) {
-  try {
-    const answer = await stripe.paymentIntents.retrieve(id)
-    return parseStripeObject(paymentIntentObject, answer, 'payment intent')
-  } catch (error) {
-    throw toAppError(error)
-  }
+/** How the intent ended; null while it can still be charged. */
+async function fetchEnd(stripe: Stripe, id: string): Promise<'canceled' | 'charged' | null> {
+  const response = await callStripe(() => stripe.paymentIntents.retrieve(id))
+  const { status } = parseStripeObject(paymentIntentObject, response, 'payment intent')
+  if (status === 'canceled') return 'canceled'
+  return status === 'processing' || status === 'succeeded' ? 'charged' : null
 }

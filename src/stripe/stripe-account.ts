@@ -15,22 +15,22 @@ import {
 import { isRefusal, toAppError } from './stripe-errors.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
-// A person waits for the answer and can do without it.
+// A person waits for this request, and its result is optional.
 const REQUEST_OPTIONS = { timeout: 5_000, maxNetworkRetries: 0 }
 
-/** `acct_…`, or null where the key may not ask. @throws AppError `stripe_unavailable`, `stripe_failed` */
+/** `acct_…`, or null when the key is not allowed to read it. @throws AppError `stripe_…` */
 async function fetchAccountId(stripe: Stripe): Promise<string | null> {
   try {
-    const account = await stripe.accounts.retrieveCurrent({}, REQUEST_OPTIONS)
-    return parseStripeObject(accountObject, account, 'account').id
+    const response = await stripe.accounts.retrieveCurrent({}, REQUEST_OPTIONS)
+    return parseStripeObject(accountObject, response, 'account').id
   } catch (error) {
-    // A restricted key may lack the permission; a wrong one is found out where it matters.
+    // A restricted key may lack the permission. A wrong key shows up in the first request that matters.
     if (isRefusal(error)) return null
     throw toAppError(error)
   }
 }
 
-/** Whose key is it? Asked outside every transaction. */
+/** Finds the Stripe account of a key. Called outside every transaction. */
 export function createStripeAccounts(deps: {
   config: StripeSettings
   metrics: ServiceMetrics
@@ -46,18 +46,18 @@ export function createStripeAccounts(deps: {
       if (mayReceiveKey(deps.config.stripeApiBase, stripeKey)) return
       throw invalidField(
         '/stripe_secret_key',
-        "A live key is refused while STRIPE_API_BASE names something else than Stripe's API.",
+        "A live key is only accepted while STRIPE_API_BASE points to Stripe's own API.",
       )
     },
   }
 }
 
 /**
- * Learns the account behind a conference's key and writes it down; for the job that follows a new
- * key. An account that is known stays.
+ * Fetches the account of a conference's key and saves it, unless one is saved already. Used by the job
+ * that runs after a key was set.
  *
- * @returns `acct_…`, or null when the key may not ask for it.
- * @throws AppError `stripe_key_missing`; `stripe_unavailable`, `stripe_failed`: ask again later.
+ * @returns `acct_…`, or null when the key is not allowed to read it.
+ * @throws AppError `stripe_key_missing`; `stripe_unavailable` or `stripe_failed`: retry later.
  */
 export async function saveStripeAccount(
   deps: { db: Db; clients: StripeClients },
@@ -72,7 +72,7 @@ export async function saveStripeAccount(
   await withTenant(deps.db, { conferenceId }, (trx) =>
     trx('conferences')
       .where({ id: conferenceId, stripe_account: null })
-      // A key that was set while we asked may be another account's. A Date has no microseconds.
+      // A key set in the meantime may belong to another account. A Date has no microseconds.
       .whereRaw(`date_trunc('milliseconds', stripe_key_set_at) = ?`, [keySetAt])
       .update({ stripe_account: account, updated_at: trx.fn.now() }),
   )

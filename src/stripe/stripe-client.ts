@@ -14,34 +14,35 @@ import {
 } from './rate-limit/rate-limited-http-clients.ts'
 import { createStripeRateLimiter, rateLimitKeyOf } from './rate-limit/stripe-rate-limiter.ts'
 
-/** Named here so that an update of the SDK cannot change it without a line in a diff. */
+/** Set explicitly, so that an update of the SDK cannot change it unnoticed. */
 const STRIPE_API_VERSION = '2026-10-28.endive'
 
 const NETWORK_RETRIES = 2
 
 export type StripeSettings = Pick<Config, 'stripeApiBase' | 'stripeTimeoutSeconds'>
 
-/** A client with what its key says of the mode of every object that it may return. */
+/** A client, and whether its key is for live mode. */
 export type StripeConnection = { stripe: Stripe; livemode: boolean }
 
 /**
- * All three throw AppError `stripe_key_missing`, and `stripe_refused` for a live key and a stand-in.
+ * Stripe clients of conferences. Each method throws AppError `stripe_key_missing`, and
+ * `stripe_refused` for a live key when STRIPE_API_BASE does not point to Stripe.
  */
 export type StripeClients = {
-  /** For what a person or a purchase waits for: its requests go out at once. */
+  /** For interactive work, such as a purchase: its requests are sent without waiting. */
   forConference(conferenceId: string): Promise<Stripe>
-  /** The same, with the mode. */
+  /** Like `forConference`, with the mode. */
   connect(conferenceId: string): Promise<StripeConnection>
   /**
-   * For work that can wait, such as a sync: its requests stay within STRIPE_REQUESTS_PER_SECOND of
-   * the account, over all processes, and give way to the others.
+   * For background work, such as a sync: its requests wait until the account's rate limit allows
+   * them (STRIPE_REQUESTS_PER_SECOND, shared by all processes). Interactive requests go first.
    *
-   * @param signal - ends the waiting for a turn; the SDK reports that as a connection error.
+   * @param signal - ends the waiting; the SDK reports that as a connection error.
    */
   background(conferenceId: string, signal?: AbortSignal): Promise<StripeConnection>
 }
 
-/** A live key is worth money, so it is never sent to anybody but Stripe. */
+/** A live key can move money, so it is only sent to Stripe itself. */
 export function mayReceiveKey(apiBase: string | null, stripeKey: string): boolean {
   return !livemodeOf(stripeKey) || isStripeApi(apiBase ?? undefined)
 }
@@ -51,14 +52,14 @@ function hostOptions(apiBase: string | null) {
   const { hostname, port, protocol } = new URL(apiBase)
   const isHttp = protocol === 'http:'
   return {
-    // Node wants the address of `http://[::1]:12111` without its brackets.
+    // Node expects the host of `http://[::1]:12111` without brackets.
     host: hostname.replace(/^\[(.*)\]$/, '$1'),
     port: port || (isHttp ? 80 : 443),
     protocol: isHttp ? ('http' as const) : ('https' as const),
   }
 }
 
-/** A client for one key, with everything that an SDK default could change made explicit. */
+/** A client for one key. It sets every option whose default an SDK update might change. */
 export function buildStripe(
   stripeKey: string,
   settings: StripeSettings,
@@ -77,8 +78,8 @@ export function buildStripe(
 type Credentials = { key: string; accountKey: string }
 
 /**
- * Clients by conference. The key is read each time, one indexed row, so that a changed one is used
- * at once by every process; only the client built on it is kept.
+ * Clients by conference. The key is read from the database for each call (one indexed row), so that
+ * every process uses a changed key immediately. Only the client built with it is cached.
  */
 export function createStripeClients(deps: {
   db: Db
@@ -89,22 +90,25 @@ export function createStripeClients(deps: {
 }): StripeClients {
   const { db, config, logger } = deps
   const inner = createCountingHttpClient(deps.metrics)
-  const budget = createStripeRateLimiter({
+  const rateLimiter = createStripeRateLimiter({
     db,
     logger,
     requestsPerSecond: config.stripeRequestsPerSecond,
   })
-  const kept = new Map<string, Credentials & { stripe: Stripe }>()
+  const cache = new Map<string, Credentials & { stripe: Stripe }>()
 
   async function credentials(conferenceId: string): Promise<Credentials> {
     const found = await withTenant(db, { conferenceId }, (trx) =>
       readStripeCredentials(trx, deps.encryption, conferenceId),
     )
     if (found === null) {
-      throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
+      throw new AppError('stripe_key_missing', 'This conference has no Stripe key.')
     }
     if (!mayReceiveKey(config.stripeApiBase, found.key)) {
-      throw new AppError('stripe_refused', 'A live key is not sent to a stand-in for Stripe.')
+      throw new AppError(
+        'stripe_refused',
+        "This conference's live key is only sent to Stripe, but STRIPE_API_BASE points elsewhere.",
+      )
     }
     return { key: found.key, accountKey: rateLimitKeyOf(found.key, found.account) }
   }
@@ -112,31 +116,30 @@ export function createStripeClients(deps: {
   async function connect(conferenceId: string): Promise<StripeConnection> {
     const { key, accountKey } = await credentials(conferenceId)
     const livemode = livemodeOf(key)
-    const known = kept.get(conferenceId)
-    if (known?.key === key && known.accountKey === accountKey) {
-      return { stripe: known.stripe, livemode }
+    const cached = cache.get(conferenceId)
+    if (cached?.key === key && cached.accountKey === accountKey) {
+      return { stripe: cached.stripe, livemode }
     }
-    const http = createInteractiveHttpClient({ inner, budget, accountKey, logger })
+    const http = createInteractiveHttpClient({ inner, rateLimiter, accountKey, logger })
     const stripe = buildStripe(key, config, http)
-    kept.set(conferenceId, { key, accountKey, stripe })
+    cache.set(conferenceId, { key, accountKey, stripe })
     return { stripe, livemode }
   }
 
   return {
     connect,
     forConference: async (conferenceId) => (await connect(conferenceId)).stripe,
-    // Not kept: one serves a whole sync, and may have a signal of its own.
+    // Not cached: one client serves a whole sync and may have its own signal.
     async background(conferenceId, signal) {
       const { key, accountKey } = await credentials(conferenceId)
-      const paced = {
+      const http = createThrottledHttpClient({
         inner,
-        budget,
+        rateLimiter,
         accountKey,
         logger,
         ...(signal === undefined ? {} : { signal }),
-      }
-      const stripe = buildStripe(key, config, createThrottledHttpClient(paced))
-      return { stripe, livemode: livemodeOf(key) }
+      })
+      return { stripe: buildStripe(key, config, http), livemode: livemodeOf(key) }
     },
   }
 }

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { AppError } from '../shared/errors.ts'
 
-// Only what we read. The SDK's types describe one API version and are not checked when an answer
-// arrives; a proxy's error page with status 200 would pass for a session.
+// Schemas of the fields that this service reads. The SDK's types describe one API version and are not
+// checked at run time: without a schema, a proxy's error page with status 200 would pass as a session.
 
-/** A reference comes as an id or, when expanded, as the object itself. */
+/** A reference is an id or, when expanded, the object itself. */
 const reference = z
   .union([z.string(), z.object({ id: z.string() }).transform(({ id }) => id)])
   .nullish()
@@ -50,12 +50,27 @@ export const paymentIntentObject = z.object({
     .transform((error) => error ?? null),
 })
 
+/**
+ * The decline behind a payment intent's `last_payment_error`, or null.
+ *
+ * @returns `fact`: an id of the decline, so that it is recorded once.
+ */
+export function declineOf(
+  error: z.output<typeof paymentIntentObject>['last_payment_error'],
+): { fact: string; code: string; message: string } | null {
+  if (error === null) return null
+  // Banks use different decline codes when they require authentication; the error code is the same.
+  const needsPayer = error.code === 'authentication_required'
+  const code = (needsPayer ? error.code : error.decline_code) ?? error.code ?? 'payment_failed'
+  return { fact: error.charge ?? code, code, message: error.message ?? 'The payment failed.' }
+}
+
 /** @see https://docs.stripe.com/api/refunds/object */
 export const refundObject = z.object({
   id: z.string().min(1),
   amount: z.int(),
   currency,
-  // Null on very old ones; a refund that may still fail is the cautious reading.
+  // Null on very old refunds. `pending` is the safe default: such a refund may still fail.
   status: z
     .enum(['pending', 'requires_action', 'succeeded', 'failed', 'canceled'])
     .nullish()
@@ -81,49 +96,44 @@ export const warningObject = z.object({
   fraud_type: z.string(),
 })
 
-export const chargeObject = z.object({ id: z.string().min(1), payment_intent: reference })
-
-export const accountObject = z.object({ id: z.string().min(1) })
-
-/** Reads an answer by its schema. @throws AppError `stripe_failed` when it is not what it should be. */
-export function parseStripeObject<T extends z.ZodType>(
-  schema: T,
-  answer: unknown,
-  what: string,
-): z.output<T> {
-  const parsed = schema.safeParse(answer)
-  if (parsed.success) return parsed.data
-  const fields = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
-  throw new AppError('stripe_failed', `Stripe's answer is not a ${what} that we understand.`, {
-    retryAfterSeconds: 2,
-    cause: new Error(`Unexpected ${what} from Stripe: ${fields.join('; ')}`),
-  })
-}
-
-const customerReference = z
-  .union([z.string(), z.object({ id: z.string() }).transform(({ id }) => id)])
-  .nullish()
-  .transform((id) => id ?? null)
-
 /**
- * What billing reads of a customer; a deleted one says little more than that.
+ * A deleted customer has little more than `id` and `deleted`.
  * @see https://docs.stripe.com/api/customers/object
  */
 export const customerObject = z.object({
   id: z.string().min(1),
   deleted: z.boolean().optional(),
-  default_source: customerReference,
-  invoice_settings: z.object({ default_payment_method: customerReference }).nullish(),
+  default_source: reference,
+  invoice_settings: z.object({ default_payment_method: reference }).nullish(),
 })
 
 /** @see https://docs.stripe.com/api/payment_methods/object */
 export const paymentMethodObject = z.object({
   id: z.string().min(1),
-  customer: customerReference,
+  customer: reference,
   created: z.int().nullish(),
 })
 
-/** The payment method that is charged unless another is named, or null. */
+/** The customer's default payment method, or null. */
 export function defaultMethodOf(customer: z.output<typeof customerObject>): string | null {
   return customer.invoice_settings?.default_payment_method ?? customer.default_source
+}
+
+export const chargeObject = z.object({ id: z.string().min(1), payment_intent: reference })
+
+export const accountObject = z.object({ id: z.string().min(1) })
+
+/** Validates an object from Stripe. @throws AppError `stripe_failed` when it does not fit the schema. */
+export function parseStripeObject<T extends z.ZodType>(
+  schema: T,
+  object: unknown,
+  what: string,
+): z.output<T> {
+  const parsed = schema.safeParse(object)
+  if (parsed.success) return parsed.data
+  const fields = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  throw new AppError('stripe_failed', `Stripe returned a ${what} in an unexpected format.`, {
+    retryAfterSeconds: 2,
+    cause: new Error(`Unexpected ${what} from Stripe: ${fields.join('; ')}`),
+  })
 }

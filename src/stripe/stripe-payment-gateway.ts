@@ -1,37 +1,47 @@
-import type { MirrorFeed } from '../mirror/mirror-feed.ts'
+import type Stripe from 'stripe'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { CheckoutParams } from '../purchases/payment-attempt-store.ts'
+import type { PurchaseRef } from '../purchases/purchase-store.ts'
 import type { Logger } from '../shared/logger.ts'
-import { fetchPaymentSnapshot } from './fetch-payment-snapshot.ts'
+import { toStripeAmount } from '../shared/money.ts'
+import { type FetchRecorder, fetchPaymentSnapshot } from './fetch-payment-snapshot.ts'
 import { closeIntent, confirmIntent, createIntent } from './off-session-intent.ts'
 import { requestRefund } from './request-refund.ts'
-import { closeCheckout, openCheckout, purchaseMetadata } from './stripe-checkout.ts'
+import { closeCheckout, createCheckoutSession, FIXED_AMOUNT } from './stripe-checkout.ts'
 import type { StripeClients } from './stripe-client.ts'
 
-/** Stripe as purchases see it. What it reads for them goes into the mirror as well. */
+/** Records one fetch. */
+export type FetchRecording = FetchRecorder & {
+  /** Resolves when all objects are stored, or were skipped because storing them failed. */
+  settled(): Promise<void>
+}
+
+/** The port to Stripe for purchases. Objects fetched for a purchase also update the mirror. */
 export function createStripePaymentGateway(
   clients: StripeClients,
   logger: Logger,
-  mirrorFeed: Pick<MirrorFeed, 'begin'>,
+  mirrorFeed: { begin(conferenceId: string): Promise<FetchRecording> },
 ): PaymentGateway {
   return {
     async openCheckout(ref, attempt, params) {
-      return openCheckout(await clients.forConference(ref.conferenceId), ref, attempt, params)
+      const stripe = await clients.forConference(ref.conferenceId)
+      const key = `bp:${ref.purchaseId}:checkout:${attempt}`
+      return createCheckoutSession(stripe, sessionParams(ref, attempt, params), key)
     },
     async closeCheckout(conferenceId, sessionId) {
       return closeCheckout(await clients.forConference(conferenceId), sessionId)
     },
-    async openIntent(ref, attempt, params, card) {
-      const { description, amount, currency } = params
-      const order = {
+    async openIntent(ref, attempt, { description, amount, currency, sponsorId }, card) {
+      const params = {
         ...card,
         description,
         amount,
         currency,
         statementDescriptorSuffix: null,
-        metadata: purchaseMetadata(ref, attempt, params.sponsorId),
+        metadata: purchaseMetadata(ref, attempt, sponsorId),
       }
       const stripe = await clients.forConference(ref.conferenceId)
-      return createIntent(stripe, order, `bp:${ref.purchaseId}:pay:${attempt}`)
+      return createIntent(stripe, params, `bp:${ref.purchaseId}:pay:${attempt}`)
     },
     async confirmIntent(ref, attempt, confirms, paymentIntent) {
       const stripe = await clients.forConference(ref.conferenceId)
@@ -42,17 +52,67 @@ export function createStripePaymentGateway(
       return closeIntent(await clients.forConference(conferenceId), paymentIntent)
     },
     async refund(ref, order) {
-      return requestRefund(await clients.forConference(ref.conferenceId), ref, order)
+      const stripe = await clients.forConference(ref.conferenceId)
+      const owner = { purchase_id: ref.purchaseId, conference_id: ref.conferenceId }
+      const key = `bp:${ref.purchaseId}:refund:${order.requestId}`
+      return requestRefund(stripe, order, owner, key)
     },
     async readFacts(query) {
       const { conferenceId } = query.ref
       const connection = await clients.connect(conferenceId)
-      const mirror = await mirrorFeed.begin(conferenceId)
+      const recorder = await mirrorFeed.begin(conferenceId)
       try {
-        return await fetchPaymentSnapshot({ ...connection, query, logger, mirror })
+        return await fetchPaymentSnapshot({ ...connection, query, logger, recorder })
       } finally {
-        await mirror.settled()
+        await recorder.settled()
       }
     },
+  }
+}
+
+/** Price and quantity are fixed here, so neither Stripe's dashboard nor the payer can change the total. */
+function sessionParams(
+  ref: PurchaseRef,
+  attempt: number,
+  params: CheckoutParams,
+): Stripe.Checkout.SessionCreateParams {
+  const metadata = purchaseMetadata(ref, attempt, params.sponsorId)
+  return {
+    mode: 'payment',
+    line_items: [
+      {
+        price_data: {
+          currency: params.currency.toLowerCase(),
+          unit_amount: toStripeAmount(params.unitAmount, params.currency),
+          product_data: { name: params.description, metadata },
+        },
+        quantity: params.quantity,
+      },
+    ],
+    client_reference_id: ref.purchaseId,
+    metadata,
+    payment_intent_data: { metadata },
+    ...FIXED_AMOUNT,
+    success_url: params.successUrl,
+    cancel_url: params.cancelUrl,
+    ...(params.invoiceCreation ? { invoice_creation: { enabled: true } } : {}),
+    ...(params.taxIdCollection ? { tax_id_collection: { enabled: true } } : {}),
+    ...(params.contactEmail === null ? {} : { customer_email: params.contactEmail }),
+    ...(params.expiresAt === null ? {} : { expires_at: params.expiresAt }),
+  }
+}
+
+/** Names the purchase to our webhooks and to people who look at the object in Stripe's dashboard. */
+function purchaseMetadata(
+  ref: PurchaseRef,
+  attempt: number,
+  sponsorId: string | null,
+): Record<string, string> {
+  return {
+    purchase_id: ref.purchaseId,
+    conference_id: ref.conferenceId,
+    attempt: String(attempt),
+    // Without this check, a missing sponsor would become the text "null".
+    ...(sponsorId === null ? {} : { sponsor_id: sponsorId }),
   }
 }

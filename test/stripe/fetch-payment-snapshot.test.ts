@@ -15,8 +15,8 @@ async function paidSession() {
   return { ref, session }
 }
 
-describe('reading a purchase from Stripe', () => {
-  it('sees an open session without a payment', async () => {
+describe('a payment snapshot', () => {
+  it('has an open session without a payment', async () => {
     const ref = newRef()
     const session = await scene.open(ref)
     const facts = await scene.facts(ref, session)
@@ -27,12 +27,12 @@ describe('reading a purchase from Stripe', () => {
       disputes: [],
       warnings: [],
     })
-    // Null stays null: "None" as an id once matched another "None" (D11).
+    // Null stays null: as the text "None" an id would match another "None" (D11).
     expect(facts.sessions[0]?.paymentIntent).toBeNull()
     expect(facts.sessions[0]?.url).toContain(session)
   })
 
-  it('sees what was paid, in our unit and in upper case', async () => {
+  it('has the amount received in our minor units and the currency in upper case', async () => {
     const { ref, session } = await paidSession()
     const { sessions, payments } = await scene.facts(ref, session)
     expect(sessions).toMatchObject([{ status: 'complete', paid: true }])
@@ -42,7 +42,7 @@ describe('reading a purchase from Stripe', () => {
     expect(payments[0]?.paymentIntent).toBe(sessions[0]?.paymentIntent)
   })
 
-  it('takes "no payment required" for paid (D8)', async () => {
+  it('counts "no payment required" as paid (D8)', async () => {
     const ref = newRef()
     const session = await scene.open(ref, { unitAmount: 0 })
     scene.fake.control.pay(session)
@@ -51,7 +51,7 @@ describe('reading a purchase from Stripe', () => {
     expect(payments).toEqual([])
   })
 
-  it('sees a bank debit that is under way as unpaid (D8)', async () => {
+  it('counts a processing bank debit as unpaid (D8)', async () => {
     const ref = newRef()
     const session = await scene.open(ref)
     scene.fake.control.payLater(session)
@@ -60,7 +60,7 @@ describe('reading a purchase from Stripe', () => {
     expect(facts.payments).toMatchObject([{ status: 'processing', received: 0 }])
   })
 
-  it('tells one decline from the next', async () => {
+  it('has an id for each decline', async () => {
     const ref = newRef()
     const session = await scene.open(ref)
     scene.fake.control.decline(session, 'insufficient_funds')
@@ -71,7 +71,7 @@ describe('reading a purchase from Stripe', () => {
     expect(second?.fact).not.toBe(first?.fact)
   })
 
-  it('lists every refund, beyond the page and beyond the ten that a charge embeds', async () => {
+  it('has all refunds, beyond one page and beyond the ten that a charge embeds', async () => {
     const { ref, session } = await paidSession()
     for (let i = 0; i < 105; i += 1) scene.fake.control.refund(session, { amount: 10 })
     const { refunds } = await scene.facts(ref, session)
@@ -79,7 +79,7 @@ describe('reading a purchase from Stripe', () => {
     expect(refunds.reduce((sum, { amount }) => sum + amount, 0)).toBe(1_050)
   })
 
-  it('lists refunds and disputes with their states', async () => {
+  it('has refunds and disputes with their statuses', async () => {
     const { ref, session } = await paidSession()
     scene.fake.control.setRefundMode('pending', 1)
     scene.fake.control.refund(session, { amount: 2_000 })
@@ -89,7 +89,7 @@ describe('reading a purchase from Stripe', () => {
     expect(disputes).toMatchObject([{ status: 'needs_response', currency: 'EUR' }])
   })
 
-  it('reads fraud warnings only when an event spoke of one', async () => {
+  it('has fraud warnings only when the query asks for them', async () => {
     const { ref, session } = await paidSession()
     scene.fake.control.earlyFraudWarning(session, 'made_with_lost_card')
     const paths = () => scene.fake.control.requests().map(({ path }) => path)
@@ -100,7 +100,7 @@ describe('reading a purchase from Stripe', () => {
     ])
   })
 
-  it('takes a payment that an event spoke of only when Stripe says that it is of this purchase', async () => {
+  it('has a hinted payment only if its metadata names this purchase', async () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
     const query = {
@@ -116,7 +116,7 @@ describe('reading a purchase from Stripe', () => {
     expect(foreign).toMatchObject({ payments: [], refunds: [], disputes: [] })
   })
 
-  it('reads payments that no session of the query leads to', async () => {
+  it('has payments that belong to no session of the query', async () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
     const facts = await scene.gateway.readFacts({
@@ -129,7 +129,7 @@ describe('reading a purchase from Stripe', () => {
     expect(facts.payments).toMatchObject([{ paymentIntent: intent, attempt: 3, received: 10_000 }])
   })
 
-  it('fails when a payment that we know is gone: the key may be another account’s', async () => {
+  it('fails when a known payment is missing: the key may belong to another account', async () => {
     const { ref, session } = await paidSession()
     const gone = { paymentIntents: [{ paymentIntent: 'pi_gone', attempt: null }] }
     await expect(scene.facts(ref, session, gone)).rejects.toMatchObject({
@@ -138,7 +138,7 @@ describe('reading a purchase from Stripe', () => {
     })
   })
 
-  it('asks for nothing expanded, so that a minimal stand-in will do', async () => {
+  it('uses no expanded fields', async () => {
     const { ref, session } = await paidSession()
     scene.fake.control.clearRequests()
     await scene.facts(ref, session)
@@ -147,15 +147,15 @@ describe('reading a purchase from Stripe', () => {
     expect(asked.filter(({ params }) => 'expand' in params)).toEqual([])
   })
 
-  it('leaves a session of another purchase alone, and says so', async () => {
+  it('ignores a session of another purchase, with a log entry', async () => {
     const { session } = await paidSession()
     const other = newRef()
     expect(await scene.facts(other, session)).toMatchObject({ sessions: [], payments: [] })
-    expect(scene.log.join()).toContain('session of another purchase')
+    expect(scene.log.join()).toContain('names another purchase')
     expect(scene.log.join()).toContain(other.purchaseId)
   })
 
-  it('does not believe an object of the other mode (D17)', async () => {
+  it('fails for an object in the other mode (D17)', async () => {
     const { ref, session } = await paidSession()
     const { stripe } = await scene.clients.connect('')
     const query = {
@@ -166,18 +166,18 @@ describe('reading a purchase from Stripe', () => {
       warnings: false,
     }
     const seen: string[] = []
-    const mirror = {
+    const recorder = {
       now: () => 0,
-      saw: (objects: readonly { id: string }[]) => void seen.push(...objects.map(({ id }) => id)),
-      settled: async () => {},
+      record: (objects: readonly { id: string }[]) =>
+        void seen.push(...objects.map(({ id }) => id)),
     }
     const logger = createLogger('silent')
-    const reading = fetchPaymentSnapshot({ stripe, livemode: true, query, logger, mirror })
-    await expect(reading).rejects.toMatchObject({ code: 'stripe_failed' })
+    const snapshot = fetchPaymentSnapshot({ stripe, livemode: true, query, logger, recorder })
+    await expect(snapshot).rejects.toMatchObject({ code: 'stripe_failed' })
     expect(seen).toEqual([])
   })
 
-  it('fails as a whole when one list cannot be read', async () => {
+  it('fails when one list cannot be fetched', async () => {
     const { ref, session } = await paidSession()
     scene.fake.control.injectFault({
       path: '/v1/disputes',

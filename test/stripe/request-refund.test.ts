@@ -24,7 +24,7 @@ async function paid() {
 }
 
 describe('a refund', () => {
-  it('is made once, however often it is asked for', async () => {
+  it('is created once, also when the request is repeated', async () => {
     const { ref, order, listed } = await paid()
     const first = await scene.gateway.refund(ref, order)
     expect(await scene.gateway.refund(ref, order)).toEqual(first)
@@ -41,14 +41,14 @@ describe('a refund', () => {
     })
   })
 
-  it('of the same amount again is another refund (D27)', async () => {
+  it('with another request id is another refund, also of the same amount (D27)', async () => {
     const { ref, order, listed } = await paid()
     await scene.gateway.refund(ref, order)
     await scene.gateway.refund(ref, { ...order, requestId: 'rr_2' })
     expect(await listed()).toHaveLength(2)
   })
 
-  it('above what is left is refused in Stripe’s words', async () => {
+  it('above the amount left is refused with Stripe’s message', async () => {
     const { ref, order } = await paid()
     expect(await scene.gateway.refund(ref, { ...order, amount: 10_001 })).toMatchObject({
       kind: 'refused',
@@ -56,7 +56,7 @@ describe('a refund', () => {
     })
   })
 
-  it('is found when Stripe made it but keeps an error for an answer', async () => {
+  it('is found when Stripe created it but stored an error', async () => {
     const { ref, order, listed } = await paid()
     scene.fake.control.injectFault({
       path: CREATE,
@@ -70,7 +70,7 @@ describe('a refund', () => {
     expect(await listed()).toHaveLength(1)
   })
 
-  it('is refused, and safe to ask for anew, when Stripe keeps an error and made none', async () => {
+  it('is refused when Stripe stored an error and created none', async () => {
     const { ref, order, listed } = await paid()
     scene.fake.control.injectFault({ path: CREATE, method: 'POST', action: { kind: 'error' } })
     const lost = scene.gateway.refund(ref, order)

@@ -11,8 +11,8 @@ const requestsOf = (purchase: string) =>
     .requests({ method: 'POST', path: CREATE })
     .filter(({ params }) => params['client_reference_id'] === purchase)
 
-describe('opening a checkout', () => {
-  it('sends exactly what was frozen, our ids in every place, and nothing a payer could change', async () => {
+describe('opening a Checkout session', () => {
+  it('sends the saved parameters and our ids, and fixes the total', async () => {
     const ref = scene.newRef()
     await scene.open(ref)
     const metadata = {
@@ -41,13 +41,13 @@ describe('opening a checkout', () => {
       payment_intent_data: { metadata },
       adaptive_pricing: { enabled: 'false' },
       allow_promotion_codes: 'false',
-      // Stripe fills the placeholder in only when it arrives as it is written here.
+      // Stripe replaces the placeholder only if it is spelled exactly like this.
       success_url: 'https://shop.example/thanks?session={CHECKOUT_SESSION_ID}',
       cancel_url: 'https://shop.example/cart',
     })
   })
 
-  it('sends what the conference asks for besides', async () => {
+  it('sends the conference’s optional settings', async () => {
     const ref = scene.newRef()
     const expiresAt = Math.floor(Date.now() / 1000) + 3_600
     await scene.open(ref, {
@@ -64,7 +64,7 @@ describe('opening a checkout', () => {
     })
   })
 
-  it('names no sponsor where there is none, not even as a word (D10)', async () => {
+  it('sends no sponsor id for a purchase without a sponsor (D10)', async () => {
     const ref = scene.newRef()
     await scene.open(ref, { sponsorId: null })
     const [request] = requestsOf(ref.purchaseId)
@@ -87,17 +87,17 @@ describe('opening a checkout', () => {
     expect(payments).toMatchObject([{ currency, received: unitAmount * 2, amount: unitAmount * 2 }])
   })
 
-  it('answers a repeat with the same session', async () => {
+  it('returns the same session for a repeated request', async () => {
     const ref = scene.newRef()
     const first = await scene.gateway.openCheckout(ref, 1, PARAMS)
     expect(await scene.gateway.openCheckout(ref, 1, PARAMS)).toEqual(first)
     expect(await scene.gateway.openCheckout(ref, 2, PARAMS)).not.toEqual(first)
   })
 
-  it('tells that Stripe keeps an error under the key, so that the next attempt gets another', async () => {
+  it('reports an error that Stripe stored under the key, so that the next attempt uses another', async () => {
     const ref = scene.newRef()
     scene.fake.control.injectFault({ path: CREATE, action: { kind: 'error', status: 500 } })
-    // Once it is an accident of unknown outcome; that it is kept shows when we ask again.
+    // The first error has an unknown outcome; only a retry shows that Stripe stored it.
     await expect(scene.gateway.openCheckout(ref, 1, PARAMS)).rejects.toMatchObject({
       code: 'stripe_failed',
       status: 502,
@@ -111,7 +111,7 @@ describe('opening a checkout', () => {
     expect(await scene.gateway.openCheckout(ref, 2, PARAMS)).toMatchObject({ kind: 'opened' })
   })
 
-  it('takes a key that was used with other parameters for a spent one', async () => {
+  it('treats a key that was used with other parameters as a stored error', async () => {
     const ref = scene.newRef()
     await scene.open(ref)
     const changed = { ...PARAMS, description: 'something else' }
@@ -122,8 +122,8 @@ describe('opening a checkout', () => {
     })
   })
 
-  it('passes on why Stripe refuses', async () => {
-    // Frozen an hour ago, and now closer than the half hour that Stripe demands.
+  it('returns Stripe’s reason for a refusal', async () => {
+    // Saved an hour ago, so it is now sooner than the 30 minutes that Stripe requires.
     const expiresAt = Math.floor(Date.now() / 1000) + 29 * 60
     const result = await scene.gateway.openCheckout(scene.newRef(), 1, { ...PARAMS, expiresAt })
     expect(result).toMatchObject({
@@ -133,7 +133,7 @@ describe('opening a checkout', () => {
     })
   })
 
-  it('lets a repeat find the session whose answer was lost', async () => {
+  it('finds a session whose response was lost when the request is repeated', async () => {
     const ref = scene.newRef()
     scene.fake.control.injectFault({
       path: CREATE,
@@ -152,14 +152,14 @@ describe('opening a checkout', () => {
   })
 })
 
-describe('closing a checkout', () => {
-  it('makes an open session unpayable', async () => {
+describe('closing a Checkout session', () => {
+  it('expires an open session', async () => {
     const session = await scene.open(scene.newRef())
     expect(await scene.gateway.closeCheckout('conf', session)).toBe('expired')
     expect(() => scene.fake.control.pay(session)).toThrow('expired')
   })
 
-  it('tells of a session that ended before', async () => {
+  it('returns the status of a session that has ended', async () => {
     const expired = await scene.open(scene.newRef())
     scene.fake.control.expire(expired)
     const paid = await scene.open(scene.newRef())
@@ -168,7 +168,7 @@ describe('closing a checkout', () => {
     expect(await scene.gateway.closeCheckout('conf', paid)).toBe('complete')
   })
 
-  it('does not claim anything about a session that Stripe does not know', async () => {
+  it('fails for a session that Stripe does not have', async () => {
     await expect(scene.gateway.closeCheckout('conf', 'cs_test_unknown')).rejects.toMatchObject({
       code: 'stripe_refused',
     })

@@ -44,7 +44,7 @@ describe('a conference’s Stripe client', () => {
     })
   })
 
-  it('is the same until the key changes, and then the new key’s at once', async () => {
+  it('is the same until the key changes, and uses a new key immediately', async () => {
     const conference = await createConference(app, { stripe_secret_key: newStripeKey() })
     const clients = clientsFor(stripe.fake.url)
     const first = await clients.forConference(conference.id)
@@ -59,7 +59,7 @@ describe('a conference’s Stripe client', () => {
     expect(id).not.toBe((await first.accounts.retrieveCurrent()).id)
   })
 
-  it('speaks one API version, named in our code', async () => {
+  it('sends the API version set in our code', async () => {
     const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
     stripe.fake.control.clearRequests()
     const client = await clientsFor(stripe.fake.url).forConference(id)
@@ -69,7 +69,7 @@ describe('a conference’s Stripe client', () => {
     ])
   })
 
-  it('never gives a live key to a stand-in', async () => {
+  it('never sends a live key to anything but Stripe', async () => {
     const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
     const live = sealStripeKey(encryption, id, 'sk_live_0123456789abcdef')
     await app.rows(
@@ -88,7 +88,7 @@ describe('a conference’s Stripe client', () => {
 })
 
 describe('the account behind a key', () => {
-  it('is refused for a live key and a stand-in, naming the field', () => {
+  it('is not fetched with a live key unless STRIPE_API_BASE points to Stripe', () => {
     const accounts = createStripeAccounts(settings())
     expect(() => accounts.assertUsable('sk_test_0123456789')).not.toThrow()
     expect(() => accounts.assertUsable('sk_live_0123456789')).toThrow(
@@ -99,7 +99,7 @@ describe('the account behind a key', () => {
     )
   })
 
-  it('is null when Stripe does not say, so that a key can be set while it is down', async () => {
+  it('is null while Stripe is down, so that a key can be set', async () => {
     const down = createStripeAccounts({
       config: loadConfig({ STRIPE_API_BASE: 'http://127.0.0.1:9' }),
       metrics: noMetrics,
@@ -111,7 +111,7 @@ describe('the account behind a key', () => {
     expect(await accountOf(revoked)).toBeNull()
   })
 
-  it('is learnt later and kept', async () => {
+  it('is saved later and then kept', async () => {
     const key = newStripeKey()
     const { id } = await createConference(app, { stripe_secret_key: key })
     const stored = async () =>
@@ -125,7 +125,7 @@ describe('the account behind a key', () => {
     expect(await stored()).toEqual({ stripe_account: 'acct_first' })
   })
 
-  it('is asked for again when Stripe is down', async () => {
+  it('fails while Stripe is down, so that the job is retried', async () => {
     const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
     const clients = clientsFor('http://127.0.0.1:9')
     await expect(saveStripeAccount({ db: app.db, clients }, id)).rejects.toMatchObject({
@@ -134,7 +134,7 @@ describe('the account behind a key', () => {
   })
 })
 
-describe('the name of a request in the metrics', () => {
+describe('the operation name of a request in the metrics', () => {
   it.each([
     ['POST', '/v1/checkout/sessions', 'checkout.sessions.create'],
     ['GET', '/v1/checkout/sessions/cs_1', 'checkout.sessions.retrieve'],

@@ -24,7 +24,7 @@ const ask = () => scene.gateway.openCheckout(scene.newRef(), 1, PARAMS)
 const read = () => scene.facts(scene.newRef(), 'cs_test_x')
 
 describe('an error of Stripe', () => {
-  it('that says "too many" becomes 503 with Stripe’s own Retry-After', async () => {
+  it('with status 429 becomes 503 with Stripe’s own Retry-After', async () => {
     scene.fake.control.injectFault({
       ...everything,
       action: { kind: 'rate_limit', retry_after_seconds: 9 },
@@ -36,13 +36,13 @@ describe('an error of Stripe', () => {
     })
   })
 
-  it('that is Stripe’s own becomes 502', async () => {
+  it('with status 500 becomes 502', async () => {
     scene.fake.control.injectFault({ ...everything, action: { kind: 'error', status: 503 } })
     const failed = { code: 'stripe_failed', status: 502, retryAfterSeconds: 2 }
     await expect(read()).rejects.toMatchObject(failed)
   })
 
-  it('that is no answer becomes 503, after the tries that the SDK makes', async () => {
+  it('without a response becomes 503, after the SDK’s retries', async () => {
     impatient.fake.control.injectFault({ ...everything, action: { kind: 'hang' } })
     counted.length = 0
     const asked = impatient.gateway.openCheckout(scene.newRef(), 1, PARAMS)
@@ -50,7 +50,7 @@ describe('an error of Stripe', () => {
     expect(counted).toEqual(Array(3).fill('checkout.sessions.create unreachable'))
   })
 
-  it('about a missing object is a refusal with its request id', async () => {
+  it('about a missing object becomes a refusal with Stripe’s request id', async () => {
     const id = expect.stringMatching(/^req_/)
     await expect(read()).rejects.toMatchObject({
       code: 'stripe_refused',
@@ -67,10 +67,10 @@ describe('an error of Stripe', () => {
   })
 })
 
-describe('what leaves the process', () => {
+describe('an error shown to callers', () => {
   const { StripeAuthenticationError, StripePermissionError, StripeCardError } = Stripe.errors
 
-  it('never contains a key, whatever Stripe quotes', () => {
+  it('never contains a key, also when Stripe’s message does', () => {
     const error = toAppError(
       new StripeAuthenticationError({
         type: 'invalid_request_error',
@@ -95,7 +95,7 @@ describe('what leaves the process', () => {
     })
   })
 
-  it('calls a request that still runs under the same key busy, not refused', () => {
+  it('is stripe_unavailable while a request with the same key is running', () => {
     const raw = { type: 'invalid_request_error' as const, statusCode: 409, message: 'in use' }
     expect(toAppError(new Stripe.errors.StripeAPIError(raw))).toMatchObject({
       code: 'stripe_unavailable',
@@ -103,7 +103,7 @@ describe('what leaves the process', () => {
     })
   })
 
-  it('leaves errors of our own as they are', () => {
+  it('is unchanged if it is our own', () => {
     const error = new Error('ours')
     expect(toAppError(error)).toBe(error)
   })

@@ -30,11 +30,11 @@ export type StripeScene = {
   readonly fake: FakeStripe
   readonly key: string
   readonly gateway: PaymentGateway
-  /** Clients for the key, as if a conference had it. */
+  /** Clients that use the key for every conference. */
   readonly clients: StripeClients
-  /** What the gateway handed to the mirror. */
+  /** Objects that the gateway passed to the mirror. */
   readonly mirrored: StripeObject[]
-  /** What the gateway logged. */
+  /** Log lines of the gateway. */
   readonly log: string[]
   newRef(): { conferenceId: string; purchaseId: string }
   /** Opens a session and returns its id. */
@@ -70,19 +70,19 @@ export function useStripeScene(
       connect: async () => ({ stripe: client, livemode: false }),
       background: async () => ({ stripe: client, livemode: false }),
     }
-    const reading = {
+    const recording = {
       now: () => 0,
-      saw: (objects: readonly StripeObject[]) => void scene.mirrored.push(...objects),
+      record: (objects: readonly StripeObject[]) => void scene.mirrored.push(...objects),
       settled: async () => {},
     }
     const logger = createLogger('trace', { write: (line) => void log.push(line) })
     made = {
       clients,
-      gateway: createStripePaymentGateway(clients, logger, { begin: async () => reading }),
+      gateway: createStripePaymentGateway(clients, logger, { begin: async () => recording }),
     }
   })
   const parts = () => {
-    if (made === undefined) throw new Error('The scene exists from beforeAll on.')
+    if (made === undefined) throw new Error('The scene is not available before beforeAll.')
     return made
   }
   const scene: StripeScene = {

@@ -3,9 +3,13 @@ import type { ReturnUrls } from '../../payments/return-urls.ts'
 import type { ChargeRef } from './charge-store.ts'
 
 /**
- * `creating`: Stripe may or may not know it yet. `unconfirmed`: the intent's id is noted and nothing
- * was charged. `confirming`: Stripe was asked to charge it and the outcome may not be known. `open`:
- * a Checkout link. The rest is over: `declined` once its intent is closed becomes `canceled`.
+ * - `creating`: the payment intent or Checkout session may or may not exist at Stripe.
+ * - `unconfirmed`: the intent's id is saved; nothing was charged.
+ * - `confirming`: a request to charge the intent was sent; its outcome may be unknown.
+ * - `processing`: a bank debit is in progress.
+ * - `open`: the Checkout page can be paid.
+ * - `declined`: the payment failed; becomes `canceled` when its intent is canceled at Stripe.
+ * - `succeeded`, `canceled`, `expired`, `refused`: the attempt has ended.
  */
 export type AttemptState =
   | 'creating'
@@ -19,7 +23,7 @@ export type AttemptState =
   | 'expired'
   | 'refused'
 
-/** As the unique index `charge_attempts_one_payable` has them. */
+/** The states in the unique index `charge_attempts_one_payable`. */
 const PAYABLE_STATES: readonly AttemptState[] = [
   'creating',
   'unconfirmed',
@@ -29,7 +33,7 @@ const PAYABLE_STATES: readonly AttemptState[] = [
   'declined',
 ]
 
-/** What the caller asked for, frozen: a repeat asks Stripe for the same. */
+/** The caller's request. It never changes, so that a retry sends Stripe the same request. */
 export type AttemptParams =
   | { kind: 'payment_intent'; paymentMethod: string | null }
   | { kind: 'checkout'; urls: ReturnUrls }
@@ -40,7 +44,7 @@ export type ChargeAttempt = {
   params: AttemptParams
   idempotencyKey: string
   confirms: number
-  /** The card and its customer at Stripe, once they were looked up. */
+  /** The card that is charged, from when it was chosen. */
   paymentMethod: string | null
   paymentIntentId: string | null
   sessionId: string | null
@@ -92,12 +96,12 @@ export function isPayable({ state }: ChargeAttempt): boolean {
   return PAYABLE_STATES.includes(state)
 }
 
-/** Nothing can be paid by it any more, and nothing was. */
+/** True when the attempt ended without a payment. */
 export function isOver({ state }: ChargeAttempt): boolean {
   return state === 'canceled' || state === 'expired' || state === 'refused'
 }
 
-/** Every try of the charge, oldest first. */
+/** All attempts of the charge, oldest first. */
 export async function listAttempts(trx: Tx, ref: ChargeRef): Promise<ChargeAttempt[]> {
   const rows = await trx('charge_attempts')
     .where(attemptsOf(ref))
@@ -106,7 +110,7 @@ export async function listAttempts(trx: Tx, ref: ChargeRef): Promise<ChargeAttem
   return rows.map(toAttempt)
 }
 
-/** The newest try of each charge, by the charge's id. */
+/** The newest attempt of each charge, by the charge's id. */
 export async function latestAttempts(
   trx: Tx,
   conferenceId: string,
@@ -132,7 +136,7 @@ export async function findAttempt(
   return row === undefined ? null : toAttempt(row)
 }
 
-/** Inserts a try. The unique index refuses it while another one may still be paid. */
+/** Inserts an attempt. The unique index allows one payable attempt per charge. */
 export async function insertAttempt(
   trx: Tx,
   ref: ChargeRef,
@@ -153,9 +157,9 @@ export async function insertAttempt(
 type Changes = Partial<Omit<AttemptRow, 'attempt' | 'params' | 'idempotency_key'>>
 
 /**
- * Changes a try, unless it has left the states that `from` names meanwhile.
+ * Updates an attempt if it is in one of the states `from`.
  *
- * @returns whether it was changed.
+ * @returns whether it was updated.
  */
 export async function updateAttempt(
   trx: Tx,
@@ -170,7 +174,7 @@ export async function updateAttempt(
   return written === 1
 }
 
-/** The charge that a payment intent or a session of Stripe's is a try of, or null. */
+/** The charge that a payment intent or Checkout session of Stripe's belongs to, or null. */
 export async function findChargeIdByStripeId(
   trx: Tx,
   conferenceId: string,

@@ -17,29 +17,29 @@ import { openChargeCheckout } from './charge-checkout-session.ts'
 import { type Charge, type ChargeRef, lockCharge, updateCharge } from './charge-store.ts'
 import { reconcileCharge } from './reconcile-charge.ts'
 
-/** A 409 that names the charge's state. */
-export function wrongChargeState(action: string, { status }: Charge): AppError {
-  return new AppError('wrong_state', `The charge is ${status}, which does not allow ${action}.`, {
-    extra: { state: status },
-  })
+/** A 409 with the charge's status. */
+export function wrongChargeState(detail: string, { status }: Charge): AppError {
+  return new AppError('wrong_state', detail, { extra: { state: status } })
 }
 
 /** @throws AppError `wrong_state`, `payment_in_progress` */
-function assertUnpaid(action: string, charge: Charge): void {
+function assertUnpaid(charge: Charge, action: 'paid' | 'canceled'): void {
   if (charge.status === 'processing') {
-    throw new AppError('payment_in_progress', 'A bank payment is under way; wait for its end.')
+    const detail = 'A bank payment is in progress. Wait until it has succeeded or failed.'
+    throw new AppError('payment_in_progress', detail)
   }
   if (['succeeded', 'refunded', 'canceled'].includes(charge.status)) {
-    throw wrongChargeState(action, charge)
+    const detail = `The charge cannot be ${action}: its status is ${charge.status}.`
+    throw wrongChargeState(detail, charge)
   }
 }
 
 /**
- * First step of a try, in the request's transaction: decides which try this request is about. One
- * that is under way for the same is gone on with, so that a repeat never makes a second.
+ * First step of an attempt, in the request's transaction: decides which attempt the request belongs
+ * to. Resumes an in-flight attempt for the same card or URLs, so that a retry never makes a second.
  *
- * @returns its number. It may be one that does not exist yet: then the one before it has to be
- *   closed at Stripe first.
+ * @returns its number. The attempt may not exist yet: then the previous one must be closed at Stripe
+ *   first.
  * @throws AppError `not_found`, `wrong_state`, `payment_in_progress`
  */
 export async function startChargeAttempt(
@@ -49,7 +49,7 @@ export async function startChargeAttempt(
   actorId: string,
 ): Promise<number> {
   const charge = await lockCharge(trx, ref)
-  assertUnpaid(params.kind === 'checkout' ? 'checkout' : 'charge', charge)
+  assertUnpaid(charge, 'paid')
   const last = (await listAttempts(trx, ref)).at(-1)
   if (last !== undefined && isPayable(last)) {
     return isSameRequest(last, params) ? last.attempt : last.attempt + 1
@@ -61,9 +61,9 @@ export async function startChargeAttempt(
 
 function isSameRequest(last: ChargeAttempt, params: AttemptParams): boolean {
   if (last.params.kind === 'checkout') {
-    const isAlive = last.expiresAt === null || last.expiresAt > new Date()
+    const isOpen = last.expiresAt === null || last.expiresAt > new Date()
     return (
-      isAlive &&
+      isOpen &&
       params.kind === 'checkout' &&
       last.params.urls.successUrl === params.urls.successUrl &&
       last.params.urls.cancelUrl === params.urls.cancelUrl
@@ -90,36 +90,8 @@ async function insertNextAttempt(
 }
 
 /**
- * Puts try `number` in the place of the one before, which is closed at Stripe. A parallel call may
- * have done so.
- *
- * @throws AppError `wrong_state` when the charge was paid meanwhile.
- */
-async function replaceChargeAttempt(
-  trx: Tx,
-  ref: ChargeRef,
-  number: number,
-  params: AttemptParams,
-  actorId: string,
-): Promise<ChargeAttempt> {
-  const charge = await lockCharge(trx, ref)
-  const made = await findAttempt(trx, ref, number)
-  if (made !== null) return made
-  assertUnpaid('charge', charge)
-  const previous = await findAttempt(trx, ref, number - 1)
-  if (previous !== null && isPayable(previous)) {
-    const state = previous.params.kind === 'checkout' ? 'expired' : 'canceled'
-    await updateAttempt(trx, ref, previous.attempt, { state })
-  }
-  await insertNextAttempt(trx, ref, number, params, actorId)
-  const next = await findAttempt(trx, ref, number)
-  if (next === null) throw new Error(`Try ${number} of ${ref.chargeId} was not made`)
-  return next
-}
-
-/**
- * Try `number`, made in the place of the one before when there is none yet. One that Stripe refused
- * before anything could be paid is followed by the next.
+ * Attempt `number`. Creates it when it does not exist, after closing the previous one at Stripe. An
+ * attempt that Stripe refused is followed by the next one.
  *
  * @throws AppError `payment_in_progress`, `wrong_state`, `stripe_…`
  */
@@ -130,19 +102,51 @@ export async function obtainChargeAttempt(
   params: AttemptParams,
   actorId: string,
 ): Promise<ChargeAttempt> {
-  const found = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
-  if (found?.state === 'refused') return obtainChargeAttempt(deps, ref, number + 1, params, actorId)
-  if (found !== null) return found
+  const existing = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
+  if (existing?.state === 'refused') {
+    return obtainChargeAttempt(deps, ref, number + 1, params, actorId)
+  }
+  if (existing !== null) return existing
   await closeChargeAttempt(deps, ref, number - 1)
   return withTenant(deps.db, ref, (trx) => replaceChargeAttempt(trx, ref, number, params, actorId))
 }
 
 /**
- * Makes sure at Stripe that a try can no longer be paid. An intent whose id was never noted can not:
- * only what is noted is ever confirmed. A link whose session is not known is opened under its own
- * key first, since only so do we learn what to close.
+ * Creates attempt `number` in place of the previous one, which is closed at Stripe. Returns the
+ * attempt if a concurrent call has created it.
  *
- * @throws AppError `payment_in_progress` when it was paid meanwhile; the charge knows it then.
+ * @throws AppError `wrong_state` when the charge was paid in the meantime.
+ */
+async function replaceChargeAttempt(
+  trx: Tx,
+  ref: ChargeRef,
+  number: number,
+  params: AttemptParams,
+  actorId: string,
+): Promise<ChargeAttempt> {
+  const charge = await lockCharge(trx, ref)
+  const existing = await findAttempt(trx, ref, number)
+  if (existing !== null) return existing
+  assertUnpaid(charge, 'paid')
+  const previous = await findAttempt(trx, ref, number - 1)
+  if (previous !== null && isPayable(previous)) await saveClosed(trx, ref, previous)
+  await insertNextAttempt(trx, ref, number, params, actorId)
+  const created = await findAttempt(trx, ref, number)
+  if (created === null) throw new Error(`Attempt ${number} of ${ref.chargeId} was not created`)
+  return created
+}
+
+async function saveClosed(trx: Tx, ref: ChargeRef, { attempt, params }: ChargeAttempt) {
+  const state = params.kind === 'checkout' ? 'expired' : 'canceled'
+  await updateAttempt(trx, ref, attempt, { state })
+}
+
+/**
+ * Makes sure that an attempt can no longer be paid at Stripe. Without a saved intent id it cannot be:
+ * only an intent whose id is saved is ever confirmed. A Checkout attempt without a saved session is
+ * opened with its own idempotency key first, to learn which session to expire.
+ *
+ * @throws AppError `payment_in_progress` when it was paid in the meantime; the charge is updated then.
  */
 export async function closeChargeAttempt(
   deps: ChargeDeps,
@@ -152,13 +156,14 @@ export async function closeChargeAttempt(
   const attempt = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
   if (attempt === null || !isPayable(attempt)) return
   if (attempt.params.kind === 'payment_intent' && attempt.paymentIntentId === null) {
-    // Its id may be noted at this very moment; then there is an intent to close.
+    // A concurrent request may save the intent's id right now; then there is an intent to cancel.
     if (await cancelWithoutIntent(deps, ref, number)) return
     return closeChargeAttempt(deps, ref, number)
   }
   if (await closeAtStripe(deps, ref, attempt)) return
   await reconcileCharge(deps, ref)
-  throw new AppError('payment_in_progress', 'It was paid meanwhile; look at the charge again.')
+  const detail = 'A payment arrived in the meantime. Get the charge again to see its status.'
+  throw new AppError('payment_in_progress', detail)
 }
 
 function cancelWithoutIntent(deps: ChargeDeps, ref: ChargeRef, number: number): Promise<boolean> {
@@ -168,26 +173,34 @@ function cancelWithoutIntent(deps: ChargeDeps, ref: ChargeRef, number: number): 
   })
 }
 
-async function closeAtStripe(deps: ChargeDeps, ref: ChargeRef, attempt: ChargeAttempt) {
+/** @returns whether the attempt is closed; false when it is paid or processing. */
+async function closeAtStripe(
+  deps: ChargeDeps,
+  ref: ChargeRef,
+  attempt: ChargeAttempt,
+): Promise<boolean> {
   const { stripe } = await deps.clients.connect(ref.conferenceId)
   if (attempt.params.kind === 'payment_intent') {
     const { paymentIntentId } = attempt
     return paymentIntentId === null || (await closeIntent(stripe, paymentIntentId)) === 'canceled'
   }
   const opened = await openChargeCheckout(deps, ref, attempt)
-  return opened.kind === 'refused' || (await closeCheckout(stripe, opened.sessionId)) === 'expired'
+  return (
+    opened.kind === 'refused' ||
+    (await closeCheckout(stripe, opened.session.sessionId)) === 'expired'
+  )
 }
 
-/** Refuses early what cannot be given up any more. @throws AppError `wrong_state`, `not_found` */
+/** First step of a cancellation. @throws AppError `wrong_state`, `payment_in_progress`, `not_found` */
 export async function beginChargeCancel(trx: Tx, ref: ChargeRef): Promise<void> {
   const charge = await lockCharge(trx, ref)
-  if (charge.status !== 'canceled') assertUnpaid('cancel', charge)
+  if (charge.status !== 'canceled') assertUnpaid(charge, 'canceled')
 }
 
 /**
- * Gives an unpaid charge up: whatever could still be paid is closed at Stripe first.
+ * Cancels an unpaid charge, after closing at Stripe what could still be paid.
  *
- * @throws AppError `payment_in_progress` when it was paid meanwhile, `stripe_…`
+ * @throws AppError `payment_in_progress` when it was paid in the meantime, `stripe_…`
  */
 export async function finishChargeCancel(deps: ChargeDeps, ref: ChargeRef): Promise<void> {
   const payable = await withTenant(deps.db, ref, async (trx) =>
@@ -197,13 +210,11 @@ export async function finishChargeCancel(deps: ChargeDeps, ref: ChargeRef): Prom
   await withTenant(deps.db, ref, async (trx) => {
     const charge = await lockCharge(trx, ref)
     if (charge.status === 'canceled') return
-    assertUnpaid('cancel', charge)
-    if (payable !== undefined) {
-      const state = payable.params.kind === 'checkout' ? 'expired' : 'canceled'
-      await updateAttempt(trx, ref, payable.attempt, { state })
-    }
+    assertUnpaid(charge, 'canceled')
+    if (payable !== undefined) await saveClosed(trx, ref, payable)
     if ((await listAttempts(trx, ref)).some(isPayable)) {
-      throw new AppError('payment_in_progress', 'Somebody began to charge it meanwhile.')
+      const detail = 'Another request started to charge it in the meantime.'
+      throw new AppError('payment_in_progress', detail)
     }
     await updateCharge(trx, ref, { status: 'canceled' })
   })

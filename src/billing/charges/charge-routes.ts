@@ -25,24 +25,38 @@ import {
 } from './charge-schemas.ts'
 import { type ChargeRef, getCharge, listCharges, toCharge } from './charge-store.ts'
 import { createCharge } from './create-charge.ts'
-import { chargeSavedCard, finishChargeCheckout } from './pay-charge.ts'
+import { chargeSavedCard, checkoutCharge } from './pay-charge.ts'
 import { reconcileCharge } from './reconcile-charge.ts'
 import { beginChargeRefund, finishChargeRefund } from './refund-charge.ts'
 
 const CHARGES = '/v1/conferences/:conference/charges'
+const CHARGE = `${CHARGES}/:charge`
 const access: AccessRule = { anyOf: ['refunds:write'] }
 const tags = ['Billing']
 
-/** `C/charges`: what is charged to saved cards. */
-export function chargeRoutes(app: App, deps: RouteDeps & ChargeDeps): void {
+type Deps = RouteDeps & ChargeDeps
+type Docs = { operationId: string; summary: string; description?: string }
+
+/** `C/charges`: charges to saved cards. */
+export function chargeRoutes(app: App, deps: Deps): void {
+  createRoute(app, deps)
+  readRoutes(app, deps)
+  chargeNowRoute(app, deps)
+  checkoutRoute(app, deps)
+  refundRoute(app, deps)
+  cancelRoute(app, deps)
+  reconcileRoute(app, deps)
+}
+
+function createRoute(app: App, deps: Deps): void {
   app.post(
     CHARGES,
     {
       config: { access },
       schema: {
         operationId: 'createCharge',
-        summary: 'Write down a charge of a saved card',
-        description: 'Nothing is charged yet.',
+        summary: 'Create a charge',
+        description: 'Creates the charge without charging the card yet.',
         tags,
         params: conferenceParams,
         body: createChargeBody,
@@ -75,10 +89,9 @@ export function chargeRoutes(app: App, deps: RouteDeps & ChargeDeps): void {
       return reply.code(201).send(created)
     },
   )
-  readRoutes(app, deps)
 }
 
-function readRoutes(app: App, { db }: RouteDeps): void {
+function readRoutes(app: App, { db }: Deps): void {
   app.get(
     CHARGES,
     {
@@ -98,7 +111,7 @@ function readRoutes(app: App, { db }: RouteDeps): void {
       return withTenant(db, { conferenceId }, async (trx) => {
         const sponsor = named === undefined ? null : await findSponsor(trx, conferenceId, named)
         if (named !== undefined && sponsor === null) {
-          throw invalidField('query/sponsor', 'is not a sponsor of this conference')
+          throw invalidField('query/sponsor', `This conference has no sponsor ${named}.`)
         }
         const filter = { status, manual, sourceReference, sponsorId: sponsor?.id }
         const page = await listCharges(trx, conferenceId, filter, request.query)
@@ -107,7 +120,7 @@ function readRoutes(app: App, { db }: RouteDeps): void {
     },
   )
   app.get(
-    `${CHARGES}/:charge`,
+    CHARGE,
     {
       config: { access },
       schema: {
@@ -126,12 +139,7 @@ function readRoutes(app: App, { db }: RouteDeps): void {
   )
 }
 
-const CHARGE = '/v1/conferences/:conference/charges/:charge'
-
-type Deps = RouteDeps & ChargeDeps
-type Docs = { operationId: string; summary: string; description?: string }
-
-/** What these routes have in common: the charge in the path, and the charge as the answer. */
+/** Route options of actions whose path names a charge and whose response is the charge. */
 function action<Body extends z.ZodType>(docs: Docs, body: Body) {
   return {
     config: { access },
@@ -139,7 +147,7 @@ function action<Body extends z.ZodType>(docs: Docs, body: Body) {
   }
 }
 
-/** Who acts on which charge. */
+/** The caller's actor and the charge in the path. */
 function chargeOf(request: FastifyRequest) {
   const { conferenceId, actor } = callerOf(request)
   // Validated by `chargeParams`, which every route here has.
@@ -149,21 +157,12 @@ function chargeOf(request: FastifyRequest) {
 
 const viewOf = ({ db }: Deps, ref: ChargeRef) => withTenant(db, ref, (trx) => viewCharge(trx, ref))
 
-/** What moves a charge. Each begins with a row of ours and ends with a reading of Stripe. */
-export function chargeActionRoutes(app: App, deps: Deps): void {
-  chargeNowRoute(app, deps)
-  checkoutRoute(app, deps)
-  refundRoute(app, deps)
-  cancelRoute(app, deps)
-  reconcileRoute(app, deps)
-}
-
 function chargeNowRoute(app: App, deps: Deps): void {
   const docs = {
     operationId: 'chargeCharge',
     summary: 'Charge the saved card',
     description:
-      'Once at most, however often it is asked for: an outcome that is not known leaves the charge `open`, and a repeat reads it first. A decline ends the try: the answer is the charge, `declined`.',
+      'Idempotent: charges the card at most once. After an unknown outcome the charge stays `open`, and a retry first fetches the outcome from Stripe. A decline is not an error: the response is the charge with status `declined`.',
   }
   app.post(`${CHARGE}/charge`, action(docs, chargeNowBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
@@ -188,9 +187,9 @@ function checkoutRoute(app: App, deps: Deps): void {
       config: { access },
       schema: {
         operationId: 'checkoutCharge',
-        summary: 'Open the page where the payer pays the charge in person',
+        summary: 'Open a Checkout page for the charge',
         description:
-          'For a bank that wants the payer. One link at a time: the same URLs again give the same, and charging a card closes it.',
+          'For a bank that requires the cardholder to authenticate. A charge has one open page at a time: a request with the same URLs returns it again, and charging a card closes it.',
         tags,
         params: chargeParams,
         body: checkoutBody,
@@ -207,8 +206,12 @@ function checkoutRoute(app: App, deps: Deps): void {
           return String(await startChargeAttempt(trx, ref, { kind: 'checkout', urls }, actorId))
         },
         finish: async (number) => {
-          const link = await finishChargeCheckout(deps, ref, Number(number), urls, actorId)
-          return { ...link, expires_at: toTimestamp(link.expires_at) }
+          const session = await checkoutCharge(deps, ref, Number(number), urls, actorId)
+          return {
+            url: session.url,
+            session_id: session.sessionId,
+            expires_at: toTimestamp(session.expiresAt),
+          }
         },
       })
     },
@@ -218,8 +221,9 @@ function checkoutRoute(app: App, deps: Deps): void {
 function refundRoute(app: App, deps: Deps): void {
   const docs = {
     operationId: 'refundCharge',
-    summary: 'Send money of a charge back',
-    description: 'Booked once Stripe confirms it, and never more than was received.',
+    summary: 'Refund a charge',
+    description:
+      'Booked when Stripe confirms it. The sum of refunds never exceeds the amount received.',
   }
   app.post(`${CHARGE}/refund`, action(docs, refundChargeBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
@@ -235,7 +239,11 @@ function refundRoute(app: App, deps: Deps): void {
 }
 
 function cancelRoute(app: App, deps: Deps): void {
-  const docs = { operationId: 'cancelCharge', summary: 'Give an unpaid charge up' }
+  const docs = {
+    operationId: 'cancelCharge',
+    summary: 'Cancel a charge',
+    description: 'For an unpaid charge. An open payment attempt is closed at Stripe first.',
+  }
   app.post(`${CHARGE}/cancel`, action(docs, emptyBody), (request) => {
     const { ref } = chargeOf(request)
     return deps.idempotency.resume(request, {
@@ -252,7 +260,7 @@ function cancelRoute(app: App, deps: Deps): void {
 }
 
 function reconcileRoute(app: App, deps: Deps): void {
-  const docs = { operationId: 'reconcileCharge', summary: 'Read the charge anew from Stripe' }
+  const docs = { operationId: 'reconcileCharge', summary: 'Refresh a charge from Stripe' }
   app.post(`${CHARGE}/reconcile`, action(docs, emptyBody), (request) => {
     const { ref } = chargeOf(request)
     return deps.idempotency.resume(request, {

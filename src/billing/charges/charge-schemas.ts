@@ -23,54 +23,56 @@ const statementSuffix = z
   .min(1)
   .max(22)
   .regex(/^[ -~]*$/, 'must be printable ASCII')
-  .regex(/^[^<>\\'"*]*$/, 'must not hold any of < > \\ \' " *')
-  .regex(/[A-Za-z]/, 'must hold a letter')
+  .regex(/^[^<>\\'"*]*$/, 'must not contain any of < > \\ \' " *')
+  .regex(/[A-Za-z]/, 'must contain a letter')
   .meta({
     description:
-      "What the card's statement shows after the account's own prefix, together at most 22 characters.",
+      "Shown on the card's statement after the account's prefix; together at most 22 characters.",
   })
 
 export const createChargeBody = z
   .strictObject({
     customer: z.string().min(1).max(200).optional(),
     sponsor: z.string().min(1).max(200).optional().meta({
-      description: 'Id, slug or external id, in place of `customer`.',
+      description: 'Id, slug or external id of the sponsor; instead of `customer`.',
     }),
-    amount: amount.meta({ description: "Minor units of the conference's currency." }),
+    amount: amount.meta({ description: "In minor units of the conference's currency." }),
     description: z.string().trim().min(1).max(500),
     payment_method: paymentMethod.optional().meta({
-      description: "A saved one; default: the customer's default when it is charged.",
+      description: "A saved payment method. Default: the customer's default when it is charged.",
     }),
     statement_descriptor_suffix: statementSuffix.optional(),
     comment: z.string().trim().min(1).max(2_000).optional(),
     source_reference: reference.optional().meta({
-      description: 'What it is for elsewhere. Only one charge can name it.',
+      description: 'Reference in another system. Unique among the charges of the conference.',
     }),
-    manual: z.boolean().default(false).meta({ description: 'Left out by `charges:run`.' }),
+    manual: z.boolean().default(false).meta({ description: '`charges:run` skips manual charges.' }),
     success_url: url.optional().meta({
       description:
-        'With `cancel_url`: opens a Checkout link by itself when the bank wants the payer.',
+        'With `cancel_url`: if the bank requires the cardholder to authenticate, a Checkout page is opened automatically.',
     }),
     cancel_url: url.optional(),
   })
   .refine(({ customer, sponsor }) => (customer === undefined) !== (sponsor === undefined), {
     path: ['customer'],
-    message: 'name either the customer or the sponsor',
+    message: 'give either customer or sponsor',
   })
   .refine((body) => (body.success_url === undefined) === (body.cancel_url === undefined), {
     path: ['cancel_url'],
-    message: 'success_url and cancel_url belong together',
+    message: 'give both success_url and cancel_url, or neither',
   })
   .meta({ id: 'CreateCharge' })
 
 export const chargeNowBody = z.strictObject({
   payment_method: paymentMethod.optional().meta({
-    description: "Default: the charge's own, else the customer's default.",
+    description: "Default: the charge's payment method, else the customer's default.",
   }),
 })
 
 export const refundChargeBody = z.strictObject({
-  amount: amount.optional().meta({ description: 'Default: all that is left.' }),
+  amount: amount
+    .optional()
+    .meta({ description: 'In minor units. Default: everything that is left.' }),
   reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
 })
 
@@ -91,24 +93,27 @@ export const chargeSchema = z
     customer: z.string(),
     sponsor: z.string(),
     status: z.enum(CHARGE_STATUSES),
-    amount: z.int().meta({ description: 'Minor units.' }),
+    amount: z.int().meta({ description: 'In minor units.' }),
     currency: z.string(),
     amount_received: z.int(),
-    amount_refunded: z.int().meta({ description: 'Confirmed by Stripe.' }),
-    amount_refunding: z.int().meta({ description: 'Asked for, or on its way.' }),
+    amount_refunded: z.int().meta({ description: 'Refunds confirmed by Stripe.' }),
+    amount_refunding: z.int().meta({ description: 'Refunds that are requested or pending.' }),
     description: z.string(),
     statement_descriptor_suffix: z.string().nullable(),
     comment: z.string().nullable(),
     source_reference: z.string().nullable(),
     manual: z.boolean(),
     payment_method: z.string().nullable(),
-    payment_intent: z.string().nullable().meta({ description: 'The one that paid.' }),
+    payment_intent: z
+      .string()
+      .nullable()
+      .meta({ description: 'The payment intent that paid the charge.' }),
     failure: failure.nullable(),
-    attempts: z.int().meta({ description: 'Tries so far.' }),
+    attempts: z.int().meta({ description: 'Number of payment attempts so far.' }),
     checkout: z
       .object({ session_id: z.string(), url: z.string().nullable(), expires_at: timestamp })
       .nullable()
-      .meta({ description: 'The open link by which the payer pays in person.' }),
+      .meta({ description: 'The open Checkout page where the payer can pay.' }),
     created_by: z.string(),
     created_at: timestamp,
     updated_at: timestamp,
@@ -120,7 +125,7 @@ export const chargePage = pageOf(chargeSchema).meta({ id: 'ChargePage' })
 
 export type ChargeBody = z.infer<typeof chargeSchema>
 
-/** The API's objects of charges, in a fixed number of queries. */
+/** API representations of charges, with a fixed number of queries. */
 export async function viewCharges(
   trx: Tx,
   conferenceId: string,
@@ -137,7 +142,7 @@ export async function viewCharges(
 /** @throws AppError `not_found` */
 export async function viewCharge(trx: Tx, ref: ChargeRef): Promise<ChargeBody> {
   const [body] = await viewCharges(trx, ref.conferenceId, [await getCharge(trx, ref)])
-  if (body === undefined) throw new Error(`Charge ${ref.chargeId} has no view`)
+  if (body === undefined) throw new Error(`Charge ${ref.chargeId} has no representation`)
   return body
 }
 

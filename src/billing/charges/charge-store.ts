@@ -4,9 +4,10 @@ import { isUniqueViolation } from '../../db/pg-errors.ts'
 import { AppError, notFound } from '../../shared/errors.ts'
 
 /**
- * `open`: nothing was tried, or the outcome of a try is not known. `processing`: a bank debit is
- * under way. `declined`: the last try is over, and nobody tries again but staff. `requires_action`:
- * the bank wants the payer, who pays by the charge's Checkout link.
+ * - `open`: there was no payment attempt, or the outcome of one is unknown.
+ * - `processing`: a bank debit is in progress.
+ * - `declined`: the last attempt failed. Only staff start another one.
+ * - `requires_action`: the bank requires the payer to authenticate, on the charge's Checkout page.
  */
 export const CHARGE_STATUSES = [
   'open',
@@ -34,19 +35,19 @@ export type Charge = {
   description: string
   statementDescriptorSuffix: string | null
   comment: string | null
-  /** What it is for in another system; no second charge can name the same. */
+  /** A reference in another system, unique among the conference's charges. */
   sourceReference: string | null
-  /** Left out by `charges:run`. */
+  /** True: `charges:run` skips it. */
   manual: boolean
-  /** What to charge when a try names nothing; null: the customer's default. */
+  /** Charged when an attempt names no payment method; null: the customer's default. */
   paymentMethod: string | null
-  /** Where the payer returns to from a Checkout link that is made without a request for it. */
+  /** Where the payer returns to from a Checkout page that the service opens by itself. */
   successUrl: string | null
   cancelUrl: string | null
   amountReceived: number
   amountRefunded: number
   amountRefunding: number
-  /** The one that paid. */
+  /** The payment intent that paid the charge. */
   paymentIntentId: string | null
   failure: { code: string; message: string } | null
   appliedTicket: number
@@ -148,9 +149,9 @@ export async function insertCharge(trx: Tx, charge: NewChargeRow): Promise<void>
     await trx('charges').insert(charge)
   } catch (error) {
     if (!isUniqueViolation(error, 'charges_source_reference_key')) throw error
-    const detail = `There is a charge for ${charge.source_reference ?? ''}.`
+    const detail = `A charge with source_reference ${charge.source_reference ?? ''} exists already.`
     throw new AppError('already_exists', detail, {
-      errors: [{ pointer: '/source_reference', detail: 'is taken' }],
+      errors: [{ pointer: '/source_reference', detail: 'is used by another charge' }],
     })
   }
 }
@@ -167,7 +168,7 @@ export async function getCharge(trx: Tx, ref: ChargeRef): Promise<Charge> {
   return charge
 }
 
-/** The charge under a row lock, which every change of it and of its tries begins with. */
+/** Locks the charge's row. Every change of a charge or of its attempts begins with this. */
 export async function lockCharge(trx: Tx, ref: ChargeRef): Promise<Charge> {
   const row = await trx('charges').where(chargeKey(ref)).forUpdate().first<ChargeRow | undefined>()
   if (row === undefined) throw notFound('charge')
@@ -207,7 +208,7 @@ export function listCharges(
   return fetchPage(query.select('charges.*'), page)
 }
 
-/** What `charges:run` works on, oldest first: open and not manual. */
+/** The charges for `charges:run`: open and not manual, oldest first. */
 export async function openCharges(trx: Tx, conferenceId: string): Promise<Charge[]> {
   const rows = await trx('charges')
     .where({ conference_id: conferenceId, status: 'open', manual: false })

@@ -23,10 +23,10 @@ export type NewCharge = {
 }
 
 /**
- * Writes a charge down; nothing is asked of Stripe yet.
+ * Creates a charge without charging anything yet.
  *
  * @returns its id.
- * @throws AppError `validation_failed`, `already_exists` for a source reference in use.
+ * @throws AppError `validation_failed`; `already_exists` when the source reference is in use.
  */
 export async function createCharge(trx: Tx, caller: Caller, input: NewCharge): Promise<string> {
   const { conferenceId } = caller
@@ -68,11 +68,12 @@ async function ownerOf(
       return { conferenceId, customerId: id, sponsorId }
     } catch (error) {
       if (!(error instanceof AppError && error.code === 'not_found')) throw error
-      throw invalidField('/customer', 'is not a customer of this conference')
+      throw invalidField('/customer', `This conference has no customer ${owner.customer}.`)
     }
   }
   const sponsor = await findSponsor(trx, conferenceId, owner.sponsor)
-  if (sponsor === null) throw invalidField('/sponsor', 'is not a sponsor of this conference')
+  if (sponsor === null)
+    throw invalidField('/sponsor', `This conference has no sponsor ${owner.sponsor}.`)
   const customerId = await obtainCustomerRow(trx, conferenceId, sponsor, actor.id)
   return { conferenceId, customerId, sponsorId: sponsor.id }
 }

@@ -1,4 +1,5 @@
 import { withTenant } from '../../db/tenant-scope.ts'
+import type { OpenedSession } from '../../payments/payment-gateway.ts'
 import type { ReturnUrls } from '../../payments/return-urls.ts'
 import { AppError } from '../../shared/errors.ts'
 import {
@@ -15,14 +16,14 @@ import { type ChargeRef, getCharge, lockCharge } from './charge-store.ts'
 import { AUTHENTICATION_REQUIRED, reconcileCharge, updateChargeStatus } from './reconcile-charge.ts'
 
 /**
- * Charges a saved card, from the number of the try alone. May be repeated after a crash at any line:
- * the intent is made unconfirmed and its id noted, then it is confirmed by that id, and an intent
- * can only be paid once. Whatever Stripe answers, or does not, the intent is read afterwards.
+ * Charges a saved card. Needs only the number of the attempt, so it can be retried after a crash at
+ * any line: the intent is created unconfirmed, its id is saved, and then it is confirmed by that id. An
+ * intent can be paid only once. Whatever Stripe responds, the intent is fetched afterwards.
  *
- * Declined is an end of this try and no error. When the bank asks for the payer, the intent is closed
- * and, where the charge knows where the payer is to return to, a Checkout link is opened.
+ * A decline ends the attempt and is not an error. When the bank requires the payer to authenticate, the
+ * intent is canceled; a charge with return URLs gets a Checkout session instead.
  *
- * @param named the payment method that this request asked for.
+ * @param named - the payment method in the request, or null.
  * @throws AppError `no_payment_method`, `validation_failed`, `payment_in_progress`, `stripe_refused`;
  *   `stripe_unavailable` and `stripe_failed` after an unknown outcome: the charge stays open.
  */
@@ -39,7 +40,7 @@ export async function chargeSavedCard(
   if (after?.state === 'declined') await closeDeclined(deps, ref, after, actorId)
 }
 
-/** The try with its intent noted. One that Stripe only keeps an error for is followed by another, once. */
+/** The attempt with a saved intent. After a stored error, one more attempt is made with a new key. */
 async function prepareAttempt(
   deps: ChargeDeps,
   ref: ChargeRef,
@@ -48,50 +49,45 @@ async function prepareAttempt(
   actorId: string,
 ): Promise<ChargeAttempt> {
   const params = { kind: 'payment_intent', paymentMethod: named } as const
-  const take = async (from: number) => {
-    const taken = await obtainChargeAttempt(deps, ref, from, params, actorId)
-    return taken.state === 'creating' ? createAttemptIntent(deps, ref, taken) : taken
+  const prepare = async (from: number) => {
+    const attempt = await obtainChargeAttempt(deps, ref, from, params, actorId)
+    return attempt.state === 'creating' ? createAttemptIntent(deps, ref, attempt) : attempt
   }
-  const first = await take(number)
-  const attempt = first.state === 'refused' ? await take(first.attempt + 1) : first
+  const first = await prepare(number)
+  const attempt = first.state === 'refused' ? await prepare(first.attempt + 1) : first
   if (attempt.state !== 'refused') return attempt
-  const detail = 'Stripe failed and keeps that answer. Ask once more.'
+  const detail = 'Stripe stored an error under this idempotency key. Retry the request.'
   throw new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
 }
 
-/** Makes the intent and notes its id. @returns the try as it is then; `refused` for a stored error. */
+/** Creates the intent and saves its id. @returns the updated attempt; `refused` for a stored error. */
 async function createAttemptIntent(
   deps: ChargeDeps,
   ref: ChargeRef,
   attempt: ChargeAttempt,
 ): Promise<ChargeAttempt> {
-  let made: CreateIntentResult
+  let result: CreateIntentResult
   try {
-    made = await requestIntent(deps, ref, attempt)
+    result = await requestIntent(deps, ref, attempt)
   } catch (error) {
-    // A refusal of ours, such as no card: another try may choose one.
+    // This service refused it, for example without a saved card. Another attempt may name one.
     if (error instanceof AppError && error.status < 500) {
-      await markRefused(deps, ref, attempt, error.code, error.message)
+      await saveRefused(deps, ref, attempt, error.code, error.message)
     }
     throw error
   }
-  if (made.kind === 'refused') {
-    await markRefused(deps, ref, attempt, 'stripe_refused', made.message)
-    if (made.storedError) return { ...attempt, state: 'refused' }
-    throw new AppError('stripe_refused', made.message)
+  if (result.kind === 'refused') {
+    await saveRefused(deps, ref, attempt, 'stripe_refused', result.message)
+    if (result.storedError) return { ...attempt, state: 'refused' }
+    throw new AppError('stripe_refused', result.message)
   }
-  const { paymentIntent } = made
+  const { paymentIntent } = result
   return withTenant(deps.db, ref, async (trx) => {
     await lockCharge(trx, ref)
     const changes = { state: 'unconfirmed', payment_intent_id: paymentIntent } as const
     await updateAttempt(trx, ref, attempt.attempt, changes, ['creating'])
-    return assertAttempt(await findAttempt(trx, ref, attempt.attempt), ref)
+    return assertExists(await findAttempt(trx, ref, attempt.attempt), ref)
   })
-}
-
-function assertAttempt(attempt: ChargeAttempt | null, ref: ChargeRef): ChargeAttempt {
-  if (attempt === null) throw new Error(`A try of ${ref.chargeId} is gone`)
-  return attempt
 }
 
 async function requestIntent(
@@ -100,97 +96,80 @@ async function requestIntent(
   attempt: ChargeAttempt,
 ): Promise<CreateIntentResult> {
   const charge = await withTenant(deps.db, ref, (trx) => getCharge(trx, ref))
-  const asked = attempt.params.kind === 'payment_intent' ? attempt.params.paymentMethod : null
-  const wanted = attempt.paymentMethod ?? asked ?? charge.paymentMethod
+  const named = attempt.params.kind === 'payment_intent' ? attempt.params.paymentMethod : null
+  const wanted = attempt.paymentMethod ?? named ?? charge.paymentMethod
   const card = await chooseCard(deps, ref.conferenceId, charge.sponsorId, wanted)
-  // Noted before Stripe is asked: the default may change until a repeat.
+  // Saved before the request: the customer's default may change before a retry.
   await withTenant(deps.db, ref, (trx) =>
     updateAttempt(trx, ref, attempt.attempt, { payment_method: card.paymentMethod }, ['creating']),
   )
   const { stripe } = await deps.clients.connect(ref.conferenceId)
-  const order = {
-    ...charge,
-    ...card,
-    metadata: chargeMetadata(charge, attempt.attempt),
-  }
-  return createIntent(stripe, order, `${attempt.idempotencyKey}:create`)
+  const params = { ...charge, ...card, metadata: chargeMetadata(charge, attempt.attempt) }
+  return createIntent(stripe, params, `${attempt.idempotencyKey}:create`)
 }
 
-async function markRefused(
+async function saveRefused(
   deps: ChargeDeps,
   ref: ChargeRef,
-  { attempt }: ChargeAttempt,
+  { attempt, state }: ChargeAttempt,
   code: string,
   message: string,
 ): Promise<void> {
   await withTenant(deps.db, ref, async (trx) => {
     const charge = await lockCharge(trx, ref)
     const changes = { state: 'refused', failure_code: code, failure_message: message } as const
-    await updateAttempt(trx, ref, attempt, changes, ['creating'])
+    await updateAttempt(trx, ref, attempt, changes, [state])
     await updateChargeStatus(trx, charge)
   })
 }
 
+function assertExists(attempt: ChargeAttempt | null, ref: ChargeRef): ChargeAttempt {
+  if (attempt === null) throw new Error(`An attempt of ${ref.chargeId} no longer exists`)
+  return attempt
+}
+
 /**
- * Confirms the intent unless it was confirmed already, and reads what came of it.
+ * Confirms the intent unless it was confirmed already, and fetches the outcome.
  *
- * @throws AppError when the outcome is not known after that, or Stripe refuses to charge at all.
+ * @throws AppError when the outcome is still unknown, or when Stripe refuses to charge the intent.
  */
 async function confirmAttempt(
   deps: ChargeDeps,
   ref: ChargeRef,
   attempt: ChargeAttempt,
 ): Promise<void> {
-  // Somebody asked before us and may have died: only Stripe knows what came of it.
+  // An earlier request sent a confirmation and may have died: fetch the outcome first.
   if (attempt.state === 'confirming') await reconcileCharge(deps, ref)
   const error = await confirmOnce(deps, ref, attempt.attempt)
   await reconcileCharge(deps, ref)
   const after = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, attempt.attempt))
   if (after?.state !== 'confirming' || error === null) return
   if (error instanceof AppError && error.code === 'stripe_refused') {
-    await closeRefused(deps, ref, after, error)
+    // No decline, but the intent cannot be charged: the card was detached in the meantime, for example.
+    await closeChargeAttempt(deps, ref, after.attempt)
+    await saveRefused(deps, ref, after, error.code, error.message)
   }
   throw error
 }
 
-/** @returns what went wrong; null when nothing did, or there was nothing to confirm. */
+/** @returns the error; null for none, or when there was nothing to confirm. */
 async function confirmOnce(deps: ChargeDeps, ref: ChargeRef, number: number): Promise<unknown> {
-  const noted = await withTenant(deps.db, ref, async (trx) => {
+  const next = await withTenant(deps.db, ref, async (trx) => {
     await lockCharge(trx, ref)
-    const now = assertAttempt(await findAttempt(trx, ref, number), ref)
-    if (now.state !== 'unconfirmed' && now.state !== 'confirming') return null
-    const confirms = now.confirms + 1
+    const attempt = assertExists(await findAttempt(trx, ref, number), ref)
+    if (attempt.state !== 'unconfirmed' && attempt.state !== 'confirming') return null
+    const confirms = attempt.confirms + 1
     await updateAttempt(trx, ref, number, { state: 'confirming', confirms })
-    return { intent: now.paymentIntentId, key: `${now.idempotencyKey}:confirm:${confirms}` }
+    return { intent: attempt.paymentIntentId, key: `${attempt.idempotencyKey}:confirm:${confirms}` }
   })
-  if (noted === null || noted.intent === null) return null
+  if (next === null || next.intent === null) return null
   const { stripe } = await deps.clients.connect(ref.conferenceId)
-  return confirmIntent(stripe, noted.intent, noted.key)
-}
-
-/** Stripe will not charge it, and that is no decline: the card was detached meanwhile, for example. */
-async function closeRefused(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  { attempt }: ChargeAttempt,
-  error: AppError,
-): Promise<void> {
-  await closeChargeAttempt(deps, ref, attempt)
-  await withTenant(deps.db, ref, async (trx) => {
-    const charge = await lockCharge(trx, ref)
-    const changes = {
-      state: 'refused',
-      failure_code: error.code,
-      failure_message: error.message,
-    } as const
-    await updateAttempt(trx, ref, attempt, changes, ['confirming'])
-    await updateChargeStatus(trx, charge)
-  })
+  return confirmIntent(stripe, next.intent, next.key)
 }
 
 /**
- * A declined intent could still be paid by another card, so it is closed. Where the bank asked for
- * the payer, a link takes its place.
+ * Cancels the intent of a declined attempt, since another card could still pay it. If the bank requires
+ * the payer to authenticate, opens a Checkout session instead.
  */
 async function closeDeclined(
   deps: ChargeDeps,
@@ -212,26 +191,24 @@ async function closeDeclined(
   const number = await withTenant(deps.db, ref, (trx) =>
     startChargeAttempt(trx, ref, { kind: 'checkout', urls }, actorId),
   )
-  await finishChargeCheckout(deps, ref, number, urls, actorId)
+  await checkoutCharge(deps, ref, number, urls, actorId)
 }
 
-export type ChargeCheckout = { url: string | null; session_id: string; expires_at: Date }
-
 /**
- * The link by which the payer pays the charge in person, from the number of the try alone; whatever
- * might be paid in its place is closed first.
+ * Opens the Checkout session where the payer pays the charge. Needs only the number of the attempt. A
+ * previous attempt that could still be paid is closed first.
  *
  * @throws AppError `payment_in_progress`, `wrong_state`, `stripe_…`
  */
-export async function finishChargeCheckout(
+export async function checkoutCharge(
   deps: ChargeDeps,
   ref: ChargeRef,
   number: number,
   urls: ReturnUrls,
   actorId: string,
-): Promise<ChargeCheckout> {
+): Promise<OpenedSession> {
   const attempt = await obtainChargeAttempt(deps, ref, number, { kind: 'checkout', urls }, actorId)
   const opened = await openChargeCheckout(deps, ref, attempt)
   if (opened.kind === 'refused') throw new AppError('stripe_refused', opened.message)
-  return { url: opened.url, session_id: opened.sessionId, expires_at: opened.expiresAt }
+  return opened.session
 }

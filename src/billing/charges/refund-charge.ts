@@ -1,19 +1,16 @@
-import type Stripe from 'stripe'
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
+import type { RefundResult } from '../../payments/payment-gateway.ts'
 import { AppError, invalidField, notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
-import { toStripeAmount } from '../../shared/money.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { callStripe, isRefusal, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
-import { parseStripeObject, refundObject } from '../../stripe/stripe-objects.ts'
+import { requestRefund } from '../../stripe/request-refund.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
 import { wrongChargeState } from './charge-attempts.ts'
 import { type ChargeRef, getCharge, lockCharge } from './charge-store.ts'
 import { reconcileCharge } from './reconcile-charge.ts'
 
-export type ChargeRefundInput = {
-  /** Minor units; null: all that is left. */
+type ChargeRefundInput = {
+  /** Minor units; null: everything that is left. */
   amount: number | null
   reason: 'duplicate' | 'fraudulent' | 'requested_by_customer' | null
 }
@@ -27,11 +24,9 @@ type RefundRequest = {
   refusal: string | null
 }
 
-type RefundResult = { kind: 'accepted'; refundId: string } | { kind: 'refused'; message: string }
-
 /**
- * Writes down what is to go back, before Stripe is asked. What was asked for and is not listed by
- * Stripe yet counts as gone, and the table's own check refuses more than was received.
+ * Saves the refund request before Stripe gets it. A requested amount that Stripe does not list yet
+ * counts as refunding, and a check constraint keeps the sum within what was received.
  *
  * @returns the request's id.
  * @throws AppError `wrong_state` when nothing is left, `validation_failed` for more than is left.
@@ -45,13 +40,14 @@ export async function beginChargeRefund(
   const charge = await lockCharge(trx, ref)
   const left = charge.amountReceived - charge.amountRefunded - charge.amountRefunding
   const { paymentIntentId } = charge
-  if (left <= 0 || paymentIntentId === null) throw wrongChargeState('refund', charge)
+  if (left <= 0 || paymentIntentId === null) {
+    const detail = `The charge has nothing left to refund; its status is ${charge.status}.`
+    throw wrongChargeState(detail, charge)
+  }
   const amount = input.amount ?? left
   if (amount > left) {
-    throw invalidField(
-      '/amount',
-      `At most ${left} ${charge.currency} (minor units) can be refunded.`,
-    )
+    const detail = `Only ${left} is left to refund (minor units of ${charge.currency}).`
+    throw invalidField('/amount', detail)
   }
   const id = newId('chargeRefund')
   await trx('charge_refund_requests').insert({
@@ -70,8 +66,9 @@ export async function beginChargeRefund(
 }
 
 /**
- * Asks Stripe for the refund, then reads the charge: only what Stripe lists is booked. May be
- * repeated after a crash or an unknown outcome; the same amount is asked for, under the same key.
+ * Requests the refund from Stripe, then reconciles the charge: only refunds that Stripe lists are
+ * booked. May be repeated after a crash or an unknown outcome; a retry sends the same amount under the
+ * same key.
  *
  * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */
@@ -81,23 +78,29 @@ export async function finishChargeRefund(
   requestId: string,
 ): Promise<void> {
   const { request, currency } = await withTenant(deps.db, ref, async (trx) => ({
-    request: await loadRefundRequest(trx, ref, requestId),
+    request: await getRefundRequest(trx, ref, requestId),
     currency: (await getCharge(trx, ref)).currency,
   }))
   if (request.state === 'refused') throw refundRefused(request.refusal)
   if (request.state === 'requested') {
     const { stripe } = await deps.clients.connect(ref.conferenceId)
-    const answer = await requestChargeRefund(stripe, ref, request, currency)
-    await withTenant(deps.db, ref, (trx) => saveRefundResult(trx, ref, requestId, answer))
-    if (answer.kind === 'refused') {
+    const { payment_intent_id: paymentIntent, amount, reason } = request
+    const result = await requestRefund(
+      stripe,
+      { requestId, paymentIntent, amount, currency, reason },
+      { charge_id: ref.chargeId, conference_id: ref.conferenceId },
+      `charge:${ref.chargeId}:refund:${requestId}`,
+    )
+    await withTenant(deps.db, ref, (trx) => saveRefundResult(trx, ref, requestId, result))
+    if (result.kind === 'refused') {
       await reconcileCharge(deps, ref)
-      throw refundRefused(answer.message)
+      throw refundRefused(result.message)
     }
   }
   await reconcileCharge(deps, ref)
 }
 
-async function loadRefundRequest(trx: Tx, ref: ChargeRef, id: string): Promise<RefundRequest> {
+async function getRefundRequest(trx: Tx, ref: ChargeRef, id: string): Promise<RefundRequest> {
   const request = await trx('charge_refund_requests')
     .where({ conference_id: ref.conferenceId, charge_id: ref.chargeId, id })
     .first<RefundRequest | undefined>()
@@ -109,60 +112,16 @@ async function saveRefundResult(
   trx: Tx,
   ref: ChargeRef,
   id: string,
-  answer: RefundResult,
+  result: RefundResult,
 ): Promise<void> {
   await lockCharge(trx, ref)
   await trx('charge_refund_requests')
     .where({ conference_id: ref.conferenceId, id, state: 'requested' })
     .update(
-      answer.kind === 'accepted'
-        ? { state: 'accepted', refund_id: answer.refundId, updated_at: trx.fn.now() }
-        : { state: 'refused', refusal: answer.message, updated_at: trx.fn.now() },
+      result.kind === 'accepted'
+        ? { state: 'accepted', refund_id: result.refundId, updated_at: trx.fn.now() }
+        : { state: 'refused', refusal: result.message, updated_at: trx.fn.now() },
     )
-}
-
-async function requestChargeRefund(
-  stripe: Stripe,
-  ref: ChargeRef,
-  request: RefundRequest,
-  currency: string,
-): Promise<RefundResult> {
-  try {
-    const answer = await stripe.refunds.create(
-      {
-        payment_intent: request.payment_intent_id,
-        amount: toStripeAmount(request.amount, currency),
-        ...(request.reason === null ? {} : { reason: request.reason }),
-        metadata: {
-          charge_id: ref.chargeId,
-          conference_id: ref.conferenceId,
-          refund_request: request.id,
-        },
-      },
-      { idempotencyKey: `charge:${ref.chargeId}:refund:${request.id}` },
-    )
-    return { kind: 'accepted', refundId: parseStripeObject(refundObject, answer, 'refund').id }
-  } catch (error) {
-    if (isStoredError(error)) return findChargeRefund(stripe, request, refusalMessage(error))
-    if (isRefusal(error)) return { kind: 'refused', message: refusalMessage(error) }
-    throw toAppError(error)
-  }
-}
-
-/** A stored error says nothing about the money, so the refund is looked for. */
-async function findChargeRefund(
-  stripe: Stripe,
-  request: RefundRequest,
-  message: string,
-): Promise<RefundResult> {
-  const list = stripe.refunds.list({ payment_intent: request.payment_intent_id, limit: 100 })
-  const found = await callStripe(async () => {
-    for await (const refund of list) {
-      if (refund.metadata?.['refund_request'] === request.id) return refund.id
-    }
-    return null
-  })
-  return found === null ? { kind: 'refused', message } : { kind: 'accepted', refundId: found }
 }
 
 function refundRefused(message: string | null): AppError {

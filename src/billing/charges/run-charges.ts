@@ -8,7 +8,7 @@ import { chargeSavedCard } from './pay-charge.ts'
 
 export type RunResult = { charge: ChargeBody; error: unknown }
 
-/** Who runs, for the tries that it begins. */
+/** `actorId`: recorded with the attempts. */
 type RunOptions = { actorId: string; signal?: AbortSignal; onDone?: (result: RunResult) => void }
 
 /** The open charges of a conference that are not manual, oldest first. */
@@ -20,8 +20,8 @@ export function listOpenCharges({ db }: ChargeDeps, conferenceId: string): Promi
 }
 
 /**
- * Charges one after the other. One that fails does not stop the others. Two runs at once share the
- * tries that are under way, so nothing is charged twice.
+ * Charges the saved cards of charges one after the other. A failure does not stop the run. Concurrent
+ * runs share in-flight attempts, so nothing is charged twice.
  */
 export async function runCharges(
   deps: ChargeDeps,
@@ -40,7 +40,7 @@ export async function runCharges(
   return results
 }
 
-/** Another run may have been faster. */
+/** True also when a concurrent run charged it. */
 function isPaid({ status }: ChargeBody): boolean {
   return status === 'succeeded' || status === 'refunded' || status === 'processing'
 }
@@ -54,7 +54,7 @@ async function chargeOne(deps: ChargeDeps, ref: ChargeRef, actorId: string): Pro
     await chargeSavedCard(deps, ref, number, null, actorId)
     return null
   } catch (error) {
-    // What is broken here, and not in this one charge, would be broken for all.
+    // An unexpected error would occur for every charge, so it ends the run.
     if (!(error instanceof AppError)) throw error
     return error
   }

@@ -4,17 +4,16 @@ import { addJob } from '../../jobs/job-queue.ts'
 
 const MAX_JOBS = 500
 
-/** An open Checkout link is told of by webhook; it is looked at by itself once in so many seconds. */
+/** Webhooks report changes of an open Checkout session, so it is fetched only once per interval. */
 const OPEN_CHECKOUT_SECONDS = 3_600
 
 type ChargeKey = { conference_id: string; charge_id: string }
 
 /**
- * Finds charges whose outcome is not known, and refunds of charges without a known answer, that have
- * waited longer than `afterSeconds`, and adds a job for each. The jobs read, and finish refunds that
- * somebody asked for; they never charge a card.
+ * Adds a job for each charge and each charge refund whose outcome has been unknown for longer than
+ * `afterSeconds`. The jobs reconcile charges and finish requested refunds; they never charge a card.
  *
- * @param trx of a system task: it looks across all conferences.
+ * @param trx - of a system task: it searches all conferences.
  */
 export async function sweepCharges(
   trx: Tx,
@@ -28,14 +27,14 @@ export async function sweepCharges(
 }
 
 function findStaleCharges(trx: Tx, afterSeconds: number): Promise<ChargeKey[]> {
-  const lastNews = 'greatest(a.updated_at, c.reconciled_at)'
+  const lastChange = 'greatest(a.updated_at, c.reconciled_at)'
   return trx('charge_attempts as a')
     .join('charges as c', (on) => {
       on.on('c.conference_id', 'a.conference_id').andOn('c.id', 'a.charge_id')
     })
     .whereRaw(`a.state in ('confirming', 'processing', 'open')`)
     .whereRaw(
-      `${lastNews} < now() - make_interval(secs =>
+      `${lastChange} < now() - make_interval(secs =>
         case when a.state = 'open' and a.expires_at > now() then ?::int else ?::int end)`,
       [OPEN_CHECKOUT_SECONDS, afterSeconds],
     )
@@ -58,7 +57,7 @@ function findUnansweredRefunds(
     .select<(ChargeKey & { id: string })[]>('r.conference_id', 'r.charge_id', 'r.id')
 }
 
-/** A job of this key (see job-catalogue.ts) that waits for a try or runs. */
+/** A job with this key (see job-catalogue.ts) that is running or will run. */
 function pendingJob(trx: Tx, key: string): Knex.QueryBuilder {
   return trx('graphile_worker.jobs as j')
     .whereRaw(`j.key = ${key}`)

@@ -38,7 +38,7 @@ const tags = ['Billing']
 
 type Deps = RouteDeps & BillingDeps
 
-/** `C/customers`: who pays by a saved card, and the cards. */
+/** `C/customers`: sponsors that pay with a saved card, and their cards. */
 export function customerRoutes(app: App, deps: Deps): void {
   createRoute(app, deps)
   readRoutes(app, deps)
@@ -49,7 +49,7 @@ export function customerRoutes(app: App, deps: Deps): void {
   detachRoute(app, deps)
 }
 
-/** Who acts on which customer. */
+/** The caller and the customer in the path. */
 function customerOf(request: FastifyRequest) {
   const caller = callerOf(request)
   // Validated by `customerParams`, which every route with a customer has.
@@ -60,12 +60,13 @@ function customerOf(request: FastifyRequest) {
 async function requestedSponsor(trx: Tx, caller: Caller, named: string | undefined) {
   const { conferenceId, sponsorId } = caller
   const reference = sponsorId ?? named
-  if (reference === undefined) throw invalidField('/sponsor', 'Name the sponsor.')
+  if (reference === undefined) throw invalidField('/sponsor', 'sponsor is required')
   const sponsor = await findSponsor(trx, conferenceId, reference)
   const isOwn = sponsorId === null || named === undefined
   if (sponsor !== null && (isOwn || [sponsor.id, sponsor.slug, sponsor.externalId].includes(named)))
     return sponsor
-  throw invalidField('/sponsor', 'is not a sponsor of yours in this conference')
+  const detail = `This conference has no sponsor ${named ?? reference} that this key may use.`
+  throw invalidField('/sponsor', detail)
 }
 
 const viewOf = (deps: Deps, caller: Caller, customerId: string) =>
@@ -80,9 +81,9 @@ function createRoute(app: App, deps: Deps): void {
       config: { access },
       schema: {
         operationId: 'createCustomer',
-        summary: "Make a sponsor's customer at Stripe",
+        summary: "Create a sponsor's customer at Stripe",
         description:
-          'One for each sponsor: the one that exists is answered as well, however many ask at once.',
+          'A sponsor has one customer. If it exists already, the response is that customer, also for concurrent requests.',
         tags,
         params: conferenceParams,
         body: createCustomerBody.nullish(),
@@ -127,7 +128,7 @@ function readRoutes(app: App, deps: Deps): void {
       return withTenant(deps.db, caller, async (trx) => {
         const filter = named === undefined ? null : await findSponsor(trx, conferenceId, named)
         if (named !== undefined && filter === null) {
-          throw invalidField('query/sponsor', 'is not a sponsor of this conference')
+          throw invalidField('query/sponsor', `This conference has no sponsor ${named}.`)
         }
         const wanted = caller.sponsorId ?? filter?.id ?? null
         const page = await listCustomers(trx, conferenceId, wanted, request.query)
@@ -161,8 +162,9 @@ function refreshRoute(app: App, deps: Deps): void {
       config: { access },
       schema: {
         operationId: 'refreshCustomer',
-        summary: 'Read a customer and its payment methods anew from Stripe',
-        description: 'What the webhooks do by themselves. For the page after a card was saved.',
+        summary: 'Refresh a customer and its payment methods from Stripe',
+        description:
+          'Webhooks do this automatically. Use it on the page that follows saving a card, to see the card without waiting.',
         tags,
         params: customerParams,
         body: emptyBody,
@@ -212,9 +214,9 @@ function setupRoute(app: App, deps: Deps): void {
       config: { access },
       schema: {
         operationId: 'setupPaymentMethod',
-        summary: 'Open the page where a card is saved',
+        summary: 'Open a Checkout page to save a card',
         description:
-          "A page of Stripe's. The first card that is saved becomes the default; a later one, or one that is declined, changes nothing about those before it.",
+          'The first saved card becomes the default. Cards saved later, and declined cards, do not change the default.',
         tags,
         params: customerParams,
         body: checkoutBody,
@@ -231,8 +233,12 @@ function setupRoute(app: App, deps: Deps): void {
           return newId('cardSetup')
         },
         finish: async (setup) => {
-          const open = await openCardSetup(deps, ref, setup, urls)
-          return { ...open, expires_at: toTimestamp(open.expires_at) }
+          const session = await openCardSetup(deps, ref, setup, urls)
+          return {
+            url: session.url,
+            session_id: session.sessionId,
+            expires_at: toTimestamp(session.expiresAt),
+          }
         },
       })
     },
@@ -246,7 +252,7 @@ function defaultRoute(app: App, deps: Deps): void {
       config: { access },
       schema: {
         operationId: 'setDefaultPaymentMethod',
-        summary: 'Charge this payment method unless another is named',
+        summary: 'Set the default payment method',
         tags,
         params: paymentMethodParams,
         body: emptyBody,
@@ -273,8 +279,9 @@ function detachRoute(app: App, deps: Deps): void {
       config: { access },
       schema: {
         operationId: 'detachPaymentMethod',
-        summary: 'Forget a payment method',
-        description: 'For good. When it was the default, the oldest of the others takes its place.',
+        summary: 'Detach a payment method',
+        description:
+          'Permanent. If it was the default, the oldest remaining payment method becomes the default.',
         tags,
         params: paymentMethodParams,
         response: { 204: z.null() },

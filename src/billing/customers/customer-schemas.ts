@@ -17,7 +17,8 @@ export const paymentMethodParams = customerParams.extend({
 
 export const createCustomerBody = z.strictObject({
   sponsor: z.string().min(1).max(200).optional().meta({
-    description: 'Id, slug or external id; for staff. A sponsor key means its own.',
+    description:
+      "Id, slug or external id. Required for staff; a sponsor's API key can only name its own sponsor.",
   }),
 })
 
@@ -34,14 +35,17 @@ export const customerSchema = z
     object: z.literal('customer'),
     sponsor: z.string(),
     stripe_customer: z.string().nullable().meta({
-      description: 'Null until Stripe has made it, and after it was deleted there.',
+      description:
+        "The customer's id at Stripe. Null until it exists there and after it was deleted there.",
     }),
     name: z.string().nullable(),
     email: z.string().nullable(),
     default_payment_method: z.string().nullable().meta({
-      description: 'What is charged unless another is named.',
+      description: 'The payment method that is charged when a request names none.',
     }),
-    as_of: timestamp.nullable().meta({ description: 'When it was last read from Stripe.' }),
+    as_of: timestamp
+      .nullable()
+      .meta({ description: 'When the customer was last fetched from Stripe.' }),
     created_at: timestamp,
     updated_at: timestamp,
   })
@@ -82,7 +86,7 @@ type MirroredCustomer = {
   as_of: Date
 }
 
-/** The API's objects of customers, in a fixed number of queries. */
+/** API representations of customers, with a fixed number of queries. */
 export async function viewCustomers(
   trx: Tx,
   conferenceId: string,
@@ -123,11 +127,11 @@ function toCustomerBody(customer: Customer, row: MirroredCustomer | undefined): 
 
 export async function viewCustomer(trx: Tx, customer: Customer): Promise<CustomerBody> {
   const [body] = await viewCustomers(trx, customer.conferenceId, [customer])
-  if (body === undefined) throw new Error(`Customer ${customer.id} has no view`)
+  if (body === undefined) throw new Error(`Customer ${customer.id} has no representation`)
   return body
 }
 
-/** The saved payment methods of a customer as the mirror has them, newest first. */
+/** The saved payment methods of a customer from the mirror, newest first. */
 export async function viewPaymentMethods(
   trx: Tx,
   customer: Customer,

@@ -6,16 +6,16 @@ import { notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import type { Sponsor } from '../../sponsors/sponsor-levels.ts'
 
-/** A customer of this service: one for each sponsor that pays by a saved card. */
+/** A sponsor that pays with a saved card. There is one customer per sponsor. */
 export type Customer = {
   conferenceId: string
   id: string
   sponsorId: string
-  /** What Stripe is sent when the customer is made there, frozen so that a repeat sends the same. */
+  /** The request that creates the customer at Stripe. It never changes, so that a retry sends the same. */
   params: CustomerParams
   idempotencyKey: string
   generation: number
-  /** Null until Stripe has made it, and after it was deleted there. */
+  /** Null until the customer exists at Stripe, and after it was deleted there. */
   stripeCustomerId: string | null
   createdAt: Date
   updatedAt: Date
@@ -70,7 +70,7 @@ const customerKey = ({ conferenceId, customerId }: CustomerRef) => ({
   id: customerId,
 })
 
-/** The sponsor's row, made when there is none. Stripe is not asked. Returns its id. */
+/** The id of the sponsor's row, which is created if it is missing. Makes no request to Stripe. */
 export async function obtainCustomerRow(
   trx: Tx,
   conferenceId: string,
@@ -97,7 +97,7 @@ export async function obtainCustomerRow(
 }
 
 /**
- * @param sponsorId of a sponsor's key: any other sponsor's customer is not there for it.
+ * @param sponsorId - of a sponsor's API key: customers of other sponsors are not found.
  * @throws AppError `not_found`
  */
 export async function getCustomer(
@@ -124,7 +124,7 @@ export async function findSponsorCustomer(
   return row === undefined ? null : toCustomer(row)
 }
 
-/** Our customers behind these ids of Stripe's. */
+/** The customers with these ids at Stripe. */
 export async function findByStripeIds(
   trx: Tx,
   conferenceId: string,
@@ -148,7 +148,7 @@ export function listCustomers(
   return fetchPage(query.select([...COLUMNS]), page)
 }
 
-/** Writes Stripe's id down, unless a parallel call has. */
+/** Saves the id at Stripe, unless a concurrent call has saved one. */
 export async function saveStripeId(trx: Tx, ref: CustomerRef, stripeId: string): Promise<void> {
   await trx('customers')
     .where({ ...customerKey(ref), stripe_customer_id: null })
@@ -156,8 +156,8 @@ export async function saveStripeId(trx: Tx, ref: CustomerRef, stripeId: string):
 }
 
 /**
- * Gives a row a new idempotency key: its customer is gone at Stripe, or Stripe keeps an error under
- * the old key. Of parallel calls one does it.
+ * Gives a row a new idempotency key, because its customer was deleted at Stripe or because Stripe stored
+ * an error under the old key. Of concurrent calls, one has an effect.
  */
 export async function renewIdempotencyKey(trx: Tx, customer: Customer): Promise<void> {
   const next = customer.generation + 1
@@ -174,7 +174,7 @@ export async function renewIdempotencyKey(trx: Tx, customer: Customer): Promise<
     })
 }
 
-/** True when the mirror knows that the customer was deleted at Stripe. */
+/** True when the mirror has a tombstone of the customer. */
 export async function isDeletedAtStripe(
   trx: Tx,
   conferenceId: string,
@@ -188,8 +188,8 @@ export async function isDeletedAtStripe(
 }
 
 /**
- * A living customer at Stripe that names this row and that nobody wrote down: we died after Stripe's
- * answer, and its webhook told the mirror. Stripe forgets an idempotency key after a day.
+ * A customer in the mirror whose metadata names this row and whose id was never saved: the process died
+ * after Stripe's response. It replaces the idempotency key, which Stripe forgets after a day.
  */
 export async function findUnsavedCustomer(trx: Tx, ref: CustomerRef): Promise<string | null> {
   const row = await trx(tableOf(mirroredCustomers))

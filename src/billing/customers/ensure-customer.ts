@@ -2,8 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Stripe from 'stripe'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { StripeCustomerAction } from '../../mirror/resources/customer-resource.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { toAppError } from '../../stripe/stripe-errors.ts'
+import { isStoredError, toAppError } from '../../stripe/stripe-errors.ts'
 import { customerObject, parseStripeObject } from '../../stripe/stripe-objects.ts'
 import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
 import {
@@ -16,46 +15,46 @@ import {
   saveStripeId,
 } from './customer-store.ts'
 
-// Another process may be making the customer under the same key; Stripe answers 409 meanwhile.
+// Stripe responds with 409 while another process creates the customer with the same key.
 const MAX_ATTEMPTS = 10
 const RETRY_MS = 250
 
 /**
- * The customer's id at Stripe, made there when it has none. Any number of parallel calls, in any
- * number of processes, make one: the row was there first and carries the key.
+ * The customer's id at Stripe. Creates the customer there if it is missing. Concurrent calls, in any
+ * number of processes, create one customer, since the row with the idempotency key exists already.
  *
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  */
 export async function ensureCustomer(deps: BillingDeps, ref: CustomerRef): Promise<string> {
-  for (let look = 1; ; look += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     const customer = await loadCustomer(deps, ref)
     if (customer.stripeCustomerId !== null) return customer.stripeCustomerId
     try {
       return await createAtStripe(deps, customer)
     } catch (error) {
-      // Stripe would answer with the error that it keeps under the key for a day.
+      // Stripe would replay the stored error for a day.
       if (isStoredError(error))
         await withTenant(deps.db, ref, (trx) => renewIdempotencyKey(trx, customer))
       else if (isKeyInUse(error)) await delay(RETRY_MS)
       else throw toAppError(error)
-      if (look === MAX_ATTEMPTS) throw toAppError(error)
+      if (attempt === MAX_ATTEMPTS) throw toAppError(error)
     }
   }
 }
 
-/** The row, with what the mirror knows: a customer that was deleted, or one that was never noted. */
+/** The row, corrected from the mirror: the customer may be deleted, or its id may never have been saved. */
 function loadCustomer({ db }: BillingDeps, ref: CustomerRef): Promise<Customer> {
   return withTenant(db, ref, async (trx) => {
     const customer = await getCustomer(trx, ref)
-    const { stripeCustomerId: known } = customer
-    if (known !== null) {
-      if (!(await isDeletedAtStripe(trx, ref.conferenceId, known))) return customer
+    const { stripeCustomerId } = customer
+    if (stripeCustomerId !== null) {
+      if (!(await isDeletedAtStripe(trx, ref.conferenceId, stripeCustomerId))) return customer
       await renewIdempotencyKey(trx, customer)
       return getCustomer(trx, ref)
     }
-    const orphan = await findUnsavedCustomer(trx, ref)
-    if (orphan === null) return customer
-    await saveStripeId(trx, ref, orphan)
+    const unsaved = await findUnsavedCustomer(trx, ref)
+    if (unsaved === null) return customer
+    await saveStripeId(trx, ref, unsaved)
     return getCustomer(trx, ref)
   })
 }
@@ -64,7 +63,7 @@ async function createAtStripe(deps: BillingDeps, customer: Customer): Promise<st
   const { conferenceId, params } = customer
   const ref = { conferenceId, customerId: customer.id }
   const { stripe } = await deps.clients.connect(conferenceId)
-  const answer = await stripe.customers.create(
+  const response = await stripe.customers.create(
     {
       name: params.name,
       ...(params.email === null ? {} : { email: params.email }),
@@ -76,10 +75,10 @@ async function createAtStripe(deps: BillingDeps, customer: Customer): Promise<st
     },
     { idempotencyKey: customer.idempotencyKey },
   )
-  const { id } = parseStripeObject(customerObject, answer, 'customer')
+  const { id } = parseStripeObject(customerObject, response, 'customer')
   await withTenant(deps.db, ref, (trx) => saveStripeId(trx, ref, id))
-  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(answer)
-  // A call that was faster may have written another customer's id, after this one's key was renewed.
+  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(response)
+  // A concurrent call may have renewed the key and saved another customer's id.
   const saved = await withTenant(deps.db, ref, (trx) => getCustomer(trx, ref))
   return saved.stripeCustomerId ?? id
 }
@@ -89,8 +88,8 @@ function isKeyInUse(error: unknown): boolean {
 }
 
 /**
- * Runs `work` with the customer at Stripe. One that was deleted there is replaced, once: its cards
- * are gone with it.
+ * Runs `work` with the customer's id at Stripe. A customer that was deleted there is replaced once; its
+ * cards were deleted with it.
  */
 export async function withCustomer<T>(
   deps: BillingDeps,

@@ -8,11 +8,10 @@ import {
   StripePaymentMethodAction,
 } from '../../mirror/resources/payment-method-resource.ts'
 import { tableOf } from '../../mirror/stripe-resource.ts'
-import type { SavedCard, SavedCards } from '../../payments/payment-gateway.ts'
+import type { OpenedSession, SavedCard, SavedCards } from '../../payments/payment-gateway.ts'
 import type { ReturnUrls } from '../../payments/return-urls.ts'
-import { AppError, notFound } from '../../shared/errors.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { callStripe, fetchOrNull, toAppError } from '../../stripe/stripe-errors.ts'
+import { AppError, invalidField, notFound } from '../../shared/errors.ts'
+import { callStripe, fetchOrNull, isStoredError, toAppError } from '../../stripe/stripe-errors.ts'
 import {
   customerObject,
   defaultMethodOf,
@@ -24,13 +23,13 @@ import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
 import { type CustomerRef, findSponsorCustomer, getCustomer } from './customer-store.ts'
 import { withCustomer } from './ensure-customer.ts'
 
-export type OpenCardSetup = { url: string | null; session_id: string; expires_at: Date }
+const PAGE_SIZE = 100
 
 /**
- * The address of a page of Stripe's where a card is saved for later, with the bank's authentication
- * where it wants one. Makes the customer at Stripe first when there is none.
+ * Opens a Checkout page where the payer saves a card, including the bank's authentication if it requires
+ * one. Creates the customer at Stripe first if it is missing.
  *
- * @param setupId names this request: a repeat gets the same page.
+ * @param setupId - identifies the request, so that a retry gets the same page.
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  * @see https://docs.stripe.com/payments/save-and-reuse
  */
@@ -39,18 +38,18 @@ export async function openCardSetup(
   ref: CustomerRef,
   setupId: string,
   urls: ReturnUrls,
-): Promise<OpenCardSetup> {
+): Promise<OpenedSession> {
   const { conferenceId } = ref
   const { currency } = await withTenant(deps.db, ref, (trx) => getConference(trx, conferenceId))
   const { stripe } = await deps.clients.connect(conferenceId)
-  // Not `client_reference_id`: that names purchases.
+  // No `client_reference_id`: it is used for purchases only.
   const metadata = { customer_id: ref.customerId, conference_id: conferenceId }
   const open = (customer: string, generation: number) =>
     stripe.checkout.sessions.create(
       {
         mode: 'setup',
         customer,
-        // Stripe chooses the kinds of payment methods by it.
+        // Stripe offers payment methods by currency.
         currency: currency.toLowerCase(),
         success_url: urls.successUrl,
         cancel_url: urls.cancelUrl,
@@ -60,20 +59,25 @@ export async function openCardSetup(
       { idempotencyKey: `${setupId}:${generation}` },
     )
   try {
-    const session = parseStripeObject(sessionObject, await withCustomer(deps, ref, open), 'session')
+    const session = parseStripeObject(
+      sessionObject,
+      await withCustomer(deps, ref, open),
+      'checkout session',
+    )
     return {
+      sessionId: session.id,
       url: session.url,
-      session_id: session.id,
-      expires_at: new Date(session.expires_at * 1000),
+      expiresAt: new Date(session.expires_at * 1000),
     }
   } catch (error) {
     if (!isStoredError(error)) throw toAppError(error)
-    const detail = 'Stripe failed and keeps that answer. Ask again under another Idempotency-Key.'
+    const detail =
+      'Stripe stored an error for this request. Send it again with another Idempotency-Key.'
     throw new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
   }
 }
 
-/** @throws AppError `not_found` unless Stripe says that the method is this customer's. */
+/** Fetches a card of the customer from Stripe. @throws AppError `not_found` */
 async function findCard(deps: BillingDeps, ref: CustomerRef, method: string): Promise<SavedCard> {
   const { stripe } = await deps.clients.connect(ref.conferenceId)
   const { stripeCustomerId } = await withTenant(deps.db, ref, (trx) => getCustomer(trx, ref))
@@ -96,8 +100,8 @@ export async function setDefaultCard(
 }
 
 /**
- * Takes a payment method off its customer for good: it can never be charged or saved again. When it
- * was the default, the oldest of the others takes its place.
+ * Detaches a payment method permanently: it can never be charged or saved again. If it was the default,
+ * the oldest remaining one becomes the default.
  *
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  */
@@ -108,17 +112,17 @@ export async function detachCard(
 ): Promise<void> {
   const { paymentMethod } = await findCard(deps, ref, method)
   const { stripe } = await deps.clients.connect(ref.conferenceId)
-  const answer = await callStripe(() => stripe.paymentMethods.detach(paymentMethod))
-  await new StripePaymentMethodAction(mirrorContext(deps, ref.conferenceId)).sync(answer)
+  const response = await callStripe(() => stripe.paymentMethods.detach(paymentMethod))
+  await new StripePaymentMethodAction(mirrorContext(deps, ref.conferenceId)).sync(response)
   await refreshCustomer(deps, ref)
 }
 
 /**
- * The card that a sponsor's payment goes to: the one that is named, else the default. Asked of
- * Stripe, so that one that was detached or replaced a moment ago is not charged.
+ * The card to charge for a sponsor: the named one, else the default. It is fetched from Stripe, so that a
+ * card that was just detached or replaced is not charged.
  *
- * @param sponsorId null for a purchase that is nobody's.
- * @throws AppError `no_payment_method`, `validation_failed` for one that is not the sponsor's,
+ * @param sponsorId - null for a purchase without a sponsor.
+ * @throws AppError `no_payment_method`, `validation_failed` for a card that is not the sponsor's,
  *   `stripe_key_missing`, `stripe_…`
  */
 export async function chooseCard(
@@ -135,8 +139,8 @@ export async function chooseCard(
           findSponsorCustomer(trx, conferenceId, sponsorId),
         )
   const id = customer?.stripeCustomerId ?? null
-  const answer = id === null ? null : await fetchOrNull(() => stripe.customers.retrieve(id))
-  const found = answer === null ? null : parseStripeObject(customerObject, answer, 'customer')
+  const response = id === null ? null : await fetchOrNull(() => stripe.customers.retrieve(id))
+  const found = response === null ? null : parseStripeObject(customerObject, response, 'customer')
   if (id === null || found === null || found.deleted === true) throw noCard()
   if (named !== null) return fetchNamedCard(deps, conferenceId, id, named)
   const paymentMethod = defaultMethodOf(found)
@@ -153,37 +157,32 @@ async function fetchNamedCard(
   const { stripe } = await deps.clients.connect(conferenceId)
   const found = await fetchOrNull(() => stripe.customers.retrievePaymentMethod(customer, named))
   if (found !== null) return { customer, paymentMethod: found.id }
-  const detail = 'is not a saved payment method of this sponsor'
-  throw new AppError('validation_failed', `/payment_method ${detail}`, {
-    errors: [{ pointer: '/payment_method', detail }],
-  })
+  throw invalidField('/payment_method', `The sponsor has no saved payment method ${named}.`)
 }
 
 function noCard(): AppError {
-  return new AppError('no_payment_method', 'The sponsor has no saved card: save one first.')
+  return new AppError('no_payment_method', 'The sponsor has no saved card. Save one first.')
 }
 
-/** The saved cards as purchases see them. */
+/** The port to saved cards for purchases. */
 export function createSavedCards(deps: BillingDeps): SavedCards {
   return {
     choose: (conferenceId, sponsorId, named) => chooseCard(deps, conferenceId, sponsorId, named),
   }
 }
 
-export type RefreshedCustomer = {
-  /** False when Stripe has the customer no more, or none was ever made. */
+type RefreshedCustomer = {
+  /** False when the customer does not exist at Stripe. */
   isAlive: boolean
-  /** Payment methods that it has now. */
+  /** Number of payment methods. */
   methods: number
 }
 
-const PAGE_SIZE = 100
-
 /**
- * Reads a customer and all of its payment methods from Stripe into the mirror. When it has methods
- * but none that is its default, the oldest becomes it: the first that is saved, and whichever takes
- * the place of one that was detached. A default that is there is never changed, so a card that is
- * declined, or is added later, hides nothing.
+ * Fetches a customer and all its payment methods into the mirror. A customer with payment methods but no
+ * default gets the oldest as its default: that is the first card that is saved, or the replacement of a
+ * detached default. An existing default is never changed, also not by a card that is declined or added
+ * later.
  *
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  */
@@ -223,9 +222,9 @@ async function refreshCards(
   )
   await action.syncBatch(methods, readAt)
   const listed = new Set(methods.map(({ id }) => id))
-  const known = await mirroredCards(deps, conferenceId, customer)
-  // What was detached is in no list; reading it takes the customer off it.
-  await action.syncByIds(known.filter((id) => !listed.has(id)))
+  const mirrored = await mirroredCards(deps, conferenceId, customer)
+  // The list has no detached cards; fetching them one by one removes their customer in the mirror.
+  await action.syncByIds(mirrored.filter((id) => !listed.has(id)))
   return methods
 }
 
@@ -243,15 +242,15 @@ async function mirroredCards(
 }
 
 function oldestCard(methods: readonly Stripe.PaymentMethod[]): string | null {
-  const read = methods.map((method) =>
+  const parsed = methods.map((method) =>
     parseStripeObject(paymentMethodObject, method, 'payment method'),
   )
-  // Of one second, the last of the list: Stripe lists the newest first.
-  const [oldest] = read.toReversed().toSorted((a, b) => (a.created ?? 0) - (b.created ?? 0))
+  // Stripe lists the newest first, so of several cards created in one second the last is the oldest.
+  const [oldest] = parsed.toReversed().toSorted((a, b) => (a.created ?? 0) - (b.created ?? 0))
   return oldest?.id ?? null
 }
 
-/** Makes a payment method of the customer the one that is charged. @throws AppError `stripe_…` */
+/** Sets the customer's default payment method at Stripe. @throws AppError `stripe_…` */
 async function saveDefaultCard(
   deps: BillingDeps,
   conferenceId: string,
@@ -259,8 +258,8 @@ async function saveDefaultCard(
   method: string,
 ): Promise<void> {
   const { stripe } = await deps.clients.connect(conferenceId)
-  const answer = await callStripe(() =>
+  const response = await callStripe(() =>
     stripe.customers.update(customer, { invoice_settings: { default_payment_method: method } }),
   )
-  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(answer)
+  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(response)
 }

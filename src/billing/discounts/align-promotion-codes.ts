@@ -7,8 +7,13 @@ import { StripePromotionCodeAction } from '../../mirror/resources/promotion-code
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import { AppError } from '../../shared/errors.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { callStripe, isRefusal, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
+import {
+  callStripe,
+  isRefusal,
+  isStoredError,
+  refusalMessage,
+  toAppError,
+} from '../../stripe/stripe-errors.ts'
 import { type DiscountDeps, mirrorAnswer } from './discount-change.ts'
 import { toUnixSeconds } from './discount-schemas.ts'
 import {

@@ -9,8 +9,13 @@ import {
   StripeCouponAction,
 } from '../../mirror/resources/coupon-resource.ts'
 import { AppError, invalidField, notFound } from '../../shared/errors.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { fetchOrNull, isMissing, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
+import {
+  fetchOrNull,
+  isMissing,
+  isStoredError,
+  refusalMessage,
+  toAppError,
+} from '../../stripe/stripe-errors.ts'
 import {
   assertMirrored,
   type DiscountDeps,

@@ -10,8 +10,13 @@ import {
 } from '../../mirror/resources/promotion-code-resource.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import { AppError, invalidField, notFound } from '../../shared/errors.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { callStripe, isRefusal, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
+import {
+  callStripe,
+  isRefusal,
+  isStoredError,
+  refusalMessage,
+  toAppError,
+} from '../../stripe/stripe-errors.ts'
 import {
   assertMirrored,
   type DiscountDeps,

@@ -7,8 +7,13 @@ import { addJob } from '../../jobs/job-queue.ts'
 import type { Caller } from '../../shared/caller.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
-import { callStripe, isRefusal, refusalMessage, toAppError } from '../../stripe/stripe-errors.ts'
+import {
+  callStripe,
+  isRefusal,
+  isStoredError,
+  refusalMessage,
+  toAppError,
+} from '../../stripe/stripe-errors.ts'
 import { parseStripeObject } from '../../stripe/stripe-objects.ts'
 import type { BillingDeps } from '../billing-deps.ts'
 import { getCustomer } from '../customers/customer-store.ts'

@@ -11,11 +11,11 @@ import type { Caller } from '../../shared/caller.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem, toStripeAmount } from '../../shared/money.ts'
-import { isStoredError } from '../../stripe/stripe-checkout.ts'
 import {
   callStripe,
   fetchOrNull,
   isRefusal,
+  isStoredError,
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'

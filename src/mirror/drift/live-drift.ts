@@ -270,12 +270,11 @@ async function readObjects(reader: StripeReader, subject: PurchaseToRead): Promi
       hintedPaymentIntents: hints,
       warnings: false,
     },
-    mirror: {
+    recorder: {
       now: () => 0,
-      saw(objects) {
+      record(objects) {
         for (const object of objects) seen.set(object.id, object)
       },
-      settled: async () => {},
     },
   })
   return [...seen.values()]

@@ -2,72 +2,76 @@ import { setMaxListeners } from 'node:events'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import type { PauseState, RateLimitStore } from './rate-limit-store.ts'
 
-/** How old the last look at the pause may be when a slot is used; less than a trip to Stripe. */
+/**
+ * How old the pause that this process last read may be when it uses a slot. Less than the round
+ * trip to Stripe.
+ */
 const PAUSE_MAX_AGE_MS = 25
 
-/** One process's callers for one account. */
+/** The callers of one process that wait to send requests for one account. */
 export type AccountRateLimiter = {
-  /** Resolves when it is the caller's turn. @throws what the database threw; the signal's reason. */
-  take(signal?: AbortSignal): Promise<void>
-  /** Obeys a pause that this process has just announced. */
-  hearPause(seen: PauseState): void
+  /** Resolves on the caller's turn. @throws the error of the database; the signal's reason. */
+  acquire(signal?: AbortSignal): Promise<void>
+  /** Applies a pause that this process has just set. */
+  applyPause(state: PauseState): void
 }
 
 /**
- * Reserves slots for those that wait, `window` at most in one statement, and lets one through for
- * each slot. The next window is reserved only when this one is used up: slots far ahead would hold
- * up other processes, stay taken when this one dies, and not give way to interactive requests.
+ * Reserves slots for the waiting callers, at most `batchSize` in one statement, and lets one caller
+ * through per slot. It reserves the next batch only when this one is used up. Slots reserved further
+ * ahead would delay other processes, would be lost when this process dies, and could not be pushed
+ * back by interactive requests.
  */
 export function createAccountRateLimiter(
   store: Pick<RateLimitStore, 'reserve' | 'readPause'>,
-  options: { accountKey: string; intervalMs: number; window: number },
+  options: { accountKey: string; intervalMs: number; batchSize: number },
 ): AccountRateLimiter {
-  const { accountKey, intervalMs, window } = options
-  let nap = new AbortController()
-  const line = createWaitQueue(() => nap.abort())
-  /** Ascending, by the database's clock. Any caller may use any of them, so order is the line's. */
+  const { accountKey, intervalMs, batchSize } = options
+  let wakeUp = new AbortController()
+  const queue = createWaitQueue(() => wakeUp.abort())
+  /** Ascending times by the database's clock. A slot belongs to no caller: the queue sets the order. */
   let slots: number[] = []
   let clockOffset = 0
-  /** By this process's clock: when the pause was last asked for, and last heard of unasked. */
-  let askedAt = Number.NEGATIVE_INFINITY
-  let heardAt = Number.NEGATIVE_INFINITY
+  /** By this process's clock: when it last asked for the pause, and last set one itself. */
+  let pauseReadAt = Number.NEGATIVE_INFINITY
+  let pauseSetAt = Number.NEGATIVE_INFINITY
   let running = false
 
   const databaseNow = () => performance.now() + clockOffset
 
-  function obey(seen: PauseState): void {
-    // The answer was on its way for a moment, so this clock is late rather than early.
-    clockOffset = seen.now - performance.now()
-    slots = slots.filter((slot) => slot >= seen.pausedUntil)
+  function apply(state: PauseState): void {
+    // The response took some time to arrive, so this clock is late rather than early.
+    clockOffset = state.now - performance.now()
+    slots = slots.filter((slot) => slot >= state.pausedUntil)
   }
 
-  async function look<Seen extends PauseState>(statement: Promise<Seen>): Promise<Seen> {
-    const asked = performance.now()
-    const seen = await statement
-    obey(seen)
-    askedAt = asked
-    return seen
+  async function readState<State extends PauseState>(statement: Promise<State>): Promise<State> {
+    const readAt = performance.now()
+    const state = await statement
+    apply(state)
+    pauseReadAt = readAt
+    return state
   }
 
-  /** @param early - milliseconds until the slot that is to be used, so never above 0. */
-  function pauseIsKnown(early: number): boolean {
+  /** @param early - milliseconds until the slot that is to be used; 0 or less. */
+  function isPauseFresh(early: number): boolean {
     const now = performance.now()
-    // The answer may be older than a pause that was heard of while it was on its way.
-    if (askedAt <= heardAt) return false
-    // Asking again could go on for ever when each answer takes longer than this.
-    return now - askedAt <= PAUSE_MAX_AGE_MS || askedAt >= now + early
+    // The response may be older than a pause that was set while it was in flight.
+    if (pauseReadAt <= pauseSetAt) return false
+    // The second condition ends the loop when every response takes longer than the maximum age.
+    return now - pauseReadAt <= PAUSE_MAX_AGE_MS || pauseReadAt >= now + early
   }
 
   async function reserve(): Promise<void> {
-    const count = Math.min(line.length, window)
-    const { first } = await look(store.reserve(accountKey, count))
+    const count = Math.min(queue.length, batchSize)
+    const { first } = await readState(store.reserve(accountKey, count))
     slots = Array.from({ length: count }, (_, index) => first + index * intervalMs)
   }
 
   async function sleep(ms: number): Promise<void> {
-    nap = new AbortController()
-    // It ends early when nobody waits any more.
-    await setTimeout(ms, undefined, { signal: nap.signal }).catch(() => {})
+    wakeUp = new AbortController()
+    // Ends early when the last waiting caller leaves.
+    await setTimeout(ms, undefined, { signal: wakeUp.signal }).catch(() => {})
   }
 
   async function step(): Promise<void> {
@@ -75,36 +79,36 @@ export function createAccountRateLimiter(
     if (slot === undefined) return reserve()
     const early = slot - databaseNow()
     if (early > 0) return sleep(early)
-    if (!pauseIsKnown(early)) {
-      await look(store.readPause(accountKey))
+    if (!isPauseFresh(early)) {
+      await readState(store.readPause(accountKey))
       return
     }
     slots.shift()
-    line.letFirstThrough()
+    queue.resolveFirst()
   }
 
   async function run(): Promise<void> {
     running = true
-    // Lets everybody who came in the same turn of the event loop share the first statement.
+    // All callers of the same turn of the event loop share the first statement.
     await setImmediate()
     try {
-      while (line.length > 0) await step()
+      while (queue.length > 0) await step()
     } catch (error) {
-      line.fail(error)
+      queue.rejectAll(error)
     }
-    // Kept, they would be a second burst when the next caller comes.
+    // Slots kept for the next caller would allow a second burst.
     slots = []
     running = false
   }
 
   return {
-    hearPause(seen) {
-      heardAt = performance.now()
-      obey(seen)
+    applyPause(state) {
+      pauseSetAt = performance.now()
+      apply(state)
     },
-    take(signal) {
-      const turn = line.join(signal)
-      if (!running && line.length > 0) void run()
+    acquire(signal) {
+      const turn = queue.join(signal)
+      if (!running && queue.length > 0) void run()
       return turn
     },
   }
@@ -112,52 +116,51 @@ export function createAccountRateLimiter(
 
 type Waiter = { resolve: () => void; reject: (error: unknown) => void }
 
-/** Callers in the order in which they came. */
-export type WaitQueue = {
+/** First in, first out. */
+type WaitQueue = {
   readonly length: number
-  /** Resolves when the caller is let through. @throws the signal's reason once it is aborted. */
+  /** Resolves on the caller's turn. @throws the signal's reason when it is aborted. */
   join(signal?: AbortSignal): Promise<void>
-  letFirstThrough(): void
-  /** Sends everybody away. */
-  fail(error: unknown): void
+  resolveFirst(): void
+  rejectAll(error: unknown): void
 }
 
-/** @param onEmptied - hears that the last one in the line gave up. */
+/** @param onEmptied - called when an abort removes the last waiting caller. */
 function createWaitQueue(onEmptied: () => void): WaitQueue {
-  // A set keeps the order and forgets one in the middle at once, however long the line.
-  const line = new Set<Waiter>()
+  // A set keeps the order and removes any element in constant time.
+  const waiters = new Set<Waiter>()
 
   return {
     get length() {
-      return line.size
+      return waiters.size
     },
     join: (signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
         const leave = () => {
-          line.delete(waiting)
-          signal?.removeEventListener('abort', giveUp)
+          waiters.delete(waiter)
+          signal?.removeEventListener('abort', onAbort)
         }
-        const giveUp = () => {
+        const onAbort = () => {
           leave()
           reject(signal?.reason)
-          if (line.size === 0) onEmptied()
+          if (waiters.size === 0) onEmptied()
         }
-        const waiting = {
+        const waiter = {
           resolve: () => (leave(), resolve()),
           reject: (error: unknown) => (leave(), reject(error)),
         }
-        line.add(waiting)
-        // Everybody in a sync shares its signal; from the eleventh on Node would warn of a leak.
+        waiters.add(waiter)
+        // All requests of a sync share one signal; Node warns of a leak from the eleventh listener on.
         if (signal !== undefined) setMaxListeners(0, signal)
-        signal?.addEventListener('abort', giveUp)
+        signal?.addEventListener('abort', onAbort)
       }),
-    letFirstThrough() {
-      const [first] = line
+    resolveFirst() {
+      const [first] = waiters
       first?.resolve()
     },
-    fail(error) {
-      for (const waiting of line) waiting.reject(error)
+    rejectAll(error) {
+      for (const waiter of waiters) waiter.reject(error)
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { Db } from '../../db/connect.ts'
 
-/** Milliseconds since 1970 by the database's clock, which is the same for every process. */
+/** Milliseconds since 1970 by the database's clock, which all processes share. */
 type DatabaseMs = number
 
 export type PauseState = { now: DatabaseMs; pausedUntil: DatabaseMs }
@@ -9,23 +9,26 @@ export type PauseState = { now: DatabaseMs; pausedUntil: DatabaseMs }
 export type Reservation = PauseState & { first: DatabaseMs }
 
 export type RateLimitStore = {
-  /** Reserves the account's next `count` slots, one interval apart, after those of all others. */
+  /** Reserves the account's next `count` free slots, one interval apart. */
   reserve(accountKey: string, count: number): Promise<Reservation>
   readPause(accountKey: string): Promise<PauseState>
   /** Moves the end of the account's pause forward, never back. */
   pause(accountKey: string, seconds: number): Promise<PauseState>
-  /** Moves the account's next slot back by `count` requests that went out without one. */
-  debit(accountKey: string, count: number): Promise<void>
+  /** Moves the account's next free slot back by `count` requests that were sent without a slot. */
+  recordRequests(accountKey: string, count: number): Promise<void>
 }
 
-// Stripe counts by the second: what went out before has no weight, however much it was.
+// Stripe counts requests per second: how many were sent before that does not matter.
 const MAX_DEBT_SECONDS = 1
 
 const toMs = (time: string) => `(extract(epoch from ${time}) * 1000)::float8`
 const PAUSE_COLUMNS = `${toMs('clock_timestamp()')} as now,
   coalesce(${toMs('paused_until')}, 0) as "pausedUntil"`
 
-/** Not now(): a statement that waited for the row began before the slots of those in front. */
+/**
+ * clock_timestamp(), not now(): now() is the time at which the transaction began to wait for the row
+ * lock, and that may lie before slots that others have reserved since.
+ */
 const NEXT_FREE_SLOT = `greatest(budget.next_at, budget.paused_until,
   clock_timestamp() - make_interval(secs => :credit::float8))`
 
@@ -57,21 +60,21 @@ const READ_PAUSE = `
     from stripe_request_budgets where account_key = :accountKey), 0) as "pausedUntil"`
 
 /**
- * The generic cell rate algorithm on one row an account: `next_at` is the theoretical arrival time
- * of the next request. Every method is one statement and so one short transaction.
+ * The generic cell rate algorithm, with one row per account: `next_at` is the theoretical arrival
+ * time of the next request. Each method is one statement, and so one short transaction.
  */
 export function createRateLimitStore(
   db: Db,
   rate: { requestsPerSecond: number; burst: number },
 ): RateLimitStore {
   const { requestsPerSecond, burst } = rate
-  // An account that rested may use the slots of this long ago, and the one that is due now.
+  // An idle account may use the slots of the last `credit` seconds as well as the current one.
   const credit = (burst - 1) / requestsPerSecond
 
   async function one<Row>(sql: string, bindings: Record<string, string | number>): Promise<Row> {
     const { rows } = await db.raw<{ rows: Row[] }>(sql, bindings)
     const [row] = rows
-    if (row === undefined) throw new Error('The budget statement returned no row.')
+    if (row === undefined) throw new Error('The rate-limit statement returned no row.')
     return row
   }
 
@@ -80,7 +83,7 @@ export function createRateLimitStore(
       one<Reservation>(RESERVE, { accountKey, credit, length: count / requestsPerSecond }),
     readPause: (accountKey) => one<PauseState>(READ_PAUSE, { accountKey }),
     pause: (accountKey, seconds) => one<PauseState>(PAUSE, { accountKey, seconds }),
-    async debit(accountKey, count) {
+    async recordRequests(accountKey, count) {
       const length = count / requestsPerSecond
       await db.raw(RECORD_USAGE, { accountKey, credit, length, debt: MAX_DEBT_SECONDS })
     },

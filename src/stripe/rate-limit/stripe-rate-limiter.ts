@@ -7,66 +7,69 @@ import { type AccountRateLimiter, createAccountRateLimiter } from './account-rat
 import { createRateLimitStore, type RateLimitStore } from './rate-limit-store.ts'
 
 /**
- * How many requests an account's background work may send to Stripe, shared by all processes on the
- * database. Interactive requests never wait: they are noted, and the background gives way.
+ * Limits the requests that background work sends to Stripe for an account. All processes on the
+ * database share the limit. Interactive requests never wait: they are counted afterwards, and
+ * background work slows down by as much.
  *
  * @see https://docs.stripe.com/rate-limits
  */
 export type StripeRateLimiter = {
   /**
-   * Resolves when the caller may send one request; in the order of the calls.
+   * Resolves when the caller may send one request. Callers are served in the order of their calls.
    *
-   * @throws whatever the database threw; the signal's reason once it is aborted.
+   * @throws the error of the database; the signal's reason when it is aborted.
    */
-  take(accountKey: string, signal?: AbortSignal): Promise<void>
-  /** Debits a request that goes out without waiting. Never throws. */
-  note(accountKey: string): void
-  /** Nobody's `take` resolves for so many seconds. @throws whatever the database threw. */
+  acquire(accountKey: string, signal?: AbortSignal): Promise<void>
+  /** Counts a request that was sent without waiting. Never throws. */
+  recordRequest(accountKey: string): void
+  /** No `acquire` resolves for this many seconds. @throws the error of the database. */
   pause(accountKey: string, seconds: number): Promise<void>
 }
 
 export type StripeRateLimiterOptions = {
   db: Db
   logger: Pick<Logger, 'debug'>
-  /** null: no limit, and no statement is sent. */
+  /** null: no limit and no SQL statements. */
   requestsPerSecond: number | null
-  /** Requests that an account which rested may send at once; a quarter of a second's by default. */
+  /**
+   * Requests that an idle account may send without waiting. Default: those of a quarter of a second.
+   */
   burst?: number
 }
 
-// The default of 20 a second with a burst of 5 makes 25 in the worst second: Stripe's limit for a
+// The default of 20 a second with a burst of 5 makes at most 25 in any second: Stripe's limit for a
 // sandbox, and for one endpoint in live mode.
 const defaultBurst = (requestsPerSecond: number) => Math.max(1, Math.floor(requestsPerSecond / 4))
 
 export function createStripeRateLimiter(options: StripeRateLimiterOptions): StripeRateLimiter {
   const { db, logger, requestsPerSecond } = options
   if (requestsPerSecond === null) return createUnlimitedRateLimiter()
-  const window = defaultBurst(requestsPerSecond)
-  const store = createRateLimitStore(db, { requestsPerSecond, burst: options.burst ?? window })
+  const batchSize = defaultBurst(requestsPerSecond)
+  const store = createRateLimitStore(db, { requestsPerSecond, burst: options.burst ?? batchSize })
   const intervalMs = 1000 / requestsPerSecond
-  const lines = new Map<string, AccountRateLimiter>()
+  const limiters = new Map<string, AccountRateLimiter>()
 
-  function lineOf(accountKey: string): AccountRateLimiter {
-    const known = lines.get(accountKey)
-    if (known !== undefined) return known
-    const line = createAccountRateLimiter(store, { accountKey, intervalMs, window })
-    lines.set(accountKey, line)
-    return line
+  function limiterOf(accountKey: string): AccountRateLimiter {
+    const existing = limiters.get(accountKey)
+    if (existing !== undefined) return existing
+    const limiter = createAccountRateLimiter(store, { accountKey, intervalMs, batchSize })
+    limiters.set(accountKey, limiter)
+    return limiter
   }
 
   return {
-    take: (accountKey, signal) => lineOf(accountKey).take(signal),
-    note: createUsageRecorder(store, logger),
+    acquire: (accountKey, signal) => limiterOf(accountKey).acquire(signal),
+    recordRequest: createUsageRecorder(store, logger),
     async pause(accountKey, seconds) {
-      lineOf(accountKey).hearPause(await store.pause(accountKey, seconds))
+      limiterOf(accountKey).applyPause(await store.pause(accountKey, seconds))
     },
   }
 }
 
 /**
- * Whose budget a key uses. Conferences on one account share it; Stripe limits test mode apart from
- * live. Until the account is known it is a hash that the key cannot be told from: the budget's table
- * and the log show this name.
+ * The account whose limit a Stripe key counts against. Conferences on one account share its limit;
+ * Stripe limits test mode and live mode separately. Until the account is known, this is a hash from
+ * which the key cannot be derived: it appears in the database and in the log.
  *
  * @param account - `acct_…` or null.
  */
@@ -75,12 +78,12 @@ export function rateLimitKeyOf(stripeKey: string, account: string | null): strin
   return livemodeOf(stripeKey) ? account : `${account}:test`
 }
 
-/** Notes within this time share one statement, so that busy tills cost ten commits a second. */
+/** One statement records all requests of this interval: at most ten commits a second. */
 const FLUSH_INTERVAL_MS = 100
 
-/** Counts a request that went out; at once, and the database hears of it a little later. */
+/** Counts requests in memory and writes the counts to the database in the background. */
 function createUsageRecorder(
-  store: Pick<RateLimitStore, 'debit'>,
+  store: Pick<RateLimitStore, 'recordRequests'>,
   logger: Pick<Logger, 'debug'>,
 ): (accountKey: string) => void {
   const counts = new Map<string, number>()
@@ -89,21 +92,21 @@ function createUsageRecorder(
   async function run(): Promise<void> {
     running = true
     while (counts.size > 0) {
-      // A process that ends need not wait for it.
+      // Does not keep a process alive that wants to exit.
       await setTimeout(FLUSH_INTERVAL_MS, undefined, { ref: false })
       const collected = [...counts]
       counts.clear()
-      for (const [accountKey, count] of collected) await debit(accountKey, count)
+      for (const [accountKey, count] of collected) await record(accountKey, count)
     }
     running = false
   }
 
-  async function debit(accountKey: string, count: number): Promise<void> {
+  async function record(accountKey: string, count: number): Promise<void> {
     try {
-      await store.debit(accountKey, count)
+      await store.recordRequests(accountKey, count)
     } catch (err) {
-      // Not kept for later: by then Stripe has forgotten these requests as well.
-      logger.debug({ err }, 'requests to Stripe were not debited')
+      // Not retried: by then these requests no longer count at Stripe either.
+      logger.debug({ err }, 'could not record requests sent to Stripe')
     }
   }
 
@@ -113,21 +116,21 @@ function createUsageRecorder(
   }
 }
 
-/** No limit and no statements; a pause is known to this process only. */
+/** Sets no limit and sends no SQL. A pause applies to this process only. */
 function createUnlimitedRateLimiter(): StripeRateLimiter {
   const pausedUntil = new Map<string, number>()
-  const left = (accountKey: string) => (pausedUntil.get(accountKey) ?? 0) - performance.now()
+  const remainingMs = (accountKey: string) => (pausedUntil.get(accountKey) ?? 0) - performance.now()
 
   return {
-    async take(accountKey, signal) {
+    async acquire(accountKey, signal) {
       signal?.throwIfAborted()
-      for (let ms = left(accountKey); ms > 0; ms = left(accountKey)) {
+      for (let ms = remainingMs(accountKey); ms > 0; ms = remainingMs(accountKey)) {
         await setTimeout(ms, undefined, signal === undefined ? {} : { signal }).catch((error) => {
           throw signal?.aborted ? signal.reason : error
         })
       }
     },
-    note() {},
+    recordRequest() {},
     async pause(accountKey, seconds) {
       const until = performance.now() + seconds * 1000
       pausedUntil.set(accountKey, Math.max(until, pausedUntil.get(accountKey) ?? 0))

@@ -18,8 +18,8 @@ async function wired() {
   return { shop, scene }
 }
 
-describe('webhooks alone', () => {
-  it('settle a charge that was paid by its link, and close every event', async () => {
+describe('webhooks of charges', () => {
+  it('update a charge that was paid on its Checkout page, and finish all events', async () => {
     const { shop, scene } = await wired()
     const charge = await scene.create()
     const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
@@ -35,7 +35,7 @@ describe('webhooks alone', () => {
     expect(events.map(({ purchase_id }) => purchase_id).filter(Boolean)).toEqual([])
   })
 
-  it('settle one whose outcome we never learned, and whose refund came from the dashboard', async () => {
+  it('update a charge with an unknown outcome, and book a refund made in Stripe’s dashboard', async () => {
     const { scene } = await wired()
     scene.save()
     const charge = await scene.create()
@@ -53,7 +53,7 @@ describe('webhooks alone', () => {
     expect(await scene.get(charge.id)).toMatchObject({ status: 'refunded', amount_refunded: 1_234 })
   })
 
-  it('find the link that we never got the address of', async () => {
+  it('find a Checkout session whose id was never saved', async () => {
     const { shop, scene } = await wired()
     const charge = await scene.create()
     app.fake.control.injectFault({
@@ -70,7 +70,7 @@ describe('webhooks alone', () => {
     expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded' })
   })
 
-  it('leave purchases and the mirror as they were', async () => {
+  it('do not change purchases or the mirror', async () => {
     const { shop, scene } = await wired()
     scene.save()
     const order = await app.paidOrder(shop)
@@ -88,8 +88,8 @@ describe('webhooks alone', () => {
   })
 })
 
-describe('hooks for code', () => {
-  it('hear once of what became true, however often it is read', async () => {
+describe('charge hooks', () => {
+  it('run once per change, also when the charge is reconciled repeatedly', async () => {
     const { shop, scene } = await wired()
     const heard: string[] = []
     const hooks: ChargeHooks = {
@@ -131,7 +131,7 @@ describe('hooks for code', () => {
     ])
   })
 
-  it('that throw undo the reading, which is tried again', async () => {
+  it('roll the change back when they throw, and run again on the next reconcile', async () => {
     const { shop, scene } = await wired()
     scene.save()
     const { id } = await scene.create()
@@ -149,7 +149,7 @@ describe('hooks for code', () => {
     expect(await scene.get(id)).toMatchObject({ amount_refunded: 1_234 })
   })
 
-  it('tell the conference’s receivers too', async () => {
+  it('send outbound webhooks', async () => {
     const { shop, scene } = await wired()
     await app.request('POST', `${shop.path}/webhook-endpoints`, {
       body: { url: 'https://receiver.example/hook', event_types: ['charge.succeeded'] },

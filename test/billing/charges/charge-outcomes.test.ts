@@ -72,7 +72,7 @@ const POINTS: [string, Fault[]][] = [
   ],
 ]
 
-describe('an outcome that is not known', () => {
+describe('an unknown outcome', () => {
   it.each(POINTS)(
     'F8: when Stripe answers %s, leaves the charge open, and a repeat pays once',
     async (_, faults) => {
@@ -92,7 +92,7 @@ describe('an outcome that is not known', () => {
     },
   )
 
-  it('F7: is read at once where that is possible: the lost answer to a charge that was done', async () => {
+  it('F7: of a successful charge is fetched immediately if Stripe responds', async () => {
     scene.save()
     const charge = await scene.create()
     stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'fail_after' } })
@@ -100,7 +100,7 @@ describe('an outcome that is not known', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('F8: is found by a reading alone, which never charges', async () => {
+  it('F8: is resolved by a reconcile, which never charges', async () => {
     scene.save()
     const [paid, unpaid] = [await scene.create(), await scene.create()]
     stripe.fake.control.injectFault({ ...READ, times: 'always', action: { kind: 'cut' } })
@@ -116,7 +116,7 @@ describe('an outcome that is not known', () => {
     expect(scene.taken(unpaid.id)).toBe(0)
   })
 
-  it('is looked for by the sweep, once in a while', async () => {
+  it('gets a job from the sweep, one at a time', async () => {
     await app.rows(`update charge_attempts set state = 'canceled' where state = 'confirming'`)
     scene.save()
     const charge = await scene.create()
@@ -125,12 +125,12 @@ describe('an outcome that is not known', () => {
     const sweep = (after: number) => withSystem(app.db, 'timers', (trx) => sweepCharges(trx, after))
     expect(await sweep(3_600)).toEqual({ charges: 0, chargeRefunds: 0 })
     expect(await sweep(0)).toMatchObject({ charges: 1 })
-    // The job that is there already is enough.
+    // The existing job is enough.
     expect(await sweep(0)).toMatchObject({ charges: 0 })
     await app.db('graphile_worker._private_jobs').delete()
   })
 
-  it('may be gone on with by another card: the first intent is closed before', async () => {
+  it('does not prevent charging another card: the first intent is canceled before', async () => {
     scene.save()
     const other = scene.save('pm_card_mastercard')
     const charge = await scene.create()
@@ -142,7 +142,7 @@ describe('an outcome that is not known', () => {
     expect(scene.intents(charge.id).map(({ status }) => status)).toEqual(['canceled', 'succeeded'])
   })
 
-  it('is not made of a try that was closed after the reading of it began', async () => {
+  it('is not assumed for an attempt that was closed after a fetch began', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const charge = await scene.create()
     await scene.act(charge.id, 'charge')
@@ -171,7 +171,7 @@ describe('an outcome that is not known', () => {
     expect(heard).toEqual([])
   })
 
-  it('of a link that Stripe opened ends with the same link', async () => {
+  it('of a Checkout session ends with the same session', async () => {
     const charge = await scene.create()
     stripe.fake.control.injectFault({
       method: 'POST',
@@ -187,8 +187,8 @@ describe('an outcome that is not known', () => {
   })
 })
 
-describe('many who charge at once', () => {
-  it('pay once, from two processes', async () => {
+describe('concurrent requests to charge', () => {
+  it('charge once, from two processes', async () => {
     scene.save()
     const charge = await scene.create()
     const second = await startTestProcess(app.connectionString, { env })
@@ -208,7 +208,7 @@ describe('many who charge at once', () => {
     expect(scene.intents(charge.id)).toHaveLength(1)
   })
 
-  it('try a card that is declined once', async () => {
+  it('charge a declined card once per attempt', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const charge = await scene.create()
     await Promise.all(Array.from({ length: 6 }, () => scene.act(charge.id, 'charge')))
@@ -217,12 +217,12 @@ describe('many who charge at once', () => {
     const tries = stripe.fake.control
       .list(shop.stripeKey, 'charge')
       .filter((one) => Object(one['metadata' as never])['charge_id'] === charge.id)
-    // Who came after the decline asked for another try; nobody tried the same intent twice.
+    // Requests after the decline start another attempt; no intent is charged twice.
     expect(tries.length).toBeLessThanOrEqual(attempts)
     expect(scene.taken(charge.id)).toBe(0)
   })
 
-  it('with different cards pay once', async () => {
+  it('with different cards charge once', async () => {
     const cards = [scene.save(), scene.save('pm_card_mastercard'), scene.save('pm_card_amex')]
     const charge = await scene.create()
     await Promise.all(

@@ -34,7 +34,7 @@ const atStripe = () =>
 const REFUNDS = { method: 'POST', path: '/v1/refunds' } as const
 
 describe('a refund of a charge', () => {
-  it('F5: goes back in parts, each booked as Stripe confirms it, to the last', async () => {
+  it('F5: can be partial; each part is booked when Stripe confirms it', async () => {
     expect((await refund(30)).body).toMatchObject({ status: 'succeeded', amount_refunded: 30 })
     expect((await refund()).body).toMatchObject({ status: 'refunded', amount_refunded: 500 })
     expect(atStripe()).toEqual([470, 30])
@@ -44,7 +44,7 @@ describe('a refund of a charge', () => {
     })
   })
 
-  it('F4: is of the amount that was asked for, also after the first answer was lost', async () => {
+  it('F4: has the requested amount, also when the first response is lost', async () => {
     stripe.fake.control.injectFault({ ...REFUNDS, times: 'always', action: { kind: 'fail_after' } })
     const key = { 'idempotency-key': 'refund-1' }
     const ask = () =>
@@ -59,7 +59,7 @@ describe('a refund of a charge', () => {
     expect(atStripe()).toEqual([10])
   })
 
-  it('F3: that Stripe refuses is not booked', async () => {
+  it('F3: is not booked when Stripe refuses it', async () => {
     stripe.fake.control.dispute(String(charge.payment_intent))
     expect(await refund(100)).toMatchObject({ status: 409, body: { code: 'stripe_refused' } })
     expect(await scene.get(charge.id)).toMatchObject({
@@ -69,14 +69,14 @@ describe('a refund of a charge', () => {
     })
   })
 
-  it('F5: takes no negative amount, and none above what is left', async () => {
+  it('F5: must be positive and at most the amount left', async () => {
     for (const amount of [-10, 0, 501]) {
       expect((await refund(amount)).body).toMatchObject({ errors: [{ pointer: '/amount' }] })
     }
     expect(atStripe()).toEqual([])
   })
 
-  it('F5: asked for by many at once is never more than was received', async () => {
+  it('F5: never exceeds the amount received, also with concurrent requests', async () => {
     const answers = await Promise.all(Array.from({ length: 8 }, () => refund(200)))
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(2)
     await scene.act(charge.id, 'reconcile')
@@ -84,7 +84,7 @@ describe('a refund of a charge', () => {
     expect(atStripe()).toEqual([200, 200])
   })
 
-  it('F5: is guarded by the database as well', async () => {
+  it('F5: is limited by a check constraint as well', async () => {
     const broken = app.rows(
       `update charges set amount_refunded = 400, amount_refunding = 101
        where conference_id = $1 and id = $2`,
@@ -93,7 +93,7 @@ describe('a refund of a charge', () => {
     await expect(broken).rejects.toThrow(/charges_refunds_within_received/)
   })
 
-  it('F5: from Stripe’s dashboard counts too', async () => {
+  it('F5: made in Stripe’s dashboard counts too', async () => {
     stripe.fake.control.refund(String(charge.payment_intent), { amount: 450 })
     await scene.act(charge.id, 'reconcile')
     expect(await scene.get(charge.id)).toMatchObject({ amount_refunded: 450 })
@@ -101,7 +101,7 @@ describe('a refund of a charge', () => {
     expect((await refund()).body).toMatchObject({ status: 'refunded' })
   })
 
-  it('is not booked while it is on its way, nor when it fails later', async () => {
+  it('is not booked while it is pending, nor when it fails later', async () => {
     stripe.fake.control.setRefundMode('pending', 1)
     const { body } = await refund(100)
     expect(body).toMatchObject({ amount_refunded: 0, amount_refunding: 100 })
@@ -113,7 +113,7 @@ describe('a refund of a charge', () => {
     expect((await refund()).body).toMatchObject({ status: 'refunded' })
   })
 
-  it('of a charge that was never paid is refused', async () => {
+  it('is refused for an unpaid charge', async () => {
     const { id } = await scene.create()
     expect(await scene.act(id, 'refund')).toMatchObject({
       status: 409,
@@ -121,7 +121,7 @@ describe('a refund of a charge', () => {
     })
   })
 
-  it('whose answer nobody got is found by the sweep', async () => {
+  it('without a known result gets a job from the sweep', async () => {
     stripe.fake.control.injectFault({ ...REFUNDS, times: 'always', action: { kind: 'cut' } })
     expect((await refund(10)).status).toBe(503)
     const swept = await withSystem(app.db, 'timers', (trx) => sweepCharges(trx, 0))

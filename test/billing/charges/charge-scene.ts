@@ -25,11 +25,11 @@ export type ChargeScene = {
   get(charge: string): Promise<ChargeAnswer>
   /** The payment intents of a charge at Stripe, oldest first. */
   intents(charge: string): Body[]
-  /** How much Stripe took for it, in all. */
+  /** The total amount that Stripe received for the charge. */
   taken(charge: string): number
 }
 
-/** A sponsor of the shop with a customer at Stripe, and charges of it. */
+/** A sponsor of the shop with a customer at Stripe, and functions for its charges. */
 export async function openChargeScene(
   app: Pick<TestProcess, 'request'>,
   stripe: { readonly fake: FakeStripe },

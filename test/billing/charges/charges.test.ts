@@ -21,7 +21,7 @@ beforeEach(async () => {
 })
 
 describe('a charge', () => {
-  it('is written down in the conference’s currency and charges nothing yet', async () => {
+  it('is created in the conference’s currency and charges nothing yet', async () => {
     const charge = await scene.create({
       statement_descriptor_suffix: 'BOOTH 14',
       comment: 'By phone',
@@ -43,7 +43,7 @@ describe('a charge', () => {
     expect(listed.body.data).toEqual([charge])
   })
 
-  it('is charged once: made unconfirmed, then confirmed by its id, with our names on it', async () => {
+  it('is charged once: with an intent that is created unconfirmed, then confirmed by its id', async () => {
     const card = scene.save()
     const charge = await scene.create({ statement_descriptor_suffix: 'BOOTH 14' })
     stripe.fake.control.clearRequests()
@@ -76,7 +76,7 @@ describe('a charge', () => {
     expect(posts[0]?.idempotencyKey).toBe(`charge:${charge.id}:1:create`)
   })
 
-  it('is refused once it is paid', async () => {
+  it('cannot be charged again once it is paid', async () => {
     scene.save()
     const charge = await scene.create()
     await scene.act(charge.id, 'charge')
@@ -88,7 +88,7 @@ describe('a charge', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('F9: of a sponsor without a card says so, in the conference’s currency, and stays open', async () => {
+  it('F9: of a sponsor without a saved card fails with no_payment_method and stays open', async () => {
     const pounds = await openShop(app, { currency: 'GBP' })
     const answer = await app.request<Body>('POST', `${pounds.path}/charges`, {
       body: { sponsor: pounds.sponsor, amount: 500, description: 'Booth' },
@@ -100,13 +100,13 @@ describe('a charge', () => {
     expect((await app.request('GET', path)).body).toMatchObject({ status: 'open', attempts: 1 })
   })
 
-  it('F1: needs no setting of ours beyond the key', async () => {
+  it('F1: needs no setting other than the Stripe key', async () => {
     scene.save()
     const charge = await scene.create()
     expect((await scene.act(charge.id, 'charge')).body.status).toBe('succeeded')
   })
 
-  it('F2: has keys of its own, whatever it is for: two of one amount are two payments', async () => {
+  it('F2: has its own idempotency keys: two charges of one amount are two payments', async () => {
     scene.save()
     const [one, two] = [await scene.create(), await scene.create()]
     for (const { id } of [one, two]) await scene.act(id, 'charge')
@@ -115,7 +115,7 @@ describe('a charge', () => {
     expect(first.payment_intent).not.toBe(second.payment_intent)
   })
 
-  it('F2: of one source reference exists once', async () => {
+  it('F2: has a unique source reference', async () => {
     await scene.create({ source_reference: 'INV-7' })
     const again = await app.request('POST', `${shop.path}/charges`, {
       body: { sponsor: shop.sponsor, amount: 1, description: 'x', source_reference: 'INV-7' },
@@ -124,7 +124,7 @@ describe('a charge', () => {
     await expect(scene.create({ source_reference: 'INV-7' })).rejects.toThrow(/already_exists/)
   })
 
-  it('goes to the card that is named, and to none of somebody else', async () => {
+  it('uses the named card, but no card of another sponsor', async () => {
     scene.save()
     const other = scene.save('pm_card_mastercard')
     const charge = await scene.create()
@@ -169,7 +169,7 @@ describe('a charge', () => {
     expect(answer.body['errors']).toMatchObject([{ pointer }])
   })
 
-  it('is for staff with refunds:write alone', async () => {
+  it('requires staff with refunds:write', async () => {
     const charge = await scene.create()
     const staff = await createStaffKey(app, shop, ['billing:write', 'purchases:write'])
     for (const as of [staff.key, shop.sponsorKey]) {
@@ -179,7 +179,7 @@ describe('a charge', () => {
     }
   })
 
-  it('is given up for good, with whatever could still be paid', async () => {
+  it('can be canceled, which closes a payable attempt', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const charge = await scene.create()
     await scene.act(charge.id, 'charge')
@@ -195,7 +195,7 @@ describe('a charge', () => {
 })
 
 describe('a declined charge', () => {
-  it('F3: ends its try and is not tried again by itself', async () => {
+  it('F3: ends its attempt and is not charged again automatically', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const charge = await scene.create()
     const { status, body } = await scene.act(charge.id, 'charge')
@@ -210,7 +210,7 @@ describe('a declined charge', () => {
     expect(await scene.get(charge.id)).toMatchObject({ status: 'declined', attempts: 1 })
   })
 
-  it('is tried again by staff with another card, and paid once', async () => {
+  it('can be charged by staff with another card, and is paid once', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const good = scene.save('pm_card_mastercard')
     const charge = await scene.create()
@@ -221,7 +221,7 @@ describe('a declined charge', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('has its old intent closed before the next try, when we had died before', async () => {
+  it('has its old intent canceled before the next attempt, also after a crash', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const good = scene.save('pm_card_mastercard')
     const charge = await scene.create()
@@ -232,7 +232,7 @@ describe('a declined charge', () => {
     })
     expect((await scene.act(charge.id, 'charge')).status).toBe(503)
     expect(await scene.get(charge.id)).toMatchObject({ status: 'declined' })
-    // While the old intent cannot be closed there is no other.
+    // While the old intent cannot be canceled, no other is created.
     expect((await scene.act(charge.id, 'charge', { payment_method: good })).status).toBe(503)
     expect(scene.intents(charge.id)).toHaveLength(1)
     stripe.fake.control.clearFaults()
@@ -243,8 +243,8 @@ describe('a declined charge', () => {
   })
 })
 
-describe('a bank that wants the payer', () => {
-  it('gets a Checkout link, opened by itself where the charge knows the way back', async () => {
+describe('a charge that requires the cardholder to authenticate', () => {
+  it('gets a Checkout session automatically if the charge has return URLs', async () => {
     scene.save('pm_card_authenticationRequired')
     const charge = await scene.create({ ...RETURN_URLS, statement_descriptor_suffix: 'BOOTH' })
     const { body } = await scene.act(charge.id, 'charge')
@@ -267,7 +267,7 @@ describe('a bank that wants the payer', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('has one link at a time, and another card closes it', async () => {
+  it('has one Checkout session at a time, which charging another card closes', async () => {
     scene.save('pm_card_authenticationRequired')
     const good = scene.save('pm_card_visa')
     const charge = await scene.create()
@@ -284,7 +284,7 @@ describe('a bank that wants the payer', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('was paid by the link while a card was charged: once, and the call says so', async () => {
+  it('is paid once when it is paid on the page while a card is charged', async () => {
     scene.save('pm_card_authenticationRequired')
     const good = scene.save('pm_card_visa')
     const charge = await scene.create(RETURN_URLS)
@@ -298,7 +298,7 @@ describe('a bank that wants the payer', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('may have a link that expires, and another after it', async () => {
+  it('can have another Checkout session after the first expired', async () => {
     scene.save('pm_card_authenticationRequired')
     const charge = await scene.create(RETURN_URLS)
     const { body } = await scene.act(charge.id, 'charge')
@@ -310,7 +310,7 @@ describe('a bank that wants the payer', () => {
     expect((await scene.act(charge.id, 'reconcile')).body.status).toBe('succeeded')
   })
 
-  it('may be paid by a bank debit on the link, which takes its time', async () => {
+  it('can be paid by a bank debit on the page, which is processing first', async () => {
     scene.save('pm_card_authenticationRequired')
     const charge = await scene.create(RETURN_URLS)
     const { body } = await scene.act(charge.id, 'charge')

@@ -16,8 +16,8 @@ async function customerOf(shop: WiredShop): Promise<{ id: string; stripe: string
 const now = async (shop: WiredShop, id: string) =>
   (await app.request<Body>('GET', `${shop.path}/customers/${id}`)).body
 
-describe('webhooks alone', () => {
-  it('make the first card that is saved the default, and close every event', async () => {
+describe('webhooks of customers and cards', () => {
+  it('make the first saved card the default, and finish all events', async () => {
     const shop = await app.openWiredShop()
     const { id } = await customerOf(shop)
     const { body } = await app.request<Body>(
@@ -40,7 +40,7 @@ describe('webhooks alone', () => {
     expect(events.filter(({ status }) => status !== 'done')).toEqual([])
   })
 
-  it('F12: take a customer that was deleted at Stripe, and its cards, off the list', async () => {
+  it('F12: remove a customer that was deleted at Stripe, and its cards', async () => {
     const shop = await app.openWiredShop()
     const customer = await customerOf(shop)
     const path = `/v1/payment_methods/pm_card_visa/attach`

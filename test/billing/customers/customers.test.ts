@@ -49,7 +49,7 @@ const methods = async (id: string) => {
   return body.data
 }
 
-/** A card, saved as with Stripe's own page. */
+/** Saves a card, as Stripe's page does. */
 function attach(customer: string, card = 'pm_card_visa'): string {
   const path = `/v1/payment_methods/${card}/attach`
   const { id } = stripe.fake.control.call(shop.stripeKey, 'POST', path, { customer }) as Body
@@ -59,7 +59,7 @@ function attach(customer: string, card = 'pm_card_visa'): string {
 const createdAtStripe = () => stripe.fake.control.list(shop.stripeKey, 'customer')
 
 describe('a sponsor’s customer', () => {
-  it('is made once by 20 parallel calls, with our ids in its metadata', async () => {
+  it('is created once by 20 concurrent requests, with our ids in its metadata', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => create()))
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(201))
     expect(new Set(answers.map(({ body }) => `${body.id} ${body.stripe_customer}`)).size).toBe(1)
@@ -77,7 +77,7 @@ describe('a sponsor’s customer', () => {
     ])
   })
 
-  it('is the same one after the answer was lost, under the same key', async () => {
+  it('is the same one after a lost response, since a retry uses the same key', async () => {
     stripe.fake.control.injectFault({
       path: '/v1/customers',
       times: 'always',
@@ -89,7 +89,7 @@ describe('a sponsor’s customer', () => {
     expect(createdAtStripe().map(({ id }) => id)).toEqual([customer.stripe_customer])
   })
 
-  it('gets another key when Stripe keeps an error under the first', async () => {
+  it('gets another key when Stripe stored an error under the first', async () => {
     stripe.fake.control.injectFault({
       path: '/v1/customers',
       action: { kind: 'error', stored: true },
@@ -99,7 +99,7 @@ describe('a sponsor’s customer', () => {
     expect(createdAtStripe()).toHaveLength(1)
   })
 
-  it('F6: has no id at Stripe until Stripe has made it, and none that is empty', async () => {
+  it('F6: has a null id at Stripe until it exists there, never an empty one', async () => {
     stripe.fake.control.injectFault({
       path: '/v1/customers',
       times: 'always',
@@ -116,7 +116,7 @@ describe('a sponsor’s customer', () => {
     await expect(empty).rejects.toThrow(/customers_stripe_customer_shape/)
   })
 
-  it('that was deleted at Stripe is replaced by the next call', async () => {
+  it('is replaced by the next request after it was deleted at Stripe', async () => {
     const before = await made()
     stripe.fake.control.call(shop.stripeKey, 'DELETE', `/v1/customers/${before.stripe_customer}`)
     const { status } = await post(before.id, '/payment-methods/setup', RETURN_URLS)
@@ -127,7 +127,7 @@ describe('a sponsor’s customer', () => {
     expect(createdAtStripe().map(({ id }) => id)).toEqual([body.stripe_customer])
   })
 
-  it('that the mirror knows to be deleted shows no id, and is replaced as well', async () => {
+  it('shows no id when the mirror has its tombstone, and is replaced as well', async () => {
     const before = await made()
     stripe.fake.control.call(shop.stripeKey, 'DELETE', `/v1/customers/${before.stripe_customer}`)
     const refreshed = await post(before.id, '/refresh')
@@ -137,7 +137,7 @@ describe('a sponsor’s customer', () => {
     expect(after.stripe_customer).not.toBe(before.stripe_customer)
   })
 
-  it('is found by what the mirror heard of it when we died before noting its id', async () => {
+  it('is found in the mirror after a crash before its id was saved', async () => {
     const customer = await made()
     await app.rows(
       `update customers set stripe_customer_id = null, idempotency_key = 'spent after a day'
@@ -148,7 +148,7 @@ describe('a sponsor’s customer', () => {
     expect(createdAtStripe()).toHaveLength(1)
   })
 
-  it('is made for any sponsor by staff with billing:write, and only for itself by a sponsor', async () => {
+  it('is created by staff with billing:write for any sponsor, by a sponsor only for itself', async () => {
     const staff = await createStaffKey(app, shop, ['billing:write'])
     const other = await createSponsor(app, shop)
     expect((await create(staff.key, { sponsor: other.slug })).body.sponsor).toBe(other.id)
@@ -165,7 +165,7 @@ describe('a sponsor’s customer', () => {
     expect(list.body.data).toEqual([])
   })
 
-  it('of another sponsor is not there for a sponsor', async () => {
+  it('is not visible to another sponsor', async () => {
     const customer = await made()
     const other = await createSponsor(app, shop)
     const { key } = await createSponsorKey(app, shop, other.id)
@@ -184,7 +184,7 @@ describe('a sponsor’s customer', () => {
     expect(gone.status).toBe(404)
   })
 
-  it('F20: an unknown field is named, and a conference without a key says so', async () => {
+  it('F20: names an unknown field, and fails with stripe_key_missing without a key', async () => {
     expect(await create(shop.sponsorKey, { stripe_js_response: '{}' })).toMatchObject({
       status: 400,
       body: { code: 'validation_failed' },
@@ -199,7 +199,7 @@ describe('a sponsor’s customer', () => {
 })
 
 describe('a saved card', () => {
-  it('is saved on Stripe’s page and becomes the default when it is the first', async () => {
+  it('is saved on a Checkout page and becomes the default if it is the first', async () => {
     const customer = await made()
     const { status, body } = await post(customer.id, '/payment-methods/setup', RETURN_URLS)
     expect(status).toBe(200)
@@ -218,7 +218,7 @@ describe('a saved card', () => {
     expect(refreshed.body.default_payment_method).toBe(method?.id)
   })
 
-  it('is saved where the buyer may return to, by the rules of purchases', async () => {
+  it('needs return URLs by the same rules as purchases', async () => {
     const customer = await made()
     const urls = { ...RETURN_URLS, success_url: 'http://shop.example/ok' }
     const { status, body } = await post(customer.id, '/payment-methods/setup', urls)
@@ -226,7 +226,7 @@ describe('a saved card', () => {
     expect(body['errors']).toMatchObject([{ pointer: '/success_url' }])
   })
 
-  it('is asked for once under an Idempotency-Key', async () => {
+  it('gets one Checkout session per Idempotency-Key', async () => {
     const customer = await made()
     const send = () =>
       app.request('POST', url(customer.id, '/payment-methods/setup'), {
@@ -239,7 +239,7 @@ describe('a saved card', () => {
     expect(stripe.fake.control.list(shop.stripeKey, 'checkout.session')).toHaveLength(1)
   })
 
-  it('F6: that is declined, or is saved later, neither hides nor replaces the first', async () => {
+  it('F6: stays the default when another one is declined or saved later', async () => {
     const customer = await made()
     const first = attach(customer.stripe_customer)
     await post(customer.id, '/refresh')
@@ -268,7 +268,7 @@ describe('a saved card', () => {
     expect(saved).toHaveLength(2)
   })
 
-  it('F12: is chosen, forgotten, and then the oldest of the others takes its place', async () => {
+  it('F12: can be made the default and detached; then the oldest other card is the default', async () => {
     const customer = await made()
     const [first, second] = [
       attach(customer.stripe_customer),
@@ -288,7 +288,7 @@ describe('a saved card', () => {
     expect(body.default_payment_method).toBeNull()
   })
 
-  it('F12: that was removed in Stripe’s dashboard is gone after a refresh', async () => {
+  it('F12: is removed by a refresh after it was detached in Stripe’s dashboard', async () => {
     const customer = await made()
     const card = attach(customer.stripe_customer)
     await post(customer.id, '/refresh')
@@ -298,7 +298,7 @@ describe('a saved card', () => {
     expect(await methods(customer.id)).toEqual([])
   })
 
-  it('of somebody else cannot be chosen', async () => {
+  it('of another sponsor cannot be made the default', async () => {
     const customer = await made()
     const foreign = stripe.fake.control.call(shop.stripeKey, 'POST', '/v1/customers') as Body
     const card = attach(String(foreign['id']))

@@ -27,7 +27,7 @@ function clientsWith(settings: NodeJS.ProcessEnv = {}) {
   })
 }
 
-const budgetKeys = async () =>
+const accountKeys = async () =>
   (await app.rows<{ account_key: string }>('select account_key from stripe_request_budgets')).map(
     (row) => row.account_key,
   )
@@ -41,42 +41,42 @@ async function newConference() {
   return { id, account: account ?? '' }
 }
 
-describe('the budget of a conference', () => {
-  it('is that of its Stripe account, in test mode apart from live', async () => {
+describe('the rate limit of a conference', () => {
+  it('is that of its Stripe account, separate for test and live mode', async () => {
     const { id, account } = await newConference()
     const { stripe: client, livemode } = await clientsWith().background(id)
     expect(livemode).toBe(false)
     await client.customers.list()
-    expect(await budgetKeys()).toContain(`${account}:test`)
+    expect(await accountKeys()).toContain(`${account}:test`)
     expect(rateLimitKeyOf('sk_live_0123456789', account)).toBe(account)
   })
 
-  it('shows a hash in place of the key while the account is unknown', async () => {
+  it('is stored under a hash of the key while the account is unknown', async () => {
     const key = newStripeKey()
     const { id } = await createConference(app, { stripe_secret_key: key })
     const { stripe: client } = await clientsWith().background(id)
     await client.customers.list()
-    const keys = await budgetKeys()
+    const keys = await accountKeys()
     expect(keys).toContain(rateLimitKeyOf(key, null))
     expect(keys.join()).not.toContain(key.slice(8))
     expect(rateLimitKeyOf(key, null)).not.toBe(rateLimitKeyOf(newStripeKey(), null))
   })
 
-  it('counts what is sent for purchases', async () => {
+  it('counts requests sent for purchases', async () => {
     const { id, account } = await newConference()
     const client = await clientsWith().forConference(id)
     await client.customers.list()
-    await expect.poll(budgetKeys).toContain(`${account}:test`)
+    await expect.poll(accountKeys).toContain(`${account}:test`)
   })
 
-  it('does not exist without a limit', async () => {
+  it('stores nothing when the limit is off', async () => {
     const { id, account } = await newConference()
     const clients = clientsWith({ STRIPE_REQUESTS_PER_SECOND: '0' })
     await (await clients.background(id)).stripe.customers.list()
-    expect(await budgetKeys()).not.toContain(`${account}:test`)
+    expect(await accountKeys()).not.toContain(`${account}:test`)
   })
 
-  it('knows no client without a key', async () => {
+  it('gives no background client to a conference without a Stripe key', async () => {
     const { id } = await createConference(app, { stripe_secret_key: undefined })
     await expect(clientsWith().background(id)).rejects.toMatchObject({ code: 'stripe_key_missing' })
   })

@@ -10,31 +10,31 @@ import {
 import type { StripeRateLimiter } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
 import { buildStripe } from '../../../src/stripe/stripe-client.ts'
 import { useFakeStripe } from '../../support/shop.ts'
-import { newAccount, useBudgets } from './use-rate-limiters.ts'
+import { newAccount, useRateLimiters } from './use-rate-limiters.ts'
 
-const budgets = useBudgets()
+const limiters = useRateLimiters()
 const stripe = useFakeStripe()
 
-type Setting = { budget: StripeRateLimiter; account?: string; signal?: AbortSignal }
+type Setting = { limiter: StripeRateLimiter; account?: string; signal?: AbortSignal }
 
 const ONCE = { maxNetworkRetries: 0 }
 
-/** Both kinds of client on a Stripe account of their own. */
-function clientsOf({ budget, account: accountKey = newAccount(), signal }: Setting) {
+/** A background and an interactive client on a Stripe account of their own. */
+function clientsOf({ limiter, account: accountKey = newAccount(), signal }: Setting) {
   const log: string[] = []
   const logger = createLogger('trace', { write: (line) => void log.push(line) })
   const inner = createCountingHttpClient(noMetrics)
   const { secretKey, id: account } = stripe.fake.control.createAccount()
   const settings = { stripeApiBase: stripe.fake.url, stripeTimeoutSeconds: 20 }
-  const options = { inner, budget, accountKey, logger }
-  const paced = createThrottledHttpClient({
+  const options = { inner, rateLimiter: limiter, accountKey, logger }
+  const throttled = createThrottledHttpClient({
     ...options,
     ...(signal === undefined ? {} : { signal }),
   })
   return {
     log,
     accountKey,
-    background: buildStripe(secretKey, settings, paced),
+    background: buildStripe(secretKey, settings, throttled),
     interactive: buildStripe(secretKey, settings, createInteractiveHttpClient(options)),
     limit: (retryAfterSeconds: number, times: number | 'always' = 1) =>
       stripe.fake.control.injectFault({
@@ -59,26 +59,26 @@ function clientsOf({ budget, account: accountKey = newAccount(), signal }: Setti
 
 const list = (client: Stripe) => client.customers.list({}, ONCE)
 
-/** Grants everything and keeps the pauses. */
-function openBudget() {
+/** Lets every request through and records the pauses. */
+function unlimitedLimiter() {
   const pauses: number[] = []
-  const budget: StripeRateLimiter = {
-    take: async () => {},
-    note() {},
+  const limiter: StripeRateLimiter = {
+    acquire: async () => {},
+    recordRequest() {},
     pause: async (_, seconds) => void pauses.push(seconds),
   }
-  return { budget, pauses }
+  return { limiter, pauses }
 }
 
 describe('a background request', () => {
-  it('obeys Retry-After for the whole account and is repeated by itself', async () => {
-    const clients = clientsOf({ budget: budgets.process() })
+  it('waits for Retry-After, with the whole account, and is then retried', async () => {
+    const clients = clientsOf({ limiter: limiters.process() })
     clients.limit(1, 2)
     const begun = performance.now()
     expect((await list(clients.background)).data).toEqual([])
     expect(performance.now() - begun).toBeGreaterThanOrEqual(1_995)
     expect(clients.statuses()).toEqual([429, 429, 200])
-    const [row] = await budgets.rows<{ paused: boolean }>(
+    const [row] = await limiters.rows<{ paused: boolean }>(
       `select paused_until is not null as paused from stripe_request_budgets where account_key = ?`,
       [clients.accountKey],
     )
@@ -86,8 +86,8 @@ describe('a background request', () => {
     expect(clients.log.join()).toContain('"reason":"endpoint-rate"')
   })
 
-  it('is repeated with the same idempotency key, so that nothing is made twice', async () => {
-    const clients = clientsOf({ budget: budgets.process() })
+  it('is retried with the same idempotency key, so that nothing is created twice', async () => {
+    const clients = clientsOf({ limiter: limiters.process() })
     clients.limit(0)
     await clients.background.customers.create({}, ONCE)
     const [first, second] = clients.requests()
@@ -96,8 +96,8 @@ describe('a background request', () => {
     expect(second?.idempotencyKey).toBe(first?.idempotencyKey)
   })
 
-  it('gives up after eight repeats and says why', async () => {
-    const clients = clientsOf({ budget: budgets.process({ requestsPerSecond: 1000 }) })
+  it('fails with Stripe’s 429 after eight retries', async () => {
+    const clients = clientsOf({ limiter: limiters.process({ requestsPerSecond: 1000 }) })
     clients.limit(0, 'always')
     await expect(list(clients.background)).rejects.toMatchObject({
       statusCode: 429,
@@ -107,25 +107,25 @@ describe('a background request', () => {
     expect(clients.statuses()).toEqual(Array(9).fill(429))
   })
 
-  it('backs off further and further where Stripe names no time', async () => {
-    const { budget, pauses } = openBudget()
-    const clients = clientsOf({ budget })
-    const most = [1, 2, 4, 8, 16, 32, 32, 32, 32]
-    const trouble = clients.lock(most.length)
-    // The SDK's own repeat after a lock time-out finds the way free.
+  it('backs off exponentially when Stripe names no time', async () => {
+    const { limiter, pauses } = unlimitedLimiter()
+    const clients = clientsOf({ limiter })
+    const longest = [1, 2, 4, 8, 16, 32, 32, 32, 32]
+    const trouble = clients.lock(longest.length)
+    // The SDK's own retry after a lock timeout succeeds.
     await clients.background.customers.list({}, { maxNetworkRetries: 1 })
-    expect(pauses).toHaveLength(most.length)
+    expect(pauses).toHaveLength(longest.length)
     for (const [index, seconds] of pauses.entries()) {
-      expect(seconds).toBeLessThanOrEqual(most[index] ?? 0)
-      expect(seconds).toBeGreaterThanOrEqual((most[index] ?? 0) / 2)
+      expect(seconds).toBeLessThanOrEqual(longest[index] ?? 0)
+      expect(seconds).toBeGreaterThanOrEqual((longest[index] ?? 0) / 2)
     }
     stripe.fake.control.clearFaults(trouble.id)
   })
 
-  it('ends its waiting when the work is stopped', async () => {
-    const budget = budgets.process()
-    const clients = clientsOf({ budget, signal: AbortSignal.timeout(100) })
-    await budget.pause(clients.accountKey, 3600)
+  it('stops waiting when its signal is aborted', async () => {
+    const limiter = limiters.process()
+    const clients = clientsOf({ limiter, signal: AbortSignal.timeout(100) })
+    await limiter.pause(clients.accountKey, 3600)
     await expect(list(clients.background)).rejects.toMatchObject({ type: 'StripeConnectionError' })
     expect(clients.requests()).toEqual([])
   })
@@ -133,9 +133,9 @@ describe('a background request', () => {
 
 describe('an interactive request', () => {
   it('does not wait behind hundreds of background ones', async () => {
-    const budget = budgets.process({ requestsPerSecond: 1 })
+    const limiter = limiters.process({ requestsPerSecond: 1 })
     const stop = new AbortController()
-    const { background, interactive, requests } = clientsOf({ budget, signal: stop.signal })
+    const { background, interactive, requests } = clientsOf({ limiter, signal: stop.signal })
     const queued = Array.from({ length: 300 }, () =>
       background.customers.list({}, ONCE).catch(() => 'stopped'),
     )
@@ -150,26 +150,26 @@ describe('an interactive request', () => {
     )
   })
 
-  it('passes a pause and a 429 on at once, and stops the background for it', async () => {
-    const budget = budgets.process()
-    const clients = clientsOf({ budget })
+  it('returns a 429 without waiting, and pauses background requests', async () => {
+    const limiter = limiters.process()
+    const clients = clientsOf({ limiter })
     clients.limit(2)
     const begun = performance.now()
     await expect(list(clients.interactive)).rejects.toMatchObject({ statusCode: 429 })
-    await expect.poll(() => budget.statements.join()).toContain('excluded.paused_until')
+    await expect.poll(() => limiter.statements.join()).toContain('excluded.paused_until')
     await list(clients.interactive)
     expect(clients.statuses()).toEqual([429, 200])
     await list(clients.background)
     expect(performance.now() - begun).toBeGreaterThanOrEqual(1_995)
   })
 
-  it('succeeds while the budget’s database is away, and so does a 429', async () => {
-    const budget = budgets.cutOff()
-    const clients = clientsOf({ budget })
+  it('is sent while the rate limiter’s database is unreachable, and returns a 429', async () => {
+    const limiter = limiters.cutOff()
+    const clients = clientsOf({ limiter })
     await list(clients.interactive)
     clients.limit(1)
     await expect(list(clients.interactive)).rejects.toMatchObject({ statusCode: 429 })
-    await expect.poll(() => clients.log.join()).toContain('were not paused')
-    await expect.poll(() => budget.log.join()).toContain('were not debited')
+    await expect.poll(() => clients.log.join()).toContain('could not pause')
+    await expect.poll(() => limiter.log.join()).toContain('could not record requests')
   })
 })

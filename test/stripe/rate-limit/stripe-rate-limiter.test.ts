@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { newAccount, type ProcessBudget, useBudgets } from './use-rate-limiters.ts'
+import { newAccount, type ProcessRateLimiter, useRateLimiters } from './use-rate-limiters.ts'
 
-const budgets = useBudgets()
+const limiters = useRateLimiters()
 
-/** Takes so many at once and notes when each was let through, in that order. */
-function takeMany(budget: ProcessBudget, account: string, count: number) {
+/** Starts `count` calls and records the order and time in which they resolve. */
+function acquireMany(limiter: ProcessRateLimiter, account: string, count: number) {
   const turns: { index: number; at: number }[] = []
   const takes = Array.from({ length: count }, async (_, index) => {
-    await budget.take(account)
+    await limiter.acquire(account)
     turns.push({ index, at: performance.now() })
   })
   return { turns, all: Promise.all(takes) }
@@ -17,144 +17,146 @@ const TIMED_OUT = { name: 'TimeoutError' }
 
 const indexes = (turns: { index: number }[]) => turns.map(({ index }) => index)
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index)
-const reservations = (budget: ProcessBudget) =>
-  budget.statements.filter((sql) => sql.includes('as first'))
+const reservations = (limiter: ProcessRateLimiter) =>
+  limiter.statements.filter((sql) => sql.includes('as first'))
 
-describe('the request budget of an account', () => {
-  it('lets what follows a burst through at the limit', async () => {
-    const budget = budgets.process({ requestsPerSecond: 20, burst: 5 })
+describe('the rate limiter of an account', () => {
+  it('lets requests after a burst through at the limit', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 20, burst: 5 })
     const begun = performance.now()
-    const { turns, all } = takeMany(budget, newAccount(), 15)
+    const { turns, all } = acquireMany(limiter, newAccount(), 15)
     await all
     expect(indexes(turns)).toEqual(upTo(15))
     expect(performance.now() - begun).toBeGreaterThanOrEqual(495) // 10 intervals of 50 ms
   })
 
-  it('lets a whole burst through before the request after another account’s burst', async () => {
-    const budget = budgets.process({ requestsPerSecond: 1, burst: 5 })
-    const busy = takeMany(budget, newAccount(), 6)
-    const rested = takeMany(budget, newAccount(), 5)
+  it('does not let one account’s burst delay another account’s burst', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 1, burst: 5 })
+    const busy = acquireMany(limiter, newAccount(), 6)
+    const rested = acquireMany(limiter, newAccount(), 5)
     await rested.all
     expect(busy.turns.length).toBeLessThan(6)
     await busy.all
   })
 
-  it('is one for all processes', async () => {
+  it('is shared by all processes', async () => {
     const account = newAccount()
     const begun = performance.now()
-    const both = [budgets.process(), budgets.process()].map((one) => takeMany(one, account, 8))
+    const both = [limiters.process(), limiters.process()].map((one) => acquireMany(one, account, 8))
     await Promise.all(both.map(({ all }) => all))
-    // The first of the sixteen was free.
+    // The first of the sixteen did not wait.
     expect(performance.now() - begun).toBeGreaterThanOrEqual(15 * 50 - 5)
     for (const { turns } of both) expect(indexes(turns)).toEqual(upTo(8))
   })
 
-  it('is each account’s own', async () => {
-    const budget = budgets.process({ requestsPerSecond: 1 })
+  it('is separate for each account', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 1 })
     const busy = newAccount()
-    await budget.take(busy)
-    const queue = takeMany(budget, busy, 1)
-    await Promise.all([budget.take(newAccount()), budget.take(newAccount())])
+    await limiter.acquire(busy)
+    const queue = acquireMany(limiter, busy, 1)
+    await Promise.all([limiter.acquire(newAccount()), limiter.acquire(newAccount())])
     expect(queue.turns).toEqual([])
     await queue.all
   })
 
   it('does not make one process wait for the whole queue of another', async () => {
     const account = newAccount()
-    const long = takeMany(budgets.process({ requestsPerSecond: 100 }), account, 150)
+    const long = acquireMany(limiters.process({ requestsPerSecond: 100 }), account, 150)
     await expect.poll(() => long.turns.length).toBeGreaterThan(0)
-    await budgets.process({ requestsPerSecond: 100 }).take(account)
+    await limiters.process({ requestsPerSecond: 100 }).acquire(account)
     expect(long.turns.length).toBeLessThan(100)
     await long.all
     expect(indexes(long.turns)).toEqual(upTo(150))
   })
 
-  it('reserves for everybody who waits in one statement', async () => {
-    const budget = budgets.process({ requestsPerSecond: 1000, burst: 100 })
-    await takeMany(budget, newAccount(), 100).all
-    expect(reservations(budget)).toHaveLength(1)
+  it('reserves slots for all waiting callers in one statement', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 1000, burst: 100 })
+    await acquireMany(limiter, newAccount(), 100).all
+    expect(reservations(limiter)).toHaveLength(1)
   })
 
-  it('works on a database whose answers take longer than an interval', async () => {
-    const budget = budgets.process({ requestsPerSecond: 40, burst: 10, latencyMs: 60 })
-    const { turns, all } = takeMany(budget, newAccount(), 30)
+  it('works when the database takes longer than an interval to respond', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 40, burst: 10, latencyMs: 60 })
+    const { turns, all } = acquireMany(limiter, newAccount(), 30)
     await all
     expect(indexes(turns)).toEqual(upTo(30))
-    expect(budget.statements.length).toBeLessThan(60)
+    expect(limiter.statements.length).toBeLessThan(60)
   })
 
-  it('sends everybody away while the database fails, and recovers', async () => {
-    const budget = budgets.process()
+  it('rejects all callers while the database fails, and recovers', async () => {
+    const limiter = limiters.process()
     const account = newAccount()
-    await budget.take(account)
-    await budget.db.raw('alter table stripe_request_budgets rename to gone')
-    const results = await Promise.allSettled([budget.take(account), budget.take(account)])
+    await limiter.acquire(account)
+    await limiter.db.raw('alter table stripe_request_budgets rename to gone')
+    const results = await Promise.allSettled([limiter.acquire(account), limiter.acquire(account)])
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
-    await budget.db.raw('alter table gone rename to stripe_request_budgets')
-    await budget.take(account)
-    await expect(budgets.cutOff().take(account)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    await limiter.db.raw('alter table gone rename to stripe_request_budgets')
+    await limiter.acquire(account)
+    await expect(limiters.cutOff().acquire(account)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 })
 
-describe('a caller that gives up', () => {
-  it('leaves its turn to the next one', async () => {
-    const budget = budgets.process({ requestsPerSecond: 2 })
+describe('a caller that aborts', () => {
+  it('leaves its turn to the next caller', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 2 })
     const account = newAccount()
-    await budget.take(account)
-    const gone = new AbortController()
+    await limiter.acquire(account)
+    const aborted = new AbortController()
     const begun = performance.now()
-    const second = budget.take(account, gone.signal)
-    const third = budget.take(account)
-    await expect.poll(() => reservations(budget).length).toBe(2)
-    gone.abort(new Error('stopped'))
+    const second = limiter.acquire(account, aborted.signal)
+    const third = limiter.acquire(account)
+    await expect.poll(() => reservations(limiter).length).toBe(2)
+    aborted.abort(new Error('stopped'))
     await expect(second).rejects.toThrow('stopped')
     await third
     expect(performance.now() - begun).toBeLessThan(15_000)
-    // Had its turn been lost, the third would have needed a reservation of its own.
-    expect(reservations(budget).length).toBeLessThanOrEqual(3)
+    // If the turn were lost, the third caller would need a reservation of its own.
+    expect(reservations(limiter).length).toBeLessThanOrEqual(3)
   })
 
-  it('ends at once, however long the pause, and holds up nobody after it', async () => {
-    const budget = budgets.process()
+  it('is rejected immediately, even during a long pause, and does not delay others', async () => {
+    const limiter = limiters.process()
     const [paused, other] = [newAccount(), newAccount()]
-    await budget.pause(paused, 3600)
+    await limiter.pause(paused, 3600)
     const signal = AbortSignal.timeout(200)
-    await expect(budget.take(paused, signal)).rejects.toMatchObject(TIMED_OUT)
-    await expect(budget.take(paused, signal)).rejects.toMatchObject(TIMED_OUT)
-    await budget.take(other)
-    // A database that crashed has forgotten the pause, and decides.
-    await budgets.rows('delete from stripe_request_budgets where account_key = ?', [paused])
-    await budget.take(paused)
+    await expect(limiter.acquire(paused, signal)).rejects.toMatchObject(TIMED_OUT)
+    await expect(limiter.acquire(paused, signal)).rejects.toMatchObject(TIMED_OUT)
+    await limiter.acquire(other)
+    // A database that lost the row in a crash ends the pause.
+    await limiters.rows('delete from stripe_request_budgets where account_key = ?', [paused])
+    await limiter.acquire(paused)
   })
 })
 
 describe('a pause', () => {
-  it('stops every process, also those that had their turns reserved', async () => {
+  it('stops every process, including those with reserved slots', async () => {
     const account = newAccount()
-    const waiting = [budgets.process(), budgets.process()].map((one) => takeMany(one, account, 8))
+    const waiting = [limiters.process(), limiters.process()].map((one) =>
+      acquireMany(one, account, 8),
+    )
     const turns = () => waiting.flatMap((one) => one.turns.map(({ at }) => at))
     await expect.poll(() => turns().length, { interval: 5 }).toBeGreaterThan(2)
     const asked = performance.now()
-    await budgets.process().pause(account, 1)
+    await limiters.process().pause(account, 1)
     const known = performance.now()
     await Promise.all(waiting.map(({ all }) => all))
-    // A turn is used on what was known of the pause 25 ms ago at most.
+    // A slot may be used if the pause was last read at most 25 ms ago.
     const during = turns().filter((at) => at > known + 25 && at < asked + 1000)
     expect(during).toEqual([])
     const after = turns().filter((at) => at >= asked + 1000)
     expect(after.length).toBeGreaterThan(4)
-    // What was missed is not made up for in one go.
+    // Missed slots are not used up in one burst.
     const spread = Math.max(...after) - (asked + 1000)
     expect(spread).toBeGreaterThanOrEqual((after.length - 1) * 50 - 5)
     for (const one of waiting) expect(indexes(one.turns)).toEqual(upTo(8))
   })
 
-  it('is never shortened by a later one', async () => {
-    const budget = budgets.process()
+  it('is never shortened by a later pause', async () => {
+    const limiter = limiters.process()
     const account = newAccount()
-    await budget.pause(account, 1000)
-    await budget.pause(account, 1)
-    const [row] = await budgets.rows<{ longer: boolean }>(
+    await limiter.pause(account, 1000)
+    await limiter.pause(account, 1)
+    const [row] = await limiters.rows<{ longer: boolean }>(
       `select paused_until > now() + interval '900 seconds' as longer
        from stripe_request_budgets where account_key = ?`,
       [account],
@@ -165,65 +167,66 @@ describe('a pause', () => {
 
 describe('an interactive request', () => {
   const nextAt = (account: string) =>
-    budgets.rows<{ next_at: Date; debt: boolean }>(
+    limiters.rows<{ next_at: Date; debt: boolean }>(
       `select next_at, next_at > clock_timestamp() + interval '1 second' as debt
        from stripe_request_budgets where account_key = ?`,
       [account],
     )
 
-  it('is debited afterwards, so that the background gives way', async () => {
-    const budget = budgets.process({ requestsPerSecond: 1 })
+  it('is counted afterwards, so that background requests wait longer', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 1 })
     const account = newAccount()
-    budget.note(account)
+    limiter.recordRequest(account)
     await expect.poll(() => nextAt(account)).toHaveLength(1)
     const [before] = await nextAt(account)
-    await budget.take(account)
-    const [row] = await budgets.rows<{ later: boolean }>('select clock_timestamp() >= ? as later', [
-      before?.next_at.toISOString() ?? '',
-    ])
+    await limiter.acquire(account)
+    const [row] = await limiters.rows<{ later: boolean }>(
+      'select clock_timestamp() >= ? as later',
+      [before?.next_at.toISOString() ?? ''],
+    )
     expect(row?.later).toBe(true)
   })
 
-  it('shares a statement with the others of the moment, and leaves no long debt', async () => {
-    const budget = budgets.process({ requestsPerSecond: 1 })
+  it('shares a statement with simultaneous ones, and delays others by at most a second', async () => {
+    const limiter = limiters.process({ requestsPerSecond: 1 })
     const account = newAccount()
-    for (let i = 0; i < 1000; i += 1) budget.note(account)
+    for (let i = 0; i < 1000; i += 1) limiter.recordRequest(account)
     await expect.poll(() => nextAt(account)).toMatchObject([{ debt: false }])
     const [first] = await nextAt(account)
-    for (let i = 0; i < 1000; i += 1) budget.note(account)
+    for (let i = 0; i < 1000; i += 1) limiter.recordRequest(account)
     const isLater = async () =>
       (await nextAt(account))[0]?.next_at.getTime() !== first?.next_at.getTime()
     await expect.poll(isLater).toBe(true)
     expect(await nextAt(account)).toMatchObject([{ debt: false }])
-    expect(budget.statements.filter((sql) => sql.includes('least('))).toHaveLength(2)
+    expect(limiter.statements.filter((sql) => sql.includes('least('))).toHaveLength(2)
   })
 
-  it('does not notice that it could not be debited', async () => {
-    const budget = budgets.cutOff()
-    budget.note(newAccount())
-    await expect.poll(() => budget.log.join()).toContain('were not debited')
+  it('succeeds when it could not be counted', async () => {
+    const limiter = limiters.cutOff()
+    limiter.recordRequest(newAccount())
+    await expect.poll(() => limiter.log.join()).toContain('could not record requests')
   })
 })
 
 describe('no limit', () => {
-  it('lets everybody through without a statement', async () => {
-    const budget = budgets.process({ requestsPerSecond: null })
+  it('lets all requests through without SQL statements', async () => {
+    const limiter = limiters.process({ requestsPerSecond: null })
     const account = newAccount()
-    await takeMany(budget, account, 500).all
-    budget.note(account)
-    await budget.pause(account, 0.2)
+    await acquireMany(limiter, account, 500).all
+    limiter.recordRequest(account)
+    await limiter.pause(account, 0.2)
     const paused = performance.now()
-    await budget.take(account)
+    await limiter.acquire(account)
     expect(performance.now() - paused).toBeGreaterThanOrEqual(195)
-    expect(budget.statements).toEqual([])
+    expect(limiter.statements).toEqual([])
   })
 
-  it('still ends the waiting for a caller that gives up', async () => {
-    const budget = budgets.process({ requestsPerSecond: null })
+  it('still rejects a caller that aborts during a pause', async () => {
+    const limiter = limiters.process({ requestsPerSecond: null })
     const account = newAccount()
-    await budget.pause(account, 3600)
+    await limiter.pause(account, 3600)
     const signal = AbortSignal.timeout(50)
-    await expect(budget.take(account, signal)).rejects.toMatchObject(TIMED_OUT)
-    await expect(budget.take(account, signal)).rejects.toMatchObject(TIMED_OUT)
+    await expect(limiter.acquire(account, signal)).rejects.toMatchObject(TIMED_OUT)
+    await expect(limiter.acquire(account, signal)).rejects.toMatchObject(TIMED_OUT)
   })
 })

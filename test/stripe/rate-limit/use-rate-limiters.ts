@@ -11,24 +11,24 @@ import {
 import { useTestDatabase } from '../../support/test-database.ts'
 
 type Options = Partial<Pick<StripeRateLimiterOptions, 'requestsPerSecond' | 'burst'>> & {
-  /** How long a statement is on its way. */
+  /** Delay added to each statement. */
   latencyMs?: number
 }
 
-/** A budget as a process of its own has it, with its own pool. */
-export type ProcessBudget = StripeRateLimiter & {
+/** The rate limiter of a separate process, with its own pool. */
+export type ProcessRateLimiter = StripeRateLimiter & {
   db: Db
-  /** Every statement that the process sent. */
+  /** Every SQL statement that the process sent. */
   statements: string[]
   /** What it logged. */
   log: string[]
 }
 
-export type Budgets = {
-  /** 20 requests a second, one at a time, unless told otherwise. */
-  process(options?: Options): ProcessBudget
+export type RateLimiters = {
+  /** Default: 20 requests a second, burst of 1. */
+  process(options?: Options): ProcessRateLimiter
   /** A process whose database cannot be reached. */
-  cutOff(): ProcessBudget
+  cutOff(): ProcessRateLimiter
   rows<Row>(sql: string, bindings?: string[]): Promise<Row[]>
 }
 
@@ -41,17 +41,20 @@ function farAway(db: Db, latencyMs: number): Db {
     await setTimeout(latencyMs)
     return db.raw(sql, bindings)
   }
-  // The budget uses nothing else of it.
+  // The rate limiter uses only `raw`.
   return { raw } as unknown as Db
 }
 
 /** Processes that share one database, for the tests of this file. */
-export function useBudgets(): Budgets {
+export function useRateLimiters(): RateLimiters {
   const database = useTestDatabase()
   const pools: Db[] = []
   afterAll(() => Promise.all(pools.map((db) => db.destroy())))
 
-  function open(connectionString: string, { latencyMs = 0, ...options }: Options): ProcessBudget {
+  function open(
+    connectionString: string,
+    { latencyMs = 0, ...options }: Options,
+  ): ProcessRateLimiter {
     const db = connect(connectionString, { max: 2 })
     pools.push(db)
     const statements: string[] = []
