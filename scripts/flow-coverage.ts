@@ -6,14 +6,17 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { type FakeStripe, startFakeStripe } from '../fake-stripe/src/start-fake-stripe.ts'
+import { createSavedCards } from '../src/billing/customers/saved-cards.ts'
 import { type Config, loadConfig } from '../src/config.ts'
 import { connect } from '../src/db/connect.ts'
 import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
 import { EVENT_HOOKS } from '../src/event-hooks.ts'
 import { createMirrorFeed } from '../src/mirror/mirror-feed.ts'
+import { createBulkPurchaseService } from '../src/purchases/bulk-purchase-service.ts'
 import { createEncryption } from '../src/shared/cryptography.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import { noMetrics } from '../src/shared/service-metrics.ts'
+import { systemClock } from '../src/shared/time.ts'
 import { startService } from '../src/start-service.ts'
 import { createStripeClients } from '../src/stripe/stripe-client.ts'
 import { createStripePaymentGateway } from '../src/stripe/stripe-payment-gateway.ts'
@@ -104,12 +107,18 @@ function withPurchaseWorker(config: Config, connectionString: string): WhileWork
     const encryption = createEncryption(ENCRYPTION_KEY)
     const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })
     const mirrorFeed = createMirrorFeed({ db, clients, logger })
+    const purchases = createBulkPurchaseService({
+      db,
+      gateway: createStripePaymentGateway(clients, logger, mirrorFeed),
+      cards: createSavedCards({ db, clients, logger }),
+      clock: systemClock,
+    })
     const worker = createEventWorker({
       db,
       connectionString,
       clients,
       mirrorFeed,
-      gateway: createStripePaymentGateway(clients, logger, mirrorFeed),
+      purchases,
       logger,
       metrics: noMetrics,
       eventHooks: EVENT_HOOKS,

@@ -25,7 +25,6 @@ import { addRequestMetrics, createMetrics, type Metrics, metricsRoutes } from '.
 import { createLifecycle, createReadiness, healthRoutes, type Lifecycle } from './http/readiness.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
-import { addJob } from './jobs/job-queue.ts'
 import { driftRoutes } from './mirror/drift/drift-routes.ts'
 import { mirrorRoutes } from './mirror/mirror-routes.ts'
 import { syncRunRoutes } from './mirror/runs/sync-run-routes.ts'
@@ -35,13 +34,7 @@ import {
 } from './notifications/outbound-webhook-routes.ts'
 import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
-import { requiredInactiveCount } from './purchases/purchase-aggregate.ts'
-import {
-  purchaseActionRoutes,
-  purchaseRoutes,
-  transitionRoutes,
-} from './purchases/purchase-routes.ts'
-import { createReconcileRequests } from './purchases/reconcile-purchase.ts'
+import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { reportRoutes } from './reports/report-routes.ts'
 import type { Encryption } from './shared/cryptography.ts'
 import type { Logger } from './shared/logger.ts'
@@ -107,11 +100,12 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
-  voucherRoutes(app, { ...routes, requiredOff: requiredInactiveCount })
+  const purchases = createBulkPurchaseService({ ...deps, cards: createSavedCards(deps) })
+  voucherRoutes(app, { ...routes, requiredOff: purchases.requiredInactiveCount })
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
   voucherExportRoutes(app, routes)
   redemptionRoutes(app, routes)
-  addPurchaseRoutes(app, routes, deps)
+  purchaseRoutes(app, { ...routes, purchases })
   reportRoutes(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
   webhookDeliveryRoutes(app, routes)
@@ -127,22 +121,6 @@ function addOperationRoutes(app: App, lifecycle: Lifecycle, deps: AppDeps, metri
   healthRoutes(app, { lifecycle, readiness: createReadiness(db) })
   const gauges = createDatabaseGauges(metrics.registry, db)
   metricsRoutes(app, { metrics, gauges, metricsToken })
-}
-
-function addPurchaseRoutes(app: App, routes: RouteDeps, deps: AppDeps): void {
-  const { gateway, clock } = deps
-  const cards = createSavedCards(deps)
-  const purchases = createBulkPurchaseService(deps)
-  const reconcileRequests = createReconcileRequests((trx, job) =>
-    addJob(trx, 'reconcile_purchase', {
-      conference_id: job.conferenceId,
-      purchase_id: job.purchaseId,
-      reason: job.reason,
-    }),
-  )
-  purchaseRoutes(app, { ...routes, clock, purchases, reconcileRequests })
-  purchaseActionRoutes(app, { ...routes, clock, gateway, purchases, cards })
-  transitionRoutes(app, routes)
 }
 
 function addStripeRoutes(

@@ -18,17 +18,10 @@ import {
   type DeliverDeps,
   deliverWebhook,
 } from './notifications/deliver-webhook.ts'
-import { createMailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
-import type { PaymentGateway } from './payments/payment-gateway.ts'
-import {
-  createPurchaseLink,
-  purchaseEmailKind,
-  sendPurchaseEmail,
-} from './purchases/purchase-email.ts'
-import type { Cause, PurchaseRef } from './purchases/purchase-store.ts'
-import { reconcilePurchase } from './purchases/reconcile-purchase.ts'
-import { finishRefund } from './purchases/refund-purchase.ts'
-import { finishStaleAttempt, sweepPurchases } from './purchases/sweep-purchases.ts'
+import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
+import type { PurchaseRef } from './payments/payment-gateway.ts'
+import type { BulkPurchaseService } from './purchases/bulk-purchase-service.ts'
+import type { Cause } from './purchases/purchase-store.ts'
 import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
@@ -47,11 +40,11 @@ export type JobHandlerDeps = {
     | 'leaseSeconds'
     | 'webhooksAllowLoopback'
     | 'mail'
-    | 'purchaseUrl'
-    | 'publicUrl'
   >
   encryption: DeliverDeps['encryption']
-  gateway: PaymentGateway
+  purchases: BulkPurchaseService
+  /** Null: no mail server is configured. */
+  mailer: Mailer | null
   clients: StripeClients
   logger: Logger
   metrics: ServiceMetrics
@@ -73,27 +66,23 @@ const causeOf = (job: string, cause: string): Cause => ({
 
 /** What runs each job of the catalogue: a few words over the use cases. */
 export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
-  const { db, config, logger } = deps
+  const { db, config, logger, mailer, purchases } = deps
   const inbox = createEventInbox(deps)
-  const mailer = createMailer(config.mail)
   const giveUpRefused = (error: unknown) => {
     if (!(error instanceof PermanentMailError)) throw error
     logger.error({ error: error.message }, 'the mail to the operators was refused for good')
   }
-  const linkOf = createPurchaseLink(config)
   const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
   return createJobRegistry([
     handle('reconcile_purchase', async (payload) => {
-      await reconcilePurchase(deps, refOf(payload), {
-        cause: causeOf('reconcile_purchase', payload.reason),
-      })
+      await purchases.reconcile(refOf(payload), causeOf('reconcile_purchase', payload.reason))
     }),
     handle('finish_attempt', (payload) =>
-      finishStaleAttempt(deps, refOf(payload), payload.attempt),
+      purchases.finishStaleAttempt(refOf(payload), payload.attempt),
     ),
     handle('finish_refund', (payload) =>
       ignoreStripeRefusal(
-        finishRefund(deps, refOf(payload), payload.id, causeOf('finish_refund', payload.id)),
+        purchases.finishRefund(refOf(payload), payload.id, causeOf('finish_refund', payload.id)),
       ),
     ),
     handle('reconcile_charge', ({ conference_id, charge_id }) =>
@@ -107,7 +96,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     handle('sweep_purchases', async () => {
       const { reconcileAfterSeconds: after } = config
       const swept = await withSystem(db, 'timers', async (trx) => ({
-        ...(await sweepPurchases(trx, after)),
+        ...(await purchases.sweep(trx, after)),
         ...(await sweepCharges(trx, after)),
       }))
       logger.debug(swept, 'swept')
@@ -156,12 +145,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       ),
     ),
     handle('mail_purchase', (payload) =>
-      sendPurchaseEmail(
-        { ...deps, mailer, linkOf },
-        refOf(payload),
-        purchaseEmailKind.parse(payload.kind),
-        payload.message,
-      ),
+      purchases.sendEmail(refOf(payload), payload.kind, payload.message),
     ),
     handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
       alignPromotionCodes(

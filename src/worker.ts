@@ -1,3 +1,4 @@
+import { createSavedCards } from './billing/customers/saved-cards.ts'
 import type { Config } from './config.ts'
 import type { Db, Tx } from './db/connect.ts'
 import { createJobHandlers, type JobHandlerDeps } from './job-handlers.ts'
@@ -8,15 +9,21 @@ import { toTaskList } from './jobs/job-registry.ts'
 import { runJobs } from './jobs/run-jobs.ts'
 import { startTimers, type Timer } from './jobs/timers.ts'
 import type { MirrorFeed } from './mirror/mirror-feed.ts'
+import { createMailer } from './notifications/mailer.ts'
+import type { PaymentGateway } from './payments/payment-gateway.ts'
+import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { Logger } from './shared/logger.ts'
+import type { Clock } from './shared/time.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
 
-export type WorkerDeps = Omit<JobHandlerDeps, 'stopping'> & {
+export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer'> & {
   config: Config
   connectionString: string
   /** A small pool for heartbeat and timers: a load of work must not make a living worker look dead. */
   upkeepDb: Db
+  gateway: PaymentGateway
+  clock: Clock
   mirrorFeed: MirrorFeed
   /** Absent: none. */
   eventHooks?: readonly EventHook[]
@@ -50,7 +57,13 @@ export function startWorker(deps: WorkerDeps): Worker {
   const { config, connectionString, db, upkeepDb, logger, metrics } = deps
   const { leaseSeconds } = config
   const stopping = new AbortController()
-  const registry = createJobHandlers({ ...deps, stopping: stopping.signal })
+  const mailer = createMailer(config.mail)
+  const purchases = createBulkPurchaseService({
+    ...deps,
+    cards: createSavedCards(deps),
+    email: { ...config, mailer, logger },
+  })
+  const registry = createJobHandlers({ ...deps, mailer, purchases, stopping: stopping.signal })
   const runners = [
     { takes: isQuick, concurrency: JOB_CONCURRENCY },
     { takes: (name: JobName) => LONG_JOBS.has(name), concurrency: LONG_JOB_CONCURRENCY },
@@ -80,7 +93,7 @@ export function startWorker(deps: WorkerDeps): Worker {
   const timers = startTimers({ db: upkeepDb, logger, timers: serviceTimers(config, logger) })
   // Apart, so that thousands of readings for the mirror never hold up a purchase.
   const events = (['purchase', 'mirror'] as const).map((lane) =>
-    createEventWorker({ ...deps, leaseSeconds, lane }),
+    createEventWorker({ ...deps, purchases, leaseSeconds, lane }),
   )
   for (const worker of events) worker.start()
   return {

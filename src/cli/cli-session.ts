@@ -1,3 +1,4 @@
+import { createSavedCards } from '../billing/customers/saved-cards.ts'
 import {
   type ConferenceRow,
   findConferenceId,
@@ -104,7 +105,12 @@ async function openSession(db: Db, config: Config, logger: Logger): Promise<Sess
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clients,
     gateway,
-    purchases: createBulkPurchaseService({ db, gateway, clock: systemClock }),
+    purchases: createBulkPurchaseService({
+      db,
+      gateway,
+      cards: createSavedCards({ db, clients, logger }),
+      clock: systemClock,
+    }),
     logger,
     metrics,
     eventHooks: EVENT_HOOKS,
@@ -154,15 +160,26 @@ export async function conferencesToSearch(
  *
  * @throws AppError `not_found` of the last one.
  */
-export async function inOwner<T>(
+export function inOwner<T>(
   db: Db,
   conferences: readonly Caller[],
   kind: string,
   work: (trx: Tx, caller: Caller) => Promise<T>,
 ): Promise<T> {
+  return searchConferences(conferences, kind, (caller) =>
+    withTenant(db, caller, (trx) => work(trx, caller)),
+  )
+}
+
+/** The same for work that opens its own transactions. */
+export async function searchConferences<T>(
+  conferences: readonly Caller[],
+  kind: string,
+  work: (caller: Caller) => Promise<T>,
+): Promise<T> {
   for (const caller of conferences) {
     try {
-      return await withTenant(db, caller, (trx) => work(trx, caller))
+      return await work(caller)
     } catch (error) {
       if (!(error instanceof AppError && error.code === 'not_found')) throw error
     }

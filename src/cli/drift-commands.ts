@@ -5,12 +5,11 @@ import { type DriftLine, type DriftSummary, NO_DRIFT } from '../mirror/drift/dri
 import { toMirrorStateBody } from '../mirror/drift/drift-schemas.ts'
 import { liveDrift } from '../mirror/drift/live-drift.ts'
 import { type DriftSubject, listMirrorDrift } from '../mirror/drift/mirror-drift.ts'
-import { viewPurchase } from '../purchases/purchase-view.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { systemClock, timestampInput } from '../shared/time.ts'
 import { DriftFound } from './cli-errors.ts'
-import { conferencesToSearch, inOwner, type Session, withSession } from './cli-session.ts'
+import { conferencesToSearch, type Session, searchConferences, withSession } from './cli-session.ts'
 import { addCommand, answer, type Cli, parseInput, toFields } from './command.ts'
 import { type Column, renderTable } from './table.ts'
 import type { Paint } from './terminal.ts'
@@ -75,11 +74,14 @@ async function compare(
 }
 
 /** Those that are named; of a purchase its own. */
-async function conferencesOf({ db }: Session, { conference, purchase }: Input): Promise<Caller[]> {
+async function conferencesOf(
+  { db, purchases }: Session,
+  { conference, purchase }: Input,
+): Promise<Caller[]> {
   const conferences = await conferencesToSearch(db, conference)
   if (purchase === undefined) return conferences
-  const owner = await inOwner(db, conferences, `purchase: ${purchase}`, async (trx, caller) => {
-    await viewPurchase(trx, caller, purchase)
+  const owner = await searchConferences(conferences, `purchase: ${purchase}`, async (caller) => {
+    await purchases.getBulkPurchase(caller, purchase)
     return caller
   })
   return [owner]

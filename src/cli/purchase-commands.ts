@@ -1,27 +1,12 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
-import type { Db, Tx } from '../db/connect.ts'
+import type { Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { PaymentGateway } from '../payments/payment-gateway.ts'
-import {
-  type BulkPurchaseService,
-  reconcileAndComplete,
-} from '../purchases/bulk-purchase-service.ts'
+import type { BulkPurchaseService } from '../purchases/bulk-purchase-service.ts'
 import { FLAG_CODES } from '../purchases/purchase-flags.ts'
 import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
 import { listPurchasesQuery } from '../purchases/purchase-schemas.ts'
-import {
-  listTransitions,
-  type PurchaseRef,
-  type TransitionRow,
-} from '../purchases/purchase-store.ts'
-import {
-  listPurchases,
-  type PurchaseBody,
-  type TransitionBody,
-  toTransitionBody,
-  viewPurchase,
-} from '../purchases/purchase-view.ts'
+import type { PurchaseBody, TransitionBody } from '../purchases/purchase-view.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
@@ -30,8 +15,8 @@ import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import {
   conferencesToSearch,
   findConference,
-  inOwner,
   type Session,
+  searchConferences,
   withSession,
 } from './cli-session.ts'
 import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
@@ -65,12 +50,13 @@ export function addPurchasesList(program: Command, cli: Cli): void {
 
   addPageOptions(command).action(async () => {
     const { conference, ...query } = parseInput(input, toFields(command.opts()))
-    const { page, sponsors } = await withSession(cli, async ({ db }) => {
+    const { page, sponsors } = await withSession(cli, async ({ db, purchases }) => {
       const caller = await findConference(db, conference)
-      return withTenant(db, caller, async (trx) => {
-        const page = await listPurchases(trx, caller, query)
-        return { page, sponsors: await sponsorNames(trx, caller.conferenceId, page.data) }
-      })
+      const page = await purchases.listBulkPurchases(caller, query)
+      const sponsors = await withTenant(db, caller, (trx) =>
+        sponsorNames(trx, caller.conferenceId, page.data),
+      )
+      return { page, sponsors }
     })
     answer(cli, command, page, (paint) => renderPage(page, purchaseColumns(sponsors), paint))
   })
@@ -104,18 +90,17 @@ export function addPurchasesShow(program: Command, cli: Cli): void {
   })
   command.option('--conference <slug|id>', 'default: all of them')
   command.action(async (id: string, options: { conference?: string }) => {
-    const shown = await withSession(cli, async ({ db }) => {
+    const shown = await withSession(cli, async ({ db, purchases }) => {
       const conferences = await conferencesToSearch(db, options.conference)
-      return inOwner(db, conferences, 'purchase', (trx, caller) => load(trx, caller, id))
+      return searchConferences(conferences, 'purchase', (caller) => load(purchases, caller, id))
     })
     answer(cli, command, shown, (paint) => render(shown, paint))
   })
 }
 
-async function load(trx: Tx, caller: Caller, id: string): Promise<Shown> {
-  const purchase = await viewPurchase(trx, caller, id)
-  const ref = { conferenceId: caller.conferenceId, purchaseId: id }
-  return { ...purchase, transitions: await purchaseTimeline(trx, ref) }
+async function load(purchases: BulkPurchaseService, caller: Caller, id: string): Promise<Shown> {
+  const purchase = await purchases.getBulkPurchase(caller, id)
+  return { ...purchase, transitions: await purchaseTimeline(purchases, caller, id) }
 }
 
 function render({ transitions, ...purchase }: Shown, paint: Paint): string {
@@ -162,7 +147,7 @@ export function addPurchasesReconcile(program: Command, cli: Cli): void {
       throw new UsageError('--payment-intent is of one purchase: name that one')
     }
     const lines = await withSession(cli, async (session) => {
-      const found = await find(session.db, ids, options)
+      const found = await find(session, ids, options)
       const done: ReconciledLine[] = []
       for (const { caller, id } of found) {
         done.push(await tryOne(session, caller, id, paymentIntent))
@@ -181,29 +166,33 @@ export function addPurchasesReconcile(program: Command, cli: Cli): void {
 
 type Found = { caller: Caller; id: string }
 
-async function find(db: Db, ids: readonly string[], options: Options): Promise<Found[]> {
+async function find(
+  { db, purchases }: Session,
+  ids: readonly string[],
+  options: Options,
+): Promise<Found[]> {
   const conferences = await conferencesToSearch(db, options.conference)
   const found: Found[] = []
   for (const id of ids) {
-    const caller = await inOwner(db, conferences, `purchase: ${id}`, async (trx, caller) => {
-      await viewPurchase(trx, caller, id)
+    const caller = await searchConferences(conferences, `purchase: ${id}`, async (caller) => {
+      await purchases.getBulkPurchase(caller, id)
       return caller
     })
     found.push({ caller, id })
   }
   if (options.stuck !== true) return found
   for (const caller of conferences) {
-    for (const id of await processingOf(db, caller)) found.push({ caller, id })
+    for (const id of await processingOf(purchases, caller)) found.push({ caller, id })
   }
   return found
 }
 
-async function processingOf(db: Db, caller: Caller): Promise<string[]> {
+async function processingOf(purchases: BulkPurchaseService, caller: Caller): Promise<string[]> {
   const ids: string[] = []
   let cursor: string | undefined
   do {
     const query = { status: 'PROCESSING', limit: 100, cursor } as const
-    const page = await withTenant(db, caller, (trx) => listPurchases(trx, caller, query))
+    const page = await purchases.listBulkPurchases(caller, query)
     ids.push(...page.data.map(({ id }) => id))
     cursor = page.next_cursor ?? undefined
   } while (cursor !== undefined)
@@ -211,13 +200,13 @@ async function processingOf(db: Db, caller: Caller): Promise<string[]> {
 }
 
 async function tryOne(
-  session: Session,
+  { purchases }: Session,
   caller: Caller,
   id: string,
   paymentIntent: string | null,
 ): Promise<ReconciledLine> {
   try {
-    const { before, purchase } = await reconcileOne(session, caller, id, paymentIntent)
+    const { before, purchase } = await reconcileOne(purchases, caller, id, paymentIntent)
     return { id, before, after: purchase.status, purchase, problem: null }
   } catch (error) {
     return { id, before: null, after: null, purchase: null, problem: toProblem(toFailure(error)) }
@@ -226,8 +215,6 @@ async function tryOne(
 
 export type Reconciled = { before: PurchaseBody['status']; purchase: PurchaseBody }
 
-type Deps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
-
 /**
  * Reads one purchase anew from Stripe, as `POST …/reconcile` does, and tells what it was before.
  *
@@ -235,27 +222,29 @@ type Deps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
  * @throws AppError `not_found`, and those of PaymentGateway.
  */
 async function reconcileOne(
-  deps: Deps,
+  purchases: BulkPurchaseService,
   caller: Caller,
   id: string,
   paymentIntent: string | null,
 ): Promise<Reconciled> {
-  const { status: before } = await withTenant(deps.db, caller, (trx) =>
-    viewPurchase(trx, caller, id),
-  )
-  return { before, purchase: await reconcileAndComplete(deps, caller, id, paymentIntent) }
+  const { status: before } = await purchases.getBulkPurchase(caller, id)
+  return { before, purchase: await purchases.reconcileBulkPurchase(caller, id, paymentIntent) }
 }
 
 /** All that happened to a purchase, in the order in which it happened. */
-async function purchaseTimeline(trx: Tx, ref: PurchaseRef): Promise<TransitionBody[]> {
-  const rows: TransitionRow[] = []
+async function purchaseTimeline(
+  purchases: BulkPurchaseService,
+  caller: Caller,
+  id: string,
+): Promise<TransitionBody[]> {
+  const transitions: TransitionBody[] = []
   let cursor: string | undefined
   do {
-    const page = await listTransitions(trx, ref, { limit: 100, cursor })
-    rows.push(...page.data)
+    const page = await purchases.listTransitions(caller, id, { limit: 100, cursor })
+    transitions.push(...page.data)
     cursor = page.next_cursor ?? undefined
   } while (cursor !== undefined)
-  return rows.reverse().map(toTransitionBody)
+  return transitions.reverse()
 }
 
 const STATUS_STYLE = {

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../db/connect.ts'
+import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import type { LivenessLock } from '../db/liveness-lock.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
@@ -197,4 +198,15 @@ function stillRunning(): AppError {
   return new AppError('idempotency_in_progress', 'The first request with this key still runs.', {
     retryAfterSeconds: 1,
   })
+}
+
+/** The runner that a use case gets for one request. */
+export function idempotencyRunner(
+  idempotency: Idempotency,
+  request: FastifyRequest,
+): IdempotencyRunner {
+  return {
+    run: (work) => idempotency.run(request, work),
+    resume: (steps) => idempotency.resume(request, steps),
+  }
 }

@@ -1,31 +1,71 @@
-import type { CardParams, CheckoutParams } from '../purchases/payment-attempt-store.ts'
-import type { PurchaseRef } from '../purchases/purchase-store.ts'
 import type { PaymentSnapshot } from './payment-snapshot.ts'
 
-/** A Checkout Session as Stripe opened it. */
+/** Names one purchase of one tenant. */
+export type PurchaseRef = { conferenceId: string; purchaseId: string }
+
+/**
+ * Every parameter of a Checkout Session. They are stored with the attempt, so that a retry sends the
+ * same request. Amounts are in our minor units.
+ */
+export type CheckoutParams = {
+  successUrl: string
+  cancelUrl: string
+  description: string
+  quantity: number
+  unitAmount: number
+  currency: string
+  sponsorId: string | null
+  contactEmail: string | null
+  /** Unix seconds. Null: Stripe's default of 24 hours. */
+  expiresAt: number | null
+  invoiceCreation: boolean
+  taxIdCollection: boolean
+}
+
+/** Every parameter of a payment by a saved card, stored with the attempt in the same way. */
+export type CardParams = {
+  description: string
+  /** The purchase's total. */
+  amount: number
+  currency: string
+  sponsorId: string | null
+  /** The payment method that the caller named. Null: the sponsor's default. */
+  named: string | null
+}
+
+/** A Checkout Session that Stripe opened. */
 export type OpenedSession = { sessionId: string; url: string | null; expiresAt: Date }
 
 /**
- * `refused`: Stripe read the request and said no, or keeps an error under this attempt's idempotency
- * key; either way this attempt will never have a session. An unknown outcome is thrown instead.
+ * `refused`: Stripe rejected the request, or stores an error under this attempt's idempotency key
+ * (`storedError`). In both cases this attempt never gets a session. An unknown outcome is thrown.
  */
 export type OpenCheckoutResult =
   | { kind: 'opened'; session: OpenedSession }
   | { kind: 'refused'; message: string; storedError: boolean }
 
-/** A saved payment method and the customer at Stripe that has it. */
+/** A Checkout Session that an event named, and what its metadata says. */
+export type FoundSession = {
+  /** `client_reference_id`. */
+  reference: string | null
+  metadata: Readonly<Record<string, string>>
+  url: string | null
+  expiresAt: Date
+}
+
+/** A saved payment method and the Stripe customer that it belongs to. */
 export type SavedCard = { customer: string; paymentMethod: string }
 
-/** Which saved card a sponsor's payment goes to. Implemented in stripe/billing/. */
+/** Chooses the saved card of a sponsor. Implemented in billing/. */
 export type SavedCards = {
   /**
-   * @param named the payment method that was asked for; null: the default.
-   * @throws AppError `no_payment_method`, `validation_failed` for one that is not the sponsor's.
+   * @param named the payment method that the caller named. Null: the sponsor's default.
+   * @throws AppError `no_payment_method`; `validation_failed` for another sponsor's payment method.
    */
   choose(conferenceId: string, sponsorId: string | null, named: string | null): Promise<SavedCard>
 }
 
-/** As with OpenCheckoutResult. An intent that nobody confirms charges nothing. */
+/** As `OpenCheckoutResult`. An intent that is not confirmed charges nothing. */
 export type OpenIntentResult =
   | { kind: 'made'; paymentIntent: string }
   | { kind: 'refused'; message: string; storedError: boolean }
@@ -43,35 +83,37 @@ export type RefundResult =
   | { kind: 'accepted'; refundId: string }
   | { kind: 'refused'; message: string }
 
-/** What to read for one purchase. */
+/** The objects to fetch for the snapshot of one purchase. */
 export type SnapshotQuery = {
   ref: PurchaseRef
   sessions: { attempt: number; sessionId: string }[]
   paymentIntents: { paymentIntent: string; attempt: number | null }[]
   /**
-   * Payments that an event spoke of and that we do not know: read only when Stripe's own object
-   * names this purchase, such as one that staff took in Stripe's dashboard.
+   * Payments that an event named and that we have no row of, such as one that staff took in Stripe's
+   * dashboard. They count only if their metadata at Stripe names this purchase.
    */
   hintedPaymentIntents: string[]
-  /** Also read Radar's early fraud warnings: only when an event spoke of one. */
+  /** Whether to fetch Radar's early fraud warnings too. */
   warnings: boolean
 }
 
 /**
- * What purchases need of Stripe. Implemented in stripe/; called outside every transaction. Each
- * method throws AppError `stripe_key_missing`, or `stripe_unavailable` / `stripe_failed` after an
- * unknown outcome, when a repeat with the same arguments is safe.
+ * What purchases need from Stripe. Implemented in stripe/; called outside every transaction. Each
+ * method throws AppError `stripe_key_missing`, and `stripe_unavailable` or `stripe_failed` after an
+ * unknown outcome: then it is safe to call it again with the same arguments.
  */
 export type PaymentGateway = {
-  /** Idempotency key `bp:{id}:checkout:{attempt}`: a repeat returns the same session. */
+  /** Idempotency key `bp:{id}:checkout:{attempt}`: a retry returns the same session. */
   openCheckout(
     ref: PurchaseRef,
     attempt: number,
     params: CheckoutParams,
   ): Promise<OpenCheckoutResult>
-  /** Makes sure that nobody can pay the session any more, or tells that somebody did. */
+  /** Expires the session. `complete`: it was completed before, so it cannot expire. */
   closeCheckout(conferenceId: string, sessionId: string): Promise<'expired' | 'complete'>
-  /** An intent that is not confirmed; idempotency key `bp:{id}:pay:{attempt}`. */
+  /** Null: Stripe has no such session. */
+  findSession(conferenceId: string, sessionId: string): Promise<FoundSession | null>
+  /** Creates an intent without confirming it. Idempotency key `bp:{id}:pay:{attempt}`. */
   openIntent(
     ref: PurchaseRef,
     attempt: number,
@@ -79,8 +121,8 @@ export type PaymentGateway = {
     card: SavedCard,
   ): Promise<OpenIntentResult>
   /**
-   * Charges the intent's card without the payer. Returns what went wrong, or null; what came of it
-   * is for a reading to say. Idempotency key `bp:{id}:pay:{attempt}:confirm:{confirms}`.
+   * Charges the intent's card off-session. Returns the error, or null; only a snapshot says what
+   * happened to the payment. Idempotency key `bp:{id}:pay:{attempt}:confirm:{confirms}`.
    */
   confirmIntent(
     ref: PurchaseRef,
@@ -88,10 +130,10 @@ export type PaymentGateway = {
     confirms: number,
     paymentIntent: string,
   ): Promise<unknown>
-  /** Makes sure that nobody can charge the intent any more, or tells that it was charged. */
+  /** Cancels the intent. `charged`: it was charged before, so it cannot be cancelled. */
   closeIntent(conferenceId: string, paymentIntent: string): Promise<'canceled' | 'charged'>
   /** Idempotency key `bp:{id}:refund:{requestId}`. */
-  refund(ref: PurchaseRef, order: RefundParams): Promise<RefundResult>
-  /** Reads the objects themselves, refunds and disputes as complete lists; never an event's copy. */
-  readFacts(query: SnapshotQuery): Promise<PaymentSnapshot>
+  refund(ref: PurchaseRef, params: RefundParams): Promise<RefundResult>
+  /** Fetches the objects themselves, refunds and disputes as complete lists; never an event's copy. */
+  fetchSnapshot(query: SnapshotQuery): Promise<PaymentSnapshot>
 }

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import {
   disputeOutcome,
   isRefundFailed,
@@ -25,14 +26,8 @@ import {
 import { loadAggregate } from './purchase-aggregate.ts'
 import { flaggedFacts } from './purchase-flags.ts'
 import type { Failure, PurchaseEvent } from './purchase-machine.ts'
-import {
-  type BulkPurchase,
-  type Cause,
-  lockPurchase,
-  type PurchaseRef,
-  updatePurchase,
-} from './purchase-store.ts'
-import { transitionPurchase } from './transition-purchase.ts'
+import { type BulkPurchase, type Cause, lockPurchase, updatePurchase } from './purchase-store.ts'
+import { markFailed, transitionPurchase } from './transition-purchase.ts'
 
 /**
  * Turns one reading of Stripe into business facts, in the order in which they happen, and lets the
@@ -122,7 +117,7 @@ async function failIfAllAttemptsEnded(
   if (failure !== null)
     await transitionPurchase(trx, ref, { type: 'PAYMENT_FAILED', failure }, cause)
   // Refused by the machine while anything is open, pending or paid, and after PAYMENT_FAILED.
-  await transitionPurchase(trx, ref, { type: 'CHECKOUT_EXPIRED' }, cause)
+  await markFailed(trx, ref, 'CHECKOUT_EXPIRED', cause)
 }
 
 /**

@@ -1,137 +1,380 @@
 import type { Db, Tx } from '../db/connect.ts'
+import { type IdempotencyRunner, withoutIdempotencyKey } from '../db/idempotency-runner.ts'
+import type { Page, PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
 import type { ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
+import { notFound } from '../shared/errors.ts'
 import type { Clock } from '../shared/time.ts'
-import { beginCheckout, finishCheckout, type OpenCheckout } from './checkout-purchase.ts'
-import { createPurchase, type NewPurchaseInput } from './create-purchase.ts'
-import { findPurchaseIdBySession } from './payment-attempt-store.ts'
-import { BulkPurchaseError } from './purchase-aggregate.ts'
+import { assertCancellable, assertCancelled, closePayableAttempt } from './cancel-purchase.ts'
+import { beginCheckout, type CheckoutPage, finishCheckout } from './checkout-purchase.ts'
 import {
-  type BulkPurchase,
-  type Cause,
-  findPurchase,
-  lockPurchase,
-  type PurchaseRef,
-} from './purchase-store.ts'
-import { type PurchaseBody, viewPurchase } from './purchase-view.ts'
-import { reconcilePurchase } from './reconcile-purchase.ts'
+  createPurchase,
+  type NewPurchaseInput,
+  type PurchaseChanges,
+  updatePurchaseOrder,
+} from './create-purchase.ts'
+import { beginPay, finishPay } from './pay-purchase.ts'
+import { expireAttempt, findPurchaseIdBySession } from './payment-attempt-store.ts'
+import { findPurchaseIdByPaymentIntent } from './payment-store.ts'
+import { BulkPurchaseError, requiredInactiveCount } from './purchase-aggregate.ts'
+import {
+  createPurchaseLink,
+  type PurchaseEmailDeps,
+  type PurchaseLinkSettings,
+  purchaseEmailKind,
+  sendPurchaseEmail,
+} from './purchase-email.ts'
+import { type Cause, findPurchase, listTransitions, lockPurchase } from './purchase-store.ts'
+import {
+  listPurchases,
+  type PurchaseBody,
+  type PurchaseFilter,
+  type TransitionBody,
+  toTransitionBody,
+  viewPurchase,
+} from './purchase-view.ts'
+import {
+  type Applied,
+  applyFetched,
+  type FetchedSnapshot,
+  fetchSnapshot,
+  reconcilePurchase,
+  requestReconcile,
+} from './reconcile-purchase.ts'
 import { beginRefund, finishRefund, type RefundInput } from './refund-purchase.ts'
-import {
-  issuePurchaseVouchers,
-  type TransitionResult,
-  transitionPurchase,
-} from './transition-purchase.ts'
+import { approveComp, type FlagResolution, resolveFlag } from './staff-decisions.ts'
+import { finishStaleAttempt, type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
+import { issuePurchaseVouchers, markFailed, type TransitionResult } from './transition-purchase.ts'
 
 /**
- * The life of a bulk purchase under the names that its users know. Each operation is a few lines
- * over `advance`; nothing here decides by itself.
+ * The only way into purchases: routes, Stripe events, jobs and the CLI call this service and nothing
+ * else of this folder. An operation with an `idempotency` parameter runs at most once per idempotency
+ * key; without one, every call runs.
  */
 export type BulkPurchaseService = {
-  /** A PENDING purchase. @throws AppError `validation_failed` naming each field. */
-  createBulkPurchase(trx: Tx, caller: Caller, input: NewPurchaseInput): Promise<BulkPurchase>
+  /** Creates a PENDING purchase. @throws AppError `validation_failed` naming each field. */
+  createBulkPurchase(
+    caller: Caller,
+    input: NewPurchaseInput,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** @throws AppError `wrong_state` once a checkout was opened, `validation_failed`, `not_found`. */
+  updateBulkPurchase(
+    caller: Caller,
+    purchaseId: string,
+    changes: PurchaseChanges,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** @throws AppError `not_found`, also for another sponsor's purchase. */
+  getBulkPurchase(
+    caller: Caller,
+    purchaseId: string,
+    options?: {
+      /** Adds a reconcile job for a PROCESSING purchase that was not reconciled for some seconds. */
+      refresh?: boolean
+    },
+  ): Promise<PurchaseBody>
+  /** Newest first; a sponsor sees its own. */
+  listBulkPurchases(caller: Caller, filter: PurchaseFilter): Promise<Page<PurchaseBody>>
+  /** Newest first. @throws AppError `not_found`, also for another sponsor's purchase. */
+  listTransitions(
+    caller: Caller,
+    purchaseId: string,
+    page: PageQuery,
+  ): Promise<Page<TransitionBody>>
+
   /**
-   * The address where the payer pays. The same URLs again give the same session.
+   * Opens the payment page. The same URLs again give the same session.
    * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`, `stripe_key_missing`, `stripe_refused`.
    */
-  createCheckoutSession(caller: Caller, purchaseId: string, urls: ReturnUrls): Promise<OpenCheckout>
+  createCheckoutSession(
+    caller: Caller,
+    purchaseId: string,
+    urls: ReturnUrls,
+    idempotency?: IdempotencyRunner,
+  ): Promise<CheckoutPage>
   /**
-   * The codes of a PAID purchase: makes those that are missing and returns how many that were (0
-   * when it was complete).
+   * Charges a saved card.
+   * @param paymentMethod null: the sponsor's default.
+   * @throws the errors of `finishPay`.
+   */
+  payWithSavedCard(
+    caller: Caller,
+    purchaseId: string,
+    paymentMethod: string | null,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** @throws BulkPurchaseError `wrong_state`, `payment_in_progress`. */
+  cancelBulkPurchase(
+    caller: Caller,
+    purchaseId: string,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** Approves a free purchase, which issues its vouchers. @throws BulkPurchaseError `wrong_state`. */
+  approveComp(
+    caller: Caller,
+    purchaseId: string,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
+  refundBulkPurchase(
+    caller: Caller,
+    purchaseId: string,
+    input: RefundInput,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  resolveFlag(
+    caller: Caller,
+    purchaseId: string,
+    resolution: FlagResolution,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /**
+   * What staff request by hand: reconciles the purchase, fetches fraud warnings too, and issues the
+   * vouchers that a PAID purchase lacks.
+   * @param paymentIntent a payment without a row of ours, whose metadata names the purchase.
+   */
+  reconcileBulkPurchase(
+    caller: Caller,
+    purchaseId: string,
+    paymentIntent?: string | null,
+    idempotency?: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+
+  /**
+   * Issues the vouchers that a PAID purchase lacks.
+   * @returns how many it issued; 0 if none was missing.
    * @throws BulkPurchaseError `wrong_state` in any other state.
    */
   fulfillBulkPurchase(ref: PurchaseRef): Promise<number>
   /**
-   * What a Checkout Session's webhook asks for: reads the session's purchase anew.
-   * @returns the purchase, or null when the session is not one of ours.
+   * Finds the purchase that Stripe events are about and fetches a snapshot of it. Changes no status:
+   * pass the result to `applySnapshot` in the transaction that closes the events.
+   * @returns null if the events are about no purchase of this conference.
    */
-  handleCheckoutWebhook(
-    conferenceId: string,
-    sessionId: string,
+  handleCheckoutWebhook(webhook: CheckoutWebhook): Promise<FetchedSnapshot | null>
+  /** Applies a snapshot in the caller's transaction; a stale one changes nothing. */
+  applySnapshot(trx: Tx, snapshot: FetchedSnapshot, cause: Cause): Promise<Applied>
+  /**
+   * Fails an unpaid purchase in the caller's transaction. The machine refuses it while a payment may
+   * still arrive; `CHECKOUT_EXPIRED` is also refused while an attempt is open.
+   */
+  markFailed(
+    trx: Tx,
+    ref: PurchaseRef,
+    reason: 'CANCELLED' | 'CHECKOUT_EXPIRED',
     cause: Cause,
-  ): Promise<BulkPurchase | null>
-  /** Sends money back; the codes follow what Stripe confirms. */
-  refundBulkPurchase(caller: Caller, purchaseId: string, input: RefundInput): Promise<void>
-  /** Fails a purchase that nobody can pay any more; refused while money may still come. */
-  markFailed(ref: PurchaseRef, cause: Cause): Promise<TransitionResult>
+  ): Promise<TransitionResult>
+
+  /** Fetches a snapshot and applies it: the `reconcile_purchase` job. */
+  reconcile(ref: PurchaseRef, cause: Cause): Promise<Applied>
+  /** Closes an attempt that no request continues: the `finish_attempt` job. */
+  finishStaleAttempt(ref: PurchaseRef, attempt: number): Promise<void>
+  /** Sends a stored refund request to Stripe: the `finish_refund` job. */
+  finishRefund(ref: PurchaseRef, requestId: string, cause: Cause): Promise<void>
+  /** Sends an e-mail to the sponsor's contact: the `mail_purchase` job. */
+  sendEmail(ref: PurchaseRef, kind: string, message: string): Promise<void>
+  /** Adds jobs for everything that waits too long for Stripe. @param trx of a system task. */
+  sweep(trx: Tx, afterSeconds: number): Promise<SweepCounts>
+  /** How many vouchers of a purchase must stay inactive. Locks the purchase. */
+  requiredInactiveCount(trx: Tx, ref: PurchaseRef): Promise<number>
 }
 
-export type ServiceDeps = { db: Db; gateway: PaymentGateway; clock: Clock }
+/** What one or several Stripe events say about a purchase. */
+export type CheckoutWebhook = {
+  conferenceId: string
+  /** Null: the sessions and payments lead to it. */
+  purchaseId: string | null
+  sessionIds: readonly string[]
+  paymentIntents: readonly string[]
+  /** Whether one of them is an early fraud warning. */
+  fraudWarnings: boolean
+}
 
-/** The service over one database and one way to Stripe. */
-export function createBulkPurchaseService(deps: ServiceDeps): BulkPurchaseService {
-  const { db } = deps
-  return {
-    createBulkPurchase: (trx, caller, input) => createPurchase(trx, deps, caller, input),
+export type BulkPurchaseServiceDeps = {
+  db: Db
+  gateway: PaymentGateway
+  cards: SavedCards
+  clock: Clock
+  /** Absent: this process sends no e-mail. */
+  email?: Pick<PurchaseEmailDeps, 'mailer' | 'logger'> & PurchaseLinkSettings
+}
 
-    async createCheckoutSession(caller, purchaseId, urls) {
-      const ref = { conferenceId: caller.conferenceId, purchaseId }
-      const attempt = await withTenant(db, ref, (trx) =>
-        beginCheckout(trx, deps, caller, purchaseId, urls),
-      )
-      const cause = { actor: caller.actor, cause: 'checkout' }
-      return finishCheckout(deps, ref, attempt, urls, cause)
-    },
+/** The service over one database and one Stripe gateway. */
+export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPurchaseService {
+  const { db, email } = deps
+  const refOf = ({ conferenceId }: Caller, purchaseId: string) => ({ conferenceId, purchaseId })
+  const causeOf = ({ actor }: Caller, cause: string) => ({ actor, cause })
+  const everyTime = ({ conferenceId }: Caller) => withoutIdempotencyKey(db, conferenceId)
+  const view = (caller: Caller, purchaseId: string) =>
+    withTenant(db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
+
+  const service: BulkPurchaseService = {
+    createBulkPurchase: (caller, input, idempotency = everyTime(caller)) =>
+      idempotency.run(async (trx) => {
+        const { id } = await createPurchase(trx, deps, caller, input)
+        return viewPurchase(trx, caller, id)
+      }),
+
+    updateBulkPurchase: (caller, purchaseId, changes, idempotency = everyTime(caller)) =>
+      idempotency.run(async (trx) => {
+        await updatePurchaseOrder(trx, deps, caller, purchaseId, changes)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    getBulkPurchase: (caller, purchaseId, { refresh = false } = {}) =>
+      withTenant(db, caller, async (trx) => {
+        const purchase = await viewPurchase(trx, caller, purchaseId)
+        if (refresh && purchase.status === 'PROCESSING') {
+          await requestReconcile(trx, refOf(caller, purchaseId))
+        }
+        return purchase
+      }),
+
+    listBulkPurchases: (caller, filter) =>
+      withTenant(db, caller, (trx) => listPurchases(trx, caller, filter)),
+
+    listTransitions: (caller, purchaseId, page) =>
+      withTenant(db, caller, async (trx) => {
+        const ref = refOf(caller, purchaseId)
+        const purchase = await findPurchase(trx, ref, caller.sponsorId)
+        if (purchase === null) throw notFound('purchase')
+        const found = await listTransitions(trx, ref, page)
+        return { ...found, data: found.data.map(toTransitionBody) }
+      }),
+
+    createCheckoutSession: (caller, purchaseId, urls, idempotency = everyTime(caller)) =>
+      idempotency.resume({
+        begin: async (trx) => String(await beginCheckout(trx, deps, caller, purchaseId, urls)),
+        finish: (attempt) => {
+          const ref = refOf(caller, purchaseId)
+          return finishCheckout(deps, ref, Number(attempt), urls, causeOf(caller, 'checkout'))
+        },
+      }),
+
+    payWithSavedCard: (caller, purchaseId, paymentMethod, idempotency = everyTime(caller)) =>
+      idempotency.resume({
+        begin: async (trx) => String(await beginPay(trx, caller, purchaseId, paymentMethod)),
+        finish: async (attempt) => {
+          const ref = refOf(caller, purchaseId)
+          await finishPay(deps, ref, Number(attempt), paymentMethod, causeOf(caller, 'pay'))
+          return view(caller, purchaseId)
+        },
+      }),
+
+    cancelBulkPurchase: (caller, purchaseId, idempotency = everyTime(caller)) =>
+      idempotency.resume({
+        begin: async (trx) => {
+          await assertCancellable(trx, caller, purchaseId)
+          return purchaseId
+        },
+        finish: async () => {
+          const ref = refOf(caller, purchaseId)
+          const cause = causeOf(caller, 'cancel')
+          const closed = await closePayableAttempt(deps, ref, cause)
+          await withTenant(db, ref, async (trx) => {
+            await lockPurchase(trx, ref)
+            if (closed !== null) await expireAttempt(trx, ref, closed)
+            assertCancelled(await service.markFailed(trx, ref, 'CANCELLED', cause))
+          })
+          return view(caller, purchaseId)
+        },
+      }),
+
+    approveComp: (caller, purchaseId, idempotency = everyTime(caller)) =>
+      idempotency.run(async (trx) => {
+        await approveComp(trx, caller, purchaseId)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    refundBulkPurchase: (caller, purchaseId, input, idempotency = everyTime(caller)) =>
+      idempotency.resume({
+        begin: (trx) => beginRefund(trx, caller, purchaseId, input),
+        finish: async (requestId) => {
+          await service.finishRefund(
+            refOf(caller, purchaseId),
+            requestId,
+            causeOf(caller, 'refund'),
+          )
+          return view(caller, purchaseId)
+        },
+      }),
+
+    resolveFlag: (caller, purchaseId, resolution, idempotency = everyTime(caller)) =>
+      idempotency.run(async (trx) => {
+        await resolveFlag(trx, caller, purchaseId, resolution)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    reconcileBulkPurchase: (caller, purchaseId, payment = null, idempotency = everyTime(caller)) =>
+      idempotency.resume({
+        begin: async (trx) => {
+          const purchase = await findPurchase(trx, refOf(caller, purchaseId))
+          if (purchase === null) throw notFound('purchase')
+          return purchaseId
+        },
+        finish: async () => {
+          const ref = refOf(caller, purchaseId)
+          const hints = { fraudWarnings: true, paymentIntents: payment === null ? [] : [payment] }
+          await reconcilePurchase(deps, ref, causeOf(caller, 'reconcile'), hints)
+          const purchase = await view(caller, purchaseId)
+          const isComplete = purchase.vouchers.issued >= purchase.quantity
+          if (purchase.status !== 'PAID' || isComplete) return purchase
+          await service.fulfillBulkPurchase(ref)
+          return view(caller, purchaseId)
+        },
+      }),
 
     fulfillBulkPurchase: (ref) =>
       withTenant(db, ref, async (trx) => {
         const purchase = await lockPurchase(trx, ref)
         if (purchase.status !== 'PAID') {
-          const detail = `The purchase is ${purchase.status}; only a PAID one has codes to make.`
+          const detail = `Only a PAID purchase has vouchers to issue; this one is ${purchase.status}.`
           throw new BulkPurchaseError('wrong_state', detail, { extra: { state: purchase.status } })
         }
         return issuePurchaseVouchers(trx, purchase)
       }),
 
-    async handleCheckoutWebhook(conferenceId, sessionId, cause) {
-      const purchaseId = await withTenant(db, { conferenceId }, (trx) =>
-        findPurchaseIdBySession(trx, conferenceId, sessionId),
-      )
-      if (purchaseId === null) return null
-      const ref = { conferenceId, purchaseId }
-      await reconcilePurchase(deps, ref, { cause })
-      return withTenant(db, ref, (trx) => findPurchase(trx, ref))
+    async handleCheckoutWebhook(webhook) {
+      const { conferenceId, sessionIds, paymentIntents } = webhook
+      const hasLeads = sessionIds.length > 0 || paymentIntents.length > 0
+      const purchaseId =
+        webhook.purchaseId ??
+        (hasLeads ? await withTenant(db, webhook, (trx) => findPurchaseOf(trx, webhook)) : null)
+      return purchaseId === null ? null : fetchSnapshot(deps, { conferenceId, purchaseId }, webhook)
     },
 
-    async refundBulkPurchase(caller, purchaseId, input) {
-      const ref = { conferenceId: caller.conferenceId, purchaseId }
-      const request = await withTenant(db, ref, (trx) =>
-        beginRefund(trx, caller, purchaseId, input),
-      )
-      await finishRefund(deps, ref, request, { actor: caller.actor, cause: 'refund' })
-    },
+    applySnapshot: applyFetched,
+    markFailed,
 
-    markFailed: (ref, cause) =>
-      withTenant(db, ref, (trx) =>
-        transitionPurchase(trx, ref, { type: 'CHECKOUT_EXPIRED' }, cause),
-      ),
+    reconcile: (ref, cause) => reconcilePurchase(deps, ref, cause),
+    finishStaleAttempt: (ref, attempt) => finishStaleAttempt(deps, ref, attempt),
+    finishRefund: (ref, requestId, cause) => finishRefund(deps, ref, requestId, cause),
+    async sendEmail(ref, kind, message) {
+      if (email === undefined) return
+      const emailDeps = { ...email, db, linkOf: createPurchaseLink(email) }
+      await sendPurchaseEmail(emailDeps, ref, purchaseEmailKind.parse(kind), message)
+    },
+    sweep: sweepPurchases,
+    requiredInactiveCount,
   }
+  return service
 }
 
-type CompleteDeps = { db: Db; gateway: PaymentGateway; purchases: BulkPurchaseService }
-
-/**
- * What staff ask for by hand: reads the purchase anew from Stripe, warnings of fraud included, and
- * makes the codes that a paid one lacks.
- *
- * @param paymentIntent a payment that names the purchase at Stripe and that it may not know yet.
- * @throws AppError `not_found`, and those of PaymentGateway.
- */
-export async function reconcileAndComplete(
-  deps: CompleteDeps,
-  caller: Caller,
-  purchaseId: string,
-  paymentIntent: string | null = null,
-): Promise<PurchaseBody> {
-  const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const view = () => withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
-  const cause = { actor: caller.actor, cause: 'reconcile' }
-  const hintedPaymentIntents = paymentIntent === null ? [] : [paymentIntent]
-  await reconcilePurchase(deps, ref, { cause, warnings: true, hintedPaymentIntents })
-  const body = await view()
-  const isShort = body.status === 'PAID' && body.vouchers.issued < body.quantity
-  if (!isShort) return body
-  await deps.purchases.fulfillBulkPurchase(ref)
-  return view()
+/** The purchase that a session or a payment of the events belongs to, or null. */
+async function findPurchaseOf(
+  trx: Tx,
+  { conferenceId, sessionIds, paymentIntents }: CheckoutWebhook,
+): Promise<string | null> {
+  for (const id of sessionIds) {
+    const found = await findPurchaseIdBySession(trx, conferenceId, id)
+    if (found !== null) return found
+  }
+  for (const id of paymentIntents) {
+    const found = await findPurchaseIdByPaymentIntent(trx, conferenceId, id)
+    if (found !== null) return found
+  }
+  return null
 }

@@ -2,26 +2,31 @@ import type { Conference } from '../conferences/conference-store.ts'
 import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { OpenCheckoutResult, PaymentGateway } from '../payments/payment-gateway.ts'
+import type {
+  OpenCheckoutResult,
+  PaymentGateway,
+  PurchaseRef,
+} from '../payments/payment-gateway.ts'
+import { type CheckoutParams } from '../payments/payment-gateway.ts'
 import { assertReturnUrls, type ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { Clock } from '../shared/time.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { closeAttempt, openAttempt } from './open-attempt.ts'
 import {
-  type CheckoutParams,
   type CheckoutSessionAttempt,
   expireAttempt,
   findAttempt,
   insertAttempt,
 } from './payment-attempt-store.ts'
 import { assertPayable, BulkPurchaseError } from './purchase-aggregate.ts'
-import type { BulkPurchase, Cause, PurchaseRef } from './purchase-store.ts'
+import type { BulkPurchase, Cause } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
 
 export type CheckoutDeps = { db: Db; gateway: PaymentGateway; clock: Clock }
 
-export type OpenCheckout = { url: string | null; session_id: string; expires_at: Date }
+/** The payment page as the API shows it. */
+export type CheckoutPage = { url: string | null; session_id: string; expires_at: string }
 
 const sameUrls = (params: CheckoutParams, urls: ReturnUrls) =>
   params.successUrl === urls.successUrl && params.cancelUrl === urls.cancelUrl
@@ -102,7 +107,7 @@ export async function finishCheckout(
   number: number,
   urls: ReturnUrls,
   cause: Cause,
-): Promise<OpenCheckout> {
+): Promise<CheckoutPage> {
   const first = await openAttemptNumber(deps, ref, number, urls, cause)
   // A spent attempt never had a session that anybody knows, so the next number is still this
   // request's one and only checkout. Once: what is wrong a second time is for the caller to see.
@@ -111,7 +116,7 @@ export async function finishCheckout(
     : first
   if (last.result.kind === 'refused') throw refusalOf(last.result)
   const { url, sessionId, expiresAt } = last.result.session
-  return { url, session_id: sessionId, expires_at: expiresAt }
+  return { url, session_id: sessionId, expires_at: expiresAt.toISOString() }
 }
 
 type OpenedAttempt = { attempt: CheckoutSessionAttempt; result: OpenCheckoutResult }

@@ -4,6 +4,7 @@ import type {
   OpenCheckoutResult,
   OpenedSession,
   PaymentGateway,
+  PurchaseRef,
 } from '../payments/payment-gateway.ts'
 import {
   type CheckoutSessionAttempt,
@@ -13,7 +14,7 @@ import {
   updateAttempt,
 } from './payment-attempt-store.ts'
 import { paymentInProgress } from './purchase-aggregate.ts'
-import type { Cause, PurchaseRef } from './purchase-store.ts'
+import type { Cause } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 import { transitionPurchase } from './transition-purchase.ts'
@@ -107,6 +108,6 @@ async function closeCard(
   }
   const end = await deps.gateway.closeIntent(ref.conferenceId, paymentIntentId)
   if (end === 'canceled') return
-  await reconcilePurchase(deps, ref, { cause })
+  await reconcilePurchase(deps, ref, cause)
   throw paymentInProgress('The card was charged meanwhile; look at the purchase again.')
 }

@@ -1,13 +1,18 @@
 import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { PaymentGateway, SavedCard, SavedCards } from '../payments/payment-gateway.ts'
+import type {
+  PaymentGateway,
+  PurchaseRef,
+  SavedCard,
+  SavedCards,
+} from '../payments/payment-gateway.ts'
+import { type CardParams } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { AUTHENTICATION_REQUIRED } from './apply-snapshot.ts'
 import { closeAttempt } from './open-attempt.ts'
 import {
-  type CardParams,
   expireAttempt,
   findAttempt,
   insertCardAttempt,
@@ -16,7 +21,7 @@ import {
 } from './payment-attempt-store.ts'
 import { savePayments } from './payment-store.ts'
 import { assertPayable, BulkPurchaseError, paymentInProgress } from './purchase-aggregate.ts'
-import type { BulkPurchase, Cause, PurchaseRef } from './purchase-store.ts'
+import type { BulkPurchase, Cause } from './purchase-store.ts'
 import { findPurchase, lockPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 import { transitionPurchase } from './transition-purchase.ts'
@@ -205,9 +210,9 @@ async function confirm(
   cause: Cause,
 ): Promise<void> {
   // Somebody asked before us and may have died: only Stripe knows what came of it.
-  if (confirms > 0) await reconcilePurchase(deps, ref, { cause })
+  if (confirms > 0) await reconcilePurchase(deps, ref, cause)
   const error = await confirmOnce(deps, ref, attempt)
-  await reconcilePurchase(deps, ref, { cause })
+  await reconcilePurchase(deps, ref, cause)
   if (error === null) return
   const after = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, attempt))
   if (after?.state !== 'open') return

@@ -1,21 +1,5 @@
 import type { Tx } from '../db/connect.ts'
-import type { PurchaseRef } from './purchase-store.ts'
-
-/** Everything that goes to Stripe with an attempt, frozen on it. Amounts in our minor units. */
-export type CheckoutParams = {
-  successUrl: string
-  cancelUrl: string
-  description: string
-  quantity: number
-  unitAmount: number
-  currency: string
-  sponsorId: string | null
-  contactEmail: string | null
-  /** Unix seconds, or null for Stripe's own default of 24 hours. */
-  expiresAt: number | null
-  invoiceCreation: boolean
-  taxIdCollection: boolean
-}
+import type { CardParams, CheckoutParams, PurchaseRef } from '../payments/payment-gateway.ts'
 
 /**
  * `creating`: Stripe may or may not know it yet. `open`: somebody can pay. `complete`: the payer is
@@ -25,17 +9,6 @@ export type AttemptState = 'creating' | 'open' | 'complete' | 'expired' | 'refus
 
 /** What came of the attempt's money. `failed` is an asynchronous payment that did not arrive. */
 export type AttemptPayment = 'none' | 'pending' | 'paid' | 'failed'
-
-/** The same of a try by a saved card. */
-export type CardParams = {
-  description: string
-  /** The purchase's total. */
-  amount: number
-  currency: string
-  sponsorId: string | null
-  /** The payment method that was asked for; null: the default. */
-  named: string | null
-}
 
 /** By Stripe's payment page, or by a saved card. */
 type AttemptKind =

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import {
   type DisputeSnapshot,
   disputeOutcome,
@@ -6,7 +7,6 @@ import {
   type PaymentSnapshot,
   type RefundSnapshot,
 } from '../payments/payment-snapshot.ts'
-import type { PurchaseRef } from './purchase-store.ts'
 
 const ofPurchase = (ref: PurchaseRef) => ({
   conference_id: ref.conferenceId,

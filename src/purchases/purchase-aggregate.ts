@@ -1,5 +1,6 @@
 import type { Conference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import { AppError, type AppErrorOptions, type ErrorCode } from '../shared/errors.ts'
 import { attemptsOf, type PaymentAttempt } from './payment-attempt-store.ts'
 import { balancesOf, type PaymentBalance } from './payment-store.ts'
@@ -9,7 +10,7 @@ import {
   type PurchaseEvent,
   type PurchaseStatus,
 } from './purchase-machine.ts'
-import { type BulkPurchase, lockPurchase, type PurchaseRef } from './purchase-store.ts'
+import { type BulkPurchase, lockPurchase } from './purchase-store.ts'
 
 /** A locked purchase with everything that a decision about it is made from. */
 export type PurchaseAggregate = {

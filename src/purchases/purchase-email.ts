@@ -4,12 +4,13 @@ import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { type Mailer, PermanentMailError } from '../notifications/mailer.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Logger } from '../shared/logger.ts'
 import { formatMoney } from '../shared/money.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { exportVouchers } from '../vouchers/export-vouchers.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
-import { type BulkPurchase, findPurchase, type PurchaseRef } from './purchase-store.ts'
+import { type BulkPurchase, findPurchase } from './purchase-store.ts'
 
 /** Beyond it the file is more than a megabyte, which many mail servers refuse once it is encoded. */
 const MAX_ATTACHED_CODES = 20_000
@@ -183,16 +184,22 @@ function writePurchaseEmail(
   return { subject: SUBJECTS[kind](facts), text: `${paragraphs.join('\n\n')}\n` }
 }
 
+export type PurchaseLinkSettings = {
+  /** The shop's own page of a purchase, with `{conference}` and `{purchase}` in it. */
+  purchaseUrl: string | null
+  /** Where this service can be reached. */
+  publicUrl: string | null
+}
+
 /**
  * Makes the address at which people see a purchase: the shop's own page where a setting tells it,
  * with `{conference}` and `{purchase}` filled in, else the codes in this service's API.
  *
  * @param settings.publicUrl null: not known, so that there is no address to give.
  */
-export function createPurchaseLink(settings: {
-  purchaseUrl: string | null
-  publicUrl: string | null
-}): (conference: string, purchase: string) => string | null {
+export function createPurchaseLink(
+  settings: PurchaseLinkSettings,
+): (conference: string, purchase: string) => string | null {
   const { purchaseUrl, publicUrl } = settings
   return (conference, purchase) => {
     if (purchaseUrl !== null) {

@@ -1,7 +1,7 @@
 import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import { notFound } from '../shared/errors.ts'
 import type { FlagFact, PurchaseEvent } from './purchase-machine.ts'
-import type { PurchaseRef } from './purchase-store.ts'
 
 export const FLAG_CODES = [
   'amount_mismatch',

@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Actor } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
@@ -37,9 +38,6 @@ export type BulkPurchase = {
   paidAt: Date | null
   refundedAt: Date | null
 }
-
-/** Which purchase, of which tenant. */
-export type PurchaseRef = { conferenceId: string; purchaseId: string }
 
 export type PurchaseRow = {
   conference_id: string

@@ -118,9 +118,9 @@ export async function viewPurchase(
 // `%` and `_` in what a person typed are not wildcards.
 const like = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}%`
 
-type Filter = z.infer<typeof listPurchasesQuery>
+export type PurchaseFilter = z.infer<typeof listPurchasesQuery>
 
-function flagged(trx: Tx, conferenceId: string, flag: Filter['flag']): Knex.QueryBuilder {
+function flagged(trx: Tx, conferenceId: string, flag: PurchaseFilter['flag']): Knex.QueryBuilder {
   const query = trx('purchase_flags')
     .select('purchase_id')
     .where({ conference_id: conferenceId })
@@ -138,7 +138,7 @@ const TEXT_MATCH = `(id ilike :text or description ilike :text or reference ilik
 export async function listPurchases(
   trx: Tx,
   caller: Caller,
-  filter: Filter,
+  filter: PurchaseFilter,
 ): Promise<Page<PurchaseBody>> {
   const { conferenceId } = caller
   const query = trx('bulk_purchases')

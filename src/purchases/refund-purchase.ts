@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -12,7 +12,7 @@ import {
   refundable,
   wrongState,
 } from './purchase-aggregate.ts'
-import type { Cause, PurchaseRef } from './purchase-store.ts'
+import type { Cause } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 
@@ -147,7 +147,7 @@ export async function finishRefund(
     )
     if (result.kind === 'refused') throw refundRefused(result.message)
   }
-  await reconcilePurchase(deps, ref, { cause })
+  await reconcilePurchase(deps, ref, cause)
 }
 
 async function loadRequest(trx: Tx, ref: PurchaseRef, id: string) {

@@ -1,11 +1,12 @@
 import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { applyPayments, applyRefundsAndDisputes, saveTotals } from './apply-snapshot.ts'
 import { loadBalances } from './payment-store.ts'
 import { allowedActions, loadAggregate, wrongState } from './purchase-aggregate.ts'
 import { type FlagCode, resolveFlags } from './purchase-flags.ts'
-import { type Cause, lockPurchase, type PurchaseRef, updatePurchase } from './purchase-store.ts'
+import { type Cause, lockPurchase, updatePurchase } from './purchase-store.ts'
 import { transitionPurchase } from './transition-purchase.ts'
 
 /** Staff give a free purchase its codes. @throws AppError `wrong_state` when it is not free and PENDING. */

@@ -2,11 +2,11 @@ import type { Knex } from 'knex'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { addJob } from '../jobs/job-queue.ts'
-import type { PaymentGateway } from '../payments/payment-gateway.ts'
+import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import { AppError } from '../shared/errors.ts'
 import { closeAttempt } from './open-attempt.ts'
 import { expireAttempt, findAttempt } from './payment-attempt-store.ts'
-import { lockPurchase, type PurchaseRef } from './purchase-store.ts'
+import { lockPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 
 // One sweep's share of each kind: enough for 1,000 purchases a minute at the default settings, and
@@ -121,7 +121,7 @@ export async function finishStaleAttempt(
       await expireAttempt(trx, ref, number)
     })
   }
-  await reconcilePurchase(deps, ref, { cause: SWEEP_CAUSE })
+  await reconcilePurchase(deps, ref, SWEEP_CAUSE)
 }
 
 async function closeAtStripe(

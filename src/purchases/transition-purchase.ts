@@ -5,6 +5,7 @@ import {
   type OutboundEventType,
   publishEvent,
 } from '../notifications/outbound-events.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import { newId } from '../shared/ids.ts'
 import {
   deactivateAll,
@@ -33,7 +34,6 @@ import {
   type BulkPurchase,
   type Cause,
   lockPurchase,
-  type PurchaseRef,
   updatePurchase,
 } from './purchase-store.ts'
 
@@ -72,6 +72,19 @@ export async function transitionPurchase(
   const step = { from: purchase.status, to: decision.status, event }
   await publishPurchaseEvents(trx, await lockPurchase(trx, ref), step)
   return { kind: 'applied', from: purchase.status, status: decision.status }
+}
+
+/**
+ * Fails a purchase that nobody paid. The machine refuses it while a payment may still arrive;
+ * `CHECKOUT_EXPIRED` is also refused while an attempt is open.
+ */
+export function markFailed(
+  trx: Tx,
+  ref: PurchaseRef,
+  reason: 'CANCELLED' | 'CHECKOUT_EXPIRED',
+  cause: Cause,
+): Promise<TransitionResult> {
+  return transitionPurchase(trx, ref, { type: reason }, cause)
 }
 
 async function writeStatus(

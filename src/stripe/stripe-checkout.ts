@@ -1,6 +1,6 @@
 import type Stripe from 'stripe'
-import type { OpenCheckoutResult } from '../payments/payment-gateway.ts'
-import { callStripe, isRefusal, toAppError, toRefusal } from './stripe-errors.ts'
+import type { FoundSession, OpenCheckoutResult } from '../payments/payment-gateway.ts'
+import { callStripe, fetchOrNull, isRefusal, toAppError, toRefusal } from './stripe-errors.ts'
 import { parseStripeObject, sessionObject } from './stripe-objects.ts'
 
 /** Parameters of every Checkout session: the payer sees exactly our amount in our currency. */
@@ -51,5 +51,18 @@ export async function closeCheckout(
     const { status } = parseStripeObject(sessionObject, response, 'checkout session')
     if (status === 'open') throw toAppError(error)
     return status
+  }
+}
+
+/** Fetches a session. Null: Stripe has none of this id. @throws AppError `stripe_…` */
+export async function findSession(stripe: Stripe, sessionId: string): Promise<FoundSession | null> {
+  const response = await fetchOrNull(() => stripe.checkout.sessions.retrieve(sessionId))
+  if (response === null) return null
+  const session = parseStripeObject(sessionObject, response, 'checkout session')
+  return {
+    reference: session.client_reference_id,
+    metadata: session.metadata,
+    url: session.url,
+    expiresAt: new Date(session.expires_at * 1000),
   }
 }

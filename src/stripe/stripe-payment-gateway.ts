@@ -1,13 +1,16 @@
 import type Stripe from 'stripe'
-import type { PaymentGateway } from '../payments/payment-gateway.ts'
-import type { CheckoutParams } from '../purchases/payment-attempt-store.ts'
-import type { PurchaseRef } from '../purchases/purchase-store.ts'
+import type { CheckoutParams, PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Logger } from '../shared/logger.ts'
 import { toStripeAmount } from '../shared/money.ts'
 import { type FetchRecorder, fetchPaymentSnapshot } from './fetch-payment-snapshot.ts'
 import { closeIntent, confirmIntent, createIntent } from './off-session-intent.ts'
 import { requestRefund } from './request-refund.ts'
-import { closeCheckout, createCheckoutSession, FIXED_AMOUNT } from './stripe-checkout.ts'
+import {
+  closeCheckout,
+  createCheckoutSession,
+  FIXED_AMOUNT,
+  findSession,
+} from './stripe-checkout.ts'
 import type { StripeClients } from './stripe-client.ts'
 
 /** Records one fetch. */
@@ -30,6 +33,9 @@ export function createStripePaymentGateway(
     },
     async closeCheckout(conferenceId, sessionId) {
       return closeCheckout(await clients.forConference(conferenceId), sessionId)
+    },
+    async findSession(conferenceId, sessionId) {
+      return findSession(await clients.forConference(conferenceId), sessionId)
     },
     async openIntent(ref, attempt, { description, amount, currency, sponsorId }, card) {
       const params = {
@@ -57,7 +63,7 @@ export function createStripePaymentGateway(
       const key = `bp:${ref.purchaseId}:refund:${order.requestId}`
       return requestRefund(stripe, order, owner, key)
     },
-    async readFacts(query) {
+    async fetchSnapshot(query) {
       const { conferenceId } = query.ref
       const connection = await clients.connect(conferenceId)
       const recorder = await mirrorFeed.begin(conferenceId)

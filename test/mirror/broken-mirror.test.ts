@@ -10,6 +10,7 @@ import {
 } from '../../src/stripe-events/claim-events.ts'
 import { processEvents } from '../../src/stripe-events/process-events.ts'
 import { processMirrorEvents } from '../../src/stripe-events/process-mirror-events.ts'
+import { purchaseService } from '../support/purchase-service.ts'
 import { expectMirrored, storedRow } from './expect-mirrored.ts'
 import { useSyncScene } from './sync-scene.ts'
 
@@ -58,7 +59,8 @@ describe('a purchase is PAID', () => {
     const clients = { ...scene.deps.clients, background }
     const mirrorFeed = createMirrorFeed({ ...scene.deps, clients })
     const gateway = createStripePaymentGateway(clients, scene.deps.logger, mirrorFeed)
-    const deps = { ...scene.deps, clients, mirrorFeed, gateway }
+    const purchases = purchaseService(scene.db, gateway)
+    const deps = { ...scene.deps, clients, mirrorFeed, purchases }
     const { session, now } = await scene.order(shop)
     scene.fake.control.pay(session)
     await scene.fake.control.waitForDeliveries()

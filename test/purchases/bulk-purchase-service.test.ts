@@ -1,12 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
-import {
-  type BulkPurchaseService,
-  createBulkPurchaseService,
-} from '../../src/purchases/bulk-purchase-service.ts'
+import type { PurchaseRef } from '../../src/payments/payment-gateway.ts'
+import type { BulkPurchaseService } from '../../src/purchases/bulk-purchase-service.ts'
 import { BulkPurchaseError } from '../../src/purchases/purchase-aggregate.ts'
+import { findPurchase } from '../../src/purchases/purchase-store.ts'
 import type { Caller } from '../../src/shared/caller.ts'
-import { systemClock } from '../../src/shared/time.ts'
+import { purchaseService } from '../support/purchase-service.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 
@@ -22,7 +21,7 @@ let service: BulkPurchaseService
 let caller: Caller
 beforeAll(async () => {
   shop = await openShop(app)
-  service = createBulkPurchaseService({ db: app.db, gateway: app.gateway, clock: systemClock })
+  service = purchaseService(app.db, app.gateway)
   caller = {
     conferenceId: shop.conference,
     actor: { kind: 'staff', id: 'key_test' },
@@ -34,25 +33,42 @@ const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as const
 const urls = { successUrl: 'https://shop.example/ok', cancelUrl: 'https://shop.example/no' }
 
 async function order() {
-  const purchase = await withTenant(app.db, caller, (trx) =>
-    service.createBulkPurchase(trx, caller, {
-      item: { kind: 'ticket_type', id: shop.ticketType },
-      quantity: 3,
-      reference: null,
-      sponsor: shop.sponsor,
-      unitAmount: null,
-      description: null,
-      terms: null,
-    }),
-  )
+  const purchase = await service.createBulkPurchase(caller, {
+    item: { kind: 'ticket_type', id: shop.ticketType },
+    quantity: 3,
+    reference: null,
+    sponsor: shop.sponsor,
+    unitAmount: null,
+    description: null,
+    terms: null,
+  })
   return { conferenceId: shop.conference, purchaseId: purchase.id }
 }
+
+/** Handles the webhook of a session as the inbox does. Null: the session is not ours. */
+async function handleWebhook(session: string) {
+  const snapshot = await service.handleCheckoutWebhook({
+    conferenceId: shop.conference,
+    purchaseId: null,
+    sessionIds: [session],
+    paymentIntents: [],
+    fraudWarnings: false,
+  })
+  if (snapshot === null) return null
+  return withTenant(app.db, snapshot.ref, async (trx) => {
+    await service.applySnapshot(trx, snapshot, cause)
+    return findPurchase(trx, snapshot.ref)
+  })
+}
+
+const expire = (ref: PurchaseRef) =>
+  withTenant(app.db, ref, (trx) => service.markFailed(trx, ref, 'CHECKOUT_EXPIRED', cause))
 
 async function paidOrder() {
   const ref = await order()
   const { session_id: session } = await service.createCheckoutSession(caller, ref.purchaseId, urls)
   stripe.fake.control.pay(session)
-  const purchase = await service.handleCheckoutWebhook(shop.conference, session, cause)
+  const purchase = await handleWebhook(session)
   return { ref, session, purchase }
 }
 
@@ -64,7 +80,7 @@ describe('BulkPurchaseService', () => {
   })
 
   it('knows nothing of a session of somebody else', async () => {
-    expect(await service.handleCheckoutWebhook(shop.conference, 'cs_other', cause)).toBeNull()
+    expect(await handleWebhook('cs_other')).toBeNull()
   })
 
   it('makes only the codes that are missing (D7), and none when none is', async () => {
@@ -111,10 +127,10 @@ describe('BulkPurchaseService', () => {
 
   it('never fails a purchase that was paid or may still be (D3)', async () => {
     const { ref } = await paidOrder()
-    expect(await service.markFailed(ref, cause)).toEqual({ kind: 'refused', status: 'PAID' })
+    expect(await expire(ref)).toEqual({ kind: 'refused', status: 'PAID' })
     const open = await order()
     await service.createCheckoutSession(caller, open.purchaseId, urls)
-    expect(await service.markFailed(open, cause)).toEqual({ kind: 'refused', status: 'PROCESSING' })
-    expect(await service.markFailed(await order(), cause)).toMatchObject({ status: 'FAILED' })
+    expect(await expire(open)).toEqual({ kind: 'refused', status: 'PROCESSING' })
+    expect(await expire(await order())).toMatchObject({ status: 'FAILED' })
   })
 })

@@ -20,11 +20,12 @@ function scripted() {
   const gateway: PaymentGateway = {
     openCheckout: unused,
     closeCheckout: unused,
+    findSession: unused,
     openIntent: unused,
     confirmIntent: unused,
     closeIntent: unused,
     refund: unused,
-    readFacts: () =>
+    fetchSnapshot: () =>
       new Promise((resolve) => {
         readings.push((facts) => resolve({ ...NOTHING, ...facts }))
       }),
@@ -38,7 +39,7 @@ function scripted() {
 
 const OPEN = { sessions: [session({ status: 'open', paid: false, paymentIntent: null })] }
 const read = (scene: Scene, gateway: PaymentGateway) =>
-  reconcilePurchase({ db, gateway }, scene.ref, { cause })
+  reconcilePurchase({ db, gateway }, scene.ref, cause)
 
 describe('a reading of Stripe', () => {
   it('that began earlier and finishes late changes nothing', async () => {
@@ -93,7 +94,7 @@ describe('a reading of Stripe', () => {
   it('of a purchase that does not exist is not found', async () => {
     const { gateway } = scripted()
     const ref = { conferenceId: 'conf_none', purchaseId: 'bp_none' }
-    await expect(reconcilePurchase({ db, gateway }, ref, { cause })).rejects.toMatchObject({
+    await expect(reconcilePurchase({ db, gateway }, ref, cause)).rejects.toMatchObject({
       code: 'not_found',
     })
   })

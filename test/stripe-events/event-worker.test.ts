@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createEventWorker, type EventWorker } from '../../src/stripe-events/event-worker.ts'
 import type { ProcessDeps } from '../../src/stripe-events/process-events.ts'
+import { purchaseService } from '../support/purchase-service.ts'
 import { withAdminClient } from '../support/test-connections.ts'
 import { eventOf, type Order, useInboxApp } from './inbox-app.ts'
 
@@ -38,13 +39,13 @@ function heldGateway() {
   const readings: string[] = []
   const gateway = {
     ...app.deps.gateway,
-    readFacts: async (query: Parameters<typeof app.deps.gateway.readFacts>[0]) => {
+    fetchSnapshot: async (query: Parameters<typeof app.deps.gateway.fetchSnapshot>[0]) => {
       readings.push(query.ref.purchaseId)
       await held
-      return app.deps.gateway.readFacts(query)
+      return app.deps.gateway.fetchSnapshot(query)
     },
   }
-  return { gateway, readings, release: () => release() }
+  return { purchases: purchaseService(app.db, gateway), readings, release: () => release() }
 }
 
 describe('a worker', () => {
@@ -73,8 +74,8 @@ describe('a worker', () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
     await app.fake.control.waitForDeliveries()
-    const { gateway, readings, release } = heldGateway()
-    startWorker({ gateway })
+    const { purchases, readings, release } = heldGateway()
+    startWorker({ purchases })
     await expect.poll(() => readings.length, PATIENCE).toBe(4)
     expect(new Set(readings).size).toBe(4)
     release()
@@ -86,8 +87,8 @@ describe('a worker', () => {
     const order = await app.order(shop)
     app.fake.control.pay(order.session)
     await app.fake.control.waitForDeliveries()
-    const { gateway, readings, release } = heldGateway()
-    startWorker({ gateway, leaseSeconds: 1 })
+    const { purchases, readings, release } = heldGateway()
+    startWorker({ purchases, leaseSeconds: 1 })
     await expect.poll(() => readings.length, PATIENCE).toBeGreaterThan(0)
     const leaseEnd = async () => {
       const [row] = await app.rows<{ until: number }>(
@@ -128,8 +129,8 @@ describe('a worker', () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
     await app.fake.control.waitForDeliveries()
-    const { gateway, readings, release } = heldGateway()
-    const worker = startWorker({ gateway })
+    const { purchases, readings, release } = heldGateway()
+    const worker = startWorker({ purchases })
     await expect.poll(() => readings.length, PATIENCE).toBe(4)
     const stopped = worker.stop()
     const back = async () =>

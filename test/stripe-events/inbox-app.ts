@@ -4,6 +4,7 @@ import { beforeAll } from 'vitest'
 import type { FakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
 import { loadConfig } from '../../src/config.ts'
 import { createMirrorFeed } from '../../src/mirror/mirror-feed.ts'
+import type { PaymentGateway } from '../../src/payments/payment-gateway.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
@@ -19,6 +20,7 @@ import type { Lane } from '../../src/stripe-events/classify-event.ts'
 import type { EventHook } from '../../src/stripe-events/event-hook.ts'
 import { type ProcessDeps, processEvents } from '../../src/stripe-events/process-events.ts'
 import { processMirrorEvents } from '../../src/stripe-events/process-mirror-events.ts'
+import { purchaseService } from '../support/purchase-service.ts'
 import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
 import {
   type Answer,
@@ -49,10 +51,12 @@ export type WiredShop = Shop & { slug: string; secret: string; endpoint: string 
 
 export type Order = { id: string; session: string; now: () => Promise<PurchaseAnswer> }
 
+type InboxDeps = ProcessDeps & { gateway: PaymentGateway }
+
 export type InboxApp = TestApp & {
   readonly fake: FakeStripe
   /** A worker's dependencies; its log and metrics are recorded. */
-  readonly deps: ProcessDeps
+  readonly deps: InboxDeps
   readonly log: string[]
   readonly counted: string[]
   openWiredShop(overrides?: Body): Promise<WiredShop>
@@ -124,7 +128,7 @@ export function useInboxApp(
   const app = useTestApp({ env: settings, eventHooks })
   const log: string[] = []
   const counted: string[] = []
-  let deps: ProcessDeps | undefined
+  let deps: InboxDeps | undefined
   let url = ''
   beforeAll(async () => {
     url = await app.app.listen({ port: 0, host: '127.0.0.1' })
@@ -144,9 +148,10 @@ export function useInboxApp(
       eventHandled: (outcome: string) => void counted.push(`handled ${outcome}`),
       missedEventsFound: (count: number) => void counted.push(`missed ${count}`),
     }
-    deps = { db: app.db, clients, gateway, mirrorFeed, logger, metrics, eventHooks }
+    const purchases = purchaseService(app.db, gateway)
+    deps = { db: app.db, clients, gateway, purchases, mirrorFeed, logger, metrics, eventHooks }
   })
-  const made = (): ProcessDeps => {
+  const made = (): InboxDeps => {
     if (deps === undefined) throw new Error('The inbox app exists from beforeAll on.')
     return deps
   }

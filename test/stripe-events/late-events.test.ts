@@ -5,6 +5,7 @@ import { insertAttempt } from '../../src/purchases/payment-attempt-store.ts'
 import { claimEvents, groupByPurchase } from '../../src/stripe-events/claim-events.ts'
 import { processEvents } from '../../src/stripe-events/process-events.ts'
 import { PARAMS } from '../stripe/stripe-scene.ts'
+import { purchaseService } from '../support/purchase-service.ts'
 import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -81,8 +82,8 @@ describe('an event that arrives late or out of order', () => {
     })
     const slow: PaymentGateway = {
       ...app.deps.gateway,
-      async readFacts(query) {
-        const facts = await app.deps.gateway.readFacts(query)
+      async fetchSnapshot(query) {
+        const facts = await app.deps.gateway.fetchSnapshot(query)
         await held
         return facts
       },
@@ -94,13 +95,13 @@ describe('an event that arrives late or out of order', () => {
     const reading = processEvents(
       {
         ...app.deps,
-        gateway: {
+        purchases: purchaseService(app.db, {
           ...slow,
-          readFacts: (query) => {
+          fetchSnapshot: (query) => {
             hasRead = true
-            return slow.readFacts(query)
+            return slow.fetchSnapshot(query)
           },
-        },
+        }),
       },
       group ?? [],
     )

@@ -133,7 +133,7 @@ describe('a repeated reconcile', () => {
     await Promise.all([
       app.drain(),
       shop.act(made.id, 'reconcile'),
-      ...Array.from({ length: 4 }, () => reconcilePurchase(app.deps, ref, { cause })),
+      ...Array.from({ length: 4 }, () => reconcilePurchase(app.deps, ref, cause)),
     ])
     expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
     expect(new Set(await shop.codes(made.id)).size).toBe(10)

@@ -109,17 +109,17 @@ describe('a payment snapshot', () => {
       hintedPaymentIntents: [intent, 'pi_unknown'],
       warnings: false,
     }
-    const own = await scene.gateway.readFacts({ ...query, ref })
+    const own = await scene.gateway.fetchSnapshot({ ...query, ref })
     expect(own.payments).toMatchObject([{ paymentIntent: intent, attempt: null }])
     const other = { ...ref, purchaseId: 'bp_other' }
-    const foreign = await scene.gateway.readFacts({ ...query, ref: other })
+    const foreign = await scene.gateway.fetchSnapshot({ ...query, ref: other })
     expect(foreign).toMatchObject({ payments: [], refunds: [], disputes: [] })
   })
 
   it('has payments that belong to no session of the query', async () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
-    const facts = await scene.gateway.readFacts({
+    const facts = await scene.gateway.fetchSnapshot({
       ref,
       sessions: [],
       paymentIntents: [{ paymentIntent: intent, attempt: 3 }],

@@ -1,7 +1,10 @@
 import { beforeAll } from 'vitest'
 import type { FakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
-import type { PaymentGateway, SnapshotQuery } from '../../src/payments/payment-gateway.ts'
-import type { CheckoutParams } from '../../src/purchases/payment-attempt-store.ts'
+import type {
+  CheckoutParams,
+  PaymentGateway,
+  SnapshotQuery,
+} from '../../src/payments/payment-gateway.ts'
 import { newId } from '../../src/shared/ids.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
@@ -47,7 +50,7 @@ export type StripeScene = {
     ref: SnapshotQuery['ref'],
     session: string,
     more?: Partial<SnapshotQuery>,
-  ): ReturnType<PaymentGateway['readFacts']>
+  ): ReturnType<PaymentGateway['fetchSnapshot']>
 }
 
 /** A gateway on a fake Stripe, without a database. */
@@ -105,7 +108,7 @@ export function useStripeScene(
       return result.session.sessionId
     },
     facts: (ref, session, more = {}) =>
-      scene.gateway.readFacts({
+      scene.gateway.fetchSnapshot({
         ref,
         sessions: [{ attempt: 1, sessionId: session }],
         paymentIntents: [],
