@@ -3,27 +3,27 @@ import { createLogger } from '../src/shared/logger.ts'
 import { createStripeRateLimiter } from '../src/stripe/rate-limit/stripe-rate-limiter.ts'
 
 export type BudgetBenchOptions = {
-  /** A migrated database of its own. */
+  /** A migrated database that nothing else uses. */
   connectionString: string
   print: (line: string) => void
-  /** How long the rate is measured once the burst is used up. */
+  /** Duration of the measurement after the burst is used up. */
   seconds?: number
 }
 
 const LIMIT = 20
 const BURST = 5
-const TAKERS = 8
+const CALLERS = 8
 const ACCOUNT = 'acct_bench'
 
-/** The most within one second, wherever it begins. */
+/** The largest number of requests within any second. */
 function busiestSecond(times: number[]): number {
   const within = (from: number) => times.filter((at) => at >= from && at < from + 1000).length
   return Math.max(...times.map(within))
 }
 
 /**
- * Requests a second that several takers in two processes' budgets together get, against the limit:
- * as near to 1 as possible, while no second sees more than limit and burst.
+ * Requests per second of several callers that share one limit through two rate limiters, divided by the
+ * limit: as close to 1 as possible, with at most limit plus burst requests in any second.
  */
 export async function benchBudget({
   connectionString,
@@ -33,7 +33,7 @@ export async function benchBudget({
   const pools = [connect(connectionString, { max: 3 }), connect(connectionString, { max: 3 })]
   try {
     let statements = 0
-    const budgets = pools.map((db) => {
+    const rateLimiters = pools.map((db) => {
       db.on('query', () => {
         statements += 1
       })
@@ -43,23 +43,23 @@ export async function benchBudget({
     const times: number[] = []
     const wanted = BURST + LIMIT * seconds
     const stop = new AbortController()
-    const taker = async (_: unknown, index: number) => {
-      const budget = budgets[index % budgets.length]
-      while (budget !== undefined && !stop.signal.aborted) {
-        await budget.acquire(ACCOUNT, stop.signal)
+    const caller = async (_: unknown, index: number) => {
+      const rateLimiter = rateLimiters[index % rateLimiters.length]
+      while (rateLimiter !== undefined && !stop.signal.aborted) {
+        await rateLimiter.acquire(ACCOUNT, stop.signal)
         times.push(performance.now())
         if (times.length >= wanted) stop.abort()
       }
     }
-    await Promise.allSettled(Array.from({ length: TAKERS }, taker))
-    // From the last of the burst on, each takes one interval.
-    const taken = ((times.at(-1) ?? 0) - (times[BURST - 1] ?? 0)) / 1000
-    const achieved = (times.length - BURST) / taken
+    await Promise.allSettled(Array.from({ length: CALLERS }, caller))
+    // Each request after the burst takes one interval.
+    const elapsed = ((times.at(-1) ?? 0) - (times[BURST - 1] ?? 0)) / 1000
+    const achieved = (times.length - BURST) / elapsed
     const ratio = achieved / LIMIT
     const busiest = busiestSecond(times)
     print(`${achieved.toFixed(2)} requests/s at a limit of ${LIMIT}, ratio ${ratio.toFixed(3)}`)
     print(`  busiest second: ${busiest}, allowed ${LIMIT + BURST}`)
-    print(`  ${(statements / times.length).toFixed(2)} statements a request, two pools`)
+    print(`  ${(statements / times.length).toFixed(2)} statements per request, two pools`)
     return { ratio, busiest }
   } finally {
     await Promise.all(pools.map((db) => db.destroy()))

@@ -149,9 +149,9 @@ const settingsOf = (url: string): StripeSettings => ({
 })
 
 /**
- * Objects a second from one local fake without latency: a full sync of customers against
- * `@supabase/stripe-sync-engine`, one of coupons against the SDK's paging that stores nothing, and
- * one inside the request budget against its limit.
+ * Objects per second from a local fake without latency: a full sync of customers compared to
+ * `@supabase/stripe-sync-engine`, one of coupons compared to the SDK's paging without storing anything,
+ * and one within the rate limit compared to the limit.
  */
 export async function benchSync({
   connectionString,

@@ -25,7 +25,7 @@ import type { Cause } from './purchases/purchase-store.ts'
 import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
-import { saveStripeAccount } from './stripe/stripe-account.ts'
+import { fetchStripeAccount } from './stripe/stripe-account.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventInbox } from './stripe-events/event-store.ts'
@@ -105,7 +105,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       await findMissedEvents({ ...deps, inbox }, conference_id)
     }),
     handle('learn_stripe_account', async ({ conference_id }, { isLastAttempt }) => {
-      const account = await saveStripeAccount(deps, conference_id)
+      const account = await fetchStripeAccount(deps, conference_id)
       // A restricted key may never tell; then the account stays unknown, which only costs a check.
       if (account === null && !isLastAttempt) throw new Error('Stripe did not name the account')
     }),

@@ -164,3 +164,20 @@ export async function updateConference(
   if (row === undefined) throw notFound('conference')
   return toConference(row)
 }
+
+/**
+ * Saves the Stripe account of the conference's key, unless one is saved already or the key was replaced
+ * since `keySetAt`: a new key may belong to another account.
+ */
+export async function saveStripeAccount(
+  trx: Tx,
+  id: string,
+  account: string,
+  keySetAt: Date | null,
+): Promise<void> {
+  await trx('conferences')
+    .where({ id, stripe_account: null })
+    // A Date has no microseconds.
+    .whereRaw(`date_trunc('milliseconds', stripe_key_set_at) = ?`, [keySetAt])
+    .update({ stripe_account: account, updated_at: trx.fn.now() })
+}

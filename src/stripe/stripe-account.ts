@@ -1,5 +1,5 @@
 import type Stripe from 'stripe'
-import { getConference } from '../conferences/conference-store.ts'
+import { getConference, saveStripeAccount } from '../conferences/conference-store.ts'
 import type { StripeAccountPort } from '../conferences/manage-conference.ts'
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
@@ -59,22 +59,17 @@ export function createStripeAccounts(deps: {
  * @returns `acct_…`, or null when the key is not allowed to read it.
  * @throws AppError `stripe_key_missing`; `stripe_unavailable` or `stripe_failed`: retry later.
  */
-export async function saveStripeAccount(
+export async function fetchStripeAccount(
   deps: { db: Db; clients: StripeClients },
   conferenceId: string,
 ): Promise<string | null> {
-  const keySetAt = await withTenant(deps.db, { conferenceId }, async (trx) => {
-    const conference = await getConference(trx, conferenceId)
-    return conference.stripeKeySetAt
-  })
+  const { stripeKeySetAt } = await withTenant(deps.db, { conferenceId }, (trx) =>
+    getConference(trx, conferenceId),
+  )
   const account = await fetchAccountId(await deps.clients.forConference(conferenceId))
   if (account === null) return null
   await withTenant(deps.db, { conferenceId }, (trx) =>
-    trx('conferences')
-      .where({ id: conferenceId, stripe_account: null })
-      // A key set in the meantime may belong to another account. A Date has no microseconds.
-      .whereRaw(`date_trunc('milliseconds', stripe_key_set_at) = ?`, [keySetAt])
-      .update({ stripe_account: account, updated_at: trx.fn.now() }),
+    saveStripeAccount(trx, conferenceId, account, stripeKeySetAt),
   )
   return account
 }

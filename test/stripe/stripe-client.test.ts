@@ -5,7 +5,7 @@ import { createEncryption } from '../../src/shared/cryptography.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { operationOf } from '../../src/stripe/counting-http-client.ts'
-import { createStripeAccounts, saveStripeAccount } from '../../src/stripe/stripe-account.ts'
+import { createStripeAccounts, fetchStripeAccount } from '../../src/stripe/stripe-account.ts'
 import {
   createStripeClients,
   mayReceiveKey,
@@ -117,18 +117,18 @@ describe('the account behind a key', () => {
     const stored = async () =>
       (await app.rows('select stripe_account from conferences where id = $1', [id]))[0]
     const clients = clientsFor(stripe.fake.url)
-    const account = await saveStripeAccount({ db: app.db, clients }, id)
+    const account = await fetchStripeAccount({ db: app.db, clients }, id)
     expect(account).toMatch(/^acct_/)
     expect(await stored()).toEqual({ stripe_account: account })
     await app.rows(`update conferences set stripe_account = 'acct_first' where id = $1`, [id])
-    await saveStripeAccount({ db: app.db, clients }, id)
+    await fetchStripeAccount({ db: app.db, clients }, id)
     expect(await stored()).toEqual({ stripe_account: 'acct_first' })
   })
 
   it('fails while Stripe is down, so that the job is retried', async () => {
     const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
     const clients = clientsFor('http://127.0.0.1:9')
-    await expect(saveStripeAccount({ db: app.db, clients }, id)).rejects.toMatchObject({
+    await expect(fetchStripeAccount({ db: app.db, clients }, id)).rejects.toMatchObject({
       code: 'stripe_unavailable',
     })
   })

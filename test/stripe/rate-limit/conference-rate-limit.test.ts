@@ -4,7 +4,7 @@ import { createEncryption } from '../../../src/shared/cryptography.ts'
 import { createLogger } from '../../../src/shared/logger.ts'
 import { noMetrics } from '../../../src/shared/service-metrics.ts'
 import { rateLimitKeyOf } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
-import { saveStripeAccount } from '../../../src/stripe/stripe-account.ts'
+import { fetchStripeAccount } from '../../../src/stripe/stripe-account.ts'
 import { createStripeClients } from '../../../src/stripe/stripe-client.ts'
 import { createConference } from '../../support/fixtures.ts'
 import { newStripeKey, useFakeStripe } from '../../support/shop.ts'
@@ -36,7 +36,7 @@ const accountKeys = async () =>
 async function newConference() {
   const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
   const unlimited = clientsWith({ STRIPE_REQUESTS_PER_SECOND: '0' })
-  const account = await saveStripeAccount({ db: app.db, clients: unlimited }, id)
+  const account = await fetchStripeAccount({ db: app.db, clients: unlimited }, id)
   expect(account).toMatch(/^acct_/)
   return { id, account: account ?? '' }
 }
