@@ -1,8 +1,8 @@
 import type Stripe from 'stripe'
 import type { FetchTime } from '../../src/mirror/fetch-time.ts'
+import type { Defaults } from '../../src/mirror/mirror-column.ts'
 import { StripeCustomerAction } from '../../src/mirror/resources/customer-resource.ts'
 import type { Synced } from '../../src/mirror/sync-outcome.ts'
-import type { Defaults } from '../../src/mirror/write-mirror-rows.ts'
 
 /** Customers whose e-mail addresses can be joined with addresses from elsewhere. */
 export class TidyCustomerAction extends StripeCustomerAction {

@@ -104,7 +104,7 @@ function inDependencyOrder(resources: readonly StripeResource[]): StripeResource
   const place = (resource: StripeResource): void => {
     const { listing } = resource
     const parent =
-      listing.by === 'per' ? resources.find(({ name }) => name === listing.parent) : undefined
+      listing.by === 'parent' ? resources.find(({ name }) => name === listing.parent) : undefined
     if (parent !== undefined) place(parent)
     ordered.add(resource)
   }

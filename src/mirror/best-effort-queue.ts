@@ -1,56 +1,59 @@
 import type { Logger } from '../shared/logger.ts'
 import { errorText } from '../stripe/error-text.ts'
 
-/** How long anybody waits for work on the side. A statement takes a millisecond or two. */
+/** The longest time that a caller waits. A statement usually takes a millisecond or two. */
 const TIMEOUT_MS = 1_000
 
-/** Work that somebody profits from but nobody depends on. */
+/** Runs optional work that must not fail or delay its caller. */
 export type BestEffortQueue = {
   /**
-   * Resolves with what `work` returned, or with undefined when it failed, was not done in time or
-   * was not even begun. Never rejects.
+   * Resolves with the result of `work`. Resolves with undefined, and logs a warning, when the work
+   * fails, does not end in time, or is skipped. Never rejects.
    */
   run<T>(what: string, work: () => Promise<T>): Promise<T | undefined>
 }
 
 /**
- * Does work on the side, one thing at a time: when its table is locked it holds one connection of
- * the pool and not all of them. While one is overdue the others are left out at once.
+ * Runs one task at a time, so a locked table blocks one connection of the pool and not all of them.
+ * While a task is overdue, new tasks are skipped.
  */
-export function createBestEffortQueue(logger: Pick<Logger, 'warn'>): BestEffortQueue {
+export function createBestEffortQueue(
+  logger: Pick<Logger, 'warn'>,
+  timeoutMs: number = TIMEOUT_MS,
+): BestEffortQueue {
   let tail: Promise<unknown> = Promise.resolve()
-  let begunAt: number | null = null
+  let startedAt: number | null = null
 
-  const isStuck = () => begunAt !== null && performance.now() - begunAt > TIMEOUT_MS
+  const isOverdue = () => startedAt !== null && performance.now() - startedAt > timeoutMs
 
-  function tell(what: string, error: string): undefined {
-    logger.warn({ what, error }, 'left undone, nobody depends on it')
+  function skip(what: string, error: string): undefined {
+    logger.warn({ what, error }, 'best-effort work skipped')
   }
 
   return {
     async run(what, work) {
-      if (isStuck()) return tell(what, 'something before it is still not done')
-      let givenUp = false
+      if (isOverdue()) return skip(what, 'an earlier task is overdue')
+      let isSkipped = false
       const turn = tail.then(async () => {
-        if (givenUp) return undefined
-        begunAt = performance.now()
+        if (isSkipped) return undefined
+        startedAt = performance.now()
         try {
           return await work()
         } catch (error) {
-          return tell(what, errorText(error))
+          return skip(what, errorText(error))
         } finally {
-          begunAt = null
+          startedAt = null
         }
       })
       tail = turn
       let timer: NodeJS.Timeout | undefined
-      const late = new Promise<undefined>((resolve) => {
+      const timeout = new Promise<undefined>((resolve) => {
         timer = setTimeout(() => {
-          givenUp = true
-          resolve(tell(what, `not done after ${TIMEOUT_MS} ms`))
-        }, TIMEOUT_MS)
+          isSkipped = true
+          resolve(skip(what, `not done after ${timeoutMs} ms`))
+        }, timeoutMs)
       })
-      return Promise.race([turn, late]).finally(() => clearTimeout(timer))
+      return Promise.race([turn, timeout]).finally(() => clearTimeout(timer))
     },
   }
 }

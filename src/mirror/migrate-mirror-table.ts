@@ -8,8 +8,9 @@ type TableShape = Pick<StripeResource, 'name' | 'columns' | 'views'>
 
 const viewOf = (name: string) => `stripe.${name}`
 
-// `created` is the order of lists. An object that we know only as deleted has none. No foreign key to
-// the conference: it would cost a third of every page, and conferences are never deleted.
+// Lists are ordered by `created`; for an object that was never fetched it is the epoch. There is no
+// foreign key to the conference: it would add a third to the cost of every page, and conferences are
+// never deleted.
 function createTable(table: string): string {
   const name = table.replace('stripe.', '')
   return `
@@ -41,7 +42,7 @@ function addColumns({ name, columns }: TableShape): string {
     .join('\n')
 }
 
-// `security_invoker`: row security asks who reads the view, not who made it.
+// `security_invoker`: row security applies to the reader of the view, not to its owner.
 function createViews({ name, views = {} }: TableShape): string {
   return Object.entries(views)
     .map(
@@ -58,8 +59,8 @@ function definitionOf(shape: TableShape): string {
 }
 
 /**
- * Names a table's shape: another column, index or view makes another name. A migration of this name
- * brings any older shape up to date, since shapes only grow.
+ * A name for the shape of a table, which changes with its columns, indexes and views. The migration with
+ * this name updates any older shape, because shapes only grow.
  */
 export function shapeName(shape: TableShape): string {
   const digest = createHash('sha256').update(definitionOf(shape)).digest('hex')
@@ -67,9 +68,9 @@ export function shapeName(shape: TableShape): string {
 }
 
 /**
- * Makes the table of a resource, or adds to it what is missing. Nothing is ever dropped or changed
- * but views: an older release may be running beside this one. A column that must change its type is
- * the business of a numbered migration.
+ * Creates the table of a resource, or adds missing columns and indexes, and recreates its views. Never
+ * drops or changes a column, because an older release can still be running. To change the type of a
+ * column, write a numbered migration.
  */
 export async function migrateMirrorTable(knex: Knex, shape: TableShape): Promise<void> {
   const table = tableOf(shape)
@@ -81,7 +82,7 @@ export async function migrateMirrorTable(knex: Knex, shape: TableShape): Promise
   if (rows[0]?.isNew === true) await protectByConference(knex, table)
 }
 
-/** Drops the table and its views, for undoing all migrations. */
+/** Drops the table and its views. For the down migration. */
 export async function dropMirrorTable(knex: Knex, shape: TableShape): Promise<void> {
   await knex.raw(`drop table if exists ${tableOf(shape)} cascade;`)
 }

@@ -1,18 +1,24 @@
-import { idOf } from '../stripe/stripe-object.ts'
+import { idOf, type StripeObject } from '../stripe/stripe-object.ts'
 
-/** The Postgres types that a typed column may have. */
+/** The Postgres types that a typed column can have. */
 export type ColumnType = 'text' | 'bigint' | 'numeric' | 'boolean' | 'timestamptz' | 'jsonb'
 
 /**
- * A typed column of a mirror table. The whole object is kept beside it, so a column exists only for
- * what people filter and join on.
+ * A typed column of a mirror table. The row also holds the whole object, so a column exists only for
+ * values that people filter or join on.
  */
 export type Column<T> = {
   type: ColumnType
-  /** Reads the value from Stripe's object. What does not fit the type is stored as null. */
+  /** Reads the value from the Stripe object. A value that does not fit the type is stored as null. */
   from(object: T): unknown
   indexed: boolean
 }
+
+/** The values of the typed columns, by column name. Hooks of a sync action can change them. */
+export type Defaults = { [column: string]: unknown }
+
+/** A row as JSON, with one member for each column that is not null. */
+export type MirrorRow = { id: string; data: StripeObject } & { [column: string]: unknown }
 
 type ColumnOptions = { indexed?: boolean }
 
@@ -25,16 +31,16 @@ function column(type: ColumnType) {
 }
 
 export const text = column('text')
-/** Whole numbers: amounts in the minor unit that Stripe uses for the currency, counts. */
+/** Whole numbers: counts, and amounts in the minor unit that Stripe uses for the currency. */
 export const bigint = column('bigint')
-/** Decimals, exact when Stripe sends them as text. */
+/** Decimals. They are exact when Stripe sends them as text. */
 export const numeric = column('numeric')
 export const boolean = column('boolean')
-/** From Stripe's seconds since 1970, UTC. */
+/** Converts Stripe's seconds since 1970, UTC. */
 export const timestamp = column('timestamptz')
 export const json = column('jsonb')
 
-/** The id of another object, whether Stripe sent the id or the object. Indexed, to join on. */
+/** The id of another object; Stripe sends the id or the whole object. Indexed for joins. */
 export function reference<T>(
   from: (object: T) => string | { id?: string } | null | undefined,
 ): Column<T> {
@@ -54,7 +60,7 @@ const DECIMAL = /^-?\d+(\.\d+)?(e[+-]?\d{1,3})?$/i
 
 function toNumeric(value: unknown): string | number | null {
   if (typeof value === 'number' && Number.isFinite(value)) return value
-  // The SDK makes objects of Stripe's decimals, which are texts again in JSON.
+  // The SDK turns Stripe's decimals into objects; as JSON they are text again.
   const decimal: unknown = typeof value === 'object' ? JSON.parse(JSON.stringify(value)) : value
   return typeof decimal === 'string' && DECIMAL.test(decimal) ? decimal : null
 }
@@ -69,35 +75,33 @@ const CONVERTERS: { readonly [Type in ColumnType]: (value: unknown) => unknown }
 }
 
 /**
- * The value as the column's type takes it, or null. Never throws: an endpoint or a key of another
- * API version may send a field in another shape, and then the object must not be lost.
+ * Converts a value to the type of its column, or to null. Never throws: webhook endpoints and keys
+ * with another API version can send a field in another shape, and the object must still be stored.
  */
 export function toColumnValue(type: ColumnType, value: unknown): unknown {
   return CONVERTERS[type](value)
 }
 
-/**
- * SQL for views over embedded lists. Each takes a jsonb expression and gives null, never an error,
- * for what has another shape: one odd object must not make the whole view unreadable.
- */
+// SQL for views over embedded lists. Each function takes a jsonb expression and yields null, never an
+// error, for a value of another shape: one odd object must not make the whole view unreadable.
 
 /** The entries of an embedded list, such as `mirror.data -> 'lines'`, as a set of jsonb. */
 export const entriesOf = (list: string) =>
   `jsonb_array_elements(
     case jsonb_typeof(${list} -> 'data') when 'array' then ${list} -> 'data' else '[]' end)`
 
-/** The id of a field that holds an id or the object itself. */
+/** The id in a field that holds an id or the whole object. */
 export const idIn = (field: string) =>
   `case jsonb_typeof(${field}) when 'object' then ${field} ->> 'id' else ${field} #>> '{}' end`
 
 const ifTyped = (type: string, field: string, sql: string) =>
   `case jsonb_typeof(${field}) when '${type}' then ${sql} end`
 
-/** A whole number: an amount in minor units, or a count. */
+/** A whole number: a count, or an amount in minor units. */
 export const wholeIn = (field: string) =>
   ifTyped('number', field, `trunc((${field})::numeric)::bigint`)
 
-/** A time, from seconds since 1970, UTC. */
+/** A time, given in seconds since 1970, UTC. */
 export const timeIn = (field: string) =>
   ifTyped('number', field, `to_timestamp((${field})::double precision)`)
 

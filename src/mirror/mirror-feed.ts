@@ -16,24 +16,25 @@ import { resourceOfObject } from './resource-registry.ts'
 import type { Reference, StripeResource } from './stripe-resource.ts'
 
 /**
- * Takes what is read from Stripe for other purposes into the mirror. Nothing here rejects or takes
- * longer than a second: a mirror that is broken must not hold up what the reading was for.
+ * Stores objects in the mirror that were fetched from Stripe for another purpose, such as a payment
+ * snapshot. Best effort: no call rejects or takes longer than a second, because a broken mirror must
+ * not delay a purchase.
  */
 export type MirrorFeed = {
-  /** Begins a reading. */
+  /** Starts to record the fetches of one task. */
   begin(conferenceId: string): Promise<FetchRecording>
   /**
-   * When the mirror last read each object, by `referenceKey`. Left out are those of which it cannot
-   * be told, and those that the mirror has without what they hang on.
+   * When each object in the mirror was fetched, by `referenceKey`. Omits objects whose time cannot be
+   * read, and objects that refer to an object which is not in the mirror.
    */
-  readingTimes(
+  fetchTimes(
     conferenceId: string,
     objects: readonly Reference[],
   ): Promise<ReadonlyMap<string, FetchTime>>
 }
 
-/** For a reading whose time is unknown: nothing can be stored then. */
-const NO_RECORDER: FetchRecording = { now: () => 0, record: () => {}, settled: async () => {} }
+/** Records nothing. Used when the database clock cannot be read. */
+const NO_RECORDING: FetchRecording = { now: () => 0, record: () => {}, settled: async () => {} }
 
 export function createMirrorFeed(deps: {
   db: Db
@@ -41,31 +42,31 @@ export function createMirrorFeed(deps: {
   logger: Logger
 }): MirrorFeed {
   const { db, clients, logger } = deps
-  const sideline = createBestEffortQueue(logger)
+  const queue = createBestEffortQueue(logger)
 
   async function store(
     conferenceId: string,
     objects: readonly StripeObject[],
-    readAt: FetchTime,
+    fetchedAt: FetchTime,
   ): Promise<void> {
     const connect = () => clients.background(conferenceId)
     const context = { db, conferenceId, connect, logger }
     for (const [resource, ofResource] of groupByResource(objects)) {
-      await resource.createAction(context).syncBatch(ofResource, readAt)
+      await resource.createAction(context).syncBatch(ofResource, fetchedAt)
     }
   }
 
   return {
     async begin(conferenceId) {
-      const begun = await sideline.run('mirror: time of a reading', () => databaseNow(db))
-      if (begun === undefined) return NO_RECORDER
-      const clock = trackDatabaseClock(begun)
+      const now = await queue.run('mirror: read the database clock', () => databaseNow(db))
+      if (now === undefined) return NO_RECORDING
+      const clock = trackDatabaseClock(now)
       const writes: Promise<unknown>[] = []
       return {
         now: () => clock.now(),
-        record(objects, readAt) {
-          const write = () => store(conferenceId, objects, readAt)
-          writes.push(sideline.run('mirror: objects that were read', write))
+        record(objects, fetchedAt) {
+          const write = () => store(conferenceId, objects, fetchedAt)
+          writes.push(queue.run('mirror: store fetched objects', write))
         },
         async settled() {
           await Promise.all(writes)
@@ -73,37 +74,38 @@ export function createMirrorFeed(deps: {
       }
     },
 
-    async readingTimes(conferenceId, objects) {
-      const known = await sideline.run('mirror: times of its readings', () =>
+    async fetchTimes(conferenceId, objects) {
+      const times = await queue.run('mirror: read fetch times', () =>
         fetchTimesOfComplete(db, conferenceId, objects),
       )
-      return known ?? new Map()
+      return times ?? new Map()
     },
   }
 }
 
+/** The fetch times of the objects that are in the mirror with everything they refer to. */
 async function fetchTimesOfComplete(
   db: Db,
   conferenceId: string,
   objects: readonly Reference[],
 ): Promise<Map<string, FetchTime>> {
   const stored = await findStoredObjects(db, conferenceId, objects)
-  const parents = ({ reference, object }: StoredObject) => referencesOf(reference.resource, object)
-  const unread = await findUnmirrored(db, conferenceId, stored.flatMap(parents))
-  const missing = new Set(unread.map(referenceKey))
-  const whole = stored.filter(
-    (one) => !parents(one).some((each) => missing.has(referenceKey(each))),
+  const targets = ({ reference, object }: StoredObject) => referencesOf(reference.resource, object)
+  const unmirrored = await findUnmirrored(db, conferenceId, stored.flatMap(targets))
+  const missing = new Set(unmirrored.map(referenceKey))
+  const complete = stored.filter(
+    (one) => !targets(one).some((target) => missing.has(referenceKey(target))),
   )
-  return new Map(whole.map(({ reference, readAt }) => [referenceKey(reference), readAt]))
+  return new Map(complete.map(({ reference, fetchedAt }) => [referenceKey(reference), fetchedAt]))
 }
 
 function groupByResource(objects: readonly StripeObject[]): Map<StripeResource, StripeObject[]> {
-  const found = new Map<StripeResource, StripeObject[]>()
+  const groups = new Map<StripeResource, StripeObject[]>()
   for (const object of objects) {
     const resource = resourceOfObject(object.object ?? '')
-    // One of which Stripe shows only a part here is left to its own reading.
+    // Objects that Stripe truncates are left to the events, which fetch them completely.
     if (resource === undefined || resource.complete !== undefined) continue
-    found.set(resource, [...(found.get(resource) ?? []), object])
+    groups.set(resource, [...(groups.get(resource) ?? []), object])
   }
-  return found
+  return groups
 }

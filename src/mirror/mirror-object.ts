@@ -15,11 +15,11 @@ import {
 import type { SyncOutcome } from './sync-outcome.ts'
 
 /**
- * Makes sure that the mirror has a reading of the object that was requested at `after` or later, and
- * has whatever the object hangs on at all: a subscription's customer, a refund's balance
- * transaction. Those cannot fail the object itself; what they throw is logged.
+ * Makes sure that the mirror holds a version of the object that was requested at `after` or later, and
+ * any version of the objects that it refers to, such as a subscription's customer. Failures of those
+ * are logged and do not fail the object itself.
  *
- * @throws AppError `stripe_…`, and what the database threw.
+ * @throws AppError `stripe_…`, and database errors.
  */
 export async function mirrorObject(
   context: SyncContext,
@@ -30,7 +30,7 @@ export async function mirrorObject(
   const reference = { resource: resource.name, id }
   const visited = new Set([referenceKey(reference)])
   const [stored] = await findStoredObjects(context.db, context.conferenceId, [reference])
-  if (stored === undefined || stored.readAt < after) {
+  if (stored === undefined || stored.fetchedAt < after) {
     return refreshObject(context, resource, id, visited)
   }
   await mirrorReferences(context, resource.name, stored.object, visited)
@@ -56,81 +56,28 @@ async function mirrorReferences(
   visited: Set<string>,
 ): Promise<void> {
   const { db, conferenceId, logger } = context
-  const tell = (error: unknown, reference?: Reference) =>
+  const logFailure = (error: unknown, reference?: Reference) =>
     logger.warn(
       { conference: conferenceId, object: object?.id, reference, error: errorText(error) },
-      'what an object hangs on could not be mirrored',
+      'could not mirror an object that another object refers to',
     )
   try {
-    for (const reference of await findUnmirrored(
-      db,
-      conferenceId,
-      referencesOf(resource, object),
-    )) {
+    const references = referencesOf(resource, object)
+    for (const reference of await findUnmirrored(db, conferenceId, references)) {
       const key = referenceKey(reference)
       const target = findResource(reference.resource)
       if (visited.has(key) || target === undefined) continue
       visited.add(key)
       await refreshObject(context, target, reference.id, visited).catch((error: unknown) =>
-        tell(error, reference),
+        logFailure(error, reference),
       )
     }
   } catch (error) {
-    tell(error)
+    logFailure(error)
   }
 }
 
-/** An object as the mirror has it. `object`: null when it is deleted. */
-export type StoredObject = { reference: Reference; readAt: FetchTime; object: StripeObject | null }
-
-type StoredObjectRow = Reference & { read_at: FetchTime; data: StripeObject | null }
-
-/** Names an object of the mirror within a conference. */
-export const referenceKey = ({ resource, id }: Reference) => `${resource} ${id}`
-
-function selectRow(
-  conferenceId: string,
-  { resource: name, id }: Reference,
-  data: string,
-): string[] {
-  const resource = findResource(name)
-  if (resource === undefined) return []
-  return [
-    `select ${literal(name)} as resource, id, ${data} as data,
-       (extract(epoch from as_of) * 1000000)::bigint as read_at
-     from ${tableOf(resource)}
-     where conference_id = ${literal(conferenceId)} and id = ${literal(id)}`,
-  ]
-}
-
-async function queryRows(
-  db: Db,
-  conferenceId: string,
-  objects: readonly Reference[],
-  data: string,
-): Promise<StoredObjectRow[]> {
-  const distinct = new Map(objects.map((object) => [referenceKey(object), object]))
-  const selects = [...distinct.values()].flatMap((object) => selectRow(conferenceId, object, data))
-  if (selects.length === 0) return []
-  return tenantStatement<StoredObjectRow>(db, { conferenceId }, selects.join(' union all '))
-}
-
-/** Those of the objects that were ever read, deleted ones included; one statement for all. */
-export async function findStoredObjects(
-  db: Db,
-  conferenceId: string,
-  objects: readonly Reference[],
-): Promise<StoredObject[]> {
-  const data = 'case when deleted_at is null then data end'
-  const rows = await queryRows(db, conferenceId, objects, data)
-  return rows.map(({ resource, id, read_at: readAt, data: object }) => ({
-    reference: { resource, id },
-    readAt,
-    object,
-  }))
-}
-
-/** What an object hangs on, as far as the mirror has kinds for it. */
+/** The objects that an object refers to, as far as the mirror has resources for them. */
 export function referencesOf(resource: string, object: StripeObject | null): Reference[] {
   if (object === null) return []
   const references = findResource(resource)?.references?.(object) ?? []
@@ -140,13 +87,61 @@ export function referencesOf(resource: string, object: StripeObject | null): Ref
   })
 }
 
-/** Those of the objects that were never read; one statement for all. */
+/** Identifies an object of the mirror within a conference. */
+export const referenceKey = ({ resource, id }: Reference) => `${resource} ${id}`
+
+/** An object in the mirror. `object` is null when it is deleted. */
+export type StoredObject = {
+  reference: Reference
+  fetchedAt: FetchTime
+  object: StripeObject | null
+}
+
+/** Those of the objects that the mirror has, including tombstones. One statement for all. */
+export async function findStoredObjects(
+  db: Db,
+  conferenceId: string,
+  objects: readonly Reference[],
+): Promise<StoredObject[]> {
+  const data = 'case when deleted_at is null then data end'
+  const rows = await queryRows(db, conferenceId, objects, data)
+  return rows.map(({ resource, id, fetched_at: fetchedAt, data: object }) => ({
+    reference: { resource, id },
+    fetchedAt,
+    object,
+  }))
+}
+
+/** Those of the objects that the mirror does not have, not even as tombstones. One statement for all. */
 export async function findUnmirrored(
   db: Db,
   conferenceId: string,
   objects: readonly Reference[],
 ): Promise<Reference[]> {
   const rows = await queryRows(db, conferenceId, objects, 'null::jsonb')
-  const known = new Set(rows.map(referenceKey))
-  return objects.filter((object) => !known.has(referenceKey(object)))
+  const stored = new Set(rows.map(referenceKey))
+  return objects.filter((object) => !stored.has(referenceKey(object)))
+}
+
+type StoredObjectRow = Reference & { fetched_at: FetchTime; data: StripeObject | null }
+
+async function queryRows(
+  db: Db,
+  conferenceId: string,
+  objects: readonly Reference[],
+  data: string,
+): Promise<StoredObjectRow[]> {
+  const distinct = new Map(objects.map((object) => [referenceKey(object), object]))
+  const selects = [...distinct.values()].flatMap(({ resource: name, id }) => {
+    const resource = findResource(name)
+    if (resource === undefined) return []
+    return [
+      `select ${literal(name)} as resource, id, ${data} as data,
+         (extract(epoch from as_of) * 1000000)::bigint as fetched_at
+       from ${tableOf(resource)}
+       where conference_id = ${literal(conferenceId)} and id = ${literal(id)}`,
+    ]
+  })
+  if (selects.length === 0) return []
+  return tenantStatement<StoredObjectRow>(db, { conferenceId }, selects.join(' union all '))
 }

@@ -13,7 +13,7 @@ const PATH = '/v1/conferences/:conference/stripe'
 const access: AccessRule = { anyOf: ['stripe:sync'] }
 const tags = ['Stripe mirror']
 
-/** `C/stripe/{resource}`: reading the mirror, for every resource that there is. */
+/** `C/stripe/{resource}`: list and get mirrored objects, for each resource. */
 export function mirrorRoutes(app: App, deps: Pick<RouteDeps, 'db'>): void {
   for (const mirror of MIRRORS) {
     listRoute(app, deps, mirror)
@@ -36,7 +36,7 @@ function listRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas 
         summary: `List mirrored ${names.many}`,
         description: joinSentences(
           resource.description,
-          'Newest at Stripe first. A parameter that is named like a column asks for equality.',
+          'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality.',
         ),
         tags,
         params: conferenceParams,
@@ -64,7 +64,7 @@ function getRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }
       schema: {
         operationId: names.get,
         summary: `Get a mirrored ${names.one}`,
-        description: joinSentences(resource.description, 'A deleted one is shown too.'),
+        description: joinSentences(resource.description, 'Also returns deleted objects.'),
         tags,
         params: schemas.params,
         response: { 200: schemas.row },
@@ -82,12 +82,12 @@ function getRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }
 }
 
 /**
- * What an unknown path below `path` answers: a name that is no resource gets the list of those that
- * are. Not routes of their own: those would stand in the API's document, and in the way of others.
+ * Answers 404 for every unknown path below `path`; for an unknown resource the answer lists the known
+ * ones. This is a not-found handler, because routes would appear in the API document and hide others.
  */
 function unknownResourceRoutes(app: App, path: string): void {
-  // Beside the resources there are pages such as `events`. Asked only with what is plainly a name,
-  // since the router reads a pattern.
+  // Some paths, such as `events`, are not resources. `hasRoute` reads its argument as a pattern, so only
+  // plain names may reach it.
   const isPage = (name: string) =>
     /^[a-z-]+$/.test(name) && app.hasRoute({ method: 'GET', url: `${path}/${name}` })
 
@@ -105,9 +105,9 @@ function unknownResourceRoutes(app: App, path: string): void {
   )
 }
 
-/** The part of the path that should name a resource. */
+/** The segment of the path that should name a resource. */
 function nameIn({ params }: FastifyRequest): string {
-  // `*` is what fastify calls the rest of a path that it found no route for.
+  // Fastify stores the rest of a path without a route under `*`.
   const { '*': rest = '' } = params as { '*'?: string }
   return rest.split('/')[0] ?? ''
 }

@@ -11,7 +11,7 @@ type Shaped = Pick<StripeResource, 'name' | 'objects' | 'columns'>
 
 type Shape = { [name: string]: z.ZodType }
 
-// Not `z.coerce`, which takes an empty text for 0 and any text for true.
+// `z.coerce` would read an empty text as 0 and every text as true.
 const integer = z.preprocess(
   (value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value),
   z.int(),
@@ -24,7 +24,7 @@ const flag = z.preprocess(
   z.boolean(),
 )
 
-/** Types that a list can be filtered by; the others are not compared for equality in practice. */
+/** The column types that a list can be filtered by. Equality is of little use for the others. */
 const FILTERS: { readonly [Type in ColumnType]?: z.ZodType } = {
   text: z.string().min(1),
   bigint: integer,
@@ -44,15 +44,15 @@ const fixedQuery = {
   created_after: timestampInput.optional(),
   created_before: timestampInput.optional(),
   include_deleted: flag.default(false).meta({
-    description: 'True: tombstones as well, which are left out otherwise.',
+    description: 'True: also list objects that were deleted at Stripe.',
   }),
   ...pageQuery,
 }
 
-export type MirrorQuery = { filter: MirrorFilter; page: PageQuery }
+type MirrorQuery = { filter: MirrorFilter; page: PageQuery }
 
 function querySchema(resource: Shaped) {
-  // What every list takes comes last: a column of such a name has no filter.
+  // A column with the name of a fixed parameter has no filter.
   const filters = Object.keys(filtersOf(resource)).filter((name) => !(name in fixedQuery))
   return z
     .strictObject({ ...filtersOf(resource), ...fixedQuery })
@@ -86,7 +86,7 @@ const VALUES: { readonly [Type in ColumnType]: z.ZodType } = {
 
 function valueOf(name: string, type: ColumnType): z.ZodType {
   if (type === 'numeric' && isExactDecimal(name)) {
-    return z.string().nullable().meta({ description: 'A decimal, exact.' })
+    return z.string().nullable().meta({ description: 'An exact decimal.' })
   }
   return VALUES[type]
 }
@@ -98,26 +98,30 @@ function rowSchema(resource: Shaped) {
   const kinds = resource.objects.map((object) => `\`${object}\``).join(' or ')
   return z
     .object({
-      id: z.string().meta({ description: "Stripe's own id." }),
-      object: z.string().meta({ description: `As Stripe names the kind: ${kinds}.` }),
+      id: z.string().meta({ description: "Stripe's id." }),
+      object: z.string().meta({ description: `Stripe's name for the kind of object: ${kinds}.` }),
       livemode: z.boolean().nullable(),
-      as_of: timestamp.meta({ description: 'Stripe was asked for it at this moment, or later.' }),
+      as_of: timestamp.meta({
+        description: 'The row shows the object as it was at this time or later.',
+      }),
       deleted_at: timestamp.nullable().meta({
-        description: 'When we learned that Stripe has it no more. The rest is what it was then.',
+        description:
+          'When the mirror found that the object was deleted at Stripe. The other fields keep their last values.',
       }),
       created: timestamp.nullable().meta({
-        description: 'When it was created at Stripe; null for one that we only know as deleted.',
+        description:
+          'When the object was created at Stripe. Null if it was deleted before the mirror fetched it.',
       }),
       ...Object.fromEntries(columns),
       metadata: json,
       data: z.record(z.string(), z.unknown()).meta({
-        description: "Stripe's object whole, but for every `client_secret`.",
+        description: 'The whole Stripe object, without every `client_secret`.',
       }),
     })
     .meta({ id: mirrorNames(resource).schema })
 }
 
-/** The zod schemas of one resource's routes. Once for a resource: their names are registered. */
+/** The zod schemas of one resource's routes. Call it once for a resource: zod registers the names. */
 function mirrorSchemas(resource: Shaped) {
   const row = rowSchema(resource)
   const id = z.string().meta({ description: `Stripe's id of the ${mirrorNames(resource).one}.` })
@@ -129,7 +133,7 @@ function mirrorSchemas(resource: Shaped) {
   }
 }
 
-/** What the API shows of a mirrored object. */
+/** A mirrored object as the API shows it. */
 export type MirrorBody = {
   id: string
   object: string
@@ -141,19 +145,19 @@ export type MirrorBody = {
   data: { [member: string]: unknown }
 } & { [column: string]: unknown }
 
-/** True for decimals that Stripe sends as text because a number of JSON may be rounded. */
+/** True for decimals that Stripe sends as text, because JSON numbers can be rounded. */
 function isExactDecimal(column: string): boolean {
   return column.endsWith('_decimal')
 }
 
 function toApiValue(name: string, type: ColumnType, value: unknown): unknown {
   if (value instanceof Date) return toTimestamp(value)
-  if (type === 'numeric' && typeof value === 'string')
+  if (type === 'numeric' && typeof value === 'string') {
     return isExactDecimal(name) ? value : Number(value)
+  }
   return type === 'jsonb' ? withoutClientSecrets(value) : value
 }
 
-/** The row of a mirror table as the API shows it. */
 export function toMirrorBody(
   resource: Pick<StripeResource, 'columns' | 'objects'>,
   row: StoredMirrorRow,
@@ -167,7 +171,7 @@ export function toMirrorBody(
     livemode: row.livemode,
     as_of: toTimestamp(row.as_of),
     deleted_at: toTimestamp(row.deleted_at),
-    // The epoch stands for a time that is not known.
+    // The epoch stands for an unknown time.
     created: row.created.getTime() === 0 ? null : toTimestamp(row.created),
     ...Object.fromEntries(typed),
     metadata: row.metadata,
@@ -176,14 +180,13 @@ export function toMirrorBody(
 }
 
 /**
- * A copy without the members named `client_secret`, wherever Stripe embeds an object: whoever has
- * one can complete the payment or change its payment method. What people wrote themselves into
- * `metadata` is theirs and stays.
+ * Copies a value without members named `client_secret`, at any depth: with a client secret one can
+ * complete the payment or change its payment method. `metadata` is kept as it is.
  *
  * @see https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
  */
 function withoutClientSecrets<T>(value: T): T {
-  // The same shape but for one member, which no reader of the mirror may rely on.
+  // The type stays the same: no reader of the mirror uses client secrets.
   if (Array.isArray(value)) return value.map((item: unknown) => withoutClientSecrets(item)) as T
   if (typeof value !== 'object' || value === null) return value
   const members = Object.entries(value)
@@ -195,13 +198,13 @@ function withoutClientSecrets<T>(value: T): T {
 /** A resource with the zod schemas of its routes. */
 export type Mirror = { resource: StripeResource; schemas: ReturnType<typeof mirrorSchemas> }
 
-/** Every resource. Made once, whatever the number of apps in this process: zod registers names. */
+/** All resources. Built once for all apps of this process, because zod registers the names. */
 export const MIRRORS: readonly Mirror[] = ALL_RESOURCES.map((resource) => ({
   resource,
   schemas: mirrorSchemas(resource),
 }))
 
-/** The schemas of one resource's routes. @throws Error for a name that no resource has. */
+/** The schemas of one resource's routes. @throws Error if no resource has this name. */
 export function mirrorSchemasOf(name: string): Mirror['schemas'] {
   const found = MIRRORS.find(({ resource }) => resource.name === name)
   if (found === undefined) throw new Error(`There is no resource ${name}`)

@@ -4,9 +4,9 @@ import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import type { StripeObject } from '../stripe/stripe-object.ts'
 import { type StripeResource, tableOf } from './stripe-resource.ts'
 
-type Shaped = Pick<StripeResource, 'name' | 'columns'>
+type TableShape = Pick<StripeResource, 'name' | 'columns'>
 
-/** A row of a mirror table. Decimals come as text, since a number of JavaScript may round them. */
+/** A row of a mirror table. Decimals are text, because a JavaScript number can round them. */
 export type StoredMirrorRow = {
   id: string
   created: Date
@@ -18,7 +18,7 @@ export type StoredMirrorRow = {
 } & { [column: string]: unknown }
 
 export type MirrorFilter = {
-  /** Values that typed columns must have. */
+  /** Typed columns and the values that they must have. */
   equal: { readonly [column: string]: unknown }
   createdAfter?: Date | undefined
   createdBefore?: Date | undefined
@@ -35,31 +35,27 @@ const COMMON_COLUMNS = [
   'deleted_at',
 ] as const
 
-function selectedColumns(trx: Tx, { columns }: Shaped): (string | Knex.Raw)[] {
+function selectedColumns(trx: Tx, { columns }: TableShape): (string | Knex.Raw)[] {
   const typed = Object.entries(columns).map(([name, { type }]) =>
     type === 'numeric' ? trx.raw('??::text as ??', [name, name]) : name,
   )
   return [...COMMON_COLUMNS, ...typed]
 }
 
-function rowsQuery(trx: Tx, resource: Shaped, conferenceId: string) {
-  return trx(tableOf(resource)).where({ conference_id: conferenceId })
-}
-
-/** One page of the mirrored objects of a kind, those that Stripe created last first. */
+/** One page of the mirrored objects of a resource, newest first by Stripe's `created`. */
 export function listMirroredObjects(
   trx: Tx,
-  resource: Shaped,
+  resource: TableShape,
   conferenceId: string,
   filter: MirrorFilter,
   page: PageQuery,
 ): Promise<Page<StoredMirrorRow>> {
   const { equal, createdAfter, createdBefore, includeDeleted } = filter
-  const query = rowsQuery(trx, resource, conferenceId).where(equal)
+  const query = trx(tableOf(resource)).where({ conference_id: conferenceId }).where(equal)
   if (!includeDeleted) void query.whereNull('deleted_at')
   if (createdAfter !== undefined) void query.where('created', '>', createdAfter)
   if (createdBefore !== undefined) {
-    // The epoch stands for a time that is not known.
+    // The epoch stands for an unknown time.
     void query.where('created', '<', createdBefore).where('created', '>', new Date(0))
   }
   return fetchPage<StoredMirrorRow>(query.select(selectedColumns(trx, resource)), page, {
@@ -68,15 +64,15 @@ export function listMirroredObjects(
   })
 }
 
-/** The mirrored object with this id, deleted or not, or null. */
+/** The mirrored object with this id, including a deleted one, or null. */
 export async function findMirroredObject(
   trx: Tx,
-  resource: Shaped,
+  resource: TableShape,
   conferenceId: string,
   id: string,
 ): Promise<StoredMirrorRow | null> {
-  const row = await rowsQuery(trx, resource, conferenceId)
-    .where({ id })
+  const row = await trx(tableOf(resource))
+    .where({ conference_id: conferenceId, id })
     .first<StoredMirrorRow | undefined>(selectedColumns(trx, resource))
   return row ?? null
 }

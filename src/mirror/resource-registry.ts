@@ -7,7 +7,7 @@ const FOLDER = new URL('./resources/', import.meta.url)
 
 async function load(): Promise<StripeResource[]> {
   const files = await readdir(fileURLToPath(FOLDER))
-  // `.ts` in the checkout, `.js` in `dist`, where the types lie beside.
+  // `.ts` in the checkout, `.js` in `dist`, where `.d.ts` files lie beside them.
   const modules = files.filter((file) => /^[a-z-]+\.(ts|js)$/.test(file)).toSorted()
   return Promise.all(
     modules.map(async (file) => {
@@ -20,11 +20,11 @@ async function load(): Promise<StripeResource[]> {
 function resourceIn(module: unknown, file: string): StripeResource {
   const isModule = typeof module === 'object' && module !== null && 'resource' in module
   if (!isModule) throw new Error(`mirror/resources/${file} does not export \`resource\`.`)
-  // The one place where files become resources; a test asks each of them for all that it must have.
+  // A test checks that every file exports a complete resource.
   return module.resource as StripeResource
 }
 
-/** Every kind of object in the mirror: one file in `resources/` each, in the order of their names. */
+/** All resources of the mirror, one for each file in `resources/`, sorted by file name. */
 export const ALL_RESOURCES: readonly StripeResource[] = await load()
 
 const byName = new Map(ALL_RESOURCES.map((resource) => [resource.name, resource]))
@@ -32,58 +32,56 @@ const byObject = new Map(
   ALL_RESOURCES.flatMap((resource) => resource.objects.map((object) => [object, resource])),
 )
 
-/** The resource of this name, or undefined. */
+/** The resource with this name, or undefined. */
 export function findResource(name: string): StripeResource | undefined {
   return byName.get(name)
 }
 
-/** The resource that keeps objects of this kind, such as `payment_intent`, or undefined. */
+/** The resource that stores objects of this kind, such as `payment_intent`, or undefined. */
 export function resourceOfObject(object: string): StripeResource | undefined {
   return byObject.get(object)
 }
 
-type Named = Pick<StripeResource, 'name' | 'objects'>
+/** The 404 error for an unknown resource name. It lists the known ones. */
+export function unknownResource(): AppError {
+  const known = ALL_RESOURCES.map(({ name }) => name)
+  // Does not repeat the given name: the text is logged, and a path can contain anything.
+  const detail = `The mirror has no such resource. Known resources: ${known.join(', ')}.`
+  return new AppError('not_found', detail, { extra: { known_resources: known } })
+}
 
-const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1)
-
-const pascal = (text: string) =>
-  text
-    .split(/[^A-Za-z]+/)
-    .map(capital)
-    .join('')
-
-const singular = ({ name, objects }: Named) => objects[0] ?? name
-
-/** How the API's document names the parts of one resource, and its people speak of it. */
+/** The names of a resource in the API document. */
 export type MirrorNames = {
-  /** operationIds. */
+  /** Operation ids. */
   list: string
   get: string
   sync: string
   /** The schema of a row. */
   schema: string
-  /** `payment intent` and `payment intents`. */
+  /** Such as `payment intent` and `payment intents`. */
   one: string
   many: string
 }
 
-/** From the resource's name and from Stripe's own name for one of the kind: its first `object`. */
-export function mirrorNames(resource: Named): MirrorNames {
-  const one = singular(resource)
+/** Derives the names from the resource's name and from the first of its `objects`. */
+export function mirrorNames({
+  name,
+  objects,
+}: Pick<StripeResource, 'name' | 'objects'>): MirrorNames {
+  const one = objects[0] ?? name
   return {
-    list: `listStripe${pascal(resource.name)}`,
-    get: `getStripe${pascal(one)}`,
-    sync: `syncStripe${pascal(resource.name)}`,
-    schema: `Mirrored${pascal(one)}`,
+    list: `listStripe${pascalCase(name)}`,
+    get: `getStripe${pascalCase(one)}`,
+    sync: `syncStripe${pascalCase(name)}`,
+    schema: `Mirrored${pascalCase(one)}`,
     one: one.replaceAll(/[._]/g, ' '),
-    many: resource.name.replaceAll('-', ' '),
+    many: name.replaceAll('-', ' '),
   }
 }
 
-/** The 404 for a name that is no resource of the mirror. It lists those that are. */
-export function unknownResource(): AppError {
-  const known = ALL_RESOURCES.map(({ name }) => name)
-  // Without the name that was asked for: the log gets the text, and a path may hold anything.
-  const detail = `The mirror has no such resource. Known are ${known.join(', ')}.`
-  return new AppError('not_found', detail, { extra: { known_resources: known } })
+function pascalCase(text: string): string {
+  return text
+    .split(/[^A-Za-z]+/)
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('')
 }

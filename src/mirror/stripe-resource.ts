@@ -3,10 +3,11 @@ import type { Db } from '../db/connect.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { StripeConnection } from '../stripe/stripe-client.ts'
 import { idOf, type StripeObject } from '../stripe/stripe-object.ts'
-import type { Column } from './mirror-column.ts'
-import type { StripeSyncAction } from './stripe-sync-action.ts'
+import type { FetchTime } from './fetch-time.ts'
+import type { Column, MirrorRow } from './mirror-column.ts'
+import type { Refreshed, Synced, SyncedId } from './sync-outcome.ts'
 
-/** A page of Stripe's lists: newest first. @see https://docs.stripe.com/api/pagination */
+/** One page of a Stripe list, newest object first. @see https://docs.stripe.com/api/pagination */
 type ListPage<T> = { data: T[]; has_more: boolean }
 
 type ListParams = {
@@ -17,12 +18,12 @@ type ListParams = {
 }
 
 /**
- * How all objects of a kind are listed.
+ * How all objects of a resource are listed.
  *
- * - `pages`: by one list. `windows`: the list takes a `created` filter, so that a large account can
- *   be read in parallel. `variants`: parameters of lists that are complete only together, such as
+ * - `pages`: in one list. `windows`: the list accepts a `created` filter, so a large account can be
+ *   read in parallel. `variants`: parameters of several lists that are only complete together, such as
  *   active and inactive prices.
- * - `per`: by a list for each object of another resource.
+ * - `parent`: in one list for each object of the resource `parent`.
  */
 export type Listing<T> =
   | {
@@ -32,60 +33,82 @@ export type Listing<T> =
       page(stripe: Stripe, params: ListParams): PromiseLike<ListPage<T>>
     }
   | {
-      by: 'per'
+      by: 'parent'
       parent: string
       page(stripe: Stripe, parentId: string, params: ListParams): PromiseLike<ListPage<T>>
     }
 
-/** An object that another one points to. */
+/** An object that another object refers to. */
 export type Reference = { resource: string; id: string }
 
-/** All that the mirror knows of one kind of object. A new kind is one file in `resources/`. */
+/**
+ * Everything that the mirror needs to know about one kind of Stripe object. To add a resource, add one
+ * file to `resources/`; `docs/mirror.md` shows how.
+ */
 export type StripeResource<T extends StripeObject = StripeObject> = {
-  /** Its name in paths and commands, such as `payment-intents`. The table is `payment_intents`. */
+  /** The name in paths and commands, such as `payment-intents`. The table is `payment_intents`. */
   name: string
-  /** For the API's document: what one of these is, in a sentence. */
+  /** One sentence for the API document: what such an object is. */
   description?: string
-  /** The values of `object` that are kept in this table. */
+  /** The values of Stripe's `object` field that are stored in this table. */
   objects: readonly string[]
-  /** How ids of this kind begin, where Stripe fixes it; empty when they may be chosen freely. */
+  /** The prefixes of the ids, where Stripe fixes them. Empty when ids can be chosen freely. */
   idPrefixes: readonly string[]
   columns: { readonly [name: string]: Column<T> }
   listing: Listing<T>
-  /** True when Stripe can delete or detach objects of this kind. */
+  /** True when objects of this kind can be deleted or detached in Stripe. */
   deletable: boolean
   /**
-   * SQL, true for rows that no list shows although they live: they are not asked about one by one
-   * after each complete listing. It names the table's columns as `mirror.…`.
+   * An SQL condition for rows that exist in Stripe but appear in no list. A sync run does not fetch
+   * these one by one after a complete listing. It names columns as `mirror.…`.
    */
   unlisted?: string
   /**
    * Views over the table, by name: `select` statements that read from `mirror`. Each selects
-   * `conference_id`, and of tombstones only what it means to show.
+   * `conference_id` and filters tombstones as it needs.
    */
   views?: { readonly [name: string]: string }
   /**
-   * SQL of further parts of the statement that writes rows: CTEs that change what follows from them
-   * elsewhere, in the same commit. They read `given` (the rows' columns) and `written` (the ids that
-   * were written).
+   * Further CTEs of the statement that writes rows, for changes that must be in the same commit. They
+   * read `given` (the columns of the rows) and `written` (the ids that were written).
    *
-   * @param conferenceId as a literal of SQL.
+   * @param conferenceId an SQL literal.
    */
-  follow?(conferenceId: string): string
-  /** Reads one object. May throw the SDK's 404 or return `{ deleted: true }` for one that is gone. */
+  followUpCtes?(conferenceId: string): string
+  /** Fetches one object. For a deleted one it throws the SDK's 404 or returns `{ deleted: true }`. */
   retrieve(stripe: Stripe, id: string): PromiseLike<T>
   /**
-   * The objects that this one hangs on; those that are missing here are fetched along with it. Made
-   * with `referencesTo`, which leaves out ids of other kinds.
+   * The objects that this one refers to. The mirror fetches those that it does not have yet. Build the
+   * list with `referencesTo`, which drops ids of other kinds.
    */
   references?(object: T): Reference[]
   /**
-   * The object with all that Stripe cuts off or leaves out of lists. Asked for every object of a
-   * page and for every single one that is read, so one that is whole comes back as it is, without a
-   * request. Never changes the object that it is given.
+   * Adds what Stripe truncates or leaves out of lists. Called for every fetched object, so it must
+   * return a complete object unchanged and without a request. Must not modify its argument.
    */
   complete?(stripe: Stripe, object: T): Promise<T>
-  createAction(context: SyncContext): StripeSyncAction<T>
+  createAction(context: SyncContext): SyncAction<T>
+}
+
+/** What sync runs and the mirror feed use of a `StripeSyncAction`. */
+export type SyncAction<T extends StripeObject = StripeObject> = {
+  readonly context: SyncContext
+  readonly resource: StripeResource<T>
+  sync(object: T, fetchedAt?: FetchTime): Promise<Synced>
+  syncBatch(objects: readonly T[], fetchedAt?: FetchTime): Promise<Synced[]>
+  syncByIds(ids: readonly string[], signal?: AbortSignal): Promise<SyncedId[]>
+  refresh(id: string, fetchedAt?: FetchTime): Promise<Refreshed<T>>
+  isSyncOverridden(): boolean
+  toRow(object: T): Promise<MirrorRow | null>
+}
+
+/** What every sync action needs: the mirror of one conference and its Stripe account. */
+export type SyncContext = {
+  db: Db
+  conferenceId: string
+  /** The throttled Stripe client. Called only when something must be fetched. */
+  connect(): Promise<StripeConnection>
+  logger: Logger
 }
 
 /** `payment-intents` → `stripe.payment_intents`. */
@@ -93,27 +116,23 @@ export function tableOf({ name }: { name: string }): string {
   return `stripe.${name.replaceAll('-', '_')}`
 }
 
-/** True when an id cannot be one of this kind. */
+/** True when the id cannot belong to this kind of object. */
 export function isForeignId({ idPrefixes }: { idPrefixes: readonly string[] }, id: string) {
   return idPrefixes.length > 0 && !idPrefixes.some((prefix) => id.startsWith(prefix))
 }
 
-/** What every sync action works with: one conference's part of the mirror, and its Stripe account. */
-export type SyncContext = {
-  db: Db
-  conferenceId: string
-  /** The client that stays inside the account's request budget. Asked for only to read. */
-  connect(): Promise<StripeConnection>
-  logger: Logger
+/** The error text for an id that cannot belong to this kind of object. */
+export function foreignIdMessage({ name, idPrefixes }: StripeResource, id: string): string {
+  return `${id} is not an id of ${name}: their ids begin with ${idPrefixes.join(' or ')}.`
 }
 
 type Target = Pick<StripeResource, 'name' | 'idPrefixes'>
 type Pointer = string | { id?: string } | null | undefined
 
 /**
- * The references of an object, for `StripeResource.references`: pairs of a resource and what the
- * object's field holds, one or many. Left out is what is null, what comes twice, and ids of another
- * kind: a field may hold several, such as a guest (`gcus_`) for a customer.
+ * Builds the result of `StripeResource.references` from pairs of a resource and the value or values of
+ * a field. Drops nulls, duplicates and ids of another kind: a field can hold several kinds, such as a
+ * guest (`gcus_`) instead of a customer.
  */
 export function referencesTo(
   ...pointers: readonly (readonly [Target, Pointer | readonly Pointer[]])[]
@@ -127,22 +146,22 @@ export function referencesTo(
   })
 }
 
-const PAGE = 100
+const PAGE_SIZE = 100
 
 /**
- * All entries of a list that Stripe embeds in an object and cuts off, from its first page on: the
- * embedded part is not always the beginning of the list.
+ * Fetches every entry of a list that Stripe embeds in an object and truncates. Starts at the first
+ * page, because the embedded part is not always the beginning of the list.
  *
  * @see https://docs.stripe.com/api/pagination
  */
-export async function readWholeList<Entry extends { id: string }>(
+export async function fetchWholeList<Entry extends { id: string }>(
   page: (params: Omit<ListParams, 'created'>) => PromiseLike<ListPage<Entry>>,
 ): Promise<Entry[]> {
   const entries: Entry[] = []
   for (;;) {
     const last = entries.at(-1)
     const after = last === undefined ? {} : { starting_after: last.id }
-    const { data, has_more } = await page({ limit: PAGE, ...after })
+    const { data, has_more } = await page({ limit: PAGE_SIZE, ...after })
     entries.push(...data)
     if (!has_more || data.length === 0) return entries
   }

@@ -2,33 +2,33 @@ import { inParallel } from '../shared/in-parallel.ts'
 import { isMissing } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-object.ts'
 import { databaseNow, type FetchTime } from './fetch-time.ts'
+import type { Defaults, MirrorRow } from './mirror-column.ts'
 import { type SyncAllOptions, syncAll } from './runs/execute-sync-run.ts'
 import type { SyncRun } from './runs/sync-run.ts'
-import { isForeignId, type StripeResource, type SyncContext } from './stripe-resource.ts'
-import { type Refreshed, type Synced, type SyncedId, toSyncError } from './sync-outcome.ts'
 import {
-  type Defaults,
-  type MirrorRow,
-  readColumns,
-  toMirrorRow,
-  writeRows,
-  writeTombstones,
-} from './write-mirror-rows.ts'
+  foreignIdMessage,
+  isForeignId,
+  type StripeResource,
+  type SyncAction,
+  type SyncContext,
+} from './stripe-resource.ts'
+import { type Refreshed, type Synced, type SyncedId, toSyncError } from './sync-outcome.ts'
+import { readColumns, toMirrorRow, writeRows, writeTombstones } from './write-mirror-rows.ts'
 
-/** Objects read at the same time by `syncByIds`; the request budget sets the pace. */
+/** Objects that `syncByIds` fetches in parallel. The rate limiter sets the pace. */
 const CONCURRENCY = 6
 
-/** Rows in one statement: a page of Stripe's lists. */
+/** Rows in one statement: as many as one page of a Stripe list. */
 const BATCH_SIZE = 100
 
 /**
- * Keeps the rows of one kind of Stripe object equal to Stripe's objects. A subclass is one resource;
- * it may change what is stored through three hooks, and do more by overriding `sync`.
+ * Keeps the mirror rows of one resource equal to Stripe's objects. Each resource has its own subclass.
+ * A subclass can change what is stored with three hooks, or override `sync`.
  *
- * Freshness: every reading carries the time at which it was *requested*, by our database's clock.
- * The greatest wins, in any order of arrival. Objects given to `sync` are never changed.
+ * Freshness: every fetch carries the time at which it was *requested*, by the database clock. The
+ * latest request wins, whatever the order of arrival. The objects given to `sync` are never modified.
  */
-export class StripeSyncAction<T extends StripeObject = StripeObject> {
+export class StripeSyncAction<T extends StripeObject = StripeObject> implements SyncAction<T> {
   readonly context: SyncContext
   readonly resource: StripeResource<T>
 
@@ -38,42 +38,42 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> {
   }
 
   /**
-   * Runs before the columns are read, with a copy of Stripe's object that may be changed. What is
-   * kept as the whole object is Stripe's own, whatever happens here.
+   * Hook: runs before the columns are read, with a copy of the Stripe object that it can change. The
+   * `data` column always holds Stripe's own object.
    */
   protected preSetDefault(_object: T): void | Promise<void> {}
 
-  /** Reads the typed columns from the object: those that the resource declares. */
+  /** Hook: reads the typed columns of the resource from the object. */
   protected setDefault(object: T): Defaults | Promise<Defaults> {
     return readColumns(this.resource, object)
   }
 
-  /** Runs before the row is written, with the columns, which may be changed. */
+  /** Hook: runs before the row is written, with the columns, which it can change. */
   protected postSetDefault(_defaults: Defaults): void | Promise<void> {}
 
   /**
-   * Stores one object; `{ deleted: true }` becomes a tombstone.
+   * Stores one object. `{ deleted: true }` becomes a tombstone.
    *
-   * @param readAt when the object was asked for; now, when it is not given.
+   * @param fetchedAt when the object was requested from Stripe. Default: now.
    */
-  async sync(object: T, readAt?: FetchTime): Promise<Synced> {
-    const [synced] = await this.write([object], readAt)
+  async sync(object: T, fetchedAt?: FetchTime): Promise<Synced> {
+    const [synced] = await this.write([object], fetchedAt)
     if (synced === undefined) throw new Error(`${object.id} was not written`)
     return synced
   }
 
   /**
-   * Stores many objects, with the same mapping and hooks and the same result as `sync` one by one,
-   * in far fewer statements. A subclass that overrides `sync` gets each object there.
+   * Stores many objects with far fewer statements than `sync` for each; mapping, hooks and results are
+   * the same. If a subclass overrides `sync`, every object goes through that method.
    */
-  async syncBatch(objects: readonly T[], readAt?: FetchTime): Promise<Synced[]> {
-    if (!this.isSyncOverridden()) return this.write(objects, readAt)
+  async syncBatch(objects: readonly T[], fetchedAt?: FetchTime): Promise<Synced[]> {
+    if (!this.isSyncOverridden()) return this.write(objects, fetchedAt)
     const results: Synced[] = []
-    for (const object of objects) results.push(await this.sync(object, readAt))
+    for (const object of objects) results.push(await this.sync(object, fetchedAt))
     return results
   }
 
-  /** Reads and stores the objects with these ids; one that fails does not stop the others. */
+  /** Fetches and stores the objects with these ids. A failure of one does not stop the others. */
   async syncByIds(ids: readonly string[], signal?: AbortSignal): Promise<SyncedId[]> {
     return inParallel([...new Set(ids)], CONCURRENCY, async (id) => {
       try {
@@ -86,77 +86,74 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> {
   }
 
   /**
-   * Reads one object from Stripe and stores it; one that is gone leaves a tombstone.
+   * Fetches one object from Stripe and stores it. Writes a tombstone if Stripe does not have it.
    *
-   * @param readAt - when the reading counts as requested; now, when it is not given.
-   * @returns `object`: what Stripe has, or null when it has none of this id any more.
+   * @param fetchedAt the fetch time to record. Default: now.
+   * @returns `object`: the fetched object, or null if Stripe does not have it.
    * @throws what the SDK throws, except for a 404.
    */
-  async refresh(id: string, readAt?: FetchTime): Promise<Refreshed<T>> {
+  async refresh(id: string, fetchedAt?: FetchTime): Promise<Refreshed<T>> {
     const { resource, context } = this
     const { stripe } = await context.connect()
-    const asOf = readAt ?? (await databaseNow(context.db))
+    const asOf = fetchedAt ?? (await databaseNow(context.db))
     let object: T
     try {
       object = await resource.retrieve(stripe, id)
     } catch (error) {
       if (!isMissing(error)) throw error
-      const wasAlive = await this.softDelete(id, asOf)
-      return { object: null, outcome: wasAlive ? 'deleted' : 'unchanged' }
+      const wasLive = await this.softDelete(id, asOf)
+      return { object: null, outcome: wasLive ? 'deleted' : 'unchanged' }
     }
-    const whole = (await resource.complete?.(stripe, object)) ?? object
-    const { outcome } = await this.sync(whole, asOf)
-    return { object: whole.deleted === true ? null : whole, outcome }
+    const complete = (await resource.complete?.(stripe, object)) ?? object
+    const { outcome } = await this.sync(complete, asOf)
+    return { object: complete.deleted === true ? null : complete, outcome }
   }
 
   /**
-   * Reads all objects of the kind from Stripe and makes the mirror equal to them, page by page, as a
-   * run that is visible while it goes on. What is gone at Stripe becomes a tombstone, after a
-   * complete listing and a look at each.
+   * Fetches all objects of the resource from Stripe, page by page, and makes the mirror equal to them.
+   * This is a sync run, so its progress is visible. After a complete listing, the run fetches each live
+   * row that was not listed, and turns those that Stripe does not have into tombstones.
    *
-   * @throws AppError `sync_running` while another run of the resource has not ended.
+   * @throws AppError `sync_running` while another run of the resource is active.
    */
   syncAll(options?: SyncAllOptions): Promise<SyncRun> {
     return syncAll(this, options)
   }
 
-  /** Marks the row as deleted, here and not at Stripe. Returns false when no live row had this id. */
-  async softDelete(id: string, readAt?: FetchTime): Promise<boolean> {
+  /** Turns the row into a tombstone. Changes nothing at Stripe. Returns false if no live row exists. */
+  async softDelete(id: string, fetchedAt?: FetchTime): Promise<boolean> {
     const { db, conferenceId } = this.context
-    const asOf = readAt ?? (await databaseNow(db))
+    const asOf = fetchedAt ?? (await databaseNow(db))
     const deleted = await writeTombstones(db, this.resource, conferenceId, [id], asOf)
     return deleted.length > 0
   }
 
-  /** True when objects must go through `sync` one by one. */
+  /** True if a subclass overrides `sync`: then every object must go through it. */
   isSyncOverridden(): boolean {
     return this.sync !== StripeSyncAction.prototype.sync
   }
 
   /**
-   * The row of a living object, after all hooks; null for one that names another conference, which
-   * shares the Stripe account.
+   * The row of an object, after all hooks. Null if the object names another conference that uses the
+   * same Stripe account.
    */
   async toRow(object: T): Promise<MirrorRow | null> {
     const owner = object.metadata?.['conference_id']
     if (owner !== undefined && owner !== this.context.conferenceId) return null
-    // Only a hook could change the object, and copying costs more than the rest of the mapping.
-    const copied = this.setDefault !== StripeSyncAction.prototype.setDefault || this.hasPreHook()
-    const copy = copied ? copyOf(object) : object
+    // Copying costs more than the rest of the mapping, and only a hook can change the object.
+    const { preSetDefault, setDefault } = StripeSyncAction.prototype
+    const hasHook = this.preSetDefault !== preSetDefault || this.setDefault !== setDefault
+    const copy = hasHook ? copyOf(object) : object
     await this.preSetDefault(copy)
     const defaults = await this.setDefault(copy)
     await this.postSetDefault(defaults)
     return toMirrorRow(this.resource, object, defaults)
   }
 
-  private hasPreHook(): boolean {
-    return this.preSetDefault !== StripeSyncAction.prototype.preSetDefault
-  }
-
   private async syncById(id: string): Promise<SyncedId> {
     const { resource } = this
     if (isForeignId(resource, id)) {
-      const message = `${id} is not the id of one of ${resource.name}: it begins with ${resource.idPrefixes.join(' or ')}.`
+      const message = foreignIdMessage(resource, id)
       return {
         id,
         result: 'failed',
@@ -167,54 +164,56 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> {
     return object === null ? { id, result: 'gone' } : { id, result: 'synced', outcome }
   }
 
-  private async write(objects: readonly T[], readAt?: FetchTime): Promise<Synced[]> {
+  private async write(objects: readonly T[], fetchedAt?: FetchTime): Promise<Synced[]> {
     const results: Synced[] = []
-    for (const group of toBatchesOfDistinctIds(objects)) {
-      const asOf = readAt ?? (await databaseNow(this.context.db))
-      results.push(...(await this.writeGroup(group, asOf)))
+    for (const batch of toBatchesOfDistinctIds(objects)) {
+      const asOf = fetchedAt ?? (await databaseNow(this.context.db))
+      results.push(...(await this.writeBatch(batch, asOf)))
     }
     return results
   }
 
-  /** Stores objects of different ids; the results are in their order. */
-  private async writeGroup(objects: readonly T[], asOf: FetchTime): Promise<Synced[]> {
+  /** Stores objects with distinct ids. The results are in the same order. */
+  private async writeBatch(objects: readonly T[], asOf: FetchTime): Promise<Synced[]> {
     const { db, conferenceId } = this.context
     const outcomes = new Map<string, Synced['outcome']>()
-    const gone = objects.filter(({ deleted }) => deleted === true).map(({ id }) => id)
-    const deleted = await writeTombstones(db, this.resource, conferenceId, gone, asOf)
-    for (const id of gone) outcomes.set(id, deleted.includes(id) ? 'deleted' : 'unchanged')
-    const living = objects.filter((object) => object.deleted !== true)
-    const rows = await Promise.all(living.map((object) => this.toRow(object)))
-    const kept = rows.filter((row) => row !== null)
-    if (kept.length > 0) {
-      const written = await writeRows(db, this.resource, conferenceId, kept, asOf)
+    const deletedIds = objects.filter(({ deleted }) => deleted === true).map(({ id }) => id)
+    const tombstoned = await writeTombstones(db, this.resource, conferenceId, deletedIds, asOf)
+    for (const id of deletedIds) {
+      outcomes.set(id, tombstoned.includes(id) ? 'deleted' : 'unchanged')
+    }
+    const live = objects.filter((object) => object.deleted !== true)
+    const rows = await Promise.all(live.map((object) => this.toRow(object)))
+    const ours = rows.filter((row) => row !== null)
+    if (ours.length > 0) {
+      const written = await writeRows(db, this.resource, conferenceId, ours, asOf)
       for (const { id, outcome } of written) outcomes.set(id, outcome)
     }
     return objects.map(({ id }) => ({ id, outcome: outcomes.get(id) ?? 'foreign' }))
   }
 }
 
-/** By way of JSON: what the SDK returns carries functions beside the object's own members. */
+/** Copies through JSON, because SDK objects also carry functions. */
 function copyOf<T extends StripeObject>(object: T): T {
   return JSON.parse(JSON.stringify(object)) as T // the same members: Stripe's objects are JSON
 }
 
 /**
- * Cuts a list into groups in which no id comes twice, in order: the second of two with the same id
- * must find what the first one wrote, as it would one by one.
+ * Splits a list into batches without duplicate ids, in order. Of two objects with the same id, the
+ * second must find the row that the first one wrote.
  */
 function toBatchesOfDistinctIds<T extends StripeObject>(objects: readonly T[]): T[][] {
-  const groups: T[][] = []
+  const batches: T[][] = []
   let ids = new Set<string>()
   for (const object of objects) {
-    const group = groups.at(-1)
-    if (group === undefined || group.length === BATCH_SIZE || ids.has(object.id)) {
-      groups.push([object])
+    const batch = batches.at(-1)
+    if (batch === undefined || batch.length === BATCH_SIZE || ids.has(object.id)) {
+      batches.push([object])
       ids = new Set([object.id])
       continue
     }
-    group.push(object)
+    batch.push(object)
     ids.add(object.id)
   }
-  return groups
+  return batches
 }

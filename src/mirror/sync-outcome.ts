@@ -2,39 +2,30 @@ import { AppError } from '../shared/errors.ts'
 import { toAppError } from '../stripe/stripe-errors.ts'
 
 /**
- * What became of an object. `unchanged`: it was stored already as it is. `stale`: what is stored was
- * read later. `foreign`: it names another conference of the same Stripe account and is not kept.
+ * What storing an object did. `unchanged`: the row already held the same object. `stale`: the row holds
+ * a later fetch. `foreign`: the object names another conference that uses the same Stripe account, so
+ * it is not stored.
  */
 export type SyncOutcome = 'created' | 'updated' | 'unchanged' | 'deleted' | 'stale' | 'foreign'
 
 export type Synced = { id: string; outcome: SyncOutcome }
 
 /**
- * What became of an id. `gone`: Stripe has no such object (any more). `failed`: it could not be read
- * or stored; the others are not affected.
+ * What syncing an id did. `gone`: Stripe does not have the object. `failed`: the object could not be
+ * fetched or stored; this does not affect the others.
  */
 export type SyncedId =
   | { id: string; result: 'synced'; outcome: SyncOutcome }
   | { id: string; result: 'gone' }
   | { id: string; result: 'failed'; error: SyncError }
 
-export type SyncError = { code: string; message: string; stripe_request_id: string | null }
-
-/** What a reading of one object found, and what became of its row. `object`: null when it is gone. */
+/** The result of fetching and storing one object. `object` is null when Stripe does not have it. */
 export type Refreshed<T> = { object: T | null; outcome: SyncOutcome }
 
-/** A rule of ours that ends a run, by the code under which the run shows it. */
-export class MassDeletionRefused extends Error {
-  override readonly name = 'SyncRefused'
-  readonly code: 'mass_deletion_refused'
+/** An error as the API shows it. */
+export type SyncError = { code: string; message: string; stripe_request_id: string | null }
 
-  constructor(code: MassDeletionRefused['code'], message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
-/** An error as a result or a run shows it: Stripe's own words and request id where it spoke. */
+/** Converts an error. Stripe's errors keep Stripe's message and request id. */
 export function toSyncError(thrown: unknown): SyncError {
   const error = toAppError(thrown)
   if (error instanceof MassDeletionRefused) {
@@ -50,4 +41,10 @@ export function toSyncError(thrown: unknown): SyncError {
     message: error.message,
     stripe_request_id: typeof requestId === 'string' ? requestId : null,
   }
+}
+
+/** Ends a sync run that would tombstone too many rows. */
+export class MassDeletionRefused extends Error {
+  override readonly name = 'MassDeletionRefused'
+  readonly code = 'mass_deletion_refused'
 }

@@ -2,14 +2,15 @@ import type { Db } from '../db/connect.ts'
 import { literal, longLiteral, tenantStatement } from '../db/tenant-scope.ts'
 import type { StripeObject } from '../stripe/stripe-object.ts'
 import { type FetchTime, toTimestampSql } from './fetch-time.ts'
-import { toColumnValue } from './mirror-column.ts'
+import { type Defaults, type MirrorRow, toColumnValue } from './mirror-column.ts'
 import { type StripeResource, tableOf } from './stripe-resource.ts'
 import type { Synced } from './sync-outcome.ts'
 
 /**
- * Stores the rows of one reading with one statement; what was read later stays.
+ * Writes rows that were fetched at the same time, in one statement. Keeps a stored row that was fetched
+ * later.
  *
- * @param rows one for an id at most.
+ * @param rows at most one row for each id.
  */
 export function writeRows<T extends StripeObject>(
   db: Db,
@@ -18,7 +19,7 @@ export function writeRows<T extends StripeObject>(
   rows: readonly MirrorRow[],
   asOf: FetchTime,
 ): Promise<Synced[]> {
-  const write = { conferenceId, asOf, sparing: false }
+  const write = { conferenceId, asOf, onlyChanged: false }
   return tenantStatement<Synced>(
     db,
     { conferenceId },
@@ -29,10 +30,10 @@ export function writeRows<T extends StripeObject>(
 }
 
 /**
- * Marks objects as deleted that a reading did not find. What they were stays readable; one that we
- * never knew is noted too, so that an older reading that arrives later cannot bring it to life.
+ * Turns the rows of objects that Stripe does not have into tombstones, which keep their columns. Also
+ * writes tombstones for ids that have no row, so that an older fetch that arrives later is ignored.
  *
- * @returns the ids that lived here until now.
+ * @returns the ids whose rows were not tombstones before.
  */
 export async function writeTombstones(
   db: Db,
@@ -66,16 +67,14 @@ export async function writeTombstones(
   return found.map(({ id }) => id)
 }
 
-/** Columns of every mirror table that come from the object, beside the typed ones. */
+/** Columns that every mirror table fills from the object, in addition to the typed columns. */
 const COMMON_COLUMNS = { created: 'timestamptz', livemode: 'boolean', metadata: 'jsonb' } as const
 
-export type Write = {
+type Write = {
   conferenceId: string
-  /** One row for an id at most. */
-  rows: readonly MirrorRow[]
   asOf: FetchTime
-  /** Only rows whose object changed are rewritten; a newer reading of the same is not noted. */
-  sparing: boolean
+  /** Write only rows whose object changed; do not update `as_of` of unchanged rows. */
+  onlyChanged: boolean
 }
 
 function contentColumns<T extends StripeObject>(resource: StripeResource<T>): string[] {
@@ -85,10 +84,10 @@ function contentColumns<T extends StripeObject>(resource: StripeResource<T>): st
 const columnList = (names: string[], qualifier: string) =>
   names.map((name) => `${qualifier}.${quoted(name)}`).join(', ')
 
-/** Column names such as `limit` or `default` are words of SQL. */
+/** Quotes a column name: names such as `limit` or `default` are SQL keywords. */
 export const quoted = (name: string) => `"${name}"`
 
-/** The CTE `given`: the rows that are to be written, where `condition` is true. */
+/** The CTE `given`: the rows to write, if `condition` is true. */
 export function givenRowsCte<T extends StripeObject>(
   resource: StripeResource<T>,
   rows: readonly MirrorRow[],
@@ -108,20 +107,17 @@ export function givenRowsCte<T extends StripeObject>(
   )`
 }
 
-/** SQL that is true where a stored row `mirror` says the same as the row `other`. */
+/** An SQL condition: the stored row `mirror` has the same content as the row `other`. */
 function isSameRowSql<T extends StripeObject>(resource: StripeResource<T>, other: string): string {
   const columns = contentColumns(resource)
   return `(mirror.deleted_at is null
     and (${columnList(columns, 'mirror')}) is not distinct from (${columnList(columns, other)}))`
 }
 
-/**
- * The CTE `compared`: what writing each given row would do, as `outcome`. `stale`: what is stored
- * was read later.
- */
+/** The CTE `compared`: the outcome that writing each given row would have. */
 export function comparedRowsCte<T extends StripeObject>(
   resource: StripeResource<T>,
-  { conferenceId, asOf }: Pick<Write, 'conferenceId' | 'asOf'>,
+  { conferenceId, asOf }: Omit<Write, 'onlyChanged'>,
 ): string {
   return `compared as (
     select given.id, case
@@ -136,47 +132,40 @@ export function comparedRowsCte<T extends StripeObject>(
 }
 
 /**
- * The CTE `written`: inserts the given rows, and updates those that were read before this reading
- * was requested. Returns the ids that it wrote and whether each was new.
+ * The CTE `written`: inserts the given rows and updates stored rows that were fetched earlier. Returns
+ * the ids that it wrote and whether each row is new.
  */
 function writtenRowsCte<T extends StripeObject>(
   resource: StripeResource<T>,
-  { conferenceId, asOf, sparing }: Omit<Write, 'rows'>,
+  { conferenceId, asOf, onlyChanged }: Write,
 ): string {
   const columns = contentColumns(resource)
   const names = columns.map(quoted).join(', ')
   const changes = columns.map((name) => `${quoted(name)} = excluded.${quoted(name)}`).join(', ')
-  const onlyChanged = sparing ? `and not ${isSameRowSql(resource, 'excluded')}` : ''
-  // In one order everywhere: two writers of the same rows would lock each other out.
+  const changed = onlyChanged ? `and not ${isSameRowSql(resource, 'excluded')}` : ''
+  // Every writer uses the same order, so two writers of the same rows cannot deadlock.
   return `written as (
     insert into ${tableOf(resource)} as mirror (conference_id, id, as_of, ${names})
     select ${literal(conferenceId)}, given.id, ${toTimestampSql(literal(asOf))}, ${columnList(columns, 'given')}
     from given order by given.id
     on conflict (conference_id, id) do update
     set as_of = excluded.as_of, deleted_at = null, ${changes}
-    where excluded.as_of > mirror.as_of ${onlyChanged}
+    where excluded.as_of > mirror.as_of ${changed}
     returning mirror.id, (mirror.xmax = 0) as is_new
   )`
 }
 
-/** `writtenRows`, and what follows from the rows elsewhere. */
+/** The CTE `written`, and the follow-up CTEs of the resource. */
 export function writtenRowsCtes<T extends StripeObject>(
   resource: StripeResource<T>,
-  write: Omit<Write, 'rows'>,
+  write: Write,
 ): string {
-  const following = resource.follow?.(literal(write.conferenceId))
-  return [writtenRowsCte(resource, write), ...(following === undefined ? [] : [following])].join(
-    ', ',
-  )
+  const written = writtenRowsCte(resource, write)
+  const followUp = resource.followUpCtes?.(literal(write.conferenceId))
+  return followUp === undefined ? written : `${written}, ${followUp}`
 }
 
-/** The values of typed columns, by column; what hooks see and may change. */
-export type Defaults = { [column: string]: unknown }
-
-/** A row as the statement takes it: JSON with a member for each column that is not null. */
-export type MirrorRow = { id: string; data: StripeObject } & { [column: string]: unknown }
-
-// `created` is the order of lists, so every row has one.
+// Lists are ordered by `created`, so every row needs a value.
 const UNKNOWN_TIME = new Date(0).toISOString()
 
 /** Reads the typed columns from an object. */
@@ -189,7 +178,7 @@ export function readColumns<T extends StripeObject>(
   )
 }
 
-/** The row of an object, given the values of its typed columns. */
+/** Builds the row of an object from the values of its typed columns. */
 export function toMirrorRow<T extends StripeObject>(
   resource: StripeResource<T>,
   object: T,
@@ -209,14 +198,14 @@ export function toMirrorRow<T extends StripeObject>(
   return row
 }
 
-// NUL and unpaired surrogates are valid in JSON and in JavaScript, but not in Postgres's jsonb.
+// NUL and unpaired surrogates are valid in JSON and in JavaScript, but not in jsonb.
 const UNSTORABLE = /\\u(0000|d[89a-f])/i
 
 function storable(_key: string, value: unknown): unknown {
   return typeof value === 'string' ? value.replaceAll('\0', '').toWellFormed() : value
 }
 
-/** The rows as JSON that Postgres can store. What it cannot is left out of the texts. */
+/** The rows as JSON. Removes the characters that Postgres cannot store. */
 function rowsAsJson(rows: readonly MirrorRow[]): string {
   const json = JSON.stringify(rows)
   return UNSTORABLE.test(json) ? JSON.stringify(rows, storable) : json

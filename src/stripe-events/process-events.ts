@@ -155,7 +155,7 @@ async function mirrorState(
   events: readonly ClaimedEvent[],
 ): Promise<(event: ClaimedEvent) => boolean> {
   const objects = events.flatMap(({ mirrored }) => mirrored ?? [])
-  const readAt = await mirrorFeed.readingTimes(conferenceId, objects)
+  const readAt = await mirrorFeed.fetchTimes(conferenceId, objects)
   return ({ mirrored }) =>
     mirrored === null || (readAt.get(referenceKey(mirrored)) ?? 0) >= mirrored.after
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type Stripe from 'stripe'
 import { afterEach, describe, expect, it } from 'vitest'
+import { syncAll } from '../../src/mirror/runs/execute-sync-run.ts'
 import { expectMirrored } from './expect-mirrored.ts'
 import { actionOf } from './mirrored-row.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
@@ -59,8 +60,8 @@ const CHANGES: { [what: string]: (world: World) => Promise<void> } = {
 
 /** What may happen beside the webhooks, at any point of a history. */
 const BESIDE: ((world: World) => Promise<unknown>)[] = [
-  ({ shop }) => actionOf(scene, shop, 'customers').syncAll({ force: true }),
-  ({ shop }) => actionOf(scene, shop, 'coupons').syncAll({ force: true }),
+  ({ shop }) => syncAll(actionOf(scene, shop, 'customers'), { force: true }),
+  ({ shop }) => syncAll(actionOf(scene, shop, 'coupons'), { force: true }),
 ]
 
 const eventIds = ({ shop }: World) =>

@@ -1,6 +1,6 @@
 import { findResource } from '../../src/mirror/resource-registry.ts'
+import type { SyncAction } from '../../src/mirror/stripe-resource.ts'
 import { tableOf } from '../../src/mirror/stripe-resource.ts'
-import type { StripeSyncAction } from '../../src/mirror/stripe-sync-action.ts'
 import type { StripeObject } from '../../src/stripe/stripe-object.ts'
 import type { Body } from '../support/test-app.ts'
 import type { StoredRow, SyncScene } from './sync-scene.ts'
@@ -9,11 +9,7 @@ import type { StoredRow, SyncScene } from './sync-scene.ts'
 export type Sample = StripeObject & Body
 
 /** The action of the resource with this name, for one conference. */
-export function actionOf(
-  scene: SyncScene,
-  shop: { conference: string },
-  name: string,
-): StripeSyncAction {
+export function actionOf(scene: SyncScene, shop: { conference: string }, name: string): SyncAction {
   const resource = findResource(name)
   if (resource === undefined) throw new Error(`There is no resource ${name}`)
   return resource.createAction(scene.context(shop))

@@ -71,9 +71,12 @@ describe('the resources', () => {
     expect(ALL_RESOURCES.map(({ name }) => name)).toEqual(expect.arrayContaining(promised))
   })
 
-  it('are one file each, named after the resource', async () => {
+  it('are one file each, named after the Stripe object', async () => {
     const files = await readdir(new URL('../../src/mirror/resources/', import.meta.url))
-    expect(files.toSorted()).toEqual(ALL_RESOURCES.map(({ name }) => `${name}.ts`).toSorted())
+    const named = ALL_RESOURCES.map(({ objects: [object = ''] }) => {
+      return `${object.replaceAll(/[._]/g, '-')}-resource.ts`
+    })
+    expect(files.toSorted()).toEqual(named.toSorted())
   })
 
   it('share no name, table, view or kind of object', () => {
@@ -103,7 +106,7 @@ describe('the resources', () => {
   })
 
   it.each(each)('list by pages, or under another resource: %s', (_name, { listing }) => {
-    const parent = listing.by === 'per' ? findResource(listing.parent) : listing
+    const parent = listing.by === 'parent' ? findResource(listing.parent) : listing
     expect(parent).toBeDefined()
     expect(listing.page).toBeTypeOf('function')
   })

@@ -257,7 +257,7 @@ describe('a payment method', () => {
     const { id } = await stripe.paymentMethods.attach('pm_card_visa', { customer })
     const listing = findResource('payment-methods')?.listing
     const ids = async () => {
-      if (listing?.by !== 'per') throw new Error('not listed by customer')
+      if (listing?.by !== 'parent') throw new Error('not listed by customer')
       return (await listing.page(stripe, customer, { limit: 100 })).data.map((each) => each.id)
     }
     expect(await ids()).toEqual([id])

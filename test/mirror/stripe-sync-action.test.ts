@@ -1,10 +1,10 @@
 import type Stripe from 'stripe'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { databaseNow } from '../../src/mirror/fetch-time.ts'
+import type { Defaults } from '../../src/mirror/mirror-column.ts'
 import { StripeCouponAction } from '../../src/mirror/resources/coupon-resource.ts'
 import { StripeCustomerAction } from '../../src/mirror/resources/customer-resource.ts'
 import type { SyncOutcome } from '../../src/mirror/sync-outcome.ts'
-import type { Defaults } from '../../src/mirror/write-mirror-rows.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
 const scene = useSyncScene()

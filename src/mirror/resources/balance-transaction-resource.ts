@@ -13,14 +13,14 @@ export const resource: StripeResource<Stripe.BalanceTransaction> = {
     type: text((transaction) => transaction.type),
     reporting_category: text((transaction) => transaction.reporting_category),
     status: text((transaction) => transaction.status),
-    // In the currency of the balance, which may be another than the customer paid in.
+    // Amounts are in the currency of the balance, which can differ from the customer's currency.
     amount: bigint((transaction) => transaction.amount),
     fee: bigint((transaction) => transaction.fee),
     net: bigint((transaction) => transaction.net),
     currency: text((transaction) => transaction.currency),
     exchange_rate: numeric((transaction) => transaction.exchange_rate),
     available_on: timestamp((transaction) => transaction.available_on, { indexed: true }),
-    // A charge, refund, payout, dispute or some ten other kinds.
+    // A charge, refund, payout, dispute or one of about ten other kinds.
     source: reference((transaction) => transaction.source),
     balance_type: text((transaction) => transaction.balance_type),
     description: text((transaction) => transaction.description),

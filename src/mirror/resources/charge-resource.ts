@@ -6,7 +6,7 @@ import { resource as balanceTransactions } from './balance-transaction-resource.
 import { resource as customers } from './customer-resource.ts'
 import { resource as paymentIntents } from './payment-intent-resource.ts'
 
-/** Until the API version 2025-03-31 a charge named its invoice. */
+/** Before API version 2025-03-31, charges had an `invoice` field. */
 type Older = { invoice?: string | { id?: string } | null }
 
 function invoiceOf(charge: Stripe.Charge) {
@@ -17,7 +17,7 @@ function invoiceOf(charge: Stripe.Charge) {
 /** @see https://docs.stripe.com/api/charges/object */
 export const resource: StripeResource<Stripe.Charge> = {
   name: 'charges',
-  description: 'One try to take money, failed ones too.',
+  description: 'An attempt to charge money. Includes failed attempts.',
   objects: ['charge'],
   // `py_` are payments without a card, such as bank debits.
   idPrefixes: ['ch_', 'py_'],
@@ -46,7 +46,7 @@ export const resource: StripeResource<Stripe.Charge> = {
     receipt_number: text((charge) => charge.receipt_number, { indexed: true }),
     receipt_url: text((charge) => charge.receipt_url),
     description: text((charge) => charge.description),
-    // What the customer's bank statement shows.
+    // The text on the customer's bank statement.
     calculated_statement_descriptor: text((charge) => charge.calculated_statement_descriptor),
     statement_descriptor: text((charge) => charge.statement_descriptor),
     failure_code: text((charge) => charge.failure_code),
@@ -73,7 +73,7 @@ export const resource: StripeResource<Stripe.Charge> = {
   createAction: (context) => new StripeChargeAction(context),
 }
 
-/** Mirrors charges, failed ones too. */
+/** Mirrors charges, including failed ones. */
 export class StripeChargeAction extends StripeSyncAction<Stripe.Charge> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -9,7 +9,7 @@ import { resource as subscriptions } from './subscription-resource.ts'
 /** @see https://docs.stripe.com/api/checkout/sessions/object */
 export const resource: StripeResource<Stripe.Checkout.Session> = {
   name: 'checkout-sessions',
-  description: "A visit to Stripe's payment page. Expired ones too.",
+  description: "A session of Stripe's payment page. Includes expired sessions.",
   objects: ['checkout.session'],
   idPrefixes: ['cs_'],
   columns: {
@@ -23,7 +23,7 @@ export const resource: StripeResource<Stripe.Checkout.Session> = {
     amount_tax: bigint((session) => session.total_details?.amount_tax),
     currency: text((session) => session.currency),
     customer: reference((session) => session.customer),
-    // What the customer typed in, or else what the session was opened with.
+    // The address that the customer entered, or else the one that the session was created with.
     customer_email: text((session) => session.customer_details?.email ?? session.customer_email, {
       indexed: true,
     }),
@@ -58,7 +58,7 @@ export const resource: StripeResource<Stripe.Checkout.Session> = {
   createAction: (context) => new StripeCheckoutSessionAction(context),
 }
 
-/** Mirrors Checkout Sessions, expired ones too. */
+/** Mirrors Checkout sessions, including expired ones. */
 export class StripeCheckoutSessionAction extends StripeSyncAction<Stripe.Checkout.Session> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -3,7 +3,7 @@ import { bigint, boolean, json, numeric, text, timestamp } from '../mirror-colum
 import type { StripeResource, SyncContext } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
 
-/** What Stripe leaves out of a coupon unless it is asked for. */
+/** Fields that Stripe only returns when they are expanded. */
 export const COUPON_EXPANSIONS = ['applies_to', 'currency_options'] as const
 
 const LISTED = COUPON_EXPANSIONS.map((member) => `data.${member}`)
@@ -11,9 +11,9 @@ const LISTED = COUPON_EXPANSIONS.map((member) => `data.${member}`)
 /** @see https://docs.stripe.com/api/coupons/object */
 export const resource: StripeResource<Stripe.Coupon> = {
   name: 'coupons',
-  description: 'A discount that can be applied to what a customer pays.',
+  description: 'A discount that can be applied to payments of a customer.',
   objects: ['coupon'],
-  // May be chosen by whoever makes one, and a deleted one's may be taken again.
+  // The creator can choose the id, and can reuse the id of a deleted coupon.
   idPrefixes: [],
   columns: {
     name: text((coupon) => coupon.name),

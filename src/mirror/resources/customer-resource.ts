@@ -6,7 +6,7 @@ import { StripeSyncAction } from '../stripe-sync-action.ts'
 /** @see https://docs.stripe.com/api/customers/object */
 export const resource: StripeResource<Stripe.Customer> = {
   name: 'customers',
-  description: 'Who pays.',
+  description: 'A person or company that pays.',
   objects: ['customer'],
   idPrefixes: ['cus_'],
   columns: {
@@ -34,12 +34,12 @@ export const resource: StripeResource<Stripe.Customer> = {
     page: (stripe, params) => stripe.customers.list(params),
   },
   deletable: true,
-  // A deleted one is not a 404 but `{ deleted: true }`, which the SDK types as another object.
+  // For a deleted customer Stripe returns `{ deleted: true }`, not a 404. The SDK gives it another type.
   retrieve: (stripe, id) => stripe.customers.retrieve(id) as Promise<Stripe.Customer>,
   createAction: (context) => new StripeCustomerAction(context),
 }
 
-/** Mirrors customers, deleted ones as tombstones. */
+/** Mirrors customers. Deleted customers become tombstones. */
 export class StripeCustomerAction extends StripeSyncAction<Stripe.Customer> {
   constructor(context: SyncContext) {
     super(context, resource)

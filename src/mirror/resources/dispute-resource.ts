@@ -8,9 +8,9 @@ import { resource as paymentIntents } from './payment-intent-resource.ts'
 /** @see https://docs.stripe.com/api/disputes/object */
 export const resource: StripeResource<Stripe.Dispute> = {
   name: 'disputes',
-  description: 'A payment that the customer contests at the bank.',
+  description: 'A payment that the customer disputes with the bank.',
   objects: ['dispute'],
-  // `dp_` and `du_` are common, others exist for payments without a card, and none is documented.
+  // Undocumented: `dp_` and `du_` are common, and payments without a card have other prefixes.
   idPrefixes: [],
   columns: {
     status: text((dispute) => dispute.status, { indexed: true }),
@@ -19,9 +19,9 @@ export const resource: StripeResource<Stripe.Dispute> = {
     currency: text((dispute) => dispute.currency),
     charge: reference((dispute) => dispute.charge),
     payment_intent: reference((dispute) => dispute.payment_intent),
-    // The first one is the withdrawal of the money; a second one gives it back.
+    // The first transaction withdraws the money; a second one returns it.
     balance_transaction: reference((dispute) => dispute.balance_transactions?.[0]),
-    // 0 where the bank takes no answer.
+    // 0 if the bank accepts no evidence.
     evidence_due_by: timestamp((dispute) => dispute.evidence_details?.due_by || null, {
       indexed: true,
     }),
@@ -49,7 +49,7 @@ export const resource: StripeResource<Stripe.Dispute> = {
   createAction: (context) => new StripeDisputeAction(context),
 }
 
-/** Mirrors disputes: what customers contest at their bank. */
+/** Mirrors disputes. */
 export class StripeDisputeAction extends StripeSyncAction<Stripe.Dispute> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -12,7 +12,7 @@ import {
   wholeIn,
 } from '../mirror-column.ts'
 import {
-  readWholeList,
+  fetchWholeList,
   referencesTo,
   type StripeResource,
   type SyncContext,
@@ -23,7 +23,7 @@ import { resource as subscriptions } from './subscription-resource.ts'
 
 type Id = string | { id?: string } | null
 
-/** What the API version 2025-03-31 moved or took away. */
+/** Fields that API version 2025-03-31 moved or removed. */
 type Older = {
   subscription?: Id
   payment_intent?: Id
@@ -38,7 +38,7 @@ function subscriptionOf(invoice: Stripe.Invoice) {
   return invoice.parent?.subscription_details?.subscription ?? older(invoice).subscription
 }
 
-/** The payment that paid it, or else the one that Stripe would have paid it. */
+/** The payment that paid the invoice, or else its default payment. */
 function paymentOf({ payments }: Stripe.Invoice) {
   const all = Array.isArray(payments?.data) ? payments.data : []
   const chosen = all.find((each) => each?.status === 'paid') ?? all.find((each) => each?.is_default)
@@ -63,7 +63,7 @@ const price = (member: string) => line('pricing', 'price_details', member)
 /** @see https://docs.stripe.com/api/invoices/object */
 export const resource: StripeResource<Stripe.Invoice> = {
   name: 'invoices',
-  description: 'A bill, from draft to paid.',
+  description: 'An invoice in any status, from draft to paid.',
   objects: ['invoice'],
   idPrefixes: ['in_'],
   columns: {
@@ -140,10 +140,10 @@ export const resource: StripeResource<Stripe.Invoice> = {
   listing: {
     by: 'pages',
     windows: true,
-    // Payments come only when they are asked for, and nothing else joins an invoice to its payment.
+    // Stripe returns payments only when they are expanded. No other field links an invoice to them.
     page: (stripe, params) => stripe.invoices.list({ ...params, expand: ['data.payments'] }),
   },
-  // Drafts only.
+  // Only drafts can be deleted.
   deletable: true,
   retrieve: (stripe, id) => stripe.invoices.retrieve(id, { expand: ['payments'] }),
   references: (invoice) =>
@@ -151,13 +151,13 @@ export const resource: StripeResource<Stripe.Invoice> = {
   complete: async (stripe, invoice) => {
     const { id, lines } = invoice
     if (lines?.has_more !== true) return invoice
-    const data = await readWholeList((params) => stripe.invoices.listLineItems(id, params))
+    const data = await fetchWholeList((params) => stripe.invoices.listLineItems(id, params))
     return { ...invoice, lines: { ...lines, data, has_more: false } }
   },
   createAction: (context) => new StripeInvoiceAction(context),
 }
 
-/** Mirrors invoices, drafts too; their lines are the view `stripe.invoice_lines`. */
+/** Mirrors invoices, including drafts. The view `stripe.invoice_lines` shows their lines. */
 export class StripeInvoiceAction extends StripeSyncAction<Stripe.Invoice> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -4,7 +4,7 @@ import { referencesTo, type StripeResource, type SyncContext } from '../stripe-r
 import { StripeSyncAction } from '../stripe-sync-action.ts'
 import { resource as customers } from './customer-resource.ts'
 
-/** Until the API version 2025-03-31 a payment intent named its invoice. */
+/** Before API version 2025-03-31, payment intents had an `invoice` field. */
 type Older = { invoice?: string | { id?: string } | null }
 
 function invoiceOf(intent: Stripe.PaymentIntent) {
@@ -15,7 +15,7 @@ function invoiceOf(intent: Stripe.PaymentIntent) {
 /** @see https://docs.stripe.com/api/payment_intents/object */
 export const resource: StripeResource<Stripe.PaymentIntent> = {
   name: 'payment-intents',
-  description: 'A payment with all its tries.',
+  description: 'A payment, with all attempts to collect it.',
   objects: ['payment_intent'],
   idPrefixes: ['pi_'],
   columns: {
@@ -54,7 +54,7 @@ export const resource: StripeResource<Stripe.PaymentIntent> = {
   createAction: (context) => new StripePaymentIntentAction(context),
 }
 
-/** Mirrors payment intents: payments with all their tries. */
+/** Mirrors payment intents. */
 export class StripePaymentIntentAction extends StripeSyncAction<Stripe.PaymentIntent> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -4,10 +4,10 @@ import { referencesTo, type StripeResource, type SyncContext } from '../stripe-r
 import { StripeSyncAction } from '../stripe-sync-action.ts'
 import { resource as customers } from './customer-resource.ts'
 
-/** A legacy card has the same things in other places and under other names. */
+/** A legacy card holds the same values in other fields. */
 export type MirroredPaymentMethod = Stripe.PaymentMethod | Stripe.Card
 
-/** The part that differs by type, such as `card` or `sepa_debit`, as far as types share members. */
+/** The fields that the types, such as `card` or `sepa_debit`, have in common. */
 type Details = {
   brand?: string | null
   country?: string | null
@@ -62,16 +62,16 @@ function checksOf(
 }
 
 /**
- * Cards and all other ways to pay, of customers and on their own. A legacy `card_…` is a payment
- * method too, under the same id.
+ * Cards and all other payment methods, attached to a customer or not. A legacy `card_…` is also a
+ * payment method, with the same id.
  *
  * @see https://docs.stripe.com/api/payment_methods/object
  */
 export const resource: StripeResource<MirroredPaymentMethod> = {
   name: 'payment-methods',
-  description: 'A card, bank account or other way to pay. A detached one has no customer.',
+  description: 'A card, bank account or other payment method. A detached one has no customer.',
   objects: ['payment_method', 'card'],
-  // The API reads older sources (`src_`) and bank accounts (`ba_`) as payment methods as well.
+  // The API also returns older sources (`src_`) and bank accounts (`ba_`) as payment methods.
   idPrefixes: ['pm_', 'card_', 'src_', 'ba_'],
   columns: {
     type: text(typeOf),
@@ -92,7 +92,7 @@ export const resource: StripeResource<MirroredPaymentMethod> = {
     fingerprint: text((method) => detailsOf(method)?.fingerprint, { indexed: true }),
     exp_month: bigint((method) => expiryOf(method)?.exp_month),
     exp_year: bigint((method) => expiryOf(method)?.exp_year),
-    // Of the number that a wallet shows to the shop instead of the card's own.
+    // The last digits of the number that a wallet shows to the merchant instead of the card number.
     dynamic_last4: text((method) =>
       isCard(method) ? method.dynamic_last4 : walletOf(method)?.dynamic_last4,
     ),
@@ -104,7 +104,7 @@ export const resource: StripeResource<MirroredPaymentMethod> = {
     address_postal_code_check: text((method) => checksOf(method)?.address_postal_code_check),
   },
   views: {
-    // Under the names of Stripe's Card object.
+    // The columns have the names of Stripe's Card object.
     cards: `
       select conference_id, id, customer, billing_name as name, brand, last4, dynamic_last4,
         exp_month, exp_year, funding, country, fingerprint, wallet_type as tokenization_method,
@@ -114,19 +114,19 @@ export const resource: StripeResource<MirroredPaymentMethod> = {
       from mirror where type = 'card' and deleted_at is null`,
   },
   listing: {
-    by: 'per',
+    by: 'parent',
     parent: 'customers',
     page: (stripe, customer, params) => stripe.customers.listPaymentMethods(customer, params),
   },
   deletable: true,
-  // Detached, or never attached: only customers' methods are listed.
+  // Only attached payment methods are listed.
   unlisted: 'mirror.customer is null',
   retrieve: (stripe, id) => stripe.paymentMethods.retrieve(id),
   references: (method) => referencesTo([customers, method.customer]),
   createAction: (context) => new StripePaymentMethodAction(context),
 }
 
-/** Mirrors payment methods, detached ones too; cards are the view `stripe.cards`. */
+/** Mirrors payment methods, including detached ones. The view `stripe.cards` shows the cards. */
 export class StripePaymentMethodAction extends StripeSyncAction<MirroredPaymentMethod> {
   constructor(context: SyncContext) {
     super(context, resource)

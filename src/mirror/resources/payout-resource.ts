@@ -7,9 +7,9 @@ import { resource as balanceTransactions } from './balance-transaction-resource.
 /** @see https://docs.stripe.com/api/payouts/object */
 export const resource: StripeResource<Stripe.Payout> = {
   name: 'payouts',
-  description: 'Money sent from the Stripe balance to the bank.',
+  description: 'A transfer of money from the Stripe balance to a bank account.',
   objects: ['payout'],
-  // Until 2017 a payout was a transfer.
+  // Before 2017, payouts were transfers.
   idPrefixes: ['po_', 'tr_'],
   columns: {
     status: text((payout) => payout.status),
@@ -47,7 +47,7 @@ export const resource: StripeResource<Stripe.Payout> = {
   createAction: (context) => new StripePayoutAction(context),
 }
 
-/** Mirrors payouts to the bank. */
+/** Mirrors payouts. */
 export class StripePayoutAction extends StripeSyncAction<Stripe.Payout> {
   constructor(context: SyncContext) {
     super(context, resource)

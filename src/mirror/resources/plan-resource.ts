@@ -5,15 +5,15 @@ import { StripeSyncAction } from '../stripe-sync-action.ts'
 import { resource as products } from './product-resource.ts'
 
 /**
- * Recurring prices under their older name.
+ * Plans are the older name of recurring prices.
  *
  * @see https://docs.stripe.com/api/plans/object
  */
 export const resource: StripeResource<Stripe.Plan> = {
   name: 'plans',
-  description: 'A recurring price under its older name.',
+  description: 'The older form of a recurring price.',
   objects: ['plan'],
-  // May be chosen by whoever makes one, and a deleted one's may be taken again.
+  // The creator can choose the id, and can reuse the id of a deleted plan.
   idPrefixes: [],
   columns: {
     product: reference((plan) => plan.product),
@@ -39,7 +39,7 @@ export const resource: StripeResource<Stripe.Plan> = {
     page: (stripe, params) => stripe.plans.list(params),
   },
   deletable: true,
-  // As with prices: those made inline are inactive and in no list.
+  // Like prices: plans that are created inline are inactive and appear in no list.
   unlisted: 'mirror.active is false',
   retrieve: (stripe, id) => stripe.plans.retrieve(id),
   references: (plan) => referencesTo([products, plan.product]),
@@ -50,7 +50,7 @@ export const resource: StripeResource<Stripe.Plan> = {
   createAction: (context) => new StripePlanAction(context),
 }
 
-/** Mirrors plans, inactive ones too. */
+/** Mirrors plans, including inactive ones. */
 export class StripePlanAction extends StripeSyncAction<Stripe.Plan> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -7,9 +7,9 @@ import { resource as products } from './product-resource.ts'
 /** @see https://docs.stripe.com/api/prices/object */
 export const resource: StripeResource<Stripe.Price> = {
   name: 'prices',
-  description: 'What a product costs, once or again and again. Inactive ones too.',
+  description: 'A one-time or recurring price of a product. Includes inactive prices.',
   objects: ['price'],
-  // A plan is a price too, and its id may be chosen.
+  // A plan is also a price, and the creator can choose its id.
   idPrefixes: [],
   columns: {
     product: reference((price) => price.product),
@@ -34,16 +34,16 @@ export const resource: StripeResource<Stripe.Price> = {
   listing: {
     by: 'pages',
     windows: true,
-    // Without `active`, Stripe lists only the active ones.
+    // Without `active`, Stripe lists only active prices.
     variants: [{ active: true }, { active: false }],
     page: (stripe, params) => stripe.prices.list(params),
   },
   deletable: true,
-  // Prices made inline, as for each Checkout Session of ours, are inactive and in no list.
+  // Prices that are created inline, as our Checkout sessions do, are inactive and appear in no list.
   unlisted: 'mirror.active is false',
   retrieve: (stripe, id) => stripe.prices.retrieve(id),
   references: (price) => referencesTo([products, price.product]),
-  // Tiers are the whole amount of a tiered price, and come only when they are asked for.
+  // The amounts of a tiered price are in its tiers, which Stripe returns only when they are expanded.
   complete: async (stripe, price) =>
     price.billing_scheme === 'tiered' && price.tiers === undefined
       ? stripe.prices.retrieve(price.id, { expand: ['tiers'] })
@@ -51,7 +51,7 @@ export const resource: StripeResource<Stripe.Price> = {
   createAction: (context) => new StripePriceAction(context),
 }
 
-/** Mirrors prices, inactive ones too. */
+/** Mirrors prices, including inactive ones. */
 export class StripePriceAction extends StripeSyncAction<Stripe.Price> {
   constructor(context: SyncContext) {
     super(context, resource)

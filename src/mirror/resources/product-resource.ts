@@ -6,9 +6,9 @@ import { StripeSyncAction } from '../stripe-sync-action.ts'
 /** @see https://docs.stripe.com/api/products/object */
 export const resource: StripeResource<Stripe.Product> = {
   name: 'products',
-  description: 'What is sold; what it costs are its prices.',
+  description: 'A product that is sold. Its prices are separate objects.',
   objects: ['product'],
-  // May be chosen by whoever makes one.
+  // The creator can choose the id.
   idPrefixes: [],
   columns: {
     active: boolean((product) => product.active),
@@ -37,7 +37,7 @@ export const resource: StripeResource<Stripe.Product> = {
   createAction: (context) => new StripeProductAction(context),
 }
 
-/** Mirrors products, archived ones too. */
+/** Mirrors products, including archived ones. */
 export class StripeProductAction extends StripeSyncAction<Stripe.Product> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -5,7 +5,7 @@ import { StripeSyncAction } from '../stripe-sync-action.ts'
 import { resource as coupons } from './coupon-resource.ts'
 import { resource as customers } from './customer-resource.ts'
 
-/** Before the API version 2025-09-30 the coupon stood on the code itself. */
+/** Before API version 2025-09-30, promotion codes had a `coupon` field. */
 type Older = { coupon?: string | Stripe.Coupon | null }
 
 function couponOf(code: Stripe.PromotionCode): string | Stripe.Coupon | null | undefined {
@@ -14,8 +14,8 @@ function couponOf(code: Stripe.PromotionCode): string | Stripe.Coupon | null | u
 }
 
 /**
- * The uses of a published voucher are those that were made here before and those at Stripe. Locked
- * in the order in which a refund locks a batch's codes.
+ * Counts the uses of published vouchers: those recorded here before publication plus those at Stripe.
+ * Locks the vouchers in the same order as a refund does.
  */
 const usesOfVouchers = (conferenceId: string) => `used as (
     select v.id, given.times_redeemed + (
@@ -38,7 +38,7 @@ const usesOfVouchers = (conferenceId: string) => `used as (
 /** @see https://docs.stripe.com/api/promotion_codes/object */
 export const resource: StripeResource<Stripe.PromotionCode> = {
   name: 'promotion-codes',
-  description: 'What a customer types in to use a coupon.',
+  description: 'A code that customers enter to use a coupon.',
   objects: ['promotion_code'],
   idPrefixes: ['promo_'],
   columns: {
@@ -60,12 +60,12 @@ export const resource: StripeResource<Stripe.PromotionCode> = {
   },
   deletable: false,
   retrieve: (stripe, id) => stripe.promotionCodes.retrieve(id),
-  follow: usesOfVouchers,
+  followUpCtes: usesOfVouchers,
   references: (code) => referencesTo([coupons, couponOf(code)], [customers, code.customer]),
   createAction: (context) => new StripePromotionCodeAction(context),
 }
 
-/** Mirrors promotion codes: what a customer types in to use a coupon. */
+/** Mirrors promotion codes. */
 export class StripePromotionCodeAction extends StripeSyncAction<Stripe.PromotionCode> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -9,7 +9,7 @@ import { resource as paymentIntents } from './payment-intent-resource.ts'
 /** @see https://docs.stripe.com/api/refunds/object */
 export const resource: StripeResource<Stripe.Refund> = {
   name: 'refunds',
-  description: 'Money given back, or tried to.',
+  description: 'A refund. Includes pending and failed refunds.',
   objects: ['refund'],
   // `pyr_` are refunds of payments without a card.
   idPrefixes: ['re_', 'pyr_'],
@@ -47,7 +47,7 @@ export const resource: StripeResource<Stripe.Refund> = {
   createAction: (context) => new StripeRefundAction(context),
 }
 
-/** Mirrors refunds, failed and cancelled ones too. */
+/** Mirrors refunds, including failed and cancelled ones. */
 export class StripeRefundAction extends StripeSyncAction<Stripe.Refund> {
   constructor(context: SyncContext) {
     super(context, resource)

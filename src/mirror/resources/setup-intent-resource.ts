@@ -8,7 +8,7 @@ import { resource as paymentMethods } from './payment-method-resource.ts'
 /** @see https://docs.stripe.com/api/setup_intents/object */
 export const resource: StripeResource<Stripe.SetupIntent> = {
   name: 'setup-intents',
-  description: 'The saving of a payment method without a payment.',
+  description: 'The set-up of a payment method for later payments.',
   objects: ['setup_intent'],
   idPrefixes: ['seti_'],
   columns: {
@@ -39,7 +39,7 @@ export const resource: StripeResource<Stripe.SetupIntent> = {
   createAction: (context) => new StripeSetupIntentAction(context),
 }
 
-/** Mirrors setup intents: payment methods saved without a payment. */
+/** Mirrors setup intents. */
 export class StripeSetupIntentAction extends StripeSyncAction<Stripe.SetupIntent> {
   constructor(context: SyncContext) {
     super(context, resource)

@@ -13,7 +13,7 @@ import {
   wholeIn,
 } from '../mirror-column.ts'
 import {
-  readWholeList,
+  fetchWholeList,
   referencesTo,
   type StripeResource,
   type SyncContext,
@@ -22,7 +22,7 @@ import { StripeSyncAction } from '../stripe-sync-action.ts'
 import { resource as customers } from './customer-resource.ts'
 import { resource as prices } from './price-resource.ts'
 
-/** What has moved since: the period and the quantity to the items, the discount to a list. */
+/** Fields of older API versions. The period and the quantity moved to the items, the discount to a list. */
 type Older = {
   current_period_start?: number | null
   current_period_end?: number | null
@@ -37,8 +37,8 @@ function itemsOf({ items }: Stripe.Subscription): readonly Stripe.SubscriptionIt
 }
 
 /**
- * The period in which all items are: from the latest start to the earliest end, which is the next
- * time that anything renews. The other way round it would span periods that are over.
+ * The period that all items share: from the latest start to the earliest end, which is the next
+ * renewal. From the earliest start to the latest end it would include periods that are over.
  */
 function periodStart(subscription: Stripe.Subscription): number | null {
   const starts = itemsOf(subscription).map((item) => item?.current_period_start)
@@ -54,7 +54,7 @@ function periodEnd(subscription: Stripe.Subscription): number | null {
   return older(subscription).current_period_end ?? (known.length === 0 ? null : Math.min(...known))
 }
 
-/** Of the only item; several items have no common quantity. */
+/** The quantity of the only item. Several items have no common quantity. */
 function quantityOf(subscription: Stripe.Subscription): number | null | undefined {
   const items = itemsOf(subscription)
   return older(subscription).quantity ?? (items.length === 1 ? items[0]?.quantity : null)
@@ -70,7 +70,7 @@ const item = (member: string) => `item -> '${member}'`
 /** @see https://docs.stripe.com/api/subscriptions/object */
 export const resource: StripeResource<Stripe.Subscription> = {
   name: 'subscriptions',
-  description: 'What a customer pays for again and again. Ended ones too.',
+  description: 'A recurring payment of a customer. Includes ended subscriptions.',
   objects: ['subscription'],
   idPrefixes: ['sub_'],
   columns: {
@@ -132,7 +132,7 @@ export const resource: StripeResource<Stripe.Subscription> = {
   listing: {
     by: 'pages',
     windows: true,
-    // Without `status`, Stripe leaves out the cancelled ones.
+    // Without `status`, Stripe does not list cancelled subscriptions.
     page: (stripe, params) => stripe.subscriptions.list({ ...params, status: 'all' }),
   },
   deletable: false,
@@ -145,7 +145,7 @@ export const resource: StripeResource<Stripe.Subscription> = {
   complete: async (stripe, subscription) => {
     const { id, items } = subscription
     if (items?.has_more !== true) return subscription
-    const data = await readWholeList((params) =>
+    const data = await fetchWholeList((params) =>
       stripe.subscriptionItems.list({ ...params, subscription: id }),
     )
     return { ...subscription, items: { ...items, data, has_more: false } }
@@ -153,7 +153,7 @@ export const resource: StripeResource<Stripe.Subscription> = {
   createAction: (context) => new StripeSubscriptionAction(context),
 }
 
-/** Mirrors subscriptions, ended ones too; their items are the view `stripe.subscription_items`. */
+/** Mirrors subscriptions, including ended ones. The view `stripe.subscription_items` shows their items. */
 export class StripeSubscriptionAction extends StripeSyncAction<Stripe.Subscription> {
   constructor(context: SyncContext) {
     super(context, resource)

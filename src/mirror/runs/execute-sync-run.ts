@@ -1,9 +1,8 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { AppError } from '../../shared/errors.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
-import type { StripeSyncAction } from '../stripe-sync-action.ts'
-import { type SyncError, toSyncError } from '../sync-outcome.ts'
+import type { SyncAction } from '../stripe-resource.ts'
+import { toSyncError } from '../sync-outcome.ts'
 import { listAndStore } from './list-and-store.ts'
 import { storeByIds } from './store-by-ids.ts'
 import {
@@ -28,27 +27,23 @@ import {
 } from './sync-run-store.ts'
 import { tombstoneMissing } from './tombstone-missing.ts'
 
-/** A full sync's options; see RunOptions for the first, RunHere for the others. */
 export type SyncAllOptions = Partial<SyncRunOptions> & Partial<Omit<InProcessRunOptions, 'options'>>
 
 const DEFAULT_LEASE_SECONDS = 60
 
 /**
- * Syncs everything that Stripe lists, or what the options name, in this process, and returns the run
- * as it ended: look at its `state`.
+ * Syncs all objects of a resource, or those that the options select, in this process.
  *
- * @throws AppError `sync_running` while another run of the resource has not ended.
+ * @returns the run after its end; check its `state`.
+ * @throws AppError `sync_running` while another run of the resource is active.
  */
-export function syncAll(
-  action: StripeSyncAction<StripeObject>,
-  given: SyncAllOptions = {},
-): Promise<SyncRun> {
-  const { ids, since, force, dryRun, ...work } = { ...NO_OPTIONS, ...given }
+export function syncAll(action: SyncAction, syncOptions: SyncAllOptions = {}): Promise<SyncRun> {
+  const { ids, since, force, dryRun, ...runOptions } = { ...NO_OPTIONS, ...syncOptions }
   return runSyncInProcess(action, {
     startedBy: 'code',
     leaseSeconds: DEFAULT_LEASE_SECONDS,
     signal: new AbortController().signal,
-    ...work,
+    ...runOptions,
     options: { ids, since, force, dryRun },
   })
 }
@@ -56,54 +51,49 @@ export function syncAll(
 type InProcessRunOptions = {
   startedBy: SyncRunStarter
   options: SyncRunOptions
-  /** LEASE_SECONDS: within it a working process goes on with the run when this one dies. */
+  /** LEASE_SECONDS: if this process dies, a worker resumes the run within this time. */
   leaseSeconds: number
-  /** Ends the run as `cancelled` after the page that is being stored. */
+  /** Ends the run as `cancelled` after the current page is stored. */
   signal: AbortSignal
-  /** Told once, before the first request. `isResumed`: it is a run that another process began. */
+  /** Called once, before the first request. `isResumed`: another process started the run. */
   onBegin?: (run: SyncRun, isResumed: boolean) => void
-  /** Told after each page. */
+  /** Called after each page. */
   onProgress?: (run: SyncRun) => void
 }
 
 /**
- * Does a whole run in this process, and returns it as it ended: look at its `state`. A run of the
- * resource that nobody works on, because its process died or none has taken it yet, is taken over if
- * it asks for the same.
+ * Executes a whole run in this process. Takes over an active run of the resource if it has the same
+ * options and no process holds it.
  *
- * @throws AppError `sync_running` while another run of the resource has not ended.
+ * @returns the run after its end; check its `state`.
+ * @throws AppError `sync_running` while another run of the resource is active.
  */
 export async function runSyncInProcess(
-  action: StripeSyncAction<StripeObject>,
-  work: InProcessRunOptions,
+  action: SyncAction,
+  runOptions: InProcessRunOptions,
 ): Promise<SyncRun> {
   const { db } = action.context
   const { run, isResumed } = await withTenant(db, action.context, (trx) =>
-    startOrTakeOver(trx, action, work),
+    startOrTakeOver(trx, action, runOptions),
   )
-  work.onBegin?.(run, isResumed)
-  const { signal, onProgress } = work
-  await executeClaimedRun(
-    {
-      action,
-      options: {
-        leaseSeconds: runLeaseSeconds(work.leaseSeconds),
-        signal,
-        whenAborted: 'cancel',
-        isRetried: false,
-        ...(onProgress === undefined ? {} : { onProgress }),
-      },
-    },
-    run,
-  )
+  const { leaseSeconds, signal, onBegin, onProgress } = runOptions
+  onBegin?.(run, isResumed)
+  const options: ExecuteOptions = {
+    leaseSeconds: runLeaseSeconds(leaseSeconds),
+    signal,
+    whenAborted: 'cancel',
+    isRetried: false,
+    ...(onProgress === undefined ? {} : { onProgress }),
+  }
+  await executeClaimedRun({ action, options }, run)
   const ref = { conferenceId: run.conferenceId, runId: run.id }
   return withTenant(db, ref, (trx) => getSyncRun(trx, ref))
 }
 
-/** Inserted and taken by one commit: nobody else ever sees the run unheld. */
+/** Inserts and claims the run in one transaction, so no other process can claim it first. */
 async function startOrTakeOver(
   trx: Tx,
-  action: StripeSyncAction<StripeObject>,
+  action: SyncAction,
   { startedBy, options, leaseSeconds }: InProcessRunOptions,
 ): Promise<{ run: ClaimedSyncRun; isResumed: boolean }> {
   const { conferenceId } = action.context
@@ -121,8 +111,11 @@ async function startOrTakeOver(
   return { run, isResumed: active !== null }
 }
 
-/** A worker would go on with the resource's own action, so not with the hooks of any other. */
-function isServiceAction({ resource, context, constructor }: StripeSyncAction<StripeObject>) {
+/**
+ * True for the action that the service itself uses. If the action is another subclass, no worker may
+ * resume the run, because the worker would not run the hooks of that subclass.
+ */
+function isServiceAction({ resource, context, constructor }: SyncAction) {
   return resource.createAction(context).constructor === constructor
 }
 
@@ -138,12 +131,12 @@ function isSameRequest(one: SyncRunOptions, other: SyncRunOptions): boolean {
 function otherRunActive({ id, resource }: SyncRun): AppError {
   return syncRunning(
     id,
-    `Run ${id} of ${resource} has not ended yet, and asks for something else. Wait for it or cancel it.`,
+    `Run ${id} of ${resource} is active with other options. Wait until it ends, or cancel it.`,
   )
 }
 
 function heldByAnotherProcess(resource: string, id: string): AppError {
-  return syncRunning(id, `Another process works on run ${id} of ${resource}.`)
+  return syncRunning(id, `Run ${id} of ${resource} is active in another process.`)
 }
 
 function syncRunning(id: string, message: string): AppError {
@@ -151,33 +144,32 @@ function syncRunning(id: string, message: string): AppError {
 }
 
 export type ExecuteOptions = {
-  /** How long the run stays ours without a sign of life. */
+  /** How long this process holds the run without renewing its lease. */
   leaseSeconds: number
-  /** Ends the work early; see `whenAborted`. */
+  /** Stops the work early; see `whenAborted`. */
   signal: AbortSignal
-  /** `release`: another process goes on. `cancel`: the run has ended. */
+  /** `release`: another process resumes the run. `cancel`: the run ends. */
   whenAborted: 'release' | 'cancel'
-  /** True when somebody will try again after an error that may pass; else every error ends the run. */
+  /** True if the caller retries after a temporary error. Otherwise every error ends the run. */
   isRetried: boolean
-  /** Told after each step. */
+  /** Called after each step. */
   onProgress?: (run: SyncRun) => void
 }
 
-/** `held`: another process is at it, or it has ended. `released`: given back, to go on later. */
+/** `held`: another process holds the run, or it has ended. `released`: to be resumed later. */
 export type ExecutionResult = 'ended' | 'held' | 'released'
 
-/** What a run needs to be worked on. */
-export type SyncRunWork = {
-  action: StripeSyncAction<StripeObject>
+type SyncRunWork = {
+  action: SyncAction
   options: ExecuteOptions
 }
 
 /**
- * Takes a run, works on it from where it stands to its end, and writes that down. What Stripe refuses
- * ends it as `failed`, with Stripe's words.
+ * Claims a run and executes it from its cursor to its end. An error that a retry cannot repair, such as
+ * a refusal by Stripe, ends the run as `failed`.
  *
- * @throws whatever else stopped it (the database, Stripe for too long): the run stays as it is and is
- * free for the next try.
+ * @throws any other error, such as a database error or a long outage of Stripe. The run is released
+ * first, so it can be retried from its cursor.
  */
 export async function executeSyncRun(
   work: SyncRunWork & { ref: SyncRunRef },
@@ -189,14 +181,13 @@ export async function executeSyncRun(
   return run === null ? 'held' : executeClaimedRun(work, run)
 }
 
-/** The same for a run that this process has taken already. */
 async function executeClaimedRun(work: SyncRunWork, run: ClaimedSyncRun): Promise<ExecutionResult> {
   const renewal = keepLease(work, run)
   let progress: SyncRunProgress | null = null
   try {
     progress = await SyncRunProgress.begin(work.action, run, work.options)
     await performRun(progress)
-    return await endRun(work, run, progress.verdict())
+    return await endRun(work, run, progress.result())
   } catch (error) {
     if (progress?.isLost === true) return 'held'
     return await stopRun(work, run, error)
@@ -205,7 +196,7 @@ async function executeClaimedRun(work: SyncRunWork, run: ClaimedSyncRun): Promis
   }
 }
 
-/** Renews the lease even while nothing is written: Stripe may be away for minutes. */
+/** Renews the lease, also while nothing is written: Stripe can be unavailable for minutes. */
 function keepLease({ action, options }: SyncRunWork, run: ClaimedSyncRun): NodeJS.Timeout {
   const renew = () =>
     withTenant(action.context.db, run, (trx) => renewSyncRunLease(trx, run, options.leaseSeconds))
@@ -222,16 +213,23 @@ async function performRun(progress: SyncRunProgress): Promise<void> {
 async function endRun(
   { action, options }: SyncRunWork,
   run: ClaimedSyncRun,
-  verdict: Parameters<typeof finishSyncRun>[2],
+  result: Parameters<typeof finishSyncRun>[2],
 ): Promise<ExecutionResult> {
   const ref = { conferenceId: run.conferenceId, runId: run.id }
   const ended = await withTenant(action.context.db, ref, async (trx) => {
-    return (await finishSyncRun(trx, run, verdict)) ? getSyncRun(trx, ref) : null
+    return (await finishSyncRun(trx, run, result)) ? getSyncRun(trx, ref) : null
   })
   if (ended === null) return 'held'
   options.onProgress?.(ended)
   return 'ended'
 }
+
+/** Errors that a retry cannot repair. */
+const PERMANENT_ERROR_CODES = new Set([
+  'stripe_refused',
+  'stripe_key_missing',
+  'mass_deletion_refused',
+])
 
 async function stopRun(
   work: SyncRunWork,
@@ -244,21 +242,10 @@ async function stopRun(
     return endRun(work, run, { state: 'cancelled', error: null })
   }
   const error = toSyncError(thrown)
-  if (!signal.aborted && (!isRetried || isPermanentError(error.code))) {
+  if (!signal.aborted && (!isRetried || PERMANENT_ERROR_CODES.has(error.code))) {
     return endRun(work, run, { state: 'failed', error })
   }
   await withTenant(action.context.db, run, (trx) => releaseSyncRun(trx, run))
   if (signal.aborted) return 'released'
   throw thrown
 }
-
-/** True for what will be the same at the next try. */
-function isPermanentError(code: SyncError['code']): boolean {
-  return PERMANENT_ERROR_CODES.has(code)
-}
-
-const PERMANENT_ERROR_CODES = new Set([
-  'stripe_refused',
-  'stripe_key_missing',
-  'mass_deletion_refused',
-])

@@ -3,35 +3,35 @@ import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
 import { isMissing } from '../../stripe/stripe-errors.ts'
 import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { MirrorRow } from '../mirror-column.ts'
 import { type Listing, type StripeResource, tableOf } from '../stripe-resource.ts'
-import type { MirrorRow } from '../write-mirror-rows.ts'
 import { listByParent } from './list-by-parent.ts'
 import { type FetchedPage, type ListingReader, listByWindow } from './list-by-window.ts'
 import { retryWithBackoff } from './retry-with-backoff.ts'
 import type { SyncRunCounts, SyncRunDetail, Window } from './sync-run.ts'
 import type { RunStep, SyncRunProgress } from './sync-run-progress.ts'
 
-/** Objects that are completed at the same time, each with requests of its own. */
+/** Objects that are completed in parallel, each with its own requests. */
 const CONCURRENCY = 3
 
 const PARENT_BATCH_SIZE = 200
 
 /**
- * Reads the listing from where the run stands and stores it page by page, in order. While Postgres
- * stores a page, the next one is made ready and the one after it is under way.
+ * Reads the listing from the run's cursor and stores it page by page, in order. While Postgres stores a
+ * page, this process prepares the next one and Stripe returns the one after it.
  */
 export async function listAndStore(progress: SyncRunProgress): Promise<void> {
   let storing = Promise.resolve()
   try {
     let idleSince = performance.now()
     for await (const page of readPages(progress, () => idleSince)) {
-      const ready = await preparePage(progress, page)
+      const prepared = await preparePage(progress, page)
       await storing
       idleSince = Number.POSITIVE_INFINITY
-      storing = storePage(progress, ready).finally(() => {
+      storing = storePage(progress, prepared).finally(() => {
         idleSince = performance.now()
       })
-      // Somebody waits for it later; until then a failure has no handler of its own.
+      // Awaited in the next iteration; without a handler a failure would end the process until then.
       storing.catch(() => {})
     }
   } finally {
@@ -45,14 +45,14 @@ function readPages(
 ): AsyncGenerator<FetchedPage<StripeObject>> {
   const { listing } = progress.action.resource
   const { cursor } = progress.run
-  const walk = createListingReader(progress, listing, idleSince)
-  if (listing.by === 'per') {
+  const reader = createListingReader(progress, listing, idleSince)
+  if (listing.by === 'parent') {
     const start = cursor?.by === 'parents' ? cursor : { done: false, parent: null }
     if (start.done) return noPages()
-    return listByParent(walk, (after) => parentIds(progress, listing.parent, after), start.parent)
+    return listByParent(reader, (after) => parentIds(progress, listing.parent, after), start.parent)
   }
-  const windows = cursor?.by === 'windows' ? cursor.windows : firstWindows(listing, walk.since)
-  return listByWindow(walk, windows, listing.windows)
+  const windows = cursor?.by === 'windows' ? cursor.windows : firstWindows(listing, reader.since)
+  return listByWindow(reader, windows, listing.windows)
 }
 
 async function* noPages(): AsyncGenerator<never> {}
@@ -84,7 +84,7 @@ function createListingReader(
     since: since === null ? null : Math.floor(since.getTime() / 1000),
     fetch: ({ variant = 0, parent = '', params }) =>
       retryWithBackoff(() => {
-        if (listing.by === 'per') return listing.page(stripe, parent, params)
+        if (listing.by === 'parent') return listing.page(stripe, parent, params)
         return listing.page(stripe, { ...params, ...listing.variants?.[variant] })
       }, progress.signal),
   }
@@ -108,7 +108,7 @@ function parentIds(
 
 type PreparedPage = {
   step: Omit<RunStep, 'details'>
-  /** What could not become a row. */
+  /** Objects that could not be converted to rows. */
   failures: readonly SyncRunDetail[]
 }
 
@@ -146,7 +146,7 @@ async function storePage(
   }
 }
 
-/** Class 22 and 23: Postgres refuses a value. One row must not cost the other ninety-nine. */
+/** SQLSTATE classes 22 and 23: Postgres rejects a value. The other rows of the page must be stored. */
 function isDataError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^2[23]/.test(String(error.code))
 }
@@ -158,11 +158,11 @@ async function storeRowByRow(
 ): Promise<void> {
   for (const row of rows) {
     try {
-      await progress.save({ ...progress.idle(), rows: [row], asOf })
+      await progress.save({ ...progress.emptyStep(), rows: [row], asOf })
     } catch (error) {
       if (progress.isLost || !isDataError(error)) throw error
       progress.note({ id: row.id, outcome: 'failed', message: messageOf(error) })
-      await progress.save({ ...progress.idle(), counts: { failed: 1 } })
+      await progress.save({ ...progress.emptyStep(), counts: { failed: 1 } })
     }
   }
 }
@@ -180,12 +180,12 @@ async function completeObjects(
   if (resource.complete === undefined) return { objects: wanted, requests: 0 }
   let requests = 0
   const objects = await inParallel(wanted, CONCURRENCY, async (object) => {
-    const whole = await retryWithBackoff(
+    const complete = await retryWithBackoff(
       () => completeObject(resource, connection.stripe, object),
       signal,
     )
-    if (whole !== object) requests += 1
-    return whole
+    if (complete !== object) requests += 1
+    return complete
   })
   return { objects, requests }
 }
@@ -198,13 +198,13 @@ async function completeObject(
   try {
     return (await resource.complete?.(stripe, object)) ?? object
   } catch (error) {
-    // Deleted since it was listed: what the list said of it is the last that is known.
+    // The object was deleted after it was listed: store the listed version.
     if (isMissing(error)) return object
     throw error
   }
 }
 
-/** The rows of a page, after all hooks; what they fail for is counted and told, one by one. */
+/** The rows of a page, after all hooks. A failure affects only its own object. */
 async function toRows(
   progress: SyncRunProgress,
   objects: readonly StripeObject[],
@@ -221,11 +221,10 @@ async function toRows(
     deleted: 0,
     failed: 0,
   }
-  // An action with a `sync` of its own stores each object itself.
-  const isOwn = action.isSyncOverridden() && !progress.isDry
+  const storesItself = action.isSyncOverridden() && !progress.isDry
   for (const object of objects) {
     try {
-      if (isOwn) countOutcome(counts, (await action.sync(object, asOf)).outcome)
+      if (storesItself) countOutcome(counts, (await action.sync(object, asOf)).outcome)
       else {
         const row = await action.toRow(object)
         if (row !== null) rows.push(row)

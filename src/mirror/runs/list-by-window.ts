@@ -3,15 +3,84 @@ import type { StripeObject } from '../../stripe/stripe-object.ts'
 import type { FetchTime } from '../fetch-time.ts'
 import type { RunCursor, Window } from './sync-run.ts'
 
-/** Windows that are read at the same time. With Stripe's usual 300 ms a page this uses 20 requests/s. */
+/** Stripe's largest page. */
+export const PAGE_SIZE = 100
+
+export type PageRequest = {
+  variant?: number
+  parent?: string
+  params: { limit: number; starting_after?: string; created?: { gte?: number; lt?: number } }
+}
+
+/** Gives a listing its pages, and what it needs to know about the run. */
+export type ListingReader<T extends StripeObject> = {
+  /** Requests a page, with retries. */
+  fetch: (request: PageRequest) => Promise<{ data: T[]; has_more: boolean }>
+  now: () => FetchTime
+  /** Since when no page is being stored (performance.now(), ms). Infinity while one is. */
+  idleSince: () => number
+  /** Read only objects created since this second. */
+  since: number | null
+}
+
+/** A fetched part of a listing. */
+export type FetchedPage<T extends StripeObject> = {
+  objects: T[]
+  asOf: FetchTime
+  /** The number of requests that it took. */
+  requests: number
+  /** The cursor of the run once this page is stored. Call it once, in the order of the pages. */
+  advance(): RunCursor
+}
+
+/** Windows that are read in parallel. At 300 ms for a page, this is 20 requests per second. */
 const CONCURRENCY = 6
 
-/** A page for which we idled longer than this (ms) shows that Stripe, not we, sets the pace. */
+/** If storing idles longer than this before a page arrives, Stripe is the bottleneck. */
 const MAX_IDLE_MS = 5
 
-/** A window with two positions: how far it is fetched, and how far it is stored. */
+/**
+ * Reads a listing, newest first, and requests the next page while the caller stores the last one. If
+ * Stripe is the bottleneck, splits the listing into windows of `created` and reads them in parallel.
+ *
+ * @param canSplit the list accepts a `created` filter.
+ */
+export async function* listByWindow<T extends StripeObject>(
+  reader: ListingReader<T>,
+  start: Window[],
+  canSplit: boolean,
+): AsyncGenerator<FetchedPage<T>> {
+  const windows = new Set(start.map(openWindow))
+  const running = new Map<OpenWindow, Promise<Arrival<T>>>()
+  const request = (window: OpenWindow) => {
+    const arrival = fetchNextPage(reader, window, canSplit)
+    // Awaited below; without a handler a failure would end the process until then.
+    arrival.catch(() => {})
+    running.set(window, arrival)
+  }
+  for (const window of windows) request(window)
+  while (running.size > 0) {
+    const waitingSince = performance.now()
+    const arrival = await Promise.race(running.values())
+    const isStripeSlower =
+      performance.now() - Math.max(waitingSince, reader.idleSince()) > MAX_IDLE_MS
+    const { window } = arrival
+    running.delete(window)
+    if (!window.isExhausted) request(window)
+    if (canSplit && isStripeSlower && running.size < CONCURRENCY) {
+      const half = splitLargest([...running.keys()])
+      if (half !== null) {
+        const added = openWindow(half)
+        windows.add(added)
+        request(added)
+      }
+    }
+    yield toPage(arrival, windows)
+  }
+}
+
+/** A window with two positions: `after` is stored, `fetched.after` is fetched. */
 type OpenWindow = Window & {
-  /** Where the next request begins. */
   fetched: { after: string | null; oldest: number | null; newest: number | null; count: number }
   isExhausted: boolean
 }
@@ -33,76 +102,36 @@ function toRequest({ variant, gte, lt, fetched }: OpenWindow): PageRequest {
   }
 }
 
-/**
- * Reads a listing, newest first, each next page requested while the caller stores the one before. A
- * large listing is cut into windows of `created` that are read side by side; a window that ends early
- * takes half of what another has left.
- *
- * @param canSplit the list takes a `created` filter.
- */
-export async function* listByWindow<T extends StripeObject>(
-  walk: ListingReader<T>,
-  start: Window[],
-  canSplit: boolean,
-): AsyncGenerator<FetchedPage<T>> {
-  const windows = new Set(start.map(openWindow))
-  const running = new Map<OpenWindow, Promise<Arrival<T>>>()
-  const ask = (window: OpenWindow) => {
-    const arrival = fetchNextPage(walk, window, canSplit)
-    // Somebody waits for it later; until then a failure has no handler of its own.
-    arrival.catch(() => {})
-    running.set(window, arrival)
-  }
-  for (const window of windows) ask(window)
-  while (running.size > 0) {
-    const asked = performance.now()
-    const arrival = await Promise.race(running.values())
-    const isStarved = performance.now() - Math.max(asked, walk.idleSince()) > MAX_IDLE_MS
-    const { window } = arrival
-    running.delete(window)
-    if (!window.isExhausted) ask(window)
-    if (canSplit && isStarved && running.size < CONCURRENCY) {
-      const half = splitWindow([...running.keys()])
-      if (half !== null) {
-        const added = openWindow(half)
-        windows.add(added)
-        ask(added)
-      }
-    }
-    yield toPage(arrival, windows)
-  }
-}
-
-type Arrival<T> = { window: OpenWindow; objects: T[]; asOf: number; requests: number }
+type Arrival<T> = { window: OpenWindow; objects: T[]; asOf: FetchTime; requests: number }
 
 async function fetchNextPage<T extends StripeObject>(
-  walk: ListingReader<T>,
+  reader: ListingReader<T>,
   window: OpenWindow,
-  isDated: boolean,
+  canFilter: boolean,
 ): Promise<Arrival<T>> {
   let requests = 0
   for (;;) {
-    const asOf = walk.now()
+    const asOf = reader.now()
     requests += 1
     try {
-      const page = await walk.fetch(toRequest(window))
+      const page = await reader.fetch(toRequest(window))
       advanceWindow(window, page)
       return { window, objects: page.data, asOf, requests }
     } catch (error) {
       if (!isMissing(error) || window.fetched.after === null) throw error
-      restartWindow(window, isDated)
+      restartWindow(window, canFilter)
     }
   }
 }
 
 /**
- * The object behind the cursor was deleted meanwhile: its second is read again instead, or everything
- * where the list takes no `created`.
+ * The object at the position was deleted. Reads the listing again from its second, or from the start if
+ * the list accepts no `created` filter.
  */
-function restartWindow(window: OpenWindow, isDated: boolean): void {
+function restartWindow(window: OpenWindow, canFilter: boolean): void {
   const { oldest } = window.fetched
   window.fetched.after = null
-  if (isDated && oldest !== null) window.lt = oldest + 1
+  if (canFilter && oldest !== null) window.lt = oldest + 1
 }
 
 function advanceWindow<T extends StripeObject>(
@@ -140,23 +169,21 @@ function toPage<T extends StripeObject>(
 }
 
 function toCursor(windows: Set<OpenWindow>): RunCursor {
-  const left = [...windows].map(({ variant, gte, lt, after, oldest }) => ({
-    variant,
-    gte,
-    lt,
-    after,
-    oldest,
-  }))
-  return { by: 'windows', windows: left }
+  return {
+    by: 'windows',
+    windows: [...windows].map(({ variant, gte, lt, after, oldest }) => {
+      return { variant, gte, lt, after, oldest }
+    }),
+  }
 }
 
-// Stripe opened in 2011; no object is older. Only estimates use it: the oldest window has no bound.
+// No Stripe object is older. Used only for estimates: the oldest window has no lower bound.
 const STRIPE_FOUNDED = Date.UTC(2011, 0, 1) / 1000
 
-/** Fewer objects than this are not worth a window of their own. */
+/** A window is split off only if it has about this many objects or more. */
 const MIN_WINDOW_OBJECTS = 300
 
-/** Objects that a window is expected to hold still, if they lie as close as those it has shown. */
+/** Estimates the unread objects of a window from the density of those already read. */
 function estimateRemaining({ gte, fetched }: OpenWindow): number {
   const { newest, oldest, count } = fetched
   if (newest === null || oldest === null || count < MIN_WINDOW_OBJECTS) return 0
@@ -165,10 +192,10 @@ function estimateRemaining({ gte, fetched }: OpenWindow): number {
 }
 
 /**
- * Cuts the window with the most left to read in two: it keeps the newer half, the older one is
- * returned. Returns null when none is worth it.
+ * Splits the window with the most unread objects. It keeps the newer half; returns the older half, or
+ * null if no window is large enough.
  */
-function splitWindow(windows: readonly OpenWindow[]): Window | null {
+function splitLargest(windows: readonly OpenWindow[]): Window | null {
   const [largest] = windows.toSorted((a, b) => estimateRemaining(b) - estimateRemaining(a))
   if (largest === undefined || estimateRemaining(largest) < MIN_WINDOW_OBJECTS) return null
   const { oldest } = largest.fetched
@@ -179,34 +206,3 @@ function splitWindow(windows: readonly OpenWindow[]): Window | null {
   largest.gte = middle
   return half
 }
-
-/** A part of a listing, as it came. */
-export type FetchedPage<T extends StripeObject> = {
-  objects: T[]
-  /** When it was asked for. */
-  asOf: FetchTime
-  /** Requests that it took. */
-  requests: number
-  /** Where the run stands once this page is stored. To be asked once, in the order of the pages. */
-  advance(): RunCursor
-}
-
-/** What a walk through a listing needs. */
-export type ListingReader<T extends StripeObject> = {
-  /** Asks for a page, with patience. Knows neither of missing objects nor of a cursor. */
-  fetch: (request: PageRequest) => Promise<{ data: T[]; has_more: boolean }>
-  now: () => FetchTime
-  /** Since when nothing is left to store (performance.now(), ms); infinity while something is. */
-  idleSince: () => number
-  /** Only what was created from this second on. */
-  since: number | null
-}
-
-export type PageRequest = {
-  variant?: number
-  parent?: string
-  params: { limit: number; starting_after?: string; created?: { gte?: number; lt?: number } }
-}
-
-/** Stripe's largest page. */
-export const PAGE_SIZE = 100

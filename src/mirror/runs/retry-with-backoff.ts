@@ -3,7 +3,7 @@ import { AppError } from '../../shared/errors.ts'
 import { toAppError } from '../../stripe/stripe-errors.ts'
 
 const MAX_ATTEMPTS = 8
-const MAX_WAIT_SECONDS = 60 // seconds
+const MAX_WAIT_SECONDS = 60
 
 function isTemporary(error: unknown): error is AppError {
   return (
@@ -13,11 +13,11 @@ function isTemporary(error: unknown): error is AppError {
 }
 
 /**
- * Repeats a request to Stripe that only failed for now: 1, 2, 4 … seconds apart, about two minutes
- * in all. A run of hours must not end because Stripe stumbles once.
+ * Repeats a request to Stripe after temporary errors, with waits of 1, 2, 4 … seconds: about two
+ * minutes in all. A run of hours must not end because of one error.
  *
- * @throws the last error, or the first that is final, as the SDK threw it; the signal's reason as soon
- * as it aborts.
+ * @throws the first permanent error or the last temporary one, as the SDK threw it; the signal's reason
+ * immediately when it aborts.
  */
 export async function retryWithBackoff<T>(
   request: () => PromiseLike<T>,
@@ -40,7 +40,7 @@ export async function retryWithBackoff<T>(
 }
 
 /**
- * The result of `work`, unless the signal comes first: the SDK cannot be told to give a request up.
+ * The result of `work`, unless the signal aborts first. The SDK itself cannot abort a request.
  *
  * @throws the signal's reason.
  */
@@ -55,7 +55,7 @@ async function orAbort<T>(signal: AbortSignal, work: PromiseLike<T>): Promise<T>
     return await Promise.race([work, aborted])
   } finally {
     signal.removeEventListener('abort', stop)
-    // It may still fail; nobody waits for it any more.
+    // If it fails later, the error is of no interest.
     work.then(undefined, () => {})
   }
 }

@@ -1,25 +1,26 @@
 import { inParallel } from '../../shared/in-parallel.ts'
 import { isMissing } from '../../stripe/stripe-errors.ts'
+import type { StripeObject } from '../../stripe/stripe-object.ts'
 import { databaseNow } from '../fetch-time.ts'
-import { isForeignId } from '../stripe-resource.ts'
+import type { MirrorRow } from '../mirror-column.ts'
+import { foreignIdMessage, isForeignId } from '../stripe-resource.ts'
 import { type SyncedId, toSyncError } from '../sync-outcome.ts'
-import type { MirrorRow } from '../write-mirror-rows.ts'
 import { retryWithBackoff } from './retry-with-backoff.ts'
 import type { SyncRunCounts } from './sync-run.ts'
 import type { SyncRunProgress } from './sync-run-progress.ts'
 
-/** Ids that are done before the progress is written. */
+/** Ids that are processed before the progress is saved. */
 const BATCH_SIZE = 50
 const CONCURRENCY = 6
 
-/** Reads and stores the run's own ids, from where it stands. */
+/** Fetches and stores the objects that the run names by id, starting at the cursor. */
 export async function storeByIds(progress: SyncRunProgress, ids: readonly string[]): Promise<void> {
   const { cursor } = progress.run
   const start = cursor?.by === 'ids' ? cursor.done : 0
   for (let done = start; done < ids.length; done += BATCH_SIZE) {
-    const group = ids.slice(done, done + BATCH_SIZE)
-    if (progress.isDry) await compareBatch(progress, group, done)
-    else await storeBatch(progress, group, done)
+    const batch = ids.slice(done, done + BATCH_SIZE)
+    if (progress.isDry) await compareBatch(progress, batch, done)
+    else await storeBatch(progress, batch, done)
   }
 }
 
@@ -30,7 +31,7 @@ async function storeBatch(progress: SyncRunProgress, ids: string[], before: numb
   const counts = { fetched: 0, created: 0, updated: 0, unchanged: 0, deleted: 0, failed: 0 }
   for (const result of results) countResult(progress, counts, result)
   await progress.save({
-    ...progress.idle(),
+    ...progress.emptyStep(),
     counts,
     requests: ids.length,
     cursor: { by: 'ids', done: before + ids.length },
@@ -53,19 +54,20 @@ function countResult(progress: SyncRunProgress, counts: SyncRunCounts, result: S
   }
 }
 
+/** Dry run: compares the fetched objects with the stored rows. */
 async function compareBatch(
   progress: SyncRunProgress,
   ids: string[],
   before: number,
 ): Promise<void> {
   const asOf = await databaseNow(progress.db)
-  const looks = await inParallel(ids, CONCURRENCY, (id) => fetchRow(progress, id))
+  const fetched = await inParallel(ids, CONCURRENCY, (id) => fetchRow(progress, id))
   const rows: MirrorRow[] = []
   const counts = { fetched: 0, deleted: 0, failed: 0 }
-  for (const found of looks) {
-    counts[found.outcome] += 1
-    if (found.outcome !== 'fetched') progress.note(found)
-    else if (found.row !== null) rows.push(found.row)
+  for (const result of fetched) {
+    counts[result.outcome] += 1
+    if (result.outcome !== 'fetched') progress.note(result)
+    else if (result.row !== null) rows.push(result.row)
   }
   await progress.save({
     rows,
@@ -81,26 +83,33 @@ type FetchedRow =
   | { outcome: 'fetched'; row: MirrorRow | null }
   | { outcome: 'deleted' | 'failed'; id: string; message: string | null }
 
-/** What storing this id would find; it fails alone, as it would there. */
-async function fetchRow(
-  { action, connection, signal }: SyncRunProgress,
-  id: string,
-): Promise<FetchedRow> {
-  const { resource } = action
-  if (isForeignId(resource, id)) {
-    return { outcome: 'failed', id, message: `${id} is not the id of one of ${resource.name}.` }
+async function fetchRow(progress: SyncRunProgress, id: string): Promise<FetchedRow> {
+  const { action, signal } = progress
+  if (isForeignId(action.resource, id)) {
+    return { outcome: 'failed', id, message: foreignIdMessage(action.resource, id) }
   }
   try {
-    const object = await retryWithBackoff(() => resource.retrieve(connection.stripe, id), signal)
-    if (object.deleted === true) return { outcome: 'deleted', id, message: null }
-    const whole = await retryWithBackoff(
-      async () => (await resource.complete?.(connection.stripe, object)) ?? object,
-      signal,
-    )
-    return { outcome: 'fetched', row: await action.toRow(whole) }
+    const object = await fetchObject(progress, id)
+    if (object === null) return { outcome: 'deleted', id, message: null }
+    return { outcome: 'fetched', row: await action.toRow(object) }
   } catch (error) {
     signal.throwIfAborted()
-    if (isMissing(error)) return { outcome: 'deleted', id, message: null }
     return { outcome: 'failed', id, message: toSyncError(error).message }
+  }
+}
+
+/** Fetches one complete object, with retries. Returns null if Stripe does not have it. */
+export async function fetchObject(
+  { action: { resource }, connection: { stripe }, signal }: SyncRunProgress,
+  id: string,
+): Promise<StripeObject | null> {
+  try {
+    const object = await retryWithBackoff(() => resource.retrieve(stripe, id), signal)
+    if (object.deleted === true) return null
+    const complete = async () => (await resource.complete?.(stripe, object)) ?? object
+    return await retryWithBackoff(complete, signal)
+  } catch (error) {
+    if (isMissing(error)) return null
+    throw error
   }
 }

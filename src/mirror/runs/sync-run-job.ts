@@ -18,14 +18,14 @@ export type SyncJobDeps = { db: Db; clients: StripeClients; logger: Logger; leas
 
 const PARENT_WAIT_MS = 5_000
 
-// Enough for the lease to be over when the job runs.
+// The lease has expired when the job runs.
 const AFTER_LEASE_MS = 50
 
 /**
- * Works on a run for as long as this process may, and makes sure that somebody goes on when it may
- * not. For the job `run_sync`.
+ * The job `run_sync`: executes a run. If this process must stop, or another process holds the run, adds a
+ * job that resumes it later.
  *
- * @throws what stopped the run before its end: it is tried again from where it stands.
+ * @throws any temporary error. A retry resumes the run from its cursor.
  */
 export async function workOnSyncRun(
   deps: SyncJobDeps,
@@ -36,7 +36,7 @@ export async function workOnSyncRun(
   const run = await withTenant(db, ref, (trx) => getSyncRun(trx, ref))
   if (run.finishedAt !== null) return
   const resource = findResource(run.resource)
-  if (resource === undefined) throw new Error(`This release knows no resource ${run.resource}`)
+  if (resource === undefined) throw new Error(`This release has no resource ${run.resource}`)
   if (await waitsForParent(deps, run, resource)) return
   const executed = await executeSyncRun({
     action: resource.createAction(createSyncContext(deps, ref.conferenceId, options.signal)),
@@ -53,7 +53,7 @@ export async function workOnSyncRun(
   if (executed === 'held') await withTenant(db, ref, (trx) => enqueueAfterLease(trx, ref))
 }
 
-/** What an action of this conference needs. The client is made once, since its key is read for it. */
+/** The context for a conference's sync actions. Creates the client once, because that reads the key. */
 export function createSyncContext(
   deps: Pick<SyncJobDeps, 'db' | 'clients' | 'logger'>,
   conferenceId: string,
@@ -68,13 +68,13 @@ export function createSyncContext(
   }
 }
 
-/** A listing for each customer has to know the customers: their run comes first. */
+/** Postpones a run that lists by parent, such as customer, while a run of the parents is active. */
 async function waitsForParent(
   { db }: SyncJobDeps,
   run: SyncRun,
   { listing }: StripeResource,
 ): Promise<boolean> {
-  if (listing.by !== 'per' || run.options.ids !== null) return false
+  if (listing.by !== 'parent' || run.options.ids !== null) return false
   const ref = { conferenceId: run.conferenceId, runId: run.id }
   return withTenant(db, ref, async (trx) => {
     const parent = await findActiveSyncRun(trx, ref.conferenceId, listing.parent)
@@ -84,7 +84,7 @@ async function waitsForParent(
   })
 }
 
-/** Another process is at it: should that die, somebody must take over when its lease has ended. */
+/** Another process holds the run. If that process dies, this job resumes the run after its lease. */
 async function enqueueAfterLease(trx: Tx, ref: SyncRunRef): Promise<void> {
   const end = await findLeaseEnd(trx, ref)
   if (end !== null) await enqueueSyncRun(trx, ref, new Date(end.getTime() + AFTER_LEASE_MS))
@@ -96,7 +96,7 @@ async function runSummary(db: Db, ref: SyncRunRef) {
   return { conference, resource, run: run.id, state, ...counts, requests, error }
 }
 
-/** Asks for a full run of each resource that has none under way. Returns how many it asked for. */
+/** Starts a full run of each resource that has no active run. Returns the number of started runs. */
 export async function startAllSyncRuns(trx: Tx, conferenceId: string): Promise<number> {
   let started = 0
   for (const { name } of ALL_RESOURCES) {

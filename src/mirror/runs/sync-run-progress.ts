@@ -9,15 +9,10 @@ import {
   type FetchTime,
   trackDatabaseClock,
 } from '../fetch-time.ts'
-import type { StripeResource } from '../stripe-resource.ts'
-import type { StripeSyncAction } from '../stripe-sync-action.ts'
+import type { MirrorRow } from '../mirror-column.ts'
+import type { StripeResource, SyncAction } from '../stripe-resource.ts'
 import type { SyncError } from '../sync-outcome.ts'
-import {
-  comparedRowsCte,
-  givenRowsCte,
-  type MirrorRow,
-  writtenRowsCtes,
-} from '../write-mirror-rows.ts'
+import { comparedRowsCte, givenRowsCte, writtenRowsCtes } from '../write-mirror-rows.ts'
 import {
   MAX_DETAILS,
   type RunCursor,
@@ -33,20 +28,20 @@ type ProgressOptions = {
   onProgress?: (run: SyncRun) => void
 }
 
-/** A run is not this process's any more: it was cancelled, or taken over after its lease ended. */
+/** This process no longer holds the run: it was cancelled, or another process took it over. */
 class LeaseLost extends Error {
-  override readonly name = 'RunLost'
+  override readonly name = 'LeaseLost'
 }
 
-/** A run while a process works on it: what is counted and told, and each step written as it is done. */
+/** The progress of a run that this process executes. Every step is written to the database. */
 export class SyncRunProgress {
-  readonly action: StripeSyncAction<StripeObject>
+  readonly action: SyncAction
   readonly run: ClaimedSyncRun
   readonly connection: StripeConnection
   readonly clock: DatabaseClock
   readonly signal: AbortSignal
   isLost = false
-  /** Where the run stands: the cursor of the last step. */
+  /** The cursor of the last saved step. */
   cursor: RunCursor | null
   #options: ProgressOptions
   #counts: SyncRunCounts
@@ -55,7 +50,7 @@ export class SyncRunProgress {
   #newDetails = false
 
   private constructor(
-    action: StripeSyncAction<StripeObject>,
+    action: SyncAction,
     run: ClaimedSyncRun,
     options: ProgressOptions,
     parts: { connection: StripeConnection; clock: DatabaseClock },
@@ -73,7 +68,7 @@ export class SyncRunProgress {
   }
 
   static async begin(
-    action: StripeSyncAction<StripeObject>,
+    action: SyncAction,
     run: ClaimedSyncRun,
     options: ProgressOptions,
   ): Promise<SyncRunProgress> {
@@ -92,27 +87,27 @@ export class SyncRunProgress {
     return this.run.options.dryRun
   }
 
-  /** Notes what became of one object; it is written with the next step. */
+  /** Adds a detail. It is written with the next step. */
   note(detail: SyncRunDetail): void {
     if (this.#details.length >= MAX_DETAILS) return
     this.#details.push(detail)
     this.#newDetails = true
   }
 
-  /** How the run has gone, once all of it is done. */
-  verdict(): { state: 'succeeded' | 'failed'; error: SyncError | null } {
+  /** The result of the run, after all steps. */
+  result(): { state: 'succeeded' | 'failed'; error: SyncError | null } {
     const { failed } = this.#counts
     if (failed === 0) return { state: 'succeeded', error: null }
-    const message = `${failed} ${failed === 1 ? 'object' : 'objects'} could not be stored; all others are.`
+    const message = `${failed} ${failed === 1 ? 'object' : 'objects'} could not be stored. All others were stored.`
     return { state: 'failed', error: { code: 'objects_failed', message, stripe_request_id: null } }
   }
 
-  /** A step that stores nothing and stays where it is. */
-  idle(): Omit<RunStep, 'details'> {
+  /** A step that stores nothing and keeps the cursor. */
+  emptyStep(): Omit<RunStep, 'details'> {
     return { rows: [], asOf: 0, listed: null, counts: {}, requests: 0, cursor: this.cursor }
   }
 
-  /** Writes a step. @throws RunLost when the run is not this process's any more. */
+  /** Writes a step. @throws LeaseLost if this process no longer holds the run. */
   async save(step: Omit<RunStep, 'details'>): Promise<void> {
     const { run } = this
     const details = this.#newDetails ? this.#details : null
@@ -125,12 +120,12 @@ export class SyncRunProgress {
     )
     if (!saved.held) {
       this.isLost = true
-      throw new LeaseLost(`Run ${run.id} is not ours any more`)
+      throw new LeaseLost(`This process no longer holds run ${run.id}`)
     }
     if (details !== null) this.#newDetails = false
     this.cursor = step.cursor
     this.clock.follow(saved.now)
-    this.#take(step, saved)
+    this.#add(step, saved)
     this.#options.onProgress?.({
       ...run,
       counts: { ...this.#counts },
@@ -139,40 +134,40 @@ export class SyncRunProgress {
     })
   }
 
-  #take(step: Pick<RunStep, 'counts' | 'requests'>, saved: SavedStep): void {
+  #add(step: Pick<RunStep, 'counts' | 'requests'>, saved: SavedStep): void {
     for (const [count, more] of Object.entries(step.counts)) {
-      this.#counts[count as keyof SyncRunCounts] += more // the keys of a Partial<RunCounts>
+      this.#counts[count as keyof SyncRunCounts] += more // the keys of a Partial<SyncRunCounts>
     }
     for (const [count, more] of Object.entries(saved.stored)) {
       this.#counts[count as keyof SyncRunCounts] += more // the same
     }
     this.#requests += step.requests
-    // They are written already.
+    // The statement has already written these details.
     const space = MAX_DETAILS - this.#details.length
     this.#details.push(...(saved.changes ?? []).slice(0, space))
   }
 }
 
-/** One step of a run: what is stored of a page, and where the run stands after it. */
+/** One step of a run: the rows of a page, and the cursor after it. */
 export type RunStep = {
   rows: readonly MirrorRow[]
   asOf: FetchTime
-  /** The ids that the listing showed; null where nothing will ever be missed. */
+  /** The ids that the listing contained. Null if objects of this kind cannot be deleted. */
   listed: readonly string[] | null
-  /** What is added to the counts, beside what storing the rows adds. */
+  /** Added to the counts, in addition to the outcomes of the rows. */
   counts: Partial<SyncRunCounts>
   requests: number
   cursor: RunCursor | null
-  /** All details so far, when this step added some. */
+  /** All details of the run, if this step added some. */
   details: readonly SyncRunDetail[] | null
 }
 
 type SavedStep = {
-  /** The database's clock. */
+  /** The database clock. */
   now: FetchTime
-  /** False when the run is another process's by now, or was cancelled; nothing was written then. */
+  /** False if this process no longer holds the run. Then nothing was written. */
   held: boolean
-  /** What storing the rows has added to the counts. */
+  /** The outcomes of the rows. */
   stored: Pick<SyncRunCounts, 'created' | 'updated' | 'unchanged'>
   /** What a dry run would change. */
   changes: SyncRunDetail[] | null
@@ -181,8 +176,8 @@ type SavedStep = {
 type RunKey = Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'> & { dryRun: boolean }
 
 /**
- * Stores a page, the ids that it listed and the run's progress with one statement and one round
- * trip: it is done whole or not at all, and only while the run is ours.
+ * Writes a page, its listed ids and the progress of the run in one statement, so all or nothing is
+ * written, and only while this process holds the run.
  */
 async function saveRunStep<T extends StripeObject>(
   db: Db,
@@ -191,17 +186,17 @@ async function saveRunStep<T extends StripeObject>(
   step: RunStep,
   leaseSeconds: number,
 ): Promise<SavedStep> {
-  const mine = `conference_id = ${literal(run.conferenceId)} and id = ${literal(run.id)}`
+  const isRun = `conference_id = ${literal(run.conferenceId)} and id = ${literal(run.id)}`
   const ctes = [
     `ours as (
       select id from sync_runs
-      where ${mine} and attempt = ${literal(run.attempt)} and state = 'running' for update
+      where ${isRun} and attempt = ${literal(run.attempt)} and state = 'running' for update
     )`,
     ...rowCtes(resource, run, step),
     ...listedIdsCte(run, step),
     `counted as (
       update sync_runs set ${progressAssignments(run, step, leaseSeconds)}
-      where ${mine} and exists (select 1 from ours)
+      where ${isRun} and exists (select 1 from ours)
     )`,
   ]
   const outcomes = outcomeCountSql(run, step)
@@ -214,7 +209,7 @@ async function saveRunStep<T extends StripeObject>(
       jsonb_build_object('created', ${outcomes.created}, 'updated', ${outcomes.updated},
         'unchanged', ${outcomes.unchanged}) as stored,
       ${changes} as changes`,
-    // Rows and cursor are lost together or not at all, and the run's end waits for the disk.
+    // A crash loses rows and cursor together. The commit that ends the run waits for the disk.
     { lazily: true },
   )
   if (saved === undefined) throw new Error('The step returned no row')
@@ -228,7 +223,7 @@ function rowCtes<T extends StripeObject>(
 ): string[] {
   if (rows.length === 0) return []
   const given = givenRowsCte(resource, rows, 'exists (select 1 from ours)')
-  const write = { conferenceId: run.conferenceId, asOf, sparing: true }
+  const write = { conferenceId: run.conferenceId, asOf, onlyChanged: true }
   return [given, run.dryRun ? comparedRowsCte(resource, write) : writtenRowsCtes(resource, write)]
 }
 
@@ -243,7 +238,7 @@ function listedIdsCte(run: RunKey, { listed }: RunStep): string[] {
   ]
 }
 
-// What is counted of the rows, by whether they were written or only compared.
+// SQL that counts the outcomes of rows that were written, or only compared in a dry run.
 const OUTCOME_COUNT_SQL = {
   written: {
     created: '(select count(*) from written where is_new)',
@@ -258,7 +253,7 @@ const OUTCOME_COUNT_SQL = {
   nothing: { created: '0', updated: '0', unchanged: '0' },
 } as const
 
-/** What a dry run would change, as details; null for nothing. */
+/** The changes that a dry run would make, as details. Null if there are none. */
 const CHANGES_SQL = `(
   select jsonb_agg(jsonb_build_object('id', id, 'outcome', outcome, 'message', null))
   from compared where outcome in ('created', 'updated')
@@ -294,7 +289,7 @@ function detailsAssignments(run: RunKey, step: RunStep): string[] {
   const { details } = step
   const given = details === null ? null : `${literal(JSON.stringify(details))}::jsonb`
   if (!isCompared(run, step)) return given === null ? [] : [`details = ${given}`]
-  // What a dry run finds is kept by the statement that finds it, since no other may follow.
+  // The same statement also stores what the dry run found, because no other step may follow.
   const all = `${given ?? 'sync_runs.details'} || coalesce(${CHANGES_SQL}, '[]')`
   return [`details = jsonb_path_query_array(${all}, '$[0 to ${MAX_DETAILS - 1}]')`]
 }

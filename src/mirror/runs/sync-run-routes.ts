@@ -21,7 +21,7 @@ const PATH = '/v1/conferences/:conference/stripe'
 const access: AccessRule = { anyOf: ['stripe:sync'] }
 const tags = ['Stripe mirror']
 
-/** `C/stripe/{resource}/sync` and `C/stripe/sync-runs`: filling the mirror. */
+/** `C/stripe/{resource}/sync` and `C/stripe/sync-runs`: start, list, get and cancel sync runs. */
 export function syncRunRoutes(app: App, deps: Pick<RouteDeps, 'db' | 'idempotency'>): void {
   for (const resource of ALL_RESOURCES) startRoute(app, deps, resource)
   listRoute(app, deps)
@@ -41,7 +41,7 @@ function startRoute(app: App, { idempotency }: Deps, resource: StripeResource): 
         operationId: names.sync,
         summary: `Sync ${names.many} from Stripe`,
         description:
-          'Asks for a run, which goes on in the background: look at it under the address in Location. One run of a resource at a time.',
+          'Starts a run in the background; `Location` is its address. Only one run of a resource can be active.',
         tags,
         params: conferenceParams,
         body: startSyncRunBody,
@@ -79,7 +79,7 @@ function accepted<Body extends { id: string }>(
   return body
 }
 
-/** @throws AppError `validation_failed` that names each id which cannot be one of the kind. */
+/** @throws AppError `validation_failed` that lists the ids of another kind. */
 function assertOwnIds(resource: StripeResource, ids: readonly string[]): void {
   const prefixes = resource.idPrefixes.join(' or ')
   const errors = ids.flatMap((id, index) =>
@@ -147,7 +147,7 @@ function cancelRoute(app: App, { idempotency }: Deps): void {
       schema: {
         operationId: 'cancelSyncRun',
         summary: 'Cancel a sync run',
-        description: 'It ends with the page that is being stored; what is stored stays.',
+        description: 'The run ends after the current page. Everything that it stored is kept.',
         tags,
         params: syncRunParams,
         response: { 200: syncRunSchema },

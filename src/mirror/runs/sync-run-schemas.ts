@@ -4,12 +4,12 @@ import { timestamp, timestampInput, toTimestamp } from '../../shared/time.ts'
 import { ALL_RESOURCES } from '../resource-registry.ts'
 import { COUNT_NAMES, SYNC_RUN_STARTERS, SYNC_RUN_STATES, type SyncRun } from './sync-run.ts'
 
-/** Ids of one request. For more, sync everything. */
+/** Maximum number of ids in one request. */
 const MAX_IDS = 1_000
 
 const state = z.enum(SYNC_RUN_STATES).meta({
   description:
-    'queued: waits for a working process. failed: see `error`; what was stored until then stays.',
+    '`queued`: waits for a worker. `failed`: see `error`; everything stored before the failure is kept.',
 })
 
 export const startSyncRunBody = optionalBody(
@@ -19,18 +19,19 @@ export const startSyncRunBody = optionalBody(
       .min(1)
       .max(MAX_IDS)
       .optional()
-      .meta({ description: 'Only these objects. Left out: all of them.' }),
-    since: timestampInput
-      .optional()
-      .meta({ description: 'Only what was created at Stripe from then on. Deletes nothing.' }),
-    force: z
-      .boolean()
-      .default(false)
-      .meta({ description: 'Delete whatever is gone at Stripe, however much it is.' }),
+      .meta({ description: 'Sync only these objects. Default: all objects.' }),
+    since: timestampInput.optional().meta({
+      description:
+        'Sync only objects created at Stripe since then. Such a run marks no object as deleted.',
+    }),
+    force: z.boolean().default(false).meta({
+      description:
+        'Mark all objects that Stripe no longer has as deleted. Without it, a run that would mark more than 20 % of the objects and more than 10 fails.',
+    }),
     dry_run: z
       .boolean()
       .default(false)
-      .meta({ description: 'Change nothing; `details` tells what would change.' }),
+      .meta({ description: 'Change nothing. `details` lists what would change.' }),
   }),
 )
 
@@ -50,7 +51,7 @@ const errorSchema = z.object({
 
 const counts = z.object(Object.fromEntries(COUNT_NAMES.map((count) => [count, z.int()]))).meta({
   description:
-    'Objects by what became of them. `fetched` counts more than the others together where objects name another conference of the same Stripe account.',
+    'Numbers of objects, by outcome. `fetched` can be greater than the sum of the others: it also counts objects of other conferences that use the same Stripe account.',
 })
 
 export const syncRunSchema = z
@@ -77,7 +78,7 @@ export const syncRunSchema = z
       )
       .meta({
         description:
-          'Every deletion and failure, in a dry run every change; a thousand at most. All are in `counts`.',
+          'Objects that failed or were deleted; in a dry run also those that would change. At most 1,000; `counts` includes all.',
       }),
     error: errorSchema.nullable(),
     created_at: timestamp,
@@ -88,7 +89,7 @@ export const syncRunSchema = z
 
 export const syncRunPage = pageOf(syncRunSchema).meta({ id: 'SyncRunPage' })
 
-/** Seconds from the start to the end, or to now while it runs. */
+/** Seconds from the start to the end, or until now for an active run. */
 export function runDurationSeconds({ startedAt, finishedAt }: SyncRun): number | null {
   if (startedAt === null) return null
   return ((finishedAt ?? new Date()).getTime() - startedAt.getTime()) / 1000

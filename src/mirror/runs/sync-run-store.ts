@@ -55,12 +55,12 @@ type SyncRunRow = SyncRunCounts & {
   finished_at: Date | null
 }
 
-/** A run that this process works on. */
+/** A run that this process holds. */
 export type ClaimedSyncRun = SyncRun & {
-  /** Belongs to one claim only; what a process writes that lost the run is refused by it. */
+  /** Identifies the claim: writes of a process that no longer holds the run are rejected by it. */
   attempt: number
   cursor: RunCursor | null
-  /** When the first page was asked for, by whichever process. */
+  /** When the first page was requested, by this or an earlier process. */
   listedFrom: FetchTime
 }
 
@@ -83,17 +83,43 @@ function toSyncRun(row: SyncRunRow): SyncRun {
   }
 }
 
-/** @throws AppError `sync_running` while another run of the resource has not ended. */
+type NewSyncRun = {
+  conferenceId: string
+  resource: string
+  startedBy: SyncRunStarter
+  options: SyncRunOptions
+}
+
+/**
+ * Starts a run, which a worker then executes.
+ *
+ * @throws AppError `sync_running` while another run of the resource is active.
+ */
+export async function startSyncRun(trx: Tx, run: NewSyncRun): Promise<SyncRun> {
+  const started = await insertSyncRun(trx, run)
+  await enqueueSyncRun(trx, { conferenceId: run.conferenceId, runId: started.id })
+  return started
+}
+
+/** Adds the job that executes a run. @param runAt the earliest start. */
+export function enqueueSyncRun(
+  trx: Tx,
+  { conferenceId, runId }: SyncRunRef,
+  runAt?: Date,
+): Promise<void> {
+  return addJob(
+    trx,
+    'run_sync',
+    { conference_id: conferenceId, run_id: runId },
+    runAt === undefined ? {} : { runAt },
+  )
+}
+
+/** @throws AppError `sync_running` while another run of the resource is active. */
 export async function insertSyncRun(
   trx: Tx,
-  run: {
-    conferenceId: string
-    resource: string
-    startedBy: SyncRunStarter
-    options: SyncRunOptions
-  },
+  { conferenceId, resource, startedBy, options }: NewSyncRun,
 ): Promise<SyncRun> {
-  const { conferenceId, resource, startedBy, options } = run
   const [row] = await trx('sync_runs')
     .insert({
       conference_id: conferenceId,
@@ -105,19 +131,19 @@ export async function insertSyncRun(
       force: options.force,
       dry_run: options.dryRun,
     })
-    // The index sync_runs_one_at_a_time. Ignored instead of caught, so that the transaction lives on.
+    // Index sync_runs_one_at_a_time. An error would abort the transaction, so conflicts are ignored.
     .onConflict()
     .ignore()
     .returning<SyncRunRow[]>([...COLUMNS])
   if (row !== undefined) return toSyncRun(row)
   const active = await findActiveSyncRun(trx, conferenceId, resource)
   const name = active === null ? 'Another run' : `Run ${active.id}`
-  throw new AppError('sync_running', `${name} of ${resource} has not ended yet.`, {
+  throw new AppError('sync_running', `${name} of ${resource} is still active.`, {
     extra: active === null ? {} : { sync_run: active.id },
   })
 }
 
-/** The run of the resource that has not ended, or null. */
+/** The queued or running run of the resource, or null. */
 export async function findActiveSyncRun(
   trx: Tx,
   conferenceId: string,
@@ -156,8 +182,8 @@ export async function listSyncRuns(
 type ClaimedRow = SyncRunRow & { attempt: number; cursor: unknown; listed_from_us: number }
 
 /**
- * Takes a run for this process: a queued one, or one whose process has not been heard of for the
- * length of its lease. Returns null when it has ended or another process is at it.
+ * Claims a run for this process if it is queued or its lease has expired. Returns null if it has ended
+ * or another process holds it.
  */
 export async function claimSyncRun(
   trx: Tx,
@@ -186,7 +212,7 @@ export async function claimSyncRun(
   }
 }
 
-/** When the lease of a running run ends, or null when it is not running. */
+/** When the lease of a running run ends. Null if the run is not running. */
 export async function findLeaseEnd(
   trx: Tx,
   { conferenceId, runId }: SyncRunRef,
@@ -197,45 +223,48 @@ export async function findLeaseEnd(
   return row?.lease_until ?? null
 }
 
-/** Keeps a run from being taken over while nothing is written. */
+type RunClaim = Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>
+
+/** The run, if this process still holds it. */
+const claimedRun = (trx: Tx, { conferenceId, id, attempt }: RunClaim) =>
+  trx('sync_runs').where({ conference_id: conferenceId, id, attempt, state: 'running' })
+
+/** Extends the lease, so that no other process takes over the run. */
 export async function renewSyncRunLease(
   trx: Tx,
-  run: Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>,
+  run: RunClaim,
   leaseSeconds: number,
 ): Promise<void> {
-  await trx('sync_runs')
-    .where({ conference_id: run.conferenceId, id: run.id, attempt: run.attempt, state: 'running' })
-    .update({ lease_until: trx.raw('now() + make_interval(secs => ?)', [leaseSeconds]) })
+  await claimedRun(trx, run).update({
+    lease_until: trx.raw('now() + make_interval(secs => ?)', [leaseSeconds]),
+  })
 }
 
-/** Gives a run back, to go on from its cursor. */
-export async function releaseSyncRun(
-  trx: Tx,
-  run: Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>,
-): Promise<void> {
-  await trx('sync_runs')
-    .where({ conference_id: run.conferenceId, id: run.id, attempt: run.attempt, state: 'running' })
-    .update({ state: 'queued', lease_until: null, updated_at: trx.fn.now() })
+/** Releases a run, so that another process can resume it from its cursor. */
+export async function releaseSyncRun(trx: Tx, run: RunClaim): Promise<void> {
+  await claimedRun(trx, run).update({
+    state: 'queued',
+    lease_until: null,
+    updated_at: trx.fn.now(),
+  })
 }
 
-/** Ends a run and forgets the ids that it listed. Returns false when it was ours no longer. */
+/** Ends a run and deletes its listed ids. Returns false if this process no longer holds the run. */
 export async function finishSyncRun(
   trx: Tx,
-  run: Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'>,
+  run: RunClaim,
   end: { state: 'succeeded' | 'failed' | 'cancelled'; error: SyncError | null },
 ): Promise<boolean> {
-  const ended = await trx('sync_runs')
-    .where({ conference_id: run.conferenceId, id: run.id, attempt: run.attempt, state: 'running' })
-    .update({ ...endedColumns(trx, end) })
+  const ended = await claimedRun(trx, run).update({ ...endedColumns(trx, end) })
   if (ended === 0) return false
   await deleteListedIds(trx, { conferenceId: run.conferenceId, runId: run.id })
   return true
 }
 
 /**
- * Stops a run wherever it stands; the process that works on it notices with its next page.
+ * Cancels an active run. The process that holds it stops when it saves its next page.
  *
- * @throws AppError `not_found`; `wrong_state` when it has ended.
+ * @throws AppError `not_found`; `wrong_state` if the run has ended.
  */
 export async function cancelSyncRun(trx: Tx, ref: SyncRunRef): Promise<SyncRun> {
   const { state } = await getSyncRun(trx, ref)
@@ -244,7 +273,7 @@ export async function cancelSyncRun(trx: Tx, ref: SyncRunRef): Promise<SyncRun> 
     .whereIn('state', ['queued', 'running'])
     .update(endedColumns(trx, { state: 'cancelled', error: null }))
   if (cancelled === 0) {
-    throw new AppError('wrong_state', `The run has ended: it is ${state}.`, {
+    throw new AppError('wrong_state', `The run has already ended: it is ${state}.`, {
       extra: { state_now: state },
     })
   }
@@ -265,37 +294,4 @@ function endedColumns(trx: Tx, end: { state: SyncRunState; error: SyncError | nu
 
 async function deleteListedIds(trx: Tx, { conferenceId, runId }: SyncRunRef): Promise<void> {
   await trx('sync_run_ids').where({ conference_id: conferenceId, run_id: runId }).delete()
-}
-
-/**
- * Asks for a run, which a working process then takes.
- *
- * @throws AppError `sync_running` while another run of the resource has not ended.
- */
-export async function startSyncRun(
-  trx: Tx,
-  run: {
-    conferenceId: string
-    resource: string
-    startedBy: SyncRunStarter
-    options: SyncRunOptions
-  },
-): Promise<SyncRun> {
-  const started = await insertSyncRun(trx, run)
-  await enqueueSyncRun(trx, { conferenceId: run.conferenceId, runId: started.id })
-  return started
-}
-
-/** Adds the job that works on a run. @param runAt not before this moment. */
-export function enqueueSyncRun(
-  trx: Tx,
-  { conferenceId, runId }: SyncRunRef,
-  runAt?: Date,
-): Promise<void> {
-  return addJob(
-    trx,
-    'run_sync',
-    { conference_id: conferenceId, run_id: runId },
-    runAt === undefined ? {} : { runAt },
-  )
 }

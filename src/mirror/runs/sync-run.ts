@@ -5,20 +5,20 @@ export const SYNC_RUN_STATES = ['queued', 'running', 'succeeded', 'failed', 'can
 
 export type SyncRunState = (typeof SYNC_RUN_STATES)[number]
 
-/** Who asked for a run. */
+/** What started a run. */
 export const SYNC_RUN_STARTERS = ['api', 'cli', 'timer', 'code'] as const
 
 export type SyncRunStarter = (typeof SYNC_RUN_STARTERS)[number]
 
-/** What a run is asked to do; all of it is kept with the run, so that another process can go on. */
+/** What a run must do. Stored with the run, so another process can resume it. */
 export type SyncRunOptions = {
-  /** Only these objects. */
+  /** Sync only these objects. */
   ids: string[] | null
-  /** Only objects created at Stripe from this moment on. Nothing is deleted then. */
+  /** Sync only objects created at Stripe since then. Such a run writes no tombstones. */
   since: Date | null
-  /** Delete whatever is gone at Stripe, however much it is. */
+  /** Write tombstones without a limit. */
   force: boolean
-  /** Change nothing and tell what would change. */
+  /** Change nothing; report what would change. */
   dryRun: boolean
 }
 
@@ -34,19 +34,19 @@ export const COUNT_NAMES = [
 ] as const
 
 /**
- * Objects by what became of them. `fetched` counts more than the others together where objects name
- * another conference of the same Stripe account.
+ * Numbers of objects, by outcome. `fetched` can be greater than the sum of the others: it also counts
+ * objects that name another conference with the same Stripe account.
  */
 export type SyncRunCounts = { [Count in (typeof COUNT_NAMES)[number]]: number }
 
-/** What became of a single object: every failure, every deletion, in a dry run every change. */
+/** One object that failed or was deleted. A dry run also reports objects that it would change. */
 export type SyncRunDetail = {
   id: string
   outcome: 'created' | 'updated' | 'deleted' | 'failed'
   message: string | null
 }
 
-/** More are counted but not told one by one. */
+/** Further objects are only counted. */
 export const MAX_DETAILS = 1_000
 
 export type SyncRun = {
@@ -68,9 +68,8 @@ export type SyncRun = {
 export type SyncRunRef = { conferenceId: string; runId: string }
 
 /**
- * A part of a listing that is still to be read. `variant`: which of the resource's lists; `gte` and
- * `lt`: the bounds of `created`, in seconds; `after`: the last id that was stored; `oldest`: its
- * `created`.
+ * A part of a listing that must still be read. `variant`: the index of the list in `variants`; `gte` and
+ * `lt`: bounds of `created`, in seconds; `after`: the last stored id; `oldest`: its `created`.
  */
 const window = z.object({
   variant: z.int(),
@@ -83,9 +82,8 @@ const window = z.object({
 export type Window = z.infer<typeof window>
 
 /**
- * Where a run stands. `windows`: what of the listing is left; none when it is complete. `parent`: the
- * last parent whose list was read, where there is one list for each. `ids`: how many of the run's own
- * ids are done.
+ * The position of a run. `windows`: the parts of the listing that are left. `parents`: the last parent
+ * whose list was stored. `ids`: how many of the run's `ids` are done.
  */
 const cursor = z.discriminatedUnion('by', [
   z.object({ by: z.literal('windows'), windows: z.array(window) }),
@@ -99,16 +97,16 @@ const cursor = z.discriminatedUnion('by', [
 
 export type RunCursor = z.infer<typeof cursor>
 
-/** The cursor that a run has stored, or null when there is none that this release understands. */
+/** Parses a stored cursor. Null if there is none or this release does not understand it. */
 export function readCursor(stored: unknown): RunCursor | null {
   return cursor.safeParse(stored).data ?? null
 }
 
-// A dead worker's job is free again after at most two thirds of LEASE_SECONDS (see heartbeat.ts). The
-// run must be free by then too, so that somebody takes it within the whole.
+// The jobs of a dead worker are released after at most two thirds of LEASE_SECONDS (see heartbeat.ts).
+// The lease of its run must have expired by then, so that another worker resumes it within LEASE_SECONDS.
 const LEASE_SHARE = 2 / 3
 
-/** How long a process holds a run without a sign of life. Seconds, of LEASE_SECONDS. */
+/** The lease of a run in seconds, for a given LEASE_SECONDS. */
 export function runLeaseSeconds(leaseSeconds: number): number {
   return leaseSeconds * LEASE_SHARE
 }
