@@ -5,18 +5,12 @@ import {
   type DriftLine,
   type DriftObject,
   type DriftResource,
+  type RepairKind,
   type RepairScope,
   toRepair,
 } from './drift-line.ts'
 
-/**
- * - `reconcile`: reads the purchase anew, which writes its rows and the mirror's.
- * - `adopt`: the same, with a payment that the purchase does not know yet.
- * - `sync`: reads the one object into the mirror.
- */
-export type RepairKind = 'reconcile' | 'adopt' | 'sync'
-
-/** What a check's statement selects. `key1` and `key2` tell its rows apart and order them. */
+/** A row of a check's statement. `key1` and `key2` identify the row and define the order. */
 export type DriftRow = {
   key1: string
   key2: string
@@ -30,22 +24,22 @@ export type DriftRow = {
   payment_intent: string | null
 }
 
-/** Purchases to look at: SQL for the column that names the purchase; empty for all of them. */
+/** Builds an SQL condition on the purchase column. Empty for all purchases. */
 export type PurchaseFilter = (column: string) => string
 
-/** One kind of line: a statement that compares many rows at once. */
+/** Finds one kind of drift with one statement. */
 export type DriftCheck = {
-  /** Stands in cursors. */
+  /** Used in cursors. */
   name: string
   kind: DriftKind
   what: DriftObject
   resource: DriftResource
   source: 'purchases' | 'mirror'
-  /** Reads the relations of stripe-side.ts. Binds `conference`, and what `only` binds. */
+  /** Reads the relations of `relations` below. Binds `conference`, and what `only` binds. */
   sql(only: PurchaseFilter): string
 }
 
-/** The columns of a DriftRow, in SQL. */
+/** SQL that selects the columns of a DriftRow. */
 export function rowColumns(row: {
   key1: string
   key2?: string
@@ -63,7 +57,7 @@ export function rowColumns(row: {
     ${row.repair}::text as repair, ${row.paymentIntent ?? 'null::text'} as payment_intent`
 }
 
-/** The fields of two rows that are to be equal, as the rows `f(field, here, there)`. */
+/** SQL that turns the fields to compare into rows `f(field, here, there)`. */
 export function comparedFields(
   fields: readonly (readonly [name: string, here: string, there: string])[],
 ) {
@@ -71,15 +65,15 @@ export function comparedFields(
   return `cross join lateral (values ${rows.join(', ')}) as f(field, here, there)`
 }
 
-/** What is compared: all purchases of a conference or some of them, with one of Stripe's sides. */
+/** What to compare. `purchases`: null for all purchases of the conference. */
 export type Comparison = {
   conferenceId: string
   purchases: readonly string[] | null
-  /** Objects that were read from Stripe just now, as JSON; null: the mirror. */
+  /** Objects fetched from Stripe, as JSON. Null: compare with the mirror. */
   objects: string | null
 }
 
-/** Behind which row of a check a page begins. */
+/** The last row of the previous page. */
 export type RowPosition = { key1: string; key2: string }
 
 const SOME_PURCHASES: PurchaseFilter = (column) => `and ${column} = any(cast(:purchases as text[]))`
@@ -98,7 +92,7 @@ function bindings({ conferenceId, purchases, objects }: Comparison) {
   }
 }
 
-/** The rows of a check in the order of their keys, at most `limit` of them. */
+/** The rows of a check, in the order of their keys. */
 export async function queryDriftRows(
   trx: Tx,
   check: DriftCheck,
@@ -107,7 +101,7 @@ export async function queryDriftRows(
 ): Promise<DriftRow[]> {
   const [side, sql] = statement(check, comparison)
   const { after, limit } = page
-  // The first condition alone says less, but an index can answer it.
+  // The first condition is redundant, but unlike the second one it can use an index.
   const where = after === null ? '' : 'where key1 >= :key1 and (key1, key2) > (:key1, :key2)'
   const cut = limit === null ? '' : 'limit :limit'
   const { rows } = await trx.raw<{ rows: DriftRow[] }>(
@@ -121,7 +115,7 @@ export async function queryDriftRows(
   return rows
 }
 
-/** How many rows a check has. */
+/** The number of rows of a check. */
 export async function countDriftRows(
   trx: Tx,
   check: DriftCheck,
@@ -135,14 +129,13 @@ export async function countDriftRows(
   return rows[0]?.lines ?? 0
 }
 
-// Told as numbers. Everything else is text.
+// Values of these fields are numbers; all others are text.
 const AMOUNT_FIELDS = new Set(['amount', 'amount_received', 'amount_refunded'])
 
-/** A row as a line of the report. */
 export function toDriftLine(check: DriftCheck, row: DriftRow, scope: RepairScope): DriftLine {
   const isAmount = row.field !== null && AMOUNT_FIELDS.has(row.field)
   const value = (text: string | null) => (isAmount && text !== null ? Number(text) : text)
-  return {
+  const line = {
     kind: check.kind,
     what: check.what,
     purchase: row.purchase,
@@ -153,19 +146,17 @@ export function toDriftLine(check: DriftCheck, row: DriftRow, scope: RepairScope
     there: value(row.there),
     source: check.source,
     compared_with: scope.comparedWith,
-    repair: toRepair(check, row, scope),
   }
+  return { ...line, repair: toRepair(row.repair, line, row.payment_intent, scope) }
 }
 
-/**
- * SQL that shows Stripe's side of a comparison as the four relations `there_payments`,
- * `there_refunds`, `there_disputes` and `there_sessions`, with names, amounts and currencies as the
- * purchases' own rows have them. Where their rows come from is all that differs between the mirror
- * and Stripe itself, so every rule of the report is written once.
- */
+// SQL for Stripe's side of a comparison: the relations `there_payments`, `there_refunds`,
+// `there_disputes` and `there_sessions`, with the names, amounts and currencies of the purchases' tables.
+// Their rows come from the mirror or from fetched objects, so each check works for both.
+
 type RelationSources = { readonly [Resource in DriftResource]: string }
 
-/** Columns of the mirror that the relations read, with those that every row has. */
+/** The mirror columns that the relations read. */
 const RECORD_COLUMNS: { readonly [Resource in DriftResource]: string } = {
   'payment-intents':
     'metadata jsonb, status text, amount bigint, amount_received bigint, currency text',
@@ -175,7 +166,7 @@ const RECORD_COLUMNS: { readonly [Resource in DriftResource]: string } = {
     'status text, payment_status text, client_reference_id text, payment_intent text',
 }
 
-// Stripe keeps two decimals for currencies that have none: 5 ISK is 500 there.
+// Stripe uses two decimals for some currencies without decimals: 5 ISK is 500 at Stripe.
 const IN_HUNDREDTHS = CURRENCIES.filter((currency) => toStripeAmount(1, currency) === 100)
 
 function amountSql(column: string): string {
@@ -183,13 +174,13 @@ function amountSql(column: string): string {
   return `case when upper(currency) in (${codes}) then ${column} / 100 else ${column} end`
 }
 
-/** Money that comes or goes through a payment. */
+/** A refund or a dispute of a payment. */
 const moneyMovementSql = (source: string, status: string) =>
   `select id, payment_intent, ${status} as status, ${amountSql('amount')} as amount,
      upper(currency) as currency from ${source}`
 
 function relations(side: string, source: RelationSources): string[] {
-  // Looked into, not stored: Postgres may walk the index of a mirror table and stop at the limit.
+  // `not materialized`: Postgres can use the index of the mirror table and stop at the limit.
   const relation = (name: string, select: string) =>
     `${side}_${name} as not materialized (${select})`
   return [
@@ -200,7 +191,7 @@ function relations(side: string, source: RelationSources): string[] {
          ${amountSql('amount_received')} as amount_received, upper(currency) as currency
        from ${source['payment-intents']}`,
     ),
-    // Very old refunds have no status; one that may still fail is the cautious reading.
+    // Very old refunds have no status. `pending` is the cautious choice: such a refund can still fail.
     relation('refunds', moneyMovementSql(source.refunds, `coalesce(status, 'pending')`)),
     relation('disputes', moneyMovementSql(source.disputes, 'status')),
     relation(
@@ -232,11 +223,11 @@ const GIVEN_OBJECTS: RelationSources = {
   'checkout-sessions': givenObjects('checkout-sessions'),
 }
 
-/** The mirror as Stripe's side. Binds `conference`. */
+/** Stripe's side from the mirror. Binds `conference`. */
 const MIRROR_SIDE = `with ${relations('there', MIRROR_TABLES).join(', ')}`
 
 /**
- * Objects that were read just now as Stripe's side, and the mirror as `mirror_…`. Binds `conference`
- * and `objects`: JSON with the mirror's rows of each resource.
+ * Stripe's side from fetched objects; the mirror's relations are named `mirror_…`. Binds `conference` and
+ * `objects`: JSON with rows as the mirror stores them, by resource.
  */
 const STRIPE_SIDE = `with ${[...relations('there', GIVEN_OBJECTS), ...relations('mirror', MIRROR_TABLES)].join(', ')}`

@@ -1,10 +1,10 @@
-import type { DriftCheck, DriftRow } from './drift-check.ts'
-
 /**
- * - `missing`: here knows it and there does not.
- * - `extra`: there it names one of our purchases, or belongs to a known payment, and here does not
- *   know it.
- * - `different`: both know it and say different things.
+ * "Here" are the rows of the purchases (or of the mirror), "there" is the mirror or Stripe itself.
+ *
+ * - `missing`: the object exists here but not there.
+ * - `extra`: the object exists there but not here, and names one of our purchases or belongs to a known
+ *   payment.
+ * - `different`: the object exists on both sides with different values.
  */
 export const DRIFT_KINDS = ['missing', 'extra', 'different'] as const
 export type DriftKind = (typeof DRIFT_KINDS)[number]
@@ -18,7 +18,7 @@ export const DRIFT_OBJECTS = [
 ] as const
 export type DriftObject = (typeof DRIFT_OBJECTS)[number]
 
-/** Resources of the mirror that purchases are compared with. */
+/** The mirror resources that purchases are compared with. */
 export const DRIFT_RESOURCES = [
   'payment-intents',
   'refunds',
@@ -27,10 +27,10 @@ export const DRIFT_RESOURCES = [
 ] as const
 export type DriftResource = (typeof DRIFT_RESOURCES)[number]
 
-/** A request to this API. `body` is left out where the request has none. */
+/** A request to this API. */
 export type RepairRequest = { method: 'POST'; path: string; body?: { [member: string]: unknown } }
 
-/** How a difference is repaired: by a command line, or by the request that does the same. */
+/** How to repair a difference: with a command, or with the equivalent request. */
 export type Repair = { command: string; request: RepairRequest }
 
 /** One difference. */
@@ -40,15 +40,15 @@ export type DriftLine = {
   purchase: string | null
   stripe_id: string | null
   resource: DriftResource
-  /** What differs of it; null when all of it is missing or extra. */
+  /** The field that differs. Null for a missing or extra object. */
   field: string | null
-  /** Amounts are integer minor units of the object's currency. */
+  /** Amounts are integers in minor units of the object's currency. */
   here: string | number | null
   there: string | number | null
-  /** Whose value `here` is: that of the purchase's own rows, or of the mirror. */
+  /** Whether `here` is a value of the purchase's rows or of the mirror. */
   source: 'purchases' | 'mirror'
   compared_with: 'mirror' | 'stripe'
-  /** Null: nothing of ours repairs it, so a person has to look at it in Stripe's dashboard. */
+  /** Null if the service cannot repair it: a person must check the Stripe dashboard. */
   repair: Repair | null
 }
 
@@ -56,24 +56,23 @@ export type DriftSummary = Record<DriftKind, number>
 
 export const NO_DRIFT: DriftSummary = { missing: 0, extra: 0, different: 0 }
 
-/** What decides how a line can be repaired, beside the line itself. */
 export type RepairScope = {
-  /** Slug or id, as the reader names it. */
+  /** Slug or id, as the caller gave it. */
   conference: string
   comparedWith: 'mirror' | 'stripe'
-  /** Resources that were never synced whole: their lines ask for that, and not for ids one by one. */
+  /** Resources without a successful full sync. Their lines suggest a full sync instead of single ids. */
   neverSynced: ReadonlySet<DriftResource>
 }
 
 const PROGRAM = 'npx sponsor-vouchers'
 
-// Stripe does not promise what its ids are made of, and the line is meant to be pasted into a shell.
+// Users paste the command into a shell, and Stripe does not specify the characters of its ids.
 const shellWord = (text: string) =>
   /^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 
 const conferencePath = (conference: string) => `/v1/conferences/${encodeURIComponent(conference)}`
 
-/** Reads a whole resource into the mirror, or some of its objects. */
+/** The repair that syncs a whole resource, or the objects with these ids. */
 export function syncRepair(
   conference: string,
   resource: DriftResource,
@@ -100,23 +99,31 @@ function reconcileRepair(conference: string, purchase: string, payment: string |
   }
 }
 
-/** The command and the request that repair a line, or null when nothing of ours does. */
+/**
+ * - `reconcile`: reconciles the purchase, which updates its rows and the mirror.
+ * - `adopt`: reconciles the purchase with a payment that it does not know yet.
+ * - `sync`: syncs the one object into the mirror.
+ */
+export type RepairKind = 'reconcile' | 'adopt' | 'sync'
+
+/** The command and the request that repair a line. Null if the service cannot repair it. */
 export function toRepair(
-  check: Pick<DriftCheck, 'resource' | 'source'>,
-  row: Pick<DriftRow, 'repair' | 'purchase' | 'stripe_id' | 'payment_intent'>,
+  kind: RepairKind | null,
+  line: Pick<DriftLine, 'resource' | 'source' | 'purchase' | 'stripe_id'>,
+  paymentIntent: string | null,
   { conference, comparedWith, neverSynced }: RepairScope,
 ): Repair | null {
-  const { purchase, stripe_id: id } = row
-  switch (row.repair) {
+  const { resource, source, purchase, stripe_id: id } = line
+  switch (kind) {
     case null:
       return null
     case 'reconcile':
       return purchase === null ? null : reconcileRepair(conference, purchase, null)
     case 'adopt':
-      return purchase === null ? null : reconcileRepair(conference, purchase, row.payment_intent)
+      return purchase === null ? null : reconcileRepair(conference, purchase, paymentIntent)
     case 'sync':
-      // What Stripe itself says otherwise no reading of the mirror mends.
-      if (id === null || (check.source === 'purchases' && comparedWith === 'stripe')) return null
-      return syncRepair(conference, check.resource, neverSynced.has(check.resource) ? null : [id])
+      // A sync of the mirror cannot repair a difference between a purchase and Stripe itself.
+      if (id === null || (source === 'purchases' && comparedWith === 'stripe')) return null
+      return syncRepair(conference, resource, neverSynced.has(resource) ? null : [id])
   }
 }

@@ -5,7 +5,7 @@ import type { App, RouteDeps } from '../../http/route-deps.ts'
 import { driftPage, driftQuery, toDriftBody } from './drift-schemas.ts'
 import { listMirrorDrift } from './mirror-drift.ts'
 
-/** `C/stripe/drift`: purchases, payments, refunds and disputes here against the mirror. */
+/** `C/stripe/drift`: compares purchases, payments, refunds and disputes with the mirror. */
 export function driftRoutes(app: App, { db }: Pick<RouteDeps, 'db'>): void {
   app.get(
     '/v1/conferences/:conference/stripe/drift',
@@ -15,7 +15,7 @@ export function driftRoutes(app: App, { db }: Pick<RouteDeps, 'db'>): void {
         operationId: 'listStripeDrift',
         summary: 'Compare purchases with the mirror',
         description:
-          'Each difference with what repairs it. Asks Stripe nothing, so look at `mirror` first: what was never synced cannot be compared with. What is under way may show up for a moment.',
+          'Lists each difference with its repair. Sends no request to Stripe: check `mirror` first, because the comparison needs a full sync of each resource. Operations in flight can appear for a moment.',
         tags: ['Stripe mirror'],
         params: conferenceParams,
         querystring: driftQuery,

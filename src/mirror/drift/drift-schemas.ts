@@ -5,21 +5,25 @@ import { DRIFT_KINDS, DRIFT_OBJECTS, DRIFT_RESOURCES, type DriftResource } from 
 import type { DriftPage, ResourceState } from './mirror-drift.ts'
 
 export const driftQuery = z.strictObject({
-  kind: z.enum(DRIFT_KINDS).optional().meta({ description: 'Only lines of this kind.' }),
-  purchase: z.string().min(1).optional().meta({ description: 'Only lines of this purchase.' }),
+  kind: z.enum(DRIFT_KINDS).optional().meta({ description: 'Only differences of this kind.' }),
+  purchase: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: 'Only differences of this purchase.' }),
   ...pageQuery,
 })
 
 const repairSchema = z
   .object({
-    command: z.string().meta({ description: 'A command line.' }),
+    command: z.string().meta({ description: 'A command of the command line.' }),
     request: z
       .object({
         method: z.literal('POST'),
         path: z.string(),
         body: z.record(z.string(), z.unknown()).optional(),
       })
-      .meta({ description: 'The request that does the same.' }),
+      .meta({ description: 'The equivalent request.' }),
   })
   .meta({ id: 'DriftRepair' })
 
@@ -29,23 +33,25 @@ const driftLine = z
   .object({
     kind: z.enum(DRIFT_KINDS).meta({
       description:
-        '`missing`: here knows it, there does not. `extra`: the other way round. `different`: they say different things of it.',
+        '`missing`: exists in this service (here) but not in the mirror (there). `extra`: exists there but not here. `different`: exists on both sides with different values.',
     }),
     what: z.enum(DRIFT_OBJECTS),
     purchase: z.string().nullable(),
     stripe_id: z.string().nullable(),
-    resource: z.enum(DRIFT_RESOURCES).meta({ description: 'What `stripe_id` is of.' }),
+    resource: z
+      .enum(DRIFT_RESOURCES)
+      .meta({ description: 'The resource that `stripe_id` belongs to.' }),
     field: z.string().nullable().meta({
-      description: 'What differs of it; null when all of it is missing or extra.',
+      description: 'The field that differs. Null for a missing or extra object.',
     }),
     here: value.meta({
-      description: 'Amounts are minor units. Of something missing or extra: its status.',
+      description: 'Amounts are in minor units. For a missing or extra object: its status.',
     }),
     there: value,
     compared_with: z.literal('mirror'),
     repair: repairSchema.nullable().meta({
       description:
-        'Null: nothing of ours repairs it, look at it in Stripe’s dashboard. After a repair, ask again.',
+        'How to repair it; request the report again afterwards. Null: this service cannot repair it, check the Stripe dashboard.',
     }),
   })
   .meta({ id: 'DriftLine' })
@@ -54,7 +60,7 @@ const resourceState = z
   .object({
     synced_at: timestamp.nullable().meta({
       description:
-        'When the last full sync began that went through. Null: there was none, so that `missing` says little and `extra` may lack something.',
+        'The start of the last successful full sync. Null if there was none: then `missing` means little and `extra` can be incomplete.',
     }),
     repair: repairSchema.nullable(),
   })
@@ -65,7 +71,7 @@ export const driftPage = pageOf(driftLine)
     summary: z
       .object({ missing: z.int(), extra: z.int(), different: z.int() })
       .nullable()
-      .meta({ description: 'Lines on all pages. Only on the first page.' }),
+      .meta({ description: 'Numbers of differences on all pages. Only on the first page.' }),
     mirror: z
       .object({
         payment_intents: resourceState,
@@ -73,7 +79,9 @@ export const driftPage = pageOf(driftLine)
         disputes: resourceState,
         checkout_sessions: resourceState,
       })
-      .meta({ description: 'How well the mirror can be compared with.' }),
+      .meta({
+        description: 'Whether each resource of the mirror is complete enough to compare with.',
+      }),
   })
   .meta({ id: 'DriftPage' })
 
@@ -82,7 +90,7 @@ const stateBody = ({ synced_at, repair }: ResourceState) => ({
   repair,
 })
 
-/** A member for each resource, as the API spells them. */
+/** One member for each resource, with the names of the API. */
 export function toMirrorStateBody(mirror: DriftPage['mirror']) {
   const of = (resource: DriftResource) => stateBody(mirror[resource])
   return {
@@ -93,7 +101,6 @@ export function toMirrorStateBody(mirror: DriftPage['mirror']) {
   }
 }
 
-/** A page of the report as the API answers it. */
 export function toDriftBody({ mirror, data, ...page }: DriftPage): z.input<typeof driftPage> {
   return {
     ...page,

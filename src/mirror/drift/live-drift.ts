@@ -18,33 +18,30 @@ import { MIRROR_CHECKS } from './mirror-drift-checks.ts'
 import { MISSING_OPEN_SESSION } from './payment-drift-checks.ts'
 import { ALL_CHECKS } from './purchase-drift-checks.ts'
 
-/** Purchases compared at once: their objects are held in memory and sent to Postgres. */
+/** Purchases in one comparison. Their objects are held in memory and sent to Postgres. */
 const BATCH_SIZE = 25
 
-/** Purchases read at the same time; the request budget sets the pace. */
+/** Purchases fetched in parallel. The rate limiter sets the pace. */
 const CONCURRENCY = 4
 
 const PAGE_SIZE = 100
 
 export type LiveOptions = {
-  /**
-   * Purchases made since then, and payments that Stripe made since then. Null: no bound, for one
-   * purchase.
-   */
+  /** Compare purchases and payments created since then. Null: no limit. */
   since: Date | null
   purchase: string | null
   signal?: AbortSignal
 }
 
-/** Some purchases that were read, and what differs of them. */
+/** The number of purchases fetched in this step, and their differences. */
 export type LiveStep = { purchases: number; lines: DriftLine[] }
 
 type LiveDriftDeps = { db: Db; clients: Pick<StripeClients, 'background'>; logger: Logger }
 
 /**
- * Compares purchases and mirror with Stripe itself, inside the account's request budget: each
- * purchase is read as a reconcile would, and nothing is written. Payments that name a purchase which
- * does not know them are found in Stripe's list, unless one purchase is asked for.
+ * Compares the purchases and the mirror with Stripe itself, within the account's rate limit. Fetches each
+ * purchase as a reconcile does, but writes nothing. Without `purchase`, also lists Stripe's payments to
+ * find those that name a purchase which does not know them.
  *
  * @throws AppError `stripe_key_missing`, `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
  */
@@ -58,18 +55,15 @@ export async function* liveDrift(
     ...(await deps.clients.background(conferenceId, signal)),
     logger: deps.logger,
   }
-  const told = new Set<string | null>()
-  for await (const step of purchaseDrift(deps, subject, reader, {
-    conferenceId,
-    since,
-    purchase,
-  })) {
-    for (const { stripe_id: id } of step.lines) told.add(id)
+  const reported = new Set<string | null>()
+  const filter = { conferenceId, since, purchase }
+  for await (const step of purchaseDrift(deps, subject, reader, filter)) {
+    for (const { stripe_id: id } of step.lines) reported.add(id)
     yield step
   }
   if (purchase !== null) return
   for await (const { lines, ...step } of unknownPaymentDrift(deps, subject, reader, since)) {
-    yield { ...step, lines: lines.filter(({ stripe_id: id }) => !told.has(id)) }
+    yield { ...step, lines: lines.filter(({ stripe_id: id }) => !reported.has(id)) }
   }
 }
 
@@ -90,15 +84,15 @@ async function* purchaseDrift(
     const last = ids.at(-1)
     if (last === undefined) return
     after = last
-    const read = await inParallel(subjects, CONCURRENCY, (each) =>
-      readPurchaseObjects(reader, each),
+    const objects = await inParallel(subjects, CONCURRENCY, (each) =>
+      fetchPurchaseObjects(reader, each),
     )
-    const lines = await compareObjects(deps.db, subject, read.flat(), ids, PURCHASE_CHECKS)
+    const lines = await compareObjects(deps.db, subject, objects.flat(), ids, PURCHASE_CHECKS)
     yield { purchases: ids.length, lines }
   }
 }
 
-// Of what a payment is for only the purchase's own reading can tell more.
+// Other checks of a payment need all objects of its purchase, which are not fetched here.
 const UNKNOWN_PAYMENTS = ALL_CHECKS.filter(
   ({ name }) => name === 'extra_payment' || name === 'extra_purchase',
 )
@@ -155,10 +149,7 @@ async function compareObjects(
 
 type LiveFilter = { conferenceId: string; since: Date | null; purchase: string | null }
 
-/**
- * The next purchases, by id, that went to Stripe at all: those made since a time, or the one that is
- * named.
- */
+/** The next purchases, by id, that have a session or a payment at Stripe. */
 async function nextPurchases(
   trx: Tx,
   { conferenceId, since, purchase }: LiveFilter,
@@ -190,7 +181,7 @@ async function nextPurchases(
   }))
 }
 
-/** Expired ones too: a payer may have been faster than what we noted. */
+/** Includes expired sessions: a payment can have succeeded before the session expired. */
 function sessionsOf(trx: Tx, conferenceId: string, ids: readonly string[]) {
   return trx('checkout_attempts')
     .where({ conference_id: conferenceId })
@@ -223,42 +214,45 @@ async function hintsOf(trx: Tx, conferenceId: string, purchase: string): Promise
   return rows.map(({ id }) => id)
 }
 
-/** Objects as the mirror would have them, by resource, without the whole object. */
-export type ObjectsByResource = { [resource: string]: Omit<MirrorRow, 'data'>[] }
+/** Rows as the mirror stores them, by resource, without `data`. */
+type ObjectsByResource = { [resource: string]: Omit<MirrorRow, 'data'>[] }
 
 type StripeReader = StripeConnection & { logger: Logger }
 
-/** What is known of a purchase, to be read. */
+/** The Stripe ids of a purchase. */
 type PurchaseToRead = {
   ref: PurchaseRef
   sessions: SnapshotQuery['sessions']
   paymentIntents: string[]
-  /** Payments that name the purchase in the mirror and are not known here. */
+  /** Payments in the mirror that name the purchase. */
   hints: string[]
 }
 
 /**
- * Reads a purchase's objects from Stripe as a reconcile does, and nothing is written. What Stripe
- * does not have is simply not among them.
+ * Fetches the objects of a purchase from Stripe as a reconcile does, but writes nothing. Omits objects
+ * that Stripe does not have.
  *
  * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
  */
-async function readPurchaseObjects(
+async function fetchPurchaseObjects(
   reader: StripeReader,
   subject: PurchaseToRead,
 ): Promise<StripeObject[]> {
   try {
-    return await readObjects(reader, subject)
+    return await fetchObjects(reader, subject)
   } catch (error) {
     if (!isMissingObject(error)) throw error
-    return readObjects(reader, await withoutMissing(reader, subject))
+    return fetchObjects(reader, await withoutMissing(reader, subject))
   }
 }
 
 const isMissingObject = (error: unknown) =>
   error instanceof AppError && error.extra['stripe_code'] === 'resource_missing'
 
-async function readObjects(reader: StripeReader, subject: PurchaseToRead): Promise<StripeObject[]> {
+async function fetchObjects(
+  reader: StripeReader,
+  subject: PurchaseToRead,
+): Promise<StripeObject[]> {
   const seen = new Map<string, StripeObject>()
   const { ref, sessions, paymentIntents, hints } = subject
   await fetchPaymentSnapshot({
@@ -297,14 +291,14 @@ async function withoutMissing(
   return { ...subject, sessions, paymentIntents }
 }
 
-/** Objects as the relations of stripe-side.ts take them. */
+/** Converts fetched objects to the `objects` binding of the checks. */
 function toObjectsByResource(objects: readonly StripeObject[]): ObjectsByResource {
-  const live: ObjectsByResource = {}
+  const byResource: ObjectsByResource = {}
   for (const object of objects) {
     const resource = resourceOfObject(object.object ?? '')
     if (resource === undefined) continue
     const { data: _data, ...row } = toMirrorRow(resource, object, readColumns(resource, object))
-    live[resource.name] = [...(live[resource.name] ?? []), row]
+    byResource[resource.name] = [...(byResource[resource.name] ?? []), row]
   }
-  return live
+  return byResource
 }

@@ -6,9 +6,9 @@ type ComparedResource = {
   resource: DriftResource
   relation: string
   fields: readonly string[]
-  /** The purchase behind `t`. */
+  /** SQL for the purchase of the row `t`. */
   purchase: string
-  /** Those that the mirror must know. */
+  /** SQL condition: rows that the mirror must have. */
   where?: string
 }
 
@@ -43,7 +43,7 @@ const COMPARED_RESOURCES: readonly ComparedResource[] = [
     relation: 'sessions',
     fields: ['status', 'payment_status'],
     purchase: 't.purchase_id',
-    // No event tells of a session that is opened.
+    // Stripe sends no event for an open session.
     where: `and t.status <> 'open'`,
   },
 ]
@@ -105,7 +105,7 @@ function differentInMirror({
   }
 }
 
-/** The mirror against objects that were read from Stripe just now. */
+/** Compares the mirror with objects fetched from Stripe. */
 export const MIRROR_CHECKS: readonly DriftCheck[] = COMPARED_RESOURCES.flatMap((each) => [
   extraInMirror(each),
   differentInMirror(each),

@@ -24,11 +24,11 @@ import { ALL_CHECKS } from './purchase-drift-checks.ts'
 
 export type DriftQuery = { kind?: DriftKind | undefined; purchase?: string | undefined }
 
-/** Which conference: its id, and how the reader names it (slug or id). */
+/** A conference: its id, and the slug or id that the caller gave. */
 export type DriftSubject = { conferenceId: string; conference: string }
 
 export type DriftPage = Page<DriftLine> & {
-  /** Of all pages; null from the second one on, where it would be counted again. */
+  /** Counts for all pages. Only on the first page, to count once. */
   summary: DriftSummary | null
   mirror: MirrorState
 }
@@ -38,15 +38,16 @@ const cursorTuple = z.tuple([z.string(), z.string(), z.string()])
 type CursorPosition = { check: string } & RowPosition
 
 function decodeCursor(cursor: string): CursorPosition {
-  const bad = () => invalidField('query/cursor', 'The cursor is not one that this list gave out.')
   try {
     const json: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'))
     const [check, key1, key2] = cursorTuple.parse(json)
     return { check, key1, key2 }
   } catch {
-    throw bad()
+    throw invalidCursor()
   }
 }
+
+const invalidCursor = () => invalidField('query/cursor', 'Invalid cursor for this list.')
 
 const encodeCursor = (check: string, { key1, key2 }: RowPosition) =>
   Buffer.from(JSON.stringify([check, key1, key2])).toString('base64url')
@@ -59,10 +60,9 @@ function comparisonOf({ conferenceId }: DriftSubject, { purchase }: DriftQuery):
 }
 
 /**
- * One page of what differs between the purchases and the mirror: check by check, each in the order
- * of its ids.
+ * One page of the differences between the purchases and the mirror, ordered by check and id.
  *
- * @throws AppError `validation_failed` for a cursor that is none of this list.
+ * @throws AppError `validation_failed` for an invalid cursor.
  */
 export async function listMirrorDrift(
   trx: Tx,
@@ -98,7 +98,7 @@ function checksFrom(query: DriftQuery, from: CursorPosition | null): readonly Dr
   if (from === null) return checks
   const first = checks.findIndex(({ name }) => name === from.check)
   if (first === -1) {
-    throw invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+    throw invalidCursor()
   }
   return checks.slice(first)
 }
@@ -135,15 +135,13 @@ async function countDrift(
 }
 
 /**
- * Whether the mirror can be compared with. `synced_at`: when the last full sync began that went
- * through to the end. Null: there was none, so what the mirror lacks says nothing; `repair` is the
- * sync that changes that.
+ * Whether a resource of the mirror is complete enough to compare with. `synced_at`: the start of the last
+ * successful full sync. If it is null, missing rows mean nothing, and `repair` is the sync to run.
  */
 export type ResourceState = { synced_at: Date | null; repair: Repair | null }
 
 type MirrorState = { readonly [Resource in DriftResource]: ResourceState }
 
-/** When each resource that is compared was last synced whole. */
 async function mirrorState(
   trx: Tx,
   conferenceId: string,
@@ -172,7 +170,7 @@ async function mirrorState(
   }
 }
 
-/** The resources that were never synced whole. */
+/** The resources without a successful full sync. */
 function neverSyncedResources(state: MirrorState): Set<DriftResource> {
   return new Set(DRIFT_RESOURCES.filter((resource) => state[resource].synced_at === null))
 }

@@ -63,9 +63,9 @@ function differentRefundOrDispute(
 }
 
 /**
- * An attempt is paid when its session is; the reverse need not hold, since part of a bank transfer
- * counts as paid here. A reconcile does not read a session again that is expired here: then its
- * payment is adopted, and once that is known there is nothing to tell.
+ * If the session is paid, the attempt must be paid; the reverse does not hold, because a partial bank
+ * transfer counts as paid here. A reconcile does not fetch expired sessions, so the repair of an expired
+ * one adopts its payment. If that payment is known, there is no drift.
  */
 const differentSession: DriftCheck = {
   name: 'different_checkout_session',
@@ -110,8 +110,8 @@ const isKnown = (id: string) => `exists (
   where o.conference_id = :conference and o.payment_intent_id = ${id})`
 
 /**
- * A payment that names one of our purchases, which does not know it: taken in Stripe's dashboard, or
- * its event was lost. Both names must be ours, as a reconcile asks for it too.
+ * A payment names one of our purchases, but the purchase does not know it: it was created in the Stripe
+ * dashboard, or its event was lost. Conference and purchase must match, as for a reconcile.
  */
 const extraPayment: DriftCheck = {
   name: 'extra_payment',
@@ -133,7 +133,7 @@ const extraPayment: DriftCheck = {
     where t.conference_id = :conference ${only('p.id')} and not ${isKnown('t.id')}`,
 }
 
-/** Money for a purchase that is not here at all, such as after an older backup was restored. */
+/** A payment for a purchase that does not exist here, for example after an old backup was restored. */
 const extraPurchase: DriftCheck = {
   name: 'extra_purchase',
   kind: 'extra',
@@ -155,7 +155,7 @@ const extraPurchase: DriftCheck = {
         where p.conference_id = :conference and p.id = t.purchase_id)`,
 }
 
-/** A refund or dispute of a payment that we know. */
+/** A refund or dispute of a known payment. */
 function extraRefundOrDispute(
   what: 'refund' | 'dispute',
   resource: 'refunds' | 'disputes',
@@ -183,8 +183,8 @@ function extraRefundOrDispute(
 }
 
 /**
- * A session that names one of our purchases and is none of its attempts. Not told of: one that
- * nobody can pay any more, and one whose payment is known.
+ * A session names one of our purchases, but is not one of its attempts. Skips expired sessions, which
+ * cannot be paid, and sessions whose payment is known.
  */
 const extraSession: DriftCheck = {
   name: 'extra_checkout_session',
@@ -219,7 +219,7 @@ export const EXTRA_CHECKS: readonly DriftCheck[] = [
 
 type LocalTable = { table: string; id: string; status: string }
 
-/** What the purchases' rows know and Stripe's side does not: one check for each of their tables. */
+/** The rows of a purchase table that have no object on Stripe's side. */
 function missingCheck(
   what: 'payment' | 'refund' | 'dispute' | 'checkout_session',
   resource: DriftResource,
@@ -250,7 +250,7 @@ function missingCheck(
 
 const ATTEMPTS: LocalTable = { table: 'checkout_attempts', id: 'session_id', status: 'state' }
 
-/** Stripe sends no event for a session that is opened, so the mirror need not know an open one. */
+/** Skips open sessions: Stripe sends no event for them, so the mirror may not have them. */
 export const MISSING_CHECKS: readonly DriftCheck[] = [
   missingCheck(
     'payment',
@@ -275,7 +275,7 @@ export const MISSING_CHECKS: readonly DriftCheck[] = [
   }),
 ]
 
-/** Of Stripe itself, which must know it. */
+/** Only for a comparison with Stripe itself, which must have open sessions too. */
 export const MISSING_OPEN_SESSION = missingCheck(
   'checkout_session',
   'checkout-sessions',

@@ -2,8 +2,8 @@ import { comparedFields, type DriftCheck, type PurchaseFilter, rowColumns } from
 import { DIFFERENT_CHECKS, EXTRA_CHECKS, MISSING_CHECKS } from './payment-drift-checks.ts'
 
 /**
- * Somebody paid, and the purchase is not PAID. A payment of another amount or a second one waits
- * for staff under a flag that names it, which is no drift.
+ * A payment succeeded, but the purchase is not PAID. A payment with another amount and a second payment
+ * are no drift if a flag names them: they wait for staff.
  */
 const unpaidPurchase: DriftCheck = {
   name: 'different_purchase_unpaid',
@@ -34,7 +34,7 @@ const unpaidPurchase: DriftCheck = {
           and flag.fact = t.payment_intent)`,
 }
 
-/** The payment that made it PAID did not succeed. What staff accepted may be a part of one. */
+/** The purchase is PAID, but its payment did not succeed. Payments accepted by staff are skipped. */
 const paymentNotSucceeded: DriftCheck = {
   name: 'different_purchase_payment',
   kind: 'different',
@@ -58,15 +58,14 @@ const paymentNotSucceeded: DriftCheck = {
       and p.accepted_payment_intent_id is distinct from p.payment_intent_id`,
 }
 
-/** What went back of each payment, by Stripe's side. */
+/** The refunded or lost amount of each payment, on Stripe's side. */
 const returnedMoney = (relation: string, status: string) => `(
   select payment_intent, sum(amount) as amount from ${relation} where status = '${status}'
   group by payment_intent)`
 
 /**
- * The sums over the payments, as `sumMoney` of the purchases counts them: those in the purchase's
- * currency and the one that staff accepted. Purchases of which Stripe's side lacks a payment are
- * left out, since no sum of theirs is whole.
+ * The sums over the payments in the purchase's currency and the payment accepted by staff, as the purchase
+ * itself counts them. `is_whole` is false if a payment is missing on Stripe's side.
  */
 const paymentSums = (only: PurchaseFilter) => `(
   select o.purchase_id, bool_and(t.id is not null) as is_whole,
@@ -88,7 +87,7 @@ const lostDisputes = (only: PurchaseFilter) => `(
   where o.conference_id = :conference and o.status = 'lost' ${only('o.purchase_id')}
   group by o.purchase_id)`
 
-/** Received and refunded in all; and PAID, with codes that work, while nothing of it is left. */
+/** The received and refunded totals differ, or the purchase is PAID although no money is left. */
 const purchaseMoney: DriftCheck = {
   name: 'different_purchase_money',
   kind: 'different',
@@ -126,7 +125,7 @@ const purchaseMoney: DriftCheck = {
 
 const PURCHASE_CHECKS: readonly DriftCheck[] = [unpaidPurchase, paymentNotSucceeded, purchaseMoney]
 
-/** Purchases, payments, refunds and disputes here against Stripe's side, in the order of the report. */
+/** Compares the purchases' rows with Stripe's side, in the order of the report. */
 export const ALL_CHECKS: readonly DriftCheck[] = [
   ...PURCHASE_CHECKS,
   ...DIFFERENT_CHECKS,
