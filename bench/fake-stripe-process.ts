@@ -1,4 +1,4 @@
-import { startFakeStripe } from '../fake-stripe/src/start-fake-stripe.ts'
+import { startFakeStripe } from 'fake-stripe/source'
 
 // In a process of its own, as Stripe is: what it computes must not slow down who asks.
 const [key = '', customers = '0', coupons = '0'] = process.argv.slice(2)

@@ -1,4 +1,4 @@
-import type { FakeStripe } from '../fake-stripe/src/start-fake-stripe.ts'
+import type { FakeStripe } from 'fake-stripe/source'
 import type { PurchaseBody } from '../src/purchases/purchase-view.ts'
 import type { DemoApi } from './demo-api.ts'
 import type { Narrator } from './narrator.ts'

@@ -123,7 +123,7 @@ export async function setStage(
 }
 
 async function loadParts() {
-  const fake = await import('../fake-stripe/src/start-fake-stripe.ts')
+  const fake = await import('fake-stripe/source')
   const service = await import('../src/start-service.ts')
   return { ...fake, ...service }
 }

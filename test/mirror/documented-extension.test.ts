@@ -6,9 +6,8 @@ import {
   StripeEarlyFraudWarningAction,
 } from '../../docs/examples/early-fraud-warnings.ts'
 import { AnnouncingCustomerAction, TidyCustomerAction } from '../../docs/examples/tidy-customers.ts'
-import { idOf } from '../../fake-stripe/test/fake-under-test.ts'
 import { dropMirrorTable, migrateMirrorTable } from '../../src/mirror/migrate-mirror-table.ts'
-import { RETURN_URLS } from '../support/shop.ts'
+import { idOf, RETURN_URLS } from '../support/shop.ts'
 import { type StoredRow, useSyncScene, type WiredShop } from './sync-scene.ts'
 
 const DOCS = new URL('../../docs/', import.meta.url)

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { idOf } from '../../fake-stripe/test/fake-under-test.ts'
 import { createEventWorker, type EventWorker } from '../../src/stripe-events/event-worker.ts'
 import { eventOf } from '../stripe-events/inbox-app.ts'
+import { idOf } from '../support/shop.ts'
 import { expectMirrored, readsOf, storedRow } from './expect-mirrored.ts'
 import { actionOf } from './mirrored-row.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'

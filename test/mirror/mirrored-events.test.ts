@@ -1,7 +1,7 @@
 import type Stripe from 'stripe'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { idOf } from '../../fake-stripe/test/fake-under-test.ts'
 import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
+import { idOf } from '../support/shop.ts'
 import { expectMirrored } from './expect-mirrored.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 

@@ -1,9 +1,9 @@
 import type Stripe from 'stripe'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { idOf } from '../../fake-stripe/test/fake-under-test.ts'
 import { ALL_RESOURCES, findResource } from '../../src/mirror/resource-registry.ts'
 import { isForeignId, tableOf } from '../../src/mirror/stripe-resource.ts'
 import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import { idOf } from '../support/shop.ts'
 import { actionOf } from './mirrored-row.ts'
 import { type SyncScene, useSyncScene, type WiredShop } from './sync-scene.ts'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import type { FakeStripe } from 'fake-stripe/source'
 import Stripe from 'stripe'
 import { beforeAll } from 'vitest'
-import type { FakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
 import { loadConfig } from '../../src/config.ts'
 import { createMirrorFeed } from '../../src/mirror/mirror-feed.ts'
 import type { PaymentGateway } from '../../src/payments/payment-gateway.ts'

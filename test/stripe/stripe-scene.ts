@@ -1,5 +1,5 @@
+import type { FakeStripe } from 'fake-stripe/source'
 import { beforeAll } from 'vitest'
-import type { FakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
 import type {
   CheckoutParams,
   PaymentGateway,

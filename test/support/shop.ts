@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { type FakeStripe, startFakeStripe } from 'fake-stripe/source'
 import { afterAll, beforeAll } from 'vitest'
-import { type FakeStripe, startFakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
 import { createConference, createSponsor, createSponsorKey, createTicketType } from './fixtures.ts'
 import type { Answer, Body, TestProcess } from './test-app.ts'
 
@@ -56,6 +56,12 @@ export type Shop = {
 export const RETURN_URLS = {
   success_url: 'https://shop.example/thanks?session={CHECKOUT_SESSION_ID}',
   cancel_url: 'https://shop.example/cart',
+}
+
+/** The id in a field that Stripe can expand. @throws Error when the field is empty. */
+export function idOf(field: string | { id: string } | null | undefined): string {
+  if (!field) throw new Error('The field is empty')
+  return typeof field === 'string' ? field : field.id
 }
 
 /** A Stripe key that the fake gives an account of its own. */

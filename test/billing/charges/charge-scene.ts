@@ -1,4 +1,4 @@
-import type { FakeStripe } from '../../../fake-stripe/src/start-fake-stripe.ts'
+import type { FakeStripe } from 'fake-stripe/source'
 import type { Shop } from '../../support/shop.ts'
 import type { Answer, Body, TestProcess } from '../../support/test-app.ts'
 
