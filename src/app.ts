@@ -1,7 +1,6 @@
 import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
 import { apiDescription } from './api-docs/api-description.ts'
-import { SYNC_RUN_DOCS } from './api-docs/sync-run-docs.ts'
 import { chargeRoutes } from './billing/charges/charge-routes.ts'
 import { customerRoutes } from './billing/customers/customer-routes.ts'
 import { createSavedCards } from './billing/customers/saved-cards.ts'
@@ -82,7 +81,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     logger,
     trustProxy: config.trustProxy,
     rateLimitPerMinute: config.rateLimitPerMinute,
-    api: apiDescription(config.publicUrl, SYNC_RUN_DOCS),
+    api: apiDescription(config.publicUrl),
     lifecycle,
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),

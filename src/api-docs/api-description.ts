@@ -1,18 +1,35 @@
-import type { ApiDescription } from '../http/openapi/add-openapi.ts'
-import type { ApiDocs } from '../http/openapi/api-document.ts'
+import type { ApiDescription, ApiDocs } from '../http/openapi/api-document.ts'
+import { ERROR_CATALOGUE } from '../shared/errors.ts'
 import { SERVICE_VERSION } from '../shared/service-version.ts'
-import { CHARGE_DOCS, CUSTOMER_DOCS, SUBSCRIPTION_DOCS } from './billing-docs.ts'
-import { PURCHASE_DOCS, VOUCHER_DOCS } from './purchase-docs.ts'
-import { OUTGOING_WEBHOOK_DOCS, SETUP_DOCS } from './setup-docs.ts'
-import { COUPON_DOCS, DRIFT_DOCS, MIRROR_DOCS } from './stripe-docs.ts'
+import {
+  CHARGE_DOCS,
+  CHARGE_EXAMPLES,
+  CUSTOMER_DOCS,
+  CUSTOMER_EXAMPLES,
+  SUBSCRIPTION_DOCS,
+  SUBSCRIPTION_EXAMPLES,
+} from './billing-docs.ts'
+import {
+  PURCHASE_DOCS,
+  PURCHASE_EXAMPLES,
+  VOUCHER_DOCS,
+  VOUCHER_EXAMPLES,
+} from './purchase-docs.ts'
+import { OUTBOUND_WEBHOOK_DOCS, OUTBOUND_WEBHOOK_EXAMPLES, SETUP_DOCS } from './setup-docs.ts'
+import {
+  COUPON_DOCS,
+  COUPON_EXAMPLES,
+  DRIFT_DOCS,
+  MIRROR_DOCS,
+  MIRROR_EXAMPLES,
+} from './stripe-docs.ts'
 
 /**
- * The words of openapi.yaml that no route can know: title, introduction, tags, examples.
+ * The words of openapi.yaml that no route has: title, introduction, tags, examples.
  *
- * @param publicUrl where the service is reached; null: where the document was read from.
- * @param made words about routes that are made from definitions, beside those written here.
+ * @param publicUrl the address of the service; null: the address that the document was read from.
  */
-export function apiDescription(publicUrl: string | null, made: ApiDocs): ApiDescription {
+export function apiDescription(publicUrl: string | null): ApiDescription {
   return {
     info: {
       title: 'sponsor-vouchers',
@@ -22,7 +39,8 @@ export function apiDescription(publicUrl: string | null, made: ApiDocs): ApiDesc
     },
     servers: [{ url: publicUrl ?? '/', description: 'This service' }],
     tags: TAGS,
-    operations: { ...OPERATION_DOCS, ...made },
+    operations: OPERATION_DOCS,
+    examples: OBJECT_EXAMPLES,
   }
 }
 
@@ -37,12 +55,25 @@ export const OPERATION_DOCS: ApiDocs = {
   ...COUPON_DOCS,
   ...CUSTOMER_DOCS,
   ...CHARGE_DOCS,
-  ...OUTGOING_WEBHOOK_DOCS,
+  ...OUTBOUND_WEBHOOK_DOCS,
+}
+
+/** One object of each kind, by the name of its schema. */
+export const OBJECT_EXAMPLES: Readonly<Record<string, unknown>> = {
+  ...PURCHASE_EXAMPLES,
+  ...VOUCHER_EXAMPLES,
+  ...MIRROR_EXAMPLES,
+  ...SUBSCRIPTION_EXAMPLES,
+  ...COUPON_EXAMPLES,
+  ...CUSTOMER_EXAMPLES,
+  ...CHARGE_EXAMPLES,
+  ...OUTBOUND_WEBHOOK_EXAMPLES,
 }
 
 /** `info.description` of openapi.yaml, in Markdown. */
 const INTRODUCTION = `Sponsors of a conference buy ticket vouchers in bulk and pay through Stripe
-Checkout. Paid purchases turn into codes exactly once; refunds and disputes turn codes off.
+Checkout. Each paid purchase issues its voucher codes exactly once; refunds and disputes deactivate
+codes.
 
 ## Quick start
 
@@ -51,83 +82,100 @@ With a sponsor's key in \`$KEY\` and the service at \`$URL\`:
 \`\`\`sh
 C=$URL/v1/conferences/pycon-2027
 
-# 1. What can be bought
+# 1. List the ticket types that can be bought
 curl -H "Authorization: Bearer $KEY" $C/ticket-types
 
-# 2. Forty vouchers for a ticket type: a purchase that is PENDING
+# 2. Order forty vouchers for a ticket type: this creates a PENDING purchase
 curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -H "Idempotency-Key: $(uuidgen)" \\
   -d '{"ticket_type": "tkt_6xKq2mVb9TzR", "quantity": 40}' $C/purchases
 
-# 3. The page where it is paid: open the \`url\` of the answer
+# 3. Open the payment page: visit the \`url\` of the answer
 curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -d '{"success_url": "https://example.org/thanks", "cancel_url": "https://example.org/"}' \\
   $C/purchases/bp_3hTq8ZsW1nLd/checkout
 
-# 4. Once it is PAID: the codes
+# 4. Once the purchase is PAID: download the codes
 curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8ZsW1nLd/vouchers
 \`\`\`
 
 ## Conventions
 
 - **Money** is an integer in the currency's minor units: 500 is 5.00 EUR, 500 JPY or 0.500 KWD.
-- **Times** are RFC 3339, answered in UTC.
-- **Lists** are newest first. Pass \`next_cursor\` as \`cursor\` for the next page.
-- **Unknown fields** in a body or query are refused with 400. Answers may gain members; ignore those
-  that you do not know.
-- **Repeats**: send an \`Idempotency-Key\` with every POST and PATCH, and repeat a request whose
-  answer you did not get under the same key.
-- **Another tenant's object** is 404, as if it did not exist.
+- **Times** are RFC 3339; answers use UTC.
+- **Lists** are newest first. Pass \`next_cursor\` as \`cursor\` to get the next page.
+- **Unknown fields** in a body or query are refused with 400. Answers may get new members; ignore
+  members that you do not know.
+- **Retries**: send an \`Idempotency-Key\` with every POST and PATCH. If an answer does not arrive,
+  repeat the request with the same key.
+- **Objects of another tenant** are 404, as if they did not exist.
+- **Sponsors** can read the part of this document that their keys may call:
+  \`GET /openapi.json?audience=sponsor\`.
 
 ## Errors
 
-Every error is \`application/problem+json\` (RFC 9457) with a stable \`code\`. Each operation lists
-the codes that it answers.
+Every error is \`application/problem+json\` (RFC 9457) with a stable \`code\`. The answer \`default\`
+of an operation lists the codes that all operations of its sort can answer; a status of its own
+lists all codes that the operation answers with this status.
+
+| code | status | meaning |
+|---|---|---|
+${errorTable()}
 `
+
+function errorTable(): string {
+  const rows = Object.entries(ERROR_CATALOGUE).map(
+    ([code, { status, title }]) => `| \`${code}\` | ${status} | ${title} |`,
+  )
+  return rows.join('\n')
+}
 
 /** The chapters of openapi.yaml, in reading order. Every operation names one of them. */
 const TAGS = [
   {
     name: 'Purchases',
     description:
-      'A sponsor buys codes in bulk: created PENDING, PROCESSING while it is being paid, then PAID, FAILED or REFUNDED.',
+      'A sponsor buys voucher codes in bulk. A purchase is created PENDING, is PROCESSING while it is being paid, and ends PAID, FAILED or REFUNDED.',
   },
   {
     name: 'Vouchers',
-    description: 'The codes: what a purchase brought, what staff gave out, what a level includes.',
+    description:
+      'The codes: issued for a paid purchase, given out by staff, or included in a sponsor level.',
   },
   {
     name: 'Redemptions',
-    description: 'Uses of codes, asked for by the ticket shop. Safe to repeat under one reference.',
+    description:
+      'Uses of codes, recorded by the ticket shop. A repeat with the same reference is a no-op.',
   },
   {
     name: 'Catalogue',
-    description: 'Ticket types and add-ons: what can be bought in bulk, at which price.',
+    description:
+      'Ticket types and add-ons: the items that can be bought in bulk, and their prices.',
   },
   { name: 'Sponsors', description: 'The buyers and their levels.' },
   { name: 'Conferences', description: 'The tenants: settings, Stripe key and webhook secrets.' },
-  { name: 'API keys', description: 'Who may call: roles, scopes, expiry, rotation.' },
+  { name: 'API keys', description: 'Keys of the API: roles, scopes, expiry and rotation.' },
   {
     name: 'Billing',
     description:
-      'What a sponsor pays by a saved card: customers, charges, plans and subscriptions, each made here first and at Stripe once.',
+      'Payments of sponsors by saved card: customers, charges, plans and subscriptions. Each is stored here first and then created once at Stripe.',
   },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
   {
     name: 'Outgoing webhooks',
     description:
-      'The service tells others what happened, by the Standard Webhooks specification: signed, at least once, in no promised order, retried over three days (ten tries), then to be replayed. The `webhook-id` stays the same in every try. A payload is small and holds no voucher code: read the rest here.',
+      'Events that this service sends to the endpoints of others, by the Standard Webhooks specification: signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that a delivery can be replayed. The `webhook-id` is the same in every attempt. A payload is small and holds no voucher code: read the other data from this API.',
   },
-  { name: 'Stripe', description: "Stripe's webhook, what it delivered, and replays." },
+  { name: 'Stripe', description: "Stripe's webhook, the events that it delivered, and replays." },
   {
     name: 'Stripe mirror',
     description:
-      "Stripe's objects as rows of our own database: typed columns to filter by, and the object whole. Reading asks Stripe nothing; `as_of` says how fresh a row is. What Stripe has no more stays as a tombstone. Decimals (`…_decimal`) are texts, and no `client_secret` is shown.",
+      "Copies of Stripe's objects in our own database: typed columns that lists can be filtered by, and the whole object. Reading makes no request to Stripe; `as_of` shows how fresh a row is. Objects deleted at Stripe are kept and marked with `deleted_at`. Decimals (`…_decimal`) are strings, and no `client_secret` is shown.",
   },
   {
     name: 'Coupons',
     description:
-      "Discounts at Stripe, both ways: what is written here is at Stripe and in the mirror at once, and what changes in Stripe's dashboard arrives by webhook.",
+      "Discounts at Stripe, synced both ways: a change made here is written to Stripe and to the mirror immediately; a change made in Stripe's dashboard arrives by webhook.",
   },
   { name: 'Operations', description: 'Health, metrics and this document.' },
 ]

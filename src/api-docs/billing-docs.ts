@@ -1,5 +1,5 @@
 import type { ApiDocs } from '../http/openapi/api-document.ts'
-import type { ErrorCode } from '../shared/errors.ts'
+import { STRIPE_PROBLEMS } from '../http/openapi/shared-components.ts'
 
 const CUSTOMER = {
   id: 'cust_7Jk2mQx9RtVb',
@@ -38,49 +38,21 @@ const RETURN_URLS = {
   cancel_url: 'https://tickets.example/cards',
 }
 
-const CUSTOMER_PROBLEMS = [
-  'stripe_key_missing',
-  'stripe_refused',
-  'stripe_failed',
-  'stripe_unavailable',
-] as const
+export const CUSTOMER_EXAMPLES = { Customer: WITH_CARD, PaymentMethod: CARD }
 
-/** Words and examples of the customers' operations. */
 export const CUSTOMER_DOCS: ApiDocs = {
   createCustomer: {
-    problems: CUSTOMER_PROBLEMS,
+    problems: STRIPE_PROBLEMS,
     requests: {
       staff: { summary: 'As staff, for a sponsor', value: { sponsor: CUSTOMER.sponsor } },
       own: { summary: 'As the sponsor itself', value: {} },
     },
-    answers: { created: { value: CUSTOMER } },
+    answers: { created: { summary: 'No card is saved yet', value: CUSTOMER } },
   },
-  listCustomers: {
-    answers: { page: { value: { data: [WITH_CARD], has_more: false, next_cursor: null } } },
-  },
-  getCustomer: { answers: { customer: { value: WITH_CARD } } },
-  refreshCustomer: { problems: CUSTOMER_PROBLEMS, answers: { refreshed: { value: WITH_CARD } } },
-  listPaymentMethods: {
-    answers: { page: { value: { data: [CARD], has_more: false, next_cursor: null } } },
-  },
-  setupPaymentMethod: {
-    problems: CUSTOMER_PROBLEMS,
-    requests: { page: { value: RETURN_URLS } },
-    answers: {
-      opened: {
-        value: {
-          url: 'https://checkout.stripe.com/c/pay/cs_test_s3Tup',
-          session_id: 'cs_test_s3Tup',
-          expires_at: '2027-01-16T09:31:00.000Z',
-        },
-      },
-    },
-  },
-  setDefaultPaymentMethod: {
-    problems: CUSTOMER_PROBLEMS,
-    answers: { chosen: { value: WITH_CARD } },
-  },
-  detachPaymentMethod: { problems: CUSTOMER_PROBLEMS },
+  refreshCustomer: { problems: STRIPE_PROBLEMS },
+  setupPaymentMethod: { problems: STRIPE_PROBLEMS, requests: { page: { value: RETURN_URLS } } },
+  setDefaultPaymentMethod: { problems: STRIPE_PROBLEMS },
+  detachPaymentMethod: { problems: STRIPE_PROBLEMS },
 }
 
 const OPEN = {
@@ -144,20 +116,12 @@ const NEEDS_PAYER = {
   checkout: LINK,
 }
 
-const CANCELED = { ...OPEN, status: 'canceled' }
-
 const PARTLY_BACK = { ...PAID, amount_refunded: 20_000 }
 
-const ASKS_STRIPE = [
-  'stripe_key_missing',
-  'stripe_refused',
-  'stripe_failed',
-  'stripe_unavailable',
-] as const
+const PAYMENT_PROBLEMS = ['wrong_state', 'payment_in_progress', ...STRIPE_PROBLEMS] as const
 
-const PAYS = ['wrong_state', 'payment_in_progress', ...ASKS_STRIPE] as const
+export const CHARGE_EXAMPLES = { Charge: PAID }
 
-/** Words and examples of the charges' operations. */
 export const CHARGE_DOCS: ApiDocs = {
   createCharge: {
     problems: ['already_exists'],
@@ -172,26 +136,24 @@ export const CHARGE_DOCS: ApiDocs = {
         },
       },
     },
-    answers: { open: { value: OPEN } },
+    answers: { open: { summary: 'Not charged yet', value: OPEN } },
   },
-  listCharges: {
-    answers: { page: { value: { data: [PAID], has_more: false, next_cursor: null } } },
-  },
-  getCharge: { answers: { charge: { value: PAID } } },
   chargeCharge: {
-    problems: ['no_payment_method', ...PAYS],
+    problems: ['no_payment_method', ...PAYMENT_PROBLEMS],
     requests: {
       default: { summary: 'The default card', value: {} },
       named: { summary: 'Another card', value: { payment_method: 'pm_1QxLm3' } },
     },
     answers: {
-      paid: { value: PAID },
-      declined: { summary: 'The bank said no', value: DECLINED },
-      link: { summary: 'The bank wants the payer', value: NEEDS_PAYER },
+      declined: { summary: 'The bank declined the card', value: DECLINED },
+      link: {
+        summary: 'The cardholder must authenticate on the payment page',
+        value: NEEDS_PAYER,
+      },
     },
   },
   checkoutCharge: {
-    problems: PAYS,
+    problems: PAYMENT_PROBLEMS,
     requests: {
       link: {
         value: {
@@ -200,26 +162,18 @@ export const CHARGE_DOCS: ApiDocs = {
         },
       },
     },
-    answers: { opened: { value: LINK } },
   },
   refundCharge: {
-    problems: ['wrong_state', ...ASKS_STRIPE],
+    problems: ['wrong_state', ...STRIPE_PROBLEMS],
     requests: {
-      all: { summary: 'All that is left', value: {} },
+      all: { summary: 'Everything that is not refunded yet', value: {} },
       part: { summary: 'A part', value: { amount: 20_000, reason: 'requested_by_customer' } },
     },
     answers: { part: { value: PARTLY_BACK } },
   },
-  cancelCharge: { problems: PAYS, answers: { canceled: { value: CANCELED } } },
-  reconcileCharge: { problems: ASKS_STRIPE, answers: { charge: { value: PAID } } },
+  cancelCharge: { problems: PAYMENT_PROBLEMS },
+  reconcileCharge: { problems: STRIPE_PROBLEMS },
 }
-
-const SUBSCRIPTION_PROBLEMS: readonly ErrorCode[] = [
-  'stripe_key_missing',
-  'stripe_refused',
-  'stripe_failed',
-  'stripe_unavailable',
-]
 
 const PLAN = {
   id: 'plan_4dKq8WzR2mVb',
@@ -282,10 +236,11 @@ const SUBSCRIPTION = {
   updated_at: '2027-01-15T09:31:01.000Z',
 }
 
-/** Plans and subscriptions. */
+export const SUBSCRIPTION_EXAMPLES = { Plan: PLAN, Subscription: SUBSCRIPTION }
+
 export const SUBSCRIPTION_DOCS: ApiDocs = {
   createPlan: {
-    problems: SUBSCRIPTION_PROBLEMS,
+    problems: STRIPE_PROBLEMS,
     requests: {
       monthly: {
         value: {
@@ -296,20 +251,16 @@ export const SUBSCRIPTION_DOCS: ApiDocs = {
         },
       },
     },
-    answers: { plan: { value: PLAN } },
   },
   updatePlan: {
-    problems: ['wrong_state', ...SUBSCRIPTION_PROBLEMS],
+    problems: ['wrong_state', ...STRIPE_PROBLEMS],
     requests: {
-      archive: { summary: 'Nobody else may have it', value: { active: false } },
+      archive: { summary: 'Archive: no new subscriptions', value: { active: false } },
       name: { value: { name: 'Community booth (small)', metadata: { hall: null } } },
     },
   },
-  listPlans: {
-    answers: { page: { value: { data: [PLAN], has_more: false, next_cursor: null } } },
-  },
   createSubscription: {
-    problems: SUBSCRIPTION_PROBLEMS,
+    problems: STRIPE_PROBLEMS,
     requests: {
       until_december: {
         summary: 'Two booths until the end of the year',
@@ -320,21 +271,20 @@ export const SUBSCRIPTION_DOCS: ApiDocs = {
         },
       },
     },
-    answers: { subscription: { value: SUBSCRIPTION } },
-  },
-  listSubscriptions: {
-    answers: { page: { value: { data: [SUBSCRIPTION], has_more: false, next_cursor: null } } },
   },
   updateSubscription: {
-    problems: ['wrong_state', ...SUBSCRIPTION_PROBLEMS],
-    requests: { goes_on: { summary: 'Without an end', value: { end_date: null } } },
+    problems: ['wrong_state', ...STRIPE_PROBLEMS],
+    requests: { goes_on: { summary: 'Remove the end date', value: { end_date: null } } },
   },
-  refreshSubscription: { problems: SUBSCRIPTION_PROBLEMS },
+  refreshSubscription: { problems: STRIPE_PROBLEMS },
   cancelSubscription: {
-    problems: ['wrong_state', ...SUBSCRIPTION_PROBLEMS],
+    problems: ['wrong_state', ...STRIPE_PROBLEMS],
     requests: {
-      period_end: { summary: 'When what is paid for is over', value: { at_period_end: true } },
-      now: { value: {} },
+      period_end: {
+        summary: 'At the end of the paid period',
+        value: { at_period_end: true },
+      },
+      now: { summary: 'Immediately', value: {} },
     },
     answers: {
       period_end: {

@@ -71,6 +71,8 @@ const PARTLY_REFUNDED = {
 
 const STRIPE = ['stripe_failed', 'stripe_unavailable'] as const
 
+export const PURCHASE_EXAMPLES = { Purchase: PAID, Checkout: CHECKOUT }
+
 export const PURCHASE_DOCS: ApiDocs = {
   createPurchase: {
     requests: {
@@ -79,7 +81,7 @@ export const PURCHASE_DOCS: ApiDocs = {
         value: { ticket_type: 'tkt_6xKq2mVb9TzR', quantity: 40, reference: 'PO-2027-118' },
       },
       staff: {
-        summary: 'Staff sell what the catalogue does not have, for a sponsor',
+        summary: 'Staff sell something that is not in the catalogue to a sponsor',
         value: {
           sponsor: 'acme',
           quantity: 5,
@@ -89,9 +91,8 @@ export const PURCHASE_DOCS: ApiDocs = {
         },
       },
     },
-    answers: { pending: { summary: 'Waits for its checkout', value: PENDING } },
+    answers: { pending: { summary: 'Not paid yet', value: PENDING } },
   },
-  getPurchase: { answers: { paid: { summary: 'Paid; the codes exist', value: PAID } } },
   updatePurchase: {
     problems: ['wrong_state'],
     requests: { quantity: { value: { quantity: 50 } } },
@@ -106,14 +107,13 @@ export const PURCHASE_DOCS: ApiDocs = {
     ],
     requests: {
       urls: {
-        summary: 'Where the payer comes back to',
+        summary: 'Where Stripe sends the payer afterwards',
         value: {
           success_url: 'https://example.org/thanks?session={CHECKOUT_SESSION_ID}',
           cancel_url: 'https://example.org/vouchers',
         },
       },
     },
-    answers: { open: { summary: 'Send the payer to the url', value: CHECKOUT } },
   },
   payPurchase: {
     problems: [
@@ -130,9 +130,8 @@ export const PURCHASE_DOCS: ApiDocs = {
       named: { summary: 'Another card', value: { payment_method: 'pm_1QxLm3' } },
     },
     answers: {
-      paid: { value: { ...PAID, checkout: null } },
       declined: {
-        summary: 'The bank said no',
+        summary: 'The bank declined the card',
         value: {
           ...PENDING,
           status: 'FAILED',
@@ -155,9 +154,9 @@ export const PURCHASE_DOCS: ApiDocs = {
   reconcilePurchase: {
     problems: ['stripe_key_missing', 'stripe_refused', ...STRIPE],
     requests: {
-      known: { summary: 'What the purchase knows of', value: {} },
+      known: { summary: 'The payments that this service opened', value: {} },
       taken_by_hand: {
-        summary: 'And a payment that names it at Stripe',
+        summary: 'And a payment that names the purchase at Stripe',
         value: { payment_intent: 'pi_3PabcDEF' },
       },
     },
@@ -166,7 +165,7 @@ export const PURCHASE_DOCS: ApiDocs = {
     problems: ['wrong_state'],
     requests: {
       accept: {
-        summary: 'Take the amount that was paid as the price',
+        summary: 'Accept the amount that was paid as the price',
         value: {
           code: 'amount_mismatch',
           note: 'Agreed by mail on 3 February',
@@ -179,12 +178,12 @@ export const PURCHASE_DOCS: ApiDocs = {
     problems: ['wrong_state', 'stripe_key_missing', 'stripe_refused', ...STRIPE],
     requests: {
       part: {
-        summary: 'Ten of forty back',
+        summary: 'The price of ten vouchers',
         value: { amount: 100_000, reason: 'requested_by_customer' },
       },
-      all: { summary: 'All that is left', value: {} },
+      all: { summary: 'Everything that is not refunded yet', value: {} },
     },
-    answers: { part: { summary: 'Ten unredeemed codes are off', value: PARTLY_REFUNDED } },
+    answers: { part: { summary: 'Ten unused codes were deactivated', value: PARTLY_REFUNDED } },
   },
 }
 
@@ -224,15 +223,12 @@ const REDEMPTION = {
   released_by: null,
 }
 
-const page = (value: unknown) => ({ data: [value], has_more: false, next_cursor: null })
+export const VOUCHER_EXAMPLES = { Voucher: VOUCHER, Redemption: REDEMPTION }
 
 export const VOUCHER_DOCS: ApiDocs = {
-  listVouchers: { answers: { page: { value: page(VOUCHER) } } },
-  listPurchaseVouchers: { answers: { page: { value: page(VOUCHER) } } },
   getVoucher: {
     answers: {
-      valid: { summary: 'It can be redeemed now', value: VOUCHER },
-      used_up: { summary: 'It cannot, and why', value: USED_UP },
+      used_up: { summary: 'It cannot be redeemed: it is used up', value: USED_UP },
     },
   },
   updateVoucher: { requests: { assign: { value: { assigned_to: 'Ada Lovelace' } } } },
@@ -248,12 +244,11 @@ export const VOUCHER_DOCS: ApiDocs = {
   redeemVoucher: {
     problems: ['voucher_invalid', 'published'],
     requests: { order: { summary: 'One use for one order', value: { reference: 'order-1042' } } },
-    answers: { redemption: { value: REDEMPTION } },
   },
   releaseRedemption: {
     answers: {
       released: {
-        summary: 'The order was cancelled; the use is free again',
+        summary: 'The order was cancelled; the voucher can be used again',
         value: {
           ...REDEMPTION,
           released_at: '2027-03-04T08:00:00.000Z',

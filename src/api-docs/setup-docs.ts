@@ -29,7 +29,7 @@ export const SETUP_DOCS: ApiDocs = {
         value: { role: 'staff', name: 'Ticket shop', scopes: ['vouchers:redeem'] },
       },
       sponsor: {
-        summary: 'A sponsor buys and sees its own codes',
+        summary: 'A sponsor buys vouchers and reads its own codes',
         value: { role: 'sponsor', name: 'Acme', sponsor: 'acme' },
       },
     },
@@ -74,9 +74,10 @@ export const SETUP_DOCS: ApiDocs = {
   updateAddOn: { problems: ['already_exists'] },
   receiveStripeEvent: {
     problems: ['invalid_signature', 'validation_failed'],
-    rawBody: 'The event, as Stripe signed it. Its bytes are kept.',
+    rawBody: 'The event, byte for byte as Stripe signed it.',
   },
   replayStripeEvent: { problems: ['wrong_state'] },
+  getOpenapi: { problems: ['validation_failed'] },
   getReadiness: { problems: ['not_ready', 'database_unavailable'] },
   getMetrics: { problems: ['unauthenticated', 'database_unavailable'] },
 }
@@ -125,8 +126,10 @@ const DELIVERY = {
   finished_at: null,
 }
 
-/** Where a conference is told of events, and what it was told. */
-export const OUTGOING_WEBHOOK_DOCS: ApiDocs = {
+export const OUTBOUND_WEBHOOK_EXAMPLES = { WebhookEndpoint: ENDPOINT, WebhookDelivery: DELIVERY }
+
+/** Outbound webhooks: endpoints and deliveries. */
+export const OUTBOUND_WEBHOOK_DOCS: ApiDocs = {
   createWebhookEndpoint: {
     requests: {
       some: {
@@ -141,14 +144,10 @@ export const OUTGOING_WEBHOOK_DOCS: ApiDocs = {
     },
   },
   updateWebhookEndpoint: {
-    requests: { disable: { summary: 'Send nothing more', value: { enabled: false } } },
-    answers: { endpoint: { value: ENDPOINT } },
+    requests: { disable: { summary: 'Stop sending', value: { enabled: false } } },
   },
   rotateWebhookEndpointSecret: {
     requests: { hour: { value: { overlap_seconds: 3_600 } } },
-  },
-  listWebhookDeliveries: {
-    answers: { page: { value: { data: [DELIVERY], has_more: false, next_cursor: null } } },
   },
   replayWebhookDelivery: { problems: ['wrong_state'] },
 }

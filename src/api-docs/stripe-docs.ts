@@ -1,11 +1,5 @@
 import type { ApiDocs } from '../http/openapi/api-document.ts'
-
-const DISCOUNT_PROBLEMS = [
-  'stripe_key_missing',
-  'stripe_refused',
-  'stripe_failed',
-  'stripe_unavailable',
-] as const
+import { STRIPE_PROBLEMS } from '../http/openapi/shared-components.ts'
 
 const PUBLICATION = {
   id: 'pub_8dKs3LmQx1RvT6YhNzWcB',
@@ -26,22 +20,41 @@ const PUBLICATION = {
   updated_at: '2027-02-01T08:00:21.480Z',
 }
 
+const DISCOUNT_CHANGE = {
+  id: 'dc_5kTr8QmZx2LwV9NcYbHaE',
+  object: 'discount_change',
+  kind: 'coupon',
+  action: 'update',
+  object_id: 'SPRING-25',
+  params: { name: 'Late spring' },
+  state: 'accepted',
+  refusal: null,
+  actor: { kind: 'staff', id: 'key_7zPn5XtB1rLc' },
+  created_at: '2027-02-01T08:00:00.120Z',
+  updated_at: '2027-02-01T08:00:00.480Z',
+}
+
+export const COUPON_EXAMPLES = {
+  DiscountChange: DISCOUNT_CHANGE,
+  VoucherPublication: PUBLICATION,
+}
+
 export const COUPON_DOCS: ApiDocs = {
   createStripeCoupon: {
-    problems: ['already_exists', ...DISCOUNT_PROBLEMS],
+    problems: ['already_exists', ...STRIPE_PROBLEMS],
     requests: {
       percent: {
-        summary: 'A quarter off, for a hundred customers',
+        summary: '25 % off, for a hundred customers',
         value: {
           id: 'SPRING-25',
           percent_off: 25,
           max_redemptions: 100,
           redeem_by: '2027-04-30T22:00:00Z',
-          name: 'A quarter off in spring',
+          name: '25 % off in spring',
         },
       },
       amount: {
-        summary: 'Ten euros off for three months',
+        summary: '10 EUR off each month for three months',
         value: {
           amount_off: 1000,
           currency: 'EUR',
@@ -52,14 +65,14 @@ export const COUPON_DOCS: ApiDocs = {
     },
   },
   updateStripeCoupon: {
-    problems: DISCOUNT_PROBLEMS,
+    problems: STRIPE_PROBLEMS,
     requests: {
       rename: { value: { name: 'Late spring', metadata: { campaign: 'spring', batch: null } } },
     },
   },
-  deleteStripeCoupon: { problems: ['wrong_state', ...DISCOUNT_PROBLEMS] },
+  deleteStripeCoupon: { problems: ['wrong_state', ...STRIPE_PROBLEMS] },
   createStripePromotionCode: {
-    problems: DISCOUNT_PROBLEMS,
+    problems: STRIPE_PROBLEMS,
     requests: {
       friends: {
         summary: 'For fifty first-time customers who pay at least 40 euros',
@@ -77,54 +90,14 @@ export const COUPON_DOCS: ApiDocs = {
     },
   },
   updateStripePromotionCode: {
-    problems: ['wrong_state', ...DISCOUNT_PROBLEMS],
-    requests: { off: { summary: 'Turn it off', value: { active: false } } },
-  },
-  listDiscountChanges: {
-    answers: {
-      page: {
-        value: {
-          data: [
-            {
-              id: 'dc_5kTr8QmZx2LwV9NcYbHaE',
-              object: 'discount_change',
-              kind: 'coupon',
-              action: 'update',
-              object_id: 'SPRING-25',
-              params: { name: 'Late spring' },
-              state: 'accepted',
-              refusal: null,
-              actor: { kind: 'staff', id: 'key_7zPn5XtB1rLc' },
-              created_at: '2027-02-01T08:00:00.120Z',
-              updated_at: '2027-02-01T08:00:00.480Z',
-            },
-          ],
-          has_more: false,
-          next_cursor: null,
-        },
-      },
-    },
+    problems: ['wrong_state', ...STRIPE_PROBLEMS],
+    requests: { off: { summary: 'Deactivate', value: { active: false } } },
   },
   publishVoucherBatch: {
     problems: ['wrong_state', 'stripe_key_missing'],
     requests: {
-      tickets: { summary: 'For one product', value: { products: ['prod_NWjs8kKbJWmuuc'] } },
+      tickets: { summary: 'Valid for one product', value: { products: ['prod_NWjs8kKbJWmuuc'] } },
     },
-    answers: {
-      begun: {
-        value: {
-          ...PUBLICATION,
-          state: 'running',
-          published: 0,
-          off: 0,
-          pending: 200,
-          times_redeemed: 0,
-        },
-      },
-    },
-  },
-  getVoucherPublication: {
-    answers: { refunded: { summary: 'A tenth was paid back', value: PUBLICATION } },
   },
 }
 
@@ -135,7 +108,7 @@ const MIRRORED_COUPON = {
   as_of: '2027-01-20T08:00:03.412Z',
   deleted_at: null,
   created: '2027-01-15T09:30:00.000Z',
-  name: 'A quarter off in spring',
+  name: '25 % off in spring',
   amount_off: null,
   currency: null,
   percent_off: 25,
@@ -158,7 +131,7 @@ const MIRRORED_COUPON = {
     livemode: false,
     max_redemptions: 100,
     metadata: { campaign: 'spring' },
-    name: 'A quarter off in spring',
+    name: '25 % off in spring',
     percent_off: 25,
     redeem_by: 1_809_122_400,
     times_redeemed: 12,
@@ -172,17 +145,70 @@ const DELETED_COUPON = {
   deleted_at: '2027-02-01T08:00:02.908Z',
 }
 
-/** Of one resource as an example; the words of all come from their definitions. */
-export const MIRROR_DOCS: ApiDocs = {
-  listStripeCoupons: {
-    answers: { page: { value: { data: [MIRRORED_COUPON], has_more: false, next_cursor: null } } },
+const RUN = {
+  id: 'sync_2fG7hQx0RkLmN4pTyVbWz',
+  object: 'sync_run',
+  resource: 'coupons',
+  state: 'succeeded',
+  started_by: 'api',
+  ids: null,
+  since: null,
+  force: false,
+  dry_run: false,
+  counts: { fetched: 212, created: 3, updated: 1, unchanged: 208, deleted: 1, failed: 0 },
+  requests: 4,
+  duration_seconds: 0.91,
+  details: [{ id: 'WINTER-10', outcome: 'deleted', message: null }],
+  error: null,
+  created_at: '2027-02-01T08:00:00.120Z',
+  started_at: '2027-02-01T08:00:00.410Z',
+  finished_at: '2027-02-01T08:00:01.320Z',
+}
+
+const QUEUED = {
+  ...RUN,
+  state: 'queued',
+  counts: { fetched: 0, created: 0, updated: 0, unchanged: 0, deleted: 0, failed: 0 },
+  requests: 0,
+  duration_seconds: null,
+  details: [],
+  started_at: null,
+  finished_at: null,
+}
+
+const REFUSED = {
+  ...RUN,
+  state: 'failed',
+  error: {
+    code: 'mass_deletion_refused',
+    message: 'At least 43 of 212 objects no longer exist at Stripe. Nothing was deleted here: …',
+    stripe_request_id: null,
   },
-  getStripeCoupon: {
+}
+
+/** The rows of the mirror, of which coupons are the example, and the runs that refresh them. */
+export const MIRROR_EXAMPLES = { MirroredCoupon: MIRRORED_COUPON, SyncRun: RUN }
+
+export const MIRROR_DOCS: ApiDocs = {
+  getStripeObject: {
     answers: {
-      living: { summary: 'Stripe has it', value: MIRRORED_COUPON },
-      deleted: { summary: 'Stripe has it no more', value: DELETED_COUPON },
+      deleted: { summary: 'A coupon that was deleted at Stripe', value: DELETED_COUPON },
     },
   },
+  syncStripeObjects: {
+    problems: ['sync_running'],
+    requests: {
+      all: { summary: 'Everything', value: {} },
+      dry: { summary: 'Report what a sync would change', value: { dry_run: true } },
+    },
+    answers: { queued: { value: QUEUED } },
+  },
+  getSyncRun: {
+    answers: {
+      refused: { summary: 'Too many objects would have been deleted', value: REFUSED },
+    },
+  },
+  cancelSyncRun: { problems: ['wrong_state'] },
 }
 
 const DRIFT_LINES = [
@@ -228,7 +254,6 @@ const DRIFT_LINES = [
 
 const SYNCED = { synced_at: '2027-02-01T03:00:00.120Z', repair: null }
 
-/** Of the comparison with the mirror. */
 export const DRIFT_DOCS: ApiDocs = {
   listStripeDrift: {
     answers: {

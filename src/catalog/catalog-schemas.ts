@@ -13,12 +13,16 @@ const fields = {
   active_from: timestampInput.nullable().meta({ description: 'Sold from this moment on.' }),
   active_until: timestampInput.nullable().meta({ description: 'Sold before this moment.' }),
   voucher_defaults: voucherDefaultsSchema.meta({
-    description: 'Terms of the vouchers that are bought for it. Replaced as a whole.',
+    id: 'SetVoucherDefaults',
+    description: 'Terms of the vouchers that are bought for the item. Replaced as a whole.',
   }),
 }
 
 const changes = z.strictObject(fields).partial()
-const newItem = changes.extend({ name: fields.name, price: fields.price })
+const updateBody = changes.meta({ id: 'UpdateCatalogItem' })
+const createBody = changes
+  .extend({ name: fields.name, price: fields.price })
+  .meta({ id: 'CreateCatalogItem' })
 
 const { valid_from: _from, valid_until: _until, ...plainConfig } = voucherConfigFields
 
@@ -26,6 +30,7 @@ const { valid_from: _from, valid_until: _until, ...plainConfig } = voucherConfig
 const voucherDefaultsBody = z
   .object({ ...plainConfig, valid_from: timestamp.nullable(), valid_until: timestamp.nullable() })
   .partial()
+  .meta({ id: 'VoucherDefaults' })
 
 function itemSchema<K extends CatalogKind>(kind: K) {
   return z
@@ -52,8 +57,8 @@ export function catalogSchemas(kind: CatalogKind) {
   const { title } = CATALOG_KINDS[kind]
   const item = itemSchema(kind)
   return {
-    createBody: newItem.meta({ id: `Create${title}` }),
-    updateBody: changes.meta({ id: `Update${title}` }),
+    createBody,
+    updateBody,
     item,
     page: pageOf(item).meta({ id: `${title}Page` }),
   }

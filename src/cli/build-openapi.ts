@@ -1,4 +1,4 @@
-import { Document, isScalar, visit } from 'yaml'
+import { Document, isMap, isPair, isScalar, isSeq } from 'yaml'
 import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { connect } from '../db/connect.ts'
@@ -37,16 +37,67 @@ export async function buildOpenapi(): Promise<string> {
   return HEADER + toYaml(document)
 }
 
+const WIDTH = 100
+
 /**
- * Lists of plain values, such as `required`, take one line instead of one each. What a reader of YAML
- * 1.1 would take for a date or a boolean is quoted.
+ * Lists and maps that fit on one line take one, below the operations and components themselves; long
+ * lists of values, and examples, fill their lines. Texts that a YAML 1.1 parser would read as a date
+ * or a boolean are quoted.
  */
 function toYaml(value: unknown): string {
   const document = new Document(value, { aliasDuplicateObjects: false, compat: 'yaml-1.1' })
-  visit(document, {
-    Seq(_key, list) {
-      if (list.items.every(isScalar)) list.flow = true
-    },
+  preferShort(document.contents, 0, '')
+  const text = document.toString({
+    lineWidth: WIDTH,
+    blockQuote: 'literal',
+    flowCollectionPadding: false,
   })
-  return document.toString({ lineWidth: 100, blockQuote: 'literal', flowCollectionPadding: false })
+  return text.replace(/^( *)([[{])\n((?:\1 {2}.*\n)+)\1([\]}])$/gm, fillLines)
+}
+
+/** The depth of an operation's or a component's own members. */
+const MEMBERS = 3
+
+function preferShort(node: unknown, depth: number, key: string): void {
+  if (!isMap(node) && !isSeq(node)) return
+  const isExample = depth > MEMBERS && key === 'value'
+  const isPlainList = isSeq(node) && node.items.every(isScalar)
+  const mayShorten = depth >= MEMBERS && (isMap(node) || node.items.length === 1)
+  const column = 2 * depth + key.length + 2
+  const fits = mayShorten && column + lengthOnOneLine(node.toJSON()) <= WIDTH
+  node.flow = isExample || isPlainList || fits
+  if (node.flow) return
+  for (const item of node.items) {
+    if (!isPair(item)) preferShort(item, depth + 1, key === 'examples' ? 'value' : '')
+    else preferShort(item.value, depth + 1, isScalar(item.key) ? String(item.key.value) : '')
+  }
+}
+
+/** At most; a text of several lines has no such length. */
+function lengthOnOneLine(value: unknown): number {
+  if (typeof value === 'string') {
+    return value.includes('\n') ? Number.POSITIVE_INFINITY : value.length + 2
+  }
+  if (typeof value !== 'object' || value === null) return String(value).length
+  const names = Array.isArray(value) ? [] : Object.keys(value)
+  const members: unknown[] = Object.values(value)
+  const lengths = [...names.map((name) => name.length), ...members.map(lengthOnOneLine)]
+  return lengths.reduce((sum, length) => sum + length + 2, 2)
+}
+
+/** A flow collection that the library wrote with one member a line. */
+function fillLines(_: string, indent: string, open: string, body: string, close: string): string {
+  const members = body
+    .replaceAll(/\n */g, ' ')
+    .replaceAll(/([[{]) /g, '$1')
+    .replaceAll(/ ([\]}])/g, '$1')
+    .trim()
+  const lines = ['']
+  // A line break inside a quoted text is a space to YAML, so it may be wrapped too.
+  for (const member of members.split(/(?<=,) /)) {
+    const line = lines.at(-1) ?? ''
+    if (indent.length + line.length + member.length + 2 > WIDTH) lines.push(member)
+    else lines[lines.length - 1] = line === '' ? member : `${line} ${member}`
+  }
+  return `${indent}${open}${lines.join(`\n${indent} `)}${close}`
 }

@@ -5,7 +5,7 @@ import { type AccessRule, callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { AppError, notFound } from '../shared/errors.ts'
-import { MIRRORS, type Mirror, toMirrorBody } from './mirror-schemas.ts'
+import { documentedMirror, MIRRORS, type Mirror, toMirrorBody } from './mirror-schemas.ts'
 import { findMirroredObject, listMirroredObjects } from './mirror-store.ts'
 import { findResource, mirrorNames, unknownResource } from './resource-registry.ts'
 
@@ -22,23 +22,26 @@ export function mirrorRoutes(app: App, deps: Pick<RouteDeps, 'db'>): void {
   unknownResourceRoutes(app, PATH)
 }
 
-const joinSentences = (...sentences: (string | undefined)[]) =>
-  sentences.filter((sentence) => sentence !== undefined).join(' ')
+const LISTED = {
+  url: `${PATH}/:resource`,
+  schema: {
+    operationId: 'listStripeObjects',
+    summary: 'List mirrored objects of a resource',
+    description:
+      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality; a resource accepts the columns of its own rows.',
+    tags,
+    params: documentedMirror.params,
+    querystring: documentedMirror.query,
+    response: { 200: documentedMirror.page },
+  },
+}
 
 function listRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }: Mirror): void {
-  const names = mirrorNames(resource)
   app.get(
     `${PATH}/${resource.name}`,
     {
-      config: { access },
+      config: { access, documentedAs: LISTED },
       schema: {
-        operationId: names.list,
-        summary: `List mirrored ${names.many}`,
-        description: joinSentences(
-          resource.description,
-          'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality.',
-        ),
-        tags,
         params: conferenceParams,
         querystring: schemas.query,
         response: { 200: schemas.page },
@@ -55,27 +58,31 @@ function listRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas 
   )
 }
 
+const SHOWN = {
+  url: `${PATH}/:resource/:id`,
+  schema: {
+    operationId: 'getStripeObject',
+    summary: 'Get a mirrored object',
+    description: 'Also returns deleted objects.',
+    tags,
+    params: documentedMirror.rowParams,
+    response: { 200: documentedMirror.row },
+  },
+}
+
 function getRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }: Mirror): void {
-  const names = mirrorNames(resource)
   app.get(
     `${PATH}/${resource.name}/:id`,
     {
-      config: { access },
-      schema: {
-        operationId: names.get,
-        summary: `Get a mirrored ${names.one}`,
-        description: joinSentences(resource.description, 'Also returns deleted objects.'),
-        tags,
-        params: schemas.params,
-        response: { 200: schemas.row },
-      },
+      config: { access, documentedAs: SHOWN },
+      schema: { params: schemas.params, response: { 200: schemas.row } },
     },
     async (request) => {
       const { conferenceId } = callerOf(request)
       const row = await withTenant(db, { conferenceId }, (trx) =>
         findMirroredObject(trx, resource, conferenceId, request.params.id),
       )
-      if (row === null) throw notFound(names.one)
+      if (row === null) throw notFound(mirrorNames(resource).one)
       return toMirrorBody(resource, row)
     },
   )

@@ -7,7 +7,7 @@ import type { MirrorFilter, StoredMirrorRow } from './mirror-store.ts'
 import { ALL_RESOURCES, mirrorNames } from './resource-registry.ts'
 import type { StripeResource } from './stripe-resource.ts'
 
-type Shaped = Pick<StripeResource, 'name' | 'objects' | 'columns'>
+type Shaped = Pick<StripeResource, 'name' | 'description' | 'objects' | 'columns'>
 
 type Shape = { [name: string]: z.ZodType }
 
@@ -91,45 +91,48 @@ function valueOf(name: string, type: ColumnType): z.ZodType {
   return VALUES[type]
 }
 
+/** The members of every row. */
+const rowBase = z
+  .object({
+    id: z.string().meta({ description: "Stripe's id." }),
+    livemode: z.boolean().nullable(),
+    as_of: timestamp.meta({
+      description: 'The row shows the object as it was at this time or later.',
+    }),
+    deleted_at: timestamp.nullable().meta({
+      description:
+        'When the mirror found that the object was deleted at Stripe. The other fields keep their last values.',
+    }),
+    created: timestamp.nullable().meta({
+      description:
+        'When the object was created at Stripe. Null if it was deleted before the mirror fetched it.',
+    }),
+    metadata: json,
+    data: z.record(z.string(), z.unknown()).meta({
+      description: 'The whole Stripe object, without every `client_secret`.',
+    }),
+  })
+  .meta({ id: 'StripeObjectBase' })
+
 function rowSchema(resource: Shaped) {
   const columns = Object.entries(resource.columns).map(
     ([name, { type }]) => [name, valueOf(name, type)] as const,
   )
-  const kinds = resource.objects.map((object) => `\`${object}\``).join(' or ')
+  // The document names the kinds of today; a kind that Stripe adds is answered all the same.
+  const object = z.string().meta({ enum: resource.objects })
   return z
-    .object({
-      id: z.string().meta({ description: "Stripe's id." }),
-      object: z.string().meta({ description: `Stripe's name for the kind of object: ${kinds}.` }),
-      livemode: z.boolean().nullable(),
-      as_of: timestamp.meta({
-        description: 'The row shows the object as it was at this time or later.',
-      }),
-      deleted_at: timestamp.nullable().meta({
-        description:
-          'When the mirror found that the object was deleted at Stripe. The other fields keep their last values.',
-      }),
-      created: timestamp.nullable().meta({
-        description:
-          'When the object was created at Stripe. Null if it was deleted before the mirror fetched it.',
-      }),
-      ...Object.fromEntries(columns),
-      metadata: json,
-      data: z.record(z.string(), z.unknown()).meta({
-        description: 'The whole Stripe object, without every `client_secret`.',
-      }),
-    })
-    .meta({ id: mirrorNames(resource).schema })
+    .intersection(rowBase, z.object({ object, ...Object.fromEntries(columns) }))
+    .meta({ id: mirrorNames(resource).schema, description: resource.description })
 }
 
 /** The zod schemas of one resource's routes. Call it once for a resource: zod registers the names. */
 function mirrorSchemas(resource: Shaped) {
   const row = rowSchema(resource)
-  const id = z.string().meta({ description: `Stripe's id of the ${mirrorNames(resource).one}.` })
   return {
     row,
-    page: pageOf(row).meta({ id: `${mirrorNames(resource).schema}Page` }),
+    page: pageOf(row),
     query: querySchema(resource),
-    params: conferenceParams.extend({ id }),
+    params: conferenceParams.extend({ id: z.string() }),
   }
 }
 
@@ -209,4 +212,35 @@ export function mirrorSchemasOf(name: string): Mirror['schemas'] {
   const found = MIRRORS.find(({ resource }) => resource.name === name)
   if (found === undefined) throw new Error(`There is no resource ${name}`)
   return found.schemas
+}
+
+/** The name of a resource as the parameter `resource` of a path. */
+export const resourceParams = conferenceParams.extend({
+  resource: z.enum(ALL_RESOURCES.map(({ name }) => name)),
+})
+
+const anyRow = z.union(MIRRORS.map(({ schemas }) => schemas.row)).meta({
+  id: 'StripeObject',
+  discriminator: {
+    propertyName: 'object',
+    mapping: Object.fromEntries(
+      ALL_RESOURCES.flatMap((resource) =>
+        resource.objects.map((object) => [
+          object,
+          `#/components/schemas/${mirrorNames(resource).schema}`,
+        ]),
+      ),
+    ),
+  },
+})
+
+/** The routes of all resources in the API's document, where each of them is one operation. */
+export const documentedMirror = {
+  row: anyRow,
+  page: pageOf(anyRow).meta({ id: 'StripeObjectPage' }),
+  query: z.strictObject(Object.assign({}, ...ALL_RESOURCES.map(filtersOf), fixedQuery) as Shape),
+  params: resourceParams,
+  rowParams: resourceParams.extend({
+    id: z.string().meta({ description: "Stripe's id of the object." }),
+  }),
 }

@@ -52,15 +52,10 @@ export function unknownResource(): AppError {
 
 /** The names of a resource in the API document. */
 export type MirrorNames = {
-  /** Operation ids. */
-  list: string
-  get: string
-  sync: string
   /** The schema of a row. */
   schema: string
-  /** Such as `payment intent` and `payment intents`. */
+  /** Such as `payment intent`. */
   one: string
-  many: string
 }
 
 /** Derives the names from the resource's name and from the first of its `objects`. */
@@ -70,12 +65,8 @@ export function mirrorNames({
 }: Pick<StripeResource, 'name' | 'objects'>): MirrorNames {
   const one = objects[0] ?? name
   return {
-    list: `listStripe${pascalCase(name)}`,
-    get: `getStripe${pascalCase(one)}`,
-    sync: `syncStripe${pascalCase(name)}`,
     schema: `Mirrored${pascalCase(one)}`,
     one: one.replaceAll(/[._]/g, ' '),
-    many: name.replaceAll('-', ' '),
   }
 }
 

@@ -20,6 +20,7 @@ const voucherConfig = z
       type === undefined || type === 'comp' || discount !== undefined,
     { path: ['discount_value'], message: 'is required for this voucher_type' },
   )
+  .meta({ id: 'SetVoucherConfig' })
 
 export const createPurchaseBody = z
   .strictObject({
@@ -66,12 +67,14 @@ export const listPurchasesQuery = z.strictObject({
 
 const url = z.string().min(1).max(2_000)
 
-export const checkoutBody = z.strictObject({
-  success_url: url.meta({
-    description: 'May hold {CHECKOUT_SESSION_ID}; sent to Stripe verbatim.',
-  }),
-  cancel_url: url,
-})
+export const checkoutBody = z
+  .strictObject({
+    success_url: url.meta({
+      description: 'May contain {CHECKOUT_SESSION_ID}; sent to Stripe verbatim.',
+    }),
+    cancel_url: url,
+  })
+  .meta({ id: 'ReturnUrls' })
 
 export const payBody = z.strictObject({
   payment_method: z.string().min(1).max(255).optional().meta({

@@ -1,15 +1,19 @@
 import { readFileSync } from 'node:fs'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { OPERATION_DOCS } from '../../src/api-docs/api-description.ts'
+import { OBJECT_EXAMPLES, OPERATION_DOCS } from '../../src/api-docs/api-description.ts'
 import { buildOpenapi } from '../../src/cli/build-openapi.ts'
 import {
   type Answer,
+  type ApiDocument,
   type Example,
   type Operation,
   operationsOf,
   type Parameter,
   type Reference,
 } from '../../src/http/openapi/api-document.ts'
+import { problemCodesOf } from '../../src/http/openapi/shared-components.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { SCOPES } from '../../src/shared/caller.ts'
 import { ERROR_CATALOGUE, type ErrorCode } from '../../src/shared/errors.ts'
 import { useTestApp } from '../support/test-app.ts'
@@ -36,13 +40,15 @@ function resolve<T extends object>(part: T | Reference): T {
 const answersOf = ({ responses }: Operation): [string, Answer][] =>
   Object.entries(responses).map(([status, answer]) => [status, resolve<Answer>(answer)])
 
-function problemsOf(operation: Operation): { status: string; code: string; example: Example }[] {
+/** The codes that an operation may answer; those of `default` only at statuses without an answer. */
+function problemsOf(operation: Operation): { status: string; code: string }[] {
   return answersOf(operation).flatMap(([status, answer]) =>
-    Object.entries(answer.content?.['application/problem+json']?.examples ?? {}).map(
-      ([code, example]) => ({ status, code, example: resolve<Example>(example) }),
-    ),
+    problemCodesOf(answer).map((code) => ({ status, code })),
   )
 }
+
+const description = (operation: Operation, status: string) =>
+  answersOf(operation).find(([one]) => one === status)?.[1].description
 
 const parametersOf = ({ parameters = [] }: Operation): Parameter[] =>
   parameters.map((parameter) => resolve<Parameter>(parameter))
@@ -97,10 +103,11 @@ describe('openapi.yaml', () => {
   it('shows a request and an answer of each main operation', () => {
     const main = ['createPurchase', 'checkoutPurchase', 'refundPurchase', 'redeemVoucher']
     for (const id of main) {
-      expect(OPERATION_DOCS[id], id).toMatchObject({ requests: {}, answers: {} })
+      expect(OPERATION_DOCS[id], id).toMatchObject({ requests: {} })
     }
-    expect(OPERATION_DOCS['getVoucher']).toMatchObject({ answers: {} })
-    expect(OPERATION_DOCS['getPurchase']).toMatchObject({ answers: {} })
+    for (const kind of ['Purchase', 'Checkout', 'Voucher', 'Redemption']) {
+      expect(document.components.schemas[kind], kind).toMatchObject({ examples: [{}] })
+    }
   })
 })
 
@@ -113,7 +120,7 @@ describe('every operation', () => {
       expect(id).toMatch(/^[a-z][A-Za-z]+$/)
       expect(summary.length, id).toBeGreaterThan(5)
       expect(tags, id).toHaveLength(1)
-      expect(description, id).toMatch(/(^|\n\n)For .*\.$/)
+      expect(description, id).toMatch(/(^|\n\n)Callers: .*\.$/)
     }
   })
 
@@ -126,7 +133,7 @@ describe('every operation', () => {
     for (const { operation } of operations) {
       const id = operation.operationId
       const access = operation['x-access'] as { roles: [string]; scopes?: string[] }
-      expect(operation.security, id).toEqual(schemes[access.roles[0]])
+      expect(operation.security ?? document.security, id).toEqual(schemes[access.roles[0]])
       expect(SCOPES, id).toEqual(expect.arrayContaining(access.scopes ?? []))
       for (const scope of access.scopes ?? []) expect(operation.description, id).toContain(scope)
     }
@@ -179,10 +186,22 @@ describe('every operation', () => {
 
   it('answers each error code under the status of the catalogue', () => {
     for (const { operation } of operations) {
-      for (const { status, code, example } of problemsOf(operation)) {
+      for (const { status, code } of problemsOf(operation)) {
         const id = `${operation.operationId} ${code}`
-        expect(example.value, id).toMatchObject({ code, status: Number(status) })
-        expect(ERROR_CATALOGUE, id).toHaveProperty(`${code}.status`, Number(status))
+        const { status: known } = ERROR_CATALOGUE[code as ErrorCode]
+        if (status === 'default')
+          expect(description(operation, status), id).toContain(String(known))
+        else expect(known, id).toBe(Number(status))
+      }
+      // A status of its own replaces the default: it has the default's codes of this status too.
+      const codes = problemsOf(operation)
+      const ofDefault = codes.filter(({ status }) => status === 'default').map(({ code }) => code)
+      for (const [status] of answersOf(operation).filter(([one]) => Number(one) >= 400)) {
+        const replaced = ofDefault.filter(
+          (code) => ERROR_CATALOGUE[code as ErrorCode].status === Number(status),
+        )
+        const own = codes.filter((one) => one.status === status).map(({ code }) => code)
+        expect(own, operation.operationId).toEqual(expect.arrayContaining(replaced))
       }
     }
   })
@@ -196,10 +215,15 @@ describe('every operation', () => {
       for (const { schema, examples = {} } of media) {
         const validate = validatorFor(schema)
         for (const [name, example] of Object.entries(examples)) {
-          validate(resolve<Example>(example).value)
+          validate(example.value)
           expect(validate.errors, `${operation.operationId} ${name}`).toBeNull()
         }
       }
+    }
+    for (const [name, example] of Object.entries(OBJECT_EXAMPLES)) {
+      const validate = validatorFor({ $ref: `#/components/schemas/${name}` })
+      validate(example)
+      expect(validate.errors, name).toBeNull()
     }
   })
 })
@@ -216,9 +240,59 @@ describe('the service', () => {
     })
   })
 
+  it.each([
+    ['br', brotliDecompressSync],
+    ['gzip', gunzipSync],
+  ])(
+    'sends its document with %s, and not again while it is unchanged',
+    async (encoding, decode) => {
+      const headers = { 'accept-encoding': encoding }
+      const answer = await app.app.inject({ url: '/openapi.json', headers })
+      expect(answer.headers).toMatchObject({
+        'content-encoding': encoding,
+        vary: /accept-encoding/,
+      })
+      const plain = await app.app.inject({ url: '/openapi.json' })
+      expect(plain.headers['content-encoding']).toBeUndefined()
+      expect(decode(answer.rawPayload).equals(plain.rawPayload)).toBe(true)
+      expect(answer.rawPayload.length).toBeLessThan(plain.rawPayload.length / 5)
+      const known = { ...headers, 'if-none-match': String(answer.headers.etag) }
+      const again = await app.app.inject({ url: '/openapi.json', headers: known })
+      expect(again).toMatchObject({ statusCode: 304, payload: '' })
+      const refused = { 'accept-encoding': 'br;q=0, identity' }
+      const identity = await app.app.inject({ url: '/openapi.json', headers: refused })
+      expect(identity.headers['content-encoding']).toBeUndefined()
+    },
+  )
+
+  it('gives sponsors the operations that their keys may call, with what these refer to', async () => {
+    const { body } = await app.request<ApiDocument>('GET', '/openapi.json?audience=sponsor', {
+      as: null,
+    })
+    const mine = operations.filter(({ operation }) =>
+      (operation['x-access'] as { roles: string[] }).roles.includes('sponsor'),
+    )
+    expect(mine.length).toBeGreaterThan(20)
+    expect(operationsOf(body)).toEqual(mine)
+    const referredTo = (part: unknown) =>
+      new Set(
+        [...JSON.stringify(part).matchAll(/#\/components\/(\w+\/\w+)/g)].map(([, one]) => one),
+      )
+    const { securitySchemes, ...components } = body.components
+    const there = Object.entries(components).flatMap(([section, parts]) =>
+      Object.keys(parts).map((name) => `${section}/${name}`),
+    )
+    expect(new Set(there)).toEqual(referredTo(body))
+    expect(Object.keys(securitySchemes)).toEqual(['apiKey'])
+    const unknown = await app.request('GET', '/openapi.json?audience=nobody', { as: null })
+    expect(unknown).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
+  })
+
   it('has no route that the document keeps quiet about', () => {
     const documented = new Set(
-      operations.map(({ path, method }) => `${method.toUpperCase()} ${path}`),
+      operations.flatMap(({ path, method }) =>
+        pathsOf(path).map((one) => `${method.toUpperCase()} ${one}`),
+      ),
     )
     const quiet = registeredRoutes(app.app.printRoutes({ commonPrefix: false })).filter(
       (route) => !documented.has(route) && !/^\w+ \/docs([*/]|$)/.test(route),
@@ -248,6 +322,12 @@ describe('the service', () => {
     expect(headers['content-security-policy']).toContain("default-src 'none'")
   })
 })
+
+/** The paths that a template is for: `stripe/{resource}` has a route for each resource. */
+const pathsOf = (template: string) =>
+  template.includes('{resource}')
+    ? ALL_RESOURCES.map(({ name }) => template.replace('{resource}', name))
+    : [template]
 
 /** `METHOD /path/{parameter}` of every route but HEAD's, from fastify's printed tree. */
 function registeredRoutes(tree: string): string[] {

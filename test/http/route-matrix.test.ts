@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { SCOPES, type Scope } from '../../src/shared/caller.ts'
 import { inParallel } from '../../src/shared/in-parallel.ts'
 import {
@@ -22,15 +23,26 @@ import { WHO_MAY, type Who } from './route-table.ts'
 // Every key looks for codes that do not exist, which is what the limit is there to stop.
 const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '100000' } })
 
-type Route = { id: string; method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; who: Who }
+type Route = {
+  id: string
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** As openapi.yaml has it. */
+  template: string
+  /** The same, where the template has `{resource}` with the name of one. */
+  path: string
+  who: Who
+}
 
-const ROUTES: Route[] = operationsOf(openapiYaml()).map(({ path, method, operation }) => ({
-  id: operation.operationId,
-  // The methods that this service uses; inject() would refuse another.
-  method: method.toUpperCase() as Route['method'],
-  path,
-  who: WHO_MAY[operation.operationId] ?? 'public',
-}))
+const ROUTES: Route[] = operationsOf(openapiYaml()).flatMap(({ path, method, operation }) =>
+  (path.includes('{resource}') ? ALL_RESOURCES : [null]).map((resource) => ({
+    id: resource === null ? operation.operationId : `${operation.operationId} ${resource.name}`,
+    // The methods that this service uses; inject() would refuse another.
+    method: method.toUpperCase() as Route['method'],
+    template: path,
+    path: resource === null ? path : path.replace('{resource}', resource.name),
+    who: WHO_MAY[operation.operationId] ?? 'public',
+  })),
+)
 
 const GUARDED = ROUTES.filter(({ who }) => who !== 'public' && who !== 'stripe')
 const OF_CONFERENCE = GUARDED.filter(({ path }) => path.includes('{conference}'))
@@ -106,7 +118,8 @@ function expected(isAllowed: (route: Route) => boolean): Record<string, string> 
 
 describe('who may call what', () => {
   it('is decided for every operation, and as the routes say it', () => {
-    expect(Object.keys(WHO_MAY).toSorted()).toEqual(ROUTES.map(({ id }) => id).toSorted())
+    const ids = operationsOf(openapiYaml()).map(({ operation }) => operation.operationId)
+    expect(Object.keys(WHO_MAY).toSorted()).toEqual(ids.toSorted())
     const rolesOf = (who: Who): { roles: string[]; scopes?: string[] } => {
       if (who === 'public') return { roles: ['anyone'] }
       if (who === 'stripe') return { roles: ['stripe'] }
@@ -290,8 +303,8 @@ function partsOf({ path }: Route): string[] {
 }
 
 /** A body that the route takes: its first example in openapi.yaml, or an empty one. */
-function bodyOf({ path, method }: Route): unknown {
-  const operation: Operation | undefined = openapiYaml().paths[path]?.[method.toLowerCase()]
+function bodyOf({ template, method }: Route): unknown {
+  const operation: Operation | undefined = openapiYaml().paths[template]?.[method.toLowerCase()]
   const [example] = Object.values(
     operation?.requestBody?.content['application/json']?.examples ?? {},
   )

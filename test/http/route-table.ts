@@ -1,4 +1,3 @@
-import { ALL_RESOURCES, mirrorNames } from '../../src/mirror/resource-registry.ts'
 import type { Scope } from '../../src/shared/caller.ts'
 
 /**
@@ -6,14 +5,6 @@ import type { Scope } from '../../src/shared/caller.ts'
  * conference's staff. A list: staff with one of the scopes, and `sponsor` a sponsor for its own.
  */
 export type Who = 'public' | 'stripe' | 'operator' | 'staff' | readonly (Scope | 'sponsor')[]
-
-/** The decision for the mirror is one for all of its resources, so that a new one needs none. */
-function mirrorOperations(): Record<string, Who> {
-  const names = ALL_RESOURCES.map((resource) => mirrorNames(resource))
-  return Object.fromEntries(
-    names.flatMap(({ list, get, sync }) => [list, get, sync]).map((id) => [id, MIRROR]),
-  )
-}
 
 const MIRROR: Who = ['stripe:sync']
 
@@ -130,7 +121,9 @@ export const WHO_MAY: Record<string, Who> = {
   listStripeEvents: ['stripe:sync'],
   replayStripeEvent: ['stripe:sync'],
   receiveStripeEvent: 'stripe',
-  ...mirrorOperations(),
+  listStripeObjects: MIRROR,
+  getStripeObject: MIRROR,
+  syncStripeObjects: MIRROR,
   listSyncRuns: MIRROR,
   getSyncRun: MIRROR,
   cancelSyncRun: MIRROR,

@@ -5,10 +5,10 @@ import type {
   Answer,
   ApiDocument,
   JsonSchema,
-  Media,
   Operation,
   Reference,
 } from '../../src/http/openapi/api-document.ts'
+import { ERROR_CATALOGUE, type ErrorCode } from '../../src/shared/errors.ts'
 
 export type Exchange = {
   method: string
@@ -65,6 +65,9 @@ function fits(template: string, path: string): boolean {
   )
 }
 
+const hasMethod = (template: string, method: string) =>
+  openapiYaml().paths[template]?.[method.toLowerCase()] !== undefined
+
 /** The operation behind a request; of several templates that fit, the one with most fixed parts. */
 function findOperation(
   method: string,
@@ -74,7 +77,8 @@ function findOperation(
   const wanted = plain.replace(/(?<=.)\/$/, '')
   const fixed = (template: string) => template.split('/').filter((p) => !p.startsWith('{')).length
   const [template] = Object.keys(openapiYaml().paths)
-    .filter((known) => fits(known, wanted))
+    // `stripe/coupons` has a POST of its own; its GET is that of `stripe/{resource}`.
+    .filter((known) => fits(known, wanted) && hasMethod(known, method))
     .toSorted((a, b) => fixed(b) - fixed(a))
   const operation = openapiYaml().paths[template ?? '']?.[method.toLowerCase()]
   return template === undefined || operation === undefined ? null : { template, operation }
@@ -90,14 +94,18 @@ function locate(template: string, method: string, status: string, found: Answer 
   return { answer, pointer: pointerTo('components', 'responses', name) }
 }
 
-function checkBody(type: string, media: Media, pointer: string, text: string): string | null {
+function checkBody(type: string, pointer: string, text: string): string | null {
   if (type !== 'application/json' && type !== PROBLEM) return null
   const body: unknown = JSON.parse(text)
   const validate = validatorOf(`${pointer}${pointerTo('content', type, 'schema')}`)
-  if (!validate(body)) return ajv.errorsText(validate.errors, { dataVar: 'body' })
+  return validate(body) ? null : ajv.errorsText(validate.errors, { dataVar: 'body' })
+}
+
+/** A problem has the status of its code: its schema, which lists codes, cannot say that. */
+function checkStatus(type: string, status: number, text: string): string | null {
   if (type !== PROBLEM) return null
-  const { code } = body as { code: string }
-  return code in (media.examples ?? {}) ? null : `the code ${code} is not among its examples`
+  const { code } = JSON.parse(text) as { code: ErrorCode }
+  return ERROR_CATALOGUE[code].status === status ? null : `the code ${code} has another status`
 }
 
 // What a test adds itself stands on paths that the service does not have.
@@ -115,15 +123,17 @@ function check({ method, path, status, headers, text }: Exchange): string | null
   const found = findOperation(method, path)
   if (found === null) return checkUnknown(path, status, text)
   const { template, operation } = found
-  const documented = operation.responses[String(status)]
+  // The default answer is for errors: a success has its own status.
+  const key = status < 400 || String(status) in operation.responses ? String(status) : 'default'
+  const documented = operation.responses[key]
   if (documented === undefined) return 'this status is not there'
-  const { answer, pointer } = locate(template, method.toLowerCase(), String(status), documented)
+  const { answer, pointer } = locate(template, method.toLowerCase(), key, documented)
   const [type = ''] = String(headers['content-type'] ?? '').split(';')
   if (answer.content === undefined) return text === '' ? null : 'there is no body there'
   const media = answer.content[type]
   return media === undefined
     ? `the type ${type} is not there`
-    : checkBody(type, media, pointer, text)
+    : (checkBody(type, pointer, text) ?? checkStatus(type, status, text))
 }
 
 /**
@@ -139,7 +149,7 @@ export function validateResponse(exchange: Exchange): void {
   const { method, path, status, text } = exchange
   throw new Error(
     `${method} ${path} answered ${status}, but of openapi.yaml: ${problem}. ` +
-      `After a change of a route: npm run openapi; codes and examples are in src/api-docs.\n` +
+      `After a change of a route: npm run openapi; error codes and examples are in src/api-docs.\n` +
       text.slice(0, 2_000),
   )
 }

@@ -1,45 +1,28 @@
 import swagger, { type SwaggerTransform, type SwaggerTransformObject } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import type { FastifySchema } from 'fastify'
 import {
   createJsonSchemaTransform,
   createJsonSchemaTransformObject,
 } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { App } from '../route-deps.ts'
-import type { ApiDocs, ApiDocument } from './api-document.ts'
+import type { ApiDescription, ApiDocument } from './api-document.ts'
+import { documentRoute } from './document-route.ts'
 import { finishDocument } from './finish-document.ts'
 import { simplify } from './tidy-document.ts'
 
-const ZOD_TO_JSON = { override: simplify }
-
-/** Whether a request without a body breaks the schema, which JSON Schema cannot say. */
-function isRequired(body: unknown): boolean {
-  return body instanceof z.ZodType && !body.safeParse(undefined).success
-}
-
-/**
- * Turns a route's zod schemas into JSON Schema and notes what finish-document.ts needs of it. A new
- * one for each app: the library remembers the schemas that it saw first.
- */
-function createRouteTransform(): SwaggerTransform {
-  const toJsonSchema = createJsonSchemaTransform({ zodToJsonConfig: ZOD_TO_JSON })
-  return (input) => {
-    // Ours are zod's, which is what the transform takes.
-    const { schema, url } = toJsonSchema(input as Parameters<typeof toJsonSchema>[0])
-    const { access, rateLimit } = input.route.config ?? {}
-    const route = {
-      access,
-      bodyRequired: isRequired(input.schema?.body),
-      rateLimited: rateLimit !== false,
-    }
-    return { schema: { ...schema, 'x-route': route }, url }
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Routes that share this object are one operation of the document. */
+    documentedAs?: DocumentedRoute
   }
 }
 
-/** The words of the document; the rest comes from the routes. */
-export type ApiDescription = Pick<ApiDocument, 'info' | 'servers' | 'tags'> & {
-  operations: ApiDocs
-}
+/** One operation of the document that several routes serve, such as one for each resource. */
+export type DocumentedRoute = { url: string; schema: FastifySchema }
+
+const ZOD_TO_JSON = { override: simplify }
 
 const addComponents = createJsonSchemaTransformObject({ zodToJsonConfig: ZOD_TO_JSON })
 
@@ -64,13 +47,14 @@ const DOCS_POLICY = {
  */
 export async function addOpenapi(
   app: App,
-  { operations, info, servers, tags }: ApiDescription,
+  description: ApiDescription,
 ): Promise<() => Promise<void>> {
+  const { info, servers, tags } = description
   const finish: SwaggerTransformObject = (input) =>
     // The library's own types for the document are wider than what our routes make of it.
     finishDocument(
       addComponents(input) as ApiDocument,
-      operations,
+      description,
     ) as ReturnType<SwaggerTransformObject>
   await app.register(swagger, {
     openapi: { openapi: '3.1.1', info, servers, tags, components: {} },
@@ -87,19 +71,8 @@ export async function addOpenapi(
     route.config = Object.assign({ ...route.config, access: 'public' as const }, { helmet })
   })
   return async () => {
-    app.get(
-      '/openapi.json',
-      {
-        config: { access: 'public' },
-        schema: {
-          operationId: 'getOpenapi',
-          summary: 'This document as JSON',
-          tags: ['Operations'],
-          response: { 200: z.looseObject({ openapi: z.string() }) },
-        },
-      },
-      async () => ({ openapi: '3.1.1', ...app.swagger() }),
-    )
+    // As above: our own type is the narrower one.
+    documentRoute(app, () => ({ ...(app.swagger() as ApiDocument), openapi: '3.1.1' }))
     isAddingDocs = true
     await app.register(swaggerUi, {
       routePrefix: '/docs',
@@ -107,4 +80,34 @@ export async function addOpenapi(
     })
     isAddingDocs = false
   }
+}
+
+/**
+ * Turns a route's zod schemas into JSON Schema and adds the facts that finish-document.ts needs. One
+ * transform for each app: the library remembers the schemas that it saw first.
+ */
+function createRouteTransform(): SwaggerTransform {
+  const toJsonSchema = createJsonSchemaTransform({ zodToJsonConfig: ZOD_TO_JSON })
+  const documented = new Set<DocumentedRoute>()
+  return (input) => {
+    const { access, rateLimit, documentedAs } = input.route.config ?? {}
+    if (documentedAs !== undefined && documented.has(documentedAs)) {
+      return { schema: { hide: true }, url: input.url }
+    }
+    if (documentedAs !== undefined) documented.add(documentedAs)
+    const shown = { ...input, ...documentedAs }
+    // Ours are zod's, which is what the transform takes.
+    const { schema, url } = toJsonSchema(shown as Parameters<typeof toJsonSchema>[0])
+    const route = {
+      access,
+      bodyRequired: isRequired(shown.schema?.body),
+      rateLimited: rateLimit !== false,
+    }
+    return { schema: { ...schema, 'x-route': route }, url }
+  }
+}
+
+/** Whether a request without a body breaks the schema, which JSON Schema cannot say. */
+function isRequired(body: unknown): boolean {
+  return body instanceof z.ZodType && !body.safeParse(undefined).success
 }

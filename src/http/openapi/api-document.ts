@@ -12,6 +12,8 @@ export type ApiDocument = {
   }
   servers: { url: string; description: string }[]
   tags: { name: string; description: string }[]
+  /** Of every operation that does not have its own. */
+  security: Record<string, string[]>[]
   paths: Record<string, Record<string, Operation>>
   components: Components
 }
@@ -21,7 +23,6 @@ export type Components = {
   parameters: Record<string, Parameter>
   headers: Record<string, object>
   responses: Record<string, Answer>
-  examples: Record<string, Example>
   securitySchemes: Record<string, object>
 }
 
@@ -41,7 +42,7 @@ export type Parameter = {
 
 export type Example = { summary?: string; value: unknown }
 
-export type Media = { schema: JsonSchema; examples?: Record<string, Example | Reference> }
+export type Media = { schema: JsonSchema; examples?: Record<string, Example> }
 
 export type Answer = {
   description: string
@@ -94,3 +95,10 @@ export type OperationDocs = {
 
 /** By operationId. */
 export type ApiDocs = Readonly<Record<string, OperationDocs>>
+
+/** The words and examples of the document; the rest comes from the routes. */
+export type ApiDescription = Pick<ApiDocument, 'info' | 'servers' | 'tags'> & {
+  operations: ApiDocs
+  /** One object of each kind, by the name of its schema. */
+  examples: Readonly<Record<string, unknown>>
+}

@@ -1,26 +1,44 @@
-import type { ErrorCode } from '../../shared/errors.ts'
 import type { AccessRule } from '../access-control.ts'
 import {
-  type ApiDocs,
+  type Answer,
+  type ApiDescription,
   type ApiDocument,
   type JsonSchema,
   type Operation,
   type OperationDocs,
   operationsOf,
-  type RouteFacts,
   refTo,
 } from './api-document.ts'
 import {
-  codesThatFollow,
-  PROBLEM_FIELD_SCHEMA,
-  PROBLEM_SCHEMA,
+  IDEMPOTENCY_KEY,
+  PROBLEM_SCHEMAS,
   problemAnswers,
-  problemExamples,
   SHARED_HEADERS,
-  SHARED_PARAMETERS,
   shareParameters,
 } from './shared-components.ts'
 import { inReadingOrder, nameBodies, oneComponentEach, spellShort } from './tidy-document.ts'
+
+/** Makes the generated document one that people read. Takes it over and returns the result. */
+export function finishDocument(generated: ApiDocument, description: ApiDescription): ApiDocument {
+  const document = { ...spellShort(generated), security: [{ [API_KEY]: [] }] }
+  document.components = {
+    schemas: { ...document.components.schemas, ...PROBLEM_SCHEMAS },
+    parameters: { IdempotencyKey: IDEMPOTENCY_KEY },
+    headers: SHARED_HEADERS,
+    responses: {},
+    securitySchemes: SECURITY_SCHEMES,
+  }
+  for (const place of operationsOf(document)) {
+    const docs = description.operations[place.operation.operationId] ?? {}
+    describeOperation(place, docs, document.components.responses)
+  }
+  nameBodies(document)
+  shareParameters(document)
+  shareAnswers(document)
+  const finished = inReadingOrder(oneComponentEach(document))
+  addExamples(finished, description.examples)
+  return finished
+}
 
 const SUCCESS: Record<string, string> = {
   200: 'Success.',
@@ -63,18 +81,11 @@ function describeSuccess({ responses }: Operation, docs: OperationDocs): void {
   }
 }
 
-function codesOf(place: Place, route: RouteFacts, docs: OperationDocs): ErrorCode[] {
-  const follow = codesThatFollow({
-    ...route,
-    hasPathParameters: place.path.includes('{'),
-    // Fastify parses the body of a POST before it finds that the route takes none.
-    hasBody: place.method === 'post' || place.method === 'patch',
-    takesIdempotencyKey: takesIdempotencyKey(place),
-  })
-  return [...follow, ...(docs.problems ?? [])]
-}
-
-function describeOperation(place: Place, docs: OperationDocs): void {
+function describeOperation(
+  place: Place,
+  docs: OperationDocs,
+  shared: Record<string, Answer>,
+): void {
   const { operation } = place
   const route = operation['x-route']
   delete operation['x-route']
@@ -83,58 +94,64 @@ function describeOperation(place: Place, docs: OperationDocs): void {
   if (docs.rawBody !== undefined) operation.requestBody = rawBody(docs.rawBody)
   else describeBody(operation, route.bodyRequired, docs)
   describeSuccess(operation, docs)
+  const facts = {
+    ...route,
+    hasPathParameters: place.path.includes('{'),
+    // Fastify parses the body of a POST before it finds that the route takes none.
+    hasBody: place.method === 'post' || place.method === 'patch',
+    takesIdempotencyKey: takesIdempotencyKey(place),
+  }
   // The first declaration wins: a route may describe an error status of its own.
   Object.assign(operation.responses, {
-    ...problemAnswers(codesOf(place, route, docs)),
+    ...problemAnswers(facts, docs.problems ?? [], shared),
     ...operation.responses,
   })
-  if (!takesIdempotencyKey(place)) return
+  if (!facts.takesIdempotencyKey) return
   operation.parameters = [...(operation.parameters ?? []), refTo('parameters', 'IdempotencyKey')]
 }
 
-/** Moves answers that several operations give word for word to the components. */
+/** Moves successes that several operations answer word for word to the components. */
 function shareAnswers(document: ApiDocument): void {
-  const problems = operationsOf(document).flatMap(({ operation }) =>
-    Object.entries(operation.responses).flatMap(([status, answer]) => {
-      const codes = '$ref' in answer ? undefined : answer.content?.['application/problem+json']
-      if (codes?.examples === undefined || '$ref' in answer) return []
-      return [{ operation, status, answer, codes: Object.keys(codes.examples) }]
-    }),
-  )
-  const nameOf = (codes: string[]) =>
-    codes
-      .map((code) => code.replaceAll(/(?:^|_)([a-z])/g, (_, a: string) => a.toUpperCase()))
-      .join('Or')
-  for (const { operation, status, answer, codes } of problems) {
-    const uses = problems.filter((other) => other.codes.join() === codes.join()).length
-    if (uses < 2) continue
-    document.components.responses[nameOf(codes)] = answer
-    operation.responses[status] = refTo('responses', nameOf(codes))
+  const uses = new Map<string, { operation: Operation; status: string; answer: Answer }[]>()
+  for (const { operation } of operationsOf(document)) {
+    for (const [status, answer] of Object.entries(operation.responses)) {
+      if ('$ref' in answer) continue
+      const text = JSON.stringify([status, answer])
+      uses.set(text, [...(uses.get(text) ?? []), { operation, status, answer }])
+    }
+  }
+  const { responses } = document.components
+  for (const places of uses.values()) {
+    const [first] = places
+    const name = first === undefined ? null : successName(first.answer, first.status)
+    if (first === undefined || name === null || places.length < 2) continue
+    if (name in responses) throw new Error(`Two answers are called ${name}`)
+    responses[name] = first.answer
+    for (const { operation, status } of places) {
+      operation.responses[status] = refTo('responses', name)
+    }
   }
 }
 
-/** Makes the generated document one that people read. Takes it over and returns the result. */
-export function finishDocument(generated: ApiDocument, docs: ApiDocs): ApiDocument {
-  const document = spellShort(generated)
-  document.components = {
-    schemas: {
-      ...document.components.schemas,
-      Problem: PROBLEM_SCHEMA,
-      ProblemField: PROBLEM_FIELD_SCHEMA,
-    },
-    parameters: { ...SHARED_PARAMETERS },
-    headers: SHARED_HEADERS,
-    responses: {},
-    examples: problemExamples(),
-    securitySchemes: SECURITY_SCHEMES,
+/** `Purchase`, or `CreatedPurchase` with the status 201; null for an answer without a named schema. */
+function successName({ content }: Answer, status: string): string | null {
+  if (content === undefined) return status === '204' ? 'NoContent' : null
+  const reference = content['application/json']?.schema['$ref']
+  if (typeof reference !== 'string') return null
+  const prefix = { 201: 'Created', 202: 'Accepted' }[status] ?? ''
+  return prefix + (reference.split('/').at(-1) ?? '')
+}
+
+/** Shows one example of each kind of object, wherever the object is answered. */
+function addExamples(
+  { components }: ApiDocument,
+  examples: Readonly<Record<string, unknown>>,
+): void {
+  for (const [name, example] of Object.entries(examples)) {
+    const schema = components.schemas[name]
+    if (schema === undefined) throw new Error(`There is no schema ${name} for the example`)
+    schema['examples'] = [example]
   }
-  for (const place of operationsOf(document)) {
-    describeOperation(place, docs[place.operation.operationId] ?? {})
-  }
-  nameBodies(document)
-  shareParameters(document)
-  shareAnswers(document)
-  return inReadingOrder(oneComponentEach(document))
 }
 
 // Names of the security schemes in the document.
@@ -169,18 +186,19 @@ function accessOf(rule: AccessRule): Access {
 }
 
 function sentenceOf(rule: AccessRule): string {
-  if (rule === 'public') return 'For anyone; no API key is needed.'
-  if (rule === 'stripe') return "For Stripe; the signature takes an API key's place."
-  if (rule === 'operator') return 'For operators.'
-  if (rule === 'staff') return 'For any staff key of the conference, and operators.'
+  if (rule === 'public') return 'Callers: anyone; no API key is needed.'
+  if (rule === 'stripe') return 'Callers: Stripe, which signs the request instead of sending a key.'
+  if (rule === 'operator') return 'Callers: operator.'
+  if (rule === 'staff') return 'Callers: operator, staff of the conference.'
   const scopes = rule.anyOf.map((scope) => `\`${scope}\``).join(' or ')
-  const sponsors = rule.sponsor === true ? ', sponsors for what is their own' : ''
-  return `For staff with the scope ${scopes}${sponsors}, and operators.`
+  const sponsors = rule.sponsor === true ? ', sponsor (own objects)' : ''
+  return `Callers: operator, staff with ${scopes}${sponsors}.`
 }
 
-function securityOf(rule: AccessRule): Record<string, string[]>[] {
-  if (rule === 'public') return []
-  return [{ [rule === 'stripe' ? STRIPE_SIGNATURE : API_KEY]: [] }]
+/** What differs from the document's own `security`. */
+function securityOf(rule: AccessRule): Pick<Operation, 'security'> {
+  if (rule === 'public') return { security: [] }
+  return rule === 'stripe' ? { security: [{ [STRIPE_SIGNATURE]: [] }] } : {}
 }
 
 /** What a route's access rule says, in the three places where a reader or a tool looks for it. */
@@ -190,7 +208,7 @@ function describeAccess(
 ): Pick<Operation, 'security' | 'description' | 'x-access'> {
   const sentence = sentenceOf(rule)
   return {
-    security: securityOf(rule),
+    ...securityOf(rule),
     description: description === undefined ? sentence : `${description}\n\n${sentence}`,
     'x-access': accessOf(rule),
   }

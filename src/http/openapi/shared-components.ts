@@ -1,11 +1,9 @@
-import { isDeepStrictEqual } from 'node:util'
 import { ERROR_CATALOGUE, type ErrorCode, problemType } from '../../shared/errors.ts'
 import type { AccessRule } from '../access-control.ts'
 import { PROBLEM_CONTENT_TYPE } from '../problem.ts'
 import {
   type Answer,
   type ApiDocument,
-  type Example,
   type JsonSchema,
   operationsOf,
   type Parameter,
@@ -14,11 +12,34 @@ import {
 
 const CODES = Object.keys(ERROR_CATALOGUE) as ErrorCode[]
 
+const statusOf = (code: ErrorCode) => ERROR_CATALOGUE[code].status
+
+/** `payment_in_progress` as `PaymentInProgress`: the name of a component. */
+const pascal = (name: string) =>
+  name.replaceAll(/(?:^|[_ -])([a-z])/g, (_, letter: string) => letter.toUpperCase())
+
+// The documents of these codes have more than the members that follow from the catalogue.
+const EXAMPLES: readonly { code: ErrorCode; detail: string; [member: string]: unknown }[] = [
+  {
+    code: 'validation_failed',
+    detail: 'quantity must be at least 1',
+    errors: [{ pointer: '/quantity', detail: 'must be at least 1' }],
+  },
+  { code: 'unauthenticated', detail: 'The API key is unknown, expired or revoked.' },
+  { code: 'forbidden', detail: 'This key needs the scope purchases:write.' },
+  { code: 'not_found', detail: 'There is no such purchase.' },
+  {
+    code: 'wrong_state',
+    detail: 'Cancelling is not possible: the purchase is already PAID.',
+    state: 'PAID',
+  },
+]
+
 /** The body of every error. `errors` and the members beyond these depend on the code. */
-export const PROBLEM_SCHEMA: JsonSchema = {
+const PROBLEM_SCHEMA: JsonSchema = {
   type: 'object',
   description:
-    'RFC 9457. Program against `code`; `title` and `detail` are for people. Some codes bring further members, such as the state that refused.',
+    'An error (RFC 9457). Program against `code`; `title` and `detail` are for people. Some codes add members, such as the `state` that refused the request.',
   properties: {
     type: { type: 'string', format: 'uri' },
     title: { type: 'string' },
@@ -30,43 +51,28 @@ export const PROBLEM_SCHEMA: JsonSchema = {
   },
   required: ['type', 'title', 'status', 'code', 'detail', 'request_id'],
   additionalProperties: true,
+  examples: EXAMPLES.map(({ code, detail, ...more }) => {
+    const { status, title } = ERROR_CATALOGUE[code]
+    const type = problemType(code)
+    return { type, title, status, code, detail, request_id: 'req_01J9ZX3QK8', ...more }
+  }),
 }
 
-export const PROBLEM_FIELD_SCHEMA: JsonSchema = {
+const PROBLEM_FIELD_SCHEMA: JsonSchema = {
   type: 'object',
   description: 'One broken rule.',
   properties: {
     pointer: {
       type: 'string',
       description: 'A JSON pointer into the body, or `query/…`, `header/…`, `params/…`.',
-      example: '/quantity',
+      examples: ['/quantity'],
     },
-    detail: { type: 'string', example: 'Too small: expected number to be >=1' },
+    detail: { type: 'string', examples: ['must be at least 1'] },
   },
   required: ['pointer', 'detail'],
 }
 
-const DETAILS: Partial<Record<ErrorCode, object>> = {
-  validation_failed: {
-    detail: '/quantity: Too small: expected number to be >=1',
-    errors: [{ pointer: '/quantity', detail: 'Too small: expected number to be >=1' }],
-  },
-  wrong_state: { detail: 'A purchase that is PAID cannot be cancelled.', state: 'PAID' },
-  unauthenticated: { detail: 'The API key is unknown, expired or revoked.' },
-  forbidden: { detail: 'This key needs the scope purchases:write.' },
-  not_found: { detail: 'There is no such purchase.' },
-}
-
-/** One example document of each code. */
-export function problemExamples(): Record<string, Example> {
-  const examples = CODES.map((code): [string, Example] => {
-    const { status, title } = ERROR_CATALOGUE[code]
-    const type = problemType(code)
-    const value = { type, title, status, code, detail: `${title}.`, request_id: 'req_01J9ZX3QK8' }
-    return [code, { summary: title, value: { ...value, ...DETAILS[code] } }]
-  })
-  return Object.fromEntries(examples)
-}
+export const PROBLEM_SCHEMAS = { Problem: PROBLEM_SCHEMA, ProblemField: PROBLEM_FIELD_SCHEMA }
 
 export type OperationFacts = {
   access: AccessRule
@@ -76,8 +82,8 @@ export type OperationFacts = {
   takesIdempotencyKey: boolean
 }
 
-/** The codes that follow from what a route is; its own are added by api-docs. */
-export function codesThatFollow(route: OperationFacts): ErrorCode[] {
+/** The codes that follow from what a route is; api-docs adds its own. */
+function codesThatFollow(route: OperationFacts): ErrorCode[] {
   const isPublic = route.access === 'public'
   const isStripe = route.access === 'stripe'
   const groups: [boolean, ErrorCode[]][] = [
@@ -93,6 +99,36 @@ export function codesThatFollow(route: OperationFacts): ErrorCode[] {
   return groups.flatMap(([applies, codes]) => (applies ? codes : []))
 }
 
+/** What a request to Stripe may end with. An operation that makes one answers all of them. */
+export const STRIPE_PROBLEMS: readonly ErrorCode[] = [
+  'stripe_key_missing',
+  'stripe_refused',
+  'stripe_failed',
+  'stripe_unavailable',
+]
+
+/** The problems that operations of one sort have in common, and the name of their component. */
+function commonProblems(
+  route: OperationFacts,
+  own: readonly ErrorCode[],
+): { name: string; codes: ErrorCode[] } {
+  const callsStripe = STRIPE_PROBLEMS.every((code) => own.includes(code))
+  const isOfKey = route.access !== 'public' && route.access !== 'stripe'
+  const parts = [
+    route.access === 'public' ? (route.rateLimited ? 'Public' : 'Unlimited') : '',
+    route.access === 'stripe' ? 'Webhook' : '',
+    isOfKey && !route.hasPathParameters ? 'Platform' : '',
+    callsStripe ? 'Stripe' : '',
+    route.hasBody && isOfKey ? 'Write' : '',
+    'Problem',
+  ]
+  const codes = [...codesThatFollow(route), ...(callsStripe ? STRIPE_PROBLEMS : [])]
+  return { name: parts.join(''), codes: inCatalogueOrder(codes) }
+}
+
+const inCatalogueOrder = (codes: readonly ErrorCode[]) =>
+  CODES.filter((code) => codes.includes(code))
+
 const RETRY_AFTER: readonly ErrorCode[] = [
   'rate_limited',
   'idempotency_in_progress',
@@ -102,7 +138,7 @@ const RETRY_AFTER: readonly ErrorCode[] = [
   'stripe_unavailable',
 ]
 
-function headersFor(codes: ErrorCode[]): Record<string, object> {
+function headersFor(codes: readonly ErrorCode[]): Record<string, object> {
   return {
     'Request-Id': refTo('headers', 'RequestId'),
     ...(codes.some((code) => RETRY_AFTER.includes(code))
@@ -114,116 +150,145 @@ function headersFor(codes: ErrorCode[]): Record<string, object> {
   }
 }
 
-function answerFor(codes: ErrorCode[]): Answer {
+function problemAnswer(codes: readonly ErrorCode[]): Answer {
+  const ofCodes = { properties: { code: { enum: codes } } }
+  const schema = { allOf: [refTo('schemas', 'Problem'), ofCodes] }
   return {
-    description: codes.map((code) => `\`${code}\`: ${ERROR_CATALOGUE[code].title}.`).join('\n'),
+    description: describeCodes(codes),
     headers: headersFor(codes),
-    content: {
-      [PROBLEM_CONTENT_TYPE]: {
-        schema: refTo('schemas', 'Problem'),
-        examples: Object.fromEntries(codes.map((code) => [code, refTo('examples', code)])),
-      },
-    },
+    content: { [PROBLEM_CONTENT_TYPE]: { schema } },
   }
 }
 
-/** One answer for each status among the codes, in the order of the catalogue. */
-export function problemAnswers(codes: readonly ErrorCode[]): Record<string, Answer> {
-  const ordered = CODES.filter((code) => codes.includes(code))
-  const statuses = new Set(ordered.map((code) => ERROR_CATALOGUE[code].status))
-  const answers = [...statuses].map((status): [string, Answer] => [
-    String(status),
-    answerFor(ordered.filter((code) => ERROR_CATALOGUE[code].status === status)),
-  ])
-  return Object.fromEntries(answers)
+/** `400 malformed_json, validation_failed; 401 unauthenticated`. */
+function describeCodes(codes: readonly ErrorCode[]): string {
+  const statuses = [...new Set(codes.map(statusOf))]
+  const parts = statuses.map((status) => {
+    const ofStatus = codes.filter((code) => statusOf(code) === status)
+    return `${status} ${ofStatus.map((code) => `\`${code}\``).join(', ')}`
+  })
+  return `${parts.join('; ')}.`
 }
 
-export const SHARED_PARAMETERS: Record<string, Parameter> = {
-  IdempotencyKey: {
-    name: 'Idempotency-Key',
-    in: 'header',
-    required: false,
-    description:
-      'Your own random id of this request. Sent again within 24 hours with the same body, the request is not done twice: it gets the first answer or goes on where the first one stopped.',
-    schema: { type: 'string', minLength: 1, maxLength: 255 },
-    example: '5f2b8e0e-6a0b-4a0e-9a57-0d6f1c1b7a11',
-  },
+/** The codes of a problem answer of the document; none for another answer. */
+export function problemCodesOf({ content }: Answer): string[] {
+  const parts = content?.[PROBLEM_CONTENT_TYPE]?.schema['allOf'] as JsonSchema[] | undefined
+  const { code } = (parts?.[1]?.['properties'] ?? {}) as { code?: { enum: string[] } }
+  return code?.enum ?? []
+}
+
+/**
+ * The problem answers of an operation, as references: `default` for all that operations of its sort
+ * have in common, and one for each status at which it has codes of its own. That one names the common
+ * codes of its status too, since a status replaces the default.
+ *
+ * @param own codes beside those that follow from the route.
+ * @param shared components.responses, to which the answers are added.
+ */
+export function problemAnswers(
+  route: OperationFacts,
+  own: readonly ErrorCode[],
+  shared: Record<string, Answer>,
+): Record<string, { $ref: string }> {
+  const { name, codes: common } = commonProblems(route, own)
+  const add = (component: string, codes: readonly ErrorCode[]) => {
+    shared[component] ??= problemAnswer(codes)
+    return refTo('responses', component)
+  }
+  const statuses = new Set(own.filter((code) => !common.includes(code)).map(statusOf))
+  const answers = [...statuses].toSorted().map((status) => {
+    const codes = inCatalogueOrder([...common, ...own]).filter((code) => statusOf(code) === status)
+    const ownCodes = codes.filter((code) => !common.includes(code)).map(pascal)
+    return [String(status), add(name.replace('Problem', ownCodes.join('Or')), codes)] as const
+  })
+  return { ...Object.fromEntries(answers), default: add(name, common) }
 }
 
 export const SHARED_HEADERS: Record<string, object> = {
   RequestId: {
     description:
-      "This request's name in our logs; the caller's own X-Request-Id where it sent one.",
+      "The id of this request in our logs: the caller's own X-Request-Id where it sent one.",
     schema: { type: 'string' },
   },
   RetryAfter: {
-    description: 'Try again after so many seconds.',
+    description: 'Retry after this many seconds.',
     schema: { type: 'integer', minimum: 1 },
   },
   WwwAuthenticate: { schema: { type: 'string', const: 'Bearer' } },
 }
 
-type Common = {
-  component: string
-  in: Parameter['in']
-  description?: string
-  example?: string
+export const IDEMPOTENCY_KEY: Parameter = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description:
+    'A random id of this request, chosen by the caller. A repeat within 24 hours with the same key and body does not do the work twice: it returns the first answer, or resumes where the first request stopped.',
+  schema: { type: 'string', minLength: 1, maxLength: 255 },
+  example: '5f2b8e0e-6a0b-4a0e-9a57-0d6f1c1b7a11',
 }
 
-/** Parameters that many operations have, by name. */
-const COMMON: Record<string, Common> = {
+/** What the document says of a parameter of this name, wherever it occurs. */
+const WORDS: Record<string, Pick<Parameter, 'in'> & Partial<Parameter>> = {
   conference: {
-    component: 'Conference',
     in: 'path',
     description: 'The slug or the id of the conference.',
     example: 'pycon-2027',
   },
-  purchase: {
-    component: 'Purchase',
-    in: 'path',
-    description: 'The id of the purchase.',
-    example: 'bp_3hTq8ZsW1nLd',
-  },
-  code: { component: 'Code', in: 'path' },
-  limit: { component: 'Limit', in: 'query' },
-  cursor: { component: 'Cursor', in: 'query' },
-  created_after: {
-    component: 'CreatedAfter',
-    in: 'query',
-    description: 'Only what was created after this moment.',
-  },
-  created_before: {
-    component: 'CreatedBefore',
-    in: 'query',
-    description: 'Only what was created before this moment.',
-  },
+  purchase: { in: 'path', description: 'The id of the purchase.', example: 'bp_3hTq8ZsW1nLd' },
+  resource: { in: 'path', description: 'The name of a mirrored resource.', example: 'coupons' },
+  created_after: { in: 'query', description: 'Only objects created after this time.' },
+  created_before: { in: 'query', description: 'Only objects created before this time.' },
 }
 
 /** What an id in a path is of: `…/ticket-types/{id}` of a ticket type, `…/{event}` of an event. */
-function idOf(path: string, name: string): string {
+function nounOf(path: string, name: string): string {
   const collection = path.split('/').at(path.split('/').indexOf(`{${name}}`) - 1) ?? ''
-  const noun = name === 'id' ? collection.replace(/s$/, '').replaceAll('-', ' ') : name
-  return `The id of the ${noun}.`
+  const plain = collection.startsWith('{') ? 'object' : collection.replace(/s$/, '')
+  return (name === 'id' ? plain : name).replaceAll(/[-_]/g, ' ')
 }
 
-function describe(parameter: Parameter, path: string): Parameter {
-  if (parameter.in !== 'path' || parameter.description !== undefined) return parameter
-  return { ...parameter, description: idOf(path, parameter.name) }
+function describeParameter({ required, ...rest }: Parameter, path: string): Parameter {
+  const words = WORDS[rest.name]
+  const parameter = { ...rest, ...(required === true ? { required } : {}) }
+  if (words?.in === rest.in) return { ...parameter, ...words }
+  if (rest.in !== 'path' || rest.description !== undefined) return parameter
+  return { ...parameter, description: `The id of the ${nounOf(path, rest.name)}.` }
 }
 
-/** Describes all parameters and moves those that many operations have to the components. In place. */
+/** Describes all parameters and moves those that several operations have to the components. In place. */
 export function shareParameters(document: ApiDocument): void {
   const { parameters: shared } = document.components
+  const seen = new Map<string, { whole: Parameter; path: string; uses: number }>()
   for (const { path, operation } of operationsOf(document)) {
     if (operation.parameters === undefined) continue
     operation.parameters = operation.parameters.map((parameter) => {
       if ('$ref' in parameter) return parameter
-      const common = COMMON[parameter.name]
-      if (common?.in !== parameter.in) return describe(parameter, path)
-      const { component, ...words } = common
-      const whole: Parameter = { ...parameter, ...words }
-      shared[component] ??= whole
-      return isDeepStrictEqual(shared[component], whole) ? refTo('parameters', component) : whole
+      const whole = describeParameter(parameter, path)
+      const text = JSON.stringify(whole)
+      const uses = (seen.get(text)?.uses ?? 0) + 1
+      seen.set(text, { whole, path, uses })
+      return whole
     })
   }
+  const names = new Map<string, string>()
+  for (const [text, { whole, path, uses }] of seen) {
+    if (uses > 1) names.set(text, componentName(shared, whole, path))
+  }
+  for (const { operation } of operationsOf(document)) {
+    if (operation.parameters === undefined) continue
+    operation.parameters = operation.parameters.map((parameter) => {
+      const name = names.get(JSON.stringify(parameter))
+      return name === undefined ? parameter : refTo('parameters', name)
+    })
+  }
+}
+
+/** Adds the parameter to the components under a name of its own. Several have one name: `status`. */
+function componentName(shared: Record<string, Parameter>, whole: Parameter, path: string): string {
+  const base = pascal(whole.in === 'path' ? `${nounOf(path, whole.name)} id` : whole.name)
+  const names = [base, ...Array.from({ length: 9 }, (_, index) => `${base}${index + 2}`)]
+  const name = names.find((one) => !(one in shared))
+  if (name === undefined) throw new Error(`Too many parameters are called ${base}`)
+  shared[name] = whole
+  return name
 }

@@ -20,6 +20,13 @@ export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: Jso
   if (FORMATS_THAT_SAY_IT.includes(String(schema['format']))) delete schema['pattern']
   if (schema['minimum'] === Number.MIN_SAFE_INTEGER) delete schema['minimum']
   if (schema['maximum'] === Number.MAX_SAFE_INTEGER) delete schema['maximum']
+  // The keys of a JSON object are texts anyway.
+  delete schema['propertyNames']
+  // The members of a union with a discriminator exclude each other.
+  if (schema['discriminator'] !== undefined && schema['anyOf'] !== undefined) {
+    schema['oneOf'] = schema['anyOf']
+    delete schema['anyOf']
+  }
   const { def } = zodSchema._zod
   if (def.type === 'object' && def.catchall === undefined) delete schema['additionalProperties']
 }
@@ -120,7 +127,7 @@ export function nameBodies(document: ApiDocument): void {
   }
 }
 
-const DOCUMENT = ['openapi', 'info', 'servers', 'tags', 'paths', 'components']
+const DOCUMENT = ['openapi', 'info', 'servers', 'tags', 'security', 'paths', 'components']
 const OPERATION = [
   'operationId',
   'summary',

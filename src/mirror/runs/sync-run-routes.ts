@@ -5,7 +5,8 @@ import { type AccessRule, callerOf } from '../../http/access-control.ts'
 import { conferenceParams } from '../../http/common-schemas.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
 import { AppError } from '../../shared/errors.ts'
-import { ALL_RESOURCES, mirrorNames } from '../resource-registry.ts'
+import { resourceParams } from '../mirror-schemas.ts'
+import { ALL_RESOURCES } from '../resource-registry.ts'
 import { isForeignId, type StripeResource } from '../stripe-resource.ts'
 import {
   startSyncRunBody,
@@ -31,18 +32,26 @@ export function syncRunRoutes(app: App, deps: Pick<RouteDeps, 'db' | 'idempotenc
 
 type Deps = Pick<RouteDeps, 'db' | 'idempotency'>
 
+const STARTED = {
+  url: `${PATH}/:resource/sync`,
+  schema: {
+    operationId: 'syncStripeObjects',
+    summary: 'Sync a resource from Stripe',
+    description:
+      'Starts a run in the background; `Location` is its address. Only one run of a resource can be active.',
+    tags,
+    params: resourceParams,
+    body: startSyncRunBody,
+    response: { 202: syncRunSchema },
+  },
+}
+
 function startRoute(app: App, { idempotency }: Deps, resource: StripeResource): void {
-  const names = mirrorNames(resource)
   app.post(
     `${PATH}/${resource.name}/sync`,
     {
-      config: { access },
+      config: { access, documentedAs: STARTED },
       schema: {
-        operationId: names.sync,
-        summary: `Sync ${names.many} from Stripe`,
-        description:
-          'Starts a run in the background; `Location` is its address. Only one run of a resource can be active.',
-        tags,
         params: conferenceParams,
         body: startSyncRunBody,
         response: { 202: syncRunSchema },

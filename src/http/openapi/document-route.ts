@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { promisify } from 'node:util'
+import { brotliCompress, gzip } from 'node:zlib'
+import type { FastifyReply } from 'fastify'
+import { z } from 'zod'
+import type { App } from '../route-deps.ts'
+import { type ApiDocument, type Operation, operationsOf } from './api-document.ts'
+
+const query = z.object({
+  audience: z
+    .enum(['sponsor'])
+    .optional()
+    .meta({ description: 'Only the operations that a key of this role may call.' }),
+})
+
+type Audience = z.output<typeof query>['audience']
+
+/**
+ * Adds `/openapi.json`. The document never changes while the process runs, so each form of it is
+ * made once, at the first request for it, and kept compressed: 250 kB of JSON become about 30 kB.
+ *
+ * @param whole the document; called after all routes have been added.
+ */
+export function documentRoute(app: App, whole: () => ApiDocument): void {
+  const made = new Map<Audience, Promise<ServedDocument>>()
+  const served = (audience: Audience): Promise<ServedDocument> => {
+    const document = made.get(audience) ?? serve(whole, audience)
+    made.set(audience, document)
+    return document
+  }
+  app.get(
+    '/openapi.json',
+    {
+      config: { access: 'public' },
+      schema: {
+        operationId: 'getOpenapi',
+        summary: 'This document as JSON',
+        description:
+          'Compressed with Brotli or gzip where the caller accepts it. Send the ETag of the last answer as `If-None-Match` to get 304 while the document is unchanged.',
+        tags: ['Operations'],
+        querystring: query,
+        response: { 200: z.looseObject({ openapi: z.string() }), 304: z.null() },
+      },
+    },
+    async (request, reply) => {
+      const { etag, bodies } = await served(request.query.audience)
+      void reply.header('etag', etag).header('vary', 'accept-encoding')
+      if (request.headers['if-none-match'] === etag) return reply.status(304).send(null)
+      const encoding = chooseEncoding(request.headers['accept-encoding'] ?? '')
+      if (encoding !== 'identity') void reply.header('content-encoding', encoding)
+      // Bytes are sent as they are: the schema above describes them to readers only.
+      const raw: FastifyReply = reply
+      return raw.type('application/json; charset=utf-8').send(bodies[encoding])
+    },
+  )
+}
+
+type Encoding = 'br' | 'gzip' | 'identity'
+
+type ServedDocument = { etag: string; bodies: Record<Encoding, Buffer> }
+
+async function serve(whole: () => ApiDocument, audience: Audience): Promise<ServedDocument> {
+  const document = audience === undefined ? whole() : onlyFor(whole(), audience)
+  const identity = Buffer.from(JSON.stringify(document))
+  const hash = createHash('sha256').update(identity).digest('base64url').slice(0, 22)
+  return {
+    // Weak: the same for every encoding.
+    etag: `W/"${hash}"`,
+    bodies: {
+      identity,
+      br: await promisify(brotliCompress)(identity),
+      gzip: await promisify(gzip)(identity),
+    },
+  }
+}
+
+/** The smallest form that an Accept-Encoding header allows. https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3 */
+function chooseEncoding(accepted: string): Encoding {
+  const refused = /;\s*q=0(\.0*)?$/
+  const names = accepted
+    .split(',')
+    .map((part) => part.trim().toLowerCase())
+    .filter((part) => !refused.test(part))
+    .map((part) => part.split(';')[0]?.trim())
+  return (['br', 'gzip'] as const).find((name) => names.includes(name)) ?? 'identity'
+}
+
+/** The part of the document that a key of this role can use, with the components that it needs. */
+function onlyFor(document: ApiDocument, role: NonNullable<Audience>): ApiDocument {
+  const paths: ApiDocument['paths'] = {}
+  for (const { path, method, operation } of operationsOf(document)) {
+    if (rolesOf(operation).includes(role)) paths[path] = { ...paths[path], [method]: operation }
+  }
+  const used = new Set(operationsOf({ paths }).flatMap(({ operation }) => operation.tags))
+  const tags = document.tags.filter(({ name }) => used.has(name))
+  return { ...document, tags, paths, components: neededBy(paths, document) }
+}
+
+function rolesOf(operation: Operation): string[] {
+  return (operation['x-access'] as { roles: string[] }).roles
+}
+
+const REFERENCE = /"#\/components\/(\w+)\/([^"]+)"/g
+
+/** The components that the paths refer to, directly or through others; and the way to give a key. */
+function neededBy(paths: ApiDocument['paths'], document: ApiDocument): ApiDocument['components'] {
+  const { components } = document
+  const all = components as unknown as Record<string, Record<string, unknown>>
+  const needed: Record<string, Record<string, unknown>> = {}
+  const open: unknown[] = [paths]
+  while (open.length > 0) {
+    for (const [, section = '', name = ''] of JSON.stringify(open.pop()).matchAll(REFERENCE)) {
+      if (needed[section]?.[name] !== undefined) continue
+      const component = all[section]?.[name]
+      needed[section] = { ...needed[section], [name]: component }
+      open.push(component)
+    }
+  }
+  const schemes = new Set(
+    operationsOf({ paths }).flatMap(({ operation }) =>
+      (operation.security ?? document.security).flatMap(Object.keys),
+    ),
+  )
+  const securitySchemes = Object.fromEntries(
+    Object.entries(components.securitySchemes).filter(([name]) => schemes.has(name)),
+  )
+  // Sections that none of the paths needs stay empty.
+  const empty = Object.fromEntries(Object.keys(all).map((section) => [section, {}]))
+  return { ...empty, ...needed, securitySchemes } as ApiDocument['components']
+}
