@@ -1,47 +1,69 @@
 import { expect, it } from 'vitest'
 import { createBestEffortQueue } from '../../src/mirror/best-effort-queue.ts'
 
-function newSideline() {
-  const told: object[] = []
-  const sideline = createBestEffortQueue({ warn: (details: object) => void told.push(details) })
-  return { sideline, told }
+function newQueue(timeoutMs?: number) {
+  const warnings: object[] = []
+  const logger = { warn: (details: object) => void warnings.push(details) }
+  return { queue: createBestEffortQueue(logger, timeoutMs), warnings }
 }
 
-it('work on the side is done one by one, in order', async () => {
-  const { sideline, told } = newSideline()
-  const done: number[] = []
-  const work = (n: number, ms: number) => async () => {
-    await new Promise((resolve) => setTimeout(resolve, ms))
-    done.push(n)
+/** A promise that the test resolves. */
+function gate() {
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { opened, open }
+}
+
+it('runs tasks one at a time, in order', async () => {
+  const { queue, warnings } = newQueue()
+  const { opened, open } = gate()
+  const started: number[] = []
+  const task = (n: number) => async () => {
+    started.push(n)
+    if (n === 1) await opened
     return n
   }
-  const results = [1, 2, 3].map((n) => sideline.run('work', work(n, 30 - n * 10)))
+  const results = [1, 2, 3].map((n) => queue.run('task', task(n)))
+  await expect.poll(() => started).toEqual([1])
+  open()
   expect(await Promise.all(results)).toEqual([1, 2, 3])
-  expect(done).toEqual([1, 2, 3])
-  expect(told).toEqual([])
+  expect(started).toEqual([1, 2, 3])
+  expect(warnings).toEqual([])
 })
 
-it('work on the side that fails is told of and nobody else’s business', async () => {
-  const { sideline, told } = newSideline()
+it('logs a failed task and runs the next one', async () => {
+  const { queue, warnings } = newQueue()
   const failing = () => Promise.reject(new Error('the table is gone'))
-  expect(await sideline.run('work', failing)).toBeUndefined()
-  expect(await sideline.run('work', async () => 'done')).toBe('done')
-  expect(told).toEqual([{ what: 'work', error: 'Error: the table is gone' }])
+  expect(await queue.run('task', failing)).toBeUndefined()
+  expect(await queue.run('task', async () => 'done')).toBe('done')
+  expect(warnings).toEqual([{ what: 'task', error: 'Error: the table is gone' }])
 })
 
-it('work on the side that hangs is left after a second, and others are left out at once', async () => {
-  const { sideline, told } = newSideline()
-  let release = () => {}
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const stuck = sideline.run('stuck', () => held)
-  const behind = sideline.run('behind', async () => 'never')
-  expect(await Promise.all([stuck, behind])).toEqual([undefined, undefined])
-  const began = performance.now()
-  expect(await sideline.run('later', async () => 'never')).toBeUndefined()
-  expect(performance.now() - began).toBeLessThan(500)
-  expect(told).toHaveLength(3)
-  release()
-  await expect.poll(() => sideline.run('again', async () => 'done')).toBe('done')
+it('stops waiting for an overdue task, and skips further tasks until it ends', async () => {
+  const timeoutMs = 50
+  const { queue, warnings } = newQueue(timeoutMs)
+  const { opened, open } = gate()
+  const started: string[] = []
+  const task = (name: string) => async () => {
+    started.push(name)
+    if (name === 'stuck') await opened
+    return name
+  }
+  const stuck = queue.run('stuck', task('stuck'))
+  const waiting = queue.run('waiting', task('waiting'))
+  expect(await Promise.all([stuck, waiting])).toEqual([undefined, undefined])
+  expect(warnings).toEqual([
+    { what: 'stuck', error: `not done after ${timeoutMs} ms` },
+    { what: 'waiting', error: `not done after ${timeoutMs} ms` },
+  ])
+  const lastWarning = async () => {
+    expect(await queue.run('later', task('later'))).toBeUndefined()
+    return warnings.at(-1)
+  }
+  await expect.poll(lastWarning).toEqual({ what: 'later', error: 'an earlier task is overdue' })
+  open()
+  await expect.poll(() => queue.run('again', task('again'))).toBe('again')
+  expect(started).toEqual(['stuck', 'again'])
 })

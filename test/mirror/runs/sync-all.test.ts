@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { StripeCouponAction } from '../../../src/mirror/resources/coupon-resource.ts'
 import { StripeCustomerAction } from '../../../src/mirror/resources/customer-resource.ts'
 import type { SyncRun } from '../../../src/mirror/runs/sync-run.ts'
+import { POLL_OPTIONS } from '../../support/timeouts.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
 const scene = useSyncScene()
@@ -294,13 +295,22 @@ describe('trouble', () => {
     expect(await live('customers')).toHaveLength(200)
   })
 
-  it('does not come from two runs at once: the second is refused', async () => {
+  it('is not caused by two concurrent runs: the second one is refused', async () => {
     seed(300)
-    const first = customers.syncAll()
-    await expect
-      .poll(() => scene.rows('select 1 from sync_runs where conference_id = $1', [shop.conference]))
-      .toHaveLength(1)
+    let open = () => {}
+    const opened = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const context = scene.context(shop)
+    const blocked = { ...context, connect: () => opened.then(() => context.connect()) }
+    const first = new StripeCustomerAction(blocked).syncAll()
+    const runs = () =>
+      scene.rows(`select 1 from sync_runs where conference_id = $1 and state = 'running'`, [
+        shop.conference,
+      ])
+    await expect.poll(runs, POLL_OPTIONS).toHaveLength(1)
     await expect(customers.syncAll()).rejects.toMatchObject({ code: 'sync_running' })
+    open()
     expect((await first).state).toBe('succeeded')
     expect((await customers.syncAll()).state).toBe('succeeded')
   })
