@@ -19,7 +19,7 @@ const scene = useSyncScene()
 const claim = (lane: 'purchase' | 'mirror') =>
   claimEvents(scene.db, { lane, limit: 50, leaseSeconds: 60 })
 
-/** Locks a table against everybody until released. */
+/** Locks a table exclusively until released. */
 async function lockTable(table: string): Promise<() => Promise<void>> {
   const client = new pg.Client({ connectionString: scene.connectionString })
   await client.connect()
@@ -29,18 +29,16 @@ async function lockTable(table: string): Promise<() => Promise<void>> {
 }
 
 describe('a purchase is PAID', () => {
-  it('while a table of the mirror is locked, and soon', async () => {
+  it('while a table of the mirror is locked', async () => {
     const shop = await scene.openWiredShop()
     const { session, now } = await scene.order(shop)
     scene.fake.control.pay(session)
     await scene.fake.control.waitForDeliveries()
     const unlock = await lockTable('stripe.payment_intents')
     try {
-      const began = performance.now()
       while ((await scene.workOn('purchase')) > 0);
       expect(await now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
-      expect(performance.now() - began).toBeLessThan(10_000)
-      expect(scene.log.join('\n')).toContain('left undone')
+      expect(scene.log.join('\n')).toContain('best-effort work skipped')
     } finally {
       await unlock()
     }
@@ -52,7 +50,7 @@ describe('a purchase is PAID', () => {
     expect((await scene.events(shop)).every(({ status }) => status === 'done')).toBe(true)
   })
 
-  it('while the mirror may not read anything', async () => {
+  it('while Stripe refuses the key of the mirror', async () => {
     const shop = await scene.openWiredShop()
     const refused = new AppError('stripe_refused', 'This key may not read customers.')
     const background = () => Promise.reject(refused)
@@ -67,7 +65,7 @@ describe('a purchase is PAID', () => {
     for (const group of groupByPurchase(await claim('purchase'))) await processEvents(deps, group)
     for (const group of groupByObject(await claim('mirror'))) await processMirrorEvents(deps, group)
     expect(await now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
-    // What was read for the purchase needs no reading of the mirror's own.
+    // Objects fetched for the purchase are stored without another fetch.
     await expectMirrored(scene, shop, 'checkout-sessions', session)
     const failed = (await scene.events(shop)).filter(({ status }) => status === 'failed')
     for (const { lane, last_error, attempts } of failed) {
@@ -80,7 +78,7 @@ describe('a purchase is PAID', () => {
     expect(failed.length).toBeGreaterThan(0)
   })
 
-  it('while the mirror’s tables are gone, and its events keep trying', async () => {
+  it('while tables of the mirror are missing, and its events are retried', async () => {
     const shop = await scene.openWiredShop()
     await scene.rows('alter table stripe.payment_intents rename to gone')
     await scene.rows('alter table stripe.checkout_sessions rename to gone_too')

@@ -24,8 +24,8 @@ async function row(table: string, id: string): Promise<StoredRow | undefined> {
   return (await scene.stored(shop, table)).find((stored) => stored.id === id)
 }
 
-describe('the page about the mirror', () => {
-  it('shows the examples that are tested here, word by word', async () => {
+describe('docs/mirror.md', () => {
+  it('contains the examples that this file tests, unchanged', async () => {
     const page = await readFile(new URL('mirror.md', DOCS), 'utf8')
     const files = await readdir(new URL('examples/', DOCS))
     const shown = ['early-fraud-warnings.ts', 'tidy-customers.ts']
@@ -37,7 +37,7 @@ describe('the page about the mirror', () => {
   })
 })
 
-describe('the example of an added resource', () => {
+describe('the example resource', () => {
   async function warning(): Promise<Stripe.Radar.EarlyFraudWarning> {
     const { id } = await stripe.checkout.sessions.create({
       mode: 'payment',
@@ -54,9 +54,9 @@ describe('the example of an added resource', () => {
     return scene.fake.control.earlyFraudWarning(idOf(intent))
   }
 
-  it('has a table and a view, is listed and read by id', async () => {
+  it('has a table and a view, and is synced by listing and by id', async () => {
     await migrateMirrorTable(scene.db, earlyFraudWarnings)
-    // As at every start: nothing is left to do.
+    // As at every start: a second migration changes nothing.
     await migrateMirrorTable(scene.db, earlyFraudWarnings)
     const action = new StripeEarlyFraudWarningAction(scene.context(shop))
     const [read, listed] = [await warning(), await warning()]
@@ -93,7 +93,7 @@ describe('the example of an added resource', () => {
 describe('the example of an extended action', () => {
   const customer = (changes: Stripe.CustomerCreateParams) => stripe.customers.create(changes)
 
-  it('tidies the columns and leaves the object as Stripe has it', async () => {
+  it('changes the columns and keeps the Stripe object unchanged', async () => {
     const { id } = await customer({ email: 'Ada@Example.COM', metadata: { company: 'Acme' } })
     const action = new TidyCustomerAction(scene.context(shop))
     expect(await action.syncByIds([id])).toEqual([{ id, result: 'synced', outcome: 'created' }])
@@ -104,7 +104,7 @@ describe('the example of an extended action', () => {
     })
   })
 
-  it('does so for batches and full syncs as well', async () => {
+  it('does the same for batches and full syncs', async () => {
     const [one, two] = [
       await customer({ email: 'ONE@x.org' }),
       await customer({ email: 'TWO@x.org' }),
@@ -116,7 +116,7 @@ describe('the example of an extended action', () => {
     expect(await row('customers', two.id)).toMatchObject({ email: 'two@x.org' })
   })
 
-  it('tells of new customers, of each once', async () => {
+  it('logs each new customer once', async () => {
     const { id } = await customer({ name: 'New' })
     const action = new AnnouncingCustomerAction(scene.context(shop))
     await action.syncByIds([id])

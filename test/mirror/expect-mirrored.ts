@@ -3,7 +3,7 @@ import { findResource } from '../../src/mirror/resource-registry.ts'
 import { tableOf } from '../../src/mirror/stripe-resource.ts'
 import type { StoredRow, SyncScene, WiredShop } from './sync-scene.ts'
 
-/** What Stripe answers for an object now, as JSON; null when it is deleted. */
+/** The object at Stripe as JSON. Null if it is deleted. */
 async function atStripe(
   scene: SyncScene,
   shop: WiredShop,
@@ -35,7 +35,7 @@ export async function storedRow(
   return row
 }
 
-/** Expects the mirror to say of an object what Stripe says: its members, or that it is gone. */
+/** Expects that the mirror equals Stripe for this object, also if it is deleted. */
 export async function expectMirrored(
   scene: SyncScene,
   shop: WiredShop,
@@ -49,7 +49,7 @@ export async function expectMirrored(
   expect(object === null ? null : row?.data).toEqual(object)
 }
 
-/** How often the object was asked for by its id. */
+/** The number of requests for the object. */
 export function readsOf(scene: SyncScene, path: string): number {
   return scene.fake.control.requests({ method: 'GET', path }).length
 }

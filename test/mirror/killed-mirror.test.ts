@@ -4,7 +4,7 @@ import { startServiceProcess, useServiceProcesses } from '../support/service-pro
 import { expectMirrored, readsOf, storedRow } from './expect-mirrored.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
-// A worker is stopped at a line of its work by a lock of ours, and then killed with -9.
+// A lock of this test stops the worker at one statement. Then the test kills it with SIGKILL.
 
 useServiceProcesses()
 const scene = useSyncScene()
@@ -26,7 +26,7 @@ const startWorker = (leaseSeconds: number) =>
 
 async function hold(sql: string, parameters: unknown[] = []) {
   const client = new pg.Client({ connectionString: scene.connectionString })
-  // A failed test leaves the lock to the end of its database.
+  // After a failed test, dropping the database ends this connection.
   client.on('error', () => {})
   await client.connect()
   await client.query('begin')
@@ -35,7 +35,7 @@ async function hold(sql: string, parameters: unknown[] = []) {
   return { release: () => client.end() }
 }
 
-/** Waits until a statement like this waits for our lock. */
+/** Waits until a statement like this waits for the lock of this test. */
 const waitsFor = (statement: string) =>
   expect
     .poll(
@@ -67,13 +67,13 @@ async function expectDoneBySurvivor() {
   expect(await survivor.terminate()).toBe(0)
 }
 
-it('a worker that dies with what it has read is replaced by one that reads again', async () => {
+it('if a worker dies after a fetch, another one fetches the object again', async () => {
   await newCustomer()
   const lock = await hold('lock table stripe.customers in share mode')
   const worker = await startWorker(2)
   await waitsFor('%jsonb_to_recordset%')
   await worker.kill()
-  // Postgres would carry the statement out all the same: it has not noticed the death yet.
+  // Postgres has not noticed the death yet and would still execute the statement.
   await scene.rows(
     `select pg_terminate_backend(pid) from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock'`,
@@ -84,10 +84,10 @@ it('a worker that dies with what it has read is replaced by one that reads again
   expect(readsOf(scene, `/v1/customers/${id}`)).toBe(3) // the last is this test's own
 }, 90_000)
 
-it('a worker that dies before it closes the event is replaced by one that need not read', async () => {
+it('if a worker dies before it closes the event, another one closes it without a fetch', async () => {
   await newCustomer()
   const writing = await hold('lock table stripe.customers in share mode')
-  // A renewal of the lease would wait for our second lock as well.
+  // A long lease: its renewal would also wait for the second lock.
   const worker = await startWorker(12)
   await waitsFor('%jsonb_to_recordset%')
   const closing = await hold('select from stripe_events where object_id = $1 for update', [id])

@@ -12,7 +12,7 @@ afterEach(() => {
   scene.fake.control.resume()
 })
 
-/** Picks a number below n. */
+/** Returns a number below n. */
 type Choose = (n: number) => number
 
 type World = { shop: WiredShop; stripe: Stripe; choose: Choose; customers: Set<string> }
@@ -21,7 +21,7 @@ const CODES = ['EARLY', 'LATE', 'last minute'] as const
 
 const pick = <T>(choose: Choose, from: readonly T[]): T | undefined => from[choose(from.length)]
 
-/** Whatever is not possible just now does not happen. */
+/** Changes that are not possible at the moment are skipped. */
 async function tryTo(work: () => PromiseLike<unknown>): Promise<void> {
   try {
     await work()
@@ -30,7 +30,7 @@ async function tryTo(work: () => PromiseLike<unknown>): Promise<void> {
   }
 }
 
-/** What people do at Stripe. A coupon's id may be used again once it is deleted. */
+/** Changes at Stripe. The id of a deleted coupon can be reused. */
 const CHANGES: { [what: string]: (world: World) => Promise<void> } = {
   async createCustomer({ stripe, customers, choose }) {
     customers.add((await stripe.customers.create({ name: `Customer ${choose(1_000)}` })).id)
@@ -58,7 +58,7 @@ const CHANGES: { [what: string]: (world: World) => Promise<void> } = {
   },
 }
 
-/** What may happen beside the webhooks, at any point of a history. */
+/** Syncs that can run at any point of a history. */
 const BESIDE: ((world: World) => Promise<unknown>)[] = [
   ({ shop }) => syncAll(actionOf(scene, shop, 'customers'), { force: true }),
   ({ shop }) => syncAll(actionOf(scene, shop, 'coupons'), { force: true }),
@@ -68,8 +68,8 @@ const eventIds = ({ shop }: World) =>
   scene.fake.control.events({ account: shop.stripeKey }).map(({ id }) => id)
 
 /**
- * Lets a history happen. Between its changes any event that exists may come, also one that came
- * before, workers run or do not, and full syncs go on meanwhile; at the end all that never came does.
+ * Plays a history. Between the changes, any event can arrive, also repeatedly, workers can run, and full
+ * syncs can be in progress. At the end, all missing events arrive.
  */
 async function run(world: World, changes: readonly string[], isSynced: boolean): Promise<void> {
   const { choose } = world
@@ -83,7 +83,7 @@ async function run(world: World, changes: readonly string[], isSynced: boolean):
     await CHANGES[change]?.(world)
     const known = eventIds(world)
     await deliver(known.length === 0 ? [] : known.filter(() => choose(4) === 0))
-    // Not waited for: what follows happens while it reads.
+    // Not awaited: the next steps happen during the sync.
     if (choose(2) === 0) running.push(scene.workOn('mirror'))
     const beside = isSynced && choose(3) === 0 ? pick(choose, BESIDE) : undefined
     if (beside !== undefined) running.push(beside(world).catch(allowBusy))
@@ -102,9 +102,9 @@ function allowBusy(error: unknown): void {
   if (!isBusy) throw error
 }
 
-describe('any history of creations, changes, deletions and new creations', () => {
+describe('any history of creations, changes, deletions and reused ids', () => {
   it.each([
-    ['told in any order, with repeats and late', false],
+    ['events in any order, repeated and late', false],
     ['with full syncs in between', true],
   ])(
     'ends with rows equal to Stripe’s objects: %s',

@@ -4,7 +4,7 @@ import { createEventWorker, type EventWorker } from '../../src/stripe-events/eve
 import { expectMirrored, storedRow } from './expect-mirrored.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
-// A reading that gets no answer must end within the test.
+// A request without an answer must end within the test.
 const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '8' })
 const PATIENCE = { timeout: 20_000, interval: 50 }
 
@@ -22,7 +22,7 @@ function startWorker(lane: Lane): void {
   worker.start()
 }
 
-/** Works on the lane of purchases until nothing is left in it. */
+/** Handles the purchase lane until it is empty. */
 async function workOnPurchases(): Promise<void> {
   await scene.fake.control.waitForDeliveries()
   while ((await scene.workOn('purchase')) > 0);
@@ -36,7 +36,7 @@ const listed = (shop: WiredShop, kind: string) =>
 const ofLane = async (shop: WiredShop, lane: Lane) =>
   (await scene.events(shop)).filter((event) => event.lane === lane)
 
-describe('what a purchase makes us read', () => {
+describe('an object that is fetched for a purchase', () => {
   it('is in the mirror without another request', async () => {
     const shop = await scene.openWiredShop()
     const { session, now } = await scene.order(shop)
@@ -58,14 +58,14 @@ describe('what a purchase makes us read', () => {
 
     scene.fake.control.clearRequests()
     await scene.drain()
-    // The charge is the mirror's own business, with the line in the balance that it points to.
+    // Only the mirror fetches the charge and its balance transaction.
     const [charge] = listed(shop, 'charge')
     const [entry] = listed(shop, 'balance_transaction')
     expect(reads()).toEqual([`/v1/charges/${charge}`, `/v1/balance_transactions/${entry}`])
     expect((await scene.events(shop)).every(({ status }) => status === 'done')).toBe(true)
   })
 
-  it('is kept for refunds and disputes too, and the rest is left to the mirror', async () => {
+  it('is also stored for refunds and disputes; the mirror fetches the rest', async () => {
     const shop = await scene.openWiredShop()
     const { id, session } = await scene.paidOrder(shop)
     scene.fake.control.refund(session, { amount: 3_000 })
@@ -92,7 +92,7 @@ describe('what a purchase makes us read', () => {
     expect((await scene.events(shop)).every(({ status }) => status === 'done')).toBe(true)
   })
 
-  it('is kept whoever asked for it', async () => {
+  it('is stored also if staff reconcile the purchase', async () => {
     const shop = await scene.openWiredShop()
     scene.fake.control.injectWebhookFault({ kind: 'drop' })
     const { id, session } = await scene.order(shop)
@@ -104,13 +104,13 @@ describe('what a purchase makes us read', () => {
 })
 
 describe('a purchase is PAID', () => {
-  it('while the mirror waits for an account that Stripe has told to wait', async () => {
+  it('while the mirror waits because Stripe limits the rate of an account', async () => {
     const [busy, shop] = [await scene.openWiredShop(), await scene.openWiredShop()]
     scene.fake.control.injectFault({
       method: 'GET',
       path: '/v1/customers/*',
       times: 'always',
-      action: { kind: 'rate_limit', retry_after_seconds: 30 },
+      action: { kind: 'rate_limit', retry_after_seconds: 3_600 },
     })
     for (const each of [busy, shop]) {
       const stripe = scene.stripeOf(each)
@@ -127,15 +127,13 @@ describe('a purchase is PAID', () => {
     await expect.poll(async () => (await now()).status, PATIENCE).toBe('PAID')
     const waiting = (await ofLane(shop, 'mirror')).filter(({ status }) => status === 'pending')
     expect(waiting.length).toBeGreaterThanOrEqual(6)
-    const began = performance.now()
+    // The worker stops without waiting for the hour, and the attempts do not count.
     await Promise.all(workers.splice(0).map((worker) => worker.stop()))
-    // It did not sit out the thirty seconds, and the tries do not count.
-    expect(performance.now() - began).toBeLessThan(20_000)
     const left = (await scene.events(shop)).filter(({ status }) => status === 'pending')
     expect(new Set(left.map(({ attempts }) => attempts))).toEqual(new Set([0]))
   })
 
-  it('while the mirror’s readings get no answer', async () => {
+  it('while the requests of the mirror get no answer', async () => {
     const shop = await scene.openWiredShop()
     const { id } = await scene.stripeOf(shop).customers.create({ name: 'Ada' })
     const hang = { kind: 'hang' } as const

@@ -19,7 +19,7 @@ afterEach(async () => {
 const eventIds = (shop: WiredShop, type = '*') =>
   scene.fake.control.events({ account: shop.stripeKey, type }).map(({ id }) => id)
 
-/** Only the first of these is delivered as it happens. */
+/** A customer with updates whose events are held back. */
 async function heldUpdates(count: number) {
   const shop = await scene.openWiredShop()
   const stripe = scene.stripeOf(shop)
@@ -37,7 +37,7 @@ async function heldUpdates(count: number) {
 }
 
 describe('the events of one object', () => {
-  it('that come in a burst cost one reading', async () => {
+  it('are handled with one fetch if they arrive in a burst', async () => {
     const { shop, id, path, updates } = await heldUpdates(50)
     expect(updates).toHaveLength(50)
     await Promise.all(updates.map((event) => scene.fake.control.deliver(event)))
@@ -50,7 +50,7 @@ describe('the events of one object', () => {
     )
   })
 
-  it('that come while they are worked on cost few readings', async () => {
+  it('are handled with few fetches if they arrive during the work', async () => {
     const { shop, id, path, updates } = await heldUpdates(50)
     scene.fake.control.clearRequests()
     scene.fake.control.injectFault({
@@ -75,7 +75,7 @@ describe('the events of one object', () => {
     await expectMirrored(scene, shop, 'customers', id)
   })
 
-  it('need no reading when somebody has read it since they came', async () => {
+  it('need no fetch if the object was fetched after they arrived', async () => {
     const { shop, id, path, updates } = await heldUpdates(3)
     await scene.fake.control.deliverInOrder(updates)
     await actionOf(scene, shop, 'customers').syncByIds([id])
@@ -86,7 +86,7 @@ describe('the events of one object', () => {
     await expectMirrored(scene, shop, 'customers', id)
   })
 
-  it('may come out of order and more than once: the older one never wins (E8)', async () => {
+  it('can arrive out of order and repeatedly: an older version never wins (E8)', async () => {
     const { shop, id, updates } = await heldUpdates(3)
     for (const event of [...updates.toReversed(), ...updates]) {
       await scene.fake.control.deliver(event)
@@ -96,7 +96,7 @@ describe('the events of one object', () => {
     expect(await scene.events(shop)).toHaveLength(4)
   })
 
-  it('leave it deleted when its creation is told of last (E9)', async () => {
+  it('leave it deleted if its creation event arrives last (E9)', async () => {
     const shop = await scene.openWiredShop()
     scene.fake.control.pause()
     const stripe = scene.stripeOf(shop)
@@ -113,7 +113,7 @@ describe('the events of one object', () => {
     ])
   })
 
-  it('fetch what it hangs on when that was never heard of (E12)', async () => {
+  it('fetch the objects that it refers to if the mirror does not have them (E12)', async () => {
     const shop = await scene.openWiredShop()
     scene.fake.control.pause()
     const stripe = scene.stripeOf(shop)
@@ -140,8 +140,8 @@ describe('the events of one object', () => {
   })
 })
 
-describe('an object that cannot be read', () => {
-  it('is tried again later, and then stored', async () => {
+describe('an object that cannot be fetched', () => {
+  it('is retried later, and then stored', async () => {
     const { shop, id, path, updates } = await heldUpdates(1)
     const trouble = { method: 'GET', path, times: 'always' } as const
     scene.fake.control.injectFault({ ...trouble, action: { kind: 'error', status: 503 } })
@@ -160,7 +160,7 @@ describe('an object that cannot be read', () => {
     await expectMirrored(scene, shop, 'customers', id)
   })
 
-  it('because Stripe refuses has failed at once, with Stripe’s words, and can be replayed', async () => {
+  it('fails immediately if Stripe refuses, with Stripe’s message, and can be replayed', async () => {
     const { shop, id, updates } = await heldUpdates(2)
     const key = scene.fake.control.createKey(shop.stripeKey)
     scene.fake.control.revokeKey(shop.stripeKey)
@@ -184,7 +184,7 @@ describe('an object that cannot be read', () => {
     await expectMirrored(scene, { ...shop, stripeKey: key }, 'customers', id)
   })
 
-  it('does not keep away the one that hangs on it', async () => {
+  it('does not block the object that refers to it', async () => {
     const shop = await scene.openWiredShop()
     const stripe = scene.stripeOf(shop)
     scene.fake.control.pause()
@@ -203,10 +203,10 @@ describe('an object that cannot be read', () => {
     await scene.drain()
     expect(await scene.events(shop)).toMatchObject([{ status: 'done' }])
     await expectMirrored(scene, shop, 'promotion-codes', code.id)
-    expect(scene.log.filter((line) => line.includes('could not be mirrored'))).toHaveLength(1)
+    expect(scene.log.filter((line) => line.includes('could not mirror an object'))).toHaveLength(1)
   })
 
-  it('because it is another conference’s is not kept', async () => {
+  it('is not stored if it belongs to another conference', async () => {
     const shop = await scene.openWiredShop()
     scene.fake.control.pause()
     const stripe = scene.stripeOf(shop)
@@ -220,7 +220,7 @@ describe('an object that cannot be read', () => {
 })
 
 describe('a replay', () => {
-  it('reads the object again, however new its row is', async () => {
+  it('fetches the object again, even if its row is new', async () => {
     const { shop, stripe, id } = await heldUpdates(1)
     const [created] = await scene.events(shop)
     await stripe.customers.update(id, { name: 'Grace' })
@@ -230,7 +230,7 @@ describe('a replay', () => {
     expect((await storedRow(scene, shop, 'customers', id))?.['name']).toBe('Grace')
   })
 
-  it('of an event that a purchase and the mirror have a use for goes to both', async () => {
+  it('of an event of a purchase updates the purchase and the mirror', async () => {
     const shop = await scene.openWiredShop()
     const { id, session } = await scene.paidOrder(shop)
     const find = async () =>

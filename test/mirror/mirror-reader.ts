@@ -8,7 +8,7 @@ import type { SyncScene, WiredShop } from './sync-scene.ts'
 type Row = Body & { id: string; deleted_at: string | null; data: Body }
 type Page = { data: Row[]; has_more: boolean; next_cursor: string | null }
 
-/** An object with any members: what the mirror reads from it, it must find by itself. */
+/** A Stripe object with any members. */
 export type Given = StripeObject & Body
 
 type Query = Record<string, string>
@@ -21,7 +21,7 @@ export function named(name: string): StripeResource {
 
 let made = 0
 
-/** A coupon at Stripe, made a minute after the one before. */
+/** A coupon, created a minute after the previous one. */
 export function coupon(changes: Body = {}): Given {
   made += 1
   const created = 1_700_000_000 + made * 60
@@ -30,12 +30,12 @@ export function coupon(changes: Body = {}): Given {
 
 export type MirrorReader = {
   path(name: string, id?: string): string
-  /** Stores objects as a sync would. */
+  /** Stores objects as a sync does. */
   store(name: string, objects: Given[]): Promise<void>
   get(name: string, id: string, as?: string): Promise<Answer<Row>>
   list(name: string, query?: Query): Promise<Page>
   ids(name: string, query?: Query): Promise<string[]>
-  /** The ids of all pages of the coupons. */
+  /** The ids of all pages of coupons. */
   allPages(query: Query, between?: () => Promise<void>): Promise<string[]>
 }
 

@@ -20,7 +20,7 @@ beforeAll(async () => {
 const ownMirror = async () => readerOf(scene, await scene.openWiredShop())
 
 describe('a mirrored object', () => {
-  it('is shown with its typed columns and whole, times in UTC', async () => {
+  it('has its typed columns and the whole object, with times in UTC', async () => {
     const object = coupon({
       name: 'A quarter off',
       percent_off: 12.345,
@@ -57,7 +57,7 @@ describe('a mirrored object', () => {
     })
   })
 
-  it('is the same row in a list', async () => {
+  it('is the same in a list', async () => {
     const object = coupon({ name: 'Listed' })
     await mirror.store('coupons', [object])
     const { data } = await mirror.list('coupons', { name: 'Listed' })
@@ -74,7 +74,7 @@ describe('a mirrored object', () => {
     expect(await mirror.ids('coupons', { amount_off: String(amount) })).toEqual([object.id])
   })
 
-  it('is found whatever characters its id has', async () => {
+  it('is found by an id with any characters', async () => {
     const ids = ['50% off', 'a/b', 'ü€😀', "o'hare", 'a|b|%7C%25', 'what?#now', 'a+b&c=d', '%2F']
     await mirror.store(
       'coupons',
@@ -85,13 +85,13 @@ describe('a mirrored object', () => {
     }
   })
 
-  it('is 404 when we do not know it', async () => {
+  it('is 404 if the mirror does not have it', async () => {
     const { status, body } = await mirror.get('coupons', 'never-heard-of')
     expect({ status, body }).toMatchObject({ status: 404, body: { code: 'not_found' } })
     expect(body['detail']).toBe('There is no such coupon.')
   })
 
-  it('keeps the secret of a payment to itself, and in the table', async () => {
+  it('does not show client secrets, which stay in the table', async () => {
     const object = coupon({
       client_secret: 'pi_1_secret_x',
       latest_invoice: { payments: [{ client_secret: 'pi_2_secret_x', id: 'pi_2' }] },
@@ -110,7 +110,7 @@ describe('a mirrored object', () => {
 })
 
 describe('a tombstone', () => {
-  it('is shown with what it was, and is in no list unless it is asked for', async () => {
+  it('keeps its last values, and is listed only with include_deleted', async () => {
     const object = coupon({ name: 'Deleted one' })
     await mirror.store('coupons', [object])
     await mirror.store('coupons', [{ id: object.id, object: 'coupon', deleted: true }])
@@ -127,7 +127,7 @@ describe('a tombstone', () => {
     expect(all.data).toEqual([body])
   })
 
-  it('of an object that we never saw alive has no time of creation', async () => {
+  it('of an object that was never fetched has no creation time', async () => {
     await mirror.store('customers', [{ id: 'cus_unseen', object: 'customer', deleted: true }])
     expect((await mirror.get('customers', 'cus_unseen')).body).toMatchObject({
       object: 'customer',
@@ -143,9 +143,9 @@ describe('a tombstone', () => {
 })
 
 describe('a list', () => {
-  it('comes newest first, in pages that together hold everything once', async () => {
+  it('is sorted newest first, and its pages contain every object once', async () => {
     const own = await ownMirror()
-    // Of one second, so that the id must decide, with ids in which the cursor's own signs occur.
+    // The same second, so the ids decide the order; they contain the separators of cursors.
     const same = { created: 1_700_000_000 }
     const odd = ['a|b', '50%', '%7C', 'ü'.repeat(120)].map((id) => coupon({ id, ...same }))
     const plain = Array.from({ length: 7 }, () => coupon())
@@ -158,7 +158,7 @@ describe('a list', () => {
     }
   })
 
-  it('neither repeats nor skips while syncs go on', async () => {
+  it('repeats and skips nothing during a sync', async () => {
     const own = await ownMirror()
     const first = Array.from({ length: 6 }, () => coupon())
     await own.store('coupons', first)
@@ -166,7 +166,7 @@ describe('a list', () => {
     expect(await own.allPages({ limit: '2' }, sync)).toEqual(first.map(({ id }) => id).toReversed())
   })
 
-  it('is filtered by the time of creation', async () => {
+  it('can be filtered by creation time', async () => {
     const own = await ownMirror()
     const at = (moment: string) => Date.parse(moment) / 1_000
     await own.store('coupons', [
@@ -181,7 +181,7 @@ describe('a list', () => {
     expect(await found({ created_after: after, created_before: before })).toEqual(['middle'])
   })
 
-  it('is filtered by texts, numbers and truths that are equal', async () => {
+  it('can be filtered by equal texts, numbers and booleans', async () => {
     const own = await ownMirror()
     await own.store('coupons', [
       coupon({ id: 'eur', currency: 'eur', amount_off: 500, valid: true }),
@@ -224,14 +224,14 @@ describe('a list', () => {
     })
   })
 
-  it('refuses a filter that is given twice', async () => {
+  it('rejects a repeated filter', async () => {
     const answer = await scene.request('GET', `${mirror.path('coupons')}?currency=eur&currency=jpy`)
     expect(answer).toMatchObject({ status: 400, body: { errors: [{ pointer: 'query/currency' }] } })
   })
 })
 
 describe('the mirror', () => {
-  it('of another conference shows nothing', async () => {
+  it('of another conference is empty', async () => {
     const object = coupon({ id: 'of-the-neighbour', name: 'Secret plans' })
     await theirs.store('coupons', [object])
     expect(await mirror.get('coupons', object.id)).toMatchObject({ status: 404 })
@@ -244,13 +244,13 @@ describe('the mirror', () => {
     })
   })
 
-  it('keeps two conferences apart that have an object of one id', async () => {
+  it('separates objects with the same id by conference', async () => {
     await mirror.store('coupons', [coupon({ id: 'SPRING', name: 'Ours' })])
     await theirs.store('coupons', [coupon({ id: 'SPRING', name: 'Theirs' })])
     expect((await mirror.get('coupons', 'SPRING')).body).toMatchObject({ name: 'Ours' })
   })
 
-  it('is closed without a key (E14), to sponsors and to staff without the scope', async () => {
+  it('rejects requests without a key (E14), of sponsors, and of staff without the scope', async () => {
     const others = SCOPES.filter((scope) => scope !== 'stripe:sync')
     const { key: staff } = await createStaffKey(scene, shop, others)
     const { key: syncing } = await createStaffKey(scene, shop, ['stripe:sync'])
@@ -265,7 +265,7 @@ describe('the mirror', () => {
     }
   })
 
-  it('tells how fresh a row is, and not how fresh the answer', async () => {
+  it('shows how fresh the row is, not the response', async () => {
     const object = coupon()
     const read = await databaseNow(scene.db)
     await named('coupons').createAction(scene.context(shop)).sync(object, read)

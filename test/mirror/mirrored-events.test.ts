@@ -13,7 +13,7 @@ beforeAll(async () => {
   stripe = scene.stripeOf(shop)
 })
 
-/** What may happen to an object, in this order. The first step makes it and tells its id. */
+/** Changes of an object, in this order. The first step creates it and returns its id. */
 type History = [make: () => Promise<string>, ...then: ((id: string) => unknown)[]]
 
 async function customer(): Promise<string> {

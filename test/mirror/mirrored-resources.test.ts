@@ -13,7 +13,7 @@ beforeAll(async () => {
   mirror = readerOf(scene, shop)
 })
 
-/** A value that no object of these tests has, for the types that lists are filtered by. */
+/** For each type that lists can be filtered by: a value that no object of these tests has. */
 const OTHER_VALUES: { [Type in ColumnType]?: string } = {
   text: 'no such',
   bigint: '-77',
@@ -22,7 +22,7 @@ const OTHER_VALUES: { [Type in ColumnType]?: string } = {
 
 describe('every resource', () => {
   it.each(ALL_RESOURCES.map((resource) => [resource.name, resource] as const))(
-    'has rows and filters of its own: %s',
+    'has its own rows and filters: %s',
     async (name, resource) => {
       const id = `${resource.idPrefixes[0] ?? 'free_'}mirrored1`
       const object = resource.objects[0] ?? ''
@@ -52,7 +52,7 @@ describe('every resource', () => {
   )
 
   it.each(ALL_RESOURCES.map((resource) => [resource.name, resource] as const))(
-    'shows decimals of %s without rounding them',
+    'shows decimals of %s without rounding',
     async (name, resource) => {
       const decimals = Object.entries(resource.columns).filter(([, { type }]) => type === 'numeric')
       const id = `${resource.idPrefixes[0] ?? 'free_'}decimals`
@@ -108,7 +108,7 @@ describe('an unknown resource', () => {
     expect(body).not.toHaveProperty('known_resources')
   })
 
-  it('leaves the pages beside the resources alone', async () => {
+  it('does not affect paths that are not resources', async () => {
     expect(await scene.request('GET', `${shop.path}/stripe/events`)).toMatchObject({ status: 200 })
   })
 })

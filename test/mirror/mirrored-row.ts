@@ -5,7 +5,7 @@ import type { StripeObject } from '../../src/stripe/stripe-object.ts'
 import type { Body } from '../support/test-app.ts'
 import type { StoredRow, SyncScene } from './sync-scene.ts'
 
-/** An object with as much of Stripe's fields as a test looks at. */
+/** A Stripe object with the fields that a test uses. */
 export type Sample = StripeObject & Body
 
 /** The action of the resource with this name, for one conference. */
@@ -31,6 +31,6 @@ export async function mirroredRow(
   return row
 }
 
-/** Seconds as Stripe sends them, and the moment that they are. */
+/** A time as Stripe sends it in seconds, and the same time as text. */
 export const SECONDS = 1_700_000_000
 export const MOMENT = new Date('2023-11-14T22:13:20Z')

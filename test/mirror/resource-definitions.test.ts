@@ -16,7 +16,7 @@ const each = ALL_RESOURCES.map((resource) => [resource.name, resource] as const)
 
 const isUnique = (values: readonly string[]) => new Set(values).size === values.length
 
-/** What every table has beside its typed columns. */
+/** The columns that every table has in addition to the typed columns. */
 const COMMON = {
   conference_id: 'text',
   id: 'text',
@@ -30,9 +30,9 @@ const COMMON = {
 
 const POSTGRES_NAMES = { timestamptz: 'timestamp with time zone' }
 
-/** Objects of which nothing is as Stripe sends it. */
+/** Objects whose fields all have unexpected values. */
 function oddObjects(resource: StripeResource): StripeObject[] {
-  // A function, which has every name, finds out what is read from the object.
+  // A proxy has every field.
   const read = new Set<string>()
   const listening = new Proxy({ id: 'x' } as StripeObject, {
     get: (target, name) => (read.add(String(name)), Reflect.get(target, name)),
@@ -48,7 +48,7 @@ function oddObjects(resource: StripeResource): StripeObject[] {
 }
 
 describe('the resources', () => {
-  it('are those that the API promises', () => {
+  it('are those of the API', () => {
     const promised = [
       'balance-transactions',
       'charges',
@@ -79,7 +79,7 @@ describe('the resources', () => {
     expect(files.toSorted()).toEqual(named.toSorted())
   })
 
-  it('share no name, table, view or kind of object', () => {
+  it('have distinct names, tables, views and kinds of objects', () => {
     expect(isUnique(ALL_RESOURCES.map(({ name }) => name))).toBe(true)
     expect(isUnique(ALL_RESOURCES.flatMap(({ objects }) => [...objects]))).toBe(true)
     const views = ALL_RESOURCES.flatMap(({ views = {} }) => Object.keys(views))
@@ -88,7 +88,7 @@ describe('the resources', () => {
     ).toBe(true)
   })
 
-  it.each(each)('are found by name and by what they keep: %s', (name, resource) => {
+  it.each(each)('are found by name and by kind of object: %s', (name, resource) => {
     expect(findResource(name)).toBe(resource)
     expect(resource.objects.length).toBeGreaterThan(0)
     for (const object of resource.objects) expect(resourceOfObject(object)).toBe(resource)
@@ -96,7 +96,7 @@ describe('the resources', () => {
     expect(resource.description).toMatch(/^[A-Z].+\.$/)
   })
 
-  it.each(each)('have an action of their own: %s', (_name, resource) => {
+  it.each(each)('have their own action: %s', (_name, resource) => {
     const action = resource.createAction({
       conferenceId: 'conf_1',
     } as Parameters<StripeResource['createAction']>[0])
@@ -105,13 +105,13 @@ describe('the resources', () => {
     expect(action.constructor.name).toMatch(/^Stripe\w+Action$/)
   })
 
-  it.each(each)('list by pages, or under another resource: %s', (_name, { listing }) => {
+  it.each(each)('are listed in pages, or by another resource: %s', (_name, { listing }) => {
     const parent = listing.by === 'parent' ? findResource(listing.parent) : listing
     expect(parent).toBeDefined()
     expect(listing.page).toBeTypeOf('function')
   })
 
-  it.each(each)('name their columns as Stripe names things, none twice: %s', (_name, resource) => {
+  it.each(each)('name their columns like Stripe, without duplicates: %s', (_name, resource) => {
     for (const column of Object.keys(resource.columns)) {
       expect(column).toMatch(/^[a-z][a-z0-9_]*$/)
       expect(Object.keys(COMMON)).not.toContain(column)
@@ -119,7 +119,7 @@ describe('the resources', () => {
   })
 
   it.each(each)(
-    'read a row from any object, whatever has become of its fields: %s',
+    'build a row from any object, even if its fields have other shapes: %s',
     (_n, resource) => {
       for (const object of [{ id: 'x' }, ...oddObjects(resource)]) {
         const row = toMirrorRow(resource, object, readColumns(resource, object))
@@ -132,14 +132,17 @@ describe('the resources', () => {
     },
   )
 
-  it.each(each)('take a whole object as it is, without a request: %s', async (_name, resource) => {
-    // Any request would be a call of undefined.
-    const noStripe = {} as Stripe
-    const object = { id: 'x', items: { data: [], has_more: false }, billing_scheme: 'per_unit' }
-    expect((await resource.complete?.(noStripe, object)) ?? object).toBe(object)
-    const bare = { id: 'x' }
-    expect((await resource.complete?.(noStripe, bare)) ?? bare).toBe(bare)
-  })
+  it.each(each)(
+    'leave a complete object unchanged, without a request: %s',
+    async (_name, resource) => {
+      // A request would call undefined.
+      const noStripe = {} as Stripe
+      const object = { id: 'x', items: { data: [], has_more: false }, billing_scheme: 'per_unit' }
+      expect((await resource.complete?.(noStripe, object)) ?? object).toBe(object)
+      const bare = { id: 'x' }
+      expect((await resource.complete?.(noStripe, bare)) ?? bare).toBe(bare)
+    },
+  )
 })
 
 describe('ids', () => {
@@ -159,7 +162,7 @@ describe('ids', () => {
   })
 
   it.each(['coupons', 'products', 'prices', 'plans'])(
-    'of %s may be chosen by whoever makes one, so any is asked for',
+    'of %s can be chosen freely, so any id is accepted',
     (name) => {
       expect(findResource(name)?.idPrefixes).toEqual([])
     },
@@ -186,7 +189,7 @@ describe('tables', () => {
   })
 
   it.each(each)(
-    'are closed to other conferences, for their owner too: %s',
+    'hide rows of other conferences, also from the table owner: %s',
     async (_n, resource) => {
       const [table] = await app.rows(
         `select relrowsecurity as enabled, relforcerowsecurity as forced,
@@ -198,29 +201,26 @@ describe('tables', () => {
     },
   )
 
-  it.each(each)(
-    'have an index for lists and for each column to join on: %s',
-    async (_n, resource) => {
-      const indexes = await app.rows<{ columns: string[] }>(
-        `select array(select pg_get_indexdef(indexrelid, place, true)
+  it.each(each)('have an index for lists and for each reference: %s', async (_n, resource) => {
+    const indexes = await app.rows<{ columns: string[] }>(
+      `select array(select pg_get_indexdef(indexrelid, place, true)
          from generate_series(1, indnkeyatts) as place) as columns
        from pg_index where indrelid = to_regclass($1)`,
-        [tableOf(resource)],
-      )
-      const found = indexes.map(({ columns }) => columns.join())
-      const joined = Object.entries(resource.columns).filter(([, { indexed }]) => indexed)
-      expect(found.toSorted()).toEqual(
-        [
-          'conference_id,id',
-          'conference_id,created,id',
-          ...joined.map(([name]) => `conference_id,${name}`),
-        ].toSorted(),
-      )
-    },
-  )
+      [tableOf(resource)],
+    )
+    const found = indexes.map(({ columns }) => columns.join())
+    const joined = Object.entries(resource.columns).filter(([, { indexed }]) => indexed)
+    expect(found.toSorted()).toEqual(
+      [
+        'conference_id,id',
+        'conference_id,created,id',
+        ...joined.map(([name]) => `conference_id,${name}`),
+      ].toSorted(),
+    )
+  })
 
   it.each(ALL_RESOURCES.flatMap(({ views = {} }) => Object.keys(views)))(
-    'can be read through the view %s by who may read the table',
+    'can be read through the view %s by readers of the table',
     async (view) => {
       const [options] = await app.rows<{ options: string[] }>(
         `select reloptions as options from pg_class where oid = to_regclass($1)`,

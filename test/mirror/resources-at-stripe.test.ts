@@ -41,7 +41,7 @@ async function subscription(items = 1): Promise<Stripe.Subscription> {
   })
 }
 
-/** What a purchase that was paid leaves at Stripe. */
+/** The objects of a paid purchase at Stripe. */
 async function payment(control: SyncScene['fake']['control']) {
   const { id } = await stripe.checkout.sessions.create({
     mode: 'payment',
@@ -66,7 +66,7 @@ async function payment(control: SyncScene['fake']['control']) {
   }
 }
 
-/** Makes an object of the kind at Stripe and returns its id. */
+/** Creates an object of the kind at Stripe and returns its id. */
 const MAKERS: { [resource: string]: () => Promise<string> } = {
   'balance-transactions': async () => (await payment(scene.fake.control)).entry,
   charges: async () => (await payment(scene.fake.control)).charge,
@@ -110,7 +110,7 @@ async function storedData(name: string, id: string): Promise<StripeObject | unde
   return row?.data
 }
 
-/** All ids that the lists of a resource show, page by page. */
+/** The ids in all lists of a resource. */
 async function listed(name: string): Promise<string[]> {
   const listing = findResource(name)?.listing
   if (listing?.by !== 'pages') throw new Error(`${name} has no list of its own`)
@@ -136,24 +136,27 @@ async function listedObject(name: string, id: string): Promise<unknown> {
 }
 
 describe('every resource', () => {
-  it('has an object here', () => {
+  it('has an object in this test', () => {
     expect(Object.keys(MAKERS)).toEqual(ALL_RESOURCES.map(({ name }) => name))
   })
 
-  it.each(Object.entries(MAKERS))('is read by id and stored whole: %s', async (name, make) => {
-    const id = await make()
-    const resource = findResource(name)
-    expect(isForeignId(resource ?? { idPrefixes: ['-'] }, id)).toBe(false)
-    const action = actionOf(scene, shop, name)
-    expect(await action.syncByIds([id])).toEqual([{ id, result: 'synced', outcome: 'created' }])
-    expect(await action.syncByIds([id])).toEqual([{ id, result: 'synced', outcome: 'unchanged' }])
-    const original = await resource?.retrieve(stripe, id)
-    expect(await storedData(name, id)).toEqual(JSON.parse(JSON.stringify(original)))
-    expect(resource?.objects).toContain(original?.object)
-  })
+  it.each(Object.entries(MAKERS))(
+    'is fetched by id and stored completely: %s',
+    async (name, make) => {
+      const id = await make()
+      const resource = findResource(name)
+      expect(isForeignId(resource ?? { idPrefixes: ['-'] }, id)).toBe(false)
+      const action = actionOf(scene, shop, name)
+      expect(await action.syncByIds([id])).toEqual([{ id, result: 'synced', outcome: 'created' }])
+      expect(await action.syncByIds([id])).toEqual([{ id, result: 'synced', outcome: 'unchanged' }])
+      const original = await resource?.retrieve(stripe, id)
+      expect(await storedData(name, id)).toEqual(JSON.parse(JSON.stringify(original)))
+      expect(resource?.objects).toContain(original?.object)
+    },
+  )
 
   it.each(Object.entries(MAKERS).filter(([name]) => findResource(name)?.references !== undefined))(
-    'names what it hangs on, which there is at Stripe: %s',
+    'names the objects that it refers to, which exist at Stripe: %s',
     async (name, make) => {
       const object = await findResource(name)?.retrieve(stripe, await make())
       const references = (object && findResource(name)?.references?.(object)) ?? []
@@ -174,7 +177,7 @@ describe('every resource', () => {
   )
 })
 
-describe('a list shows also what Stripe leaves out unless asked', () => {
+describe('a list includes objects that Stripe omits by default', () => {
   it('inactive products, prices and plans (E6)', async () => {
     const { id: archived } = await product('Archived')
     await stripe.products.update(archived, { active: false })
@@ -186,7 +189,7 @@ describe('a list shows also what Stripe leaves out unless asked', () => {
     expect(await listed('plans')).toEqual(expect.arrayContaining([price, active]))
   })
 
-  it('subscriptions that have ended (E6)', async () => {
+  it('ended subscriptions (E6)', async () => {
     const { id } = await subscription()
     await stripe.subscriptions.cancel(id)
     expect(await listed('subscriptions')).toContain(id)
@@ -200,8 +203,8 @@ describe('a list shows also what Stripe leaves out unless asked', () => {
   })
 })
 
-describe('an embedded list that Stripe cuts off', () => {
-  it('is read to its end: the items of a subscription', async () => {
+describe('an embedded list that Stripe truncates', () => {
+  it('is fetched completely: the items of a subscription', async () => {
     const { id, items } = await subscription(12)
     expect(items).toMatchObject({ has_more: true, data: { length: 10 } })
     await actionOf(scene, shop, 'subscriptions').syncByIds([id])
@@ -213,7 +216,7 @@ describe('an embedded list that Stripe cuts off', () => {
     expect(new Set(rows.map((row) => row.id)).size).toBe(12)
   })
 
-  it('is read to its end: the lines of an invoice', async () => {
+  it('is fetched completely: the lines of an invoice', async () => {
     const id = idOf((await subscription(11)).latest_invoice)
     await actionOf(scene, shop, 'invoices').syncByIds([id])
     expect(await storedData('invoices', id)).toMatchObject({ lines: { has_more: false } })
@@ -225,7 +228,7 @@ describe('an embedded list that Stripe cuts off', () => {
   })
 })
 
-it('an invoice names the payment that paid it, by id and in lists', async () => {
+it('an invoice names its payment, fetched by id and in lists', async () => {
   const id = idOf((await subscription()).latest_invoice)
   await actionOf(scene, shop, 'invoices').syncByIds([id])
   const [row] = await scene.rows<{ payment_intent: string }>(
@@ -238,7 +241,7 @@ it('an invoice names the payment that paid it, by id and in lists', async () => 
 })
 
 describe('a payment method', () => {
-  it('that is a card of the older kind is read as a payment method (E13)', async () => {
+  it('that is a legacy card is fetched as a payment method (E13)', async () => {
     const customer = await payer()
     const { id } = await stripe.customers.createSource(customer, { source: 'tok_visa' })
     expect(id).toMatch(/^card_/)
@@ -252,7 +255,7 @@ describe('a payment method', () => {
     expect(row).toEqual({ customer, brand: 'visa', last4: '4242', object: 'payment_method' })
   })
 
-  it('is in the list of its customer until it is detached, and lives on without', async () => {
+  it('is in the list of its customer until it is detached, and stays in the mirror', async () => {
     const { id: customer } = await stripe.customers.create({})
     const { id } = await stripe.paymentMethods.attach('pm_card_visa', { customer })
     const listing = findResource('payment-methods')?.listing
@@ -276,7 +279,7 @@ describe('a payment method', () => {
   })
 })
 
-describe('what can be deleted at Stripe', () => {
+describe('an object that can be deleted at Stripe', () => {
   it.each([
     ['coupons', (id: string) => stripe.coupons.del(id)],
     ['customers', (id: string) => stripe.customers.del(id)],

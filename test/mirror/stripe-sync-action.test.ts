@@ -20,7 +20,7 @@ beforeAll(async () => {
 let made = 0
 function customer(changes: Partial<Stripe.Customer> = {}): Stripe.Customer {
   made += 1
-  // As much of a customer as these tests look at.
+  // The fields of a customer that these tests use.
   const object: Partial<Stripe.Customer> = {
     id: `cus_${String(made).padStart(14, '0')}`,
     object: 'customer',
@@ -55,7 +55,7 @@ describe('sync', () => {
     })
   })
 
-  it('tells what became of the object', async () => {
+  it('returns the outcome', async () => {
     const object = customer()
     expect((await customers.sync(object)).outcome).toBe('created')
     expect((await customers.sync(object)).outcome).toBe('unchanged')
@@ -64,7 +64,7 @@ describe('sync', () => {
     expect((await customers.sync(gone)).outcome).toBe('deleted')
   })
 
-  it('keeps what was read later, whatever arrives last', async () => {
+  it('keeps the latest fetch, whatever the order of arrival', async () => {
     const object = customer({ name: 'old' })
     const early = await databaseNow(scene.db)
     const late = await databaseNow(scene.db)
@@ -73,7 +73,7 @@ describe('sync', () => {
     expect(await row('customers', object.id)).toMatchObject({ name: 'new' })
   })
 
-  it('notes that an unchanged object was read again, so that an older reading cannot return', async () => {
+  it('updates the fetch time of an unchanged object, so an older version is ignored', async () => {
     const object = customer({ name: 'A' })
     const [first, second, third] = [
       await databaseNow(scene.db),
@@ -86,7 +86,7 @@ describe('sync', () => {
     expect(await row('customers', object.id)).toMatchObject({ name: 'A' })
   })
 
-  it('never changes the object that it is given (E5)', async () => {
+  it('never modifies its argument (E5)', async () => {
     const object = Object.freeze(customer({ metadata: Object.freeze({ a: '1' }) }))
     const before = structuredClone(object)
     await customers.sync(object)
@@ -94,7 +94,7 @@ describe('sync', () => {
     expect(object).toEqual(before)
   })
 
-  it('stores a moment as the moment that it is, in UTC (E17, F19)', async () => {
+  it('stores times in UTC (E17, F19)', async () => {
     const coupon = { id: 'utc', object: 'coupon', created: 1, redeem_by: 1_700_000_000 }
     await coupons.sync(coupon as Stripe.Coupon)
     const [stored] = await scene.rows<{ at: string }>(
@@ -104,7 +104,7 @@ describe('sync', () => {
     expect(stored?.at).toBe('2023-11-14 22:13:20')
   })
 
-  it('stores null where Stripe says null, and amounts in their minor unit (E18)', async () => {
+  it('stores nulls as null, and amounts in minor units (E18)', async () => {
     const coupon = { id: 'yen', amount_off: 1000, currency: 'jpy', percent_off: null }
     await coupons.sync(coupon as unknown as Stripe.Coupon)
     await coupons.sync({ id: 'percent', percent_off: 12.5, currency: null } as Stripe.Coupon)
@@ -112,13 +112,13 @@ describe('sync', () => {
     expect(await row('coupons', 'percent')).toMatchObject({ currency: null, percent_off: '12.5' })
   })
 
-  it('does not lose an object because one field has another shape than we know', async () => {
+  it('stores an object even if a field has an unknown shape', async () => {
     const object = customer({ email: { odd: true } as unknown as string })
     await customers.sync(object)
     expect(await row('customers', object.id)).toMatchObject({ email: null, data: object })
   })
 
-  it('stores texts that Postgres cannot, without what it cannot', async () => {
+  it('removes characters that Postgres cannot store', async () => {
     const object = customer({ name: 'a\0b\ud800c', description: 'a literal \\u0000 stays' })
     await customers.sync(object)
     expect(await row('customers', object.id)).toMatchObject({
@@ -127,7 +127,7 @@ describe('sync', () => {
     })
   })
 
-  it('leaves out what names another conference of the same Stripe account', async () => {
+  it('skips objects of another conference with the same Stripe account', async () => {
     const object = customer({ metadata: { conference_id: 'conf_other' } })
     expect((await customers.sync(object)).outcome).toBe('foreign')
     expect(await row('customers', object.id)).toBeUndefined()
@@ -135,7 +135,7 @@ describe('sync', () => {
 })
 
 describe('a tombstone', () => {
-  it('is cleared by a newer reading that finds the object alive, as when its id is used again (E4)', async () => {
+  it('is cleared by a newer fetch that finds the object, for example a reused id (E4)', async () => {
     const coupon = { id: 'again', object: 'coupon', percent_off: 10 } as Stripe.Coupon
     await coupons.sync(coupon)
     expect(await coupons.softDelete('again')).toBe(true)
@@ -144,7 +144,7 @@ describe('a tombstone', () => {
     expect(await row('coupons', 'again')).toMatchObject({ deleted_at: null })
   })
 
-  it('is not cleared by an older reading that arrives late', async () => {
+  it('is not cleared by an older fetch that arrives late', async () => {
     const coupon = { id: 'late', object: 'coupon' } as Stripe.Coupon
     const early = await databaseNow(scene.db)
     await coupons.sync(coupon)
@@ -153,7 +153,7 @@ describe('a tombstone', () => {
     expect(await row('coupons', 'late')).toMatchObject({ deleted_at: expect.any(Date) })
   })
 
-  it('is written for an object that was never here, so that its creation cannot come after (E9)', async () => {
+  it('is written for an unknown object, so a late creation is ignored (E9)', async () => {
     const early = await databaseNow(scene.db)
     expect(await coupons.softDelete('never')).toBe(false)
     await coupons.sync({ id: 'never', object: 'coupon' } as Stripe.Coupon, early)
@@ -168,7 +168,7 @@ describe('a tombstone', () => {
     expect((await row('coupons', 'twice'))?.deleted_at).toEqual(first?.deleted_at)
   })
 
-  it('keeps what the object was', async () => {
+  it('keeps the last values of the object', async () => {
     await coupons.sync({ id: 'kept', object: 'coupon', percent_off: 20 } as Stripe.Coupon)
     await coupons.softDelete('kept')
     expect(await row('coupons', 'kept')).toMatchObject({
@@ -179,7 +179,7 @@ describe('a tombstone', () => {
 })
 
 describe('syncBatch', () => {
-  it('does what sync does one by one, also for an id that comes twice', async () => {
+  it('does the same as sync for each object, also for duplicate ids', async () => {
     const one = customer({ name: 'first' })
     const two = customer()
     const batch = await customers.syncBatch([one, two, { ...one, name: 'second' }, one])
@@ -187,7 +187,7 @@ describe('syncBatch', () => {
     expect(await row('customers', one.id)).toMatchObject({ name: 'first' })
   })
 
-  it('writes the values of objects with different members, each its own (E7)', async () => {
+  it('writes objects with different members correctly (E7)', async () => {
     const full = customer({ phone: '1', description: 'd' })
     const bare = { id: 'cus_bare', object: 'customer' } as Stripe.Customer
     await customers.syncBatch([full, bare])
@@ -196,13 +196,13 @@ describe('syncBatch', () => {
     expect(await row('customers', 'cus_bare')).toMatchObject({ phone: null, description: null })
   })
 
-  it('stores a thousand', async () => {
+  it('stores a thousand objects', async () => {
     const many = Array.from({ length: 1000 }, () => customer())
     expect(new Set(outcomes(await customers.syncBatch(many)))).toEqual(new Set(['created']))
     expect(new Set(outcomes(await customers.syncBatch(many)))).toEqual(new Set(['unchanged']))
   })
 
-  it('is safe under two that write the same rows in opposite orders', async () => {
+  it('does not deadlock with another writer of the same rows in the opposite order', async () => {
     const many = Array.from({ length: 200 }, () => customer())
     const reversed = many.toReversed().map((object) => ({ ...object, name: 'reversed' }))
     await Promise.all(
@@ -226,7 +226,7 @@ describe('hooks', () => {
     }
   }
 
-  it('change the columns, not the object that is kept nor the one that was given', async () => {
+  it('change the columns, but not the stored object or the argument', async () => {
     const action = new Tidy(scene.context(shop))
     const object = Object.freeze(customer({ name: 'ada' }))
     await action.sync(object)
@@ -244,7 +244,7 @@ describe('hooks', () => {
     expect(action.seen.filter((line) => line.startsWith('post'))).toEqual(['post X', 'post Y'])
   })
 
-  it('give a subclass that overrides sync every object of a batch', async () => {
+  it('pass every object of a batch to a subclass that overrides sync', async () => {
     const seen: string[] = []
     class Watching extends StripeCustomerAction {
       override async sync(object: Stripe.Customer, readAt?: number) {
@@ -260,7 +260,7 @@ describe('hooks', () => {
 })
 
 describe('syncByIds', () => {
-  it('tells for each id what became of it and never stops at one that is missing (E11)', async () => {
+  it('returns the outcome for each id, and continues after a missing one (E11)', async () => {
     const stripe = scene.stripeOf(shop)
     const alive = await stripe.customers.create({ email: 'alive@example.com' })
     const deleted = await stripe.customers.create({})
@@ -277,7 +277,7 @@ describe('syncByIds', () => {
     expect(await row('customers', alive.id)).toMatchObject({ email: 'alive@example.com' })
   })
 
-  it('keeps a deleted customer as it was (E10)', async () => {
+  it('keeps the last values of a deleted customer (E10)', async () => {
     const stripe = scene.stripeOf(shop)
     const { id } = await stripe.customers.create({ email: 'was@example.com' })
     await customers.syncByIds([id])
@@ -291,7 +291,7 @@ describe('syncByIds', () => {
 })
 
 describe('another conference', () => {
-  it('has a mirror of its own, also for the same id', async () => {
+  it('has its own mirror, also for the same id', async () => {
     const other = await scene.openWiredShop()
     const object = customer({ name: 'mine' })
     await customers.sync(object)

@@ -13,15 +13,15 @@ export type StoredRow = Body & {
 }
 
 export type SyncScene = InboxApp & {
-  /** What an action of this shop's conference needs. */
+  /** The context for actions of the shop's conference. */
   context(shop: { conference: string }): SyncContext
-  /** A client of the shop's own, to make and change objects at the fake as its staff would. */
+  /** A Stripe client of the shop, to create and change objects at the fake. */
   stripeOf(shop: { stripeKey: string }): Stripe
-  /** The rows of a mirror table, by id. Behind row security. */
+  /** The rows of a mirror table, sorted by id. */
   stored(shop: { conference: string }, table: string): Promise<StoredRow[]>
 }
 
-/** The service with a fake Stripe, and what it takes to drive sync actions by hand. */
+/** The service with a fake Stripe, and helpers to call sync actions directly. */
 export function useSyncScene(env: NodeJS.ProcessEnv = {}): SyncScene {
   const app = useInboxApp(env)
   const own = {
@@ -40,7 +40,7 @@ export function useSyncScene(env: NodeJS.ProcessEnv = {}): SyncScene {
         shop.conference,
       ]),
   }
-  // Getters must stay getters: the parts do not exist yet.
+  // Keep the getters: the parts do not exist yet.
   return Object.defineProperties(own, Object.getOwnPropertyDescriptors(app)) as SyncScene
 }
 

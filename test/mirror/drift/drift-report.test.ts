@@ -12,7 +12,7 @@ beforeEach(async () => {
 })
 
 describe('the drift report', () => {
-  it('comes in pages that show every line once, counted on the first', async () => {
+  it('has pages that contain every difference once, with counts on the first page', async () => {
     for (let count = 0; count < 3; count += 1) {
       const { payment } = await paid(shop)
       scene.fake.control.refund(payment)
@@ -39,7 +39,7 @@ describe('the drift report', () => {
     }
   })
 
-  it('shows one kind, or one purchase', async () => {
+  it('can be filtered by kind and by purchase', async () => {
     const [one, other] = [await paid(shop), await paid(shop)]
     for (const { payment } of [one, other]) scene.fake.control.refund(payment)
     await sync(shop)
@@ -52,7 +52,7 @@ describe('the drift report', () => {
   })
 
   it.each(['nonsense', Buffer.from('["no_such_check","a","b"]').toString('base64url'), 'W10'])(
-    'refuses the cursor %s',
+    'rejects the cursor %s',
     async (cursor) => {
       const answer = await scene.request<Body>('GET', `${shop.path}/stripe/drift?cursor=${cursor}`)
       expect(answer).toMatchObject({
@@ -62,14 +62,14 @@ describe('the drift report', () => {
     },
   )
 
-  it('refuses kinds and fields that there are not', async () => {
+  it('rejects unknown kinds and fields', async () => {
     for (const query of ['?kind=wrong', '?colour=red', '?limit=101']) {
       const answer = await scene.request<Body>('GET', `${shop.path}/stripe/drift${query}`)
       expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
     }
   })
 
-  it('of a conference shows and needs nothing of another, on the same account too', async () => {
+  it('of a conference is independent of other conferences, also with the same account', async () => {
     const neighbour = await drift.deafShop({ stripe_secret_key: shop.stripeKey })
     const { id, payment } = await paid(neighbour)
     scene.fake.control.refund(payment)

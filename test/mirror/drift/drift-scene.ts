@@ -30,20 +30,20 @@ type Paid = { id: string; session: string; payment: string }
 export type DriftScene = {
   readonly scene: SyncScene
   readonly cli: ReturnType<typeof useCommandLine>
-  /** A shop whose webhooks go nowhere. */
+  /** A shop that receives no webhooks. */
   readonly deafShop: (overrides?: Body) => Promise<Shop>
-  /** A purchase that was paid and reconciled. */
+  /** A paid and reconciled purchase. */
   readonly paid: (shop: Shop) => Promise<Paid>
-  /** Syncs what purchases are compared with, whole. */
+  /** Runs a full sync of the resources that purchases are compared with. */
   readonly sync: (shop: Shop) => Promise<void>
   readonly report: (shop: Shop, query?: string) => Promise<Report>
   readonly lines: (shop: Shop, query?: string) => Promise<Line[]>
   readonly live: (shop: Shop, ...options: string[]) => Promise<LiveReport>
-  /** Runs a line's command as somebody would who pastes it. */
+  /** Runs the repair command of a line as if a user pasted it. */
   readonly repair: (line: Pick<DriftLine, 'repair'> | undefined) => Promise<void>
 }
 
-/** The service, a fake Stripe and the command line on one database. */
+/** The service, a fake Stripe and the command line with one database. */
 export function useDriftScene(): DriftScene {
   const scene = useSyncScene()
   const env: NodeJS.ProcessEnv = {}

@@ -16,8 +16,8 @@ const control = () => scene.fake.control
 const ofMirror = ({ source }: DriftLine) => source === 'mirror'
 const ofPurchases = ({ source }: DriftLine) => source === 'purchases'
 
-describe('compared with Stripe itself', () => {
-  it('a purchase that heard nothing differs, and its repair mends mirror and purchase', async () => {
+describe('a comparison with Stripe itself', () => {
+  it('shows a purchase without events as different, and its repair updates mirror and purchase', async () => {
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
     const { payment_intent: payment } = control().pay(session)
@@ -41,7 +41,7 @@ describe('compared with Stripe itself', () => {
     expect(await shop.get(id)).toMatchObject({ status: 'PAID' })
   })
 
-  it('is read only: nothing is written, here or in the mirror', async () => {
+  it('writes nothing, neither to purchases nor to the mirror', async () => {
     const { id } = await shop.buy()
     control().pay(await shop.openSession(id))
     await live(shop)
@@ -50,7 +50,7 @@ describe('compared with Stripe itself', () => {
     expect(await scene.stored(shop, 'checkout_sessions')).toEqual([])
   })
 
-  it('a refund from the dashboard is extra, in the purchase and in the mirror', async () => {
+  it('shows a refund from the dashboard as extra, for the purchase and for the mirror', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
     const refund = control().refund(payment)
@@ -66,7 +66,7 @@ describe('compared with Stripe itself', () => {
     expect((await live(shop)).lines).toEqual([])
   })
 
-  it('a mirror that is stale is synced, the purchase is left alone', async () => {
+  it('repairs a stale mirror with a sync and does not touch the purchase', async () => {
     const { payment, id } = await paid(shop)
     await sync(shop)
     await scene.rows(
@@ -81,7 +81,7 @@ describe('compared with Stripe itself', () => {
     expect(lines[0]?.repair?.command).toContain(`--ids ${payment}`)
   })
 
-  it('what Stripe does not have is missing, and no command brings it back', async () => {
+  it('shows an object that Stripe does not have as missing, without a repair', async () => {
     const { id, payment } = await paid(shop)
     const other = await paid(shop)
     await scene.rows(
@@ -101,7 +101,7 @@ describe('compared with Stripe itself', () => {
     expect(lines.filter(({ purchase }) => purchase === other.id)).toEqual([])
   })
 
-  it('an open session that Stripe does not know is missing there', async () => {
+  it('shows an open session that Stripe does not have as missing', async () => {
     const { id } = await shop.buy()
     await shop.openSession(id)
     expect((await live(shop)).lines).toEqual([])
@@ -113,7 +113,7 @@ describe('compared with Stripe itself', () => {
     ])
   })
 
-  it('a payment that names a purchase is found in Stripe’s list', async () => {
+  it('finds payments that name a purchase in Stripe’s list', async () => {
     const { id } = await shop.buy()
     const intent = await scene.stripeOf(shop).paymentIntents.create({
       amount: 10_000,
@@ -132,7 +132,7 @@ describe('compared with Stripe itself', () => {
     expect(await shop.get(id)).toMatchObject({ status: 'PAID' })
   })
 
-  it('reads only purchases since a time, or the one that is named', async () => {
+  it('can be limited to purchases since a time, or to one purchase', async () => {
     const old = await paid(shop)
     const recent = await paid(shop)
     control().refund(old.payment)
@@ -152,7 +152,7 @@ describe('compared with Stripe itself', () => {
     expect(new Set(all.found)).toEqual(new Set([old.id, recent.id]))
   })
 
-  it('reads more purchases than are compared at once', async () => {
+  it('handles more purchases than fit into one batch', async () => {
     const { conference } = shop
     const { id } = await paid(shop)
     await scene.rows(
@@ -178,7 +178,7 @@ describe('compared with Stripe itself', () => {
     expect(has_more).toBe(true)
   })
 
-  it('fails as a whole when Stripe refuses the key', async () => {
+  it('fails if Stripe refuses the key', async () => {
     await paid(shop)
     control().revokeKey(shop.stripeKey)
     const ran = await drift.cli.run(['drift', '--live', '--conference', shop.conference, '--json'])

@@ -6,7 +6,7 @@ import { useDriftScene } from './drift-scene.ts'
 const drift = useDriftScene()
 const { scene, paid, sync, lines, report, repair } = drift
 
-/** A shop whose purchases are all as Stripe has them, and the mirror too. */
+/** A shop whose purchases and mirror equal Stripe. */
 let shop: Shop
 beforeEach(async () => {
   shop = await drift.deafShop()
@@ -14,7 +14,7 @@ beforeEach(async () => {
 
 const control = () => scene.fake.control
 
-/** The only line of the report; running its repair leaves none. */
+/** Returns the only line of the report, and checks that its repair removes it. */
 async function expectOnly(expected: Body): Promise<void> {
   const [line, ...others] = await lines(shop)
   expect(others).toEqual([])
@@ -23,7 +23,7 @@ async function expectOnly(expected: Body): Promise<void> {
   expect(await lines(shop)).toEqual([])
 }
 
-/** Lines come in groups that have one cause; the repair of any of them removes all. */
+/** Checks that the lines have one cause: the repair of any of them removes all. */
 async function expectAll(expected: readonly Body[], by: number): Promise<void> {
   const found = await lines(shop)
   expect(found).toHaveLength(expected.length)
@@ -32,7 +32,7 @@ async function expectAll(expected: readonly Body[], by: number): Promise<void> {
   expect(await lines(shop)).toEqual([])
 }
 
-describe('what the mirror does not have', () => {
+describe('an object that the mirror does not have', () => {
   it.each([
     ['payment', 'payment_intents', 'payment-intents'],
     ['checkout_session', 'checkout_sessions', 'checkout-sessions'],
@@ -60,7 +60,7 @@ describe('what the mirror does not have', () => {
     })
   })
 
-  it('is missing: a refund, so that the sums differ too', async () => {
+  it('is missing: a refund, so the totals differ too', async () => {
     const { id, payment } = await paid(shop)
     const refund = control().refund(payment, { amount: 400 })
     await shop.act(id, 'reconcile')
@@ -75,7 +75,7 @@ describe('what the mirror does not have', () => {
     )
   })
 
-  it('is missing: a dispute, and one that is only a tombstone', async () => {
+  it('is missing: a dispute, also if it is a tombstone', async () => {
     const { id, payment } = await paid(shop)
     const dispute = control().dispute(payment)
     await shop.act(id, 'reconcile')
@@ -84,7 +84,7 @@ describe('what the mirror does not have', () => {
     await expectOnly({ kind: 'missing', what: 'dispute', purchase: id, stripe_id: dispute.id })
   })
 
-  it('is not blamed on the purchases when nothing was ever synced', async () => {
+  it('gets a full sync as repair if the resource was never synced', async () => {
     const { payment } = await paid(shop)
     await scene.rows('delete from stripe.payment_intents where id = $1', [payment])
     const { data, mirror } = await report(shop)
@@ -107,7 +107,7 @@ describe('what the mirror does not have', () => {
   })
 })
 
-describe('what only the mirror has', () => {
+describe('an object that only the mirror has', () => {
   it('is extra: a payment that names a purchase which does not know it', async () => {
     const { id } = await shop.buy()
     const stripe = scene.stripeOf(shop)
@@ -154,7 +154,7 @@ describe('what only the mirror has', () => {
     expect(await shop.get(id)).toMatchObject({ status: 'REFUNDED' })
   })
 
-  it('is extra: a dispute that was lost, after which nothing is left of the money', async () => {
+  it('is extra: a lost dispute that leaves no money', async () => {
     const { id, payment } = await paid(shop)
     const dispute = control().dispute(payment)
     control().closeDispute(dispute.id, 'lost')
@@ -169,7 +169,7 @@ describe('what only the mirror has', () => {
     expect(await shop.get(id)).toMatchObject({ status: 'REFUNDED' })
   })
 
-  it('is extra: a session of no attempt, which only a person can close', async () => {
+  it('is extra: a session without an attempt, which only a person can close', async () => {
     const { id } = await shop.buy()
     const session = await scene.stripeOf(shop).checkout.sessions.create({
       mode: 'payment',
@@ -190,7 +190,7 @@ describe('what only the mirror has', () => {
     expect(await lines(shop)).toEqual([])
   })
 
-  it('is extra: money for a purchase that is not here', async () => {
+  it('is extra: a payment for a purchase that does not exist', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
     await scene.rows(
@@ -204,8 +204,8 @@ describe('what only the mirror has', () => {
   })
 })
 
-describe('what both have', () => {
-  it('differs: a paid session of a purchase that heard nothing', async () => {
+describe('an object that both have', () => {
+  it('differs: a paid session of a purchase that received no event', async () => {
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
     const { payment_intent: payment } = control().pay(session)
@@ -230,7 +230,7 @@ describe('what both have', () => {
     expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
   })
 
-  it('differs: a session that was paid although it is expired here', async () => {
+  it('differs: a paid session that is expired in the purchase', async () => {
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
     await shop.act(id, 'reconcile')
@@ -248,7 +248,7 @@ describe('what both have', () => {
     expect(await shop.get(id)).toMatchObject({ status: 'PAID' })
   })
 
-  it('differs: a session that expired, of which only the mirror has not heard', async () => {
+  it('differs: an expired session that is open in the mirror', async () => {
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
     await sync(shop)
@@ -269,7 +269,7 @@ describe('what both have', () => {
     ['amount', '9999', 9_999, 10_000],
     ['currency', `'USD'`, 'USD', 'EUR'],
   ])(
-    'differs: the %s of a payment that was changed behind our back',
+    'differs: the %s of a payment that was changed in the database',
     async (field, sql, here, there) => {
       const { id, payment } = await paid(shop)
       await sync(shop)
@@ -289,7 +289,7 @@ describe('what both have', () => {
     },
   )
 
-  it('differs: what was received, of the payment and of the purchase', async () => {
+  it('differs: the received amount of the payment and of the purchase', async () => {
     const { payment } = await paid(shop)
     await sync(shop)
     await scene.rows(
@@ -308,7 +308,7 @@ describe('what both have', () => {
     )
   })
 
-  it('differs: a refund that failed since', async () => {
+  it('differs: a refund that failed later', async () => {
     const { id, payment } = await paid(shop)
     const refund = control().refund(payment, { amount: 300 })
     await shop.act(id, 'reconcile')
@@ -329,7 +329,7 @@ describe('what both have', () => {
     )
   })
 
-  it('differs: a dispute that was won since', async () => {
+  it('differs: a dispute that was won later', async () => {
     const { id, payment } = await paid(shop)
     const dispute = control().dispute(payment)
     await shop.act(id, 'reconcile')
@@ -344,7 +344,7 @@ describe('what both have', () => {
     })
   })
 
-  it('differs: a PAID purchase whose payment did not succeed by the mirror', async () => {
+  it('differs: a PAID purchase whose payment did not succeed in the mirror', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
     await scene.rows(`update stripe.payment_intents set status = 'processing' where id = $1`, [

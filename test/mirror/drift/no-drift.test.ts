@@ -11,7 +11,7 @@ beforeEach(async () => {
 })
 
 describe('a consistent shop', () => {
-  it('has no drift after purchases that were paid, declined, refunded and expired', async () => {
+  it('has no drift after paid, declined, refunded and expired purchases', async () => {
     const wired = await scene.openWiredShop()
     await scene.paidOrder(wired)
     const partly = await scene.paidOrder(wired)
@@ -44,7 +44,7 @@ describe('a consistent shop', () => {
     expect((await drift.live(wired)).lines).toEqual([])
   })
 
-  it('in a currency that Stripe counts in hundredths has none either', async () => {
+  it('has no drift in a currency that Stripe counts in hundredths', async () => {
     const icelandic = await drift.deafShop({ currency: 'ISK' })
     const { payment } = await paid(icelandic)
     scene.fake.control.refund(payment)
@@ -56,7 +56,7 @@ describe('a consistent shop', () => {
     expect(await lines(icelandic)).toEqual([])
   })
 
-  it('leaves what waits for staff to them', async () => {
+  it('does not report flagged payments, which wait for staff', async () => {
     const { id } = await shop.buy()
     scene.fake.control.pay(await shop.openSession(id), { amount: 900 })
     const { body } = await shop.act(id, 'reconcile')

@@ -78,7 +78,7 @@ describe('a subscription', () => {
     })
   })
 
-  it('stores moments as the moments that they are, in UTC (E17)', async () => {
+  it('stores times in UTC (E17)', async () => {
     await rowOf('subscriptions', SUBSCRIPTION)
     const [stored] = await scene.rows<{ at: string }>(
       `select to_char(trial_end at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') as at
@@ -88,7 +88,7 @@ describe('a subscription', () => {
     expect(stored?.at).toBe('2023-11-14 22:13:20')
   })
 
-  it('keeps what Stripe says of its status when it ends, and is no tombstone (E16)', async () => {
+  it('keeps Stripe’s status when it ends, and is no tombstone (E16)', async () => {
     await rowOf('subscriptions', { ...SUBSCRIPTION, id: 'sub_ended' })
     const ended = await rowOf('subscriptions', {
       ...SUBSCRIPTION,
@@ -107,7 +107,7 @@ describe('a subscription', () => {
     })
   })
 
-  it('has the period in which all its items are, up to the next renewal (E19)', async () => {
+  it('has the period that all its items share, up to the next renewal (E19)', async () => {
     const items = listOf(item('monthly', 30, 60), item('yearly', 0, 365))
     const row = await rowOf('subscriptions', { ...SUBSCRIPTION, id: 'sub_mixed', items })
     expect(row).toMatchObject({
@@ -117,7 +117,7 @@ describe('a subscription', () => {
     })
   })
 
-  it('takes the period from itself where an older API version has it there (E19)', async () => {
+  it('reads the period from its own fields in older API versions (E19)', async () => {
     const { current_period_start: _, current_period_end: __, ...bare } = item('old', 0, 1)
     const row = await rowOf('subscriptions', {
       ...SUBSCRIPTION,
@@ -137,7 +137,7 @@ describe('a subscription', () => {
     })
   })
 
-  it('is stored without a period where there is none at all (E19)', async () => {
+  it('is stored without a period if there is none (E19)', async () => {
     const bare = { id: 'sub_bare', object: 'subscription', status: 'incomplete' }
     expect(await rowOf('subscriptions', bare)).toMatchObject({
       current_period_start: null,
@@ -148,7 +148,7 @@ describe('a subscription', () => {
     expect(await rowOf('subscriptions', empty)).toMatchObject({ current_period_end: null })
   })
 
-  it('is stored when nothing of what it hangs on is here (E12)', async () => {
+  it('is stored even if the objects that it refers to are missing (E12)', async () => {
     const orphan = { ...SUBSCRIPTION, id: 'sub_orphan', customer: 'cus_never_seen' }
     expect(await rowOf('subscriptions', orphan)).toMatchObject({ customer: 'cus_never_seen' })
     expect(findResource('subscriptions')?.references?.(orphan)).toEqual([
@@ -157,7 +157,7 @@ describe('a subscription', () => {
     ])
   })
 
-  it('shows its items as rows of a view, each with its price, product and period', async () => {
+  it('has its items in a view, each with its price, product and period', async () => {
     const items = listOf(item('one', 0, 30), item('two', 0, 365))
     await rowOf('subscriptions', { ...SUBSCRIPTION, id: 'sub_items', items })
     const rows = await scene.rows(
@@ -182,7 +182,7 @@ describe('a subscription', () => {
     ])
   })
 
-  it('does not make the view unreadable when its items have another shape', async () => {
+  it('does not break the view if its items have another shape', async () => {
     const older = { id: 'si_plan', plan: { id: 'gold', product: 'prod_1' }, quantity: 'many' }
     await rowOf('subscriptions', { ...SUBSCRIPTION, id: 'sub_odd', items: { data: 'none' } })
     await rowOf('subscriptions', { ...SUBSCRIPTION, id: 'sub_plan', items: listOf(older) })
@@ -243,7 +243,7 @@ const INVOICE: Sample = {
 }
 
 describe('an invoice', () => {
-  it('has what accountants filter by', async () => {
+  it('has the columns that accountants filter by', async () => {
     expect(await rowOf('invoices', INVOICE)).toMatchObject({
       amount_due: '1000',
       amount_paid: '400',
@@ -275,7 +275,7 @@ describe('an invoice', () => {
     ])
   })
 
-  it('names the payment that paid it, or else the one that was to', async () => {
+  it('names the payment that paid it, or else the default payment', async () => {
     const payment = (id: string, more: object) => ({
       payment: { type: 'payment_intent', payment_intent: id },
       ...more,
@@ -288,7 +288,7 @@ describe('an invoice', () => {
     expect(await rowOf('invoices', paid)).toMatchObject({ paid: true, payment_intent: 'pi_3' })
   })
 
-  it('of an older API version has its subscription, payment and tax in other places', async () => {
+  it('of an older API version has its subscription, payment and tax in other fields', async () => {
     const { parent: _, total_taxes: __, ...rest } = INVOICE
     const row = await rowOf('invoices', {
       ...rest,
@@ -308,7 +308,7 @@ describe('an invoice', () => {
     })
   })
 
-  it('shows its lines as rows of a view', async () => {
+  it('has its lines in a view', async () => {
     await rowOf('invoices', INVOICE)
     const older = {
       id: 'il_older',
@@ -356,7 +356,7 @@ describe('an invoice', () => {
     ])
   })
 
-  it('that was a draft and is gone leaves the view', async () => {
+  it('that was a deleted draft is not in the view', async () => {
     await rowOf('invoices', { ...INVOICE, id: 'in_draft', status: 'draft' })
     await rowOf('invoices', { id: 'in_draft', object: 'invoice', deleted: true })
     const rows = await scene.rows(

@@ -34,7 +34,7 @@ const PRICE: Sample = {
 }
 
 describe('a product', () => {
-  it('has what shops filter by', async () => {
+  it('has the columns that shops filter by', async () => {
     const row = await rowOf('products', {
       id: 'my-shirt',
       object: 'product',
@@ -75,7 +75,7 @@ describe('a product', () => {
 })
 
 describe('a price', () => {
-  it('has its amount in the minor unit and what it repeats', async () => {
+  it('has its amount in the minor unit and its interval', async () => {
     expect(await rowOf('prices', PRICE)).toMatchObject({
       active: true,
       billing_scheme: 'per_unit',
@@ -95,7 +95,7 @@ describe('a price', () => {
     })
   })
 
-  it('keeps a tax behaviour that is not specified as that (E21)', async () => {
+  it('keeps the tax behaviour `unspecified` (E21)', async () => {
     expect(await rowOf('prices', PRICE)).toMatchObject({ tax_behavior: 'unspecified' })
     const included = { ...PRICE, id: 'price_inclusive', tax_behavior: 'inclusive' }
     expect(await rowOf('prices', included)).toMatchObject({ tax_behavior: 'inclusive' })
@@ -103,7 +103,7 @@ describe('a price', () => {
     expect(await rowOf('prices', unknown)).toMatchObject({ tax_behavior: null })
   })
 
-  it('has fractions of the minor unit exactly, as text and as the object that the SDK makes', async () => {
+  it('has exact fractions of the minor unit, given as text and as an SDK object', async () => {
     const amount = '0.000123456789'
     const asText = { ...PRICE, id: 'price_text', unit_amount: null, unit_amount_decimal: amount }
     const asObject = {
@@ -118,7 +118,7 @@ describe('a price', () => {
     }
   })
 
-  it('can be an amount that the customer chooses, once', async () => {
+  it('can be a one-time amount that the customer chooses', async () => {
     const custom = { maximum: null, minimum: 500, preset: 1000 }
     const open = { ...PRICE, id: 'price_open', unit_amount: null, unit_amount_decimal: null }
     const price = { ...open, type: 'one_time', recurring: null, custom_unit_amount: custom }
@@ -132,7 +132,7 @@ describe('a price', () => {
   })
 
   it.each(['prices', 'plans'] as const)(
-    'of tiers is read with them, since they are all of its amount: %s',
+    'with tiers is fetched with them, because they hold the amounts: %s',
     async (name) => {
       const listed = { ...PRICE, id: 'tiered', billing_scheme: 'tiered', tiers_mode: 'volume' }
       const tiers = [{ up_to: null, unit_amount: 5 }]
@@ -141,7 +141,7 @@ describe('a price', () => {
         asked.push(request)
         return { ...listed, tiers }
       }
-      // As much of a client as this takes; the fake knows no tiers.
+      // The parts of a client that this test needs; the fake has no tiers.
       const stripe = { [name]: { retrieve } } as unknown as Stripe
       const whole = await findResource(name)?.complete?.(stripe, listed)
       expect(asked).toEqual([['tiered', { expand: ['tiers'] }]])
@@ -230,7 +230,7 @@ describe('a promotion code', () => {
     ])
   })
 
-  it('of an older API version names its coupon in another place', async () => {
+  it('of an older API version has its coupon in another field', async () => {
     const { promotion: _, ...rest } = CODE
     for (const coupon of ['20-off', { id: '20-off', object: 'coupon' }]) {
       const older = { ...rest, id: `promo_${typeof coupon}`, coupon }

@@ -40,7 +40,7 @@ describe('a charge', () => {
     status: 'succeeded',
   }
 
-  it('has what accountants and support filter by', async () => {
+  it('has the columns that accountants and support filter by', async () => {
     expect(await rowOf('charges', CHARGE)).toMatchObject({
       amount: '1000',
       amount_captured: '1000',
@@ -69,7 +69,7 @@ describe('a charge', () => {
     })
   })
 
-  it('is stored when its customer and payment are not here, and names them to be fetched (E12)', async () => {
+  it('is stored even if its customer and payment are missing, and names them to be fetched (E12)', async () => {
     const orphan = { ...CHARGE, id: 'py_orphan', customer: 'cus_nobody', payment_intent: 'pi_none' }
     expect(await rowOf('charges', orphan)).toMatchObject({ customer: 'cus_nobody' })
     expect(referencesOf('charges', orphan)).toEqual([
@@ -79,13 +79,13 @@ describe('a charge', () => {
     ])
   })
 
-  it('names nothing to be fetched that is no customer, though it stands where one does', async () => {
+  it('does not name an id of another kind in the customer field', async () => {
     const guest = { ...CHARGE, id: 'ch_guest', customer: 'gcus_1', balance_transaction: null }
     expect(referencesOf('charges', guest)).toEqual(['payment-intents pi_1'])
     expect(await rowOf('charges', guest)).toMatchObject({ customer: 'gcus_1' })
   })
 
-  it('that failed says why', async () => {
+  it('that failed has the reason', async () => {
     const failed = { ...CHARGE, id: 'ch_failed', paid: false, status: 'failed' }
     const refusal = { failure_code: 'card_declined', failure_message: 'Your card was declined.' }
     expect(await rowOf('charges', { ...failed, ...refusal })).toMatchObject({
@@ -97,7 +97,7 @@ describe('a charge', () => {
 })
 
 describe('a payment intent', () => {
-  it('has its amounts, its payer and what went wrong last', async () => {
+  it('has its amounts, its payer and its last error', async () => {
     const intent = {
       id: 'pi_1',
       object: 'payment_intent',
@@ -138,7 +138,7 @@ describe('a payment intent', () => {
 })
 
 describe('a refund', () => {
-  it('has its payment and what became of it', async () => {
+  it('has its payment and its status', async () => {
     const refund = {
       id: 're_1',
       object: 'refund',
@@ -201,7 +201,7 @@ describe('a dispute', () => {
     status: 'needs_response',
   }
 
-  it('has its reason and until when it must be answered', async () => {
+  it('has its reason and the deadline for evidence', async () => {
     expect(await rowOf('disputes', DISPUTE)).toMatchObject({
       amount: '1000',
       balance_transaction: 'txn_4',
@@ -223,14 +223,14 @@ describe('a dispute', () => {
     expect(referencesOf('disputes', DISPUTE)).toEqual(['charges ch_1', 'payment-intents pi_1'])
   })
 
-  it('that cannot be answered is due never, not in 1970', async () => {
+  it('that accepts no evidence has no deadline', async () => {
     const unanswerable = { ...DISPUTE, id: 'du_2', evidence_details: { due_by: 0 } }
     expect(await rowOf('disputes', unanswerable)).toMatchObject({ evidence_due_by: null })
   })
 })
 
 describe('a checkout session', () => {
-  it('has its state, its amounts and all that it made', async () => {
+  it('has its status, its amounts and the objects that it created', async () => {
     const session = {
       id: 'cs_test_1',
       object: 'checkout.session',
@@ -283,7 +283,7 @@ describe('a checkout session', () => {
 })
 
 describe('a setup intent', () => {
-  it('has what was saved for whom', async () => {
+  it('has its payment method and customer', async () => {
     const intent = {
       id: 'seti_1',
       object: 'setup_intent',
@@ -313,8 +313,8 @@ describe('a setup intent', () => {
   })
 })
 
-describe('the money that leaves', () => {
-  it('is a payout with the day on which it arrives', async () => {
+describe('a transfer of money', () => {
+  it('to the bank is a payout with its arrival date', async () => {
     const payout = {
       id: 'po_1',
       object: 'payout',
@@ -356,7 +356,7 @@ describe('the money that leaves', () => {
     ])
   })
 
-  it('and comes is an entry of the balance with fee and net', async () => {
+  it('is an entry of the balance with fee and net amount', async () => {
     const entry = {
       id: 'txn_1',
       object: 'balance_transaction',

@@ -89,7 +89,7 @@ describe('a card', () => {
     })
   })
 
-  it('of the older kind, whose fields have other names, has the same columns (E13)', async () => {
+  it('of the legacy kind, with other field names, has the same columns (E13)', async () => {
     const older = {
       id: 'card_1',
       object: 'card',
@@ -118,7 +118,7 @@ describe('a card', () => {
     expect(await rowOf(older)).toMatchObject({ ...COLUMNS, brand: 'Visa' })
   })
 
-  it('is a row of the view of cards, under the names of the older kind (E13)', async () => {
+  it('is in the view of cards, with the names of the legacy kind (E13)', async () => {
     await rowOf(CARD)
     expect(await cardsView('pm_1')).toMatchObject([
       {
@@ -135,7 +135,7 @@ describe('a card', () => {
     ])
   })
 
-  it('is seen through the view by its own conference only', async () => {
+  it('is visible through the view only to its own conference', async () => {
     await rowOf({ ...CARD, id: 'pm_private' })
     const other = await scene.openWiredShop()
     const seenBy = ({ conference: conferenceId }: WiredShop) =>
@@ -146,7 +146,7 @@ describe('a card', () => {
     expect(await seenBy(other)).toEqual([])
   })
 
-  it('that was detached has no customer and still is', async () => {
+  it('that was detached has no customer and is no tombstone', async () => {
     await rowOf({ ...CARD, id: 'pm_detached' })
     const detached = await rowOf({ ...CARD, id: 'pm_detached', customer: null })
     expect(detached).toMatchObject({ customer: null, last4: '4242', deleted_at: null })
@@ -154,7 +154,7 @@ describe('a card', () => {
 })
 
 describe('another payment method', () => {
-  it('has what its type has in common with a card, and is none', async () => {
+  it('has the columns that its type shares with cards, and is not in the view of cards', async () => {
     const debit = {
       ...CARD,
       id: 'pm_debit',
@@ -173,7 +173,7 @@ describe('another payment method', () => {
     expect(await cardsView('pm_debit')).toEqual([])
   })
 
-  it('of a type that came after this was written is kept', async () => {
+  it('of an unknown type is stored', async () => {
     const later = { ...CARD, id: 'pm_later', type: 'telepathy', card: undefined }
     expect(await rowOf(later)).toMatchObject({
       billing_name: 'Ada',

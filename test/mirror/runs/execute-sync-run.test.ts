@@ -43,7 +43,7 @@ const execute = (action: StripeCustomerAction, run: SyncRunRef = ref) =>
 
 const runNow = (run: SyncRunRef = ref) => withTenant(scene.db, run, (trx) => getSyncRun(trx, run))
 
-/** Holds every page until it is let go, as a process does that was suspended. */
+/** Holds every page until it is released, like a suspended process. */
 class SleepingAction extends StripeCustomerAction {
   wakeUp = () => {}
   readonly #awake = new Promise<void>((resolve) => (this.wakeUp = resolve))
@@ -63,7 +63,7 @@ async function sleeper() {
 }
 
 describe('a process that has lost its run', () => {
-  it('to another one after its lease had ended writes nothing more', async () => {
+  it('to another process after the lease expired writes nothing more', async () => {
     const ids = scene.fake.control.seedCustomers(shop.stripeKey, 250)
     const { action, executed } = await sleeper()
     expect(await execute(new StripeCustomerAction(scene.context(shop)))).toBe('held')
@@ -72,7 +72,7 @@ describe('a process that has lost its run', () => {
     expect(await scene.stored(shop, 'customers')).toHaveLength(ids.length)
     const ended = await runNow()
     expect(ended).toMatchObject({ state: 'succeeded', counts: { fetched: 250, created: 250 } })
-    // Whatever it wrote now would be seen.
+    // Any later write would change these.
     await scene.rows('delete from stripe.customers where conference_id = $1', [shop.conference])
     action.wakeUp()
     expect(await executed).toBe('held')
@@ -80,7 +80,7 @@ describe('a process that has lost its run', () => {
     expect(await runNow()).toEqual(ended)
   })
 
-  it('to another one that is still at it neither counts nor moves the cursor', async () => {
+  it('to another active process changes neither counts nor cursor', async () => {
     scene.fake.control.seedCustomers(shop.stripeKey, 250)
     const first = await sleeper()
     await scene.rows(`update sync_runs set lease_until = now() where id = $1`, [ref.runId])
@@ -94,7 +94,7 @@ describe('a process that has lost its run', () => {
     expect(await runNow()).toMatchObject({ state: 'succeeded', counts: { fetched: 250 } })
   })
 
-  it('to somebody who cancelled it stores no page after that', async () => {
+  it('by cancellation stores no further page', async () => {
     scene.fake.control.seedCustomers(shop.stripeKey, 250)
     const { action, executed } = await sleeper()
     await withTenant(scene.db, ref, (trx) => cancelSyncRun(trx, ref))
@@ -106,7 +106,7 @@ describe('a process that has lost its run', () => {
 })
 
 describe('a conference without a Stripe key', () => {
-  it('ends its run as failed instead of holding it for ever', async () => {
+  it('ends its run as failed instead of holding it forever', async () => {
     const { id } = await createConference(scene, { stripe_secret_key: undefined })
     const run = await newRun(id)
     const action = new StripeCustomerAction(scene.context({ conference: id }))

@@ -5,7 +5,7 @@ import { listObjects } from './listed-objects.ts'
 
 const times = (count: number) => Array.from({ length: count }, (_, index) => 1_000 + index)
 
-/** The parents in groups of two, as they come from the mirror. */
+/** The parents, in batches of two. */
 const parentsOf = (ids: string[]) => async (after: string | null) =>
   ids.filter((id) => after === null || id > after).slice(0, 2)
 
@@ -19,7 +19,7 @@ async function walkAll(pages: AsyncGenerator<{ objects: StripeObject[]; advance(
   return { objects, cursors }
 }
 
-it('the lists of all parents are read whole, and several short ones make a page', async () => {
+it('reads the whole lists of all parents and combines short ones into a page', async () => {
   const lists = new Map(['a', 'b', 'c'].map((id) => [id, listObjects(times(130))]))
   const walk = {
     since: null,
@@ -35,7 +35,7 @@ it('the lists of all parents are read whole, and several short ones make a page'
   expect(rest.objects).toHaveLength(130)
 })
 
-it('an object that was detached while the walk stood behind it costs no other', async () => {
+it('misses no object if the object at the position is detached', async () => {
   const list = listObjects(times(250))
   let asked = 0
   const walk = {
@@ -50,7 +50,7 @@ it('an object that was detached while the walk stood behind it costs no other', 
   expect(objects.toSorted()).toEqual(list.ids().toSorted())
 })
 
-it('a parent that was deleted meanwhile has nothing', async () => {
+it('returns no objects for a parent that was deleted', async () => {
   const list = listObjects(times(3))
   list.remove('cus_0')
   const gone: typeof list.walk.fetch = () =>

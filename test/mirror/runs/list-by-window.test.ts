@@ -10,7 +10,7 @@ const EVERYTHING: Window = { variant: 0, gte: null, lt: null, after: null, oldes
 
 afterEach(() => vi.restoreAllMocks())
 
-/** Makes the walk believe that it waited so long for each page, which decides where it splits. */
+/** Simulates the wait for each page, which decides where the listing splits. */
 function waitFor(milliseconds: () => number): void {
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => (now += milliseconds()))
@@ -19,8 +19,8 @@ function waitFor(milliseconds: () => number): void {
 type Walked = { stored: string[]; cursors: Window[][] }
 
 /**
- * Stores pages as a run does, from `windows` on, until the process is killed when so many pages are
- * stored and the next one has come. Returns what is stored and the cursors that went with it.
+ * Stores pages as a run does, starting with `windows`. The process is killed after a number of stored
+ * pages, when the next one has arrived. Returns the stored objects and their cursors.
  */
 async function walkUntilKilled(
   list: ListedObjects,
@@ -32,7 +32,7 @@ async function walkUntilKilled(
   for await (const page of listByWindow(list.walk, windows, canSplit)) {
     if (walked.cursors.length === pages) return { ...walked, killed: true }
     walked.stored.push(...page.objects.map(({ id }) => id))
-    // As Postgres keeps it.
+    // As Postgres stores it.
     const cursor = readCursor(JSON.parse(JSON.stringify(page.advance())))
     if (cursor?.by !== 'windows') throw new Error('The cursor cannot be read again')
     walked.cursors.push(cursor.windows)
@@ -49,8 +49,8 @@ const missingIn = (stored: Iterable<string>, list: ListedObjects) => {
 const spread = (count: number, seconds = 1) =>
   Array.from({ length: count }, (_, index) => START + index * seconds)
 
-describe('a walk through a list', () => {
-  it('asks for one page after the other when nothing can be gained by windows', async () => {
+describe('listByWindow', () => {
+  it('requests one page after the other if windows are of no use', async () => {
     const list = listObjects(spread(250))
     const { stored, cursors } = await walkUntilKilled(list, [EVERYTHING])
     expect(stored).toEqual(list.ids())
@@ -58,7 +58,7 @@ describe('a walk through a list', () => {
     expect(cursors.at(-1)).toEqual([])
   })
 
-  it('asks for the next page while the one before is being stored', async () => {
+  it('requests the next page while the previous one is stored', async () => {
     const list = listObjects(spread(250))
     const walk = listByWindow(list.walk, [EVERYTHING], true)
     await walk.next()
@@ -66,7 +66,7 @@ describe('a walk through a list', () => {
     await walk.return(undefined)
   })
 
-  it('cuts a large list into windows and reads each object once or twice', async () => {
+  it('splits a large list into windows and reads each object once or twice', async () => {
     waitFor(() => 10)
     const list = listObjects(spread(3_000, 60))
     const { stored } = await walkUntilKilled(list, [EVERYTHING])
@@ -75,7 +75,7 @@ describe('a walk through a list', () => {
     expect(stored.length).toBeLessThan(2 * 3_000)
   })
 
-  it('cuts nothing while it is Postgres, not Stripe, that is waited for', async () => {
+  it('does not split while Postgres is the bottleneck', async () => {
     waitFor(() => 10)
     const list = listObjects(spread(3_000, 60))
     list.walk.idleSince = () => Number.POSITIVE_INFINITY
@@ -85,7 +85,7 @@ describe('a walk through a list', () => {
   })
 })
 
-describe('an object that is deleted at Stripe while the walk stands behind it', () => {
+describe('deleting the object at the position', () => {
   const deleteLastOfFirstPage = (list: ListedObjects) => {
     let first = true
     return (last: string) => {
@@ -94,10 +94,10 @@ describe('an object that is deleted at Stripe while the walk stands behind it', 
     }
   }
 
-  it('costs no other: the walk goes on by the time of its creation', async () => {
-    // Two of a second: of the last one's second, one is on the page after.
+  it('misses no other object: the listing continues from its creation time', async () => {
+    // Two objects have the same second, and the page boundary is between them.
     const list = listObjects(spread(251).map((time) => time - (time % 2)))
-    // Without delay the second request would be answered before the object is gone.
+    // Without a delay the second request would be answered before the deletion.
     const slow = listWithGate(list)
     const walking = walkUntilKilled(slow.list, [EVERYTHING], {
       onPage: (last) => {
@@ -115,7 +115,7 @@ describe('an object that is deleted at Stripe while the walk stands behind it', 
     expect(anew?.params).toEqual({ limit: 100, created: { lt: oldest + 1 } })
   })
 
-  it('makes the walk begin anew where the list takes no times', async () => {
+  it('restarts the listing if the list accepts no `created` filter', async () => {
     const list = listObjects(spread(250))
     const slow = listWithGate(list)
     const deleteOnce = deleteLastOfFirstPage(list)
@@ -130,7 +130,7 @@ describe('an object that is deleted at Stripe while the walk stands behind it', 
     expect(list.requests[2]?.params).toEqual({ limit: 100 })
   })
 
-  it('is passed over by the process that goes on after a kill', async () => {
+  it('is handled by the process that resumes the run after a kill', async () => {
     const list = listObjects(spread(250))
     const { stored, cursors } = await walkUntilKilled(list, [EVERYTHING], { pages: 1 })
     list.remove(stored.at(-1) ?? '')
@@ -138,7 +138,7 @@ describe('an object that is deleted at Stripe while the walk stands behind it', 
     expect(missingIn([...stored, ...rest.stored], list)).toEqual([])
   })
 
-  it('ends the walk when the list itself is refused', async () => {
+  it('does not hide an error of the list itself', async () => {
     const list = listObjects(spread(10))
     list.remove('cus_0')
     const fetch: typeof list.walk.fetch = () =>
@@ -148,7 +148,7 @@ describe('an object that is deleted at Stripe while the walk stands behind it', 
   })
 })
 
-/** The first answer comes at once, those after it when the gate is opened. */
+/** Answers the first request immediately and the others when the gate opens. */
 function listWithGate(list: ListedObjects) {
   let open = () => {}
   const opened = new Promise<void>((resolve) => (open = resolve))
@@ -159,7 +159,7 @@ function listWithGate(list: ListedObjects) {
   return { open: () => open(), list: { ...list, walk: { ...list.walk, fetch } } }
 }
 
-describe('whatever lies in a list, however long the answers take, and wherever it is split', () => {
+describe('with any list, any response times and any splits', () => {
   const turns = async (count: number) => {
     for (let turn = 0; turn < count; turn += 1) {
       await new Promise<void>((resolve) => void setImmediate(resolve))
@@ -172,8 +172,7 @@ describe('whatever lies in a list, however long the answers take, and wherever i
       size: 'max',
     }),
     pageSize: fc.integer({ min: 40, max: 100 }),
-    // In turns of the event loop and in milliseconds that the walk is told; both are gone through
-    // again and again.
+    // In turns of the event loop, and in simulated milliseconds. Both are repeated cyclically.
     delays: fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 20 }),
     waits: fc.array(fc.constantFrom(0, 10), { minLength: 1, maxLength: 20 }),
     kills: fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 4 }),
@@ -185,7 +184,7 @@ describe('whatever lies in a list, however long the answers take, and wherever i
     return () => values[index++ % values.length] ?? 0
   }
 
-  it('every object is stored, also over several kills and deletions behind cursors', async () => {
+  it('every object is stored, also after several kills and deletions at positions', async () => {
     let splits = 0
     let restarts = 0
     await fc.assert(
@@ -213,13 +212,13 @@ describe('whatever lies in a list, however long the answers take, and wherever i
           killed = walked.killed
         }
         expect(missingIn(stored, list)).toEqual([])
-        // A list of nothing has no page that could tell a cursor.
+        // An empty list has no page with a cursor.
         const unread = times.length === 0 ? [] : windows
         expect(unread).toEqual([])
       }),
       { numRuns: 60 },
     )
-    // Else it would say nothing.
+    // Otherwise the test proves nothing.
     expect({ splits, restarts }).toEqual({
       splits: expect.toSatisfy((count: number) => count > 10),
       restarts: expect.toSatisfy((count: number) => count > 10),

@@ -3,20 +3,20 @@ import type { ListingReader, PageRequest } from '../../../src/mirror/runs/list-b
 import type { StripeObject } from '../../../src/stripe/stripe-object.ts'
 
 export type ListedObjects = {
-  /** The ids that were not removed, newest first. */
+  /** The ids of the objects that are left, newest first. */
   ids(): string[]
-  /** Deletes an object at Stripe; a list that is to begin behind it answers 404 from then on. */
+  /** Deletes an object. A request for the page after it then answers 404. */
   remove(id: string): void
-  /** What was asked, in order. */
+  /** The requests, in order. */
   readonly requests: PageRequest[]
   walk: ListingReader<StripeObject>
 }
 
 /**
- * A list of Stripe's without Stripe: newest first, with `created` and `starting_after`.
+ * A list like Stripe's, newest first, with `created` and `starting_after`.
  *
- * @param options.delay waited for before each answer.
- * @param options.pageSize Stripe may return fewer than were asked for.
+ * @param options.delay awaited before each answer.
+ * @param options.pageSize Stripe can return fewer objects than requested.
  */
 export function listObjects(
   times: readonly number[],

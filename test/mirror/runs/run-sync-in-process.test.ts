@@ -14,7 +14,7 @@ beforeEach(async () => {
   customers = new StripeCustomerAction(scene.context(shop))
 })
 
-/** A run that another process has asked for and, with a lease, works on. */
+/** A run that another process started and, with a lease, holds. */
 async function runOfAnother(options: Partial<SyncRunOptions> = {}, leaseSeconds?: number) {
   const conferenceId = shop.conference
   return withTenant(scene.db, { conferenceId }, async (trx) => {
@@ -37,8 +37,8 @@ const jobsOf = (runId: string) =>
     [`run_sync:${runId}`],
   )
 
-describe('a run in the process that asks for it', () => {
-  it('is watched by a job, which a worker takes once nobody holds the run', async () => {
+describe('a run in the process that starts it', () => {
+  it('has a job with which a worker takes it over if no process holds it', async () => {
     scene.fake.control.seedCustomers(shop.stripeKey, 120)
     let waits = Promise.resolve<number[]>([])
     const run = await customers.syncAll({
@@ -49,14 +49,14 @@ describe('a run in the process that asks for it', () => {
     })
     expect(run.state).toBe('succeeded')
     expect(await waits).toEqual([expect.closeTo(20, -1)])
-    // It finds nothing to do.
+    // The worker finds nothing to do.
     const options = { signal: new AbortController().signal, isLastTry: false }
     const ref = { conferenceId: shop.conference, runId: run.id }
     await workOnSyncRun({ ...scene.deps, leaseSeconds: 30 }, ref, options)
     expect(await scene.stored(shop, 'customers')).toHaveLength(120)
   })
 
-  it('is looked at again by the worker when the process still holds it', async () => {
+  it('gets another job if the process still holds it', async () => {
     const ref = await runOfAnother({}, 25)
     const options = { signal: new AbortController().signal, isLastTry: false }
     await workOnSyncRun({ ...scene.deps, leaseSeconds: 30 }, ref, options)
@@ -65,7 +65,7 @@ describe('a run in the process that asks for it', () => {
     expect(job?.wait).toBeLessThan(26)
   })
 
-  it('is not left to a worker when it has hooks that the worker does not know', async () => {
+  it('has no job if it has hooks that the worker does not have', async () => {
     class Own extends StripeCustomerAction {
       protected override postSetDefault(): void {}
     }
@@ -74,8 +74,8 @@ describe('a run in the process that asks for it', () => {
   })
 })
 
-describe('a run that another process has begun', () => {
-  it('is gone on with when its lease has ended', async () => {
+describe('a run that another process started', () => {
+  it('is resumed when its lease has expired', async () => {
     scene.fake.control.seedCustomers(shop.stripeKey, 5)
     const { runId } = await runOfAnother({}, -1)
     const begun: [string, boolean][] = []
@@ -87,12 +87,12 @@ describe('a run that another process has begun', () => {
     expect(await jobsOf(runId)).toHaveLength(1)
   })
 
-  it('is taken when nobody has taken it yet', async () => {
+  it('is executed if no process has claimed it yet', async () => {
     const { runId } = await runOfAnother()
     expect(await customers.syncAll()).toMatchObject({ id: runId, state: 'succeeded' })
   })
 
-  it('is left alone while its process lives', async () => {
+  it('is refused while its process holds it', async () => {
     const { runId } = await runOfAnother({}, 60)
     await expect(customers.syncAll()).rejects.toMatchObject({
       code: 'sync_running',

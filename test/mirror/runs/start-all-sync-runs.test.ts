@@ -9,7 +9,7 @@ const scene = useSyncScene()
 
 type Row = Body & { resource: string; state: string; started_by: string; error: unknown }
 
-it('by the clock every resource is synced, payment methods after their customers', {
+it('the timer syncs every resource, payment methods after customers', {
   timeout: 120_000,
 }, async () => {
   const shop = await scene.openWiredShop()

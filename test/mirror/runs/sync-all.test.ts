@@ -32,7 +32,7 @@ const versions = () =>
 const listsOfCustomers = () => scene.fake.control.requests({ method: 'GET', path: '/v1/customers' })
 
 describe('a full sync', () => {
-  it.for([0, 1, 99, 100, 101, 350])('stores %i objects, no more and no less', async (count) => {
+  it.for([0, 1, 99, 100, 101, 350])('stores exactly %i objects', async (count) => {
     const ids = seed(count)
     const run = await customers.syncAll()
     expect(run).toMatchObject({
@@ -62,14 +62,14 @@ describe('a full sync', () => {
     expect(changed).toMatchObject({ name: 'Changed' })
   })
 
-  it('tells how far it is after each page', async () => {
+  it('reports its progress after each page', async () => {
     seed(250)
     const seen: number[] = []
     await customers.syncAll({ onProgress: (run: SyncRun) => seen.push(run.counts.fetched) })
     expect(seen.slice(0, 3)).toEqual([100, 200, 250])
   })
 
-  it('reads windows of a large account side by side, and every object once or twice', async () => {
+  it('reads windows of a large account in parallel, and every object once or twice', async () => {
     const ids = seed(3_000)
     scene.fake.control.clearRequests()
     scene.fake.control.injectFault({
@@ -82,13 +82,13 @@ describe('a full sync', () => {
     expect(await live('customers')).toHaveLength(ids.length)
     const lists = listsOfCustomers()
     expect(lists.some(({ params }) => 'created' in params)).toBe(true)
-    // 30 pages; the rest is what it costs to look for windows.
+    // 30 pages, plus the cost of splitting.
     expect(lists.length).toBeLessThan(60)
   })
 })
 
-describe('what is gone at Stripe', () => {
-  it('becomes a tombstone after a complete listing and a look at it', async () => {
+describe('an object that was deleted at Stripe', () => {
+  it('becomes a tombstone after a complete listing and a fetch by id', async () => {
     const [gone = ''] = seed(30)
     await customers.syncAll()
     await scene.stripeOf(shop).customers.del(gone)
@@ -102,7 +102,7 @@ describe('what is gone at Stripe', () => {
     expect((await customers.syncAll()).counts).toMatchObject({ deleted: 0, unchanged: 29 })
   })
 
-  it('is not believed when a fifth and more than ten are gone at once, unless it is forced (E6)', async () => {
+  it('is kept if more than 20 % and more than ten are missing, unless the run is forced (E6)', async () => {
     const ids = seed(50)
     await customers.syncAll()
     const stripe = scene.stripeOf(shop)
@@ -121,17 +121,17 @@ describe('what is gone at Stripe', () => {
     expect(await live('customers')).toHaveLength(38)
   })
 
-  it('is found alive by its id when a list has left it out', async () => {
+  it('is not a tombstone if only the list omits it', async () => {
     const stripe = scene.stripeOf(shop)
     const { id } = await stripe.coupons.create({ percent_off: 10, duration: 'once' })
-    // As if the listing had missed it: known here, read before, and in no list.
+    // As if the listing had missed it: stored before, and in no list.
     await coupons.sync((await stripe.coupons.retrieve(id)) as Stripe.Coupon)
     const run = await coupons.syncAll({ since: new Date(Date.now() + 3_600_000) })
     expect(run.counts).toMatchObject({ fetched: 0, deleted: 0 })
     expect(await live('coupons')).toHaveLength(1)
   })
 
-  it('is not what was made while the run was listing (E6)', async () => {
+  it('is not one that was created during the listing (E6)', async () => {
     seed(150)
     let made = false
     const run = await customers.syncAll({
@@ -144,7 +144,7 @@ describe('what is gone at Stripe', () => {
     expect(run.counts.deleted).toBe(0)
   })
 
-  it('comes back when its id is used again (E4)', async () => {
+  it('is restored when its id is reused (E4)', async () => {
     const stripe = scene.stripeOf(shop)
     const make = () => stripe.coupons.create({ id: 'TWICE', percent_off: 10, duration: 'once' })
     await make()
@@ -159,7 +159,7 @@ describe('what is gone at Stripe', () => {
 })
 
 describe('a dry run', () => {
-  it('tells what would change and be deleted, and changes nothing', async () => {
+  it('reports changes and deletions, and changes nothing', async () => {
     const [gone = '', changed = ''] = seed(20)
     await customers.syncAll()
     const before = await versions()
@@ -178,21 +178,21 @@ describe('a dry run', () => {
     expect(await versions()).toEqual(before)
   })
 
-  it('tells every change also when nothing is gone', async () => {
+  it('reports every change if nothing was deleted', async () => {
     const ids = seed(120)
     const run = await customers.syncAll({ dryRun: true })
     expect(run.details.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
     expect(new Set(run.details.map(({ outcome }) => outcome))).toEqual(new Set(['created']))
   })
 
-  it('tells a thousand changes at most, and counts all', async () => {
+  it('reports at most a thousand changes, and counts all', async () => {
     seed(1_150)
     const run = await customers.syncAll({ dryRun: true })
     expect(run.counts.created).toBeGreaterThanOrEqual(1_150)
     expect(run.details).toHaveLength(1_000)
   })
 
-  it('tells all that is gone before it refuses to delete so much', async () => {
+  it('reports all deletions before it refuses a mass deletion', async () => {
     const ids = seed(50)
     await customers.syncAll()
     const stripe = scene.stripeOf(shop)
@@ -212,7 +212,7 @@ describe('a dry run', () => {
 })
 
 describe('a sync of single ids', () => {
-  it('reads only those and deletes nothing else', async () => {
+  it('fetches only those and deletes nothing else', async () => {
     const [one = '', two = ''] = seed(10)
     const run = await customers.syncAll({ ids: [one, two, 'cus_missing', 'pi_foreign'] })
     expect(run).toMatchObject({
@@ -224,8 +224,8 @@ describe('a sync of single ids', () => {
   })
 })
 
-describe('a sync since a moment', () => {
-  it('reads what was created since then', async () => {
+describe('a sync since a time', () => {
+  it('fetches objects created since then', async () => {
     seed(10)
     scene.fake.control.clock.advance(100)
     const since = scene.fake.control.clock.now()
@@ -236,8 +236,8 @@ describe('a sync since a moment', () => {
   })
 })
 
-describe('trouble', () => {
-  it('with the key ends the run as failed, with the words of Stripe and its request id', async () => {
+describe('an error', () => {
+  it('of the key ends the run as failed, with Stripe’s message and request id', async () => {
     scene.fake.control.revokeKey(shop.stripeKey)
     const run = await customers.syncAll()
     expect(run).toMatchObject({
@@ -250,7 +250,7 @@ describe('trouble', () => {
     })
   })
 
-  it('in the middle loses nothing: the page is asked for again', async () => {
+  it('of a page loses nothing: the page is requested again', async () => {
     const ids = seed(250)
     scene.fake.control.injectFault({
       path: '/v1/customers',
@@ -263,7 +263,7 @@ describe('trouble', () => {
     expect(await live('customers')).toHaveLength(ids.length)
   })
 
-  it('with one object costs that object only, and is told', async () => {
+  it('of one object affects only that object, and is reported', async () => {
     const ids = seed(5)
     class Picky extends StripeCustomerAction {
       protected override postSetDefault(): void {
@@ -282,7 +282,7 @@ describe('trouble', () => {
     expect(await live('customers')).toHaveLength(ids.length - 1)
   })
 
-  it('ends early and cleanly when the caller aborts', async () => {
+  it('of the caller, an abort, ends the run early and cleanly', async () => {
     seed(500)
     const stop = new AbortController()
     const run = await customers.syncAll({
@@ -295,7 +295,7 @@ describe('trouble', () => {
     expect(await live('customers')).toHaveLength(200)
   })
 
-  it('is not caused by two concurrent runs: the second one is refused', async () => {
+  it('`sync_running` refuses a second run of the resource', async () => {
     seed(300)
     let open = () => {}
     const opened = new Promise<void>((resolve) => {
@@ -317,7 +317,7 @@ describe('trouble', () => {
 })
 
 describe('a subclass', () => {
-  it('that overrides sync gets every object of a full sync', async () => {
+  it('that overrides sync receives every object of a full sync', async () => {
     const ids = seed(120)
     const seen: string[] = []
     class Watching extends StripeCustomerAction {

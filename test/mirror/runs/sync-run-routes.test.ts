@@ -5,7 +5,7 @@ import { startServiceProcess, useServiceProcesses } from '../../support/service-
 import type { Body } from '../../support/test-app.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
-// Every answer of `scene.request` is compared with openapi.yaml.
+// `scene.request` compares every response with openapi.yaml.
 
 useServiceProcesses()
 const scene = useSyncScene()
@@ -35,8 +35,8 @@ const list = (query = '') =>
 
 const cancel = <T = Run>(id: string) => scene.request<T>('POST', url(`sync-runs/${id}/cancel`))
 
-describe('a run that is asked for', () => {
-  it('is accepted with its address, and waits for a working process', async () => {
+describe('a run', () => {
+  it('is accepted with its address and waits for a worker', async () => {
     const { status, body, headers } = await ask('customers')
     expect(status).toBe(202)
     expect(headers['location']).toBe(`${shop.path}/stripe/sync-runs/${body.id}`)
@@ -59,14 +59,14 @@ describe('a run that is asked for', () => {
     expect(shown.body).toEqual(body)
   })
 
-  it('keeps all that it was asked for', async () => {
+  it('keeps its options', async () => {
     const since = '2027-01-31T00:00:00.000Z'
     const asked = { ids: ['cus_1', 'cus_2'], since, force: true, dry_run: true }
     const { body } = await ask('customers', asked)
     expect((await get(body.id)).body).toMatchObject(asked)
   })
 
-  it('is the same one when the request is repeated with its key', async () => {
+  it('is the same if the request is repeated with its idempotency key', async () => {
     const headers = { 'idempotency-key': randomUUID() }
     const first = await ask('coupons', {}, headers)
     const again = await ask('coupons', {}, headers)
@@ -76,7 +76,7 @@ describe('a run that is asked for', () => {
     expect(await ask('coupons', { force: true }, headers)).toMatchObject({ status: 422 })
   })
 
-  it('is the only one of its resource until it has ended; the second is told which', async () => {
+  it('is the only active one of its resource; the second request names it', async () => {
     const { body } = await ask('customers')
     const second = await ask<Problem>('customers', { dry_run: true })
     expect(second).toMatchObject({
@@ -89,8 +89,8 @@ describe('a run that is asked for', () => {
   })
 })
 
-describe('a request that cannot be right', () => {
-  it('names each id of another kind', async () => {
+describe('an invalid request', () => {
+  it('is rejected with each id of another kind', async () => {
     const { status, body } = await ask<Problem>('customers', { ids: ['cus_1', 'pi_2', 'ch_3'] })
     expect({ status, code: body.code }).toEqual({ status: 400, code: 'validation_failed' })
     expect(body.errors?.map(({ pointer }) => pointer)).toEqual(['/ids/1', '/ids/2'])
@@ -107,13 +107,13 @@ describe('a request that cannot be right', () => {
     expect(answer.body.errors?.map((error) => error.pointer)).toContain(pointer)
   })
 
-  it('is told which resources there are', async () => {
+  it('for an unknown resource lists the known ones', async () => {
     const { status, body } = await ask<Problem & { known_resources: string[] }>('customer')
     expect({ status, code: body.code }).toEqual({ status: 404, code: 'not_found' })
     expect(body.known_resources).toContain('customers')
   })
 
-  it("does not see another conference's run", async () => {
+  it('does not find a run of another conference', async () => {
     const { body } = await ask('customers')
     const other = await scene.openWiredShop()
     const key = await createStaffKey(scene, other, ['stripe:sync'])
@@ -126,7 +126,7 @@ describe('a request that cannot be right', () => {
 })
 
 describe('cancelling', () => {
-  it('ends a run at once, and only once', async () => {
+  it('ends a run immediately, and only once', async () => {
     const { body } = await ask('customers')
     const cancelled = await cancel(body.id)
     expect(cancelled).toMatchObject({
@@ -142,7 +142,7 @@ describe('cancelling', () => {
 })
 
 describe('the list of runs', () => {
-  it('is newest first, by resource and state, page by page', async () => {
+  it('is sorted newest first, with pages, and can be filtered by resource and state', async () => {
     const first = (await ask('customers')).body.id
     await cancel(first)
     const second = (await ask('customers')).body.id
@@ -157,15 +157,15 @@ describe('the list of runs', () => {
     expect(await ids(`?limit=2&cursor=${page.body.next_cursor}`)).toEqual([first])
   })
 
-  it('refuses filters that it does not know', async () => {
+  it('rejects unknown filters', async () => {
     expect(await list('?resource=customer')).toMatchObject({ status: 400 })
     expect(await list('?state=done')).toMatchObject({ status: 400 })
     expect(await list('?status=failed')).toMatchObject({ status: 400 })
   })
 })
 
-describe('a working process', { timeout: 60_000 }, () => {
-  it('takes the run to its end', async () => {
+describe('a worker', { timeout: 60_000 }, () => {
+  it('executes the run to its end', async () => {
     const ids = scene.fake.control.seedCustomers(shop.stripeKey, 230)
     const { body } = await ask('customers')
     const worker = await startServiceProcess({
