@@ -1,0 +1,75 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+
+const run = promisify(execFile)
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const require = createRequire(import.meta.url)
+
+/** What somebody writes against the generated types. */
+const USE = `
+import type { components, operations, paths } from './api.ts'
+
+type Purchase = components['schemas']['Purchase']
+export const isPaid = (purchase: Purchase): boolean => purchase.status === 'PAID'
+
+type Create = operations['createPurchase']
+export const order: Create['requestBody']['content']['application/json'] = {
+  ticket_type: 'tkt_1',
+  quantity: 40,
+}
+// @ts-expect-error -- the quantity is required
+export const empty: Create['requestBody']['content']['application/json'] = {}
+
+type Problem = Create['responses']['default']['content']['application/problem+json']
+export const isBusy = ({ code }: Problem): boolean => code === 'idempotency_in_progress'
+// @ts-expect-error -- this operation does not answer with this code
+export const isRunning = ({ code }: Problem): boolean => code === 'sync_running'
+
+type List = paths['/v1/conferences/{conference}/stripe/{resource}']['get']
+export const path: List['parameters']['path'] = { conference: 'devconf', resource: 'coupons' }
+export const query: NonNullable<List['parameters']['query']> = { valid: true, limit: 10 }
+type Row = List['responses'][200]['content']['application/json']['data'][number]
+export function discountOf(row: Row): number | null {
+  return row.object === 'coupon' && row.deleted_at === null ? row.percent_off : null
+}
+`
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'generated-client-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+it('openapi-typescript generates a client from openapi.yaml that compiles in strict mode', async () => {
+  const hook = new URL('../support/with-typescript-5.mjs', import.meta.url).href
+  const generator = join(
+    dirname(require.resolve('openapi-typescript/package.json')),
+    'bin',
+    'cli.js',
+  )
+  const generated = join(folder, 'api.ts')
+  await run(process.execPath, [
+    '--import',
+    hook,
+    generator,
+    join(ROOT, 'openapi.yaml'),
+    '--output',
+    generated,
+  ])
+  await writeFile(join(folder, 'use.ts'), USE)
+  const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
+  const modern = ['--target', 'es2023', '--module', 'nodenext', '--allowImportingTsExtensions']
+  const compiler = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
+  const options = ['--ignoreConfig', '--noEmit', ...strict, ...modern]
+  const compiled = run(process.execPath, [compiler, ...options, join(folder, 'use.ts')])
+  expect(await compiled.catch(({ stdout }: { stdout: string }) => ({ stdout }))).toMatchObject({
+    stdout: '',
+  })
+})
