@@ -1,5 +1,5 @@
 import type { Logger } from '../shared/logger.ts'
-import { errorText } from '../stripe/error-text.ts'
+import { errorText } from '../stripe/stripe-errors.ts'
 
 /** The longest time that a caller waits. A statement usually takes a millisecond or two. */
 const TIMEOUT_MS = 1_000

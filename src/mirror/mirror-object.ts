@@ -1,7 +1,6 @@
 import type { Db } from '../db/connect.ts'
 import { literal, tenantStatement } from '../db/tenant-scope.ts'
-import { errorText } from '../stripe/error-text.ts'
-import { callStripe } from '../stripe/stripe-errors.ts'
+import { callStripe, errorText } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-object.ts'
 import type { FetchTime } from './fetch-time.ts'
 import { findResource } from './resource-registry.ts'

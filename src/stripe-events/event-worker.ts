@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { type Repeated, repeat } from '../jobs/repeat.ts'
 import type { Logger } from '../shared/logger.ts'
-import { errorText } from '../stripe/error-text.ts'
+import { errorText } from '../stripe/stripe-errors.ts'
 import {
   type ClaimedEvent,
   claimEvents,

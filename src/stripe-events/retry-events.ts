@@ -3,7 +3,7 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
-import { errorText } from '../stripe/error-text.ts'
+import { errorText } from '../stripe/stripe-errors.ts'
 import { type ClaimedEvent, failClaimed, MAX_ATTEMPTS } from './claim-events.ts'
 
 type RetryDeps = { db: Db; logger: Logger; metrics: ServiceMetrics }

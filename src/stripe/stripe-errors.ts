@@ -138,3 +138,23 @@ export function isMissing(error: unknown): boolean {
 export function maskStripeSecrets(text: string): string {
   return text.replaceAll(/\b([srp]k_(?:live|test)_|whsec_)[\w*.+/=-]+/g, '$1****')
 }
+
+const MAX_TEXT_LENGTH = 500
+
+/** The reason of a failed attempt for `last_error` and the log: short, without keys, codes or SQL values. */
+export function errorText(error: unknown): string {
+  return maskStripeSecrets(textOf(error)).slice(0, MAX_TEXT_LENGTH)
+}
+
+function textOf(error: unknown): string {
+  if (error instanceof AppError) return `${error.code}: ${error.message}`
+  if (!(error instanceof Error)) return 'A value that is not an Error was thrown.'
+  // The message of a database error holds the whole statement with its values, such as voucher codes.
+  if ('severity' in error && 'code' in error) {
+    // pg sets `constraint` on every error; it may be undefined.
+    const named = 'constraint' in error && typeof error.constraint === 'string'
+    const constraint = named ? ` (${String(error.constraint)})` : ''
+    return `database error ${String(error.code)}${constraint}`
+  }
+  return `${error.name}: ${error.message}`
+}

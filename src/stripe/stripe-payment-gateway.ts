@@ -3,14 +3,16 @@ import type { CheckoutParams, PaymentGateway, PurchaseRef } from '../payments/pa
 import type { Logger } from '../shared/logger.ts'
 import { toStripeAmount } from '../shared/money.ts'
 import { type FetchRecorder, fetchPaymentSnapshot } from './fetch-payment-snapshot.ts'
-import { closeIntent, confirmIntent, createIntent } from './off-session-intent.ts'
-import { requestRefund } from './request-refund.ts'
 import {
   closeCheckout,
+  closeIntent,
+  confirmIntent,
   createCheckoutSession,
+  createIntent,
   FIXED_AMOUNT,
   findSession,
-} from './stripe-checkout.ts'
+  requestRefund,
+} from './payment-requests.ts'
 import type { StripeClients } from './stripe-client.ts'
 
 /** Records one fetch. */

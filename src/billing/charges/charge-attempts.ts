@@ -1,8 +1,7 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { AppError } from '../../shared/errors.ts'
-import { closeIntent } from '../../stripe/off-session-intent.ts'
-import { closeCheckout } from '../../stripe/stripe-checkout.ts'
+import { closeCheckout, closeIntent } from '../../stripe/payment-requests.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
 import {
   type AttemptParams,

@@ -6,7 +6,7 @@ import {
   type CreateIntentResult,
   confirmIntent,
   createIntent,
-} from '../../stripe/off-session-intent.ts'
+} from '../../stripe/payment-requests.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
 import { chooseCard } from '../customers/saved-cards.ts'
 import { type ChargeAttempt, findAttempt, updateAttempt } from './charge-attempt-store.ts'

@@ -1,6 +1,6 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
-import { errorText } from '../../stripe/error-text.ts'
+import { errorText } from '../../stripe/stripe-errors.ts'
 import type { BillingDeps } from '../billing-deps.ts'
 import { cancelSubscription } from './change-subscription.ts'
 import { ENDED_STATUSES, type Subscription } from './subscription.ts'
