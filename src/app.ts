@@ -34,6 +34,7 @@ import {
 import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
+import { hasPurchases } from './purchases/purchase-store.ts'
 import { reportRoutes } from './reports/report-routes.ts'
 import type { Encryption } from './shared/cryptography.ts'
 import type { Logger } from './shared/logger.ts'
@@ -64,15 +65,15 @@ export type AppDeps = {
   clock: Clock
   /** Absent: none. */
   eventHooks?: readonly EventHook[]
-  /** Absent: it serves from the beginning. */
+  /** Absent: the app serves requests immediately. */
   lifecycle?: Lifecycle
-  /** Absent: it measures for itself alone. */
+  /** Absent: the app has its own metrics. */
   metrics?: Metrics
-  /** A small pool for probes and metrics, which a load of requests does not use up. */
+  /** A small pool for probes and metrics, so that many requests do not block them. Absent: `db`. */
   upkeepDb?: Db
 }
 
-/** The HTTP side of the service, composed and not listening. */
+/** Composes the HTTP side of the service. The result does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<App> {
   const { db, encryption, config, logger, operatorApiKey } = deps
   const failedLookups = createFailedLookups(db, config.failedLookupsPerMinute)
@@ -93,7 +94,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   const metrics = deps.metrics ?? createMetrics({ process: false })
   addOperationRoutes(app, lifecycle, deps, metrics)
   const routes: RouteDeps = { db, encryption, failedLookups, idempotency: createIdempotency(deps) }
-  conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts })
+  conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts, hasPurchases })
   webhookSecretRoutes(app, routes)
   apiKeyRoutes(app, routes)
   sponsorLevelRoutes(app, routes)

@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import type { MailSettings } from './notifications/mailer.ts'
+import { describeIssue, type Issue } from './shared/describe-issue.ts'
 
 const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
 
-/** An API base that is not Stripe's own, which production and live keys refuse. */
+/** Whether requests go to Stripe itself. Production and live keys allow nothing else. */
 export function isStripeApi(base: string | undefined): boolean {
   return base === undefined || /^https:\/\/([a-z0-9-]+\.)?stripe\.com(:443)?\/?$/.test(base)
 }
@@ -13,7 +13,7 @@ const schema = z.object({
   NODE_ENV: z.string().optional(),
   DATABASE_URL: z
     .string()
-    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
     .optional(),
   DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(10),
   EMBEDDED_DATABASE: flag.default(false),
@@ -52,7 +52,7 @@ const schema = z.object({
   OPERATOR_EMAIL: z
     .string()
     .transform((text) => text.split(',').map((address) => address.trim()))
-    .pipe(z.array(z.email('must be addresses, with commas between them')).min(1))
+    .pipe(z.array(z.email('must be mail addresses, separated by commas')).min(1))
     .optional(),
   ENV_PREFIX: z.string().trim().max(40).optional(),
   PURCHASE_URL: z
@@ -69,23 +69,23 @@ const schema = z.object({
 export type Config = Readonly<{
   production: boolean
   nodeEnv: string | undefined
-  /** null: the embedded database. */
+  /** null: use the embedded database. */
   databaseUrl: string | null
   databasePool: number
-  /** EMBEDDED_DATABASE=true: the embedded database may also serve production and live keys. */
+  /** The embedded database may also serve production and live keys. */
   embeddedAllowed: boolean
   dataDir: string
   port: number
   host: string
-  /** null until the port is known, when it was not set. */
+  /** null: derived from the port. */
   publicUrl: string | null
   trustProxy: boolean | number | string[]
   /** null: Stripe itself. */
   stripeApiBase: string | null
   stripeTimeoutSeconds: number
-  /** Of the background work of one Stripe account, over all processes. null: no limit. */
+  /** Maximum background requests per second per Stripe account, across all processes. null: no limit. */
   stripeRequestsPerSecond: number | null
-  /** null: kept in the data folder; only with the embedded database. */
+  /** null: read from the data folder. Only allowed with the embedded database. */
   encryptionKey: Buffer | null
   operatorApiKey: string | null
   metricsToken: string | null
@@ -95,23 +95,29 @@ export type Config = Readonly<{
   leaseSeconds: number
   reconcileAfterSeconds: number
   missedEventsEverySeconds: number
-  /** How often every mirror is synced in full; null: only when somebody asks. */
+  /** How often all mirrored resources are synced in full. null: only on request. */
   stripeSyncEverySeconds: number | null
   pendingEventsThreshold: number
-  mail: MailSettings
-  /** Where people see a purchase, with `{conference}` and `{purchase}` in it; null: in the API. */
+  mail: Readonly<{
+    smtpUrl: string | null
+    folder: string | null
+    from: string
+    operators: readonly string[]
+    prefix: string | null
+  }>
+  /** The page of a purchase, with `{conference}` and `{purchase}` in it. null: the API. */
   purchaseUrl: string | null
-  /** Outgoing webhooks may go to this machine, also by http; for development and tests. */
+  /** Outbound webhooks may go to this machine, also over http. For development and tests. */
   webhooksAllowLoopback: boolean
   shutdownSeconds: number
   rateLimitPerMinute: number
   failedLookupsPerMinute: number
 }>
 
-/** Names every setting that is wrong or missing, one a line, so that one start shows them all. */
+/** Lists every wrong or missing setting, one per line, so that one start shows all of them. */
 export class ConfigError extends Error {
   constructor(problems: string[]) {
-    super(`The settings are not usable:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`)
+    super(`The settings are not valid:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`)
     this.name = 'ConfigError'
   }
 }
@@ -122,7 +128,7 @@ function parseTrustProxy(text: string | undefined): boolean | number | string[] 
   return /^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())
 }
 
-/** What a caller is about to do: only the service itself needs the secrets. */
+/** What the settings are for. Only the service needs the secrets. */
 export type ConfigUse = 'service' | 'migration'
 
 function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] {
@@ -132,30 +138,32 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
     problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
   }
   if (production && !isStripeApi(env.STRIPE_API_BASE)) {
-    problems.push("STRIPE_API_BASE must be Stripe's own in production, or absent")
+    problems.push('STRIPE_API_BASE must be an address of Stripe in production, or absent')
   }
   if (production && env.WEBHOOKS_ALLOW_LOOPBACK) {
-    problems.push('WEBHOOKS_ALLOW_LOOPBACK is for development only')
+    problems.push('WEBHOOKS_ALLOW_LOOPBACK is not allowed in production')
   }
   if (env.SMTP_URL !== undefined && env.MAIL_FOLDER !== undefined) {
-    problems.push('SMTP_URL and MAIL_FOLDER exclude each other: mails are sent or written')
+    problems.push(
+      'SMTP_URL and MAIL_FOLDER cannot be combined: mails are either sent or written to files',
+    )
   }
   if (env.SMTP_URL !== undefined && env.MAIL_FROM === undefined) {
-    problems.push('MAIL_FROM is required with SMTP_URL: whom mails are from')
+    problems.push('MAIL_FROM is required with SMTP_URL: the sender of the mails')
   }
   if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
     if (env.ENCRYPTION_KEY === undefined) {
       problems.push('ENCRYPTION_KEY is required: 32 random bytes, base64 (openssl rand -base64 32)')
     }
     if (env.OPERATOR_API_KEY === undefined) {
-      problems.push('OPERATOR_API_KEY is required: a random text of at least 16 characters')
+      problems.push('OPERATOR_API_KEY is required: a random text with at least 16 characters')
     }
   }
   return problems
 }
 
 /**
- * Reads the settings from the environment; the only place that does.
+ * Reads the settings from the environment. No other code reads it.
  *
  * @throws ConfigError that lists every problem at once.
  */
@@ -163,11 +171,15 @@ export function loadConfig(
   env: NodeJS.ProcessEnv = process.env,
   use: ConfigUse = 'service',
 ): Config {
-  // `PORT=` in an .env file means "not set".
+  // An empty value in an .env file (`PORT=`) means "not set".
   const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
   const parsed = schema.safeParse(present)
   if (!parsed.success) {
-    throw new ConfigError(parsed.error.issues.map((i) => `${i.path.join('.')} ${i.message}`))
+    throw new ConfigError(
+      parsed.error.issues.map(
+        (issue) => `${issue.path.join('.')} ${describeIssue(issue as Issue, false)}`,
+      ),
+    )
   }
   const set = parsed.data
   const problems = missingSettings(set, use)

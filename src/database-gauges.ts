@@ -1,35 +1,33 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Db, Tx } from './db/connect.ts'
 import { withSystem } from './db/tenant-scope.ts'
+import { countProcesses } from './jobs/heartbeat.ts'
+import { countJobs } from './jobs/job-queue.ts'
+import { countFlaggedPurchases } from './purchases/purchase-flags.ts'
+import { countEventsByLane } from './stripe-events/event-store.ts'
 
-// Several Prometheus servers, and people, may ask at the same time.
+// Several Prometheus servers and people may read the metrics at the same time.
 const MAX_AGE_MS = 5_000
 const STATEMENT_TIMEOUT_MS = 2_000
 
 /**
- * What only the database knows, for all processes together: queues, lags and flags. Read when
- * somebody asks, at most every five seconds.
+ * Metrics that come from the database and hold for all processes: queues, lags and flags. They are
+ * read on request, at most every five seconds.
  *
- * @param db a pool that busy requests do not share.
+ * @param db a pool that requests do not use.
  */
 export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): Promise<void> } {
   const gauge = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Gauge({ name: `sponsor_vouchers_${name}`, help, labelNames, registers: [registry] })
   const laneGauges = (prefix: string, what: string) => ({
-    events: gauge(`${prefix}_events`, `${what} that wait, wait for another try, failed.`, [
-      'state',
-    ]),
-    lag: gauge(
-      `${prefix}_event_lag_seconds`,
-      `${what}: age of the oldest that is not handled yet.`,
-      [],
-    ),
+    events: gauge(`${prefix}_events`, `${what} that are pending, retrying or failed.`, ['state']),
+    lag: gauge(`${prefix}_event_lag_seconds`, `${what}: age of the oldest pending event.`, []),
   })
   const up = gauge('database_up', 'Whether the database answered.', [])
-  // Apart: readings for the mirror wait for their turn at Stripe, and no purchase waits for them.
+  // Separate gauges: mirror events wait for the rate limit of Stripe, purchase events do not.
   const lanes = {
     purchase: laneGauges('stripe', 'Stripe events'),
-    mirror: laneGauges('mirror', 'Stripe events that only the mirror waits for'),
+    mirror: laneGauges('mirror', 'Stripe events that only update the mirror'),
   }
   const jobs = gauge('jobs', 'Jobs by state.', ['job', 'state'])
   const flags = gauge('flagged_purchases', 'Purchases with an open flag.', ['code'])
@@ -38,20 +36,20 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
   const perQuery = [...perLane, jobs, flags, processes]
 
   async function read(): Promise<void> {
-    const seen = await withSystem(db, 'metrics', readAll).catch(() => null)
-    up.set(seen === null ? 0 : 1)
-    // What is gone must not stay at its last number, and neither must what cannot be read.
+    const counts = await withSystem(db, 'metrics', readCounts).catch(() => null)
+    up.set(counts === null ? 0 : 1)
+    // A gauge must not keep an old number when its row disappears or cannot be read.
     for (const each of perQuery) each.reset()
-    if (seen === null) return
-    for (const { lane, lag, ...counts } of seen.lanes) {
-      lanes[lane].events.set({ state: 'pending' }, counts.pending)
-      lanes[lane].events.set({ state: 'retrying' }, counts.retrying)
-      lanes[lane].events.set({ state: 'failed' }, counts.failed)
+    if (counts === null) return
+    for (const { lane, lag, ...byState } of counts.lanes) {
+      lanes[lane].events.set({ state: 'pending' }, byState.pending)
+      lanes[lane].events.set({ state: 'retrying' }, byState.retrying)
+      lanes[lane].events.set({ state: 'failed' }, byState.failed)
       lanes[lane].lag.set(lag)
     }
-    for (const { job, state, count } of seen.jobs) jobs.set({ job, state }, count)
-    for (const { code, count } of seen.flags) flags.set({ code }, count)
-    for (const { role, count } of seen.processes) processes.set({ role }, count)
+    for (const { job, state, count } of counts.jobs) jobs.set({ job, state }, count)
+    for (const { code, count } of counts.flags) flags.set({ code }, count)
+    for (const { role, count } of counts.processes) processes.set({ role }, count)
   }
 
   let reading: Promise<void> | null = null
@@ -67,49 +65,12 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
   }
 }
 
-type LaneRow = {
-  lane: 'purchase' | 'mirror'
-  pending: number
-  retrying: number
-  failed: number
-  /** Seconds. */
-  lag: number
-}
-
-async function readAll(trx: Tx) {
+async function readCounts(trx: Tx) {
   await trx.raw(`set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`)
-  const rows = async <Row>(sql: string) => (await trx.raw<{ rows: Row[] }>(sql)).rows
   return {
-    lanes: await rows<LaneRow>(`
-      select lane,
-        count(*) filter (where status = 'pending') as pending,
-        count(*) filter (where status = 'pending' and last_error is not null) as retrying,
-        count(*) filter (where status = 'failed') as failed,
-        coalesce(greatest(extract(epoch from
-          now() - min(received_at) filter (where status = 'pending')), 0), 0)::float8 as lag
-      from (
-        select lane, status, last_error, received_at from stripe_events where status = 'pending'
-        union all
-        select lane, status, last_error, received_at from stripe_events where status = 'failed'
-        union all
-        select lane, null, null, null from unnest(array['purchase', 'mirror']) as lane
-      ) as open
-      group by lane`),
-    // Without a reason, a job at its last try was replaced while a worker that died was running it.
-    jobs: await rows<{ job: string; state: string; count: number }>(`
-      select task_identifier as job, count(*),
-        case when locked_at is not null then 'running'
-             when attempts >= max_attempts then 'failed'
-             when run_at > now() then 'scheduled'
-             else 'ready' end as state
-      from graphile_worker.jobs
-      where locked_at is not null or attempts < max_attempts or last_error is not null
-      group by job, state`),
-    flags: await rows<{ code: string; count: number }>(`
-      select code, count(distinct (conference_id, purchase_id)) as count
-      from purchase_flags where resolved_at is null group by code`),
-    processes: await rows<{ role: string; count: number }>(
-      'select role, count(*) from processes group by role',
-    ),
+    lanes: await countEventsByLane(trx),
+    jobs: await countJobs(trx),
+    flags: await countFlaggedPurchases(trx),
+    processes: await countProcesses(trx),
   }
 }

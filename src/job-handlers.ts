@@ -11,6 +11,9 @@ import { finishPlan } from './billing/subscriptions/write-plan.ts'
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
+import { deleteExpiredLimits } from './http/failed-lookups.ts'
+import { deleteExpiredKeys } from './http/idempotency.ts'
+import { deleteFailedJobs } from './jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { startAllSyncRuns, workOnSyncRun } from './mirror/runs/sync-run-job.ts'
 import {
@@ -19,6 +22,7 @@ import {
   deliverWebhook,
 } from './notifications/deliver-webhook.ts'
 import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
+import { deleteOldDeliveries } from './notifications/webhook-deliveries.ts'
 import type { PurchaseRef } from './payments/payment-gateway.ts'
 import type { BulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { Cause } from './purchases/purchase-store.ts'
@@ -50,7 +54,7 @@ export type JobHandlerDeps = {
   metrics: ServiceMetrics
   /** Absent: none. */
   eventHooks?: readonly EventHook[]
-  /** Aborts when the process begins to stop: long work is given back at once. */
+  /** Aborts when the process begins to stop. Long work then ends early and continues in another process. */
   stopping: AbortSignal
 }
 
@@ -64,13 +68,16 @@ const causeOf = (job: string, cause: string): Cause => ({
   cause,
 })
 
-/** What runs each job of the catalogue: a few words over the use cases. */
+/** Binds each job of the catalogue to its use case. */
 export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
   const { db, config, logger, mailer, purchases } = deps
   const inbox = createEventInbox(deps)
-  const giveUpRefused = (error: unknown) => {
+  const logPermanentError = (error: unknown) => {
     if (!(error instanceof PermanentMailError)) throw error
-    logger.error({ error: error.message }, 'the mail to the operators was refused for good')
+    logger.error(
+      { error: error.message },
+      'the mail server refused the mail to the operators permanently',
+    )
   }
   const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
   return createJobRegistry([
@@ -106,8 +113,9 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     }),
     handle('learn_stripe_account', async ({ conference_id }, { isLastAttempt }) => {
       const account = await fetchStripeAccount(deps, conference_id)
-      // A restricted key may never tell; then the account stays unknown, which only costs a check.
-      if (account === null && !isLastAttempt) throw new Error('Stripe did not name the account')
+      // A restricted key may not read its account. Then the account stays unknown, which is harmless.
+      if (account === null && !isLastAttempt)
+        throw new Error('Stripe did not return the account of the key')
     }),
     handle('run_sync', ({ conference_id, run_id }, { isLastAttempt, signal }) =>
       workOnSyncRun(
@@ -120,7 +128,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       const started = await withTenant(db, { conferenceId: conference_id }, (trx) =>
         startAllSyncRuns(trx, conference_id),
       )
-      logger.info({ conference: conference_id, runs: started }, 'asked for syncs by the clock')
+      logger.info({ conference: conference_id, runs: started }, 'the timer started sync runs')
     }),
     handle('finish_subscription', ({ conference_id, id }) =>
       ignoreStripeRefusal(
@@ -159,7 +167,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     ),
     handle('mail_operators', async ({ message: name, subject, text }) => {
       const { operators } = config.mail
-      await mailOperators({ mailer, operators }, { name, subject, text }).catch(giveUpRefused)
+      await mailOperators({ mailer, operators }, { name, subject, text }).catch(logPermanentError)
     }),
     handle('prune', async () => {
       logger.info(await prune(db), 'pruned')
@@ -167,7 +175,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
   ])
 }
 
-/** Stripe's "no" is an end as well: it is written down, and another try is not. */
+/** A refusal by Stripe is a final outcome, and it is already recorded. A retry would not help. */
 async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
   try {
     await work
@@ -176,62 +184,15 @@ async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
   }
 }
 
-// Idempotency keys answer a repeat for 24 hours; see IDEMPOTENCY_KEY_LIFETIME in http/idempotency.ts.
-const KEY_HOURS = 24
-// Long enough for staff to look at what failed.
-const FAILED_JOB_DAYS = 14
-// As webhook-delivery-routes.ts tells its readers.
-const DELIVERY_DAYS = 30
-// A transaction that deletes a day's keys at once would hold its locks and its snapshot for long.
-const BATCH_SIZE = 5_000
-
-/** How many rows went, by kind. */
+/** Number of deleted rows, by kind. */
 export type Pruned = { keys: number; limits: number; jobs: number; deliveries: number }
 
-/** Deletes what nobody needs any more. May run twice, and beside itself. */
+/** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
 export async function prune(db: Db): Promise<Pruned> {
   return {
-    keys: await deleteInBatches(
-      db,
-      'idempotency_keys',
-      `created_at < now() - interval '${KEY_HOURS} h'`,
-    ),
-    // rate-limiter-flexible keeps the end of a window in milliseconds.
-    limits: await deleteInBatches(db, 'rate_limits', `expire < extract(epoch from now()) * 1000`),
-    jobs: await pruneFailedJobs(db),
-    deliveries: await deleteInBatches(
-      db,
-      'webhook_deliveries',
-      `finished_at < now() - interval '${DELIVERY_DAYS} days'`,
-    ),
+    keys: await deleteExpiredKeys(db),
+    limits: await deleteExpiredLimits(db),
+    jobs: await deleteFailedJobs(db),
+    deliveries: await deleteOldDeliveries(db),
   }
-}
-
-async function deleteInBatches(db: Db, table: string, isOld: string): Promise<number> {
-  let total = 0
-  let deleted = BATCH_SIZE
-  while (deleted === BATCH_SIZE) {
-    deleted = await withSystem(db, 'prune', (trx) =>
-      trx(table)
-        .whereRaw(`ctid = any(array(select ctid from ?? where ${isOld} limit ?))`, [
-          table,
-          BATCH_SIZE,
-        ])
-        .delete(),
-    )
-    total += deleted
-  }
-  return total
-}
-
-async function pruneFailedJobs(db: Db): Promise<number> {
-  const { rows } = await db.raw<{ rows: unknown[] }>(
-    `select from graphile_worker.complete_jobs(array(
-       select id from graphile_worker.jobs
-       where attempts >= max_attempts and locked_at is null
-         and updated_at < now() - make_interval(days => ?)
-       limit ?))`,
-    [FAILED_JOB_DAYS, BATCH_SIZE],
-  )
-  return rows.length
 }

@@ -5,10 +5,10 @@ import { StartupError } from './shared/errors.ts'
 import { createLogger, type Logger } from './shared/logger.ts'
 import { startService } from './start-service.ts'
 
-// After the time for an orderly stop, for what even that could not end.
+// Added to the time for an orderly stop. Then the process exits even if something still runs.
 const FORCED_EXIT_MS = 2_000
 
-/** Errors that say all there is to say; a stack would only hide it. */
+/** Errors whose message is complete without a stack. */
 function isExpected(error: unknown): error is Error {
   if (error instanceof ConfigError || error instanceof StartupError) return true
   if (error instanceof EmbeddedPostgresError) return true
@@ -18,7 +18,7 @@ function isExpected(error: unknown): error is Error {
 function reportStartError(error: unknown, logger: Logger | null): void {
   if (isExpected(error) || logger === null) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  } else logger.fatal({ err: error }, 'the service could not start')
+  } else logger.fatal({ err: error }, 'the service cannot start')
 }
 
 function readConfig(): Config {
@@ -34,21 +34,21 @@ const config = readConfig()
 const logger = createLogger(config.logLevel)
 const starting = startService(config, logger)
 
-// From here on, also while it starts: SIGTERM, SIGINT and errors that nobody caught end the process
-// in order, and a second signal ends it at once. Exit code 0 only when everything ended in time.
+// From here on, also during the start: SIGTERM, SIGINT and uncaught errors end the process in order. A
+// second signal ends it immediately. The exit code is 0 only if everything ended in time.
 closeWithGrace(
   {
     delay: config.shutdownSeconds * 1000 + FORCED_EXIT_MS,
-    logger: { error: (error: unknown) => logger.error({ err: error }, 'stopped without order') },
-    onSecondSignal: (signal) => logger.error({ signal }, 'second signal: exiting at once'),
+    logger: { error: (error: unknown) => logger.error({ err: error }, 'the orderly stop failed') },
+    onSecondSignal: (signal) => logger.error({ signal }, 'second signal: exiting immediately'),
   },
   async ({ signal, err }) => {
     if (err === undefined) logger.info({ signal }, 'stopping')
-    else logger.fatal({ err }, 'an error that nobody caught: stopping')
-    // One that failed to start has cleaned up behind itself.
+    else logger.fatal({ err }, 'uncaught error: stopping')
+    // A start that failed has already cleaned up.
     const service = await starting.catch(() => null)
     const clean = service === null || (await service.stop())
-    if (!clean) throw new Error('Some work was cut off; it will be taken over.')
+    if (!clean) throw new Error('Some work was interrupted; another process will continue it.')
     logger.info('stopped')
   },
 )

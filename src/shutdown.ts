@@ -1,8 +1,8 @@
 import type { Logger } from './shared/logger.ts'
 
 /**
- * What happens in which order when the process stops, and the part of the whole time at whose end
- * the next phase begins, whether this one ended or not. Time that a phase leaves is the next one's.
+ * The phases of a stop in their order. The number is the fraction of the whole time at which the next
+ * phase begins, even if this one has not ended. A phase may use the time that earlier ones left.
  */
 const PHASES = [
   ['intake', 0.4],
@@ -13,17 +13,17 @@ const PHASES = [
 
 export type ShutdownPhase = (typeof PHASES)[number][0]
 
-/** The part of the whole time that work may take to end before it is given back to others. */
+/** The fraction of the whole time after which running work is released to other processes. */
 export const DRAIN_SHARE = 0.32
 
 type Close = { name: string; close: () => Promise<unknown> }
 
 export type Shutdown = {
-  /** Says how something that has begun is ended, as soon as it has begun. */
+  /** Registers how to end something. Call it as soon as that thing has started. */
   add(phase: ShutdownPhase, name: string, close: Close['close']): void
   /**
-   * Ends everything, the things of a phase at the same time. What hangs does not keep later phases,
-   * which give locks and connections back, from running. May be called again.
+   * Ends everything; the parts of one phase end in parallel. A part that hangs does not keep later
+   * phases, which release locks and connections, from running. May be called again.
    *
    * @returns whether all of it ended in time and without an error.
    */
@@ -66,7 +66,7 @@ async function endWithin(ms: number, { name, close }: Close, logger: Logger): Pr
     if (outcome !== 'late') return outcome !== false
     logger.error({ part: name }, 'did not stop in time')
   } catch (err) {
-    logger.error({ part: name, err }, 'did not stop in order')
+    logger.error({ part: name, err }, 'failed to stop')
   } finally {
     clearTimeout(timer)
   }

@@ -1,4 +1,5 @@
 import { buildApp } from './app.ts'
+import { findLiveConference } from './conferences/conference-store.ts'
 import { type Config, isStripeApi } from './config.ts'
 import { connect, type Db } from './db/connect.ts'
 import { holdLivenessLock } from './db/liveness-lock.ts'
@@ -21,29 +22,29 @@ import { createStripePaymentGateway } from './stripe/stripe-payment-gateway.ts'
 import { startWorker } from './worker.ts'
 
 export type Service = {
-  /** Where it listens, e.g. `http://127.0.0.1:3000`; null for a process that only works. */
+  /** The address it listens on, e.g. `http://127.0.0.1:3000`; null for RUN=work. */
   address: string | null
   /**
-   * Resolves when the database is prepared and the process does its work; before, it listens and
-   * answers 503. Rejects when it must not run like this (StartRefused) or a migration failed.
+   * Resolves when the database is prepared and the process serves or works. Until then it listens
+   * and answers 503. Rejects with a StartupError, or when a migration failed.
    */
   ready: Promise<void>
-  /** Stops intake, drains, closes. Returns whether everything ended in time. May be called again. */
+  /** Stops intake, drains work, closes pools. Returns whether all ended in time. May be called again. */
   stop(): Promise<boolean>
 }
 
 /**
- * Starts a whole process of the service: serving, working or both, by `RUN`. A database that is not
- * up yet is waited for; the process listens meanwhile.
+ * Starts a process of the service, which serves, works or does both, by `RUN`. If the database does not
+ * answer yet, the process listens and waits for it.
  *
- * @throws EmbeddedPostgresError, StartRefused, and Node's error when it cannot listen.
+ * @throws EmbeddedPostgresError, StartupError, or Node's error when it cannot listen.
  */
 export async function startService(config: Config, logger: Logger): Promise<Service> {
   const shutdown = createShutdown(config.shutdownSeconds * 1000, logger)
   try {
-    const core = await openResources(config, logger, shutdown)
-    const address = config.run === 'work' ? null : await serve(core, shutdown)
-    return { address, ready: prepareAndWork(core, shutdown), stop: () => shutdown.run() }
+    const resources = await openResources(config, logger, shutdown)
+    const address = config.run === 'work' ? null : await serve(resources, shutdown)
+    return { address, ready: prepareAndWork(resources, shutdown), stop: () => shutdown.run() }
   } catch (error) {
     await shutdown.run()
     throw error
@@ -52,7 +53,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
 
 type Resources = Awaited<ReturnType<typeof openResources>>
 
-/** What serving and working share. Apart from an embedded server nothing runs yet. */
+/** What serving and working share. It starts the embedded database, if there is one, and nothing else. */
 async function openResources(config: Config, logger: Logger, shutdown: Shutdown) {
   const database = await openDatabase(config, logger)
   shutdown.add('database', 'embedded database', () => database.stop())
@@ -92,13 +93,13 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
   }
 }
 
-async function serve(core: Resources, shutdown: Shutdown): Promise<string> {
-  const { config, logger, lifecycle } = core
-  const livenessLock = holdLivenessLock(core.connectionString, (err) =>
+async function serve(resources: Resources, shutdown: Shutdown): Promise<string> {
+  const { config, logger, lifecycle } = resources
+  const livenessLock = holdLivenessLock(resources.connectionString, (err) =>
     logger.debug({ err }, 'the liveness lock lost its connection'),
   )
   shutdown.add('pools', 'liveness lock', () => livenessLock.close())
-  const app = await buildApp({ ...core, livenessLock })
+  const app = await buildApp({ ...resources, livenessLock })
   shutdown.add('intake', 'http', async () => {
     lifecycle.stop()
     await app.close()
@@ -108,28 +109,28 @@ async function serve(core: Resources, shutdown: Shutdown): Promise<string> {
   return address
 }
 
-/** The part that needs the database; it may take as long as that stays away. */
-async function prepareAndWork(core: Resources, shutdown: Shutdown): Promise<void> {
-  const { config, logger, upkeepDb, embedded } = core
+/** Waits for the database as long as necessary, then serves and works. */
+async function prepareAndWork(resources: Resources, shutdown: Shutdown): Promise<void> {
+  const { config, logger, upkeepDb, embedded } = resources
   const stopping = new AbortController()
   const prepared = prepareDatabase({
-    ...core,
+    ...resources,
     db: upkeepDb,
     signal: stopping.signal,
     check: () => assertLiveModeAllowed(upkeepDb, config, embedded),
   })
-  shutdown.add('intake', 'preparation of the database', async () => {
+  shutdown.add('intake', 'database preparation', async () => {
     stopping.abort()
     await prepared.catch(() => {})
   })
   if (!(await prepared) || stopping.signal.aborted) return
-  core.lifecycle.serve()
-  startWork(core, shutdown)
+  resources.lifecycle.serve()
+  startWork(resources, shutdown)
   logger.info({ run: config.run }, 'ready')
 }
 
-function startWork(core: Resources, shutdown: Shutdown): void {
-  const { config, logger, upkeepDb } = core
+function startWork(resources: Resources, shutdown: Shutdown): void {
+  const { config, logger, upkeepDb } = resources
   const { leaseSeconds, run: role } = config
   if (role === 'serve') {
     const workerIds = () => []
@@ -138,15 +139,15 @@ function startWork(core: Resources, shutdown: Shutdown): void {
     return
   }
   const drainMs = config.shutdownSeconds * 1000 * DRAIN_SHARE
-  const worker = startWorker({ ...core, drainMs })
+  const worker = startWorker({ ...resources, drainMs })
   shutdown.add('work', 'worker', () => worker.stop())
 }
 
 /**
- * A conference with a live key takes real money, so its data must not lie in a database that only
- * this machine knows, nor its key go to a stand-in for Stripe.
+ * A conference with a live key takes real money. So its data must not be in the embedded database
+ * without permission, and its key must not be sent to a stand-in for Stripe.
  *
- * @throws StartRefused that names the conference and the setting.
+ * @throws StartupError that names the conference and the setting.
  */
 export async function assertLiveModeAllowed(
   db: Db,
@@ -155,11 +156,9 @@ export async function assertLiveModeAllowed(
 ): Promise<void> {
   const problem = liveModeProblem(config, embedded)
   if (problem === null) return
-  const live = await withSystem(db, 'manage-conferences', (trx) =>
-    trx('conferences').where({ livemode: true }).first<{ slug: string } | undefined>('slug'),
-  )
-  if (live === undefined) return
-  throw new StartupError(`Conference ${live.slug} has a live Stripe key: ${problem}`)
+  const slug = await withSystem(db, 'manage-conferences', findLiveConference)
+  if (slug === null) return
+  throw new StartupError(`Conference ${slug} has a live Stripe key: ${problem}`)
 }
 
 function liveModeProblem(
@@ -167,10 +166,10 @@ function liveModeProblem(
   embedded: boolean,
 ): string | null {
   if (!isStripeApi(config.stripeApiBase ?? undefined)) {
-    return "STRIPE_API_BASE must be Stripe's own, or absent."
+    return 'remove STRIPE_API_BASE, or set it to an address of Stripe.'
   }
   if (embedded && !config.embeddedAllowed) {
-    return 'set DATABASE_URL, or EMBEDDED_DATABASE=true if the data folder is kept and backed up.'
+    return 'set DATABASE_URL, or set EMBEDDED_DATABASE=true if the data folder is permanent and backed up.'
   }
   return null
 }

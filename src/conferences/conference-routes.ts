@@ -21,6 +21,7 @@ import {
   assertMayChange,
   changeConference,
   createConference,
+  type HasPurchases,
   type StripeAccountPort,
 } from './manage-conference.ts'
 import { addWebhookSecret, deleteWebhookSecret, listWebhookSecrets } from './stripe-credentials.ts'
@@ -28,7 +29,7 @@ import { addWebhookSecret, deleteWebhookSecret, listWebhookSecrets } from './str
 /** `/v1/conferences` and `/v1/conferences/{conference}`. */
 export function conferenceRoutes(
   app: App,
-  deps: RouteDeps & { stripeAccounts: StripeAccountPort },
+  deps: RouteDeps & { stripeAccounts: StripeAccountPort; hasPurchases: HasPurchases },
 ): void {
   const tags = ['Conferences']
 
@@ -99,7 +100,8 @@ export function conferenceRoutes(
       schema: {
         operationId: 'updateConference',
         summary: 'Change settings of a conference',
-        description: 'Staff may change the name and the allowed origins, an operator everything.',
+        description:
+          'Staff may change the name and the allowed origins. An operator may change every field.',
         tags,
         params: conferenceParams,
         body: updateConferenceBody,
@@ -121,7 +123,7 @@ const SECRETS_PATH = '/v1/conferences/:conference/webhook-secrets'
 const access: AccessRule = { anyOf: ['settings:write'] }
 const tags = ['Conferences']
 
-/** `C/webhook-secrets`: what Stripe signs its events with. Never answered in the clear. */
+/** `C/webhook-secrets`: the secrets with which Stripe signs its events. Responses mask them. */
 export function webhookSecretRoutes(app: App, deps: RouteDeps): void {
   app.post(
     SECRETS_PATH,
@@ -129,8 +131,9 @@ export function webhookSecretRoutes(app: App, deps: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'createWebhookSecret',
-        summary: "Add a signing secret of the conference's Stripe webhook",
-        description: 'Several are valid at once, so that one can be rolled without a gap.',
+        summary: 'Add a signing secret of the Stripe webhook',
+        description:
+          'Several secrets are valid at the same time, so you can roll one without a gap.',
         tags,
         params: conferenceParams,
         body: createWebhookSecretBody,
@@ -177,7 +180,7 @@ export function webhookSecretRoutes(app: App, deps: RouteDeps): void {
       schema: {
         operationId: 'deleteWebhookSecret',
         summary: 'Delete a signing secret',
-        description: 'Events that are signed with it alone are refused from now on.',
+        description: 'Events that are signed only with this secret are refused from now on.',
         tags,
         params: webhookSecretParams,
         response: { 204: z.null() },

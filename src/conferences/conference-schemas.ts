@@ -6,7 +6,10 @@ import type { WebhookSecretRow } from './stripe-credentials.ts'
 
 const stripeSecretKey = z
   .string()
-  .regex(/^[sr]k_(test|live)_[A-Za-z0-9_]{8,}$/, 'must be a secret or restricted Stripe key')
+  .regex(
+    /^[sr]k_(test|live)_[A-Za-z0-9_]{8,}$/,
+    'must be a secret or restricted Stripe key (sk_… or rk_…)',
+  )
 const webhookSecret = z.string().regex(/^whsec_[\x21-\x7e]{8,}$/, 'must begin with whsec_')
 
 function isOrigin(text: string): boolean {
@@ -21,15 +24,21 @@ const origin = z
 
 const settings = {
   name: z.string().trim().min(1).max(200),
-  max_quantity: z.int().min(1).max(1_000_000).meta({ description: 'Most codes in one purchase.' }),
-  code_length: z.int().min(8).max(32).meta({ description: 'Random symbols of a code.' }),
+  max_quantity: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .meta({ description: 'Maximum number of codes in one purchase.' }),
+  code_length: z.int().min(8).max(32).meta({ description: 'Number of random symbols in a code.' }),
   allowed_origins: z.array(origin).max(50).meta({
-    description: 'Where a checkout may return to. Empty: any https address.',
+    description: 'Origins that a checkout may return to. Empty: any https address.',
   }),
   checkout_expires_after_minutes: z
     .int()
     .refine((m) => m === 1440 || (m >= 31 && m <= 1435), 'must be 31 to 1435, or 1440')
-    .meta({ description: 'Life of a Checkout Session. Minutes; 1440 is the default of Stripe.' }),
+    .meta({
+      description: 'Minutes until a Checkout Session expires. 1440 is the default of Stripe.',
+    }),
   invoice_creation: z.boolean(),
   tax_id_collection: z.boolean(),
 }

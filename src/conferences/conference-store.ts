@@ -3,26 +3,26 @@ import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 
-/** A tenant: its currency, its Stripe account, its limits. Secrets are not part of it. */
+/** A tenant: its currency, Stripe account and limits. It contains no secret. */
 export type Conference = {
   id: string
   slug: string
   name: string
-  /** ISO 4217, upper case; fixed for the life of the conference. */
+  /** ISO 4217, upper case. It never changes. */
   currency: string
   /** null while there is no Stripe key. */
   livemode: boolean | null
-  /** `acct_…` once Stripe told us; null before. */
+  /** `acct_…`; null until Stripe has answered with it. */
   stripeAccount: string | null
   stripeKeyLast4: string | null
   stripeKeySetAt: Date | null
-  /** Most codes in one purchase or batch. */
+  /** Maximum number of codes in one purchase or batch. */
   maxQuantity: number
-  /** Random symbols of a code, without its prefix. */
+  /** Number of random symbols in a code, without its prefix. */
   codeLength: number
-  /** Empty: any https origin may be returned to after the checkout. */
+  /** Empty: a checkout may return to any https origin. */
   allowedOrigins: string[]
-  /** 1440 is Stripe's own default, and then not sent. */
+  /** 1440 is Stripe's default and is not sent. */
   checkoutExpiresAfterMinutes: number
   invoiceCreation: boolean
   taxIdCollection: boolean
@@ -68,7 +68,7 @@ export type ConferenceRow = {
   updated_at: Date
 }
 
-/** What a Stripe key brings with it; set and replaced as one. */
+/** The columns of a Stripe key, which change together. */
 export type StripeKeyColumns = {
   stripe_secret_key_sealed: string
   stripe_secret_key_last4: string
@@ -117,7 +117,7 @@ export async function insertConference(
     return toConference(inserted)
   } catch (error) {
     if (isUniqueViolation(error, 'conferences_slug_key')) {
-      throw new AppError('already_exists', `The slug ${row.slug} is taken.`, {
+      throw new AppError('already_exists', `The slug ${row.slug} is already taken.`, {
         errors: [{ pointer: '/slug', detail: 'is taken' }],
       })
     }
@@ -134,7 +134,7 @@ export async function getConference(trx: Tx, id: string): Promise<Conference> {
   return toConference(row)
 }
 
-/** The id behind a slug or an id, or null. */
+/** The id of the conference with this slug or id, or null. */
 export async function findConferenceId(trx: Tx, slugOrId: string): Promise<string | null> {
   const row = await trx('conferences')
     .where({ id: slugOrId })
@@ -180,4 +180,25 @@ export async function saveStripeAccount(
     // A Date has no microseconds.
     .whereRaw(`date_trunc('milliseconds', stripe_key_set_at) = ?`, [keySetAt])
     .update({ stripe_account: account, updated_at: trx.fn.now() })
+}
+
+/** The ids of all conferences that have a Stripe key. */
+export async function conferencesWithStripeKey(trx: Tx): Promise<string[]> {
+  const rows = await trx('conferences')
+    .whereNotNull('stripe_secret_key_sealed')
+    .select<{ id: string }[]>('id')
+  return rows.map(({ id }) => id)
+}
+
+/** The slug of one conference with a live Stripe key, or null when there is none. */
+export async function findLiveConference(trx: Tx): Promise<string | null> {
+  const row = await trx('conferences')
+    .where({ livemode: true })
+    .first<{ slug: string } | undefined>('slug')
+  return row?.slug ?? null
+}
+
+/** Locks the row, so that transactions which count rows of the conference run one after the other. */
+export async function lockConference(trx: Tx, id: string): Promise<void> {
+  await trx('conferences').where({ id }).forNoKeyUpdate().first('id')
 }

@@ -16,17 +16,20 @@ import {
 } from './conference-store.ts'
 import { addWebhookSecret, livemodeOf, sealStripeKey } from './stripe-credentials.ts'
 
-/** Asks Stripe whose key it is. Implemented in stripe/; kept out of every transaction. */
+/** Asks Stripe for the account of a key. Implemented in stripe/. Call it outside of transactions. */
 export type StripeAccountPort = {
-  /** `acct_…`, or null without a key, or when Stripe did not say (down, or a restricted key). */
+  /** `acct_…`. Null without a key, and when Stripe did not answer or the key may not read it. */
   accountOf(stripeKey: string | undefined): Promise<string | null>
-  /** @throws AppError `validation_failed` for a live key while a stand-in takes Stripe's place. */
+  /** @throws AppError `validation_failed` for a live key when STRIPE_API_BASE is not Stripe's. */
   assertUsable(stripeKey: string): void
 }
 
 type Deps = { encryption: Encryption; stripeAccounts: StripeAccountPort }
 
-// What staff may change; the rest is the platform's.
+/** Whether the conference has any purchase. Implemented in purchases/. */
+export type HasPurchases = (trx: Tx, conferenceId: string) => Promise<boolean>
+
+// Only the operator may change the other fields.
 const STAFF_FIELDS = new Set(['name', 'allowed_origins'])
 
 function keyColumns(deps: Deps, id: string, key: string, account: string | null): StripeKeyColumns {
@@ -62,29 +65,29 @@ export async function createConference(
   return conference
 }
 
-// Stripe need not be up for a key to be set; whose account it opens is learnt as soon as it answers.
+// A key can be set while Stripe cannot be reached. The job finds out its account later.
 const addAccountJob = (trx: Tx, id: string) =>
   addJob(trx, 'learn_stripe_account', { conference_id: id })
 
 type Changes = z.infer<typeof updateConferenceBody>
 
-/** Before anything is done with the values. @throws AppError `forbidden` */
+/** Call it before the values are used. @throws AppError `forbidden` */
 export function assertMayChange(caller: Caller, body: Changes): void {
   const foreign = Object.keys(body).find((field) => !STAFF_FIELDS.has(field))
   if (caller.actor.kind !== 'operator' && foreign !== undefined) {
-    throw new AppError('forbidden', `Only the operator may change ${foreign}.`)
+    throw new AppError('forbidden', `Only an operator may change ${foreign}.`)
   }
 }
 
 /**
- * Changes settings that the caller may change. With a new Stripe key, mode and account must stay once purchases exist: their
- * sessions and payments live in the old ones.
+ * Changes settings. Once purchases exist, a new Stripe key must have the same mode and account, because
+ * the sessions and payments of the purchases belong to them.
  *
  * @throws AppError `mode_fixed`
  */
 export async function changeConference(
   trx: Tx,
-  deps: Deps,
+  deps: Deps & { hasPurchases: HasPurchases },
   caller: Caller,
   body: Changes,
   account: string | null,
@@ -92,7 +95,7 @@ export async function changeConference(
   const { stripe_secret_key: key, ...settings } = body
   const changes: ConferenceChanges = definedOnly(settings)
   if (key !== undefined) {
-    await assertModeUnchanged(trx, caller.conferenceId, livemodeOf(key), account)
+    await assertModeUnchanged(trx, deps.hasPurchases, caller.conferenceId, livemodeOf(key), account)
     Object.assign(changes, keyColumns(deps, caller.conferenceId, key, account))
     if (account === null) await addAccountJob(trx, caller.conferenceId)
   }
@@ -101,31 +104,31 @@ export async function changeConference(
 
 async function assertModeUnchanged(
   trx: Tx,
+  hasPurchases: HasPurchases,
   conferenceId: string,
   livemode: boolean,
   account: string | null,
 ): Promise<void> {
-  // A new purchase locks the conference's row too, for its foreign key: it is either seen below, or
-  // made when the new key is in place.
+  // A new purchase also locks the conference's row, for its foreign key. So it is either visible
+  // below, or created after the new key is set.
   await trx('conferences').where({ id: conferenceId }).forUpdate().first('id')
   const now = await getConference(trx, conferenceId)
   const otherMode = now.livemode !== null && now.livemode !== livemode
   const otherAccount =
     now.stripeAccount !== null && account !== null && now.stripeAccount !== account
   if (!otherMode && !otherAccount) return
-  const purchase = await trx('bulk_purchases').where({ conference_id: conferenceId }).first('id')
-  if (purchase === undefined) return
+  if (!(await hasPurchases(trx, conferenceId))) return
   throw new AppError(
     'mode_fixed',
     otherMode
-      ? `This conference has purchases in ${now.livemode ? 'live' : 'test'} mode; the key is of the other mode.`
-      : 'This conference has purchases in another Stripe account.',
+      ? `This conference has purchases in ${now.livemode ? 'live' : 'test'} mode, but the new key is a ${livemode ? 'live' : 'test'} key.`
+      : 'This conference has purchases in another Stripe account than that of the new key.',
   )
 }
 
-/** `exactOptionalPropertyTypes`: an absent field and one set to undefined are not the same. */
+/** With `exactOptionalPropertyTypes`, an absent field differs from one that is undefined. */
 function definedOnly<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   const entries = Object.entries(fields).filter(([, value]) => value !== undefined)
-  // Only members that are undefined were taken away.
+  // The filter removed only members that are undefined.
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> }
 }

@@ -8,7 +8,7 @@ const keyContext = (conferenceId: string) => `conferences.stripe_secret_key:${co
 const secretContext = (conferenceId: string, id: string) =>
   `webhook_secrets.secret:${conferenceId}:${id}`
 
-/** Live or test, as the key itself says: `sk_live_…`, `rk_test_…`. */
+/** Whether the key is a live key, by its prefix: `sk_live_…`, `rk_test_…`. */
 export function livemodeOf(stripeKey: string): boolean {
   return /^[sr]k_live_/.test(stripeKey)
 }
@@ -18,8 +18,8 @@ export function sealStripeKey(encryption: Encryption, conferenceId: string, key:
 }
 
 /**
- * The conference's Stripe key in the clear, with the account where that is known; null without a
- * key. Never log or answer the key.
+ * The decrypted Stripe key of the conference, and its account if known. Null without a key. Do not log
+ * the key or put it into a response.
  */
 export async function readStripeCredentials(
   trx: Tx,
@@ -45,7 +45,7 @@ function sealWebhookSecret(
   return encryption.encrypt(secret, secretContext(conferenceId, id))
 }
 
-/** Every active webhook secret in the clear: while one is rolled, Stripe signs with two. */
+/** Every active webhook secret, decrypted. Stripe signs with two while one is rolled. */
 export async function readWebhookSecrets(
   trx: Tx,
   encryption: Encryption,
@@ -64,7 +64,7 @@ export type WebhookSecretRow = { id: string; last4: string; created_at: Date }
 
 const SECRET_COLUMNS = ['id', 'last4', 'created_at'] as const
 
-/** Adds a signing secret. Several are active at once, so that one can be rolled without a gap. */
+/** Adds a signing secret. Several can be active, so that one can be rolled without a gap. */
 export async function addWebhookSecret(
   trx: Tx,
   encryption: Encryption,

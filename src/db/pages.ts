@@ -3,18 +3,17 @@ import { invalidField } from '../shared/errors.ts'
 
 export type PageQuery = { limit: number; cursor?: string | undefined }
 
-/** A page of a list: newest first, stable under inserts, no offsets. */
+/** A page of a list: newest first, stable under inserts, without offsets. */
 export type Page<T> = { data: T[]; has_more: boolean; next_cursor: string | null }
 
-// The time travels as Postgres prints it: a JavaScript Date would cut the microseconds, and rows of
-// one millisecond would be skipped or shown twice.
+// A cursor holds the time as Postgres prints it. A JavaScript Date has no microseconds, so rows of the
+// same millisecond would be skipped or repeated.
 type Position = { at: string; id: string }
 
-const badCursor = () =>
-  invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+const badCursor = () => invalidField('query/cursor', 'Invalid cursor for this list.')
 
-// Class 22 is "data exception": no such time, or not the type of the list's id. Only a cursor that
-// somebody made up leads there. https://www.postgresql.org/docs/current/errcodes-appendix.html
+// Class 22 is "data exception": an impossible time, or a wrong type of id. Only an invented cursor
+// causes it. https://www.postgresql.org/docs/current/errcodes-appendix.html
 function isDataException(error: unknown): boolean {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('22')
 }
@@ -28,20 +27,20 @@ function decodeCursor(cursor: string): Position {
   return { at, id: id.replaceAll('%7C', '|').replaceAll('%25', '%') }
 }
 
-// Some of Stripe's ids are chosen freely, so that one may hold the separator.
+// Stripe lets users choose some ids, so an id may contain the separator.
 function encodeCursor({ page_at: at, page_id: id }: Positioned): string {
   const escaped = id.replaceAll('%', '%25').replaceAll('|', '%7C')
   return Buffer.from(`${at}|${escaped}`).toString('base64url')
 }
 
-/** Rows of a paged query carry their position in the list beside their columns. */
+/** Every row of a paged query also has its position in the list. */
 type Positioned = { page_at: string; page_id: string }
 
 /**
- * Narrows and orders a query for one page and fetches one row more than asked for, which tells
- * whether there is another page.
+ * Filters and orders a query for one page. It fetches one row more than requested to learn whether
+ * there is another page.
  *
- * @param columns the time and id columns of the list's order, qualified where the query joins.
+ * @param columns the time and id columns that order the list, qualified when the query has a join.
  */
 export async function fetchPage<Row extends object>(
   query: Knex.QueryBuilder,

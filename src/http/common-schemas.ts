@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { CURRENCIES } from '../shared/money.ts'
 
-/** A body that may be left out, where every member of it has a default. */
+/** A body that a caller may omit, because every member has a default. */
 export function optionalBody<T extends z.ZodType>(schema: T) {
   return z.preprocess((body) => body ?? {}, schema)
 }
 
-/** An amount: integer minor units of the conference's currency. 99,999,999 is Stripe's limit. */
+/** An amount in integer minor units of the conference's currency. Stripe's limit is 99,999,999. */
 export const amount = z.int().min(0).max(99_999_999)
 
 export const currencyCode = z
@@ -21,18 +21,18 @@ export const slug = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]*$/, 'must be lower-case letters, digits and hyphens')
 
-/** `/v1/conferences/:conference`: the slug or the id. */
+/** `/v1/conferences/:conference`: `conference` is the slug or the id. */
 export const conferenceParams = z.object({ conference: z.string() })
 
 /** Query parameters of every list. */
 export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(100).default(50).meta({ description: 'Page size.' }),
-  // So long that a position with an id of 255 characters fits, whatever the script.
+  // Large enough for a position with an id of 255 characters in any script.
   cursor: z
     .string()
     .max(1_500)
     .optional()
-    .meta({ description: '`next_cursor` of the page before.' }),
+    .meta({ description: '`next_cursor` of the previous page.' }),
 }
 
 /** The zod schema of a page of `item`. */

@@ -1,29 +1,32 @@
 import type { FastifyRequest } from 'fastify'
 import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Db } from '../db/connect.ts'
+import { deleteInBatches } from '../db/delete-in-batches.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 
 const WINDOW_SECONDS = 60
 
-/** Slows down whoever guesses: only failures count, so a busy ticket shop is never limited. */
+/** Limits guessing of codes and keys. Only failures count, so a busy ticket shop is never limited. */
 export type FailedLookups = {
   /**
-   * Runs a look-up of a voucher code. An unknown code (`not_found`) counts against the key and the
-   * address; after too many within a minute every look-up of both answers `rate_limited`.
+   * Runs a look-up of a voucher code. Each unknown code (`not_found`) counts for the API key and for
+   * the address. Above the limit, every look-up of either one is refused for up to a minute.
+   *
+   * @throws AppError `rate_limited`
    */
   guard<T>(request: FastifyRequest, lookup: () => Promise<T>): Promise<T>
-  /** Counts a refused API key against its address. @throws AppError `rate_limited` */
+  /** Counts a refused API key for the caller's address. @throws AppError `rate_limited` */
   countLogin(address: string): Promise<void>
 }
 
 function tooManyAttempts(state: RateLimiterRes): AppError {
-  return new AppError('rate_limited', 'Too many attempts that failed. Wait before the next one.', {
+  return new AppError('rate_limited', 'Too many failed attempts. Wait before you retry.', {
     retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
   })
 }
 
-/** Counts in Postgres, so that guesses spread over several processes add up. */
+/** Counts in Postgres, so that the limit holds over all processes. */
 export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
   const codes = new RateLimiterPostgres({
     storeClient: db,
@@ -34,7 +37,7 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
     points: perMinute,
     duration: WINDOW_SECONDS,
   })
-  // In memory: a flood of bad keys must not become a flood of writes.
+  // In memory, so that many bad keys do not cause many writes.
   const logins = new RateLimiterMemory({ points: perMinute * 3, duration: WINDOW_SECONDS })
 
   return {
@@ -61,4 +64,10 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
       }
     },
   }
+}
+
+/** Deletes limits whose minute is over. @returns their number. */
+export function deleteExpiredLimits(db: Db): Promise<number> {
+  // rate-limiter-flexible stores the end of a window in milliseconds.
+  return deleteInBatches(db, 'rate_limits', `expire < extract(epoch from now()) * 1000`)
 }

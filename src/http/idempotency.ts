@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../db/connect.ts'
+import { deleteInBatches } from '../db/delete-in-batches.ts'
 import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import type { LivenessLock } from '../db/liveness-lock.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
@@ -9,17 +10,17 @@ import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { principalOf } from './access-control.ts'
 
-/** Writes that a client may repeat under its `Idempotency-Key` without doing them twice. */
+/** Runs writes so that a repeat with the same `Idempotency-Key` does not write twice. */
 export type Idempotency = {
   /**
-   * For a write that is one transaction: runs `work` in the caller's scope; its answer is stored in
-   * the same commit, and a repeat gets that answer.
+   * For a write that is one transaction. Runs `work` in the caller's tenant scope and stores its
+   * response in the same commit; a repeat gets the stored response.
    */
   run<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T>
   /**
-   * For a write that also asks Stripe. `begin` makes what the request is about (an attempt, a refund
-   * request) and returns its name; `finish` does the rest from that name alone. A repeat after a
-   * crash finds the name and only finishes.
+   * For a write that also calls Stripe. `begin` creates the resource of the request (an attempt, a
+   * refund request) and returns its id. `finish` does the rest and needs only that id. A repeat after
+   * a crash finds the id and runs only `finish`.
    */
   resume<T>(
     request: FastifyRequest,
@@ -36,8 +37,8 @@ type Row = {
   answer_sealed: string | null
 }
 
-/** How long a key is remembered. Seconds. */
-const IDEMPOTENCY_KEY_LIFETIME = 86_400
+/** How long a key is kept. */
+const KEY_LIFETIME_SECONDS = 86_400
 
 function keyOf(request: FastifyRequest): Key | null {
   const key = request.headers['idempotency-key']
@@ -55,7 +56,7 @@ function keyOf(request: FastifyRequest): Key | null {
   }
 }
 
-/** Builds the two ways to answer a write once. `livenessLock` tells a request that runs from one that died. */
+/** @param deps.livenessLock tells whether the process that runs a request is still alive. */
 export function createIdempotency(deps: {
   db: Db
   encryption: Encryption
@@ -75,7 +76,7 @@ export function createIdempotency(deps: {
   const seal = (key: Key, answer: unknown) =>
     encryption.encrypt(JSON.stringify(answer ?? null), contextOf(key))
   const open = <T>(key: Key, sealed: string): T =>
-    // What is stored is what `once` or `resumable` returned under the same fingerprint.
+    // The stored value is what `run` or `resume` returned for the same fingerprint.
     JSON.parse(encryption.decrypt(sealed, contextOf(key))) as T
 
   async function lockAndFind(trx: Tx, key: Key): Promise<Row | undefined> {
@@ -86,7 +87,7 @@ export function createIdempotency(deps: {
     if (rows[0]?.locked !== true) throw stillRunning()
     await trx('idempotency_keys')
       .where({ caller: key.caller, key: key.key })
-      .whereRaw(`created_at < now() - make_interval(secs => ?)`, [IDEMPOTENCY_KEY_LIFETIME])
+      .whereRaw(`created_at < now() - make_interval(secs => ?)`, [KEY_LIFETIME_SECONDS])
       .delete()
     const row = await trx<Row & { caller: string; key: string }>('idempotency_keys')
       .where({ caller: key.caller, key: key.key })
@@ -107,13 +108,13 @@ export function createIdempotency(deps: {
         ...more,
       })
     } catch (error) {
-      // An operator's key belongs to no conference: its row may stand in another one, where this
-      // transaction cannot see it.
+      // An operator may use one key in two conferences. Row security hides the row of the other
+      // conference from this transaction.
       throw isUniqueViolation(error, 'idempotency_keys_pkey') ? keyReused() : error
     }
   }
 
-  /** Takes the key for this request and returns what is left to do: an answer, or a resource. */
+  /** Claims the key for this request. Returns the stored response, or the resource to finish. */
   async function take<T>(
     trx: Tx,
     key: Key,
@@ -146,8 +147,8 @@ export function createIdempotency(deps: {
       )
       return answer
     } catch (error) {
-      // A refusal made nothing and may be asked again from the start; after an unknown outcome the
-      // row stays and a repeat resumes what it points to.
+      // A refusal changed nothing, so the key is released and a repeat starts again. After an unknown
+      // outcome the row stays, and a repeat resumes its resource.
       const refused = error instanceof AppError && error.status < 500
       await inScope(request, (trx) =>
         refused ? row(trx).delete() : row(trx).update({ owner: null }),
@@ -187,17 +188,27 @@ export function createIdempotency(deps: {
   }
 }
 
+/** Deletes keys that are no longer honoured. @returns their number. */
+export function deleteExpiredKeys(db: Db): Promise<number> {
+  const condition = `created_at < now() - make_interval(secs => ${KEY_LIFETIME_SECONDS})`
+  return deleteInBatches(db, 'idempotency_keys', condition)
+}
+
 function keyReused(): AppError {
   return new AppError(
     'idempotency_key_reused',
-    'This Idempotency-Key was used with another path or body. Use a new key.',
+    'This Idempotency-Key was used for a request with a different path or body. Use a new key.',
   )
 }
 
 function stillRunning(): AppError {
-  return new AppError('idempotency_in_progress', 'The first request with this key still runs.', {
-    retryAfterSeconds: 1,
-  })
+  return new AppError(
+    'idempotency_in_progress',
+    'The first request with this Idempotency-Key is still running. Retry in a second.',
+    {
+      retryAfterSeconds: 1,
+    },
+  )
 }
 
 /** The runner that a use case gets for one request. */

@@ -5,19 +5,19 @@ import { AppError } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import type { App } from './route-deps.ts'
 
-/** Everything that this process measures. Each process has its own; Prometheus adds them up. */
+/** The metrics of this process. Prometheus adds up those of all processes. */
 export type Metrics = ServiceMetrics & {
   readonly registry: Registry
-  /** `route` is the pattern: a URL may carry a voucher code, and would be a new label each time. */
+  /** `route` is the pattern: a URL may contain a voucher code, and each URL would be a new label. */
   httpRequest(request: { method: string; route: string; status: number }, seconds: number): void
 }
 
-// Seconds. Most requests are a few statements; the slow ones wait for Stripe.
+// Seconds. Most requests run a few statements; slow ones wait for Stripe.
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
-/** @param process also measure the process itself: memory, event loop, garbage collection. */
+/** @param process whether to measure memory, event loop and garbage collection too. */
 export function createMetrics({ process }: { process: boolean }): Metrics {
-  // Not prom-client's global one, so that several processes can live in one test.
+  // Not the global registry of prom-client, so that one test can run several services.
   const registry = new Registry()
   if (process) collectDefaultMetrics({ register: registry })
   const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
@@ -31,36 +31,34 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
       registers: [registry],
     })
 
-  const http = histogram('http_request_duration_seconds', 'Time to answer a request.', [
+  const http = histogram('http_request_duration_seconds', 'Duration of HTTP requests.', [
     'method',
     'route',
     'status',
   ])
-  const received = counter('stripe_events_received_total', 'Stripe events that came in.', [
-    'outcome',
-  ])
-  const handled = counter('stripe_events_handled_total', 'Tries to handle a Stripe event.', [
+  const received = counter('stripe_events_received_total', 'Stripe events received.', ['outcome'])
+  const handled = counter('stripe_events_handled_total', 'Attempts to handle a Stripe event.', [
     'outcome',
   ])
   const handling = histogram(
     'stripe_event_handling_seconds',
-    'Time that a try to handle a Stripe event takes.',
+    'Duration of one attempt to handle a Stripe event.',
     ['outcome'],
   )
   const missed = counter(
     'stripe_events_missed_total',
-    'Stripe events that no webhook told us of.',
+    'Stripe events that no webhook delivered.',
     [],
   )
-  const stripe = histogram('stripe_request_duration_seconds', 'Time that Stripe takes to answer.', [
+  const stripe = histogram('stripe_request_duration_seconds', 'Duration of requests to Stripe.', [
     'operation',
     'outcome',
   ])
-  const jobs = histogram('job_duration_seconds', 'Time that a try to run a job takes.', [
+  const jobs = histogram('job_duration_seconds', 'Duration of one attempt to run a job.', [
     'job',
     'outcome',
   ])
-  // A rate over a counter that was never there shows nothing, so the ones to alert on begin at 0.
+  // Alerts use the rate of these counters. A counter that does not exist yet has no rate, so they start at 0.
   for (const outcome of ['stored', 'duplicate', 'ignored']) received.inc({ outcome }, 0)
   for (const outcome of ['done', 'retried', 'failed']) handled.inc({ outcome }, 0)
 
@@ -82,18 +80,18 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
 export type MetricsDeps = {
   metrics: Metrics
   gauges: { refresh(): Promise<void> }
-  /** Null: anybody may read. */
+  /** Null: no token is needed. */
   metricsToken: string | null
 }
 
 const response = {
   200: {
-    description: 'The metrics, in the text format of Prometheus.',
+    description: 'The metrics in the text format of Prometheus.',
     content: { 'text/plain': { schema: z.string() } },
   },
 }
 
-/** Measures every request under its route's pattern. Must come before the routes. */
+/** Measures every request by its route's pattern. Call it before the routes are added. */
 export function addRequestMetrics(app: App, metrics: Metrics): void {
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unknown'
@@ -102,7 +100,7 @@ export function addRequestMetrics(app: App, metrics: Metrics): void {
   })
 }
 
-/** `/metrics` for Prometheus; with `METRICS_TOKEN` only for who sends it. */
+/** `/metrics` for Prometheus. If `METRICS_TOKEN` is set, the request must send it. */
 export function metricsRoutes(app: App, { metrics, gauges, metricsToken }: MetricsDeps): void {
   app.get(
     '/metrics',
@@ -111,7 +109,7 @@ export function metricsRoutes(app: App, { metrics, gauges, metricsToken }: Metri
       schema: {
         operationId: 'getMetrics',
         summary: 'Metrics for Prometheus',
-        description: 'With the setting METRICS_TOKEN: `Authorization: Bearer <token>`.',
+        description: 'If METRICS_TOKEN is set, send `Authorization: Bearer <token>`.',
         tags: ['Operations'],
         response,
       },
@@ -119,7 +117,10 @@ export function metricsRoutes(app: App, { metrics, gauges, metricsToken }: Metri
     async (request, reply) => {
       const given = request.headers.authorization ?? ''
       if (metricsToken !== null && !equalInConstantTime(given, `Bearer ${metricsToken}`)) {
-        throw new AppError('unauthenticated', 'Send the metrics token: Authorization: Bearer.')
+        throw new AppError(
+          'unauthenticated',
+          'Send the metrics token in the header Authorization: Bearer <token>.',
+        )
       }
       await gauges.refresh()
       const text = await metrics.registry.metrics()

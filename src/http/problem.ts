@@ -9,13 +9,14 @@ import {
   ERROR_CATALOGUE,
   type ErrorCode,
   type FieldError,
+  invalidFields,
   problemType,
 } from '../shared/errors.ts'
-import { pointerPart } from './validation-errors.ts'
+import { fieldErrorsOf } from './validation-errors.ts'
 
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
 
-/** The body of every error: RFC 9457 plus a stable `code`, the broken rules and the request's id. */
+/** The body of every error: RFC 9457 plus a stable `code`, the broken rules and the request id. */
 type Problem = {
   type: string
   title: string
@@ -26,7 +27,7 @@ type Problem = {
   errors?: FieldError[]
 }
 
-// Fastify's own refusals, before a handler runs.
+// What fastify refuses before a handler runs.
 const FASTIFY_CODES: Record<string, ErrorCode> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'payload_too_large',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
@@ -35,34 +36,13 @@ const FASTIFY_CODES: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_json',
 }
 
-const PREFIXES = { body: '', querystring: 'query', params: 'params', headers: 'header' } as const
-
-function fieldErrors(error: FastifyError): FieldError[] {
-  const context = error.validationContext as keyof typeof PREFIXES | undefined
-  const prefix = PREFIXES[context ?? 'body']
-  return (error.validation ?? []).flatMap((issue): FieldError[] => {
-    // The path of the whole is `/` here, which would begin a member's pointer twice.
-    const base = issue.instancePath === '/' ? prefix : `${prefix}${issue.instancePath}`
-    const { keys } = issue.params as { keys?: string[] }
-    if (issue.keyword === 'unrecognized_keys' && keys !== undefined) {
-      return keys.map((key) => ({
-        pointer: `${base}/${pointerPart(key)}`,
-        detail: 'This field is not known.',
-      }))
-    }
-    return [{ pointer: base === '' ? '/' : base, detail: issue.message ?? 'is not valid' }]
-  })
-}
-
-function toAppError(error: unknown): AppError {
+function toAppError(error: unknown, request: FastifyRequest): AppError {
   if (error instanceof AppError) return error
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = fieldErrors(error)
-    const detail = errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; ')
-    return new AppError('validation_failed', detail, { errors })
+    return invalidFields(fieldErrorsOf(error, request))
   }
   if (isDatabaseUnavailable(error)) {
-    return new AppError('database_unavailable', 'Please try again in a moment.', {
+    return new AppError('database_unavailable', 'Retry the request in a few seconds.', {
       retryAfterSeconds: 2,
       cause: error,
     })
@@ -72,40 +52,40 @@ function toAppError(error: unknown): AppError {
     return new AppError('validation_failed', 'The path is not a valid URL.', { cause: error })
   }
   if (code === 'FST_ERR_MAX_PARAM_LENGTH') {
-    return new AppError('not_found', 'A part of the path is too long.', { cause: error })
+    return new AppError('not_found', 'A segment of the path is too long.', { cause: error })
   }
   const known = code === undefined ? undefined : FASTIFY_CODES[code]
   if (known !== undefined)
     return new AppError(known, ERROR_CATALOGUE[known].title, { cause: error })
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new AppError('malformed_json', 'The request could not be read.', { cause: error })
+    return new AppError('malformed_json', 'The request cannot be parsed.', { cause: error })
   }
-  return new AppError('internal', 'The error was logged under this request id.', { cause: error })
+  return new AppError('internal', 'The log has the error under this request_id.', { cause: error })
 }
 
-// What breaks a schema is quoted in the answer, and a caller may put a code where a field's name
-// belongs; the log gets none of it.
+// The detail of a schema violation quotes the request, and a caller may send a voucher code as a
+// field's name. So the log does not contain it.
 function loggedDetail({ code, message }: AppError): { detail?: string } {
   return code === 'validation_failed' ? {} : { detail: message }
 }
 
 function log(request: FastifyRequest, error: AppError): void {
-  // A refusal is ordinary and needs no stack; our own failures do.
+  // Refusals are expected, so they are logged without a stack.
   if (error.status < 500 || error.code === 'not_ready')
-    request.log.info({ problem: error.code, ...loggedDetail(error) }, 'refused')
+    request.log.info({ problem: error.code, ...loggedDetail(error) }, 'request refused')
   else {
     const err = error.cause ?? error
-    // Of an error itself `code` is redacted, since elsewhere a voucher's secret has that name.
+    // The logger redacts every member named `code`, because voucher codes have that name.
     const reason = err instanceof Error && 'code' in err ? err.code : undefined
-    request.log.error({ problem: error.code, reason, err }, 'failed')
+    request.log.error({ problem: error.code, reason, err }, 'request failed')
   }
 }
 
-/** Sends an error as a problem document, with `Retry-After` where waiting helps. */
+/** Sends an error as a problem document, with `Retry-After` where a retry can succeed. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
-  const known = toAppError(error)
+  const known = toAppError(error, request)
   if (error instanceof Error && isResponseSerializationError(error)) {
-    request.log.error({ issues: error.cause?.issues }, 'response breaks its own schema')
+    request.log.error({ issues: error.cause?.issues }, 'the response does not match its schema')
   }
   log(request, known)
   const { title } = ERROR_CATALOGUE[known.code]
@@ -122,20 +102,20 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   if (known.retryAfterSeconds !== undefined) {
     void reply.header('retry-after', known.retryAfterSeconds)
   }
-  // Again, for what fastify refuses before any hook runs.
+  // The hook that sets it does not run when fastify refuses a request first.
   void reply.header('request-id', request.id)
   if (known.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer')
   void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
 }
 
-/** Makes every error of the server, and every unknown path, a problem document. */
+/** Answers every error and every unknown path with a problem document. */
 export function addProblemHandlers(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error))
   app.setNotFoundHandler((request, reply) =>
     sendProblem(
       request,
       reply,
-      new AppError('not_found', `There is no ${request.method} on this path.`),
+      new AppError('not_found', `This path does not support ${request.method}.`),
     ),
   )
 }

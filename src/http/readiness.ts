@@ -6,15 +6,15 @@ import { AppError } from '../shared/errors.ts'
 import type { App } from './route-deps.ts'
 
 /**
- * `starting`: the database is not checked yet, and until then nobody is answered from it.
- * `stopping`: what runs may end, and nothing new begins.
+ * `starting`: the database is not checked yet, so the process does not use it for answers.
+ * `stopping`: running work may end; new work does not start.
  */
 export type Phase = 'starting' | 'serving' | 'stopping'
 
-/** Where the process stands; main.ts moves it, requests and /readyz look at it. */
+/** The phase of the process. start-service.ts changes it; requests and /readyz read it. */
 export type Lifecycle = {
   readonly phase: Phase
-  /** Opens the door, unless the process is stopping already. */
+  /** Begins to serve, unless the process is already stopping. */
   serve(): void
   stop(): void
 }
@@ -36,74 +36,73 @@ export function createLifecycle(phase: Phase = 'starting'): Lifecycle {
 
 const REASONS = {
   starting: 'The service is starting.',
-  stopping: 'The service is stopping. Another process answers in a moment.',
+  stopping: 'The service is stopping. Retry in a few seconds; another process answers.',
 } as const
 
-// Seconds. Another process takes over at once; a start waits for migrations.
+// Another process takes over immediately; a start waits for migrations.
 const RETRY_AFTER_SECONDS = 2
 
-/** The 503 of a process that does not serve, or null. */
+/** The 503 of a process that is not serving, or null. */
 function notServingError({ phase }: Lifecycle): AppError | null {
   if (phase === 'serving') return null
   return new AppError('not_ready', REASONS[phase], { retryAfterSeconds: RETRY_AFTER_SECONDS })
 }
 
 /**
- * Refuses every request but the public ones while the process does not serve: nobody is answered
- * before the checks of the start passed, and a client that keeps its connection open is sent to
- * another process.
+ * Refuses all requests except public ones while the process is not serving. So no request is handled
+ * before the checks at start have passed, and a client with an open connection retries at another
+ * process.
  */
 export function addReadinessGate(app: FastifyInstance, lifecycle: Lifecycle): void {
   app.addHook('onRequest', async (request) => {
     const refusal = notServingError(lifecycle)
     if (refusal !== null && request.routeOptions.config.access !== 'public') throw refusal
   })
-  // A connection that stays open after its answer would keep the process for over a minute.
+  // An open keep-alive connection would delay the end of the process by more than a minute.
   app.addHook('onSend', async (_request, reply) => {
     if (lifecycle.phase === 'stopping') void reply.header('connection', 'close')
   })
 }
 
-// Shorter than the second or two that a load balancer waits for a probe.
+// Load balancers wait for a probe for one or two seconds.
 const TIMEOUT_MS = 1_500
 
-/** Asks the database whether it can serve us now; at most one question is under way. */
+/** Checks whether the database can serve this process now. At most one check runs at a time. */
 type Readiness = {
-  /** @throws AppError `database_unavailable`, or `not_ready` when the schema is not ours. */
+  /** @throws AppError `database_unavailable`, or `not_ready` when the schema is incompatible. */
   check(): Promise<void>
 }
 
-/** @param db a pool that busy requests do not share, so that load does not look like an outage. */
+/** @param db a pool that requests do not use, so that load does not look like an outage. */
 export function createReadiness(db: Db): Readiness {
-  let asking: Promise<boolean> | null = null
+  let running: Promise<boolean> | null = null
 
-  async function ask(): Promise<boolean> {
-    // Drops a connection that hangs, as that of a server which was paused or cut off.
+  async function runCheck(): Promise<boolean> {
+    // Drops a connection that hangs, for example to a paused or unreachable server.
     await db.raw('select 1').timeout(TIMEOUT_MS)
     return isSchemaCompatible(db)
   }
 
   return {
     async check() {
-      asking ??= ask().finally(() => {
-        asking = null
+      running ??= runCheck().finally(() => {
+        running = null
       })
-      const serves = await withTimeout(asking)
-      if (serves) return
-      throw new AppError('not_ready', 'The database schema does not serve this release.', {
+      if (await withTimeout(running)) return
+      throw new AppError('not_ready', 'The database schema does not fit this release.', {
         retryAfterSeconds: 2,
       })
     },
   }
 }
 
-async function withTimeout(asking: Promise<boolean>): Promise<boolean> {
+async function withTimeout(check: Promise<boolean>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
+  const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`No answer within ${TIMEOUT_MS} ms`)), TIMEOUT_MS)
   })
   try {
-    return await Promise.race([asking, late])
+    return await Promise.race([check, timeout])
   } catch (cause) {
     throw new AppError('database_unavailable', 'The database does not answer.', {
       retryAfterSeconds: 2,
@@ -116,12 +115,12 @@ async function withTimeout(asking: Promise<boolean>): Promise<boolean> {
 
 const tags = ['Operations']
 
-// A probe comes every second from one address, which may be the one that all requests come from.
+// Probes come every second from one address; behind a proxy, all requests may have that address.
 const probeConfig = { access: 'public', rateLimit: false } as const
 
 const okSchema = z.object({ status: z.literal('ok') })
 
-/** `/livez`: the process runs. `/readyz`: it can answer requests. Nobody needs a key for them. */
+/** `/livez`: the process runs. `/readyz`: it can answer requests. Neither needs a key. */
 export function healthRoutes(app: App, deps: { lifecycle: Lifecycle; readiness: Readiness }): void {
   app.get(
     '/livez',
@@ -129,8 +128,8 @@ export function healthRoutes(app: App, deps: { lifecycle: Lifecycle; readiness: 
       config: probeConfig,
       schema: {
         operationId: 'getLiveness',
-        summary: 'Is the process alive?',
-        description: 'Asks nothing of the database: restarting us would not bring that back.',
+        summary: 'Check that the process is alive',
+        description: 'Does not check the database: restarting this process would not fix it.',
         tags,
         response: { 200: okSchema },
       },
@@ -144,9 +143,9 @@ export function healthRoutes(app: App, deps: { lifecycle: Lifecycle; readiness: 
       config: probeConfig,
       schema: {
         operationId: 'getReadiness',
-        summary: 'Can the process answer requests?',
+        summary: 'Check that the process can answer requests',
         description:
-          '200 once the database answers and its schema serves this release; 503 before, while the database is away, and while the process stops.',
+          '200 when the database answers and its schema fits this release. 503 while the process starts or stops, and while the database cannot be reached.',
         tags,
         response: { 200: okSchema },
       },

@@ -6,7 +6,7 @@ import type { Encryption } from '../shared/cryptography.ts'
 import type { FailedLookups } from './failed-lookups.ts'
 import type { Idempotency } from './idempotency.ts'
 
-/** A fastify instance whose handlers are typed by their zod schemas. */
+/** A fastify instance that types its handlers by their zod schemas. */
 export type App = FastifyInstance<
   RawServerDefault,
   IncomingMessage,
@@ -15,7 +15,7 @@ export type App = FastifyInstance<
   ZodTypeProvider
 >
 
-/** What every domain's routes may use. A domain that needs more takes it as a parameter of its own. */
+/** What the routes of every domain may use. A domain that needs more declares its own parameter. */
 export type RouteDeps = {
   db: Db
   idempotency: Idempotency

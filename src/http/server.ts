@@ -19,8 +19,8 @@ import { rejectNulCharacters } from './validation-errors.ts'
 
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
 
-/** Largest JSON body. Bytes. Webhooks have a limit of their own. */
-const BODY_LIMIT = 256 * 1024
+/** Webhooks have their own limit. */
+const BODY_LIMIT_BYTES = 256 * 1024
 
 export type ServerOptions = {
   logger: FastifyBaseLogger
@@ -31,23 +31,23 @@ export type ServerOptions = {
   lifecycle: Lifecycle
 }
 
-/** A number is how many proxies stand before us; fastify takes that as a function. */
+/** A number counts the trusted proxies in front of the service; fastify takes that as a function. */
 function proxyTrust(setting: boolean | number | string[]) {
   return typeof setting === 'number' ? (_: string, hop: number) => hop < setting : setting
 }
 
 /**
- * The HTTP server without a domain's routes: validation, auth, problem documents, security headers,
- * limits, request ids and the request log. Listens nowhere; app.ts adds the routes.
+ * The HTTP server without the routes of the domains: validation, access control, problem documents,
+ * security headers, limits, request ids and the request log. It does not listen; app.ts adds routes.
  */
 export async function createServer(options: ServerOptions): Promise<App> {
   const app = Fastify({
     loggerInstance: options.logger,
-    // request-log.ts has lines of its own, without URLs.
+    // addRequestLog below logs requests without URLs.
     logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: BODY_LIMIT,
+    bodyLimit: BODY_LIMIT_BYTES,
     trustProxy: proxyTrust(options.trustProxy),
-    // A caller's own id is kept where it is harmless in a log, so that both sides find the request.
+    // A caller's own id is kept when it is safe to log, so that both sides can find the request.
     genReqId: (request) => {
       const given = request.headers['x-request-id']
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given)
@@ -55,7 +55,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
         : `req_${newRequestId()}`
     },
     forceCloseConnections: 'idle',
-    // The door says it as a problem document.
+    // The readiness gate answers with a problem document.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
@@ -69,7 +69,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     void reply.header('request-id', request.id)
   })
   await app.register(helmet, {
-    // The API answers JSON only; /docs loosens this for its own pages.
+    // The API answers only JSON. /docs has its own, weaker policy for its pages.
     contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   })
   rejectNulCharacters(app)
@@ -80,11 +80,11 @@ export async function createServer(options: ServerOptions): Promise<App> {
   await app.register(rateLimit, {
     max: options.rateLimitPerMinute,
     timeWindow: 60_000,
-    hook: 'preHandler', // after authentication: a key has its own allowance, wherever it calls from
+    hook: 'preHandler', // after authentication, so that each key has its own limit from any address
     keyGenerator: (request) => request.principal?.keyId ?? request.ip,
     allowList: (request) => request.routeOptions.config.access === 'stripe',
     errorResponseBuilder: (_request, context) =>
-      new AppError('rate_limited', `At most ${context.max} requests a minute.`, {
+      new AppError('rate_limited', `The limit is ${context.max} requests per minute.`, {
         retryAfterSeconds: Math.max(1, Math.ceil(context.ttl / 1000)),
       }),
   })
@@ -93,8 +93,8 @@ export async function createServer(options: ServerOptions): Promise<App> {
 }
 
 /**
- * One line for each request, with the route's pattern and never its URL: a voucher code is a secret
- * and stands in some of them.
+ * Logs one line for each request, with the route's pattern instead of its URL: some URLs contain a
+ * voucher code, which is a secret.
  */
 function addRequestLog(app: FastifyInstance): void {
   app.addHook('onResponse', async (request, reply) => {
@@ -112,8 +112,8 @@ function addRequestLog(app: FastifyInstance): void {
 }
 
 /**
- * Lets a request without a body name a content type, as many clients do for DELETE; fastify would
- * try to parse the nothing and refuse it.
+ * Accepts a content type on a request without a body, which many clients send with DELETE. Without
+ * this, fastify tries to parse the empty body and refuses the request.
  */
 function allowEmptyBody(app: FastifyInstance): void {
   app.addHook('onRequest', async ({ raw: { headers } }) => {
@@ -122,36 +122,36 @@ function allowEmptyBody(app: FastifyInstance): void {
   })
 }
 
-/** How often a closing server looks for connections whose last answer has gone out. Milliseconds. */
+/** How often a closing server looks for connections whose last response is sent. */
 const IDLE_CHECK_MS = 100
 
 /**
- * Lets the server close as soon as every request is answered. Node alone would wait for connections
- * that have asked nothing, which browsers and HTTP clients open ahead of need (a minute, until
- * `headersTimeout`), and for those whose answer went out after the close began and promised to keep
- * the connection open (72 seconds, `keepAliveTimeout`).
+ * Lets the server close as soon as every request is answered. Node itself would also wait for
+ * connections without any request, which browsers and HTTP clients open in advance (a minute, until
+ * `headersTimeout`), and for keep-alive connections whose last response was sent after the close began
+ * (72 seconds, `keepAliveTimeout`).
  *
  * @see https://nodejs.org/api/http.html#servercloseidleconnections
  */
 function closeIdleConnectionsOnShutdown(app: App): void {
   const { server } = app
-  const silent = new Set<Socket>()
+  const withoutRequest = new Set<Socket>()
   let isClosing = false
   server.on('connection', (socket) => {
     if (isClosing) {
       socket.destroy()
       return
     }
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
+    withoutRequest.add(socket)
+    socket.once('close', () => withoutRequest.delete(socket))
   })
-  server.on('request', ({ socket }) => silent.delete(socket))
+  server.on('request', ({ socket }) => withoutRequest.delete(socket))
   app.addHook('preClose', (done) => {
     isClosing = true
-    for (const socket of silent) socket.destroy()
+    for (const socket of withoutRequest) socket.destroy()
     if (server.listening) {
-      const looking = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
-      server.once('close', () => clearInterval(looking))
+      const check = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+      server.once('close', () => clearInterval(check))
     }
     done()
   })

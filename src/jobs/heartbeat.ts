@@ -81,3 +81,8 @@ export async function releaseDeadWorkers(trx: Tx, leaseSeconds: number): Promise
   }
   return dead
 }
+
+/** The number of processes with a heartbeat by role, for the metrics. */
+export function countProcesses(trx: Tx): Promise<{ role: string; count: number }[]> {
+  return trx('processes').groupBy('role').select('role').count<{ role: string; count: number }[]>()
+}

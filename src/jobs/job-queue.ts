@@ -1,4 +1,5 @@
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
+import { DELETE_BATCH_SIZE } from '../db/delete-in-batches.ts'
 import {
   JOBS,
   type JobDefinition,
@@ -10,25 +11,25 @@ import {
 export type AddJobOptions = {
   /** Not before this moment. */
   runAt?: Date
-  /** Instead of the job's own key. */
+  /** Replaces the key of the job's definition. */
   jobKey?: string
   /**
-   * What becomes of waiting work of the same key. `replace` (default): it starts anew, with the new
-   * payload and time. `preserve_run_at`: the new payload, the old time. `unsafe_dedupe`: nothing
-   * changes, even when that work runs already or has failed for good.
+   * What happens to a waiting job with the same key. `replace` (default): it gets the new payload, the
+   * new time and all attempts. `preserve_run_at`: the new payload, but the old time. `unsafe_dedupe`:
+   * it stays as it is, even if it already runs or has failed on its last attempt.
    *
    * @see https://worker.graphile.org/docs/job-key
    */
   jobKeyMode?: 'replace' | 'preserve_run_at' | 'unsafe_dedupe'
-  /** Instead of the job's own number of tries. */
+  /** Replaces the number of attempts of the job's definition. */
   maxAttempts?: number
 }
 
 /**
- * Adds a job in the caller's transaction: it exists if, and only from the moment that, the
- * transaction commits. So work is asked for by the very commit that makes it true.
+ * Adds a job in the caller's transaction, so the job exists exactly when the change that needs it is
+ * committed.
  *
- * @throws JobPayloadError when the payload is not the job's.
+ * @throws JobPayloadError when the payload does not match the job's schema.
  */
 export async function addJob<Name extends JobName>(
   trx: Tx,
@@ -52,4 +53,35 @@ export async function addJob<Name extends JobName>(
       job.queue?.(stored) ?? null,
     ],
   )
+}
+
+// Staff may look at failed jobs for two weeks.
+const FAILED_JOB_DAYS = 14
+
+/** Deletes jobs that failed on their last attempt more than 14 days ago. @returns their number. */
+export async function deleteFailedJobs(db: Db): Promise<number> {
+  const { rows } = await db.raw<{ rows: unknown[] }>(
+    `select from graphile_worker.complete_jobs(array(
+       select id from graphile_worker.jobs
+       where attempts >= max_attempts and locked_at is null
+         and updated_at < now() - make_interval(days => ?)
+       limit ?))`,
+    [FAILED_JOB_DAYS, DELETE_BATCH_SIZE],
+  )
+  return rows.length
+}
+
+/** The number of jobs by name and state, for the metrics. */
+export async function countJobs(trx: Tx): Promise<{ job: string; state: string; count: number }[]> {
+  // A job at its last attempt without an error was replaced while a worker that died ran it.
+  const { rows } = await trx.raw<{ rows: { job: string; state: string; count: number }[] }>(`
+    select task_identifier as job, count(*),
+      case when locked_at is not null then 'running'
+           when attempts >= max_attempts then 'failed'
+           when run_at > now() then 'scheduled'
+           else 'ready' end as state
+    from graphile_worker.jobs
+    where locked_at is not null or attempts < max_attempts or last_error is not null
+    group by job, state`)
+  return rows
 }

@@ -8,7 +8,7 @@ export type MailSettings = Readonly<{
   /** Mails are written there instead of being sent. */
   folder: string | null
   from: string
-  /** Who is told of trouble. */
+  /** Mail addresses of the operators. */
   operators: readonly string[]
   /** Marks the subjects of every environment but the one that counts; null: not marked. */
   prefix: string | null

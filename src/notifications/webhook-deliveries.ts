@@ -1,4 +1,5 @@
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
+import { deleteInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { addDeliveryJob, type OutboundEventType } from './outbound-events.ts'
@@ -102,4 +103,13 @@ export async function replayDelivery(
   if (row === undefined) throw notFound('webhook delivery')
   await addDeliveryJob(trx, { conferenceId, endpointId, deliveryId })
   return row
+}
+
+// The description of listWebhookDeliveries promises this.
+const KEPT_DAYS = 30
+
+/** Deletes deliveries that finished more than 30 days ago. @returns their number. */
+export function deleteOldDeliveries(db: Db): Promise<number> {
+  const condition = `finished_at < now() - interval '${KEPT_DAYS} days'`
+  return deleteInBatches(db, 'webhook_deliveries', condition)
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { lockConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
 import type { Encryption } from '../shared/cryptography.ts'
@@ -78,8 +79,8 @@ export async function insertEndpoint(
   conferenceId: string,
   input: EndpointInput,
 ): Promise<EndpointWithSecret> {
-  // Two at the same time would both find room.
-  await trx('conferences').where({ id: conferenceId }).forNoKeyUpdate().first('id')
+  // Without the lock, two requests at the same time could both pass the check.
+  await lockConference(trx, conferenceId)
   const [known] = await trx('webhook_endpoints')
     .where({ conference_id: conferenceId })
     .count<{ count: number }[]>()

@@ -121,3 +121,14 @@ export async function resolveFlags(
   if (rows.length === 0) throw notFound(`open flag ${code} on this purchase`)
   return rows.map((row) => row.fact)
 }
+
+/** The number of purchases of all conferences with an open flag, by code, for the metrics. */
+export function countFlaggedPurchases(trx: Tx): Promise<{ code: string; count: number }[]> {
+  return trx('purchase_flags')
+    .whereNull('resolved_at')
+    .groupBy('code')
+    .select<{ code: string; count: number }[]>(
+      'code',
+      trx.raw('count(distinct (conference_id, purchase_id)) as count'),
+    )
+}

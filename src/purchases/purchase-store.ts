@@ -304,3 +304,9 @@ export function listTransitions(
     )
   return fetchPage(query, page)
 }
+
+/** Whether the conference has any purchase. */
+export async function hasPurchases(trx: Tx, conferenceId: string): Promise<boolean> {
+  const row = await trx('bulk_purchases').where({ conference_id: conferenceId }).first('id')
+  return row !== undefined
+}

@@ -1,10 +1,10 @@
 /**
- * Who caused a change, as the history shows it. `id` is the API key's id for people and programs,
- * the event's or timer's name for Stripe and for the service itself.
+ * Who caused a change, as the history shows it. `id` is the id of the API key; for Stripe and for this
+ * service it is the name of the event or timer.
  */
 export type Actor = { kind: 'operator' | 'staff' | 'sponsor' | 'stripe' | 'system'; id: string }
 
-/** What a staff key may be allowed to do. An operator may do all of it; a sponsor key has none. */
+/** The permissions of a staff key. An operator key has all of them, a sponsor key none. */
 export const SCOPES = [
   'settings:write',
   'keys:write',
@@ -21,16 +21,16 @@ export const SCOPES = [
 
 export type Scope = (typeof SCOPES)[number]
 
-/** Who is calling, from the API key. */
+/** Who calls, as the API key tells. */
 export type Principal =
   | { role: 'operator'; keyId: string }
   | { role: 'staff'; keyId: string; conferenceId: string; scopes: readonly Scope[] }
   | { role: 'sponsor'; keyId: string; conferenceId: string; sponsorId: string }
 
-/** Who calls, inside which conference: what every use case of a tenant needs. */
+/** Who calls, and in which conference. Every use case of a tenant takes it. */
 export type Caller = {
   conferenceId: string
   actor: Actor
-  /** Set for a sponsor's key: it sees and touches only this sponsor's. */
+  /** Set for a sponsor key, which can read and change only this sponsor's objects. */
   sponsorId: string | null
 }

@@ -7,14 +7,14 @@ import {
 } from 'node:crypto'
 
 const VERSION = 'v1'
-const IV_BYTES = 12 // NIST SP 800-38D: 96 bits is the size that GCM is made for
+const IV_BYTES = 12 // NIST SP 800-38D recommends 96 bits for GCM
 const TAG_BYTES = 16
 
-/** Encrypts what must be readable again: Stripe keys, webhook secrets, kept answers. */
+/** Encrypts values that must be readable again: Stripe keys, webhook secrets, stored responses. */
 export type Encryption = {
-  /** Returns `v1:` + base64 of iv, tag and ciphertext. `context` must be given again to decrypt. */
+  /** Returns `v1:` + base64 of iv, tag and ciphertext. `decrypt` needs the same `context`. */
   encrypt(plain: string, context: string): string
-  /** @throws Error when the key, the context or the text is not the one that was encrypted. */
+  /** @throws Error when the key, the context or the text differs from the encrypted one. */
   decrypt(sealed: string, context: string): string
 }
 
@@ -22,8 +22,8 @@ export type Encryption = {
  * AES-256-GCM under one key.
  *
  * @param key 32 bytes.
- * The context (for example `conferences.stripe_secret_key:conf_…`) is authenticated, so that a
- * sealed value copied into another row or column does not open there.
+ * The context (for example `conferences.stripe_secret_key:conf_…`) is authenticated, so an encrypted
+ * value that is copied into another row or column cannot be decrypted there.
  */
 export function createEncryption(key: Buffer): Encryption {
   if (key.length !== 32) throw new Error('ENCRYPTION_KEY must be 32 bytes, base64 encoded')
@@ -47,12 +47,12 @@ export function createEncryption(key: Buffer): Encryption {
   }
 }
 
-/** SHA-256 in hex. Enough for API keys: they carry 238 random bits, so no slow hash is needed. */
+/** SHA-256 in hex. API keys have 238 random bits, so they need no slow hash. */
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** Compares two texts in constant time; hashing first makes the lengths equal. */
+/** Compares two texts in constant time. Hashing makes their lengths equal. */
 export function equalInConstantTime(a: string, b: string): boolean {
   return timingSafeEqual(
     createHash('sha256').update(a).digest(),

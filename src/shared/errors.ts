@@ -1,32 +1,35 @@
 /**
- * Every error that leaves the process, with its HTTP status and title. A test compares the list
- * with openapi.yaml in both directions; `code` is stable and is what clients program against.
+ * Every error that a caller can see, with its HTTP status and title. A test compares this list with
+ * openapi.yaml in both directions. Codes are stable: clients depend on them.
  */
 export const ERROR_CATALOGUE = {
-  malformed_json: { status: 400, title: 'The body is not valid JSON' },
-  validation_failed: { status: 400, title: 'The request breaks a rule' },
+  malformed_json: { status: 400, title: 'The request body is not valid JSON' },
+  validation_failed: { status: 400, title: 'The request is not valid' },
   invalid_signature: { status: 400, title: 'The webhook signature is not valid' },
   unauthenticated: { status: 401, title: 'A valid API key is required' },
-  forbidden: { status: 403, title: 'This key may not do that' },
-  not_found: { status: 404, title: 'There is no such object' },
-  already_exists: { status: 409, title: 'An object with this value exists already' },
-  wrong_state: { status: 409, title: 'The state does not allow this' },
-  payment_in_progress: { status: 409, title: 'A payment is under way' },
+  forbidden: { status: 403, title: 'This API key does not allow the request' },
+  not_found: { status: 404, title: 'The object does not exist' },
+  already_exists: { status: 409, title: 'An object with this value already exists' },
+  wrong_state: { status: 409, title: 'The current state does not allow the request' },
+  payment_in_progress: { status: 409, title: 'A payment is in progress' },
   stripe_key_missing: { status: 409, title: 'The conference has no Stripe key' },
-  authentication_required: { status: 409, title: 'The bank wants the payer' },
+  authentication_required: {
+    status: 409,
+    title: 'The bank requires the cardholder to authenticate',
+  },
   no_payment_method: { status: 409, title: 'There is no saved card to charge' },
   stripe_refused: { status: 409, title: 'Stripe refused the request' },
-  sync_running: { status: 409, title: 'A sync of this resource is under way' },
+  sync_running: { status: 409, title: 'A sync of this resource is already running' },
   mode_fixed: { status: 409, title: 'Mode and Stripe account are fixed once purchases exist' },
   voucher_invalid: { status: 409, title: 'The voucher cannot be redeemed' },
-  published: { status: 409, title: 'The voucher can be used at Stripe only' },
-  voucher_refunded: { status: 409, title: 'The voucher was paid back' },
+  published: { status: 409, title: 'The voucher can only be redeemed at Stripe' },
+  voucher_refunded: { status: 409, title: 'The voucher was refunded' },
   idempotency_in_progress: { status: 409, title: 'A request with this key is still running' },
-  idempotency_key_reused: { status: 422, title: 'The key was used with another request' },
-  payload_too_large: { status: 413, title: 'The body is too large' },
-  unsupported_media_type: { status: 415, title: 'The body must be application/json' },
+  idempotency_key_reused: { status: 422, title: 'The key was used for a different request' },
+  payload_too_large: { status: 413, title: 'The request body is too large' },
+  unsupported_media_type: { status: 415, title: 'The request body must be application/json' },
   rate_limited: { status: 429, title: 'Too many requests' },
-  internal: { status: 500, title: 'Something went wrong on our side' },
+  internal: { status: 500, title: 'An unexpected error occurred in this service' },
   stripe_failed: { status: 502, title: 'Stripe answered with an error' },
   stripe_unavailable: { status: 503, title: 'Stripe cannot be reached' },
   not_ready: { status: 503, title: 'The service is starting or stopping' },
@@ -36,25 +39,28 @@ export const ERROR_CATALOGUE = {
 export type ErrorCode = keyof typeof ERROR_CATALOGUE
 
 /**
- * The `type` of a problem document: a name, not an address, since no host is ours for certain.
+ * The `type` of a problem document. It is a URN, because every installation has another host name.
  * RFC 9457 §3.1.1 allows any URI.
  */
 export function problemType(code: string): string {
   return `urn:sponsor-vouchers:problem:${code.replaceAll('_', '-')}`
 }
 
-/** One broken rule: `pointer` is a JSON pointer into the body, or `query/…`, `header/…`, `params/…`. */
+/**
+ * One broken rule. `pointer` is a JSON pointer into the body, or `query/…`, `header/…`, `params/…`.
+ * `detail` is a predicate that follows the field's name (`is required`), or a whole sentence.
+ */
 export type FieldError = { pointer: string; detail: string }
 
 export type AppErrorOptions = {
   errors?: FieldError[]
-  /** Further members of the problem document, e.g. `{ status_now: 'PAID', allowed_actions: [] }`. */
+  /** More members of the problem document, e.g. `{ status_now: 'PAID', allowed_actions: [] }`. */
   extra?: Record<string, unknown>
   retryAfterSeconds?: number
   cause?: unknown
 }
 
-/** An expected refusal. `detail` and `extra` are shown to the caller, so they carry no secret. */
+/** An expected refusal. The caller sees `detail` and `extra`, so they must not contain a secret. */
 export class AppError extends Error {
   readonly code: ErrorCode
   readonly errors: FieldError[]
@@ -75,17 +81,36 @@ export class AppError extends Error {
   }
 }
 
-/** The 404 of every look-up: also what another tenant's object answers, so that ids cannot be probed. */
+/** The 404 of every look-up. Another tenant's object answers the same, so ids cannot be probed. */
 export function notFound(kind: string): AppError {
   return new AppError('not_found', `There is no such ${kind}.`)
 }
 
-/** A 400 for one field that broke a rule which no schema can express. */
+/** A 400 for one field that breaks a rule which a schema cannot express. */
 export function invalidField(pointer: string, detail: string): AppError {
-  return new AppError('validation_failed', detail, { errors: [{ pointer, detail }] })
+  return invalidFields([{ pointer, detail }])
 }
 
-/** The process must not run like this. The message is for whoever starts it; a stack tells nothing. */
+/** A 400 that names every broken rule in one sentence each. */
+export function invalidFields(errors: FieldError[]): AppError {
+  return new AppError('validation_failed', errors.map(fieldSentence).join('; '), { errors })
+}
+
+/** `{ pointer: '/items/0/plan', detail: 'is required' }` → `items[0].plan is required`. */
+function fieldSentence({ pointer, detail }: FieldError): string {
+  return /^[a-z]/.test(detail) ? `${fieldName(pointer)} ${detail}` : detail
+}
+
+function fieldName(pointer: string): string {
+  const [part = '', ...names] = pointer.split('/')
+  if (names.length === 0 || pointer === '/') return 'The request body'
+  const path = names
+    .map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce((whole, name) => (/^\d+$/.test(name) ? `${whole}[${name}]` : `${whole}.${name}`))
+  return part === 'header' ? `The header ${path}` : path
+}
+
+/** This process must not start or run with these settings. The message is complete without a stack. */
 export class StartupError extends Error {
-  override readonly name = 'StartRefused'
+  override readonly name = 'StartupError'
 }

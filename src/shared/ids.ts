@@ -1,6 +1,6 @@
 import { customAlphabet } from 'nanoid'
 
-// Letters and digits only: an id can be selected with a double click and split at '_'.
+// Only letters and digits, so that a double click selects an id and `_` splits it.
 const body = customAlphabet('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', 21)
 const secret = customAlphabet('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', 40)
 
@@ -33,12 +33,12 @@ export const ID_PREFIXES = {
 
 export type IdKind = keyof typeof ID_PREFIXES
 
-/** A new id such as `bp_V1StGXR8Z5jdHi6BmyT7a`: 21 symbols of 62, about 125 random bits. */
+/** A new id such as `bp_V1StGXR8Z5jdHi6BmyT7a`: 21 of 62 symbols, about 125 random bits. */
 export function newId(kind: IdKind): string {
   return `${ID_PREFIXES[kind]}_${body()}`
 }
 
-/** 40 symbols of 62 (238 random bits) for an API key's secret part. */
+/** The secret part of an API key: 40 of 62 symbols, 238 random bits. */
 export function newSecret(): string {
   return secret()
 }

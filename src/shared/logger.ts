@@ -2,7 +2,7 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'p
 
 export type { Logger } from 'pino'
 
-/** Members that never reach a log, wherever an object carries them. */
+/** Members that are redacted in every logged object. */
 const REDACTED = [
   'authorization',
   'headers.authorization',
@@ -17,9 +17,9 @@ const REDACTED = [
 ].flatMap((path) => [path, `*.${path}`])
 
 /**
- * The process's logger: JSON lines on standard output, or where `destination` says.
+ * The logger of the process: JSON lines on standard output, or to `destination`.
  *
- * Problem codes are logged as `problem`, since `code` is where a voucher's secret would stand.
+ * Problem codes are logged as `problem`, because `code` is the name of voucher codes and is redacted.
  */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options: LoggerOptions = {

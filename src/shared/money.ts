@@ -1,6 +1,6 @@
 /**
- * Currencies whose ISO 4217 exponent is not 2. Amounts are integers in the currency's own minor
- * unit everywhere in this service: 500 is 5.00 EUR, 500 JPY, 0.500 KWD.
+ * Currencies by their ISO 4217 exponent. This service stores amounts as integers in the minor unit of
+ * the currency: 500 is 5.00 EUR, 500 JPY, 0.500 KWD.
  */
 const ZERO_DECIMAL = 'BIF CLP DJF GNF ISK JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF'.split(
   ' ',
@@ -27,23 +27,24 @@ function currencyExponent(currency: string): 0 | 2 | 3 {
   return exponent
 }
 
-// Stripe keeps these two at two decimals for backwards compatibility although ISO 4217 has none:
-// 5 ISK is sent as 500. https://docs.stripe.com/currencies#special-cases
+// ISO 4217 has no decimals for these two, but Stripe keeps two for backwards compatibility: 5 ISK is
+// sent as 500. https://docs.stripe.com/currencies#special-cases
 const TWO_DECIMAL_AT_STRIPE = new Set(['ISK', 'UGX'])
 
-/** Our minor units → the integer that Stripe's API takes. */
+/** Converts our minor units to the integer of Stripe's API. */
 export function toStripeAmount(amount: number, currency: string): number {
   return TWO_DECIMAL_AT_STRIPE.has(currency) ? amount * 100 : amount
 }
 
-/** The integer of Stripe's API → our minor units. @throws RangeError instead of rounding. */
+/** Converts the integer of Stripe's API to our minor units. @throws RangeError instead of rounding. */
 export function fromStripeAmount(amount: number, currency: string): number {
   if (!TWO_DECIMAL_AT_STRIPE.has(currency)) return amount
-  if (amount % 100 !== 0) throw new RangeError(`${amount} is not a whole amount of ${currency}`)
+  if (amount % 100 !== 0)
+    throw new RangeError(`${amount} is not a multiple of the smallest unit of ${currency}`)
   return amount / 100
 }
 
-// Smallest charge by settlement currency, in our minor units.
+// The minimum charge by settlement currency, in our minor units.
 // https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 const MINIMUM_CHARGE: Record<string, number> = {
   AED: 200,
@@ -71,39 +72,39 @@ const MINIMUM_CHARGE: Record<string, number> = {
   USD: 50,
 }
 
-/** Eight digits at Stripe. https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts */
+/** Stripe accepts eight digits. https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts */
 export const STRIPE_MAXIMUM_AMOUNT = 99_999_999
 
 /**
- * Why Stripe could not charge this total, or null when it can. Asked when a purchase is created, so
- * that nobody learns it at the checkout.
+ * The reason why Stripe cannot charge this total, or null. Checked when a purchase is created, so that
+ * the checkout does not fail for it later.
  *
  * @param total integer minor units, above 0.
  */
 export function chargeProblem(total: number, currency: string): string | null {
   const minimum = MINIMUM_CHARGE[currency] ?? 1
   if (total < minimum)
-    return `The total ${total} is below Stripe's minimum charge of ${minimum} ${currency} (minor units).`
+    return `The total of ${formatMoney(total, currency)} is below Stripe's minimum charge of ${formatMoney(minimum, currency)}.`
   return priceProblem(total, currency)
 }
 
 /**
- * Why Stripe could not take this as a price, or null when it can. A price may be below the minimum
- * charge, since a customer may owe more than one of it.
+ * The reason why Stripe cannot use this price, or null. A price may be below the minimum charge,
+ * because a customer may buy more than one.
  *
  * @param amount integer minor units, 0 or more.
  */
 export function priceProblem(amount: number, currency: string): string | null {
   const maximum = Math.floor(STRIPE_MAXIMUM_AMOUNT / toStripeAmount(1, currency))
   if (amount > maximum)
-    return `The total ${amount} is above Stripe's limit of ${maximum} ${currency} (minor units).`
+    return `The amount of ${formatMoney(amount, currency)} is above Stripe's maximum of ${formatMoney(maximum, currency)}.`
   // https://docs.stripe.com/currencies#three-decimal: the last digit must be 0
   if (currencyExponent(currency) === 3 && amount % 10 !== 0)
-    return `Stripe charges ${currency} in steps of 10 minor units.`
+    return `Stripe charges ${currency} only in multiples of 10 minor units.`
   return null
 }
 
-/** For people: `1234` EUR → `12.34 EUR`. Never parsed again. */
+/** For people: `1234` EUR → `12.34 EUR`. Not meant to be parsed. */
 export function formatMoney(amount: number, currency: string): string {
   const exponent = currencyExponent(currency)
   const sign = amount < 0 ? '-' : ''

@@ -2,13 +2,14 @@ import type { Tx } from '../db/connect.ts'
 import type { Caller } from '../shared/caller.ts'
 import { invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { slugFromName, unusedSlug } from './slugs.ts'
-import { findLevel, type Sponsor, type SponsorLevel, slugTaken } from './sponsor-levels.ts'
+import { slugFromName, slugTaken, unusedSlug } from './slugs.ts'
+import { findLevel, type SponsorLevel } from './sponsor-levels.ts'
 import {
   getSponsor,
   insertSponsor,
   lockSponsor,
   markCompsIssued,
+  type Sponsor,
   type SponsorRow,
   updateSponsor,
 } from './sponsor-store.ts'

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { AppError } from '../shared/errors.ts'
 
 // Letters that have no decomposition in Unicode, so that NFKD leaves them whole.
 const FOLDED: Record<string, string> = {
@@ -54,4 +55,10 @@ export async function unusedSlug(
     [table, conferenceId, base, base, base, base, base],
   )
   return rows[0]?.slug ?? base
+}
+
+export function slugTaken(slug: string | undefined): AppError {
+  return new AppError('already_exists', `The slug ${slug ?? ''} is taken.`, {
+    errors: [{ pointer: '/slug', detail: 'is taken' }],
+  })
 }

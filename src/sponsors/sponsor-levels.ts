@@ -1,25 +1,9 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
-import { AppError, notFound } from '../shared/errors.ts'
+import { notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { slugFromName, unusedSlug } from './slugs.ts'
-
-/** A buyer. `slug` and `externalId` are unique within its conference. */
-export type Sponsor = {
-  id: string
-  name: string
-  slug: string
-  /** The sponsor's id in a system of the conference's own. */
-  externalId: string | null
-  contactEmail: string | null
-  levelId: string | null
-  /** When the complimentary vouchers of its first level were made; null: never. */
-  compsIssuedAt: Date | null
-  createdAt: Date
-  updatedAt: Date
-}
-
+import { slugFromName, slugTaken, unusedSlug } from './slugs.ts'
 /** A tier of sponsorship. */
 export type SponsorLevel = {
   id: string
@@ -89,12 +73,6 @@ export function toLevel(row: LevelRow): SponsorLevel {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   }
-}
-
-export function slugTaken(slug: string | undefined): AppError {
-  return new AppError('already_exists', `The slug ${slug ?? ''} is taken.`, {
-    errors: [{ pointer: '/slug', detail: 'is taken' }],
-  })
 }
 
 /** The new level, or null when its slug is taken. */

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { conferenceParams, pageOf, pageQuery, slug } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
-import type { Sponsor, SponsorLevel } from './sponsor-levels.ts'
+import type { SponsorLevel } from './sponsor-levels.ts'
+import type { Sponsor } from './sponsor-store.ts'
 
 const fields = {
   name: z.string().trim().min(1).max(200),

@@ -2,8 +2,7 @@ import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
 import { AppError, notFound } from '../shared/errors.ts'
-import type { Sponsor } from './sponsor-levels.ts'
-import { slugTaken } from './sponsor-levels.ts'
+import { slugTaken } from './slugs.ts'
 
 const COLUMNS = [
   'id',
@@ -173,4 +172,19 @@ export async function markCompsIssued(trx: Tx, conferenceId: string, id: string)
     .returning<SponsorRow[]>([...COLUMNS])
   if (row === undefined) throw notFound('sponsor')
   return toSponsor(row)
+}
+
+/** A buyer. `slug` and `externalId` are unique within its conference. */
+export type Sponsor = {
+  id: string
+  name: string
+  slug: string
+  /** The sponsor's id in a system of the conference's own. */
+  externalId: string | null
+  contactEmail: string | null
+  levelId: string | null
+  /** When the complimentary vouchers of its first level were made; null: never. */
+  compsIssuedAt: Date | null
+  createdAt: Date
+  updatedAt: Date
 }

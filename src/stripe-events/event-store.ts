@@ -287,3 +287,32 @@ export async function replayFailed(trx: Tx, conferenceId: string): Promise<numbe
   if (count > 0) await wakeWorkers(trx)
   return count
 }
+
+export type LaneCounts = {
+  lane: 'purchase' | 'mirror'
+  pending: number
+  retrying: number
+  failed: number
+  /** Age of the oldest pending event. Seconds. */
+  lag: number
+}
+
+/** The number of unfinished events of all conferences in each lane, for the metrics. */
+export async function countEventsByLane(trx: Tx): Promise<LaneCounts[]> {
+  const { rows } = await trx.raw<{ rows: LaneCounts[] }>(`
+    select lane,
+      count(*) filter (where status = 'pending') as pending,
+      count(*) filter (where status = 'pending' and last_error is not null) as retrying,
+      count(*) filter (where status = 'failed') as failed,
+      coalesce(greatest(extract(epoch from
+        now() - min(received_at) filter (where status = 'pending')), 0), 0)::float8 as lag
+    from (
+      select lane, status, last_error, received_at from stripe_events where status = 'pending'
+      union all
+      select lane, status, last_error, received_at from stripe_events where status = 'failed'
+      union all
+      select lane, null, null, null from unnest(array['purchase', 'mirror']) as lane
+    ) as open
+    group by lane`)
+  return rows
+}

@@ -51,7 +51,7 @@ describe('the settings', () => {
     const SMTP_URL = 'smtp://localhost:25'
     expect(problemsOf({ SMTP_URL })).toEqual([expect.stringContaining('MAIL_FROM is required')])
     expect(problemsOf({ SMTP_URL, MAIL_FROM: 'a@b.example', MAIL_FOLDER: 'mails' })).toEqual([
-      expect.stringContaining('exclude each other'),
+      expect.stringContaining('cannot be combined'),
     ])
     const mail = {
       SMTP_URL,

@@ -4,7 +4,7 @@ import { resource as mirroredCustomers } from '../../mirror/resources/customer-r
 import { tableOf } from '../../mirror/stripe-resource.ts'
 import { notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
-import type { Sponsor } from '../../sponsors/sponsor-levels.ts'
+import type { Sponsor } from '../../sponsors/sponsor-store.ts'
 
 /** A sponsor that pays with a saved card. There is one customer per sponsor. */
 export type Customer = {

@@ -253,3 +253,12 @@ export async function progressOf(
   )
   return { ...counts, errors }
 }
+
+/** The ids of the conferences with published vouchers that are usable, or were until yesterday. */
+export async function conferencesWithPublishedVouchers(trx: Tx): Promise<string[]> {
+  const rows = await trx('voucher_publications')
+    .where('state', '<>', 'failed')
+    .whereRaw(`(expires_at is null or expires_at > now() - interval '1 day')`)
+    .distinct<{ conference_id: string }[]>('conference_id')
+  return rows.map((row) => row.conference_id)
+}

@@ -117,3 +117,22 @@ export async function endSubscription(
   await withTenant(deps.db, ref, (trx) => recordCancelRequest(trx, ref, by))
   return cancelSubscription(deps, ref, { atPeriodEnd: !now })
 }
+
+/** The ids of the conferences that have a subscription whose end date has come. */
+export async function conferencesWithDueSubscriptions(trx: Tx): Promise<string[]> {
+  const rows = await trx('subscriptions as own')
+    .where('own.state', 'created')
+    .whereRaw(`own.end_date <= ${TODAY}`)
+    // A subscription that has ended, or is set to end, stays due but needs no job.
+    .whereNotExists(
+      trx('stripe.subscriptions as mirrored')
+        .whereRaw('mirrored.conference_id = own.conference_id')
+        .whereRaw('mirrored.id = own.stripe_subscription_id')
+        .whereRaw(
+          `(mirrored.deleted_at is not null or mirrored.cancel_at_period_end
+            or mirrored.status in ('canceled', 'incomplete_expired'))`,
+        ),
+    )
+    .distinct<{ conference_id: string }[]>('own.conference_id')
+  return rows.map((row) => row.conference_id)
+}

@@ -2,9 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { SUPERUSER } from './data-folder.ts'
 import { errorCode, errorMessage } from './embedded-postgres-error.ts'
-import type { ServerOptions } from './launch-server.ts'
 import type { PostmasterPid } from './running-server.ts'
-import type { Passwords } from './server-folder.ts'
+import type { Passwords, ServerOptions } from './server-folder.ts'
 
 /** What keeps a running server from being used as it is. */
 export type Fault =

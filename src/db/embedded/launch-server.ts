@@ -15,7 +15,7 @@ import {
   SERVER_TIMEOUT_MS,
   SOCKET_PORT,
 } from './running-server.ts'
-import type { EmbeddedFolders } from './server-folder.ts'
+import type { EmbeddedFolders, ServerOptions } from './server-folder.ts'
 
 export type LaunchOptions = ServerOptions & {
   log: (message: string) => void
@@ -207,9 +207,6 @@ async function succeeds({ command, args, options }: RunnableCommand): Promise<bo
     child.once('exit', (code) => resolve(code === 0))
   })
 }
-
-/** What the caller may choose. `maxConnections` counts all clients together. */
-export type ServerOptions = { durable: boolean; maxConnections: number }
 
 /** `-c name=value` arguments. No value may hold a space: pg_ctl splits them at spaces on Windows. */
 function settingArguments(address: ServerAddress, options: ServerOptions): string[] {

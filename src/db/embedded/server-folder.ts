@@ -88,3 +88,6 @@ export async function writePrivateFile(
   if (owner !== undefined) await chown(draft, owner.uid, owner.gid)
   await rename(draft, path)
 }
+
+/** What the caller may choose. `maxConnections` counts all clients together. */
+export type ServerOptions = { durable: boolean; maxConnections: number }

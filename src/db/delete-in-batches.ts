@@ -1,0 +1,29 @@
+import type { Db } from './connect.ts'
+import { withSystem } from './tenant-scope.ts'
+
+/** One transaction for a day's rows would hold its locks and its snapshot for too long. */
+export const DELETE_BATCH_SIZE = 5_000
+
+/**
+ * Deletes the rows of all conferences that match, in short transactions. Several callers may run it at
+ * the same time.
+ *
+ * @param condition SQL without values from outside.
+ * @returns the number of deleted rows.
+ */
+export async function deleteInBatches(db: Db, table: string, condition: string): Promise<number> {
+  let total = 0
+  let deleted = DELETE_BATCH_SIZE
+  while (deleted === DELETE_BATCH_SIZE) {
+    deleted = await withSystem(db, 'prune', (trx) =>
+      trx(table)
+        .whereRaw(`ctid = any(array(select ctid from ?? where ${condition} limit ?))`, [
+          table,
+          DELETE_BATCH_SIZE,
+        ])
+        .delete(),
+    )
+    total += deleted
+  }
+  return total
+}
