@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
   type ServiceProcess,
   startServiceProcess,
@@ -9,23 +9,30 @@ import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop
 import type { Body } from '../support/test-app.ts'
 import { withAdminClient } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 
 // A process is stopped at a line of its work without a hook in the code: the fake Stripe does not
 // answer, or a lock of ours holds the transaction just before its commit. Then it is killed with -9.
+// Starting a process costs seconds of CPU, so one is stopped at many points at the same time.
 
 useServiceProcesses()
 const database = useTestDatabase()
 const stripe = useFakeStripe()
 
-const start = (run: 'serve' | 'work' | 'all', leaseSeconds = 2) =>
-  startServiceProcess({
+const start = async (run: 'serve' | 'work', leaseSeconds = 2) => {
+  const process = await startServiceProcess({
     DATABASE_URL: database.connectionString,
     STRIPE_API_BASE: stripe.fake.url,
+    // A request to which Stripe does not answer is still waiting when the process is killed.
+    STRIPE_TIMEOUT_SECONDS: '300',
     RUN: run,
     LEASE_SECONDS: String(leaseSeconds),
     RECONCILE_AFTER_SECONDS: '3',
     MISSED_EVENTS_EVERY_SECONDS: '2',
   })
+  await process.ready()
+  return process
+}
 
 const rows = <Row = Body>(sql: string, parameters: unknown[] = []) =>
   withAdminClient(database.adminConnectionString, async (client) => {
@@ -49,20 +56,28 @@ async function hold(sql: string, parameters: unknown[] = []) {
   }
 }
 
-/** Waits until some statement of the service waits for our lock. */
-const somebodyWaits = () =>
-  expect
-    .poll(
-      async () => {
-        const [row] = await rows<{ n: number }>(
-          `select count(*)::int as n from pg_stat_activity
-          where datname = current_database() and wait_event_type = 'Lock'`,
-        )
-        return row?.n
-      },
-      { timeout: 15_000 },
+/** Waits until this many statements of the service, like the given one, wait for our locks. */
+const untilWaiting = (count: number, statement = '%') =>
+  vi.waitFor(async () => {
+    const waiting = await rows(
+      `select query from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock' and query ilike $1`,
+      [statement],
     )
-    .toBeGreaterThan(0)
+    expect(waiting).toHaveLength(count)
+  }, POLL_OPTIONS)
+
+const hanging = () =>
+  stripe.fake.control.requests({}).filter(({ trouble }) => trouble === 'hang').length
+
+/** Lets the next request to the path hang, and resolves once the work has sent it. */
+async function hangAt(path: string, executed: boolean, work: () => unknown) {
+  const before = hanging()
+  const action = { kind: 'hang', executed } as const
+  stripe.fake.control.trouble({ path, times: 1, action })
+  work()
+  await vi.waitFor(() => expect(hanging()).toBe(before + 1), POLL_OPTIONS)
+}
 
 const sessionsOf = (purchase: string) => {
   const requests = stripe.fake.control.requests({ method: 'POST', path: '/v1/checkout/sessions' })
@@ -73,206 +88,186 @@ const sessionsOf = (purchase: string) => {
   )
 }
 
-describe('a serving process that is killed', () => {
-  let server: ServiceProcess
-  let shop: Shop
-  beforeAll(async () => {
-    server = await start('serve')
-    await server.ready()
-    shop = await openShop(server)
+let server: ServiceProcess
+let shop: Shop
+beforeAll(async () => {
+  server = await start('serve')
+  shop = await openShop({
+    request: (method, path, options) => server.request(method, path, options),
   })
-  // The last one also works; the workers below are to be alone.
-  afterAll(() => server.kill())
+})
+afterAll(() => server.kill())
 
-  const send = (purchase: string, via: ServiceProcess) =>
-    via.request('POST', `${shop.path}/purchases/${purchase}/checkout`, {
+describe('a serving process that is killed', () => {
+  const SESSIONS = '/v1/checkout/sessions'
+
+  const send = (purchase: string) =>
+    server.request('POST', `${shop.path}/purchases/${purchase}/checkout`, {
       as: shop.sponsorKey,
       body: RETURN_URLS,
       headers: { 'idempotency-key': `checkout-${purchase}` },
     })
+  const refund = (purchase: string) =>
+    server.request('POST', `${shop.path}/purchases/${purchase}/refund`, {
+      body: { amount: 3_000 },
+      headers: { 'idempotency-key': `refund-${purchase}` },
+    })
+  const lockPurchase = (purchase: string) =>
+    hold('select from bulk_purchases where id = $1 for update', [purchase])
 
-  /** Sends the checkout, kills the process when `stuck` says so, and repeats it at a new one. */
-  async function killDuring(
-    purchase: string,
-    stuck: () => Promise<{ release(): Promise<void> | void }>,
-    isStuck: () => Promise<unknown>,
-  ) {
-    const hurdle = await stuck()
-    const first = send(purchase, server).catch(() => 'cut')
-    await isStuck()
+  const purchases = {
+    beforeAttempt: '',
+    beforeStripe: '',
+    afterStripe: '',
+    beforeSession: '',
+    beforeAnswer: '',
+    refund: '',
+    abandoned: '',
+  }
+
+  beforeAll(async () => {
+    for (const point of Object.keys(purchases) as (keyof typeof purchases)[]) {
+      purchases[point] = (await shop.buy()).id
+    }
+    const { body } = await send(purchases.refund)
+    stripe.fake.control.pay(String(body['session_id']))
+    await shop.act(purchases.refund, 'reconcile')
+
+    const cut: Promise<unknown>[] = []
+    const begin = (request: Promise<unknown>) => cut.push(request.catch(() => 'cut'))
+
+    // Stopped where the transition to PROCESSING is written, then again where the answer is kept.
+    const transitions = await hold('lock table purchase_transitions in share mode')
+    begin(send(purchases.beforeAnswer))
+    await untilWaiting(1, '%purchase_transitions%')
+    const key = await hold('select from idempotency_keys where key = $1 for update', [
+      `checkout-${purchases.beforeAnswer}`,
+    ])
+    await transitions.release()
+    await untilWaiting(1, '%idempotency_keys%')
+
+    await hangAt('/v1/refunds', true, () => begin(refund(purchases.refund)))
+    await hangAt(SESSIONS, false, () => begin(send(purchases.beforeStripe)))
+    await hangAt(SESSIONS, true, () => begin(send(purchases.afterStripe)))
+    await hangAt(SESSIONS, true, () => begin(send(purchases.abandoned)))
+    const session = await hold('lock table purchase_transitions in share mode')
+    begin(send(purchases.beforeSession))
+    await untilWaiting(1, '%purchase_transitions%')
+    const attempt = await lockPurchase(purchases.beforeAttempt)
+    begin(send(purchases.beforeAttempt))
+    await untilWaiting(3)
+
     await server.kill()
-    await hurdle.release()
-    expect(await first).toBe('cut')
+    for (const lock of [key, session, attempt]) await lock.release()
+    expect(await Promise.all(cut)).toEqual(cut.map(() => 'cut'))
     server = await start('serve')
-    await server.ready()
-    return send(purchase, server)
-  }
-
-  const buy = async () => {
-    const answer = await server.request<{ id: string }>('POST', `${shop.path}/purchases`, {
-      as: shop.sponsorKey,
-      body: { ticket_type: shop.ticketType, quantity: 10 },
-    })
-    return answer.body.id
-  }
-  const view = async (purchase: string) =>
-    (await server.request<Body>('GET', `${shop.path}/purchases/${purchase}`)).body
-
-  const hang = (executed: boolean) => async () => {
-    stripe.fake.control.injectFault({
-      path: '/v1/checkout/sessions',
-      times: 'always',
-      action: { kind: 'hang', executed },
-    })
-    return { release: () => stripe.fake.control.clearFaults() }
-  }
-  const stripeWasAsked = (purchase: string) => () =>
-    expect.poll(() => sessionsOf(purchase).size, { timeout: 15_000 }).toBe(1)
+  }, TEST_TIMEOUT)
 
   it('before the attempt is written: the repeat opens the one session', async () => {
-    const purchase = await buy()
-    const repeat = await killDuring(
-      purchase,
-      () => hold('select from bulk_purchases where id = $1 for update', [purchase]),
-      somebodyWaits,
-    )
-    expect(repeat.status).toBe(200)
-    expect(await view(purchase)).toMatchObject({ status: 'PROCESSING', checkout: { attempt: 1 } })
+    const purchase = purchases.beforeAttempt
+    expect((await send(purchase)).status).toBe(200)
+    expect(await shop.get(purchase)).toMatchObject({
+      status: 'PROCESSING',
+      checkout: { attempt: 1 },
+    })
     expect([...sessionsOf(purchase)]).toEqual([`bp:${purchase}:checkout:1`])
   })
 
   it('before Stripe has opened the session: the repeat uses the same attempt and key', async () => {
-    const purchase = await buy()
-    const repeat = await killDuring(purchase, hang(false), stripeWasAsked(purchase))
-    expect(repeat.status).toBe(200)
+    const purchase = purchases.beforeStripe
+    expect((await send(purchase)).status).toBe(200)
     expect([...sessionsOf(purchase)]).toEqual([`bp:${purchase}:checkout:1`])
   })
 
   it('after Stripe has opened it: the repeat gets that very session', async () => {
-    const purchase = await buy()
-    const repeat = await killDuring(purchase, hang(true), stripeWasAsked(purchase))
+    const purchase = purchases.afterStripe
+    const repeat = await send(purchase)
     expect(repeat.status).toBe(200)
     expect([...sessionsOf(purchase)]).toEqual([`bp:${purchase}:checkout:1`])
-    expect(await view(purchase)).toMatchObject({
+    expect(await shop.get(purchase)).toMatchObject({
       status: 'PROCESSING',
       checkout: { attempt: 1, session_id: repeat.body['session_id'] },
     })
   })
 
   it('before the session is written down: the repeat gets that very session', async () => {
-    const purchase = await buy()
-    // Late enough that the attempt is committed before our lock is there.
-    stripe.fake.control.injectFault({
-      path: '/v1/checkout/sessions',
-      action: { kind: 'slow', ms: 1_500 },
-    })
-    const first = send(purchase, server).catch(() => 'cut')
-    await stripeWasAsked(purchase)()
-    const lock = await hold('select from bulk_purchases where id = $1 for update', [purchase])
-    await somebodyWaits()
-    await server.kill()
-    await lock.release()
-    expect(await first).toBe('cut')
-    server = await start('serve')
-    await server.ready()
-    const repeat = await send(purchase, server)
+    const purchase = purchases.beforeSession
+    const repeat = await send(purchase)
     expect(repeat.status).toBe(200)
     expect([...sessionsOf(purchase)]).toEqual([`bp:${purchase}:checkout:1`])
-    expect(await view(purchase)).toMatchObject({ checkout: { attempt: 1 } })
+    expect(await shop.get(purchase)).toMatchObject({ checkout: { attempt: 1 } })
   })
 
   it('before the answer is kept: the repeat is answered from the same attempt', async () => {
-    const purchase = await buy()
-    stripe.fake.control.injectFault({
-      path: '/v1/checkout/sessions',
-      action: { kind: 'slow', ms: 1_500 },
-    })
-    const first = send(purchase, server).catch(() => 'cut')
-    await stripeWasAsked(purchase)()
-    const lock = await hold('select from idempotency_keys where key = $1 for update', [
-      `checkout-${purchase}`,
-    ])
-    await somebodyWaits()
-    await server.kill()
-    await lock.release()
-    expect(await first).toBe('cut')
-    server = await start('serve')
-    await server.ready()
-    const repeat = await send(purchase, server)
+    const purchase = purchases.beforeAnswer
+    const repeat = await send(purchase)
     expect(repeat).toMatchObject({ status: 200 })
-    expect(await view(purchase)).toMatchObject({
+    expect(await shop.get(purchase)).toMatchObject({
       status: 'PROCESSING',
       checkout: { attempt: 1, session_id: repeat.body['session_id'] },
     })
   })
 
   it('during a refund: the repeat refunds once', async () => {
-    const purchase = await buy()
-    const { body } = await send(purchase, server)
-    stripe.fake.control.pay(String(body['session_id']))
-    const url = `${shop.path}/purchases/${purchase}`
-    await server.request('POST', `${url}/reconcile`)
-    const refund = () =>
-      server.request('POST', `${url}/refund`, {
-        body: { amount: 3_000 },
-        headers: { 'idempotency-key': `refund-${purchase}` },
-      })
-    stripe.fake.control.injectFault({
-      path: '/v1/refunds',
-      method: 'POST',
-      times: 'always',
-      action: { kind: 'hang', executed: true },
-    })
-    const asked = () => stripe.fake.control.requests({ method: 'POST', path: '/v1/refunds' })
-    const before = asked().length
-    const first = refund().catch(() => 'cut')
-    await expect.poll(() => asked().length, { timeout: 15_000 }).toBeGreaterThan(before)
-    await server.kill()
-    stripe.fake.control.clearFaults()
-    expect(await first).toBe('cut')
-    server = await start('serve')
-    await server.ready()
-    expect(await refund()).toMatchObject({
+    expect(await refund(purchases.refund)).toMatchObject({
       status: 200,
       body: { amount_refunded: 3_000, vouchers: { active: 7, deactivated: 3 } },
     })
   })
 
   it('and nobody repeats the checkout: a worker finds the session and closes it', async () => {
-    const purchase = await buy()
-    const trouble = await hang(true)()
-    const first = send(purchase, server).catch(() => 'cut')
-    await stripeWasAsked(purchase)()
-    await server.kill()
-    trouble.release()
-    await first
-    const all = await start('all')
-    server = all
-    await all.ready()
+    const purchase = purchases.abandoned
+    const worker = await start('work')
     await expect
-      .poll(() => view(purchase), { timeout: 25_000, interval: 200 })
+      .poll(() => shop.get(purchase), POLL_OPTIONS)
       .toMatchObject({
         status: 'FAILED',
         checkout: { attempt: 1 },
         allowed_actions: expect.arrayContaining(['checkout']),
       })
     expect([...sessionsOf(purchase)]).toEqual([`bp:${purchase}:checkout:1`])
+    // The workers below are to be alone.
+    await worker.kill()
   })
 })
 
 describe('a working process that is killed', () => {
-  let server: ServiceProcess
-  let shop: Shop
+  type Order = { id: string; session: string }
+
+  let survivor: ServiceProcess
+  let beforeTicket: Order
+  let whileReading: Order
+  let whileIssuing: Order
+
   beforeAll(async () => {
-    server = await start('serve')
-    await server.ready()
-    shop = await openShop(server)
     const { secret } = stripe.fake.control.addWebhookEndpoint({
       account: await accountOf(shop),
       url: `${server.url}/webhooks/stripe/${shop.conference}`,
     })
     await server.request('POST', `${shop.path}/webhook-secrets`, { body: { secret } })
-  })
+
+    beforeTicket = await order()
+    whileReading = await order()
+    whileIssuing = await order()
+    // All events are stored before the worker starts, so that it claims them together.
+    for (const { session } of [beforeTicket, whileReading, whileIssuing]) {
+      stripe.fake.control.pay(session)
+    }
+    await stripe.fake.control.waitForDeliveries()
+    const [ticket, issuing] = [
+      await hold('select from bulk_purchases where id = $1 for update', [beforeTicket.id]),
+      await hold('lock table vouchers in share mode'),
+    ]
+    let doomed: ServiceProcess | undefined
+    await hangAt(`/v1/payment_intents/${intentOf(whileReading)}`, false, async () => {
+      doomed = await start('work')
+    })
+    await untilWaiting(2)
+    await doomed?.kill()
+    for (const lock of [ticket, issuing]) await lock.release()
+    // Its own leases end after the last test.
+    survivor = await start('work', 600)
+  }, TEST_TIMEOUT)
 
   /** The fake opens a key's account at its first request. */
   async function accountOf({ stripeKey }: Shop): Promise<string> {
@@ -281,92 +276,58 @@ describe('a working process that is killed', () => {
     return ((await answer.json()) as { id: string }).id
   }
 
-  let purchase: string
-  let session: string
-  beforeEach(async () => {
-    purchase = (await shop.buy({ quantity: 40 })).id
-    session = await shop.openSession(purchase)
-  })
+  async function order(): Promise<Order> {
+    const { id } = await shop.buy({ quantity: 40 })
+    return { id, session: await shop.openSession(id) }
+  }
 
-  async function expectPaidOnce() {
-    const survivor = await start('work')
+  function intentOf({ session }: Order): string {
+    const sessions = stripe.fake.control.list(shop.stripeKey, 'checkout.session')
+    const found = sessions.find(({ id }) => id === session)
+    return String(found?.['payment_intent'])
+  }
+
+  async function expectPaidOnce({ id }: Order) {
     await expect
-      .poll(() => shop.get(purchase), { timeout: 25_000, interval: 200 })
+      .poll(() => shop.get(id), POLL_OPTIONS)
       .toMatchObject({ status: 'PAID', vouchers: { issued: 40, active: 40 } })
     const codes = await rows<{ code: string }>(
       `select code from vouchers v join voucher_batches b on b.id = v.batch_id where b.purchase_id = $1`,
-      [purchase],
+      [id],
     )
     expect(new Set(codes.map(({ code }) => code)).size).toBe(40)
     const steps = await rows<{ event: string }>(
       `select event from purchase_transitions where purchase_id = $1 order by id`,
-      [purchase],
+      [id],
     )
     expect(steps.filter(({ event }) => event === 'PAYMENT_SUCCEEDED')).toHaveLength(1)
-    expect(await survivor.terminate()).toBe(0)
   }
 
-  it('before its reading draws a ticket: another worker makes exactly the codes', async () => {
-    const lock = await hold('select from bulk_purchases where id = $1 for update', [purchase])
-    const worker = await start('work')
-    stripe.fake.control.pay(session)
-    await somebodyWaits()
-    await worker.kill()
-    await lock.release()
-    await expectPaidOnce()
-  })
+  it('before its reading draws a ticket: another worker makes exactly the codes', () =>
+    expectPaidOnce(beforeTicket))
 
-  it('while it reads Stripe: another worker makes exactly the codes', async () => {
-    stripe.fake.control.injectFault({
-      method: 'GET',
-      path: '/v1/payment_intents/*',
-      times: 'always',
-      action: { kind: 'hang' },
-    })
-    const asked = () =>
-      stripe.fake.control.requests({ method: 'GET' }).filter(({ fault }) => fault === 'hang')
-    const before = asked().length
-    const worker = await start('work')
-    stripe.fake.control.pay(session)
-    await expect.poll(() => asked().length, { timeout: 15_000 }).toBeGreaterThan(before)
-    await worker.kill()
-    stripe.fake.control.clearFaults()
-    await expectPaidOnce()
-  })
+  it('while it reads Stripe: another worker makes exactly the codes', () =>
+    expectPaidOnce(whileReading))
 
-  it('in the middle of issuing: nothing is half-written, another worker makes exactly the codes', async () => {
-    const lock = await hold('lock table vouchers in share mode')
-    const worker = await start('work')
-    stripe.fake.control.pay(session)
-    await somebodyWaits()
-    await worker.kill()
-    await lock.release()
-    await expectPaidOnce()
-  })
+  it('in the middle of issuing: nothing is half-written, another worker makes exactly the codes', () =>
+    expectPaidOnce(whileIssuing))
 
   it('after issuing, before the event is done: another worker makes no second set', async () => {
+    const paid = await order()
     const issuing = await hold('lock table vouchers in share mode')
-    // A renewal of the lease would wait for the row, and our second lock for the renewal.
-    const worker = await start('work', 9)
-    stripe.fake.control.pay(session)
-    await somebodyWaits()
+    stripe.fake.control.pay(paid.session)
+    // The survivor of the tests above. It renews its long leases so seldom that no renewal waits
+    // for our second lock.
+    await untilWaiting(1)
     // The event's row is locked by now; this stops the statement that closes it.
     const closing = await hold('lock table stripe_events in share mode')
     await issuing.release()
-    await expect
-      .poll(
-        async () => {
-          const waiting = await rows<{ query: string }>(
-            `select query from pg_stat_activity where datname = current_database()
-            and wait_event_type = 'Lock' and query ilike 'update "stripe_events"%'`,
-          )
-          return waiting.length
-        },
-        { timeout: 15_000 },
-      )
-      .toBe(1)
-    await worker.kill()
+    await untilWaiting(1, 'update "stripe_events"%')
+    await survivor.kill()
     await closing.release()
-    await expectPaidOnce()
+    await rows(`update stripe_events set lease_until = now() where status = 'pending'`)
+    const next = await start('work')
+    await expectPaidOnce(paid)
+    expect(await next.terminate()).toBe(0)
   })
 })

@@ -1,33 +1,24 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { afterAll, vi } from 'vitest'
 import { builtProgram } from './built-programs.ts'
 import type { Answer, Body, RequestOptions } from './test-app.ts'
 import { OPERATOR_KEY } from './test-app.ts'
+import { POLL_OPTIONS } from './timeouts.ts'
 
 /** A real process of the service, which can be killed. */
 export type ServiceProcess = {
-  url: string
+  /** Where it listens; known once it is ready, and only for a process that serves. */
+  readonly url: string
   /** Everything that it logged. */
   output(): string
   request<T = Body>(method: string, path: string, options?: RequestOptions): Promise<Answer<T>>
-  /** Resolves when /readyz answers 200. Only for a process that serves. */
+  /** Resolves when it serves or works. @throws Error when it ended before. */
   ready(): Promise<void>
   /** `kill -9`; resolves when it is gone. */
   kill(): Promise<void>
   /** SIGTERM; resolves with the exit code. */
   terminate(): Promise<number | null>
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('No TCP port was given')
-  return address.port
 }
 
 const runningProcesses = new Set<ChildProcess>()
@@ -41,12 +32,11 @@ export function useServiceProcesses(): void {
 
 /** Starts `src/main.ts` as a process of its own on the given database. */
 export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
-  const port = await freePort()
   const child = spawn(process.execPath, [builtProgram('src/main.ts')], {
     env: {
       PATH: process.env['PATH'],
       HOST: '127.0.0.1',
-      PORT: String(port),
+      PORT: '0',
       ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
       OPERATOR_API_KEY: OPERATOR_KEY,
       MIGRATE_ON_START: 'false',
@@ -62,29 +52,30 @@ export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<Servi
     runningProcesses.delete(child)
     return code as number | null
   })
-  const url = `http://127.0.0.1:${port}`
   const output = () => lines.join('')
+  const address = () => {
+    const found = /"address":"([^"]+)"/.exec(output())?.[1]
+    if (found === undefined) throw new Error(`The process does not listen yet:\n${output()}`)
+    return found
+  }
 
   return {
-    url,
+    get url() {
+      return address()
+    },
     output,
     async ready() {
-      await vi.waitFor(
-        async () => {
-          const answer = await fetch(`${url}/readyz`).catch(() => null)
-          if (child.exitCode !== null || answer?.status !== 200) {
-            throw new Error(`The service is not ready:\n${output()}`)
-          }
-        },
-        { timeout: 30_000, interval: 50 },
-      )
+      const hasEnded = () => child.exitCode !== null || child.signalCode !== null
+      const isReady = () => output().includes('"msg":"ready"')
+      await vi.waitUntil(() => isReady() || hasEnded(), POLL_OPTIONS)
+      if (!isReady()) throw new Error(`The process ended before it was ready:\n${output()}`)
     },
     async request<T>(
       method: string,
       path: string,
       { as = OPERATOR_KEY, body, headers }: RequestOptions = {},
     ) {
-      const response = await fetch(`${url}${path}`, {
+      const response = await fetch(`${address()}${path}`, {
         method,
         headers: {
           ...(as === null ? {} : { authorization: `Bearer ${as}` }),
