@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { hangAt } from '../support/hang-at.ts'
 import {
   type ServiceProcess,
   startServiceProcess,
@@ -66,18 +67,6 @@ const untilWaiting = (count: number, statement = '%') =>
     )
     expect(waiting).toHaveLength(count)
   }, POLL_OPTIONS)
-
-const hanging = () =>
-  stripe.fake.control.requests({}).filter(({ trouble }) => trouble === 'hang').length
-
-/** Lets the next request to the path hang, and resolves once the work has sent it. */
-async function hangAt(path: string, executed: boolean, work: () => unknown) {
-  const before = hanging()
-  const action = { kind: 'hang', executed } as const
-  stripe.fake.control.trouble({ path, times: 1, action })
-  work()
-  await vi.waitFor(() => expect(hanging()).toBe(before + 1), POLL_OPTIONS)
-}
 
 const sessionsOf = (purchase: string) => {
   const requests = stripe.fake.control.requests({ method: 'POST', path: '/v1/checkout/sessions' })
@@ -146,10 +135,16 @@ describe('a serving process that is killed', () => {
     await transitions.release()
     await untilWaiting(1, '%idempotency_keys%')
 
-    await hangAt('/v1/refunds', true, () => begin(refund(purchases.refund)))
-    await hangAt(SESSIONS, false, () => begin(send(purchases.beforeStripe)))
-    await hangAt(SESSIONS, true, () => begin(send(purchases.afterStripe)))
-    await hangAt(SESSIONS, true, () => begin(send(purchases.abandoned)))
+    await hangAt(stripe.fake, { path: '/v1/refunds', executed: true }, () =>
+      begin(refund(purchases.refund)),
+    )
+    await hangAt(stripe.fake, { path: SESSIONS }, () => begin(send(purchases.beforeStripe)))
+    await hangAt(stripe.fake, { path: SESSIONS, executed: true }, () =>
+      begin(send(purchases.afterStripe)),
+    )
+    await hangAt(stripe.fake, { path: SESSIONS, executed: true }, () =>
+      begin(send(purchases.abandoned)),
+    )
     const session = await hold('lock table purchase_transitions in share mode')
     begin(send(purchases.beforeSession))
     await untilWaiting(1, '%purchase_transitions%')
@@ -259,9 +254,13 @@ describe('a working process that is killed', () => {
       await hold('lock table vouchers in share mode'),
     ]
     let doomed: ServiceProcess | undefined
-    await hangAt(`/v1/payment_intents/${intentOf(whileReading)}`, false, async () => {
-      doomed = await start('work')
-    })
+    await hangAt(
+      stripe.fake,
+      { path: `/v1/payment_intents/${intentOf(whileReading)}` },
+      async () => {
+        doomed = await start('work')
+      },
+    )
     await untilWaiting(2)
     await doomed?.kill()
     for (const lock of [ticket, issuing]) await lock.release()
@@ -282,9 +281,8 @@ describe('a working process that is killed', () => {
   }
 
   function intentOf({ session }: Order): string {
-    const sessions = stripe.fake.control.list(shop.stripeKey, 'checkout.session')
-    const found = sessions.find(({ id }) => id === session)
-    return String(found?.['payment_intent'])
+    const found: Body = { ...stripe.fake.control.get(session) }
+    return String(found['payment_intent'])
   }
 
   async function expectPaidOnce({ id }: Order) {

@@ -21,49 +21,11 @@ vi.setConfig({ testTimeout: TEST_TIMEOUT })
 const app = useOutgoingScene()
 useServiceProcesses()
 
-async function startWorker(env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
-  const worker = await startServiceProcess({
-    DATABASE_URL: app.connectionString,
-    STRIPE_API_BASE: 'http://127.0.0.1:9',
-    RUN: 'work',
-    LEASE_SECONDS: '2',
-    WEBHOOKS_ALLOW_LOOPBACK: 'true',
-    ...env,
-  })
-  await expect.poll(() => worker.output(), POLL_OPTIONS).toContain('"msg":"ready"')
-  return worker
-}
+let mailServer: Awaited<ReturnType<typeof startMailServer>>
 
-it('webhooks of a killed worker go out again under their ids, and so does what waited behind them', async () => {
-  const receiver = await startHookReceiver()
-  const { id: conferenceId, path } = await createConference(app)
-  const endpoint = await app.addEndpoint(path, { url: receiver.url })
-  receiver.answerWith('hang')
-  for (const purchase of ['bp_1', 'bp_2']) {
-    await withTenant(app.db, { conferenceId }, (trx) =>
-      publishEvent(trx, { conferenceId, type: 'purchase.paid', data: { purchase } }),
-    )
-  }
-  const doomed = await startWorker({})
-  await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(1)
-  await doomed.kill()
-  const heir = await startWorker({})
-  await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(3)
-  const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
-  expect(ids.filter((id) => id === ids[0])).toHaveLength(2)
-  expect(new Set(ids).size).toBe(2)
-  const states = async () =>
-    (await app.deliveries(path, endpoint.id)).map(({ state, attempts }) => [state, attempts])
-  await expect.poll(states, POLL_OPTIONS).toEqual([
-    ['delivered', 1],
-    ['delivered', 1],
-  ])
-  expect(await heir.terminate()).toBe(0)
-})
-
-it('a mail of a killed worker goes out again under its Message-ID', async () => {
-  const server = await startMailServer()
-  server.meetWith('silent')
+async function enqueueMail(): Promise<void> {
+  mailServer = await startMailServer()
+  mailServer.meetWith('silent')
   const scene = await openScene(app.db)
   await scene.run(async (trx) => {
     const { conferenceId, purchaseId } = scene.ref
@@ -77,13 +39,50 @@ it('a mail of a killed worker goes out again under its Message-ID', async () => 
     await trx('bulk_purchases').where({ id: purchaseId }).update({ sponsor_id: 'spon_1' })
   })
   await scene.read(PAID)
-  const env = { SMTP_URL: server.url, MAIL_FROM: 'vouchers@conf.example' }
-  const doomed = await startWorker(env)
-  await expect.poll(() => server.mails.length, POLL_OPTIONS).toBe(1)
+}
+
+async function startWorker(): Promise<ServiceProcess> {
+  const worker = await startServiceProcess({
+    DATABASE_URL: app.connectionString,
+    STRIPE_API_BASE: 'http://127.0.0.1:9',
+    RUN: 'work',
+    LEASE_SECONDS: '2',
+    WEBHOOKS_ALLOW_LOOPBACK: 'true',
+    SMTP_URL: mailServer.url,
+    MAIL_FROM: 'vouchers@conf.example',
+  })
+  await worker.ready()
+  return worker
+}
+
+it('webhooks and a mail of a killed worker are sent again under their ids, and so is a webhook behind them', async () => {
+  const receiver = await startHookReceiver()
+  const { id: conferenceId, path } = await createConference(app)
+  const endpoint = await app.addEndpoint(path, { url: receiver.url })
+  receiver.answerWith('hang')
+  for (const purchase of ['bp_1', 'bp_2']) {
+    await withTenant(app.db, { conferenceId }, (trx) =>
+      publishEvent(trx, { conferenceId, type: 'purchase.paid', data: { purchase } }),
+    )
+  }
+  await enqueueMail()
+  const doomed = await startWorker()
+  await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(1)
+  await expect.poll(() => mailServer.mails.length, POLL_OPTIONS).toBe(1)
   await doomed.kill()
-  const heir = await startWorker(env)
-  await expect.poll(() => server.mails.length, POLL_OPTIONS).toBe(2)
-  const [first, second] = server.mails
+  const replacement = await startWorker()
+  await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(3)
+  const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
+  expect(ids.filter((id) => id === ids[0])).toHaveLength(2)
+  expect(new Set(ids).size).toBe(2)
+  const states = async () =>
+    (await app.deliveries(path, endpoint.id)).map(({ state, attempts }) => [state, attempts])
+  await expect.poll(states, POLL_OPTIONS).toEqual([
+    ['delivered', 1],
+    ['delivered', 1],
+  ])
+  await expect.poll(() => mailServer.mails.length, POLL_OPTIONS).toBe(2)
+  const [first, second] = mailServer.mails
   expect(second?.header('Message-ID')).toBe(first?.header('Message-ID'))
-  expect(await heir.terminate()).toBe(0)
+  expect(await replacement.terminate()).toBe(0)
 })
