@@ -12,9 +12,9 @@ export async function hangAt(
   work: () => unknown,
 ): Promise<void> {
   const { executed = false, ...matching } = request
-  const hanging = () => fake.control.requests({}).filter(({ trouble }) => trouble === 'hang').length
+  const hanging = () => fake.control.requests({}).filter(({ fault }) => fault === 'hang').length
   const before = hanging()
-  fake.control.trouble({ ...matching, times: 1, action: { kind: 'hang', executed } })
+  fake.control.injectFault({ ...matching, times: 1, action: { kind: 'hang', executed } })
   work()
   await vi.waitFor(() => expect(hanging()).toBe(before + 1), POLL_OPTIONS)
 }
