@@ -77,8 +77,8 @@ describe('opening a Checkout session', () => {
   it.each([
     ['JPY', 500, '500'],
     ['KWD', 1_500, '1500'],
-    ['ISK', 500, '50000'], // no decimals, but two at Stripe
-  ])('sends %s in the unit that Stripe counts in (D34)', async (currency, unitAmount, sent) => {
+    ['ISK', 500, '50000'], // no decimals, but Stripe uses two
+  ])('sends %s in Stripe’s minor units (D34)', async (currency, unitAmount, sent) => {
     const ref = scene.newRef()
     const session = await scene.open(ref, { currency, unitAmount, quantity: 2 })
     expect(requestsOf(ref.purchaseId)[0]?.params).toMatchObject({

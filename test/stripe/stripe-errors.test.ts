@@ -87,7 +87,7 @@ describe('an error shown to callers', () => {
   it.each([
     [StripePermissionError, 403],
     [StripeCardError, 402],
-  ])('says what %s says', (Kind, statusCode) => {
+  ])('keeps the message of %s', (Kind, statusCode) => {
     const raw = { type: 'invalid_request_error' as const, statusCode, message: 'Not with us.' }
     expect(toAppError(new Kind(raw))).toMatchObject({
       code: 'stripe_refused',

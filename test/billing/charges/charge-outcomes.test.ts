@@ -30,41 +30,41 @@ const CONFIRM = { method: 'POST', path: '/v1/payment_intents/*/confirm' } as con
 const READ = { method: 'GET', path: '/v1/payment_intents/*' } as const
 
 const POINTS: [string, Fault[]][] = [
-  ['nothing, and the intent was not made', [{ ...CREATE, action: { kind: 'cut' } }]],
-  ['nothing, and the intent was made', [{ ...CREATE, action: { kind: 'fail_after' } }]],
+  ['a lost request to create the intent', [{ ...CREATE, action: { kind: 'cut' } }]],
+  ['a lost response after creating the intent', [{ ...CREATE, action: { kind: 'fail_after' } }]],
   [
-    'nothing in time, and the intent was made',
+    'a timeout after creating the intent',
     [{ ...CREATE, action: { kind: 'hang', executed: true } }],
   ],
   [
-    'a 500 to the making that it keeps',
+    'a stored 500 to the request to create the intent',
     [{ ...CREATE, times: 1, action: { kind: 'error', stored: true } }],
   ],
   [
-    'a 500 to the making that it forgets',
+    'a 500 that is not stored to the request to create the intent',
     [{ ...CREATE, action: { kind: 'error', stored: false } }],
   ],
-  ['nothing, and the card was not charged', [{ ...CONFIRM, action: { kind: 'cut' } }]],
+  ['a lost request to confirm the intent', [{ ...CONFIRM, action: { kind: 'cut' } }]],
   [
-    'a 500 to the charging, not done',
+    'a stored 500 without charging the card',
     [{ ...CONFIRM, times: 1, action: { kind: 'error', stored: true } }],
   ],
   [
-    'nothing, the card was charged, and the intent cannot be read',
+    'a lost response after charging the card, and the intent cannot be fetched',
     [
       { ...CONFIRM, action: { kind: 'fail_after' } },
       { ...READ, action: { kind: 'cut' } },
     ],
   ],
   [
-    'a 500 although the card was charged, and the intent cannot be read',
+    'a 500 after charging the card, and the intent cannot be fetched',
     [
       { ...CONFIRM, action: { kind: 'fail_after', how: 'status_500' } },
       { ...READ, action: { kind: 'error', stored: false } },
     ],
   ],
   [
-    'nothing in time, the card was charged, and the intent cannot be read',
+    'a timeout after charging the card, and the intent cannot be fetched',
     [
       { ...CONFIRM, times: 1, action: { kind: 'hang', executed: true } },
       { ...READ, action: { kind: 'cut' } },
@@ -74,7 +74,7 @@ const POINTS: [string, Fault[]][] = [
 
 describe('an unknown outcome', () => {
   it.each(POINTS)(
-    'F8: when Stripe answers %s, leaves the charge open, and a repeat pays once',
+    'F8: from %s leaves the charge open, and a retry charges once',
     async (_, faults) => {
       scene.save()
       const charge = await scene.create()

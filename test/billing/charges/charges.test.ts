@@ -141,14 +141,14 @@ describe('a charge', () => {
   })
 
   it.each([
-    ['two owners', { sponsor: 'acme' }, '/customer'],
+    ['both a customer and a sponsor', { sponsor: 'acme' }, '/customer'],
     [
       'a text that is too long',
       { statement_descriptor_suffix: 'A'.repeat(23) },
       '/statement_descriptor_suffix',
     ],
     [
-      'a text that Stripe refuses',
+      'a text with a character that Stripe refuses',
       { statement_descriptor_suffix: 'BOOTH *14' },
       '/statement_descriptor_suffix',
     ],
@@ -158,10 +158,10 @@ describe('a charge', () => {
       '/statement_descriptor_suffix',
     ],
     ['an amount below Stripe’s minimum', { amount: 10 }, '/amount'],
-    ['half an amount', { amount: 1.5 }, '/amount'],
-    ['one return address', { success_url: 'https://shop.example/ok' }, '/cancel_url'],
-    ['a customer of nobody', { customer: 'cust_unknown' }, '/customer'],
-  ])('is not made with %s', async (_, body, pointer) => {
+    ['an amount with a fraction', { amount: 1.5 }, '/amount'],
+    ['only one return URL', { success_url: 'https://shop.example/ok' }, '/cancel_url'],
+    ['an unknown customer', { customer: 'cust_unknown' }, '/customer'],
+  ])('is not created with %s', async (_, body, pointer) => {
     const answer = await app.request<Body>('POST', `${shop.path}/charges`, {
       body: { customer: scene.customer, amount: 1_234, description: 'Booth', ...body },
     })
