@@ -51,7 +51,8 @@ async function run(options: Options): Promise<void> {
   try {
     await serve(options)
   } catch (error) {
-    program.error(`error: ${describe(error, options)}`)
+    process.stderr.write(`error: ${describe(error, options)}\n`)
+    process.exitCode = 1
   }
 }
 
