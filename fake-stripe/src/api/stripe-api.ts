@@ -26,6 +26,10 @@ export async function registerStripeApi(app: FastifyInstance, state: FakeState):
           url: operation.path.slice(PREFIX.length),
           handler: (request, reply) => answer(state, operation, request, reply),
         })
+      // Without a route of its own it would match `POST /v1/invoices/:id`: "No such invoice".
+      scope.post('/invoices/create_preview', (request, reply) =>
+        refuse(state, reply, unknownUrl(request)),
+      )
       done()
     },
     { prefix: PREFIX },
