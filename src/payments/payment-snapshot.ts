@@ -1,4 +1,4 @@
-/** What Stripe says now of a purchase's sessions and money. Amounts in our minor units. */
+/** What one fetch from Stripe returned about a purchase. Amounts are in our minor units. */
 export type PaymentSnapshot = {
   sessions: SessionSnapshot[]
   payments: PaymentIntentSnapshot[]
@@ -26,7 +26,7 @@ export type PaymentIntentSnapshot = {
   received: number
   /** ISO 4217, upper case. */
   currency: string
-  /** The last try that the bank declined; `fact` tells one decline from the next. */
+  /** The last decline by the bank; `fact` identifies one decline. */
   decline: { fact: string; code: string; message: string } | null
 }
 
@@ -50,20 +50,23 @@ export type DisputeSnapshot = {
   reason: string | null
 }
 
+/** One of Radar's early fraud warnings. */
 export type FraudWarning = { id: string; paymentIntent: string; fraudType: string }
 
 export type DisputeOutcome = 'open' | 'won' | 'lost'
 
 /**
- * What a dispute's status means for the codes. `warning_closed` and `prevented` end like a won one:
- * the money stays. @see https://docs.stripe.com/api/disputes/object#dispute_object-status
+ * What a dispute's status means for the vouchers. `warning_closed` and `prevented` end like a won
+ * dispute: we keep the money.
+ *
+ * @see https://docs.stripe.com/api/disputes/object#dispute_object-status
  */
 export function disputeOutcome(status: string): DisputeOutcome {
   if (status === 'lost') return 'lost'
   return status === 'won' || status === 'warning_closed' || status === 'prevented' ? 'won' : 'open'
 }
 
-/** True while a refund may still leave our account: its codes are frozen meanwhile. */
+/** Whether a refund may still succeed. Meanwhile the vouchers that it would deactivate are frozen. */
 export function isRefundPending(status: RefundSnapshot['status']): boolean {
   return status === 'pending' || status === 'requires_action'
 }

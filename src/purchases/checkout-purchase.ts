@@ -19,7 +19,7 @@ import {
   findAttempt,
   insertAttempt,
 } from './payment-attempt-store.ts'
-import { assertPayable, BulkPurchaseError } from './purchase-aggregate.ts'
+import { assertPayable, BulkPurchaseError, storedStripeError } from './purchase-aggregate.ts'
 import type { BulkPurchase, Cause } from './purchase-store.ts'
 import { lockPurchase } from './purchase-store.ts'
 
@@ -32,11 +32,11 @@ const sameUrls = (params: CheckoutParams, urls: ReturnUrls) =>
   params.successUrl === urls.successUrl && params.cancelUrl === urls.cancelUrl
 
 /**
- * First step of a checkout, in the request's transaction: decides which attempt this request is
- * about and makes it when none is under way. Nothing is asked of Stripe here.
+ * The first step of a checkout, in the request's transaction: chooses the attempt of this request, and
+ * inserts it if no attempt is open. It does not call Stripe.
  *
- * @returns the attempt's number. It may be one that does not exist yet: then the one before it has
- * to be closed at Stripe first, because the caller wants to return elsewhere.
+ * @returns the attempt's number. If that attempt does not exist yet, the one before it must first be
+ * closed at Stripe, because the caller sent other return URLs.
  */
 export async function beginCheckout(
   trx: Tx,
@@ -58,7 +58,7 @@ export async function beginCheckout(
   )
   const last = attempts.at(-1)
   if (last !== undefined && (last.state === 'creating' || last.state === 'open')) {
-    // A saved card that is being charged is given up for the page, or found to be paid.
+    // The page replaces an attempt by a saved card, unless that one is found to be paid.
     if (last.kind !== 'checkout') return last.attempt + 1
     const isAlive = last.expiresAt === null || last.expiresAt > deps.clock.now()
     return isAlive && sameUrls(last.params, urls) ? last.attempt : last.attempt + 1
@@ -86,7 +86,7 @@ async function freezeParams(
     currency: purchase.currency,
     sponsorId: purchase.sponsorId,
     contactEmail: sponsor?.contactEmail ?? null,
-    // 24 hours is Stripe's own default: left out, it is counted from when Stripe opens the session.
+    // 24 hours is Stripe's default. Without the parameter, it starts when Stripe opens the session.
     expiresAt:
       minutes === 1440 ? null : Math.floor(deps.clock.now().getTime() / 1000) + minutes * 60,
     invoiceCreation: conference.invoiceCreation,
@@ -95,9 +95,9 @@ async function freezeParams(
 }
 
 /**
- * The rest of a checkout, from the attempt's number alone: asks Stripe for the session and writes it
- * down. May be repeated after a crash at any line; the frozen parameters and the attempt's
- * idempotency key make Stripe answer with the same session.
+ * The rest of a checkout, from the attempt's number alone: opens the session at Stripe and stores it.
+ * Safe to repeat after a crash at any line: with the same parameters and idempotency key, Stripe
+ * returns the same session.
  *
  * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`, `payment_in_progress`.
  */
@@ -109,8 +109,8 @@ export async function finishCheckout(
   cause: Cause,
 ): Promise<CheckoutPage> {
   const first = await openAttemptNumber(deps, ref, number, urls, cause)
-  // A spent attempt never had a session that anybody knows, so the next number is still this
-  // request's one and only checkout. Once: what is wrong a second time is for the caller to see.
+  // The first attempt never had a session that a payer knows, so this request still has one checkout.
+  // Only once: the caller gets the second error.
   const last = needsNewAttempt(first, deps.clock)
     ? await openAttemptNumber(deps, ref, first.attempt.attempt + 1, urls, cause)
     : first
@@ -132,7 +132,7 @@ async function openAttemptNumber(
   const found = await find()
   if (found === null) await replaceAttempt(deps, ref, number, urls, cause)
   const attempt = found ?? (await find())
-  if (attempt === null) throw new Error(`Attempt ${number} of ${ref.purchaseId} was not made`)
+  if (attempt === null) throw new Error(`Attempt ${number} of ${ref.purchaseId} was not inserted`)
   if (attempt.state === 'refused' || attempt.kind !== 'checkout') {
     return openAttemptNumber(deps, ref, number + 1, urls, cause)
   }
@@ -140,25 +140,21 @@ async function openAttemptNumber(
 }
 
 // https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at
-const STRIPE_SHORTEST_LIFE_SECONDS = 30 * 60
+const STRIPE_MIN_LIFETIME_SECONDS = 30 * 60
 
-/** Refused for what it carries and not for what is asked: Stripe's own stored error, or its age. */
+/** Whether Stripe refused only this attempt: it stores an error under its key, or `expiresAt` is too near. */
 function needsNewAttempt({ attempt, result }: OpenedAttempt, clock: Clock): boolean {
   if (result.kind !== 'refused') return false
   const { expiresAt } = attempt.params
   const now = clock.now().getTime() / 1000
-  return (
-    result.storedError || (expiresAt !== null && expiresAt < now + STRIPE_SHORTEST_LIFE_SECONDS)
-  )
+  return result.storedError || (expiresAt !== null && expiresAt < now + STRIPE_MIN_LIFETIME_SECONDS)
 }
 
 function refusalOf({ message, storedError }: { message: string; storedError: boolean }) {
-  if (!storedError) return new BulkPurchaseError('stripe_refused', message)
-  const detail = 'Stripe failed and keeps that answer. Ask once more.'
-  return new BulkPurchaseError('stripe_failed', detail, { retryAfterSeconds: 1 })
+  return storedError ? storedStripeError() : new BulkPurchaseError('stripe_refused', message)
 }
 
-/** Closes the attempt before `number` at Stripe and makes attempt `number` in its place. */
+/** Closes the attempt before `number` at Stripe, then inserts attempt `number`. */
 async function replaceAttempt(
   deps: CheckoutDeps,
   ref: PurchaseRef,
@@ -168,22 +164,11 @@ async function replaceAttempt(
 ): Promise<void> {
   await closeAttempt(deps, ref, number - 1, cause)
   await withTenant(deps.db, ref, async (trx) => {
-    await lockPurchase(trx, ref)
+    const purchase = await lockPurchase(trx, ref)
     await expireAttempt(trx, ref, number - 1)
-    await insertNextAttempt(trx, deps, ref, number, urls)
+    if (await findAttempt(trx, ref, number)) return
+    const conference = await getConference(trx, ref.conferenceId)
+    await assertPayable(trx, conference, purchase, 'checkout', false)
+    await insertAttempt(trx, ref, number, await freezeParams(trx, deps, conference, purchase, urls))
   })
-}
-
-async function insertNextAttempt(
-  trx: Tx,
-  deps: { clock: Clock },
-  ref: PurchaseRef,
-  number: number,
-  urls: ReturnUrls,
-): Promise<void> {
-  const purchase = await lockPurchase(trx, ref)
-  if (await findAttempt(trx, ref, number)) return
-  const conference = await getConference(trx, ref.conferenceId)
-  await assertPayable(trx, conference, purchase, 'checkout', false)
-  await insertAttempt(trx, ref, number, await freezeParams(trx, deps, conference, purchase, urls))
 }

@@ -2,7 +2,7 @@ import { type CatalogItem, findCatalogItem } from '../catalog/catalog-items.ts'
 import { type Conference, getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import type { Caller } from '../shared/caller.ts'
-import { AppError, type FieldError, invalidField } from '../shared/errors.ts'
+import { type FieldError, invalidField, invalidFields } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { chargeProblem } from '../shared/money.ts'
 import type { Clock } from '../shared/time.ts'
@@ -28,85 +28,17 @@ export type NewPurchaseInput = {
   item: ItemRef | null
   quantity: number
   reference: string | null
-  /** Id, slug or external id. A sponsor's key may only name itself. */
+  /** Id, slug or external id. A sponsor's key can name only itself. */
   sponsor: string | null
-  /** Minor units; null: the item's price. */
+  /** Minor units. Null: the item's price. */
   unitAmount: number | null
   description: string | null
   terms: VoucherTermsInput | null
 }
 
-/** Prices and terms are the conference's to say: a sponsor that sends them is refused. */
-function assertSponsorFields(input: NewPurchaseInput, sponsor: { id: string; slug: string }) {
-  const errors: FieldError[] = []
-  const refuse = (pointer: string) =>
-    errors.push({ pointer, detail: 'A sponsor may not set this.' })
-  if (input.unitAmount !== null) refuse('/unit_amount')
-  if (input.description !== null) refuse('/description')
-  if (input.terms !== null) refuse('/voucher_config')
-  if (input.sponsor !== null && input.sponsor !== sponsor.id && input.sponsor !== sponsor.slug) {
-    errors.push({ pointer: '/sponsor', detail: 'A sponsor may only buy for itself.' })
-  }
-  if (input.item === null) {
-    errors.push({ pointer: '/ticket_type', detail: 'Name a ticket_type or an add_on.' })
-  }
-  throwIfAny(errors)
-}
-
-function throwIfAny(errors: FieldError[]): void {
-  if (errors.length === 0) return
-  const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ')
-  throw new AppError('validation_failed', detail, { errors })
-}
-
-/** Every rule that fulfilment and checkout will need, asked before anybody pays. */
-function assertSellable(
-  conference: Conference,
-  order: { quantity: number; unitAmount: number; terms: VoucherTerms },
-  now: Date,
-): void {
-  const errors: FieldError[] = []
-  if (order.quantity > conference.maxQuantity) {
-    const detail = `must be at most ${conference.maxQuantity}, the limit of this conference`
-    errors.push({ pointer: '/quantity', detail })
-  }
-  const total = order.quantity * order.unitAmount
-  const problem = total === 0 ? null : chargeProblem(total, conference.currency)
-  if (problem !== null) errors.push({ pointer: '/quantity', detail: problem })
-  for (const { pointer, detail } of voucherTermsProblems(order.terms, now)) {
-    errors.push({ pointer: `/voucher_config${pointer}`, detail })
-  }
-  throwIfAny(errors)
-}
-
-async function findBuyer(trx: Tx, caller: Caller, input: NewPurchaseInput) {
-  const name = caller.sponsorId ?? input.sponsor
-  if (name === null) return null
-  const sponsor = await findSponsor(trx, caller.conferenceId, name)
-  if (sponsor === null) {
-    throw invalidField('/sponsor', `There is no sponsor ${name} in this conference.`)
-  }
-  return sponsor
-}
-
-function descriptionOf(input: NewPurchaseInput, item: CatalogItem | null): string {
-  if (input.description !== null) return input.description
-  if (item === null)
-    throw invalidField('/description', 'is required without a ticket_type or add_on')
-  return `${input.quantity} × ${item.name} voucher codes`
-}
-
-function unitAmountOf(input: NewPurchaseInput, item: CatalogItem | null): number {
-  const amount = input.unitAmount ?? item?.price
-  if (amount === undefined) {
-    throw invalidField('/unit_amount', 'is required without a ticket_type or add_on')
-  }
-  return amount
-}
-
 /**
- * Snapshots price and voucher terms from the catalogue (staff may set their own) into a PENDING
- * purchase.
+ * Creates a PENDING purchase with the price and voucher terms of the catalogue, or with those that
+ * staff set.
  *
  * @throws AppError `validation_failed` naming each field that breaks a rule.
  */
@@ -147,8 +79,70 @@ export async function createPurchase(
 
 type ItemRef = { kind: 'ticket_type' | 'add_on'; id: string }
 
+/** Only staff set prices and terms. */
+function assertSponsorFields(input: NewPurchaseInput, sponsor: { id: string; slug: string }) {
+  const errors: FieldError[] = []
+  const refuse = (pointer: string) => errors.push({ pointer, detail: 'can be set only by staff' })
+  if (input.unitAmount !== null) refuse('/unit_amount')
+  if (input.description !== null) refuse('/description')
+  if (input.terms !== null) refuse('/voucher_config')
+  if (input.sponsor !== null && input.sponsor !== sponsor.id && input.sponsor !== sponsor.slug) {
+    errors.push({ pointer: '/sponsor', detail: 'must be your own: a sponsor buys only for itself' })
+  }
+  if (input.item === null) {
+    errors.push({ pointer: '/ticket_type', detail: 'or add_on is required' })
+  }
+  if (errors.length > 0) throw invalidFields(errors)
+}
+
+/** Checks, before anyone can pay, every rule that checkout and fulfilment need. */
+function assertSellable(
+  conference: Conference,
+  order: { quantity: number; unitAmount: number; terms: VoucherTerms },
+  now: Date,
+): void {
+  const errors: FieldError[] = []
+  if (order.quantity > conference.maxQuantity) {
+    const detail = `must be at most ${conference.maxQuantity}, the limit of this conference`
+    errors.push({ pointer: '/quantity', detail })
+  }
+  const total = order.quantity * order.unitAmount
+  const problem = total === 0 ? null : chargeProblem(total, conference.currency)
+  if (problem !== null) errors.push({ pointer: '/quantity', detail: problem })
+  for (const { pointer, detail } of voucherTermsProblems(order.terms, now)) {
+    errors.push({ pointer: `/voucher_config${pointer}`, detail })
+  }
+  if (errors.length > 0) throw invalidFields(errors)
+}
+
+async function findBuyer(trx: Tx, caller: Caller, input: NewPurchaseInput) {
+  const name = caller.sponsorId ?? input.sponsor
+  if (name === null) return null
+  const sponsor = await findSponsor(trx, caller.conferenceId, name)
+  if (sponsor === null) {
+    throw invalidField('/sponsor', `There is no sponsor ${name} in this conference.`)
+  }
+  return sponsor
+}
+
+function descriptionOf(input: NewPurchaseInput, item: CatalogItem | null): string {
+  if (input.description !== null) return input.description
+  if (item === null)
+    throw invalidField('/description', 'is required without a ticket_type or add_on')
+  return `${input.quantity} × ${item.name} voucher codes`
+}
+
+function unitAmountOf(input: NewPurchaseInput, item: CatalogItem | null): number {
+  const amount = input.unitAmount ?? item?.price
+  if (amount === undefined) {
+    throw invalidField('/unit_amount', 'is required without a ticket_type or add_on')
+  }
+  return amount
+}
+
 /**
- * What is bought: bulk-enabled, on sale now, and of this conference.
+ * Finds the item to buy. It must belong to this conference, be enabled for bulk purchases and be on
+ * sale now.
  *
  * @throws AppError `validation_failed` with the pointer `/ticket_type` or `/add_on`.
  */
@@ -182,7 +176,7 @@ export type PurchaseChanges = {
 const STAFF_FIELDS = ['unit_amount', 'description', 'voucher_config'] as const
 
 /**
- * Changes a purchase that nobody can pay yet.
+ * Updates a purchase before its first checkout.
  *
  * @throws AppError `wrong_state` once a checkout was opened, `validation_failed`, `not_found`.
  */
@@ -197,7 +191,7 @@ export async function updatePurchaseOrder(
   const isSponsor = caller.sponsorId !== null
   const purchase = await lockPurchase(trx, ref, caller.sponsorId)
   const foreign = STAFF_FIELDS.find((field) => isSponsor && changes[field] !== undefined)
-  if (foreign !== undefined) throw invalidField(`/${foreign}`, 'A sponsor may not set this.')
+  if (foreign !== undefined) throw invalidField(`/${foreign}`, 'can be set only by staff')
   const allowed = allowedActions(await loadAggregate(trx, purchase), false, isSponsor)
   if (!allowed.includes('update')) throw wrongState('update', purchase.status, allowed)
 
@@ -218,7 +212,7 @@ export async function updatePurchaseOrder(
   })
 }
 
-/** Our own description counts the codes; one that staff wrote is left alone. */
+/** Updates the quantity in a description of ours; one that staff wrote stays as it is. */
 function descriptionWithQuantity(description: string, before: number, now: number): string {
   const own = `${before} × `
   return description.startsWith(own) ? `${now} × ${description.slice(own.length)}` : description

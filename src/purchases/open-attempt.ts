@@ -21,7 +21,7 @@ import { transitionPurchase } from './transition-purchase.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
 
-/** Null while the attempt is `creating`, even when a webhook already told its session. */
+/** Null while the attempt is `creating`, even if a webhook already stored its session. */
 function sessionOf(attempt: PaymentAttempt | null): OpenedSession | null {
   if (attempt === null || attempt.state === 'creating') return null
   if (attempt.sessionId === null || attempt.expiresAt === null) return null
@@ -29,10 +29,10 @@ function sessionOf(attempt: PaymentAttempt | null): OpenedSession | null {
 }
 
 /**
- * Asks Stripe for the attempt's session and writes it down; an attempt that has one already answers
- * from the row. Two parallel calls, or one after a crash, get the same session from Stripe.
+ * Opens the attempt's session at Stripe and stores it, unless the attempt has one. Two parallel calls,
+ * or a call after a crash, get the same session from Stripe.
  *
- * @throws AppError `stripe_unavailable` or `stripe_failed` after an unknown outcome: nothing changed.
+ * @throws AppError `stripe_unavailable` or `stripe_failed` after an unknown outcome; nothing changed.
  */
 export async function openAttempt(
   deps: Deps,
@@ -40,15 +40,14 @@ export async function openAttempt(
   attempt: CheckoutSessionAttempt,
   cause: Cause,
 ): Promise<OpenCheckoutResult> {
-  const known = sessionOf(attempt)
-  if (known !== null) return { kind: 'opened', session: known }
+  const stored = sessionOf(attempt)
+  if (stored !== null) return { kind: 'opened', session: stored }
   const result = await deps.gateway.openCheckout(ref, attempt.attempt, attempt.params)
   return withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
-    // A parallel call, or a reading of Stripe, may have been here first.
-    const now = await findAttempt(trx, ref, attempt.attempt)
-    const written = sessionOf(now)
-    if (written !== null) return { kind: 'opened', session: written }
+    // A parallel call or a snapshot may have stored it first.
+    const session = sessionOf(await findAttempt(trx, ref, attempt.attempt))
+    if (session !== null) return { kind: 'opened', session }
     if (result.kind === 'refused') {
       await updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: result.message })
       return result
@@ -65,10 +64,10 @@ export async function openAttempt(
 }
 
 /**
- * Makes sure that an attempt can no longer be paid. One whose session is not known is opened under
- * its own key first: only so do we learn what to close.
+ * Closes an attempt at Stripe, so that it can no longer be paid. If its session is unknown, the session
+ * is first opened under the attempt's key: that returns the session to close.
  *
- * @throws AppError `payment_in_progress` when somebody has completed it meanwhile.
+ * @throws AppError `payment_in_progress` if the payer completed it first.
  */
 export async function closeAttempt(
   deps: Deps,
@@ -83,13 +82,13 @@ export async function closeAttempt(
   if (opened.kind === 'refused') return
   const end = await deps.gateway.closeCheckout(ref.conferenceId, opened.session.sessionId)
   if (end === 'complete') {
-    throw paymentInProgress('The checkout was completed meanwhile; look at the purchase again.')
+    throw paymentInProgress('The payer has just completed the checkout. Get the purchase again.')
   }
 }
 
 /**
- * The same for a saved card. Only an intent that was noted is ever confirmed, so a try without one is
- * simply over; its id may be noted at this very moment, and then there is an intent to close.
+ * The same for a saved card. Only a stored intent is ever confirmed, so an attempt without one simply
+ * expires; if a parallel call stores the intent just then, it is closed at Stripe.
  */
 async function closeCard(
   deps: Deps,
@@ -98,16 +97,16 @@ async function closeCard(
   cause: Cause,
 ): Promise<void> {
   if (paymentIntentId === null) {
-    const isOver = await withTenant(deps.db, ref, async (trx) => {
+    const isExpired = await withTenant(deps.db, ref, async (trx) => {
       await lockPurchase(trx, ref)
       if ((await findAttempt(trx, ref, attempt))?.paymentIntentId !== null) return false
       await expireAttempt(trx, ref, attempt)
       return true
     })
-    return isOver ? undefined : closeAttempt(deps, ref, attempt, cause)
+    return isExpired ? undefined : closeAttempt(deps, ref, attempt, cause)
   }
   const end = await deps.gateway.closeIntent(ref.conferenceId, paymentIntentId)
   if (end === 'canceled') return
   await reconcilePurchase(deps, ref, cause)
-  throw paymentInProgress('The card was charged meanwhile; look at the purchase again.')
+  throw paymentInProgress('The card has just been charged. Get the purchase again.')
 }

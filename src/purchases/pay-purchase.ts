@@ -20,7 +20,12 @@ import {
   updateAttempt,
 } from './payment-attempt-store.ts'
 import { savePayments } from './payment-store.ts'
-import { assertPayable, BulkPurchaseError, paymentInProgress } from './purchase-aggregate.ts'
+import {
+  assertPayable,
+  BulkPurchaseError,
+  paymentInProgress,
+  storedStripeError,
+} from './purchase-aggregate.ts'
 import type { BulkPurchase, Cause } from './purchase-store.ts'
 import { findPurchase, lockPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
@@ -29,12 +34,12 @@ import { transitionPurchase } from './transition-purchase.ts'
 export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards }
 
 /**
- * First step of paying by a saved card, in the request's transaction: decides which try this request
- * is about. One that is under way for the same card is gone on with. Nothing is asked of Stripe here.
+ * The first step of a payment by a saved card, in the request's transaction: chooses the attempt of this
+ * request. It resumes an in-flight attempt for the same card. It does not call Stripe.
  *
- * @param named the payment method that was asked for; null: the sponsor's default.
- * @returns the try's number. It may be one that does not exist yet: then the one before it, such as
- *   an open payment page, has to be closed at Stripe first.
+ * @param named the payment method that the caller named. Null: the sponsor's default.
+ * @returns the attempt's number. If that attempt does not exist yet, the one before it, such as an open
+ *   payment page, must first be closed at Stripe.
  * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`, `stripe_key_missing`.
  */
 export async function beginPay(
@@ -63,15 +68,15 @@ function paramsOf(purchase: BulkPurchase, named: string | null): CardParams {
 }
 
 /**
- * Charges a saved card, from the number of the try alone. May be repeated after a crash at any line:
- * the intent is made unconfirmed and noted, then confirmed by its id, and an intent can only be paid
- * once. Whatever Stripe answers, or does not, the purchase is read afterwards, and only the reading
- * moves it: a decline fails it, as it would by the payment page.
+ * Charges a saved card, from the attempt's number alone. Safe to repeat after a crash at any line: the
+ * intent is created without confirming it, stored, and then confirmed by its id, and an intent can be
+ * paid only once. After each response of Stripe, or none, a snapshot is fetched, and only that changes
+ * the purchase: a decline fails it, as on the payment page.
  *
- * @throws AppError `authentication_required` when the bank wants the payer: the intent is closed, and
- *   checkout is the way; `no_payment_method`, `validation_failed`, `payment_in_progress`,
+ * @throws AppError `authentication_required` if the bank requires the cardholder: the intent is closed,
+ *   and checkout remains possible; `no_payment_method`, `validation_failed`, `payment_in_progress`,
  *   `stripe_refused`; `stripe_unavailable` and `stripe_failed` after an unknown outcome: the purchase
- *   stays PROCESSING until a repeat or a reading learns it.
+ *   stays PROCESSING until a retry or a snapshot finds it out.
  */
 export async function finishPay(
   deps: PayDeps,
@@ -81,20 +86,17 @@ export async function finishPay(
   cause: Cause,
 ): Promise<void> {
   const first = await prepareAttempt(deps, ref, number, named, cause)
-  // An error that Stripe keeps under a key is no answer for this request: once more under another.
+  // Stripe stores an error under the first attempt's key: try once more under a new key.
   const attempt =
     first.state === 'refused'
       ? await prepareAttempt(deps, ref, first.attempt + 1, named, cause)
       : first
-  if (attempt.state === 'refused') {
-    const detail = 'Stripe failed and keeps that answer. Ask once more.'
-    throw new BulkPurchaseError('stripe_failed', detail, { retryAfterSeconds: 1 })
-  }
+  if (attempt.state === 'refused') throw storedStripeError()
   await confirm(deps, ref, attempt, cause)
   await closeDeclined(deps, ref, attempt.attempt)
 }
 
-/** The try with its intent noted; `refused` when Stripe only keeps an error for it. */
+/** The attempt with its intent stored; `refused` if Stripe only stores an error under its key. */
 async function prepareAttempt(
   deps: PayDeps,
   ref: PurchaseRef,
@@ -104,34 +106,34 @@ async function prepareAttempt(
 ): Promise<PaymentAttempt> {
   const attempt = await takeAttempt(deps, ref, number, named, cause)
   if (attempt.kind !== 'payment_intent') {
-    // Somebody opened the payment page in the meantime.
-    throw paymentInProgress('A payment page was opened meanwhile; look at the purchase again.')
+    // Another request opened the payment page.
+    throw paymentInProgress('A payment page has just been opened. Get the purchase again.')
   }
   if (attempt.state !== 'creating') return attempt
   const card = await chooseCard(deps, ref, attempt)
-  const made = await deps.gateway.openIntent(ref, attempt.attempt, attempt.params, card)
-  const noted = await withTenant(deps.db, ref, async (trx) => {
+  const created = await deps.gateway.openIntent(ref, attempt.attempt, attempt.params, card)
+  const stored = await withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
     const now = await findAttempt(trx, ref, attempt.attempt)
-    // Given up, or noted, by a parallel call.
+    // A parallel call closed it, or stored its intent.
     if (now?.state !== 'creating') return assertFound(now, ref)
-    await (made.kind === 'made'
-      ? saveIntent(trx, ref, attempt.attempt, attempt.params, made.paymentIntent, cause)
-      : updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: made.message }))
+    await (created.kind === 'made'
+      ? saveIntent(trx, ref, attempt.attempt, attempt.params, created.paymentIntent, cause)
+      : updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: created.message }))
     return assertFound(await findAttempt(trx, ref, attempt.attempt), ref)
   })
-  if (made.kind === 'refused' && !made.storedError && noted.state === 'refused') {
-    throw new BulkPurchaseError('stripe_refused', made.message)
+  if (created.kind === 'refused' && !created.storedError && stored.state === 'refused') {
+    throw new BulkPurchaseError('stripe_refused', created.message)
   }
-  return noted
+  return stored
 }
 
 function assertFound(attempt: PaymentAttempt | null, ref: PurchaseRef): PaymentAttempt {
-  if (attempt === null) throw new Error(`A try of ${ref.purchaseId} is gone`)
+  if (attempt === null) throw new Error(`An attempt of ${ref.purchaseId} is missing`)
   return attempt
 }
 
-/** Try `number`, made in the place of the one before when there is none yet. */
+/** Attempt `number`. If it does not exist, the one before it is closed and this one inserted. */
 async function takeAttempt(
   deps: PayDeps,
   ref: PurchaseRef,
@@ -143,13 +145,13 @@ async function takeAttempt(
   if (found?.state === 'refused') return takeAttempt(deps, ref, number + 1, named, cause)
   if (found !== null) return found
   const purchase = await withTenant(deps.db, ref, (trx) => findPurchase(trx, ref))
-  // Before an open payment page is closed for it.
+  // Check the card before an open payment page is closed for it.
   await deps.cards.choose(ref.conferenceId, purchase?.sponsorId ?? null, named)
   await closeAttempt(deps, ref, number - 1, cause)
   return withTenant(deps.db, ref, async (trx) => {
     const locked = await lockPurchase(trx, ref)
-    const made = await findAttempt(trx, ref, number)
-    if (made !== null) return made
+    const existing = await findAttempt(trx, ref, number)
+    if (existing !== null) return existing
     await expireAttempt(trx, ref, number - 1)
     const conference = await getConference(trx, ref.conferenceId)
     await assertPayable(trx, conference, locked, 'pay', false)
@@ -158,7 +160,7 @@ async function takeAttempt(
   })
 }
 
-/** Noted before Stripe is asked: the default may change until a repeat. */
+/** The card is stored before Stripe is called: the sponsor's default may change before a retry. */
 async function chooseCard(
   deps: PayDeps,
   ref: PurchaseRef,
@@ -194,7 +196,7 @@ async function saveIntent(
   cause: Cause,
 ): Promise<void> {
   await updateAttempt(trx, ref, attempt, { state: 'open', payment_intent_id: paymentIntent })
-  // Known from now on: to readings, webhooks and the drift report.
+  // From now on snapshots, webhooks and the drift report find the intent.
   const status = 'requires_confirmation'
   const fact = { paymentIntent, attempt, status, amount, received: 0, currency, decline: null }
   const none = { sessions: [], refunds: [], disputes: [], warnings: [] }
@@ -202,14 +204,14 @@ async function saveIntent(
   await transitionPurchase(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
 }
 
-/** @throws AppError when the outcome is not known after a reading, or Stripe will not charge at all. */
+/** @throws AppError if the outcome is unknown after a snapshot, or if Stripe refuses to charge. */
 async function confirm(
   deps: PayDeps,
   ref: PurchaseRef,
   { attempt, confirms }: PaymentAttempt,
   cause: Cause,
 ): Promise<void> {
-  // Somebody asked before us and may have died: only Stripe knows what came of it.
+  // An earlier request confirmed it and may have died: only Stripe knows the outcome.
   if (confirms > 0) await reconcilePurchase(deps, ref, cause)
   const error = await confirmOnce(deps, ref, attempt)
   await reconcilePurchase(deps, ref, cause)
@@ -222,9 +224,9 @@ async function confirm(
   throw error
 }
 
-/** @returns what went wrong; null when nothing did, or there was nothing to confirm. */
+/** @returns the error; null if there was none, or nothing to confirm. */
 async function confirmOnce(deps: PayDeps, ref: PurchaseRef, number: number): Promise<unknown> {
-  const noted = await withTenant(deps.db, ref, async (trx) => {
+  const stored = await withTenant(deps.db, ref, async (trx) => {
     await lockPurchase(trx, ref)
     const now = await findAttempt(trx, ref, number)
     if (now?.state !== 'open' || now.paymentIntentId === null) return null
@@ -232,11 +234,11 @@ async function confirmOnce(deps: PayDeps, ref: PurchaseRef, number: number): Pro
     await updateAttempt(trx, ref, number, { confirms })
     return { confirms, paymentIntent: now.paymentIntentId }
   })
-  if (noted === null) return null
-  return deps.gateway.confirmIntent(ref, number, noted.confirms, noted.paymentIntent)
+  if (stored === null) return null
+  return deps.gateway.confirmIntent(ref, number, stored.confirms, stored.paymentIntent)
 }
 
-/** Stripe will not charge it, and that is no decline: the card was detached meanwhile, for example. */
+/** Closes an attempt that Stripe refused to charge without a decline, such as a detached card. */
 async function closeRefused(
   deps: PayDeps,
   ref: PurchaseRef,
@@ -258,7 +260,7 @@ async function closeRefused(
   })
 }
 
-/** A declined intent could still be paid by another card, so it is closed. */
+/** Closes a declined intent: another card could still pay it. */
 async function closeDeclined(deps: PayDeps, ref: PurchaseRef, number: number): Promise<void> {
   const { attempt, purchase } = await withTenant(deps.db, ref, async (trx) => ({
     attempt: await findAttempt(trx, ref, number),
@@ -267,6 +269,7 @@ async function closeDeclined(deps: PayDeps, ref: PurchaseRef, number: number): P
   if (attempt?.payment !== 'failed' || attempt.paymentIntentId === null) return
   await deps.gateway.closeIntent(ref.conferenceId, attempt.paymentIntentId)
   if (purchase?.failure?.code !== AUTHENTICATION_REQUIRED) return
-  const detail = 'The bank wants the payer to be there. Nothing was charged: use checkout.'
+  const detail =
+    'The bank requires the cardholder to authenticate. Nothing was charged: use checkout.'
   throw new BulkPurchaseError('authentication_required', detail)
 }

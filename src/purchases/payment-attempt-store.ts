@@ -2,15 +2,15 @@ import type { Tx } from '../db/connect.ts'
 import type { CardParams, CheckoutParams, PurchaseRef } from '../payments/payment-gateway.ts'
 
 /**
- * `creating`: Stripe may or may not know it yet. `open`: somebody can pay. `complete`: the payer is
- * done. `expired`: nobody can pay any more. `refused`: Stripe would not open it.
+ * `creating`: Stripe may or may not have created it. `open`: it can be paid. `complete`: the payer has
+ * finished. `expired`: it can no longer be paid. `refused`: Stripe refused to create it.
  */
 export type AttemptState = 'creating' | 'open' | 'complete' | 'expired' | 'refused'
 
-/** What came of the attempt's money. `failed` is an asynchronous payment that did not arrive. */
+/** The attempt's payment. `failed`: it was declined, or an asynchronous payment did not arrive. */
 export type AttemptPayment = 'none' | 'pending' | 'paid' | 'failed'
 
-/** By Stripe's payment page, or by a saved card. */
+/** `checkout`: Stripe's payment page. `payment_intent`: a saved card. */
 type AttemptKind =
   | { kind: 'checkout'; params: CheckoutParams }
   | { kind: 'payment_intent'; params: CardParams }
@@ -23,15 +23,15 @@ export type PaymentAttempt = AttemptKind & {
   expiresAt: Date | null
   paymentIntentId: string | null
   payment: AttemptPayment
-  /** The last decline that was recorded, so that it is recorded once. */
+  /** The last recorded decline, so that each is recorded once. */
   decline: string | null
-  /** The saved card, once it was looked up. */
+  /** The saved card, once it was chosen. */
   paymentMethod: string | null
-  /** How often Stripe was asked to charge it: part of each such request's key. */
+  /** How many confirm requests were sent to Stripe; part of their idempotency keys. */
   confirms: number
 }
 
-/** A try by Stripe's payment page. */
+/** An attempt by Stripe's payment page. */
 export type CheckoutSessionAttempt = Extract<PaymentAttempt, { kind: 'checkout' }>
 
 type AttemptRow = AttemptKind & {
@@ -124,7 +124,7 @@ export async function findAttempt(
   return row === undefined ? null : toAttempt(row)
 }
 
-/** Inserts the next try. The unique index lets only one be under way. */
+/** Inserts the next attempt. A unique index allows one payable attempt at a time. */
 export async function insertAttempt(
   trx: Tx,
   ref: PurchaseRef,
@@ -138,7 +138,7 @@ export async function insertAttempt(
   })
 }
 
-/** The same for a try by a saved card. */
+/** The same for an attempt by a saved card. */
 export async function insertCardAttempt(
   trx: Tx,
   ref: PurchaseRef,
@@ -168,7 +168,7 @@ export async function updateAttempt(
     .update({ ...changes, updated_at: trx.fn.now() })
 }
 
-/** Notes that nobody can pay an attempt any more; one that is complete or refused stays so. */
+/** Marks an attempt as no longer payable; a complete or refused one stays so. */
 export async function expireAttempt(trx: Tx, ref: PurchaseRef, attempt: number): Promise<void> {
   await trx('checkout_attempts')
     .where({ ...ofPurchase(ref), attempt })
@@ -176,7 +176,7 @@ export async function expireAttempt(trx: Tx, ref: PurchaseRef, attempt: number):
     .update({ state: 'expired', updated_at: trx.fn.now() })
 }
 
-/** The attempt that is under way, or null; the unique index lets there be one. */
+/** The attempt that can be paid, or null. A unique index allows only one. */
 export async function findPayableAttempt(
   trx: Tx,
   ref: PurchaseRef,
@@ -188,7 +188,7 @@ export async function findPayableAttempt(
   return row === undefined ? null : toAttempt(row)
 }
 
-/** The purchase behind a Checkout Session of ours, or null. */
+/** The purchase that a Checkout Session belongs to, or null. */
 export async function findPurchaseIdBySession(
   trx: Tx,
   conferenceId: string,

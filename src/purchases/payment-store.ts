@@ -13,7 +13,7 @@ const ofPurchase = (ref: PurchaseRef) => ({
   purchase_id: ref.purchaseId,
 })
 
-/** The statuses that were known before this reading, to tell what is news. */
+/** The stored statuses, to find out what a snapshot changes. */
 export type RefundAndDisputeStatuses = {
   refunds: Map<string, RefundSnapshot['status']>
   disputes: Map<string, string>
@@ -35,11 +35,11 @@ export async function loadRefundAndDisputeStatuses(
   }
 }
 
-/** Writes down what Stripe said, over what it said before. */
+/** Stores the payments, refunds and disputes of a snapshot over the stored ones. */
 export async function savePayments(
   trx: Tx,
   ref: PurchaseRef,
-  facts: PaymentSnapshot,
+  snapshot: PaymentSnapshot,
 ): Promise<void> {
   const owner = ofPurchase(ref)
   const now = trx.fn.now()
@@ -51,40 +51,40 @@ export async function savePayments(
       .onConflict(['conference_id', key])
       .merge(Object.keys(rows[0] ?? {}).concat('updated_at'))
   }
-  await upsert('purchase_payments', 'payment_intent_id', facts.payments.map(paymentColumns))
-  await upsert('purchase_refunds', 'id', facts.refunds.map(refundColumns))
-  await upsert('purchase_disputes', 'id', facts.disputes.map(disputeColumns))
+  await upsert('purchase_payments', 'payment_intent_id', snapshot.payments.map(paymentColumns))
+  await upsert('purchase_refunds', 'id', snapshot.refunds.map(refundColumns))
+  await upsert('purchase_disputes', 'id', snapshot.disputes.map(disputeColumns))
 }
 
-const paymentColumns = (fact: PaymentIntentSnapshot) => ({
-  payment_intent_id: fact.paymentIntent,
-  attempt: fact.attempt,
-  status: fact.status,
-  amount: fact.amount,
-  amount_received: fact.received,
-  currency: fact.currency,
+const paymentColumns = (payment: PaymentIntentSnapshot) => ({
+  payment_intent_id: payment.paymentIntent,
+  attempt: payment.attempt,
+  status: payment.status,
+  amount: payment.amount,
+  amount_received: payment.received,
+  currency: payment.currency,
 })
 
-const refundColumns = (fact: RefundSnapshot) => ({
-  id: fact.id,
-  payment_intent_id: fact.paymentIntent,
-  status: fact.status,
-  amount: fact.amount,
-  currency: fact.currency,
-  reason: fact.reason,
-  failure_reason: fact.failureReason,
+const refundColumns = (refund: RefundSnapshot) => ({
+  id: refund.id,
+  payment_intent_id: refund.paymentIntent,
+  status: refund.status,
+  amount: refund.amount,
+  currency: refund.currency,
+  reason: refund.reason,
+  failure_reason: refund.failureReason,
 })
 
-const disputeColumns = (fact: DisputeSnapshot) => ({
-  id: fact.id,
-  payment_intent_id: fact.paymentIntent,
-  status: fact.status,
-  amount: fact.amount,
-  currency: fact.currency,
-  reason: fact.reason,
+const disputeColumns = (dispute: DisputeSnapshot) => ({
+  id: dispute.id,
+  payment_intent_id: dispute.paymentIntent,
+  status: dispute.status,
+  amount: dispute.amount,
+  currency: dispute.currency,
+  reason: dispute.reason,
 })
 
-/** One payment's balance. Minor units of the payment's own currency. */
+/** The balance of one payment, in minor units of its own currency. */
 export type PaymentBalance = {
   paymentIntent: string
   currency: string
@@ -104,13 +104,13 @@ type PaymentRow = {
 
 type Part = { payment_intent_id: string; status: string; amount: number }
 
-/** Every payment of the purchase with what went back of it, oldest first. */
+/** The balance of every payment of the purchase, oldest first. */
 export async function loadBalances(trx: Tx, ref: PurchaseRef): Promise<PaymentBalance[]> {
   const balances = await balancesOf(trx, ref.conferenceId, [ref.purchaseId])
   return balances.get(ref.purchaseId) ?? []
 }
 
-/** The payments of each purchase with what went back of them, oldest first. */
+/** The balances of each purchase's payments, oldest first. */
 export async function balancesOf(
   trx: Tx,
   conferenceId: string,
@@ -150,7 +150,7 @@ function balanceOf(payment: PaymentRow, refunds: Part[], disputes: Part[]): Paym
   }
 }
 
-/** The payment intents that the purchase is known to have. */
+/** The payment intents that we store for the purchase. */
 export async function listPaymentIntents(trx: Tx, ref: PurchaseRef): Promise<string[]> {
   const rows = await trx('purchase_payments')
     .where(ofPurchase(ref))

@@ -12,7 +12,7 @@ import {
 } from './purchase-machine.ts'
 import { type BulkPurchase, lockPurchase } from './purchase-store.ts'
 
-/** A locked purchase with everything that a decision about it is made from. */
+/** A locked purchase with everything that decisions about it depend on. */
 export type PurchaseAggregate = {
   purchase: BulkPurchase
   attempts: PaymentAttempt[]
@@ -21,9 +21,9 @@ export type PurchaseAggregate = {
 }
 
 export async function loadAggregate(trx: Tx, purchase: BulkPurchase): Promise<PurchaseAggregate> {
-  const [known] = await loadAggregates(trx, purchase.conferenceId, [purchase])
-  if (known === undefined) throw new Error(`Purchase ${purchase.id} has no case`)
-  return known
+  const [aggregate] = await loadAggregates(trx, purchase.conferenceId, [purchase])
+  if (aggregate === undefined) throw new Error(`Purchase ${purchase.id} was not loaded`)
+  return aggregate
 }
 
 /** The same for the purchases of a list, in a fixed number of queries. */
@@ -46,7 +46,7 @@ export async function loadAggregates(
   })
 }
 
-/** What the machine's guards see. */
+/** What the machine's guards compare. */
 export function machineContext({
   purchase,
   attempts,
@@ -61,13 +61,13 @@ export function machineContext({
     attempts: {
       open: attempts.some(({ state }) => state === 'creating' || state === 'open'),
       pending: attempts.some(({ payment }) => payment === 'pending'),
-      // Money that went back completely is no longer there, whatever the session says.
+      // A payment that was refunded or lost completely does not count, even if its session is paid.
       paid: balances.some(({ received, refunded, lost }) => received > refunded + lost),
     },
   }
 }
 
-/** What a person may do with a purchase, as `allowed_actions` and the 409s name it. */
+/** What a person can do with a purchase. `allowed_actions` and the 409 errors use these names. */
 export const PURCHASE_ACTIONS = [
   'update',
   'checkout',
@@ -82,24 +82,24 @@ type PurchaseAction = (typeof PURCHASE_ACTIONS)[number]
 
 const SPONSOR_ACTIONS: readonly PurchaseAction[] = ['update', 'checkout', 'cancel']
 
-/** What may still be sent back of a payment. A disputed one is the bank's to decide. */
+/** How much of a payment can still be refunded: nothing while it is disputed. */
 export function refundable(balance: PaymentBalance): number {
   if (balance.disputed) return 0
   return Math.max(0, balance.received - balance.refunded - balance.refundPending - balance.lost)
 }
 
 /**
- * What the caller could do now. Asks the machine, so that the list and the refusals cannot differ.
+ * What the caller can do now. The machine decides it, so that this list and the errors agree.
  *
  * @param flagged whether a flag is open.
  */
 export function allowedActions(
-  known: PurchaseAggregate,
+  aggregate: PurchaseAggregate,
   flagged: boolean,
   isSponsor: boolean,
 ): PurchaseAction[] {
-  const { purchase, balances } = known
-  const context = machineContext(known)
+  const { purchase, attempts, balances } = aggregate
+  const context = machineContext(aggregate)
   const { open, pending, paid } = context.attempts
   const can = (event: PurchaseEvent) => decide(purchase.status, context, event).kind === 'applied'
   const possible: Record<PurchaseAction, boolean> = {
@@ -108,7 +108,7 @@ export function allowedActions(
     cancel: can({ type: 'CANCELLED' }),
     approve: can({ type: 'COMP_APPROVED' }),
     refund: balances.some((balance) => refundable(balance) > 0),
-    reconcile: known.attempts.length > 0,
+    reconcile: attempts.length > 0,
     resolve_flag: flagged,
   }
   return PURCHASE_ACTIONS.filter(
@@ -117,9 +117,9 @@ export function allowedActions(
 }
 
 /**
- * Refuses to begin a try to pay, by the page or by a saved card, where none may be begun.
+ * Refuses a new payment attempt, by the payment page or by a saved card, unless the purchase allows it.
  *
- * @returns the purchase's tries so far.
+ * @returns the attempts so far.
  * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`, `stripe_key_missing`.
  */
 export async function assertPayable(
@@ -129,24 +129,24 @@ export async function assertPayable(
   action: 'checkout' | 'pay',
   isSponsor: boolean,
 ): Promise<PaymentAttempt[]> {
-  const known = await loadAggregate(trx, purchase)
-  const { pending, paid } = machineContext(known).attempts
+  const aggregate = await loadAggregate(trx, purchase)
+  const { pending, paid } = machineContext(aggregate).attempts
   const isUnpaid = purchase.status !== 'PAID' && purchase.status !== 'REFUNDED'
   if (isUnpaid && pending) {
-    throw paymentInProgress('A bank payment is under way; wait until it arrives or fails.')
+    throw paymentInProgress('A bank payment is pending. Wait until it succeeds or fails.')
   }
   if (isUnpaid && paid) {
-    throw paymentInProgress('A payment arrived that staff have to accept or refund first.')
+    throw paymentInProgress('A payment arrived that staff must accept or refund first.')
   }
-  const allowed = allowedActions(known, false, isSponsor)
+  const allowed = allowedActions(aggregate, false, isSponsor)
   if (!allowed.includes('checkout')) throw wrongState(action, purchase.status, allowed)
   if (conference.livemode === null) {
-    throw new BulkPurchaseError('stripe_key_missing', 'The conference has no Stripe key yet.')
+    throw new BulkPurchaseError('stripe_key_missing', 'The conference has no Stripe key.')
   }
-  return known.attempts
+  return aggregate.attempts
 }
 
-/** An operation on a purchase was refused; nothing was changed. */
+/** The service refused an operation on a purchase. Nothing was changed. */
 export class BulkPurchaseError extends AppError {
   constructor(code: ErrorCode, detail: string, options: AppErrorOptions = {}) {
     super(code, detail, options)
@@ -154,42 +154,66 @@ export class BulkPurchaseError extends AppError {
   }
 }
 
-/** A 409 that names the state and what may be done in it. */
+/** A 409 with the status and the actions that are possible in it. */
 export function wrongState(
   action: PurchaseAction | 'pay',
   status: PurchaseStatus,
   allowed: readonly PurchaseAction[],
 ): BulkPurchaseError {
-  const can = allowed.length === 0 ? 'nothing' : allowed.join(', ')
-  return new BulkPurchaseError(
-    'wrong_state',
-    `The purchase is ${status}, which does not allow ${action}; allowed: ${can}.`,
-    { extra: { state: status, allowed_actions: allowed } },
-  )
+  const detail = `${ACTION_NOUNS[action]} is not possible: ${reasonOf(action, status)}.`
+  const extra = { state: status, allowed_actions: allowed }
+  return new BulkPurchaseError('wrong_state', detail, { extra })
 }
 
-/** A 409 while money is on its way, or has come and waits for staff. */
+const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
+  update: 'An update',
+  checkout: 'Checkout',
+  pay: 'Payment by a saved card',
+  cancel: 'Cancellation',
+  approve: 'Approval',
+  refund: 'A refund',
+  reconcile: 'A refresh',
+  resolve_flag: 'Resolving a flag',
+}
+
+function reasonOf(action: PurchaseAction | 'pay', status: PurchaseStatus): string {
+  if (action === 'approve' && status === 'PENDING') return 'the purchase is not free'
+  if (action === 'update' && status === 'PENDING') return 'a payment attempt is open'
+  if (action === 'refund' && (status === 'PAID' || status === 'REFUNDED')) {
+    return 'nothing is left to refund'
+  }
+  const isUnpaid = status === 'PENDING' || status === 'PROCESSING'
+  return isUnpaid ? `the purchase is ${status}` : `the purchase is already ${status}`
+}
+
+/** A 409 while a payment is pending, or has arrived and staff must decide about it. */
 export function paymentInProgress(detail: string): BulkPurchaseError {
   return new BulkPurchaseError('payment_in_progress', detail)
 }
 
-/** A purchase's money in its own currency, summed over its payments. Integer minor units. */
+/** Stripe stores an error under an attempt's idempotency key, and the next attempt failed as well. */
+export function storedStripeError(): BulkPurchaseError {
+  const detail = 'Stripe stored an error under this idempotency key. Retry the request.'
+  return new BulkPurchaseError('stripe_failed', detail, { retryAfterSeconds: 1 })
+}
+
+/** The sums over a purchase's payments in its own currency. Integer minor units. */
 type PurchaseMoney = {
   received: number
   refunded: number
-  /** Refunds that Stripe has taken but not yet sent. */
+  /** Refunds that Stripe accepted and has not sent yet. */
   refundPending: number
   lost: number
   /** received − refunded − lost */
   net: number
-  /** What a paid purchase owes us. */
+  /** What a paid purchase owes us: the total, or the amount that staff accepted. */
   due: number
   disputed: boolean
 }
 
 /**
- * Sums what can be summed: a payment in another currency counts for nothing until staff accept it,
- * and then as the amount that they accepted.
+ * Amounts of different currencies are never added: a payment in another currency does not count until
+ * staff accept it; then its amount counts.
  */
 function sumMoney(purchase: BulkPurchase, balances: PaymentBalance[]): PurchaseMoney {
   const { accepted } = purchase
@@ -214,9 +238,10 @@ function sumMoney(purchase: BulkPurchase, balances: PaymentBalance[]): PurchaseM
 }
 
 /**
- * How many codes in all must be off when `net` is left of what was due: whole codes only, so money
- * that does not reach a code's price turns none off. `floor((total − net) / unit_amount)`, written
- * so that it also holds for an accepted amount that the quantity does not divide.
+ * How many vouchers in all must be inactive if `net` is left of the amount due. It counts whole
+ * vouchers only: a refund below the price of one deactivates none. This is
+ * `floor((total − net) / unit_amount)`, written so that it also holds for an accepted amount that the
+ * quantity does not divide.
  */
 export function vouchersToDeactivate(
   purchase: BulkPurchase,
@@ -230,8 +255,8 @@ export function vouchersToDeactivate(
 }
 
 /**
- * How many codes of the purchase have to be off for the money that went back; all of a refunded one.
- * Locks the purchase, so that the answer holds until the transaction ends.
+ * How many vouchers of the purchase must be inactive because of its refunds and lost disputes: all of
+ * a REFUNDED one. Locks the purchase, so that the number stays true until the transaction ends.
  */
 export async function requiredInactiveCount(trx: Tx, ref: PurchaseRef): Promise<number> {
   const purchase = await lockPurchase(trx, ref)

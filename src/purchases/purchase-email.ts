@@ -12,15 +12,15 @@ import { exportVouchers } from '../vouchers/export-vouchers.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
 import { type BulkPurchase, findPurchase } from './purchase-store.ts'
 
-/** Beyond it the file is more than a megabyte, which many mail servers refuse once it is encoded. */
+/** A larger file exceeds a megabyte; many mail servers refuse that once it is encoded. */
 const MAX_ATTACHED_CODES = 20_000
 
 export type PurchaseEmailDeps = {
   db: Db
-  /** null: nobody sends mails here. */
+  /** Null: no mail server is configured. */
   mailer: Mailer | null
   logger: Logger
-  /** Makes the address at which a purchase is to be seen; null when nobody knows any. */
+  /** The URL of a purchase; null if no setting gives one. */
   linkOf: (conference: string, purchase: string) => string | null
 }
 
@@ -32,12 +32,11 @@ type Recipient = {
 }
 
 /**
- * Writes to the contact of a purchase's sponsor, as things are now: to the present address, with the
- * present codes. Nothing happens where there is no sponsor, no address or no mail server, or where
- * the news is none any more.
+ * Sends an e-mail to the contact of a purchase's sponsor, with the current address and the current
+ * vouchers. Does nothing without a sponsor, an address or a mail server, or if the e-mail is outdated.
  *
- * @param message names the mail: another try sends it under the same `Message-ID`.
- * @throws Error when the mail server cannot be reached or asks to come again.
+ * @param message identifies the e-mail: a retry sends it under the same `Message-ID`.
+ * @throws Error if the mail server cannot be reached or asks for a retry.
  */
 export async function sendPurchaseEmail(
   deps: PurchaseEmailDeps,
@@ -50,9 +49,9 @@ export async function sendPurchaseEmail(
   const found = await withTenant(db, ref, (trx) => findRecipient(trx, ref))
   if (found === null || isOutdated(kind, found.purchase)) return
   const { purchase, to, sponsor, conference } = found
-  const line = { conference: ref.conferenceId, purchase: ref.purchaseId, mail: message, kind }
+  const fields = { conference: ref.conferenceId, purchase: ref.purchaseId, mail: message, kind }
   const file = kind === 'codes_ready' ? await codesFile(db, purchase) : null
-  const letter = writePurchaseEmail(kind, {
+  const email = writePurchaseEmail(kind, {
     purchase,
     sponsor,
     conference: conference.name,
@@ -63,15 +62,15 @@ export async function sendPurchaseEmail(
     await mailer({
       name: message,
       to,
-      ...letter,
+      ...email,
       ...(file === null ? {} : { attachments: [file] }),
     })
-    logger.info(line, 'wrote to a sponsor')
+    logger.info(fields, 'e-mail sent to a sponsor')
   } catch (error) {
     if (!(error instanceof PermanentMailError)) throw error
     logger.error(
-      { ...line, error: error.message },
-      'the mail to a sponsor was refused for good: is its contact_email right?',
+      { ...fields, error: error.message },
+      'the mail server permanently refused an e-mail to a sponsor: check its contact_email',
     )
   }
 }
@@ -85,7 +84,7 @@ async function findRecipient(trx: Tx, ref: PurchaseRef): Promise<Recipient | nul
   return { purchase, to: sponsor.contactEmail, sponsor: sponsor.name, conference: { slug, name } }
 }
 
-/** The same file as the export of the API; null when it is too large for a mail. */
+/** The file that the API exports; null if it is too large for an e-mail. */
 async function codesFile(db: Db, { conferenceId, id, quantity }: BulkPurchase) {
   if (quantity > MAX_ATTACHED_CODES) return null
   const batch = await withTenant(db, { conferenceId }, (trx) =>
@@ -98,7 +97,7 @@ async function codesFile(db: Db, { conferenceId, id, quantity }: BulkPurchase) {
   }
 }
 
-/** What a sponsor's contact is written about. */
+/** The e-mails that a sponsor's contact gets. */
 export const purchaseEmailKind = z.enum([
   'codes_ready',
   'failed',
@@ -113,13 +112,13 @@ export type PurchaseEmailData = {
   purchase: BulkPurchase
   conference: string
   sponsor: string
-  /** Where the purchase and its codes are to be seen; null: nobody told us. */
+  /** The URL of the purchase; null if no setting gives one. */
   link: string | null
-  /** Whether the codes come with the mail. */
+  /** Whether the codes are attached. */
   attached: boolean
 }
 
-/** What was true when the mail was asked for and is no more need not be told; nor sent codes that are off. */
+/** Whether the status changed since the e-mail was requested, so that its text is wrong by now. */
 function isOutdated(kind: PurchaseEmailKind, { status }: BulkPurchase): boolean {
   if (kind === 'codes_ready') return status !== 'PAID'
   if (kind === 'failed') return status !== 'FAILED'
@@ -128,7 +127,7 @@ function isOutdated(kind: PurchaseEmailKind, { status }: BulkPurchase): boolean 
 
 const codeCount = (count: number) => (count === 1 ? '1 voucher code' : `${count} voucher codes`)
 
-const SUBJECTS: Record<PurchaseEmailKind, (facts: PurchaseEmailData) => string> = {
+const SUBJECTS: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string> = {
   codes_ready: ({ purchase, conference }) =>
     `Your ${codeCount(purchase.quantity)} for ${conference} ${purchase.quantity === 1 ? 'is' : 'are'} ready`,
   failed: ({ conference }) => `Your purchase of voucher codes for ${conference} was not completed`,
@@ -137,65 +136,63 @@ const SUBJECTS: Record<PurchaseEmailKind, (facts: PurchaseEmailData) => string> 
   disputed: ({ conference }) => `Your payment for ${conference} is disputed`,
 }
 
-const BODIES: Record<PurchaseEmailKind, (facts: PurchaseEmailData) => string[]> = {
+const BODIES: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string[]> = {
   codes_ready: ({ purchase, attached }) => [
     `the ${codeCount(purchase.quantity)} that you bought are ready.`,
     attached
-      ? 'They come with this mail as a CSV file. Whoever has a code can use it, so keep the file to yourself.'
-      : 'They are too many for a mail; download them as a CSV file from the address below.',
+      ? 'They are attached as a CSV file. Anyone who has a code can use it, so keep the file private.'
+      : 'There are too many to attach; download them as a CSV file from the link below.',
   ],
   failed: ({ purchase }) => [
-    'the payment of your voucher codes was not completed, and no codes were issued.',
+    'the payment for your voucher codes was not completed, so no codes were issued.',
     ...(purchase.failure === null ? [] : [`Reason: ${purchase.failure.message}`]),
     'You can open the checkout of this purchase again at any time.',
   ],
   partially_refunded: ({ purchase }) => [
-    `of your payment of ${formatMoney(purchase.amountReceived, purchase.currency)}, ${formatMoney(purchase.amountRefunded, purchase.currency)} went back to you in all.`,
-    'As many codes as that pays for no longer work; unused ones were taken first.',
+    `we have refunded ${formatMoney(purchase.amountRefunded, purchase.currency)} of your ${formatMoney(purchase.amountReceived, purchase.currency)} payment.`,
+    'Codes were deactivated to match the refund, unused codes first.',
   ],
   refunded: () => [
-    'your payment went back to you in full. The codes of this purchase no longer work.',
+    'we have refunded your payment in full. The codes of this purchase no longer work.',
   ],
   disputed: () => [
-    'your bank tells us that the payment of your voucher codes is disputed.',
-    'Until that is settled the unused codes of this purchase do not work.',
+    'your bank reported a dispute about the payment for your voucher codes.',
+    'Until the dispute is closed, the unused codes of this purchase do not work.',
   ],
 }
 
-/** Subject and text of a mail, in plain text. No code stands in either. */
+/** Subject and text of an e-mail, in plain text. Neither contains a code. */
 function writePurchaseEmail(
   kind: PurchaseEmailKind,
-  facts: PurchaseEmailData,
+  data: PurchaseEmailData,
 ): { subject: string; text: string } {
-  const { purchase, sponsor, link, conference } = facts
+  const { purchase, sponsor, link, conference } = data
   const details = [
     `Purchase: ${purchase.id}`,
-    `What: ${purchase.description}`,
+    `Item: ${purchase.description}`,
     ...(purchase.reference === null ? [] : [`Your reference: ${purchase.reference}`]),
     `Total: ${formatMoney(purchase.totalAmount, purchase.currency)}`,
-    ...(link === null ? [] : [`Address: ${link}`]),
+    ...(link === null ? [] : [`Link: ${link}`]),
   ]
   const paragraphs = [
     `Dear ${sponsor},`,
-    BODIES[kind](facts).join('\n'),
+    BODIES[kind](data).join('\n'),
     details.join('\n'),
     conference,
   ]
-  return { subject: SUBJECTS[kind](facts), text: `${paragraphs.join('\n\n')}\n` }
+  return { subject: SUBJECTS[kind](data), text: `${paragraphs.join('\n\n')}\n` }
 }
 
 export type PurchaseLinkSettings = {
   /** The shop's own page of a purchase, with `{conference}` and `{purchase}` in it. */
   purchaseUrl: string | null
-  /** Where this service can be reached. */
+  /** The URL of this service. Null: unknown. */
   publicUrl: string | null
 }
 
 /**
- * Makes the address at which people see a purchase: the shop's own page where a setting tells it,
- * with `{conference}` and `{purchase}` filled in, else the codes in this service's API.
- *
- * @param settings.publicUrl null: not known, so that there is no address to give.
+ * Returns the function that makes the URL of a purchase: the shop's own page if it is configured, else
+ * the vouchers in this service's API, else null.
  */
 export function createPurchaseLink(
   settings: PurchaseLinkSettings,

@@ -16,7 +16,7 @@ export type FlagCode = (typeof FLAG_CODES)[number]
 
 export type PurchaseFlag = { code: FlagCode; fact: string; detail: string; raised_at: Date }
 
-/** Which flag an event raises. */
+/** The flag that an event raises. */
 export const FLAG_OF_EVENT = {
   PAYMENT_MISMATCHED: 'amount_mismatch',
   SECOND_PAYMENT: 'overpaid',
@@ -30,7 +30,7 @@ const ofPurchase = (ref: PurchaseRef) => ({
   purchase_id: ref.purchaseId,
 })
 
-/** Raises a flag once for a fact: a resolved one stays resolved. */
+/** Raises a flag once for each fact: a resolved flag stays resolved. */
 export async function raiseFlag(
   trx: Tx,
   ref: PurchaseRef,
@@ -44,8 +44,8 @@ export async function raiseFlag(
 }
 
 /**
- * Raises a flag of which one open one is enough: it is rewritten to the newest fact, so that the
- * same refunds end in the same flags however many readings saw them on their way.
+ * Raises a flag that is open at most once: the newest fact replaces an open one. So the same refunds end
+ * with the same flag, whether one snapshot contained them or several did.
  */
 export async function raiseSingleFlag(
   trx: Tx,
@@ -64,7 +64,7 @@ export async function raiseSingleFlag(
   await raiseFlag(trx, ref, code, flag)
 }
 
-/** The facts that raised a flag before, whether resolved or not. */
+/** The facts that have raised a flag, resolved or not, as `code:fact`. */
 export async function flaggedFacts(trx: Tx, ref: PurchaseRef): Promise<Set<string>> {
   const rows = await trx('purchase_flags')
     .where(ofPurchase(ref))
@@ -72,7 +72,7 @@ export async function flaggedFacts(trx: Tx, ref: PurchaseRef): Promise<Set<strin
   return new Set(rows.map((row) => `${row.code}:${row.fact}`))
 }
 
-/** Open flags of each purchase, oldest first. */
+/** The open flags of each purchase, oldest first. */
 export async function openFlags(
   trx: Tx,
   conferenceId: string,
@@ -98,9 +98,9 @@ export async function openFlags(
 }
 
 /**
- * Closes every open flag of this code for good.
+ * Resolves every open flag of this code for good.
  *
- * @returns the facts that were behind them. @throws AppError `not_found` when none is open.
+ * @returns the facts that had raised them. @throws AppError `not_found` if none is open.
  */
 export async function resolveFlags(
   trx: Tx,

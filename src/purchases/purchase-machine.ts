@@ -1,20 +1,20 @@
 import { type ExecutableActionsFrom, type StateValueFrom, setup, transition } from 'xstate'
 
 /**
- * What the guards compare, read from the locked rows. Amounts are integer minor units of the
+ * What the guards compare. It is loaded from the locked rows. Amounts are integer minor units of the
  * purchase's currency.
  */
 export type PurchaseContext = {
   total: number
   currency: string
-  /** What a paid purchase owes us: the total, or what staff accepted instead of it. */
+  /** What a paid purchase owes us: the total, or the amount that staff accepted instead. */
   due: number
   /** Received − succeeded refunds − lost disputes, over all payments. */
   net: number
   attempts: { open: boolean; pending: boolean; paid: boolean }
 }
 
-/** A business fact. What a flag says travels with it. */
+/** A business fact. An event that raises a flag carries the flag's text. */
 export type PurchaseEvent =
   | { type: 'CHECKOUT_OPENED' }
   | { type: 'COMP_APPROVED' }
@@ -42,12 +42,12 @@ export type PurchaseEvent =
   | { type: 'FRAUD_WARNED'; flag: FlagFact }
   | { type: 'REINSTATED' }
 
-/** `fact` names what was seen (`re_…`, `pi_…`), so that the same fact never raises its flag again. */
+/** `fact` names the object (`re_…`, `pi_…`), so that the same fact never raises its flag again. */
 export type FlagFact = { fact: string; detail: string }
 
 export type Failure = { code: string; message: string }
 
-// Performed by the caller on the locked row; here they are only names.
+// Effects are only names here; transition-purchase.ts performs them on the locked row.
 const effect = () => {}
 
 const machine = setup({
@@ -58,13 +58,13 @@ const machine = setup({
     matchesPrice: ({ context, event }) =>
       event.type === 'PAYMENT_SUCCEEDED' &&
       (event.accepted || (event.amount === context.total && event.currency === context.currency)),
-    nothingUnderWay: ({ context: { attempts } }) =>
+    noAttemptPayable: ({ context: { attempts } }) =>
       !attempts.open && !attempts.pending && !attempts.paid,
-    noMoneyUnderWay: ({ context: { attempts } }) => !attempts.pending && !attempts.paid,
-    partlyPaidBack: ({ context }) => context.net > 0 && context.net < context.due,
-    // A lost dispute after a refund can make it negative.
-    allPaidBack: ({ context }) => context.net <= 0,
-    nothingPaidBack: ({ context }) => context.net >= context.due,
+    noPaymentPendingOrPaid: ({ context: { attempts } }) => !attempts.pending && !attempts.paid,
+    partlyRefunded: ({ context }) => context.net > 0 && context.net < context.due,
+    // A lost dispute after a refund can make net negative.
+    fullyRefunded: ({ context }) => context.net <= 0,
+    paidInFull: ({ context }) => context.net >= context.due,
   },
   actions: {
     issueVouchers: effect,
@@ -81,7 +81,7 @@ const machine = setup({
 }).createMachine({
   id: 'purchase',
   initial: 'PENDING',
-  // Replaced by the row's own on every call; see `decide`.
+  // Never used: `decide` passes the context of the row.
   context: {
     total: 0,
     currency: '',
@@ -98,9 +98,9 @@ const machine = setup({
         PAYMENT_SUCCEEDED: { target: 'PAID', guard: 'matchesPrice', actions: 'issueVouchers' },
         PAYMENT_MISMATCHED: { actions: 'flagForStaff' },
         PAYMENT_PENDING: 'PROCESSING',
-        PAYMENT_FAILED: { target: 'FAILED', guard: 'nothingUnderWay' },
-        CHECKOUT_EXPIRED: { target: 'FAILED', guard: 'nothingUnderWay' },
-        CANCELLED: { target: 'FAILED', guard: 'noMoneyUnderWay' },
+        PAYMENT_FAILED: { target: 'FAILED', guard: 'noAttemptPayable' },
+        CHECKOUT_EXPIRED: { target: 'FAILED', guard: 'noAttemptPayable' },
+        CANCELLED: { target: 'FAILED', guard: 'noPaymentPendingOrPaid' },
       },
     },
     PROCESSING: {
@@ -110,15 +110,15 @@ const machine = setup({
         PAYMENT_MISMATCHED: { actions: 'flagForStaff' },
         PAYMENT_PENDING: 'PROCESSING',
         PAYMENT_DECLINED: { actions: 'recordDecline' },
-        PAYMENT_FAILED: { target: 'FAILED', guard: 'nothingUnderWay' },
-        CHECKOUT_EXPIRED: { target: 'FAILED', guard: 'nothingUnderWay' },
-        CANCELLED: { target: 'FAILED', guard: 'noMoneyUnderWay' },
+        PAYMENT_FAILED: { target: 'FAILED', guard: 'noAttemptPayable' },
+        CHECKOUT_EXPIRED: { target: 'FAILED', guard: 'noAttemptPayable' },
+        CANCELLED: { target: 'FAILED', guard: 'noPaymentPendingOrPaid' },
       },
     },
     FAILED: {
       on: {
         CHECKOUT_OPENED: { target: 'PROCESSING', guard: 'hasPrice' },
-        // Money taken always wins: a late payment makes a failed purchase PAID.
+        // A payment always wins: even a late one makes a failed purchase PAID.
         PAYMENT_SUCCEEDED: { target: 'PAID', guard: 'matchesPrice', actions: 'issueVouchers' },
         PAYMENT_MISMATCHED: { actions: 'flagForStaff' },
         PAYMENT_PENDING: 'PROCESSING',
@@ -128,13 +128,13 @@ const machine = setup({
       on: {
         SECOND_PAYMENT: { actions: 'flagForStaff' },
         REFUND_PENDING: { actions: 'freezeForRefund' },
-        PARTIALLY_REFUNDED: { guard: 'partlyPaidBack', actions: 'deactivateUnredeemed' },
-        REFUNDED: { target: 'REFUNDED', guard: 'allPaidBack', actions: 'deactivateVouchers' },
+        PARTIALLY_REFUNDED: { guard: 'partlyRefunded', actions: 'deactivateUnredeemed' },
+        REFUNDED: { target: 'REFUNDED', guard: 'fullyRefunded', actions: 'deactivateVouchers' },
         REFUND_FAILED: { actions: ['unfreezeAfterRefund', 'flagForStaff'] },
         DISPUTE_OPENED: { actions: ['freezeForDispute', 'flagForStaff'] },
         DISPUTE_WON: { actions: 'unfreezeAfterDispute' },
         DISPUTE_LOST: [
-          { target: 'REFUNDED', guard: 'allPaidBack', actions: 'deactivateVouchers' },
+          { target: 'REFUNDED', guard: 'fullyRefunded', actions: 'deactivateVouchers' },
           { actions: ['deactivateUnredeemed', 'unfreezeAfterDispute'] },
         ],
       },
@@ -143,9 +143,9 @@ const machine = setup({
       on: {
         SECOND_PAYMENT: { actions: 'flagForStaff' },
         REFUND_FAILED: { actions: ['unfreezeAfterRefund', 'flagForStaff'] },
-        // The bank may take back money that we already sent back: staff must answer the dispute.
+        // The bank may also take the money that we refunded: staff must answer the dispute.
         DISPUTE_OPENED: { actions: 'flagForStaff' },
-        REINSTATED: { target: 'PAID', guard: 'nothingPaidBack', actions: 'reactivateVouchers' },
+        REINSTATED: { target: 'PAID', guard: 'paidInFull', actions: 'reactivateVouchers' },
       },
     },
   },
@@ -162,15 +162,15 @@ export type Decision =
   | { kind: 'refused' }
   | { kind: 'applied'; status: PurchaseStatus; effects: PurchaseEffect[] }
 
-/** In the order of a purchase's life; the database's check constraint has the same five. */
+/** The database's check constraint lists the same five. */
 export const PURCHASE_STATUSES = ['PENDING', 'PROCESSING', 'PAID', 'FAILED', 'REFUNDED'] as const
 
-/** Every event that some state knows, for the printed table. */
+/** Every event that a state handles, for the printed table. */
 export const PURCHASE_EVENTS: readonly string[] = machine.events
 
 /**
- * Asks the machine: pure, no clock, no I/O. A refused event and one that changes nothing look alike
- * to xstate, so `can` is asked first.
+ * Asks the machine. Pure: no clock, no I/O. To xstate, a refused event and one that changes nothing look
+ * the same, so `can` is called first.
  */
 export function decide(
   status: PurchaseStatus,
@@ -180,7 +180,7 @@ export function decide(
   const from = machine.resolveState({ value: status, context })
   if (!from.can(event)) return { kind: 'refused' }
   const [to, actions] = transition(machine, from, event)
-  // xstate also returns actions of its own (none are used here); ours are all declared in `setup`.
+  // xstate could return actions of its own, but none are used here; `setup` declares all of ours.
   return {
     kind: 'applied',
     status: to.value,

@@ -9,8 +9,17 @@ import { PURCHASE_STATUSES } from './purchase-machine.ts'
 
 export const purchaseParams = conferenceParams.extend({ purchase: z.string() })
 
-const quantity = z.int().min(1).max(1_000_000).meta({ description: 'How many codes.', example: 40 })
-const reference = z.string().trim().min(1).max(200).meta({ description: "The buyer's own number." })
+const quantity = z
+  .int()
+  .min(1)
+  .max(1_000_000)
+  .meta({ description: 'Number of vouchers.', example: 40 })
+const reference = z
+  .string()
+  .trim()
+  .min(1)
+  .max(200)
+  .meta({ description: "The buyer's own reference, such as an order number." })
 const description = z.string().trim().min(1).max(300)
 const voucherConfig = z
   .strictObject(voucherConfigFields)
@@ -28,14 +37,14 @@ export const createPurchaseBody = z
     add_on: z.string().optional(),
     quantity,
     reference: reference.nullish(),
-    sponsor: z.string().optional().meta({ description: 'Staff: id, slug or external id.' }),
-    unit_amount: amount.optional().meta({ description: 'Staff: minor units.' }),
+    sponsor: z.string().optional().meta({ description: 'Staff only: id, slug or external id.' }),
+    unit_amount: amount.optional().meta({ description: 'Staff only. Minor units.' }),
     description: description.optional(),
     voucher_config: voucherConfig.optional(),
   })
   .refine((body) => body.ticket_type === undefined || body.add_on === undefined, {
     path: ['add_on'],
-    message: 'Name a ticket_type or an add_on, not both.',
+    message: 'cannot be combined with ticket_type',
   })
 
 export const updatePurchaseBody = z
@@ -62,7 +71,7 @@ export const listPurchasesQuery = z.strictObject({
     .min(1)
     .max(100)
     .optional()
-    .meta({ description: 'In id, description, reference, sponsor or payment intent.' }),
+    .meta({ description: 'Searches id, description, reference, sponsor and payment intent.' }),
 })
 
 const url = z.string().min(1).max(2_000)
@@ -78,7 +87,7 @@ export const checkoutBody = z
 
 export const payBody = z.strictObject({
   payment_method: z.string().min(1).max(255).optional().meta({
-    description: "A saved payment method of the sponsor; default: the customer's default.",
+    description: "A saved payment method of the sponsor. Default: the customer's default.",
   }),
 })
 
@@ -89,7 +98,7 @@ export const refundBody = z.strictObject({
     .min(1)
     .max(99_999_999)
     .optional()
-    .meta({ description: 'Default: all that is left.' }),
+    .meta({ description: 'Minor units. Default: everything that is left of the payment.' }),
   reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
 })
 
@@ -105,7 +114,7 @@ export const emptyBody = z.strictObject({}).nullish()
 export const reconcileBody = z.strictObject({
   payment_intent: z.string().min(1).max(255).optional().meta({
     description:
-      "A payment that the purchase does not know yet. It becomes the purchase's when its metadata at Stripe names purchase and conference.",
+      "A payment that is not part of the purchase yet. It is added if its metadata at Stripe contains this purchase's purchase_id and conference_id.",
   }),
 })
 

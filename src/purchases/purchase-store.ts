@@ -6,7 +6,7 @@ import { notFound } from '../shared/errors.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
 import type { PurchaseStatus } from './purchase-machine.ts'
 
-/** A purchase as its row has it. Amounts: integer minor units of `currency`. */
+/** A row of bulk_purchases. Amounts are integer minor units of `currency`. */
 export type BulkPurchase = {
   conferenceId: string
   id: string
@@ -177,7 +177,7 @@ export function termsColumns(terms: VoucherTerms) {
   }
 }
 
-/** The purchase, or null. With `sponsorId`, only when it is that sponsor's. */
+/** The purchase, or null. With `sponsorId`, another sponsor's purchase is null too. */
 export async function findPurchase(
   trx: Tx,
   ref: PurchaseRef,
@@ -193,9 +193,9 @@ export async function findPurchase(
 }
 
 /**
- * Locks the purchase until the transaction ends; whoever changes a purchase holds this lock.
+ * Locks the purchase until the transaction ends. Every change of a purchase holds this lock.
  *
- * @throws AppError `not_found`, also when it is another sponsor's.
+ * @throws AppError `not_found`, also for another sponsor's purchase.
  */
 export async function lockPurchase(
   trx: Tx,
@@ -240,7 +240,7 @@ export async function insertPurchase(trx: Tx, row: NewPurchase): Promise<BulkPur
   return toPurchase(inserted)
 }
 
-/** Every column but `status`, which only advance-purchase.ts writes. */
+/** Updates any column but `status`, which only transition-purchase.ts writes. */
 export async function updatePurchase(
   trx: Tx,
   ref: PurchaseRef,
@@ -251,7 +251,7 @@ export async function updatePurchase(
     .update({ ...changes, updated_at: trx.fn.now() })
 }
 
-/** Why something happened: the event id, request or timer behind it, and who is responsible. */
+/** Why something happened: the event, request or timer that caused it, and who is responsible. */
 export type Cause = { actor: Actor; cause: string }
 
 export type TransitionRow = {
@@ -265,26 +265,26 @@ export type TransitionRow = {
   created_at: Date
 }
 
-/** Adds one line to the history. The table's privileges allow nothing else. */
+/** Appends a transition to the history. The table's privileges allow only inserts. */
 export async function appendTransition(
   trx: Tx,
   ref: PurchaseRef,
-  step: { from: PurchaseStatus; to: PurchaseStatus; event: string },
+  transition: { from: PurchaseStatus; to: PurchaseStatus; event: string },
   { actor, cause }: Cause,
 ): Promise<void> {
   await trx('purchase_transitions').insert({
     conference_id: ref.conferenceId,
     purchase_id: ref.purchaseId,
-    from_status: step.from,
-    to_status: step.to,
-    event: step.event,
+    from_status: transition.from,
+    to_status: transition.to,
+    event: transition.event,
     cause,
     actor_kind: actor.kind,
     actor_id: actor.id,
   })
 }
 
-/** The history of a purchase, newest first. */
+/** The transitions of a purchase, newest first. */
 export function listTransitions(
   trx: Tx,
   ref: PurchaseRef,

@@ -43,12 +43,12 @@ function toCheckout(attempt: PaymentAttempt | undefined): PurchaseBody['checkout
 }
 
 function toBody(
-  known: PurchaseAggregate,
+  aggregate: PurchaseAggregate,
   vouchers: VoucherCounts,
   flags: PurchaseFlag[],
   isSponsor: boolean,
 ): PurchaseBody {
-  const { purchase } = known
+  const { purchase } = aggregate
   return {
     id: purchase.id,
     object: 'bulk_purchase',
@@ -66,7 +66,7 @@ function toBody(
     ticket_type: purchase.ticketTypeId,
     add_on: purchase.addOnId,
     voucher_config: toVoucherConfig(purchase.terms),
-    checkout: toCheckout(known.attempts.at(-1)),
+    checkout: toCheckout(aggregate.attempts.at(-1)),
     payment_intent: purchase.paymentIntentId,
     failure: purchase.failure,
     vouchers,
@@ -75,7 +75,7 @@ function toBody(
       detail,
       raised_at: toTimestamp(raised_at),
     })),
-    allowed_actions: allowedActions(known, flags.length > 0, isSponsor),
+    allowed_actions: allowedActions(aggregate, flags.length > 0, isSponsor),
     requested_by: purchase.requestedBy,
     approved_by: purchase.approvedBy,
     created_at: toTimestamp(purchase.createdAt),
@@ -85,7 +85,7 @@ function toBody(
   }
 }
 
-/** Purchases as the API shows them, in a fixed number of queries however many there are. */
+/** Purchases as the API shows them, in a fixed number of queries for any number of purchases. */
 async function viewPurchases(
   trx: Tx,
   caller: Caller,
@@ -94,15 +94,15 @@ async function viewPurchases(
   const ids = purchases.map(({ id }) => id)
   const counts = await countVouchers(trx, caller.conferenceId, ids)
   const flags = await openFlags(trx, caller.conferenceId, ids)
-  const cases = await loadAggregates(trx, caller.conferenceId, purchases)
-  return cases.map((known) => {
-    const { id } = known.purchase
+  const aggregates = await loadAggregates(trx, caller.conferenceId, purchases)
+  return aggregates.map((aggregate) => {
+    const { id } = aggregate.purchase
     const isSponsor = caller.sponsorId !== null
-    return toBody(known, counts.get(id) ?? NO_VOUCHERS, flags.get(id) ?? [], isSponsor)
+    return toBody(aggregate, counts.get(id) ?? NO_VOUCHERS, flags.get(id) ?? [], isSponsor)
   })
 }
 
-/** One purchase. @throws AppError `not_found`, also when it is another sponsor's. */
+/** One purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
 export async function viewPurchase(
   trx: Tx,
   caller: Caller,
@@ -115,7 +115,7 @@ export async function viewPurchase(
   return body
 }
 
-// `%` and `_` in what a person typed are not wildcards.
+// `%` and `_` in a search text are not wildcards.
 const like = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}%`
 
 export type PurchaseFilter = z.infer<typeof listPurchasesQuery>
@@ -128,13 +128,13 @@ function flagged(trx: Tx, conferenceId: string, flag: PurchaseFilter['flag']): K
   return flag === 'any' ? query : query.where({ code: flag })
 }
 
-// One condition over what people remember of a purchase; the sub-select keeps it one row each.
+// A sub-select and not a join: each purchase must be one row.
 const TEXT_MATCH = `(id ilike :text or description ilike :text or reference ilike :text
   or payment_intent_id ilike :text or sponsor_id in (
     select s.id from sponsors s where s.conference_id = :conference
       and (s.name ilike :text or s.slug ilike :text)))`
 
-/** Purchases by filter, newest first; a sponsor sees only its own. */
+/** The purchases that match the filter, newest first; a sponsor sees only its own. */
 export async function listPurchases(
   trx: Tx,
   caller: Caller,
@@ -167,7 +167,7 @@ export async function listPurchases(
 
 export type TransitionBody = z.infer<typeof transitionSchema>
 
-/** One step of a purchase's history as the API and the CLI show it. */
+/** A transition as the API and the CLI show it. */
 export function toTransitionBody(row: TransitionRow): TransitionBody {
   return {
     id: String(row.id),

@@ -18,7 +18,7 @@ import { reconcilePurchase } from './reconcile-purchase.ts'
 
 export type RefundInput = {
   paymentIntent: string | null
-  /** Minor units; null: all that is left of the payment. */
+  /** Minor units. Null: everything that is left of the payment. */
   amount: number | null
   reason: 'duplicate' | 'fraudulent' | 'requested_by_customer' | null
 }
@@ -32,13 +32,54 @@ type RefundRequest = {
   refusal: string | null
 }
 
-/** What was asked for and not yet answered by Stripe counts as gone, so that two calls cannot refund it twice. */
+/**
+ * Stores a refund request before Stripe is called, so that a retry after a crash sends the same request
+ * and never a second one.
+ *
+ * @returns the request's id.
+ * @throws AppError `wrong_state` if nothing is left to refund, `validation_failed` for a larger amount.
+ */
+export async function beginRefund(
+  trx: Tx,
+  caller: Caller,
+  purchaseId: string,
+  input: RefundInput,
+): Promise<string> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  const aggregate = await loadAggregate(trx, await lockPurchase(trx, ref))
+  const allowed = allowedActions(aggregate, false, false)
+  if (!allowed.includes('refund')) throw wrongState('refund', aggregate.purchase.status, allowed)
+  const main = aggregate.purchase.paymentIntentId
+  const payment = chosenPayment(aggregate.balances, input.paymentIntent, main)
+  const left = refundable(payment) - (await sumOfUnlistedRequests(trx, ref, payment.paymentIntent))
+  const amount = input.amount ?? left
+  if (left <= 0) throw wrongState('refund', aggregate.purchase.status, allowed)
+  if (amount > left) {
+    throw invalidField(
+      '/amount',
+      `must be at most ${left}, what is left of the payment in minor units of ${payment.currency}`,
+    )
+  }
+  const id = newId('refundRequest')
+  await trx('refund_requests').insert({
+    conference_id: ref.conferenceId,
+    purchase_id: purchaseId,
+    id,
+    payment_intent_id: payment.paymentIntent,
+    amount,
+    reason: input.reason,
+    requested_by: caller.actor.id,
+  })
+  return id
+}
+
+/** The requests that no snapshot shows yet. They count as refunded, so that two calls cannot refund the same money. */
 async function sumOfUnlistedRequests(
   trx: Tx,
   ref: PurchaseRef,
   paymentIntent: string,
 ): Promise<number> {
-  // An accepted one that no reading has seen yet is in no refund row either.
+  // This includes accepted requests whose refund no snapshot has contained yet.
   const { rows } = await trx.raw<{ rows: { sum: number | null }[] }>(
     `select sum(r.amount) as sum from refund_requests r
       where r.conference_id = ? and r.purchase_id = ? and r.payment_intent_id = ?
@@ -66,55 +107,17 @@ function chosenPayment(
   const found = left.find(({ paymentIntent }) => paymentIntent === main) ?? left[0]
   if (found === undefined || (left.length > 1 && found.paymentIntent !== main)) {
     const names = left.map(({ paymentIntent }) => paymentIntent).join(', ')
-    throw invalidField('/payment_intent', `Name the payment to refund: ${names}.`)
+    throw invalidField(
+      '/payment_intent',
+      `The purchase has several payments. Set payment_intent to one of: ${names}.`,
+    )
   }
   return found
 }
 
 /**
- * Writes down what is to be refunded, before Stripe is asked, so that a repeat after a crash refunds
- * the same request and never another.
- *
- * @returns the request's id.
- * @throws AppError `wrong_state` when nothing is left to refund, `validation_failed` for a larger amount.
- */
-export async function beginRefund(
-  trx: Tx,
-  caller: Caller,
-  purchaseId: string,
-  input: RefundInput,
-): Promise<string> {
-  const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const known = await loadAggregate(trx, await lockPurchase(trx, ref))
-  const allowed = allowedActions(known, false, false)
-  if (!allowed.includes('refund')) throw wrongState('refund', known.purchase.status, allowed)
-  const main = known.purchase.paymentIntentId
-  const payment = chosenPayment(known.balances, input.paymentIntent, main)
-  const left = refundable(payment) - (await sumOfUnlistedRequests(trx, ref, payment.paymentIntent))
-  const amount = input.amount ?? left
-  if (left <= 0) throw wrongState('refund', known.purchase.status, allowed)
-  if (amount > left) {
-    throw invalidField(
-      '/amount',
-      `At most ${left} ${payment.currency} (minor units) can be refunded.`,
-    )
-  }
-  const id = newId('refundRequest')
-  await trx('refund_requests').insert({
-    conference_id: ref.conferenceId,
-    purchase_id: purchaseId,
-    id,
-    payment_intent_id: payment.paymentIntent,
-    amount,
-    reason: input.reason,
-    requested_by: caller.actor.id,
-  })
-  return id
-}
-
-/**
- * Asks Stripe for the refund, then reads the purchase anew: only what Stripe confirms moves it.
- * May be repeated after a crash or an unknown outcome.
+ * Sends the refund request to Stripe, then fetches a snapshot: only that changes the purchase. Safe to
+ * repeat after a crash or an unknown outcome.
  *
  * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */

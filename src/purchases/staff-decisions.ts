@@ -2,21 +2,30 @@ import type { Tx } from '../db/connect.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
-import { applyPayments, applyRefundsAndDisputes, saveTotals } from './apply-snapshot.ts'
+import {
+  applyPayments,
+  applyRefundsAndDisputes,
+  NO_STATUSES,
+  saveTotals,
+} from './apply-snapshot.ts'
 import { loadBalances } from './payment-store.ts'
 import { allowedActions, loadAggregate, wrongState } from './purchase-aggregate.ts'
 import { type FlagCode, resolveFlags } from './purchase-flags.ts'
 import { type Cause, lockPurchase, updatePurchase } from './purchase-store.ts'
 import { transitionPurchase } from './transition-purchase.ts'
 
-/** Staff give a free purchase its codes. @throws AppError `wrong_state` when it is not free and PENDING. */
+/**
+ * Staff approve a free purchase, which issues its vouchers.
+ *
+ * @throws BulkPurchaseError `wrong_state` unless it is free and PENDING.
+ */
 export async function approveComp(trx: Tx, caller: Caller, purchaseId: string): Promise<void> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const known = await loadAggregate(trx, await lockPurchase(trx, ref))
-  const allowed = allowedActions(known, false, false)
+  const aggregate = await loadAggregate(trx, await lockPurchase(trx, ref))
+  const allowed = allowedActions(aggregate, false, false)
   const cause = { actor: caller.actor, cause: 'approve' }
-  const step = await transitionPurchase(trx, ref, { type: 'COMP_APPROVED' }, cause)
-  if (step.kind === 'refused') throw wrongState('approve', step.status, allowed)
+  const result = await transitionPurchase(trx, ref, { type: 'COMP_APPROVED' }, cause)
+  if (result.kind === 'refused') throw wrongState('approve', result.status, allowed)
   await updatePurchase(trx, ref, { approved_by: caller.actor.id })
 }
 
@@ -27,11 +36,11 @@ export type FlagResolution = {
 }
 
 /**
- * Closes a flag for good, with a note and, where staff decided so, the step that goes with it:
- * `accept_payment` takes a payment of another amount as the price; `reinstate` turns the codes of a
- * refunded purchase on again after its refund failed.
+ * Resolves a flag for good, with a note and an optional action: `accept_payment` accepts a payment of
+ * another amount as full payment; `reinstate` reactivates the vouchers of a refunded purchase after
+ * its refund failed.
  *
- * @throws AppError `not_found` without such an open flag, `wrong_state` when the step is not possible.
+ * @throws AppError `not_found` if no such flag is open, `wrong_state` if the action is not possible.
  */
 export async function resolveFlag(
   trx: Tx,
@@ -57,7 +66,7 @@ function assertFits({ code, action }: FlagResolution): void {
     action === null ||
     (action === 'accept_payment' && code === 'amount_mismatch') ||
     (action === 'reinstate' && code === 'refund_failed')
-  if (!fits) throw invalidField('/action', `${action} does not go with the flag ${code}.`)
+  if (!fits) throw invalidField('/action', `cannot be ${action} for the flag ${code}`)
 }
 
 async function acceptPayment(
@@ -80,17 +89,17 @@ async function acceptPayment(
   })
   await saveTotals(trx, ref)
   if (await applyPayments(trx, ref, cause)) {
-    // Refunds and disputes of the payment had no effect while it did not count; they do now.
-    await applyRefundsAndDisputes(trx, ref, { refunds: new Map(), disputes: new Map() }, cause)
+    // Until now the payment did not count, so its refunds and disputes had no effect.
+    await applyRefundsAndDisputes(trx, ref, NO_STATUSES, cause)
   }
 }
 
 async function reinstate(trx: Tx, ref: PurchaseRef, cause: Cause): Promise<void> {
-  const step = await transitionPurchase(trx, ref, { type: 'REINSTATED' }, cause)
-  if (step.kind === 'applied') return
+  const result = await transitionPurchase(trx, ref, { type: 'REINSTATED' }, cause)
+  if (result.kind === 'applied') return
   throw new AppError(
     'wrong_state',
-    `The purchase is ${step.status} and not all of its money is back, so it cannot be reinstated.`,
-    { extra: { state: step.status } },
+    `The purchase cannot be reinstated: it is ${result.status} and part of its payment is still refunded.`,
+    { extra: { state: result.status } },
   )
 }

@@ -9,20 +9,19 @@ import { expireAttempt, findAttempt } from './payment-attempt-store.ts'
 import { lockPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 
-// One sweep's share of each kind: enough for 1,000 purchases a minute at the default settings, and
-// little enough that the transaction stays well under a second.
+// Per sweep and kind: enough for 1,000 purchases a minute at the default settings, and few enough that
+// the transaction takes well under a second.
 const MAX_JOBS = 500
 
 /** How many jobs a sweep added, by kind. */
 export type SweepCounts = { purchases: number; attempts: number; refunds: number }
 
 /**
- * Finds what has waited longer than `afterSeconds` for news from Stripe and adds a job for each:
- * purchases that are PROCESSING, checkout attempts without a known session, and refunds without a
- * known answer. Oldest first; what has a job that still tries is left out, so that what fails again
- * and again cannot keep the others from their turn.
+ * Adds a job for everything that has waited longer than `afterSeconds` for Stripe: PROCESSING purchases,
+ * attempts without a known session, and refund requests without a known outcome. Oldest first. Rows
+ * that have a pending job are skipped, so that rows which fail repeatedly do not block the others.
  *
- * @param trx of a system task: it looks across all conferences.
+ * @param trx of a system task: the sweep covers all conferences.
  */
 export async function sweepPurchases(trx: Tx, afterSeconds: number): Promise<SweepCounts> {
   const purchases = await findStalePurchases(trx, afterSeconds)
@@ -62,7 +61,7 @@ function findStaleAttempts(
             .where('a.state', 'creating')
             .whereRaw(`a.updated_at < now() - make_interval(secs => ?)`, [afterSeconds])
         })
-        // Nobody goes on charging it: each reading changes the row, so its age tells.
+        // No request confirms it any more. Each snapshot updates the row, so only created_at tells.
         .orWhere((card) => {
           void card
             .where({ 'a.kind': 'payment_intent', 'a.state': 'open' })
@@ -88,7 +87,7 @@ function findUnansweredRefunds(
     .select<(PurchaseKey & { id: string })[]>('r.conference_id', 'r.purchase_id', 'r.id')
 }
 
-/** A job of this key (see job-catalogue.ts) that waits for a try or runs. */
+/** A job of this key (see job-catalogue.ts) that waits for an attempt or runs. */
 function pendingJob(trx: Tx, key: string): Knex.QueryBuilder {
   return trx('graphile_worker.jobs as j')
     .whereRaw(`j.key = ${key}`)
@@ -101,10 +100,10 @@ const SWEEP_CAUSE = {
 } as const
 
 /**
- * An attempt that was left without a session (we died between Stripe and our commit): asks again
- * under its key, which tells us the session if there is one, and closes it, since nobody was given
- * its address. A payer who was faster is found by the reading at the end. A saved card that nobody
- * goes on charging is given up in the same way.
+ * Closes an attempt that has no session because the process died between Stripe's response and our
+ * commit: the session is opened again under the same key, which returns it if it exists, and closed,
+ * since no payer has its URL. An attempt by a saved card that no request continues is closed in the
+ * same way. The snapshot at the end finds a payment that was faster.
  */
 export async function finishStaleAttempt(
   deps: { db: Db; gateway: PaymentGateway },
@@ -114,7 +113,7 @@ export async function finishStaleAttempt(
   const attempt = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
   const isCard = attempt?.kind === 'payment_intent' && attempt.state === 'open'
   if (attempt?.state !== 'creating' && !isCard) return
-  // What became of a card's intent is for the reading to say.
+  // For a card, only the snapshot says what happened to the intent.
   if ((await closeAtStripe(deps, ref, number)) && !isCard) {
     await withTenant(deps.db, ref, async (trx) => {
       await lockPurchase(trx, ref)

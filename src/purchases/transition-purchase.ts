@@ -1,3 +1,4 @@
+import { getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import {
@@ -42,10 +43,10 @@ export type TransitionResult =
   | { kind: 'applied'; from: PurchaseStatus; status: PurchaseStatus }
 
 /**
- * The only writer of a purchase's status. Locks the row, asks the machine, and writes status,
- * history and every effect in the caller's transaction, so all of it happens or none.
+ * The only writer of a purchase's status. Locks the row, asks the machine, and writes the status, the
+ * history and all effects in the caller's transaction.
  *
- * @returns `refused` when the machine has no such step from the present state; nothing is written.
+ * @returns `refused` if the machine has no such transition from the current status; nothing is written.
  */
 export async function transitionPurchase(
   trx: Tx,
@@ -54,8 +55,8 @@ export async function transitionPurchase(
   cause: Cause,
 ): Promise<TransitionResult> {
   const purchase = await lockPurchase(trx, ref)
-  const known = await loadAggregate(trx, purchase)
-  const decision = decide(purchase.status, machineContext(known), event)
+  const aggregate = await loadAggregate(trx, purchase)
+  const decision = decide(purchase.status, machineContext(aggregate), event)
   if (decision.kind === 'refused') return { kind: 'refused', status: purchase.status }
 
   await writeStatus(trx, ref, purchase.status, decision.status)
@@ -67,15 +68,15 @@ export async function transitionPurchase(
   )
   await updatePurchase(trx, ref, columnsAfter(event))
   for (const effect of decision.effects) {
-    await effectPerformers[effect](trx, known, event)
+    await effectPerformers[effect](trx, aggregate, event)
   }
-  const step = { from: purchase.status, to: decision.status, event }
-  await publishPurchaseEvents(trx, await lockPurchase(trx, ref), step)
+  const transition = { from: purchase.status, to: decision.status, event }
+  await publishPurchaseEvents(trx, await lockPurchase(trx, ref), transition)
   return { kind: 'applied', from: purchase.status, status: decision.status }
 }
 
 /**
- * Fails a purchase that nobody paid. The machine refuses it while a payment may still arrive;
+ * Fails an unpaid purchase. The machine refuses it while a payment may still arrive;
  * `CHECKOUT_EXPIRED` is also refused while an attempt is open.
  */
 export function markFailed(
@@ -103,11 +104,12 @@ async function writeStatus(
   const written = await trx('bulk_purchases')
     .where({ conference_id: ref.conferenceId, id: ref.purchaseId, status: from })
     .update({ status: to, ...times, updated_at: trx.fn.now() })
-  if (written !== 1)
-    throw new Error(`Purchase ${ref.purchaseId} was not ${from} under its own lock`)
+  if (written !== 1) {
+    throw new Error(`Purchase ${ref.purchaseId} was not ${from} although it is locked`)
+  }
 }
 
-/** What else the row says after an event: the reason of a failure, the payment that paid it. */
+/** What else an event writes on the row: the reason of a failure, or the payment that paid it. */
 function columnsAfter(event: PurchaseEvent): Parameters<typeof updatePurchase>[2] {
   switch (event.type) {
     case 'PAYMENT_SUCCEEDED':
@@ -126,30 +128,23 @@ function columnsAfter(event: PurchaseEvent): Parameters<typeof updatePurchase>[2
   }
 }
 
-type Performer = (trx: Tx, known: PurchaseAggregate, event: PurchaseEvent) => Promise<void>
+type Performer = (trx: Tx, aggregate: PurchaseAggregate, event: PurchaseEvent) => Promise<void>
 
 const refOf = (purchase: BulkPurchase) => ({
   conferenceId: purchase.conferenceId,
   purchaseId: purchase.id,
 })
 
-async function codeLength(trx: Tx, conferenceId: string): Promise<number> {
-  const row = await trx('conferences')
-    .where({ id: conferenceId })
-    .first<{ code_length: number } | undefined>('code_length')
-  if (row === undefined) throw new Error(`Conference ${conferenceId} is gone`)
-  return row.code_length
-}
-
-/** Makes the codes of a paid purchase; only those that are missing, so it may run again. */
+/** Issues the vouchers that a paid purchase lacks. Safe to repeat. Returns how many it issued. */
 export async function issuePurchaseVouchers(trx: Tx, purchase: BulkPurchase): Promise<number> {
+  const { codeLength } = await getConference(trx, purchase.conferenceId)
   const { issued } = await issueVouchers(trx, {
     conferenceId: purchase.conferenceId,
     source: 'purchase',
     purchaseId: purchase.id,
     sponsorId: purchase.sponsorId,
     count: purchase.quantity,
-    codeLength: await codeLength(trx, purchase.conferenceId),
+    codeLength,
     currency: purchase.currency,
     ticketTypeId: purchase.ticketTypeId,
     addOnId: purchase.addOnId,
@@ -159,7 +154,7 @@ export async function issuePurchaseVouchers(trx: Tx, purchase: BulkPurchase): Pr
   return issued
 }
 
-/** Freezes exactly the codes that the refunds under way would turn off, and thaws all others. */
+/** Freezes exactly the vouchers that the pending refunds would deactivate, and releases all others. */
 const alignRefundFreeze: Performer = async (trx, { purchase, money }) => {
   const k = vouchersToDeactivate(purchase, money, money.net - money.refundPending)
   await freezeForRefund(trx, purchase.conferenceId, purchase.id, k)
@@ -169,21 +164,21 @@ const alignDisputeFreeze: Performer = async (trx, { purchase, money }) => {
   await freezeForDispute(trx, purchase.conferenceId, purchase.id, money.disputed)
 }
 
-const deactivateUnredeemed: Performer = async (trx, known, event) => {
-  const { purchase, money } = known
+const deactivateUnredeemed: Performer = async (trx, aggregate, event) => {
+  const { purchase, money } = aggregate
   const k = vouchersToDeactivate(purchase, money, money.net)
   const { missing } = await deactivateForRefund(trx, purchase.conferenceId, purchase.id, k)
   if (missing > 0) {
     await raiseSingleFlag(trx, refOf(purchase), 'too_few_unredeemed', {
       fact: `off:${k}`,
-      detail: `${k} codes should be off after the refunds, ${missing} of them were redeemed before.`,
+      detail: `Refunds require ${k} inactive vouchers, but ${missing} of them were already redeemed.`,
     })
   }
-  await alignRefundFreeze(trx, known, event)
+  await alignRefundFreeze(trx, aggregate, event)
 }
 
 /**
- * Who does what the machine names, on the locked row and in its transaction. A name without a
+ * What each effect of the machine does, on the locked row and in its transaction. An effect without a
  * performer does not compile.
  */
 const effectPerformers = {
@@ -212,33 +207,33 @@ const effectPerformers = {
   },
 } satisfies Record<PurchaseEffect, Performer>
 
-/** A step that the machine has taken. */
-export type Transition = { from: PurchaseStatus; to: PurchaseStatus; event: PurchaseEvent }
+/** A transition that was written. */
+type Transition = { from: PurchaseStatus; to: PurchaseStatus; event: PurchaseEvent }
 
 type OutgoingPurchaseEvent = { type: OutboundEventType; more?: OutboundEvent['data'] }
 
-/** What of a step others want to know. Codes are announced by vouchers/, which makes them. */
+/** The outbound webhook events of a transition. vouchers/ publishes those about vouchers. */
 function outgoingEventsOf({ from, to, event }: Transition): OutgoingPurchaseEvent[] {
-  const news: OutgoingPurchaseEvent[] = []
+  const events: OutgoingPurchaseEvent[] = []
   if (event.type === 'DISPUTE_OPENED') {
-    news.push({ type: 'purchase.disputed', more: { dispute: event.flag.fact } })
+    events.push({ type: 'purchase.disputed', more: { dispute: event.flag.fact } })
   }
   if (event.type === 'DISPUTE_WON' || event.type === 'DISPUTE_LOST') {
     const outcome = event.type === 'DISPUTE_WON' ? 'won' : 'lost'
-    news.push({ type: 'purchase.dispute_closed', more: { outcome } })
+    events.push({ type: 'purchase.dispute_closed', more: { outcome } })
   }
-  if (event.type === 'PARTIALLY_REFUNDED') news.push({ type: 'purchase.partially_refunded' })
+  if (event.type === 'PARTIALLY_REFUNDED') events.push({ type: 'purchase.partially_refunded' })
   if (event.type === 'REFUND_FAILED') {
-    news.push({ type: 'purchase.refund_failed', more: { refund: event.flag.fact } })
+    events.push({ type: 'purchase.refund_failed', more: { refund: event.flag.fact } })
   }
-  if (event.type === 'REINSTATED') news.push({ type: 'purchase.reinstated' })
-  else if (to === 'PAID' && from !== 'PAID') news.push({ type: 'purchase.paid' })
-  if (to === 'FAILED' && from !== 'FAILED') news.push({ type: 'purchase.failed' })
-  if (to === 'REFUNDED' && from !== 'REFUNDED') news.push({ type: 'purchase.refunded' })
-  return news
+  if (event.type === 'REINSTATED') events.push({ type: 'purchase.reinstated' })
+  else if (to === 'PAID' && from !== 'PAID') events.push({ type: 'purchase.paid' })
+  if (to === 'FAILED' && from !== 'FAILED') events.push({ type: 'purchase.failed' })
+  if (to === 'REFUNDED' && from !== 'REFUNDED') events.push({ type: 'purchase.refunded' })
+  return events
 }
 
-/** What the sponsor's contact is written of, too. */
+/** The events that the sponsor's contact also gets an e-mail about. */
 const EMAIL_OF_EVENT: Partial<Record<OutboundEventType, PurchaseEmailKind>> = {
   'purchase.paid': 'codes_ready',
   'purchase.reinstated': 'codes_ready',
@@ -248,13 +243,13 @@ const EMAIL_OF_EVENT: Partial<Record<OutboundEventType, PurchaseEmailKind>> = {
   'purchase.disputed': 'disputed',
 }
 
-/** Tells others of a step, in its own transaction. `purchase` is the row after it. */
+/** Publishes a transition in its own transaction. `purchase` is the row after it. */
 async function publishPurchaseEvents(
   trx: Tx,
   purchase: BulkPurchase,
-  step: Transition,
+  transition: Transition,
 ): Promise<void> {
-  for (const { type, more } of outgoingEventsOf(step)) {
+  for (const { type, more } of outgoingEventsOf(transition)) {
     await publishEvent(trx, {
       conferenceId: purchase.conferenceId,
       type,
@@ -266,7 +261,7 @@ async function publishPurchaseEvents(
         conference_id: purchase.conferenceId,
         purchase_id: purchase.id,
         kind,
-        // Named here, once: every try sends the same mail.
+        // Set here, once: every retry sends the e-mail under the same id.
         message: newId('mail'),
       })
     }

@@ -132,7 +132,7 @@ describe('the mail that codes are ready', () => {
     log.length = 0
     await bought.send(mailerOf(server), 'keep')
     expect(server.mails).toEqual([])
-    expect(log.join('')).toContain('refused for good')
+    expect(log.join('')).toContain('permanently refused')
     expect(log.join('')).not.toContain('acme.example')
   })
 
@@ -176,7 +176,7 @@ describe('a sponsor', () => {
     ])
     const [failed, , refunded] = server.mails
     expect(failed?.raw).toContain('Reason: The checkout expired unpaid.')
-    expect(refunded?.raw).toContain('of your payment of 10.00 EUR, 3.00 EUR went back')
+    expect(refunded?.raw).toContain('we have refunded 3.00 EUR of your 10.00 EUR payment.')
   })
 
   it('without an address is not written to, and nothing fails', async () => {

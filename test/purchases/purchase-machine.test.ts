@@ -16,13 +16,13 @@ const BASE: PurchaseContext = {
   attempts: { open: false, pending: false, paid: false },
 }
 
-/** Each situation that some guard tells apart. */
+/** Every situation that some guard distinguishes. */
 const SITUATIONS: Record<string, Partial<PurchaseContext>> = {
-  'price > 0, nothing under way, all money here': {},
+  'price > 0, no attempt payable, paid in full': {},
   'price = 0': { total: 0, due: 0, net: 0 },
-  'a checkout is open': { attempts: { open: true, pending: false, paid: false } },
+  'an attempt is open': { attempts: { open: true, pending: false, paid: false } },
   'a bank payment is pending': { attempts: { open: false, pending: true, paid: false } },
-  'a payment is here': { attempts: { open: false, pending: false, paid: true } },
+  'a payment has arrived': { attempts: { open: false, pending: false, paid: true } },
   '0 < net < due': { net: 400 },
   'net = 0': { net: 0 },
 }
@@ -90,9 +90,9 @@ function printTable(): string {
   return [
     '# The purchase machine',
     '',
-    'Printed from `src/purchases/purchase-machine.ts` by its test, which fails when this page differs',
-    '(`npx vitest run test/purchases/purchase-machine.test.ts -u` prints it anew). What is not listed',
-    'is refused.',
+    'The test of `src/purchases/purchase-machine.ts` writes this page and fails when it is stale. Update',
+    'it with `npx vitest run test/purchases/purchase-machine.test.ts -u`. Pairs that are not listed are',
+    'refused.',
     '',
     '| from | event | to | effects | when |',
     '| --- | --- | --- | --- | --- |',
@@ -102,11 +102,11 @@ function printTable(): string {
 }
 
 describe('the purchase machine', () => {
-  it('has a sample of each of its events, so that the printed table is complete', () => {
+  it('has a sample of every event, so that the table is complete', () => {
     expect(Object.keys(SAMPLES).toSorted()).toEqual([...PURCHASE_EVENTS].toSorted())
   })
 
-  it('is exactly the table that was reviewed', async () => {
+  it('equals the reviewed table', async () => {
     await expect(printTable()).toMatchFileSnapshot('../../docs/purchase-machine.md')
   })
 
@@ -126,13 +126,13 @@ describe('the purchase machine', () => {
     ['REFUNDED', { type: 'PAYMENT_SUCCEEDED', amount: 1000, ...payment }, {}],
     ['PENDING', { type: 'COMP_APPROVED' }, {}],
   ] satisfies [PurchaseStatus, PurchaseEvent, Partial<PurchaseContext>][])(
-    'refuses, in %s, %o',
+    'in status %s refuses %o',
     (status, event, change) => {
       expect(decide(status, context(change), event)).toEqual({ kind: 'refused' })
     },
   )
 
-  it('lets money that was taken win over a failure', () => {
+  it('makes a failed purchase PAID when a payment succeeds', () => {
     const event = { type: 'PAYMENT_SUCCEEDED', amount: 1000, ...payment } as const
     expect(decide('FAILED', BASE, event)).toEqual({
       kind: 'applied',
