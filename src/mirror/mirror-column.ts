@@ -1,4 +1,4 @@
-import { idOf, type StripeObject } from '../stripe/stripe-object.ts'
+import { idOf, type StripeObject } from '../stripe/stripe-objects.ts'
 
 /** The Postgres types that a typed column can have. */
 export type ColumnType = 'text' | 'bigint' | 'numeric' | 'boolean' | 'timestamptz' | 'jsonb'

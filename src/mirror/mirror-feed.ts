@@ -1,7 +1,7 @@
 import type { Db } from '../db/connect.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
-import type { StripeObject } from '../stripe/stripe-object.ts'
+import type { StripeObject } from '../stripe/stripe-objects.ts'
 import type { FetchRecording } from '../stripe/stripe-payment-gateway.ts'
 import { createBestEffortQueue } from './best-effort-queue.ts'
 import { databaseNow, type FetchTime, trackDatabaseClock } from './fetch-time.ts'

@@ -1,7 +1,7 @@
 import type { Db } from '../db/connect.ts'
 import { literal, tenantStatement } from '../db/tenant-scope.ts'
 import { callStripe, errorText } from '../stripe/stripe-errors.ts'
-import type { StripeObject } from '../stripe/stripe-object.ts'
+import type { StripeObject } from '../stripe/stripe-objects.ts'
 import type { FetchTime } from './fetch-time.ts'
 import { findResource } from './resource-registry.ts'
 import {

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import type { StripeObject } from '../stripe/stripe-object.ts'
+import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { type StripeResource, tableOf } from './stripe-resource.ts'
 
 type TableShape = Pick<StripeResource, 'name' | 'columns'>

@@ -1,6 +1,6 @@
 import { inParallel } from '../shared/in-parallel.ts'
 import { isMissing } from '../stripe/stripe-errors.ts'
-import type { StripeObject } from '../stripe/stripe-object.ts'
+import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { databaseNow, type FetchTime } from './fetch-time.ts'
 import type { Defaults, MirrorRow } from './mirror-column.ts'
 import { type SyncAllOptions, syncAll } from './runs/execute-sync-run.ts'

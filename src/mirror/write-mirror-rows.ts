@@ -1,6 +1,6 @@
 import type { Db } from '../db/connect.ts'
 import { literal, longLiteral, tenantStatement } from '../db/tenant-scope.ts'
-import type { StripeObject } from '../stripe/stripe-object.ts'
+import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { type FetchTime, toTimestampSql } from './fetch-time.ts'
 import { type Defaults, type MirrorRow, toColumnValue } from './mirror-column.ts'
 import { type StripeResource, tableOf } from './stripe-resource.ts'

@@ -14,13 +14,13 @@ import type { Logger } from '../shared/logger.ts'
 import { fromStripeAmount } from '../shared/money.ts'
 import type { StripeConnection } from './stripe-client.ts'
 import { callStripe, fetchOrNull } from './stripe-errors.ts'
-import type { StripeObject } from './stripe-object.ts'
 import {
   declineOf,
   disputeObject,
   parseStripeObject,
   paymentIntentObject,
   refundObject,
+  type StripeObject,
   sessionObject,
   warningObject,
 } from './stripe-objects.ts'

@@ -1,6 +1,27 @@
 import { z } from 'zod'
 import { AppError } from '../shared/errors.ts'
 
+/**
+ * The fields that Stripe objects share. All but the id may be missing: a deleted object is
+ * `{ id, object, deleted: true }`, and older API versions had fewer fields.
+ */
+export type StripeObject = {
+  id: string
+  object?: string
+  /** Seconds since 1970, UTC. */
+  created?: number
+  livemode?: boolean
+  /** The SDK declares it as `void` for objects that are not deleted. */
+  deleted?: boolean | void
+  metadata?: { [key: string]: string } | null
+}
+
+/** The id in a reference, which is an id or, when expanded, the object itself. */
+export function idOf(reference: string | { id?: string } | null | undefined): string | null {
+  const id = typeof reference === 'string' ? reference : reference?.id
+  return typeof id === 'string' ? id : null
+}
+
 // Schemas of the fields that this service reads. The SDK's types describe one API version and are not
 // checked at run time: without a schema, a proxy's error page with status 200 would pass as a session.
 

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { findResource } from '../../src/mirror/resource-registry.ts'
 import type { StripeResource } from '../../src/mirror/stripe-resource.ts'
-import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
 import type { Answer, Body } from '../support/test-app.ts'
 import type { SyncScene, WiredShop } from './sync-scene.ts'
 

@@ -1,7 +1,7 @@
 import { findResource } from '../../src/mirror/resource-registry.ts'
 import type { SyncAction } from '../../src/mirror/stripe-resource.ts'
 import { tableOf } from '../../src/mirror/stripe-resource.ts'
-import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
 import type { Body } from '../support/test-app.ts'
 import type { StoredRow, SyncScene } from './sync-scene.ts'
 

@@ -9,7 +9,7 @@ import {
 import { isForeignId, type StripeResource, tableOf } from '../../src/mirror/stripe-resource.ts'
 import { StripeSyncAction } from '../../src/mirror/stripe-sync-action.ts'
 import { readColumns, toMirrorRow } from '../../src/mirror/write-mirror-rows.ts'
-import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
 import { useTestApp } from '../support/test-app.ts'
 
 const each = ALL_RESOURCES.map((resource) => [resource.name, resource] as const)

@@ -1,6 +1,6 @@
 import Stripe from 'stripe'
 import type { SyncContext } from '../../src/mirror/stripe-resource.ts'
-import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
 import { type InboxApp, useInboxApp, type WiredShop } from '../stripe-events/inbox-app.ts'
 import type { Body } from '../support/test-app.ts'
 

@@ -11,7 +11,7 @@ import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { createCountingHttpClient } from '../../src/stripe/counting-http-client.ts'
 import { buildStripe, type StripeClients } from '../../src/stripe/stripe-client.ts'
-import type { StripeObject } from '../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
 import { newStripeKey, useFakeStripe } from '../support/shop.ts'
 

@@ -10,7 +10,7 @@ import type { MirrorBody } from '../../mirror/mirror-schemas.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import type { StripeSyncAction } from '../../mirror/stripe-sync-action.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import {
   CHANGE_ACTIONS,
   CHANGE_COLUMNS,

@@ -13,7 +13,7 @@ import { newId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { StripeClients } from '../../stripe/stripe-client.ts'
 import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { StripeObject } from '../../stripe/stripe-objects.ts'
 
 export const DISCOUNT_KINDS = ['coupon', 'promotion_code'] as const
 export const CHANGE_ACTIONS = ['create', 'update', 'delete'] as const

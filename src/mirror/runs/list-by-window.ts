@@ -1,5 +1,5 @@
 import { isMissing } from '../../stripe/stripe-errors.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import type { FetchTime } from '../fetch-time.ts'
 import type { RunCursor, Window } from './sync-run.ts'
 

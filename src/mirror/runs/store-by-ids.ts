@@ -1,6 +1,6 @@
 import { inParallel } from '../../shared/in-parallel.ts'
 import { isMissing } from '../../stripe/stripe-errors.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import { databaseNow } from '../fetch-time.ts'
 import type { MirrorRow } from '../mirror-column.ts'
 import { foreignIdMessage, isForeignId } from '../stripe-resource.ts'

@@ -1,7 +1,7 @@
 import type { Db } from '../../db/connect.ts'
 import { literal, longLiteral, tenantStatement } from '../../db/tenant-scope.ts'
 import type { StripeConnection } from '../../stripe/stripe-client.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import {
   DATABASE_NOW_SQL,
   type DatabaseClock,

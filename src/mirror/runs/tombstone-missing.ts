@@ -1,7 +1,7 @@
 import type { Db } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
-import type { StripeObject } from '../../stripe/stripe-object.ts'
+import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import { databaseNow, type FetchTime, toTimestampSql } from '../fetch-time.ts'
 import { type StripeResource, tableOf } from '../stripe-resource.ts'
 import { MassDeletionRefused } from '../sync-outcome.ts'

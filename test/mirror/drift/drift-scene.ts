@@ -1,6 +1,6 @@
 import { beforeAll, expect } from 'vitest'
 import type { DriftLine } from '../../../src/mirror/drift/drift-line.ts'
-import { idOf } from '../../../src/stripe/stripe-object.ts'
+import { idOf } from '../../../src/stripe/stripe-objects.ts'
 import { useCommandLine } from '../../cli/command-line.ts'
 import { openShop, type Shop } from '../../support/shop.ts'
 import type { Body } from '../../support/test-app.ts'

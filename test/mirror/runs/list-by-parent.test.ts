@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { listByParent } from '../../../src/mirror/runs/list-by-parent.ts'
-import type { StripeObject } from '../../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../../src/stripe/stripe-objects.ts'
 import { listObjects } from './listed-objects.ts'
 
 const times = (count: number) => Array.from({ length: count }, (_, index) => 1_000 + index)

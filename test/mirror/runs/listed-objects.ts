@@ -1,6 +1,6 @@
 import Stripe from 'stripe'
 import type { ListingReader, PageRequest } from '../../../src/mirror/runs/list-by-window.ts'
-import type { StripeObject } from '../../../src/stripe/stripe-object.ts'
+import type { StripeObject } from '../../../src/stripe/stripe-objects.ts'
 
 export type ListedObjects = {
   /** The ids of the objects that are left, newest first. */
