@@ -2,14 +2,17 @@ import type Stripe from 'stripe'
 import { boolean, reference, text } from '../../src/mirror/mirror-column.ts'
 import { resource as charges } from '../../src/mirror/resources/charge-resource.ts'
 import { resource as paymentIntents } from '../../src/mirror/resources/payment-intent-resource.ts'
-import type { StripeResource, SyncContext } from '../../src/mirror/stripe-resource.ts'
-import { referencesTo } from '../../src/mirror/stripe-resource.ts'
+import {
+  referencesTo,
+  type StripeResource,
+  type SyncContext,
+} from '../../src/mirror/stripe-resource.ts'
 import { StripeSyncAction } from '../../src/mirror/stripe-sync-action.ts'
 
 /** @see https://docs.stripe.com/api/radar/early_fraud_warnings/object */
 export const resource: StripeResource<Stripe.Radar.EarlyFraudWarning> = {
   name: 'early-fraud-warnings',
-  description: 'What a card issuer tells before a customer disputes a payment.',
+  description: 'A warning of a card issuer about a payment that a customer may dispute.',
   objects: ['radar.early_fraud_warning'],
   idPrefixes: ['issfr_'],
   columns: {

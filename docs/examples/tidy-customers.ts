@@ -4,24 +4,24 @@ import type { Defaults } from '../../src/mirror/mirror-column.ts'
 import { StripeCustomerAction } from '../../src/mirror/resources/customer-resource.ts'
 import type { Synced } from '../../src/mirror/sync-outcome.ts'
 
-/** Customers whose e-mail addresses can be joined with addresses from elsewhere. */
+/** Normalises e-mail addresses, so that they can be joined with addresses from other systems. */
 export class TidyCustomerAction extends StripeCustomerAction {
-  /** Sees a copy of Stripe's object; what it changes is read into the columns. */
+  /** Receives a copy of the Stripe object. The columns are read from the changed copy. */
   protected override preSetDefault(customer: Stripe.Customer): void {
     customer.name ??= customer.metadata?.['company'] ?? null
   }
 
-  /** Sees the columns before they are written. */
+  /** Receives the columns before they are written. */
   protected override postSetDefault(defaults: Defaults): void {
     const { email } = defaults
     if (typeof email === 'string') defaults['email'] = email.trim().toLowerCase()
   }
 }
 
-/** Also tells of every new customer, which costs a statement for each object. */
+/** Also logs every new customer. An override of `sync` costs one statement for each object. */
 export class AnnouncingCustomerAction extends TidyCustomerAction {
-  override async sync(customer: Stripe.Customer, readAt?: FetchTime): Promise<Synced> {
-    const synced = await super.sync(customer, readAt)
+  override async sync(customer: Stripe.Customer, fetchedAt?: FetchTime): Promise<Synced> {
+    const synced = await super.sync(customer, fetchedAt)
     if (synced.outcome === 'created') this.context.logger.info({ customer: synced.id }, 'welcome')
     return synced
   }
