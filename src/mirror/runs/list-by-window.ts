@@ -12,7 +12,7 @@ export type PageRequest = {
   params: { limit: number; starting_after?: string; created?: { gte?: number; lt?: number } }
 }
 
-/** Gives a listing its pages, and what it needs to know about the run. */
+/** What reading a listing needs from the run. */
 export type ListingReader<T extends StripeObject> = {
   /** Requests a page, with retries. */
   fetch: (request: PageRequest) => Promise<{ data: T[]; has_more: boolean }>

@@ -82,7 +82,7 @@ function accepted<Body extends { id: string }>(
   reply: FastifyReply,
   body: Body,
 ): Body {
-  const { conference } = request.params as { conference: string } // every path of ours has it
+  const { conference } = request.params as { conference: string } // all paths here contain it
   const path = `/v1/conferences/${encodeURIComponent(conference)}/stripe/sync-runs/${body.id}`
   void reply.status(202).header('location', path)
   return body

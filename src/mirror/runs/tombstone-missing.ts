@@ -24,17 +24,17 @@ type FetchedObject = { id: string; asOf: FetchTime; object: StripeObject | null 
 export async function tombstoneMissing(progress: SyncRunProgress): Promise<void> {
   const { db, run, action } = progress
   const live = await countLiveRows(db, action.resource, run.conferenceId)
-  const gone: FetchedObject[] = []
+  const deleted: FetchedObject[] = []
   for await (const ids of listMissingIds(db, action.resource, run)) {
     const fetched = await inParallel(ids, CONCURRENCY, (id) => fetchMissing(progress, id))
     await storeExisting(progress, fetched)
-    gone.push(...fetched.filter(({ object }) => object === null))
-    if (run.options.force) await tombstone(progress, gone.splice(0))
-    else if (!progress.isDry) assertNoMassDeletion(gone.length, live)
+    deleted.push(...fetched.filter(({ object }) => object === null))
+    if (run.options.force) await tombstone(progress, deleted.splice(0))
+    else if (!progress.isDry) assertNoMassDeletion(deleted.length, live)
   }
-  await tombstone(progress, gone)
+  await tombstone(progress, deleted)
   // A dry run lists all of them before it fails.
-  if (progress.isDry && !run.options.force) assertNoMassDeletion(gone.length, live)
+  if (progress.isDry && !run.options.force) assertNoMassDeletion(deleted.length, live)
 }
 
 /** This number of tombstones is always allowed. */
@@ -71,16 +71,18 @@ async function storeExisting(
   await progress.save({ ...progress.emptyStep(), counts, requests: fetched.length })
 }
 
-async function tombstone(progress: SyncRunProgress, gone: readonly FetchedObject[]): Promise<void> {
+async function tombstone(
+  progress: SyncRunProgress,
+  deleted: readonly FetchedObject[],
+): Promise<void> {
+  if (deleted.length === 0) return
   const { db, run, action } = progress
-  for (const { id } of gone) progress.note({ id, outcome: 'deleted', message: null })
-  if (!progress.isDry) {
-    for (const { id, asOf } of gone) {
-      await writeTombstones(db, action.resource, run.conferenceId, [id], asOf)
-    }
+  for (const { id, asOf } of deleted) {
+    progress.note({ id, outcome: 'deleted', message: null })
+    if (progress.isDry) continue
+    await writeTombstones(db, action.resource, run.conferenceId, [id], asOf)
   }
-  if (gone.length > 0)
-    await progress.save({ ...progress.emptyStep(), counts: { deleted: gone.length } })
+  await progress.save({ ...progress.emptyStep(), counts: { deleted: deleted.length } })
 }
 
 /** Ids in one batch of `listMissingIds`. */
