@@ -75,7 +75,7 @@ function getRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }
     `${PATH}/${resource.name}/:id`,
     {
       config: { access, documentedAs: SHOWN },
-      schema: { params: schemas.params, response: { 200: schemas.row } },
+      schema: { params: schemas.params, response: { 200: schemas.body } },
     },
     async (request) => {
       const { conferenceId } = callerOf(request)

@@ -7,7 +7,7 @@ import type { MirrorFilter, StoredMirrorRow } from './mirror-store.ts'
 import { ALL_RESOURCES, mirrorNames } from './resource-registry.ts'
 import type { StripeResource } from './stripe-resource.ts'
 
-type Shaped = Pick<StripeResource, 'name' | 'description' | 'objects' | 'columns'>
+type TableShape = Pick<StripeResource, 'name' | 'description' | 'objects' | 'columns'>
 
 type Shape = { [name: string]: z.ZodType }
 
@@ -31,7 +31,7 @@ const FILTERS: { readonly [Type in ColumnType]?: z.ZodType } = {
   boolean: flag,
 }
 
-function filtersOf({ columns }: Shaped): Shape {
+function filtersOf({ columns }: TableShape): Shape {
   const filters: Shape = {}
   for (const [name, { type }] of Object.entries(columns)) {
     const filter = FILTERS[type]
@@ -51,7 +51,7 @@ const fixedQuery = {
 
 type MirrorQuery = { filter: MirrorFilter; page: PageQuery }
 
-function querySchema(resource: Shaped) {
+function querySchema(resource: TableShape) {
   // A column with the name of a fixed parameter has no filter.
   const filters = Object.keys(filtersOf(resource)).filter((name) => !(name in fixedQuery))
   return z
@@ -114,23 +114,23 @@ const rowBase = z
   })
   .meta({ id: 'StripeObjectBase' })
 
-function rowSchema(resource: Shaped) {
-  const columns = Object.entries(resource.columns).map(
-    ([name, { type }]) => [name, valueOf(name, type)] as const,
-  )
-  // The document names the kinds of today; a kind that Stripe adds is answered all the same.
-  const object = z.string().meta({ enum: resource.objects })
-  return z
-    .intersection(rowBase, z.object({ object, ...Object.fromEntries(columns) }))
-    .meta({ id: mirrorNames(resource).schema, description: resource.description })
-}
-
 /** The zod schemas of one resource's routes. Call it once for a resource: zod registers the names. */
-function mirrorSchemas(resource: Shaped) {
-  const row = rowSchema(resource)
+function mirrorSchemas(resource: TableShape) {
+  const columns = Object.fromEntries(
+    Object.entries(resource.columns).map(([name, { type }]) => [name, valueOf(name, type)]),
+  )
+  // An enum only in the document: a kind that Stripe adds later is still returned.
+  const object = z.string().meta({ enum: resource.objects })
+  const { id, metadata, data, ...common } = rowBase.shape
+  const body = z.object({ id, object, ...common, ...columns, metadata, data })
   return {
-    row,
-    page: pageOf(row),
+    /** The row in the API document. */
+    row: z
+      .intersection(rowBase, z.object({ object, ...columns }))
+      .meta({ id: mirrorNames(resource).schema, description: resource.description }),
+    /** The row in a response, with its members in the order of the columns. */
+    body,
+    page: pageOf(body),
     query: querySchema(resource),
     params: conferenceParams.extend({ id: z.string() }),
   }
@@ -214,7 +214,7 @@ export function mirrorSchemasOf(name: string): Mirror['schemas'] {
   return found.schemas
 }
 
-/** The name of a resource as the parameter `resource` of a path. */
+/** The path parameters with the name of a resource. */
 export const resourceParams = conferenceParams.extend({
   resource: z.enum(ALL_RESOURCES.map(({ name }) => name)),
 })
@@ -234,7 +234,7 @@ const anyRow = z.union(MIRRORS.map(({ schemas }) => schemas.row)).meta({
   },
 })
 
-/** The routes of all resources in the API's document, where each of them is one operation. */
+/** The schemas for the API document, which shows the routes of all resources as one operation each. */
 export const documentedMirror = {
   row: anyRow,
   page: pageOf(anyRow).meta({ id: 'StripeObjectPage' }),
