@@ -1,10 +1,7 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
-import {
-  type DiscountDeps,
-  interactiveSyncContext,
-  viewMirrorRow,
-} from '../billing/discounts/discount-change.ts'
+import { type BillingDeps, mirrorContext } from '../billing/billing-deps.ts'
+import { viewMirrorRow } from '../billing/discounts/discount-change.ts'
 import { createCouponBody } from '../billing/discounts/discount-schemas.ts'
 import {
   beginCreateCoupon,
@@ -191,8 +188,8 @@ export function addCouponsRefresh(program: Command, cli: Cli): void {
 }
 
 /** The mirror's row of a coupon, as the API shows it. */
-function viewCoupon(deps: DiscountDeps, conferenceId: string, id: string): Promise<MirrorBody> {
-  return viewMirrorRow(new StripeCouponAction(interactiveSyncContext(deps, conferenceId)), id)
+function viewCoupon(deps: BillingDeps, conferenceId: string, id: string): Promise<MirrorBody> {
+  return viewMirrorRow(new StripeCouponAction(mirrorContext(deps, conferenceId)), id)
 }
 
 const stringOrNull = (value: unknown) => (typeof value === 'string' ? value : null)

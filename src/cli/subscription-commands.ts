@@ -156,8 +156,8 @@ async function findToRefresh(
   return found
 }
 
-const isLiving = ({ state, reading }: Subscription) =>
-  state !== 'refused' && !ENDED_STATUSES.includes(reading?.status ?? '')
+const isLiving = ({ state, snapshot }: Subscription) =>
+  state !== 'refused' && !ENDED_STATUSES.includes(snapshot?.status ?? '')
 
 async function livingOf(db: Db, conferenceId: string): Promise<Subscription[]> {
   const found: Subscription[] = []

@@ -14,8 +14,9 @@ import {
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
-import { type DiscountDeps, mirrorAnswer } from './discount-change.ts'
-import { toUnixSeconds } from './discount-schemas.ts'
+import { unmarkBatchPublished } from '../../vouchers/batch-publishing.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import { mirrorAnswer } from './discount-change.ts'
 import {
   FROM_PUBLISHED,
   findPublication,
@@ -23,15 +24,16 @@ import {
   type Publication,
   progressOf,
 } from './publish-batch.ts'
+import { toUnixSeconds } from './stripe-discount-values.ts'
 import { finishCreateCoupon } from './write-coupon.ts'
 
-/** Codes of one run of the job: some seconds, so that other work gets its turn in between. */
+/** Codes of one run of the job. A run takes some seconds, so that other jobs run in between. */
 const CODES_PER_RUN = 60
 const CONCURRENCY = 6
 
 type BatchRef = { conferenceId: string; batchId: string }
 
-/** A published voucher about which Stripe has to be told something. */
+/** A published voucher whose promotion code must be created, activated or deactivated. */
 type PendingVoucher = {
   voucher_id: number
   code: string
@@ -42,15 +44,15 @@ type PendingVoucher = {
 }
 
 /**
- * Makes the promotion codes of a published batch what its vouchers say: creates those that are
- * missing, turns off those of vouchers that are frozen or off, and on those that are active again.
- * Each voucher becomes one promotion code, whatever dies in between: the row is written after Stripe
- * has answered, and a repeat asks under the same key.
+ * Aligns the promotion codes of a published batch with its vouchers: creates missing ones, deactivates
+ * those of frozen or deactivated vouchers, and activates those of vouchers that are active again.
+ * Each voucher gets exactly one promotion code, even when a process dies: the row is written after
+ * Stripe's response, and a repeat sends the same idempotency key.
  *
- * @throws AppError `stripe_unavailable`, `stripe_failed`: again later.
+ * @throws AppError `stripe_unavailable`, `stripe_failed`; then the job is retried.
  */
 export async function alignPromotionCodes(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   ref: BatchRef,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -59,13 +61,13 @@ export async function alignPromotionCodes(
   const publication = await withTenant(db, ref, (trx) => findPublication(trx, ref))
   if (publication === null || publication.state === 'failed') return
   if (!(await ensureCoupon(deps, ref, publication))) return
-  const todo = await withTenant(db, ref, async (trx) => {
+  const pending = await withTenant(db, ref, async (trx) => {
     const { rows } = await trx.raw<{ rows: PendingVoucher[] }>(
       `select p.voucher_id, v.code, p.max_redemptions, p.promotion_code_id, p.attempt,
          v.state = 'active' as wanted_on
        from ${FROM_PUBLISHED}
        where p.conference_id = :conferenceId and p.publication_id = :id and ${HAS_PENDING_CHANGE}
-       -- Off first: whoever was paid back must not use the code meanwhile.
+       -- Deactivate first: a refunded code must stop working soon.
        order by v.state = 'active', v.ordinal
        limit :chunk`,
       { conferenceId, id: publication.id, chunk: CODES_PER_RUN },
@@ -76,8 +78,8 @@ export async function alignPromotionCodes(
   const context: SyncContext = { db, conferenceId, logger, connect }
   const { stripe } = await connect()
   const work = { context, stripe, ref, publication }
-  const failures = await inParallel(todo, CONCURRENCY, (voucher) => alignOne(work, voucher))
-  // Not before all have ended: the next try must not meet a straggler.
+  const failures = await inParallel(pending, CONCURRENCY, (voucher) => alignOne(work, voucher))
+  // Throw after all requests have ended: the retry must not run beside one of them.
   const failure = failures.find((each) => each !== null)
   if (failure) throw failure.reason
   await withTenant(db, ref, async (trx) => {
@@ -94,9 +96,12 @@ export async function alignPromotionCodes(
   })
 }
 
-/** False when Stripe refuses the coupon: then no code was made, and the batch is used here again. */
+/**
+ * Creates the coupon if needed. When Stripe refuses it, the publication fails, the batch can be redeemed
+ * here again, and the result is false.
+ */
 async function ensureCoupon(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   ref: BatchRef,
   { id, coupon_change_id: changeId }: Publication,
 ): Promise<boolean> {
@@ -107,9 +112,7 @@ async function ensureCoupon(
   } catch (error) {
     if (!(error instanceof AppError && error.status < 500)) throw error
     await withTenant(deps.db, ref, async (trx) => {
-      await trx('voucher_batches')
-        .where({ conference_id: conferenceId, id: batchId })
-        .update({ published_at: null })
+      await unmarkBatchPublished(trx, ref)
       await trx('published_vouchers')
         .where({ conference_id: conferenceId, publication_id: id })
         .delete()
@@ -117,14 +120,17 @@ async function ensureCoupon(
         .where({ conference_id: conferenceId, id })
         .update({ state: 'failed', error: error.message, updated_at: trx.fn.now() })
     })
-    deps.logger.warn({ conference: conferenceId, batch: batchId }, 'a batch was not published')
+    deps.logger.warn(
+      { conference: conferenceId, batch: batchId },
+      'a batch was not published: Stripe refused the coupon',
+    )
     return false
   }
 }
 
 type Work = { context: SyncContext; stripe: Stripe; ref: BatchRef; publication: Publication }
 
-/** Null when it is done, or refused and noted; else why it has to be tried again. */
+/** Null when the code was aligned, or Stripe's refusal was saved; else why it must be retried. */
 async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: unknown } | null> {
   try {
     await syncVoucherCode(work, voucher)
@@ -139,16 +145,16 @@ async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: 
 async function syncVoucherCode(work: Work, voucher: PendingVoucher): Promise<void> {
   const { context, stripe } = work
   const { promotion_code_id: id, wanted_on: active } = voucher
-  const readAt = await databaseNow(context.db)
+  const requestedAt = await databaseNow(context.db)
   const answer =
     id === null
       ? await createPromotionCode(work, voucher)
       : await stripe.promotionCodes.update(id, { active })
-  // The row first: only a known id lets the mirror count the uses. What was turned on or off is so
-  // without another look, or a code that Stripe will not have on would be asked for again and again.
+  // Save our row first: the mirror counts the uses of saved ids only. `is_on` is what we requested, not
+  // what Stripe shows: otherwise a code that Stripe does not activate would be retried forever.
   const isOn = id === null ? answer.active : active
   await saveResult(work, voucher, { promotion_code_id: answer.id, is_on: isOn })
-  await mirrorAnswer(new StripePromotionCodeAction(context), answer, readAt)
+  await mirrorAnswer(new StripePromotionCodeAction(context), answer, requestedAt)
 }
 
 function saveResult(
@@ -186,8 +192,8 @@ async function createPromotionCode(
     return await stripe.promotionCodes.create(params, { idempotencyKey })
   } catch (error) {
     if (!isStoredError(error) && !isRefusal(error)) throw error
-    // It may be there all the same, behind an answer that was lost more than a day ago: Stripe
-    // refuses a second active code that reads the same.
+    // The code may exist all the same, when a response was lost more than a day ago. Stripe refuses a
+    // second active code with the same text.
     const { coupon_id: coupon } = publication
     const { data } = await callStripe(async () => stripe.promotionCodes.list({ code, coupon }))
     const found = data.find(({ metadata }) => metadata?.['voucher'] === String(id))
@@ -196,18 +202,17 @@ async function createPromotionCode(
   }
 }
 
-/** A page of Stripe's lists. */
-const PAGE = 100
+const PAGE_SIZE = 100
 
 /**
- * Reads the promotion codes of published vouchers that have uses left, a list for each batch: Stripe
- * sends no event when a code is used. Also asks again for what Stripe has not been told, such as to
- * turn codes off, where a job has given up.
+ * Fetches the promotion codes of published vouchers with remaining uses, one list per batch, because
+ * Stripe sends no event when a code is used. It also adds the align job again for batches whose job
+ * failed for good.
  *
  * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_key_missing`.
  */
 export async function refreshPublishedVouchers(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   conferenceId: string,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -222,15 +227,18 @@ export async function refreshPublishedVouchers(
     try {
       await refreshCodes(deps, conferenceId, coupon, signal)
     } catch (error) {
-      // Such as a coupon that the dashboard deleted: its codes are not used any more.
+      // For example, the coupon was deleted in the dashboard; its codes cannot be used any more.
       if (!(error instanceof AppError && error.code === 'stripe_refused')) throw error
-      logger.info({ conference: conferenceId, coupon }, 'the codes of a coupon were not read')
+      logger.info(
+        { conference: conferenceId, coupon },
+        'Stripe refused to list the promotion codes of a coupon',
+      )
     }
   }
 }
 
 async function refreshCodes(
-  { db, clients, logger }: DiscountDeps,
+  { db, clients, logger }: BillingDeps,
   conferenceId: string,
   coupon: string,
   signal?: AbortSignal,
@@ -240,17 +248,17 @@ async function refreshCodes(
   const { stripe } = await connect()
   let after: string | undefined
   do {
-    const readAt = await databaseNow(db)
+    const requestedAt = await databaseNow(db)
     const from = after === undefined ? {} : { starting_after: after }
     const page = await callStripe(async () =>
-      stripe.promotionCodes.list({ coupon, limit: PAGE, ...from }),
+      stripe.promotionCodes.list({ coupon, limit: PAGE_SIZE, ...from }),
     )
-    await action.syncBatch(page.data, readAt)
+    await action.syncBatch(page.data, requestedAt)
     after = page.has_more ? page.data.at(-1)?.id : undefined
   } while (after !== undefined)
 }
 
-/** Coupons of publications of which a code was not used up when it was last read. */
+/** Coupons of publications in which a code has remaining uses. */
 async function couponsInUse(trx: Tx, conferenceId: string): Promise<string[]> {
   const { rows } = await trx.raw<{ rows: { coupon_id: string }[] }>(
     `select distinct pub.coupon_id from ${FROM_PUBLISHED}

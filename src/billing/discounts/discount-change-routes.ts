@@ -11,33 +11,32 @@ import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import type { StripeSyncAction } from '../../mirror/stripe-sync-action.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
+import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
 import {
   CHANGE_ACTIONS,
   CHANGE_COLUMNS,
   CHANGE_STATES,
   DISCOUNT_KINDS,
   type DiscountChange,
-  type DiscountDeps,
-  interactiveSyncContext,
   type Requester,
   viewMirrorRow,
 } from './discount-change.ts'
 
-/** One kind of change: what is written down, and what is done from that. */
+/** One kind of change: how it is recorded and how it is run. */
 export type WriteSteps<T extends StripeObject> = {
   /** @returns the change's id. */
-  begin: (trx: Tx, asker: Requester) => Promise<string>
+  begin: (trx: Tx, requester: Requester) => Promise<string>
   /** @returns the object's id. */
-  finish: (deps: DiscountDeps, conferenceId: string, changeId: string) => Promise<string>
+  finish: (deps: BillingDeps, conferenceId: string, changeId: string) => Promise<string>
   action: (context: SyncContext) => StripeSyncAction<T>
 }
 
 /**
- * A request that changes an object at Stripe, from its body to the mirror's row, which is the
- * answer. A repeat under the same Idempotency-Key goes on with what was written down.
+ * Handles a request that changes an object at Stripe: records the change, runs it and returns the
+ * mirror's row of the object. A repeat under the same Idempotency-Key resumes the recorded change.
  */
 export function writeThrough<T extends StripeObject>(
-  deps: RouteDeps & DiscountDeps,
+  deps: RouteDeps & BillingDeps,
   request: FastifyRequest,
   { begin, finish, action }: WriteSteps<T>,
 ): Promise<MirrorBody> {
@@ -47,7 +46,7 @@ export function writeThrough<T extends StripeObject>(
     begin: (trx) => begin(trx, caller),
     finish: async (changeId) => {
       const id = await finish(deps, conferenceId, changeId)
-      return viewMirrorRow(action(interactiveSyncContext(deps, conferenceId)), id)
+      return viewMirrorRow(action(mirrorContext(deps, conferenceId)), id)
     },
   })
 }
@@ -61,12 +60,14 @@ const changeSchema = z
     kind: z.enum(DISCOUNT_KINDS),
     action: z.enum(CHANGE_ACTIONS),
     object_id: z.string().nullable().meta({
-      description: "Stripe's id of what was changed; null when none was made.",
+      description: "Stripe's id of the changed object; null when none was created.",
     }),
-    params: z.record(z.string(), z.unknown()).meta({ description: 'As Stripe got them.' }),
+    params: z
+      .record(z.string(), z.unknown())
+      .meta({ description: 'The parameters that were sent to Stripe.' }),
     state: z.enum(CHANGE_STATES).meta({
       description:
-        "requested: Stripe's answer is not known (yet); a repeat under the same Idempotency-Key goes on.",
+        "requested: Stripe's response is not known (yet); a repeat under the same Idempotency-Key resumes the change.",
     }),
     refusal: z.string().nullable(),
     actor: z.object({ kind: z.string(), id: z.string() }),
@@ -79,7 +80,11 @@ const changePage = pageOf(changeSchema).meta({ id: 'DiscountChangePage' })
 
 const changeQuery = z.strictObject({
   ...pageQuery,
-  object_id: z.string().min(1).optional().meta({ description: "Of one coupon's or code's id." }),
+  object_id: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: 'Only the changes of the coupon or promotion code with this Stripe id.' }),
 })
 
 function toChangeBody(change: DiscountChange): z.infer<typeof changeSchema> {
@@ -93,7 +98,7 @@ function toChangeBody(change: DiscountChange): z.infer<typeof changeSchema> {
   }
 }
 
-/** `C/stripe/discount-changes`: who asked Stripe for what, and what came of it. */
+/** `C/stripe/discount-changes`: who requested which change, and its outcome. */
 export function discountChangeRoutes(app: App, { db }: Pick<RouteDeps, 'db'>): void {
   app.get(
     '/v1/conferences/:conference/stripe/discount-changes',
@@ -101,9 +106,9 @@ export function discountChangeRoutes(app: App, { db }: Pick<RouteDeps, 'db'>): v
       config: { access },
       schema: {
         operationId: 'listDiscountChanges',
-        summary: 'List who changed coupons and promotion codes',
+        summary: 'List changes of coupons and promotion codes',
         description:
-          "What was asked through this service; the dashboard's changes are Stripe's events.",
+          "Who requested which change through this service. Changes in Stripe's dashboard are not listed; they arrive as Stripe events.",
         tags: ['Coupons'],
         params: conferenceParams,
         querystring: changeQuery,

@@ -5,13 +5,11 @@ import { databaseNow, type FetchTime } from '../../mirror/fetch-time.ts'
 import { type MirrorBody, toMirrorBody } from '../../mirror/mirror-schemas.ts'
 import { findMirroredObject, type StoredMirrorRow } from '../../mirror/mirror-store.ts'
 import { mirrorNames } from '../../mirror/resource-registry.ts'
-import type { StripeResource, SyncContext } from '../../mirror/stripe-resource.ts'
+import type { StripeResource } from '../../mirror/stripe-resource.ts'
 import type { StripeSyncAction } from '../../mirror/stripe-sync-action.ts'
 import type { Actor } from '../../shared/caller.ts'
 import { AppError, notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
-import type { Logger } from '../../shared/logger.ts'
-import type { StripeClients } from '../../stripe/stripe-client.ts'
 import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
 
@@ -22,16 +20,16 @@ export const CHANGE_STATES = ['requested', 'accepted', 'refused'] as const
 type Kind = (typeof DISCOUNT_KINDS)[number]
 type Action = (typeof CHANGE_ACTIONS)[number]
 
-/** One request to change a coupon or a promotion code, as its row has it. */
+/** A row of `discount_changes`: one request to create, change or delete a coupon or promotion code. */
 export type DiscountChange = {
   id: string
   kind: Kind
   action: Action
-  /** Stripe's id of the object; null while Stripe has not chosen it. */
+  /** Stripe's id of the object; null until Stripe has assigned one. */
   object_id: string | null
-  /** The request, frozen: a repeat sends the same. */
+  /** The request's parameters. A repeat sends exactly the same. */
   params: { [param: string]: unknown }
-  /** `requested`: Stripe's answer is not known (yet). */
+  /** `requested`: Stripe's response is not known (yet). */
   state: (typeof CHANGE_STATES)[number]
   refusal: string | null
   actor_kind: Actor['kind']
@@ -54,13 +52,13 @@ export const CHANGE_COLUMNS = [
   'updated_at',
 ] as const satisfies readonly (keyof DiscountChange)[]
 
-/** Who asks, in which conference. */
+/** Who requests a change, and in which conference. */
 export type Requester = { conferenceId: string; actor: Actor }
 
 /**
- * Writes down what Stripe is about to be asked.
+ * Records a change before the request is sent to Stripe.
  *
- * @param change.id of `newChangeId`, where the request itself names it.
+ * @param change.id - from `newChangeId`, when the request's parameters contain it.
  * @returns the change's id.
  */
 export async function recordChange(
@@ -85,18 +83,18 @@ export async function recordChange(
 export const newChangeId = () => newId('discountChange')
 
 /**
- * Does what was written down, unless that is done. May be repeated after a crash or an unknown
- * outcome; a refusal is final.
+ * Runs a recorded change unless it already succeeded. It may be repeated after a crash or an unknown
+ * outcome. A refusal is final.
  *
- * @param ask asks Stripe, stores its answer in the mirror and returns the object's id.
+ * @param send - sends the request, stores the response in the mirror and returns the object's id.
  * @returns the object's id.
- * @throws what `ask` throws; AppError `stripe_refused` for a change that was refused before.
+ * @throws the error of `send`; AppError `stripe_refused` for a change that was refused before.
  */
 export async function runChange(
   db: Db,
   conferenceId: string,
   changeId: string,
-  ask: (change: DiscountChange) => Promise<string>,
+  send: (change: DiscountChange) => Promise<string>,
 ): Promise<string> {
   const close = (values: { state: 'accepted' | 'refused'; [column: string]: unknown }) =>
     withTenant(db, { conferenceId }, (trx) =>
@@ -110,7 +108,7 @@ export async function runChange(
   }
   if (change.state === 'accepted' && change.object_id !== null) return change.object_id
   try {
-    const objectId = await ask(change)
+    const objectId = await send(change)
     await close({ state: 'accepted', object_id: objectId })
     return objectId
   } catch (error) {
@@ -126,71 +124,64 @@ async function loadChange(db: Db, conferenceId: string, id: string): Promise<Dis
       .where({ conference_id: conferenceId, id })
       .first<DiscountChange | undefined>([...CHANGE_COLUMNS]),
   )
-  if (row === undefined) throw new Error(`There is no change ${id}`)
+  if (row === undefined) throw new Error(`Discount change ${id} does not exist`)
   return row
 }
 
-export type DiscountDeps = { db: Db; clients: StripeClients; logger: Logger }
-
-/** What the mirror's actions work with, when a person waits: their requests go out at once. */
-export function interactiveSyncContext(deps: DiscountDeps, conferenceId: string): SyncContext {
-  const { db, logger } = deps
-  return { db, conferenceId, logger, connect: () => deps.clients.connect(conferenceId) }
-}
-
 /**
- * Stores what Stripe answered to a change. Where the mirror has read the object meanwhile, or Stripe
- * repeated an answer of before, the object is read anew: what was answered may be old by now.
+ * Stores Stripe's response to a change in the mirror. The response may be stale, when the mirror
+ * fetched the object in the meantime or when Stripe replayed an earlier response. Then the object is
+ * fetched again.
  *
- * @param readAt when the change was requested.
+ * @param requestedAt - when the request was sent.
  */
 export async function mirrorAnswer<T extends StripeObject>(
   action: StripeSyncAction<T>,
-  answer: Stripe.Response<T>,
-  readAt: FetchTime,
+  response: Stripe.Response<T>,
+  requestedAt: FetchTime,
 ): Promise<void> {
-  const isRepeated = answer.lastResponse.headers['idempotent-replayed'] === 'true'
-  if (!isRepeated) {
-    const { outcome } = await action.sync(answer, readAt)
+  const isReplayed = response.lastResponse.headers['idempotent-replayed'] === 'true'
+  if (!isReplayed) {
+    const { outcome } = await action.sync(response, requestedAt)
     if (outcome !== 'stale') return
   }
-  await callStripe(() => action.refresh(answer.id))
+  await callStripe(() => action.refresh(response.id))
 }
 
-/** Marks an object as gone that Stripe has just deleted. */
+/** Marks an object as deleted in the mirror after Stripe deleted it. */
 export async function mirrorDeletion<T extends StripeObject>(
   action: StripeSyncAction<T>,
   id: string,
-  readAt: FetchTime,
+  requestedAt: FetchTime,
 ): Promise<void> {
-  await action.softDelete(id, readAt)
+  await action.softDelete(id, requestedAt)
   const row = await findMirrorRow(action, id)
   if (row?.deleted_at === null) await callStripe(() => action.refresh(id))
 }
 
 /**
- * Reads an object that is to be changed: null when Stripe has none of this id, or it is another
- * conference's on the same Stripe account. What is read goes into the mirror.
+ * Fetches an object before it is changed and stores it in the mirror. Null when it does not exist at
+ * Stripe, or belongs to another conference on the same Stripe account.
  */
 export async function fetchForChange<T extends StripeObject>(
   action: StripeSyncAction<T>,
   id: string,
 ): Promise<T | null> {
   const { stripe } = await action.context.connect()
-  const readAt = await databaseNow(action.context.db)
+  const requestedAt = await databaseNow(action.context.db)
   const object = await fetchOrNull(async () => action.resource.retrieve(stripe, id))
   if (object === null || object.deleted === true) {
-    // One that the mirror never had gets no tombstone: the id may be nothing but a typing error.
-    if ((await findMirrorRow(action, id)) !== null) await action.softDelete(id, readAt)
+    // An id that the mirror never had gets no tombstone: it may be a typing error.
+    if ((await findMirrorRow(action, id)) !== null) await action.softDelete(id, requestedAt)
     return null
   }
-  const { outcome } = await action.sync(object, readAt)
+  const { outcome } = await action.sync(object, requestedAt)
   return outcome === 'foreign' ? null : object
 }
 
 /**
- * What the mirror does not show cannot be changed either: it may be another conference's, or not have
- * arrived, and then a refresh brings it.
+ * Refuses to change an object that the mirror does not have: it may belong to another conference. A
+ * refresh adds an object that was created a moment ago.
  *
  * @throws AppError `not_found`
  */
@@ -204,7 +195,7 @@ export async function assertMirrored(
   if (row === null) throw notFound(mirrorNames(resource).one)
 }
 
-/** The mirror's row of an object, deleted or not, or null. */
+/** The mirror's row of an object, also of a deleted one, or null. */
 export function findMirrorRow<T extends StripeObject>(
   { context, resource }: StripeSyncAction<T>,
   id: string,
@@ -215,12 +206,12 @@ export function findMirrorRow<T extends StripeObject>(
   )
 }
 
-/** An object as the API shows the mirror's row of it. @throws Error when there is none. */
+/** The API's body of an object's mirror row. @throws Error when there is no row. */
 export async function viewMirrorRow<T extends StripeObject>(
   action: StripeSyncAction<T>,
   id: string,
 ): Promise<MirrorBody> {
   const row = await findMirrorRow(action, id)
-  if (row === null) throw new Error(`The mirror has no row of ${id}`)
+  if (row === null) throw new Error(`The mirror has no row for ${id}`)
   return toMirrorBody(action.resource, row)
 }

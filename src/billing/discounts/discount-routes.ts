@@ -6,7 +6,7 @@ import { StripeCouponAction } from '../../mirror/resources/coupon-resource.ts'
 import { StripePromotionCodeAction } from '../../mirror/resources/promotion-code-resource.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import type { Clock } from '../../shared/time.ts'
-import type { DiscountDeps } from './discount-change.ts'
+import type { BillingDeps } from '../billing-deps.ts'
 import { writeThrough } from './discount-change-routes.ts'
 import {
   couponParams,
@@ -35,11 +35,11 @@ const COUPONS = '/v1/conferences/:conference/stripe/coupons'
 const access: AccessRule = { anyOf: ['billing:write'] }
 const tags = ['Coupons']
 
-type Deps = RouteDeps & DiscountDeps & { clock: Clock }
+type Deps = RouteDeps & BillingDeps & { clock: Clock }
 
 const { row: couponRow } = mirrorSchemasOf('coupons')
 
-/** `C/stripe/coupons`: writing coupons; reading them is the mirror's. */
+/** `C/stripe/coupons`: create, change and delete coupons. The mirror's routes read them. */
 export function couponRoutes(app: App, deps: Deps): void {
   createCouponRoute(app, deps)
   updateCouponRoute(app, deps)
@@ -57,7 +57,7 @@ function createCouponRoute(app: App, deps: Deps): void {
         operationId: 'createStripeCoupon',
         summary: 'Create a coupon',
         description:
-          "At Stripe and in the mirror at once. Amounts are minor units as everywhere; the answer's are Stripe's own, which differ for ISK and UGX.",
+          "Creates the coupon at Stripe and in the mirror. Request amounts are minor units. Response amounts are Stripe's own, which differ for ISK and UGX.",
         tags,
         params: conferenceParams,
         body: createCouponBody,
@@ -66,7 +66,8 @@ function createCouponRoute(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const body = await writeThrough(deps, request, {
-        begin: (trx, asker) => beginCreateCoupon(trx, asker, request.body, deps.clock.now()),
+        begin: (trx, requester) =>
+          beginCreateCoupon(trx, requester, request.body, deps.clock.now()),
         finish: finishCreateCoupon,
         action: couponAction,
       })
@@ -83,7 +84,8 @@ function updateCouponRoute(app: App, deps: Deps): void {
       schema: {
         operationId: 'updateStripeCoupon',
         summary: 'Change a coupon',
-        description: 'Only the name, metadata and further currencies: Stripe keeps the rest fixed.',
+        description:
+          'Only the name, the metadata and other currencies can be changed: Stripe does not change the other fields.',
         tags,
         params: couponParams,
         body: updateCouponBody,
@@ -92,7 +94,8 @@ function updateCouponRoute(app: App, deps: Deps): void {
     },
     (request) =>
       writeThrough(deps, request, {
-        begin: (trx, asker) => beginUpdateCoupon(trx, asker, request.params.id, request.body),
+        begin: (trx, requester) =>
+          beginUpdateCoupon(trx, requester, request.params.id, request.body),
         finish: finishUpdateCoupon,
         action: couponAction,
       }),
@@ -108,7 +111,7 @@ function deleteCouponRoute(app: App, deps: Deps): void {
         operationId: 'deleteStripeCoupon',
         summary: 'Delete a coupon',
         description:
-          'Its promotion codes end with it; who used it before keeps the discount. The mirror keeps a tombstone; deleting it again changes nothing.',
+          'Also ends its promotion codes. Customers who already used the coupon keep the discount. The mirror keeps the row with `deleted_at`. Deleting the coupon again is a no-op.',
         tags,
         params: couponParams,
         response: { 200: couponRow },
@@ -116,7 +119,7 @@ function deleteCouponRoute(app: App, deps: Deps): void {
     },
     (request) =>
       writeThrough(deps, request, {
-        begin: (trx, asker) => beginDeleteCoupon(trx, asker, request.params.id),
+        begin: (trx, requester) => beginDeleteCoupon(trx, requester, request.params.id),
         finish: finishDeleteCoupon,
         action: couponAction,
       }),
@@ -124,27 +127,23 @@ function deleteCouponRoute(app: App, deps: Deps): void {
 }
 
 const PROMOTION_CODES = '/v1/conferences/:conference/stripe/promotion-codes'
-const promotionCodeAccess: AccessRule = { anyOf: ['billing:write'] }
-const promotionCodeTags = ['Coupons']
-
-type PromotionCodeDeps = RouteDeps & DiscountDeps & { clock: Clock }
 
 const { row: promotionCodeRow } = mirrorSchemasOf('promotion-codes')
 
 const promotionCodeAction = (context: SyncContext) => new StripePromotionCodeAction(context)
 
-/** `C/stripe/promotion-codes`: writing the codes of coupons; reading them is the mirror's. */
-export function promotionCodeRoutes(app: App, deps: PromotionCodeDeps): void {
+/** `C/stripe/promotion-codes`: create and change promotion codes. The mirror's routes read them. */
+export function promotionCodeRoutes(app: App, deps: Deps): void {
   app.post(
     PROMOTION_CODES,
     {
-      config: { access: promotionCodeAccess },
+      config: { access },
       schema: {
         operationId: 'createStripePromotionCode',
-        summary: 'Create a code for a coupon',
+        summary: 'Create a promotion code',
         description:
-          'At Stripe and in the mirror at once. What customers type in a Stripe checkout.',
-        tags: promotionCodeTags,
+          'Creates a code for a coupon, at Stripe and in the mirror. Customers type the code in a Stripe checkout.',
+        tags,
         params: conferenceParams,
         body: createPromotionCodeBody,
         response: { 201: promotionCodeRow },
@@ -152,7 +151,8 @@ export function promotionCodeRoutes(app: App, deps: PromotionCodeDeps): void {
     },
     async (request, reply) => {
       const body = await writeThrough(deps, request, {
-        begin: (trx, asker) => beginCreatePromotionCode(trx, asker, request.body, deps.clock.now()),
+        begin: (trx, requester) =>
+          beginCreatePromotionCode(trx, requester, request.body, deps.clock.now()),
         finish: finishCreatePromotionCode,
         action: promotionCodeAction,
       })
@@ -163,13 +163,13 @@ export function promotionCodeRoutes(app: App, deps: PromotionCodeDeps): void {
   app.patch(
     `${PROMOTION_CODES}/:id`,
     {
-      config: { access: promotionCodeAccess },
+      config: { access },
       schema: {
         operationId: 'updateStripePromotionCode',
-        summary: 'Turn a code off or on',
+        summary: 'Change a promotion code',
         description:
-          'Or change its metadata: Stripe keeps the rest fixed. Stripe has no deletion of promotion codes.',
-        tags: promotionCodeTags,
+          'Activates or deactivates the code, or changes its metadata. Stripe does not change the other fields and does not delete promotion codes.',
+        tags,
         params: promotionCodeParams,
         body: updatePromotionCodeBody,
         response: { 200: promotionCodeRow },
@@ -177,8 +177,8 @@ export function promotionCodeRoutes(app: App, deps: PromotionCodeDeps): void {
     },
     (request) =>
       writeThrough(deps, request, {
-        begin: (trx, asker) =>
-          beginUpdatePromotionCode(trx, asker, request.params.id, request.body),
+        begin: (trx, requester) =>
+          beginUpdatePromotionCode(trx, requester, request.params.id, request.body),
         finish: finishUpdatePromotionCode,
         action: promotionCodeAction,
       }),

@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { conferenceParams, currencyCode } from '../../http/common-schemas.ts'
-import { CURRENCIES, priceProblem, toStripeAmount } from '../../shared/money.ts'
+import { CURRENCIES, priceProblem } from '../../shared/money.ts'
 import { timestampInput } from '../../shared/time.ts'
 
-/** What this service itself writes into the metadata of what it makes. */
+/** Metadata keys that this service sets on the objects that it creates. */
 const RESERVED_KEYS = ['conference_id', 'discount_change', 'voucher_batch', 'voucher']
 
-// Stripe takes 50; the rest is ours. https://docs.stripe.com/api/metadata
+// Stripe allows 50 keys. https://docs.stripe.com/api/metadata
 const MAX_METADATA_KEYS = 50 - RESERVED_KEYS.length
 
 const metadataKey = z
@@ -14,62 +14,37 @@ const metadataKey = z
   .min(1)
   .max(40)
   .regex(/^[^[\]]+$/, 'must not contain square brackets')
-  .refine((key) => !RESERVED_KEYS.includes(key), 'is a key that this service sets itself')
+  .refine((key) => !RESERVED_KEYS.includes(key), 'is reserved for this service')
 
 const metadataValue = z.string().min(1).max(500)
 
 const withFewKeys = (entries: object) => Object.keys(entries).length <= MAX_METADATA_KEYS
 const TOO_MANY = `must have at most ${MAX_METADATA_KEYS} keys`
 
-/** `metadata` of what is created. */
+/** `metadata` of a new object. */
 const newMetadata = z
   .record(metadataKey, metadataValue)
   .refine(withFewKeys, TOO_MANY)
-  .meta({ description: `At most ${MAX_METADATA_KEYS} keys of 40 characters, values of 500.` })
+  .meta({
+    description: `At most ${MAX_METADATA_KEYS} keys. Keys have at most 40 characters, values at most 500.`,
+  })
 
-/** `metadata` of what is changed: keys that are not named stay. */
+/** `metadata` of an update. */
 const changedMetadata = z
   .record(metadataKey, metadataValue.nullable())
   .refine(withFewKeys, TOO_MANY)
-  .meta({ description: 'Keys that are not named stay; null removes one.' })
+  .meta({ description: 'Keys to set. null removes a key; other keys stay unchanged.' })
 
-/** Stripe removes a key whose value is empty. */
-export function toStripeMetadata(
-  metadata: Record<string, string | null> | undefined,
-): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(metadata ?? {}).map(([key, value]) => [key, value ?? '']),
-  )
-}
-
-// https://docs.stripe.com/api/coupons/create: "cannot be set to more than 5 years in the future"
-const FIVE_YEARS_MS = 5 * 365 * 24 * 3_600_000
-
-/** Why nothing at Stripe can end at this time, or null. Stripe counts in seconds. */
-export function endProblem(end: Date, now: Date): string | null {
-  if (Math.floor(end.getTime() / 1000) * 1000 <= now.getTime()) return 'must be in the future'
-  return end.getTime() - now.getTime() > FIVE_YEARS_MS
-    ? "must be within five years, which is Stripe's limit"
-    : null
-}
-
-export const toUnixSeconds = (moment: Date) => Math.floor(moment.getTime() / 1000)
-
-/** An amount that is taken off, or at least to be paid: minor units of its currency. */
+/** An amount of a discount, or a minimum amount, in minor units of its currency. */
 const discountAmount = z.int().min(1).max(99_999_999)
 
-/** Our minor units of an upper-case currency, as Stripe takes them. */
-export function toStripeMoney(amount: number, currency: string) {
-  return { amount: toStripeAmount(amount, currency), currency: currency.toLowerCase() }
-}
-
 const couponName = z.string().trim().min(1).max(40).meta({
-  description: 'What customers see on receipts; without one they see the id.',
+  description: 'Shown to customers on receipts. Without a name, receipts show the id.',
 })
 
 const currencyOptions = z
   .record(z.string(), z.strictObject({ amount_off: discountAmount }))
-  .meta({ description: 'The discount in further currencies. Only with amount_off.' })
+  .meta({ description: 'The discount in other currencies. Allowed only with amount_off.' })
 
 type CurrencyOptions = z.output<typeof currencyOptions>
 
@@ -79,10 +54,11 @@ const couponFields = {
     .regex(/^[A-Za-z0-9_-]{1,200}$/, 'must be 1 to 200 letters, digits, hyphens and underscores')
     .optional()
     .meta({
-      description: 'Chosen at random when absent. Of a deleted coupon it may be taken again.',
+      description: 'Default: a random id. The id of a deleted coupon can be used again.',
     }),
   amount_off: discountAmount.optional().meta({
-    description: 'Minor units of `currency`: 500 is 5.00 EUR and 500 JPY. This or percent_off.',
+    description:
+      'Minor units of `currency`: 500 is 5.00 EUR or 500 JPY. Exactly one of amount_off and percent_off is required.',
   }),
   percent_off: z
     .number()
@@ -90,28 +66,32 @@ const couponFields = {
     .max(100)
     .refine((percent) => Number(percent.toFixed(2)) === percent, 'must have at most two decimals')
     .optional()
-    .meta({ description: 'Above 0, at most 100, with at most two decimals.' }),
-  currency: currencyCode.optional().meta({ description: 'With amount_off, and only with it.' }),
+    .meta({ description: 'Greater than 0, at most 100, with at most two decimals.' }),
+  currency: currencyCode
+    .optional()
+    .meta({ description: 'Required with amount_off, and allowed only with it.' }),
   currency_options: currencyOptions.optional(),
   duration: z.enum(['once', 'repeating', 'forever']).default('once').meta({
-    description: 'For how long it counts when it is used on a subscription.',
+    description: 'How long the discount lasts on a subscription.',
   }),
   duration_in_months: z.int().min(1).max(1_200).optional().meta({
-    description: 'With the duration `repeating`, and only with it.',
+    description: 'Required with duration `repeating`, and allowed only with it.',
   }),
   max_redemptions: z.int().min(1).max(2_147_483_647).optional(),
-  redeem_by: timestampInput.optional().meta({ description: 'In the future, within five years.' }),
+  redeem_by: timestampInput
+    .optional()
+    .meta({ description: 'Must be in the future and within five years.' }),
   name: couponName.optional(),
   metadata: newMetadata.optional(),
   applies_to: z
     .strictObject({ products: z.array(z.string().min(1).max(255)).min(1).max(100) })
     .optional()
-    .meta({ description: "Only for these of Stripe's products." }),
+    .meta({ description: 'The Stripe products that the coupon applies to. Default: all.' }),
 }
 
 type Problem = readonly [path: (string | number)[], message: string | null]
 
-/** `POST C/stripe/coupons`. What depends on the clock and on what exists is asked later. */
+/** `POST C/stripe/coupons`. Checks that need the clock or existing objects happen in write-coupon.ts. */
 export const createCouponBody = z
   .strictObject(couponFields)
   .superRefine((body, context) => {
@@ -142,20 +122,20 @@ function discountRules({
   currency_options: options,
 }: Discount): Problem[] {
   if (amount === undefined && percent === undefined) {
-    return [[['amount_off'], 'is required, or percent_off']]
+    return [[['amount_off'], 'is required when percent_off is absent']]
   }
   if (amount !== undefined && percent !== undefined) {
     return [[['percent_off'], 'cannot be given together with amount_off']]
   }
   if (amount === undefined) {
-    const onlyWithAmount = 'is for amount_off only'
+    const onlyWithAmount = 'is allowed only with amount_off'
     return [
       [['currency'], currency === undefined ? null : onlyWithAmount],
       [['currency_options'], options === undefined ? null : onlyWithAmount],
     ]
   }
   if (currency === undefined) return [[['currency'], 'is required with amount_off']]
-  // Of a currency that does not exist the rule of the field itself tells.
+  // The schema of the field itself reports an unknown currency.
   const isKnown = CURRENCIES.includes(currency)
   return [[['amount_off'], isKnown ? priceProblem(amount, currency) : null]]
 }
@@ -166,34 +146,34 @@ function durationRules(body: {
 }): Problem[] {
   const isGiven = body.duration_in_months !== undefined
   if (body.duration === 'repeating') {
-    return [[['duration_in_months'], isGiven ? null : 'is required with the duration repeating']]
+    return [[['duration_in_months'], isGiven ? null : 'is required with duration repeating']]
   }
-  return [[['duration_in_months'], isGiven ? 'is for the duration repeating only' : null]]
+  return [[['duration_in_months'], isGiven ? 'is allowed only with duration repeating' : null]]
 }
 
 function currencyRules(options: CurrencyOptions | undefined, own: string | undefined): Problem[] {
   return Object.entries(options ?? {}).map(([key, { amount_off: amount }]): Problem => {
     const currency = key.toUpperCase()
     const path = ['currency_options', key]
-    if (!CURRENCIES.includes(currency)) return [path, 'is no currency that Stripe can charge']
+    if (!CURRENCIES.includes(currency)) return [path, 'is not a currency that Stripe can charge']
     if (currency === own) return [path, "is the coupon's own currency"]
     return [[...path, 'amount_off'], priceProblem(amount, currency)]
   })
 }
 
-/** Stripe keeps everything else as it was made. @see https://docs.stripe.com/api/coupons/update */
+/** Stripe cannot change the other fields. @see https://docs.stripe.com/api/coupons/update */
 const changeableCouponFields = {
-  name: couponName.nullable().optional().meta({ description: 'null: none.' }),
+  name: couponName.nullable().optional().meta({ description: 'null removes the name.' }),
   metadata: changedMetadata.optional(),
   currency_options: currencyOptions.optional(),
 }
 
 const refusedCouponChange = (field: string) =>
   field in couponFields
-    ? `cannot be changed: Stripe keeps the ${field} of a coupon as it was created. Delete it and create another.`
-    : 'This field is not known.'
+    ? `cannot be changed: Stripe does not change the ${field} of a coupon. Delete the coupon and create another.`
+    : 'Unknown field.'
 
-/** `PATCH C/stripe/coupons/{id}`. Loose only so that a field that is fixed is refused with the reason. */
+/** `PATCH C/stripe/coupons/{id}`. A loose object, so that a fixed field is refused with the reason. */
 export const updateCouponBody = z
   .looseObject(changeableCouponFields)
   .superRefine((body, context) => {
@@ -219,19 +199,19 @@ export const couponParams = conferenceParams.extend({
 const restrictions = z
   .strictObject({
     first_time_transaction: z.boolean().optional().meta({
-      description: "Only for a customer's first payment.",
+      description: "Valid only for a customer's first payment.",
     }),
     minimum_amount: discountAmount.optional().meta({
-      description: 'What must be paid at least without the discount; minor units.',
+      description: 'Minimum amount before the discount, in minor units.',
     }),
     minimum_amount_currency: currencyCode.optional().meta({
-      description: 'With minimum_amount, and only with it.',
+      description: 'Required with minimum_amount, and allowed only with it.',
     }),
   })
   .superRefine(({ minimum_amount: minimum, minimum_amount_currency: currency }, context) => {
     if ((minimum === undefined) !== (currency === undefined)) {
       const missing = minimum === undefined ? 'minimum_amount' : 'minimum_amount_currency'
-      const message = 'minimum_amount and minimum_amount_currency are given together'
+      const message = 'minimum_amount and minimum_amount_currency must be given together'
       context.addIssue({ code: 'custom', path: [missing], message })
     }
     if (minimum === undefined || currency === undefined || !CURRENCIES.includes(currency)) return
@@ -247,17 +227,17 @@ const promotionCodeFields = {
     .optional()
     .meta({
       description:
-        'What a customer types, in any case; chosen at random when absent. One active code of a customer reads so at a time.',
+        'The text that a customer types; upper and lower case are the same. Default: a random code. No two active codes of a customer may have the same text.',
     }),
   active: z.boolean().default(true),
   customer: z.string().min(1).max(255).optional().meta({
-    description: "Stripe's id of the only customer who may use it.",
+    description: "Stripe's id of the only customer who may use the code. Default: any customer.",
   }),
   expires_at: timestampInput.optional().meta({
-    description: "In the future, within five years, and not after the coupon's redeem_by.",
+    description: "Must be in the future, within five years and not after the coupon's redeem_by.",
   }),
   max_redemptions: z.int().min(1).max(2_147_483_647).optional().meta({
-    description: "At most the coupon's.",
+    description: "At most the coupon's max_redemptions.",
   }),
   restrictions: restrictions.optional(),
   metadata: newMetadata.optional(),
@@ -277,10 +257,10 @@ const changeablePromotionCodeFields = {
 
 const refusedPromotionCodeChange = (field: string) =>
   field in promotionCodeFields
-    ? `cannot be changed: Stripe keeps the ${field} of a promotion code as it was created. Turn it off and create another.`
-    : 'This field is not known.'
+    ? `cannot be changed: Stripe does not change the ${field} of a promotion code. Deactivate the code and create another.`
+    : 'Unknown field.'
 
-/** `PATCH C/stripe/promotion-codes/{id}`. Loose only so that a field that is fixed is refused with the reason. */
+/** `PATCH C/stripe/promotion-codes/{id}`. A loose object, so that a fixed field is refused with the reason. */
 export const updatePromotionCodeBody = z
   .looseObject(changeablePromotionCodeFields)
   .superRefine((body, context) => {

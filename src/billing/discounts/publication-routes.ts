@@ -20,7 +20,7 @@ import {
 const BATCH = '/v1/conferences/:conference/voucher-batches/:batch'
 const tags = ['Coupons']
 
-/** `C/voucher-batches/{batch}/publish` and how far that is. */
+/** `C/voucher-batches/{batch}/publish` and `…/publication`, its progress. */
 export function publicationRoutes(app: App, deps: RouteDeps & { clock: Clock }): void {
   app.post(
     `${BATCH}/publish`,
@@ -28,9 +28,9 @@ export function publicationRoutes(app: App, deps: RouteDeps & { clock: Clock }):
       config: { access: { anyOf: ['billing:write'] } },
       schema: {
         operationId: 'publishVoucherBatch',
-        summary: "Publish a batch as Stripe's promotion codes",
+        summary: 'Publish a batch as Stripe promotion codes',
         description:
-          'At most 1,000 codes. From now on they can be used in any Stripe checkout, and no longer redeemed here. Codes that were used here in part are published with the uses that are left.',
+          'For batches of at most 1,000 codes. Published codes work in any Stripe checkout and can no longer be redeemed here. A code with several uses is published with its remaining uses. Publishing a batch again retries the codes that Stripe refused.',
         tags,
         params: batchParams,
         body: publishBody,
@@ -55,7 +55,7 @@ export function publicationRoutes(app: App, deps: RouteDeps & { clock: Clock }):
       config: { access: { anyOf: ['billing:write', 'vouchers:read'] } },
       schema: {
         operationId: 'getVoucherPublication',
-        summary: 'See how far the publication of a batch is',
+        summary: 'Get the publication of a batch',
         tags,
         params: batchParams,
         response: { 200: publicationSchema },
@@ -82,7 +82,7 @@ const publishBody = optionalBody(
     .strictObject({
       products: z.array(z.string().min(1).max(255)).max(100).optional().meta({
         description:
-          "Stripe's products that the codes are for. Required for a batch of one ticket type or add-on; an empty list lets its codes be used for everything.",
+          'The Stripe products that the codes apply to. Required for a batch of one ticket type or add-on. An empty list means all products.',
       }),
     })
     .meta({ id: 'PublishVoucherBatch' }),
@@ -97,19 +97,21 @@ const publicationSchema = z
     batch: z.string(),
     state: z.enum(PUBLICATION_STATES).meta({
       description:
-        'running: the job works. done: Stripe was told everything. failed: Stripe refused the coupon; no code was made, and the codes are used here again.',
+        'running: promotion codes are being created or changed. done: all promotion codes match their vouchers. failed: Stripe refused the coupon; no promotion code was created, and the codes can be redeemed here again.',
     }),
-    coupon: z.string().meta({ description: "Stripe's id of the coupon that all codes stand for." }),
-    total: count('Codes with uses left when they were published.'),
-    published: count('Codes that are promotion codes by now.'),
-    off: count('Promotion codes that are turned off, since the voucher is frozen or deactivated.'),
-    pending: count('Codes about which Stripe has yet to be told something.'),
-    failed: count('Codes that Stripe refused. Publish the batch again to try them once more.'),
-    times_redeemed: count('Uses at Stripe, as the mirror has them.'),
+    coupon: z
+      .string()
+      .meta({ description: "Stripe's id of the coupon that all promotion codes use." }),
+    total: count('Codes that had remaining uses when the batch was published.'),
+    published: count('Codes that have a promotion code.'),
+    off: count('Inactive promotion codes: their voucher is frozen or deactivated.'),
+    pending: count('Codes whose promotion code must still be created or changed.'),
+    failed: count('Codes that Stripe refused. Publish the batch again to retry them.'),
+    times_redeemed: count('Uses at Stripe, from the mirror.'),
     errors: z
       .array(z.object({ code: z.string(), detail: z.string() }))
-      .meta({ description: 'A few of the codes that Stripe refused, in its words.' }),
-    error: z.string().nullable().meta({ description: 'Why it failed.' }),
+      .meta({ description: 'Up to 10 of the refused codes, with the reason from Stripe.' }),
+    error: z.string().nullable().meta({ description: 'Why the publication failed.' }),
     published_by: z.string(),
     created_at: timestamp,
     updated_at: timestamp,
@@ -124,7 +126,7 @@ function toPublicationBody(
     id: publication.id,
     object: 'voucher_publication',
     batch: publication.batch_id,
-    // Work that came later, such as a refund's, is work as well.
+    // A later change of a voucher, for example by a refund, makes work for the publication again.
     state: publication.state === 'done' && progress.pending > 0 ? 'running' : publication.state,
     coupon: publication.coupon_id,
     ...progress,

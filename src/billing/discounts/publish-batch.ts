@@ -4,41 +4,43 @@ import { addJob } from '../../jobs/job-queue.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem } from '../../shared/money.ts'
+import { joinVouchers, markBatchPublished } from '../../vouchers/batch-publishing.ts'
 import { getBatch, lockBatch, type VoucherBatch } from '../../vouchers/voucher-batch-store.ts'
 import type { Requester } from './discount-change.ts'
-import { type CreateCouponInput, endProblem } from './discount-schemas.ts'
+import type { CreateCouponInput } from './discount-schemas.ts'
+import { endProblem } from './stripe-discount-values.ts'
 import { beginCreateCoupon, randomCouponId } from './write-coupon.ts'
 
-/** Each code is a request to Stripe, and a promotion code for good: Stripe deletes none. */
+/** Each code needs a request to Stripe, and Stripe does not delete promotion codes. */
 const MAX_CODES = 1_000
 
 export type PublishInput = {
-  /** Stripe's products that the codes are for; undefined: nothing was said. */
+  /** The Stripe products that the codes apply to; undefined: the request names none. */
   products: string[] | undefined
 }
 
 /**
- * Turns a batch into one that is used at Stripe: from the commit on its codes are not redeemed here,
- * and a job makes a promotion code of each. Publishing it again tries what Stripe refused once more.
+ * Publishes a batch at Stripe. From the commit on, its codes cannot be redeemed here, and a job creates
+ * a promotion code for each of them. Publishing the batch again retries the codes that Stripe refused.
  *
- * @throws AppError `not_found`; `stripe_key_missing`; `wrong_state` for what a promotion code cannot
- * express; `validation_failed` for products that are missing.
+ * @throws AppError `not_found`; `stripe_key_missing`; `wrong_state` for a batch that promotion codes
+ * cannot express; `validation_failed` for missing products.
  */
 export async function publishBatch(
   trx: Tx,
-  asker: Requester,
+  requester: Requester,
   batchId: string,
   { products }: PublishInput,
   now: Date,
 ): Promise<void> {
-  const { conferenceId } = asker
+  const { conferenceId } = requester
   const ref = { conferenceId, batchId }
   await lockBatch(trx, conferenceId, batchId)
   const batch = await getBatch(trx, conferenceId, batchId, null)
-  const known = await findPublication(trx, ref)
-  if (known !== null && known.state !== 'failed')
-    await retryRefusedCodes(trx, conferenceId, known.id)
-  else await startPublication(trx, asker, batch, products, now)
+  const existing = await findPublication(trx, ref)
+  if (existing !== null && existing.state !== 'failed')
+    await retryRefusedCodes(trx, conferenceId, existing.id)
+  else await startPublication(trx, requester, batch, products, now)
   await addJob(trx, 'align_promotion_codes', { conference_id: conferenceId, batch_id: batchId })
 }
 
@@ -47,7 +49,8 @@ async function retryRefusedCodes(
   conferenceId: string,
   publicationId: string,
 ): Promise<void> {
-  // Another attempt is another key: under the old one Stripe would repeat its refusal for a day.
+  // A new attempt has a new idempotency key: under the old one, Stripe would replay its refusal for a
+  // day.
   await trx('published_vouchers')
     .where({ conference_id: conferenceId, publication_id: publicationId })
     .whereNotNull('error')
@@ -59,29 +62,21 @@ async function retryRefusedCodes(
 
 async function startPublication(
   trx: Tx,
-  asker: Requester,
+  requester: Requester,
   batch: VoucherBatch,
   products: string[] | undefined,
   now: Date,
 ): Promise<void> {
-  const { conferenceId } = asker
+  const { conferenceId } = requester
   const conference = await getConference(trx, conferenceId)
   if (conference.stripeKeyLast4 === null) {
     throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
   }
   assertPublishable(batch, products, now)
-  // A redemption holds its voucher's lock: it is counted below, or waits and sees what we did.
-  await trx('vouchers')
-    .where({ conference_id: conferenceId, batch_id: batch.id })
-    .orderBy('ordinal', 'desc')
-    .forNoKeyUpdate()
-    .select('id')
-  await trx('voucher_batches')
-    .where({ conference_id: conferenceId, id: batch.id })
-    .update({ published_at: trx.fn.now() })
+  const vouchers = await markBatchPublished(trx, { conferenceId, batchId: batch.id })
   const couponId = randomCouponId()
   const coupon = couponOf(batch, conference.name, products)
-  const changeId = await beginCreateCoupon(trx, asker, { ...coupon, id: couponId }, now)
+  const changeId = await beginCreateCoupon(trx, requester, { ...coupon, id: couponId }, now)
   const id = newId('publication')
   await trx('voucher_publications').insert({
     conference_id: conferenceId,
@@ -90,14 +85,17 @@ async function startPublication(
     coupon_id: couponId,
     coupon_change_id: changeId,
     expires_at: batch.terms.validUntil,
-    published_by: asker.actor.id,
+    published_by: requester.actor.id,
   })
   await trx.raw(
     `insert into published_vouchers (conference_id, voucher_id, publication_id, max_redemptions)
-     select v.conference_id, v.id, :id, v.max_uses - v.times_used from vouchers v
-     where v.conference_id = :conferenceId and v.batch_id = :batchId
-       and v.times_used < v.max_uses`,
-    { conferenceId, batchId: batch.id, id },
+     select ?, v.id, ?, v.remaining from unnest(?::bigint[], ?::integer[]) as v (id, remaining)`,
+    [
+      conferenceId,
+      id,
+      vouchers.map((voucher) => voucher.id),
+      vouchers.map(({ remaining }) => remaining),
+    ],
   )
 }
 
@@ -109,7 +107,7 @@ function couponOf(
   const { voucherType, discountValue } = batch.terms
   return {
     duration: 'once',
-    // What attendees see on their receipt; Stripe takes 40 characters.
+    // Shown on the attendees' receipts. Stripe allows 40 characters.
     name: conferenceName.slice(0, 40).trim(),
     metadata: { voucher_batch: batch.id },
     ...(voucherType === 'fixed_amount'
@@ -119,7 +117,7 @@ function couponOf(
   }
 }
 
-/** Everything that a promotion code cannot say is refused, rather than lost on the way. */
+/** Refuses what promotion codes cannot express, so that no term of the vouchers is lost. */
 function assertPublishable(batch: VoucherBatch, products: string[] | undefined, now: Date): void {
   const reason = unpublishableReason(batch, now)
   if (reason !== null) throw new AppError('wrong_state', reason)
@@ -127,7 +125,7 @@ function assertPublishable(batch: VoucherBatch, products: string[] | undefined, 
   if (isScoped && products === undefined) {
     throw invalidField(
       '/products',
-      "is required: the codes are for one ticket type or add-on. Name Stripe's products that it is sold as; an empty list lets the codes be used for everything.",
+      'is required, because the codes are for one ticket type or add-on. Name the Stripe products that it is sold as. An empty list means all products.',
     )
   }
 }
@@ -138,26 +136,26 @@ function unpublishableReason({ count, terms, currency }: VoucherBatch, now: Date
     return `The batch has ${count} codes; at most ${MAX_CODES} can be published.`
   }
   if (voucherType !== 'comp' && discountValue <= 0) {
-    return 'The codes take nothing off, and Stripe has no such coupon.'
+    return 'The codes give no discount. Stripe has no such coupon.'
   }
   if (voucherType === 'fixed_amount') {
     const problem = priceProblem(discountValue, currency)
     if (problem !== null) return problem
   }
   if (validFrom !== null && validFrom > now) {
-    return 'The codes are not valid yet, and promotion codes have no beginning. Publish them then.'
+    return 'The codes are not valid yet, and Stripe promotion codes have no start date. Publish them when they become valid.'
   }
   const problem = validUntil === null ? null : endProblem(validUntil, now)
-  return problem === null ? null : `The end of the codes ${problem}.`
+  return problem === null ? null : `valid_until of the codes ${problem}.`
 }
 
 export const PUBLICATION_STATES = ['running', 'done', 'failed'] as const
 
-/** A batch that is used at Stripe, as its row has it. */
+/** A row of `voucher_publications`: the publication of a batch at Stripe. */
 export type Publication = {
   id: string
   batch_id: string
-  /** `failed`: no code was made, and the codes are used here again. */
+  /** `failed`: no promotion code was created, and the codes can be redeemed here again. */
   state: (typeof PUBLICATION_STATES)[number]
   coupon_id: string
   coupon_change_id: string
@@ -183,17 +181,16 @@ const COLUMNS = [
 
 type BatchRef = { conferenceId: string; batchId: string }
 
-/** The batch's latest publication, or null. */
+/** The batch's running or done publication, else its last failed one, else null. */
 export async function findPublication(trx: Tx, ref: BatchRef): Promise<Publication | null> {
   const row = await trx('voucher_publications')
     .where({ conference_id: ref.conferenceId, batch_id: ref.batchId })
-    // The one that lives, else the last one that failed.
     .orderByRaw(`state = 'failed', created_at desc, id desc`)
     .first<Publication | undefined>([...COLUMNS])
   return row ?? null
 }
 
-/** How far a publication is. `failed`: what Stripe refused; `errors` has a few of them. */
+/** The progress of a publication. `failed`: codes that Stripe refused; `errors` shows some of them. */
 export type PublicationProgress = {
   total: number
   published: number
@@ -204,25 +201,23 @@ export type PublicationProgress = {
   errors: { code: string; detail: string }[]
 }
 
-/** SQL: published voucher `p` of voucher `v` and batch `b` could still be used at Stripe. */
+/** SQL: voucher `v` of batch `b` has remaining uses and has not expired. */
 const USABLE = `(v.times_used < v.max_uses
   and (b.valid_until is null or b.valid_until > statement_timestamp()))`
 
-/** SQL: Stripe has to be told something about published voucher `p`. */
+/** SQL: the promotion code of published voucher `p` must be created, activated or deactivated. */
 export const HAS_PENDING_CHANGE = `(p.error is null and case
   when p.promotion_code_id is null then v.state = 'active' and ${USABLE}
   when p.is_on then v.state <> 'active'
   else v.state = 'active' and ${USABLE}
 end)`
 
-/** SQL: published vouchers `p` with their vouchers `v` and their batch `b`. */
-export const FROM_PUBLISHED = `published_vouchers p
-  join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id
-  join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id`
+/** SQL: published vouchers `p` with their vouchers `v` and their batches `b`. */
+export const FROM_PUBLISHED = `published_vouchers p ${joinVouchers('p')}`
 
 const MAX_LISTED_ERRORS = 10
 
-/** Counts of a publication, as they stand. */
+/** The present counts of a publication. */
 export async function progressOf(
   trx: Tx,
   conferenceId: string,
@@ -243,7 +238,7 @@ export async function progressOf(
     which,
   )
   const [counts] = rows
-  if (counts === undefined) throw new Error('A count returned no row')
+  if (counts === undefined) throw new Error('The count returned no row')
   const { rows: errors } = await trx.raw<{ rows: { code: string; detail: string }[] }>(
     `select v.code, p.error as detail from ${FROM_PUBLISHED}
      where p.conference_id = :conferenceId and p.publication_id = :publicationId

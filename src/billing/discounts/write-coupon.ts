@@ -16,12 +16,12 @@ import {
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
+import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
+import { toStripeMetadata } from '../metadata.ts'
 import {
   assertMirrored,
-  type DiscountDeps,
   fetchForChange,
   findMirrorRow,
-  interactiveSyncContext,
   mirrorAnswer,
   mirrorDeletion,
   newChangeId,
@@ -29,44 +29,38 @@ import {
   recordChange,
   runChange,
 } from './discount-change.ts'
-import {
-  type CreateCouponInput,
-  endProblem,
-  toStripeMetadata,
-  toStripeMoney,
-  toUnixSeconds,
-  type UpdateCouponInput,
-} from './discount-schemas.ts'
+import type { CreateCouponInput, UpdateCouponInput } from './discount-schemas.ts'
+import { endProblem, toStripeMoney, toUnixSeconds } from './stripe-discount-values.ts'
 
-// As Stripe makes them. We choose it ourselves, so that a coupon can be found again when we do not
-// know whether Stripe made it.
+// The format of Stripe's own ids. We choose the id, so that we can look the coupon up when the outcome
+// of its creation is unknown.
 export const randomCouponId = customAlphabet(
   '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
   8,
 )
 
 /**
- * Writes down the coupon that is to be made, before Stripe is asked.
+ * Records the coupon's creation before the request is sent to Stripe.
  *
  * @returns the change's id.
- * @throws AppError `already_exists` for an id in use, `validation_failed` for an end that is too
- * early or too late.
+ * @throws AppError `already_exists` for an id in use; `validation_failed` when `redeem_by` is too early
+ * or too late.
  */
 export async function beginCreateCoupon(
   trx: Tx,
-  asker: Requester,
+  requester: Requester,
   input: CreateCouponInput,
   now: Date,
 ): Promise<string> {
   const problem = input.redeem_by === undefined ? null : endProblem(input.redeem_by, now)
   if (problem !== null) throw invalidField('/redeem_by', problem)
   const couponId = input.id ?? randomCouponId()
-  const known = await findMirroredObject(trx, resource, asker.conferenceId, couponId)
+  const known = await findMirroredObject(trx, resource, requester.conferenceId, couponId)
   if (known?.deleted_at === null) throw idTaken(couponId)
   const id = newChangeId()
-  const ours = { conference_id: asker.conferenceId, discount_change: id }
+  const ours = { conference_id: requester.conferenceId, discount_change: id }
   const params = { ...couponParams(input), id: couponId, metadata: { ...input.metadata, ...ours } }
-  return recordChange(trx, asker, {
+  return recordChange(trx, requester, {
     id,
     kind: 'coupon',
     action: 'create',
@@ -94,7 +88,7 @@ function couponParams(input: CreateCouponInput): Stripe.CouponCreateParams {
   }
 }
 
-/** Amounts in further currencies as Stripe takes them. */
+/** The discount in other currencies, in Stripe's format. */
 function toStripeOptions(options: NonNullable<CreateCouponInput['currency_options']>) {
   return Object.fromEntries(
     Object.entries(options).map(([key, { amount_off: off }]) => {
@@ -105,31 +99,31 @@ function toStripeOptions(options: NonNullable<CreateCouponInput['currency_option
 }
 
 function idTaken(id: string): AppError {
-  const detail = `There is a coupon ${id} already.`
+  const detail = `The coupon ${id} already exists.`
   return new AppError('already_exists', detail, { errors: [{ pointer: '/id', detail }] })
 }
 
 /**
- * Makes the coupon at Stripe and in the mirror. May be repeated after a crash or an unknown outcome:
- * it makes one coupon.
+ * Creates the coupon at Stripe and in the mirror. It may be repeated after a crash or an unknown outcome:
+ * it creates one coupon.
  *
  * @returns the coupon's id.
  * @throws AppError `already_exists`, `stripe_refused`; `stripe_unavailable`, `stripe_failed` after an
  * unknown outcome.
  */
 export function finishCreateCoupon(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   conferenceId: string,
   changeId: string,
 ): Promise<string> {
   return runChange(deps.db, conferenceId, changeId, async ({ params }) => {
     const { stripe } = await deps.clients.connect(conferenceId)
-    const readAt = await databaseNow(deps.db)
+    const requestedAt = await databaseNow(deps.db)
     const coupon = await makeCoupon(stripe, changeId, params)
     await mirrorAnswer(
-      new StripeCouponAction(interactiveSyncContext(deps, conferenceId)),
+      new StripeCouponAction(mirrorContext(deps, conferenceId)),
       coupon,
-      readAt,
+      requestedAt,
     )
     return coupon.id
   })
@@ -138,7 +132,7 @@ export function finishCreateCoupon(
 async function makeCoupon(
   stripe: Stripe,
   changeId: string,
-  // What `couponParams` made, by way of the database.
+  // From `couponParams`, loaded from the database.
   params: Stripe.CouponCreateParams,
 ): Promise<Stripe.Response<Stripe.Coupon>> {
   const expand = [...COUPON_EXPANSIONS]
@@ -147,8 +141,8 @@ async function makeCoupon(
   } catch (error) {
     const isTaken = isTakenId(error)
     if (!isTaken && !isStoredError(error)) throw toAppError(error)
-    // Stripe keeps a key for a day; after that, or behind an error that it repeats, the coupon may
-    // be there all the same, and it says whose it is.
+    // The coupon may exist all the same: Stripe forgets a key after a day, and it may replay an error
+    // of an earlier request. The coupon's metadata names the change that created it.
     const id = params.id ?? ''
     const found = await fetchOrNull(() => stripe.coupons.retrieve(id, { expand }))
     if (found?.metadata?.['discount_change'] === changeId) return found
@@ -161,53 +155,53 @@ function isTakenId(error: unknown): error is Stripe.errors.StripeError {
 }
 
 /**
- * Writes down what is to be changed, before Stripe is asked.
+ * Records the change before the request is sent to Stripe.
  *
  * @returns the change's id.
- * @throws AppError `not_found` for what the mirror does not have.
+ * @throws AppError `not_found` when the mirror does not have the object.
  */
 export async function beginUpdateCoupon(
   trx: Tx,
-  asker: Requester,
+  requester: Requester,
   id: string,
   { name, metadata, currency_options: options }: UpdateCouponInput,
 ): Promise<string> {
-  await assertMirrored(trx, asker.conferenceId, resource, id)
+  await assertMirrored(trx, requester.conferenceId, resource, id)
   const params: Stripe.CouponUpdateParams = {
     ...(name === undefined ? {} : { name: name ?? '' }),
     ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),
     ...(options === undefined ? {} : { currency_options: toStripeOptions(options) }),
   }
-  return recordChange(trx, asker, { kind: 'coupon', action: 'update', object_id: id, params })
+  return recordChange(trx, requester, { kind: 'coupon', action: 'update', object_id: id, params })
 }
 
 /**
- * Changes the coupon at Stripe and in the mirror. May be repeated after an unknown outcome.
+ * Changes the coupon at Stripe and in the mirror. It may be repeated after an unknown outcome.
  *
  * @returns the coupon's id.
- * @throws AppError `not_found`, also for another conference's; `validation_failed`, `stripe_…`.
+ * @throws AppError `not_found`, also for another conference's coupon; `validation_failed`, `stripe_…`.
  */
 export function finishUpdateCoupon(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   conferenceId: string,
   changeId: string,
 ): Promise<string> {
   return runChange(deps.db, conferenceId, changeId, async (change) => {
     const id = change.object_id ?? ''
-    const action = new StripeCouponAction(interactiveSyncContext(deps, conferenceId))
+    const action = new StripeCouponAction(mirrorContext(deps, conferenceId))
     const coupon = await fetchForChange(action, id)
     if (coupon === null) throw notFound('coupon')
-    // What `beginUpdateCoupon` made, by way of the database.
+    // From `beginUpdateCoupon`, loaded from the database.
     const params: Stripe.CouponUpdateParams = change.params
     assertCurrencies(coupon, params)
     const { stripe } = await deps.clients.connect(conferenceId)
-    const readAt = await databaseNow(deps.db)
+    const requestedAt = await databaseNow(deps.db)
     const answer = await updateAtStripe(stripe, id, params, changeId)
     if (answer === null) {
-      await action.softDelete(id, readAt)
+      await action.softDelete(id, requestedAt)
       throw notFound('coupon')
     }
-    await mirrorAnswer(action, answer, readAt)
+    await mirrorAnswer(action, answer, requestedAt)
     return id
   })
 }
@@ -216,17 +210,17 @@ function assertCurrencies(coupon: Stripe.Coupon, params: Stripe.CouponUpdatePara
   const currencies = Object.keys(params.currency_options ?? {})
   if (currencies.length === 0) return
   if (coupon.amount_off === null) {
-    throw invalidField('/currency_options', 'is for coupons with amount_off only')
+    throw invalidField('/currency_options', 'is allowed only for coupons with amount_off')
   }
   if (coupon.currency !== null && currencies.includes(coupon.currency)) {
     throw invalidField(
       `/currency_options/${coupon.currency.toUpperCase()}`,
-      "is the coupon's own currency, whose amount cannot be changed",
+      "is the coupon's own currency; its amount cannot be changed",
     )
   }
 }
 
-/** Null when the coupon is gone. */
+/** Null when the coupon does not exist any more. */
 async function updateAtStripe(
   stripe: Stripe,
   id: string,
@@ -238,57 +232,65 @@ async function updateAtStripe(
     return await stripe.coupons.update(id, { ...params, expand }, { idempotencyKey })
   } catch (error) {
     if (isMissing(error)) return null
-    // The same key can never end otherwise; whoever asks again gets a new one.
+    // The error is final under this key. A new request of the caller gets a new key.
     if (isStoredError(error)) throw new AppError('stripe_refused', refusalMessage(error))
     throw toAppError(error)
   }
 }
 
 /**
- * Writes down that the coupon is to go, before Stripe is asked.
+ * Records the deletion before the request is sent to Stripe.
  *
  * @returns the change's id.
- * @throws AppError `not_found` for what the mirror does not have.
+ * @throws AppError `not_found` when the mirror does not have the coupon.
  */
-export async function beginDeleteCoupon(trx: Tx, asker: Requester, id: string): Promise<string> {
-  await assertMirrored(trx, asker.conferenceId, resource, id)
-  return recordChange(trx, asker, { kind: 'coupon', action: 'delete', object_id: id, params: {} })
+export async function beginDeleteCoupon(
+  trx: Tx,
+  requester: Requester,
+  id: string,
+): Promise<string> {
+  await assertMirrored(trx, requester.conferenceId, resource, id)
+  return recordChange(trx, requester, {
+    kind: 'coupon',
+    action: 'delete',
+    object_id: id,
+    params: {},
+  })
 }
 
 /**
- * Deletes the coupon at Stripe; what stays here is a tombstone. One that is deleted already stays
- * as it is.
+ * Deletes the coupon at Stripe and keeps a tombstone here. For a deleted coupon it is a no-op.
  *
  * @returns the coupon's id.
- * @throws AppError `not_found` for one that never was here, and for another conference's; `wrong_state`
- * for that of published vouchers; `stripe_…`.
+ * @throws AppError `not_found` for an unknown coupon and for another conference's; `wrong_state` for the
+ * coupon of published vouchers; `stripe_…`.
  */
 export function finishDeleteCoupon(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   conferenceId: string,
   changeId: string,
 ): Promise<string> {
   return runChange(deps.db, conferenceId, changeId, async (change) => {
     const id = change.object_id ?? ''
-    const action = new StripeCouponAction(interactiveSyncContext(deps, conferenceId))
-    // Never by its id alone: under it may stand another conference's by now.
+    const action = new StripeCouponAction(mirrorContext(deps, conferenceId))
+    // Fetch it first: another conference may have created a coupon with this id in the meantime.
     const coupon = await fetchForChange(action, id)
     if (coupon === null) {
-      const left = await findMirrorRow(action, id)
-      if (left === null || left.deleted_at === null) throw notFound('coupon')
+      const row = await findMirrorRow(action, id)
+      if (row === null || row.deleted_at === null) throw notFound('coupon')
       return id
     }
-    // For good: Stripe brings neither back, and the codes may be paid for.
+    // Stripe cannot undo the deletion, and sponsors may have paid for the codes.
     if (coupon.metadata?.['voucher_batch'] !== undefined) {
       throw new AppError(
         'wrong_state',
-        'Published vouchers stand for this coupon: deactivate the vouchers instead.',
+        'Published vouchers use this coupon: deactivate the vouchers instead.',
       )
     }
     const { stripe } = await deps.clients.connect(conferenceId)
-    const readAt = await databaseNow(deps.db)
+    const requestedAt = await databaseNow(deps.db)
     await fetchOrNull(() => stripe.coupons.del(id))
-    await mirrorDeletion(action, id, readAt)
+    await mirrorDeletion(action, id, requestedAt)
     return id
   })
 }

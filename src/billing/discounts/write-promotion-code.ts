@@ -17,48 +17,42 @@ import {
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
+import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
+import { toStripeMetadata } from '../metadata.ts'
 import {
   assertMirrored,
-  type DiscountDeps,
   fetchForChange,
-  interactiveSyncContext,
   mirrorAnswer,
   newChangeId,
   type Requester,
   recordChange,
   runChange,
 } from './discount-change.ts'
-import {
-  type CreatePromotionCodeInput,
-  endProblem,
-  toStripeMetadata,
-  toStripeMoney,
-  toUnixSeconds,
-  type UpdatePromotionCodeInput,
-} from './discount-schemas.ts'
+import type { CreatePromotionCodeInput, UpdatePromotionCodeInput } from './discount-schemas.ts'
+import { endProblem, toStripeMoney, toUnixSeconds } from './stripe-discount-values.ts'
 
-// Without 0, O, 1 and I, which people mistake. We choose it ourselves, so that a code can be found
-// again when we do not know whether Stripe made it.
+// Without 0, O, 1 and I, which people confuse. We choose the code, so that we can look it up when the
+// outcome of its creation is unknown.
 const randomCode = customAlphabet('23456789ABCDEFGHJKLMNPQRSTUVWXYZ', 8)
 
 type CreateParams = Stripe.PromotionCodeCreateParams
 
 /**
- * Writes down the promotion code that is to be made, before Stripe is asked.
+ * Records the promotion code's creation before the request is sent to Stripe.
  *
  * @returns the change's id.
- * @throws AppError `validation_failed` for an end that is too early or too late.
+ * @throws AppError `validation_failed` when `expires_at` is too early or too late.
  */
 export async function beginCreatePromotionCode(
   trx: Tx,
-  asker: Requester,
+  requester: Requester,
   input: CreatePromotionCodeInput,
   now: Date,
 ): Promise<string> {
   const problem = input.expires_at === undefined ? null : endProblem(input.expires_at, now)
   if (problem !== null) throw invalidField('/expires_at', problem)
   const id = newChangeId()
-  const ours = { conference_id: asker.conferenceId, discount_change: id }
+  const ours = { conference_id: requester.conferenceId, discount_change: id }
   const params: CreateParams = {
     promotion: { type: 'coupon', coupon: input.coupon },
     code: input.code ?? randomCode(),
@@ -69,7 +63,7 @@ export async function beginCreatePromotionCode(
     ...restrictionsOf(input),
     metadata: { ...input.metadata, ...ours },
   }
-  return recordChange(trx, asker, {
+  return recordChange(trx, requester, {
     id,
     kind: 'promotion_code',
     action: 'create',
@@ -96,36 +90,36 @@ function restrictionsOf({ restrictions }: CreatePromotionCodeInput): Partial<Cre
 }
 
 /**
- * Makes the promotion code at Stripe and in the mirror. May be repeated after a crash or an unknown
- * outcome: it makes one.
+ * Creates the promotion code at Stripe and in the mirror. It may be repeated after a crash or an unknown
+ * outcome: it creates one code.
  *
- * @returns Stripe's id of it.
- * @throws AppError `validation_failed` for a coupon or customer that is not this conference's, and
- * for what reaches further than the coupon; `stripe_…`.
+ * @returns Stripe's id of the promotion code.
+ * @throws AppError `validation_failed` for a coupon or customer of another conference, and for limits
+ * beyond those of the coupon; `stripe_…`.
  */
 export function finishCreatePromotionCode(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   conferenceId: string,
   changeId: string,
 ): Promise<string> {
   return runChange(deps.db, conferenceId, changeId, async (change) => {
-    // What `beginCreatePromotionCode` made, by way of the database.
+    // From `beginCreatePromotionCode`, loaded from the database.
     const params = change.params as unknown as CreateParams
-    const context = interactiveSyncContext(deps, conferenceId)
+    const context = mirrorContext(deps, conferenceId)
     await assertWithinCoupon(context, params)
     await assertCustomer(context, params)
     const { stripe } = await context.connect()
-    const readAt = await databaseNow(deps.db)
-    const made = await makePromotionCode(stripe, changeId, params)
-    await mirrorAnswer(new StripePromotionCodeAction(context), made, readAt)
-    return made.id
+    const requestedAt = await databaseNow(deps.db)
+    const created = await createAtStripe(stripe, changeId, params)
+    await mirrorAnswer(new StripePromotionCodeAction(context), created, requestedAt)
+    return created.id
   })
 }
 
 async function assertWithinCoupon(context: SyncContext, params: CreateParams): Promise<void> {
   const id = params.promotion.coupon ?? ''
   const coupon = await fetchForChange(new StripeCouponAction(context), id)
-  if (coupon === null) throw invalidField('/coupon', 'is no coupon of this conference')
+  if (coupon === null) throw invalidField('/coupon', 'is not a coupon of this conference')
   const { redeem_by: end, max_redemptions: most } = coupon
   if (end !== null && (params.expires_at ?? 0) > end) {
     throw invalidField('/expires_at', "must not be after the coupon's redeem_by")
@@ -138,11 +132,11 @@ async function assertWithinCoupon(context: SyncContext, params: CreateParams): P
 async function assertCustomer(context: SyncContext, { customer }: CreateParams): Promise<void> {
   if (customer === undefined) return
   if ((await fetchForChange(new StripeCustomerAction(context), customer)) === null) {
-    throw invalidField('/customer', 'is no customer of this conference at Stripe')
+    throw invalidField('/customer', 'is not a Stripe customer of this conference')
   }
 }
 
-async function makePromotionCode(
+async function createAtStripe(
   stripe: Stripe,
   changeId: string,
   params: CreateParams,
@@ -151,16 +145,16 @@ async function makePromotionCode(
     return await stripe.promotionCodes.create(params, { idempotencyKey: changeId })
   } catch (error) {
     if (!isStoredError(error) && !isRefusal(error)) throw toAppError(error)
-    // Stripe keeps a key for a day. After that, or behind an error that it repeats, the code may be
-    // there all the same: it is what makes Stripe refuse a second one that reads the same.
-    const found = await callStripe(() => findMade(stripe, params, changeId))
+    // The code may exist all the same: Stripe forgets a key after a day, and it may replay an error of
+    // an earlier request. Stripe refuses a second code with the same text.
+    const found = await callStripe(() => findCreated(stripe, params, changeId))
     if (found !== null) return found
     if (isStoredError(error)) throw new AppError('stripe_refused', refusalMessage(error))
     throw toAppError(error)
   }
 }
 
-async function findMade(stripe: Stripe, { code, promotion }: CreateParams, changeId: string) {
+async function findCreated(stripe: Stripe, { code, promotion }: CreateParams, changeId: string) {
   if (code === undefined || promotion.coupon === undefined) return null
   const { data } = await stripe.promotionCodes.list({ code, coupon: promotion.coupon, limit: 100 })
   const found = data.find(({ metadata }) => metadata?.['discount_change'] === changeId)
@@ -168,23 +162,23 @@ async function findMade(stripe: Stripe, { code, promotion }: CreateParams, chang
 }
 
 /**
- * Writes down what is to be changed, before Stripe is asked.
+ * Records the change before the request is sent to Stripe.
  *
  * @returns the change's id.
- * @throws AppError `not_found` for what the mirror does not have.
+ * @throws AppError `not_found` when the mirror does not have the object.
  */
 export async function beginUpdatePromotionCode(
   trx: Tx,
-  asker: Requester,
+  requester: Requester,
   id: string,
   { active, metadata }: UpdatePromotionCodeInput,
 ): Promise<string> {
-  await assertMirrored(trx, asker.conferenceId, resource, id)
+  await assertMirrored(trx, requester.conferenceId, resource, id)
   const params: Stripe.PromotionCodeUpdateParams = {
     ...(active === undefined ? {} : { active }),
     ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),
   }
-  return recordChange(trx, asker, {
+  return recordChange(trx, requester, {
     kind: 'promotion_code',
     action: 'update',
     object_id: id,
@@ -193,33 +187,34 @@ export async function beginUpdatePromotionCode(
 }
 
 /**
- * Changes the promotion code at Stripe and in the mirror. May be repeated after an unknown outcome.
+ * Changes the promotion code at Stripe and in the mirror. It may be repeated after an unknown outcome.
  *
- * @returns Stripe's id of it.
- * @throws AppError `not_found`, also for another conference's; `wrong_state` for turning the code of a
- * voucher off or on; `stripe_refused`, such as for turning on what has expired; `stripe_…`.
+ * @returns Stripe's id of the promotion code.
+ * @throws AppError `not_found`, also for another conference's code; `wrong_state` for activating or
+ * deactivating the code of a voucher; `stripe_refused`, for example for activating an expired code;
+ * `stripe_…`.
  */
 export function finishUpdatePromotionCode(
-  deps: DiscountDeps,
+  deps: BillingDeps,
   conferenceId: string,
   changeId: string,
 ): Promise<string> {
   return runChange(deps.db, conferenceId, changeId, async (change) => {
     const id = change.object_id ?? ''
-    const action = new StripePromotionCodeAction(interactiveSyncContext(deps, conferenceId))
-    const known = await fetchForChange(action, id)
-    if (known === null) throw notFound('promotion code')
-    // It follows its voucher: on by itself, a code that was paid back could be used.
-    if ('active' in change.params && known.metadata?.['voucher_batch'] !== undefined) {
+    const action = new StripePromotionCodeAction(mirrorContext(deps, conferenceId))
+    const promotionCode = await fetchForChange(action, id)
+    if (promotionCode === null) throw notFound('promotion code')
+    // It follows its voucher. Otherwise a code that was refunded could be activated here.
+    if ('active' in change.params && promotionCode.metadata?.['voucher_batch'] !== undefined) {
       throw new AppError(
         'wrong_state',
-        'It is the promotion code of a voucher: deactivate or activate the voucher instead.',
+        'This promotion code belongs to a voucher: deactivate or activate the voucher instead.',
       )
     }
     const { stripe } = await deps.clients.connect(conferenceId)
-    const readAt = await databaseNow(deps.db)
+    const requestedAt = await databaseNow(deps.db)
     const answer = await updateAtStripe(stripe, id, change.params, changeId)
-    await mirrorAnswer(action, answer, readAt)
+    await mirrorAnswer(action, answer, requestedAt)
     return id
   })
 }
@@ -233,7 +228,7 @@ async function updateAtStripe(
   try {
     return await stripe.promotionCodes.update(id, params, { idempotencyKey })
   } catch (error) {
-    // The same key can never end otherwise; whoever asks again gets a new one.
+    // The error is final under this key. A new request of the caller gets a new key.
     if (isStoredError(error)) throw new AppError('stripe_refused', refusalMessage(error))
     throw toAppError(error)
   }

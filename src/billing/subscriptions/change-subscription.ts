@@ -10,12 +10,12 @@ import { assertEndDate, getSubscription, saveEndDate } from './subscription-stor
 
 export type SubscriptionChanges = {
   metadata?: MetadataChanges | undefined
-  /** `YYYY-MM-DD`, in UTC; null: none. */
+  /** `YYYY-MM-DD`, in UTC; null removes it. */
   endDate?: string | null | undefined
 }
 
 /**
- * Changes metadata at Stripe, and the day of the end here.
+ * Changes the metadata at Stripe and the end date here.
  *
  * @throws AppError `not_found`, `validation_failed`, `wrong_state`, `stripe_…`
  */
@@ -41,9 +41,9 @@ export async function changeSubscription(
 }
 
 /**
- * Asks Stripe to end a subscription: now, or when what is paid for is over. What its status is then,
- * Stripe says. One that has ended, or ends by itself, is left as it is. May be repeated and run
- * beside itself.
+ * Cancels a subscription at Stripe, now or at the end of the paid period. The resulting status comes
+ * from Stripe. For a subscription that has ended, or already ends with its period, it is a no-op. It may
+ * be repeated and may run concurrently.
  *
  * @throws AppError `not_found`, `wrong_state`, `stripe_…`
  */
@@ -53,12 +53,12 @@ export async function cancelSubscription(
   { atPeriodEnd }: { atPeriodEnd: boolean },
 ): Promise<Subscription> {
   const before = await fetchSubscription(deps, ref)
-  const { stripeId, reading } = before
-  if (stripeId === null || reading === null || hasEnded(before)) return before
-  if (atPeriodEnd && reading.cancelAtPeriodEnd) return before
+  const { stripeId, snapshot } = before
+  if (stripeId === null || snapshot === null || hasEnded(before)) return before
+  if (atPeriodEnd && snapshot.cancelAtPeriodEnd) return before
   const { stripe } = await deps.clients.connect(ref.conferenceId)
-  // Nothing was ever paid for: Stripe has no period whose end could be waited for.
-  const isUnpaidFor = reading.status === 'incomplete'
+  // An unpaid first invoice: there is no paid period, so the subscription ends now.
+  const isUnpaidFor = snapshot.status === 'incomplete'
   try {
     if (atPeriodEnd && !isUnpaidFor) {
       await stripe.subscriptions.update(stripeId, { cancel_at_period_end: true })
@@ -66,7 +66,7 @@ export async function cancelSubscription(
       await stripe.subscriptions.cancel(stripeId)
     }
   } catch (error) {
-    // For Stripe, one that has ended meanwhile does not exist or cannot be changed.
+    // Stripe refuses to change a subscription that has ended in the meantime.
     if (!isRefusal(error)) throw toAppError(error)
     const now = await fetchSubscription(deps, ref)
     if (hasEnded(now)) return now
@@ -75,12 +75,12 @@ export async function cancelSubscription(
   return fetchSubscription(deps, ref)
 }
 
-const hasEnded = ({ reading }: Subscription) => ENDED_STATUSES.includes(reading?.status ?? '')
+const hasEnded = ({ snapshot }: Subscription) => ENDED_STATUSES.includes(snapshot?.status ?? '')
 
-/** One that exists at Stripe, with its id there. */
+/** A subscription that exists at Stripe, with its Stripe id. */
 export type CreatedSubscription = Subscription & { stripeId: string }
 
-/** @throws AppError `not_found`, `wrong_state` for one that does not exist at Stripe. */
+/** @throws AppError `not_found`; `wrong_state` when it does not exist at Stripe. */
 export async function getCreatedSubscription(
   trx: Tx,
   ref: SubscriptionRef,
@@ -94,8 +94,8 @@ export async function getCreatedSubscription(
 }
 
 /**
- * Reads the subscription from Stripe into the mirror. Read anew even after a request that returned
- * it, since that may be an answer which Stripe kept from an earlier try.
+ * Fetches the subscription from Stripe into the mirror. The response of a create or update request is not
+ * used, because Stripe may have replayed it from an earlier request.
  *
  * @throws AppError `not_found`, `wrong_state`, `stripe_…`
  */

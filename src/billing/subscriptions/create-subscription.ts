@@ -37,21 +37,21 @@ export type SubscriptionInput = {
   items: readonly { plan: string; quantity: number }[]
   /** Null: the customer's default. */
   paymentMethod: string | null
-  /** Of Stripe's; null: none. */
+  /** Stripe's id; null: no coupon. */
   coupon: string | null
-  /** Null: the longest of the plans'. */
+  /** Null: the longest trial of the plans. */
   trialPeriodDays: number | null
   metadata: { [key: string]: string }
   /** `YYYY-MM-DD`, in UTC. */
   endDate: string | null
 }
 
-/** Longer than a request may take with all its retries, so that the job finds it done as a rule. */
+/** Longer than a request with all its retries, so that the job usually has nothing to do. */
 const FINISH_JOB_DELAY_MS = 60_000
 
 /**
- * Writes a subscription down before Stripe is asked for it, and asks for the job that asks again
- * should this process die.
+ * Records a subscription before the request is sent to Stripe. It also adds a job that repeats the
+ * request if this process dies.
  *
  * @returns the subscription's id.
  * @throws AppError `validation_failed`, `stripe_key_missing`.
@@ -113,14 +113,15 @@ async function plansOf(
     const plan = found.get(id)
     if (plan === undefined) throw invalidField(pointer, 'is not a plan of this conference')
     if (!plan.active) throw invalidField(pointer, 'is archived, or does not exist at Stripe')
-    if (ids.indexOf(id) !== index) throw invalidField(pointer, 'is there twice: raise its quantity')
+    if (ids.indexOf(id) !== index)
+      throw invalidField(pointer, 'is listed twice: increase its quantity instead')
     return plan
   })
 }
 
 /**
- * Makes a subscription at Stripe that is written down here. May be repeated and run beside itself:
- * Stripe makes one. One whose first payment failed exists too, as `incomplete`.
+ * Creates a recorded subscription at Stripe. It may be repeated and may run concurrently: Stripe creates
+ * one subscription. When the first payment fails, the subscription exists as `incomplete`.
  *
  * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */
@@ -131,14 +132,14 @@ export async function finishSubscription(
   const load = () => withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
   let order = await load()
   if (order.state === 'refused') throw refused(order.refusal)
-  if (order.state === 'created' && order.reading !== null) return order
-  for (let tries = 1; order.state === 'requested'; tries += 1) {
-    const ordered = await requestCreation(deps, ref, order)
+  if (order.state === 'created' && order.snapshot !== null) return order
+  for (let requests = 1; order.state === 'requested'; requests += 1) {
+    const creation = await requestCreation(deps, ref, order)
     const { attempt } = order
-    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, ordered))
-    if (ordered.kind === 'refused') throw refused(ordered.message)
-    if (ordered.kind === 'stored_error' && tries === 2) {
-      throw new AppError('stripe_failed', ordered.message, { retryAfterSeconds: 2 })
+    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, creation))
+    if (creation.kind === 'refused') throw refused(creation.message)
+    if (creation.kind === 'stored_error' && requests === 2) {
+      throw new AppError('stripe_failed', creation.message, { retryAfterSeconds: 2 })
     }
     order = await load()
   }
@@ -164,13 +165,13 @@ function saveCreation(
   trx: Tx,
   ref: SubscriptionRef,
   attempt: number,
-  ordered: SubscriptionCreation,
+  creation: SubscriptionCreation,
 ): Promise<void> {
-  switch (ordered.kind) {
+  switch (creation.kind) {
     case 'created':
-      return saveSubscriptionId(trx, ref, ordered.stripeId)
+      return saveSubscriptionId(trx, ref, creation.stripeId)
     case 'refused':
-      return saveSubscriptionRefusal(trx, ref, ordered.message)
+      return saveSubscriptionRefusal(trx, ref, creation.message)
     case 'stored_error':
       return startNextSubscriptionAttempt(trx, ref, attempt)
   }
@@ -181,8 +182,8 @@ function refused(message: string | null): AppError {
 }
 
 /**
- * Brings a subscription up to date with Stripe: reads it, or makes it where Stripe was asked and the
- * answer was lost. One that Stripe refused stays as it is.
+ * Refreshes a subscription from Stripe. A `requested` one, whose creation may have failed, is created
+ * unless it exists at Stripe. For a refused one it is a no-op.
  *
  * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */
@@ -190,9 +191,11 @@ export async function refreshSubscription(
   deps: BillingDeps,
   ref: SubscriptionRef,
 ): Promise<Subscription> {
-  const known = await withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
-  if (known.state === 'refused') return known
-  return known.state === 'requested' ? finishSubscription(deps, ref) : fetchSubscription(deps, ref)
+  const subscription = await withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
+  if (subscription.state === 'refused') return subscription
+  return subscription.state === 'requested'
+    ? finishSubscription(deps, ref)
+    : fetchSubscription(deps, ref)
 }
 
 export type CreationRequest = Pick<
@@ -206,25 +209,25 @@ export type CreationRequest = Pick<
   | 'trialPeriodDays'
   | 'metadata'
 > & {
-  /** Stripe's customer. */
+  /** Stripe's id of the customer. */
   customer: string
   items: readonly { price: string; quantity: number }[]
-  /** Somebody has asked before, and may have got it. */
+  /** A request was sent before and may have created the subscription. */
   isRepeat: boolean
 }
 
 type SubscriptionCreation =
   | { kind: 'created'; stripeId: string }
-  /** Stripe will not make it, whenever it is asked. */
+  /** Stripe refuses the subscription finally. */
   | { kind: 'refused'; message: string }
-  /** Stripe keeps an error under the attempt's key and has made nothing. */
+  /** Stripe stored an error under the attempt's key and created nothing. */
   | { kind: 'stored_error'; message: string }
 
 const subscriptionObject = z.object({ id: z.string().min(1) })
 
 /**
- * A card that is declined leaves an `incomplete` subscription instead of none: its invoice can still
- * be paid within 23 hours. @see https://docs.stripe.com/billing/subscriptions/overview#requires-payment-method
+ * With `allow_incomplete`, a declined card leaves an `incomplete` subscription instead of none: its
+ * invoice can be paid within 23 hours. @see https://docs.stripe.com/billing/subscriptions/overview#requires-payment-method
  */
 function createParams(order: CreationRequest): Stripe.SubscriptionCreateParams {
   return {
@@ -244,14 +247,14 @@ function createParams(order: CreationRequest): Stripe.SubscriptionCreateParams {
   }
 }
 
-/** Makes the subscription, or finds the one that an earlier try made. @throws AppError `stripe_…` */
+/** Creates the subscription, or finds the one of an earlier request. @throws AppError `stripe_…` */
 async function createSubscriptionAtStripe(
   stripe: Stripe,
   order: CreationRequest,
 ): Promise<SubscriptionCreation> {
-  // Stripe forgets a key after a day, so a repeat does not rely on it.
-  const known = order.isRepeat ? await findSubscription(stripe, order) : null
-  if (known !== null) return { kind: 'created', stripeId: known }
+  // Stripe forgets an idempotency key after a day, so a repeat first looks for the subscription.
+  const existing = order.isRepeat ? await findSubscription(stripe, order) : null
+  if (existing !== null) return { kind: 'created', stripeId: existing }
   const idempotencyKey = `subscription:${order.id}:create:${order.attempt}`
   try {
     const answer = await stripe.subscriptions.create(createParams(order), { idempotencyKey })
@@ -270,7 +273,7 @@ async function createSubscriptionAtStripe(
   }
 }
 
-/** The id of the customer's subscription that names ours, or null. */
+/** The id of the customer's Stripe subscription with our id in its metadata, or null. */
 function findSubscription(
   stripe: Stripe,
   { customer, id }: CreationRequest,

@@ -6,13 +6,13 @@ import { cancelSubscription } from './change-subscription.ts'
 import { ENDED_STATUSES, type Subscription } from './subscription.ts'
 import { recordCancelRequest, TODAY } from './subscription-store.ts'
 
-/** Who the subscriptions name for what the clock did. */
+/** Recorded on subscriptions as who requested the cancellation. */
 const REQUESTED_BY = 'end_subscriptions'
 
 /**
- * The job of the clock: cancels a conference's due subscriptions at the end of their periods.
+ * The job of the timer: cancels a conference's due subscriptions at the end of their periods.
  *
- * @throws Error when one could not be cancelled, after the others were; the job is tried again then.
+ * @throws Error when some could not be cancelled, after all others were; then the job is retried.
  */
 export async function endDueSubscriptions(
   deps: BillingDeps,
@@ -20,12 +20,12 @@ export async function endDueSubscriptions(
   signal: AbortSignal,
 ): Promise<void> {
   const { clients, logger } = deps
-  // Nobody waits for a single one of them.
-  const patient = {
+  // Background requests, which wait for the account's rate limit.
+  const backgroundDeps = {
     ...deps,
     clients: { ...clients, connect: (id: string) => clients.background(id) },
   }
-  const ended = await endSubscriptions(patient, {
+  const ended = await endSubscriptions(backgroundDeps, {
     conferenceId,
     now: false,
     by: REQUESTED_BY,
@@ -35,12 +35,12 @@ export async function endDueSubscriptions(
   for (const { id, error } of failed) {
     logger.warn(
       { conference: conferenceId, subscription: id, error: errorText(error) },
-      'a subscription whose end date has come could not be cancelled',
+      'could not cancel a subscription that reached its end date',
     )
   }
   if (ended.length > 0) {
     const counts = { ended: ended.length - failed.length, failed: failed.length }
-    logger.info({ conference: conferenceId, ...counts }, 'cancelled what was due')
+    logger.info({ conference: conferenceId, ...counts }, 'cancelled the due subscriptions')
   }
   if (failed.length > 0) {
     throw new Error(`${failed.length} of ${ended.length} subscriptions could not be cancelled`)
@@ -49,11 +49,11 @@ export async function endDueSubscriptions(
 
 export type EndOptions = {
   conferenceId: string
-  /** Instead of at the end of the period that is paid for. */
+  /** Cancel now instead of at the end of the paid period. */
   now: boolean
-  /** Whom the subscriptions name as who asked. */
+  /** Recorded on the subscriptions as who requested the cancellation. */
   by: string
-  /** Ends the work between two subscriptions. */
+  /** Stops the run between two subscriptions. */
   signal: AbortSignal
 }
 
@@ -63,8 +63,8 @@ export type EndResult = { id: string; conferenceId: string } & (
 )
 
 /**
- * Subscriptions whose day has come and that neither have ended nor will by themselves, the longest
- * due first. Whatever their status: one that is past due, or in its trial, is to end as well.
+ * Subscriptions that reached their end date, have not ended and do not end with their period already,
+ * longest due first. All statuses count: a past due subscription and one in its trial end as well.
  */
 export async function dueSubscriptions(
   trx: Tx,
@@ -85,8 +85,8 @@ export async function dueSubscriptions(
 }
 
 /**
- * Cancels what is due in one conference. One that fails does not keep the others from it; two of
- * these at once do no harm.
+ * Cancels the due subscriptions of a conference. A failure does not stop the others. Concurrent runs are
+ * safe.
  */
 export async function endSubscriptions(
   deps: BillingDeps,
@@ -107,7 +107,7 @@ export async function endSubscriptions(
   return ended
 }
 
-/** Cancels one that is due. @throws AppError `not_found`, `wrong_state`, `stripe_…` */
+/** Cancels a due subscription. @throws AppError `not_found`, `wrong_state`, `stripe_…` */
 export async function endSubscription(
   deps: BillingDeps,
   { id, conferenceId }: { id: string; conferenceId: string },

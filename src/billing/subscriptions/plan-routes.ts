@@ -22,7 +22,7 @@ const PLANS = '/v1/conferences/:conference/plans'
 
 type Deps = RouteDeps & BillingDeps
 
-/** `C/plans`: what subscriptions are made of. */
+/** `C/plans`: the products with recurring prices that subscriptions use. */
 export function planRoutes(app: App, deps: Deps): void {
   createRoute(app, deps)
   updateRoute(app, deps)
@@ -38,7 +38,7 @@ function createRoute(app: App, deps: Deps): void {
         operationId: 'createPlan',
         summary: 'Create a plan',
         description:
-          'Here and, as a product with a recurring price, at Stripe, once. When Stripe does not answer, the plan stays `requested` and is finished by a repeat with the same `Idempotency-Key` or by itself.',
+          'Creates the plan here and at Stripe, as a product with a recurring price. Idempotent: creates one plan. When Stripe does not respond, the plan stays `requested`; a repeat with the same `Idempotency-Key`, or a background job, finishes it.',
         tags,
         params: conferenceParams,
         body: createPlanBody,
@@ -68,7 +68,7 @@ function updateRoute(app: App, deps: Deps): void {
         operationId: 'updatePlan',
         summary: 'Change or archive a plan',
         description:
-          'At Stripe, which changes no price: what a subscriber pays, and when, stays for good. An archived plan is kept by those who have it and cannot be had anew.',
+          'Changes the name, metadata or `active` at Stripe. Amount and interval never change. Existing subscribers keep an archived plan; new subscriptions cannot use it.',
         tags,
         params: planParams,
         body: updatePlanBody,

@@ -18,13 +18,13 @@ export const createPlanBody = z
       .min(1)
       .max(1_095)
       .default(1)
-      .meta({ description: 'Intervals between two payments; three years at most.' }),
+      .meta({ description: 'Number of intervals between two payments. At most three years.' }),
     trial_period_days: z
       .int()
       .min(0)
       .max(730)
       .default(0)
-      .meta({ description: 'Days before the first payment.' }),
+      .meta({ description: 'Trial days before the first payment.' }),
     metadata: metadataInput.default({}),
   })
   .meta({ id: 'CreatePlan' })
@@ -43,7 +43,7 @@ export const listPlansQuery = z.strictObject({
       z.boolean(),
     )
     .optional()
-    .meta({ description: 'Those that new subscriptions may, or may not, have.' }),
+    .meta({ description: 'Only plans that new subscriptions can (true) or cannot (false) use.' }),
   ...pageQuery,
 })
 
@@ -58,10 +58,10 @@ export const planSchema = z
     interval_count: z.int(),
     trial_period_days: z.int(),
     metadata: z.record(z.string(), z.string()),
-    active: z.boolean().meta({ description: 'New subscriptions may have it.' }),
+    active: z.boolean().meta({ description: 'New subscriptions can use the plan.' }),
     state: z.enum(CREATION_STATES).meta({
       description:
-        '`requested`: Stripe did not answer yet and is asked again. `refused`: `failure` says why.',
+        '`requested`: Stripe has not confirmed the creation yet; it is retried. `refused`: see `failure`.',
     }),
     failure: z.object({ message: z.string() }).nullable(),
     stripe_product: z.string().nullable(),

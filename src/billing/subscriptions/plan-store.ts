@@ -3,7 +3,7 @@ import { fetchPage, mapPage, type Page, type PageQuery } from '../../db/pages.ts
 import { notFound } from '../../shared/errors.ts'
 import { callerMetadata } from '../metadata.ts'
 
-/** Where our request to Stripe stands: asked for, made there, or refused for good. */
+/** The creation at Stripe of a plan or subscription: requested, created, or finally refused. */
 export const CREATION_STATES = ['requested', 'created', 'refused'] as const
 
 export type CreationState = (typeof CREATION_STATES)[number]
@@ -13,7 +13,7 @@ export const INTERVALS = ['day', 'week', 'month', 'year'] as const
 export type Interval = (typeof INTERVALS)[number]
 
 /**
- * Three years, counted in each of the intervals.
+ * Stripe's limit of three years between two payments, in units of each interval.
  *
  * @see https://docs.stripe.com/api/prices/create#create_price-recurring-interval_count
  */
@@ -24,7 +24,7 @@ export const MAX_INTERVAL_COUNT: Record<Interval, number> = {
   year: 3,
 }
 
-/** What a subscriber of a plan pays and when. Fixed once the plan exists: Stripe changes no price. */
+/** What a subscriber of a plan pays and when. It never changes, because Stripe does not change prices. */
 export type PlanTerms = {
   /** Integer minor units of the currency. */
   amount: number
@@ -36,22 +36,22 @@ export type PlanTerms = {
   trialPeriodDays: number
 }
 
-/** A plan as Stripe has it, or as it was asked for while Stripe has none yet. */
+/** A plan: the mirror's latest values, or the requested ones until Stripe has created it. */
 export type Plan = PlanTerms & {
   id: string
   conferenceId: string
   name: string
   metadata: { [key: string]: string }
   state: CreationState
-  /** Of our requests to make it: names the idempotency key. */
+  /** Number of the creation request, part of its idempotency key. */
   attempt: number
-  /** New subscriptions may have it. False for one that is archived or gone at Stripe. */
+  /** New subscriptions can use the plan. False when it is archived or deleted at Stripe. */
   active: boolean
-  /** The mirror has its product and its price. */
+  /** The mirror has the plan's product and price. */
   mirrored: boolean
   productId: string | null
   priceId: string | null
-  /** Why Stripe refused it, in Stripe's words. */
+  /** The reason of Stripe's refusal, in Stripe's words. */
   refusal: string | null
   createdBy: string
   createdAt: Date
@@ -82,8 +82,8 @@ type PlanRow = {
   updated_at: Date
 }
 
-// What can change is Stripe's to say, and its latest reading is in the mirror. Between the answer to
-// our request and the first reading it is as we asked for it.
+// Name, metadata and `active` come from the mirror. Until the mirror has the objects, they are as we
+// requested them.
 const ACTIVE = `(plan.state = 'created'
   and coalesce(product.active, true) and product.deleted_at is null
   and coalesce(price.active, true) and price.deleted_at is null)`
@@ -160,7 +160,7 @@ export async function getPlan(trx: Tx, { conferenceId, planId }: PlanRef): Promi
   return plan
 }
 
-/** Those of the ids that are plans of the conference, in no order. */
+/** The plans of the conference among these ids, in no order. */
 export async function findPlans(
   trx: Tx,
   conferenceId: string,
@@ -170,7 +170,7 @@ export async function findPlans(
   return rows.map((row) => toPlan(row as PlanRow)) // its columns are those selected above
 }
 
-/** A page of plans, newest first. `active` asks for those that are, or are not, offered. */
+/** A page of plans, newest first. `active` selects plans that new subscriptions can, or cannot, use. */
 export async function listPlans(
   trx: Tx,
   conferenceId: string,
@@ -186,7 +186,7 @@ export async function listPlans(
 const planRow = (trx: Tx, { conferenceId, planId }: PlanRef) =>
   trx('billing_plans').where({ conference_id: conferenceId, id: planId })
 
-/** Writes down as what it exists at Stripe, whatever another try was told. */
+/** Saves the ids of the created plan, even when another request was refused. */
 export async function savePlanIds(
   trx: Tx,
   ref: PlanRef,
@@ -207,7 +207,7 @@ export async function savePlanRefusal(trx: Tx, ref: PlanRef, refusal: string): P
     .update({ state: 'refused', refusal, updated_at: trx.fn.now() })
 }
 
-/** What Stripe keeps under an attempt's key is an error for good, so the next try needs another. */
+/** Stripe stored an error under the attempt's key, so the next request needs a new key. */
 export async function startNextPlanAttempt(trx: Tx, ref: PlanRef, attempt: number): Promise<void> {
   await planRow(trx, ref)
     .where({ state: 'requested', attempt })

@@ -13,7 +13,7 @@ type ItemRow = {
   currency: string
   interval: Interval
   interval_count: number
-  is_stripes: boolean
+  from_stripe: boolean
 }
 
 const NAME = 'coalesce(product.name, plan.name) as name'
@@ -21,7 +21,7 @@ const NAME = 'coalesce(product.name, plan.name) as name'
 const REQUESTED_ITEMS = `
   select item.subscription_id as subscription, plan.id as plan_id, ${NAME}, plan.price_id as price,
     item.quantity, plan.amount, plan.currency, plan.interval, plan.interval_count,
-    false as is_stripes
+    false as from_stripe
   from subscription_items item
   join billing_plans plan on plan.conference_id = item.conference_id and plan.id = item.plan_id
   left join stripe.products product
@@ -29,14 +29,14 @@ const REQUESTED_ITEMS = `
   where item.conference_id = ? and item.subscription_id = any (?)
   order by item.ordinal`
 
-// A price of a subscription may be one that the mirror does not have, so it is read from the item.
+// The mirror may not have the price of an item, so amount and interval are read from the item's data.
 const STRIPE_ITEMS = `
   select item.subscription, plan.id as plan_id, ${NAME}, item.price, item.quantity,
     (item.data #>> '{price,unit_amount}')::bigint as amount,
     upper(item.data #>> '{price,currency}') as currency,
     item.data #>> '{price,recurring,interval}' as interval,
     (item.data #>> '{price,recurring,interval_count}')::integer as interval_count,
-    true as is_stripes
+    true as from_stripe
   from stripe.subscription_items item
   left join billing_plans plan
     on plan.conference_id = item.conference_id and plan.price_id = item.price
@@ -46,13 +46,13 @@ const STRIPE_ITEMS = `
   order by item.id`
 
 function toItem(row: ItemRow): SubscriptionItem {
-  const { amount, currency, is_stripes: isStripes } = row
+  const { amount, currency, from_stripe: isFromStripe } = row
   return {
     planId: row.plan_id,
     name: row.name,
     priceId: row.price,
     quantity: row.quantity ?? 1,
-    amount: amount !== null && isStripes ? fromStripeAmount(amount, currency) : amount,
+    amount: amount !== null && isFromStripe ? fromStripeAmount(amount, currency) : amount,
     currency,
     interval: row.interval,
     intervalCount: row.interval_count,
@@ -74,27 +74,27 @@ async function itemsOf(
   return found
 }
 
-/** What each of the subscriptions is for, in two queries for any number of them. */
+/** The items of each subscription, in two queries for any number of subscriptions. */
 export async function findItems(
   trx: Tx,
   conferenceId: string,
   subscriptions: readonly Subscription[],
 ): Promise<Map<string, SubscriptionItem[]>> {
-  const read = subscriptions.flatMap(({ reading, stripeId }) =>
-    reading === null || stripeId === null ? [] : stripeId,
+  const fetched = subscriptions.flatMap(({ snapshot, stripeId }) =>
+    snapshot === null || stripeId === null ? [] : stripeId,
   )
-  const unread = subscriptions.filter(({ reading }) => reading === null).map(({ id }) => id)
-  const asked = await itemsOf(trx, REQUESTED_ITEMS, conferenceId, unread)
-  const stripes = await itemsOf(trx, STRIPE_ITEMS, conferenceId, read)
+  const notFetched = subscriptions.filter(({ snapshot }) => snapshot === null).map(({ id }) => id)
+  const requested = await itemsOf(trx, REQUESTED_ITEMS, conferenceId, notFetched)
+  const atStripe = await itemsOf(trx, STRIPE_ITEMS, conferenceId, fetched)
   return new Map(
-    subscriptions.map(({ id, stripeId, reading }) => [
+    subscriptions.map(({ id, stripeId, snapshot }) => [
       id,
-      (reading === null ? asked.get(id) : stripes.get(stripeId ?? '')) ?? [],
+      (snapshot === null ? requested.get(id) : atStripe.get(stripeId ?? '')) ?? [],
     ]),
   )
 }
 
-/** What Stripe is asked for, in the caller's order. */
+/** The prices and quantities of the creation request, in the caller's order. */
 export async function requestedPrices(
   trx: Tx,
   conferenceId: string,

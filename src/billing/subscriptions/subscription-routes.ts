@@ -43,7 +43,7 @@ const tags = ['Billing']
 
 type Deps = RouteDeps & BillingDeps
 
-/** `C/subscriptions`: what a sponsor pays for again and again. */
+/** `C/subscriptions`: recurring payments of sponsors. */
 export function subscriptionRoutes(app: App, deps: Deps): void {
   createRoute(app, deps)
   readRoutes(app, deps)
@@ -52,10 +52,10 @@ export function subscriptionRoutes(app: App, deps: Deps): void {
   cancelRoute(app, deps)
 }
 
-/** Who acts on which subscription. */
+/** The caller and the subscription of a request. */
 function subject(request: FastifyRequest) {
   const caller = callerOf(request)
-  // Validated by `subscriptionParams`, which every route with a subscription has.
+  // Every route with a subscription validates its parameters with `subscriptionParams`.
   const { subscription } = request.params as z.infer<typeof subscriptionParams>
   return {
     caller,
@@ -75,7 +75,7 @@ function createRoute(app: App, deps: Deps): void {
         operationId: 'createSubscription',
         summary: 'Subscribe a customer to plans',
         description:
-          'Here and at Stripe, once. A first payment that is declined leaves it `incomplete`: its invoice can be paid for 23 hours. When Stripe does not answer, it stays `requested` and is finished by a repeat with the same `Idempotency-Key`, by `refresh`, or by itself.',
+          'Creates the subscription here and at Stripe. Idempotent: creates one subscription. When the first payment is declined, it is `incomplete` and its invoice can be paid for 23 hours. When Stripe does not respond, it stays `requested`; a repeat with the same `Idempotency-Key`, `refresh`, or a background job finishes it.',
         tags,
         params: conferenceParams,
         body: createSubscriptionBody,
@@ -158,7 +158,7 @@ function updateRoute(app: App, deps: Deps): void {
       config: { access: WRITE },
       schema: {
         operationId: 'updateSubscription',
-        summary: 'Change the end or the metadata of a subscription',
+        summary: 'Change the end date or the metadata of a subscription',
         tags,
         params: subscriptionParams,
         body: updateSubscriptionBody,
@@ -172,7 +172,7 @@ function updateRoute(app: App, deps: Deps): void {
         begin: async (trx) => {
           const get = metadata === undefined ? getSubscription : getCreatedSubscription
           const { id } = await get(trx, ref)
-          // Before Stripe is asked to change anything.
+          // Check the date before the metadata is changed at Stripe.
           await assertEndDate(trx, endDate ?? null)
           return id
         },
@@ -189,8 +189,9 @@ function refreshRoute(app: App, deps: Deps): void {
       config: { access: WRITE },
       schema: {
         operationId: 'refreshSubscription',
-        summary: 'Read a subscription anew from Stripe',
-        description: 'One that is still `requested` is made at Stripe, unless it was.',
+        summary: 'Refresh a subscription from Stripe',
+        description:
+          'Fetches the subscription from Stripe. When it is still `requested`, it is created at Stripe unless it already exists there.',
         tags,
         params: subscriptionParams,
         body: emptyBody,
@@ -216,7 +217,7 @@ function cancelRoute(app: App, deps: Deps): void {
         operationId: 'cancelSubscription',
         summary: 'Cancel a subscription, now or at the end of the period',
         description:
-          'The status is what Stripe says afterwards: at the end of the period it stays `active` until then. One that has ended is answered as it is.',
+          'Returns the status at Stripe after the cancellation. With `at_period_end`, it stays `active` until the end of the period. Cancelling an ended subscription is a no-op.',
         tags,
         params: subscriptionParams,
         body: cancelSubscriptionBody,

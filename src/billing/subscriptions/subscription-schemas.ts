@@ -9,14 +9,16 @@ import { findItems } from './subscription-items.ts'
 
 export const subscriptionParams = conferenceParams.extend({ subscription: z.string() })
 
-const endDate = z.iso
-  .date()
-  .nullable()
-  .meta({ description: 'From this day on (UTC) it is to be cancelled. Null: it goes on.' })
+const endDate = z.iso.date().nullable().meta({
+  description:
+    'From this day on (UTC), the subscription is cancelled at the end of its period. null: no end.',
+})
 
 export const createSubscriptionBody = z
   .strictObject({
-    customer: z.string().meta({ description: 'Of this service, not of Stripe: `cust_…`.' }),
+    customer: z
+      .string()
+      .meta({ description: 'The id of a customer of this service: `cust_…`, not the Stripe id.' }),
     items: z
       .array(
         z.strictObject({
@@ -32,19 +34,14 @@ export const createSubscriptionBody = z
       .min(1)
       .max(255)
       .optional()
-      .meta({ description: "One of the customer's own. Default: the customer's default." }),
-    coupon: z
-      .string()
-      .min(1)
-      .max(255)
-      .optional()
-      .meta({ description: "A coupon of the conference's Stripe account." }),
+      .meta({ description: "A payment method of the customer. Default: the customer's default." }),
+    coupon: z.string().min(1).max(255).optional().meta({ description: "Stripe's id of a coupon." }),
     trial_period_days: z
       .int()
       .min(0)
       .max(730)
       .optional()
-      .meta({ description: "Default: the longest of the plans'." }),
+      .meta({ description: 'Default: the longest trial of the plans.' }),
     metadata: metadataInput.default({}),
     end_date: endDate.default(null),
   })
@@ -58,7 +55,7 @@ export const updateSubscriptionBody = z
 export const cancelSubscriptionBody = optionalBody(
   z.strictObject({
     at_period_end: z.boolean().default(false).meta({
-      description: 'True: when what is paid for is over. False: now.',
+      description: 'true: at the end of the paid period. false: now.',
     }),
   }),
 )
@@ -71,11 +68,11 @@ export const listSubscriptionsQuery = z.strictObject({
 
 const itemSchema = z
   .object({
-    plan: z.string().nullable().meta({ description: 'Null for a price that is no plan of ours.' }),
+    plan: z.string().nullable().meta({ description: 'null for a price without a plan here.' }),
     name: z.string().nullable(),
     stripe_price: z.string().nullable(),
     quantity: z.int(),
-    amount: z.int().nullable().meta({ description: 'Minor units, of one.' }),
+    amount: z.int().nullable().meta({ description: 'Price of one unit, in minor units.' }),
     currency: z.string(),
     interval: z.enum(INTERVALS),
     interval_count: z.int(),
@@ -89,11 +86,12 @@ export const subscriptionSchema = z
     customer: z.string(),
     sponsor: z.string(),
     status: z.enum(SUBSCRIPTION_STATUSES).nullable().meta({
-      description: "Stripe's own, as last read. Null until Stripe has made it.",
+      description:
+        "Stripe's status, as last fetched. null until Stripe has created the subscription.",
     }),
     state: z.enum(CREATION_STATES).meta({
       description:
-        '`requested`: Stripe did not answer yet and is asked again. `refused`: `failure` says why.',
+        '`requested`: Stripe has not confirmed the creation yet; it is retried. `refused`: see `failure`.',
     }),
     failure: z.object({ message: z.string() }).nullable(),
     items: z.array(itemSchema),
@@ -113,7 +111,9 @@ export const subscriptionSchema = z
     stripe_subscription: z.string().nullable(),
     created_by: z.string(),
     cancel_requested_by: z.string().nullable(),
-    as_of: timestamp.nullable().meta({ description: 'When it was last read from Stripe.' }),
+    as_of: timestamp
+      .nullable()
+      .meta({ description: 'When the subscription was last fetched from Stripe.' }),
     created_at: timestamp,
     updated_at: timestamp,
   })
@@ -123,7 +123,7 @@ export const subscriptionPage = pageOf(subscriptionSchema).meta({ id: 'Subscript
 
 export type SubscriptionBody = z.output<typeof subscriptionSchema>
 
-/** The API's objects of subscriptions, in a fixed number of queries. */
+/** The API bodies of subscriptions, in a fixed number of queries. */
 export async function viewSubscriptions(
   trx: Tx,
   conferenceId: string,
@@ -143,13 +143,13 @@ export async function viewSubscription(
 }
 
 function toBody(subscription: Subscription, items: readonly SubscriptionItem[]): SubscriptionBody {
-  const { reading, refusal } = subscription
+  const { snapshot, refusal } = subscription
   return {
     id: subscription.id,
     object: 'subscription',
     customer: subscription.customerId,
     sponsor: subscription.sponsorId,
-    status: SUBSCRIPTION_STATUSES.find((known) => known === reading?.status) ?? null,
+    status: SUBSCRIPTION_STATUSES.find((known) => known === snapshot?.status) ?? null,
     state: subscription.state,
     failure: refusal === null ? null : { message: refusal },
     items: items.map(toItemBody),
@@ -158,18 +158,18 @@ function toBody(subscription: Subscription, items: readonly SubscriptionItem[]):
     trial_period_days: subscription.trialPeriodDays,
     metadata: subscription.metadata,
     end_date: subscription.endDate,
-    cancel_at_period_end: reading?.cancelAtPeriodEnd ?? false,
-    cancel_at: toTimestamp(reading?.cancelAt ?? null),
-    canceled_at: toTimestamp(reading?.canceledAt ?? null),
-    ended_at: toTimestamp(reading?.endedAt ?? null),
-    current_period_start: toTimestamp(reading?.currentPeriodStart ?? null),
-    current_period_end: toTimestamp(reading?.currentPeriodEnd ?? null),
-    trial_end: toTimestamp(reading?.trialEnd ?? null),
-    latest_invoice: reading?.latestInvoice ?? null,
+    cancel_at_period_end: snapshot?.cancelAtPeriodEnd ?? false,
+    cancel_at: toTimestamp(snapshot?.cancelAt ?? null),
+    canceled_at: toTimestamp(snapshot?.canceledAt ?? null),
+    ended_at: toTimestamp(snapshot?.endedAt ?? null),
+    current_period_start: toTimestamp(snapshot?.currentPeriodStart ?? null),
+    current_period_end: toTimestamp(snapshot?.currentPeriodEnd ?? null),
+    trial_end: toTimestamp(snapshot?.trialEnd ?? null),
+    latest_invoice: snapshot?.latestInvoice ?? null,
     stripe_subscription: subscription.stripeId,
     created_by: subscription.createdBy,
     cancel_requested_by: subscription.cancelRequestedBy,
-    as_of: toTimestamp(reading?.asOf ?? null),
+    as_of: toTimestamp(snapshot?.asOf ?? null),
     created_at: toTimestamp(subscription.createdAt),
     updated_at: toTimestamp(subscription.updatedAt),
   }

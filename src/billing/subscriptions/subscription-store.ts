@@ -35,7 +35,7 @@ type SubscriptionRow = {
   latest_invoice: string | null
 }
 
-// One that is gone altogether, as with its test clock, has ended too.
+// A subscription that was deleted at Stripe, for example with its test clock, has ended.
 const STATUS = `case when mirrored.deleted_at is null then mirrored.status else 'canceled' end`
 
 const MIRRORED = [
@@ -50,7 +50,7 @@ const MIRRORED = [
   'latest_invoice',
 ] as const
 
-/** Subscriptions with the last reading of each, which is the mirror's: the latest always wins there. */
+/** Subscriptions with their snapshots from the mirror, where the latest fetch wins. */
 function subscriptionsOf(trx: Tx, conferenceId: string) {
   return trx('subscriptions as own')
     .join('customers as customer', (on) =>
@@ -64,7 +64,7 @@ function subscriptionsOf(trx: Tx, conferenceId: string) {
     .select(
       'own.*',
       'customer.sponsor_id',
-      // pg would make it midnight of the server's own zone.
+      // As text: pg would convert a date to midnight in the server's time zone.
       trx.raw('own.end_date::text as end_date'),
       trx.raw('coalesce(mirrored.metadata, own.metadata) as metadata'),
       trx.raw(`${STATUS} as status`),
@@ -91,11 +91,11 @@ function toSubscription(row: SubscriptionRow): Subscription {
     cancelRequestedBy: row.cancel_requested_by,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
-    reading: row.status === null ? null : toSnapshot(row, row.status),
+    snapshot: row.status === null ? null : toSnapshot(row, row.status),
   }
 }
 
-function toSnapshot(row: SubscriptionRow, status: string): Subscription['reading'] {
+function toSnapshot(row: SubscriptionRow, status: string): Subscription['snapshot'] {
   return {
     status,
     asOf: row.as_of,
@@ -147,7 +147,7 @@ export async function insertSubscription(trx: Tx, order: NewSubscription): Promi
 }
 
 /**
- * @param sponsorId of a sponsor's key: any other sponsor's subscription is not there for it.
+ * @param sponsorId - from a sponsor's key: subscriptions of other sponsors are not found.
  * @throws AppError `not_found`
  */
 export async function getSubscription(
@@ -186,7 +186,7 @@ export async function listSubscriptions(
 const ownRow = (trx: Tx, { conferenceId, subscriptionId }: SubscriptionRef) =>
   trx('subscriptions').where({ conference_id: conferenceId, id: subscriptionId })
 
-/** Notes that Stripe is asked now. @returns whether somebody has asked before. */
+/** Records that the creation request is sent now. @returns whether one was sent before. */
 export async function recordCreationRequest(trx: Tx, ref: SubscriptionRef): Promise<boolean> {
   const row = await ownRow(trx, ref)
     .forUpdate()
@@ -195,7 +195,7 @@ export async function recordCreationRequest(trx: Tx, ref: SubscriptionRef): Prom
   return row !== undefined && row.tried_at !== null
 }
 
-/** Writes down as what it exists at Stripe, whatever another try was told. */
+/** Saves the id of the created subscription, even when another request was refused. */
 export async function saveSubscriptionId(
   trx: Tx,
   ref: SubscriptionRef,
@@ -219,7 +219,7 @@ export async function saveSubscriptionRefusal(
     .update({ state: 'refused', refusal, updated_at: trx.fn.now() })
 }
 
-/** What Stripe keeps under an attempt's key is an error for good, so the next try needs another. */
+/** Stripe stored an error under the attempt's key, so the next request needs a new key. */
 export async function startNextSubscriptionAttempt(
   trx: Tx,
   ref: SubscriptionRef,
@@ -238,7 +238,7 @@ export async function saveEndDate(
   await ownRow(trx, ref).update({ end_date: endDate, updated_at: trx.fn.now() })
 }
 
-/** Who asked for the end. The status is Stripe's to say. */
+/** Records who requested the cancellation. The status comes from Stripe. */
 export async function recordCancelRequest(
   trx: Tx,
   ref: SubscriptionRef,
@@ -251,10 +251,10 @@ export async function recordCancelRequest(
   })
 }
 
-/** SQL for the day by the database's clock, in UTC. */
+/** SQL for the present day by the database's clock, in UTC. */
 export const TODAY = `(now() at time zone 'utc')::date`
 
-/** @throws AppError `validation_failed` for a day that is over. */
+/** @throws AppError `validation_failed` for a past day. */
 export async function assertEndDate(trx: Tx, endDate: string | null): Promise<void> {
   if (endDate === null) return
   const { rows } = await trx.raw<{ rows: { is_over: boolean }[] }>(

@@ -12,12 +12,12 @@ export const SUBSCRIPTION_STATUSES = [
   'paused',
 ] as const
 
-/** From which nothing leads back. */
+/** Final statuses. */
 export const ENDED_STATUSES: readonly string[] = ['canceled', 'incomplete_expired']
 
-/** What is paid for, as Stripe has it, or as it was asked for while Stripe has nothing yet. */
+/** An item of a subscription: Stripe's, or the requested one until Stripe has created it. */
 export type SubscriptionItem = {
-  /** Null for a price that is no plan of ours, such as one added in Stripe's dashboard. */
+  /** Null for a price without a plan here, such as one that was added in Stripe's dashboard. */
   planId: string | null
   name: string | null
   priceId: string | null
@@ -30,15 +30,15 @@ export type SubscriptionItem = {
   intervalCount: number
 }
 
-/** A subscription: ours in what was asked for, Stripe's in what became of it. */
+/** A subscription: what was requested here, and `snapshot`, its state at Stripe. */
 export type Subscription = {
   conferenceId: string
   id: string
   customerId: string
   sponsorId: string
-  /** What is charged; null: the customer's default. */
+  /** The payment method to charge; null: the customer's default. */
   paymentMethod: string | null
-  /** What it was asked for with; Stripe keeps what is left of the discount. */
+  /** The requested coupon. Stripe keeps the state of the discount. */
   coupon: string | null
   trialPeriodDays: number
   metadata: { [key: string]: string }
@@ -52,8 +52,8 @@ export type Subscription = {
   cancelRequestedBy: string | null
   createdAt: Date
   updatedAt: Date
-  /** The last reading of Stripe's subscription; null before the first. */
-  reading: SubscriptionSnapshot | null
+  /** Stripe's subscription, as last fetched; null before the first fetch. */
+  snapshot: SubscriptionSnapshot | null
 }
 
 export type SubscriptionSnapshot = {

@@ -39,15 +39,15 @@ export type PlanInput = Omit<PlanTerms, 'currency'> & {
   metadata: { [key: string]: string }
 }
 
-/** Longer than a request may take with all its retries, so that the job finds it done as a rule. */
+/** Longer than a request with all its retries, so that the job usually has nothing to do. */
 const FINISH_JOB_DELAY_MS = 60_000
 
 /**
- * Writes a plan down before Stripe is asked for it, and asks for the job that asks again should
- * this process die.
+ * Records a plan before the request is sent to Stripe. It also adds a job that repeats the request if
+ * this process dies.
  *
  * @returns the plan's id.
- * @throws AppError `validation_failed` for what Stripe could not take, `stripe_key_missing`.
+ * @throws AppError `validation_failed` for a price that Stripe does not accept, `stripe_key_missing`.
  */
 export async function beginPlan(trx: Tx, caller: Caller, input: PlanInput): Promise<string> {
   const { conferenceId } = caller
@@ -61,7 +61,7 @@ export async function beginPlan(trx: Tx, caller: Caller, input: PlanInput): Prom
   if (input.intervalCount > longest) {
     throw invalidField(
       '/interval_count',
-      `must be at most ${longest} for this interval: Stripe takes no more than three years`,
+      `must be at most ${longest} for this interval: Stripe allows at most three years`,
     )
   }
   const id = newId('plan')
@@ -76,8 +76,8 @@ export async function beginPlan(trx: Tx, caller: Caller, input: PlanInput): Prom
 }
 
 /**
- * Makes a plan at Stripe that is written down here. May be repeated and run beside itself: Stripe
- * makes one product with one price.
+ * Creates a recorded plan at Stripe. It may be repeated and may run concurrently: Stripe creates one
+ * product with one price.
  *
  * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */
@@ -86,16 +86,16 @@ export async function finishPlan(deps: BillingDeps, ref: PlanRef): Promise<Plan>
   let plan = await load()
   if (plan.state === 'refused') throw refused(plan.refusal)
   if (plan.state === 'created' && plan.mirrored) return plan
-  for (let tries = 1; plan.state === 'requested'; tries += 1) {
-    const ordered = await createPlanAtStripe(
+  for (let requests = 1; plan.state === 'requested'; requests += 1) {
+    const creation = await createPlanAtStripe(
       await deps.clients.forConference(ref.conferenceId),
       plan,
     )
     const { attempt } = plan
-    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, ordered))
-    if (ordered.kind === 'refused') throw refused(ordered.message)
-    if (ordered.kind === 'stored_error' && tries === 2) {
-      throw new AppError('stripe_failed', ordered.message, { retryAfterSeconds: 2 })
+    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, creation))
+    if (creation.kind === 'refused') throw refused(creation.message)
+    if (creation.kind === 'stored_error' && requests === 2) {
+      throw new AppError('stripe_failed', creation.message, { retryAfterSeconds: 2 })
     }
     plan = await load()
   }
@@ -107,13 +107,13 @@ function saveCreation(
   trx: Tx,
   ref: PlanRef,
   attempt: number,
-  ordered: PlanCreation,
+  creation: PlanCreation,
 ): Promise<void> {
-  switch (ordered.kind) {
+  switch (creation.kind) {
     case 'created':
-      return savePlanIds(trx, ref, ordered)
+      return savePlanIds(trx, ref, creation)
     case 'refused':
-      return savePlanRefusal(trx, ref, ordered.message)
+      return savePlanRefusal(trx, ref, creation.message)
     case 'stored_error':
       return startNextPlanAttempt(trx, ref, attempt)
   }
@@ -125,9 +125,9 @@ function refused(message: string | null): AppError {
 
 type PlanCreation =
   | { kind: 'created'; productId: string; priceId: string }
-  /** Stripe will not make it, whenever it is asked. */
+  /** Stripe refuses the plan finally. */
   | { kind: 'refused'; message: string }
-  /** Stripe keeps an error under the attempt's key and has made nothing. */
+  /** Stripe stored an error under the attempt's key and created nothing. */
   | { kind: 'stored_error'; message: string }
 
 const productObject = z.object({
@@ -136,10 +136,10 @@ const productObject = z.object({
 })
 
 /**
- * Product and price come from one request, so that there is never one without the other. The
- * product's id is the plan's: a second one cannot be made, however long ago the first was.
+ * One request creates both product and price, so that neither exists without the other. The product has
+ * the plan's id, so a late repeat cannot create a second one.
  *
- * The trial is no part of the price: Stripe wants it from each subscription.
+ * The trial is not part of the price: each subscription sets it.
  *
  * @see https://docs.stripe.com/api/products/create
  */
@@ -162,7 +162,7 @@ function isTaken(error: unknown): boolean {
   return error instanceof Stripe.errors.StripeError && error.code === 'resource_already_exists'
 }
 
-/** Makes the plan at Stripe, or finds the one that an earlier try made. @throws AppError `stripe_…` */
+/** Creates the plan at Stripe, or finds the one of an earlier request. @throws AppError `stripe_…` */
 async function createPlanAtStripe(stripe: Stripe, plan: Plan): Promise<PlanCreation> {
   const idempotencyKey = `plan:${plan.id}:create:${plan.attempt}`
   try {
@@ -203,8 +203,8 @@ export async function getChangeablePlan(trx: Tx, ref: PlanRef): Promise<Plan> {
 }
 
 /**
- * Changes the plan at Stripe and reads what it is then. Archived is the product: Stripe archives no
- * price that is its product's default. Subscriptions that have the plan keep it.
+ * Changes the plan at Stripe and refreshes the mirror. Archiving a plan archives its product, because
+ * Stripe does not archive a product's default price. Existing subscriptions keep the plan.
  *
  * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */
@@ -219,7 +219,7 @@ export async function changePlan(
   if (productId === null || priceId === null) throw new Error(`Plan ${plan.id} has no ids`)
   const stripe = await deps.clients.forConference(ref.conferenceId)
   await callStripe(async () => {
-    // One that was archived by hand would keep the plan from being offered again.
+    // A price that was archived in the dashboard would keep the plan inactive.
     if (active === true) await stripe.prices.update(priceId, { active })
     await stripe.products.update(productId, {
       ...(name === undefined ? {} : { name }),
@@ -232,8 +232,8 @@ export async function changePlan(
 }
 
 /**
- * Reads the plan's objects from Stripe into the mirror. Read anew, since what a request returned may
- * be an answer that Stripe kept from an earlier try.
+ * Fetches the plan's objects from Stripe into the mirror. The response of the create or update request is
+ * not used, because Stripe may have replayed it from an earlier request.
  *
  * @throws AppError `stripe_…`
  */
@@ -245,7 +245,7 @@ async function refreshPlanMirror(
   await callStripe(() =>
     Promise.all([
       productId === null ? null : new StripeProductAction(context).refresh(productId),
-      // Each recurring price is a plan as well, under the same id.
+      // At Stripe, each recurring price is also a plan with the same id.
       priceId === null ? null : new StripePriceAction(context).refresh(priceId),
       priceId === null ? null : new StripePlanAction(context).refresh(priceId),
     ]),

@@ -18,7 +18,7 @@ const couponsNamed = async (name: string) => {
 
 describe('a coupon whose creation was interrupted', () => {
   it.each(['cut', 'status_500'] as const)(
-    'F8: is finished by a repeat under the same key and made once, after %s',
+    'F8: is finished by a repeat under the same key and created once, after %s',
     async (how) => {
       const name = unique('interrupted')
       const order = [{ percent_off: 10, name }, once(unique('key'))] as const
@@ -36,7 +36,7 @@ describe('a coupon whose creation was interrupted', () => {
     },
   )
 
-  it('F7: is told so when Stripe cannot be reached, and a repeat makes it', async () => {
+  it('F7: fails with 503 when Stripe cannot be reached; a repeat creates it', async () => {
     const name = unique('unreached')
     const order = [{ percent_off: 10, name }, once(unique('key'))] as const
     const action = { kind: 'cut' } as const
@@ -51,14 +51,14 @@ describe('a coupon whose creation was interrupted', () => {
     expect(await couponsNamed(name)).toHaveLength(1)
   })
 
-  it('is found by its id when Stripe has forgotten the key', async () => {
+  it('is found by its id after Stripe has forgotten the key', async () => {
     const id = unique('FORGOTTEN')
     const order = [{ id, percent_off: 10 }, once(unique('key'))] as const
     const action = { kind: 'fail_after' } as const
     scene.fake.control.injectFault({ method: 'POST', path: PATH, times: 'always', action })
     await scene.create(...order)
     scene.fake.control.clearFaults()
-    // A day later: the fake prunes its keys as Stripe does.
+    // After a day, the fake forgets its keys as Stripe does.
     scene.fake.control.clock.advance(25 * 3_600)
     scene.fake.control.clearRequests()
     expect(await scene.create(...order)).toMatchObject({ status: 201, body: { id } })
@@ -66,7 +66,7 @@ describe('a coupon whose creation was interrupted', () => {
     expect(asked).toMatchObject({ replayed: false, status: 400 })
   })
 
-  it('is shown as Stripe has it by now when Stripe repeats its first answer', async () => {
+  it('is shown with its present state when Stripe replays its first response', async () => {
     const id = unique('REPEATED')
     const order = [{ id, percent_off: 10, name: 'First' }, once(unique('key'))] as const
     const action = { kind: 'fail_after' } as const
@@ -78,7 +78,7 @@ describe('a coupon whose creation was interrupted', () => {
   })
 })
 
-it('F8: a change whose outcome is unknown is made once by its repeat', async () => {
+it('F8: a change whose outcome is unknown is applied once by its repeat', async () => {
   const { body } = await scene.create({ percent_off: 10 })
   const id = String(body['id'])
   const change = [id, { name: 'Changed' }, once(unique('key'))] as const
@@ -115,7 +115,7 @@ it('F20: a deletion that Stripe did not confirm is finished by a repeat', async 
   })
 })
 
-it('two creations of one id at the same time make one coupon', async () => {
+it('two concurrent requests with one id create one coupon', async () => {
   const id = unique('TWICE')
   const answers = await Promise.all([
     scene.create({ id, percent_off: 10 }),

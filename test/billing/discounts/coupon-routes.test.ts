@@ -18,14 +18,14 @@ const changesOf = (id: string) =>
     [id],
   )
 
-/** The field that is named first, and why. */
+/** The status, and the first field error of a problem response. */
 function broken({ status, body }: { status: number; body: Body }) {
   const [first] = (body['errors'] ?? []) as { pointer: string; detail: string }[]
   return { status, pointer: first?.pointer }
 }
 
-describe('a coupon that is created here', () => {
-  it('is at Stripe and in the mirror at once', async () => {
+describe('creating a coupon', () => {
+  it('stores it at Stripe and in the mirror', async () => {
     const id = newId()
     const product = await scene.dashboard.products.create({ name: 'Conference ticket' })
     const { status, body } = await scene.create({
@@ -57,7 +57,7 @@ describe('a coupon that is created here', () => {
     expect(atStripe).toMatchObject({ percent_off: 12.5, applies_to: { products: [product.id] } })
   })
 
-  it('without an id gets one', async () => {
+  it('chooses an id when none is given', async () => {
     const { status, body } = await scene.create({ percent_off: 5 })
     expect(status).toBe(201)
     expect(body['id']).toMatch(/^[A-Za-z0-9]{8}$/)
@@ -72,26 +72,26 @@ describe('a coupon that is created here', () => {
     ['UGX', 3_000, 300_000],
     ['HUF', 25_000, 25_000],
     ['TWD', 10_000, 10_000],
-  ])('F15: takes minor units of %s off: %i are sent as %i', async (currency, amount, sent) => {
+  ])('F15: sends amounts in Stripe’s units: %s %i as %i', async (currency, amount, sent) => {
     const { status, body } = await scene.create({ amount_off: amount, currency })
     expect(status).toBe(201)
     const atStripe = await scene.dashboard.coupons.retrieve(String(body['id']))
     expect(atStripe).toMatchObject({ amount_off: sent, currency: currency.toLowerCase() })
   })
 
-  it('F15: takes a percentage with two decimals', async () => {
+  it('F15: accepts a percentage with two decimals', async () => {
     const { body } = await scene.create({ percent_off: 33.33 })
     expect(body).toMatchObject({ percent_off: 33.33, amount_off: null, currency: null })
   })
 
-  it('F19: ends at the moment that was meant, in whatever zone it was told', async () => {
+  it('F19: converts redeem_by from any time zone', async () => {
     const { body } = await scene.create({ percent_off: 5, redeem_by: '2028-07-01T00:30:00+02:00' })
     expect(body).toMatchObject({ redeem_by: '2028-06-30T22:30:00.000Z' })
     const atStripe = await scene.dashboard.coupons.retrieve(String(body['id']))
     expect(atStripe.redeem_by).toBe(Date.UTC(2028, 5, 30, 22, 30) / 1000)
   })
 
-  it('may have amounts in further currencies', async () => {
+  it('accepts amounts in other currencies', async () => {
     const { body } = await scene.create({
       amount_off: 1_000,
       currency: 'eur',
@@ -108,8 +108,8 @@ describe('a coupon that is created here', () => {
     ['both discounts', { amount_off: 100, currency: 'EUR', percent_off: 10 }, '/percent_off'],
     ['an amount without a currency', { amount_off: 100 }, '/currency'],
     ['a currency without an amount', { percent_off: 10, currency: 'EUR' }, '/currency'],
-    ['a currency that nobody has', { amount_off: 100, currency: 'XYZ' }, '/currency'],
-    ['nothing off', { amount_off: 0, currency: 'EUR' }, '/amount_off'],
+    ['an unknown currency', { amount_off: 100, currency: 'XYZ' }, '/currency'],
+    ['an amount of zero', { amount_off: 0, currency: 'EUR' }, '/amount_off'],
     ['half a cent', { amount_off: 10.5, currency: 'EUR' }, '/amount_off'],
     ['more than Stripe can charge', { amount_off: 1_000_000, currency: 'ISK' }, '/amount_off'],
     ['an amount between the steps', { amount_off: 1_255, currency: 'KWD' }, '/amount_off'],
@@ -129,24 +129,24 @@ describe('a coupon that is created here', () => {
     ['our own metadata', { percent_off: 5, metadata: { conference_id: 'x' } }, '/metadata'],
     ['no product', { percent_off: 5, applies_to: { products: [] } }, '/applies_to/products'],
     [
-      'further currencies of a percentage',
+      'other currencies for a percentage',
       { percent_off: 5, currency_options: { usd: { amount_off: 5 } } },
       '/currency_options',
     ],
     [
-      'its own currency as a further one',
+      'its own currency in currency_options',
       { amount_off: 5, currency: 'EUR', currency_options: { eur: { amount_off: 5 } } },
       '/currency_options/eur',
     ],
     ['an unknown field', { percent_off: 5, color: 'red' }, '/color'],
-  ])('is refused with %s, before Stripe is asked', async (_rule, body, pointer) => {
+  ])('is refused before a request to Stripe: %s', async (_rule, body, pointer) => {
     const answer = broken(await scene.create(body))
     expect(answer.status).toBe(400)
     expect(answer.pointer).toMatch(new RegExp(`^${pointer}`))
     expect(scene.writes()).toEqual([])
   })
 
-  it('has an id that no living coupon has', async () => {
+  it('refuses the id of an existing coupon', async () => {
     const id = newId()
     await scene.create({ id, percent_off: 10 })
     scene.fake.control.clearRequests()
@@ -156,7 +156,7 @@ describe('a coupon that is created here', () => {
     expect(scene.writes()).toEqual([])
   })
 
-  it('has an id that Stripe has not either, though no webhook told us', async () => {
+  it('refuses an id that exists at Stripe, also before its webhook arrives', async () => {
     const id = newId()
     scene.fake.control.pause()
     try {
@@ -168,7 +168,7 @@ describe('a coupon that is created here', () => {
     }
   })
 
-  it('is refused in the words of Stripe, and that is written down', async () => {
+  it('returns and records the reason when Stripe refuses', async () => {
     const id = newId()
     const body = { id, percent_off: 10, applies_to: { products: ['prod_none'] } }
     const answer = await scene.create(body)
@@ -178,8 +178,8 @@ describe('a coupon that is created here', () => {
   })
 })
 
-describe('what can change of a coupon', () => {
-  it('is its name, metadata and further currencies', async () => {
+describe('changing a coupon', () => {
+  it('changes its name, metadata and other currencies', async () => {
     const id = newId()
     await scene.create({
       id,
@@ -213,24 +213,27 @@ describe('what can change of a coupon', () => {
     'max_redemptions',
     'redeem_by',
     'applies_to',
-  ])('is not its %s, and the answer says why', async (field) => {
+  ])('refuses to change its %s and gives the reason', async (field) => {
     const id = newId()
     await scene.create({ id, percent_off: 10 })
     scene.fake.control.clearRequests()
     const { status, body } = await scene.update(id, { name: 'x', [field]: 'anything' })
     expect(status).toBe(400)
     expect(body['errors']).toMatchObject([
-      { pointer: `/${field}`, detail: expect.stringContaining('cannot be changed: Stripe keeps') },
+      {
+        pointer: `/${field}`,
+        detail: expect.stringContaining('cannot be changed: Stripe does not'),
+      },
     ])
     expect(scene.writes()).toEqual([])
   })
 
-  it('is nothing that is not known', async () => {
+  it('refuses unknown fields', async () => {
     const answer = await scene.update('any', { color: 'red' })
     expect(answer.body['errors']).toEqual([{ pointer: '/color', detail: 'is not a known field' }])
   })
 
-  it('F17: includes what the dashboard changed meanwhile, whichever webhook came first', async () => {
+  it('F17: keeps concurrent changes of the dashboard, in any order of webhooks', async () => {
     const id = newId()
     await scene.create({ id, percent_off: 10, metadata: { a: '1' } })
     await scene.dashboard.coupons.update(id, { name: 'By the dashboard', metadata: { b: '2' } })
@@ -240,7 +243,7 @@ describe('what can change of a coupon', () => {
     expect((await scene.read(id)).body).toMatchObject({ name: 'By the dashboard' })
   })
 
-  it('are no further currencies of a percentage, nor of its own currency', async () => {
+  it('refuses other currencies for a percentage, and its own currency', async () => {
     const [percent, amount] = [newId(), newId()]
     await scene.create({ id: percent, percent_off: 10 })
     await scene.create({ id: amount, amount_off: 100, currency: 'EUR' })
@@ -251,8 +254,8 @@ describe('what can change of a coupon', () => {
   })
 })
 
-describe('a coupon that is deleted here', () => {
-  it('is gone at Stripe, stays as a tombstone, and deleting it again changes nothing', async () => {
+describe('deleting a coupon', () => {
+  it('deletes it at Stripe, keeps a tombstone, and is a no-op the second time', async () => {
     const id = newId()
     await scene.create({ id, percent_off: 10 })
     const { status, body } = await scene.remove(id)
@@ -265,7 +268,7 @@ describe('a coupon that is deleted here', () => {
     expect(scene.writes()).toEqual([])
   })
 
-  it('F16: may come back under its id, and be changed and deleted like any other', async () => {
+  it('F16: allows a new coupon with the same id, which can be changed and deleted', async () => {
     const id = newId()
     await scene.create({ id, percent_off: 10 })
     await scene.remove(id)
@@ -276,7 +279,7 @@ describe('a coupon that is deleted here', () => {
     expect((await scene.remove(id)).status).toBe(200)
   })
 
-  it('F16: in the dashboard is gone here too: a later change is refused, its id is free', async () => {
+  it('F16: in the dashboard deletes it here too: changes are refused and the id is free', async () => {
     const id = newId()
     await scene.dashboard.coupons.create({ id, percent_off: 10 })
     await scene.settle()
@@ -286,15 +289,15 @@ describe('a coupon that is deleted here', () => {
     expect((await scene.create({ id, percent_off: 30 })).status).toBe(201)
   })
 
-  it('is not found when it never was, and leaves no trace in the mirror', async () => {
+  it('is 404 for an unknown id and leaves no row in the mirror', async () => {
     expect(await scene.remove('never')).toMatchObject({ status: 404, body: { code: 'not_found' } })
     expect(await scene.update('never', { name: 'x' })).toMatchObject({ status: 404 })
     expect(await scene.read('never')).toMatchObject({ status: 404 })
   })
 })
 
-describe('changes of the dashboard', () => {
-  it('arrive by webhook and cause no request that writes: nothing loops', async () => {
+describe('changes in the dashboard', () => {
+  it('arrive by webhook and cause no write to Stripe, so nothing loops', async () => {
     const id = newId()
     await scene.dashboard.coupons.create({ id, percent_off: 15, name: 'Made there' })
     await scene.settle()
@@ -312,7 +315,7 @@ describe('changes of the dashboard', () => {
     ])
   })
 
-  it('that are our own coming back cause none either', async () => {
+  it('of our own that come back as events cause no write either', async () => {
     const id = newId()
     await scene.create({ id, percent_off: 15 })
     await scene.update(id, { name: 'Ours' })
@@ -332,8 +335,8 @@ describe('changes of the dashboard', () => {
   })
 })
 
-describe('who may write coupons', () => {
-  it('is staff with billing:write, and what they did is written down with their key', async () => {
+describe('access to coupons', () => {
+  it('needs billing:write, and each change records the key', async () => {
     const { key, id: keyId } = await createStaffKey(scene, scene.shop, ['billing:write'])
     const { key: reader } = await createStaffKey(scene, scene.shop, ['stripe:sync'])
     const id = newId()
@@ -355,7 +358,7 @@ describe('who may write coupons', () => {
     ])
   })
 
-  it("F20: does not reach another conference's coupons on the same Stripe account", async () => {
+  it("F20: excludes another conference's coupons on the same Stripe account", async () => {
     const other = await createConference(scene, { stripe_secret_key: scene.shop.stripeKey })
     const id = newId()
     await scene.create({ id, percent_off: 10 })

@@ -5,18 +5,18 @@ import type { Answer, Body, RequestOptions } from '../../support/test-app.ts'
 
 export type CouponScene = SyncScene & {
   readonly shop: WiredShop
-  /** A client of the shop's own account, as its dashboard would use it. */
+  /** A Stripe client of the shop's account, in the role of the dashboard. */
   readonly dashboard: Stripe
   create(body: Body, options?: RequestOptions): Promise<Answer<Body>>
   update(id: string, body: Body, options?: RequestOptions): Promise<Answer<Body>>
   remove(id: string): Promise<Answer<Body>>
-  /** The mirror's row as the API shows it. */
+  /** The mirror's row, as the API returns it. */
   read(id: string): Promise<Answer<Body>>
-  /** What was written at the shop's Stripe account since `clear`, as `POST /v1/coupons`. */
+  /** The write requests to the shop's Stripe account since `clear`, such as `POST /v1/coupons`. */
   writes(): string[]
 }
 
-/** A shop whose coupons are written through the API and change at Stripe. */
+/** A shop whose coupons are changed through the API and at Stripe. */
 export function useCouponScene(): CouponScene {
   const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '2' })
   let shop: WiredShop | undefined
@@ -47,6 +47,6 @@ export function useCouponScene(): CouponScene {
         .filter(({ method }) => method !== 'GET')
         .map(({ method, path: at }) => `${method} ${at}`),
   }
-  // Getters must stay getters: the parts do not exist yet.
+  // These must be getters, because the values do not exist yet.
   return Object.defineProperties(own, Object.getOwnPropertyDescriptors(scene)) as CouponScene
 }

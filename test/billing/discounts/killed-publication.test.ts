@@ -4,7 +4,7 @@ import { startServiceProcess, useServiceProcesses } from '../../support/service-
 import { openShop, useFakeStripe } from '../../support/shop.ts'
 import { type Body, useTestApp } from '../../support/test-app.ts'
 
-// The worker is stopped by a Stripe that does not answer, and killed with -9 there.
+// The fake does not respond, so the worker waits for it, and is killed with -9 there.
 
 useServiceProcesses()
 const stripe = useFakeStripe()
@@ -24,7 +24,7 @@ const work = () =>
 
 const PATIENCE = { timeout: 60_000, interval: 100 }
 
-it('a publication whose worker is killed is gone on with by another: one promotion code each', async () => {
+it('another worker finishes the publication of a killed worker: one promotion code per voucher', async () => {
   const shop = await openShop(app)
   const { body: batch } = await app.request<Body>('POST', `${shop.path}/voucher-batches`, {
     body: { count: 40, voucher_type: 'percentage', discount_value: 10 },

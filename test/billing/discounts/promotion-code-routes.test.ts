@@ -21,8 +21,8 @@ async function coupon(body: Body = { percent_off: 10 }): Promise<string> {
   return String(made.body['id'])
 }
 
-describe('a promotion code that is created here', () => {
-  it('is at Stripe and in the mirror at once', async () => {
+describe('creating a promotion code', () => {
+  it('stores it at Stripe and in the mirror', async () => {
     const of = await coupon()
     const code = newCode()
     const customer = await scene.dashboard.customers.create({ name: 'Ada' })
@@ -57,7 +57,7 @@ describe('a promotion code that is created here', () => {
     expect(atStripe).toMatchObject({ code, promotion: { type: 'coupon', coupon: of } })
   })
 
-  it('without a code gets one, and may begin turned off', async () => {
+  it('chooses a code when none is given, and may create it inactive', async () => {
     const { status, body } = await create({ coupon: await coupon(), active: false })
     expect(status).toBe(201)
     expect(body).toMatchObject({ active: false, code: expect.stringMatching(/^[2-9A-Z]{8}$/) })
@@ -67,7 +67,7 @@ describe('a promotion code that is created here', () => {
     ['a code of strange characters', { code: 'zehn%' }, '/code'],
     ['an end in the past', { expires_at: inDays(-1) }, '/expires_at'],
     ['an end too far away', { expires_at: inDays(5 * 365 + 2) }, '/expires_at'],
-    ['an end after that of the coupon', { expires_at: inDays(40) }, '/expires_at'],
+    ['an end after the coupon’s end', { expires_at: inDays(40) }, '/expires_at'],
     ['more uses than the coupon has', { max_redemptions: 11 }, '/max_redemptions'],
     ['no uses', { max_redemptions: 0 }, '/max_redemptions'],
     [
@@ -80,10 +80,10 @@ describe('a promotion code that is created here', () => {
       { restrictions: { minimum_amount_currency: 'EUR' } },
       '/restrictions/minimum_amount',
     ],
-    ['a customer that is none', { customer: 'cus_none' }, '/customer'],
-    ['a coupon that is none', { coupon: 'none' }, '/coupon'],
+    ['an unknown customer', { customer: 'cus_none' }, '/customer'],
+    ['an unknown coupon', { coupon: 'none' }, '/coupon'],
     ['an unknown field', { color: 'red' }, '/color'],
-  ])('is refused with %s, and nothing is made', async (_rule, body, pointer) => {
+  ])('is refused and creates nothing: %s', async (_rule, body, pointer) => {
     const of = await coupon({ percent_off: 5, max_redemptions: 10, redeem_by: inDays(30) })
     scene.fake.control.clearRequests()
     const answer = await create({ coupon: of, ...body })
@@ -91,7 +91,7 @@ describe('a promotion code that is created here', () => {
     expect(scene.writes()).toEqual([])
   })
 
-  it('reads like no other active one, in the words of Stripe', async () => {
+  it('returns Stripe’s reason when an active code has the same text', async () => {
     const of = await coupon()
     const code = newCode()
     await create({ coupon: of, code })
@@ -100,15 +100,15 @@ describe('a promotion code that is created here', () => {
     expect(again.body['detail']).toContain('already exists')
   })
 
-  it("F20: is for this conference's coupons and customers only", async () => {
+  it("F20: accepts only this conference's coupons and customers", async () => {
     const other = await createConference(scene, { stripe_secret_key: scene.shop.stripeKey })
     const body = { coupon: await coupon() }
     const answer = await scene.request('POST', `${other.path}/stripe/promotion-codes`, { body })
     expect(answer).toMatchObject({ status: 400, body: { errors: [{ pointer: '/coupon' }] } })
   })
 
-  it.each(['a lost answer', 'a forgotten key'])(
-    'F8: is made once by a repeat under the same key, after %s',
+  it.each(['a lost response', 'a forgotten key'])(
+    'F8: creates one code on a repeat under the same key, after %s',
     async (trouble) => {
       const code = newCode()
       const order = [
@@ -131,8 +131,8 @@ describe('a promotion code that is created here', () => {
   )
 })
 
-describe('what can change of a promotion code', () => {
-  it('is whether it is active, and its metadata', async () => {
+describe('changing a promotion code', () => {
+  it('changes `active` and the metadata', async () => {
     const made = await create({ coupon: await coupon(), metadata: { a: '1', b: '2' } })
     const id = String(made.body['id'])
     const off = await update(id, { active: false, metadata: { a: null } })
@@ -156,7 +156,7 @@ describe('what can change of a promotion code', () => {
     },
   )
 
-  it('is nothing while its coupon is gone: Stripe says so', async () => {
+  it('is refused by Stripe when its coupon was deleted', async () => {
     const of = await coupon()
     const made = await create({ coupon: of })
     await scene.remove(of)
@@ -169,11 +169,11 @@ describe('what can change of a promotion code', () => {
     })
   })
 
-  it('is nothing of one that is not there', async () => {
+  it('is 404 for an unknown promotion code', async () => {
     expect(await update('promo_none', { active: false })).toMatchObject({ status: 404 })
   })
 
-  it('and the dashboard may change it too, without a write of ours', async () => {
+  it('works in the dashboard too, without a write of ours', async () => {
     const made = await create({ coupon: await coupon() })
     const id = String(made.body['id'])
     await scene.settle()

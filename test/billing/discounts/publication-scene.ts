@@ -8,32 +8,32 @@ import { type CouponScene, useCouponScene } from './coupon-scene.ts'
 export type VoucherRow = Body & { code: string; times_used: number; invalid_reason: string | null }
 
 export type PublicationScene = CouponScene & {
-  /** A batch of staff's; ten percent off unless told otherwise. */
+  /** Creates a batch as staff. Default: 10 percent off. */
   batch(body?: Body): Promise<string>
-  /** The codes of a batch, as issued. */
+  /** The codes of a batch, in the order of issue. */
   codes(batch: string): Promise<string[]>
   publish(batch: string, body?: Body, options?: RequestOptions): Promise<Answer<Body>>
   progress(batch: string): Promise<Body>
-  /** Works on the jobs of the batch that are waiting, as a worker would. */
+  /** Runs the waiting jobs of the batch, as a worker would. */
   align(batch: string): Promise<void>
   published(batch: string, body?: Body): Promise<string[]>
-  /** What the account has under this code. */
+  /** The account's promotion codes with this text. */
   atStripe(code: string): Promise<Stripe.PromotionCode[]>
   voucher(code: string): Promise<VoucherRow>
-  /** Somebody uses the code at Stripe, which sends no event for that. */
+  /** Uses the code at Stripe, which sends no event for that. */
   use(code: string, times?: number): Promise<void>
   redeem: (code: string) => Promise<Answer<Body>>
   switchCode: (code: string, action: 'activate' | 'deactivate') => Promise<Answer<Body>>
-  /** Reads all promotion codes anew, as the timer does. */
+  /** Fetches all promotion codes, as the timer does. */
   refresh: () => Promise<unknown>
   /** Whether each code is active at Stripe. */
   activeOf: (codes: readonly string[]) => Promise<boolean[]>
   batchOf: (purchase: string) => Promise<string>
-  /** How many jobs of the batch wait. */
+  /** The number of waiting jobs of the batch. */
   waiting(batch: string): Promise<number>
 }
 
-/** A shop that publishes batches; the job is worked on by hand. */
+/** A shop that publishes batches; the test runs the jobs. */
 export function usePublicationScene(): PublicationScene {
   const scene = useCouponScene()
   const path = (batch: string) => `${scene.shop.path}/voucher-batches/${batch}`
@@ -112,7 +112,7 @@ export function usePublicationScene(): PublicationScene {
       return row?.id ?? ''
     },
   }
-  // Getters must stay getters: the parts do not exist yet.
+  // These must be getters, because the values do not exist yet.
   return Object.defineProperties(
     { ...own, ...more },
     Object.getOwnPropertyDescriptors(scene),

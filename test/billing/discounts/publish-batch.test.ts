@@ -17,7 +17,7 @@ afterEach(() => {
 const inDays = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString()
 const creations = () => scene.fake.control.requests({ method: 'POST', path: '/v1/promotion_codes' })
 
-describe('a batch that is published', () => {
+describe('a published batch', () => {
   it.each<[string, Body, Body]>([
     ['a percentage', { voucher_type: 'percentage', discount_value: 12.5 }, { percent_off: 12.5 }],
     ['free entry', { voucher_type: 'comp', discount_value: 0 }, { percent_off: 100 }],
@@ -26,7 +26,7 @@ describe('a batch that is published', () => {
       { voucher_type: 'fixed_amount', discount_value: 500 },
       { amount_off: 500, currency: 'eur' },
     ],
-  ])('becomes promotion codes of one coupon: %s', async (_kind, terms, coupon) => {
+  ])('gets promotion codes of one coupon: %s', async (_kind, terms, coupon) => {
     const until = inDays(30)
     const batch = await scene.batch({ ...terms, max_uses: 4, valid_until: until })
     const { status, body } = await scene.publish(batch)
@@ -54,7 +54,7 @@ describe('a batch that is published', () => {
     }
   })
 
-  it('is not redeemed here any more, from the answer on', async () => {
+  it('cannot be redeemed here from the response on', async () => {
     const batch = await scene.batch()
     const [code = ''] = await scene.codes(batch)
     await scene.publish(batch)
@@ -69,17 +69,17 @@ describe('a batch that is published', () => {
     })
   })
 
-  it('keeps no use that a redemption took at the same time', async () => {
+  it('counts a concurrent redemption once', async () => {
     const batch = await scene.batch({ count: 1 })
     const [code = ''] = await scene.codes(batch)
     const [redeemed] = await Promise.all([redeem(code), scene.publish(batch)])
     await scene.align(batch)
     const left = await scene.atStripe(code)
-    // Either here or there, never both.
+    // A use counts either here or at Stripe, never in both.
     expect(left).toHaveLength(redeemed.status === 201 ? 0 : 1)
   })
 
-  it('has the uses that were left; one that is used up stays here', async () => {
+  it('has codes with their remaining uses; used-up codes get no promotion code', async () => {
     const batch = await scene.batch({ count: 2, max_uses: 3 })
     const [partly = '', wholly = ''] = await scene.codes(batch)
     await redeem(partly)
@@ -90,7 +90,7 @@ describe('a batch that is published', () => {
     expect(await scene.progress(batch)).toMatchObject({ state: 'done', total: 1, published: 1 })
   })
 
-  it('counts its uses at Stripe and here together, though Stripe sends no event', async () => {
+  it('adds the uses at Stripe to the uses here, although Stripe sends no event', async () => {
     const batch = await scene.batch({ count: 2, max_uses: 3 })
     const [code = '', other = ''] = await scene.codes(batch)
     await redeem(code)
@@ -107,7 +107,7 @@ describe('a batch that is published', () => {
     expect(await scene.voucher(code)).toMatchObject({ times_used: 3 })
   })
 
-  it('counts the use that a subscription made of a code', async () => {
+  it('counts the use of a code on a subscription', async () => {
     const batch = await scene.batch({ count: 1 })
     const [code = ''] = await scene.published(batch)
     const [found] = await scene.atStripe(code)
@@ -126,7 +126,7 @@ describe('a batch that is published', () => {
     expect(await scene.voucher(code)).toMatchObject({ times_used: 1 })
   })
 
-  it('is made once, whoever publishes it again', async () => {
+  it('is published once, also on concurrent requests', async () => {
     const batch = await scene.batch()
     const key = { headers: { 'idempotency-key': unique('key') } }
     const first = await scene.publish(batch, {}, key)
@@ -139,9 +139,9 @@ describe('a batch that is published', () => {
   })
 })
 
-describe('a publication that is interrupted', () => {
+describe('an interrupted publication', () => {
   it.each(['cut', 'status_500'] as const)(
-    'F8: goes on and makes one promotion code of each voucher: %s',
+    'F8: resumes and creates one promotion code per voucher: %s',
     async (how) => {
       const batch = await scene.batch({ count: 8 })
       const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
@@ -161,7 +161,7 @@ describe('a publication that is interrupted', () => {
     },
   )
 
-  it('finds what it made when Stripe has forgotten the keys', async () => {
+  it('finds its promotion codes after Stripe has forgotten the keys', async () => {
     const batch = await scene.batch({ count: 2 })
     const at = { method: 'POST', path: '/v1/promotion_codes', times: 'always' } as const
     scene.fake.control.injectFault({ ...at, action: { kind: 'fail_after' } })
@@ -175,14 +175,14 @@ describe('a publication that is interrupted', () => {
     for (const code of await scene.codes(batch)) expect(await scene.atStripe(code)).toHaveLength(1)
   })
 
-  it('works in chunks, so that a large batch gives way to other work', async () => {
+  it('works in chunks, so that other jobs run between the codes of a large batch', async () => {
     const batch = await scene.batch({ count: 130 })
     await scene.published(batch)
     expect(await scene.progress(batch)).toMatchObject({ state: 'done', published: 130 })
     expect(new Set(creations().map(({ idempotencyKey }) => idempotencyKey)).size).toBe(130)
   }, 60_000)
 
-  it('tells which codes Stripe refused, does the others, and tries again when asked', async () => {
+  it('shows the refused codes, creates the others, and retries when it is published again', async () => {
     const batch = await scene.batch()
     const [taken = '', ...others] = await scene.codes(batch)
     const coupon = await scene.dashboard.coupons.create({ percent_off: 1 })
@@ -202,7 +202,7 @@ describe('a publication that is interrupted', () => {
     expect(await scene.progress(batch)).toMatchObject({ published: 3, failed: 0, errors: [] })
   })
 
-  it('gives the codes back when Stripe refuses the coupon, and may be tried anew', async () => {
+  it('makes the codes redeemable here when Stripe refuses the coupon, and may be repeated', async () => {
     const addOn = await createAddOn(scene, scene.shop)
     const batch = await scene.batch({ add_on: addOn.id })
     const [code = ''] = await scene.codes(batch)
@@ -235,7 +235,7 @@ describe('every five minutes', () => {
       task,
     ])
 
-  it('conferences with publications are looked at, and no others', async () => {
+  it('the timer adds a job for conferences with publications only', async () => {
     const other = await scene.openWiredShop()
     await scene.published(await scene.batch({ count: 1 }))
     await fire()
@@ -244,7 +244,7 @@ describe('every five minutes', () => {
     expect(keys).not.toContain(`read_published_vouchers:${other.conference}`)
   })
 
-  it('the uses of their codes are read, all pages of them, until they are used up', async () => {
+  it('the uses of all their codes are fetched, until the codes are used up', async () => {
     const batch = await scene.batch({ count: 120 })
     const codes = await scene.published(batch)
     const { coupon } = await scene.progress(batch)
@@ -266,7 +266,7 @@ describe('every five minutes', () => {
     expect(lists()).toHaveLength(2)
   }, 60_000)
 
-  it('a coupon that the dashboard deleted keeps no other from being read', async () => {
+  it('a coupon that was deleted in the dashboard does not stop the others', async () => {
     const [gone, left] = [await scene.batch({ count: 1 }), await scene.batch({ count: 1 })]
     await scene.published(gone)
     const [code = ''] = await scene.published(left)
@@ -277,7 +277,7 @@ describe('every five minutes', () => {
     expect(await scene.voucher(code)).toMatchObject({ times_used: 1 })
   })
 
-  it('what a job gave up on is asked for again', async () => {
+  it('the work of a failed job is added again', async () => {
     const batch = await scene.batch({ count: 1 })
     const [code = ''] = await scene.published(batch)
     await switchCode(code, 'deactivate')
@@ -292,13 +292,13 @@ describe('every five minutes', () => {
   })
 })
 
-describe('what cannot be said at Stripe', () => {
+describe('publishing a batch', () => {
   it.each<[string, Body, number, string]>([
     ['more than a thousand codes', { count: 1_001 }, 409, '1000'],
-    ['nothing off', { discount_value: 0 }, 409, 'nothing off'],
-    ['a beginning in the future', { valid_from: inDays(3) }, 409, 'not valid yet'],
+    ['no discount', { discount_value: 0 }, 409, 'no discount'],
+    ['a start in the future', { valid_from: inDays(3) }, 409, 'not valid yet'],
     ['an end in six years', { valid_until: inDays(6 * 365) }, 409, 'five years'],
-  ])('is not published: %s', async (_what, terms, status, reason) => {
+  ])('is refused for %s', async (_what, terms, status, reason) => {
     if (terms['count'] !== undefined) {
       await scene.rows(`update conferences set max_quantity = 5000 where id = $1`, [
         scene.shop.conference,
@@ -311,7 +311,7 @@ describe('what cannot be said at Stripe', () => {
     expect(await scene.waiting(batch)).toBe(0)
   })
 
-  it('is one ticket type, unless its products are named', async () => {
+  it('of one ticket type needs products', async () => {
     const batch = await scene.batch({ ticket_type: scene.shop.ticketType })
     expect(await scene.publish(batch)).toMatchObject({
       status: 400,
@@ -320,7 +320,7 @@ describe('what cannot be said at Stripe', () => {
     expect((await scene.publish(batch, { products: [] })).status).toBe(202)
   })
 
-  it('is a conference without a Stripe key', async () => {
+  it('is refused without a Stripe key', async () => {
     const conference = await createConference(scene, { stripe_secret_key: undefined })
     const { body } = await scene.request('POST', `${conference.path}/voucher-batches`, {
       body: { count: 1, voucher_type: 'comp' },
@@ -332,7 +332,7 @@ describe('what cannot be said at Stripe', () => {
     })
   })
 
-  it('is nobody else`s batch, and nothing for those who may not', async () => {
+  it('is 404 for another conference’s batch and 403 without the scope', async () => {
     const other = await createConference(scene)
     const batch = await scene.batch()
     const url = `${other.path}/voucher-batches/${batch}`

@@ -10,8 +10,8 @@ afterEach(() => {
 
 const creations = () => scene.fake.control.requests({ method: 'POST', path: '/v1/promotion_codes' })
 
-describe('a published voucher that changes', () => {
-  it('takes its promotion code with it: off when it is deactivated, on when it is active', async () => {
+describe('a published voucher', () => {
+  it('deactivates and activates its promotion code with it', async () => {
     const batch = await scene.batch()
     const codes = await scene.published(batch)
     const [first = ''] = codes
@@ -26,7 +26,7 @@ describe('a published voucher that changes', () => {
     expect(creations()).toHaveLength(3)
   })
 
-  it('that was off when the batch was published gets its code when it is turned on', async () => {
+  it('that was inactive at the publication gets its code when it is activated', async () => {
     const batch = await scene.batch({ count: 2 })
     const [off = '', on = ''] = await scene.codes(batch)
     await switchCode(off, 'deactivate')
@@ -38,7 +38,7 @@ describe('a published voucher that changes', () => {
     expect(await scene.atStripe(off)).toMatchObject([{ active: true }])
   })
 
-  it('F5: is off at Stripe too when its purchase is paid back, in part and whole', async () => {
+  it('F5: is inactive at Stripe when its purchase is refunded, partly or fully', async () => {
     const { id, session } = await scene.order(scene.shop)
     scene.fake.control.pay(session)
     await scene.settle()
@@ -53,7 +53,7 @@ describe('a published voucher that changes', () => {
     expect((await activeOf(codes)).filter(Boolean)).toHaveLength(0)
   })
 
-  it('is frozen at Stripe by a dispute and thawed by its end', async () => {
+  it('is inactive at Stripe during a dispute and active after a won one', async () => {
     const { id, session } = await scene.order(scene.shop)
     scene.fake.control.pay(session)
     await scene.settle()
@@ -74,7 +74,7 @@ describe('a published voucher that changes', () => {
     expect((await activeOf(codes)).filter(Boolean)).toHaveLength(10)
   })
 
-  it('is turned off first, and that is never given up for a code that Stripe refuses', async () => {
+  it('has its deactivation retried after Stripe failed; the other codes are deactivated', async () => {
     const batch = await scene.batch()
     const codes = await scene.published(batch)
     for (const code of codes) await switchCode(code, 'deactivate')
@@ -94,7 +94,7 @@ describe('a published voucher that changes', () => {
     expect(await activeOf(codes)).toEqual([false, false, false])
   })
 
-  it('that was used at Stripe is left to whoever used it when others are paid back', async () => {
+  it('that was used at Stripe stays active when unused ones are refunded', async () => {
     const { id, session } = await scene.order(scene.shop)
     scene.fake.control.pay(session)
     await scene.settle()
@@ -109,7 +109,7 @@ describe('a published voucher that changes', () => {
     expect(await activeOf(codes.slice(-2))).toEqual([false, true])
   })
 
-  it('gets a use back that was made here before, in its count', async () => {
+  it('counts a released redemption of before the publication', async () => {
     const batch = await scene.batch({ count: 1, max_uses: 5 })
     const [code = ''] = await scene.codes(batch)
     const redemption = await redeem(code)
@@ -126,7 +126,7 @@ describe('a published voucher that changes', () => {
     expect(await scene.voucher(code)).toMatchObject({ times_used: 3 })
   })
 
-  it('that is used up is not turned on again, which Stripe would refuse', async () => {
+  it('that is used up is not activated again, because Stripe would refuse', async () => {
     const batch = await scene.batch({ count: 1 })
     const [code = ''] = await scene.published(batch)
     await scene.use(code)
@@ -138,7 +138,7 @@ describe('a published voucher that changes', () => {
     expect(await scene.progress(batch)).toMatchObject({ pending: 0, failed: 0, off: 1 })
   })
 
-  it('keeps its coupon, which cannot be deleted here', async () => {
+  it('has a coupon that cannot be deleted here', async () => {
     const batch = await scene.batch({ count: 1 })
     await scene.published(batch)
     const { coupon } = await scene.progress(batch)
@@ -148,7 +148,7 @@ describe('a published voucher that changes', () => {
     })
   })
 
-  it('is not turned on behind its back', async () => {
+  it('has a promotion code that cannot be switched here', async () => {
     const batch = await scene.batch({ count: 1 })
     const [code = ''] = await scene.published(batch)
     const [found] = await scene.atStripe(code)

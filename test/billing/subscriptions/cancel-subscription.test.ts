@@ -11,7 +11,7 @@ afterEach(() => scene.fake.control.clearFaults())
 const patch = (id: string, body: object) =>
   scene.request('PATCH', `${scene.shop.path}/subscriptions/${id}`, { body })
 
-/** Requests that changed subscriptions at Stripe, but for those that made them. */
+/** Requests that changed subscriptions at Stripe, without their creation. */
 const changes = (stripeId: string) =>
   scene.fake.control
     .requests({ path: `/v1/subscriptions/${stripeId}` })
@@ -19,7 +19,7 @@ const changes = (stripeId: string) =>
     .map(({ method }) => method)
 
 describe('a cancelled subscription', () => {
-  it('has ended when it is cancelled now, as Stripe says', async () => {
+  it('has ended with Stripe’s status when it is cancelled now', async () => {
     const made = await scene.subscribe(await scene.payer())
     const cancelled = await scene.act(made.id, 'cancel')
     expect(cancelled).toMatchObject({
@@ -33,7 +33,7 @@ describe('a cancelled subscription', () => {
     expect(await scene.get(made.id)).toEqual(cancelled.body)
   })
 
-  it('F18: goes on until the end of its period when it is cancelled for then', async () => {
+  it('F18: stays active until the end of its period with at_period_end', async () => {
     const made = await scene.subscribe(await scene.payer())
     const { body, status } = await scene.act(made.id, 'cancel', { at_period_end: true })
     expect(status).toBe(200)
@@ -52,7 +52,7 @@ describe('a cancelled subscription', () => {
     })
   })
 
-  it('F18: can be cancelled again, and is answered as it is', async () => {
+  it('F18: may be cancelled again, which is a no-op', async () => {
     const made = await scene.subscribe(await scene.payer())
     for (const body of [{}, {}, { at_period_end: true }]) {
       expect(await scene.act(made.id, 'cancel', body)).toMatchObject({
@@ -63,18 +63,18 @@ describe('a cancelled subscription', () => {
     expect(changes(made.stripe_subscription)).toEqual(['DELETE'])
   })
 
-  it('may be ended now after it was cancelled for the end of its period', async () => {
+  it('may be cancelled now after a cancellation at the period end', async () => {
     const { id } = await scene.subscribe(await scene.payer())
     await scene.act(id, 'cancel', { at_period_end: true })
     expect(await scene.act(id, 'cancel')).toMatchObject({ body: { status: 'canceled' } })
   })
 
-  it('is cancelled once, however many ask at the same time', async () => {
+  it('is cancelled once by concurrent requests', async () => {
     const made = await scene.subscribe(await scene.payer())
     const ref = scene.refOf(made.id)
     const cancel = () => cancelSubscription(scene.deps, ref, { atPeriodEnd: false })
     const cancelled = await Promise.all([1, 2, 3, 4].map(cancel))
-    expect(cancelled.map(({ reading }) => reading?.status)).toEqual(Array(4).fill('canceled'))
+    expect(cancelled.map(({ snapshot }) => snapshot?.status)).toEqual(Array(4).fill('canceled'))
     await scene.fake.control.waitForDeliveries()
     const ended = (await scene.events(scene.shop)).filter(
       ({ type, object_id: object }) =>
@@ -83,12 +83,12 @@ describe('a cancelled subscription', () => {
     expect(ended).toHaveLength(1)
   })
 
-  it('is answered as it is when it ends while it is asked to end later', async () => {
+  it('is returned unchanged when it ends during a cancellation at the period end', async () => {
     const made = await scene.subscribe(await scene.payer())
     scene.fake.control.injectFault({
       method: 'POST',
       path: `/v1/subscriptions/${made.stripe_subscription}`,
-      // Sent again half a second later.
+      // The SDK repeats the request after half a second.
       action: { kind: 'cut' },
     })
     const later = scene.act(made.id, 'cancel', { at_period_end: true })
@@ -104,7 +104,7 @@ describe('a cancelled subscription', () => {
     ).toMatchObject([{ status: 400 }])
   })
 
-  it('is told why Stripe does not end it', async () => {
+  it('returns the reason when Stripe refuses to cancel it', async () => {
     const made = await scene.subscribe(await scene.payer())
     scene.fake.control.injectFault({
       method: 'DELETE',
@@ -119,13 +119,13 @@ describe('a cancelled subscription', () => {
     expect(await scene.get(made.id)).toMatchObject({ status: 'active' })
   })
 
-  it('has ended at once when nothing was ever paid, whatever was asked for', async () => {
+  it('ends immediately when nothing was ever paid, also with at_period_end', async () => {
     const { id } = await scene.subscribe(await scene.payer('pm_card_chargeCustomerFail'))
     const { body } = await scene.act(id, 'cancel', { at_period_end: true })
     expect(body).toMatchObject({ status: 'canceled' })
   })
 
-  it('is what it was while Stripe does not answer', async () => {
+  it('stays unchanged while Stripe does not respond', async () => {
     const made = await scene.subscribe(await scene.payer())
     scene.fake.control.injectFault({
       method: 'DELETE',
@@ -140,7 +140,7 @@ describe('a cancelled subscription', () => {
     expect(await scene.get(made.id)).toMatchObject({ status: 'active' })
   })
 
-  it('is found cancelled when the answer was lost', async () => {
+  it('is found cancelled after a lost response', async () => {
     const made = await scene.subscribe(await scene.payer())
     scene.fake.control.injectFault({
       method: 'DELETE',
@@ -154,7 +154,7 @@ describe('a cancelled subscription', () => {
     })
   })
 
-  it('has ended too when it is gone with its test clock', async () => {
+  it('has ended when it was deleted with its test clock', async () => {
     const made = await scene.subscribe(await scene.payer())
     await new StripeSubscriptionAction(scene.context(scene.shop)).softDelete(
       made.stripe_subscription,
@@ -162,7 +162,7 @@ describe('a cancelled subscription', () => {
     expect(await scene.get(made.id)).toMatchObject({ status: 'canceled' })
   })
 
-  it('refuses what it does not know', async () => {
+  it('refuses unknown fields', async () => {
     const { id } = await scene.subscribe(await scene.payer())
     expect(await scene.act(id, 'cancel', { now: true })).toMatchObject({
       status: 400,
@@ -172,7 +172,7 @@ describe('a cancelled subscription', () => {
 })
 
 describe('a subscription at Stripe', () => {
-  it('renews by the clock, which arrives by webhook', async () => {
+  it('renews with time, and the new period arrives by webhook', async () => {
     const made = await scene.subscribe(await scene.payer())
     scene.fake.control.clock.advance(32 * DAY)
     await scene.settle()
@@ -184,7 +184,7 @@ describe('a subscription at Stripe', () => {
     expect(renewed['latest_invoice']).not.toBe(made['latest_invoice'])
   })
 
-  it('renews by a test clock, and ends with its period', async () => {
+  it('renews by a test clock and ends with its period', async () => {
     const stripe = scene.dashboard
     const now = Math.floor(scene.fake.control.clock.now().getTime() / 1000)
     const clock = await stripe.testHelpers.testClocks.create({ frozen_time: now })
@@ -217,7 +217,7 @@ describe('a subscription at Stripe', () => {
     })
   })
 
-  it('F17: is as its latest reading, in whatever order readings and events arrive', async () => {
+  it('F17: shows the latest fetch, in any order of fetches and events', async () => {
     const made = await scene.subscribe(await scene.payer())
     const before = await databaseNow(scene.db)
     const stale = await scene.dashboard.subscriptions.retrieve(made.stripe_subscription)
@@ -239,7 +239,7 @@ describe('a subscription at Stripe', () => {
     expect(await scene.get(made.id)).toMatchObject({ status: 'canceled' })
   })
 
-  it('shows what was changed in the dashboard, also prices that are no plan', async () => {
+  it('shows changes of the dashboard, also prices without a plan', async () => {
     const made = await scene.subscribe(await scene.payer())
     const price = await scene.dashboard.prices.create({
       currency: 'eur',
@@ -262,7 +262,7 @@ describe('a subscription at Stripe', () => {
     )
   })
 
-  it('is paused, past due or unpaid when Stripe says so', async () => {
+  it('shows the statuses paused, past due and unpaid', async () => {
     const made = await scene.subscribe(await scene.payer())
     for (const status of ['past_due', 'unpaid', 'paused'] as const) {
       const readAt = await databaseNow(scene.db)
@@ -279,8 +279,8 @@ describe('a subscription at Stripe', () => {
   })
 })
 
-describe('a change of a subscription', () => {
-  it('sets and takes away its last day, here', async () => {
+describe('changing a subscription', () => {
+  it('sets and removes its end date', async () => {
     const made = await scene.subscribe(await scene.payer())
     expect(await patch(made.id, { end_date: day(0) })).toMatchObject({
       status: 200,
@@ -290,7 +290,7 @@ describe('a change of a subscription', () => {
     expect(changes(made.stripe_subscription)).toEqual([])
   })
 
-  it('writes metadata at Stripe', async () => {
+  it('changes metadata at Stripe', async () => {
     const made = await scene.subscribe(await scene.payer(), { metadata: { a: '1', b: '2' } })
     const changed = await patch(made.id, { metadata: { a: null, c: '3' }, end_date: day(5) })
     expect(changed).toMatchObject({ status: 200, body: { end_date: day(5) } })
@@ -313,8 +313,8 @@ describe('a change of a subscription', () => {
   })
 })
 
-describe('who sees a subscription', () => {
-  it('is its sponsor and staff with billing:write; only staff may change it', async () => {
+describe('access to subscriptions', () => {
+  it('allows its sponsor to read, and staff with billing:write to change', async () => {
     const [payer, other] = [await scene.payer(), await scene.payer()]
     const made = await scene.subscribe(payer)
     const path = `${scene.shop.path}/subscriptions`

@@ -20,7 +20,7 @@ const onlyOf = async (payer: Payer) => {
 }
 
 describe('a new subscription', () => {
-  it('is paid for at Stripe, and in the mirror at once', async () => {
+  it('is paid at Stripe and stored in the mirror', async () => {
     const payer = await scene.payer()
     const booth = await scene.plan({ amount: 2_000 })
     const seat = await scene.plan({ name: 'Seat', amount: 500 })
@@ -58,13 +58,13 @@ describe('a new subscription', () => {
       customer: payer.stripeCustomer,
     })
     expect(invoices).toMatchObject([{ amount_paid: 3_500, status: 'paid' }])
-    // No event has been worked on.
+    // The mirror has it before any event is processed.
     const stored = await scene.stored(scene.shop, 'subscriptions')
     expect(stored.map(({ id }) => id)).toContain(subscription.stripe_subscription)
     expect(await scene.get(subscription.id)).toEqual(subscription)
   })
 
-  it('begins with the trial of its plans, the longest, unless it is told another', async () => {
+  it('starts with the longest trial of its plans, unless one is given', async () => {
     const long = await scene.plan({ trial_period_days: 30 })
     const short = await scene.plan({ trial_period_days: 7 })
     const payer = await scene.payer()
@@ -81,7 +81,7 @@ describe('a new subscription', () => {
     expect(await scene.get(trying.id)).toMatchObject({ status: 'active' })
   })
 
-  it('is charged to the payment method that is named', async () => {
+  it('is charged to the given payment method', async () => {
     const payer = await scene.payer('pm_card_chargeCustomerFail')
     const { id } = await scene.dashboard.paymentMethods.attach('pm_card_visa', {
       customer: payer.stripeCustomer,
@@ -92,7 +92,7 @@ describe('a new subscription', () => {
     })
   })
 
-  it('is cheaper with a coupon, and refused with one that Stripe does not know', async () => {
+  it('is discounted by a coupon, and refused with an unknown one', async () => {
     const payer = await scene.payer()
     await scene.dashboard.coupons.create({ id: 'HALF', percent_off: 50, duration: 'once' })
     const plan = await scene.plan({ amount: 3_000 })
@@ -126,7 +126,7 @@ describe('a new subscription', () => {
     expect(await scene.get(left.id)).toMatchObject({ status: 'incomplete_expired' })
   })
 
-  it('F9: of a customer without a card is refused with the reason, and not tried again', async () => {
+  it('F9: of a customer without a card is refused with the reason, and not retried', async () => {
     const payer = await scene.payer(null)
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     const answer = await scene.ask(body)
@@ -152,7 +152,7 @@ describe('a new subscription', () => {
     })
   })
 
-  it("is never charged to somebody else's card", async () => {
+  it("is never charged to another customer's card", async () => {
     const [payer, other] = [await scene.payer(), await scene.payer(null)]
     const { data } = await scene.dashboard.customers.listPaymentMethods(payer.stripeCustomer)
     const answer = await scene.ask({
@@ -191,7 +191,7 @@ describe('a new subscription', () => {
     expect(await scene.atStripe(payer)).toEqual([])
   })
 
-  it('needs a customer and a plan of its own conference, with a Stripe key', async () => {
+  it('needs a customer and a plan of its conference, and a Stripe key', async () => {
     const payer = await scene.payer()
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     const other = await scene.openWiredShop()
@@ -205,8 +205,8 @@ describe('a new subscription', () => {
   })
 })
 
-describe('a subscription that is asked for more than once', () => {
-  it('F2: is made once for one Idempotency-Key, and anew for another', async () => {
+describe('a subscription whose creation is repeated', () => {
+  it('F2: is created once per Idempotency-Key', async () => {
     const payer = await scene.payer()
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     const first = await scene.ask(body, 'sub-1')
@@ -217,19 +217,19 @@ describe('a subscription that is asked for more than once', () => {
     expect(await scene.atStripe(payer)).toHaveLength(2)
   })
 
-  it('is one, however many ask at the same time', async () => {
+  it('is created once by concurrent requests', async () => {
     const payer = await scene.payer()
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
     const answers = await Promise.all([1, 2, 3, 4, 5].map(() => scene.ask(body, 'sub-rush')))
     const made = answers.filter(({ status }) => status === 201)
     expect(made.length).toBeGreaterThan(0)
     const id = await onlyOf(payer)
-    // Beside each other, as a job and a repeat may be.
+    // In parallel, as a job and a repeat may run.
     await Promise.allSettled([1, 2, 3].map(() => finishSubscription(scene.deps, scene.refOf(id))))
     expect(await scene.atStripe(payer)).toHaveLength(1)
   })
 
-  it('is one when several processes make it at the same time', async () => {
+  it('is created once by several processes at the same time', async () => {
     const payer = await scene.payer()
     trouble('cut')
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
@@ -244,7 +244,7 @@ describe('a subscription that is asked for more than once', () => {
   })
 
   it.each([
-    ['the key still holds', 0],
+    ['Stripe still has the key', 0],
     ['Stripe has forgotten the key', 3],
   ])('F8: is found after an unknown outcome, and not paid twice, when %s', async (_when, days) => {
     const payer = await scene.payer()
@@ -268,7 +268,7 @@ describe('a subscription that is asked for more than once', () => {
     expect(await scene.atStripe(payer)).toHaveLength(1)
   })
 
-  it('is made under another key when Stripe keeps an error under the first', async () => {
+  it('is created under another key when Stripe stored an error under the first', async () => {
     const payer = await scene.payer()
     const broken = { path: '/v1/subscriptions', method: 'POST', action: { kind: 'error' } } as const
     scene.fake.control.injectFault(broken)
@@ -281,7 +281,7 @@ describe('a subscription that is asked for more than once', () => {
     expect(await scene.atStripe(payer)).toHaveLength(1)
   })
 
-  it('shows what it is for before Stripe has it, and is made by a refresh', async () => {
+  it('shows its items before it exists at Stripe, and is created by a refresh', async () => {
     const payer = await scene.payer()
     const plan = await scene.plan({ amount: 700 })
     trouble('cut')
@@ -300,7 +300,7 @@ describe('a subscription that is asked for more than once', () => {
     })
   })
 
-  it('is left a job that finishes it should the process die', async () => {
+  it('has a job that finishes it if the process dies', async () => {
     const { id } = await scene.subscribe(await scene.payer())
     const jobs = await scene.rows<{ payload: Body; run_at: Date }>(
       `select p.payload, j.run_at from graphile_worker.jobs j

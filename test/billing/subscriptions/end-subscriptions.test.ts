@@ -13,7 +13,7 @@ import { DAY, day, type SubscriptionAnswer, useSubscriptionScene } from './subsc
 
 const scene = useSubscriptionScene()
 
-// What another test left due is not this one's.
+// Removes due subscriptions of earlier tests.
 beforeEach(() => scene.rows('update subscriptions set end_date = null'))
 afterEach(() => scene.fake.control.clearFaults())
 
@@ -38,7 +38,7 @@ const failing = (stripeId: string) =>
     action: { kind: 'cut' },
   })
 
-it('cancels what is due at the end of its period, and nothing else', async () => {
+it('cancels due subscriptions at the end of their periods, and no others', async () => {
   const today = await due()
   const overdue = await due()
   await scene.rows(`update subscriptions set end_date = end_date - 3 where id = $1`, [overdue.id])
@@ -62,7 +62,7 @@ it('cancels what is due at the end of its period, and nothing else', async () =>
   expect(await scene.get(today.id)).toMatchObject({ status: 'canceled' })
 })
 
-it('ends them now when it is told to, also those that would end by themselves', async () => {
+it('cancels them now with `now`, also those that end with their period', async () => {
   const [one, other] = [await due(), await due()]
   await scene.act(one.id, 'cancel', { at_period_end: true })
   expect(idsOf(await end({ now: true }))).toEqual([one.id, other.id].toSorted())
@@ -72,7 +72,7 @@ it('ends them now when it is told to, also those that would end by themselves', 
   expect(await end({ now: true })).toEqual([])
 })
 
-it('F18: ends those in trial, past due, unpaid and incomplete as well', async () => {
+it('F18: cancels subscriptions in trial, past due, unpaid and incomplete as well', async () => {
   const plan = await scene.plan({ trial_period_days: 10 })
   const trying = await scene.subscribe(await scene.payer(), {
     items: [{ plan }],
@@ -99,7 +99,7 @@ it('F18: ends those in trial, past due, unpaid and incomplete as well', async ()
   expect(await scene.get(incomplete.id)).toMatchObject({ status: 'canceled' })
 })
 
-it('goes on after one that failed, and takes that one the next time', async () => {
+it('continues after a failure and retries that subscription in the next run', async () => {
   const [first, broken, last] = [await due(), await due(), await due()]
   failing(broken.stripe_subscription)
   const ended = await end()
@@ -117,21 +117,21 @@ it('goes on after one that failed, and takes that one the next time', async () =
   expect(await scene.get(broken.id)).toMatchObject({ cancel_at_period_end: true })
 })
 
-it('does no harm when it runs twice at once', async () => {
+it('may run twice at the same time', async () => {
   const made = [await due(), await due()]
   const both = await Promise.all([end({ now: true }), end({ now: true })])
   expect(both.flat().filter((one) => 'error' in one)).toEqual([])
   for (const { id } of made) expect(await scene.get(id)).toMatchObject({ status: 'canceled' })
 })
 
-it('passes over one that has ended at Stripe without our knowing', async () => {
+it('accepts a subscription that has ended at Stripe without an event', async () => {
   const made = await due()
   await scene.dashboard.subscriptions.cancel(made.stripe_subscription)
-  expect(await end()).toMatchObject([{ subscription: { reading: { status: 'canceled' } } }])
+  expect(await end()).toMatchObject([{ subscription: { snapshot: { status: 'canceled' } } }])
 })
 
 it.each(['Pacific/Kiritimati', 'Etc/GMT+12'])(
-  'F19: a last day is a day of UTC, also for a database in %s',
+  'F19: an end date is a day in UTC, also for a database in %s',
   async (zone) => {
     const today = await due()
     await scene.subscribe(await scene.payer(), { end_date: day(1) })
@@ -144,14 +144,14 @@ it.each(['Pacific/Kiritimati', 'Etc/GMT+12'])(
   },
 )
 
-it('stops between two when it is told to', async () => {
+it('stops between two subscriptions when it is aborted', async () => {
   await due()
   const stopped = new AbortController()
   stopped.abort()
   expect(await end({ signal: stopped.signal })).toEqual([])
 })
 
-it('is done by the clock, which fails visibly and is tried again', async () => {
+it('runs as a job, which fails visibly and is retried', async () => {
   const [made, broken] = [await due(), await due()]
   failing(broken.stripe_subscription)
   const run = () =>
@@ -167,7 +167,7 @@ it('is done by the clock, which fails visibly and is tried again', async () => {
   expect(await scene.get(broken.id)).toMatchObject({ cancel_at_period_end: true })
 })
 
-it('is asked for by the timer where something is due, and only there', async () => {
+it('gets a job from the timer only in conferences with due subscriptions', async () => {
   const settings = {
     leaseSeconds: 60,
     reconcileAfterSeconds: 120,

@@ -32,7 +32,7 @@ const patch = (id: string, body: Body) =>
 
 const refOf = (planId: string) => ({ conferenceId: shop.conference, planId })
 
-/** Requests that asked Stripe for the plan's product. */
+/** Requests that create the plan's product at Stripe. */
 const orders = (planId: string) =>
   scene.fake.control
     .requests({ method: 'POST', path: '/v1/products' })
@@ -49,7 +49,7 @@ const onlyPlan = async (name: string) => {
 }
 
 describe('a new plan', () => {
-  it('is a product with a recurring price at Stripe, and in the mirror at once', async () => {
+  it('is a product with a recurring price, at Stripe and in the mirror', async () => {
     const plan = await create({
       interval: 'week',
       interval_count: 2,
@@ -81,7 +81,7 @@ describe('a new plan', () => {
       currency: 'eur',
       recurring: { interval: 'week', interval_count: 2 },
     })
-    // No event has been worked on.
+    // The mirror has it before any event is processed.
     for (const [table, id] of [
       ['products', plan.stripe_product],
       ['prices', plan.stripe_price],
@@ -96,11 +96,11 @@ describe('a new plan', () => {
     expect(await get(plan.id)).toEqual(plan)
   })
 
-  it('may cost nothing', async () => {
+  it('may be free', async () => {
     expect(await create({ amount: 0 })).toMatchObject({ amount: 0, state: 'created' })
   })
 
-  it('F15: is sent in the units that Stripe counts its currency in', async () => {
+  it('F15: is sent in Stripe’s units of its currency', async () => {
     for (const [currency, amount, sent] of [
       ['JPY', 1_000, 1_000],
       ['ISK', 1_000, 100_000],
@@ -115,7 +115,7 @@ describe('a new plan', () => {
     }
   })
 
-  it('F18: has an id that no other database gives out, also at Stripe', async () => {
+  it('F18: has a globally unique id, also at Stripe', async () => {
     const plan = await create()
     expect(plan.stripe_product).toMatch(/^plan_\w{21}$/)
   })
@@ -137,7 +137,7 @@ describe('a new plan', () => {
       { interval: 'year', interval_count: 3 },
       { interval: 'year', interval_count: 4 },
     ],
-  ])('renews after three years at most: %o', async (longest, longer) => {
+  ])('has an interval of at most three years: %o', async (longest, longer) => {
     expect(await create(longest)).toMatchObject(longest)
     expect(await post({ ...MONTHLY, ...longer })).toMatchObject({
       status: 400,
@@ -166,7 +166,7 @@ describe('a new plan', () => {
     expect(scene.fake.control.requests({ method: 'POST' })).toHaveLength(before)
   })
 
-  it('of a currency with three decimals ends in 0', async () => {
+  it('in a currency with three decimals has an amount that ends in 0', async () => {
     const other = await scene.openWiredShop({ currency: 'KWD' })
     expect(await post({ ...MONTHLY, amount: 1_501 }, undefined, other.path)).toMatchObject({
       status: 400,
@@ -174,7 +174,7 @@ describe('a new plan', () => {
     })
   })
 
-  it('is not written down for a conference without a Stripe key', async () => {
+  it('is refused for a conference without a Stripe key', async () => {
     const { path } = await createConference(scene, { stripe_secret_key: undefined })
     expect(await post(MONTHLY, undefined, path)).toMatchObject({
       status: 409,
@@ -183,7 +183,7 @@ describe('a new plan', () => {
     expect((await scene.request('GET', `${path}/plans`)).body).toMatchObject({ data: [] })
   })
 
-  it('shows why Stripe refused it, and stays refused', async () => {
+  it('shows the reason of Stripe’s refusal and stays refused', async () => {
     const other = await scene.openWiredShop()
     scene.fake.control.revokeKey(other.stripeKey)
     const refused = { status: 409, body: { code: 'stripe_refused' } }
@@ -196,7 +196,7 @@ describe('a new plan', () => {
     await expect(finishPlan(scene.deps, ref)).rejects.toMatchObject({ code: 'stripe_refused' })
   })
 
-  it('waits while Stripe does not answer, and cannot be changed', async () => {
+  it('stays `requested` while Stripe does not respond, and cannot be changed', async () => {
     const name = 'Waiting'
     scene.fake.control.injectFault({
       path: '/v1/products',
@@ -218,8 +218,8 @@ describe('a new plan', () => {
   })
 })
 
-describe('a plan that is asked for more than once', () => {
-  it('F2: is made once for one Idempotency-Key, and anew for another', async () => {
+describe('a plan whose creation is repeated', () => {
+  it('F2: is created once per Idempotency-Key', async () => {
     const [first, again, other] = [
       await post(MONTHLY, 'plan-1'),
       await post(MONTHLY, 'plan-1'),
@@ -232,7 +232,7 @@ describe('a plan that is asked for more than once', () => {
     expect(orders(first.body.id)).toHaveLength(1)
   })
 
-  it('is one, however many ask at the same time', async () => {
+  it('is created once by concurrent requests', async () => {
     const name = 'Rush'
     const answers = await Promise.all(
       Array.from({ length: 6 }, () => post({ ...MONTHLY, name }, 'plan-rush')),
@@ -246,12 +246,12 @@ describe('a plan that is asked for more than once', () => {
       })
     }
     const id = await onlyPlan(name)
-    // Beside each other, as a job and a repeat may be.
+    // In parallel, as a job and a repeat may run.
     await Promise.allSettled([1, 2, 3].map(() => finishPlan(scene.deps, refOf(id))))
     expect(orders(id)).toHaveLength(1)
   })
 
-  it('F8: is found at Stripe after an unknown outcome, and not made again', async () => {
+  it('F8: is found at Stripe after an unknown outcome, and not created again', async () => {
     const name = 'Lost'
     const lost = { path: '/v1/products', times: 'always', action: { kind: 'fail_after' } } as const
     scene.fake.control.injectFault(lost)
@@ -264,7 +264,7 @@ describe('a plan that is asked for more than once', () => {
     expect(data).toHaveLength(1)
   })
 
-  it('is found even when Stripe has forgotten the key', async () => {
+  it('is found even after Stripe has forgotten the key', async () => {
     const name = 'Late'
     const lost = { path: '/v1/products', times: 'always', action: { kind: 'fail_after' } } as const
     scene.fake.control.injectFault(lost)
@@ -277,7 +277,7 @@ describe('a plan that is asked for more than once', () => {
     expect(data).toHaveLength(1)
   })
 
-  it('is made under another key when Stripe keeps an error under the first', async () => {
+  it('is created under another key when Stripe stored an error under the first', async () => {
     const name = 'Broken'
     const broken = { path: '/v1/products', times: 1, action: { kind: 'error' } } as const
     scene.fake.control.injectFault(broken)
@@ -290,7 +290,7 @@ describe('a plan that is asked for more than once', () => {
     expect(data).toHaveLength(1)
   })
 
-  it('is left a job that finishes it should the process die', async () => {
+  it('has a job that finishes it if the process dies', async () => {
     const plan = await create()
     const jobs = await scene.rows<{ payload: Body; run_at: Date }>(
       `select p.payload, j.run_at from graphile_worker.jobs j
@@ -302,8 +302,8 @@ describe('a plan that is asked for more than once', () => {
   })
 })
 
-describe('a change of a plan', () => {
-  it('is made at Stripe and shown as Stripe has it', async () => {
+describe('changing a plan', () => {
+  it('changes it at Stripe and returns Stripe’s values', async () => {
     const { id } = await create({ metadata: { hall: 'B', row: '1' } })
     const changed = await patch(id, { name: 'Big booth', metadata: { hall: null, floor: '2' } })
     expect(changed).toMatchObject({ status: 200, body: { name: 'Big booth' } })
@@ -315,7 +315,7 @@ describe('a change of a plan', () => {
     expect(await get(id)).toEqual(changed.body)
   })
 
-  it('archives and brings back, and never touches what a subscriber pays', async () => {
+  it('archives and restores it, and never changes the price', async () => {
     const plan = await create()
     expect(await patch(plan.id, { active: false })).toMatchObject({ body: { active: false } })
     const stripe = scene.stripeOf(shop)
@@ -341,7 +341,7 @@ describe('a change of a plan', () => {
     expect(await patch(id, change)).toMatchObject({ status: 400, body: { errors: [{ pointer }] } })
   })
 
-  it('F17: in the dashboard reaches the plan by webhook, in whatever order', async () => {
+  it('F17: in the dashboard reaches the plan by webhook, in any order', async () => {
     const { id } = await create()
     const stripe = scene.stripeOf(shop)
     await stripe.products.update(id, { name: 'One' })
@@ -350,7 +350,7 @@ describe('a change of a plan', () => {
     expect(await get(id)).toMatchObject({ name: 'Two', active: false })
   })
 
-  it('changes nothing here when Stripe refuses or does not answer', async () => {
+  it('changes nothing here when Stripe refuses or does not respond', async () => {
     const { id } = await create()
     const lost = { path: '/v1/products/*', times: 'always', action: { kind: 'cut' } } as const
     scene.fake.control.injectFault({ ...lost, method: 'POST' })
@@ -360,8 +360,8 @@ describe('a change of a plan', () => {
   })
 })
 
-describe('who sees a plan', () => {
-  it('is staff with billing:write of its conference', async () => {
+describe('access to plans', () => {
+  it('needs billing:write of the conference', async () => {
     const { id } = await create()
     const staff = await createStaffKey(scene, shop, ['billing:write'])
     const sponsor = await createSponsorKey(scene, shop, shop.sponsor)

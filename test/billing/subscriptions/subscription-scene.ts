@@ -22,11 +22,11 @@ export const day = (fromNow: number) =>
 
 export type SubscriptionScene = SyncScene & {
   readonly shop: WiredShop
-  /** A client of the shop's own account, as its dashboard would use it. */
+  /** A Stripe client of the shop's account, in the role of the dashboard. */
   readonly dashboard: Stripe
-  /** A sponsor with a customer whose default is this test card; null: no card. */
+  /** Creates a sponsor with a customer and this default test card; null: no card. */
   payer(card?: string | null): Promise<Payer>
-  /** A plan at 10.00 a month, unless told otherwise. Returns its id. */
+  /** Creates a plan and returns its id. Default: 10.00 per month. */
   plan(body?: Body): Promise<string>
   ask(body: Body, key?: string): Promise<Answer<SubscriptionAnswer>>
   /** Subscribes the payer to the plan. */
@@ -34,7 +34,7 @@ export type SubscriptionScene = SyncScene & {
   get(id: string): Promise<SubscriptionAnswer>
   act(id: string, action: string, body?: Body): Promise<Answer<SubscriptionAnswer>>
   refOf(id: string): { conferenceId: string; subscriptionId: string }
-  /** Subscriptions of the payer at Stripe, ended ones too. */
+  /** The payer's subscriptions at Stripe, including ended ones. */
   atStripe(payer: Payer): Promise<Stripe.Subscription[]>
 }
 
@@ -116,6 +116,6 @@ export function useSubscriptionScene(): SubscriptionScene {
       return (await all).data
     },
   }
-  // Getters must stay getters: the parts do not exist yet.
+  // These must be getters, because the values do not exist yet.
   return Object.defineProperties(own, Object.getOwnPropertyDescriptors(scene)) as SubscriptionScene
 }
