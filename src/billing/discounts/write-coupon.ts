@@ -1,5 +1,5 @@
 import { customAlphabet } from 'nanoid'
-import Stripe from 'stripe'
+import type Stripe from 'stripe'
 import type { Tx } from '../../db/connect.ts'
 import { databaseNow } from '../../mirror/fetch-time.ts'
 import { findMirroredObject } from '../../mirror/mirror-store.ts'
@@ -13,6 +13,7 @@ import {
   fetchOrNull,
   isMissing,
   isStoredError,
+  isTakenId,
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
@@ -148,10 +149,6 @@ async function makeCoupon(
     if (found?.metadata?.['discount_change'] === changeId) return found
     throw isTaken ? idTaken(id) : new AppError('stripe_refused', refusalMessage(error))
   }
-}
-
-function isTakenId(error: unknown): error is Stripe.errors.StripeError {
-  return error instanceof Stripe.errors.StripeError && error.code === 'resource_already_exists'
 }
 
 /**

@@ -1,4 +1,4 @@
-import Stripe from 'stripe'
+import type Stripe from 'stripe'
 import { z } from 'zod'
 import { getConference } from '../../conferences/conference-store.ts'
 import type { Tx } from '../../db/connect.ts'
@@ -16,6 +16,7 @@ import {
   fetchOrNull,
   isRefusal,
   isStoredError,
+  isTakenId,
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
@@ -158,17 +159,13 @@ function productParams(plan: Plan): Stripe.ProductCreateParams {
   }
 }
 
-function isTaken(error: unknown): boolean {
-  return error instanceof Stripe.errors.StripeError && error.code === 'resource_already_exists'
-}
-
 /** Creates the plan at Stripe, or finds the one of an earlier request. @throws AppError `stripe_…` */
 async function createPlanAtStripe(stripe: Stripe, plan: Plan): Promise<PlanCreation> {
   const idempotencyKey = `plan:${plan.id}:create:${plan.attempt}`
   try {
     return created(await stripe.products.create(productParams(plan), { idempotencyKey }))
   } catch (error) {
-    if (isTaken(error) || isStoredError(error)) {
+    if (isTakenId(error) || isStoredError(error)) {
       const product = await fetchOrNull(() => stripe.products.retrieve(plan.id))
       if (product !== null) return created(product)
       if (isStoredError(error)) return { kind: 'stored_error', message: refusalMessage(error) }
