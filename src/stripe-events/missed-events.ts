@@ -167,7 +167,7 @@ export function missedEventsMail(
       stored
         ? 'They are stored now and will be processed.'
         : 'They were only counted. Run `webhooks:check` without --report-only to store them.',
-      `Check the endpoint in Stripe's dashboard: is it enabled, does it answer 200, and is its signing secret the one that is stored here?`,
+      `Check the endpoint in Stripe's dashboard: is it enabled, does it respond with 200, and is its signing secret the one that is stored here?`,
       lines.join('\n'),
       '',
     ].join('\n\n'),

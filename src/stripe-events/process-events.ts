@@ -45,10 +45,110 @@ async function processGroup(deps: ProcessDeps, events: ClaimedEvent[]): Promise<
   const [first] = events
   if (first === undefined) return 0
   if (events.every(isForHooks)) return closeUnhandled(deps, first, events)
-  const snapshot = await fetchPurchase(deps, first, events)
+  const snapshot = await fetchSnapshot(deps, first, events)
   return snapshot === null
     ? handOffUnmatched(deps, first, events)
     : applyAndClose(deps, snapshot, first, events)
+}
+
+/**
+ * Finds the purchase of the events and fetches its snapshot. Null when the events are about no purchase
+ * of this conference. The purchase is found by our own rows, or else by the payment at Stripe: a refund
+ * or a dispute names only a charge or a payment intent, and its event may be the first of a payment.
+ *
+ * @throws AppError `stripe_…`
+ */
+async function fetchSnapshot(
+  deps: ProcessDeps,
+  first: ClaimedEvent,
+  events: ClaimedEvent[],
+): Promise<FetchedSnapshot | null> {
+  const webhook = {
+    conferenceId: first.conferenceId,
+    purchaseId: first.purchaseId,
+    sessionIds: events.flatMap(({ type, objectId }) =>
+      isSessionType(type) && objectId !== null ? [objectId] : [],
+    ),
+    paymentIntents: [...new Set(events.flatMap(({ paymentIntentId }) => paymentIntentId ?? []))],
+    fraudWarnings: events.some(({ type }) => isFraudWarningType(type)),
+  }
+  const handle = (more: Partial<CheckoutWebhook> = {}) =>
+    deps.purchases.handleCheckoutWebhook({ ...webhook, ...more })
+  const found = await handle()
+  // Our sessions and intents are created with our ids in them, so one without our ids is not ours.
+  if (found !== null || isSessionType(first.type) || first.type.startsWith('payment_intent.')) {
+    return found
+  }
+  const paymentIntent = first.paymentIntentId ?? (await fetchIntentOfCharge(deps, first))
+  if (paymentIntent === null) return null
+  const paymentIntents = [paymentIntent]
+  const byPayment = first.paymentIntentId === null ? await handle({ paymentIntents }) : null
+  if (byPayment !== null) return byPayment
+  const purchaseId = await fetchPurchaseId(deps, first, paymentIntent)
+  return purchaseId === null ? null : handle({ purchaseId, paymentIntents })
+}
+
+/** Applies the snapshot and closes the events in one transaction. Returns the number of closed events. */
+async function applyAndClose(
+  deps: ProcessDeps,
+  snapshot: FetchedSnapshot,
+  first: ClaimedEvent,
+  events: ClaimedEvent[],
+): Promise<number> {
+  const { purchaseId } = snapshot.ref
+  // Outside the transaction: an error of the mirror would abort it.
+  const isMirrored = await checkMirror(deps, snapshot.ref, events)
+  return withTenant(deps.db, snapshot.ref, async (trx) => {
+    const left = await lockClaimed(trx, events)
+    // Another worker claimed the events in the meantime and fetches its own snapshot.
+    if (left.length === 0) return 0
+    const cause = { actor: { kind: 'stripe', id: first.id }, cause: first.type } as const
+    await deps.purchases.applySnapshot(trx, snapshot, cause)
+    const mirrored = left.filter(isMirrored)
+    const waiting = left.filter((event) => !isMirrored(event))
+    const closed = await closeClaimed(trx, mirrored, { status: 'done', purchaseId })
+    await moveToMirror(trx, waiting, purchaseId)
+    return closed
+  })
+}
+
+/** Returns a test: did the mirror fetch the event's object after the event arrived? */
+async function checkMirror(
+  { mirrorFeed }: ProcessDeps,
+  { conferenceId }: PurchaseRef,
+  events: readonly ClaimedEvent[],
+): Promise<(event: ClaimedEvent) => boolean> {
+  const objects = events.flatMap(({ mirrored }) => mirrored ?? [])
+  const fetchedAt = await mirrorFeed.fetchTimes(conferenceId, objects)
+  return ({ mirrored }) =>
+    mirrored === null || (fetchedAt.get(referenceKey(mirrored)) ?? 0) >= mirrored.after
+}
+
+/** The payment intent of the charge that an event names, such as a refund's or a dispute's, or null. */
+async function fetchIntentOfCharge(
+  { db, clients }: ProcessDeps,
+  event: ClaimedEvent,
+): Promise<string | null> {
+  const charge = (await loadEventHints(db, event))?.charge ?? null
+  if (charge === null) return null
+  const stripe = await clients.forConference(event.conferenceId)
+  const response = await fetchOrNull(() => stripe.charges.retrieve(charge))
+  return response === null
+    ? null
+    : parseStripeObject(chargeObject, response, 'charge').payment_intent
+}
+
+/** The purchase of this conference that the payment's metadata at Stripe names, or null. */
+async function fetchPurchaseId(
+  { clients }: ProcessDeps,
+  { conferenceId }: ClaimedEvent,
+  paymentIntent: string,
+): Promise<string | null> {
+  const stripe = await clients.forConference(conferenceId)
+  const response = await fetchOrNull(() => stripe.paymentIntents.retrieve(paymentIntent))
+  if (response === null) return null
+  const { metadata } = parseStripeObject(paymentIntentObject, response, 'payment intent')
+  return metadata['conference_id'] === conferenceId ? (metadata['purchase_id'] ?? null) : null
 }
 
 const isForHooks = ({ type, mirrored }: ClaimedEvent) => mirrored === null && !isHandledType(type)
@@ -85,102 +185,4 @@ async function handOffUnmatched(
   })
   logger.info({ conference: conferenceId, event: id, type }, 'the event belongs to no purchase')
   return count
-}
-
-/**
- * The snapshot of the purchase that the events are about; null if they are about no purchase of this
- * conference. Our own rows lead to it first. A refund or a dispute names only a charge or a payment
- * intent, and it may be the first event of a payment: then the payment at Stripe leads to it.
- *
- * @throws AppError `stripe_…`
- */
-async function fetchPurchase(
-  deps: ProcessDeps,
-  first: ClaimedEvent,
-  events: ClaimedEvent[],
-): Promise<FetchedSnapshot | null> {
-  const webhook = {
-    conferenceId: first.conferenceId,
-    purchaseId: first.purchaseId,
-    sessionIds: events.flatMap(({ type, objectId }) =>
-      isSessionType(type) && objectId !== null ? [objectId] : [],
-    ),
-    paymentIntents: [...new Set(events.flatMap(({ paymentIntentId }) => paymentIntentId ?? []))],
-    fraudWarnings: events.some(({ type }) => isFraudWarningType(type)),
-  }
-  const handle = (more: Partial<CheckoutWebhook> = {}) =>
-    deps.purchases.handleCheckoutWebhook({ ...webhook, ...more })
-  const known = await handle()
-  // Our sessions and intents carry our ids from the start; one without them is not ours.
-  if (known !== null || isSessionType(first.type) || first.type.startsWith('payment_intent.')) {
-    return known
-  }
-  const paymentIntent = first.paymentIntentId ?? (await fetchIntentOfCharge(deps, first))
-  if (paymentIntent === null) return null
-  const paymentIntents = [paymentIntent]
-  const byPayment = first.paymentIntentId === null ? await handle({ paymentIntents }) : null
-  if (byPayment !== null) return byPayment
-  const purchaseId = await fetchPurchaseId(deps, first, paymentIntent)
-  return purchaseId === null ? null : handle({ purchaseId, paymentIntents })
-}
-
-/** Applies the snapshot and closes the events in one transaction. Returns how many were closed. */
-async function applyAndClose(
-  deps: ProcessDeps,
-  snapshot: FetchedSnapshot,
-  first: ClaimedEvent,
-  events: ClaimedEvent[],
-): Promise<number> {
-  const { purchaseId } = snapshot.ref
-  // Outside the transaction: an error of the mirror would abort it.
-  const isMirrored = await mirrorState(deps, snapshot.ref, events)
-  return withTenant(deps.db, snapshot.ref, async (trx) => {
-    const left = await lockClaimed(trx, events)
-    // Another worker took the events over and fetches its own snapshot.
-    if (left.length === 0) return 0
-    const cause = { actor: { kind: 'stripe', id: first.id }, cause: first.type } as const
-    await deps.purchases.applySnapshot(trx, snapshot, cause)
-    const mirrored = left.filter(isMirrored)
-    const waiting = left.filter((event) => !isMirrored(event))
-    const closed = await closeClaimed(trx, mirrored, { status: 'done', purchaseId })
-    await moveToMirror(trx, waiting, purchaseId)
-    return closed
-  })
-}
-
-/** Tells whether the mirror has an event's object as it was when the event came, or is newer. */
-async function mirrorState(
-  { mirrorFeed }: ProcessDeps,
-  { conferenceId }: PurchaseRef,
-  events: readonly ClaimedEvent[],
-): Promise<(event: ClaimedEvent) => boolean> {
-  const objects = events.flatMap(({ mirrored }) => mirrored ?? [])
-  const readAt = await mirrorFeed.fetchTimes(conferenceId, objects)
-  return ({ mirrored }) =>
-    mirrored === null || (readAt.get(referenceKey(mirrored)) ?? 0) >= mirrored.after
-}
-
-/** The payment intent of the charge that an event names, such as a refund's or a dispute's, or null. */
-async function fetchIntentOfCharge(
-  { db, clients }: ProcessDeps,
-  event: ClaimedEvent,
-): Promise<string | null> {
-  const charge = (await loadEventHints(db, event))?.charge ?? null
-  if (charge === null) return null
-  const stripe = await clients.forConference(event.conferenceId)
-  const answer = await fetchOrNull(() => stripe.charges.retrieve(charge))
-  return answer === null ? null : parseStripeObject(chargeObject, answer, 'charge').payment_intent
-}
-
-/** The purchase of this conference that the payment's metadata at Stripe names, or null. */
-async function fetchPurchaseId(
-  { clients }: ProcessDeps,
-  { conferenceId }: ClaimedEvent,
-  paymentIntent: string,
-): Promise<string | null> {
-  const stripe = await clients.forConference(conferenceId)
-  const answer = await fetchOrNull(() => stripe.paymentIntents.retrieve(paymentIntent))
-  if (answer === null) return null
-  const { metadata } = parseStripeObject(paymentIntentObject, answer, 'payment intent')
-  return metadata['conference_id'] === conferenceId ? (metadata['purchase_id'] ?? null) : null
 }

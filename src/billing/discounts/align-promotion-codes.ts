@@ -146,15 +146,15 @@ async function syncVoucherCode(work: Work, voucher: PendingVoucher): Promise<voi
   const { context, stripe } = work
   const { promotion_code_id: id, wanted_on: active } = voucher
   const requestedAt = await databaseNow(context.db)
-  const answer =
+  const response =
     id === null
       ? await createPromotionCode(work, voucher)
       : await stripe.promotionCodes.update(id, { active })
   // Save our row first: the mirror counts the uses of saved ids only. `is_on` is what we requested, not
   // what Stripe shows: otherwise a code that Stripe does not activate would be retried forever.
-  const isOn = id === null ? answer.active : active
-  await saveResult(work, voucher, { promotion_code_id: answer.id, is_on: isOn })
-  await mirrorAnswer(new StripePromotionCodeAction(context), answer, requestedAt)
+  const isOn = id === null ? response.active : active
+  await saveResult(work, voucher, { promotion_code_id: response.id, is_on: isOn })
+  await mirrorAnswer(new StripePromotionCodeAction(context), response, requestedAt)
 }
 
 function saveResult(

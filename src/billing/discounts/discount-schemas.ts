@@ -171,7 +171,7 @@ const changeableCouponFields = {
 const refusedCouponChange = (field: string) =>
   field in couponFields
     ? `cannot be changed: Stripe does not change the ${field} of a coupon. Delete the coupon and create another.`
-    : 'Unknown field.'
+    : 'is not a known field'
 
 /** `PATCH C/stripe/coupons/{id}`. A loose object, so that a fixed field is refused with the reason. */
 export const updateCouponBody = z
@@ -258,7 +258,7 @@ const changeablePromotionCodeFields = {
 const refusedPromotionCodeChange = (field: string) =>
   field in promotionCodeFields
     ? `cannot be changed: Stripe does not change the ${field} of a promotion code. Deactivate the code and create another.`
-    : 'Unknown field.'
+    : 'is not a known field'
 
 /** `PATCH C/stripe/promotion-codes/{id}`. A loose object, so that a fixed field is refused with the reason. */
 export const updatePromotionCodeBody = z

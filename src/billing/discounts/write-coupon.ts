@@ -193,12 +193,12 @@ export function finishUpdateCoupon(
     assertCurrencies(coupon, params)
     const { stripe } = await deps.clients.connect(conferenceId)
     const requestedAt = await databaseNow(deps.db)
-    const answer = await updateAtStripe(stripe, id, params, changeId)
-    if (answer === null) {
+    const response = await updateAtStripe(stripe, id, params, changeId)
+    if (response === null) {
       await action.softDelete(id, requestedAt)
       throw notFound('coupon')
     }
-    await mirrorAnswer(action, answer, requestedAt)
+    await mirrorAnswer(action, response, requestedAt)
     return id
   })
 }

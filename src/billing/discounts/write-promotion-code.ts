@@ -213,8 +213,8 @@ export function finishUpdatePromotionCode(
     }
     const { stripe } = await deps.clients.connect(conferenceId)
     const requestedAt = await databaseNow(deps.db)
-    const answer = await updateAtStripe(stripe, id, change.params, changeId)
-    await mirrorAnswer(action, answer, requestedAt)
+    const response = await updateAtStripe(stripe, id, change.params, changeId)
+    await mirrorAnswer(action, response, requestedAt)
     return id
   })
 }

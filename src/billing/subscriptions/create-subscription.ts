@@ -257,15 +257,15 @@ async function createSubscriptionAtStripe(
   if (existing !== null) return { kind: 'created', stripeId: existing }
   const idempotencyKey = `subscription:${order.id}:create:${order.attempt}`
   try {
-    const answer = await stripe.subscriptions.create(createParams(order), { idempotencyKey })
+    const response = await stripe.subscriptions.create(createParams(order), { idempotencyKey })
     return {
       kind: 'created',
-      stripeId: parseStripeObject(subscriptionObject, answer, 'subscription').id,
+      stripeId: parseStripeObject(subscriptionObject, response, 'subscription').id,
     }
   } catch (error) {
     if (isStoredError(error)) {
-      const made = await findSubscription(stripe, order)
-      if (made !== null) return { kind: 'created', stripeId: made }
+      const existing = await findSubscription(stripe, order)
+      if (existing !== null) return { kind: 'created', stripeId: existing }
       return { kind: 'stored_error', message: refusalMessage(error) }
     }
     if (isRefusal(error)) return { kind: 'refused', message: refusalMessage(error) }

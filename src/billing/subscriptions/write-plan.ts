@@ -175,10 +175,10 @@ async function createPlanAtStripe(stripe: Stripe, plan: Plan): Promise<PlanCreat
   }
 }
 
-function created(answer: unknown): PlanCreation {
+function created(response: unknown): PlanCreation {
   const { id, default_price: priceId } = parseStripeObject(
     productObject,
-    answer,
+    response,
     'product with a price',
   )
   return { kind: 'created', productId: id, priceId }
