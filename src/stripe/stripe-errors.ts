@@ -140,7 +140,7 @@ export function isTakenId(error: unknown): error is Stripe.errors.StripeError {
 }
 
 /** Masks Stripe keys and webhook secrets in a text for a caller, a row or a log. */
-export function maskStripeSecrets(text: string): string {
+function maskStripeSecrets(text: string): string {
   return text.replaceAll(/\b([srp]k_(?:live|test)_|whsec_)[\w*.+/=-]+/g, '$1****')
 }
 

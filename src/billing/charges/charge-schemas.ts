@@ -55,11 +55,11 @@ export const createChargeBody = z
   })
   .refine(({ customer, sponsor }) => (customer === undefined) !== (sponsor === undefined), {
     path: ['customer'],
-    message: 'give either customer or sponsor',
+    message: 'Give either customer or sponsor.',
   })
   .refine((body) => (body.success_url === undefined) === (body.cancel_url === undefined), {
     path: ['cancel_url'],
-    message: 'give both success_url and cancel_url, or neither',
+    message: 'Give both success_url and cancel_url, or neither.',
   })
   .meta({ id: 'CreateCharge' })
 

@@ -18,7 +18,7 @@ import { AUTHENTICATION_REQUIRED, reconcileCharge, updateChargeStatus } from './
 /**
  * Charges a saved card. Needs only the number of the attempt, so it can be retried after a crash at
  * any line: the intent is created unconfirmed, its id is saved, and then it is confirmed by that id. An
- * intent can be paid only once. Whatever Stripe responds, the intent is fetched afterwards.
+ * intent can be paid only once. The intent is fetched afterwards, whether or not Stripe responded.
  *
  * A decline ends the attempt and is not an error. When the bank requires the payer to authenticate, the
  * intent is canceled; a charge with return URLs gets a Checkout session instead.

@@ -60,7 +60,7 @@ function customerOf(request: FastifyRequest) {
 async function requestedSponsor(trx: Tx, caller: Caller, named: string | undefined) {
   const { conferenceId, sponsorId } = caller
   const reference = sponsorId ?? named
-  if (reference === undefined) throw invalidField('/sponsor', 'sponsor is required')
+  if (reference === undefined) throw invalidField('/sponsor', 'is required')
   const sponsor = await findSponsor(trx, conferenceId, reference)
   const isOwn = sponsorId === null || named === undefined
   if (sponsor !== null && (isOwn || [sponsor.id, sponsor.slug, sponsor.externalId].includes(named)))
