@@ -13,11 +13,11 @@ const FILE = 'development-secrets.json'
 const stored = z.object({ encryption_key: z.base64(), operator_api_key: z.string().min(16) })
 
 /**
- * The settings' secrets, or for a first try without settings those in the data folder, made once.
- * loadConfig allows that with the embedded database outside production alone: there the data lies
- * beside its key anyway.
+ * The secrets of the settings. Without them, the secrets in the data folder, which are created once.
+ * loadConfig allows this only with the embedded database outside production, where the data and its key
+ * are on the same disk anyway.
  *
- * @throws StartRefused when the file cannot be read as what we wrote.
+ * @throws StartupError when the file is damaged or cannot be read.
  */
 export async function loadSecrets(
   config: Pick<Config, 'encryptionKey' | 'operatorApiKey' | 'dataDir'>,
@@ -27,7 +27,7 @@ export async function loadSecrets(
   if (encryptionKey !== null && operatorApiKey !== null) return { encryptionKey, operatorApiKey }
   const path = join(resolve(config.dataDir), FILE)
   const kept = (await readSecrets(path)) ?? (await makeSecrets(path))
-  logger.info({ file: path }, 'the operator API key and the encryption key are kept in this file')
+  logger.info({ file: path }, 'this file contains the operator API key and the encryption key')
   return {
     encryptionKey: encryptionKey ?? kept.encryptionKey,
     operatorApiKey: operatorApiKey ?? kept.operatorApiKey,
@@ -44,7 +44,7 @@ async function readSecrets(path: string): Promise<Secrets | null> {
   const encryptionKey = Buffer.from(parsed.data?.encryption_key ?? '', 'base64')
   if (!parsed.success || encryptionKey.length !== 32) {
     throw new StartupError(
-      `${path} is damaged. Bring it back from a copy, or set ENCRYPTION_KEY and OPERATOR_API_KEY: without the old encryption key the stored Stripe keys cannot be read.`,
+      `${path} is damaged. Restore it from a backup, or set ENCRYPTION_KEY and OPERATOR_API_KEY. The stored Stripe keys can only be read with the old encryption key.`,
     )
   }
   return { encryptionKey, operatorApiKey: parsed.data.operator_api_key }
@@ -68,9 +68,9 @@ async function makeSecrets(path: string): Promise<Secrets> {
   const file = await open(draft, 'w', 0o600)
   try {
     await file.writeFile(`${JSON.stringify(content, null, 2)}\n`)
-    // Written before the first value is sealed with it, also through a power cut.
+    // The key must be on disk, even after a power failure, before the first value is encrypted with it.
     await file.sync()
-    // Of several processes that start at once, the first to link its draft wins for all.
+    // If several processes start at the same time, all use the file of the first one.
     await link(draft, path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })
@@ -79,6 +79,6 @@ async function makeSecrets(path: string): Promise<Secrets> {
     await rm(draft, { force: true })
   }
   const made = await readSecrets(path)
-  if (made === null) throw new StartupError(`${path} vanished while it was written`)
+  if (made === null) throw new StartupError(`${path} was deleted while it was written`)
   return made
 }

@@ -23,11 +23,11 @@ import { createConferenceKey, createOperatorKey, rotateKey } from './issue-api-k
 
 const tags = ['API keys']
 
-/** Where keys live: below a conference, or beside all of them for the operator's. */
+/** The path of a kind of keys: below a conference, or at the top for operator keys. */
 type Place = {
   path: string
   access: AccessRule
-  /** Ends the operation ids, which are unique in openapi.yaml. */
+  /** The end of the operation ids, which must be unique in openapi.yaml. */
   suffix: string
   params: typeof conferenceParams | z.ZodObject<Record<never, never>>
   idParams: typeof conferenceKeyIdParams | typeof operatorKeyIdParams
@@ -56,7 +56,7 @@ function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<
     : withTenant(db, { conferenceId }, work)
 }
 
-/** `C/api-keys` for staff and sponsors' keys, `/v1/api-keys` for the operator's. */
+/** `C/api-keys` for staff and sponsor keys, `/v1/api-keys` for operator keys. */
 export function apiKeyRoutes(app: App, deps: RouteDeps): void {
   createRoutes(app, deps)
   for (const place of [OF_CONFERENCE, OF_OPERATOR]) {
@@ -74,7 +74,7 @@ function createRoutes(app: App, deps: RouteDeps): void {
       schema: {
         operationId: 'createApiKey',
         summary: 'Create a staff or sponsor key',
-        description: 'The answer holds the key, which is not shown again.',
+        description: 'The response contains the key. It is not shown again.',
         tags,
         params: conferenceParams,
         body: createConferenceKeyBody,
@@ -98,7 +98,7 @@ function createRoutes(app: App, deps: RouteDeps): void {
       schema: {
         operationId: 'createOperatorApiKey',
         summary: 'Create an operator key',
-        description: 'The answer holds the key, which is not shown again.',
+        description: 'The response contains the key. It is not shown again.',
         tags,
         body: createOperatorKeyBody,
         response: { 201: apiKeySchema },
@@ -145,7 +145,7 @@ function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {
       schema: {
         operationId: `revoke${place.suffix}`,
         summary: 'Revoke an API key',
-        description: 'It stops working at once. Revoking it again changes nothing.',
+        description: 'The key stops working immediately. Idempotent.',
         tags,
         params: place.idParams,
         response: { 204: z.null() },
@@ -166,8 +166,9 @@ function rotateRoute(app: App, { idempotency }: RouteDeps, place: Place): void {
       config: { access: place.access },
       schema: {
         operationId: `rotate${place.suffix}`,
-        summary: 'Replace an API key by a new one',
-        description: 'Both work for `overlap_seconds`, then only the new one.',
+        summary: 'Rotate an API key',
+        description:
+          'Creates a successor with the same rights. Both keys work for `overlap_seconds`, then only the successor.',
         tags,
         params: place.idParams,
         body: rotateKeyBody,

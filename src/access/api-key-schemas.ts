@@ -6,7 +6,7 @@ import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key-store.ts'
 
 const name = z.string().trim().min(1).max(200)
 
-/** Seconds in which an old key still works beside its successor: a day, and at most 30. */
+/** Seconds during which a rotated key still works: a day by default, at most 30 days. */
 const OVERLAP_DEFAULT = 86_400
 const OVERLAP_MAXIMUM = 30 * 86_400
 
@@ -17,10 +17,10 @@ export const createConferenceKeyBody = z
   .strictObject({
     role: z.enum(['staff', 'sponsor']),
     sponsor: z.string().min(1).max(200).optional().meta({
-      description: 'For the role sponsor: its id, slug or external id.',
+      description: 'Required for the role sponsor: id, slug or external id of the sponsor.',
     }),
     scopes: z.array(z.enum(SCOPES)).max(SCOPES.length).optional().meta({
-      description: 'For the role staff. Only scopes that the calling key has.',
+      description: 'For the role staff. Only scopes that the calling key has itself.',
     }),
     name,
     expires_at: timestampInput.optional(),
@@ -38,7 +38,7 @@ export const createOperatorKeyBody = z
 export const rotateKeyBody = optionalBody(
   z.strictObject({
     overlap_seconds: z.int().min(0).max(OVERLAP_MAXIMUM).default(OVERLAP_DEFAULT).meta({
-      description: 'How long the old key works on beside the new one. Seconds.',
+      description: 'Seconds during which the old key still works.',
     }),
   }),
 ).meta({ id: 'RotateApiKey' })
@@ -52,13 +52,13 @@ export const apiKeySchema = z
     scopes: z.array(z.enum(SCOPES)),
     name: z.string(),
     key: z.string().nullable().meta({
-      description: 'The key itself, in the answer that creates it and never again.',
+      description: 'The key itself. Only in the response that creates it, else null.',
     }),
     last4: z.string(),
     expires_at: timestamp.nullable(),
     revoked_at: timestamp.nullable(),
     rotated_to: z.string().nullable().meta({ description: 'The key that replaces this one.' }),
-    last_used_at: timestamp.nullable().meta({ description: 'Exact to the minute.' }),
+    last_used_at: timestamp.nullable().meta({ description: 'Updated at most once per minute.' }),
     created_at: timestamp,
   })
   .meta({ id: 'ApiKey' })

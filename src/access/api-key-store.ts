@@ -8,10 +8,10 @@ export const KEY_ROLES = ['operator', 'staff', 'sponsor'] as const
 
 export type KeyRole = (typeof KEY_ROLES)[number]
 
-/** An API key as the service knows it: everything but its secret, of which only a hash is kept. */
+/** An API key without its secret. The service stores only a hash of the secret. */
 export type ApiKey = {
   id: string
-  /** null for an operator's key, which belongs to no conference. */
+  /** null for an operator key, which belongs to no conference. */
   conferenceId: string | null
   role: KeyRole
   sponsorId: string | null
@@ -20,26 +20,26 @@ export type ApiKey = {
   last4: string
   expiresAt: Date | null
   revokedAt: Date | null
-  /** The key that takes this one's place; this one ends at `expiresAt`. */
+  /** The key that replaces this one. This one ends at `expiresAt`. */
   rotatedTo: string | null
   lastUsedAt: Date | null
   createdAt: Date
 }
 
-/** A key in the one moment in which its text is known: the answer to its creation. */
+/** A new key with its text, which only the response of its creation contains. */
 export type IssuedKey = { apiKey: ApiKey; text: string }
 
 const TEXT = new RegExp(`^sv_(${KEY_ROLES.join('|')})_([0-9A-Za-z]{21})_([0-9A-Za-z]{40})$`)
 
 /**
- * `sv_<role>_<body of the id>_<secret>`: the id finds the row, the role tells people what they hold,
- * and the fixed beginning lets secret scanners know it as ours.
+ * `sv_<role>_<body of the id>_<secret>`: the id finds the row, the role tells people what kind of key it
+ * is, and the prefix lets secret scanners recognise it.
  */
 export function formatKey(role: KeyRole, id: string, secret: string): string {
   return `sv_${role}_${id.slice(ID_PREFIXES.apiKey.length + 1)}_${secret}`
 }
 
-/** The parts of a key's text, or null when it is not one of ours. */
+/** The parts of a key's text, or null when it has another format. */
 export function parseKey(text: string): { role: string; id: string; secret: string } | null {
   const [, role, body, secret] = TEXT.exec(text) ?? []
   if (role === undefined || body === undefined || secret === undefined) return null
@@ -106,7 +106,7 @@ export async function insertKey(trx: Tx, key: NewKeyRow): Promise<ApiKey> {
   return toApiKey(row)
 }
 
-/** Keys of a conference; with null the operator's. */
+/** The keys of a conference; with null, the operator keys. */
 export function listKeys(
   trx: Tx,
   conferenceId: string | null,
@@ -137,7 +137,7 @@ export async function lockKey(
   return { apiKey: toApiKey(row), expired: row.expired }
 }
 
-/** Ends the key `seconds` from now, unless it ends sooner, and names the one that takes its place. */
+/** Sets the successor of the key, and lets the key expire in `seconds` unless it expires earlier. */
 export async function markRotated(
   trx: Tx,
   id: string,
@@ -152,7 +152,7 @@ export async function markRotated(
     })
 }
 
-/** Ends the key at once. A second time changes nothing. @throws AppError `not_found` */
+/** Revokes the key immediately. A repeat is a no-op. @throws AppError `not_found` */
 export async function revokeKey(trx: Tx, conferenceId: string | null, id: string): Promise<void> {
   const changed = await trx('api_keys')
     .where({ conference_id: conferenceId, id })
@@ -160,7 +160,7 @@ export async function revokeKey(trx: Tx, conferenceId: string | null, id: string
   if (changed === 0) throw notFound('API key')
 }
 
-/** Whether the database's clock has not reached this moment yet. */
+/** Whether the time is in the future by the database's clock. */
 export async function isFuture(trx: Tx, at: Date): Promise<boolean> {
   const { rows } = await trx.raw<{ rows: { future: boolean }[] }>(
     'select ?::timestamptz > now() as future',

@@ -4,7 +4,7 @@ import type { Principal, Scope } from '../shared/caller.ts'
 import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
 import { type KeyRole, parseKey } from './api-key-store.ts'
 
-/** The operator key of the environment has no row; this is its name in the history. */
+/** The id of the operator key in OPERATOR_API_KEY, which has no row. */
 const BOOTSTRAP_KEY_ID = 'operator'
 
 function toPrincipal(keyId: string, row: LoginRow): Principal | null {
@@ -18,14 +18,13 @@ function toPrincipal(keyId: string, row: LoginRow): Principal | null {
 export type AuthenticatorDeps = {
   db: Db
   operatorApiKey: string
-  /** Hears of a `last_used_at` that could not be written; the request goes on. */
+  /** Logs when `last_used_at` cannot be written. The request continues. */
   logger: { warn(details: object, message: string): void }
 }
 
 /**
- * Builds the check of API keys. Its function returns whose the key is, or null when it is unknown,
- * expired, revoked or rotated out. Nothing is cached, so that revoking holds at once on every
- * process.
+ * Creates a function that returns the owner of an API key, or null when the key is unknown, expired or
+ * revoked. It caches nothing, so a revocation takes effect immediately in every process.
  */
 export function createAuthenticator(
   deps: AuthenticatorDeps,
@@ -40,30 +39,30 @@ export function createAuthenticator(
     const row = await withSystem(db, 'authenticate', (trx) => findUsableKey(trx, parts.id))
     if (row === null || row.role !== parts.role) return null
     if (!equalInConstantTime(sha256(parts.secret), row.secret_hash)) return null
-    if (row.use_is_news) {
+    if (row.use_is_due) {
       await recordKeyUse(db, parts.id).catch((err: unknown) =>
-        logger.warn({ err, key: parts.id }, 'last_used_at was not written'),
+        logger.warn({ err, key: parts.id }, 'cannot write last_used_at'),
       )
     }
     return toPrincipal(parts.id, row)
   }
 }
 
-// A write for each request would double the database's work to say almost the same each time.
+// A write for each request would double the work of the database for little information.
 const LAST_USED_INTERVAL_SECONDS = 60
 
-/** What a login needs of a key. */
+/** The columns of a key that authentication needs. */
 type LoginRow = {
   role: KeyRole
   conference_id: string | null
   sponsor_id: string | null
   scopes: Scope[]
   secret_hash: string
-  /** `last_used_at` is old enough to be written again. */
-  use_is_news: boolean
+  /** Whether `last_used_at` is old enough to write it again. */
+  use_is_due: boolean
 }
 
-/** The key's row while it may be used: neither revoked nor expired by the database's clock. */
+/** The row of the key, or null if it is revoked or expired by the database's clock. */
 async function findUsableKey(trx: Tx, id: string): Promise<LoginRow | null> {
   const row = await trx('api_keys')
     .where({ id })
@@ -76,14 +75,14 @@ async function findUsableKey(trx: Tx, id: string): Promise<LoginRow | null> {
       'scopes',
       'secret_hash',
       trx.raw(
-        'coalesce(last_used_at < now() - make_interval(secs => ?), true) as use_is_news',
+        'coalesce(last_used_at < now() - make_interval(secs => ?), true) as use_is_due',
         LAST_USED_INTERVAL_SECONDS,
       ),
     ])
   return row ?? null
 }
 
-/** Writes `last_used_at`. Does not wait for a row that somebody else changes just now. */
+/** Writes `last_used_at`, unless another transaction has locked the row. */
 async function recordKeyUse(db: Db, id: string): Promise<void> {
   await withSystem(db, 'authenticate', (trx) =>
     trx('api_keys')

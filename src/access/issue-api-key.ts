@@ -20,7 +20,7 @@ export type KeySpec = Pick<
   'conferenceId' | 'role' | 'sponsorId' | 'scopes' | 'name' | 'expiresAt'
 >
 
-/** A request for a key of a conference. `sponsor` is an id, a slug or an external id. */
+/** A request for a key of a conference. `sponsor` is an id, slug or external id. */
 export type ConferenceKeyRequest = {
   role: Exclude<KeyRole, 'operator'>
   sponsor?: string | undefined
@@ -29,16 +29,19 @@ export type ConferenceKeyRequest = {
   expires_at?: Date | undefined
 }
 
-/** @throws AppError `forbidden` when the creator lacks a scope that it would hand on. */
+/** @throws AppError `forbidden` when the creator lacks one of the scopes. */
 function assertMayGrant(creator: Principal, scopes: readonly Scope[]): void {
   if (creator.role === 'operator') return
   const own = creator.role === 'staff' ? creator.scopes : []
   const missing = scopes.filter((scope) => !own.includes(scope))
   if (missing.length === 0) return
-  throw new AppError('forbidden', `This key has no ${missing.join(', ')}, so it cannot grant it.`)
+  throw new AppError(
+    'forbidden',
+    `This key cannot grant scopes that it lacks: ${missing.join(', ')}.`,
+  )
 }
 
-/** Makes a key and its secret, which is told once and then only kept as a hash. */
+/** Creates a key. Its secret is returned once; only its hash is stored. */
 async function issueKey(trx: Tx, spec: KeySpec, createdBy: string): Promise<IssuedKey> {
   const id = newId('apiKey')
   const secret = newSecret()
@@ -70,19 +73,19 @@ async function sponsorIdOf(
 ): Promise<string | null> {
   if (role === 'staff') {
     if (sponsor === undefined) return null
-    throw invalidField('/sponsor', 'belongs to a key of the role sponsor')
+    throw invalidField('/sponsor', 'is only allowed for the role sponsor')
   }
   if (sponsor === undefined) throw invalidField('/sponsor', 'is required for the role sponsor')
   const found = await findSponsor(trx, conferenceId, sponsor)
-  if (found === null) throw invalidField('/sponsor', 'is not a sponsor of this conference')
+  if (found === null) throw invalidField('/sponsor', `This conference has no sponsor "${sponsor}".`)
   return found.id
 }
 
 /**
  * Creates a staff or sponsor key of a conference.
  *
- * @throws AppError `validation_failed` for a sponsor of another conference, scopes on a sponsor's
- * key, or a time that has passed; `forbidden` for scopes that the creator does not have.
+ * @throws AppError `validation_failed` for an unknown sponsor, scopes on a sponsor key, or a time in
+ * the past; `forbidden` for scopes that the creator lacks.
  */
 export async function createConferenceKey(
   trx: Tx,
@@ -92,7 +95,7 @@ export async function createConferenceKey(
 ): Promise<IssuedKey> {
   const scopes = [...new Set(request.scopes)]
   if (request.role === 'sponsor' && scopes.length > 0) {
-    throw invalidField('/scopes', 'belong to a key of the role staff')
+    throw invalidField('/scopes', 'is only allowed for the role staff')
   }
   assertMayGrant(creator, scopes)
   const { role, name } = request
@@ -101,7 +104,7 @@ export async function createConferenceKey(
   return issueKey(trx, { conferenceId, role, sponsorId, scopes, name, expiresAt }, creator.keyId)
 }
 
-/** Creates a key of the platform. @throws AppError `validation_failed` for a time that has passed. */
+/** Creates an operator key. @throws AppError `validation_failed` for a time in the past. */
 export async function createOperatorKey(
   trx: Tx,
   creator: Principal,
@@ -113,17 +116,18 @@ export async function createOperatorKey(
 }
 
 function stateProblem({ revokedAt, rotatedTo }: ApiKey, expired: boolean): string | null {
-  if (revokedAt !== null) return 'The key is revoked. Create a new one.'
-  if (rotatedTo !== null) return `The key was rotated; rotate ${rotatedTo} in its place.`
-  return expired ? 'The key has expired. Create a new one.' : null
+  if (revokedAt !== null) return 'The key is revoked. Create a new key.'
+  if (rotatedTo !== null)
+    return `The key was already rotated. Rotate its successor ${rotatedTo} instead.`
+  return expired ? 'The key has expired. Create a new key.' : null
 }
 
 /**
- * Gives out a successor with the same rights, name and expiry. Both work for `overlapSeconds`, then
- * only the successor. Whoever rotates learns the new secret, so the scopes must be its own.
+ * Issues a successor with the same rights, name and expiry. Both keys work for `overlapSeconds`, then
+ * only the successor. The caller receives the new secret, so it must have all scopes of the key.
  *
- * @throws AppError `not_found`, `forbidden`, and `wrong_state` for a key that is revoked, expired or
- * rotated already.
+ * @throws AppError `not_found`, `forbidden`, or `wrong_state` for a key that is revoked, expired or
+ * already rotated.
  */
 export async function rotateKey(
   trx: Tx,

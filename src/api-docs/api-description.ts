@@ -162,7 +162,7 @@ const TAGS = [
   },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
   {
-    name: 'Outgoing webhooks',
+    name: 'Outbound webhooks',
     description:
       'Events that this service sends to the endpoints of others, by the Standard Webhooks specification: signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that a delivery can be replayed. The `webhook-id` is the same in every attempt. A payload is small and holds no voucher code: read the other data from this API.',
   },

@@ -7,7 +7,7 @@ import type { VoucherDefaults } from './voucher-defaults.ts'
 
 export type CatalogKind = 'ticket_type' | 'add_on'
 
-/** Something that vouchers can be bought for. */
+/** A ticket type or add-on: what a voucher is for. */
 export type CatalogItem = {
   id: string
   kind: CatalogKind
@@ -15,9 +15,9 @@ export type CatalogItem = {
   description: string | null
   /** Integer minor units of the conference's currency. */
   price: number
-  /** Sponsors may see it and buy it in bulk. */
+  /** Whether sponsors can see it and buy it in bulk. */
   bulkEnabled: boolean
-  /** Sold from (included) and until (excluded); null: no bound. */
+  /** Sold from this time (included) until that time (excluded). null: no limit. */
   activeFrom: Date | null
   activeUntil: Date | null
   voucherDefaults: VoucherDefaults
@@ -28,7 +28,7 @@ export type CatalogItem = {
 type KindTraits = {
   table: 'ticket_types' | 'add_ons'
   idKind: IdKind
-  /** Last part of the collection's path. */
+  /** Last segment of the collection's path. */
   path: string
   /** In messages for people. */
   noun: string
@@ -36,7 +36,7 @@ type KindTraits = {
   title: string
 }
 
-/** Ticket types and add-ons differ in nothing but this. */
+/** The only differences between ticket types and add-ons. */
 export const CATALOG_KINDS: Record<CatalogKind, KindTraits> = {
   ticket_type: {
     table: 'ticket_types',
@@ -60,7 +60,7 @@ function assertWindow(from: Date | null | undefined, until: Date | null | undefi
   }
 }
 
-/** @throws AppError `already_exists` for a name in use, `validation_failed` for a window's order. */
+/** @throws AppError `already_exists` for a name in use, `validation_failed` if the sale ends before it begins. */
 export async function createItem(
   trx: Tx,
   conferenceId: string,
@@ -72,9 +72,9 @@ export async function createItem(
 }
 
 /**
- * Changes what is given. Purchases keep the price and the terms that they were made with.
+ * Updates the given fields. Existing purchases keep their price and terms.
  *
- * @throws AppError `not_found`, and the refusals of `createItem`.
+ * @throws AppError `not_found`, and the errors of `createItem`.
  */
 export async function changeItem(
   trx: Tx,
@@ -89,7 +89,7 @@ export async function changeItem(
   return updateItem(trx, conferenceId, kind, id, values)
 }
 
-/** The item, if the caller may see it. @throws AppError `not_found` */
+/** The item if the caller may see it. @throws AppError `not_found` */
 export async function getVisibleItem(
   trx: Tx,
   conferenceId: string,
@@ -130,12 +130,12 @@ export type CatalogRow = {
   updated_at: Date
 }
 
-/** Columns that a caller sets; undefined leaves one as it is, or at its default. */
+/** Columns that a caller may set. An undefined one keeps its value or its default. */
 type CatalogValues = {
   [K in Exclude<keyof CatalogRow, 'id' | 'created_at' | 'updated_at'>]?: CatalogRow[K] | undefined
 }
 
-/** Which items a caller may see at all. */
+/** Which items a caller may see. */
 export type Visibility = { bulkEnabledOnly: boolean }
 
 export function toCatalogItem(kind: CatalogKind, row: CatalogRow): CatalogItem {
@@ -160,7 +160,7 @@ const itemsOf = (trx: Tx, kind: CatalogKind, conferenceId: string) =>
 function conflictOf(error: unknown, kind: CatalogKind, name: string | undefined): unknown {
   const { table, noun } = CATALOG_KINDS[kind]
   if (!isUniqueViolation(error, `${table}_name_key`)) return error
-  return new AppError('already_exists', `There is a ${noun} named ${name ?? ''} already.`, {
+  return new AppError('already_exists', `A ${noun} named ${name ?? ''} already exists.`, {
     errors: [{ pointer: '/name', detail: 'is taken' }],
   })
 }
@@ -223,7 +223,7 @@ export function listItems(
   return fetchPage(query.select([...COLUMNS]), page)
 }
 
-/** Changes what is given. @throws AppError `already_exists` for a name in use, `not_found`. */
+/** Updates the given fields. @throws AppError `already_exists` for a name in use, `not_found`. */
 async function updateItem(
   trx: Tx,
   conferenceId: string,

@@ -76,7 +76,7 @@ function writeRoutes(
       schema: {
         operationId: `update${title}`,
         summary: `Change a ${noun}`,
-        description: 'Purchases keep the price and the terms that they were made with.',
+        description: 'Existing purchases keep their price and terms.',
         tags,
         params: catalogParams,
         body: schemas.updateBody,
@@ -102,7 +102,7 @@ function readRoutes(app: App, { db }: RouteDeps, kind: CatalogKind, schemas: Sch
       schema: {
         operationId: `list${title}s`,
         summary: `List ${noun}s`,
-        description: 'A sponsor sees those that can be bought in bulk.',
+        description: 'A sponsor key sees only items that can be bought in bulk.',
         tags,
         params: conferenceParams,
         querystring: z.strictObject(pageQuery),

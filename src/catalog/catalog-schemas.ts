@@ -9,9 +9,11 @@ const fields = {
   name: z.string().trim().min(1).max(200),
   description: z.string().max(2000).nullable(),
   price: amount.meta({ description: "Integer minor units of the conference's currency." }),
-  bulk_enabled: z.boolean().meta({ description: 'Sponsors may see it and buy it in bulk.' }),
-  active_from: timestampInput.nullable().meta({ description: 'Sold from this moment on.' }),
-  active_until: timestampInput.nullable().meta({ description: 'Sold before this moment.' }),
+  bulk_enabled: z
+    .boolean()
+    .meta({ description: 'Whether sponsors can see it and buy it in bulk.' }),
+  active_from: timestampInput.nullable().meta({ description: 'Sold from this time on.' }),
+  active_until: timestampInput.nullable().meta({ description: 'Sold until this time.' }),
   voucher_defaults: voucherDefaultsSchema.meta({
     id: 'SetVoucherDefaults',
     description: 'Terms of the vouchers that are bought for the item. Replaced as a whole.',
@@ -26,7 +28,7 @@ const createBody = changes
 
 const { valid_from: _from, valid_until: _until, ...plainConfig } = voucherConfigFields
 
-// Answers are not transformed, so the moments are spelt as they are stored.
+// Responses are not transformed, so they have the times as they are stored.
 const voucherDefaultsBody = z
   .object({ ...plainConfig, valid_from: timestamp.nullable(), valid_until: timestamp.nullable() })
   .partial()
@@ -52,7 +54,7 @@ function itemSchema<K extends CatalogKind>(kind: K) {
 
 export const catalogParams = conferenceParams.extend({ id: z.string() })
 
-/** Bodies and answers of one kind, under component names of its own. */
+/** The request and response schemas of one kind, with their own component names. */
 export function catalogSchemas(kind: CatalogKind) {
   const { title } = CATALOG_KINDS[kind]
   const item = itemSchema(kind)

@@ -2,23 +2,23 @@ import { randomInt } from 'node:crypto'
 import pg from 'pg'
 import type { Tx } from './connect.ts'
 
-// The first of the two keys of an advisory lock; any constant of our own.
+// The first of the two keys of the advisory lock. Any constant.
 const LOCK_CLASS = 730_195
 
-/** This process's proof of life. */
+/** A lock that shows that this process is alive. */
 export type LivenessLock = {
-  /** The number that rows name as their owner. */
+  /** The number by which rows refer to this process. */
   readonly owner: number
-  /** False as soon as the owner's process is gone, however it went. */
+  /** False as soon as the owner's process has ended, for any reason. */
   isAlive(trx: Tx, owner: number): Promise<boolean>
   close(): Promise<void>
 }
 
 /**
- * Holds a session advisory lock on a connection of its own for as long as this process lives.
- * Postgres frees it when the process dies, `kill -9` included, so others learn it at once, without
- * a heartbeat to wait for. If only the connection dies, we look dead for a moment; what that allows
- * (resuming a request that still runs) is harmless, since each step is safe under parallel calls.
+ * Holds a session advisory lock on its own connection while this process lives. Postgres frees the lock
+ * when the process dies, also by `kill -9`. So other processes notice it immediately, without waiting
+ * for a heartbeat. If only the connection is lost, this process looks dead for a moment. Then another
+ * process may resume a request that still runs, which is harmless: each step is safe in parallel.
  */
 export function holdLivenessLock(
   connectionString: string,
@@ -32,7 +32,7 @@ export function holdLivenessLock(
   async function hold(): Promise<void> {
     const next = new pg.Client({
       connectionString,
-      application_name: 'sponsor-vouchers presence',
+      application_name: 'sponsor-vouchers liveness',
       keepAlive: true,
     })
     next.on('error', (error) => {

@@ -24,7 +24,7 @@ async function numbered(): Promise<NamedMigration[]> {
   )
 }
 
-/** Those that are made from definitions in the code; see migrations/derived_*.ts. */
+/** Migrations that are derived from definitions in the code; see migrations/derived_*.ts. */
 async function derived(): Promise<NamedMigration[]> {
   const files = await filesLike(/^derived_.*\.(ts|js)$/)
   const lists = await Promise.all(
@@ -39,9 +39,9 @@ async function derived(): Promise<NamedMigration[]> {
 }
 
 /**
- * Finds migrations beside the code that runs, `.ts` in the checkout and `.js` in `dist`, and names
- * them without the extension: knex's own source stores it, and a database migrated from the one
- * then refuses the other. Numbered ones come first, in their order.
+ * Finds the migrations next to the running code: `.ts` in the checkout, `.js` in `dist`. Their names
+ * have no extension. The source of knex stores the extension, so a database that was migrated with
+ * `.ts` files refuses `.js` files. Numbered migrations come first.
  */
 export const migrationSource: Knex.MigrationSource<NamedMigration> = {
   getMigrations: async () => [...(await numbered()), ...(await derived())],
@@ -49,20 +49,20 @@ export const migrationSource: Knex.MigrationSource<NamedMigration> = {
   getMigration: async (migration) => migration,
 }
 
-// Any constant of our own; advisory locks share one number space for the whole database.
+// Any constant. All advisory locks of a database share one number space.
 const MIGRATION_LOCK = 7_301_950_001
 
 const CONFIG: Knex.MigratorConfig = {
   migrationSource,
   tableName: 'knex_migrations',
-  // An old process may start beside a newer schema; `schema_version` says until when that is fine.
+  // An old process may start with a newer schema. `schema_version` says which ones may.
   disableMigrationsListValidation: true,
 }
 
 /**
- * Brings the schema, and graphile-worker's own, up to date. Safe when several processes start at
- * once: the others wait for the first. Safe after a crash: each migration is one transaction, and
- * knex's lock row, which a killed process leaves behind, is freed under our advisory lock.
+ * Migrates the schema, including graphile-worker's, to the latest version. Several processes may call
+ * it at the same time: the others wait for the first. It recovers from a crash: each migration is one
+ * transaction, and the lock row of knex that a killed process leaves is freed under our advisory lock.
  */
 export async function migrateToLatest(connectionString: string): Promise<void> {
   await underMigrationLock(connectionString, async (db) => {
@@ -71,7 +71,7 @@ export async function migrateToLatest(connectionString: string): Promise<void> {
   })
 }
 
-/** Undoes all migrations of ours, newest first. For tests and for emptying a development database. */
+/** Rolls back all our migrations, newest first. For tests and development databases. */
 export async function migrateDown(connectionString: string): Promise<void> {
   await underMigrationLock(connectionString, async (db) => {
     await db.migrate.rollback(CONFIG, true)
@@ -86,7 +86,7 @@ async function underMigrationLock(
   const db = connect(connectionString, { max: 2 })
   try {
     await lockHolder.transaction(async (trx) => {
-      // The server may have a statement timeout; waiting for another migrator is not an error.
+      // The server may have a statement timeout, but waiting for another migration is not an error.
       await trx.raw(`set local statement_timeout = 0`)
       await trx.raw(`select pg_advisory_xact_lock(?)`, [MIGRATION_LOCK])
       await db.migrate.forceFreeMigrationsLock(CONFIG)
@@ -98,14 +98,14 @@ async function underMigrationLock(
   }
 }
 
-/** This service's schema generation. Raised by the release that a breaking migration belongs to. */
+/** The schema generation of this release. Raise it with a breaking migration. */
 const SERVICE_SCHEMA = 1
 
 const UNDEFINED_TABLE = '42P01'
 
 /**
- * True when the database's schema serves this version: every migration that we know is applied, and
- * the recorded minimum is not above ours. A newer schema is fine until that minimum says otherwise.
+ * Whether this release can use the database's schema: all its migrations are applied, and the recorded
+ * minimum generation is not above its own. A newer schema is compatible until that minimum is raised.
  */
 export async function isSchemaCompatible(db: Db): Promise<boolean> {
   try {

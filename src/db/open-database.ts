@@ -12,13 +12,13 @@ import { findRowSecurityBypass } from './tenant-scope.ts'
 export type OpenDatabase = {
   connectionString: string
   embedded: boolean
-  /** Gives the embedded server up, of which the last user stops it; nothing for another server. */
+  /** Releases the embedded server; its last user stops it. A no-op for other servers. */
   stop(): Promise<void>
 }
 
 /**
- * The database that the settings name: a server of the operator's, to which nothing is sent yet, or
- * the embedded one in the data folder, which is running when this returns.
+ * The database of the settings. For DATABASE_URL it does not connect yet; the embedded server is
+ * running when this returns.
  *
  * @throws EmbeddedPostgresError whose message says what to do.
  */
@@ -34,7 +34,7 @@ export async function openDatabase(
     folder,
     log: (message) => logger.info({ from: 'embedded database' }, message),
   })
-  logger.info({ folder, reused: server.reused }, 'embedded database runs')
+  logger.info({ folder, reused: server.reused }, 'the embedded database is running')
   return {
     connectionString: server.connectionString,
     embedded: true,
@@ -47,9 +47,9 @@ export type PrepareDeps = {
   db: Db
   config: Pick<Config, 'production' | 'migrateOnStart'>
   logger: Logger
-  /** What else must hold of the data, asked last. */
+  /** A last check of the data. */
   check: () => Promise<void>
-  /** Ends the waiting. */
+  /** Ends the wait. */
   signal: AbortSignal
 }
 
@@ -57,12 +57,11 @@ const INITIAL_WAIT_MS = 250
 const MAX_WAIT_MS = 5_000
 
 /**
- * Waits until the database answers and has our schema, which it migrates where the settings say so.
- * Returns false when the signal ended the waiting.
+ * Waits until the database answers and its schema is compatible. Migrates the schema if the settings
+ * allow it. Returns false when the signal ended the wait.
  *
- * @throws StartRefused in production for a role that row security does not hold for, and what
- * `check` throws.
- * @throws whatever a migration threw; only a database that does not answer is waited for.
+ * @throws StartupError in production for a role to which row security does not apply.
+ * @throws Error of `check` or of a migration. Only an unreachable database makes it wait.
  */
 export async function prepareDatabase(deps: PrepareDeps): Promise<boolean> {
   let waitMs = INITIAL_WAIT_MS
@@ -76,7 +75,7 @@ export async function prepareDatabase(deps: PrepareDeps): Promise<boolean> {
   return false
 }
 
-/** What to wait for, or null when everything is in place. */
+/** What to wait for, or null when the database is ready. */
 async function tryToPrepare(deps: PrepareDeps): Promise<{ waiting_for: string } | null> {
   const { db, config, logger } = deps
   try {
@@ -88,7 +87,7 @@ async function tryToPrepare(deps: PrepareDeps): Promise<{ waiting_for: string } 
     }
     if (config.migrateOnStart) {
       throw new StartupError(
-        'The database has a schema of a newer release, which no longer serves this one.',
+        'The database has the schema of a newer release, which this release cannot use.',
       )
     }
     return { waiting_for: 'the schema of this release: run `npm run migrate`' }
@@ -107,7 +106,7 @@ async function checkRole({ db, config, logger }: PrepareDeps): Promise<void> {
 }
 
 function describeError(error: unknown): string {
-  // Node's error for several addresses has an empty message.
+  // Node's error for several addresses has no message of its own.
   if (error instanceof AggregateError) return error.errors.map(describeError).join('; ')
   return error instanceof Error ? error.message : String(error)
 }

@@ -8,7 +8,7 @@ function isPgError(error: unknown): error is PgError {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }
 
-/** True for a unique violation (23505), of the named constraint or index when one is given. */
+/** Whether the error is a unique violation (23505), of the named constraint or index if given. */
 export function isUniqueViolation(error: unknown, constraint?: string): boolean {
   if (!isPgError(error) || error.code !== '23505') return false
   return constraint === undefined || error.constraint === constraint
@@ -17,7 +17,7 @@ export function isUniqueViolation(error: unknown, constraint?: string): boolean 
 const UNAVAILABLE_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
-  'ENOENT', // the unix socket of a server that is gone
+  'ENOENT', // the unix socket of a server that has ended
   'EPIPE',
   'ETIMEDOUT',
   'ENOTFOUND',
@@ -35,8 +35,8 @@ const UNAVAILABLE_CODES = new Set([
 ])
 
 /**
- * True when the database could not be reached or went away: the request may be repeated and the
- * answer is 503. @see https://www.postgresql.org/docs/current/errcodes-appendix.html
+ * Whether the database could not be reached or the connection was lost: the answer is 503, and the
+ * caller may retry. @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 export function isDatabaseUnavailable(error: unknown): boolean {
   if (error instanceof KnexTimeoutError) return true

@@ -4,8 +4,8 @@ import pg from 'pg'
 import type { Db, Tx } from './connect.ts'
 
 /**
- * Work that belongs to no single tenant. The name goes into the session, so that row security lets
- * it pass and `pg_stat_activity`-style debugging shows who asked.
+ * Work for more than one tenant. Its name is a setting of the transaction, by which row security
+ * allows it.
  */
 export type SystemTask =
   | 'authenticate'
@@ -19,9 +19,9 @@ export type SystemTask =
   | 'migrate'
 
 /**
- * Runs `work` in a transaction that sees only one conference's rows. Row security in Postgres does
- * the separation (docs/decisions/0004), so a store function that forgets its `where` shows nothing
- * of another tenant. All tenant SQL goes through here.
+ * Runs `work` in a transaction that sees only the rows of one conference. Row security in Postgres
+ * separates the tenants (docs/decisions/0004), so a query without its `where` shows no row of another
+ * tenant. All SQL of tenants runs through this function.
  */
 export function withTenant<T>(
   db: Db,
@@ -34,7 +34,7 @@ export function withTenant<T>(
   })
 }
 
-/** Runs `work` in a transaction that sees the rows of every tenant, under the name of its task. */
+/** Runs `work` in a transaction that sees the rows of all tenants, under the name of its task. */
 export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
   return db.transaction(async (trx) => {
     await trx.raw(`select set_config('app.system_task', ?, true)`, [task])
@@ -42,15 +42,15 @@ export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promi
   })
 }
 
-/** A value as a literal of SQL, escaped by pg itself. */
+/** A value as an SQL literal, escaped by pg. */
 export function literal(value: string | number | boolean | null): string {
   if (value === null) return 'null'
   return typeof value === 'string' ? pg.escapeLiteral(value) : String(value)
 }
 
 /**
- * A long text, such as a page of objects, as a literal of SQL: between dollar quotes nothing needs
- * to be escaped, which otherwise takes longer than everything that Postgres does with the page.
+ * A long text, such as a page of objects, as an SQL literal in dollar quotes. They need no escaping,
+ * which would take longer than all the work of Postgres on the page.
  *
  * @see https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-DOLLAR-QUOTING
  */
@@ -62,14 +62,14 @@ export function longLiteral(text: string): string {
 }
 
 /**
- * Runs one statement inside one conference, in one round trip: Postgres takes several statements of
- * one message as one transaction, so the tenant's name holds for ours and is gone after it. For what
- * is written page by page; everything else uses withTenant, where values are bound and not written
- * into the text.
+ * Runs one statement for one conference in one round trip. Postgres runs the statements of one message
+ * as one transaction, so the tenant's name is set for this statement only. Use it only for writing
+ * pages of objects. Everything else uses withTenant, which binds values instead of writing them into
+ * the SQL.
  *
- * @param sql one statement without parameters; values are put into it by `literal`.
- * @param options.lazily does not wait for the disk. For what a crash of the server may undo because
- * it will be done again from where that leaves it.
+ * @param sql one statement without parameters; write values into it with `literal`.
+ * @param options.lazily does not wait for the disk. Use it only for work that is repeated after a
+ * crash of the database server.
  * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
  */
 export async function tenantStatement<Row extends object>(
@@ -78,12 +78,12 @@ export async function tenantStatement<Row extends object>(
   sql: string,
   options: { lazily?: boolean } = {},
 ): Promise<Row[]> {
-  // Not through knex, which takes every question mark in the text for a parameter.
+  // Not with knex, because knex treats every question mark in the text as a parameter.
   const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
     const lazily = options.lazily ? `, set_config('synchronous_commit', 'off', true)` : ''
     const message = `select set_config('app.conference_id', ${literal(tenant.conferenceId)}, true)${lazily};`
-    // pg answers a message of two statements with two results, which its types do not say.
+    // pg returns two results for a message with two statements, but its types do not say so.
     const answer = (await connection.query(message + sql)) as unknown
     const [, result] = answer as [pg.QueryResult, pg.QueryResult<Row>]
     return result.rows
@@ -93,9 +93,9 @@ export async function tenantStatement<Row extends object>(
 }
 
 /**
- * SQL that lets a table's rows be seen and written only under their conference, or by a named
- * system task. `force` makes it hold for the owner too, which is the role that the service uses.
- * Used by migrations, so its effect is frozen: a new rule is a new function.
+ * Adds row security to a table: only transactions of its conference, or of a named system task, see
+ * and write a row. `force` applies it to the owner too, which is the role of the service. Migrations
+ * use this function, so its effect must not change: a new rule needs a new function.
  */
 export async function protectByConference(
   knex: Knex,
@@ -116,7 +116,7 @@ export async function protectByConference(
 type Role = { name: string; superuser: boolean; bypasses: boolean }
 
 /**
- * Why Postgres would not keep tenants apart for the role that we connect as, or null when it does.
+ * The reason why row security does not apply to the role of this connection, or null when it applies.
  *
  * @see https://www.postgresql.org/docs/current/ddl-rowsecurity.html
  */
@@ -126,5 +126,5 @@ export async function findRowSecurityBypass(db: Db): Promise<string | null> {
     .first<Role>('rolname as name', 'rolsuper as superuser', 'rolbypassrls as bypasses')
   const attribute = role.superuser ? 'a superuser' : role.bypasses ? 'a BYPASSRLS role' : null
   if (attribute === null) return null
-  return `The database role ${role.name} is ${attribute}, for which row security does not keep conferences apart. Let DATABASE_URL name an ordinary role that owns its database.`
+  return `The database role ${role.name} is ${attribute}, to which row security does not apply, so conferences would not be separated. Use a role in DATABASE_URL that owns the database and has neither attribute.`
 }

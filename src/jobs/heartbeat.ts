@@ -3,28 +3,28 @@ import { newId } from '../shared/ids.ts'
 import type { Logger } from '../shared/logger.ts'
 import { repeat } from './repeat.ts'
 
-// Of a lease: a beat every sixth, dead after a half (two beats lost and a third late), looked for
-// every sixth. So at worst two thirds are over before a dead worker's jobs are free, and one third is
-// left for somebody to take them.
+// Fractions of the lease. A process beats every sixth and counts as dead after a half, when two beats
+// are missing and a third is late. Dead processes are looked for every sixth. So the jobs of a dead
+// worker are free after two thirds at most, and one third remains for another worker to take them.
 const BEAT_SHARE = 1 / 6
 const DEAD_SHARE = 1 / 2
 
-/** How often a process writes its heartbeat, and how often the dead are looked for. Seconds. */
+/** How often a process writes its heartbeat, and how often dead processes are looked for. */
 export function beatSeconds(leaseSeconds: number): number {
   return leaseSeconds * BEAT_SHARE
 }
 
 export type Heartbeat = {
   readonly processId: string
-  /** Writes the row now, for instance when the workers changed. */
+  /** Writes the row now, for example when the workers changed. */
   beat(): void
-  /** Ends the heartbeat and takes the row away: a process that left in order is not a dead one. */
+  /** Ends the heartbeat and deletes the row, because an orderly stop leaves no work behind. */
   stop(): Promise<void>
 }
 
 /**
- * Keeps this process's row in `processes` fresh. `workerIds` are the names under which it locks
- * jobs; the row is what keeps others from taking them over.
+ * Keeps this process's row in `processes` fresh. `workerIds` are the names under which the process
+ * locks jobs. While the row is fresh, other processes do not release those jobs.
  */
 export function startHeartbeat(deps: {
   db: Db
@@ -54,15 +54,17 @@ export function startHeartbeat(deps: {
       await db('processes')
         .where({ id: processId })
         .delete()
-        .catch((err: unknown) => logger.debug({ err }, 'the heartbeat row stays'))
+        .catch((err: unknown) => logger.debug({ err }, 'cannot delete the heartbeat row'))
     },
   }
 }
 
 /**
- * Gives the jobs of dead workers back, which graphile-worker itself does after four hours. Dead is
- * whoever holds an old lock without a fresh heartbeat in its name: that covers processes that were
- * killed at any moment, also before their first beat.
+ * Releases the jobs of dead workers, which graphile-worker itself does only after four hours. A worker
+ * is dead if it holds an old lock without a fresh heartbeat. This includes processes that were killed
+ * before their first heartbeat.
+ *
+ * @returns the names of the dead workers.
  */
 export async function releaseDeadWorkers(trx: Tx, leaseSeconds: number): Promise<string[]> {
   const after = leaseSeconds * DEAD_SHARE
@@ -76,7 +78,7 @@ export async function releaseDeadWorkers(trx: Tx, leaseSeconds: number): Promise
   const dead = locks.map((lock) => lock.locked_by)
   if (dead.length > 0) {
     await trx.raw('select graphile_worker.force_unlock_workers(?)', [dead])
-    // What adding a job says too: workers look at once instead of at their next poll.
+    // The notification of a new job, so that workers look immediately and not at their next poll.
     await trx.raw(`select pg_notify('jobs:insert', '{"count":4}')`)
   }
   return dead

@@ -3,147 +3,147 @@ import { z } from 'zod'
 const conference = { conference_id: z.string() }
 const purchase = { ...conference, purchase_id: z.string() }
 
-// Six tries wait e to e⁵ seconds, under four minutes in all. A sweep adds the job anew after that,
-// so that more tries would only make a purchase wait longer once Stripe is back.
+// Six attempts with waits of e to e⁵ seconds take less than four minutes. Then a sweep adds the job
+// again. More attempts would have longer waits, and a purchase would wait longer after an outage.
 const ATTEMPTS_UNTIL_SWEEP = 6
 
 const definitions = {
-  /** Read one purchase's payment from Stripe and move the purchase there. */
+  /** Fetch the payments of one purchase from Stripe and apply them. */
   reconcile_purchase: defineJob({
     version: 1,
     payload: { ...purchase, reason: z.string() },
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ purchase_id }) => `reconcile_purchase:${purchase_id}`,
   }),
-  /** End a checkout attempt of which we do not know whether Stripe opened a session. */
+  /** End a payment attempt whose outcome at Stripe is unknown. */
   finish_attempt: defineJob({
     version: 1,
     payload: { ...purchase, attempt: z.int().min(1) },
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ purchase_id, attempt }) => `finish_attempt:${purchase_id}:${attempt}`,
   }),
-  /** Ask Stripe again for a refund whose answer we do not know. */
+  /** Retry a refund whose outcome at Stripe is unknown. */
   finish_refund: defineJob({
     version: 1,
     payload: { ...purchase, id: z.string() },
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_refund:${id}`,
   }),
-  /** Read one charge of a saved card from Stripe; never charges it. */
+  /** Fetch one charge of a saved card from Stripe. It never charges the card. */
   reconcile_charge: defineJob({
     version: 1,
     payload: { ...conference, charge_id: z.string() },
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ charge_id }) => `reconcile_charge:${charge_id}`,
   }),
-  /** Ask Stripe again for a charge's refund whose answer we do not know. */
+  /** Retry a refund of a charge whose outcome at Stripe is unknown. */
   finish_charge_refund: defineJob({
     version: 1,
     payload: { ...conference, charge_id: z.string(), id: z.string() },
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_charge_refund:${id}`,
   }),
-  /** Find what has waited too long, and add the jobs above for it. */
+  /** Find purchases and charges that have waited too long, and add the jobs above for them. */
   sweep_purchases: defineJob({
     version: 1,
     payload: {},
     maxAttempts: 3,
     key: () => 'sweep_purchases',
   }),
-  /** Compare Stripe's list of events with ours, for one conference. */
+  /** Compare Stripe's list of events with the stored ones, for one conference. */
   find_missed_events: defineJob({
     version: 1,
     payload: conference,
     maxAttempts: 3,
     key: ({ conference_id }) => `find_missed_events:${conference_id}`,
   }),
-  /** Ask Stripe whose account a conference's key belongs to. */
+  /** Ask Stripe for the account of a conference's key. */
   learn_stripe_account: defineJob({
     version: 1,
     payload: conference,
     maxAttempts: 8,
     key: ({ conference_id }) => `learn_stripe_account:${conference_id}`,
   }),
-  /** Work on a run that makes a part of the mirror equal to Stripe. */
+  /** Work on a sync run of one mirrored resource. */
   run_sync: defineJob({
     version: 1,
     payload: { ...conference, run_id: z.string() },
-    // Waits of e to e⁷ seconds: Stripe may be away for half an hour before the run is given up.
+    // Waits of e to e⁷ seconds: the run fails only after Stripe was unreachable for half an hour.
     maxAttempts: 8,
     key: ({ run_id }) => `run_sync:${run_id}`,
   }),
-  /** Make the promotion codes of a published batch what its vouchers say. */
+  /** Update the promotion codes of a published batch to match its vouchers. */
   align_promotion_codes: defineJob({
     version: 1,
     payload: { ...conference, batch_id: z.string() },
-    // A refund must turn codes off at Stripe however long that is away: the waits are two days in all.
+    // After a refund, codes must become inactive at Stripe even after a long outage: the waits are two days in all.
     maxAttempts: 12,
     key: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
     queue: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
   }),
-  /** Read the uses of published vouchers, of which Stripe sends no event. */
+  /** Fetch the uses of published vouchers. Stripe sends no event for them. */
   read_published_vouchers: defineJob({
     version: 1,
     payload: conference,
     maxAttempts: 3,
     key: ({ conference_id }) => `read_published_vouchers:${conference_id}`,
   }),
-  /** Ask for a run of every resource of one conference. */
+  /** Start a sync run of every resource of one conference. */
   start_sync_runs: defineJob({
     version: 1,
     payload: conference,
     maxAttempts: 3,
     key: ({ conference_id }) => `start_sync_runs:${conference_id}`,
   }),
-  /** Ask Stripe again for a subscription whose answer we do not know. */
+  /** Retry the creation of a subscription whose outcome at Stripe is unknown. */
   finish_subscription: defineJob({
     version: 1,
     payload: { ...conference, id: z.string() },
-    // As with plans.
+    // As for plans.
     maxAttempts: 12,
     key: ({ id }) => `finish_subscription:${id}`,
   }),
-  /** Cancel, at the end of their periods, a conference's subscriptions whose end date has come. */
+  /** Cancel a conference's subscriptions whose end date has come, at the end of their periods. */
   end_subscriptions: defineJob({
     version: 1,
     payload: conference,
-    // The timer asks again within the hour.
+    // The timer adds the job again within the hour.
     maxAttempts: 3,
     key: ({ conference_id }) => `end_subscriptions:${conference_id}`,
   }),
-  /** Ask Stripe again for a plan whose answer we do not know. */
+  /** Retry the creation of a plan whose outcome at Stripe is unknown. */
   finish_plan: defineJob({
     version: 1,
     payload: { ...conference, id: z.string() },
-    // Nothing adds it anew: the waits of e to e¹¹ seconds are a day in all.
+    // No timer adds it again. The waits of e to e¹¹ seconds are a day in all.
     maxAttempts: 12,
     key: ({ id }) => `finish_plan:${id}`,
   }),
-  /** Make one try of a webhook that we send; the next one is another job. */
+  /** Make one attempt to deliver an outbound webhook. The next attempt is another job. */
   deliver_webhook: defineJob({
     version: 1,
     payload: { ...conference, endpoint_id: z.string(), delivery_id: z.string() },
-    // A receiver that fails is no failure of the job: only our own stops and outages count here.
+    // A failing receiver does not fail the job. Only stops and outages of this service count here.
     maxAttempts: 25,
     key: ({ delivery_id }) => `deliver_webhook:${delivery_id}`,
     queue: ({ endpoint_id }) => `webhooks:${endpoint_id}`,
   }),
-  /** Write to the contact of a purchase's sponsor. */
+  /** Send a mail to the contact of a purchase's sponsor. */
   mail_purchase: defineJob({
     version: 1,
     payload: { ...purchase, kind: z.string(), message: z.string() },
-    // The waits grow to six hours: a mail server may be away for three days.
+    // The waits grow to six hours, so a mail server may be unreachable for three days.
     maxAttempts: 21,
     key: ({ message }) => `mail_purchase:${message}`,
   }),
-  /** Write to the operators. */
+  /** Send a mail to the operators. */
   mail_operators: defineJob({
     version: 1,
     payload: { message: z.string(), subject: z.string(), text: z.string() },
     maxAttempts: 21,
     key: ({ message }) => `mail_operators:${message}`,
   }),
-  /** Delete what nobody needs any more. */
+  /** Delete rows that are no longer needed. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }
 
@@ -157,36 +157,36 @@ type Payloads = {
 
 export type JobPayload<Name extends JobName> = Payloads[Name]
 
-/** Jobs that may take hours: they have workers of their own, so that nothing quick waits for them. */
+/** Jobs that may take hours. They have their own workers, so that quick jobs do not wait for them. */
 export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
 
-/** Jobs that wait for machines of others, which may be slow: they too have workers of their own. */
+/** Jobs that wait for other people's servers, which may be slow. They have their own workers too. */
 export const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>([
   'deliver_webhook',
   'mail_purchase',
   'mail_operators',
 ])
 
-/** Every job of this service. What runs each of them is bound in job-registry.ts. */
+/** Every job of this service. job-handlers.ts binds each one to its use case. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions
 
 /**
- * A kind of background work as both sides know it: whoever adds it and whoever runs it, which may
- * be two releases of this service at the same time.
+ * A kind of background work. The process that adds a job and the one that runs it share this
+ * definition, but may be different releases of this service.
  */
 export type JobDefinition<Payload> = {
-  /** Stored beside the payload. Raised by whoever changes what the payload means. */
+  /** Stored with the payload. Raise it when you change the meaning of the payload. */
   version: number
   payload: z.ZodType<Payload>
-  /** Tries before the job is left as failed; the waits between are e, e², e³ … seconds. */
+  /** Attempts before the job stays failed. The waits between them are e, e², e³ … seconds. */
   maxAttempts: number
-  /** Waiting work of the same key is replaced, not doubled. */
+  /** A new job replaces a waiting one with the same key. */
   key?: (payload: Payload) => string
-  /** Jobs of one queue run one after the other, so that a slow one holds up its own queue alone. */
+  /** Jobs of one queue run one after the other, so a slow one delays only its own queue. */
   queue?: (payload: Payload) => string
 }
 
-/** Declares a job; the members of its payload are all that it may carry. */
+/** Declares a job. Its payload may have only the declared members. */
 function defineJob<Shape extends z.ZodRawShape>(job: {
   version: number
   payload: Shape
@@ -197,7 +197,7 @@ function defineJob<Shape extends z.ZodRawShape>(job: {
   return { ...job, payload: z.strictObject(job.payload) }
 }
 
-/** A payload that this release cannot run, or must not add. */
+/** A payload that does not match the job's schema or version in this release. */
 export class JobPayloadError extends Error {
   override readonly name = 'JobPayloadError'
 }
@@ -205,9 +205,9 @@ export class JobPayloadError extends Error {
 const envelope = z.looseObject({ version: z.unknown() })
 
 /**
- * The payload out of what the database keeps, which is the payload and its version.
+ * Reads a stored payload, which also has its version.
  *
- * @throws JobPayloadError that names the job, and the version when it is another than ours.
+ * @throws JobPayloadError that names the job, and the version if it differs from this release's.
  */
 export function parsePayload<Payload>(
   name: string,
@@ -217,13 +217,13 @@ export function parsePayload<Payload>(
   const { version, ...payload } = envelope.safeParse(stored).data ?? {}
   if (version !== job.version) {
     throw new JobPayloadError(
-      `Job ${name} has payload version ${String(version)}; this release knows version ${job.version}.`,
+      `Job ${name} has payload version ${String(version)}; this release supports version ${job.version}.`,
     )
   }
   return checkPayload(name, job, payload)
 }
 
-/** What the database keeps of a payload. @throws JobPayloadError when it is not this job's. */
+/** The payload with its version, as it is stored. @throws JobPayloadError when it does not match. */
 export function serializePayload<Payload>(
   name: string,
   job: JobDefinition<Payload>,

@@ -13,14 +13,14 @@ type JobContext = {
   /** 1 for the first try. */
   attempt: number
   isLastAttempt: boolean
-  /** Aborts when the process cannot wait for the job any longer. */
+  /** Aborts when the process cannot wait longer for the job. */
   signal: AbortSignal
 }
 
 /**
- * Does the work. It may run twice, even at the same time (a worker that was thought dead may still
- * live), so it locks what it changes, decides from what it finds there, and does nothing the second
- * time. Throwing means "again later".
+ * Runs one job. It may run twice, even at the same time, because a worker that looks dead may still be
+ * alive. So it locks the rows that it changes, decides from what it finds there, and is a no-op the
+ * second time. If it throws, the job is retried later.
  */
 export type JobHandler<Name extends JobName> = (
   payload: JobPayload<Name>,
@@ -34,7 +34,7 @@ export type JobBinding = {
 
 export type JobRegistry = ReadonlyMap<JobName, JobBinding['run']>
 
-/** Binds a job of the catalogue to what runs it. */
+/** Binds a job of the catalogue to its handler. */
 export function handle<Name extends JobName>(name: Name, handler: JobHandler<Name>): JobBinding {
   const job: JobDefinition<JobPayload<Name>> = JOBS[name]
   return {
@@ -44,7 +44,7 @@ export function handle<Name extends JobName>(name: Name, handler: JobHandler<Nam
 }
 
 /**
- * The one list of what this process can run.
+ * Collects the handlers of all jobs.
  *
  * @throws Error when a job of the catalogue has no handler, or two.
  */
@@ -59,7 +59,7 @@ export function createJobRegistry(bindings: readonly JobBinding[]): JobRegistry 
   return registry
 }
 
-/** The registry as graphile-worker takes it, with every run logged and measured. */
+/** The registry in the form of graphile-worker, with logs and metrics for every run. */
 export function toTaskList(
   registry: JobRegistry,
   deps: { logger: Logger; metrics: ServiceMetrics },
@@ -91,6 +91,6 @@ export function toTaskList(
 }
 
 function logFailure(logger: Logger, { isLastAttempt }: JobContext, err: unknown): void {
-  if (isLastAttempt) logger.error({ err }, 'job failed for good')
-  else logger.warn({ err }, 'job failed and will be tried again')
+  if (isLastAttempt) logger.error({ err }, 'job failed on its last attempt')
+  else logger.warn({ err }, 'job failed and will be retried')
 }

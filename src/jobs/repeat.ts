@@ -1,19 +1,19 @@
 import type { Logger } from '../shared/logger.ts'
 
 export type Repeated = {
-  /** Runs the work as soon as possible instead of waiting for its time. */
+  /** Runs the work as soon as possible, without waiting for the interval. */
   soon(): void
-  /** Ends the repetition and waits for the run that is under way. May be called again. */
+  /** Ends the repetition and waits for the current run. May be called again. */
   stop(): Promise<void>
 }
 
 /**
- * Does `work` again and again, `everyMs` after the last one ended, until stopped. A failure is not
- * the end: it is logged once, and so is the recovery, since a database that is away for an hour must
+ * Runs `work` repeatedly, `everyMs` after the previous run ended, until stopped. Failures do not stop
+ * it. Only the first failure and the recovery are logged, so that a long outage of the database does
  * not fill the log.
  */
 export function repeat(options: {
-  /** What fails, in the log. */
+  /** The name of the work in the log. */
   what: string
   everyMs: number
   logger: Logger
@@ -29,11 +29,11 @@ export function repeat(options: {
   async function run(): Promise<void> {
     try {
       await work()
-      if (failing) logger.info({ what }, 'works again')
+      if (failing) logger.info({ what }, 'recovered')
       failing = false
     } catch (err) {
       if (failing) logger.debug({ what, err }, 'still fails')
-      else logger.warn({ what, err }, 'failed, and will be tried again')
+      else logger.warn({ what, err }, 'failed and will be retried')
       failing = true
     }
   }

@@ -19,17 +19,17 @@ export type RunJobsDeps = {
   tasks: TaskList
   concurrency: number
   pollMs: number
-  /** Running jobs learn by their signal that the process cannot wait longer than this. */
+  /** How long a stop waits for running jobs before it aborts their signal. */
   drainMs: number
-  /** Called when the names change under which jobs are locked. */
+  /** Called when the names under which jobs are locked have changed. */
   onWorkersChanged: () => void
 }
 
 export type JobRunner = {
-  /** The names under which jobs are locked now. */
+  /** The names under which jobs are locked. */
   workerIds(): string[]
   /**
-   * Takes no new job and waits for the running ones; after `drainMs` it gives them back for another
+   * Takes no new job and waits for the running ones. After `drainMs` it releases them for another
    * worker. Returns whether all of them ended.
    */
   stop(): Promise<boolean>
@@ -39,10 +39,9 @@ const RESTART_MS = 1_000
 const RELEASE_TIMEOUT_MS = 2_000
 
 /**
- * Runs graphile-worker for as long as the process lives. Its pool of workers ends by itself when the
- * database goes away in the wrong moment (it could not record that a job is done), and it never
- * recovers when the database was away at its start; so it is watched and started anew. A job whose
- * end could not be recorded runs a second time.
+ * Runs graphile-worker for the life of the process. Its worker pool ends when the database fails while
+ * it records the end of a job, and it never works when the database fails at its start. So this
+ * function watches the pool and starts another one. A job whose end was not recorded runs twice.
  */
 export function runJobs(deps: RunJobsDeps): JobRunner {
   const { db, logger, onWorkersChanged } = deps
@@ -57,9 +56,9 @@ export function runJobs(deps: RunJobsDeps): JobRunner {
     logger,
     async work() {
       if (pool !== null) return
-      // Also keeps an old release from working on a schema that serves it no longer.
+      // An old release must not work on a schema that it does not support.
       if (!(await isSchemaCompatible(db)))
-        throw new Error('The schema does not serve this release yet')
+        throw new Error('The database schema does not fit this release')
       await releaseLocks(db, abandoned)
       pool = startPool(deps, pgPool)
       const { id } = pool
@@ -67,7 +66,7 @@ export function runJobs(deps: RunJobsDeps): JobRunner {
       void poolEnd(pool).then((err) => {
         abandoned.add(id)
         pool = null
-        if (!stopping) logger.warn({ err }, 'the job runner ended and is started anew')
+        if (!stopping) logger.warn({ err }, 'the job runner ended and restarts')
       })
     },
   })
@@ -88,12 +87,12 @@ function openPool({ connectionString, logger }: RunJobsDeps): pg.Pool {
   const pool = new pg.Pool({
     connectionString,
     application_name: 'sponsor-vouchers jobs',
-    // One listens; two fetch and finish jobs, whose own work runs on the service's pool.
+    // One connection listens, two fetch and finish jobs. The jobs themselves use the service's pool.
     max: 3,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
   })
-  // pg throws what nobody listens to. The next query reports a broken connection.
+  // Without a listener, pg throws these errors. The next query reports a broken connection anyway.
   const ignore = (err: unknown) => logger.debug({ err }, 'job connection lost')
   pool.on('error', ignore)
   pool.on('connect', (client) => client.on('error', ignore))
@@ -111,8 +110,8 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
       logger: bridgeGraphileLogger(deps.logger),
       events,
       gracefulShutdownAbortTimeout: deps.drainMs,
-      // Without a delay (-1) nobody awaits the statement that finishes a job, and its failure ends
-      // the process as an unhandled rejection; with one it ends this pool.
+      // Without a delay (-1), graphile-worker does not await the statement that finishes a job, and its
+      // failure ends the process as an unhandled rejection. With a delay, it only ends this pool.
       preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     },
     deps.tasks,
@@ -123,8 +122,8 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
 }
 
 /**
- * The pool looks up its tasks once and keeps even a failure of that, so one whose first look for a
- * job failed will never find any.
+ * Ends a pool whose first look for a job failed. Such a pool never finds a job, because it looks up its
+ * tasks only once and keeps the failure.
  */
 function stopIfFirstFetchFails(pool: WorkerPool, events: WorkerEvents): void {
   const settled = new AbortController()
@@ -134,10 +133,10 @@ function stopIfFirstFetchFails(pool: WorkerPool, events: WorkerEvents): void {
   events.on('worker:getJob:error', () => {
     if (settled.signal.aborted) return
     settled.abort()
-    // Its promise tells the watcher, which starts another. Not at once: a worker that is stopped
-    // while it handles this very error prints it on standard error.
+    // The watcher then starts another pool. Delayed, because a worker that is stopped while it handles
+    // this error prints it on standard error.
     setImmediate(() => {
-      Promise.resolve(pool.gracefulShutdown('It could not look for jobs')).catch(() => {})
+      Promise.resolve(pool.gracefulShutdown('The first look for jobs failed')).catch(() => {})
     })
   })
 }
@@ -150,15 +149,15 @@ async function releaseLocks(db: Db, abandoned: Set<string>): Promise<void> {
 
 async function drain(pool: WorkerPool, drainMs: number, logger: Logger): Promise<boolean> {
   const ended = poolEnd(pool)
-  Promise.resolve(pool.gracefulShutdown('The process stops')).catch(() => {})
+  Promise.resolve(pool.gracefulShutdown('The process is stopping')).catch(() => {})
   if (await within(drainMs, ended)) return true
-  logger.warn('jobs did not end in time and are given back')
+  logger.warn('jobs did not end in time and are released')
   Promise.resolve(pool.forcefulShutdown('The process stopped before the job ended')).catch(() => {})
   await within(RELEASE_TIMEOUT_MS, ended)
   return false
 }
 
-/** Resolves when the pool has ended, with the error that ended it. */
+/** Resolves when the pool has ended: with the error that ended it, or null. */
 function poolEnd(pool: WorkerPool): Promise<unknown> {
   return pool.promise.then(
     () => null,
@@ -174,9 +173,8 @@ async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
 const LEVELS = { error: 'error', warning: 'warn', info: 'debug', debug: 'trace' } as const
 
 /**
- * graphile-worker's log in ours, a level lower: that a job ran is no news. Its metadata stays out,
- * since it carries whole jobs with their payloads; and so do failures of a job, which job-tasks.ts
- * logs itself.
+ * Writes graphile-worker's log to ours, one level lower. Its metadata is left out, because it contains
+ * whole jobs with their payloads. Failures of jobs are left out too, because job-registry.ts logs them.
  */
 function bridgeGraphileLogger(logger: Logger): GraphileLogger {
   return new GraphileLogger(() => (level, message, meta) => {

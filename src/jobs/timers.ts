@@ -3,11 +3,11 @@ import { withSystem } from '../db/tenant-scope.ts'
 import type { Logger } from '../shared/logger.ts'
 import { type Repeated, repeat } from './repeat.ts'
 
-/** Something that is due once in every interval, for all processes together. */
+/** Work that is due once per interval, for all processes together. */
 export type Timer = {
   name: string
   everySeconds: number
-  /** Runs in the transaction that claims the interval, so it happens once or the claim is undone. */
+  /** Runs in the transaction that claims the interval. If it fails, the claim is rolled back. */
   fire: (trx: Tx) => Promise<void>
 }
 
@@ -15,9 +15,9 @@ const MAX_TICK_MS = 500
 const MIN_TICK_MS = 50
 
 /**
- * Fires timers whose intervals may be shorter than a minute, which is as fine as cron items go. The
- * table decides, by the database's clock: with any number of processes ticking, one of them wins the
- * row of a due timer. An interval that everybody missed is not made up for.
+ * Fires timers. Their intervals may be shorter than a minute, which cron items do not support. The
+ * table `timers` decides by the database's clock: of all processes, one claims the row of a due timer.
+ * Missed intervals are not repeated.
  */
 export function startTimers(deps: { db: Db; logger: Logger; timers: readonly Timer[] }): Repeated {
   const { db, logger, timers } = deps
@@ -28,12 +28,12 @@ export function startTimers(deps: { db: Db; logger: Logger; timers: readonly Tim
     everyMs: Math.max(MIN_TICK_MS, Math.min(MAX_TICK_MS, shortest * 250)),
     logger,
     async work() {
-      // Not before: the process may have been started ahead of its database.
+      // Here and not earlier, because the process may start before its database.
       if (!registered) await register(db, timers)
       registered = true
       const due = await dueTimers(db)
       const mine = timers.filter(({ name }) => due.has(name))
-      // One that fails must not keep the others from firing.
+      // A timer that fails must not stop the others.
       const results = await Promise.allSettled(mine.map((timer) => fireOnce(db, timer)))
       const failure = results.find((result) => result.status === 'rejected')
       if (failure !== undefined) throw failure.reason
@@ -41,7 +41,7 @@ export function startTimers(deps: { db: Db; logger: Logger; timers: readonly Tim
   })
 }
 
-/** A new timer is due at once; a shortened interval holds from now on and not from its next firing. */
+/** A new timer is due immediately. A shorter interval takes effect now, not after the next firing. */
 async function register(db: Db, timers: readonly Timer[]): Promise<void> {
   for (const { name, everySeconds } of timers) {
     await db.raw(
@@ -60,7 +60,7 @@ async function dueTimers(db: Db): Promise<Set<string>> {
 
 function fireOnce(db: Db, timer: Timer): Promise<void> {
   return withSystem(db, 'timers', async (trx) => {
-    // Skipped when another process holds the row: it is firing this very interval.
+    // Skips a row that another process has locked, because that process fires this interval.
     const claimed = await trx('timers')
       .where(
         'name',

@@ -32,22 +32,22 @@ type PendingDeliveryRow = {
   url: string
   disabled_at: Date | null
   secret_sealed: string
-  /** null when it counts no more. */
+  /** null when deliveries are no longer signed with it. */
   previous_sealed: string | null
   now: Date
 }
 
-/** What became of a try. `status` null: there was no answer. */
+/** The result of one attempt. `status` null: no answer. */
 type Outcome = { status: number | null; error: string | null }
 
 const GONE = 410
 const MAX_ERROR_LENGTH = 300
 
 /**
- * One try of a delivery that is pending. The outcome is written after the answer, so a process that
- * dies in between lets the receiver hear it twice, under the same `webhook-id`.
+ * Makes one attempt of a pending delivery. The outcome is recorded after the answer. If the process dies
+ * in between, the receiver gets the webhook twice with the same `webhook-id`.
  *
- * @throws Error only when the process stops or the database is away: the job comes again then.
+ * @throws Error only when the process stops or the database fails. The job is then retried.
  */
 export async function deliverWebhook(
   deps: DeliverDeps,
@@ -114,21 +114,21 @@ async function attemptDelivery(
     const isDone = status >= 200 && status < 300
     return { status, error: isDone ? null : `The receiver answered ${status}.` }
   } catch (error) {
-    // The process stops: that was no try.
+    // The process stops, so this does not count as an attempt.
     if (signal.aborted) throw error
     return { status: null, error: failureReason(error) }
   }
 }
 
 function failureReason(error: unknown): string {
-  if (!(error instanceof Error)) return 'Something that is no error was thrown.'
+  if (!(error instanceof Error)) return 'An unknown error occurred.'
   if (error.name === 'AbortError') return 'The receiver did not answer in time.'
-  // The filter's own words name the address, which is nothing that a caller should learn.
+  // The message of the filter contains the address, which a caller must not see.
   if (/ is not allowed\. Because/.test(error.message)) return 'The address is in a private network.'
   return error.message.slice(0, MAX_ERROR_LENGTH)
 }
 
-/** Nothing when somebody else has recorded this very try, or staff asked for a replay meanwhile. */
+/** A no-op if this attempt was already recorded, or staff have requested a replay meanwhile. */
 async function recordOutcome(
   trx: Tx,
   logger: Logger,
@@ -162,7 +162,7 @@ async function recordOutcome(
   logOutcome(logger, ref, { attempts, error, isLast: wait === null })
 }
 
-/** The receiver wants no more of them, as the specification lets it say with a 410. */
+/** The specification lets a receiver unsubscribe with a 410. */
 async function disableEndpoint(trx: Tx, ref: DeliveryRef): Promise<void> {
   await trx('webhook_endpoints')
     .where({ conference_id: ref.conferenceId, id: ref.endpointId, disabled_at: null })
@@ -177,16 +177,16 @@ function logOutcome(
   const { attempts, error, isLast } = outcome
   if (error === null) return
   const line = { conference: conferenceId, endpoint: endpointId, delivery: deliveryId, attempts }
-  if (isLast) logger.error({ ...line, error }, 'a webhook was not delivered and waits for a replay')
-  else logger.warn({ ...line, error }, 'a webhook was not delivered, to be tried again')
+  if (isLast) logger.error({ ...line, error }, 'a webhook was not delivered; it waits for a replay')
+  else logger.warn({ ...line, error }, 'a webhook was not delivered; it will be retried')
 }
 
 const MINUTE = 60
 const HOUR = 60 * MINUTE
 
 /**
- * Waits between the tries, as the Standard Webhooks specification proposes: ten tries over 75.6
- * hours, so that a receiver may be away over a long weekend. Seconds.
+ * Seconds between the attempts, as the Standard Webhooks specification proposes: ten attempts over 75.6
+ * hours, so that a receiver may be down over a long weekend.
  */
 const RETRY_DELAYS = [
   5,
@@ -200,22 +200,22 @@ const RETRY_DELAYS = [
   24 * HOUR,
 ]
 
-/** Up to a tenth longer, so that what failed together is not tried together for ever. */
+/** Delays are up to a tenth longer, so that deliveries which failed together are retried apart. */
 const JITTER = 0.1
 
 /**
- * @param attempts tries made so far.
- * @returns seconds until the next one, or null after the last.
+ * @param attempts number of attempts so far.
+ * @returns seconds until the next attempt, or null after the last one.
  */
 export function retryDelaySeconds(attempts: number, random = Math.random()): number | null {
   const wait = RETRY_DELAYS[attempts - 1]
   return wait === undefined ? null : wait * (1 + JITTER * random)
 }
 
-/** What the specification calls reasonable for a receiver to answer. Milliseconds. */
+/** The time that the specification gives a receiver to answer. */
 const TIMEOUT_MS = 15_000
 
-/** Single addresses and no ranges: the filter compares ranges within one family only. */
+/** Addresses, not ranges: the filter compares ranges only within one address family. */
 const LOOPBACK = ['127.0.0.1', '::1']
 
 export type WebhookPost = {
@@ -226,19 +226,19 @@ export type WebhookPost = {
 }
 
 /**
- * Posts and resolves with the HTTP status. A redirect is not followed: it could lead anywhere, and
- * the specification counts it as a failure.
+ * Posts and resolves with the HTTP status. It does not follow redirects: they could lead anywhere, and
+ * the specification counts them as failures.
  *
- * @throws Error when there was no answer in time, or the address leads into a private network.
+ * @throws Error without an answer in time, or when the address is in a private network.
  */
 type PostWebhook = (post: WebhookPost) => Promise<number>
 
 /**
- * A sender that looks at every address after its name was resolved, on the connection that is then
- * used, so that a name cannot lead elsewhere between the look and the call.
+ * Creates a sender that checks the address of the connection itself, after the name was resolved. So a
+ * name cannot resolve to another address between the check and the call.
  */
 export function createPostWebhook(options: { allowLoopback: boolean }): PostWebhook {
-  // A connection each: tries of one endpoint are minutes apart.
+  // No keep-alive: attempts for one endpoint are minutes apart.
   const filter = {
     keepAlive: false,
     ...(options.allowLoopback ? { allowIPAddressList: LOOPBACK } : {}),
@@ -265,7 +265,7 @@ export function createPostWebhook(options: { allowLoopback: boolean }): PostWebh
       request.on('error', reject)
       request.on('response', (response) => {
         resolve(response.statusCode ?? 0)
-        // The status is all that counts; what else comes could be without end.
+        // Only the status matters, and the body could be endless.
         response.destroy()
       })
       request.end(body)

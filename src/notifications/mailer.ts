@@ -5,17 +5,17 @@ import { createTransport } from 'nodemailer'
 export type MailSettings = Readonly<{
   /** null: no SMTP server. */
   smtpUrl: string | null
-  /** Mails are written there instead of being sent. */
+  /** Mails are written to this folder instead of sent. */
   folder: string | null
   from: string
   /** Mail addresses of the operators. */
   operators: readonly string[]
-  /** Marks the subjects of every environment but the one that counts; null: not marked. */
+  /** Marks the subjects in all environments except production. null: no mark. */
   prefix: string | null
 }>
 
 export type Mail = {
-  /** Names this mail for good: it makes its `Message-ID`, the same in every try. */
+  /** Identifies the mail: its `Message-ID` is derived from it and is the same in every attempt. */
   name: string
   to: string | readonly string[]
   subject: string
@@ -24,21 +24,21 @@ export type Mail = {
 }
 
 /**
- * Sends a mail, or throws and may be asked again. No error names an address.
+ * Sends a mail. If it throws, the caller may retry. Errors contain no mail address.
  *
- * @throws MailRefused when asking again would change nothing.
+ * @throws PermanentMailError when a retry would not help.
  */
 export type Mailer = (mail: Mail) => Promise<void>
 
-/** The server took neither this address nor ever will: a permanent answer, 5xx. */
+/** The mail server refused the mail permanently (5xx). */
 export class PermanentMailError extends Error {
   override readonly name = 'MailRefused'
 }
 
-/** Every step of a connection by itself. Milliseconds. */
+/** The timeout of each step of a connection. */
 const TIMEOUT_MS = 20_000
 
-/** What sends mails by these settings, or null where nothing is set up to. */
+/** Creates the mailer of these settings, or null if they set up none. */
 export function createMailer(settings: MailSettings): Mailer | null {
   const post = createSender(settings)
   if (post === null) return null
@@ -52,7 +52,7 @@ export function createMailer(settings: MailSettings): Mailer | null {
       text,
       attachments: [...attachments],
       messageId: `<${name}@${domain}>`,
-      // RFC 3834: no holiday notice shall answer it.
+      // RFC 3834: automatic replies must not answer it.
       headers: { 'auto-submitted': 'auto-generated' },
     })
   }
@@ -72,14 +72,14 @@ function createSender({ smtpUrl, folder }: MailSettings): Sender | null {
       socketTimeout: TIMEOUT_MS,
       dnsTimeout: TIMEOUT_MS,
     },
-    // Nothing in a mail may make it read our files or call others.
+    // The content of a mail must not make nodemailer read files or call URLs.
     { disableFileAccess: true, disableUrlAccess: true },
   )
   return async (_, message) => {
     try {
       await transport.sendMail(message)
     } catch (error) {
-      // Without the error itself, which lists the addresses.
+      // Without the error as its cause, because that contains the addresses.
       throw isPermanent(error)
         ? new PermanentMailError(redactedMessage(error))
         : new Error(redactedMessage(error))
@@ -87,13 +87,13 @@ function createSender({ smtpUrl, folder }: MailSettings): Sender | null {
   }
 }
 
-/** What the server said. Most repeat the address, which is nobody's business in a log. */
+/** The server's message without mail addresses, which must not be logged. */
 function redactedMessage(error: unknown): string {
   const words = error instanceof Error ? error.message : 'The mail was not sent.'
   return words.replaceAll(/[^\s<>"',;:]+@[^\s<>"',;:]+/g, '…')
 }
 
-/** A wrong password is answered 5xx too, but that is ours to mend and no fault of the mail. */
+/** A wrong password is answered with 5xx too, but then the operator can repair the settings. */
 function isPermanent(error: unknown): boolean {
   if (!(error instanceof Error) || !('responseCode' in error) || !('code' in error)) return false
   const isOfMail = error.code === 'EENVELOPE' || error.code === 'EMESSAGE'
@@ -104,10 +104,10 @@ function isPermanent(error: unknown): boolean {
 export type OperatorMail = { name: string; subject: string; text: string }
 
 /**
- * Writes to the operators.
+ * Sends a mail to the operators.
  *
- * @returns false where nobody is named, or nothing sends mails.
- * @throws MailRefused, or an Error when another try may succeed.
+ * @returns false without operators or without a mailer.
+ * @throws PermanentMailError, or another Error when a retry may succeed.
  */
 export async function mailOperators(
   { mailer, operators }: { mailer: Mailer | null; operators: readonly string[] },
@@ -119,17 +119,17 @@ export async function mailOperators(
 }
 
 /**
- * Writes mails as `.eml` files, which every mail program opens, instead of sending them. A file has
- * its mail's name, so that a second try writes the same one.
+ * Writes mails as `.eml` files, which mail programs can open, instead of sending them. The file has the
+ * name of the mail, so that a retry writes the same file.
  */
 function createMailFolder(folder: string): (name: string, message: Message) => Promise<void> {
   const transport = createTransport({ streamTransport: true, buffer: true, newline: 'windows' })
   return async (name, message) => {
     const { message: bytes } = await transport.sendMail(message)
-    if (!Buffer.isBuffer(bytes)) throw new Error('The mail was made as a stream')
+    if (!Buffer.isBuffer(bytes)) throw new Error('nodemailer returned a stream instead of a buffer')
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const file = join(folder, `${name}.eml`)
-    // Whoever looks into the folder sees whole mails only.
+    // Renamed at the end, so that the folder contains only complete mails.
     await writeFile(`${file}.part`, bytes, { mode: 0o600 })
     await rename(`${file}.part`, file)
   }

@@ -3,9 +3,9 @@ import { addJob } from '../jobs/job-queue.ts'
 import { newId } from '../shared/ids.ts'
 
 /**
- * Tells the conference's receivers of something, in the transaction that makes it true: one delivery
- * for each endpoint that wants the type, each with a job that sends it. A delivery's id is its
- * `webhook-id`, which stays the same in every try.
+ * Publishes an event to the conference's webhook endpoints, in the transaction of the change itself. It
+ * inserts a delivery, and a job that sends it, for each endpoint that subscribes to the type. The id of
+ * the delivery is its `webhook-id`, the same in every attempt.
  *
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
@@ -15,7 +15,7 @@ export async function publishEvent(trx: Tx, event: OutboundEvent): Promise<void>
     .where({ conference_id: conferenceId, disabled_at: null })
     .whereRaw('(event_types is null or ? = any(event_types))', [type])
     .orderBy('id')
-    // A deletion waits, so that no delivery is left without its endpoint.
+    // A deletion of the endpoint waits, so that no delivery is without its endpoint.
     .forKeyShare()
     .select<{ id: string; now: Date }[]>('id', trx.raw('now() as now'))
   for (const { id: endpointId, now } of endpoints) {
@@ -34,7 +34,7 @@ export async function publishEvent(trx: Tx, event: OutboundEvent): Promise<void>
 
 export type DeliveryRef = { conferenceId: string; endpointId: string; deliveryId: string }
 
-/** @param runAt absent: at once. */
+/** @param runAt absent: immediately. */
 export function addDeliveryJob(trx: Tx, ref: DeliveryRef, runAt?: Date): Promise<void> {
   const payload = {
     conference_id: ref.conferenceId,
@@ -44,7 +44,7 @@ export function addDeliveryJob(trx: Tx, ref: DeliveryRef, runAt?: Date): Promise
   return addJob(trx, 'deliver_webhook', payload, runAt === undefined ? {} : { runAt })
 }
 
-/** What receivers may subscribe to. A type is never renamed; its `data` only ever gains members. */
+/** The types that receivers can subscribe to. Do not rename a type or remove members of its `data`. */
 export const OUTBOUND_EVENT_TYPES = [
   'purchase.paid',
   'purchase.failed',
@@ -65,8 +65,8 @@ export const OUTBOUND_EVENT_TYPES = [
 export type OutboundEventType = (typeof OUTBOUND_EVENT_TYPES)[number]
 
 /**
- * Something that receivers are told of. `data` is small, names objects by their ids and holds no
- * secret: no voucher code and no address of a person. A receiver reads the rest through the API.
+ * An event for receivers. `data` is small and refers to objects by their ids. It contains no secret: no
+ * voucher code and no person's address. A receiver reads the rest through the API.
  */
 export type OutboundEvent = {
   conferenceId: string

@@ -31,14 +31,14 @@ import {
 
 const PATH = '/v1/conferences/:conference/webhook-endpoints'
 const access: AccessRule = { anyOf: ['settings:write'] }
-const tags = ['Outgoing webhooks']
+const tags = ['Outbound webhooks']
 
 export type WebhookEndpointRouteDeps = RouteDeps & {
-  /** Addresses of this machine may be called, for development. */
+  /** Webhooks may go to addresses of this machine, for development. */
   allowLoopback: boolean
 }
 
-/** `C/webhook-endpoints`: where a conference wants to be told of events. */
+/** `C/webhook-endpoints`: the addresses to which a conference wants events sent. */
 export function webhookEndpointRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
   writeRoutes(app, deps)
   secretRoute(app, deps)
@@ -52,9 +52,9 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
       config: { access },
       schema: {
         operationId: 'createWebhookEndpoint',
-        summary: 'Add an address that is told of events',
+        summary: 'Add a webhook endpoint',
         description:
-          'The answer holds the signing secret, which is not shown again. At most 16 a conference.',
+          'The response contains the signing secret. It is not shown again. A conference can have at most 16 endpoints.',
         tags,
         params: conferenceParams,
         body: createEndpointBody(deps.allowLoopback),
@@ -83,7 +83,7 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
       config: { access },
       schema: {
         operationId: 'updateWebhookEndpoint',
-        summary: 'Change, disable or enable an endpoint',
+        summary: 'Update, disable or enable a webhook endpoint',
         tags,
         params: endpointParams,
         body: updateEndpointBody(deps.allowLoopback),
@@ -111,7 +111,7 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
       config: { access },
       schema: {
         operationId: 'deleteWebhookEndpoint',
-        summary: 'Delete an endpoint with its deliveries',
+        summary: 'Delete a webhook endpoint and its deliveries',
         tags,
         params: endpointParams,
         response: { 204: z.null() },
@@ -134,9 +134,9 @@ function secretRoute(app: App, deps: WebhookEndpointRouteDeps): void {
       config: { access },
       schema: {
         operationId: 'rotateWebhookEndpointSecret',
-        summary: 'Replace the signing secret by a new one',
+        summary: 'Rotate the signing secret of a webhook endpoint',
         description:
-          'The answer holds it, and it is not shown again. For `overlap_seconds` deliveries are signed with both.',
+          'The response contains the new secret. It is not shown again. For `overlap_seconds`, deliveries are signed with both secrets.',
         tags,
         params: endpointParams,
         body: rotateSecretBody,
@@ -168,7 +168,7 @@ function readRoutes(app: App, { db }: WebhookEndpointRouteDeps): void {
       config: { access },
       schema: {
         operationId: 'listWebhookEndpoints',
-        summary: 'List endpoints, secrets masked',
+        summary: 'List webhook endpoints',
         tags,
         params: conferenceParams,
         querystring: z.strictObject(pageQuery),
@@ -190,7 +190,7 @@ function readRoutes(app: App, { db }: WebhookEndpointRouteDeps): void {
       config: { access },
       schema: {
         operationId: 'getWebhookEndpoint',
-        summary: 'Get an endpoint, its secret masked',
+        summary: 'Get a webhook endpoint',
         tags,
         params: endpointParams,
         response: { 200: endpointSchema },
@@ -207,7 +207,7 @@ function readRoutes(app: App, { db }: WebhookEndpointRouteDeps): void {
 
 const DELIVERIES_PATH = '/v1/conferences/:conference/webhook-endpoints/:id/deliveries'
 
-/** `C/webhook-endpoints/{id}/deliveries`: what an endpoint was told and what became of it. */
+/** `C/webhook-endpoints/{id}/deliveries`: the deliveries to an endpoint and their outcome. */
 export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
   app.get(
     DELIVERIES_PATH,
@@ -215,7 +215,7 @@ export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'listWebhookDeliveries',
-        summary: 'List what an endpoint was told',
+        summary: 'List deliveries of a webhook endpoint',
         description: 'Finished deliveries are kept for 30 days.',
         tags,
         params: endpointParams,
@@ -239,9 +239,9 @@ export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'replayWebhookDelivery',
-        summary: 'Send a webhook again',
+        summary: 'Replay a webhook delivery',
         description:
-          'For one that failed, or that the receiver lost. It keeps its `webhook-id`, so a receiver that has it already can tell.',
+          'Sends a failed or lost delivery again. It keeps its `webhook-id`, so the receiver can recognise a duplicate.',
         tags,
         params: deliveryParams,
         response: { 200: deliverySchema },

@@ -12,7 +12,7 @@ const eventTypes = z
   .min(1)
   .max(OUTBOUND_EVENT_TYPES.length)
   .nullable()
-  .meta({ description: 'null: every type, also those of a later release.' })
+  .meta({ description: 'null: all types, including those of later releases.' })
 
 /** @param allowLoopback see `urlProblem`. */
 function fields(allowLoopback: boolean) {
@@ -21,7 +21,9 @@ function fields(allowLoopback: boolean) {
     if (problem !== null) issues.addIssue({ code: 'custom', message: problem })
   })
   return {
-    url: url.meta({ description: 'https only. An address in a private network is never called.' }),
+    url: url.meta({
+      description: 'Must be https. Addresses in private networks are never called.',
+    }),
     description: z.string().trim().min(1).max(200).nullable(),
     event_types: eventTypes,
   }
@@ -40,7 +42,8 @@ export function createEndpointBody(allowLoopback: boolean) {
 
 export function updateEndpointBody(allowLoopback: boolean) {
   const enabled = z.boolean().meta({
-    description: 'false: nothing is sent, and what happens meanwhile is not told later either.',
+    description:
+      'false: nothing is sent. Events that occur while an endpoint is disabled are not delivered later.',
   })
   return z
     .strictObject({ ...fields(allowLoopback), enabled })
@@ -52,7 +55,7 @@ export const rotateSecretBody = optionalBody(
   z
     .strictObject({
       overlap_seconds: z.int().min(0).max(604_800).default(86_400).meta({
-        description: 'So long deliveries are signed with the old secret too. Seconds.',
+        description: 'Seconds during which deliveries are also signed with the old secret.',
       }),
     })
     .meta({ id: 'RotateWebhookEndpointSecret' }),
@@ -68,11 +71,12 @@ export const endpointSchema = z
     description: z.string().nullable(),
     event_types: eventTypes,
     secret: z.string().meta({
-      description: 'In the clear where it was just made, else masked. For Standard Webhooks.',
+      description:
+        'The Standard Webhooks secret. Masked, except in the response that creates or rotates it.',
     }),
     enabled: z.boolean(),
     disabled_by: z.enum(['staff', 'receiver']).nullable().meta({
-      description: 'receiver: it answered 410 Gone.',
+      description: 'receiver: the receiver answered 410 Gone.',
     }),
     disabled_at: timestamp.nullable(),
     created_at: timestamp,
@@ -106,7 +110,8 @@ export function toEndpointWithSecretBody({
 }
 
 const state = z.enum(DELIVERY_STATES).meta({
-  description: 'pending: to be sent, or tried again. failed: waits for a replay.',
+  description:
+    'pending: waits for its next attempt. failed: no attempt is left; it waits for a replay.',
 })
 
 export const deliveryQuery = z.strictObject({
@@ -123,18 +128,21 @@ const payload = z
     timestamp,
     data: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
   })
-  .meta({ id: 'OutgoingEvent', description: 'The body of a webhook that we send.' })
+  .meta({ id: 'OutgoingEvent', description: 'The body of an outbound webhook.' })
 
 export const deliverySchema = z
   .object({
-    id: z.string().meta({ description: 'The `webhook-id`: the same in every try.' }),
+    id: z.string().meta({ description: 'The `webhook-id`, the same in every attempt.' }),
     object: z.literal('webhook_delivery'),
     endpoint: z.string(),
     state,
     attempts: z.int(),
     next_attempt_at: timestamp.nullable(),
     last_attempt_at: timestamp.nullable(),
-    last_status: z.int().nullable().meta({ description: 'null: there was no answer.' }),
+    last_status: z
+      .int()
+      .nullable()
+      .meta({ description: 'HTTP status of the last attempt. null: no answer.' }),
     last_error: z.string().nullable(),
     payload,
     created_at: timestamp,

@@ -5,7 +5,7 @@ import { AppError, notFound } from '../shared/errors.ts'
 import { addDeliveryJob, type OutboundEventType } from './outbound-events.ts'
 import { getEndpoint } from './webhook-endpoints.ts'
 
-/** As the table's check constraint has them. */
+/** The same values as in the check constraint of the table. */
 export const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const
 
 export type DeliveryState = (typeof DELIVERY_STATES)[number]
@@ -45,7 +45,7 @@ export type DeliveryFilter = {
   type?: OutboundEventType | undefined
 }
 
-/** What an endpoint was told, newest first. @throws AppError `not_found` */
+/** The deliveries to an endpoint, newest first. @throws AppError `not_found` */
 export async function listDeliveries(
   trx: Tx,
   conferenceId: string,
@@ -64,9 +64,9 @@ export async function listDeliveries(
 }
 
 /**
- * Sends a delivery again, with all of its tries, under the same `webhook-id`.
+ * Sends a delivery again with the same `webhook-id` and a new set of attempts.
  *
- * @throws AppError `not_found`; `wrong_state` while it is pending anyway, or its endpoint disabled.
+ * @throws AppError `not_found`; `wrong_state` if it is still pending, or its endpoint is disabled.
  */
 export async function replayDelivery(
   trx: Tx,
@@ -82,12 +82,12 @@ export async function replayDelivery(
     .first<{ state: DeliveryState } | undefined>('state')
   if (known === undefined) throw notFound('webhook delivery')
   if (known.state === 'pending') {
-    throw new AppError('wrong_state', 'The delivery is pending; it is tried without a replay.', {
+    throw new AppError('wrong_state', 'The delivery is still pending and needs no replay.', {
       extra: { state: 'pending', allowed_actions: [] },
     })
   }
   if (endpoint.disabledAt !== null) {
-    throw new AppError('wrong_state', 'The endpoint is disabled; enable it first.', {
+    throw new AppError('wrong_state', 'The endpoint is disabled. Enable it first.', {
       extra: { state: 'disabled', allowed_actions: ['enable'] },
     })
   }

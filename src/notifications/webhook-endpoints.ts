@@ -7,7 +7,7 @@ import { invalidField, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import type { OutboundEventType } from './outbound-events.ts'
 
-/** Where a conference wants to be told of events. Everything but its secret. */
+/** An address to which a conference wants events sent. It does not contain the secret. */
 export type WebhookEndpoint = {
   id: string
   url: string
@@ -22,7 +22,7 @@ export type WebhookEndpoint = {
   updatedAt: Date
 }
 
-/** As many as one Stripe account may have. Each event is written once for each of them. */
+/** The same limit as in a Stripe account. Each event is stored once per endpoint. */
 const MAX_ENDPOINTS = 16
 
 type EndpointRow = {
@@ -63,7 +63,7 @@ function toEndpoint(row: EndpointRow): WebhookEndpoint {
   }
 }
 
-/** An endpoint in the one moment in which its secret is known. */
+/** An endpoint with its new secret, which only this response contains. */
 export type EndpointWithSecret = { endpoint: WebhookEndpoint; secret: string }
 
 export type EndpointInput = {
@@ -72,7 +72,7 @@ export type EndpointInput = {
   eventTypes: OutboundEventType[] | null
 }
 
-/** @throws AppError `validation_failed` when the conference has as many as it may. */
+/** @throws AppError `validation_failed` when the conference has the maximum number of endpoints. */
 export async function insertEndpoint(
   trx: Tx,
   encryption: Encryption,
@@ -85,7 +85,10 @@ export async function insertEndpoint(
     .where({ conference_id: conferenceId })
     .count<{ count: number }[]>()
   if (Number(known?.count) >= MAX_ENDPOINTS) {
-    throw invalidField('/url', `A conference has at most ${MAX_ENDPOINTS} endpoints; delete one.`)
+    throw invalidField(
+      '/url',
+      `A conference can have at most ${MAX_ENDPOINTS} endpoints. Delete one first.`,
+    )
   }
   const id = newId('webhookEndpoint')
   const secret = newSigningSecret()
@@ -131,8 +134,8 @@ export async function getEndpoint(
 export type EndpointChanges = Partial<EndpointInput> & { enabled?: boolean | undefined }
 
 /**
- * Changes what is given. Deliveries that wait go to the new address; an endpoint that is enabled
- * again is not told of what happened meanwhile.
+ * Updates the given fields. Pending deliveries go to the new address. Events that occurred while the
+ * endpoint was disabled are not delivered later.
  *
  * @throws AppError `not_found`
  */
@@ -163,15 +166,15 @@ export async function updateEndpoint(
   return toEndpoint(row)
 }
 
-/** Deletes it with its deliveries. @throws AppError `not_found` */
+/** Deletes the endpoint and its deliveries. @throws AppError `not_found` */
 export async function deleteEndpoint(trx: Tx, conferenceId: string, id: string): Promise<void> {
   const deleted = await trx('webhook_endpoints').where({ conference_id: conferenceId, id }).delete()
   if (deleted === 0) throw notFound('webhook endpoint')
 }
 
 /**
- * A new secret. For `overlapSeconds` deliveries are signed with both, so that a receiver can change
- * over without a gap; a secret before those two counts no more.
+ * Replaces the secret. For `overlapSeconds`, deliveries are signed with the old and the new secret, so
+ * that a receiver can switch without a gap. Secrets before these two are no longer used.
  *
  * @throws AppError `not_found`
  */
@@ -203,10 +206,10 @@ export async function rotateEndpointSecret(
 const context = (conferenceId: string, endpointId: string) =>
   `webhook_endpoints.secret:${conferenceId}:${endpointId}`
 
-// The specification asks for 24 to 64 bytes.
+// The specification requires 24 to 64 bytes.
 const SECRET_BYTES = 32
 
-/** `whsec_` and 32 random bytes in base64, as libraries for Standard Webhooks take it. */
+/** `whsec_` and 32 random bytes in base64, the format of the Standard Webhooks libraries. */
 function newSigningSecret(): string {
   return `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`
 }
@@ -220,7 +223,7 @@ function sealSigningSecret(
   return encryption.encrypt(secret, context(conferenceId, endpointId))
 }
 
-/** Never log or answer what this returns. */
+/** Do not log the result or put it into a response. */
 export function openSigningSecret(
   encryption: Encryption,
   conferenceId: string,
@@ -235,20 +238,20 @@ const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 const MAX_URL_LENGTH = 2_000
 
 /**
- * Why an address cannot be called, or null. Whether it leads into a private network is seen when it
- * is called: a name may lead somewhere else by then.
+ * The rule that a webhook address breaks, or null. Whether it is in a private network is checked when it
+ * is called, because a name may resolve to another address by then.
  *
- * @param allowLoopback lets `http://` and this machine pass, for development.
+ * @param allowLoopback allows `http://` and this machine, for development.
  */
 export function urlProblem(text: string, allowLoopback: boolean): string | null {
   if (text.length > MAX_URL_LENGTH) return `must have at most ${MAX_URL_LENGTH} characters`
-  if (!URL.canParse(text)) return 'must be an address such as https://example.org/hooks'
+  if (!URL.canParse(text)) return 'must be a URL such as https://example.org/hooks'
   const { protocol, username, password, hash, hostname } = new URL(text)
   const isLoopback = LOOPBACK.has(hostname)
   const isPlain = protocol === 'http:' && isLoopback && allowLoopback
   if (protocol !== 'https:' && !isPlain) return 'must begin with https://'
-  if (isLoopback && !allowLoopback) return 'must not lead to this machine'
-  if (username !== '' || password !== '') return 'must not hold a user or a password'
-  if (hash !== '') return 'must not hold a fragment'
+  if (isLoopback && !allowLoopback) return 'must not point to this machine'
+  if (username !== '' || password !== '') return 'must not contain a user name or password'
+  if (hash !== '') return 'must not contain a fragment'
   return null
 }

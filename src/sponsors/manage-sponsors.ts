@@ -34,7 +34,8 @@ async function levelOf(
 ): Promise<SponsorLevel | null> {
   if (reference === null || reference === undefined) return null
   const level = await findLevel(trx, conferenceId, reference)
-  if (level === null) throw invalidField('/level', 'is not a sponsor level of this conference')
+  if (level === null)
+    throw invalidField('/level', `This conference has no sponsor level "${reference}".`)
   return level
 }
 
@@ -58,8 +59,8 @@ async function insertWithSlug(
 }
 
 /**
- * Makes the complimentary vouchers that come with a first level. `before` is the level until now:
- * a change from one level to another brings none, and nothing brings them twice.
+ * Issues the complimentary vouchers of a first level, once. A change from one level (`before`) to
+ * another issues none.
  */
 async function issueFirstComps(
   trx: Tx,
@@ -81,10 +82,10 @@ async function issueFirstComps(
 }
 
 /**
- * Creates a sponsor, and with a level its complimentary vouchers in the same transaction.
+ * Creates a sponsor. With a level, it also issues the complimentary vouchers in the same transaction.
  *
- * @throws AppError `already_exists` for a slug or external id in use, `validation_failed` for a
- * level of another conference.
+ * @throws AppError `already_exists` for a slug or external id in use, `validation_failed` for an
+ * unknown level.
  */
 export async function createSponsor(
   trx: Tx,
@@ -104,7 +105,7 @@ export async function createSponsor(
   return issueFirstComps(trx, deps, caller, { sponsor, level, before: null })
 }
 
-/** Changes what is given; the first level brings its vouchers, as in `createSponsor`. */
+/** Updates the given fields. A first level issues its vouchers, as in `createSponsor`. */
 export async function changeSponsor(
   trx: Tx,
   deps: Deps,
@@ -134,5 +135,5 @@ type CompsOrder = {
   createdBy: string
 }
 
-/** Makes a sponsor's complimentary vouchers within `trx`. Implemented in vouchers/. */
+/** Issues a sponsor's complimentary vouchers within `trx`. Implemented in vouchers/. */
 export type IssueComps = (trx: Tx, order: CompsOrder) => Promise<void>

@@ -1,7 +1,7 @@
 import type { Tx } from '../db/connect.ts'
 import { AppError } from '../shared/errors.ts'
 
-// Letters that have no decomposition in Unicode, so that NFKD leaves them whole.
+// Letters that NFKD does not decompose.
 const FOLDED: Record<string, string> = {
   æ: 'ae',
   œ: 'oe',
@@ -14,7 +14,7 @@ const FOLDED: Record<string, string> = {
   ı: 'i',
 }
 
-// Leaves room for a suffix within the 200 characters of a slug.
+// A slug may have 200 characters, which leaves room for a suffix.
 const MAX_LENGTH = 180
 
 /** `Café Ørsted GmbH` → `cafe-orsted-gmbh`; `fallback` when no letter or digit is left. */
@@ -31,8 +31,8 @@ export function slugFromName(name: string, fallback: string): string {
 }
 
 /**
- * `base`, or `base-2`, `base-3`, … when it is taken: the smallest number that is free now. Another
- * transaction may take it too before this one commits, so the insert has to be ready to ask again.
+ * `base`, or `base-2`, `base-3`, … with the smallest free number. Another transaction may use it before
+ * this one commits, so the caller must retry the insert.
  *
  * @param base lower-case letters, digits and hyphens, as `slugFromName` makes it.
  */
@@ -58,7 +58,7 @@ export async function unusedSlug(
 }
 
 export function slugTaken(slug: string | undefined): AppError {
-  return new AppError('already_exists', `The slug ${slug ?? ''} is taken.`, {
+  return new AppError('already_exists', `The slug ${slug ?? ''} is already taken.`, {
     errors: [{ pointer: '/slug', detail: 'is taken' }],
   })
 }

@@ -54,7 +54,7 @@ function writeRoutes(app: App, { idempotency }: RouteDeps): void {
       schema: {
         operationId: 'updateSponsorLevel',
         summary: 'Change a sponsor level',
-        description: 'Vouchers that were issued with the level stay as they are.',
+        description: 'Vouchers that were already issued do not change.',
         tags,
         params: levelParams,
         body: updateLevelBody,

@@ -9,7 +9,7 @@ export type SponsorLevel = {
   id: string
   name: string
   slug: string
-  /** Single-use complimentary vouchers that a sponsor gets with its first level. */
+  /** Number of single-use complimentary vouchers that a sponsor gets with its first level. */
   compTicketCount: number
   createdAt: Date
   updatedAt: Date
@@ -18,7 +18,7 @@ export type SponsorLevel = {
 export type LevelInput = { name: string; slug?: string | undefined; comp_ticket_count: number }
 export type LevelChanges = { [K in keyof LevelInput]?: LevelInput[K] | undefined }
 
-/** Creates a level. @throws AppError `already_exists` when the slug that was asked for is taken. */
+/** Creates a level. @throws AppError `already_exists` when the given slug is taken. */
 export async function createLevel(
   trx: Tx,
   conferenceId: string,
@@ -42,7 +42,7 @@ export async function createLevel(
   }
 }
 
-/** Changes a level; sponsors that have their vouchers keep exactly those. */
+/** Changes a level. Sponsors keep the vouchers that they already have. */
 export async function changeLevel(
   trx: Tx,
   conferenceId: string,
@@ -95,7 +95,7 @@ export async function findLevel(
   conferenceId: string,
   idOrSlug: string,
 ): Promise<SponsorLevel | null> {
-  // An id has an underscore and a slug never does, so at most one row fits.
+  // An id contains an underscore and a slug does not, so at most one row matches.
   const row = await trx('sponsor_levels')
     .where({ conference_id: conferenceId })
     .where((either) => {
@@ -125,7 +125,7 @@ export function listLevels(
   return fetchPage(query.select([...COLUMNS]), page)
 }
 
-/** Changes what is given. @throws AppError `not_found`, or `already_exists` for a slug in use. */
+/** Updates the given fields. @throws AppError `not_found`, or `already_exists` for a slug in use. */
 async function updateLevel(
   trx: Tx,
   conferenceId: string,

@@ -23,7 +23,7 @@ const PATH = '/v1/conferences/:conference/sponsors'
 const access: AccessRule = { anyOf: ['catalog:write'] }
 const tags = ['Sponsors']
 
-/** `C/sponsors`. `issueComps` makes the vouchers that come with a first level. */
+/** `C/sponsors`. `issueComps` issues the complimentary vouchers of a first level. */
 export function sponsorRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): void {
   writeRoutes(app, deps)
   readRoutes(app, deps)
@@ -37,7 +37,7 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
       schema: {
         operationId: 'createSponsor',
         summary: 'Create a sponsor',
-        description: "With a level, that level's complimentary vouchers are issued with it.",
+        description: 'With a level, the complimentary vouchers of the level are issued too.',
         tags,
         params: conferenceParams,
         body: createSponsorBody,
@@ -60,7 +60,8 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
       schema: {
         operationId: 'updateSponsor',
         summary: 'Change a sponsor',
-        description: 'A first level brings its complimentary vouchers; a later one brings none.',
+        description:
+          'The first level of a sponsor issues its complimentary vouchers. A later change of level issues none.',
         tags,
         params: sponsorParams,
         body: updateSponsorBody,
@@ -97,7 +98,7 @@ function readRoutes(app: App, { db }: RouteDeps): void {
         const levelId =
           level === undefined ? undefined : (await findLevel(trx, conferenceId, level))?.id
         if (level !== undefined && levelId === undefined) {
-          throw invalidField('query/level', 'is not a sponsor level of this conference')
+          throw invalidField('query/level', `This conference has no sponsor level "${level}".`)
         }
         return listSponsors(trx, conferenceId, { externalId, levelId, text }, request.query)
       })

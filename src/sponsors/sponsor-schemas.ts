@@ -19,7 +19,7 @@ export const sponsorParams = conferenceParams.extend({
 export const createSponsorBody = z
   .strictObject({
     name: fields.name,
-    slug: fields.slug.optional().meta({ description: 'Made from the name when absent.' }),
+    slug: fields.slug.optional().meta({ description: 'Derived from the name if absent.' }),
     external_id: fields.external_id.nullish(),
     contact_email: fields.contact_email.nullish(),
     level: fields.level.nullish(),
@@ -41,7 +41,7 @@ export const sponsorQuery = z.strictObject({
   external_id: fields.external_id.optional(),
   level: fields.level.optional(),
   q: z.string().trim().min(1).max(200).optional().meta({
-    description: 'Part of the name, the slug or the contact address.',
+    description: 'Finds sponsors whose name, slug or contact address contains this text.',
   }),
 })
 
@@ -55,7 +55,7 @@ export const sponsorSchema = z
     contact_email: z.string().nullable(),
     level: z.string().nullable().meta({ description: 'Id of its level.' }),
     comps_issued_at: timestamp.nullable().meta({
-      description: "When its first level's complimentary vouchers were issued.",
+      description: 'When the complimentary vouchers of the first level were issued.',
     }),
     created_at: timestamp,
     updated_at: timestamp,
@@ -81,7 +81,8 @@ export function toSponsorBody(sponsor: Sponsor): z.infer<typeof sponsorSchema> {
 
 const levelName = z.string().trim().min(1).max(200)
 const compTicketCount = z.int().min(0).max(10_000).meta({
-  description: "Single-use complimentary vouchers that come with a sponsor's first level.",
+  description:
+    'Number of single-use complimentary vouchers that a sponsor gets with its first level.',
 })
 
 export const levelParams = conferenceParams.extend({
@@ -91,7 +92,7 @@ export const levelParams = conferenceParams.extend({
 export const createLevelBody = z
   .strictObject({
     name: levelName,
-    slug: slug.max(200).optional().meta({ description: 'Made from the name when absent.' }),
+    slug: slug.max(200).optional().meta({ description: 'Derived from the name if absent.' }),
     comp_ticket_count: compTicketCount.default(0),
   })
   .meta({ id: 'CreateSponsorLevel' })

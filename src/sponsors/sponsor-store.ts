@@ -47,9 +47,13 @@ export function toSponsor(row: SponsorRow): Sponsor {
 function conflictOf(error: unknown, values: { [K in Writable]?: SponsorRow[K] | undefined }) {
   if (isUniqueViolation(error, 'sponsors_slug_key')) return slugTaken(values.slug)
   if (!isUniqueViolation(error, 'sponsors_external_id_key')) return error
-  return new AppError('already_exists', `The external id ${values.external_id ?? ''} is taken.`, {
-    errors: [{ pointer: '/external_id', detail: 'is taken' }],
-  })
+  return new AppError(
+    'already_exists',
+    `The external id ${values.external_id ?? ''} is already taken.`,
+    {
+      errors: [{ pointer: '/external_id', detail: 'is taken' }],
+    },
+  )
 }
 
 /**
@@ -75,7 +79,7 @@ export async function insertSponsor(
 }
 
 function byReference(trx: Tx, conferenceId: string, reference: string) {
-  // An external id is free text and may look like another sponsor's slug; then the slug wins.
+  // An external id is free text and may equal another sponsor's slug. Then the slug wins.
   return trx('sponsors')
     .where({ conference_id: conferenceId })
     .where((either) => {
@@ -123,7 +127,7 @@ export async function lockSponsor(trx: Tx, conferenceId: string, id: string): Pr
 export type SponsorFilter = {
   externalId?: string | undefined
   levelId?: string | undefined
-  /** Part of the name, slug or contact's address; case does not matter. */
+  /** Part of the name, slug or contact address, in any case. */
   text?: string | undefined
 }
 
@@ -145,7 +149,7 @@ export function listSponsors(
   return fetchPage(query.select([...COLUMNS]), page)
 }
 
-/** Changes what is given. @throws AppError `already_exists` for a slug or external id in use. */
+/** Updates the given fields. @throws AppError `already_exists` for a slug or external id in use. */
 export async function updateSponsor(
   trx: Tx,
   conferenceId: string,
@@ -164,7 +168,7 @@ export async function updateSponsor(
   }
 }
 
-/** Records that the sponsor's complimentary vouchers exist. */
+/** Records that the sponsor's complimentary vouchers were issued. */
 export async function markCompsIssued(trx: Tx, conferenceId: string, id: string): Promise<Sponsor> {
   const [row] = await trx('sponsors')
     .where({ conference_id: conferenceId, id })
@@ -179,11 +183,11 @@ export type Sponsor = {
   id: string
   name: string
   slug: string
-  /** The sponsor's id in a system of the conference's own. */
+  /** The sponsor's id in another system of the conference. */
   externalId: string | null
   contactEmail: string | null
   levelId: string | null
-  /** When the complimentary vouchers of its first level were made; null: never. */
+  /** When the complimentary vouchers of its first level were issued; null: never. */
   compsIssuedAt: Date | null
   createdAt: Date
   updatedAt: Date

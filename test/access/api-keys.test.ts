@@ -95,7 +95,7 @@ describe('creating a key', () => {
       refusal('/sponsor', 'is required for the role sponsor'),
     )
     expect(await post({ ...sponsor, sponsor: foreign.id })).toMatchObject(
-      refusal('/sponsor', 'is not a sponsor of this conference'),
+      refusal('/sponsor', `This conference has no sponsor "${foreign.id}".`),
     )
     expect(
       await post({ ...sponsor, sponsor: foreign.id, scopes: ['purchases:read'] }),
@@ -119,7 +119,7 @@ describe('creating a key', () => {
       await post({ role: 'staff', name: 'more', scopes: ['vouchers:read', 'refunds:write'] }),
     ).toMatchObject({
       ...forbidden,
-      body: { detail: 'This key has no refunds:write, so it cannot grant it.' },
+      body: { detail: 'This key cannot grant scopes that it lacks: refunds:write.' },
     })
   })
 

@@ -52,7 +52,7 @@ it('is not ready while the database is away, and recovers by itself', async () =
   // The working side is back too: the timer fires, and its jobs are done.
   const before = await sweepsDone(service)
   await expect.poll(() => sweepsDone(service), POLL_OPTIONS).toBeGreaterThan(before)
-  expect(service.log.filter(({ msg }) => msg === 'works again')).not.toEqual([])
+  expect(service.log.filter(({ msg }) => msg === 'recovered')).not.toEqual([])
 })
 
 async function sweepsDone(service: RunningService): Promise<number> {

@@ -80,7 +80,7 @@ it('finishes what it holds on SIGTERM and exits with 0', async () => {
 it('gives back on SIGTERM what does not end in time, and says so by its exit code', async () => {
   const working = await holdJob({ SHUTDOWN_SECONDS: '3' })
   expect(await working.terminate()).toBe(1)
-  expect(working.output()).toContain('jobs did not end in time and are given back')
+  expect(working.output()).toContain('jobs did not end in time and are released')
   expect(await jobs()).toMatchObject([
     { locked_by: null, last_error: 'The process stopped before the job ended' },
   ])

@@ -72,8 +72,8 @@ describe('an endpoint', () => {
     ['http://receiver.example/hooks', 'must begin with https://'],
     ['ftp://receiver.example/', 'must begin with https://'],
     ['receiver.example', 'must be an address such as https://example.org/hooks'],
-    ['https://user:word@receiver.example/', 'must not hold a user or a password'],
-    ['https://receiver.example/#part', 'must not hold a fragment'],
+    ['https://user:word@receiver.example/', 'must not contain a user name or password'],
+    ['https://receiver.example/#part', 'must not contain a fragment'],
     [`https://receiver.example/${'x'.repeat(2_000)}`, 'must have at most 2000 characters'],
   ])('is not %s', async (wrong, detail) => {
     const answer = await app.request('POST', `${path}/webhook-endpoints`, { body: { url: wrong } })
