@@ -5,8 +5,8 @@ import { listOpenCharges, type RunResult, runCharges } from '../billing/charges/
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
 import { type Problem, toFailure, toProblem } from './cli-errors.ts'
-import { CLI_ACTOR, conferencesToSearch, type Session, withSession } from './cli-session.ts'
-import { addCommand, answer, type Cli } from './command.ts'
+import { CLI_ACTOR, conferencesToSearch, type Session, withLongSession } from './cli-session.ts'
+import { addCommand, answer, type Cli, wantsJson } from './command.ts'
 import { type Paint, plainText } from './terminal.ts'
 
 /** `charges:run` */
@@ -15,23 +15,22 @@ export function addChargesRun(program: Command, cli: Cli): void {
     usage: 'charges:run',
     summary: 'Charge the saved cards of all open charges',
     details:
-      'Leaves out manual charges, and those that were declined or wait for the payer. May be ended ' +
-      'and repeated at any time, also beside another run: nothing is charged twice. A line for each ' +
-      'charge, then a summary. Ends with 1 when one was not paid.',
+      'Skips manual charges, declined charges and charges that need authentication by the cardholder. ' +
+      'Can be interrupted and repeated at any time, also while another run is active: no charge is ' +
+      'charged twice. Prints a line for each charge, then a summary. If a charge was not paid, the ' +
+      'exit code is 1.',
     examples: [
-      ['charges:run', 'in every conference'],
-      ['charges:run --conference devconf', 'in one'],
-      ['charges:run --dry-run', 'what would be charged'],
+      ['charges:run', 'open charges of all conferences'],
+      ['charges:run --conference devconf', 'of one conference'],
+      ['charges:run --dry-run', 'prints what would be charged'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all of them')
-    .option('--dry-run', 'charge nothing and tell what would be charged')
+    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--dry-run', 'charge nothing, print what would be charged')
 
   command.action(async (options: { conference?: string; dryRun?: true }) => {
-    const isJson = command.optsWithGlobals()['json'] === true
-    // The session must not end with the signal: the charge that is under way has to be noted first.
-    const patient = { ...cli, signal: new AbortController().signal }
-    const { lines, waiting } = await withSession(patient, async (session) => {
+    const isJson = wantsJson(command)
+    const { lines, waiting } = await withLongSession(cli, async (session) => {
       const refs = await find(session, options.conference)
       if (options.dryRun === true) return { lines: [], waiting: refs }
       const lines: ChargedLine[] = []
@@ -78,11 +77,11 @@ function toLine({ charge, error }: RunResult): ChargedLine {
   }
 }
 
-/** What became of one charge of a run. */
+/** The result of one charge of a run. */
 type ChargedLine = {
   id: string
   charge: ChargeBody
-  /** A bank debit that is under way counts as paid. */
+  /** A bank debit that is still processing counts as paid. */
   outcome: 'paid' | 'failed'
   problem: Problem | null
 }
@@ -96,7 +95,7 @@ function chargedText({ id, charge, problem }: ChargedLine, done: number, all: nu
   return `${done}/${all} ${id} ${money} ${charge.status}${said}\n`
 }
 
-/** How many were paid and not, and the sums by currency. */
+/** How many charges were paid and not paid, and the sums by currency. */
 function countCharged(lines: readonly ChargedLine[]) {
   const paid = lines.filter(({ outcome }) => outcome === 'paid')
   const amounts: Record<string, number> = {}
@@ -106,7 +105,7 @@ function countCharged(lines: readonly ChargedLine[]) {
   return { paid: paid.length, failed: lines.length - paid.length, amounts }
 }
 
-/** The end of a run, then each charge that was not paid. */
+/** The summary of a run, then each charge that was not paid. */
 function chargeSummary(lines: readonly ChargedLine[], waiting: number, paint: Paint): string {
   const { paid, failed, amounts } = countCharged(lines)
   const sums = Object.entries(amounts).map(([currency, sum]) => formatMoney(sum, currency))

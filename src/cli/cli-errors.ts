@@ -11,11 +11,13 @@ import {
 } from '../shared/errors.ts'
 import { Interrupted, plainText } from './terminal.ts'
 
-// 130 is what shells report for a program that Ctrl-C ended.
+// Shells report 130 for a program that Ctrl-C ended.
 export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const
 
-/** What went wrong, as the API would say it; beside the API's codes there are `usage`,
- * `settings_invalid`, `sync_failed`, `drift_found`, `webhooks_missed` and `interrupted`. */
+/**
+ * An error in the terms of the API. Besides the API's codes there are `usage`, `settings_invalid`,
+ * `sync_failed`, `drift_found`, `webhooks_missed` and `interrupted`.
+ */
 export type Failure = {
   exitCode: number
   code: string
@@ -26,17 +28,17 @@ export type Failure = {
   extra: Record<string, unknown>
 }
 
-/** Any error as one that can be told. */
+/** Converts any error. */
 export function toFailure(error: unknown): Failure {
   if (error instanceof UsageError) {
-    return failure('usage', 'The command line is not valid', 400, error.message, {
+    return failure('usage', 'Invalid command line', 400, error.message, {
       exitCode: EXIT.usage,
       errors: error.errors,
     })
   }
   if (error instanceof CommanderError) {
     const detail = error.message.replace(/^error: /, '')
-    return failure('usage', 'The command line is not valid', 400, detail, { exitCode: EXIT.usage })
+    return failure('usage', 'Invalid command line', 400, detail, { exitCode: EXIT.usage })
   }
   if (error instanceof AppError) {
     const { title, status } = ERROR_CATALOGUE[error.code]
@@ -44,19 +46,19 @@ export function toFailure(error: unknown): Failure {
     return failure(error.code, title, status, error.message, { errors, extra })
   }
   if (error instanceof ConfigError || error instanceof StartupError) {
-    return failure('settings_invalid', 'The command cannot run like this', 500, error.message)
+    return failure('settings_invalid', 'Invalid settings or database schema', 500, error.message)
   }
   if (error instanceof SyncFailed) {
-    return failure('sync_failed', 'Not every sync succeeded', 500, error.message)
+    return failure('sync_failed', 'Some resources were not synced', 500, error.message)
   }
   if (error instanceof DriftFound) {
-    return failure('drift_found', 'Not everything is as Stripe has it', 409, error.message)
+    return failure('drift_found', 'Local data differs from Stripe', 409, error.message)
   }
   if (error instanceof WebhooksMissed) {
-    return failure('webhooks_missed', 'Too many events never came', 409, error.message)
+    return failure('webhooks_missed', 'Too many webhook events are missing', 409, error.message)
   }
   if (error instanceof Interrupted) {
-    return failure('interrupted', 'Somebody ended the command', 500, error.message, {
+    return failure('interrupted', 'The command was interrupted', 500, error.message, {
       exitCode: EXIT.interrupted,
     })
   }
@@ -91,13 +93,13 @@ function failure(
   }
 }
 
-// Node reports one error for each address of a name, under an empty message.
+// For a host name with several addresses, Node reports one error each, below an empty message.
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ')
   return error instanceof Error ? error.message : String(error)
 }
 
-/** A problem document (RFC 9457), as the API spells it. */
+/** A problem document (RFC 9457), as the API answers it. */
 export type Problem = {
   type: string
   title: string
@@ -119,7 +121,7 @@ export function toProblem({ code, title, status, detail, errors, extra }: Failur
   }
 }
 
-/** The command line is wrong: exit code 2, and nothing was done. */
+/** An invalid command line: exit code 2, nothing was done. */
 export class UsageError extends Error {
   readonly errors: FieldError[]
 
@@ -130,23 +132,23 @@ export class UsageError extends Error {
   }
 }
 
-/** A comparison went through and found differences: an answer, and yet not a success. */
+/** The comparison completed and found differences: exit code 1. */
 export class DriftFound extends Error {
   constructor(lines: number) {
-    super(lines === 1 ? 'One difference.' : `${lines} differences.`)
+    super(lines === 1 ? 'Found one difference.' : `Found ${lines} differences.`)
     this.name = 'DriftFound'
   }
 }
 
-/** More of Stripe's events were missing than the threshold allows: an answer, and no success. */
+/** More events were missing than the threshold allows: exit code 1. */
 export class WebhooksMissed extends Error {
   constructor(conferences: readonly string[]) {
-    super(`Stripe's webhooks do not arrive: ${conferences.join(', ')}.`)
+    super(`Webhook events of Stripe are missing for: ${conferences.join(', ')}.`)
     this.name = 'WebhooksMissed'
   }
 }
 
-/** Not every resource was synced; what became of each is in the answer. */
+/** Some resources were not synced: exit code 1. The output has the result of each. */
 export class SyncFailed extends Error {
   constructor(failed: readonly string[], all: number) {
     super(`${failed.length} of ${all} syncs did not succeed: ${failed.join(', ')}.`)

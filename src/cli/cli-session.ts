@@ -9,6 +9,7 @@ import type { Config, ConfigUse } from '../config.ts'
 import { connect, type Db, type Tx } from '../db/connect.ts'
 import { isSchemaCompatible, migrateToLatest } from '../db/migrations.ts'
 import { openDatabase } from '../db/open-database.ts'
+import type { Page, PageQuery } from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { loadSecrets } from '../development-secrets.ts'
 import { EVENT_HOOKS } from '../event-hooks.ts'
@@ -45,14 +46,14 @@ export type Session = {
   eventHooks: typeof EVENT_HOOKS
 }
 
-/** Runs `work` on the database that the settings name, and gives the embedded one up afterwards. */
+/** Runs `work` with the database of the settings; stops the embedded one if this command started it. */
 export async function withDatabase<T>(
   cli: Cli,
   work: (connectionString: string, config: Config, logger: Logger) => Promise<T>,
   use: ConfigUse = 'service',
 ): Promise<T> {
   const config = cli.loadConfig(use)
-  // A command answers; what it has to say of its work is in its answer or its error.
+  // A command reports in its output or its error; it writes no log.
   const logger = createLogger('silent')
   const database = await openDatabase(config, logger)
   try {
@@ -63,9 +64,9 @@ export async function withDatabase<T>(
 }
 
 /**
- * Runs `work` with what the service itself is made of, on a schema that fits.
+ * Runs `work` with the parts of the service, after a check of the database schema.
  *
- * @throws StartRefused for a schema of another release.
+ * @throws StartupError for the schema of another release.
  */
 export function withSession<T>(cli: Cli, work: (session: Session) => Promise<T>): Promise<T> {
   return withDatabase(cli, async (connectionString, config, logger) => {
@@ -79,12 +80,40 @@ export function withSession<T>(cli: Cli, work: (session: Session) => Promise<T>)
   })
 }
 
+/**
+ * Like withSession, but the signal does not end the session: the work checks `cli.signal` itself
+ * between two requests, so that the outcome of the current request is saved.
+ */
+export function withLongSession<T>(cli: Cli, work: (session: Session) => Promise<T>): Promise<T> {
+  return withSession({ ...cli, signal: new AbortController().signal }, work)
+}
+
+/** The same session with Stripe clients that are throttled like other background work. */
+export function inBackground(session: Session): Session {
+  const connect = (conferenceId: string) => session.clients.background(conferenceId)
+  return { ...session, clients: { ...session.clients, connect } }
+}
+
+/** All rows of a paged list. */
+export async function allPages<Row>(
+  fetch: (query: PageQuery) => Promise<Page<Row>>,
+): Promise<Row[]> {
+  const rows: Row[] = []
+  let cursor: string | undefined
+  do {
+    const page = await fetch({ limit: 100, cursor })
+    rows.push(...page.data)
+    cursor = page.next_cursor ?? undefined
+  } while (cursor !== undefined)
+  return rows
+}
+
 async function prepareSchema(connectionString: string, db: Db, config: Config): Promise<void> {
   if (await isSchemaCompatible(db)) return
   if (config.migrateOnStart) await migrateToLatest(connectionString)
   if (config.migrateOnStart && (await isSchemaCompatible(db))) return
   throw new StartupError(
-    'The schema of the database is not that of this release. An older one is brought up to date by `migrate`.',
+    'The database schema belongs to another release. Run `migrate` to update an older schema.',
   )
 }
 
@@ -117,16 +146,16 @@ async function openSession(db: Db, config: Config, logger: Logger): Promise<Sess
   }
 }
 
-// Whoever can run a command holds the database's password, so it acts as the platform itself.
+// A person who can run commands has the password of the database, so commands act as an operator.
 const ACTOR_ID = 'cli'
 
-/** Who the history names for what a command did. */
+/** The actor that the history records for changes made by a command. */
 export const CLI_ACTOR: Actor = { kind: 'operator', id: ACTOR_ID }
 
-/** The same, where keys are handed out. */
+/** The same, for creating API keys. */
 export const CLI_PRINCIPAL: Principal = { role: 'operator', keyId: ACTOR_ID }
 
-/** The conference behind a slug or an id, as its operator. @throws AppError `not_found` */
+/** Finds a conference by slug or id; the caller is an operator. @throws AppError `not_found` */
 export async function findConference(db: Db, reference: string): Promise<Caller> {
   const id = await withSystem(db, 'manage-conferences', (trx) => findConferenceId(trx, reference))
   if (id === null) throw notFound(`conference: ${reference}`)
@@ -135,18 +164,10 @@ export async function findConference(db: Db, reference: string): Promise<Caller>
 
 /** Every conference, newest first. */
 export async function allConferences(db: Db): Promise<Caller[]> {
-  const ids: string[] = []
-  let cursor: string | undefined
-  do {
-    const query = { limit: 100, cursor }
-    const page = await withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query))
-    ids.push(...page.data.map(({ id }) => id))
-    cursor = page.next_cursor ?? undefined
-  } while (cursor !== undefined)
-  return ids.map(asOperator)
+  return (await allConferenceRows(db)).map(({ id }) => asOperator(id))
 }
 
-/** The one that is named, else all: an id alone does not tell whose it is. */
+/** The named conference, otherwise all: an id does not show its conference. */
 export async function conferencesToSearch(
   db: Db,
   reference: string | undefined,
@@ -155,10 +176,10 @@ export async function conferencesToSearch(
 }
 
 /**
- * Runs `work` in one conference after the other until one has what it asks for. Row security keeps
- * each look inside its own conference, where the indexes are.
+ * Runs `work` in one conference after another until one of them finds the object. Row-level security
+ * limits each query to its own conference.
  *
- * @throws AppError `not_found` of the last one.
+ * @throws AppError `not_found` if no conference has the object.
  */
 export function inOwner<T>(
   db: Db,
@@ -171,7 +192,7 @@ export function inOwner<T>(
   )
 }
 
-/** The same for work that opens its own transactions. */
+/** Like `inOwner`, for work that opens its own transactions. */
 export async function searchConferences<T>(
   conferences: readonly Caller[],
   kind: string,
@@ -192,9 +213,9 @@ function asOperator(conferenceId: string): Caller {
 }
 
 /**
- * The id of the conference that is named, else of the only one with a Stripe key.
+ * The id of the named conference, otherwise of the only one with a Stripe key.
  *
- * @throws UsageError when there are several; AppError `stripe_key_missing` when there is none.
+ * @throws UsageError if several have a key; AppError `stripe_key_missing` if none has.
  */
 export async function conferenceWithKey(db: Db, reference: string | undefined): Promise<string> {
   if (reference !== undefined) return (await findConference(db, reference)).conferenceId
@@ -204,19 +225,20 @@ export async function conferenceWithKey(db: Db, reference: string | undefined): 
   }
   if (others.length > 0) {
     const slugs = [only, ...others].map(({ slug }) => slug).join(', ')
-    throw new UsageError(`name one with --conference, several have a Stripe key: ${slugs}`)
+    throw new UsageError(
+      `--conference is required, because several conferences have a Stripe key: ${slugs}`,
+    )
   }
   return only.id
 }
 
 async function allWithKey(db: Db): Promise<ConferenceRow[]> {
-  const found: ConferenceRow[] = []
-  let cursor: string | undefined
-  do {
-    const query = { limit: 100, cursor }
-    const page = await withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query))
-    found.push(...page.data.filter((row) => row.stripe_secret_key_last4 !== null))
-    cursor = page.next_cursor ?? undefined
-  } while (cursor !== undefined)
-  return found
+  const rows = await allConferenceRows(db)
+  return rows.filter((row) => row.stripe_secret_key_last4 !== null)
+}
+
+function allConferenceRows(db: Db): Promise<ConferenceRow[]> {
+  return allPages((query) =>
+    withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query)),
+  )
 }

@@ -4,24 +4,25 @@ import type { Config, ConfigUse } from '../config.ts'
 import { UsageError } from './cli-errors.ts'
 import { createPaint, type Paint, type Terminal } from './terminal.ts'
 
-/** What every command is given. */
+/** What every command receives. */
 export type Cli = {
   terminal: Terminal
-  /** Read only by a command that needs it, so that `--help` works without any setting. */
+  /** Called only by commands that need settings: `--help` works without any. */
   loadConfig: (use?: ConfigUse) => Config
-  /** Ends a command early; it still cleans up. */
+  /** Aborts a command; it still cleans up. */
   signal: AbortSignal
 }
 
-/** Prints what a command found or made: the API's object with `--json`, else text for people. */
+/** Prints the result of a command: the API's JSON with `--json`, otherwise text for people. */
 export function answer(
   { terminal: { out } }: Cli,
   command: Command,
   body: object,
   text: (paint: Paint) => string,
 ): void {
-  const isJson = command.optsWithGlobals()['json'] === true
-  out.write(isJson ? `${JSON.stringify(body, null, 2)}\n` : text(createPaint(out.colours)))
+  out.write(
+    wantsJson(command) ? `${JSON.stringify(body, null, 2)}\n` : text(createPaint(out.colours)),
+  )
 }
 
 export type CommandSpec = {
@@ -29,9 +30,9 @@ export type CommandSpec = {
   usage: string
   /** One line for the list of commands. */
   summary: string
-  /** Further lines for the command's own help. */
+  /** More text for the command's own help. */
   details?: string
-  /** Full command lines without the program's name, each with what it does. */
+  /** Command lines without the program's name, each with its purpose. */
   examples: readonly (readonly [args: string, purpose: string])[]
 }
 
@@ -48,11 +49,11 @@ export function addCommand(program: Command, spec: CommandSpec): Command {
     .addHelpText('after', `\nExamples:\n${examples.join('')}`)
 }
 
-/** `--limit` and `--cursor`, as every list has them. */
+/** `--limit` and `--cursor`, which every list has. */
 export function addPageOptions(command: Command): Command {
   return command
-    .option('--limit <number>', 'how many at once, at most 100 (50)')
-    .option('--cursor <cursor>', 'where the page before ended')
+    .option('--limit <number>', 'page size, at most 100 (default: 50)')
+    .option('--cursor <cursor>', 'the cursor that the previous page printed')
 }
 
 const dashed = (field: string) => `--${field.replaceAll('_', '-')}`
@@ -69,10 +70,10 @@ export function toFields(options: Record<string, unknown>): Record<string, unkno
 }
 
 /**
- * Checks what the options say by the rules of the API.
+ * Checks the options by the rules of the API.
  *
- * @param flags fields whose option is not simply spelt like them.
- * @throws UsageError that names each wrong option.
+ * @param flags options that are not spelt like their fields, by field.
+ * @throws UsageError that names each invalid option.
  */
 export function parseInput<T>(
   schema: z.ZodType<T>,
@@ -91,11 +92,27 @@ export function parseInput<T>(
   )
 }
 
+/** The values of `--metadata name=value` as an object. @throws UsageError */
+export function metadataOf(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf('=')
+      if (at < 1) throw new UsageError(`--metadata must be name=value, not ${text}`)
+      return [text.slice(0, at), text.slice(at + 1)]
+    }),
+  )
+}
+
+/** Whether the command line has `--json`. */
+export function wantsJson(command: Command): boolean {
+  return command.optsWithGlobals()['json'] === true
+}
+
 /**
- * What an option for a secret says; `-` means the next line of standard input. Absent and empty
- * (`STRIPE_SECRET_KEY=` in an .env file) are both none.
+ * The value of an option for a secret; `-` means the next line of standard input. An empty value
+ * (`STRIPE_SECRET_KEY=` in an .env file) counts as absent.
  *
- * @throws UsageError when standard input ends before the line.
+ * @throws UsageError if standard input has no further line.
  */
 export async function takeSecret(
   terminal: Pick<Terminal, 'readLine'>,
@@ -106,7 +123,7 @@ export async function takeSecret(
   if (value !== '-') return value
   const line = (await terminal.readLine())?.trim()
   if (line === undefined || line === '') {
-    throw new UsageError(`${flag} - expects a line on standard input`)
+    throw new UsageError(`${flag} - needs a line on standard input`)
   }
   return line
 }

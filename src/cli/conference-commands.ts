@@ -34,22 +34,22 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
     usage: 'conferences:create',
     summary: 'Create a conference',
     details:
-      'A secret need not stand in the shell history: name it in the environment, or give - and ' +
-      'write it to standard input, one a line, the Stripe key first.',
+      'To keep secrets out of the shell history, set them in the environment, or pass - and write ' +
+      'them to standard input, one per line, the Stripe key first.',
     examples: [
       [
         'conferences:create --slug devconf --name "DevConf 2027" --currency EUR',
-        'without a Stripe key, which PATCH /v1/conferences/devconf can set later',
+        'without a Stripe key; PATCH /v1/conferences/devconf can set it later',
       ],
       [
         'conferences:create --slug devconf --name "DevConf 2027" --currency EUR --stripe-key - < key.txt',
-        'with the key from a file',
+        'with the Stripe key from a file',
       ],
     ],
   })
-    .requiredOption('--slug <slug>', 'its name in paths: lower-case letters, digits, hyphens')
-    .requiredOption('--name <name>', 'its name for people')
-    .requiredOption('--currency <code>', 'ISO 4217; fixed for the life of the conference')
+    .requiredOption('--slug <slug>', 'the name in paths: lower-case letters, digits, hyphens')
+    .requiredOption('--name <name>', 'the name that people see')
+    .requiredOption('--currency <code>', 'ISO 4217; cannot be changed later')
     .addOption(
       program
         .createOption('--stripe-key <key|->', 'secret or restricted key of its Stripe account')
@@ -60,9 +60,9 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
         .createOption('--webhook-secret <secret|->', 'signing secret of its webhook endpoint')
         .env('STRIPE_WEBHOOK_SECRET'),
     )
-    .option('--max-quantity <number>', 'most codes in one purchase (500)', Number)
-    .option('--code-length <number>', 'random symbols of a code (12)', Number)
-    .option('--allowed-origin <origin...>', 'where a checkout may return to; default anywhere')
+    .option('--max-quantity <number>', 'maximum quantity of a purchase (default: 500)', Number)
+    .option('--code-length <number>', 'number of random symbols of a code (default: 12)', Number)
+    .option('--allowed-origin <origin...>', 'origin that a checkout may return to (default: any)')
     .action(async (_options: unknown, command: Command) => {
       const input = parseInput(createConferenceBody, await fieldsOf(cli, command), FLAGS)
       const conference = await withSession(cli, ({ db, encryption, stripeAccounts }) =>
@@ -92,7 +92,7 @@ export function addConferencesList(program: Command, cli: Cli): void {
     summary: 'List conferences',
     examples: [
       ['conferences:list', 'newest first'],
-      ["conferences:list --json | jq -r '.data[].slug'", 'the slugs for a script'],
+      ["conferences:list --json | jq -r '.data[].slug'", 'only the slugs'],
     ],
   })
   addPageOptions(command).action(async () => {
@@ -120,7 +120,7 @@ const CONFERENCE_COLUMNS: readonly Column<ConferenceBody>[] = [
   { head: 'ID', cell: ({ id }) => id },
 ]
 
-/** A conference line by line; its secrets are masked by the API already. */
+/** A conference, one field per line; toConferenceBody has masked the secrets. */
 function conferenceFields(body: ConferenceBody) {
   return [
     ['id', body.id],

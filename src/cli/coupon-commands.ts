@@ -17,9 +17,16 @@ import { listMirroredObjects } from '../mirror/mirror-store.ts'
 import { resource, StripeCouponAction } from '../mirror/resources/coupon-resource.ts'
 import { CURRENCIES, formatMoney, fromStripeAmount, toStripeAmount } from '../shared/money.ts'
 import { systemClock } from '../shared/time.ts'
-import { UsageError } from './cli-errors.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  metadataOf,
+  parseInput,
+  toFields,
+} from './command.ts'
 import { performSync, toSyncRequest } from './perform-sync.ts'
 import { type Column, momentText, renderFields, renderPage } from './table.ts'
 
@@ -35,16 +42,16 @@ export function addCouponsList(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'coupons:list',
     summary: "List a conference's coupons, newest at Stripe first",
-    details: 'As the mirror has them; coupons:refresh reads them anew.',
+    details: 'Reads the local mirror; coupons:refresh updates it from Stripe.',
     examples: [
-      ['coupons:list --conference devconf', 'all of them'],
-      ['coupons:list --conference devconf --valid --json', 'what can be used, for a script'],
+      ['coupons:list --conference devconf', 'all coupons'],
+      ['coupons:list --conference devconf --valid --json', 'coupons that can be used, as JSON'],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'whose')
-    .option('--valid', 'only those that can be used')
-    .option('--no-valid', 'only those that cannot')
-    .option('--include-deleted', 'deleted ones as well')
+    .requiredOption('--conference <slug|id>', 'the conference')
+    .option('--valid', 'only coupons that can be used')
+    .option('--no-valid', 'only coupons that cannot be used')
+    .option('--include-deleted', 'also deleted coupons')
 
   addPageOptions(command).action(async () => {
     const query = parseInput(listInput, toFields(command.opts()))
@@ -78,31 +85,28 @@ export function addCouponsCreate(program: Command, cli: Cli): void {
     usage: 'coupons:create',
     summary: 'Create a coupon here and at Stripe',
     details:
-      'When Stripe does not answer, look with coupons:refresh before you create another; with --id a ' +
-      'second one cannot be made.',
+      'If Stripe does not answer, run coupons:refresh before you create another one. With --id, a ' +
+      'repeat cannot create a second coupon.',
     examples: [
-      [
-        'coupons:create --conference devconf --id SPRING-25 --percent-off 25',
-        'a quarter off, once',
-      ],
+      ['coupons:create --conference devconf --id SPRING-25 --percent-off 25', '25 % off, once'],
       [
         'coupons:create --conference devconf --amount-off 1000 --currency EUR --duration repeating --months 3',
-        '10.00 EUR off each invoice of three months',
+        '10.00 EUR off each invoice for three months',
       ],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'whose')
-    .option('--id <id>', 'letters, digits, hyphens and underscores; random when absent')
+    .requiredOption('--conference <slug|id>', 'the conference')
+    .option('--id <id>', 'letters, digits, hyphens and underscores (default: random)')
     .option('--percent-off <number>', 'above 0, at most 100, with at most two decimals', Number)
     .option('--amount-off <number>', 'minor units of the currency', Number)
     .option('--currency <code>', 'ISO 4217, with --amount-off')
-    .option('--duration <duration>', 'once, repeating or forever (once)')
-    .option('--months <number>', 'with the duration repeating', Number)
-    .option('--max-redemptions <number>', 'how often it may be used in all', Number)
-    .option('--redeem-by <time>', 'RFC 3339, within five years')
-    .option('--name <name>', 'what customers see')
-    .option('--product <id...>', "only for these of Stripe's products")
-    .option('--metadata <name=value...>', 'kept at Stripe with the coupon')
+    .option('--duration <duration>', 'once, repeating or forever (default: once)')
+    .option('--months <number>', 'number of months, with --duration repeating', Number)
+    .option('--max-redemptions <number>', 'maximum number of uses', Number)
+    .option('--redeem-by <time>', 'last time of use: RFC 3339, within five years')
+    .option('--name <name>', 'the name that customers see')
+    .option('--product <id...>', 'only for these Stripe products')
+    .option('--metadata <name=value...>', 'stored with the coupon at Stripe')
 
   command.action(async () => {
     const { conference } = command.opts<Options>()
@@ -125,14 +129,8 @@ function fieldsOf(command: Command): Record<string, unknown> {
     ...toFields(rest),
     ...(months === undefined ? {} : { duration_in_months: months }),
     ...(product === undefined ? {} : { applies_to: { products: product } }),
-    ...(metadata === undefined ? {} : { metadata: Object.fromEntries(metadata.map(entryOf)) }),
+    ...(metadata === undefined ? {} : { metadata: metadataOf(metadata) }),
   }
-}
-
-function entryOf(text: string): [name: string, value: string] {
-  const at = text.indexOf('=')
-  if (at < 1) throw new UsageError(`--metadata wants name=value, not ${text}`)
-  return [text.slice(0, at), text.slice(at + 1)]
 }
 
 /** `coupons:delete` */
@@ -141,10 +139,12 @@ export function addCouponsDelete(program: Command, cli: Cli): void {
     usage: 'coupons:delete <coupon>',
     summary: 'Delete a coupon at Stripe',
     details:
-      'Its promotion codes end with it; who used it before keeps the discount. Here a tombstone ' +
-      'stays. Deleting it again changes nothing.',
-    examples: [['coupons:delete SPRING-25 --conference devconf', 'nobody can use it any more']],
-  }).requiredOption('--conference <slug|id>', 'whose')
+      'Its promotion codes stop working too; customers who already used it keep the discount. The ' +
+      'mirror keeps the coupon, marked as deleted. A repeat is a no-op.',
+    examples: [
+      ['coupons:delete SPRING-25 --conference devconf', 'the coupon can no longer be used'],
+    ],
+  }).requiredOption('--conference <slug|id>', 'the conference')
 
   command.action(async (coupon: string, options: { conference: string }) => {
     const body = await withSession(cli, async (session) => {
@@ -163,19 +163,19 @@ export function addCouponsDelete(program: Command, cli: Cli): void {
 export function addCouponsRefresh(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'coupons:refresh [coupon...]',
-    summary: 'Read coupons anew from Stripe, some or all',
+    summary: 'Re-read all or some coupons from Stripe',
     details:
-      'What the webhooks do by themselves, after they were missed: it is `sync coupons`. What is gone ' +
-      'at Stripe becomes a tombstone; more than a fifth at once only with --force.',
+      'Repairs what missed webhooks would have updated; the same as `sync coupons`. Coupons that were ' +
+      'deleted at Stripe are marked as deleted; if that would be more than 20 %, it needs --force.',
     examples: [
       ['coupons:refresh', 'all coupons of the only conference with a Stripe key'],
-      ['coupons:refresh SPRING-25 --conference devconf', 'this one'],
-      ['coupons:refresh --dry-run', 'what would change'],
+      ['coupons:refresh SPRING-25 --conference devconf', 'one coupon'],
+      ['coupons:refresh --dry-run', 'prints what would change'],
     ],
   })
-    .option('--conference <slug|id>', 'default: the only one with a Stripe key')
-    .option('--dry-run', 'change nothing and tell what would change')
-    .option('--force', 'delete whatever is gone at Stripe, however much it is')
+    .option('--conference <slug|id>', 'default: the only conference with a Stripe key')
+    .option('--dry-run', 'change nothing, print what would change')
+    .option('--force', 'mark coupons as deleted even if they are more than 20 %')
 
   command.action(async (coupons: string[]) => {
     const ids = coupons.length === 0 ? {} : { ids: coupons.join(',') }
@@ -187,7 +187,7 @@ export function addCouponsRefresh(program: Command, cli: Cli): void {
   })
 }
 
-/** The mirror's row of a coupon, as the API shows it. */
+/** The mirror row of a coupon, as the API shows it. */
 function viewCoupon(deps: BillingDeps, conferenceId: string, id: string): Promise<MirrorBody> {
   return viewMirrorRow(new StripeCouponAction(mirrorContext(deps, conferenceId)), id)
 }
@@ -195,14 +195,14 @@ function viewCoupon(deps: BillingDeps, conferenceId: string, id: string): Promis
 const stringOrNull = (value: unknown) => (typeof value === 'string' ? value : null)
 const numberOrNull = (value: unknown) => (typeof value === 'number' ? value : null)
 
-/** `25 %` or `10.00 EUR`; null for a tombstone of which nothing else is known. */
+/** `25 %` or `10.00 EUR`; null if only the deletion of the coupon is known. */
 function discountText(coupon: MirrorBody): string | null {
   const percent = numberOrNull(coupon['percent_off'])
   if (percent !== null) return `${percent} %`
   const amount = numberOrNull(coupon['amount_off'])
   const currency = stringOrNull(coupon['currency'])?.toUpperCase()
   if (amount === null || currency === undefined) return null
-  // The dashboard may make what we could not: a list must show it all the same.
+  // Coupons made in Stripe's dashboard can have currencies or amounts that this service does not allow.
   const isKnown = CURRENCIES.includes(currency) && amount % toStripeAmount(1, currency) === 0
   return isKnown
     ? formatMoney(fromStripeAmount(amount, currency), currency)

@@ -9,9 +9,16 @@ import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { AppError } from '../shared/errors.ts'
 import { type Problem, toFailure, toProblem } from './cli-errors.ts'
-import { conferencesToSearch, inOwner, type Session, withSession } from './cli-session.ts'
-import { addCommand, answer, type Cli } from './command.ts'
-import { type Column, renderTable } from './table.ts'
+import {
+  allPages,
+  conferencesToSearch,
+  inBackground,
+  inOwner,
+  type Session,
+  withSession,
+} from './cli-session.ts'
+import { addCommand, answer, type Cli, wantsJson } from './command.ts'
+import { type Column, PROBLEM_COLUMN, renderTable } from './table.ts'
 
 type Options = { conference?: string; ids?: string }
 
@@ -19,21 +26,21 @@ type Options = { conference?: string; ids?: string }
 export function addCustomersRefresh(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'customers:refresh',
-    summary: 'Read customers and their saved cards anew from Stripe',
+    summary: 'Re-read customers and their saved cards from Stripe',
     details:
-      'What the webhooks do by themselves, after they were missed. Stays within the request budget ' +
-      'of the account. Ends with 1 when one could not be read; the others are done.',
+      'Repairs what missed webhooks would have updated. Stays within the request limit of the Stripe ' +
+      'account. If a customer cannot be read, the command continues and ends with exit code 1.',
     examples: [
-      ['customers:refresh', 'every customer, in all conferences with a Stripe key'],
-      ['customers:refresh --conference devconf', 'of one conference'],
-      ['customers:refresh --ids cust_7Jk2mQx9RtVb', 'this one'],
+      ['customers:refresh', 'every customer of all conferences with a Stripe key'],
+      ['customers:refresh --conference devconf', 'every customer of one conference'],
+      ['customers:refresh --ids cust_7Jk2mQx9RtVb', 'one customer'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all of them with a Stripe key')
+    .option('--conference <slug|id>', 'default: all conferences with a Stripe key')
     .option('--ids <ids>', 'only these customers, separated by commas')
 
   command.action(async (options: Options) => {
-    const isJson = command.optsWithGlobals()['json'] === true
+    const isJson = wantsJson(command)
     const lines = await withSession(cli, async (session) => {
       const found = await find(session.db, options)
       const done: RefreshedLine[] = []
@@ -52,7 +59,10 @@ export function addCustomersRefresh(program: Command, cli: Cli): void {
     )
     const failed = lines.filter(({ problem }) => problem !== null).length
     if (failed > 0) {
-      throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be refreshed.`)
+      throw new AppError(
+        'stripe_failed',
+        `${failed} of ${lines.length} customers could not be refreshed.`,
+      )
     }
   })
 }
@@ -74,27 +84,16 @@ async function find(db: Db, { conference, ids }: Options): Promise<CustomerRef[]
 }
 
 async function allOf(db: Db, conferenceId: string): Promise<CustomerRef[]> {
-  const refs: CustomerRef[] = []
-  let cursor: string | undefined
-  do {
-    const query = { limit: 100, cursor }
-    const page = await withTenant(db, { conferenceId }, (trx) =>
-      listCustomers(trx, conferenceId, null, query),
-    )
-    refs.push(...page.data.map(({ id }) => ({ conferenceId, customerId: id })))
-    cursor = page.next_cursor ?? undefined
-  } while (cursor !== undefined)
-  return refs
+  const found = await allPages((query) =>
+    withTenant(db, { conferenceId }, (trx) => listCustomers(trx, conferenceId, null, query)),
+  )
+  return found.map(({ id }) => ({ conferenceId, customerId: id }))
 }
 
 async function tryOne(session: Session, ref: CustomerRef): Promise<RefreshedLine> {
-  const { clients } = session
-  const connect = (conferenceId: string) => clients.background(conferenceId)
-  // Nobody waits for a single one of them.
-  const deps = { ...session, clients: { ...clients, connect } }
   const line = { id: ref.customerId, conference: ref.conferenceId }
   try {
-    const { isAlive, methods } = await refreshCustomer(deps, ref)
+    const { isAlive, methods } = await refreshCustomer(inBackground(session), ref)
     return { ...line, at_stripe: isAlive, payment_methods: methods, problem: null }
   } catch (error) {
     return {
@@ -106,29 +105,25 @@ async function tryOne(session: Session, ref: CustomerRef): Promise<RefreshedLine
   }
 }
 
-/** What a reading found of one customer. */
+/** The result of refreshing one customer. */
 type RefreshedLine = {
   id: string
   conference: string
-  /** False: none was made there, or it was deleted. */
+  /** False: the customer was not created at Stripe, or was deleted there. */
   at_stripe: boolean | null
   payment_methods: number | null
   problem: Problem | null
 }
 
-const told = ({ at_stripe: isThere }: RefreshedLine) =>
+const existsText = ({ at_stripe: isThere }: RefreshedLine) =>
   isThere === null ? null : isThere ? 'yes' : 'no'
 
 const REFRESHED_COLUMNS: readonly Column<RefreshedLine>[] = [
   { head: 'ID', cell: ({ id }) => id },
   { head: 'CONFERENCE', cell: ({ conference }) => conference },
-  { head: 'AT STRIPE', cell: told },
+  { head: 'AT STRIPE', cell: existsText },
   { head: 'CARDS', cell: ({ payment_methods: cards }) => cards, align: 'right' },
-  {
-    head: 'PROBLEM',
-    cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
-    paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
-  },
+  PROBLEM_COLUMN,
 ]
 
 /** `3/120 cust_… 2 payment methods` */

@@ -31,22 +31,28 @@ export function addDrift(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'drift',
     summary:
-      'Compare purchases with the mirror or with Stripe, and tell what repairs each difference',
+      'Compare purchases with the mirror or with Stripe, and show how to repair each difference',
     details:
-      'Changes nothing. Ends with 1 when something differs. With --live purchases, their payments, ' +
-      'refunds and disputes are read from Stripe one by one within STRIPE_REQUESTS_PER_SECOND, and ' +
-      'compared with the mirror too.',
+      'Changes nothing. If something differs, the exit code is 1. With --live, purchases and their ' +
+      'payments, refunds and disputes are read from Stripe one by one, within ' +
+      'STRIPE_REQUESTS_PER_SECOND, and are also compared with the mirror.',
     examples: [
-      ['drift --conference devconf', 'against the mirror; asks Stripe nothing'],
-      ['drift --conference devconf --live', `against Stripe, purchases of the last ${DAYS} days`],
-      ['drift --live --purchase bp_V1StGXR8Z5jdHi6BmyT7a', 'one purchase against Stripe'],
+      ['drift --conference devconf', 'compare with the mirror, without requests to Stripe'],
+      [
+        'drift --conference devconf --live',
+        `compare purchases of the last ${DAYS} days with Stripe`,
+      ],
+      ['drift --live --purchase bp_V1StGXR8Z5jdHi6BmyT7a', 'compare one purchase with Stripe'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all of them')
+    .option('--conference <slug|id>', 'default: all conferences')
     .option('--purchase <id>', 'one purchase')
     .option('--live', 'compare with Stripe instead of the mirror')
-    .option('--since <time>', `with --live: purchases made since, RFC 3339 (${DAYS} days ago)`)
-    .option('--limit <number>', 'lines to print for a conference (1000); all are counted')
+    .option(
+      '--since <time>',
+      `with --live: purchases created since (RFC 3339; default: ${DAYS} days ago)`,
+    )
+    .option('--limit <number>', 'maximum of printed lines per conference (default: 1000)')
 
   command.action(async () => {
     const given = parseInput(input, toFields(command.opts()))
@@ -73,7 +79,7 @@ async function compare(
   return found
 }
 
-/** Those that are named; of a purchase its own. */
+/** The named conference or all; for a purchase, the conference that owns it. */
 async function conferencesOf(
   { db, purchases }: Session,
   { conference, purchase }: Input,
@@ -98,7 +104,7 @@ async function compareOne(
   try {
     return await liveDriftOf(session, caller, { purchase, since: bound, limit, signal })
   } catch (error) {
-    // Without a key there is nothing to compare with, which matters only to who asked for it.
+    // A conference without a Stripe key is skipped, unless it was named.
     const isKeyless = error instanceof AppError && error.code === 'stripe_key_missing'
     if (isKeyless && conference === undefined && purchase === undefined) return null
     throw error
@@ -118,16 +124,16 @@ function bodyOf(found: readonly ConferenceDrift[]) {
   }
 }
 
-/** What a comparison found in one conference. */
+/** The result of the comparison for one conference. */
 type ConferenceDrift = {
   conference: string
   summary: DriftSummary
   lines: DriftLine[]
-  /** More lines than were asked for. */
+  /** There are more lines than the limit. */
   hasMore: boolean
-  /** Null: it was compared with Stripe itself. */
+  /** Null: compared with Stripe itself. */
   mirror: ReturnType<typeof toMirrorStateBody> | null
-  /** Purchases that were read from Stripe; null: none, it was compared with the mirror. */
+  /** How many purchases were read from Stripe; null: compared with the mirror. */
   purchasesRead: number | null
 }
 
@@ -162,7 +168,7 @@ async function mirrorDriftOf(
   }
 }
 
-/** Compares with Stripe itself. Lines above the limit are counted and not kept. */
+/** Compares with Stripe itself. Lines above the limit are counted but not kept. */
 async function liveDriftOf(
   session: Pick<Session, 'db' | 'clients' | 'logger'>,
   { conferenceId }: Caller,
@@ -208,7 +214,7 @@ const DRIFT_COLUMNS: readonly Column<DriftLine>[] = [
   { head: 'THERE', cell: ({ there }) => there },
   {
     head: 'REPAIR',
-    cell: ({ repair }) => repair?.command ?? 'look at it in Stripe’s dashboard',
+    cell: ({ repair }) => repair?.command ?? 'check it in Stripe’s dashboard',
     paint: (_line, paint) => paint.dim,
   },
 ]
@@ -218,7 +224,7 @@ function whatOf({ what, source }: DriftLine): string {
   return source === 'mirror' ? `${name} in the mirror` : name
 }
 
-/** Each conference with its lines and its sums; what cannot be compared is told first. */
+/** Each conference: resources that cannot be compared, then the lines, then the sums. */
 function renderDrift(found: readonly ConferenceDrift[], paint: Paint): string {
   if (found.length === 0) return 'There is nothing to compare.\n'
   return found.map((one) => renderOne(one, paint)).join('\n')
@@ -240,7 +246,7 @@ function unsyncedText({ mirror }: ConferenceDrift, paint: Paint): string[] {
   const names = unsynced.map(([name]) => name.replaceAll('_', ' ')).join(', ')
   const commands = unsynced.map(([, { repair }]) => `  ${repair?.command ?? ''}\n`)
   return [
-    paint.yellow(`Never synced in full, so this cannot be compared well: ${names}. First run\n`),
+    paint.yellow(`Not compared reliably, because a full sync has never run: ${names}. First run\n`),
     ...commands,
   ]
 }
@@ -252,7 +258,7 @@ function sumText(
   const { missing, extra, different } = summary
   const purchases = purchasesRead === 1 ? 'purchase' : 'purchases'
   const read = purchasesRead === null ? '' : ` ${purchasesRead} ${purchases} read from Stripe.`
-  if (missing + extra + different === 0) return `${paint.green('Nothing differs.')}${read}`
-  const shown = hasMore ? ` The first ${lines.length} are shown.` : ''
+  if (missing + extra + different === 0) return `${paint.green('No differences.')}${read}`
+  const shown = hasMore ? ` The first ${lines.length} lines are shown.` : ''
   return `${missing} missing, ${extra} extra, ${different} different.${shown}${read}`
 }

@@ -36,15 +36,15 @@ const input = eventQuery.extend({ conference: z.string().min(1) })
 export function addEventsList(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'events:list',
-    summary: "List a conference's events from Stripe, the last received first",
+    summary: "List a conference's Stripe events, newest first",
     examples: [
-      ['events:list --conference devconf --status failed', 'what waits for a replay'],
-      ['events:list --conference devconf --type charge.refunded', 'of one type'],
+      ['events:list --conference devconf --status failed', 'failed events, which can be replayed'],
+      ['events:list --conference devconf --type charge.refunded', 'events of one type'],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'whose')
+    .requiredOption('--conference <slug|id>', 'the conference')
     .option('--status <status>', EVENT_STATUSES.join(', '))
-    .option('--type <type>', 'such as refund.created')
+    .option('--type <type>', 'for example refund.created')
 
   addPageOptions(command).action(async () => {
     const { conference, status, type, ...query } = parseInput(input, toFields(command.opts()))
@@ -65,22 +65,22 @@ type Options = { conference?: string; failed?: true }
 export function addEventsReplay(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'events:replay [event...]',
-    summary: 'Make events due again',
+    summary: 'Process Stripe events again',
     details:
-      'A working process takes them up at once. A replay is always safe: an event only says that ' +
-      'it is time to look at what Stripe has.',
+      'A worker processes them immediately. A replay is always safe: processing an event fetches the ' +
+      'current object from Stripe and never applies the payload of the event.',
     examples: [
-      ['events:replay evt_1Pxyz evt_1Pabc', 'these, whatever became of them'],
+      ['events:replay evt_1Pxyz evt_1Pabc', 'these events, in any status'],
       ['events:replay --failed', 'every failed event of all conferences'],
       ['events:replay --failed --conference devconf', 'of one conference'],
     ],
   })
-    .option('--failed', 'every event that failed')
-    .option('--conference <slug|id>', 'default: all of them')
+    .option('--failed', 'every failed event')
+    .option('--conference <slug|id>', 'default: all conferences')
 
   command.action(async (ids: string[], options: Options) => {
     if (ids.length > 0 === (options.failed === true)) {
-      throw new UsageError('name events, or give --failed')
+      throw new UsageError('either event ids or --failed is required')
     }
     const failed = options.failed === true
     await withSession(cli, async ({ db }) => {
@@ -93,8 +93,8 @@ export function addEventsReplay(program: Command, cli: Cli): void {
 }
 
 function answerCount(cli: Cli, command: Command, count: number): void {
-  const what = count === 1 ? '1 event is' : `${count} events are`
-  answer(cli, command, { replayed: count }, () => `${what} due again.\n`)
+  const what = count === 1 ? '1 event' : `${count} events`
+  answer(cli, command, { replayed: count }, () => `${what} will be processed again.\n`)
 }
 
 async function replayAll(db: Db, conferences: readonly Caller[]): Promise<number> {
@@ -124,22 +124,22 @@ async function replayEach(
 export function addEventsFindMissed(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'events:find-missed',
-    summary: "Compare Stripe's list of events with ours and take in what is missing",
+    summary: "Compare Stripe's events with the stored ones and store the missing ones",
     details:
-      'What the timer of a working process does every few minutes. Ends with 1 when Stripe could ' +
-      'not be read for one of the conferences; the others are done.',
+      'A worker does the same every few minutes. If Stripe cannot be read for a conference, the ' +
+      'command continues with the others and ends with exit code 1.',
     examples: [
-      ['events:find-missed', 'for every conference'],
-      ['events:find-missed --conference devconf', 'for one'],
+      ['events:find-missed', 'for all conferences'],
+      ['events:find-missed --conference devconf', 'for one conference'],
     ],
   })
-  command.option('--conference <slug|id>', 'default: all of them with a Stripe key')
+  command.option('--conference <slug|id>', 'default: all conferences with a Stripe key')
   command.action(async (options: { conference?: string }) => {
     const lines = await withSession(cli, async (session) => {
       const lines: MissedLine[] = []
       for (const { conferenceId } of await conferencesToSearch(session.db, options.conference)) {
         const line = await tryOne(session, conferenceId)
-        // Without a key there is nothing to compare with, which matters only to who asked for it.
+        // A conference without a Stripe key is skipped, unless it was named.
         const isKeyless = line.problem?.code === 'stripe_key_missing'
         if (!isKeyless || options.conference !== undefined) lines.push(line)
       }
@@ -152,7 +152,10 @@ export function addEventsFindMissed(program: Command, cli: Cli): void {
     )
     const failed = lines.filter(({ problem }) => problem !== null).length
     if (failed > 0) {
-      throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be compared.`)
+      throw new AppError(
+        'stripe_failed',
+        `${failed} of ${lines.length} conferences could not be compared.`,
+      )
     }
   })
 }
@@ -177,7 +180,7 @@ const STATUS_STYLE = {
   failed: 'red',
 } as const satisfies Record<EventBody['status'], keyof Paint>
 
-/** An event of Stripe and what became of it. */
+/** The columns of a list of Stripe events. */
 const EVENT_COLUMNS: readonly Column<EventBody>[] = [
   { head: 'ID', cell: ({ id }) => id },
   { head: 'TYPE', cell: ({ type }) => type },
@@ -186,22 +189,22 @@ const EVENT_COLUMNS: readonly Column<EventBody>[] = [
     cell: ({ status }) => status,
     paint: ({ status }, paint) => paint[STATUS_STYLE[status]],
   },
-  { head: 'TRIES', cell: ({ attempts }) => attempts, align: 'right' },
+  { head: 'ATTEMPTS', cell: ({ attempts }) => attempts, align: 'right' },
   { head: 'RECEIVED (UTC)', cell: ({ received_at }) => momentText(received_at) },
   { head: 'PURCHASE', cell: ({ purchase }) => purchase },
   { head: 'LAST ERROR', cell: ({ last_error }) => last_error },
 ]
 
-/** What a comparison with Stripe's list found for one conference. */
+/** The result of the comparison for one conference. */
 type MissedLine = {
   conference: string
   /** Events that Stripe listed. */
   listed: number | null
-  /** Taken in now, and work for us. */
+  /** Events that were missing, stored now, and that this service processes. */
   missing: number | null
-  /** Taken in now, and none of ours. */
+  /** Events that were missing, stored now, and that this service ignores. */
   ignored: number | null
-  /** Another process compares at this moment, so this one did nothing. */
+  /** Another process is comparing, so this command did nothing. */
   running: boolean
   problem: Problem | null
 }
@@ -215,6 +218,6 @@ const MISSED_COLUMNS: readonly Column<MissedLine>[] = [
 ]
 
 function remarkOf({ running, problem }: MissedLine): string | null {
-  if (running) return 'another process compares right now'
+  if (running) return 'another process is comparing'
   return problem === null ? null : `${problem.detail} (${problem.code})`
 }

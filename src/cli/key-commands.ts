@@ -35,31 +35,31 @@ const conferenceKey = createConferenceKeyBody.extend({ conference: z.string().mi
 export function addKeysCreate(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'keys:create',
-    summary: 'Create an API key and show it this once',
+    summary: 'Create an API key and show it once',
     details: `Scopes of staff keys: ${SCOPES.join(', ')}.`,
     examples: [
       [
         'keys:create --role staff --conference devconf --name "Front desk" --scopes vouchers:read,vouchers:redeem',
-        'a key for staff of one conference',
+        'a staff key of one conference',
       ],
       [
         'keys:create --role sponsor --conference devconf --sponsor acme --name "Acme shop" --expires 2027-12-31',
-        'a key for one sponsor, until that day begins (UTC)',
+        'a key of one sponsor, valid until that day begins (UTC)',
       ],
-      ['keys:create --role operator --name "Deployment"', 'a key of the platform'],
+      ['keys:create --role operator --name "Deployment"', 'a key for the whole platform'],
     ],
   })
     .addOption(
       program
-        .createOption('--role <role>', 'whose key it is')
+        .createOption('--role <role>', 'the role of the key')
         .choices(['operator', 'staff', 'sponsor'])
         .makeOptionMandatory(),
     )
-    .requiredOption('--name <name>', 'what it is for')
-    .option('--conference <slug|id>', 'for staff and sponsors')
-    .option('--sponsor <slug|id>', 'for sponsors: id, slug or external id')
-    .option('--scopes <list>', 'for staff: separated by commas')
-    .option('--expires <time>', 'RFC 3339, or a day such as 2027-12-31')
+    .requiredOption('--name <name>', 'the name of the key, for people')
+    .option('--conference <slug|id>', 'required for staff and sponsor keys')
+    .option('--sponsor <slug|id>', 'required for sponsor keys: id, slug or external id')
+    .option('--scopes <list>', 'for staff keys: scopes, separated by commas')
+    .option('--expires <time>', 'expiry: RFC 3339, or a day such as 2027-12-31 (default: never)')
 
   command.action(async () => {
     const fields = fieldsOf(command)
@@ -70,7 +70,7 @@ export function addKeysCreate(program: Command, cli: Cli): void {
       [
         `Created the ${body.role} key ${body.id}.\n\n`,
         `  ${paint.bold(issued.text)}\n\n`,
-        `${paint.dim('It is not shown again; only its hash is kept.')}\n`,
+        `${paint.dim('The key is not shown again; the database has only its hash.')}\n`,
       ].join(''),
     )
   })
@@ -90,7 +90,7 @@ function fieldsOf(command: Command): Record<string, unknown> {
 
 const momentOf = (text: string) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text)
 
-// The options are read before a database is opened for them.
+// The options are checked before a database is opened.
 type Issue = (session: Session) => Promise<IssuedKey>
 
 function forOperator(fields: Record<string, unknown>): Issue {
@@ -140,9 +140,9 @@ export function addKeysList(program: Command, cli: Cli): void {
 export function addKeysRevoke(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'keys:revoke <key>',
-    summary: 'Revoke an API key at once',
-    details: 'Revoking it again changes nothing.',
-    examples: [['keys:revoke key_V1StGXR8Z5jdHi6BmyT7a', 'by its id, not by its text']],
+    summary: 'Revoke an API key immediately',
+    details: 'A repeat is a no-op.',
+    examples: [['keys:revoke key_V1StGXR8Z5jdHi6BmyT7a', 'by its id, not by the key itself']],
   })
   command.action(async (id: string) => {
     await withSession(cli, ({ db }) => revoke(db, id))
@@ -154,7 +154,7 @@ async function revoke(db: Db, id: string): Promise<void> {
   try {
     await withSystem(db, 'manage-conferences', (trx) => revokeKey(trx, null, id))
   } catch (error) {
-    // Not the operator's; so one conference's.
+    // The key is not an operator key, so it belongs to a conference.
     if (!(error instanceof AppError && error.code === 'not_found')) throw error
     await inOwner(db, await allConferences(db), 'API key', (trx, { conferenceId }) =>
       revokeKey(trx, conferenceId, id),
@@ -164,7 +164,7 @@ async function revoke(db: Db, id: string): Promise<void> {
 
 type KeyBody = z.infer<typeof apiKeySchema>
 
-/** @param now decides what has expired. */
+/** @param now decides whether the key has expired. */
 function keyState(key: KeyBody, now: Date): 'active' | 'revoked' | 'rotated' | 'expired' {
   if (key.revoked_at !== null) return 'revoked'
   if (key.expires_at !== null && new Date(key.expires_at) <= now) return 'expired'

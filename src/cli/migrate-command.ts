@@ -9,16 +9,16 @@ import { addCommand, answer, type Cli } from './command.ts'
 export function addMigrate(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'migrate',
-    summary: 'Bring the schema up to date',
-    details: 'Safe beside a running service and when several start at once.',
+    summary: 'Migrate the database schema to the latest version',
+    details: 'Safe while the service runs and while several processes migrate.',
     examples: [
-      ['migrate', 'applies what is missing'],
-      ['migrate --down', 'undoes everything: all tables of the service and their rows are gone'],
+      ['migrate', 'apply the missing migrations'],
+      ['migrate --down', 'undo all migrations: drops all tables of the service with their data'],
     ],
   })
   command
     .option('--down', 'undo all migrations, newest first; deletes all data')
-    .option('--yes', 'with --down in production: yes, delete it')
+    .option('--yes', 'confirms --down in production')
   command.action(async (options: { down?: true; yes?: true }) => {
     const down = options.down === true
     const migrate = async (url: string, config: Config) => {
@@ -27,7 +27,7 @@ export function addMigrate(program: Command, cli: Cli): void {
       }
       await (down ? migrateDown(url) : migrateToLatest(url))
     }
-    // A release step has the database's address and, as it should be, no secret of the service.
+    // A release step has the address of the database, but no secret of the service.
     await withDatabase(cli, migrate, 'migration')
     const text = down ? 'All migrations are undone.' : 'The schema is up to date.'
     answer(cli, command, { schema: down ? 'absent' : 'latest' }, () => `${text}\n`)

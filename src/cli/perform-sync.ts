@@ -2,24 +2,25 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import { ALL_RESOURCES, findResource } from '../mirror/resource-registry.ts'
 import { runSyncInProcess } from '../mirror/runs/execute-sync-run.ts'
-import type { SyncRun, SyncRunOptions } from '../mirror/runs/sync-run.ts'
+import type { SyncRunOptions } from '../mirror/runs/sync-run.ts'
 import { createSyncContext } from '../mirror/runs/sync-run-job.ts'
 import { toSyncRunBody } from '../mirror/runs/sync-run-schemas.ts'
 import { countLiveRows } from '../mirror/runs/tombstone-missing.ts'
 import { isForeignId, type StripeResource, type SyncContext } from '../mirror/stripe-resource.ts'
 import { timestampInput } from '../shared/time.ts'
-import { type Problem, SyncFailed, toFailure, toProblem, UsageError } from './cli-errors.ts'
-import { conferenceWithKey, type Session, withSession } from './cli-session.ts'
-import { answer, type Cli, parseInput } from './command.ts'
+import { SyncFailed, toFailure, toProblem, UsageError } from './cli-errors.ts'
+import { conferenceWithKey, type Session, withLongSession } from './cli-session.ts'
+import { answer, type Cli, parseInput, wantsJson } from './command.ts'
 import {
   createSyncReporter,
   type SyncReporter,
+  type SyncResult,
   silentReporter,
   syncSummary,
 } from './sync-report.ts'
 import { Interrupted } from './terminal.ts'
 
-/** What a command line asks to be synced, in the order in which it has to happen. */
+/** The resources to sync, in the order of their dependencies, and the options. */
 type SyncRequest = {
   resources: StripeResource[]
   conference: string | undefined
@@ -50,7 +51,7 @@ const input = z.strictObject({
 /**
  * Checks the arguments and options of `sync`.
  *
- * @throws UsageError that says which resources there are, or which option is wrong.
+ * @throws UsageError that lists the known resources or names the invalid option.
  */
 export function toSyncRequest(
   names: readonly string[],
@@ -60,7 +61,7 @@ export function toSyncRequest(
   const resources = findResources(names)
   if (ids !== undefined) assertIdsFit(names, resources, ids)
   if (ids !== undefined && since !== undefined) {
-    throw new UsageError('--ids and --since exclude each other')
+    throw new UsageError('--ids and --since cannot be combined')
   }
   const options = { ids: ids ?? null, since: since ?? null, force, dryRun }
   return { resources: inDependencyOrder(resources), conference, options }
@@ -69,11 +70,11 @@ export function toSyncRequest(
 function findResources(names: readonly string[]): StripeResource[] {
   if (names.length === 1 && names[0] === 'all') return [...ALL_RESOURCES]
   return [...new Set(names)].map((name) => {
-    if (name === 'all') throw new UsageError('all stands alone')
+    if (name === 'all') throw new UsageError('`all` cannot be combined with other resources')
     const resource = findResource(name)
     if (resource !== undefined) return resource
     const known = ALL_RESOURCES.map((one) => one.name).join(', ')
-    throw new UsageError(`unknown resource '${name}'; known are all, ${known}`)
+    throw new UsageError(`unknown resource '${name}'; known resources: all, ${known}`)
   })
 }
 
@@ -96,8 +97,8 @@ function assertIdsFit(
 }
 
 /**
- * The same resources, each behind the one whose objects it is listed by: a list for every customer
- * has to know the customers first.
+ * The same resources, each after its parent: a resource that is listed for every customer needs the
+ * customers first.
  */
 function inDependencyOrder(resources: readonly StripeResource[]): StripeResource[] {
   const ordered = new Set<StripeResource>()
@@ -113,9 +114,9 @@ function inDependencyOrder(resources: readonly StripeResource[]): StripeResource
 }
 
 /**
- * What a command that syncs does, from its checked arguments to its answer.
+ * Syncs the requested resources and prints the result.
  *
- * @throws SyncFailed when a resource did not succeed; Interrupted.
+ * @throws SyncFailed if a resource was not synced; Interrupted.
  */
 export async function performSync(cli: Cli, command: Command, request: SyncRequest): Promise<void> {
   const results = await sync(cli, command, request)
@@ -131,11 +132,9 @@ export async function performSync(cli: Cli, command: Command, request: SyncReque
 }
 
 function sync(cli: Cli, command: Command, request: SyncRequest): Promise<SyncResult[]> {
-  const isJson = command.optsWithGlobals()['json'] === true
+  const isJson = wantsJson(command)
   const reporter = isJson ? silentReporter : createSyncReporter(cli.terminal.err)
-  // The session must not end with the signal: the run that is under way has to be closed first.
-  const patient = { ...cli, signal: new AbortController().signal }
-  return withSession(patient, async (session) => {
+  return withLongSession(cli, async (session) => {
     if (cli.signal.aborted) throw new Interrupted()
     const conferenceId = await conferenceWithKey(session.db, request.conference)
     return runSyncs(session, conferenceId, request, { reporter, signal: cli.signal })
@@ -151,16 +150,11 @@ function toBody(results: readonly SyncResult[]) {
   }
 }
 
-/** What became of one resource: its run, or why there was none. */
-export type SyncResult =
-  | { resource: string; run: SyncRun; problem: null }
-  | { resource: string; run: null; problem: Problem }
-
 /**
- * Runs one resource after the other in this process. One that fails does not stop the others; the
- * signal does, after the page that is being stored.
+ * Syncs one resource after the other in this process. A failure does not stop the others; the signal
+ * does, after the current page is stored.
  *
- * @throws AppError `stripe_key_missing`, before anything is begun.
+ * @throws AppError `stripe_key_missing`, before the first run starts.
  */
 async function runSyncs(
   session: Session,
@@ -200,7 +194,7 @@ async function tryOne(
   }
 }
 
-/** How many objects it will be, as far as that can be known: Stripe does not count its lists. */
+/** The expected number of objects, if it can be estimated: Stripe does not count its lists. */
 async function expected(
   { db, conferenceId }: SyncContext,
   resource: StripeResource,

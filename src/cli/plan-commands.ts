@@ -11,9 +11,16 @@ import { beginPlan, finishPlan } from '../billing/subscriptions/write-plan.ts'
 import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { formatMoney } from '../shared/money.ts'
-import { UsageError } from './cli-errors.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  metadataOf,
+  parseInput,
+  toFields,
+} from './command.ts'
 import { type Column, momentText, renderFields, renderPage } from './table.ts'
 
 const FLAGS = { interval_count: '--every', trial_period_days: '--trial-days' }
@@ -26,8 +33,8 @@ export function addPlansCreate(program: Command, cli: Cli): void {
     usage: 'plans:create',
     summary: 'Create a plan here and at Stripe',
     details:
-      'A product with a recurring price. When Stripe does not answer, the plan stays requested and a ' +
-      'worker asks again: look with plans:list before you create another.',
+      'Creates a product with a recurring price. If Stripe does not answer, the plan stays `requested` ' +
+      'and a worker retries: run plans:list before you create another one.',
     examples: [
       [
         'plans:create --conference devconf --name "Community booth" --amount 25000 --interval month',
@@ -39,13 +46,13 @@ export function addPlansCreate(program: Command, cli: Cli): void {
       ],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'whose')
-    .requiredOption('--name <name>', 'its name for people')
+    .requiredOption('--conference <slug|id>', 'the conference')
+    .requiredOption('--name <name>', 'the name that people see')
     .requiredOption('--amount <number>', "minor units of the conference's currency", Number)
     .requiredOption('--interval <interval>', INTERVALS.join(', '))
-    .option('--every <number>', 'intervals between two payments (1)', Number)
-    .option('--trial-days <number>', 'days before the first payment (0)', Number)
-    .option('--metadata <name=value...>', 'kept at Stripe with the product')
+    .option('--every <number>', 'number of intervals between two payments (default: 1)', Number)
+    .option('--trial-days <number>', 'days before the first payment (default: 0)', Number)
+    .option('--metadata <name=value...>', 'stored with the product at Stripe')
 
   command.action(async () => {
     const { conference, ...plan } = parseInput(createInput, fieldsOf(command), FLAGS)
@@ -70,14 +77,8 @@ function fieldsOf(command: Command): Record<string, unknown> {
     ...toFields(rest),
     interval_count: every,
     trial_period_days: trialDays,
-    metadata: metadata === undefined ? undefined : Object.fromEntries(metadata.map(entryOf)),
+    metadata: metadata === undefined ? undefined : metadataOf(metadata),
   }
-}
-
-function entryOf(text: string): [name: string, value: string] {
-  const at = text.indexOf('=')
-  if (at < 1) throw new UsageError(`--metadata wants name=value, not ${text}`)
-  return [text.slice(0, at), text.slice(at + 1)]
 }
 
 const listInput = listPlansQuery.extend({ conference: z.string().min(1) })
@@ -88,13 +89,13 @@ export function addPlansList(program: Command, cli: Cli): void {
     usage: 'plans:list',
     summary: "List a conference's plans, newest first",
     examples: [
-      ['plans:list --conference devconf', 'all of them'],
-      ['plans:list --conference devconf --active --json', 'what new subscriptions may have'],
+      ['plans:list --conference devconf', 'all plans'],
+      ['plans:list --conference devconf --active --json', 'plans for new subscriptions, as JSON'],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'whose')
-    .option('--active', 'only those that new subscriptions may have')
-    .option('--no-active', 'only the others: archived, refused, not yet at Stripe')
+    .requiredOption('--conference <slug|id>', 'the conference')
+    .option('--active', 'only plans for new subscriptions')
+    .option('--no-active', 'only other plans: archived, refused, not yet at Stripe')
 
   addPageOptions(command).action(async () => {
     const { conference, active, ...query } = parseInput(listInput, toFields(command.opts()))

@@ -25,7 +25,7 @@ import { addWebhooksCheck } from './webhook-commands.ts'
 /**
  * Runs one command line.
  *
- * @param argv without the names of node and of the script.
+ * @param argv the arguments, without node and the script.
  * @returns the exit code: 0 done, 1 failed, 2 the command line is not valid.
  */
 export async function runCli(argv: readonly string[], cli: Cli): Promise<number> {
@@ -33,9 +33,9 @@ export async function runCli(argv: readonly string[], cli: Cli): Promise<number>
     await buildProgram(cli).parseAsync(argv, { from: 'user' })
     return EXIT.ok
   } catch (error) {
-    // Asked for: help on standard output.
+    // --help or --version: the output is the answer.
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok
-    // The help itself was the answer to a line without a command.
+    // No command was given; commander has printed the help.
     if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage
     return report(error, argv, cli)
   }
@@ -53,25 +53,25 @@ function report(error: unknown, argv: readonly string[], { terminal: { err } }: 
 }
 
 const AFTER = `
-The database is the one of DATABASE_URL, else the embedded one in DATA_DIR (.data), which the
-command joins when the service runs on it and starts otherwise.
+Commands use the database of DATABASE_URL. Without it they use the embedded database in DATA_DIR
+(.data): a command joins the server of a running service, or starts the server itself.
 
-Exit codes: 0 done, 1 failed, 2 the command line is not valid. With --json, standard output holds
-one JSON document as the HTTP API would answer it, and standard error a problem document.
+Exit codes: 0 success, 1 failure, 2 invalid command line. With --json, standard output is one JSON
+document in the format of the HTTP API; on failure, standard error is a problem document.
 `
 
-/** The whole command line. Throws instead of ending the process; see run-cli.ts. */
+/** The whole command line. On an error it throws instead of ending the process. */
 export function buildProgram(cli: Cli): Command {
   const { out, err } = cli.terminal
   const program = new Command('sponsor-vouchers')
-    .description('Conferences, API keys, purchases and Stripe events, from the command line.')
+    .description('Manage conferences, API keys, purchases, billing and Stripe data.')
     .version(SERVICE_VERSION, '--version', 'print the version')
     .option('--json', 'print JSON instead of tables')
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
       writeOut: (text) => out.write(text),
       writeErr: (text) => err.write(text),
-      // Told once, by run-cli.ts.
+      // runCli reports each error once.
       outputError: () => {},
       getOutHasColors: () => out.colours,
       getErrHasColors: () => err.colours,

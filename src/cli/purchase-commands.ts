@@ -13,6 +13,7 @@ import { formatMoney } from '../shared/money.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import {
+  allPages,
   conferencesToSearch,
   findConference,
   type Session,
@@ -20,7 +21,14 @@ import {
   withSession,
 } from './cli-session.ts'
 import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
-import { type Column, momentText, renderFields, renderPage, renderTable } from './table.ts'
+import {
+  type Column,
+  momentText,
+  PROBLEM_COLUMN,
+  renderFields,
+  renderPage,
+  renderTable,
+} from './table.ts'
 import type { Paint } from './terminal.ts'
 
 const input = listPurchasesQuery.extend({ conference: z.string().min(1) })
@@ -31,22 +39,25 @@ export function addPurchasesList(program: Command, cli: Cli): void {
     usage: 'purchases:list',
     summary: "List a conference's purchases, newest first",
     examples: [
-      ['purchases:list --conference devconf --flag any', 'what waits for staff'],
-      ['purchases:list --conference devconf --status PROCESSING', 'what waits for money'],
+      ['purchases:list --conference devconf --flag any', 'purchases that staff must look at'],
+      [
+        'purchases:list --conference devconf --status PROCESSING',
+        'purchases that wait for a payment',
+      ],
       [
         'purchases:list --conference devconf --created-after 2027-01-01T00:00:00Z --json',
-        "this year's, for a script",
+        'purchases of this year as JSON',
       ],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'whose')
+    .requiredOption('--conference <slug|id>', 'the conference')
     .option('--status <status>', PURCHASE_STATUSES.join(', '))
     .option('--flag <flag>', `with this open flag: any, ${FLAG_CODES.join(', ')}`)
-    .option('--sponsor <slug|id>', 'of this sponsor: id, slug or external id')
-    .option('--ticket-type <id>', 'for this ticket type')
-    .option('--created-after <time>', 'RFC 3339')
-    .option('--created-before <time>', 'RFC 3339')
-    .option('--q <text>', 'in id, description, reference, sponsor or payment intent')
+    .option('--sponsor <slug|id>', 'of this sponsor (id, slug or external id)')
+    .option('--ticket-type <id>', 'of this ticket type')
+    .option('--created-after <time>', 'created after this time (RFC 3339)')
+    .option('--created-before <time>', 'created before this time (RFC 3339)')
+    .option('--q <text>', 'text in the id, description, reference, sponsor or payment intent')
 
   addPageOptions(command).action(async () => {
     const { conference, ...query } = parseInput(input, toFields(command.opts()))
@@ -81,14 +92,14 @@ type Shown = PurchaseBody & { transitions: TransitionBody[] }
 export function addPurchasesShow(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'purchases:show <purchase>',
-    summary: 'Show a purchase with its checkout and its history',
-    details: 'With --json the history is the member transitions, oldest first.',
+    summary: 'Show a purchase, its checkout and its history',
+    details: 'With --json the member `transitions` is the history, oldest first.',
     examples: [
-      ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a', 'looks in every conference'],
-      ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'looks in one'],
+      ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a', 'searches every conference'],
+      ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'searches one conference'],
     ],
   })
-  command.option('--conference <slug|id>', 'default: all of them')
+  command.option('--conference <slug|id>', 'default: all conferences')
   command.action(async (id: string, options: { conference?: string }) => {
     const shown = await withSession(cli, async ({ db, purchases }) => {
       const conferences = await conferencesToSearch(db, options.conference)
@@ -120,31 +131,34 @@ type Options = { conference?: string; stuck?: true; paymentIntent?: string }
 export function addPurchasesReconcile(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'purchases:reconcile [purchase...]',
-    summary: 'Read purchases anew from Stripe and move them there',
+    summary: 'Re-read purchases from Stripe and update their status',
     details:
-      'What a webhook would have done. Safe to repeat, and beside a running service. ' +
-      'Ends with 1 when Stripe could not be read for one of them; the others are done.',
+      'Does the same as a webhook. Safe to repeat, also while the service runs. If Stripe cannot be ' +
+      'read for a purchase, the command continues with the others and ends with exit code 1.',
     examples: [
       ['purchases:reconcile bp_V1StGXR8Z5jdHi6BmyT7a', 'one purchase'],
       [
         'purchases:reconcile bp_V1StGXR8Z5jdHi6BmyT7a --payment-intent pi_3Ab',
-        'with a payment that it does not know yet, such as one taken by hand',
+        'also applies a payment that was made outside this service',
       ],
-      ['purchases:reconcile --stuck', 'every purchase that is PROCESSING, in all conferences'],
-      ['purchases:reconcile --stuck --conference devconf', 'in one conference'],
+      ['purchases:reconcile --stuck', 'every PROCESSING purchase of all conferences'],
+      ['purchases:reconcile --stuck --conference devconf', 'of one conference'],
     ],
   })
-    .option('--stuck', 'every purchase that is PROCESSING')
-    .option('--conference <slug|id>', 'default: all of them')
-    .option('--payment-intent <id>', 'also look at this payment, which must name the purchase')
+    .option('--stuck', 'every PROCESSING purchase')
+    .option('--conference <slug|id>', 'default: all conferences')
+    .option(
+      '--payment-intent <id>',
+      'also apply this payment, whose metadata must name the purchase',
+    )
 
   command.action(async (ids: string[], options: Options) => {
     if (ids.length > 0 === (options.stuck === true)) {
-      throw new UsageError('name purchases, or give --stuck')
+      throw new UsageError('either purchase ids or --stuck is required')
     }
     const paymentIntent = options.paymentIntent ?? null
     if (paymentIntent !== null && ids.length !== 1) {
-      throw new UsageError('--payment-intent is of one purchase: name that one')
+      throw new UsageError('--payment-intent needs exactly one purchase id')
     }
     const lines = await withSession(cli, async (session) => {
       const found = await find(session, ids, options)
@@ -155,11 +169,16 @@ export function addPurchasesReconcile(program: Command, cli: Cli): void {
       return done
     })
     answer(cli, command, { data: lines }, (paint) =>
-      lines.length === 0 ? 'Nothing waits.\n' : renderTable(lines, RECONCILED_COLUMNS, paint),
+      lines.length === 0
+        ? 'No purchase is PROCESSING.\n'
+        : renderTable(lines, RECONCILED_COLUMNS, paint),
     )
     const failed = lines.filter(({ problem }) => problem !== null).length
     if (failed > 0) {
-      throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be reconciled.`)
+      throw new AppError(
+        'stripe_failed',
+        `${failed} of ${lines.length} purchases could not be reconciled.`,
+      )
     }
   })
 }
@@ -188,17 +207,13 @@ async function find(
 }
 
 async function processingOf(purchases: BulkPurchaseService, caller: Caller): Promise<string[]> {
-  const ids: string[] = []
-  let cursor: string | undefined
-  do {
-    const query = { status: 'PROCESSING', limit: 100, cursor } as const
-    const page = await purchases.listBulkPurchases(caller, query)
-    ids.push(...page.data.map(({ id }) => id))
-    cursor = page.next_cursor ?? undefined
-  } while (cursor !== undefined)
-  return ids
+  const found = await allPages((query) =>
+    purchases.listBulkPurchases(caller, { status: 'PROCESSING', ...query }),
+  )
+  return found.map(({ id }) => id)
 }
 
+/** Re-reads one purchase from Stripe, as `POST …/reconcile` does. */
 async function tryOne(
   { purchases }: Session,
   caller: Caller,
@@ -206,45 +221,22 @@ async function tryOne(
   paymentIntent: string | null,
 ): Promise<ReconciledLine> {
   try {
-    const { before, purchase } = await reconcileOne(purchases, caller, id, paymentIntent)
+    const { status: before } = await purchases.getBulkPurchase(caller, id)
+    const purchase = await purchases.reconcileBulkPurchase(caller, id, paymentIntent)
     return { id, before, after: purchase.status, purchase, problem: null }
   } catch (error) {
     return { id, before: null, after: null, purchase: null, problem: toProblem(toFailure(error)) }
   }
 }
 
-export type Reconciled = { before: PurchaseBody['status']; purchase: PurchaseBody }
-
-/**
- * Reads one purchase anew from Stripe, as `POST …/reconcile` does, and tells what it was before.
- *
- * @param paymentIntent a payment that the purchase may not know yet.
- * @throws AppError `not_found`, and those of PaymentGateway.
- */
-async function reconcileOne(
-  purchases: BulkPurchaseService,
-  caller: Caller,
-  id: string,
-  paymentIntent: string | null,
-): Promise<Reconciled> {
-  const { status: before } = await purchases.getBulkPurchase(caller, id)
-  return { before, purchase: await purchases.reconcileBulkPurchase(caller, id, paymentIntent) }
-}
-
-/** All that happened to a purchase, in the order in which it happened. */
+/** The history of a purchase, oldest first. */
 async function purchaseTimeline(
   purchases: BulkPurchaseService,
   caller: Caller,
   id: string,
 ): Promise<TransitionBody[]> {
-  const transitions: TransitionBody[] = []
-  let cursor: string | undefined
-  do {
-    const page = await purchases.listTransitions(caller, id, { limit: 100, cursor })
-    transitions.push(...page.data)
-    cursor = page.next_cursor ?? undefined
-  } while (cursor !== undefined)
-  return transitions.reverse()
+  const newestFirst = await allPages((query) => purchases.listTransitions(caller, id, query))
+  return newestFirst.reverse()
 }
 
 const STATUS_STYLE = {
@@ -264,7 +256,7 @@ const flagsOf = ({ flags }: PurchaseBody) => flags.map(({ code }) => code).join(
 const codesOf = ({ vouchers: { active, issued } }: PurchaseBody) =>
   issued === 0 ? null : `${active}/${issued}`
 
-/** @param sponsors names by id, for people; a page has the ids only. */
+/** @param sponsors slugs by id: a page has only ids. */
 function purchaseColumns(sponsors: ReadonlyMap<string, string>): readonly Column<PurchaseBody>[] {
   return [
     { head: 'ID', cell: ({ id }) => id },
@@ -287,7 +279,7 @@ function purchaseColumns(sponsors: ReadonlyMap<string, string>): readonly Column
   ]
 }
 
-/** A purchase line by line. */
+/** A purchase, one field per line. */
 function purchaseFields(body: PurchaseBody) {
   const money = (amount: number) => formatMoney(amount, body.currency)
   const { vouchers: codes } = body
@@ -309,14 +301,14 @@ function purchaseFields(body: PurchaseBody) {
         `${codes.deactivated} deactivated; ${codes.redeemed} redeemed, ${codes.remaining} remaining`,
     ],
     ['flags', body.flags.map(({ code, detail }) => `${code} (${detail})`).join('; ')],
-    ['possible now', body.allowed_actions.join(', ')],
+    ['allowed actions', body.allowed_actions.join(', ')],
     ['created (UTC)', momentText(body.created_at)],
     ['paid (UTC)', momentText(body.paid_at)],
     ['refunded (UTC)', momentText(body.refunded_at)],
   ] as const
 }
 
-/** The latest checkout of a purchase line by line. */
+/** The latest checkout of a purchase, one field per line. */
 function checkoutFields(checkout: NonNullable<PurchaseBody['checkout']>) {
   return [
     ['attempt', checkout.attempt],
@@ -326,7 +318,7 @@ function checkoutFields(checkout: NonNullable<PurchaseBody['checkout']>) {
   ] as const
 }
 
-/** A step of a purchase's history. */
+/** The columns of a purchase's history. */
 const TIMELINE_COLUMNS: readonly Column<TransitionBody>[] = [
   { head: 'WHEN (UTC)', cell: ({ created_at }) => momentText(created_at) },
   { head: 'WHAT', cell: ({ event }) => event },
@@ -336,7 +328,7 @@ const TIMELINE_COLUMNS: readonly Column<TransitionBody>[] = [
   { head: 'CAUSE', cell: ({ cause }) => cause },
 ]
 
-/** What a reading made of one purchase; with a problem it is as it was. */
+/** The result for one purchase. With a problem, the purchase is unchanged. */
 type ReconciledLine = {
   id: string
   before: PurchaseBody['status'] | null
@@ -355,9 +347,5 @@ const RECONCILED_COLUMNS: readonly Column<ReconciledLine>[] = [
     align: 'right',
   },
   { head: 'CODES', cell: ({ purchase }) => purchase && purchase.vouchers.issued, align: 'right' },
-  {
-    head: 'PROBLEM',
-    cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
-    paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
-  },
+  PROBLEM_COLUMN,
 ]

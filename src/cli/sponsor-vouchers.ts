@@ -5,11 +5,11 @@ import { interruptSignal, processTerminal } from './terminal.ts'
 
 const signal = interruptSignal()
 
-// The exit code is set and not forced, so that what was written reaches a pipe in full.
+// Sets the exit code instead of calling process.exit(), so that a pipe receives the whole output.
 process.exitCode = await runCli(process.argv.slice(2), {
   terminal: processTerminal(),
   loadConfig: (use) => loadConfig(undefined, use),
   signal,
 })
-// Work that was given up may still wait for Stripe; nobody waits for it.
+// Abandoned work may still wait for an answer of Stripe.
 if (signal.aborted) process.exit()

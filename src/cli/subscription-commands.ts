@@ -13,14 +13,16 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { AppError } from '../shared/errors.ts'
 import { type Problem, toFailure, toProblem } from './cli-errors.ts'
 import {
+  allPages,
   CLI_ACTOR,
   conferencesToSearch,
+  inBackground,
   inOwner,
   type Session,
-  withSession,
+  withLongSession,
 } from './cli-session.ts'
-import { addCommand, answer, type Cli } from './command.ts'
-import { type Column, momentText, renderTable } from './table.ts'
+import { addCommand, answer, type Cli, wantsJson } from './command.ts'
+import { type Column, momentText, PROBLEM_COLUMN, renderTable } from './table.ts'
 import { Interrupted, plainText } from './terminal.ts'
 
 type EndOptions = { conference?: string; now?: true; dryRun?: true }
@@ -29,26 +31,27 @@ type EndOptions = { conference?: string; now?: true; dryRun?: true }
 export function addSubscriptionsEnd(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'subscriptions:end',
-    summary: 'Cancel the subscriptions whose end date has come',
+    summary: 'Cancel subscriptions whose end date has passed',
     details:
-      'At the end of the period that is paid for, unless --now is given. The workers do the former ' +
-      'every hour by themselves. May be repeated, and run beside them. One that fails does not keep ' +
-      'the others from it; the command ends with 1 then.',
+      'Cancels at the end of the paid period, or immediately with --now. Workers do the former every ' +
+      'hour. Safe to repeat, also while workers run. If a subscription cannot be cancelled, the ' +
+      'command continues with the others and ends with exit code 1.',
     examples: [
-      ['subscriptions:end --dry-run', 'what is due, in all conferences'],
-      ['subscriptions:end --conference devconf', 'in one conference'],
-      ['subscriptions:end --conference devconf --now', 'without waiting for the end of a period'],
+      ['subscriptions:end --dry-run', 'prints the due subscriptions of all conferences'],
+      ['subscriptions:end --conference devconf', 'of one conference'],
+      [
+        'subscriptions:end --conference devconf --now',
+        'immediately, not at the end of the paid period',
+      ],
     ],
   })
-    .option('--conference <slug|id>', 'default: all of them')
-    .option('--now', 'end them now; also those that would end by themselves')
-    .option('--dry-run', 'cancel nothing and tell what is due')
+    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--now', 'cancel immediately, also those already set to end with the period')
+    .option('--dry-run', 'cancel nothing, print what is due')
 
   command.action(async (options: EndOptions) => {
-    const isJson = command.optsWithGlobals()['json'] === true
-    // The session must not end with the signal: the request that is under way has to be answered.
-    const patient = { ...cli, signal: new AbortController().signal }
-    const { lines, due } = await withSession(patient, async (session) => {
+    const isJson = wantsJson(command)
+    const { lines, due } = await withLongSession(cli, async (session) => {
       const due = await findDue(session, options)
       const lines: SubscriptionLine[] = []
       for (const row of options.dryRun === true ? [] : due) {
@@ -67,7 +70,7 @@ export function addSubscriptionsEnd(program: Command, cli: Cli): void {
     }))
     answer(cli, command, { data: lines, waiting }, (paint) =>
       [
-        due.length === 0 ? 'Nothing is due.\n' : '',
+        due.length === 0 ? 'No subscription is due.\n' : '',
         lines.length === 0 ? '' : renderTable(lines, SUBSCRIPTION_COLUMNS, paint),
         ...waiting.map(({ id, conference }) => `Due: ${id} of ${conference}\n`),
       ].join(''),
@@ -95,24 +98,23 @@ type RefreshOptions = { conference?: string; ids?: string }
 export function addSubscriptionsRefresh(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'subscriptions:refresh',
-    summary: 'Read subscriptions anew from Stripe',
+    summary: 'Re-read subscriptions from Stripe',
     details:
-      'What the webhooks do by themselves, after they were missed; and those of which Stripe was asked ' +
-      'without an answer are made there. Ended ones are read only when they are named. Ends with 1 ' +
-      'when one could not be read; the others are done.',
+      'Repairs what missed webhooks would have updated, and creates subscriptions at Stripe whose ' +
+      'creation had an unknown outcome. Ended subscriptions are read only if named with --ids. If a ' +
+      'subscription cannot be read, the command continues and ends with exit code 1.',
     examples: [
-      ['subscriptions:refresh', 'every subscription that has not ended, in all conferences'],
+      ['subscriptions:refresh', 'all subscriptions that have not ended'],
       ['subscriptions:refresh --conference devconf', 'of one conference'],
-      ['subscriptions:refresh --ids subs_7hTq2ZsW9nLd', 'this one'],
+      ['subscriptions:refresh --ids subs_7hTq2ZsW9nLd', 'one subscription'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all of them')
+    .option('--conference <slug|id>', 'default: all conferences')
     .option('--ids <ids>', 'only these subscriptions, separated by commas')
 
   command.action(async (options: RefreshOptions) => {
-    const isJson = command.optsWithGlobals()['json'] === true
-    const patient = { ...cli, signal: new AbortController().signal }
-    const lines = await withSession(patient, async (session) => {
+    const isJson = wantsJson(command)
+    const lines = await withLongSession(cli, async (session) => {
       const found = await findToRefresh(session.db, options)
       const done: SubscriptionLine[] = []
       for (const row of found) {
@@ -160,34 +162,24 @@ const isLiving = ({ state, snapshot }: Subscription) =>
   state !== 'refused' && !ENDED_STATUSES.includes(snapshot?.status ?? '')
 
 async function livingOf(db: Db, conferenceId: string): Promise<Subscription[]> {
-  const found: Subscription[] = []
-  let cursor: string | undefined
-  do {
-    const query = { limit: 100, cursor }
-    const page = await withTenant(db, { conferenceId }, (trx) =>
-      listSubscriptions(trx, conferenceId, {}, query),
-    )
-    found.push(...page.data.filter(isLiving))
-    cursor = page.next_cursor ?? undefined
-  } while (cursor !== undefined)
-  return found
+  const found = await allPages((query) =>
+    withTenant(db, { conferenceId }, (trx) => listSubscriptions(trx, conferenceId, {}, query)),
+  )
+  return found.filter(isLiving)
 }
 
 type SubscriptionRow = { id: string; conferenceId: string }
 
-/** Does one thing to one subscription; what it throws becomes the line's problem. */
+/** Runs `work` for one subscription; an error becomes the problem of its line. */
 async function workOnSubscription(
   session: Session,
   { id, conferenceId }: SubscriptionRow,
   work: (deps: BillingDeps) => Promise<Subscription>,
 ): Promise<SubscriptionLine> {
-  const { clients, db } = session
-  const connect = (conference: string) => clients.background(conference)
-  // Nobody waits for a single one of them.
-  const deps = { ...session, clients: { ...clients, connect } }
+  const { db } = session
   const line = { id, conference: conferenceId }
   try {
-    const found = await work(deps)
+    const found = await work(inBackground(session))
     const subscription = await withTenant(db, found, (trx) => viewSubscription(trx, found))
     return { ...line, subscription, problem: null }
   } catch (error) {
@@ -195,14 +187,17 @@ async function workOnSubscription(
   }
 }
 
-/** @throws AppError when one of the lines has a problem, so that the command ends with 1. */
+/** @throws AppError if a line has a problem: the exit code is 1. */
 function assertAllDone(lines: readonly SubscriptionLine[], done: string): void {
   const failed = lines.filter(({ problem }) => problem !== null).length
   if (failed === 0) return
-  throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be ${done}.`)
+  throw new AppError(
+    'stripe_failed',
+    `${failed} of ${lines.length} subscriptions could not be ${done}.`,
+  )
 }
 
-/** What became of one subscription; with a problem it is as it was, and null when not even read. */
+/** The result for one subscription. With a problem: the unchanged subscription, or null. */
 type SubscriptionLine = {
   id: string
   conference: string
@@ -227,11 +222,7 @@ const SUBSCRIPTION_COLUMNS: readonly Column<SubscriptionLine>[] = [
     head: 'PAID UNTIL (UTC)',
     cell: ({ subscription }) => subscription && momentText(subscription.current_period_end),
   },
-  {
-    head: 'PROBLEM',
-    cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
-    paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
-  },
+  PROBLEM_COLUMN,
 ]
 
 /** `3/12 subs_… active, ends 2027-02-15 09:31` */

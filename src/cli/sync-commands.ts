@@ -15,25 +15,26 @@ import { type Column, momentText, renderPage } from './table.ts'
 export function addSync(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'sync <resource...>',
-    summary: 'Make the mirror of Stripe equal to Stripe, for some resources or for all',
+    summary: 'Sync some or all resources of the mirror from Stripe',
     details:
-      'Works in this process and may be ended and repeated at any time; when the process is killed, ' +
-      'a working process goes on with the run. What is gone at Stripe becomes a tombstone; more than ' +
-      'a fifth at once only with --force. With --json the answer also has the member problems: the ' +
-      'resources that could not be begun. Ends with 1 when one did not succeed; the others are done.',
+      'Runs in this process; it can be interrupted and repeated at any time. If the process is killed, ' +
+      'a worker resumes the run. Objects deleted at Stripe are marked as deleted; if that would be ' +
+      'more than 20 %, it needs --force. With --json, the member `problems` lists the resources that ' +
+      'could not be started. If a resource is not synced, the command continues with the others and ' +
+      'ends with exit code 1.',
     examples: [
-      ['sync all', 'everything, of the only conference with a Stripe key'],
+      ['sync all', 'all resources of the only conference with a Stripe key'],
       ['sync customers payment-methods --conference devconf', 'two resources'],
-      ['sync coupons --dry-run', 'what would change and be deleted'],
-      ['sync customers --ids cus_1,cus_2', 'these only'],
-      ['sync charges --since 2027-01-01', 'what was created since then; deletes nothing'],
+      ['sync coupons --dry-run', 'prints what would change and be deleted'],
+      ['sync customers --ids cus_1,cus_2', 'only these objects'],
+      ['sync charges --since 2027-01-01', 'only objects created since then; deletes nothing'],
     ],
   })
-    .option('--conference <slug|id>', 'default: the only one with a Stripe key')
+    .option('--conference <slug|id>', 'default: the only conference with a Stripe key')
     .option('--ids <ids>', 'only these objects, separated by commas')
-    .option('--since <time>', 'only what was created from then on: a date (UTC) or RFC 3339')
-    .option('--dry-run', 'change nothing and tell what would change')
-    .option('--force', 'delete whatever is gone at Stripe, however much it is')
+    .option('--since <time>', 'only objects created since: a date (UTC) or RFC 3339')
+    .option('--dry-run', 'change nothing, print what would change')
+    .option('--force', 'mark objects as deleted even if they are more than 20 %')
 
   command.action(async (names: string[]) => {
     await performSync(cli, command, toSyncRequest(names, toFields(command.opts())))
@@ -47,12 +48,15 @@ export function addSyncRuns(program: Command, cli: Cli): void {
     summary: "List a conference's sync runs, newest first",
     examples: [
       ['sync:runs', 'of the only conference with a Stripe key'],
-      ['sync:runs --conference devconf --state failed', 'what went wrong'],
-      ['sync:runs --conference devconf --resource customers --json', 'for a script'],
+      ['sync:runs --conference devconf --state failed', 'failed runs of one conference'],
+      [
+        'sync:runs --conference devconf --resource customers --json',
+        'runs of one resource as JSON',
+      ],
     ],
   })
-    .option('--conference <slug|id>', 'default: the only one with a Stripe key')
-    .option('--resource <resource>', 'such as customers')
+    .option('--conference <slug|id>', 'default: the only conference with a Stripe key')
+    .option('--resource <resource>', 'for example customers')
     .option('--state <state>', SYNC_RUN_STATES.join(', '))
 
   addPageOptions(command).action(async () => {
@@ -76,10 +80,10 @@ export function addSyncCancel(program: Command, cli: Cli): void {
     usage: 'sync:cancel <run>',
     summary: 'Cancel a sync run',
     details:
-      'It ends with the page that is being stored, whoever works on it. What is stored stays.',
-    examples: [['sync:cancel sync_2fG7hQx0RkLmN4pTyVbWz', 'looks in every conference']],
+      'The run ends after the page that it is storing, in any process. Stored objects are kept.',
+    examples: [['sync:cancel sync_2fG7hQx0RkLmN4pTyVbWz', 'searches every conference']],
   })
-  command.option('--conference <slug|id>', 'default: all of them')
+  command.option('--conference <slug|id>', 'default: all conferences')
   command.action(async (runId: string, options: { conference?: string }) => {
     const run = await withSession(cli, async ({ db }) => {
       const conferences = await conferencesToSearch(db, options.conference)
@@ -91,7 +95,7 @@ export function addSyncCancel(program: Command, cli: Cli): void {
   })
 }
 
-/** A run that fills the mirror. */
+/** The columns of a list of sync runs. */
 const RUN_COLUMNS: readonly Column<SyncRun>[] = [
   { head: 'ID', cell: ({ id }) => id },
   { head: 'RESOURCE', cell: ({ resource }) => resource },
@@ -106,7 +110,7 @@ const RUN_COLUMNS: readonly Column<SyncRun>[] = [
   { head: 'UPDATED', cell: ({ counts }) => counts.updated, align: 'right' },
   { head: 'DELETED', cell: ({ counts }) => counts.deleted, align: 'right' },
   { head: 'FAILED', cell: ({ counts }) => counts.failed, align: 'right' },
-  { head: 'ASKED FOR (UTC)', cell: ({ createdAt }) => momentText(toTimestamp(createdAt)) },
+  { head: 'CREATED (UTC)', cell: ({ createdAt }) => momentText(toTimestamp(createdAt)) },
   { head: 'SECONDS', cell: secondsText, align: 'right' },
   { head: 'REMARK', cell: remarkOf },
 ]

@@ -1,12 +1,17 @@
 import type { SyncRun, SyncRunState } from '../mirror/runs/sync-run.ts'
 import { runDurationSeconds } from '../mirror/runs/sync-run-schemas.ts'
-import type { SyncResult } from './perform-sync.ts'
+import type { Problem } from './cli-errors.ts'
 import { type Column, renderTable } from './table.ts'
 import { type Output, type Paint, plainText } from './terminal.ts'
 
-/** Tells a person how a sync goes on. */
+/** The result for one resource: its run, or the problem that prevented one. */
+export type SyncResult =
+  | { resource: string; run: SyncRun; problem: null }
+  | { resource: string; run: null; problem: Problem }
+
+/** Reports the progress of a sync to a person. */
 export type SyncReporter = {
-  /** @param expected how many objects there may be. @returns what the run is to call. */
+  /** @param expected an estimate of the number of objects. @returns the callbacks of the run. */
   begin(
     resource: string,
     expected: number | null,
@@ -20,13 +25,13 @@ export type SyncReporter = {
 const REDRAW_MS = 200
 const LINE_MS = 5_000
 
-/** For `--json`: standard error is kept for the problem document. */
+/** For `--json`: standard error is reserved for the problem document. */
 export const silentReporter: SyncReporter = {
   begin: () => ({ onBegin() {}, onProgress() {} }),
   end() {},
 }
 
-/** A bar on a terminal; elsewhere a line at both ends of each resource and every few seconds. */
+/** A progress bar on a terminal; otherwise lines at the start, every few seconds and at the end. */
 export function createSyncReporter(err: Output): SyncReporter {
   const { columns } = err
   const bar = columns === undefined ? null : createBar(err, columns)
@@ -63,10 +68,10 @@ export function createSyncReporter(err: Output): SyncReporter {
   }
 }
 
-/** One line that is written over again and again. */
+/** One line that is overwritten with each update. */
 function createBar(err: Output, columns: () => number) {
   return {
-    // A line as wide as the terminal would wrap, and then not be written over.
+    // A line as wide as the terminal would wrap, and could not be overwritten.
     draw: (text: (width: number) => string) => err.write(`\r${text(columns() - 1)}\u001b[K`),
     clear: () => err.write('\r\u001b[K'),
   }
@@ -82,7 +87,7 @@ export const RUN_STATE_STYLE = {
 
 const number = (count: number) => count.toLocaleString('en-US')
 
-/** Seconds from its start to its end, to a tenth. */
+/** The duration of a run in seconds, with one decimal. */
 export function secondsText(run: SyncRun): string | null {
   return runDurationSeconds(run)?.toFixed(1) ?? null
 }
@@ -94,7 +99,7 @@ function progressText({ resource, counts, requests }: SyncRun): string {
 
 const BAR = 24
 
-/** The same as one line of a terminal, with a bar where it is known how much there may be. */
+/** The same as one line of a terminal, with a bar if the number of objects is estimated. */
 function barText(
   at: { run: SyncRun; expected: number | null; seconds: number },
   width: number,
@@ -113,7 +118,7 @@ function barText(
   return parts.join('  ').slice(0, Math.max(width, 0))
 }
 
-/** How a resource ended, in a line. */
+/** The result of a resource, in one line. */
 function endText({ resource, run, problem }: SyncResult): string {
   if (run === null) return `${resource}: not started, ${problem.detail} (${problem.code})`
   const seconds = secondsText(run)
@@ -144,7 +149,7 @@ const COLUMNS: readonly Column<SyncResult>[] = [
   { head: 'SECONDS', cell: ({ run }) => run && secondsText(run), align: 'right' },
 ]
 
-/** What became of each resource; then what failed, and of a dry run what would change. */
+/** The result of each resource, then the failures, and the planned changes of a dry run. */
 export function syncSummary(results: readonly SyncResult[], paint: Paint): string {
   if (results.length === 0) return 'Nothing was synced.\n'
   return [
@@ -169,16 +174,16 @@ const WOULD = { created: 'create', updated: 'update', deleted: 'delete', failed:
 
 function detailsOf({ resource, options, counts, details }: SyncRun, paint: Paint): string[] {
   const { dryRun } = options
-  const told = dryRun ? details : details.filter(({ outcome }) => outcome === 'failed')
+  const shown = dryRun ? details : details.filter(({ outcome }) => outcome === 'failed')
   const changes = counts.created + counts.updated + counts.deleted
   const all = counts.failed + (dryRun ? changes : 0)
-  const lines = told.map(({ id, outcome, message }) =>
+  const lines = shown.map(({ id, outcome, message }) =>
     plainText(
       `  ${dryRun ? WOULD[outcome] : outcome} ${id}${message === null ? '' : ` ${message}`}`,
     ),
   )
-  if (all > told.length) lines.push(`  and ${number(all - told.length)} more`)
+  if (all > shown.length) lines.push(`  and ${number(all - shown.length)} more`)
   if (lines.length === 0) return dryRun ? [`\n${resource}: nothing would change.\n`] : []
-  const title = dryRun ? `${resource}, what a sync would do:` : `${resource}, what failed:`
+  const title = dryRun ? `${resource}, changes that a sync would make:` : `${resource}, failures:`
   return [`\n${paint.bold(title)}\n${lines.join('\n')}\n`]
 }

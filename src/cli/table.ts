@@ -1,8 +1,9 @@
 import Table from 'cli-table3'
 import type { Page } from '../db/pages.ts'
+import type { Problem } from './cli-errors.ts'
 import { type Paint, plainText } from './terminal.ts'
 
-// Columns by white space alone: easy to read, and to cut with awk.
+// Columns separated by white space only: easy to read, and to split with awk.
 const NO_LINES = {
   top: '',
   'top-mid': '',
@@ -28,7 +29,7 @@ export type Column<Row> = {
   paint?: (row: Row, paint: Paint) => (text: string) => string
 }
 
-/** Rows below a header; a null is shown as a dash. Ends with a line break. */
+/** A header and rows; null is shown as a dash. Ends with a line break. */
 export function renderTable<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
@@ -42,6 +43,13 @@ export function renderTable<Row>(
   })
   for (const row of rows) table.push(columns.map((column) => textOf(row, column, paint)))
   return withoutEdges(table.toString())
+}
+
+/** The last column of commands that continue after a failure. */
+export const PROBLEM_COLUMN: Column<{ problem: Problem | null }> = {
+  head: 'PROBLEM',
+  cell: ({ problem }) => problem && `${problem.detail} (${problem.code})`,
+  paint: ({ problem }, paint) => (problem === null ? paint.dim : paint.red),
 }
 
 /** `name  value` lines. Ends with a line break. */
@@ -65,7 +73,7 @@ function shown(value: string | number | null): string {
   return plainText(String(value))
 }
 
-// The last column is padded to its width, which only makes lines wrap.
+// The library pads the last column too, which makes lines wrap.
 function withoutEdges(text: string): string {
   return text
     .split('\n')
@@ -73,18 +81,19 @@ function withoutEdges(text: string): string {
     .join('')
 }
 
-/** A page as a table, with the way to the next one. */
+/** A page as a table, with the option for the next page. */
 export function renderPage<Row>(
   page: Page<Row>,
   columns: readonly Column<Row>[],
   paint: Paint,
 ): string {
   if (page.data.length === 0) return `${paint.dim('None.')}\n`
-  const more = page.next_cursor === null ? '' : paint.dim(`\nMore: --cursor ${page.next_cursor}\n`)
+  const more =
+    page.next_cursor === null ? '' : paint.dim(`\nNext page: --cursor ${page.next_cursor}\n`)
   return renderTable(page.data, columns, paint) + more
 }
 
-/** `2026-03-01 12:03:05` UTC out of an API timestamp: as exact as people need, and sortable. */
+/** An API timestamp as `2026-03-01 12:03:05`, in UTC. */
 export function momentText(timestamp: string): string
 export function momentText(timestamp: string | null): string | null
 export function momentText(timestamp: string | null): string | null {

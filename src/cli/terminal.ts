@@ -5,19 +5,19 @@ import { styleText } from 'node:util'
 export type Output = {
   write(text: string): void
   readonly colours: boolean
-  /** How wide a terminal is at this moment; absent where the stream is none. */
+  /** The current width of the terminal; absent if the stream is not a terminal. */
   readonly columns?: () => number
 }
 
-/** What a command sees of the world: standard output, standard error, standard input. */
+/** Standard output, standard error and standard input of a command. */
 export type Terminal = {
   out: Output
   err: Output
-  /** The next line of standard input, without its end; null when there is none. */
+  /** The next line of standard input, without its line break; null at the end. */
   readLine(): Promise<string | null>
 }
 
-/** This process's own. Colours as Node judges the stream, which asks NO_COLOR and FORCE_COLOR. */
+/** The streams of this process. Node decides about colours, also by NO_COLOR and FORCE_COLOR. */
 export function processTerminal(): Terminal {
   let lines: AsyncIterator<string> | undefined
   return {
@@ -32,14 +32,14 @@ export function processTerminal(): Terminal {
 }
 
 function outputOf(stream: NodeJS.WriteStream): Output {
-  // A pipe whose reader has seen enough (`| head`), a terminal that was closed: there is nobody left
-  // to tell, and what runs must still be ended in order.
+  // The reader closed the pipe (`| head`) or the terminal is closed: the command still has to end its
+  // work properly.
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
   })
   return {
     write: (text) => void stream.write(text),
-    // A pipe or a file has no such method, whatever its type says.
+    // A pipe or a file has no such method, although its type says so.
     colours: stream.isTTY && stream.hasColors(),
     ...(stream.isTTY ? { columns: () => stream.columns } : {}),
   }
@@ -47,10 +47,10 @@ function outputOf(stream: NodeJS.WriteStream): Output {
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
 
-/** Colours text, or returns it as it is where colours are not wanted. */
+/** Colours text, or returns it unchanged. */
 export type Paint = Readonly<Record<Style, (text: string) => string>>
 
-/** Whether to colour was decided for the stream; styleText must not judge it again. */
+/** The caller decides about colours; styleText must not check the stream again. */
 export function createPaint(colours: boolean): Paint {
   const style = (name: Style) => (text: string) =>
     colours ? styleText(name, text, { validateStream: false }) : text
@@ -64,13 +64,13 @@ export function createPaint(colours: boolean): Paint {
   }
 }
 
-/** Names and notes come from sponsors; what would move the cursor or forge a line does not reach it. */
+/** Replaces characters that could move the cursor or forge a line: sponsors choose names and notes. */
 export function plainText(text: string): string {
-  // The control characters C0, DEL and C1, and the marks that reverse the direction of what follows.
+  // The control characters C0, DEL and C1, and the marks that change the direction of the text.
   return text.replace(/[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu, ' ')
 }
 
-/** Somebody pressed Ctrl-C, or the machine asks us to end. */
+/** The process received SIGINT, SIGTERM or SIGHUP. */
 export class Interrupted extends Error {
   constructor() {
     super('Interrupted.')
@@ -79,9 +79,9 @@ export class Interrupted extends Error {
 }
 
 /**
- * The result of `work`, unless the signal comes first; then what follows is only cleaning up.
+ * The result of `work`.
  *
- * @throws Interrupted
+ * @throws Interrupted if the signal comes first; only clean-up follows then.
  */
 export async function unlessInterrupted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   let stop: (() => void) | undefined
@@ -94,17 +94,17 @@ export async function unlessInterrupted<T>(signal: AbortSignal, work: Promise<T>
     return await Promise.race([work, interrupted])
   } finally {
     if (stop !== undefined) signal.removeEventListener('abort', stop)
-    // It may still fail, for instance because its database is gone; nobody waits for it any more.
+    // Abandoned work may still fail, for example because its database has stopped.
     work.catch(() => {})
   }
 }
 
-// One Ctrl-C arrives up to three times: from the terminal, and passed on by npm and tsx.
+// One Ctrl-C arrives up to three times: from the terminal, and forwarded by npm and tsx.
 const ECHO_MS = 1_000
 
 /**
- * Aborts at the first SIGINT, SIGTERM or SIGHUP. Another one after a while, from somebody who does
- * not want to wait, ends the process at once.
+ * Aborts at the first SIGINT, SIGTERM or SIGHUP. A second one, more than a second later, ends the
+ * process immediately.
  */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController()

@@ -14,13 +14,13 @@ import { conferencesToSearch, type Session, withSession } from './cli-session.ts
 import { addCommand, answer, type Cli } from './command.ts'
 import { type Column, renderTable } from './table.ts'
 
-/** Ids in an answer; the table of events has them all. */
+/** Ids in the output; the table of events has all of them. */
 const SHOWN_IDS = 50
 
 type Options = { conference?: string; reportOnly?: true }
 
-/** What became of the mail to the operators. */
-type MailFate = 'sent' | 'queued' | 'not_configured'
+/** The outcome of the mail to the operators. */
+type MailOutcome = 'sent' | 'queued' | 'not_configured'
 
 type Checked = { line: CheckLine; check: WebhookCheck | null }
 
@@ -28,18 +28,19 @@ type Checked = { line: CheckLine; check: WebhookCheck | null }
 export function addWebhooksCheck(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'webhooks:check',
-    summary: 'Compare what Stripe delivered, or could not, with what arrived',
+    summary: 'Check whether all webhook events of Stripe have arrived',
     details:
-      "Looks at Stripe's recent events and at those that it could not deliver in 30 days, and takes " +
-      'in what is missing. When more than PENDING_EVENTS_THRESHOLD events of a conference were ' +
-      'missing it writes to OPERATOR_EMAIL. Ends with 1 then, and when Stripe could not be read.',
+      "Compares Stripe's recent events, and the events of 30 days that Stripe could not deliver, with " +
+      'the stored events, and stores the missing ones. If more than PENDING_EVENTS_THRESHOLD events of ' +
+      'a conference were missing, it sends a mail to OPERATOR_EMAIL and ends with exit code 1, as it ' +
+      'does if Stripe cannot be read.',
     examples: [
-      ['webhooks:check', 'for every conference; fit for cron'],
+      ['webhooks:check', 'all conferences; suitable for cron'],
       ['webhooks:check --conference devconf --report-only', 'changes nothing'],
     ],
   })
-  command.option('--conference <slug|id>', 'default: all of them with a Stripe key')
-  command.option('--report-only', 'take nothing in, only tell')
+  command.option('--conference <slug|id>', 'default: all conferences with a Stripe key')
+  command.option('--report-only', 'store nothing, only report')
   command.action(async (options: Options) => {
     const { checked, mail } = await withSession(cli, async (session) => {
       const checked = await checkAll(session, options)
@@ -55,22 +56,25 @@ export function addWebhooksCheck(program: Command, cli: Cli): void {
     if (alarming.length > 0) throw new WebhooksMissed(alarming)
     const failed = lines.filter(({ problem }) => problem !== null).length
     if (failed > 0) {
-      throw new AppError('stripe_failed', `${failed} of ${lines.length} could not be compared.`)
+      throw new AppError(
+        'stripe_failed',
+        `${failed} of ${lines.length} conferences could not be compared.`,
+      )
     }
   })
 }
 
-const MAIL_TEXTS: Record<MailFate, string> = {
-  sent: 'The operators were written to.\n',
-  queued: 'The mail server did not take the mail to the operators; a worker tries again.\n',
-  not_configured: 'Nobody was written to: OPERATOR_EMAIL or SMTP_URL is not set.\n',
+const MAIL_TEXTS: Record<MailOutcome, string> = {
+  sent: 'A mail was sent to the operators.\n',
+  queued: 'The mail server refused the mail to the operators; a worker will retry.\n',
+  not_configured: 'No mail was sent: OPERATOR_EMAIL or SMTP_URL is not set.\n',
 }
 
 async function checkAll(session: Session, options: Options): Promise<Checked[]> {
   const checked: Checked[] = []
   for (const { conferenceId } of await conferencesToSearch(session.db, options.conference)) {
     const one = await checkOne(session, conferenceId, options.reportOnly === true)
-    // Without a key there is nothing to compare with, which matters only to who asked for it.
+    // A conference without a Stripe key is skipped, unless it was named.
     const isKeyless = one.line.problem?.code === 'stripe_key_missing'
     if (!isKeyless || options.conference !== undefined) checked.push(one)
   }
@@ -114,12 +118,12 @@ async function checkOne(
   }
 }
 
-/** One mail for all conferences, at once: cron may run where no worker does. Returns null for none. */
+/** Sends one mail for all conferences directly: cron may run without a worker. Null: no mail is needed. */
 async function alarm(
   { config, db }: Session,
   checked: readonly Checked[],
   stored: boolean,
-): Promise<MailFate | null> {
+): Promise<MailOutcome | null> {
   const alarming = checked.flatMap(({ check }) => (check?.alarming ? [check] : []))
   if (alarming.length === 0) return null
   const mail = missedEventsMail(alarming, stored)
@@ -133,23 +137,23 @@ async function alarm(
   }
 }
 
-/** What a check of the webhooks of one conference found. */
+/** The result of the check for one conference. */
 type CheckLine = {
   conference: string
   /** Recent events that Stripe listed. */
   listed: number | null
-  /** Events that Stripe says it could not deliver. */
+  /** Events that Stripe could not deliver, as Stripe reports. */
   undelivered: number | null
-  /** Events that we did not have and that are work for us. */
+  /** Events that were missing and that this service processes. */
   missing: number | null
-  /** Their ids, as many as people look at. */
+  /** The first of their ids. */
   missing_ids: string[]
-  /** Events that we did not have and need not. */
+  /** Events that were missing and that this service ignores. */
   ignored: number | null
-  /** Whether the missing ones were taken in. */
+  /** Whether the missing events were stored. */
   ingested: boolean
   alarming: boolean
-  /** Another process compares at this moment, so this one did nothing. */
+  /** Another process is comparing, so this command did nothing. */
   running: boolean
   problem: Problem | null
 }
@@ -164,9 +168,9 @@ const CHECK_COLUMNS: readonly Column<CheckLine>[] = [
 ]
 
 function remarkOf({ running, problem, alarming, ingested, missing }: CheckLine): string | null {
-  if (running) return 'another process compares right now'
+  if (running) return 'another process is comparing'
   if (problem !== null) return `${problem.detail} (${problem.code})`
-  const fate = ingested ? 'taken in' : 'only counted'
-  if (alarming) return `${fate}; more than the threshold: check the endpoint at Stripe`
-  return missing === null || missing === 0 ? null : fate
+  const outcome = ingested ? 'stored' : 'only counted'
+  if (alarming) return `${outcome}; more than the threshold: check the webhook endpoint at Stripe`
+  return missing === null || missing === 0 ? null : outcome
 }

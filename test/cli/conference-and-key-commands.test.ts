@@ -90,7 +90,7 @@ describe('conferences', () => {
     expect(second.data[0]?.slug).not.toBe(first.data[0]?.slug)
     const { stdout } = await cli.run(['conferences:list', '--limit', '1'])
     expect(stdout).toMatch(/^SLUG +NAME +CURRENCY/)
-    expect(stdout).toContain(`More: --cursor ${first.next_cursor}`)
+    expect(stdout).toContain(`Next page: --cursor ${first.next_cursor}`)
   })
 })
 

@@ -26,9 +26,9 @@ describe('drift', () => {
     await sync(shop)
     const { stdout, ...ran } = await run()
     expect(ran).toEqual({ exitCode: 0, stderr: '' })
-    expect(stdout).toBe(`${shop.conference}\nNothing differs.\n`)
+    expect(stdout).toBe(`${shop.conference}\nNo differences.\n`)
     const { stdout: read } = await run('--live')
-    expect(read).toBe(`${shop.conference}\nNothing differs. 1 purchase read from Stripe.\n`)
+    expect(read).toBe(`${shop.conference}\nNo differences. 1 purchase read from Stripe.\n`)
   })
 
   it('is a table with the command that repairs each line, and ends with 1', async () => {
@@ -40,7 +40,7 @@ describe('drift', () => {
     const { exitCode, stdout, stderr } = await run()
     expect({ exitCode, stderr }).toEqual({
       exitCode: 1,
-      stderr: 'error: One difference. (drift_found)\n',
+      stderr: 'error: Found one difference. (drift_found)\n',
     })
     const [, head, line, sums] = stdout.split('\n')
     expect(head).toMatch(/^KIND +WHAT +PURCHASE +STRIPE ID +FIELD +HERE +THERE +REPAIR$/)
@@ -64,7 +64,7 @@ describe('drift', () => {
     const { stdout, exitCode } = await run()
     expect(exitCode).toBe(1)
     expect(stdout).toContain(
-      'Never synced in full, so this cannot be compared well: payment intents',
+      'Not compared reliably, because a full sync has never run: payment intents',
     )
     expect(stdout).toContain(
       `\n  npx sponsor-vouchers sync payment-intents --conference ${shop.conference}\n`,
@@ -97,7 +97,7 @@ describe('drift', () => {
     ])
     const { stdout, stderr } = await run('--limit', '2')
     expect(stdout.match(/^missing/gm)).toHaveLength(2)
-    expect(stdout).toContain('3 missing, 0 extra, 0 different. The first 2 are shown.')
+    expect(stdout).toContain('3 missing, 0 extra, 0 different. The first 2 lines are shown.')
     expect(stderr).toContain('3 differences.')
   })
 

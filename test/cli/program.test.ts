@@ -62,8 +62,12 @@ describe('a command line that is not valid ends with 2', () => {
       ['keys:create', '--role', 'staff', '--conference', 'x', '--name', 'x', '--scopes', 'all'],
       '--scopes',
     ],
-    ['nothing to reconcile', ['purchases:reconcile'], 'name purchases, or give --stuck'],
-    ['too much to replay', ['events:replay', 'evt_1', '--failed'], 'name events, or give --failed'],
+    ['nothing to reconcile', ['purchases:reconcile'], 'either purchase ids or --stuck is required'],
+    [
+      'too much to replay',
+      ['events:replay', 'evt_1', '--failed'],
+      'either event ids or --failed is required',
+    ],
   ])('%s', async (_what, args, message) => {
     const { exitCode, stdout, stderr } = await cli.run(args)
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })

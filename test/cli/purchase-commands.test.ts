@@ -137,7 +137,10 @@ describe('reconciling', () => {
     const { data } = await cli.json<Reconciled>(stuck)
     expect(new Set(data.map(({ id }) => id))).toEqual(new Set(ids))
     expect(data.map(({ after }) => after)).toEqual(['PAID', 'PAID'])
-    expect(await cli.run(stuck)).toMatchObject({ exitCode: 0, stdout: 'Nothing waits.\n' })
+    expect(await cli.run(stuck)).toMatchObject({
+      exitCode: 0,
+      stdout: 'No purchase is PROCESSING.\n',
+    })
   })
 
   it('of several goes on after one that Stripe would not tell, and then fails', async () => {
@@ -150,7 +153,9 @@ describe('reconciling', () => {
       { id: ids[0], after: null, problem: { status: expect.any(Number) } },
       { id: ids[1], after: 'PAID', problem: null },
     ])
-    expect(JSON.parse(stderr)).toMatchObject({ detail: '1 of 2 could not be reconciled.' })
+    expect(JSON.parse(stderr)).toMatchObject({
+      detail: '1 of 2 purchases could not be reconciled.',
+    })
     expect(await broken.get(ids[0] ?? '')).toMatchObject({ status: 'PROCESSING' })
   })
 })

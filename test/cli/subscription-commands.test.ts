@@ -56,7 +56,10 @@ describe('subscriptions:end', () => {
       cancel_at_period_end: true,
       cancel_requested_by: 'cli',
     })
-    expect(await cli.run(ending())).toMatchObject({ exitCode: 0, stdout: 'Nothing is due.\n' })
+    expect(await cli.run(ending())).toMatchObject({
+      exitCode: 0,
+      stdout: 'No subscription is due.\n',
+    })
     scene.fake.control.clock.advance(32 * DAY)
     await scene.settle()
     expect(await scene.get(one.id)).toMatchObject({ status: 'canceled' })
@@ -91,7 +94,7 @@ describe('subscriptions:end', () => {
     ])
     expect(JSON.parse(stderr)).toMatchObject({
       code: 'stripe_failed',
-      detail: '1 of 3 could not be ended.',
+      detail: '1 of 3 subscriptions could not be ended.',
     })
     expect(await scene.get(last.id)).toMatchObject({ cancel_at_period_end: true })
     const text = await cli.run(ending())

@@ -91,7 +91,9 @@ it('without --conference the only one with a Stripe key is meant', async () => {
   const several = await cli.run(['sync', 'customers'])
   expect(several).toMatchObject({
     exitCode: 2,
-    stderr: expect.stringMatching(/name one with --conference, several have a Stripe key/),
+    stderr: expect.stringMatching(
+      /--conference is required, because several conferences have a Stripe key/,
+    ),
   })
   expect((await cli.run(['sync', 'customers', '--conference', 'nowhere'])).exitCode).toBe(1)
 })
@@ -168,7 +170,7 @@ describe('a sync', () => {
     const [added = ''] = seed(shop, 1)
     const { exitCode, stdout } = await cli.run(['sync', 'customers', '--dry-run', ...at(shop)])
     expect(exitCode).toBe(0)
-    expect(stdout).toContain('customers, what a sync would do:\n')
+    expect(stdout).toContain('customers, changes that a sync would make:\n')
     expect(stdout).toContain(`  create ${added}\n`)
     expect(stdout).toContain(`  update ${changed}\n`)
     expect(stdout).toContain(`  delete ${gone}\n`)
@@ -193,7 +195,9 @@ describe('a sync', () => {
     expect(refused.exitCode).toBe(1)
     expect(refused.stdout).toMatch(/^customers +failed/m)
     expect(refused.stdout).toMatch(/^coupons +succeeded/m)
-    expect(refused.stdout).toMatch(/^customers: .*Nothing was deleted.*\(mass_deletion_refused\)$/m)
+    expect(refused.stdout).toMatch(
+      /^customers: .*Nothing was marked as deleted.*\(mass_deletion_refused\)$/m,
+    )
     expect(refused.stderr).toContain(
       'error: 1 of 2 syncs did not succeed: customers. (sync_failed)',
     )
@@ -255,7 +259,7 @@ describe('a command line that is not valid', () => {
       /unknown resource 'customer'.*all, .*customers, .*refunds/,
     ],
     ['no resource', [], /missing required argument 'resource'/],
-    ['all and another', ['all', 'customers'], /all stands alone/],
+    ['all and another', ['all', 'customers'], /`all` cannot be combined with other resources/],
     ['ids of everything', ['all', '--ids', 'cus_1'], /--ids needs exactly one resource/],
     ['ids of two', ['customers', 'coupons', '--ids', 'x'], /--ids needs exactly one resource/],
     ['foreign ids', ['customers', '--ids', 'cus_1,pi_2'], /pi_2: ids of customers begin with cus_/],
@@ -265,7 +269,7 @@ describe('a command line that is not valid', () => {
     [
       'ids and a time',
       ['customers', '--ids', 'cus_1', '--since', '2027-01-01'],
-      /exclude each other/,
+      /--ids and --since cannot be combined/,
     ],
     ['an unknown state', [':runs', '--state', 'done'], /--state/],
     ['an unknown resource of runs', [':runs', '--resource', 'customer'], /--resource/],

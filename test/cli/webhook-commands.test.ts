@@ -142,7 +142,7 @@ describe('webhooks:check', () => {
       },
     })
     expect(exitCode).toBe(1)
-    expect(stdout).toContain('a worker tries again')
+    expect(stdout).toContain('a worker will retry')
     const jobs = await app.rows<{ text: string }>(
       `select payload->>'text' as text from graphile_worker._private_jobs
        where key like 'mail_operators:%'`,
@@ -158,7 +158,7 @@ describe('webhooks:check', () => {
     })
     expect(exitCode).toBe(1)
     expect(stdout).toContain('OPERATOR_EMAIL or SMTP_URL is not set')
-    expect(stderr).toContain("Stripe's webhooks do not arrive")
+    expect(stderr).toContain('Webhook events of Stripe are missing')
   })
 
   it('ends with 1 when Stripe cannot be read', async () => {
