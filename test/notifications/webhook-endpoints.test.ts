@@ -71,7 +71,7 @@ describe('an endpoint', () => {
   it.each([
     ['http://receiver.example/hooks', 'must begin with https://'],
     ['ftp://receiver.example/', 'must begin with https://'],
-    ['receiver.example', 'must be an address such as https://example.org/hooks'],
+    ['receiver.example', 'must be a URL such as https://example.org/hooks'],
     ['https://user:word@receiver.example/', 'must not contain a user name or password'],
     ['https://receiver.example/#part', 'must not contain a fragment'],
     [`https://receiver.example/${'x'.repeat(2_000)}`, 'must have at most 2000 characters'],

@@ -5,7 +5,7 @@ import { errorCode, errorMessage } from './embedded-postgres-error.ts'
 import type { PostmasterPid } from './running-server.ts'
 import type { Passwords, ServerOptions } from './server-folder.ts'
 
-/** What keeps a running server from being used as it is. */
+/** The reason why a running server cannot be used as it is. */
 export type Fault =
   | { kind: 'settings'; detail: string }
   | { kind: 'password'; detail: string }
@@ -14,7 +14,7 @@ export type Fault =
 const MAX_ATTEMPTS = 100
 const RETRY_DELAY_MS = 50
 
-/** Logs in to a running server and compares it with what is wanted; nothing when all is well. */
+/** Logs in to a running server and compares its settings with `wanted`. Undefined if all match. */
 export async function checkServer(
   address: ServerAddress,
   password: string,
@@ -29,7 +29,7 @@ export async function checkServer(
       const code = errorCode(error)
       if (code === '28P01' || code === '28000')
         return { kind: 'password', detail: errorMessage(error) }
-      // "Starting up" and "in recovery": for a moment after a session crashed.
+      // cannot_connect_now: "starting up" or "in recovery", for a moment after a session crashed.
       const passing = code === '57P03'
       if (!passing || attempt === MAX_ATTEMPTS)
         return { kind: 'unreachable', detail: errorMessage(error) }
@@ -56,9 +56,12 @@ function compare(
   dataFolder: string,
   wanted: ServerOptions,
 ): Fault | undefined {
-  // PostgreSQL writes paths with slashes, on Windows too.
+  // PostgreSQL writes paths with slashes, also on Windows.
   if (found?.data_directory !== dataFolder.replaceAll('\\', '/')) {
-    return { kind: 'unreachable', detail: `another server answers, of ${found?.data_directory}` }
+    return {
+      kind: 'unreachable',
+      detail: `the server of another data folder answers: ${found?.data_directory}`,
+    }
   }
   const fsync = wanted.durable ? 'on' : 'off'
   if (found.fsync !== fsync)
@@ -69,14 +72,14 @@ function compare(
   return undefined
 }
 
-/** The role as which the service connects: row security applies to it, unlike to a superuser. */
+/** The role of the service. Row security applies to it, but not to a superuser. */
 const APPLICATION_ROLE = 'sponsor_vouchers'
 
 const ATTRIBUTES = 'login nosuperuser nobypassrls nocreatedb nocreaterole noreplication'
 
 /**
- * Makes the ordinary role and the database that it owns, or puts right what is wrong with them.
- * Returns the role's connection string, tried out.
+ * Creates or repairs the service's role and its database. Returns the role's connection string, after a
+ * successful login.
  */
 export async function ensureDatabase(
   address: ServerAddress,
@@ -109,8 +112,8 @@ async function ensureRole(client: pg.Client, password: string): Promise<void> {
   }
   await client.query(`create role ${APPLICATION_ROLE} ${ATTRIBUTES}`)
   await setPassword(client, password)
-  // The server's log must not show voucher codes and addresses: PostgreSQL prints them as the
-  // statement and the detail of every violated constraint.
+  // The server's log must not contain voucher codes and addresses. PostgreSQL would log them as the
+  // statement and the detail of each violated constraint.
   await client.query(`alter role ${APPLICATION_ROLE} set log_error_verbosity = terse`)
   await client.query(`alter role ${APPLICATION_ROLE} set log_min_error_statement = panic`)
 }
@@ -131,7 +134,7 @@ async function ensureOwnedDatabase(client: pg.Client, database: string): Promise
   }
 }
 
-// False when only the password is wrong, e.g. after passwords.json was lost.
+// False if only the password is wrong, for example after passwords.json was lost.
 async function logsIn(url: string): Promise<boolean> {
   try {
     await withSession(url, (client) => client.query('select 1'))
@@ -142,7 +145,7 @@ async function logsIn(url: string): Promise<boolean> {
   }
 }
 
-/** A superuser's session on one of the server's databases, closed afterwards. */
+/** Runs `work` in a superuser's session and closes it. */
 async function withAdminSession<T>(
   address: ServerAddress,
   password: string,
@@ -153,13 +156,13 @@ async function withAdminSession<T>(
   return withSession(connectionString, work)
 }
 
-/** A session that is closed afterwards; gives up connecting after five seconds. */
+/** Runs `work` in a session and closes it. Connecting times out after five seconds. */
 async function withSession<T>(
   connectionString: string,
   work: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
   const client = new pg.Client({ connectionString, connectionTimeoutMillis: 5_000 })
-  // A server that dies under an idle session must not end this process with an unhandled event.
+  // Without a listener, a server that dies during an idle session would end this process.
   client.on('error', () => {})
   try {
     await client.connect()
@@ -169,7 +172,7 @@ async function withSession<T>(
   }
 }
 
-/** Where a server listens: `host` is the folder of its unix socket, or 127.0.0.1. */
+/** The address of a server. `host` is the folder of its unix socket, or 127.0.0.1. */
 export type ServerAddress = { host: string; port: number }
 
 export type Login = { user: string; password: string; database: string }
@@ -179,9 +182,9 @@ export function addressOf(server: PostmasterPid): ServerAddress {
 }
 
 /**
- * A URL for `pg`, knex and anything that parses URLs: the socket's folder is a parameter, because
- * a URL with an empty host is not one. `sslmode=disable` keeps a PGSSLMODE of the shell away from
- * a server that has no certificate.
+ * A connection URL for `pg`, knex and all URL parsers. The socket's folder is a parameter, because an
+ * empty host is not valid in a URL. `sslmode=disable` overrides PGSSLMODE, because the server has no
+ * certificate.
  */
 export function connectionUrl(address: ServerAddress, login: Login): string {
   const url = new URL('postgresql://localhost')

@@ -10,15 +10,15 @@ import {
 import type { Binaries } from './postgres-binaries.ts'
 import type { EmbeddedFolders, FileOwner } from './server-folder.ts'
 
-// The program runs, but may not look at its own file; a real start would fail on that.
+// The program runs, but cannot read its own file. A real start would fail.
 const NO_ACCESS_TO_ITSELF = 'invalid binary'
 
-/** The way that works here, and the major version of the PostgreSQL that it runs, e.g. `18`. */
+/** A runner that works on this machine, and the major version of its PostgreSQL, e.g. `18`. */
 export type ChosenRunner = { runner: Runner; major: string }
 
 /**
- * Tries the ways to run PostgreSQL, best first, by running it, and gives the folder to the user
- * that the server will be. No server may be running on the folder.
+ * Tries the runners for PostgreSQL, best first, by running it. Then it gives the folder to the user of
+ * the server. No server may be running on the folder.
  */
 export async function chooseRunner(
   folders: EmbeddedFolders,
@@ -33,16 +33,16 @@ export async function chooseRunner(
       if (runner.owner !== undefined) await chownTree(folders.root, runner.owner)
       return { runner, major }
     }
-    failures.push(`${runner.name}: ${output || 'it cannot reach the folder'}`)
+    failures.push(`${runner.name}: ${output || 'this user cannot access the folder'}`)
   }
   throw noRunnerError(folders, binaries, failures)
 }
 
-/** The ways worth trying here, best first. Only root needs more than one. */
+/** The runners to try on this machine, best first. Only root needs more than one. */
 async function runnersFor(folders: EmbeddedFolders): Promise<Runner[]> {
   if (process.getuid?.() !== 0) return [asMyself]
   const linux = process.platform === 'linux'
-  // Data that an ordinary user made stays that user's, or "sudo" once would lock the user out.
+  // The data of an ordinary user stays that user's. Otherwise one run with sudo would lock the user out.
   const owner = await ordinaryOwner(folders.data)
   if (owner !== undefined) return linux ? asOwner(owner) : [asUser(owner)]
   if (linux) return [throughUserNamespace, asUser(), asUserWithFileAccess()]
@@ -52,7 +52,7 @@ async function runnersFor(folders: EmbeddedFolders): Promise<Runner[]> {
 
 function asOwner(owner: FileOwner): Runner[] {
   const runners = [asUser(owner), asUserWithFileAccess(owner)]
-  // Data of "nobody" is what the last resort below made; root may well take it back.
+  // Data of "nobody" was created by the last runner below. Root may take it back.
   return owner.uid === NOBODY.uid ? [...runners, throughUserNamespace] : runners
 }
 
@@ -70,12 +70,12 @@ async function tryRunner(
     if (runner.owner !== undefined) await chown(folders.root, runner.owner.uid, runner.owner.gid)
     return await probe(runner, folders, binaries)
   } catch (error) {
-    // A container may take even from root the right to give files away.
+    // In some containers, even root cannot change the owner of a file.
     return { ok: false, output: errorMessage(error) }
   }
 }
 
-// A shell asks the kernel, as that user, whether the folder can be entered and written to.
+// A shell checks, as that user, whether the folder can be entered and written.
 const PROBE_SCRIPT = 'cd "$1" && test -w . && exec "$2" --version'
 
 async function probe(
@@ -88,7 +88,7 @@ async function probe(
     process.platform === 'win32'
       ? runner.command(postgres, ['--version'])
       : runner.command('/bin/sh', ['-c', PROBE_SCRIPT, 'sh', folders.root, postgres])
-  // Our own working folder may be closed to the other user.
+  // The other user may not have access to our working folder.
   return runCommand({ ...command, options: { ...command.options, cwd: folders.root } })
 }
 
@@ -98,11 +98,11 @@ function noRunnerError(
   failures: string[],
 ): EmbeddedPostgresError {
   const reasons = failures.map((failure) => `\n  ${failure}`).join('')
-  const asRoot = `PostgreSQL refuses to run as root: use an ordinary user who can reach ${folders.root}. `
+  const asRoot = `PostgreSQL refuses to run as root: use an ordinary user who can access ${folders.root}. `
   return new EmbeddedPostgresError(
     `The embedded PostgreSQL in ${binaries.packageFolder} cannot be run. ` +
       `${process.getuid?.() === 0 ? asRoot : ''}On Linux its programs need glibc (not Alpine's musl) ` +
-      `and a disk from which programs may run. Change that, ${OR_SET_DATABASE_URL}. ` +
+      `and a file system that allows programs to run. Change that, ${OR_SET_DATABASE_URL}. ` +
       `Tried:${reasons || ' nothing'}`,
   )
 }
@@ -113,18 +113,18 @@ export type RunnableCommand = {
   options: { cwd?: string; uid?: number; gid?: number }
 }
 
-/** A way to run PostgreSQL's programs, which refuse to run as root. */
+/** Runs PostgreSQL's programs as some user. They refuse to run as root. */
 export type Runner = {
   name: string
-  /** Who must own the data folder on the host; undefined: whoever we are. */
+  /** The user who must own the data folder on the host. undefined: the current user. */
   owner: FileOwner | undefined
   command(program: string, args: string[]): RunnableCommand
 }
 
-/** "nobody" on Linux; the number is what the kernel itself uses for users that it cannot map. */
+/** "nobody" on Linux. The kernel uses this number for users that it cannot map. */
 const NOBODY: FileOwner = { uid: 65534, gid: 65534 }
 
-/** Not root: nothing to do. */
+/** For a user who is not root. */
 export const asMyself: Runner = {
   name: 'this user',
   owner: undefined,
@@ -132,8 +132,8 @@ export const asMyself: Runner = {
 }
 
 /**
- * Root seen as "nobody": the server keeps root's ordinary file rights, so a project in a 0700 home
- * works and no file changes its owner, but it has no capability and does not know itself as root.
+ * Root appears as "nobody". The server keeps root's ordinary file rights, so a project in a 0700 home
+ * works and no file changes its owner. But it has no capabilities and does not see itself as root.
  */
 export const throughUserNamespace: Runner = {
   name: 'unshare',
@@ -152,7 +152,7 @@ export const throughUserNamespace: Runner = {
   }),
 }
 
-/** Root steps down to another user, who must be able to reach project and data folder. */
+/** Root switches to another user, who must have access to the project and the data folder. */
 export function asUser(owner: FileOwner = NOBODY): Runner {
   return {
     name: `user ${owner.uid}`,
@@ -162,8 +162,8 @@ export function asUser(owner: FileOwner = NOBODY): Runner {
 }
 
 /**
- * Root steps down to another user but lends it the right to pass closed folders (a project below
- * /root in a container that forbids user namespaces). Linux only.
+ * Root switches to another user, who keeps the right to enter closed folders (a project below /root in
+ * a container that forbids user namespaces). Linux only.
  */
 export function asUserWithFileAccess(owner: FileOwner = NOBODY): Runner {
   return {
@@ -177,7 +177,7 @@ export function asUserWithFileAccess(owner: FileOwner = NOBODY): Runner {
         '--clear-groups',
         '--inh-caps=+dac_override',
         '--ambient-caps=+dac_override',
-        // Else access(2), with which PostgreSQL looks for its own program, leaves the right out.
+        // Without this, access(2) ignores that right, and PostgreSQL cannot find its own program.
         '--securebits=+no_setuid_fixup',
         '--',
         program,
@@ -190,7 +190,7 @@ export function asUserWithFileAccess(owner: FileOwner = NOBODY): Runner {
 
 type CommandResult = { ok: boolean; output: string }
 
-/** Runs a program to its end, with nothing on stdin but `input`; never throws. Output is trimmed. */
+/** Runs a program to its end with `input` on stdin. It never throws. The output is trimmed. */
 export async function runCommand(
   { command, args, options }: RunnableCommand,
   input = '',
@@ -203,7 +203,7 @@ export async function runCommand(
     }
     child.stdout.setEncoding('utf8').on('data', collect)
     child.stderr.setEncoding('utf8').on('data', collect)
-    // A program that ends without reading its input is no error of ours.
+    // A program may end without reading its input.
     child.stdin.on('error', () => {})
     child.stdin.end(input)
     child.once('error', (error) => resolve({ ok: false, output: error.message }))
@@ -215,10 +215,10 @@ export async function runCommand(
 }
 
 /**
- * Gives a folder and all below it to `owner`, where it is another's: data made through a user
- * namespace belongs to root and is opened as "nobody" once namespaces are forbidden. About 30 ms
- * for the 1,000 files of a cluster. Symlinks (tablespaces) are not followed; what disappears
- * meanwhile (the lock drafts of other launchers) is skipped.
+ * Changes the owner of a folder and everything in it. Data that was created in a user namespace belongs
+ * to root, but "nobody" must open it if namespaces are forbidden later. It takes about 30 ms for the
+ * 1,000 files of a cluster. It does not follow symlinks (tablespaces), and skips files that disappear
+ * meanwhile (lock drafts of other launchers).
  */
 async function chownTree(path: string, owner: FileOwner): Promise<void> {
   const found = await unlessMissing(lstat(path))

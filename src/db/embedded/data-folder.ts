@@ -10,20 +10,20 @@ import {
 import type { Binaries } from './postgres-binaries.ts'
 import { type EmbeddedFolders, writePrivateFile } from './server-folder.ts'
 
-// Fixed by PostgreSQL (PG_CONTROL_FILE_SIZE), whatever the block size.
+// PG_CONTROL_FILE_SIZE of PostgreSQL, which does not depend on the block size.
 const PG_CONTROL_BYTES = 8192
 
-/** What a person can do about a data folder that does not start; nothing is ever deleted for them. */
+/** How to repair a data folder that does not start. The launcher never deletes data. */
 export function recoveryAdvice(dataFolder: string): string {
   return (
     `Nothing was changed or deleted. Restore ${dataFolder} from a backup, or move it away ` +
-    `(mv '${dataFolder}' '${dataFolder}.broken') to begin with an empty database, ${OR_SET_DATABASE_URL}.`
+    `(mv '${dataFolder}' '${dataFolder}.broken') to start with an empty database, ${OR_SET_DATABASE_URL}.`
   )
 }
 
 /**
- * Looks whether the folder holds a cluster of this major version. Throws, naming the folder and
- * what to do, when it holds anything else.
+ * Checks whether the folder contains a cluster of this major version. If it contains anything else,
+ * throws an error that names the folder and the repair.
  */
 export async function inspectDataFolder(
   dataFolder: string,
@@ -42,19 +42,19 @@ export async function inspectDataFolder(
       `global/pg_control has ${control.size} bytes, not ${PG_CONTROL_BYTES}`,
     )
   }
-  // PostgreSQL refuses a folder that others can read, e.g. one that was copied.
+  // PostgreSQL refuses a folder that other users can read, for example a copied one.
   if ((found.mode & 0o077) !== 0 && process.platform !== 'win32') await chmod(dataFolder, 0o700)
   return 'usable'
 }
 
-/** Throws when an ordinary user meets another user's data. Root may use anybody's. */
+/** Throws if the data belongs to another user. Root may use any data. */
 export async function checkOwner(dataFolder: string): Promise<void> {
   const me = process.getuid?.()
   const owner = (await unlessMissing(stat(dataFolder)))?.uid
   if (me === undefined || me === 0 || owner === undefined || me === owner) return
   throw new EmbeddedPostgresError(
     `The data folder ${dataFolder} belongs to user ${owner}, but this process runs as user ${me}. ` +
-      `Start it as that user, or give the folder away ` +
+      `Start it as that user, or change the owner ` +
       `(sudo chown -R ${me} '${dataFolder}'), ${OR_SET_DATABASE_URL}.`,
   )
 }
@@ -66,8 +66,8 @@ async function checkVersion(dataFolder: string, major: string): Promise<void> {
   if (version === '') throw unusableFolderError(dataFolder, 'PG_VERSION is empty')
   throw unusableFolderError(
     dataFolder,
-    `it was made by PostgreSQL ${version}, and this is PostgreSQL ${major}; ` +
-      `take a dump with PostgreSQL ${version} first if you need what is in it`,
+    `it was created by PostgreSQL ${version}, and this is PostgreSQL ${major}; ` +
+      `if you need its data, dump it with PostgreSQL ${version} first`,
   )
 }
 
@@ -78,7 +78,7 @@ function unusableFolderError(dataFolder: string, reason: string): EmbeddedPostgr
   )
 }
 
-/** PostgreSQL's superuser; the service itself never connects as it. */
+/** PostgreSQL's superuser. The service itself never connects as this role. */
 export const SUPERUSER = 'postgres'
 
 export type NewCluster = {
@@ -90,8 +90,8 @@ export type NewCluster = {
 }
 
 /**
- * Makes the data folder, about one second. initdb works in a sibling that is renamed at the end, so
- * whatever kills it leaves no folder that looks valid. Hold the lock.
+ * Creates the data folder in about one second. initdb works in a sibling folder, which is renamed at
+ * the end. So an interrupted initdb leaves no folder that looks valid. Hold the lock.
  */
 export async function initCluster(cluster: NewCluster): Promise<void> {
   const { data } = cluster.folders
@@ -99,7 +99,7 @@ export async function initCluster(cluster: NewCluster): Promise<void> {
   const draft = `${data}.unfinished-${randomBytes(6).toString('hex')}`
   try {
     await runInitdb(cluster, draft)
-    // An empty folder, which is all that can be there, must go first on Windows.
+    // On Windows, an existing empty folder must be removed before the rename.
     await unlessMissing(rmdir(data))
     await rename(draft, data)
     if (cluster.durable) await syncFolder(dirname(data))
@@ -108,7 +108,7 @@ export async function initCluster(cluster: NewCluster): Promise<void> {
   }
 }
 
-// Left by a killed initdb; no server ever ran on them, so no data can be lost.
+// Left by a killed initdb. No server ever ran on them, so no data is lost.
 async function removeUnfinished(data: string): Promise<void> {
   const prefix = `${basename(data)}.unfinished-`
   const names = await readdir(dirname(data))
@@ -117,14 +117,14 @@ async function removeUnfinished(data: string): Promise<void> {
   }
 }
 
-// Tries again, since an orphaned initdb may still be writing for a second.
+// With retries, because an orphaned initdb may write for another second.
 async function removeTree(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
 }
 
 async function runInitdb(cluster: NewCluster, draft: string): Promise<void> {
   const { binaries, runner, folders, password, durable } = cluster
-  // A file: initdb cannot open our pipe by name when it runs as another user.
+  // A file, because initdb cannot open our pipe by name when it runs as another user.
   const passwordFile = `${draft}.password`
   try {
     await writePrivateFile(passwordFile, `${password}\n`, runner.owner)
@@ -134,7 +134,7 @@ async function runInitdb(cluster: NewCluster, draft: string): Promise<void> {
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
       '--encoding=UTF8',
-      // Sorts by code point and knows Unicode's upper and lower case, on every machine alike.
+      // Sorts by code point and knows Unicode's upper and lower case, identically on every machine.
       '--locale=C',
       '--locale-provider=builtin',
       '--builtin-locale=C.UTF-8',
@@ -149,7 +149,7 @@ async function runInitdb(cluster: NewCluster, draft: string): Promise<void> {
 }
 
 async function syncFolder(path: string): Promise<void> {
-  // Windows cannot open folders, and its file system journals the rename itself.
+  // Windows cannot open folders, and its file system journals renames itself.
   if (process.platform === 'win32') return
   const folder = await open(path, 'r')
   try {
@@ -161,7 +161,7 @@ async function syncFolder(path: string): Promise<void> {
 
 function initdbError(root: string, output: string): EmbeddedPostgresError {
   return new EmbeddedPostgresError(
-    `A database could not be made in ${root}. Check free space and rights there and start again, ` +
+    `A database could not be created in ${root}. Check its free space and permissions and start again, ` +
       `${OR_SET_DATABASE_URL}. initdb said:\n${output.split('\n').slice(-10).join('\n')}`,
   )
 }

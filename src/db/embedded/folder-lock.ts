@@ -11,8 +11,8 @@ type Holder = ProcessIdentity & { token: string }
 const POLL_MS = 20
 
 /**
- * Runs `work` while this process alone holds the lock file. A lock whose holder died is taken over
- * at once. Throws an {@link EmbeddedPostgresError} after `waitMs` milliseconds of a living holder.
+ * Runs `work` while this process holds the lock file. It takes over the lock of a dead process
+ * immediately. Throws an {@link EmbeddedPostgresError} if a living process holds it for `waitMs`.
  */
 export async function withFolderLock<T>(
   path: string,
@@ -33,7 +33,7 @@ export async function withFolderLock<T>(
   }
 }
 
-// A draft lives for less than a millisecond, unless its process was killed within it.
+// A draft exists for less than a millisecond, unless its process was killed.
 const OLD_DRAFT_MS = 60_000
 
 async function removeOldDrafts(path: string): Promise<void> {
@@ -55,9 +55,9 @@ async function tryLock(path: string, me: Holder): Promise<boolean> {
   return takeOver(path, holder, me)
 }
 
-// Two heirs of one dead holder must not remove each other's lock. So the right to replace the lock
-// of holder H is itself a lock, named after H; whoever has it looks again before replacing. Should
-// that heir die too, the same rule applies to its lock, one level down.
+// Two processes that take over from one dead holder must not remove each other's lock. So the right to
+// replace the lock of holder H is a lock itself, named after H. Its holder checks again before it
+// replaces. If that holder dies too, the same rule applies to its lock.
 async function takeOver(path: string, dead: Holder, me: Holder): Promise<boolean> {
   const succession = `${path}.${dead.token}`
   if (!(await tryLock(succession, me))) return false
@@ -71,7 +71,7 @@ async function takeOver(path: string, dead: Holder, me: Holder): Promise<boolean
   }
 }
 
-// `link` creates the lock together with its content, so nobody ever reads a half-written one.
+// `link` creates the lock with its content, so no process reads an incomplete lock.
 async function create(path: string, me: Holder): Promise<boolean> {
   const draft = await writeDraft(path, me)
   try {
@@ -100,16 +100,16 @@ async function readHolder(path: string): Promise<Holder | undefined> {
   return text === undefined ? undefined : parseHolder(text)
 }
 
-// After a power cut the file may be empty; no process that wrote it can still be alive then.
+// After a power failure the file may be empty. The process that wrote it cannot be alive then.
 function parseHolder(text: string): Holder {
   try {
-    // We wrote it ourselves, and a wrong type only makes the holder look dead.
+    // We wrote it. A wrong type only makes the holder look dead.
     const { pid, started, token } = JSON.parse(text) as Partial<Holder>
     if (pid !== undefined && started !== undefined && token !== undefined) {
       return { pid, started, token }
     }
   } catch {
-    // Falls through to the dead holder.
+    // Treated as a dead holder below.
   }
   return { pid: 2 ** 31 - 1, started: 'never', token: 'unreadable' }
 }
@@ -118,20 +118,20 @@ async function lockTimeoutError(path: string, waitMs: number): Promise<EmbeddedP
   const holder = await readHolder(path)
   return new EmbeddedPostgresError(
     `Process ${holder?.pid ?? '?'} has been starting or stopping the embedded database for more ` +
-      `than ${Math.round(waitMs / 1000)} seconds (lock file ${path}). End that process and try again.`,
+      `than ${Math.round(waitMs / 1000)} seconds (lock file ${path}). End that process and start again.`,
   )
 }
 
 const NAME = /^owner-[0-9a-f]+\.json$/
 
-/** Notes that this process uses the server. Returns the file that says so. Hold the lock. */
+/** Registers this process as a user of the server. Returns its file. Hold the lock. */
 export async function registerOwner(root: string): Promise<string> {
   const path = join(root, `owner-${randomBytes(8).toString('hex')}.json`)
   await writeFile(path, JSON.stringify(await ownIdentity()))
   return path
 }
 
-/** Ids of the living processes that use the server; forgets the dead ones. Hold the lock. */
+/** Ids of the living processes that use the server. Removes the dead ones. Hold the lock. */
 export async function liveOwners(root: string): Promise<number[]> {
   const files = (await readdir(root)).filter((name) => NAME.test(name)).map((n) => join(root, n))
   const pids = await Promise.all(files.map(livePid))
@@ -148,7 +148,7 @@ async function livePid(path: string): Promise<number | undefined> {
 async function readOwner(path: string): Promise<ProcessIdentity | undefined> {
   const text = await unlessMissing(readFile(path, 'utf8'))
   try {
-    // We wrote it ourselves; what is not an identity is treated as a dead owner.
+    // We wrote it. Anything that is not an identity counts as a dead owner.
     const owner = JSON.parse(text ?? '') as Partial<ProcessIdentity>
     const { pid, started } = owner
     return pid === undefined || started === undefined ? undefined : { pid, started }
@@ -160,15 +160,15 @@ async function readOwner(path: string): Promise<ProcessIdentity | undefined> {
 const run = promisify(execFile)
 
 /**
- * One life of one process. The id alone is not enough: in a container the restarted service gets
- * the very id that the killed one wrote down.
+ * Identifies one process for ever. The process id is not enough: in a container, the restarted service
+ * gets the same id that the killed one had.
  */
 export type ProcessIdentity = { pid: number; started: string }
 
-// Where the start time cannot be learnt (Windows, /proc mounted with hidepid) the id has to do.
+// Used where the start time cannot be read (Windows, /proc mounted with hidepid). Then only the id counts.
 const UNKNOWN = 'unknown'
 
-/** When the living process `pid` started, in a form to compare; nothing when it is dead or a zombie. */
+/** The start time of process `pid` as a text to compare, or undefined if it is dead or a zombie. */
 export async function processStart(pid: number): Promise<string | undefined> {
   if (!answersSignals(pid)) return undefined
   if (process.platform === 'linux') return startOnLinux(pid)
@@ -181,7 +181,7 @@ export async function ownIdentity(): Promise<ProcessIdentity> {
   return { pid: process.pid, started: (await processStart(process.pid)) ?? UNKNOWN }
 }
 
-/** Whether that very process, and not another one with its id, still lives. */
+/** Whether this process is alive, and not another one with the same id. */
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   const started = await processStart(identity.pid)
   if (started === undefined) return false
@@ -193,7 +193,7 @@ function answersSignals(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Another user's process may not be signalled, but it lives.
+    // The process belongs to another user, so it cannot be signalled, but it is alive.
     return errorCode(error) === 'EPERM'
   }
 }
@@ -201,9 +201,9 @@ function answersSignals(pid: number): boolean {
 async function startOnLinux(pid: number): Promise<string | undefined> {
   const stat = await unlessMissing(readFile(`/proc/${pid}/stat`, 'utf8'))
   if (stat === undefined) return answersSignals(pid) ? UNKNOWN : undefined
-  // The name in parentheses may hold spaces and parentheses; the fields begin after the last one.
+  // The name in parentheses may contain spaces and parentheses. The fields begin after the last one.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  // A zombie answers signals for ever when its parent (node as a container's pid 1) never reaps it.
+  // A zombie accepts signals until its parent reaps it, which node as pid 1 of a container never does.
   if (fields[0] === 'Z' || fields[0] === 'X') return undefined
   return `${await bootId()}/${fields[19]}`
 }
@@ -215,7 +215,7 @@ async function bootId(): Promise<string> {
 
 async function startByPs(pid: number): Promise<string | undefined> {
   try {
-    // Fixed language and zone, so that the text of one process never changes.
+    // Fixed language and time zone, so that the text for a process never changes.
     const env = { LC_ALL: 'C', TZ: 'UTC' }
     const { stdout } = await run('/bin/ps', ['-o', 'state=,lstart=', '-p', String(pid)], { env })
     const [state = '', ...started] = stdout.trim().split(/\s+/)

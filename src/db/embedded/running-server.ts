@@ -29,14 +29,14 @@ import type { FileOwner } from './server-folder.ts'
 const run = promisify(execFile)
 const STATUS_POLL_MS = 20
 
-// A start replays the log written since the last checkpoint; with default settings (1 GB) that is
-// well below a minute even on slow disks.
+// A start replays the log since the last checkpoint. With the default settings (1 GB), that takes much
+// less than a minute even on slow disks.
 export const SERVER_TIMEOUT_MS = 120_000
 
-// PostgreSQL fills the file within milliseconds, so an older unreadable one is what a crash left.
+// PostgreSQL writes the file within milliseconds, so an older unreadable one was left by a crash.
 const HALF_WRITTEN_MS = 2_000
 
-/** The living server of this data folder, in whatever state it is; nothing when there is none. */
+/** The running server of this data folder in any state, or undefined if there is none. */
 export async function findServer(dataFolder: string): Promise<PostmasterPid | undefined> {
   for (;;) {
     const file = await readPostmasterPid(dataFolder)
@@ -60,11 +60,11 @@ export async function findReadyServer(dataFolder: string): Promise<PostmasterPid
 }
 
 async function isServerOf(dataFolder: string, server: PostmasterPid): Promise<boolean> {
-  // The file of a dead server stays: PostgreSQL needs it to find orphans that use its memory.
+  // The file of a dead server stays, because PostgreSQL uses it to find orphans with its shared memory.
   if ((await processStart(server.pid)) === undefined) return false
   if (await servesFolder(server.pid, dataFolder)) return true
-  // The id went to another process, after a reboot or in a restarted container. PostgreSQL would
-  // refuse to start for as long as that one lives.
+  // Another process has this id, after a reboot or in a restarted container. PostgreSQL would refuse to
+  // start while that process is alive.
   await setAside(dataFolder)
   return false
 }
@@ -75,10 +75,10 @@ async function setAside(dataFolder: string): Promise<undefined> {
   return undefined
 }
 
-/** Whether the living process is a PostgreSQL server on the folder. In doubt it is. */
+/** Whether the process is a PostgreSQL server on the folder. True if that cannot be checked. */
 async function servesFolder(pid: number, dataFolder: string): Promise<boolean> {
   if (process.platform === 'linux') return servesOnLinux(pid, dataFolder)
-  // On Windows PostgreSQL itself tells its servers from other processes.
+  // On Windows, PostgreSQL itself distinguishes its servers from other processes.
   if (process.platform === 'win32') return true
   const line = await run('/bin/ps', ['-o', 'command=', '-p', String(pid)]).catch(() => undefined)
   if (line === undefined) return true
@@ -87,7 +87,7 @@ async function servesFolder(pid: number, dataFolder: string): Promise<boolean> {
 }
 
 async function servesOnLinux(pid: number, dataFolder: string): Promise<boolean> {
-  // A server lives in its data folder, however it was started; another user's may not be looked at.
+  // The working folder of a server is always its data folder. That of another user cannot be read.
   if ((await readlink(`/proc/${pid}/cwd`).catch(() => '')) === dataFolder) return true
   const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined)
   if (line === undefined) return true
@@ -98,23 +98,23 @@ async function servesOnLinux(pid: number, dataFolder: string): Promise<boolean> 
 function serverBusyError(dataFolder: string, server: PostmasterPid): EmbeddedPostgresError {
   return new EmbeddedPostgresError(
     `The database server in ${dataFolder} (process ${server.pid}) has been ${server.status} for ` +
-      `${SERVER_TIMEOUT_MS / 1000} seconds. Look into server.log beside it, end that process if it ` +
+      `${SERVER_TIMEOUT_MS / 1000} seconds. Check server.log next to it, and end that process if it ` +
       `makes no progress (kill -QUIT ${server.pid}; nothing committed is lost), ${OR_SET_DATABASE_URL}.`,
   )
 }
 
-/** What a running server writes into its data folder: postmaster.pid, line by line. */
+/** The content of postmaster.pid, which a running server writes into its data folder. */
 export type PostmasterPid = {
   pid: number
   port: number
-  /** Folder of the unix socket; empty when it listens on TCP only. */
+  /** Folder of the unix socket; empty if the server listens only on TCP. */
   socketFolder: string
   status: 'starting' | 'stopping' | 'ready'
 }
 
 export type PostmasterPidFile =
   | { kind: 'absent' }
-  /** Half-written, or emptied by a power cut. `ageMs` tells which. */
+  /** Incomplete, or emptied by a power failure. `ageMs` tells which. */
   | { kind: 'unreadable'; ageMs: number }
   | { kind: 'present'; content: PostmasterPid }
 
@@ -122,7 +122,7 @@ function postmasterPidPath(dataFolder: string): string {
   return join(dataFolder, 'postmaster.pid')
 }
 
-/** Reads the data folder's postmaster.pid; it says nothing about whether that process still lives. */
+/** Reads postmaster.pid of the data folder. Its process may be dead. */
 export async function readPostmasterPid(dataFolder: string): Promise<PostmasterPidFile> {
   const path = postmasterPidPath(dataFolder)
   const text = await unlessMissing(readFile(path, 'utf8'))
@@ -148,22 +148,22 @@ function parsePostmasterPid(text: string): PostmasterPid | undefined {
   }
 }
 
-// The status comes last; while the file is being filled there is none.
+// The status is written last, so an incomplete file has none.
 function parseStatus(word: string): PostmasterPid['status'] {
   return word === 'ready' || word === 'stopping' ? word : 'starting'
 }
 
 const EXIT_POLL_MS = 10
 
-// Fast shutdown ends all sessions and writes a checkpoint; immediate leaves recovery to the next
-// start, and within it PostgreSQL kills after five seconds what does not end.
+// A fast shutdown ends all sessions and writes a checkpoint. An immediate one leaves recovery to the next
+// start; PostgreSQL kills processes that do not end within five seconds.
 const STEPS = [
   { signal: 'SIGINT', mode: 'fast', waitMs: 20_000 },
   { signal: 'SIGQUIT', mode: 'immediate', waitMs: 10_000 },
   { signal: 'SIGKILL', mode: 'immediate', waitMs: 2_000 },
 ] as const
 
-/** Stops a server and waits for its end, at most about half a minute. Committed data is never lost. */
+/** Stops a server and waits for its end, about half a minute at most. Committed data is never lost. */
 export async function stopServer(dataFolder: string, server: PostmasterPid): Promise<void> {
   const started = await processStart(server.pid)
   if (started === undefined) return
@@ -195,7 +195,7 @@ async function sendStop(
   }
 }
 
-// Windows has no signals; pg_ctl speaks PostgreSQL's replacement for them.
+// Windows has no signals. pg_ctl uses PostgreSQL's replacement for them.
 async function stopThroughPgCtl(dataFolder: string, mode: string): Promise<void> {
   const { pgCtl } = await locateBinaries()
   await runCommand(asMyself.command(pgCtl, ['stop', '-D', dataFolder, '-m', mode, '--no-wait']))
@@ -210,18 +210,18 @@ async function hasEnded(identity: ProcessIdentity, waitMs: number): Promise<bool
   return true
 }
 
-/** Only names the socket's file; the folder is the server's own, so the number never collides. */
+/** Only a part of the socket's file name. Each server has its own folder, so it never collides. */
 export const SOCKET_PORT = 5432
 
-// sockaddr_un holds 108 bytes on Linux and 104 on macOS, with the closing zero.
+// sockaddr_un has 108 bytes on Linux and 104 on macOS, including the final zero.
 const MAX_SOCKET_PATH_BYTES = 103
 
 const PREFIX = 'sponsor-vouchers-'
 
 /**
- * A private folder (0700) with a short path for the server's unix socket, since project paths may
- * be longer than a socket's may. The name follows from the data folder; if somebody else occupies
- * it, a random one is made. Nothing when no path is short enough.
+ * Creates a private folder (0700) with a short path for the server's unix socket, because the path of a
+ * project may be too long for a socket. Its name is derived from the data folder; if another user has
+ * that folder, it gets a random name. Returns undefined if no path is short enough.
  */
 export async function makeSocketFolder(
   dataFolder: string,
@@ -230,7 +230,7 @@ export async function makeSocketFolder(
   const hash = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12)
   for (const parent of new Set([tmpdir(), '/tmp'])) {
     const folder = join(parent, `${PREFIX}${hash}`)
-    // The random name below is the longer one.
+    // The length of the random name below.
     const longest = join(`${folder}-XXXXXX`, `.s.PGSQL.${SOCKET_PORT}`)
     if (Buffer.byteLength(longest) > MAX_SOCKET_PATH_BYTES) continue
     const made = await makePrivate(folder, owner).catch(() => undefined)
@@ -239,7 +239,7 @@ export async function makeSocketFolder(
   return undefined
 }
 
-/** Removes a folder made here, once the server has taken its socket away; else leaves it. */
+/** Removes a folder of makeSocketFolder if the server has removed its socket. */
 export async function removeSocketFolder(folder: string): Promise<void> {
   if (basename(folder).startsWith(PREFIX)) await rmdir(folder).catch(() => {})
 }
@@ -255,7 +255,7 @@ async function makePrivate(folder: string, owner: FileOwner | undefined): Promis
   return usable
 }
 
-// The name can be guessed, so anybody on this machine may have made it first.
+// The name can be guessed, so another user of this machine may have created the folder first.
 async function isPrivate(folder: string, owner: FileOwner | undefined): Promise<boolean> {
   const found = await unlessMissing(lstat(folder))
   if (found === undefined || !found.isDirectory() || (found.mode & 0o077) !== 0) return false

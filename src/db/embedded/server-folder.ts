@@ -8,10 +8,10 @@ import {
   unlessMissing,
 } from './embedded-postgres-error.ts'
 
-/** Everything that one embedded server keeps, under one private folder. */
+/** The private folder of one embedded server. */
 export type EmbeddedFolders = {
   root: string
-  /** PostgreSQL's own data folder; appears by a rename, so it is complete or absent. */
+  /** PostgreSQL's data folder. A rename creates it, so it is complete or absent. */
   data: string
   log: string
   passwords: string
@@ -19,13 +19,13 @@ export type EmbeddedFolders = {
 }
 
 /**
- * Creates the folder (0700) and names what lies in it. The path is the real one: two launchers that
- * reach one folder through different symlinks must agree on the lock, the hash and `-D`.
+ * Creates the folder (0700). Its path is the real one, because launchers that use different symlinks
+ * to one folder must agree on the lock, the hash and `-D`.
  */
 export async function openFolders(folder: string): Promise<EmbeddedFolders> {
   try {
     const created = await mkdir(folder, { recursive: true, mode: 0o700 })
-    // `mode` applies to every folder made on the way, but only the last one holds secrets.
+    // `mode` applies to every created folder, but only the last one contains secrets.
     if (created !== undefined) await chmod(folder, 0o700)
     const root = await realpath(folder)
     return {
@@ -44,10 +44,10 @@ export async function openFolders(folder: string): Promise<EmbeddedFolders> {
   }
 }
 
-/** Random passwords of the superuser and of the service's ordinary role. Letters, digits, - and _. */
+/** Random passwords of the superuser and of the service's role. Letters, digits, - and _. */
 export type Passwords = { admin: string; application: string }
 
-/** The passwords kept in the file; made, and written with mode 0600, when there are none. */
+/** The passwords in the file. Without a file, creates them and writes it with mode 0600. */
 export async function loadPasswords(path: string, owner?: FileOwner): Promise<Passwords> {
   const kept = parse((await unlessMissing(readFile(path, 'utf8'))) ?? '')
   if (kept !== undefined) return kept
@@ -56,16 +56,16 @@ export async function loadPasswords(path: string, owner?: FileOwner): Promise<Pa
   return fresh
 }
 
-// base64url needs no quoting, neither in SQL nor in a URL.
+// base64url needs no quoting in SQL or in a URL.
 function secret(): string {
   return randomBytes(24).toString('base64url')
 }
 
-// A file that somebody emptied or edited is replaced; the launcher then resets the superuser's
-// password from the data folder, so nothing is lost.
+// A damaged file is replaced. The launcher then resets the superuser's password in the data folder, so
+// no data is lost.
 function parse(text: string): Passwords | undefined {
   try {
-    // Ours; every field is checked below.
+    // We wrote it. Every field is checked below.
     const { admin, application } = JSON.parse(text) as Partial<Passwords>
     const usable = [admin, application].every((word) => /^[\w-]{16,}$/.test(word ?? ''))
     return usable && admin && application ? { admin, application } : undefined
@@ -74,10 +74,10 @@ function parse(text: string): Passwords | undefined {
   }
 }
 
-/** Numeric ids of the user who owns the data folder on the host. */
+/** The numeric ids of the user who owns the data folder on the host. */
 export type FileOwner = { uid: number; gid: number }
 
-/** Writes a 0600 file whole or not at all. As root it is given to `owner`. */
+/** Writes a file with mode 0600, completely or not at all. Root gives it to `owner`. */
 export async function writePrivateFile(
   path: string,
   content: string,

@@ -43,44 +43,44 @@ import {
 } from './server-folder.ts'
 
 export type EmbeddedPostgres = {
-  /** Of the ordinary role `sponsor_vouchers`, which owns its database; row security applies to it. */
+  /** For the role `sponsor_vouchers`, which owns its database. Row security applies to it. */
   connectionString: string
-  /** Of the superuser, on the database `postgres`; for tests that clone databases. */
+  /** For the superuser, on the database `postgres`. For tests that clone databases. */
   adminConnectionString: string
   dataFolder: string
-  /** True when a server was running on the folder already. */
+  /** Whether a server was already running on the folder. */
   reused: boolean
-  /** Gives the server up; the last user of the folder stops it. May be called again. */
+  /** Releases the server. The last user of the folder stops it. May be called again. */
   stop(): Promise<void>
 }
 
 export type EmbeddedOptions = {
-  /** Everything the server keeps, e.g. `<cwd>/.data/postgres`; created with mode 0700. */
+  /** All files of the server, e.g. `<cwd>/.data/postgres`. Created with mode 0700. */
   folder: string
   /** Default `sponsor_vouchers`. */
   database?: string
-  /** Default true. False trades safety at a power cut for speed: for tests only. */
+  /** Default true. False is faster, but not safe after a power failure. Only for tests. */
   durable?: boolean
-  /** All clients of the server together, default 100. */
+  /** For all clients of the server together. Default 100. */
   maxConnections?: number
-  /** Told about repairs and take-overs, never about secrets. */
+  /** Logs repairs and take-overs, without secrets. */
   log?: (message: string) => void
 }
 
 /**
- * Starts PostgreSQL on the folder, or joins the server that runs on it: another process's, or one
- * that a killed process left. Takes about 1.5 s the first time and 0.1 s afterwards.
+ * Starts PostgreSQL on the folder, or joins the server that runs on it: that of another process, or one
+ * that a killed process left. Takes about 1.5 s the first time and 0.1 s later.
  *
- * Installs no signal handler and does not keep the process alive: call `stop()` on SIGINT and
- * SIGTERM, after this promise settled. Without `stop()` the server stays for the next start.
+ * It installs no signal handler and does not keep the process alive. Call `stop()` on SIGINT and
+ * SIGTERM after this promise has settled. Without `stop()`, the server keeps running for the next start.
  *
- * Throws an `EmbeddedPostgresError` whose message names the folder and what to do.
+ * @throws EmbeddedPostgresError whose message names the folder and the repair.
  */
 export function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   return startWithin(options, {})
 }
 
-/** As {@link startEmbeddedPostgres}, with other programs, users or transport than this machine's. */
+/** Like {@link startEmbeddedPostgres}, with other programs, users or transport. For tests. */
 export async function startWithin(
   options: EmbeddedOptions,
   surroundings: Surroundings & Partial<typeof PLATFORM_LAUNCH>,
@@ -102,17 +102,17 @@ export async function startWithin(
   })
 }
 
-// A full disk, a closed folder, a refused statement: the bare message says too little.
+// The message of a full disk, a closed folder or a refused statement is not enough.
 function withAdvice(error: unknown, { root, log }: EmbeddedFolders): EmbeddedPostgresError {
   if (error instanceof EmbeddedPostgresError) return error
   return new EmbeddedPostgresError(
     `The embedded database in ${root} cannot be started: ${errorMessage(error)}. Check that this user ` +
-      `may read and write that folder and that there is free space, and look into ${log}, ${OR_SET_DATABASE_URL}.`,
+      `may read and write that folder and that there is free space, and check ${log}, ${OR_SET_DATABASE_URL}.`,
     { cause: error },
   )
 }
 
-// Longer than any single start or stop may take, which is what the other process is doing.
+// Longer than any start or stop of another process.
 const LOCK_TIMEOUT_MS = SERVER_TIMEOUT_MS + 60_000
 
 async function toHandle(
@@ -146,7 +146,7 @@ async function releaseServer(
     if (running !== undefined) await stopServer(folders.data, running)
     return true
   })
-  // Somebody deleted the folder under the running server; it must not go on without it.
+  // The folder of the running server was deleted, so the server must stop.
   if ((await unlessMissing(underLock)) === undefined) await stopServer(folders.data, server)
 }
 
@@ -158,14 +158,13 @@ function once(work: () => Promise<void>): () => Promise<void> {
   }
 }
 
-/** Where the programs come from and who may run them; tests put in others. */
+/** Other programs and runners, for tests. */
 export type Surroundings = { binaries?: Binaries; runners?: Runner[] }
 
 type Obtained = { server: PostmasterPid; passwords: Passwords; reused: boolean }
 
 /**
- * A server on this folder that answers with our password: the one that runs already, or a new one.
- * Hold the lock.
+ * A server on this folder that accepts our password: the running one or a new one. Hold the lock.
  */
 async function obtainServer(
   folders: EmbeddedFolders,
@@ -179,15 +178,15 @@ async function obtainServer(
   const fault = await checkServer(addressOf(running), passwords.admin, folders.data, options)
   if (fault === undefined) return { server: running, passwords, reused: true }
   if (await mustReuse(folders, running, fault)) {
-    options.log(`using a database server that others started, although ${fault.detail}`)
+    options.log(`using the database server of another process, although ${fault.detail}`)
     return { server: running, passwords, reused: true }
   }
-  options.log(`restarting the database server that a killed process left, since ${fault.detail}`)
+  options.log(`restarting the database server of a killed process, because ${fault.detail}`)
   await stopServer(folders.data, running)
   return launch(folders, options, surroundings)
 }
 
-// Other living processes need the server as it is.
+// Other processes use the server as it is.
 async function mustReuse(
   folders: EmbeddedFolders,
   server: PostmasterPid,
@@ -198,7 +197,7 @@ async function mustReuse(
   if (fault.kind === 'settings') return true
   throw new EmbeddedPostgresError(
     `The database server in ${folders.data} (process ${server.pid}) is in use by process ` +
-      `${owners.join(', ')}, but cannot be reached from here: ${fault.detail}. Stop those ` +
+      `${owners.join(', ')}, but this process cannot use it: ${fault.detail}. Stop those ` +
       `processes and start again.`,
   )
 }
@@ -237,7 +236,9 @@ async function withOurPassword(
     checkServer(addressOf(at), passwords.admin, folders.data, options)
   const fault = await examine(server)
   if (fault?.kind !== 'password') return unlessUnreachable(folders, server, fault)
-  options.log(`resetting the superuser's password: ${folders.passwords} does not fit the data`)
+  options.log(
+    `resetting the superuser's password, because ${folders.passwords} does not match the data`,
+  )
   await stopServer(folders.data, server)
   await resetPassword(program, passwords.admin)
   const again = await launchServer(program, options)
@@ -258,8 +259,8 @@ async function unlessUnreachable(
 }
 
 /**
- * Sets the superuser's password without knowing the old one, which PostgreSQL allows to whoever
- * owns the files, while no server runs: what a lost passwords.json needs.
+ * Sets the superuser's password without the old one, after passwords.json was lost. PostgreSQL allows it
+ * to the owner of the files while no server is running.
  */
 async function resetPassword(program: ServerProgram, password: string): Promise<void> {
   const { folders, binaries, runner } = program
@@ -271,13 +272,13 @@ async function resetPassword(program: ServerProgram, password: string): Promise<
   ])
   const result = await runCommand(
     { command, args, options: { ...options, cwd: folders.root } },
-    // One statement a line; the password has no character that needs quoting.
+    // One statement per line. The password has no character that needs quoting.
     `alter role ${SUPERUSER} password '${password}'\n`,
   )
   // A single-user server reports a failed statement only in its output.
   if (result.ok && !/ERROR|FATAL|PANIC/.test(result.output)) return
   throw new EmbeddedPostgresError(
-    `The passwords in ${folders.passwords} do not fit the data in ${folders.data}, and could not ` +
+    `The passwords in ${folders.passwords} do not match the data in ${folders.data} and could not ` +
       `be reset. ${recoveryAdvice(folders.data)} PostgreSQL said:\n${result.output}`,
   )
 }

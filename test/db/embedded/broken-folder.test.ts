@@ -18,7 +18,7 @@ describe('a broken data folder is named, with what to do, and left as it is', ()
     ['PG_VERSION is gone', 'PG_VERSION is missing', (data: string) => rm(join(data, 'PG_VERSION'))],
     [
       'another version of PostgreSQL made it',
-      'made by PostgreSQL 15, and this is PostgreSQL 18',
+      'created by PostgreSQL 15, and this is PostgreSQL 18',
       (data: string) => writeFile(join(data, 'PG_VERSION'), '15\n'),
     ],
     [

@@ -42,8 +42,8 @@ it('ends in order on Ctrl-C while the database is being made, and makes it at th
   )
   process.kill(-launcher.pid, 'SIGINT')
   // On a busy machine the signal may come when initdb is just done: then there is no error.
-  const { error = 'could not be made' } = await launcher.started
-  expect(error).toContain('could not be made')
+  const { error = 'could not be created' } = await launcher.started
+  expect(error).toContain('could not be created')
   expect(await launcher.ended).toEqual({ code: 0, signal: null })
   expect((await readdir(folder)).join()).not.toContain('unfinished')
   await expect(serverPid(join(folder, 'data'))).rejects.toThrow('absent')
