@@ -102,14 +102,12 @@ describe('a caller that aborts', () => {
     const account = newAccount()
     await limiter.acquire(account)
     const aborted = new AbortController()
-    const begun = performance.now()
     const second = limiter.acquire(account, aborted.signal)
     const third = limiter.acquire(account)
     await expect.poll(() => reservations(limiter).length).toBe(2)
     aborted.abort(new Error('stopped'))
     await expect(second).rejects.toThrow('stopped')
     await third
-    expect(performance.now() - begun).toBeLessThan(15_000)
     // If the turn were lost, the third caller would need a reservation of its own.
     expect(reservations(limiter).length).toBeLessThanOrEqual(3)
   })
