@@ -1,6 +1,6 @@
-export type AnswerFormat = 'json' | 'csv' | 'ndjson'
+export type ResponseFormat = 'json' | 'csv' | 'ndjson'
 
-const FORMATS: Record<string, AnswerFormat> = {
+const FORMATS: Record<string, ResponseFormat> = {
   'application/json': 'json',
   'application/*': 'json',
   '*/*': 'json',
@@ -15,13 +15,13 @@ function weightOf(parameters: string[]): number {
 }
 
 /**
- * The form of an answer that an `Accept` header asks for: the one with the greatest weight, the
- * first of equals. JSON when it asks for nothing that there is.
+ * The format that an `Accept` header requests: the one with the greatest weight, the first of equals.
+ * JSON if it requests no format that we have.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.accept
  */
-export function acceptedFormat(accept: string | undefined): AnswerFormat {
-  let best: { format: AnswerFormat; weight: number } = { format: 'json', weight: 0 }
+export function acceptedFormat(accept: string | undefined): ResponseFormat {
+  let best: { format: ResponseFormat; weight: number } = { format: 'json', weight: 0 }
   for (const range of (accept ?? '').split(',')) {
     const [type = '', ...parameters] = range.split(';')
     const format = FORMATS[type.trim().toLowerCase()]

@@ -1,7 +1,7 @@
 import type { Conference } from '../conferences/conference-store.ts'
-import { AppError, type FieldError } from '../shared/errors.ts'
+import { type FieldError, invalidFields } from '../shared/errors.ts'
 
-/** Where Stripe sends the payer afterwards; passed on verbatim (`{CHECKOUT_SESSION_ID}`). */
+/** Where Stripe sends the payer afterwards. They go to Stripe unchanged (`{CHECKOUT_SESSION_ID}`). */
 export type ReturnUrls = { successUrl: string; cancelUrl: string }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
@@ -12,7 +12,7 @@ function problemOf(text: string, allowedOrigins: string[]): string | null {
   const isSafe =
     url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.test(url.hostname))
   if (!isSafe) return 'must be https (http only for a loopback address)'
-  if (url.username !== '' || url.password !== '') return 'must not carry credentials'
+  if (url.username !== '' || url.password !== '') return 'must not contain credentials'
   if (allowedOrigins.length > 0 && !allowedOrigins.includes(url.origin)) {
     return `must be on one of the conference's allowed origins: ${allowedOrigins.join(', ')}`
   }
@@ -30,6 +30,5 @@ export function assertReturnUrls(urls: ReturnUrls, { allowedOrigins }: Conferenc
     if (detail !== null) errors.push({ pointer, detail })
   }
   if (errors.length === 0) return
-  const detail = errors.map((error) => `${error.pointer} ${error.detail}`).join('; ')
-  throw new AppError('validation_failed', detail, { errors })
+  throw invalidFields(errors)
 }

@@ -7,6 +7,7 @@ import type { ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import type { Clock } from '../shared/time.ts'
+import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
 import { assertCancellable, assertCancelled, closePayableAttempt } from './cancel-purchase.ts'
 import { beginCheckout, type CheckoutPage, finishCheckout } from './checkout-purchase.ts'
 import {
@@ -178,6 +179,11 @@ export type BulkPurchaseService = {
   sendEmail(ref: PurchaseRef, kind: string, message: string): Promise<void>
   /** Adds jobs for everything that waits too long for Stripe. @param trx of a system task. */
   sweep(trx: Tx, afterSeconds: number): Promise<SweepCounts>
+  /**
+   * The voucher batch of a purchase, or null if nothing was issued.
+   * @throws AppError `not_found`, also for another sponsor's purchase.
+   */
+  findVoucherBatch(trx: Tx, caller: Caller, purchaseId: string): Promise<string | null>
   /** How many vouchers of a purchase must stay inactive. Locks the purchase. */
   requiredInactiveCount(trx: Tx, ref: PurchaseRef): Promise<number>
 }
@@ -358,6 +364,11 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
       await sendPurchaseEmail(emailDeps, ref, purchaseEmailKind.parse(kind), message)
     },
     sweep: sweepPurchases,
+    async findVoucherBatch(trx, caller, purchaseId) {
+      const purchase = await findPurchase(trx, refOf(caller, purchaseId), caller.sponsorId)
+      if (purchase === null) throw notFound('purchase')
+      return findPurchaseBatch(trx, caller.conferenceId, purchaseId)
+    },
     requiredInactiveCount,
   }
   return service

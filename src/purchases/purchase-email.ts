@@ -88,7 +88,7 @@ async function findRecipient(trx: Tx, ref: PurchaseRef): Promise<Recipient | nul
 async function codesFile(db: Db, { conferenceId, id, quantity }: BulkPurchase) {
   if (quantity > MAX_ATTACHED_CODES) return null
   const batch = await withTenant(db, { conferenceId }, (trx) =>
-    findPurchaseBatch(trx, conferenceId, id, null),
+    findPurchaseBatch(trx, conferenceId, id),
   )
   return {
     filename: `vouchers-${id}.csv`,

@@ -7,15 +7,15 @@ import type {
   VoucherReportQuery,
 } from './report-schemas.ts'
 
-/** Moments in RFC 3339 between which something was created; both are excluded, as in the lists. */
+/** The range of `created_at` in RFC 3339; both ends are exclusive, as in the lists. */
 export type CreatedRange = {
   created_after?: string | undefined
   created_before?: string | undefined
 }
 
 /**
- * A condition on `created_at`, to be used with `rangeBindings`. With `cast`, because knex reads
- * `:name::type` as the name of a column.
+ * The SQL condition of a range, for `rangeBindings`. It uses `cast`, because knex reads `:name::type` as
+ * the name of a column.
  */
 const CREATED_IN_RANGE = `created_at > coalesce(cast(:after as timestamptz), '-infinity')
   and created_at < coalesce(cast(:before as timestamptz), 'infinity')`
@@ -32,8 +32,8 @@ const PURCHASE_GROUPS = { status: 'status', sponsor: 'sponsor_id', day: CREATED_
 type PurchaseReportRow = PurchaseReport['data'][number] & { is_total: boolean }
 
 /**
- * Counts and sums of purchases by group and currency. One table is summed, in one statement: a join
- * to payments or vouchers would count a purchase once for each of them. Names come by sub-select.
+ * Counts and sums of purchases by group and currency. The statement sums one table only: a join to
+ * payments or vouchers would count a purchase several times. A sub-select adds the names.
  */
 export async function reportPurchases(
   trx: Tx,
@@ -86,8 +86,8 @@ const SUMS = ['issued', 'active', 'frozen', 'deactivated', 'redeemed', 'uses', '
 type VoucherReportRow = VoucherReport['data'][number] & { is_total: boolean }
 
 /**
- * Counts of codes by group, of batches created in the range. Each batch's codes are counted first,
- * then batches are grouped: a code counts once, however often it was redeemed.
+ * Counts of vouchers by group, for batches created in the range. It first counts each batch's vouchers,
+ * then groups the batches, so that a voucher with several redemptions counts once.
  */
 export async function reportVouchers(
   trx: Tx,
@@ -122,7 +122,7 @@ export async function reportVouchers(
     { conferenceId, statuses: [...PURCHASE_STATUSES], ...rangeBindings(query) },
   )
   const total = rows.find((row) => row.is_total)
-  if (total === undefined) throw new Error('The grand total is a row even without vouchers')
+  if (total === undefined) throw new Error('The query returned no total')
   return {
     object: 'voucher_report',
     group_by: query.group_by,

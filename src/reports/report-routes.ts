@@ -20,7 +20,7 @@ import {
 const access: AccessRule = { anyOf: ['purchases:read'] }
 const tags = ['Reports']
 const description =
-  'As JSON, or as `text/csv` when `Accept` asks for it: one line for each group, without the totals.'
+  'JSON by default. With `Accept: text/csv`, one line per group, without the totals.'
 
 const answer = <T extends z.ZodType>(schema: T, columns: readonly string[]) => ({
   200: {
@@ -63,7 +63,7 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'reportVouchers',
-        summary: 'Count codes and their uses',
+        summary: 'Count vouchers and their uses',
         description,
         tags,
         params: conferenceParams,
@@ -88,7 +88,7 @@ function asCsv(request: FastifyRequest, reply: FastifyReply): boolean {
   return true
 }
 
-/** A sponsor's name that a spreadsheet would run as a formula gets an apostrophe before it. */
+/** A name that a spreadsheet would run as a formula gets a leading apostrophe. */
 function toCsv<Row extends object>(rows: Row[], columns: (keyof Row & string)[]): string {
   return stringify(rows, { columns, header: true, escape_formulas: true })
 }

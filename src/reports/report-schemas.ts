@@ -9,42 +9,48 @@ const range = {
 
 export const purchaseReportQuery = z.strictObject({
   group_by: z.enum(['status', 'sponsor', 'day']).default('status'),
-  status: z.enum(PURCHASE_STATUSES).optional().meta({ description: 'Only purchases in it.' }),
+  status: z
+    .enum(PURCHASE_STATUSES)
+    .optional()
+    .meta({ description: 'Only purchases with this status.' }),
   ...range,
 })
 
 export const voucherReportQuery = z.strictObject({
   group_by: z.enum(['status', 'source', 'sponsor', 'day']).default('status').meta({
-    description: 'status is the purchase’s; source tells purchase, staff and comp codes apart.',
+    description: '`status`: the status of the purchase. `source`: purchase, staff or comp.',
   }),
   ...range,
 })
 
 const group = z.string().nullable().meta({
   description:
-    'The status, source, id of the sponsor, or day (UTC, of creation). Null: without a purchase or sponsor.',
+    'The status, the source, the id of the sponsor, or the day of creation (UTC). Null: no purchase or no sponsor.',
 })
-const name = z.string().nullable().meta({ description: 'Of the sponsor, where they are grouped.' })
+const name = z
+  .string()
+  .nullable()
+  .meta({ description: 'The name of the sponsor, if grouped by sponsor.' })
 const sum = (description: string) => z.int().meta({ description })
 
 const purchaseSums = {
   currency: z.string(),
-  count: sum('Purchases.'),
-  quantity: sum('Codes that they order.'),
+  count: sum('Number of purchases.'),
+  quantity: sum('Number of vouchers ordered.'),
   total_amount: sum('Minor units.'),
   amount_received: sum('Minor units.'),
   amount_refunded: sum('Minor units.'),
 }
 
 const voucherSums = {
-  batches: sum('Purchases, staff batches and complimentary batches with codes.'),
-  issued: sum('Codes.'),
-  active: sum('Codes.'),
-  frozen: sum('Codes.'),
-  deactivated: sum('Codes.'),
-  redeemed: sum('Codes used at least once.'),
-  uses: sum('Uses of all codes.'),
-  remaining: sum('Codes that are active and have uses left.'),
+  batches: sum('Number of batches with vouchers: of purchases, staff and sponsor levels.'),
+  issued: sum('Number of vouchers.'),
+  active: sum('Number of vouchers.'),
+  frozen: sum('Number of vouchers.'),
+  deactivated: sum('Number of vouchers.'),
+  redeemed: sum('Vouchers used at least once.'),
+  uses: sum('Uses of all vouchers.'),
+  remaining: sum('Active vouchers that have uses left.'),
 }
 
 const purchaseGroup = z.object({ group, name, ...purchaseSums }).meta({ id: 'PurchaseReportGroup' })
@@ -55,7 +61,7 @@ export const purchaseReportSchema = z
     object: z.literal('purchase_report'),
     group_by: z.string(),
     data: z.array(purchaseGroup),
-    totals: z.array(z.object(purchaseSums)).meta({ description: 'One for each currency.' }),
+    totals: z.array(z.object(purchaseSums)).meta({ description: 'One per currency.' }),
   })
   .meta({ id: 'PurchaseReport' })
 

@@ -11,7 +11,7 @@ export type ExportFormat = 'csv' | 'ndjson'
 
 const ROWS_PER_FETCH = 1_000
 
-/** A reader that takes nothing for so long loses the stream, and its connection is free again. */
+/** If the reader takes nothing for this time, the stream is destroyed and its connection released. */
 const STALL_TIMEOUT_MS = 60_000
 
 const CSV_HEADER = [
@@ -30,7 +30,7 @@ type Source = {
   stalledAfterMs: number
 }
 
-/** A cursor reads one snapshot from its opening to its end, whatever commits meanwhile. */
+/** A cursor sees the database as it was when it was opened, until its end. */
 async function* readBatch(trx: Tx, source: Source): AsyncGenerator<Voucher[]> {
   await trx.raw(
     `declare exported no scroll cursor for
@@ -62,7 +62,7 @@ function toCells(voucher: Voucher): (string | number)[] {
 
 async function* csvLines(pages: AsyncIterable<Voucher[]>): AsyncGenerator<string> {
   yield stringify([[...CSV_HEADER]])
-  // A cell that a spreadsheet would run as a formula gets an apostrophe before it.
+  // A cell that a spreadsheet would run as a formula gets a leading apostrophe.
   for await (const page of pages) yield stringify(page.map(toCells), { escape_formulas: true })
 }
 
@@ -73,11 +73,11 @@ async function* jsonLines(pages: AsyncIterable<Voucher[]>): AsyncGenerator<strin
 }
 
 /**
- * All codes of one batch as text, by ordinal, from one snapshot of the database. Memory does not
- * grow with the batch, and nothing is read faster than it is taken. One connection is held until the
- * stream ends or is destroyed; a failure destroys it.
+ * Streams all vouchers of one batch as text, by ordinal, from one snapshot of the database. Memory does
+ * not grow with the batch, and rows are read only as fast as the reader takes them. The stream holds one
+ * connection until it ends or is destroyed; an error destroys it.
  *
- * @param batchId null: nothing was issued, so there are no lines (but the CSV header).
+ * @param batchId null: nothing was issued, so only the CSV header is sent.
  */
 export function exportVouchers(
   db: Db,
@@ -89,7 +89,7 @@ export function exportVouchers(
   const lines = format === 'csv' ? csvLines : jsonLines
   if (batchId === null) return Readable.from(lines(noPages()), { objectMode: false })
   const out = new PassThrough()
-  const onStalled = () => out.destroy(new Error(`Nothing was read for ${stalledAfterMs} ms`))
+  const onStalled = () => out.destroy(new Error(`The reader took nothing for ${stalledAfterMs} ms`))
   const source = { conferenceId, batchId, onStalled, stalledAfterMs }
   withTenant(db, { conferenceId }, (trx) => pipeline(lines(readBatch(trx, source)), out)).catch(
     (error: unknown) => out.destroy(error instanceof Error ? error : new Error(String(error))),

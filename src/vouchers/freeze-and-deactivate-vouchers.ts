@@ -6,9 +6,9 @@ import type { Voucher } from './voucher.ts'
 import { lockBatch, lockPurchaseBatch } from './voucher-batch-store.ts'
 import { getVoucher } from './voucher-store.ts'
 
-// All of this runs under the batch's row lock, so changes of state cannot meet halfway. Redemptions
-// do not take it; they lock one voucher each and nothing after it, so they cannot deadlock with
-// these, and `for no key update` re-reads a voucher that was redeemed while it waited.
+// Everything here runs under the batch's row lock, so changes of state run one after the other.
+// Redemptions do not take that lock. They lock only one voucher each, so they cannot deadlock with these
+// statements, and `for no key update` re-reads a voucher that was redeemed while the statement waited.
 
 type Target = { conferenceId: string; batchId: string }
 
@@ -33,7 +33,7 @@ async function execute(trx: Tx, sql: string, bindings: Record<string, string | n
 
 const IN_BATCH = `v.conference_id = :conferenceId and v.batch_id = :batchId`
 
-/** The codes that a refund of `:missing` more codes turns off: never used, newest first. */
+/** The vouchers that a refund deactivates: `:missing` of those never used, newest first. */
 const NEWEST_UNREDEEMED = `
   select v.id from vouchers v
   where ${IN_BATCH} and v.deactivated_by is null and v.times_used = 0
@@ -41,37 +41,37 @@ const NEWEST_UNREDEEMED = `
   limit :missing
   for no key update`
 
-/** How many codes of the batch are off, whoever turned them off. */
-async function countInactive(trx: Tx, target: Target): Promise<{ off: number; all: number }> {
-  const { rows } = await trx.raw<{ rows: { off: number; all: number }[] }>(
-    `select count(v.deactivated_by) as off, count(*) as all from vouchers v where ${IN_BATCH}`,
+/** How many vouchers of the batch are inactive, by a refund or by staff. */
+async function countInactive(trx: Tx, target: Target): Promise<{ inactive: number; all: number }> {
+  const { rows } = await trx.raw<{ rows: { inactive: number; all: number }[] }>(
+    `select count(v.deactivated_by) as inactive, count(*) as all from vouchers v where ${IN_BATCH}`,
     target,
   )
-  return rows[0] ?? { off: 0, all: 0 }
+  return rows[0] ?? { inactive: 0, all: 0 }
 }
 
 /**
- * The k rule: `k` codes of the purchase in all are off, whoever turned them off. Turns off as many
- * more as that takes, unredeemed ones first and newest first; redeemed ones never.
+ * Deactivates unredeemed vouchers, newest first, until `k` vouchers of the purchase in all are inactive,
+ * by a refund or by staff. Redeemed vouchers are never deactivated.
  *
- * @returns `missing`: how many could not be turned off, since the rest was redeemed.
+ * @returns `missing`: how many of `k` could not be deactivated, since all others were redeemed.
  */
 export function deactivateForRefund(
   trx: Tx,
   conferenceId: string,
   purchaseId: string,
   k: number,
-): Promise<{ turnedOff: number; missing: number }> {
+): Promise<{ deactivated: number; missing: number }> {
   return withLockedBatch(
     trx,
     conferenceId,
     purchaseId,
-    { turnedOff: 0, missing: k },
+    { deactivated: 0, missing: k },
     async (target) => {
-      const { off } = await countInactive(trx, target)
-      const wanted = Math.max(0, k - off)
-      if (wanted === 0) return { turnedOff: 0, missing: 0 }
-      const turnedOff = await execute(
+      const { inactive } = await countInactive(trx, target)
+      const wanted = Math.max(0, k - inactive)
+      if (wanted === 0) return { deactivated: 0, missing: 0 }
+      const deactivated = await execute(
         trx,
         `with chosen as (${NEWEST_UNREDEEMED})
        update vouchers v
@@ -83,18 +83,18 @@ export function deactivateForRefund(
         trx,
         'vouchers.deactivated',
         { ...target, purchaseId },
-        turnedOff,
+        deactivated,
         'refund',
       )
-      return { turnedOff, missing: wanted - turnedOff }
+      return { deactivated, missing: wanted - deactivated }
     },
   )
 }
 
 /**
- * A full refund: every code that is not off yet is turned off. Uses that were made stay counted.
+ * After a full refund: deactivates every voucher that is not inactive yet. Uses stay counted.
  *
- * @returns how many were turned off.
+ * @returns how many it deactivated.
  */
 export function deactivateAll(trx: Tx, conferenceId: string, purchaseId: string): Promise<number> {
   return withLockedBatch(trx, conferenceId, purchaseId, 0, async (target) => {
@@ -117,9 +117,9 @@ export function deactivateAll(trx: Tx, conferenceId: string, purchaseId: string)
 }
 
 /**
- * A reinstated purchase: turns on what a refund turned off. What staff turned off stays off.
+ * For a reinstated purchase: reactivates what a refund deactivated. What staff deactivated stays so.
  *
- * @returns how many were turned on.
+ * @returns how many it reactivated.
  */
 export function reactivateVouchers(
   trx: Tx,
@@ -145,11 +145,11 @@ export function reactivateVouchers(
 }
 
 /**
- * Freezes exactly the codes that the refunds under way would turn off and thaws all others: those
- * that `turnOffForRefund` with this `k` would, and where `k` is every code, as after a full refund,
- * redeemed ones with uses left too. `k` = 0 thaws all. Repeating it changes nothing.
+ * Freezes exactly the vouchers that pending refunds would deactivate and releases all others: those that
+ * `deactivateForRefund` with this `k` would deactivate, and, if `k` is every voucher as for a full
+ * refund, also redeemed ones with uses left. `k` = 0 releases all. Idempotent.
  *
- * @returns how many codes changed.
+ * @returns how many vouchers changed.
  */
 export function freezeForRefund(
   trx: Tx,
@@ -158,7 +158,7 @@ export function freezeForRefund(
   k: number,
 ): Promise<number> {
   return withLockedBatch(trx, conferenceId, purchaseId, 0, async (target) => {
-    const { off, all } = await countInactive(trx, target)
+    const { inactive, all } = await countInactive(trx, target)
     const chosen =
       k >= all && k > 0
         ? `select v.id from vouchers v
@@ -168,28 +168,28 @@ export function freezeForRefund(
         : NEWEST_UNREDEEMED
     return execute(
       trx,
-      // Anti joins and not "not in": a list of a million ids would be searched for every row.
+      // `not exists` and not `not in`: each row would search a list of up to a million ids.
       `with chosen as (${chosen}),
        held as (
          update vouchers v set held_by_refund = true from chosen
          where v.conference_id = :conferenceId and v.id = chosen.id and not v.held_by_refund
          returning v.id),
-       thawed as (
+       released as (
          update vouchers v set held_by_refund = false
          where ${IN_BATCH} and v.held_by_refund
            and not exists (select from chosen where chosen.id = v.id)
          returning v.id)
-       select id from held union all select id from thawed`,
-      { ...target, missing: Math.max(0, k - off) },
+       select id from held union all select id from released`,
+      { ...target, missing: Math.max(0, k - inactive) },
     )
   })
 }
 
 /**
- * While a dispute is open, every code that is not off and has uses left is frozen; afterwards none
- * is by a dispute.
+ * While a dispute is open (`held`), freezes every active voucher that has uses left; afterwards releases
+ * them.
  *
- * @returns how many codes changed.
+ * @returns how many vouchers changed.
  */
 export function freezeForDispute(
   trx: Tx,
@@ -210,9 +210,9 @@ export function freezeForDispute(
 }
 
 /**
- * How many codes of a purchase must be off, by the money that went back: every one of a refunded
- * purchase. Implemented in purchases/. It must lock the purchase until the transaction ends, so that
- * no refund arrives between the answer and what is decided on it.
+ * How many vouchers of a purchase must be inactive because of its refunds: all of a REFUNDED one.
+ * Implemented in purchases/. It must lock the purchase until the transaction ends, so that no refund
+ * changes the number meanwhile.
  */
 export type RequiredInactiveCount = (
   trx: Tx,
@@ -220,7 +220,7 @@ export type RequiredInactiveCount = (
 ) => Promise<number>
 
 /**
- * Turns one code off by hand. One that is off already stays as it is.
+ * Deactivates one voucher for staff. Idempotent.
  *
  * @throws AppError `not_found`
  */
@@ -241,26 +241,27 @@ export async function deactivateVoucher(
 }
 
 /**
- * Turns one code on again. One that is active already stays as it is.
+ * Activates one voucher again. Idempotent.
  *
- * @throws AppError `not_found`; `voucher_refunded` when more codes would then be on than are paid
- * for; `wrong_state` for a code that a refund or dispute under way has frozen.
+ * @throws AppError `not_found`; `voucher_refunded` if refunds require it to stay inactive; `wrong_state`
+ * while a pending refund or an open dispute freezes it.
  */
 export async function activateVoucher(
   trx: Tx,
   conferenceId: string,
   code: string,
-  requiredOff: RequiredInactiveCount,
+  requiredInactiveCount: RequiredInactiveCount,
 ): Promise<Voucher> {
   const { id, batchId, purchaseId } = await getVoucher(trx, conferenceId, code)
-  // The purchase first, then the batch: the order in which a refund locks them.
-  const required = purchaseId === null ? 0 : await requiredOff(trx, { conferenceId, purchaseId })
+  // Lock the purchase first, then the batch, as a refund does.
+  const required =
+    purchaseId === null ? 0 : await requiredInactiveCount(trx, { conferenceId, purchaseId })
   await lockBatch(trx, conferenceId, batchId)
   const voucher = await getVoucher(trx, conferenceId, code)
   if (voucher.state === 'active') return voucher
   if (voucher.state === 'frozen') throw frozenError()
-  const { off } = await countInactive(trx, { conferenceId, batchId })
-  if (off - 1 < required) throw refundedError(required, off)
+  const { inactive } = await countInactive(trx, { conferenceId, batchId })
+  if (inactive - 1 < required) throw refundedError(required, inactive)
   await trx('vouchers')
     .where({ conference_id: conferenceId, id })
     .update({ deactivated_by: null, deactivated_at: null })
@@ -278,20 +279,20 @@ export async function activateVoucher(
 function frozenError(): AppError {
   return new AppError(
     'wrong_state',
-    'The voucher is frozen while a refund or dispute of its purchase is under way.',
+    'The voucher is frozen until the pending refund or open dispute of its purchase ends.',
     { extra: { state: 'frozen', allowed_actions: ['deactivate'] } },
   )
 }
 
-function refundedError(required: number, off: number): AppError {
+function refundedError(required: number, inactive: number): AppError {
   return new AppError(
     'voucher_refunded',
-    `The purchase was paid back so far that ${required} of its codes must be off; ${off} are.`,
-    { extra: { required_off: required, off } },
+    `Refunds require ${required} inactive vouchers; ${inactive} ${inactive === 1 ? 'is' : 'are'} inactive.`,
+    { extra: { required_off: required, off: inactive } },
   )
 }
 
-/** Tells receivers how many codes of a batch were turned off or on, and by what. Nothing for none. */
+/** Publishes how many vouchers of a batch were deactivated or activated, and by what. 0: nothing. */
 async function publishVoucherStateChange(
   trx: Tx,
   type: 'vouchers.deactivated' | 'vouchers.activated',
@@ -309,8 +310,8 @@ async function publishVoucherStateChange(
 }
 
 /**
- * To be called in the transaction that changes the state of a batch's codes: if they are published,
- * their promotion codes are turned off and on like them, by a job that exists when this commits.
+ * Call it in every transaction that changes the state of a batch's vouchers. If the batch is published,
+ * it adds a job that gives the promotion codes at Stripe the same state.
  */
 async function enqueuePromotionCodeSync(
   trx: Tx,

@@ -7,11 +7,11 @@ import { publishEvent } from '../notifications/outbound-events.ts'
 import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch-store.ts'
 import { type CodeMaker, newCodes } from './voucher-code.ts'
 
-// How many codes are in memory at once, whatever the size of the batch.
+// How many codes are in memory at a time, for a batch of any size.
 const WINDOW_SIZE = 50_000
 
-// With eight symbols one code in a million collides with a million others; ten fruitless rounds
-// in a row mean that the code space is used up or the random source is broken.
+// With eight symbols and a million existing codes, about one new code in a million collides. Ten rounds
+// without a new code mean that all codes are used or the random source is broken.
 const MAX_FRUITLESS_ROUNDS = 10
 
 type Window = { first: number; last: number }
@@ -56,7 +56,7 @@ async function fillWindow(
     if (written === missing.length) break
     fruitless = written === 0 ? fruitless + 1 : 0
     if (fruitless === MAX_FRUITLESS_ROUNDS) {
-      throw new Error(`Every code made for batch ${batch.id} exists already`)
+      throw new Error(`Every code generated for batch ${batch.id} already exists`)
     }
     missing = await missingOrdinals(trx, batch, window)
   }
@@ -64,13 +64,13 @@ async function fillWindow(
 }
 
 /**
- * Makes the codes of a batch: all of them the first time, only missing ordinals when it is called
- * again for the same purchase (or the same sponsor's complimentary codes), nothing when none is
- * missing. Then the stored batch counts, not the spec. Parallel calls for one purchase wait for each
- * other. Cost per code does not depend on how many codes exist, and memory not on the count.
+ * Issues the vouchers of a batch. Called again for the same purchase, or for the same sponsor's
+ * complimentary codes, it issues only missing ordinals, by the stored batch and not by the spec.
+ * Parallel calls for one purchase wait for each other. The cost per code does not depend on how many
+ * codes exist, and the memory does not depend on the count.
  *
- * @param makeCodes must give sorted codes; tests pass one that collides.
- * @returns `issued`: how many codes this call made.
+ * @param makeCodes must return sorted codes; tests pass one whose codes collide.
+ * @returns `issued`: how many vouchers this call issued.
  */
 export async function issueVouchers(
   trx: Tx,
@@ -93,11 +93,11 @@ export async function issueVouchers(
   return { batchId: batch.id, issued }
 }
 
-// Above this many codes at once COPY spares the driver an array parameter of megabytes.
+// Above this many codes, COPY avoids an array parameter of megabytes.
 const COPY_THRESHOLD = 10_000
 
-// One arbiter instead of any: Postgres then looks for a conflict in one index and not in three, and
-// under the batch's lock no other can occur.
+// With one conflict target, Postgres checks one index instead of three. Under the batch's lock no other
+// conflict can occur.
 const INSERT = `
   insert into vouchers (conference_id, batch_id, ordinal, code, code_key, max_uses)
   select :conferenceId, :batchId, made.ordinal, made.code,
@@ -124,8 +124,8 @@ async function insertByUnnest(
   return rowCount
 }
 
-// Codes are [A-Z0-9-], so nothing needs COPY's escaping. Yielding lines in groups keeps the stream's
-// overhead per code small.
+// Codes are [A-Z0-9-], so COPY needs no escaping. Groups of lines keep the stream's overhead per code
+// small.
 function* copyLines(ordinals: number[], codes: string[]): Generator<string> {
   const GROUP = 1_000
   for (let start = 0; start < codes.length; start += GROUP) {
@@ -134,8 +134,8 @@ function* copyLines(ordinals: number[], codes: string[]): Generator<string> {
   }
 }
 
-// COPY goes into a temporary table first: Postgres refuses COPY FROM on a table with row security,
-// and COPY cannot skip a code that exists.
+// COPY writes to a temporary table: Postgres refuses COPY FROM on a table with row security, and COPY
+// cannot skip codes that exist.
 async function insertByCopy(
   trx: Tx,
   batch: IssuableBatch,
@@ -145,7 +145,7 @@ async function insertByCopy(
   await trx.raw(
     `create temporary table if not exists made_codes (ordinal integer, code text) on commit drop`,
   )
-  // knex types a transaction's client as any; it is the one pg connection of this transaction.
+  // knex types a transaction's client as any. It is the pg connection of this transaction.
   const connection = (await trx.client.acquireConnection()) as pg.Client
   const copy = connection.query(copyFrom('copy made_codes (ordinal, code) from stdin'))
   await pipeline(Readable.from(copyLines(ordinals, codes)), copy)
@@ -158,10 +158,10 @@ async function insertByCopy(
 }
 
 /**
- * Writes codes at the given ordinals (both sorted, same length). A code that exists already is left
- * out and its ordinal stays free.
+ * Inserts codes at the given ordinals (both sorted, same length). A code that already exists is skipped,
+ * and its ordinal stays free.
  *
- * @returns how many were written.
+ * @returns how many were inserted.
  */
 function insertCodes(
   trx: Tx,

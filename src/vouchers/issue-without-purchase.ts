@@ -1,7 +1,7 @@
-import { CATALOG_KINDS, type CatalogKind, findCatalogItem } from '../catalog/catalog-items.ts'
+import { type CatalogKind, findCatalogItem } from '../catalog/catalog-items.ts'
 import { getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
-import { AppError, invalidField } from '../shared/errors.ts'
+import { invalidField, invalidFields } from '../shared/errors.ts'
 import type { IssueComps } from '../sponsors/manage-sponsors.ts'
 import { findSponsor, type Sponsor } from '../sponsors/sponsor-store.ts'
 import { issueVouchers } from './issue-vouchers.ts'
@@ -23,31 +23,10 @@ export type StaffBatchInput = VoucherTermsInput & {
   add_on?: string | undefined
 }
 
-async function sponsorOf(
-  trx: Tx,
-  conferenceId: string,
-  reference: string | undefined,
-): Promise<Sponsor | null> {
-  if (reference === undefined) return null
-  const sponsor = await findSponsor(trx, conferenceId, reference)
-  if (sponsor === null) throw invalidField('/sponsor', 'is no sponsor of this conference')
-  return sponsor
-}
-
-async function assertItem(
-  trx: Tx,
-  conferenceId: string,
-  kind: CatalogKind,
-  id: string | undefined,
-): Promise<void> {
-  if (id === undefined || (await findCatalogItem(trx, conferenceId, kind, id)) !== null) return
-  throw invalidField(`/${kind}`, `is no ${CATALOG_KINDS[kind].noun} of this conference`)
-}
-
 /**
- * Makes codes that nobody buys, and all of them at once.
+ * Issues a batch of vouchers without a purchase.
  *
- * @param by the id of the API key; `now` is what the terms are checked against.
+ * @param by the id of the API key, and the time that the terms are checked against.
  * @throws AppError `validation_failed` naming each field that breaks a rule.
  */
 export async function createStaffBatch(
@@ -61,7 +40,7 @@ export async function createStaffBatch(
     throw invalidField('/count', `must be at most ${conference.maxQuantity}`)
   }
   if (input.ticket_type !== undefined && input.add_on !== undefined) {
-    throw invalidField('/add_on', 'cannot be given together with ticket_type')
+    throw invalidField('/add_on', 'cannot be combined with ticket_type')
   }
   const sponsor = await sponsorOf(trx, conferenceId, input.sponsor)
   await assertItem(trx, conferenceId, 'ticket_type', input.ticket_type)
@@ -70,8 +49,7 @@ export async function createStaffBatch(
   const terms = mergeTerms({ ...DEFAULT_TERMS, prefix }, input)
   const errors = voucherTermsProblems(terms, by.now)
   if (errors.length > 0) {
-    const detail = errors.map((error) => `${error.pointer}: ${error.detail}`).join('; ')
-    throw new AppError('validation_failed', detail, { errors })
+    throw invalidFields(errors)
   }
   const { batchId } = await issueVouchers(trx, {
     conferenceId,
@@ -89,9 +67,32 @@ export async function createStaffBatch(
   return getBatch(trx, conferenceId, batchId, null)
 }
 
+async function sponsorOf(
+  trx: Tx,
+  conferenceId: string,
+  reference: string | undefined,
+): Promise<Sponsor | null> {
+  if (reference === undefined) return null
+  const sponsor = await findSponsor(trx, conferenceId, reference)
+  if (sponsor === null)
+    throw invalidField('/sponsor', `does not exist in this conference: ${reference}`)
+  return sponsor
+}
+
+async function assertItem(
+  trx: Tx,
+  conferenceId: string,
+  kind: CatalogKind,
+  id: string | undefined,
+): Promise<void> {
+  if (id === undefined || (await findCatalogItem(trx, conferenceId, kind, id)) !== null) return
+  throw invalidField(`/${kind}`, `does not exist in this conference: ${id}`)
+}
+
 /**
- * The complimentary codes of a sponsor's level: free entry once each, for hidden ticket types too.
- * Random like all others: a running number could be guessed from the public list of sponsors.
+ * Issues the complimentary vouchers of a sponsor's level: free entry, once each, for hidden ticket types
+ * too. Their codes are random like all others: numbers could be guessed from the public list of
+ * sponsors.
  */
 export const issueComps: IssueComps = async (trx, order) => {
   const { codeLength, currency } = await getConference(trx, order.conferenceId)

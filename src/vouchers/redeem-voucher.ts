@@ -9,8 +9,8 @@ import { getVoucher } from './voucher-store.ts'
 
 export type RedeemRequest = { code: string; reference: string; actor: Actor }
 
-// A redemption locks the voucher and nothing else before or after it, so it can neither deadlock
-// with another nor with a change of state.
+// A redemption locks only the voucher, so it cannot deadlock with another redemption or with a change of
+// state.
 async function lockVoucher(trx: Tx, conferenceId: string, code: string): Promise<number> {
   const row = await trx('vouchers')
     .where({ conference_id: conferenceId, code_key: codeKey(code) })
@@ -21,10 +21,10 @@ async function lockVoucher(trx: Tx, conferenceId: string, code: string): Promise
 }
 
 /**
- * Takes one use of a code for `reference`. The same reference again gets the same redemption and
- * takes nothing; after its release it may redeem again.
+ * Redeems a voucher: takes one use of it for `reference`. The same reference again returns the same
+ * redemption and takes no use; after a release, it takes a new one.
  *
- * @returns `created`: whether this call took the use.
+ * @returns `created`: whether this call took a use.
  * @throws AppError `not_found`; `voucher_invalid` with `invalid_reason`; `published`.
  */
 export async function redeemVoucher(
@@ -33,7 +33,7 @@ export async function redeemVoucher(
   { code, reference, actor }: RedeemRequest,
 ): Promise<{ redemption: Redemption; created: boolean }> {
   const voucherId = await lockVoucher(trx, conferenceId, code)
-  // Under the lock, in a statement of its own: its snapshot shows what parallel calls committed.
+  // A separate statement under the lock: it sees what parallel calls committed.
   const { rows } = await trx.raw<{ rows: { id: string; created: boolean }[] }>(
     `with known as (
        select r.id from redemptions r
@@ -63,10 +63,10 @@ export async function redeemVoucher(
 
 async function invalidVoucherError(trx: Tx, conferenceId: string, code: string): Promise<AppError> {
   const { invalidReason } = await getVoucher(trx, conferenceId, code)
-  // Under the lock only the clock moves: what is valid by now was too early a moment ago.
+  // Under the lock only time passes: a voucher that is valid now was not yet valid a moment ago.
   const reason = invalidReason ?? 'not_yet_valid'
   if (reason === 'published') {
-    return new AppError('published', 'The voucher is published: it can be used at Stripe only.', {
+    return new AppError('published', 'The voucher is published: it can be used only at Stripe.', {
       extra: { invalid_reason: reason },
     })
   }
@@ -76,7 +76,7 @@ async function invalidVoucherError(trx: Tx, conferenceId: string, code: string):
 }
 
 /**
- * Gives the use of a redemption back, once: releasing it again changes nothing.
+ * Releases a redemption: its use is available again. Releasing it twice is a no-op.
  *
  * @throws AppError `not_found`
  */
@@ -87,7 +87,7 @@ export async function releaseRedemption(
   actor: Actor,
 ): Promise<Redemption> {
   const { code } = await getRedemption(trx, conferenceId, id)
-  // The voucher first, as when redeeming.
+  // Lock the voucher first, as a redemption does.
   await lockVoucher(trx, conferenceId, code)
   await trx.raw(
     `with released as (
@@ -101,18 +101,18 @@ export async function releaseRedemption(
   return getRedemption(trx, conferenceId, id)
 }
 
-/** One use of one code, by one order of the ticket shop. */
+/** One use of one voucher, by one order of the ticket shop. */
 export type Redemption = {
   id: string
   code: string
   batchId: string
   purchaseId: string | null
-  /** The shop's own name for what the code was used for. */
+  /** The shop's own id of the order. */
   reference: string
   /** Id of the API key. */
   redeemedBy: string
   createdAt: Date
-  /** When the use was given back; null: it counts. */
+  /** When the use was released. Null: it counts. */
   releasedAt: Date | null
   releasedBy: string | null
 }
@@ -175,13 +175,13 @@ async function getRedemption(trx: Tx, conferenceId: string, id: string): Promise
 }
 
 export type RedemptionFilter = {
-  /** A code, however spelt. */
+  /** A code; case, spaces and hyphens do not matter. */
   voucher?: string | undefined
   purchaseId?: string | undefined
   reference?: string | undefined
 }
 
-/** A page of redemptions, newest first; released ones are among them. */
+/** A page of redemptions, newest first, with the released ones. */
 export async function listRedemptions(
   trx: Tx,
   conferenceId: string,

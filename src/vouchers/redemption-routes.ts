@@ -19,7 +19,7 @@ const CONFERENCE = '/v1/conferences/:conference'
 const access: AccessRule = { anyOf: ['vouchers:redeem'] }
 const tags = ['Redemptions']
 
-/** `C/vouchers/{code}/redemptions` and `C/redemptions`: what the ticket shop calls. */
+/** `C/vouchers/{code}/redemptions` and `C/redemptions`: the ticket shop calls them. */
 export function redemptionRoutes(app: App, deps: RouteDeps): void {
   redeemRoute(app, deps)
   listRoute(app, deps)
@@ -33,9 +33,9 @@ function redeemRoute(app: App, { idempotency, failedLookups }: RouteDeps): void 
       config: { access },
       schema: {
         operationId: 'redeemVoucher',
-        summary: 'Redeem a code',
+        summary: 'Redeem a voucher',
         description:
-          'Takes one use (201). The same reference again gets the same redemption and takes none (200).',
+          'Takes one use (201). The same reference again returns the same redemption and takes none (200).',
         tags,
         params: codeParams,
         body: redeemBody,
@@ -64,7 +64,7 @@ function listRoute(app: App, { db }: RouteDeps): void {
       schema: {
         operationId: 'listRedemptions',
         summary: 'List redemptions',
-        description: 'Released ones are among them.',
+        description: 'Includes released redemptions.',
         tags,
         params: conferenceParams,
         querystring: redemptionQuery,
@@ -89,8 +89,8 @@ function releaseRoute(app: App, { db }: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'releaseRedemption',
-        summary: 'Give a use back',
-        description: 'Releasing it again changes nothing.',
+        summary: 'Release a redemption',
+        description: 'Its use is available again. Idempotent.',
         tags,
         params: redemptionParams,
         response: { 200: redemptionSchema },

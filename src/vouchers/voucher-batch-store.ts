@@ -4,10 +4,10 @@ import { notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import type { VoucherTerms, VoucherType } from './voucher-terms.ts'
 
-/** Where codes come from: a paid purchase, a staff member, or a sponsor's level. */
+/** Where the vouchers come from: a paid purchase, a staff member, or a sponsor's level. */
 type BatchSource = 'purchase' | 'staff' | 'comp'
 
-/** Everything that codes of one kind share. */
+/** Everything that the vouchers of one batch share. */
 export type BatchSpec = {
   conferenceId: string
   source: BatchSource
@@ -17,7 +17,7 @@ export type BatchSpec = {
   count: number
   /** Random symbols of a code, 8 to 32. */
   codeLength: number
-  /** ISO 4217; what a fixed amount is counted in. */
+  /** ISO 4217: the currency of a fixed discount. */
   currency: string
   ticketTypeId: string | null
   addOnId: string | null
@@ -25,7 +25,7 @@ export type BatchSpec = {
   createdBy: string
 }
 
-/** What making codes needs to know of a batch. */
+/** The columns of a batch that issuing needs. */
 export type IssuableBatch = {
   conferenceId: string
   id: string
@@ -33,7 +33,7 @@ export type IssuableBatch = {
   prefix: string
   codeLength: number
   maxUses: number
-  /** True when this transaction made it, so that it has no codes yet. */
+  /** Whether this transaction inserted the batch, so that it has no vouchers yet. */
   fresh: boolean
 }
 
@@ -77,15 +77,15 @@ async function insertBatch(trx: Tx, spec: BatchSpec): Promise<IssuableRow | unde
 }
 
 /**
- * The batch of a purchase, or of a sponsor's complimentary codes, made when there is none; a staff
- * batch is always new. The caller's transaction holds its row lock afterwards: whoever makes codes
- * or changes their state takes it first, so none of them can meet halfway.
+ * Locks the batch of a purchase, or of a sponsor's complimentary vouchers, and inserts it if there is
+ * none; a staff batch is always new. Every transaction that issues vouchers or changes their state takes
+ * this lock first, so they run one after the other.
  */
 export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch> {
   const { conferenceId } = spec
-  const made = await insertBatch(trx, spec)
+  const inserted = await insertBatch(trx, spec)
   const row =
-    made ??
+    inserted ??
     (await trx('voucher_batches')
       .where({ conference_id: conferenceId, source: spec.source })
       .where(
@@ -95,7 +95,7 @@ export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch
       )
       .forNoKeyUpdate()
       .first<IssuableRow | undefined>([...ISSUABLE_COLUMNS]))
-  if (row === undefined) throw new Error('The batch was neither made nor found')
+  if (row === undefined) throw new Error('The batch was neither inserted nor found')
   return {
     conferenceId,
     id: row.id,
@@ -103,7 +103,7 @@ export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch
     prefix: row.prefix,
     codeLength: row.code_length,
     maxUses: row.max_uses,
-    fresh: made !== undefined,
+    fresh: inserted !== undefined,
   }
 }
 
@@ -115,7 +115,7 @@ export async function lockBatch(trx: Tx, conferenceId: string, id: string): Prom
     .select('id')
 }
 
-/** Locks the batch of a purchase and returns its id, or null when none was issued. */
+/** Locks the batch of a purchase and returns its id, or null if nothing was issued. */
 export async function lockPurchaseBatch(
   trx: Tx,
   conferenceId: string,
@@ -128,11 +128,11 @@ export async function lockPurchaseBatch(
   return row?.id ?? null
 }
 
-/** A batch as its row has it. */
+/** A row of voucher_batches. */
 export type VoucherBatch = Omit<BatchSpec, 'conferenceId'> & {
   id: string
   createdAt: Date
-  /** Since when its codes can be used at Stripe only; null: they are used here. */
+  /** Since when its codes can be used only at Stripe. Null: they are redeemed here. */
   publishedAt: Date | null
 }
 
@@ -212,7 +212,7 @@ function batches(trx: Tx, conferenceId: string, sponsorId: string | null) {
   return query
 }
 
-/** The batch; with `sponsorId` only when it is that sponsor's. @throws AppError `not_found` */
+/** The batch. With `sponsorId`, another sponsor's batch is not found. @throws AppError `not_found` */
 export async function getBatch(
   trx: Tx,
   conferenceId: string,
@@ -237,24 +237,14 @@ export async function listBatches(
   return mapPage(await fetchPage<BatchRow>(query, page), toBatch)
 }
 
-/**
- * The id of a purchase's batch, or null while nothing was issued.
- *
- * @throws AppError `not_found` when there is no such purchase, or it is another sponsor's.
- */
+/** The id of a purchase's batch, or null if nothing was issued. */
 export async function findPurchaseBatch(
   trx: Tx,
   conferenceId: string,
   purchaseId: string,
-  sponsorId: string | null,
 ): Promise<string | null> {
-  const { rows } = await trx.raw<{ rows: { batch_id: string | null }[] }>(
-    `select b.id as batch_id
-     from bulk_purchases p
-     left join voucher_batches b on b.conference_id = p.conference_id and b.purchase_id = p.id
-     where p.conference_id = ? and p.id = ? and (?::text is null or p.sponsor_id = ?)`,
-    [conferenceId, purchaseId, sponsorId, sponsorId],
-  )
-  if (rows[0] === undefined) throw notFound('purchase')
-  return rows[0].batch_id
+  const row = await trx('voucher_batches')
+    .where({ conference_id: conferenceId, purchase_id: purchaseId })
+    .first<{ id: string } | undefined>('id')
+  return row?.id ?? null
 }

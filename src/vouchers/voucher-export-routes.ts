@@ -8,10 +8,11 @@ import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
 import { pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
+import type { Caller } from '../shared/caller.ts'
 import { invalidField } from '../shared/errors.ts'
 import { type ExportFormat, exportVouchers } from './export-vouchers.ts'
 import { toVoucherBody } from './voucher.ts'
-import { findPurchaseBatch, getBatch } from './voucher-batch-store.ts'
+import { getBatch } from './voucher-batch-store.ts'
 import { batchParams, voucherPage, vouchersOfPurchaseParams } from './voucher-schemas.ts'
 import { listBatchVouchers } from './voucher-store.ts'
 
@@ -19,7 +20,7 @@ const CONFERENCE = '/v1/conferences/:conference'
 const access: AccessRule = { anyOf: ['vouchers:read'], sponsor: true }
 const tags = ['Vouchers']
 const description =
-  'In the order of issue. JSON comes in pages; `text/csv` and `application/x-ndjson`, asked for by `Accept`, come whole, as one stream and from one moment.'
+  'In the order of issue. JSON is paged. With `Accept: text/csv` or `application/x-ndjson`, the response is one stream of all vouchers, from one snapshot of the database.'
 
 const MEDIA_TYPES: Record<ExportFormat, string> = {
   csv: 'text/csv; charset=utf-8; header=present',
@@ -32,24 +33,27 @@ const text = (explanation: string) => z.string().meta({ description: explanation
 
 const response = {
   200: {
-    description: 'The codes.',
+    description: 'The vouchers.',
     content: {
       'application/json': { schema: voucherPage },
       'text/csv': { schema: text('code,times_used,max_uses,is_active,valid_from,valid_until') },
-      'application/x-ndjson': { schema: text('One Voucher object a line.') },
+      'application/x-ndjson': { schema: text('One Voucher object per line.') },
     },
   },
 }
 
-/** `C/purchases/{id}/vouchers` and `C/voucher-batches/{id}/vouchers`: the codes themselves. */
-export function voucherExportRoutes(app: App, { db }: RouteDeps): void {
+/** `C/purchases/{id}/vouchers` and `C/voucher-batches/{id}/vouchers`. */
+export function voucherExportRoutes(
+  app: App,
+  { db, findPurchaseBatch }: RouteDeps & { findPurchaseBatch: FindPurchaseBatch },
+): void {
   app.get(
     `${CONFERENCE}/purchases/:purchase/vouchers`,
     {
       config: { access },
       schema: {
         operationId: 'listPurchaseVouchers',
-        summary: 'List or export the codes of a purchase',
+        summary: 'List or export the vouchers of a purchase',
         description,
         tags,
         params: vouchersOfPurchaseParams,
@@ -59,8 +63,8 @@ export function voucherExportRoutes(app: App, { db }: RouteDeps): void {
     },
     (request, reply) => {
       const { purchase } = request.params
-      return sendVouchers(db, request, reply, request.query, purchase, (trx, conference, sponsor) =>
-        findPurchaseBatch(trx, conference, purchase, sponsor),
+      return sendVouchers(db, request, reply, request.query, purchase, (trx, caller) =>
+        findPurchaseBatch(trx, caller, purchase),
       )
     },
   )
@@ -71,7 +75,7 @@ export function voucherExportRoutes(app: App, { db }: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'listBatchVouchers',
-        summary: 'List or export the codes of a batch',
+        summary: 'List or export the vouchers of a batch',
         description,
         tags,
         params: batchParams,
@@ -87,14 +91,26 @@ export function voucherExportRoutes(app: App, { db }: RouteDeps): void {
         reply,
         request.query,
         batch,
-        async (trx, conference, sponsor) => (await getBatch(trx, conference, batch, sponsor)).id,
+        async (trx, { conferenceId, sponsorId }) =>
+          (await getBatch(trx, conferenceId, batch, sponsorId)).id,
       )
     },
   )
 }
 
-/** Finds the batch that the caller may see. @throws AppError `not_found` */
-type FindBatch = (trx: Tx, conferenceId: string, sponsorId: string | null) => Promise<string | null>
+/**
+ * The batch of a purchase that the caller may see; null if nothing was issued. Implemented in purchases/.
+ *
+ * @throws AppError `not_found`
+ */
+export type FindPurchaseBatch = (
+  trx: Tx,
+  caller: Caller,
+  purchaseId: string,
+) => Promise<string | null>
+
+/** Finds a batch that the caller may see. @throws AppError `not_found` */
+type FindBatch = (trx: Tx, caller: Caller) => Promise<string | null>
 
 async function sendVouchers(
   db: Db,
@@ -104,22 +120,21 @@ async function sendVouchers(
   name: string,
   findBatch: FindBatch,
 ) {
-  const { conferenceId, sponsorId } = callerOf(request)
+  const caller = callerOf(request)
+  const { conferenceId } = caller
   const format = acceptedFormat(request.headers.accept)
-  // The answer depends on it, and a cache between us and the caller must know.
+  // Caches must not mix the formats.
   void reply.header('vary', 'accept').header('cache-control', 'no-store')
   if (format === 'json') {
     const found = await withTenant(db, { conferenceId }, async (trx) => {
-      const batchId = await findBatch(trx, conferenceId, sponsorId)
+      const batchId = await findBatch(trx, caller)
       if (batchId === null) return { data: [], has_more: false, next_cursor: null }
       return listBatchVouchers(trx, conferenceId, batchId, page)
     })
     return mapPage(found, toVoucherBody)
   }
-  if (page.cursor !== undefined) throw invalidField('query/cursor', 'is only for JSON')
-  const batchId = await withTenant(db, { conferenceId }, (trx) =>
-    findBatch(trx, conferenceId, sponsorId),
-  )
+  if (page.cursor !== undefined) throw invalidField('query/cursor', 'can be used only with JSON')
+  const batchId = await withTenant(db, { conferenceId }, (trx) => findBatch(trx, caller))
   void reply
     .type(MEDIA_TYPES[format])
     .header('content-disposition', `attachment; filename="vouchers-${name}.${format}"`)

@@ -32,10 +32,10 @@ const PATH = '/v1/conferences/:conference/vouchers'
 const WRITE: AccessRule = { anyOf: ['vouchers:write'] }
 const tags = ['Vouchers']
 
-/** `C/vouchers`. `requiredOff` says how many codes of a purchase must stay off. */
+/** `C/vouchers`. */
 export function voucherRoutes(
   app: App,
-  deps: RouteDeps & { requiredOff: RequiredInactiveCount },
+  deps: RouteDeps & { requiredInactiveCount: RequiredInactiveCount },
 ): void {
   readRoutes(app, deps)
   assignRoute(app, deps)
@@ -50,7 +50,7 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
       schema: {
         operationId: 'listVouchers',
         summary: 'List vouchers',
-        description: 'A sponsor sees its own.',
+        description: 'A sponsor sees only its own.',
         tags,
         params: conferenceParams,
         querystring: voucherQuery,
@@ -73,8 +73,8 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
       config: { access: { anyOf: ['vouchers:redeem'] } },
       schema: {
         operationId: 'getVoucher',
-        summary: 'Look up a code',
-        description: 'Tells whether it can be redeemed now and, if not, why.',
+        summary: 'Look up a voucher by its code',
+        description: 'Shows whether it can be redeemed now and, if not, why.',
         tags,
         params: codeParams,
         response: { 200: voucherSchema },
@@ -98,7 +98,7 @@ function assignRoute(app: App, { idempotency, failedLookups }: RouteDeps): void 
       config: { access: WRITE },
       schema: {
         operationId: 'updateVoucher',
-        summary: 'Note who holds a code',
+        summary: 'Assign a voucher',
         tags,
         params: codeParams,
         body: updateVoucherBody,
@@ -119,7 +119,11 @@ function assignRoute(app: App, { idempotency, failedLookups }: RouteDeps): void 
 
 function stateRoutes(
   app: App,
-  { idempotency, failedLookups, requiredOff }: RouteDeps & { requiredOff: RequiredInactiveCount },
+  {
+    idempotency,
+    failedLookups,
+    requiredInactiveCount,
+  }: RouteDeps & { requiredInactiveCount: RequiredInactiveCount },
 ): void {
   app.post(
     `${PATH}/:code/deactivate`,
@@ -127,8 +131,8 @@ function stateRoutes(
       config: { access: WRITE },
       schema: {
         operationId: 'deactivateVoucher',
-        summary: 'Turn a code off',
-        description: 'One that is off already stays as it is.',
+        summary: 'Deactivate a voucher',
+        description: 'Idempotent.',
         tags,
         params: codeParams,
         body: emptyBody,
@@ -151,9 +155,9 @@ function stateRoutes(
       config: { access: WRITE },
       schema: {
         operationId: 'activateVoucher',
-        summary: 'Turn a code on again',
+        summary: 'Activate a voucher again',
         description:
-          'Refused with `voucher_refunded` when more codes would be on than are paid for.',
+          'Fails with `voucher_refunded` if refunds require the voucher to stay inactive.',
         tags,
         params: codeParams,
         body: emptyBody,
@@ -164,7 +168,9 @@ function stateRoutes(
       const { conferenceId } = callerOf(request)
       return failedLookups.guard(request, () =>
         idempotency.run(request, async (trx) =>
-          toVoucherBody(await activateVoucher(trx, conferenceId, request.params.code, requiredOff)),
+          toVoucherBody(
+            await activateVoucher(trx, conferenceId, request.params.code, requiredInactiveCount),
+          ),
         ),
       )
     },
@@ -173,9 +179,7 @@ function stateRoutes(
 
 const BATCH_PATH = '/v1/conferences/:conference/voucher-batches'
 const READ_BATCHES: AccessRule = { anyOf: ['vouchers:read', 'vouchers:write'], sponsor: true }
-const batchTags = ['Vouchers']
-
-/** `C/voucher-batches`: codes that staff give out, and the batches of purchases and levels. */
+/** `C/voucher-batches`: the batches of staff, of purchases and of sponsor levels. */
 export function voucherBatchRoutes(app: App, deps: RouteDeps & { clock: Clock }): void {
   createBatchRoute(app, deps)
   batchReadRoutes(app, deps)
@@ -188,8 +192,8 @@ function createBatchRoute(app: App, { idempotency, clock }: RouteDeps & { clock:
       config: { access: { anyOf: ['vouchers:write'] } },
       schema: {
         operationId: 'createVoucherBatch',
-        summary: 'Make codes without a purchase',
-        tags: batchTags,
+        summary: 'Issue vouchers without a purchase',
+        tags: tags,
         params: conferenceParams,
         body: createBatchBody,
         response: { 201: batchSchema },
@@ -213,9 +217,9 @@ function batchReadRoutes(app: App, { db }: RouteDeps): void {
       config: { access: READ_BATCHES },
       schema: {
         operationId: 'listVoucherBatches',
-        summary: 'List batches of codes',
-        description: 'A sponsor sees its own.',
-        tags: batchTags,
+        summary: 'List voucher batches',
+        description: 'A sponsor sees only its own.',
+        tags: tags,
         params: conferenceParams,
         querystring: z.strictObject(pageQuery),
         response: { 200: batchPage },
@@ -236,8 +240,8 @@ function batchReadRoutes(app: App, { db }: RouteDeps): void {
       config: { access: READ_BATCHES },
       schema: {
         operationId: 'getVoucherBatch',
-        summary: 'Get a batch of codes',
-        tags: batchTags,
+        summary: 'Get a voucher batch',
+        tags: tags,
         params: batchParams,
         response: { 200: batchSchema },
       },

@@ -25,13 +25,13 @@ export const voucherQuery = z.strictObject({
   batch: z.string().optional(),
 })
 
-/** A POST without parameters: no body, or an empty object. */
+/** A POST without parameters: no body or an empty object. */
 export const emptyBody = z.strictObject({}).nullish()
 
 export const updateVoucherBody = z
   .strictObject({
     assigned_to: z.string().trim().min(1).max(200).nullable().meta({
-      description: 'Who holds the code, for people; null: nobody.',
+      description: 'Who holds the voucher, such as a name or an e-mail address. Null: no one.',
     }),
   })
   .meta({ id: 'UpdateVoucher' })
@@ -68,7 +68,7 @@ const { voucher_type, discount_value, ...otherTerms } = voucherConfigFields
 export const createBatchBody = z
   .strictObject({
     count: z.int().min(1).max(1_000_000).meta({
-      description: "How many codes; at most the conference's max_quantity.",
+      description: "Number of vouchers; at most the conference's max_quantity.",
       example: 20,
     }),
     voucher_type,
@@ -105,7 +105,7 @@ export const batchSchema = z
     created_by: z.string(),
     created_at: timestamp,
     published_at: timestamp.nullable().meta({
-      description: 'Since when its codes can be used at Stripe only.',
+      description: 'Since when its codes can be used only at Stripe.',
     }),
   })
   .meta({ id: 'VoucherBatch' })
@@ -137,7 +137,7 @@ export function toBatchBody({ terms, ...batch }: VoucherBatch): z.infer<typeof b
 }
 
 const reference = z.string().trim().min(1).max(200).meta({
-  description: 'Your own id of what the code is used for, such as an order.',
+  description: 'Your own id of the order for which the voucher is used.',
   example: 'order-1042',
 })
 
@@ -160,7 +160,7 @@ export const redemptionSchema = z
     reference: z.string(),
     redeemed_by: z.string(),
     created_at: timestamp,
-    released_at: timestamp.nullable().meta({ description: 'When the use was given back.' }),
+    released_at: timestamp.nullable().meta({ description: 'When the use was released.' }),
     released_by: z.string().nullable(),
   })
   .meta({ id: 'Redemption' })

@@ -26,7 +26,7 @@ export type VoucherRow = {
   created_at: Date
 }
 
-/** SQL: vouchers `v` with their batches `b`, in the columns of `VoucherRow`. */
+/** SQL that selects vouchers `v` with their batches `b`, in the columns of `VoucherRow`. */
 export const SELECT_VOUCHERS = `
   select v.id, v.ordinal, v.code, v.batch_id, b.purchase_id, v.state,
     ${INVALID_REASON} as invalid_reason,
@@ -59,7 +59,7 @@ export function toVoucher(row: VoucherRow): Voucher {
 }
 
 /**
- * The voucher with this code, whatever its case, spaces and hyphens.
+ * The voucher with this code. Case, spaces and hyphens do not matter.
  *
  * @throws AppError `not_found`
  */
@@ -77,11 +77,11 @@ export type VoucherFilter = {
   state?: VoucherState | undefined
   purchaseId?: string | undefined
   batchId?: string | undefined
-  /** Set for a sponsor's key: only codes of its own batches. */
+  /** Set for a sponsor's key, which sees only the vouchers of its own batches. */
   sponsorId: string | null
 }
 
-/** The batches that the filter is about, or null when it is about all. */
+/** The batches that the filter selects, or null for all. */
 async function batchesOf(
   trx: Tx,
   conferenceId: string,
@@ -95,7 +95,7 @@ async function batchesOf(
   return query.pluck<string[]>('id')
 }
 
-// Each order has its index: the primary key over all codes, the ordinals within one batch.
+// Each order has its index: the primary key for all vouchers, the ordinals within one batch.
 const NEWEST: Keyset = { column: 'v.id', direction: 'desc' }
 const NEWEST_OF_BATCH: Keyset = { column: 'v.ordinal', direction: 'desc' }
 const AS_ISSUED: Keyset = { column: 'v.ordinal', direction: 'asc' }
@@ -113,7 +113,7 @@ export async function listVouchers(
   return readVouchers(trx, conferenceId, { ...filter, batches }, page, keyset)
 }
 
-/** A page of one batch's vouchers in the order of the export: by ordinal, first one first. */
+/** A page of one batch's vouchers in the order of the export: by ordinal, ascending. */
 export function listBatchVouchers(
   trx: Tx,
   conferenceId: string,
@@ -123,9 +123,9 @@ export function listBatchVouchers(
   return readVouchers(trx, conferenceId, { batches: [batchId] }, page, AS_ISSUED)
 }
 
-// The batches go in as values and not as a join, so that Postgres knows how many codes they have and
-// takes the right index; and one goes in by itself, since `any` would lose the order of the ordinals:
-// 10 ms instead of 2 s in a conference with a million codes.
+// The batch ids are values and not a join, so that Postgres can estimate the rows and choose the right
+// index. A single id gets its own condition, since `any` would lose the order of the ordinals: 10 ms
+// instead of 2 s in a conference with a million codes.
 const BATCH_CONDITION = {
   one: 'and v.batch_id = :batch',
   several: 'and v.batch_id = any(:batches)',
@@ -165,7 +165,7 @@ function readVouchers(
   )
 }
 
-/** Notes who holds the code, or with null that nobody does. @throws AppError `not_found` */
+/** Stores who holds the voucher; null: no one. @throws AppError `not_found` */
 export async function assignVoucher(
   trx: Tx,
   conferenceId: string,
@@ -178,23 +178,23 @@ export async function assignVoucher(
   return getVoucher(trx, conferenceId, code)
 }
 
-/** The unique integer column that orders a list. */
+/** The unique integer column by which a list is ordered. */
 type Keyset = { column: string; direction: 'asc' | 'desc' }
 
 function positionOf(cursor: string): number {
   const text = Buffer.from(cursor, 'base64url').toString('latin1')
   if (!/^\d{1,15}$/.test(text)) {
-    throw invalidField('query/cursor', 'The cursor is not one that this list gave out.')
+    throw invalidField('query/cursor', 'Invalid cursor for this list.')
   }
   return Number(text)
 }
 
 /**
- * One page of a list that is ordered by a unique integer. Reads one row more than asked for, which
- * tells whether there is another page.
+ * One page of a list that is ordered by a unique integer. It reads one extra row to find out whether
+ * there is another page.
  *
  * @param read gets the end of the SQL, from `and` to `limit`, with its named bindings.
- * @param numberOf the value of the keyset's column.
+ * @param numberOf returns the value of the keyset's column.
  */
 async function readNumberPage<T>(
   page: PageQuery,
@@ -219,15 +219,15 @@ async function readNumberPage<T>(
   }
 }
 
-/** How a purchase's codes stand. */
+/** The numbers of a purchase's vouchers by state. */
 export type VoucherCounts = {
   issued: number
   active: number
   frozen: number
   deactivated: number
-  /** Codes used at least once. */
+  /** Vouchers that were used at least once. */
   redeemed: number
-  /** Codes that are active and have uses left, whatever the date. */
+  /** Active vouchers that have uses left; their dates do not matter. */
   remaining: number
 }
 
@@ -240,7 +240,7 @@ const NO_VOUCHERS: VoucherCounts = {
   remaining: 0,
 }
 
-/** The counts of each given purchase, all zero for one without codes. */
+/** The counts of each given purchase; all zero if it has no vouchers. */
 export async function countVouchers(
   trx: Tx,
   conferenceId: string,

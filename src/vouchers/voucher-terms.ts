@@ -7,21 +7,21 @@ export const VOUCHER_TYPES = ['comp', 'percentage', 'fixed_amount'] as const
 
 export type VoucherType = (typeof VOUCHER_TYPES)[number]
 
-/** What a code is worth, how often, and when. */
+/** What a voucher is worth, how often it can be used, and when. */
 export type VoucherTerms = {
   voucherType: VoucherType
   /** percentage: 0 to 100; fixed_amount: integer minor units; comp: 0 or 100, which mean the same. */
   discountValue: number
   maxUses: number
-  /** Included; null: from the start. */
+  /** Inclusive. Null: from the start. */
   validFrom: Date | null
-  /** Excluded; null: for good. */
+  /** Exclusive. Null: without an end. */
   validUntil: Date | null
   unlocksHiddenTickets: boolean
   prefix: string
 }
 
-/** `voucher_config` as the API spells it; times are RFC 3339. */
+/** `voucher_config` as the API shows it; times are RFC 3339. */
 export type VoucherConfig = {
   voucher_type: VoucherType
   discount_value: number
@@ -32,10 +32,10 @@ export type VoucherConfig = {
   prefix: string
 }
 
-/** What a caller or a catalogue entry sets; the rest is defaulted. */
+/** What a caller or a catalogue item sets; the rest gets defaults. */
 export type VoucherTermsInput = { [K in keyof VoucherConfig]?: VoucherConfig[K] | undefined }
 
-/** Terms of a code that nobody described: free entry, once, at any time. */
+/** The default terms: free entry, once, at any time. */
 export const DEFAULT_TERMS: Omit<VoucherTerms, 'prefix'> = {
   voucherType: 'comp',
   discountValue: 0,
@@ -47,14 +47,14 @@ export const DEFAULT_TERMS: Omit<VoucherTerms, 'prefix'> = {
 
 const toDate = (text: string | null) => (text === null ? null : new Date(text))
 
-// A changed type does not keep the base's discount: 20 percent is not 20 cents. What is no number
-// makes the validator ask for one.
+// Another type does not inherit the discount: 20 percent is not 20 cents. With NaN, the validation
+// requires a value.
 function inheritedDiscount(base: VoucherTerms, type: VoucherType): number {
   if (type === base.voucherType) return base.discountValue
   return type === 'comp' ? 0 : Number.NaN
 }
 
-/** Lays what was given over `base`. */
+/** Returns `base` with the input's fields in it. */
 export function mergeTerms(base: VoucherTerms, input: VoucherTermsInput): VoucherTerms {
   const voucherType = input.voucher_type ?? base.voucherType
   return {
@@ -97,8 +97,8 @@ function windowProblem({ validFrom, validUntil }: VoucherTerms, now: Date): stri
 }
 
 /**
- * Every rule that the terms break; empty when codes can be made of them. Asked when a purchase or a
- * batch is created, so that nobody learns it after paying.
+ * Every rule that the terms break; empty if vouchers can be issued with them. It is checked when a
+ * purchase or a batch is created, so that no purchase fails after it was paid.
  *
  * @returns pointers relative to the object that holds the terms, such as `/discount_value`.
  */
@@ -112,15 +112,15 @@ export function voucherTermsProblems(terms: VoucherTerms, now: Date): FieldError
     ['/valid_until', windowProblem(terms, now)],
     [
       '/prefix',
-      prefixFits ? null : `must be at most ${MAX_PREFIX_LENGTH} of A-Z, 0-9 and the hyphen`,
+      prefixFits ? null : `must be at most ${MAX_PREFIX_LENGTH} characters of A-Z, 0-9 and hyphen`,
     ],
   ]
   return found.flatMap(([pointer, detail]) => (detail === null ? [] : [{ pointer, detail }]))
 }
 
 /**
- * `{WORD}-{SPONSORSLUG}-`, or `{WORD}-` without a sponsor; a long slug is cut, so that the code with
- * its `codeLength` symbols is at most 100 characters and the prefix at most 68.
+ * `{WORD}-{SPONSORSLUG}-`, or `{WORD}-` without a sponsor. A long slug is cut, so that the prefix has at
+ * most 68 characters and the code, with its `codeLength` symbols, at most 100.
  */
 export function sponsorPrefix(
   word: string,
@@ -134,7 +134,7 @@ export function sponsorPrefix(
   return cut === '' ? `${word}-` : `${word}-${cut}-`
 }
 
-/** The prefix of bought codes: `BULK-{SPONSORSLUG}-`, or `BULK-` without a sponsor. */
+/** The default prefix of purchases: `BULK-{SPONSORSLUG}-`, or `BULK-` without a sponsor. */
 export function defaultPrefix(sponsorSlug: string | null, codeLength: number): string {
   return sponsorPrefix('BULK', sponsorSlug, codeLength)
 }

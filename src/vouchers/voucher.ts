@@ -2,10 +2,10 @@ import type { VoucherTerms } from './voucher-terms.ts'
 
 export const VOUCHER_STATES = ['active', 'frozen', 'deactivated'] as const
 
-/** `frozen`: a refund or dispute is under way. A used-up code stays `active`. */
+/** `frozen`: a refund or dispute is open. A used-up voucher stays `active`. */
 export type VoucherState = (typeof VOUCHER_STATES)[number]
 
-/** One code with the terms of its batch, and whether it could be redeemed when it was read. */
+/** One voucher with the terms of its batch, and whether it could be redeemed when it was read. */
 export type Voucher = Omit<VoucherTerms, 'prefix'> & {
   id: number
   /** Its number within the batch, from 1. */
@@ -14,7 +14,7 @@ export type Voucher = Omit<VoucherTerms, 'prefix'> & {
   batchId: string
   purchaseId: string | null
   state: VoucherState
-  /** null: it can be redeemed. */
+  /** Null: it can be redeemed. */
   invalidReason: InvalidReason | null
   timesUsed: number
   ticketTypeId: string | null
@@ -23,7 +23,7 @@ export type Voucher = Omit<VoucherTerms, 'prefix'> & {
   createdAt: Date
 }
 
-/** Why a code cannot be redeemed, in the order in which the reasons are looked for. */
+/** Why a voucher cannot be redeemed, in the order in which the reasons are checked. */
 export const INVALID_REASONS = [
   'deactivated',
   'frozen',
@@ -36,10 +36,9 @@ export const INVALID_REASONS = [
 export type InvalidReason = (typeof INVALID_REASONS)[number]
 
 /**
- * SQL: the reason why voucher `v` of batch `b` cannot be redeemed at this moment, or null. The only
- * place where validity is decided, for look-ups and redemptions alike, so they cannot disagree. The
- * clock is the database's, read when the statement starts and not when its transaction did, since a
- * redemption may have waited for a lock in between.
+ * SQL for the reason why voucher `v` of batch `b` cannot be redeemed now, or null. Look-ups and
+ * redemptions both use it, so they always agree. The time is the database's at the start of the
+ * statement and not of its transaction, since a redemption may have waited for a lock in between.
  */
 export const INVALID_REASON = `case
   when v.deactivated_by is not null then 'deactivated'
@@ -50,7 +49,7 @@ export const INVALID_REASON = `case
   when b.valid_until <= statement_timestamp() then 'expired'
 end`
 
-/** A voucher as the API and the NDJSON export spell it. */
+/** A voucher as the API and the NDJSON export show it. */
 export function toVoucherBody(voucher: Voucher) {
   return {
     code: voucher.code,

@@ -28,7 +28,7 @@ describe('a partial refund', () => {
   it('turns off the newest codes first', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(10)
-    expect(await turnOff(tenant, purchaseId, 3)).toEqual({ turnedOff: 3, missing: 0 })
+    expect(await turnOff(tenant, purchaseId, 3)).toEqual({ deactivated: 3, missing: 0 })
     expect(await tenant.ordinals(batchId, isOff)).toEqual([8, 9, 10])
   })
 
@@ -36,8 +36,8 @@ describe('a partial refund', () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(10)
     await turnOff(tenant, purchaseId, 3)
-    expect(await turnOff(tenant, purchaseId, 3)).toEqual({ turnedOff: 0, missing: 0 })
-    expect(await turnOff(tenant, purchaseId, 5)).toEqual({ turnedOff: 2, missing: 0 })
+    expect(await turnOff(tenant, purchaseId, 3)).toEqual({ deactivated: 0, missing: 0 })
+    expect(await turnOff(tenant, purchaseId, 5)).toEqual({ deactivated: 2, missing: 0 })
     expect(await tenant.ordinals(batchId, isOff)).toEqual([6, 7, 8, 9, 10])
   })
 
@@ -47,7 +47,7 @@ describe('a partial refund', () => {
     for (const code of codes.slice(0, 2)) {
       await tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, code))
     }
-    expect(await turnOff(tenant, purchaseId, 3)).toEqual({ turnedOff: 1, missing: 0 })
+    expect(await turnOff(tenant, purchaseId, 3)).toEqual({ deactivated: 1, missing: 0 })
     expect(await tenant.ordinals(batchId, isOff)).toEqual([1, 2, 10])
   })
 
@@ -55,7 +55,7 @@ describe('a partial refund', () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(5)
     await tenant.use(batchId, [2, 4, 5])
-    expect(await turnOff(tenant, purchaseId, 4)).toEqual({ turnedOff: 2, missing: 2 })
+    expect(await turnOff(tenant, purchaseId, 4)).toEqual({ deactivated: 2, missing: 2 })
     expect(await tenant.ordinals(batchId, isOff)).toEqual([1, 3])
     const used = (await tenant.stored(batchId)).map(({ times_used: uses }) => uses)
     expect(used).toEqual([0, 1, 0, 1, 1])
@@ -81,9 +81,9 @@ describe('a partial refund', () => {
   it('does nothing when k is zero, and reports all missing when nothing was issued', async () => {
     const tenant = await tenants.create()
     const { purchaseId } = await tenant.sold(2)
-    expect(await turnOff(tenant, purchaseId, 0)).toEqual({ turnedOff: 0, missing: 0 })
+    expect(await turnOff(tenant, purchaseId, 0)).toEqual({ deactivated: 0, missing: 0 })
     const unpaid = await tenant.purchase(2)
-    expect(await turnOff(tenant, unpaid, 2)).toEqual({ turnedOff: 0, missing: 2 })
+    expect(await turnOff(tenant, unpaid, 2)).toEqual({ deactivated: 0, missing: 2 })
   })
 })
 
@@ -205,7 +205,7 @@ describe('refunds and redemptions at the same time', () => {
       refund = turnOff(tenant, purchaseId, 1)
       await expect.poll(() => waiting(tenant)).toBe(1)
     })
-    expect(await refund).toEqual({ turnedOff: 1, missing: 0 })
+    expect(await refund).toEqual({ deactivated: 1, missing: 0 })
     expect(await tenant.ordinals(batchId, isOff)).toEqual([2])
   })
 })

@@ -142,7 +142,7 @@ describe('codes that exist already', () => {
   it('gives up instead of looping when no new code can be made', async () => {
     const tenant = await tenants.create()
     const makeCodes: CodeMaker = (_prefix, _length, count) => Array(count).fill('ONLY')
-    await expect(tenant.issue({ count: 2, makeCodes })).rejects.toThrow(/exists already/)
+    await expect(tenant.issue({ count: 2, makeCodes })).rejects.toThrow(/already exists/)
   })
 })
 

@@ -147,13 +147,13 @@ describe('a batch made by staff', () => {
     const refused = async (changes: Body) =>
       (await post(conference, { count: 1, voucher_type: 'comp', ...changes })).body['errors']
     expect(await refused({ sponsor: sponsor.id })).toEqual([
-      { pointer: '/sponsor', detail: 'is no sponsor of this conference' },
+      { pointer: '/sponsor', detail: `does not exist in this conference: ${sponsor.id}` },
     ])
     expect(await refused({ ticket_type: ticketType.id })).toEqual([
-      { pointer: '/ticket_type', detail: 'is no ticket type of this conference' },
+      { pointer: '/ticket_type', detail: `does not exist in this conference: ${ticketType.id}` },
     ])
     expect(await refused({ add_on: addOn.id })).toEqual([
-      { pointer: '/add_on', detail: 'is no add-on of this conference' },
+      { pointer: '/add_on', detail: `does not exist in this conference: ${addOn.id}` },
     ])
   })
 
