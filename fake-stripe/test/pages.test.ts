@@ -259,3 +259,53 @@ it('looks up the request that an error names', async () => {
   expect(text).toContain('The request that was asked for')
   expect(text).toContain('/v1/customers/cus_none')
 })
+
+it('pages every list of the dashboard, forwards and back', async () => {
+  const test = await startFake()
+  const { fake, control, account, stripe } = test
+  for (let count = 0; count < 30; count += 1) await stripe.customers.create({})
+  const events = control.events({ account }).map(({ id }) => id)
+  const requests = control.requests({ account }).map(({ id }) => id)
+  for (const [list, ids] of [
+    ['events', events.toReversed()],
+    ['requests', requests.toReversed()],
+  ] as const) {
+    const shown = (text: string) => ids.filter((id) => text.includes(id))
+    const overview = await page(`${fake.url}/?account=${account}`)
+    expect(shown(overview)).toEqual(ids.slice(0, 10))
+    const first = await page(`${fake.url}/?account=${account}&list=${list}`)
+    expect(shown(first)).toEqual(ids.slice(0, 25))
+    const link = (text: string, label: string) => {
+      const match = new RegExp(`href="([^"]+)">${label}</a>`).exec(text)
+      return `${fake.url}${(match?.[1] ?? '').replaceAll('&amp;', '&')}`
+    }
+    expect(first).not.toContain('>Newer</a>')
+    const second = await page(link(first, 'Older'))
+    expect(shown(second)).toEqual(ids.slice(25))
+    expect(second).not.toContain('>Older</a>')
+    expect(shown(await page(link(second, 'Newer')))).toEqual(ids.slice(0, 25))
+    expect(shown(await page(link(second, 'Newest')))).toEqual(ids.slice(0, 25))
+  }
+  const afterRestart = await page(`${fake.url}/?account=${account}&list=events&after=evt_none`)
+  expect(afterRestart).toContain(events.at(-1))
+})
+
+it('shows one list only, and returns to it after a button', async () => {
+  const test = await startFake()
+  const { fake, account } = test
+  const { id } = await open(test)
+  const text = await page(`${fake.url}/?account=${account}&list=sessions`)
+  expect(text).toContain(id)
+  expect(text).not.toContain('API requests')
+  const fields = { _account: account, _list: 'sessions', session: id }
+  const answer = await press(`${fake.url}/_dashboard/expire`, fields)
+  expect(answer.headers.get('location')).toContain(`account=${account}&list=sessions&notice=`)
+})
+
+it('names the column in each cell, so that a phone can show rows as cards', async () => {
+  const test = await startFake()
+  const { id } = await open(test)
+  const text = await page(test.fake.url)
+  expect(text).toContain(`data-label="Session"><div><code>${id}</code></div>`)
+  expect(text).toContain('@media (max-width: 45rem)')
+})

@@ -131,17 +131,16 @@ function otherOutcomes({ id }: Session): Html {
 
 function lineTable(session: Session, lines: readonly WireLineItem[]): Html {
   const rows = lines.map(
-    (
-      line,
-    ) => html`<tr><td>${line.description ?? 'Item'}</td><td class="amount">${line.quantity ?? 1}</td>
-<td class="amount">${unitPrice(line)}</td><td class="amount">${formatAmount(line.amount_total, line.currency)}</td></tr>`,
+    (line) => html`<tr><td>${line.description ?? 'Item'}<br>
+<span class="soft">${line.quantity ?? 1} × ${unitPrice(line)}</span></td>
+<td class="amount">${formatAmount(line.amount_total, line.currency)}</td></tr>`,
   )
-  return html`<div class="scroll"><table>
+  return html`<table>
 <caption>Your order</caption>
-<thead><tr><th scope="col">Item</th><th scope="col" class="amount">Quantity</th><th scope="col" class="amount">Price</th><th scope="col" class="amount">Amount</th></tr></thead>
+<thead><tr><th scope="col">Item</th><th scope="col" class="amount">Amount</th></tr></thead>
 <tbody>${rows}</tbody>
-<tfoot><tr><th scope="row" colspan="3">Total due</th><td class="amount">${total(session)}</td></tr></tfoot>
-</table></div>`
+<tfoot><tr><th scope="row">Total due</th><td class="amount">${total(session)}</td></tr></tfoot>
+</table>`
 }
 
 function unitPrice({ price, currency }: WireLineItem): string {

@@ -9,37 +9,41 @@ import {
   commandButton,
   commandForm,
   field,
-  row,
-  SHOWN_ROWS,
   section,
   select,
+  sliceArray,
+  sliceRows,
   time,
+  type View,
 } from './dashboard-parts.ts'
 import { type Html, html } from './page-layout.ts'
 
-export function eventsSection(state: FakeState, account: Account): Html {
-  const newest = account.rows(events).page({ limit: SHOWN_ROWS })?.data ?? []
-  const deliveries = byEvent(state.webhooks.list(({ account: owner }) => owner === account.id))
-  const rows = newest.map((event) =>
-    row(
+export function eventsSection(state: FakeState, account: Account, view: View): Html {
+  const { items, ...pages } = sliceRows(account.rows(events), view, 'events')
+  const shown = new Set(items.map(({ id }) => id))
+  const deliveries = byEvent(state.webhooks.list(({ event }) => shown.has(event)))
+  const { paused } = state.webhooks
+  const flow = paused
+    ? commandButton(view, 'resume', 'Resume deliveries')
+    : commandButton(view, 'pause', 'Pause deliveries')
+  return section(
+    {
+      id: 'events',
+      title: 'Events',
+      caption: paused ? 'Deliveries are paused; “Resend” works nevertheless.' : 'Newest first',
+      columns: ['Created', 'Type', 'Event', 'Pending', 'Deliveries', 'Actions'],
+      view,
+      pages,
+      after: html`<p>${flow}</p>`,
+    },
+    items.map((event) => [
       time(event.created),
       code(event.type),
       code(event.id),
       event.pending_webhooks,
       (deliveries.get(event.id) ?? []).map(deliveryCell),
-      commandButton(account.id, 'deliver', 'Resend', { event: event.id }),
-    ),
-  )
-  const flow = state.webhooks.paused
-    ? commandButton(account.id, 'resume', 'Resume deliveries')
-    : commandButton(account.id, 'pause', 'Pause deliveries')
-  return section(
-    'events',
-    'Events',
-    state.webhooks.paused ? 'Deliveries are paused; Resend still sends.' : 'Newest first',
-    ['Created', 'Type', 'Event', 'Pending', 'Deliveries', 'Do'],
-    rows,
-    html`<p>${flow}</p>`,
+      commandButton(view, 'deliver', 'Resend', { event: event.id }),
+    ]),
   )
 }
 
@@ -52,41 +56,42 @@ function byEvent(deliveries: readonly Delivery[]): Map<string, Delivery[]> {
 
 function deliveryCell(delivery: Delivery): Html {
   const last = delivery.attempts.at(-1)
-  const outcome = last === undefined ? 'not tried' : (last.error ?? `HTTP ${last.status}`)
+  const outcome = last === undefined ? 'not attempted' : (last.error ?? `HTTP ${last.status}`)
   return html`<div>${badge(delivery.state)} ${delivery.attempts.length}× ${outcome}<br>
 <span class="soft">${delivery.url}</span></div>`
 }
 
-export function endpointsSection(state: FakeState, account: Account): Html {
-  const rows = account
-    .rows(webhookEndpoints)
-    .all()
-    .map((endpoint) => {
-      const all = account.rows(endpointSecrets).get(endpoint.id)?.secrets ?? []
-      const secrets = activeSecrets(all, state.clock.now())
-      return row(
-        code(endpoint.id),
-        endpoint.url,
-        endpoint.enabled_events.join(', '),
-        badge(endpoint.status),
-        html`<details><summary>Show</summary>${secrets.map((secret) => html`<div>${code(secret)}</div>`)}</details>`,
-        commandButton(account.id, 'roll-webhook-secret', 'Roll secret', { endpoint: endpoint.id }),
-      )
-    })
+export function endpointsSection(state: FakeState, account: Account, view: View): Html {
+  const { items, ...pages } = sliceRows(account.rows(webhookEndpoints), view, 'endpoints')
   const form = commandForm(
-    account.id,
+    view,
     'add-webhook-endpoint',
     'Add endpoint',
     html`<label for="endpoint-url">URL</label> <input id="endpoint-url" name="url" type="url" required size="50">`,
     { account: account.id },
   )
   return section(
-    'endpoints',
-    'Webhook endpoints',
-    'The signing secret is shown here for convenience; the API shows it once.',
-    ['Endpoint', 'URL', 'Events', 'State', 'Secret', 'Do'],
-    rows,
-    html`<p>${form}</p>`,
+    {
+      id: 'endpoints',
+      title: 'Webhook endpoints',
+      caption: 'The API shows a signing secret only once; here it is always shown.',
+      columns: ['Endpoint', 'URL', 'Events', 'State', 'Secret', 'Actions'],
+      view,
+      pages,
+      after: html`<p>${form}</p>`,
+    },
+    items.map((endpoint) => {
+      const all = account.rows(endpointSecrets).get(endpoint.id)?.secrets ?? []
+      const secrets = activeSecrets(all, state.clock.now())
+      return [
+        code(endpoint.id),
+        endpoint.url,
+        endpoint.enabled_events.join(', '),
+        badge(endpoint.status),
+        html`<details><summary>Show</summary>${secrets.map((secret) => html`<div>${code(secret)}</div>`)}</details>`,
+        commandButton(view, 'roll-webhook-secret', 'Roll secret', { endpoint: endpoint.id }),
+      ]
+    }),
   )
 }
 
@@ -94,70 +99,74 @@ export function endpointsSection(state: FakeState, account: Account): Html {
 export function requestsSection(
   state: FakeState,
   account: Account,
+  view: View,
   marked: string | undefined,
 ): Html {
-  const newest = state.requests.list({ account: account.id }).slice(-SHOWN_ROWS).reverse()
+  const newest = state.requests.list({ account: account.id }).toReversed()
   const found = state.requests.list().find(({ id }) => id === marked)
-  const entries = found === undefined ? newest : [found]
-  const rows = entries.map((entry) =>
-    row(
+  const { items, ...pages } =
+    found === undefined
+      ? sliceArray(newest, view, 'requests')
+      : { items: [found], newer: null, older: null }
+  return section(
+    {
+      id: 'requests',
+      title: 'API requests',
+      caption: found === undefined ? 'Newest first' : 'The request that was asked for',
+      columns: ['Time', 'Request', 'Parameters', 'Idempotency key', 'Status', 'Fault', 'Id'],
+      view,
+      pages,
+    },
+    items.map((entry) => [
       entry.at.slice(0, 19).replace('T', ' '),
       code(`${entry.method} ${entry.path}`),
-      html`<details><summary>Parameters</summary>${code(JSON.stringify(entry.params))}</details>`,
+      html`<details><summary>Show</summary>${code(JSON.stringify(entry.params))}</details>`,
       entry.idempotencyKey,
-      `${entry.status ?? 'no answer'}${entry.replayed ? ' (replayed)' : ''}`,
+      `${entry.status ?? 'no response'}${entry.replayed ? ' (replayed)' : ''}`,
       entry.fault,
       code(entry.id),
-    ),
-  )
-  return section(
-    'requests',
-    'API requests',
-    found === undefined ? 'Newest first' : 'The request that was asked for',
-    ['At', 'Request', 'Parameters', 'Idempotency key', 'Status', 'Trouble', 'Id'],
-    rows,
+    ]),
   )
 }
 
 const API_KINDS = ['rate_limit', 'error', 'hang', 'slow', 'cut', 'fail_after', 'decline']
 const WEBHOOK_KINDS = ['duplicate', 'reorder', 'delay', 'drop']
 
-export function faultsSection(state: FakeState, account: string): Html {
+export function faultsSection(state: FakeState, view: View): Html {
   const api = state.faults
     .list()
-    .map(({ id, method, path, times, hits, action }) =>
-      row(
-        html`API: ${code(action.kind)}`,
-        code(`${method ?? 'any'} ${path}`),
-        `${times} left, ${hits} spoilt`,
-        commandButton(account, 'clear-faults', 'Take back', { id }),
-      ),
-    )
+    .map(({ id, method, path, times, hits, action }) => [
+      html`API: ${code(action.kind)}`,
+      code(`${method ?? 'any method'} ${path}`),
+      `${times} left, ${hits} affected`,
+      commandButton(view, 'clear-faults', 'Remove', { id }),
+    ])
   const webhooks = state.webhooks.faults
     .list()
-    .map(({ id, kind, types, times, hits }) =>
-      row(
-        html`Webhooks: ${code(kind)}`,
-        code(types?.join(', ') ?? 'all types'),
-        `${times} left, ${hits} spoilt`,
-        commandButton(account, 'clear-faults', 'Take back', { id }),
-      ),
-    )
+    .map(({ id, kind, types, times, hits }) => [
+      html`Webhooks: ${code(kind)}`,
+      code(types?.join(', ') ?? 'all types'),
+      `${times} left, ${hits} affected`,
+      commandButton(view, 'clear-faults', 'Remove', { id }),
+    ])
   return section(
-    'faults',
-    'Trouble switches',
-    'What is set at the moment',
-    ['Switch', 'Where', 'How often', 'Do'],
+    {
+      id: 'faults',
+      title: 'Faults',
+      caption: 'Faults that are active now',
+      columns: ['Fault', 'Where', 'How often', 'Actions'],
+      view,
+      after: html`<div class="row"><p>${apiForm(view)}</p><p>${webhookForm(view)}</p></div>`,
+    },
     [...api, ...webhooks],
-    html`<div class="row"><p>${apiForm(account)}</p><p>${webhookForm(account)}</p></div>`,
   )
 }
 
-function apiForm(account: string): Html {
+function apiForm(view: View): Html {
   return commandForm(
-    account,
+    view,
     'inject-fault',
-    'Spoil API calls',
+    'Inject API fault',
     html`${select('action[kind]', 'Kind', API_KINDS)}
 ${select('method', 'Method', ['POST', 'GET', 'DELETE'])}
 <input name="path" aria-label="Path" value="/v1/**">
@@ -165,11 +174,11 @@ ${field('action[ms]', 'Milliseconds (slow)', { type: 'number' })} ${times('1')}`
   )
 }
 
-function webhookForm(account: string): Html {
+function webhookForm(view: View): Html {
   return commandForm(
-    account,
+    view,
     'inject-webhook-fault',
-    'Spoil webhooks',
+    'Inject webhook fault',
     html`${select('kind', 'Kind', WEBHOOK_KINDS)} ${field('types[0]', 'Event type')}
 ${field('ms', 'Milliseconds', { type: 'number' })} ${times('always')}`,
   )

@@ -5,7 +5,7 @@ import { describe } from '../control/control-routes.ts'
 import type { FakeStripeControl } from '../control/fake-stripe-control.ts'
 import { type Account, maskKey } from '../core/accounts.ts'
 import type { FakeState } from '../fake-state.ts'
-import { code, commandForm } from './dashboard-parts.ts'
+import { code, commandForm, type View } from './dashboard-parts.ts'
 import {
   disputesSection,
   paymentsSection,
@@ -20,11 +20,37 @@ import {
 } from './dashboard-traffic.ts'
 import { type Html, html, type Page, sendPage } from './page-layout.ts'
 
-const text = z.string().optional().catch(undefined)
-const query = z.object({ account: text, notice: text, problem: text, request: text })
-const form = z.looseObject({ _account: z.string().optional() })
+const LISTS = [
+  'sessions',
+  'payments',
+  'refunds',
+  'disputes',
+  'events',
+  'endpoints',
+  'faults',
+  'requests',
+] as const
 
-/** The dashboard at `/`; its buttons post to `/_dashboard/{command}` and lead back to it. */
+const text = z.string().optional().catch(undefined)
+const query = z.object({
+  /** `acct_…`; absent: the newest account. */
+  account: text,
+  /** The only list to show, and its cursors. */
+  list: z.enum(LISTS).optional().catch(undefined),
+  after: text,
+  before: text,
+  /** The result of the last button. */
+  notice: text,
+  /** Why the last button failed. */
+  problem: text,
+  /** `req_…` to look up. */
+  request: text,
+})
+const form = z.looseObject({ _account: z.string().optional(), _list: z.string().optional() })
+
+type DashboardQuery = z.output<typeof query>
+
+/** The dashboard at `/`; its buttons post to `/_dashboard/{command}`, which redirects back to it. */
 export function registerDashboard(
   app: FastifyInstance,
   state: FakeState,
@@ -34,10 +60,14 @@ export function registerDashboard(
     sendPage(reply, dashboardPage(state, query.parse(request.query))),
   )
   app.post<{ Params: { command: string } }>('/_dashboard/:command', async (request, reply) => {
-    const { _account: account, ...input } = form.parse(request.body ?? {})
+    const { _account: account, _list: list, ...input } = form.parse(request.body ?? {})
     const { command } = request.params
-    const said = await perform(control, command, withoutBlanks(input))
-    const back = new URLSearchParams({ ...(account ? { account } : {}), ...said })
+    const result = await perform(control, command, withoutBlanks(input))
+    const back = new URLSearchParams({
+      ...(account ? { account } : {}),
+      ...(list ? { list } : {}),
+      ...result,
+    })
     return reply.redirect(`/?${back.toString()}`, 303)
   })
 }
@@ -48,7 +78,7 @@ async function perform(
   input: unknown,
 ): Promise<{ notice: string } | { problem: string }> {
   const command = COMMANDS.get(name)
-  if (command === undefined) return { problem: `There is no command ${name}` }
+  if (command === undefined) return { problem: `There is no command ${name}.` }
   try {
     return { notice: `Done: ${name}. ${summary(await command.run(control, input))}` }
   } catch (error) {
@@ -56,7 +86,7 @@ async function perform(
   }
 }
 
-/** The few fields that a person needs from a command's result. */
+/** The fields of a command's result that people need. */
 function summary(result: unknown): string {
   if (typeof result !== 'object' || result === null) return ''
   const shown = ['id', 'status', 'payment_status', 'secretKey', 'secret', 'now']
@@ -64,7 +94,7 @@ function summary(result: unknown): string {
   return fields.map(([key, value]) => `${key}: ${String(value)}`).join(', ')
 }
 
-/** A form sends its empty fields too; they mean "not given". */
+/** Removes empty fields, which a form also sends. */
 function withoutBlanks(value: unknown): unknown {
   if (Array.isArray(value)) {
     const kept = value.map(withoutBlanks).filter((item) => item !== undefined)
@@ -75,29 +105,18 @@ function withoutBlanks(value: unknown): unknown {
   return Object.fromEntries(entries.filter(([, item]) => item !== undefined))
 }
 
-export type DashboardQuery = {
-  /** `acct_…`; absent: the newest account. */
-  account?: string | undefined
-  /** What the last button did. */
-  notice?: string | undefined
-  /** Why the last button did not work. */
-  problem?: string | undefined
-  /** `req_…` to look up. */
-  request?: string | undefined
-}
-
-/** The dashboard: everything of one account, with buttons for what payers, banks and staff do. */
+/** The dashboard: all objects of one account, with buttons for payers, banks and staff. */
 function dashboardPage(state: FakeState, query: DashboardQuery): Page {
   const accounts = state.accounts.all()
   const account = accounts.find(({ id }) => id === query.account) ?? accounts.at(-1)
-  const body = html`<h1>Fake Stripe</h1>
+  const body = html`<h1>fake-stripe</h1>
 ${query.notice !== undefined && html`<p class="notice" role="status">${query.notice}</p>`}
 ${query.problem !== undefined && html`<p class="problem" role="alert">${query.problem}</p>`}
-${account === undefined ? noAccount(state) : accountBody(state, accounts, account, query.request)}`
+${account === undefined ? noAccount(state) : accountBody(state, accounts, account, query)}`
   return {
-    title: 'Fake Stripe',
+    title: 'fake-stripe',
     body,
-    banner: 'Fake Stripe: everything is in memory, no money moves.',
+    banner: 'fake-stripe: all data is in memory, no money moves.',
   }
 }
 
@@ -105,41 +124,54 @@ function noAccount(state: FakeState): Html {
   return html`<div class="card"><p>No account yet. The first request with a key such as
 ${code('sk_test_123')} opens one:</p>
 <p>${code(`curl ${state.url()}/v1/account -u sk_test_123:`)}</p>
-${createForm('')}</div>`
+${createForm({ account: '' })}</div>`
 }
 
 function accountBody(
   state: FakeState,
   accounts: Account[],
   account: Account,
-  request: string | undefined,
+  { list, after, before, request }: DashboardQuery,
 ): Html {
-  return html`${accountNav(accounts, account)}
-${accountCard(state, account)}
-${sessionsSection(account)}
-${paymentsSection(account)}
-${refundsSection(account)}
-${disputesSection(account)}
-${eventsSection(state, account)}
-${endpointsSection(state, account)}
-${faultsSection(state, account.id)}
-${requestsSection(state, account, request)}`
+  const view: View = { account: account.id, list, after, before }
+  return html`${accounts.length > 1 && accountForm(accounts, account)}
+${list === undefined && accountCard(state, account, view)}
+${list === undefined && request === undefined && jumpLinks()}
+${request !== undefined && requestsSection(state, account, view, request)}
+${sessionsSection(account, view)}
+${paymentsSection(account, view)}
+${refundsSection(account, view)}
+${disputesSection(account, view)}
+${eventsSection(state, account, view)}
+${endpointsSection(state, account, view)}
+${faultsSection(state, view)}
+${request === undefined && requestsSection(state, account, view, undefined)}`
 }
 
-function accountNav(accounts: Account[], current: Account): Html {
-  const links = accounts.map(({ id, profile }) =>
-    id === current.id
-      ? html`<a href="/?account=${id}" aria-current="page">${profile.name} (${id})</a>`
-      : html`<a href="/?account=${id}">${profile.name} (${id})</a>`,
+/** The newest accounts; older ones are reached by the URL. */
+const MAX_ACCOUNTS = 200
+
+function accountForm(accounts: Account[], current: Account): Html {
+  const newest = accounts.slice(-MAX_ACCOUNTS).toReversed()
+  const listed = newest.includes(current) ? newest : [current, ...newest]
+  const options = listed.map(
+    ({ id, profile }) =>
+      html`<option value="${id}"${{ markup: id === current.id ? ' selected' : '' }}>${profile.name} (${id})</option>`,
   )
-  return html`<nav aria-label="Accounts">${links}</nav>`
+  return html`<form method="get" action="/"><label for="account">Account</label>
+<select id="account" name="account">${options}</select> <button type="submit">Show</button></form>`
 }
 
-function accountCard(state: FakeState, account: Account): Html {
+function jumpLinks(): Html {
+  const links = LISTS.map((list) => html`<a href="#${list}">${list}</a> `)
+  return html`<nav aria-label="Lists">${links}</nav>`
+}
+
+function accountCard(state: FakeState, account: Account, view: View): Html {
   const { country, defaultCurrency, livemode } = account.profile
   const keys = state.accounts.keysOf(account).map((key) => html`${code(maskKey(key))} `)
   const advance = commandForm(
-    account.id,
+    view,
     'advance',
     'Advance the clock',
     html`<label>Seconds <input class="short" name="seconds" type="number" min="0" value="3600"></label>`,
@@ -147,10 +179,10 @@ function accountCard(state: FakeState, account: Account): Html {
   return html`<div class="card"><p>${code(account.id)}, ${livemode ? 'live' : 'test'} mode, ${country},
 ${defaultCurrency.toUpperCase()}. Keys: ${keys}</p>
 <p>The fake's time is ${new Date(state.clock.now()).toUTCString()}. ${advance}</p>
-${createForm(account.id)}</div>`
+${createForm(view)}</div>`
 }
 
-function createForm(account: string): Html {
+function createForm(view: View): Html {
   const fields = html`<label>Name <input name="name" placeholder="Example Merchant"></label>`
-  return commandForm(account, 'create-account', 'New account', fields)
+  return commandForm(view, 'create-account', 'New account', fields)
 }

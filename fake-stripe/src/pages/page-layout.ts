@@ -4,12 +4,14 @@ const STYLE = `
 :root { color-scheme: light; --ink: #1a1f36; --soft: #4f566b; --line: #d8dee8; --accent: #4b3fe4; --bad: #b3093c; --good: #0b6b3a; }
 * { box-sizing: border-box }
 body { margin: 0; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: #f6f8fb }
-main { max-width: 72rem; margin: 0 auto; padding: 1.5rem }
+main { max-width: 84rem; margin: 0 auto; padding: 1.5rem }
 main.narrow { max-width: 34rem }
 h1 { font-size: 1.5rem; margin: .2rem 0 1rem } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem }
 .card { background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 1.25rem; margin-bottom: 1rem }
 .mode { background: #fff4d6; border-bottom: 1px solid #e5cf8f; padding: .4rem 1rem; text-align: center; font-size: .9rem }
-.scroll { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 10px }
+.records { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 10px }
+.records td > div { min-width: 6.5rem; overflow-wrap: anywhere } .records td:nth-child(2) > div { min-width: 14rem } .records td:nth-child(3) > div { min-width: 9.5rem } .records td:last-child > div { min-width: 11rem }
+.pager { margin: .6rem 0 }
 table { border-collapse: collapse; width: 100% } caption { text-align: left; padding: .6rem .8rem; color: var(--soft) }
 th, td { text-align: left; padding: .45rem .8rem; border-top: 1px solid var(--line); vertical-align: top }
 th { font-size: .85rem; color: var(--soft) } .amount { text-align: right; font-variant-numeric: tabular-nums }
@@ -27,7 +29,20 @@ button.main { background: var(--accent); border-color: var(--accent); color: #ff
 .good { color: var(--good) } .bad { color: var(--bad) } .soft { color: var(--soft) }
 .notice { border-left: 4px solid var(--good); background: #eaf7ef; padding: .6rem .9rem; margin: 0 0 1rem; overflow-wrap: anywhere }
 .problem { border-left: 4px solid var(--bad); background: #fdecef; padding: .6rem .9rem; margin: 0 0 1rem; overflow-wrap: anywhere }
-nav a { margin-right: .9rem } nav a[aria-current] { font-weight: 700; color: var(--ink); text-decoration: none }
+nav a { margin-right: .9rem } nav.pager a { margin-right: .3rem }
+select { text-overflow: ellipsis }
+@media (max-width: 45rem) {
+  main { padding: 1rem .75rem }
+  .records { overflow: visible; background: none; border: 0 }
+  .records table, .records tbody, .records tr, .records caption { display: block }
+  .records caption { padding: 0 .2rem .5rem }
+  .records thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
+  .records tr { background: #fff; border: 1px solid var(--line); border-radius: 10px; margin-bottom: .7rem; padding: .35rem 0 }
+  .records td { display: grid; grid-template-columns: 6rem minmax(0, 1fr); gap: .6rem; border: 0; padding: .25rem .75rem }
+  .records td[data-label]::before { content: attr(data-label); color: var(--soft); font-size: .85rem; padding-top: .1rem }
+  .records td > div { min-width: 0 !important } .records td:has(> div:empty) { display: none }
+  form.inline { max-width: 100% } nav a { display: inline-block; padding: .25rem 0 } button, .button, nav a { min-height: 2.4rem }
+}
 `
 
 export type Page = { title: string; body: Html; narrow?: boolean; banner?: string }
