@@ -149,7 +149,7 @@ const MAX_LISTED_IDS = 20
 /** The ids of a conference's missing events. */
 export type ConferenceMissed = { slug: string; missing: readonly string[] }
 
-/** The mail to the operators about missing events. */
+/** The mail to the operators about missing events. Its lines have at most 76 characters. */
 export function missedEventsMail(
   conferences: readonly ConferenceMissed[],
   stored: boolean,
@@ -166,8 +166,13 @@ export function missedEventsMail(
       `Stripe lists ${total} events that should have arrived by webhook but did not.`,
       stored
         ? 'They are stored now and will be processed.'
-        : 'They were only counted. Run `webhooks:check` without --report-only to store them.',
-      `Check the endpoint in Stripe's dashboard: is it enabled, does it respond with 200, and is its signing secret the one that is stored here?`,
+        : 'They are not stored. Run `webhooks:check` without --report-only.',
+      [
+        "Check the endpoint in Stripe's dashboard:",
+        '- Is it enabled?',
+        '- Does it respond with 200?',
+        '- Is its signing secret stored here?',
+      ].join('\n'),
       lines.join('\n'),
       '',
     ].join('\n\n'),
