@@ -5,6 +5,7 @@ import type {
   Answer,
   ApiDocument,
   JsonSchema,
+  Media,
   Operation,
   Reference,
 } from '../../src/http/openapi/api-document.ts'
@@ -56,32 +57,34 @@ const escaped = (name: string) => name.replaceAll('~', '~0').replaceAll('/', '~1
 const pointerTo = (...names: string[]) =>
   names.map((name) => `/${escaped(encodeURI(name))}`).join('')
 
-function fits(template: string, path: string): boolean {
-  const names = template.split('/')
-  const parts = path.split('/')
-  return (
-    names.length === parts.length &&
-    names.every((name, index) => name.startsWith('{') || name === parts[index])
-  )
+type KnownRoute = { template: string; parts: string[]; operation: Operation }
+
+// Per method; templates with more fixed parts first.
+const routes = new Map<string, KnownRoute[]>()
+
+function routesOf(method: string): KnownRoute[] {
+  const known = routes.get(method)
+  if (known !== undefined) return known
+  const fixed = (parts: string[]) => parts.filter((part) => !part.startsWith('{')).length
+  const found = Object.entries(openapiYaml().paths)
+    .flatMap(([template, operations]) => {
+      const operation = operations[method]
+      return operation === undefined ? [] : [{ template, parts: template.split('/'), operation }]
+    })
+    .toSorted((a, b) => fixed(b.parts) - fixed(a.parts))
+  routes.set(method, found)
+  return found
 }
 
-const hasMethod = (template: string, method: string) =>
-  openapiYaml().paths[template]?.[method.toLowerCase()] !== undefined
-
 /** The operation behind a request; of several templates that fit, the one with most fixed parts. */
-function findOperation(
-  method: string,
-  path: string,
-): { template: string; operation: Operation } | null {
+function findOperation(method: string, path: string): KnownRoute | undefined {
   const [plain = ''] = path.split('?')
-  const wanted = plain.replace(/(?<=.)\/$/, '')
-  const fixed = (template: string) => template.split('/').filter((p) => !p.startsWith('{')).length
-  const [template] = Object.keys(openapiYaml().paths)
-    // `stripe/coupons` has a POST of its own; its GET is that of `stripe/{resource}`.
-    .filter((known) => fits(known, wanted) && hasMethod(known, method))
-    .toSorted((a, b) => fixed(b) - fixed(a))
-  const operation = openapiYaml().paths[template ?? '']?.[method.toLowerCase()]
-  return template === undefined || operation === undefined ? null : { template, operation }
+  const asked = plain.replace(/(?<=.)\/$/, '').split('/')
+  return routesOf(method.toLowerCase()).find(
+    ({ parts }) =>
+      parts.length === asked.length &&
+      parts.every((part, index) => part.startsWith('{') || part === asked[index]),
+  )
 }
 
 function locate(template: string, method: string, status: string, found: Answer | Reference) {
@@ -94,10 +97,12 @@ function locate(template: string, method: string, status: string, found: Answer 
   return { answer, pointer: pointerTo('components', 'responses', name) }
 }
 
-function checkBody(type: string, pointer: string, text: string): string | null {
+function checkBody(type: string, media: Media, pointer: string, text: string): string | null {
   if (type !== 'application/json' && type !== PROBLEM) return null
   const body: unknown = JSON.parse(text)
-  const validate = validatorOf(`${pointer}${pointerTo('content', type, 'schema')}`)
+  // Most answers share a schema: it is compiled once, not for each operation.
+  const shared = '$ref' in media.schema ? String(media.schema['$ref']).slice(1) : undefined
+  const validate = validatorOf(shared ?? `${pointer}${pointerTo('content', type, 'schema')}`)
   return validate(body) ? null : ajv.errorsText(validate.errors, { dataVar: 'body' })
 }
 
@@ -121,7 +126,7 @@ function checkUnknown(path: string, status: number, text: string): string | null
 function check({ method, path, status, headers, text }: Exchange): string | null {
   if (typeof headers['request-id'] !== 'string') return 'there is no Request-Id'
   const found = findOperation(method, path)
-  if (found === null) return checkUnknown(path, status, text)
+  if (found === undefined) return checkUnknown(path, status, text)
   const { template, operation } = found
   // The default answer is for errors: a success has its own status.
   const key = status < 400 || String(status) in operation.responses ? String(status) : 'default'
@@ -133,7 +138,7 @@ function check({ method, path, status, headers, text }: Exchange): string | null
   const media = answer.content[type]
   return media === undefined
     ? `the type ${type} is not there`
-    : (checkBody(type, pointer, text) ?? checkStatus(type, status, text))
+    : (checkBody(type, media, pointer, text) ?? checkStatus(type, status, text))
 }
 
 /**
