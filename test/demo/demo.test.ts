@@ -35,27 +35,6 @@ const portsOf = (program: Program) =>
   )
 
 describe('the demo', { timeout: 2 * PATIENCE }, () => {
-  it('tells the whole story, ends with 0 and leaves nothing running', async () => {
-    const demo = startDemo(['--once'])
-    expect({ exitCode: await demo.ended, stderr: demo.stderr }).toEqual({ exitCode: 0, stderr: '' })
-    for (const line of [
-      /✔ different codes +40/,
-      /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
-      /✔ for another order: refused +used_up/,
-      /✔ codes turned off +10/,
-      /✔ codes turned off +40/,
-      /✔ redeeming one: refused +deactivated/,
-      /✔ every step, and each once +4 steps/,
-      /Every step showed what it should/,
-    ]) {
-      expect(demo.stdout).toMatch(line)
-    }
-    // No terminal, no colours.
-    expect(demo.stdout).not.toContain('\u001b')
-    expect(await findServer(`${folder}/data`)).toBeUndefined()
-    expect((await readdir(folder)).filter((name) => name.endsWith('.env'))).toEqual([])
-  })
-
   it('ends with 1 and both values when a step shows something else than it should', async () => {
     const tamper = `--import=${new URL('drop-a-code.mjs', import.meta.url).href}`
     const demo = startDemo(['--once'], { NODE_OPTIONS: tamper })
@@ -66,7 +45,7 @@ describe('the demo', { timeout: 2 * PATIENCE }, () => {
     expect(await findServer(`${folder}/data`)).toBeUndefined()
   })
 
-  it('stays up for going on by hand, lets another demo run beside it, and stops on Ctrl-C', async () => {
+  it('stays up until Ctrl-C, while another demo runs the whole story beside it', async () => {
     const demo = startDemo([])
     await vi.waitFor(() => expect(demo.stdout).toContain('Now you'), PATIENCE)
     const [stripePort, port] = portsOf(demo)
@@ -85,12 +64,27 @@ describe('the demo', { timeout: 2 * PATIENCE }, () => {
       stderr: '',
     })
     expect(portsOf(beside)).not.toEqual(portsOf(demo))
+    for (const line of [
+      /✔ different codes +40/,
+      /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
+      /✔ for another order: refused +used_up/,
+      /✔ codes turned off +10/,
+      /✔ codes turned off +40/,
+      /✔ redeeming one: refused +deactivated/,
+      /✔ every step, and each once +4 steps/,
+      /Every step showed what it should/,
+    ]) {
+      expect(beside.stdout).toMatch(line)
+    }
+    // No terminal, no colours.
+    expect(beside.stdout).not.toContain('\u001b')
 
     expect((await fetch(`${service}/readyz`)).status).toBe(200)
     demo.kill('SIGINT')
     expect(await demo.ended).toBe(0)
     await expect(fetch(`${service}/readyz`)).rejects.toThrow('fetch failed')
     expect(await findServer(`${folder}/data`)).toBeUndefined()
+    expect((await readdir(folder)).filter((name) => name.endsWith('.env'))).toEqual([])
   })
 
   it('can be stopped in the middle of the story', async () => {
