@@ -21,8 +21,8 @@ export default defineConfig({
     // A test may start five processes while other files compete for the processor.
     testTimeout: 120_000,
     // A condition is waited for as long as a busy machine needs; a second, the default, is a guess.
-    expect: { poll: { timeout: 15_000 } },
-    hookTimeout: 60_000,
+    expect: { poll: { timeout: 60_000 } },
+    hookTimeout: 120_000,
     // Stopping the embedded server writes a checkpoint.
     teardownTimeout: 30_000,
   },

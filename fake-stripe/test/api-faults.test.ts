@@ -76,12 +76,19 @@ it('hangs after carrying the request out; the repeat gets what was made', async 
   expect(repeat.id).toBe(made?.id)
 })
 
-it('answers late', async () => {
+it('answers a slow request late, and other requests meanwhile', async () => {
   const { stripe, control } = await startFake()
-  control.injectFault({ path: '/v1/customers', action: { kind: 'slow', ms: 150 } })
-  const started = performance.now()
-  await stripe.customers.create({})
-  expect(performance.now() - started).toBeGreaterThanOrEqual(140)
+  const post = { method: 'POST', path: '/v1/customers' } as const
+  control.injectFault({ ...post, action: { kind: 'slow', ms: 10 } })
+  const late = await stripe.customers.create({})
+  control.injectFault({ ...post, action: { kind: 'slow', ms: 600_000 } })
+  // Cut when the fake closes.
+  stripe.customers.create({}).catch(() => {})
+  await expect.poll(() => control.requests(post)).toHaveLength(2)
+  expect((await stripe.customers.list()).data).toMatchObject([{ id: late.id }])
+  expect(control.requests(post)).toContainEqual(
+    expect.objectContaining({ status: null, fault: 'slow' }),
+  )
 })
 
 it('cuts the connection before or after the operation', async () => {

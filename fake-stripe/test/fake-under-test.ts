@@ -39,7 +39,7 @@ function sdk(fake: FakeStripe, key: string, maxNetworkRetries: number): Stripe {
     port,
     protocol: 'http',
     maxNetworkRetries,
-    timeout: 5_000,
+    timeout: 60_000,
     telemetry: false,
   })
 }

@@ -202,7 +202,7 @@ describe('the mode of a conference', () => {
     const change = await withTenant(app.db, { conferenceId: conference.id }, async (trx) => {
       await insertPurchase(trx, conference.id)
       const answer = setTestKey(conference.path)
-      await expect.poll(() => app.rows(WAITING), { timeout: 10_000 }).toHaveLength(1)
+      await expect.poll(() => app.rows(WAITING)).toHaveLength(1)
       return { answer }
     })
     expect(await change.answer).toMatchObject(fixed)

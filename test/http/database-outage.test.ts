@@ -11,7 +11,7 @@ const unavailable = {
   headers: { 'retry-after': expect.stringMatching(/^[1-9]/) },
 }
 
-const PATIENCE = { timeout: 20_000 }
+const PATIENCE = { timeout: 60_000 }
 
 it('answers 503 without a database', async () => {
   const lonely = await startTestProcess('postgres://nobody@127.0.0.1:1/nothing')

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import { connect } from 'node:net'
 import { expect, it } from 'vitest'
 import { startTestProcess } from '../support/test-app.ts'
@@ -6,11 +7,16 @@ import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
 
-// Node itself would wait for a minute each time.
-it('stops although a client has opened a connection and asked nothing', {
-  timeout: 30_000,
-}, async () => {
+/** Node by itself would wait an hour for each connection, which is longer than a test may take. */
+function waitForClients(server: Server): void {
+  server.headersTimeout = 3_600_000
+  server.requestTimeout = 3_600_000
+  server.keepAliveTimeout = 3_600_000
+}
+
+it('stops although a client has opened a connection and asked nothing', async () => {
   const service = await startTestProcess(database.connectionString)
+  waitForClients(service.app.server)
   const { port } = new URL(await service.app.listen({ port: 0, host: '127.0.0.1' }))
   const accepted = once(service.app.server, 'connection')
   const client = connect(Number(port), '127.0.0.1')
@@ -22,10 +28,9 @@ it('stops although a client has opened a connection and asked nothing', {
   expect(client.destroyed).toBe(true)
 })
 
-it('stops although a connection is kept open by an answer of just now', {
-  timeout: 30_000,
-}, async () => {
+it('stops although a connection is kept open by an answer of just now', async () => {
   const service = await startTestProcess(database.connectionString)
+  waitForClients(service.app.server)
   const { app } = service
   const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
   const asked = once(app.server, 'request')

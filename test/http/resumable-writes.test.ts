@@ -61,7 +61,7 @@ async function startWorker(): Promise<Worker> {
   return worker
 }
 
-const PATIENCE = { timeout: 20_000 }
+const PATIENCE = { timeout: 60_000 }
 
 let worker: Worker
 

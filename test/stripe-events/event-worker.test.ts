@@ -7,7 +7,7 @@ import { withAdminClient } from '../support/test-connections.ts'
 import { eventOf, type Order, useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
-const PATIENCE = { timeout: 20_000, interval: 50 }
+const PATIENCE = { timeout: 60_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { describe, expect, it, vi } from 'vitest'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
+import { POLL_OPTIONS } from '../../support/timeouts.ts'
 import { launcherProcess } from './launcher-process.ts'
 import { afterThisTest, ask, lives, scratchFolder, serverPid, useReadyCluster } from './scratch.ts'
 
@@ -12,7 +13,7 @@ const readyCluster = useReadyCluster()
 const run = promisify(execFile)
 
 async function ended(pid: number): Promise<void> {
-  await vi.waitFor(async () => expect(await lives(pid)).toBe(false), { timeout: 10_000 })
+  await vi.waitFor(async () => expect(await lives(pid)).toBe(false), POLL_OPTIONS)
 }
 
 describe('after kill -9 of the process that launched it', () => {
@@ -54,7 +55,7 @@ describe('after kill -9 of the process that launched it', () => {
         // Half-way: initdb has begun to fill the folder.
         await stat(join(folder, draft ?? 'none', 'PG_VERSION'))
       },
-      { timeout: 20_000, interval: 5 },
+      { timeout: 60_000, interval: 5 },
     )
     // Its group holds initdb as well.
     process.kill(-launcher.pid, 'SIGKILL')
@@ -95,7 +96,7 @@ describe('after kill -9 of the database server', () => {
     await vi.waitFor(async () => {
       const sql = `select from pg_stat_activity where pid = ${session?.pid} and state = 'active'`
       expect(await ask(first.adminConnectionString, sql)).toHaveLength(1)
-    })
+    }, POLL_OPTIONS)
     process.kill(pid, 'SIGKILL')
     await ended(pid)
     expect(await lives(session?.pid ?? 0)).toBe(true)

@@ -6,12 +6,24 @@ const limiters = useRateLimiters()
 /** Starts `count` calls and records the order and time in which they resolve. */
 function acquireMany(limiter: ProcessRateLimiter, account: string, count: number) {
   const turns: { index: number; at: number }[] = []
+  const stop = new AbortController()
   const takes = Array.from({ length: count }, async (_, index) => {
-    await limiter.acquire(account)
+    await limiter.acquire(account, stop.signal)
     turns.push({ index, at: performance.now() })
   })
-  return { turns, all: Promise.all(takes) }
+  return {
+    turns,
+    all: Promise.all(takes),
+    /** Ends the calls that still wait. */
+    async stop() {
+      stop.abort()
+      await Promise.allSettled(takes)
+    },
+  }
 }
+
+/** So slow that no further turn comes within a test. */
+const ONE_AN_HOUR = 1 / 3_600
 
 const TIMED_OUT = { name: 'TimeoutError' }
 
@@ -31,12 +43,13 @@ describe('the rate limiter of an account', () => {
   })
 
   it('does not let one account’s burst delay another account’s burst', async () => {
-    const limiter = limiters.process({ requestsPerSecond: 1, burst: 5 })
+    const limiter = limiters.process({ requestsPerSecond: ONE_AN_HOUR, burst: 5 })
     const busy = acquireMany(limiter, newAccount(), 6)
     const rested = acquireMany(limiter, newAccount(), 5)
+    busy.all.catch(() => {})
     await rested.all
     expect(busy.turns.length).toBeLessThan(6)
-    await busy.all
+    await busy.stop()
   })
 
   it('is shared by all processes', async () => {
@@ -50,23 +63,26 @@ describe('the rate limiter of an account', () => {
   })
 
   it('is separate for each account', async () => {
-    const limiter = limiters.process({ requestsPerSecond: 1 })
+    const limiter = limiters.process({ requestsPerSecond: ONE_AN_HOUR })
     const busy = newAccount()
     await limiter.acquire(busy)
     const queue = acquireMany(limiter, busy, 1)
+    queue.all.catch(() => {})
     await Promise.all([limiter.acquire(newAccount()), limiter.acquire(newAccount())])
     expect(queue.turns).toEqual([])
-    await queue.all
+    await queue.stop()
   })
 
   it('does not make one process wait for the whole queue of another', async () => {
     const account = newAccount()
-    const long = acquireMany(limiters.process({ requestsPerSecond: 100 }), account, 150)
+    // A minute's worth, far more than the other process has to wait for.
+    const long = acquireMany(limiters.process({ requestsPerSecond: 100 }), account, 6_000)
+    long.all.catch(() => {})
     await expect.poll(() => long.turns.length).toBeGreaterThan(0)
     await limiters.process({ requestsPerSecond: 100 }).acquire(account)
-    expect(long.turns.length).toBeLessThan(100)
-    await long.all
-    expect(indexes(long.turns)).toEqual(upTo(150))
+    expect(long.turns.length).toBeLessThan(6_000)
+    await long.stop()
+    expect(indexes(long.turns)).toEqual(upTo(long.turns.length))
   })
 
   it('reserves slots for all waiting callers in one statement', async () => {
@@ -130,23 +146,23 @@ describe('a pause', () => {
   it('stops every process, including those with reserved slots', async () => {
     const account = newAccount()
     const waiting = [limiters.process(), limiters.process()].map((one) =>
-      acquireMany(one, account, 8),
+      acquireMany(one, account, 25),
     )
     const turns = () => waiting.flatMap((one) => one.turns.map(({ at }) => at))
     await expect.poll(() => turns().length, { interval: 5 }).toBeGreaterThan(2)
     const asked = performance.now()
-    await limiters.process().pause(account, 1)
+    await limiters.process().pause(account, 2)
     const known = performance.now()
     await Promise.all(waiting.map(({ all }) => all))
-    // A slot may be used if the pause was last read at most 25 ms ago.
-    const during = turns().filter((at) => at > known + 25 && at < asked + 1000)
+    // A slot may be used if the pause was last read at most 25 ms ago; a busy machine adds to that.
+    const during = turns().filter((at) => at > known + 500 && at < asked + 2_000)
     expect(during).toEqual([])
-    const after = turns().filter((at) => at >= asked + 1000)
+    const after = turns().filter((at) => at >= asked + 2_000)
     expect(after.length).toBeGreaterThan(4)
     // Missed slots are not used up in one burst.
-    const spread = Math.max(...after) - (asked + 1000)
+    const spread = Math.max(...after) - (asked + 2_000)
     expect(spread).toBeGreaterThanOrEqual((after.length - 1) * 50 - 5)
-    for (const one of waiting) expect(indexes(one.turns)).toEqual(upTo(8))
+    for (const one of waiting) expect(indexes(one.turns)).toEqual(upTo(25))
   })
 
   it('is never shortened by a later pause', async () => {
