@@ -3,10 +3,15 @@ import { z } from 'zod'
 import { ALL_RESOURCES, findResource } from '../mirror/resource-registry.ts'
 import { runSyncInProcess } from '../mirror/runs/execute-sync-run.ts'
 import type { SyncRunOptions } from '../mirror/runs/sync-run.ts'
-import { createSyncContext } from '../mirror/runs/sync-run-job.ts'
+
 import { toSyncRunBody } from '../mirror/runs/sync-run-schemas.ts'
 import { countLiveRows } from '../mirror/runs/tombstone-missing.ts'
-import { isForeignId, type StripeResource, type SyncContext } from '../mirror/stripe-resource.ts'
+import {
+  createSyncContext,
+  isForeignId,
+  type StripeResource,
+  type SyncContext,
+} from '../mirror/stripe-resource.ts'
 import { timestampInput } from '../shared/time.ts'
 import { SyncFailed, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import { conferenceWithKey, type Session, withLongSession } from './cli-session.ts'

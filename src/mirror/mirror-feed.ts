@@ -13,7 +13,7 @@ import {
   type StoredObject,
 } from './mirror-object.ts'
 import { resourceOfObject } from './resource-registry.ts'
-import type { Reference, StripeResource } from './stripe-resource.ts'
+import { createSyncContext, type Reference, type StripeResource } from './stripe-resource.ts'
 
 /**
  * Stores objects in the mirror that were fetched from Stripe for another purpose, such as a payment
@@ -41,7 +41,7 @@ export function createMirrorFeed(deps: {
   clients: Pick<StripeClients, 'background'>
   logger: Logger
 }): MirrorFeed {
-  const { db, clients, logger } = deps
+  const { db, logger } = deps
   const queue = createBestEffortQueue(logger)
 
   async function store(
@@ -49,8 +49,7 @@ export function createMirrorFeed(deps: {
     objects: readonly StripeObject[],
     fetchedAt: FetchTime,
   ): Promise<void> {
-    const connect = () => clients.background(conferenceId)
-    const context = { db, conferenceId, connect, logger }
+    const context = createSyncContext(deps, conferenceId)
     for (const [resource, ofResource] of groupByResource(objects)) {
       await resource.createAction(context).syncBatch(ofResource, fetchedAt)
     }

@@ -1,7 +1,7 @@
 import type Stripe from 'stripe'
 import type { Db } from '../db/connect.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { StripeConnection } from '../stripe/stripe-client.ts'
+import type { StripeClients, StripeConnection } from '../stripe/stripe-client.ts'
 import { idOf, type StripeObject } from '../stripe/stripe-objects.ts'
 import type { FetchTime } from './fetch-time.ts'
 import type { Column, MirrorRow } from './mirror-column.ts'
@@ -106,9 +106,21 @@ export type SyncAction<T extends StripeObject = StripeObject> = {
 export type SyncContext = {
   db: Db
   conferenceId: string
-  /** The throttled Stripe client. Called only when something must be fetched. */
+  /** The Stripe client. Called only when something must be fetched. */
   connect(): Promise<StripeConnection>
   logger: Logger
+}
+
+/** A context with the throttled client, which is created once, because that reads the key. */
+export function createSyncContext(
+  deps: { db: Db; clients: Pick<StripeClients, 'background'>; logger: Logger },
+  conferenceId: string,
+  signal?: AbortSignal,
+): SyncContext {
+  const { db, clients, logger } = deps
+  let connection: Promise<StripeConnection> | undefined
+  const connect = () => (connection ??= clients.background(conferenceId, signal))
+  return { db, conferenceId, connect, logger }
 }
 
 /** `payment-intents` → `stripe.payment_intents`. */

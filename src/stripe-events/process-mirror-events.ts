@@ -1,9 +1,8 @@
 import { withTenant } from '../db/tenant-scope.ts'
 import { mirrorObject } from '../mirror/mirror-object.ts'
 import { findResource } from '../mirror/resource-registry.ts'
-import type { SyncContext } from '../mirror/stripe-resource.ts'
+import { createSyncContext } from '../mirror/stripe-resource.ts'
 import { AppError } from '../shared/errors.ts'
-import type { StripeConnection } from '../stripe/stripe-client.ts'
 import { type ClaimedEvent, closeClaimed, lockClaimed, releaseClaimed } from './claim-events.ts'
 import { runEventHooks } from './event-hook.ts'
 import type { ProcessDeps } from './process-events.ts'
@@ -69,24 +68,10 @@ async function updateMirror(
   const resource = mirrored === null ? undefined : findResource(mirrored.resource)
   if (mirrored === null || resource === undefined) return false
   const after = Math.max(...events.map((event) => event.mirrored?.after ?? 0))
-  const context = createContext(deps, conferenceId, signal)
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(RATE_LIMIT_TIMEOUT_MS)])
+  const context = createSyncContext(deps, conferenceId, limited)
   const outcome = await mirrorObject(context, resource, mirrored.id, after)
   // After an abort, referenced objects may be missing: retry the event.
   signal.throwIfAborted()
   return outcome !== 'foreign'
-}
-
-function createContext(
-  { db, clients, logger }: MirrorDeps,
-  conferenceId: string,
-  stopping: AbortSignal,
-): SyncContext {
-  const signal = AbortSignal.any([stopping, AbortSignal.timeout(RATE_LIMIT_TIMEOUT_MS)])
-  let connection: Promise<StripeConnection> | undefined
-  return {
-    db,
-    conferenceId,
-    connect: () => (connection ??= clients.background(conferenceId, signal)),
-    logger,
-  }
 }

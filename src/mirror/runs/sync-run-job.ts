@@ -3,7 +3,7 @@ import { withTenant } from '../../db/tenant-scope.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { StripeClients } from '../../stripe/stripe-client.ts'
 import { ALL_RESOURCES, findResource } from '../resource-registry.ts'
-import type { StripeResource, SyncContext } from '../stripe-resource.ts'
+import { createSyncContext, type StripeResource } from '../stripe-resource.ts'
 import { executeSyncRun } from './execute-sync-run.ts'
 import { NO_OPTIONS, runLeaseSeconds, type SyncRun, type SyncRunRef } from './sync-run.ts'
 import {
@@ -51,21 +51,6 @@ export async function workOnSyncRun(
   if (executed === 'ended') deps.logger.info(await runSummary(db, ref), 'sync run ended')
   if (executed === 'released') await withTenant(db, ref, (trx) => enqueueSyncRun(trx, ref))
   if (executed === 'held') await withTenant(db, ref, (trx) => enqueueAfterLease(trx, ref))
-}
-
-/** The context for a conference's sync actions. Creates the client once, because that reads the key. */
-export function createSyncContext(
-  deps: Pick<SyncJobDeps, 'db' | 'clients' | 'logger'>,
-  conferenceId: string,
-  signal?: AbortSignal,
-): SyncContext {
-  let connection: ReturnType<StripeClients['background']> | undefined
-  return {
-    db: deps.db,
-    conferenceId,
-    logger: deps.logger,
-    connect: () => (connection ??= deps.clients.background(conferenceId, signal)),
-  }
 }
 
 /** Postpones a run that lists by parent, such as customer, while a run of the parents is active. */
