@@ -101,9 +101,15 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
   const purchases = createBulkPurchaseService({ ...deps, cards: createSavedCards(deps) })
-  voucherRoutes(app, { ...routes, requiredInactiveCount: purchases.requiredInactiveCount })
+  voucherRoutes(app, {
+    ...routes,
+    requiredInactiveCount: (trx, ref) => purchases.requiredInactiveCount(trx, ref),
+  })
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
-  voucherExportRoutes(app, { ...routes, findPurchaseBatch: purchases.findVoucherBatch })
+  voucherExportRoutes(app, {
+    ...routes,
+    findPurchaseBatch: (trx, caller, id) => purchases.findVoucherBatch(trx, caller, id),
+  })
   redemptionRoutes(app, routes)
   purchaseRoutes(app, { ...routes, purchases })
   reportRoutes(app, routes)

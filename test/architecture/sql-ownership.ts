@@ -1,0 +1,95 @@
+import { type SourceTree, withoutComments } from './source-tree.ts'
+
+/** Each table of the schema and the folder whose files alone name it in SQL. */
+export const OWNERS: Readonly<Record<string, string>> = {
+  api_keys: 'src/access/',
+  rate_limits: 'src/http/',
+  idempotency_keys: 'src/http/',
+  processes: 'src/jobs/',
+  timers: 'src/jobs/',
+  schema_version: 'src/db/',
+  conferences: 'src/conferences/',
+  webhook_secrets: 'src/conferences/',
+  sponsors: 'src/sponsors/',
+  sponsor_levels: 'src/sponsors/',
+  ticket_types: 'src/catalog/',
+  add_ons: 'src/catalog/',
+  webhook_endpoints: 'src/notifications/',
+  webhook_deliveries: 'src/notifications/',
+  vouchers: 'src/vouchers/',
+  voucher_batches: 'src/vouchers/',
+  redemptions: 'src/vouchers/',
+  bulk_purchases: 'src/purchases/',
+  checkout_attempts: 'src/purchases/',
+  purchase_payments: 'src/purchases/',
+  purchase_refunds: 'src/purchases/',
+  purchase_disputes: 'src/purchases/',
+  purchase_flags: 'src/purchases/',
+  purchase_transitions: 'src/purchases/',
+  refund_requests: 'src/purchases/',
+  stripe_request_budgets: 'src/stripe/',
+  sync_runs: 'src/mirror/',
+  sync_run_ids: 'src/mirror/',
+  customers: 'src/billing/',
+  charges: 'src/billing/',
+  charge_attempts: 'src/billing/',
+  charge_refunds: 'src/billing/',
+  charge_refund_requests: 'src/billing/',
+  billing_plans: 'src/billing/',
+  subscriptions: 'src/billing/',
+  subscription_items: 'src/billing/',
+  discount_changes: 'src/billing/',
+  voucher_publications: 'src/billing/',
+  published_vouchers: 'src/billing/',
+  stripe_events: 'src/stripe-events/',
+}
+
+/** Read-only statements across domains: one query is their purpose. */
+const COMPARE_DOMAINS = ['src/reports/', 'src/mirror/drift/']
+
+const TABLES = Object.keys(OWNERS).join('|')
+/** Statements that must name another domain's table, because two statements would not be correct. */
+const EXCEPTIONS: readonly { file: string; tables: readonly string[]; reason: string }[] = [
+  {
+    file: 'src/purchases/purchase-view.ts',
+    tables: ['sponsors'],
+    reason: 'A search also matches names of sponsors; a page must be filtered by one query.',
+  },
+  {
+    file: 'src/mirror/resources/promotion-code-resource.ts',
+    tables: ['vouchers', 'redemptions', 'published_vouchers'],
+    reason: 'The statement that writes the mirror row counts the uses, so neither is lost alone.',
+  },
+]
+
+const isException = (file: string, table: string) =>
+  EXCEPTIONS.some((each) => each.file === file && each.tables.includes(table))
+
+// A call of knex that takes a table, such as trx('vouchers as v') or .join<Row>('sponsors', …).
+const KNEX = new RegExp(
+  String.raw`\b(?:trx|tx|db|knex|from|into|join|leftJoin|innerJoin|table)(?:<[^(;]*?>)?\(\s*'(${TABLES})(?: as \w+)?'`,
+  'g',
+)
+const LITERAL = /`[^`]*`|'(?:[^'\\\n]|\\.)*'/g
+const RAW = new RegExp(String.raw`\b(?:from|join|into|update)\s+(?:only\s+)?(${TABLES})\b`, 'g')
+// An English sentence may say "from customers"; a statement has one of these words in front.
+const STATEMENT = /\b(?:select|insert|update|delete|with|exists)\b[\s\S]*$/
+
+/** A file, and the table of another domain that it names in SQL. */
+export type ForeignSql = { file: string; table: string }
+
+/** SQL on tables outside the folder that owns them. */
+export function foreignSql(tree: SourceTree): ForeignSql[] {
+  return [...tree].flatMap(([file, source]) => {
+    if (COMPARE_DOMAINS.some((folder) => file.startsWith(folder))) return []
+    const text = withoutComments(source)
+    const called = [...text.matchAll(KNEX)].map(([, table = '']) => table)
+    const written = [...text.matchAll(LITERAL)].flatMap(([literal]) => {
+      const statement = STATEMENT.exec(literal)?.[0] ?? ''
+      return [...statement.matchAll(RAW)].map(([, table = '']) => table)
+    })
+    return [...new Set([...called, ...written])]
+      .filter((table) => !file.startsWith(OWNERS[table] ?? '') && !isException(file, table))
+      .map((table) => ({ file, table }))
+  })
+}
