@@ -7,24 +7,24 @@ export type Call<T> = {
   /** The API key. */
   as: string
   body?: object
-  /** The status that the story expects. */
+  /** The expected status. */
   expect: number
-  /** What the answer must look like. */
+  /** The schema of the answer. */
   schema: z.ZodType<T>
 }
 
-/** The service's API, called over HTTP as any client does. */
+/** Calls the API of the service over HTTP, as any client does. */
 export type DemoApi = {
-  /** A request of the story: shown, and its status is checked. */
+  /** Sends a request, prints it and checks its status. */
   call<T>(call: Call<T>): Promise<T>
-  /** A request that only looks, without a line of its own. */
+  /** The same, without printing it. */
   look<T>(call: Call<T>): Promise<T>
 }
 
-// Loopback answers in milliseconds; whatever takes so long hangs.
+// A request over loopback takes milliseconds; one that takes this long hangs.
 const REQUEST_TIMEOUT_MS = 10_000
 
-/** @param place the part of the path that every line would repeat. */
+/** @param place the part of all paths that is abbreviated in the output. */
 export function createDemoApi(
   options: { serviceUrl: string; place: string; signal: AbortSignal },
   narrator: Narrator,
@@ -69,11 +69,11 @@ export function createDemoApi(
   }
 }
 
-/** What the payer saw and where the payment page sent them. */
+/** The payment page, and the address that it redirected the payer to. */
 export type Paid = { page: string; returnedTo: string | null }
 
 /**
- * Pays as a browser does, without one: opens the page and submits its form.
+ * Pays like a browser: opens the payment page and submits its form.
  *
  * @param url the session's `url`.
  */

@@ -4,12 +4,17 @@ import { runDemo } from './run-demo.ts'
 
 const program = new Command('npm run demo --')
   .description(
-    'Shows the life of a purchase with real requests and fake money, then stays up to go on by hand.',
+    'Runs a purchase from order to refund with real requests and fake money, then keeps running for your own requests.',
   )
-  .option('--once', 'end after the story; exit code 0 only if every step showed what it should')
-  .option('--port <port>', 'of the service; another one when it is taken', Number, 3000)
-  .option('--stripe-port <port>', 'of the fake Stripe; another one when it is taken', Number, 12111)
-  .option('--data-dir <folder>', 'for the database and the log', '.data/demo')
+  .option('--once', 'exit after the story; exit code 0 only if every step had the expected result')
+  .option('--port <port>', 'port of the service; if it is in use, any free port', Number, 3000)
+  .option(
+    '--stripe-port <port>',
+    'port of the fake Stripe; if it is in use, any free port',
+    Number,
+    12111,
+  )
+  .option('--data-dir <folder>', 'folder of the database, the mails and the log', '.data/demo')
   .addOption(new Option('--node-env <name>').env('NODE_ENV').hideHelp())
   .parse()
 
@@ -26,5 +31,5 @@ process.exitCode = await runDemo(
   processTerminal(),
   interruptSignal(),
 )
-// Nothing runs any more; should something hold the process all the same, it does not hold it long.
+// Everything is stopped. If something still keeps the process alive, exit after a second.
 setTimeout(() => process.exit(), 1_000).unref()

@@ -1,29 +1,29 @@
 import { isDeepStrictEqual } from 'node:util'
 import { createPaint, type Output, plainText } from '../src/cli/terminal.ts'
 
-export type Told = {
+export type RequestLine = {
   direction: '→' | '←'
   what: string
   status: number
-  /** null where nobody measured. */
+  /** Null: not measured. */
   ms: number | null
 }
 
-/** Tells the demo's story, line by line, as it happens. */
+/** Prints the steps of the demo as they happen. */
 export type Narrator = {
   title(text: string, remark: string): void
-  /** A part that was started: its name, where it is, how long it took. */
+  /** A started part: its name, its address, how long the start took. */
   started(name: string, where: string, ms: number): void
   chapter(title: string): void
-  /** A request, made (→) or received (←). */
-  request(told: Told): void
+  /** A request that was sent (→) or received (←). */
+  request(told: RequestLine): void
   note(text: string): void
-  /** Every step showed what it should. */
+  /** Every step had the expected result. */
   end(ms: number): void
   /**
-   * Shows a value that must be another's equal.
+   * Prints a value that must equal the expected one.
    *
-   * @throws Mismatch after showing both, when it is not.
+   * @throws Mismatch if it does not, after printing both.
    */
   check<T>(what: string, actual: T, expected: T, shown?: string): void
 }
@@ -32,7 +32,7 @@ const NAME_WIDTH = 14
 const REQUEST_WIDTH = 62
 const CHECK_WIDTH = 34
 
-/** Writes to `out`; without colours the marks alone tell. */
+/** Prints to `out`. The marks show the results also without colours. */
 export function createNarrator(out: Output): Narrator {
   const paint = createPaint(out.colours)
   const ok = paint.green('✔')
@@ -55,7 +55,7 @@ export function createNarrator(out: Output): Narrator {
     note: (text) => out.write(`       ${text}\n`),
     end(ms) {
       const time = paint.dim(`${(ms / 1000).toFixed(1)} s`)
-      out.write(`\n  ${ok} ${paint.bold('Every step showed what it should.')}  ${time}\n\n`)
+      out.write(`\n  ${ok} ${paint.bold('Every step had the expected result.')}  ${time}\n\n`)
     },
     check(what, actual, expected, shown = asText(actual)) {
       if (isDeepStrictEqual(actual, expected)) {
@@ -70,7 +70,7 @@ export function createNarrator(out: Output): Narrator {
   }
 }
 
-/** A step of the demo showed something else than it should. */
+/** A step of the demo had an unexpected result. */
 export class Mismatch extends Error {
   constructor(what: string, expected: unknown, actual: unknown) {
     super(`${what}: expected ${asText(expected)}, got ${asText(actual)}`)
@@ -78,12 +78,12 @@ export class Mismatch extends Error {
   }
 }
 
-/** How the demo shows a value: texts as they are, the rest as JSON. */
+/** A value as the demo prints it: strings unchanged, other values as JSON. */
 function asText(value: unknown): string {
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing')
 }
 
-/** `bp_V1StGXR8Z5jdHi6BmyT7a` as `bp_V1StGX…`: enough to recognise it within one story. */
+/** `bp_V1StGXR8Z5jdHi6BmyT7a` as `bp_V1StGX…`: enough to recognise an id within the story. */
 export function shortIds(text: string): string {
   return text.replace(/\b(bp|red|cs_test)_(\w{6})\w+/g, '$1_$2…')
 }

@@ -10,33 +10,33 @@ import {
   type Terminal,
   unlessInterrupted,
 } from '../src/cli/terminal.ts'
+import { createTearDown, type EnvironmentOptions, startEnvironment } from './environment.ts'
 import { createNarrator, Mismatch } from './narrator.ts'
-import { CONFERENCE, type Shop } from './scene.ts'
-import { createTakeDown, type StageOptions, setStage } from './stage.ts'
+import { CONFERENCE, type Shop } from './story-context.ts'
 
-export type DemoOptions = StageOptions & {
-  /** Ends after the story instead of staying up. */
+export type DemoOptions = EnvironmentOptions & {
+  /** Exits after the story. */
   once: boolean
 }
 
 /**
- * The whole demo: sets the stage, tells the story, and stays up until the signal.
+ * The whole demo: starts the environment, runs the story, and keeps running until the signal.
  *
- * @returns the exit code: 0 only when every step showed what it should and everything stopped.
+ * @returns the exit code: 0 only if every step had the expected result and everything stopped properly.
  */
 export async function runDemo(
   options: DemoOptions,
   { out, err }: Pick<Terminal, 'out' | 'err'>,
   signal: AbortSignal,
 ): Promise<number> {
-  const { keep, takeDown } = createTakeDown()
+  const { onTearDown, tearDown } = createTearDown()
   const failed = (what: string) => {
     err.write(`\n  ${createPaint(err.colours).red('The demo failed.')} ${what}\n\n`)
     return EXIT.failed
   }
   const play = async (): Promise<number> => {
     try {
-      await perform(options, out, signal, keep)
+      await perform(options, out, signal, onTearDown)
       return EXIT.ok
     } catch (error) {
       if (signal.aborted || error instanceof Interrupted) return EXIT.interrupted
@@ -45,9 +45,9 @@ export async function runDemo(
     }
   }
   const exitCode = await play()
-  const troubled = await takeDown()
-  if (exitCode === EXIT.ok && troubled.length > 0) {
-    return failed(`Not stopped in order: ${troubled.join(', ')}.`)
+  const failedParts = await tearDown()
+  if (exitCode === EXIT.ok && failedParts.length > 0) {
+    return failed(`Not stopped properly: ${failedParts.join(', ')}.`)
   }
   return exitCode
 }
@@ -56,22 +56,22 @@ async function perform(
   options: DemoOptions,
   out: Terminal['out'],
   signal: AbortSignal,
-  keep: Parameters<typeof setStage>[3],
+  onTearDown: Parameters<typeof startEnvironment>[3],
 ): Promise<void> {
   const begun = performance.now()
   const narrator = createNarrator(out)
   narrator.title('sponsor-vouchers', 'a demo: real requests, fake money')
-  const stage = await setStage(options, narrator, signal, keep)
+  const stage = await startEnvironment(options, narrator, signal, onTearDown)
   const { serviceUrl, stripe, operatorKey, mailFolder, settingsFile } = stage
   const { createDemoApi } = await import('./demo-api.ts')
-  const { tellStory } = await import('./story.ts')
+  const { runStory } = await import('./story.ts')
   const place = `/v1/conferences/${CONFERENCE}`
   const api = createDemoApi({ serviceUrl, place, signal }, narrator)
   const scene = { narrator, api, serviceUrl, stripe, operatorKey, mailFolder, signal }
-  const shop = await unlessInterrupted(signal, tellStory(scene))
+  const shop = await unlessInterrupted(signal, runStory(scene))
   narrator.end(performance.now() - begun)
   if (options.once) return
-  sayFarewell(out, shop, {
+  printNextSteps(out, shop, {
     serviceUrl,
     stripeUrl: stripe.url,
     operatorKey,
@@ -86,14 +86,14 @@ export type Addresses = {
   serviceUrl: string
   stripeUrl: string
   operatorKey: string
-  /** Mails are written there as `.eml` files. */
+  /** The service writes mails to this folder as `.eml` files. */
   mailFolder: string
   /** Settings of this run, for the command line. */
   settingsFile: string
 }
 
-/** Says how to go on by hand: addresses, keys, and lines that can be pasted into a shell. */
-function sayFarewell(out: Output, shop: Shop, addresses: Addresses): void {
+/** Prints addresses, keys, and commands to paste into a shell. */
+function printNextSteps(out: Output, shop: Shop, addresses: Addresses): void {
   const paint = createPaint(out.colours)
   const { serviceUrl, stripeUrl, operatorKey, mailFolder } = addresses
   const fields = [
@@ -104,10 +104,10 @@ function sayFarewell(out: Output, shop: Shop, addresses: Addresses): void {
     ['sponsor key', shop.sponsorKey],
     ['mails', `${relative(process.cwd(), mailFolder)}/*.eml`],
   ] as const
-  const lines = handLines(shop, addresses, paint).map((line) => `${line}\n`)
+  const lines = commandLines(shop, addresses, paint).map((line) => `${line}\n`)
   out.write(
     [
-      `\n  ${paint.bold('Now you')}  ${paint.dim('everything stays up; Ctrl-C ends it, and all that it made')}\n\n`,
+      `\n  ${paint.bold('Try it yourself')}  ${paint.dim('everything keeps running; Ctrl-C stops it and deletes its data')}\n\n`,
       indented(renderFields(fields, paint)),
       '\n',
       ...lines,
@@ -116,8 +116,8 @@ function sayFarewell(out: Output, shop: Shop, addresses: Addresses): void {
   )
 }
 
-// Without jq, which a fresh machine does not have.
-function handLines(shop: Shop, { serviceUrl, settingsFile }: Addresses, paint: Paint): string[] {
+// Without jq, which many machines do not have.
+function commandLines(shop: Shop, { serviceUrl, settingsFile }: Addresses, paint: Paint): string[] {
   const json = "-H 'content-type: application/json'"
   const sponsor = '-H "authorization: Bearer $SPONSOR"'
   const remark = (text: string) => paint.dim(`  # ${text}`)
@@ -131,11 +131,11 @@ function handLines(shop: Shop, { serviceUrl, settingsFile }: Addresses, paint: P
     remark('order three vouchers'),
     `  API=${serviceUrl}${shop.path} SPONSOR=${shop.sponsorKey}`,
     `  ID=$(curl -s $API/purchases ${sponsor} ${json} -d '${order}' | grep -o 'bp_[0-9A-Za-z]*' | head -1)`,
-    remark('open the address that this prints in a browser, and pay, or do not'),
+    remark('open the printed address in a browser, and pay or cancel'),
     `  curl -s $API/purchases/$ID/checkout ${sponsor} ${json} -d '${urls}' | grep -o 'http[^"]*/c/pay/[^"]*'`,
-    remark('the codes'),
+    remark('download the codes'),
     `  curl -s $API/purchases/$ID/vouchers ${sponsor} -H 'accept: text/csv'`,
-    remark('the same database from the command line'),
+    remark('use the command line with the same database'),
     `  (set -a; . ${file}; npm run --silent cli -- purchases:list --conference ${CONFERENCE})`,
   ]
 }

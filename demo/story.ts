@@ -10,24 +10,24 @@ import { redemptionSchema, voucherPage, voucherSchema } from '../src/vouchers/vo
 import { type DemoApi, payInBrowser } from './demo-api.ts'
 import { Mismatch, shortIds } from './narrator.ts'
 import {
-  type Bought,
   CONFERENCE,
   CURRENCY,
-  PAID_BACK,
+  type PaidPurchase,
   PRICE,
   QUANTITY,
-  type Scene,
+  REFUNDED_QUANTITY,
   type Shop,
-} from './scene.ts'
+  type StoryContext,
+} from './story-context.ts'
 import { showMail, showWebhooks, watchPurchase } from './wait-for.ts'
 
 /**
- * The whole story, each step checked.
+ * Runs the whole story and checks each step.
  *
- * @returns the shop, to go on by hand.
- * @throws Mismatch at the first step that shows something else than it should.
+ * @returns the conference with its keys, for requests by hand.
+ * @throws Mismatch at the first step with an unexpected result.
  */
-export async function tellStory(scene: Scene): Promise<Shop> {
+export async function runStory(scene: StoryContext): Promise<Shop> {
   const shop = await openShop(scene)
   const order = await orderVouchers(scene, shop)
   await payOrder(scene, order)
@@ -36,14 +36,14 @@ export async function tellStory(scene: Scene): Promise<Shop> {
   await redeemCode(scene, shop, bought.codes[0] ?? '')
   await refundSome(scene, shop, bought, seen)
   await refundAll(scene, shop, bought, seen)
-  await tellHistory(scene, shop, bought)
+  await showHistory(scene, shop, bought)
   return shop
 }
 
 const made = z.object({ id: z.string() })
 const madeKey = z.object({ id: z.string(), key: z.string() })
 
-// Enough to try everything by hand afterwards, but for what changes keys and settings.
+// All scopes except those that change keys and settings.
 const STAFF_SCOPES = [
   'billing:write',
   'catalog:write',
@@ -56,10 +56,10 @@ const STAFF_SCOPES = [
   'vouchers:redeem',
 ]
 
-/** Makes the conference, a sponsor, what it may buy, and a key for each side. */
-async function openShop(scene: Scene): Promise<Shop> {
+/** Creates the conference, a sponsor, a ticket type, and a key for the sponsor and for staff. */
+async function openShop(scene: StoryContext): Promise<Shop> {
   const { api, narrator, operatorKey } = scene
-  narrator.chapter('A conference opens its shop')
+  narrator.chapter('A conference sets up its shop')
   const path = `/v1/conferences/${CONFERENCE}`
   const { account, ...secrets } = openAccount(scene)
   const post = poster(api, operatorKey)
@@ -82,7 +82,7 @@ async function openShop(scene: Scene): Promise<Shop> {
     made.extend({ price: z.int() }),
   )
   const price = formatMoney(ticket.price, CURRENCY)
-  narrator.check('a ticket that it may buy in bulk', ticket.price, PRICE, price)
+  narrator.check('a ticket type for bulk purchases', ticket.price, PRICE, price)
   const forSponsor = { role: 'sponsor', sponsor: 'acme', name: 'Acme, purchasing' }
   const sponsorKey = await post(`${path}/api-keys`, forSponsor, madeKey)
   const forStaff = { role: 'staff', scopes: STAFF_SCOPES, name: 'Staff' }
@@ -101,8 +101,8 @@ function poster(api: DemoApi, as: string) {
     api.call({ method: 'POST', path, as, body, expect: 201, schema })
 }
 
-/** What somebody would do in Stripe's dashboard: copy a key, add the webhook endpoint. */
-function openAccount({ stripe: { control }, serviceUrl }: Scene) {
+/** The steps of Stripe's dashboard: copy the secret key, add the webhook endpoint. */
+function openAccount({ stripe: { control }, serviceUrl }: StoryContext) {
   const { id, secretKey } = control.createAccount({
     name: 'DevConf',
     country: 'DE',
@@ -116,8 +116,11 @@ function openAccount({ stripe: { control }, serviceUrl }: Scene) {
 
 type Order = { purchase: string; session: string; url: string }
 
-/** The sponsor orders and is given the address of the payment page. */
-async function orderVouchers({ api, narrator, ...scene }: Scene, shop: Shop): Promise<Order> {
+/** The sponsor orders vouchers and opens a payment page. */
+async function orderVouchers(
+  { api, narrator, ...scene }: StoryContext,
+  shop: Shop,
+): Promise<Order> {
   narrator.chapter(`Acme orders ${QUANTITY} vouchers`)
   const total = QUANTITY * PRICE
   const as = shop.sponsorKey
@@ -145,34 +148,37 @@ async function orderVouchers({ api, narrator, ...scene }: Scene, shop: Shop): Pr
   if (url === null) throw new Mismatch('the checkout', 'the address of a payment page', url)
   const look = { method: 'GET', path, as, expect: 200, schema: purchaseSchema } as const
   narrator.check('status', (await api.look(look)).status, 'PROCESSING')
-  narrator.check('payment page at', new URL(url).origin, scene.stripe.url, shortIds(url))
+  narrator.check('payment page', new URL(url).origin, scene.stripe.url, shortIds(url))
   return { purchase: purchase.id, session, url }
 }
 
-/** The payer fills in Stripe's page; the service hears nothing of it yet but by webhook. */
-async function payOrder({ narrator, signal, serviceUrl }: Scene, order: Order): Promise<void> {
-  narrator.chapter("Acme pays on Stripe's page, as a browser would")
+/** The payer pays on Stripe's page; the service learns of the payment by webhook. */
+async function payOrder(
+  { narrator, signal, serviceUrl }: StoryContext,
+  order: Order,
+): Promise<void> {
+  narrator.chapter("Acme pays on Stripe's page, like a browser")
   const paid = await payInBrowser(order.url, narrator, signal)
   const digits = (text: string) => text.replace(/[^0-9]/g, '')
   const total = formatMoney(QUANTITY * PRICE, CURRENCY)
   const button = /<button class="main"[^>]*>([^<]*)</.exec(paid.page)?.[1] ?? ''
-  narrator.check('the page asks for', digits(button), digits(total), total)
+  narrator.check('amount on the page', digits(button), digits(total), total)
   const back = `${serviceUrl}/docs?paid=${order.session}`
-  narrator.check('and returns to', paid.returnedTo, back, shortIds(back))
+  narrator.check('redirects to', paid.returnedTo, back, shortIds(back))
 }
 
-// Money and codes are fake here; elsewhere a code is worth a ticket and is never shown.
+// The codes of the demo are worthless. Real codes are worth a ticket: do not print them.
 const SHOWN = 2
 
-/** The webhooks come in, the purchase is paid, the codes are there. */
+/** The webhooks arrive, the purchase is PAID, its codes are issued. */
 async function receiveCodes(
-  scene: Scene,
+  scene: StoryContext,
   shop: Shop,
   order: Order,
   seen: Set<string>,
-): Promise<Bought> {
+): Promise<PaidPurchase> {
   const { api, narrator } = scene
-  narrator.chapter('Stripe tells, the codes appear')
+  narrator.chapter('The webhooks arrive, the codes are issued')
   const purchase = await watchPurchase(
     scene,
     shop,
@@ -190,7 +196,7 @@ async function receiveCodes(
   })
   const codes = page.data.map(({ code }) => code)
   narrator.check('different codes', new Set(codes).size, QUANTITY)
-  narrator.check('of them valid', page.data.filter(({ valid }) => valid).length, QUANTITY)
+  narrator.check('valid codes', page.data.filter(({ valid }) => valid).length, QUANTITY)
   for (const code of codes.slice(0, SHOWN)) narrator.note(code)
   narrator.note(`${masked(codes[SHOWN] ?? '')}  and ${QUANTITY - SHOWN - 1} more`)
   await showMail(scene, purchase.id, `Your ${QUANTITY} voucher codes for DevConf are ready`)
@@ -199,12 +205,16 @@ async function receiveCodes(
 
 const masked = (code: string) => code.replace(/[^-]+$/, (secret) => '•'.repeat(secret.length))
 
-/** What the API says when a code cannot be redeemed. */
+/** The problem document for a code that cannot be redeemed. */
 const refusal = z.object({ code: z.string(), invalid_reason: z.string() })
 
-/** The ticket shop redeems a code, repeats itself, and then tries to use it for another order. */
-async function redeemCode({ api, narrator }: Scene, shop: Shop, code: string): Promise<void> {
-  narrator.chapter('Somebody redeems a code')
+/** The ticket shop redeems a code, repeats the request, and tries the code for another order. */
+async function redeemCode(
+  { api, narrator }: StoryContext,
+  shop: Shop,
+  code: string,
+): Promise<void> {
+  narrator.chapter('The ticket shop redeems a code')
   const path = `${shop.path}/vouchers/${code}`
   const redemption = { method: 'POST', path: `${path}/redemptions`, as: shop.staffKey } as const
   const ask = (reference: string) => ({ ...redemption, body: { reference } })
@@ -213,7 +223,7 @@ async function redeemCode({ api, narrator }: Scene, shop: Shop, code: string): P
   narrator.check('redeemed for', first.reference, 'order-1001')
 
   const again = await api.call({ ...ask('order-1001'), expect: 200, schema: redemptionSchema })
-  narrator.check('again: the same redemption', again.id, first.id, shortIds(again.id))
+  narrator.check('repeated: the same redemption', again.id, first.id, shortIds(again.id))
   const look = { method: 'GET', path, as: shop.staffKey, expect: 200 } as const
   const voucher = await api.look({ ...look, schema: voucherSchema })
   narrator.check('uses', voucher.times_used, 1, `${voucher.times_used} of ${voucher.max_uses}`)
@@ -222,16 +232,16 @@ async function redeemCode({ api, narrator }: Scene, shop: Shop, code: string): P
   narrator.check('for another order: refused', other.invalid_reason, 'used_up')
 }
 
-/** Staff pays some codes back; as many that nobody used go off, and the used one stays. */
+/** Staff refund some vouchers: that many unused codes are deactivated, the redeemed one stays active. */
 async function refundSome(
-  scene: Scene,
+  scene: StoryContext,
   shop: Shop,
-  { purchase, codes }: Bought,
+  { purchase, codes }: PaidPurchase,
   seen: Set<string>,
 ): Promise<void> {
   const { api, narrator } = scene
-  narrator.chapter(`${PAID_BACK} vouchers too many: a partial refund`)
-  const amount = PAID_BACK * PRICE
+  narrator.chapter(`Staff refund ${REFUNDED_QUANTITY} of the vouchers`)
+  const amount = REFUNDED_QUANTITY * PRICE
   const path = `${shop.path}/purchases/${purchase.id}`
   const as = shop.staffKey
   const refund = { method: 'POST', path: `${path}/refund`, as, body: { amount } } as const
@@ -241,28 +251,28 @@ async function refundSome(
     shop,
     purchase.id,
     ({ amount_refunded, vouchers }) =>
-      amount_refunded === amount && vouchers.deactivated === PAID_BACK,
+      amount_refunded === amount && vouchers.deactivated === REFUNDED_QUANTITY,
   )
   await showWebhooks(scene, shop, seen)
   narrator.check('status', now.status, 'PAID')
-  narrator.check('paid back', now.amount_refunded, amount, formatMoney(amount, CURRENCY))
-  narrator.check('codes turned off', now.vouchers.deactivated, PAID_BACK)
-  narrator.check('codes still good', now.vouchers.remaining, QUANTITY - PAID_BACK - 1)
+  narrator.check('refunded', now.amount_refunded, amount, formatMoney(amount, CURRENCY))
+  narrator.check('deactivated codes', now.vouchers.deactivated, REFUNDED_QUANTITY)
+  narrator.check('codes left to redeem', now.vouchers.remaining, QUANTITY - REFUNDED_QUANTITY - 1)
   const query = { method: 'GET', path: `${path}/vouchers?limit=100`, as, expect: 200 } as const
   const page = await api.look({ ...query, schema: voucherPage })
   const used = page.data.find(({ code }) => code === codes[0])
-  narrator.check('the redeemed code', used?.state, 'active', 'untouched')
+  narrator.check('the redeemed code', used?.state, 'active', 'still active')
 }
 
-/** Staff pays everything back; every code is dead. */
+/** Staff refund the whole purchase: every code is deactivated. */
 async function refundAll(
-  scene: Scene,
+  scene: StoryContext,
   shop: Shop,
-  { purchase, codes }: Bought,
+  { purchase, codes }: PaidPurchase,
   seen: Set<string>,
 ): Promise<void> {
   const { api, narrator } = scene
-  narrator.chapter('Acme cancels: a full refund')
+  narrator.chapter('Staff refund the rest')
   const total = QUANTITY * PRICE
   const path = `${shop.path}/purchases/${purchase.id}/refund`
   const refund = { method: 'POST', path, as: shop.staffKey, body: {} } as const
@@ -270,9 +280,9 @@ async function refundAll(
   const now = await watchPurchase(scene, shop, purchase.id, ({ status }) => status === 'REFUNDED')
   await showWebhooks(scene, shop, seen)
   narrator.check('status', now.status, 'REFUNDED')
-  narrator.check('paid back', now.amount_refunded, total, formatMoney(total, CURRENCY))
-  narrator.check('codes still on', now.vouchers.active, 0, 'none')
-  narrator.check('codes turned off', now.vouchers.deactivated, QUANTITY)
+  narrator.check('refunded', now.amount_refunded, total, formatMoney(total, CURRENCY))
+  narrator.check('active codes', now.vouchers.active, 0, 'none')
+  narrator.check('deactivated codes', now.vouchers.deactivated, QUANTITY)
   const code = codes[1] ?? ''
   const dead = await api.call({
     method: 'POST',
@@ -282,7 +292,7 @@ async function refundAll(
     expect: 409,
     schema: refusal,
   })
-  narrator.check('redeeming one: refused', dead.invalid_reason, 'deactivated')
+  narrator.check('redeeming a code: refused', dead.invalid_reason, 'deactivated')
 }
 
 const EXPECTED = [
@@ -292,13 +302,13 @@ const EXPECTED = [
   'PAID → REFUNDED  REFUNDED',
 ]
 
-/** The purchase's own account of what happened: each step once, however often Stripe told of it. */
-async function tellHistory(
-  { api, narrator }: Scene,
+/** The history of the purchase has each transition once, although Stripe sent several events. */
+async function showHistory(
+  { api, narrator }: StoryContext,
   shop: Shop,
-  { purchase }: Bought,
+  { purchase }: PaidPurchase,
 ): Promise<void> {
-  narrator.chapter('What the purchase remembers')
+  narrator.chapter('The history of the purchase')
   const { data } = await api.call({
     method: 'GET',
     path: `${shop.path}/purchases/${purchase.id}/transitions`,
@@ -311,6 +321,6 @@ async function tellHistory(
     const move = `${from} → ${to}`
     narrator.note(`${created_at.slice(11, 23)}  ${move.padEnd(22)}${event.padEnd(20)}${actor.kind}`)
   }
-  const told = steps.map(({ event, from, to }) => `${from} → ${to}  ${event}`)
-  narrator.check('every step, and each once', told, EXPECTED, `${told.length} steps`)
+  const shown = steps.map(({ event, from, to }) => `${from} → ${to}  ${event}`)
+  narrator.check('each transition exactly once', shown, EXPECTED, `${shown.length} transitions`)
 }

@@ -4,19 +4,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { purchaseSchema } from '../src/purchases/purchase-schemas.ts'
 import type { PurchaseBody } from '../src/purchases/purchase-view.ts'
 import { Mismatch } from './narrator.ts'
-import type { Scene, Shop } from './scene.ts'
+import type { Shop, StoryContext } from './story-context.ts'
 
 const POLL_MS = 40
-// Many times what it takes on a busy machine with two cores; past it, it will not come.
+// Many times the usual duration on a busy machine with two cores.
 const TIMEOUT_MS = 15_000
 
 /**
- * Looks at a purchase, as a page that waits for its payment does, until it is as wanted.
+ * Polls a purchase until it has the wanted state or the time is over.
  *
- * @returns the purchase as last seen, wanted or not: the checks that follow tell which.
+ * @returns the purchase of the last poll; the checks that follow verify it.
  */
 export async function watchPurchase(
-  { api, signal }: Scene,
+  { api, signal }: StoryContext,
   shop: Shop,
   id: string,
   isWanted: (purchase: PurchaseBody) => boolean,
@@ -36,13 +36,13 @@ export async function watchPurchase(
 }
 
 /**
- * Waits until Stripe has nothing more to say, shows the events that it sent since the last look and
- * checks that each was acknowledged.
+ * Waits until the fake Stripe has delivered all events, prints the new ones and checks that each was
+ * acknowledged.
  *
- * @param seen ids of the deliveries that were shown already; the new ones are added.
+ * @param seen ids of deliveries that were printed before; the new ids are added.
  */
 export async function showWebhooks(
-  { narrator, stripe: { control } }: Scene,
+  { narrator, stripe: { control } }: StoryContext,
   { account }: Shop,
   seen: Set<string>,
 ): Promise<void> {
@@ -59,20 +59,16 @@ export async function showWebhooks(
   narrator.check('webhooks acknowledged', taken.length, fresh.length)
 }
 
-const MAIL_POLL_MS = 40
-// As long as for a purchase: it is written by a job.
-const MAIL_TIMEOUT_MS = 15_000
-
-/** Waits for the mail about a purchase with this subject, and shows where it was written. */
+/** Waits for the mail about a purchase with this subject, and prints its file. */
 export async function showMail(
-  { narrator, mailFolder, signal }: Scene,
+  { narrator, mailFolder, signal }: StoryContext,
   purchase: string,
   subject: string,
 ): Promise<void> {
-  const until = performance.now() + MAIL_TIMEOUT_MS
+  const until = performance.now() + TIMEOUT_MS
   let file = await findMail(mailFolder, purchase, subject)
   while (file === undefined && performance.now() < until) {
-    await sleep(MAIL_POLL_MS, undefined, { signal })
+    await sleep(POLL_MS, undefined, { signal })
     file = await findMail(mailFolder, purchase, subject)
   }
   narrator.check('a mail to the sponsor', file === undefined ? null : subject, subject)

@@ -4,9 +4,9 @@ import { findServer } from '../../src/db/embedded/running-server.ts'
 import { makeDataFolder, type Program, startProgram } from '../cli/start-program.ts'
 import { discardScratchFolder } from '../support/test-servers.ts'
 
-// Each demo is a process that starts a database and a service; with the other tests beside it that
-// takes many times what it takes alone.
-const PATIENCE = 120_000
+// Each demo is a process that starts a database and a service. While other tests run, that takes many
+// times longer than alone.
+const TIMEOUT_MS = 120_000
 
 let folder: string
 beforeAll(async () => {
@@ -34,8 +34,8 @@ const portsOf = (program: Program) =>
     ([, port]) => port,
   )
 
-describe('the demo', { timeout: 2 * PATIENCE }, () => {
-  it('ends with 1 and both values when a step shows something else than it should', async () => {
+describe('the demo', { timeout: 2 * TIMEOUT_MS }, () => {
+  it('exits with 1 and prints both values when a step has an unexpected result', async () => {
     const tamper = `--import=${new URL('drop-a-code.mjs', import.meta.url).href}`
     const demo = startDemo(['--once'], { NODE_OPTIONS: tamper })
     expect(await demo.ended).toBe(1)
@@ -45,9 +45,9 @@ describe('the demo', { timeout: 2 * PATIENCE }, () => {
     expect(await findServer(`${folder}/data`)).toBeUndefined()
   })
 
-  it('stays up until Ctrl-C, while another demo runs the whole story beside it', async () => {
+  it('keeps running until Ctrl-C, while another demo runs the whole story', async () => {
     const demo = startDemo([])
-    await vi.waitFor(() => expect(demo.stdout).toContain('Now you'), PATIENCE)
+    await vi.waitFor(() => expect(demo.stdout).toContain('Try it yourself'), TIMEOUT_MS)
     const [stripePort, port] = portsOf(demo)
     const service = `http://127.0.0.1:${port}`
     expect((await fetch(`${service}/readyz`)).status).toBe(200)
@@ -68,11 +68,11 @@ describe('the demo', { timeout: 2 * PATIENCE }, () => {
       /✔ different codes +40/,
       /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
       /✔ for another order: refused +used_up/,
-      /✔ codes turned off +10/,
-      /✔ codes turned off +40/,
-      /✔ redeeming one: refused +deactivated/,
-      /✔ every step, and each once +4 steps/,
-      /Every step showed what it should/,
+      /✔ deactivated codes +10/,
+      /✔ deactivated codes +40/,
+      /✔ redeeming a code: refused +deactivated/,
+      /✔ each transition exactly once +4 transitions/,
+      /Every step had the expected result/,
     ]) {
       expect(beside.stdout).toMatch(line)
     }
@@ -87,12 +87,15 @@ describe('the demo', { timeout: 2 * PATIENCE }, () => {
     expect((await readdir(folder)).filter((name) => name.endsWith('.env'))).toEqual([])
   })
 
-  it('can be stopped in the middle of the story', async () => {
+  it('can be stopped during the story', async () => {
     const demo = startDemo([])
-    await vi.waitFor(() => expect(demo.stdout).toContain('A conference opens its shop'), PATIENCE)
+    await vi.waitFor(
+      () => expect(demo.stdout).toContain('A conference sets up its shop'),
+      TIMEOUT_MS,
+    )
     demo.kill('SIGTERM')
     expect(await demo.ended).toBe(130)
-    expect(demo.stdout).not.toContain('Now you')
+    expect(demo.stdout).not.toContain('Try it yourself')
     expect(await findServer(`${folder}/data`)).toBeUndefined()
   })
 })

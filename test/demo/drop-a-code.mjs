@@ -1,4 +1,4 @@
-// Loaded before the demo (`node --import`): one code goes missing on its way from the service.
+// Loaded before the demo (`node --import`): removes one code from an answer of the service.
 const send = globalThis.fetch
 
 globalThis.fetch = async (input, init) => {

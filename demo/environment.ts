@@ -9,59 +9,62 @@ import { newSecret } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import type { Service } from '../src/start-service.ts'
 import type { Narrator } from './narrator.ts'
-import type { Scene } from './scene.ts'
+import type { StoryContext } from './story-context.ts'
 
-export type StageOptions = {
-  /** Everything that the demo keeps, e.g. `.data/demo`. */
+export type EnvironmentOptions = {
+  /** The folder for all files of the demo, e.g. `.data/demo`. */
   dataDir: string
-  /** Wanted ports; another one when they are taken. 0: any. */
+  /** Preferred ports; if they are in use, any free port. 0: any free port. */
   port: number
   stripePort: number
   /** `NODE_ENV`; the fake Stripe refuses `production`. */
   nodeEnv: string | undefined
 }
 
-export type Stage = Pick<Scene, 'serviceUrl' | 'stripe' | 'operatorKey' | 'mailFolder'> & {
-  /** Lines of a shell that give a command the settings of this run. */
+export type Environment = Pick<
+  StoryContext,
+  'serviceUrl' | 'stripe' | 'operatorKey' | 'mailFolder'
+> & {
+  /** A shell file with the settings of this run, for commands. */
   settingsFile: string
   logFile: string
 }
 
-/** Takes down what was set up, last first. Returns the names of what did not end in order. */
-export type TakeDown = () => Promise<string[]>
+/** Stops all parts, last first. Returns the names of the parts that did not stop properly. */
+export type TearDown = () => Promise<string[]>
 
-type Keep = (name: string, stop: () => Promise<unknown>) => void
+type OnTearDown = (name: string, stop: () => Promise<unknown>) => void
 
-/** A list of what runs, filled while it starts, so that a start that fails half-way leaves nothing. */
-export function createTakeDown(): { keep: Keep; takeDown: TakeDown } {
+/** Collects the parts as they start, so that a failed start stops the parts that already run. */
+export function createTearDown(): { onTearDown: OnTearDown; tearDown: TearDown } {
   const parts: { name: string; stop: () => Promise<unknown> }[] = []
   return {
-    keep: (name, stop) => parts.push({ name, stop }),
-    async takeDown() {
-      const troubled: string[] = []
+    onTearDown: (name, stop) => parts.push({ name, stop }),
+    async tearDown() {
+      const failedParts: string[] = []
       for (const { name, stop } of parts.splice(0).reverse()) {
-        // `false`: it ended, but cut work off.
+        // `false`: it stopped, but interrupted work.
         const ended = await stop().catch(() => false)
-        if (ended === false) troubled.push(name)
+        if (ended === false) failedParts.push(name)
       }
-      return troubled
+      return failedParts
     },
   }
 }
 
-/** Starts the database, the fake Stripe and the service, in one process, each on its own port. */
-export async function setStage(
-  options: StageOptions,
+/** Starts the database, the fake Stripe and the service in one process, each on its own port. */
+export async function startEnvironment(
+  options: EnvironmentOptions,
   narrator: Narrator,
   signal: AbortSignal,
-  keep: Keep,
-): Promise<Stage> {
+  onTearDown: OnTearDown,
+): Promise<Environment> {
   const dataDir = resolve(options.dataDir)
   const mailFolder = join(dataDir, 'mail')
   const logFile = join(dataDir, 'service.log')
   await mkdir(dataDir, { recursive: true })
   const log = createWriteStream(logFile)
-  keep('log', () => new Promise((done) => log.end(() => done(true))))
+  onTearDown('log', () => new Promise((done) => log.end(() => done(true))))
   const logger = createLogger('info', log)
 
   const timed = async <T>(name: string, start: () => Promise<[T, string]>): Promise<T> => {
@@ -71,13 +74,12 @@ export async function setStage(
     signal.throwIfAborted()
     return part
   }
-  // Loading the service takes as long as starting its database, so both are done at once; and the
-  // first line is on the screen before either.
+  // Loading the service takes as long as starting its database, so both happen in parallel.
   const loading = loadParts()
   const database = await timed('database', async () => {
     const folder = join(dataDir, 'postgres')
     const opened = await openDemoDatabase(folder, (message) => logger.info(message))
-    keep('database', () => opened.stop())
+    onTearDown('database', () => opened.stop())
     return [opened, `PostgreSQL in ${options.dataDir}`]
   })
   const { startFakeStripe, startService } = await loading
@@ -85,7 +87,7 @@ export async function setStage(
     const fake = await onFreePort(options.stripePort, (port) =>
       startFakeStripe({ nodeEnv: options.nodeEnv, port }),
     )
-    keep('fake Stripe', () => fake.close())
+    onTearDown('fake Stripe', () => fake.close())
     return [fake, fake.url]
   })
   const secrets = {
@@ -104,20 +106,20 @@ export async function setStage(
         loadConfig({
           ...settings,
           PORT: String(port),
-          // A port that is chosen later is not known to the links in mails.
+          // With port 0 the address for links in mails is not known yet.
           PUBLIC_URL: port === 0 ? '' : `http://127.0.0.1:${port}`,
           SHUTDOWN_SECONDS: '5',
         }),
         logger,
       ),
     )
-    keep('service', () => started.stop())
+    onTearDown('service', () => started.stop())
     await started.ready
     return [started, urlOf(started)]
   })
   const settingsFile = join(dataDir, `settings-${process.pid}.env`)
   await writeFile(settingsFile, envLines(settings), { mode: 0o600 })
-  keep('settings', () => rm(settingsFile, { force: true }))
+  onTearDown('settings', () => rm(settingsFile, { force: true }))
   const operatorKey = secrets.OPERATOR_API_KEY
   return { serviceUrl: urlOf(service), stripe, operatorKey, mailFolder, settingsFile, logFile }
 }
@@ -133,7 +135,7 @@ function urlOf({ address }: Service): string {
   return address
 }
 
-// None of the values has a quote: addresses, base64, letters and digits.
+// No value contains a quote: the values are addresses, base64, letters and digits.
 function envLines(settings: Record<string, string>): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name}='${value}'\n`)
@@ -142,33 +144,35 @@ function envLines(settings: Record<string, string>): string {
 
 export type DemoDatabase = {
   connectionString: string
-  /** Drops the database and gives the server up; the last demo on the folder stops it. */
+  /** Drops the database and releases the server; the last demo of the folder stops it. */
   stop(): Promise<void>
 }
 
 const DATABASE_PREFIX = 'demo_'
 
-// A demo that has just begun may not be connected to its database yet.
+// A demo that has just started may not be connected to its database yet.
 const ABANDONED_AFTER_MS = 60_000
 
 /**
- * A new, empty database on the embedded server of the folder. Each run has its own, so that a demo
- * can be run again, and beside one that is still up: their fake Stripes know nothing of each other.
+ * Creates an empty database on the embedded server of the folder. Each run has its own, because each
+ * run has its own fake Stripe; so several demos can run at the same time.
  */
 async function openDemoDatabase(
   folder: string,
   log: (message: string) => void,
 ): Promise<DemoDatabase> {
   const database = `${DATABASE_PREFIX}${Date.now().toString(36)}_${process.pid}`
-  // What it holds ends with the run, so nothing is lost by a power cut.
+  // The data is deleted after the run, so it needs no durability.
   const server = await startEmbeddedPostgres({ folder, database, durable: false, log })
   const asAdmin = async (work: (admin: Db) => Promise<void>) => {
     const admin = connect(server.adminConnectionString, { max: 1 })
     try {
       await work(admin)
     } catch (error) {
-      // A database too many is no reason to end a demo.
-      log(`a database of a demo stays: ${error instanceof Error ? error.message : String(error)}`)
+      // A leftover database does not stop the demo.
+      log(
+        `could not drop a demo database: ${error instanceof Error ? error.message : String(error)}`,
+      )
     } finally {
       await admin.destroy()
     }
@@ -183,7 +187,7 @@ async function openDemoDatabase(
   }
 }
 
-/** Databases of demos that were killed: old, and nobody is connected. */
+/** Drops databases of killed demos: older than a minute, without connections. */
 async function dropAbandoned(admin: Db): Promise<void> {
   const rows = await admin('pg_database as d')
     .whereRaw('starts_with(d.datname, ?)', [DATABASE_PREFIX])
@@ -200,12 +204,12 @@ async function drop(admin: Db, name: string): Promise<void> {
   await admin.raw('drop database if exists ?? with (force)', [name])
 }
 
-/** Starts something on the wanted port, or on any free one when that is taken. */
+/** Starts something on the preferred port, or on any free port if that one is in use. */
 async function onFreePort<T>(wanted: number, start: (port: number) => Promise<T>): Promise<T> {
   try {
     return await start(wanted)
   } catch (error) {
-    // EACCES: a port that this user may not open.
+    // EACCES: this user may not open the port.
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error
     return start(0)

@@ -3,20 +3,20 @@ import type { PurchaseBody } from '../src/purchases/purchase-view.ts'
 import type { DemoApi } from './demo-api.ts'
 import type { Narrator } from './narrator.ts'
 
-/** What every chapter of the story works with. */
-export type Scene = {
+/** What every chapter of the story needs. */
+export type StoryContext = {
   narrator: Narrator
   api: DemoApi
   serviceUrl: string
   stripe: Pick<FakeStripe, 'url' | 'control'>
   operatorKey: string
-  /** Where the service writes its mails. */
+  /** The folder where the service writes mails. */
   mailFolder: string
-  /** Ends the story when somebody presses Ctrl-C. */
+  /** Aborts the story on Ctrl-C. */
   signal: AbortSignal
 }
 
-/** The conference of the story and whoever acts in it. */
+/** The conference of the story, with the keys of its actors. */
 export type Shop = {
   /** `/v1/conferences/devconf` */
   path: string
@@ -27,13 +27,13 @@ export type Shop = {
   ticketType: string
 }
 
-/** A purchase of the story with the codes that it got. */
-export type Bought = { purchase: PurchaseBody; codes: string[] }
+/** The paid purchase of the story with its codes. */
+export type PaidPurchase = { purchase: PurchaseBody; codes: string[] }
 
 export const CONFERENCE = 'devconf'
 export const CURRENCY = 'EUR'
 /** Minor units: 99.00 EUR. */
 export const PRICE = 9_900
 export const QUANTITY = 40
-/** Codes whose price is paid back in the middle of the story. */
-export const PAID_BACK = 10
+/** The number of vouchers that the partial refund pays for. */
+export const REFUNDED_QUANTITY = 10
