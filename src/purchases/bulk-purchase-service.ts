@@ -34,6 +34,7 @@ import {
   type PurchaseFilter,
   type TransitionBody,
   toTransitionBody,
+  viewNewPurchase,
   viewPurchase,
 } from './purchase-view.ts'
 import {
@@ -219,10 +220,9 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
 
   const service: BulkPurchaseService = {
     createBulkPurchase: (caller, input, idempotency = everyTime(caller)) =>
-      idempotency.run(async (trx) => {
-        const { id } = await createPurchase(trx, deps, caller, input)
-        return viewPurchase(trx, caller, id)
-      }),
+      idempotency.run(async (trx) =>
+        viewNewPurchase(caller, await createPurchase(trx, deps, caller, input)),
+      ),
 
     updateBulkPurchase: (caller, purchaseId, changes, idempotency = everyTime(caller)) =>
       idempotency.run(async (trx) => {

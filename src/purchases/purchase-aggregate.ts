@@ -46,6 +46,11 @@ export async function loadAggregates(
   })
 }
 
+/** The aggregate of a purchase that was just created. */
+export function newAggregate(purchase: BulkPurchase): PurchaseAggregate {
+  return { purchase, attempts: [], balances: [], money: sumMoney(purchase, []) }
+}
+
 /** What the machine's guards compare. */
 export function machineContext({
   purchase,

@@ -5,11 +5,16 @@ import { fetchPage, type Page } from '../db/pages.ts'
 import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
-import { findSponsor } from '../sponsors/sponsor-store.ts'
-import { countVouchers, type VoucherCounts } from '../vouchers/voucher-store.ts'
+import { findSponsor, SPONSOR_IDS_BY_TEXT } from '../sponsors/sponsor-store.ts'
+import { countVouchers, NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-store.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
 import type { PaymentAttempt } from './payment-attempt-store.ts'
-import { allowedActions, loadAggregates, type PurchaseAggregate } from './purchase-aggregate.ts'
+import {
+  allowedActions,
+  loadAggregates,
+  newAggregate,
+  type PurchaseAggregate,
+} from './purchase-aggregate.ts'
 import { openFlags, type PurchaseFlag } from './purchase-flags.ts'
 import type { listPurchasesQuery, purchaseSchema, transitionSchema } from './purchase-schemas.ts'
 import {
@@ -22,15 +27,6 @@ import {
 } from './purchase-store.ts'
 
 export type PurchaseBody = z.infer<typeof purchaseSchema>
-
-const NO_VOUCHERS: VoucherCounts = {
-  issued: 0,
-  active: 0,
-  frozen: 0,
-  deactivated: 0,
-  redeemed: 0,
-  remaining: 0,
-}
 
 function toCheckout(attempt: PaymentAttempt | undefined): PurchaseBody['checkout'] {
   if (attempt?.kind !== 'checkout') return null
@@ -102,6 +98,11 @@ async function viewPurchases(
   })
 }
 
+/** A purchase that was just created: it has no attempts, payments, vouchers or flags to load. */
+export function viewNewPurchase(caller: Caller, purchase: BulkPurchase): PurchaseBody {
+  return toBody(newAggregate(purchase), NO_VOUCHERS, [], caller.sponsorId !== null)
+}
+
 /** One purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
 export async function viewPurchase(
   trx: Tx,
@@ -130,9 +131,7 @@ function flagged(trx: Tx, conferenceId: string, flag: PurchaseFilter['flag']): K
 
 // A sub-select and not a join: each purchase must be one row.
 const TEXT_MATCH = `(id ilike :text or description ilike :text or reference ilike :text
-  or payment_intent_id ilike :text or sponsor_id in (
-    select s.id from sponsors s where s.conference_id = :conference
-      and (s.name ilike :text or s.slug ilike :text)))`
+  or payment_intent_id ilike :text or sponsor_id in (${SPONSOR_IDS_BY_TEXT}))`
 
 /** The purchases that match the filter, newest first; a sponsor sees only its own. */
 export async function listPurchases(

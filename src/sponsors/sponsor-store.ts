@@ -192,3 +192,8 @@ export type Sponsor = {
   createdAt: Date
   updatedAt: Date
 }
+
+/** SQL for the ids of the sponsors whose name or slug matches `:text`, a pattern of `ilike`. */
+export const SPONSOR_IDS_BY_TEXT = `
+  select s.id from sponsors s
+  where s.conference_id = :conference and (s.name ilike :text or s.slug ilike :text)`

@@ -7,6 +7,36 @@ import { publishEvent } from '../notifications/outbound-events.ts'
 import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch-store.ts'
 import { type CodeMaker, newCodes } from './voucher-code.ts'
 
+/**
+ * Issues the vouchers of a batch. Called again for the same purchase, or for the same sponsor's
+ * complimentary codes, it issues only missing ordinals, by the stored batch and not by the spec.
+ * Parallel calls for one purchase wait for each other. The cost per code does not depend on how many
+ * codes exist, and the memory does not depend on the count.
+ *
+ * @param makeCodes must return sorted codes; tests pass one whose codes collide.
+ * @returns `issued`: how many vouchers this call issued.
+ */
+export async function issueVouchers(
+  trx: Tx,
+  spec: BatchSpec,
+  makeCodes: CodeMaker = newCodes,
+): Promise<{ batchId: string; issued: number }> {
+  const batch = await takeBatch(trx, spec)
+  let issued = 0
+  for (const window of windows(batch.count)) {
+    issued += await fillWindow(trx, batch, window, makeCodes)
+  }
+  if (issued > 0) {
+    const { conferenceId, source, purchaseId, sponsorId } = spec
+    await publishEvent(trx, {
+      conferenceId,
+      type: 'vouchers.issued',
+      data: { batch: batch.id, purchase: purchaseId, sponsor: sponsorId, source, count: issued },
+    })
+  }
+  return { batchId: batch.id, issued }
+}
+
 // How many codes are in memory at a time, for a batch of any size.
 const WINDOW_SIZE = 50_000
 
@@ -61,36 +91,6 @@ async function fillWindow(
     missing = await missingOrdinals(trx, batch, window)
   }
   return issued
-}
-
-/**
- * Issues the vouchers of a batch. Called again for the same purchase, or for the same sponsor's
- * complimentary codes, it issues only missing ordinals, by the stored batch and not by the spec.
- * Parallel calls for one purchase wait for each other. The cost per code does not depend on how many
- * codes exist, and the memory does not depend on the count.
- *
- * @param makeCodes must return sorted codes; tests pass one whose codes collide.
- * @returns `issued`: how many vouchers this call issued.
- */
-export async function issueVouchers(
-  trx: Tx,
-  spec: BatchSpec,
-  makeCodes: CodeMaker = newCodes,
-): Promise<{ batchId: string; issued: number }> {
-  const batch = await takeBatch(trx, spec)
-  let issued = 0
-  for (const window of windows(batch.count)) {
-    issued += await fillWindow(trx, batch, window, makeCodes)
-  }
-  if (issued > 0) {
-    const { conferenceId, source, purchaseId, sponsorId } = spec
-    await publishEvent(trx, {
-      conferenceId,
-      type: 'vouchers.issued',
-      data: { batch: batch.id, purchase: purchaseId, sponsor: sponsorId, source, count: issued },
-    })
-  }
-  return { batchId: batch.id, issued }
 }
 
 // Above this many codes, COPY avoids an array parameter of megabytes.

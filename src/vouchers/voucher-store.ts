@@ -231,7 +231,8 @@ export type VoucherCounts = {
   remaining: number
 }
 
-const NO_VOUCHERS: VoucherCounts = {
+/** The counts of a purchase without vouchers. */
+export const NO_VOUCHERS: VoucherCounts = {
   issued: 0,
   active: 0,
   frozen: 0,
