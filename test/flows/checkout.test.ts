@@ -48,7 +48,7 @@ describe('the payment page', () => {
         line_items: { 0: { quantity: '40', price_data: { currency: 'eur', unit_amount: '1000' } } },
       },
     })
-    // At Stripe's own default of 24 hours nothing is sent.
+    // For Stripe's default of 24 hours, no parameter is sent.
     expect(request?.params).not.toHaveProperty('expires_at')
     expect(await shop.get(purchase.id)).toMatchObject({
       status: 'PROCESSING',
@@ -57,7 +57,7 @@ describe('the payment page', () => {
     })
   })
 
-  it('is the same one when it is asked for again, and when two ask at once', async () => {
+  it('is the same for a repeated request and for two parallel ones', async () => {
     const purchase = await shop.buy()
     const both = await Promise.all([shop.checkout(purchase.id), shop.checkout(purchase.id)])
     const again = await shop.checkout(purchase.id)
@@ -65,7 +65,7 @@ describe('the payment page', () => {
     expect(new Set([...both, again].map(({ body }) => body['session_id'])).size).toBe(1)
   })
 
-  it('is replaced when the buyer wants to return elsewhere; the old one can no longer be paid', async () => {
+  it('is replaced for other return URLs, and the old one can no longer be paid', async () => {
     const purchase = await shop.buy()
     const first = await shop.openSession(purchase.id)
     const { body } = await shop.checkout(purchase.id, {
@@ -77,7 +77,7 @@ describe('the payment page', () => {
     expect((await shop.get(purchase.id)).checkout).toMatchObject({ attempt: 2 })
   })
 
-  it('can be opened anew after the first expired (D16)', async () => {
+  it('can be opened again after the first expired (D16)', async () => {
     const purchase = await shop.buy()
     const first = await shop.openSession(purchase.id)
     stripe.fake.control.expire(first)
@@ -90,7 +90,7 @@ describe('the payment page', () => {
     expect(paid.body).toMatchObject({ status: 'PAID', vouchers: { issued: 10, active: 10 } })
   })
 
-  it('is refused once the purchase is paid, with the state and what is allowed (D6)', async () => {
+  it('is refused for a paid purchase, with its status and the allowed actions (D6)', async () => {
     const purchase = await shop.buy()
     const session = await shop.openSession(purchase.id)
     stripe.fake.control.pay(session)
@@ -102,7 +102,7 @@ describe('the payment page', () => {
     expect((await shop.get(purchase.id)).status).toBe('PAID')
   })
 
-  it('is refused while a bank debit is under way', async () => {
+  it('is refused while a bank debit is pending', async () => {
     const purchase = await shop.buy()
     stripe.fake.control.payLater(await shop.openSession(purchase.id))
     await shop.act(purchase.id, 'reconcile')
@@ -114,7 +114,7 @@ describe('the payment page', () => {
     }
   })
 
-  it('lives as long as the conference says', async () => {
+  it('expires after the time that the conference sets', async () => {
     const short = await openShop(app, { checkout_expires_after_minutes: 31 })
     const purchase = await short.buy()
     const { body } = await short.checkout(purchase.id)
@@ -124,8 +124,8 @@ describe('the payment page', () => {
   })
 })
 
-describe('when Stripe does not answer as hoped', () => {
-  it('is down: 503 with Retry-After, nothing changed, and a repeat opens exactly one session', async () => {
+describe('when Stripe', () => {
+  it('is down: 503 with Retry-After, nothing changes, and a retry opens exactly one session', async () => {
     const purchase = await shop.buy()
     stripe.fake.control.injectFault({ path: CREATE, times: 'always', action: { kind: 'cut' } })
     const down = await shop.checkout(purchase.id)
@@ -138,7 +138,7 @@ describe('when Stripe does not answer as hoped', () => {
     expect([...keys]).toEqual([`bp:${purchase.id}:checkout:1`])
   })
 
-  it('opened the session but the answer was lost: the repeat gets that session', async () => {
+  it('opened the session but its response was lost: the retry gets that session', async () => {
     const purchase = await shop.buy()
     stripe.fake.control.injectFault({
       path: CREATE,
@@ -156,7 +156,7 @@ describe('when Stripe does not answer as hoped', () => {
     expect((await shop.get(purchase.id)).checkout?.session_id).toBe(session)
   })
 
-  it('keeps a 500 under the key: the next try has a new key and one session', async () => {
+  it('stores a 500 under the key: the next attempt has a new key and one session', async () => {
     const purchase = await shop.buy()
     stripe.fake.control.injectFault({
       path: CREATE,
@@ -171,7 +171,7 @@ describe('when Stripe does not answer as hoped', () => {
     expect((await shop.get(purchase.id)).checkout).toMatchObject({ attempt: 2 })
   })
 
-  it('refuses: 409 with its words, the purchase still PENDING', async () => {
+  it('refuses: 409 with Stripe’s message, and the purchase stays PENDING', async () => {
     const refused = await openShop(app)
     stripe.fake.control.createAccount({ secretKey: refused.stripeKey })
     stripe.fake.control.revokeKey(refused.stripeKey)
@@ -183,7 +183,7 @@ describe('when Stripe does not answer as hoped', () => {
     expect((await refused.get(purchase.id)).status).toBe('PENDING')
   })
 
-  it('is slow: 503 after our own patience, and a repeat yields one session', async () => {
+  it('is slow: 503 after our timeout, and a retry gets one session', async () => {
     const purchase = await shop.buy()
     stripe.fake.control.injectFault({ path: CREATE, times: 'always', action: { kind: 'hang' } })
     expect((await shop.checkout(purchase.id)).status).toBe(503)
@@ -192,7 +192,7 @@ describe('when Stripe does not answer as hoped', () => {
     expect((await shop.get(purchase.id)).checkout).toMatchObject({ attempt: 1 })
   })
 
-  it('has no key: 409 with a code, the purchase still PENDING', async () => {
+  it('has no key: 409 with a code, and the purchase stays PENDING', async () => {
     const conference = await createConference(app, { stripe_secret_key: undefined })
     const sponsor = await createSponsor(app, conference)
     const { key } = await createSponsorKey(app, conference, sponsor.id)
@@ -207,7 +207,7 @@ describe('when Stripe does not answer as hoped', () => {
   })
 })
 
-describe('where a buyer may return to', () => {
+describe('a return URL', () => {
   it.each([
     ['http://shop.example/ok', /https/],
     ['javascript:alert(1)', /https/],
@@ -222,13 +222,13 @@ describe('where a buyer may return to', () => {
     ])
   })
 
-  it('may be a loopback address without https', async () => {
+  it('can be a loopback address without https', async () => {
     const purchase = await shop.buy()
     const urls = { success_url: 'http://localhost:8080/ok', cancel_url: 'http://127.0.0.1/no' }
     expect((await shop.checkout(purchase.id, urls)).status).toBe(200)
   })
 
-  it('is one of the conference’s origins where it lists some', async () => {
+  it('must be on one of the conference’s allowed origins if it has any', async () => {
     const strict = await openShop(app, { allowed_origins: ['https://tickets.example'] })
     const purchase = await strict.buy()
     const { status, body } = await strict.checkout(purchase.id)
@@ -243,7 +243,7 @@ describe('where a buyer may return to', () => {
 })
 
 describe('an Idempotency-Key on the checkout', () => {
-  it('answers a repeat with the first answer, even after the session expired', async () => {
+  it('returns the first response again, even after the session expired', async () => {
     const purchase = await shop.buy()
     const url = `${shop.path}/purchases/${purchase.id}/checkout`
     const send = (body: Body = RETURN_URLS) =>
@@ -262,7 +262,7 @@ describe('an Idempotency-Key on the checkout', () => {
     })
   })
 
-  it('resumes the same attempt after an outcome that we never learned', async () => {
+  it('resumes the same attempt after an unknown outcome', async () => {
     const purchase = await shop.buy()
     const send = () =>
       app.request('POST', `${shop.path}/purchases/${purchase.id}/checkout`, {
@@ -298,7 +298,7 @@ describe('cancelling', () => {
     })
   })
 
-  it('comes too late when the payer was faster, and the money wins', async () => {
+  it('fails if the payer was faster, and the purchase is PAID', async () => {
     const purchase = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(purchase.id))
     expect(await shop.act(purchase.id, 'cancel')).toMatchObject({

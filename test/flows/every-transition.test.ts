@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { useInboxApp, type WiredShop } from '../stripe-events/inbox-app.ts'
 
-// Each row of docs/purchase-machine.md once, by what a sponsor, staff, a payer or a bank does; Stripe
-// tells of it by signed webhooks.
+// Each row of docs/purchase-machine.md once, by actions of a sponsor, staff, a payer or a bank. Stripe
+// sends signed webhooks about them.
 
 const app = useInboxApp()
 let shop: WiredShop
@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 const seen = new Set<string>()
 
-/** The history as `FROM EVENT TO`, oldest first; also notes for the last test what was seen. */
+/** The history as `FROM EVENT TO`, oldest first. It also collects the rows for the last test. */
 async function steps(purchase: string): Promise<string[]> {
   type Step = { from: string; event: string; to: string }
   const url = `${shop.path}/purchases/${purchase}/transitions?limit=100`
@@ -26,7 +26,7 @@ async function steps(purchase: string): Promise<string[]> {
 const control = () => app.fake.control
 const settle = () => app.settle()
 
-/** A purchase whose session Stripe opened while its answer never reached us: still PENDING. */
+/** A PENDING purchase whose session Stripe opened, but whose response was lost. */
 async function unknownSession(): Promise<{ id: string; session: string }> {
   const { id } = await shop.buy()
   const trouble = { path: '/v1/checkout/sessions', times: 'always' } as const
@@ -40,7 +40,7 @@ async function unknownSession(): Promise<{ id: string; session: string }> {
   return { id, session: session.id }
 }
 
-/** A payment that staff take in Stripe's dashboard for the purchase, without a checkout of ours. */
+/** A payment that staff take in Stripe's dashboard, without a checkout. */
 function payOutsideCheckout(purchase: string, amount: number): void {
   control().call(shop.stripeKey, 'POST', '/v1/payment_intents', {
     amount,
@@ -60,8 +60,8 @@ function lastCharge(): string {
 
 const paid = () => app.paidOrder(shop)
 
-describe('a purchase, step by step', () => {
-  it('is opened, declined, paid, refunded in part and in full', async () => {
+describe('a purchase', () => {
+  it('is opened, declined, paid, partially and fully refunded', async () => {
     const { id, session } = await app.order(shop)
     control().decline(session)
     await settle()
@@ -84,14 +84,14 @@ describe('a purchase, step by step', () => {
     ])
   })
 
-  it('fails with its bank debit, is tried again, returns elsewhere, and expires', async () => {
+  it('fails with its bank debit, is opened again, gets other return URLs, and expires', async () => {
     const { id, session } = await app.order(shop)
     control().payLater(session)
     await settle()
     control().failAsync(session)
     await settle()
     await shop.openSession(id)
-    // Stripe tells of the closed session only after the next one is open, as it usually does.
+    // The event of the closed session arrives after the next one is open, as usual.
     control().pause()
     const { body } = await shop.checkout(id, {
       success_url: 'https://shop.example/elsewhere',
@@ -130,7 +130,7 @@ describe('a purchase, step by step', () => {
     expect(await steps(made.body.id)).toEqual(['PENDING COMP_APPROVED PAID'])
   })
 
-  it('gets another amount, is warned of fraud, and fails when that goes back', async () => {
+  it('gets another amount and a fraud warning, and fails when that payment is refunded', async () => {
     const { id, session } = await app.order(shop)
     control().pay(session, { amount: 9_000 })
     await settle()
@@ -145,7 +145,7 @@ describe('a purchase, step by step', () => {
     ])
   })
 
-  it('is disputed: won, lost in part, lost', async () => {
+  it('is disputed: won, partially lost, lost', async () => {
     const won = await paid()
     const first = control().dispute(won.session)
     await settle()
@@ -179,7 +179,7 @@ describe('a purchase, step by step', () => {
     expect((await steps(id)).at(-1)).toBe('PAID REFUND_FAILED PAID')
   })
 
-  it('is reinstated when its refund failed after all', async () => {
+  it('is reinstated when its refund failed later', async () => {
     const { id, session } = await paid()
     control().earlyFraudWarning(session)
     await settle()
@@ -215,7 +215,7 @@ describe('a purchase, step by step', () => {
     expect((await steps(refunded.id)).at(-1)).toBe('REFUNDED SECOND_PAYMENT REFUNDED')
   })
 
-  it('is disputed and warned of after its refund', async () => {
+  it('is disputed and gets a fraud warning after its refund', async () => {
     const { id, session } = await paid()
     control().refund(session)
     await settle()
@@ -232,7 +232,7 @@ describe('a purchase, step by step', () => {
     ])
   })
 
-  it('has failed when money arrives: another amount waits, the right one makes it PAID', async () => {
+  it('has failed when payments arrive: another amount waits, the right one makes it PAID', async () => {
     const { id } = await shop.buy()
     await shop.act(id, 'cancel')
     payOutsideCheckout(id, 9_000)
@@ -250,7 +250,7 @@ describe('a purchase, step by step', () => {
   })
 })
 
-describe('a purchase whose session we learn of by a webhook only', () => {
+describe('a purchase whose session is known only by a webhook', () => {
   it.each([
     ['PENDING PAYMENT_SUCCEEDED PAID', (session: string) => void control().pay(session)],
     ['PENDING PAYMENT_PENDING PROCESSING', (session: string) => void control().payLater(session)],
@@ -272,7 +272,7 @@ describe('a purchase whose session we learn of by a webhook only', () => {
     expect(await steps(id)).toEqual([step])
   })
 
-  it('PENDING PAYMENT_MISMATCHED PENDING, and a warning of fraud', async () => {
+  it('PENDING PAYMENT_MISMATCHED PENDING, and a fraud warning', async () => {
     const { id, session } = await unknownSession()
     control().pause()
     control().pay(session, { amount: 9_000 })
@@ -287,12 +287,12 @@ describe('a purchase whose session we learn of by a webhook only', () => {
   })
 })
 
-// A session that we hold for expired is never read again, so nothing from outside leads there; what
-// a reading that said so would do is tested in apply-facts.test.ts.
+// A session that we marked as expired is never fetched again, so no external action leads there.
+// apply-snapshot.test.ts tests such a snapshot.
 const NOT_FROM_OUTSIDE = ['FAILED PAYMENT_PENDING PROCESSING']
 
 describe('the table of the machine', () => {
-  it('has no row that these tests left out', async () => {
+  it('has no row that these tests do not cover', async () => {
     const page = await readFile('docs/purchase-machine.md', 'utf8')
     const rows = page
       .split('\n')

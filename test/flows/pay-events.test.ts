@@ -22,7 +22,7 @@ async function wired(card: string) {
 const CONFIRM = '/v1/payment_intents/*/confirm'
 
 describe('a purchase that is paid with a saved card', () => {
-  it('is settled by webhooks alone when the answer was lost, and the mirror agrees', async () => {
+  it('is PAID by webhooks alone when the response was lost, and the mirror agrees', async () => {
     const { shop, id, pay, drift } = await wired('pm_card_visa')
     app.fake.control.injectFault({ path: CONFIRM, times: 'always', action: { kind: 'fail_after' } })
     app.fake.control.injectFault({
@@ -40,7 +40,7 @@ describe('a purchase that is paid with a saved card', () => {
     expect(await drift()).toEqual([])
   })
 
-  it('F3: that is declined stays FAILED whatever webhooks follow, without drift', async () => {
+  it('F3: that is declined stays FAILED after all webhooks, without drift', async () => {
     const { shop, id, pay, drift } = await wired('pm_card_chargeCustomerFail')
     expect((await pay()).body).toMatchObject({ status: 'FAILED' })
     await app.settle()
@@ -51,7 +51,7 @@ describe('a purchase that is paid with a saved card', () => {
     expect(await drift()).toEqual([])
   })
 
-  it('follows a refund and a dispute as by the payment page', async () => {
+  it('handles a refund and a dispute as after a checkout', async () => {
     const { shop, id, pay } = await wired('pm_card_visa')
     const { body } = await pay()
     const intent = String(body['payment_intent'])

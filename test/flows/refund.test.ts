@@ -33,7 +33,7 @@ const refundsMade = async (purchase: string) => {
 }
 
 describe('a refund by staff', () => {
-  it('of a part turns off whole codes only', async () => {
+  it('of a part deactivates whole codes only', async () => {
     const { purchase } = await paid()
     const { status, body } = await shop.act(purchase, 'refund', { amount: 2_500 })
     expect(status).toBe(200)
@@ -44,7 +44,7 @@ describe('a refund by staff', () => {
     })
   })
 
-  it('of all leaves no live code, and nothing more to refund', async () => {
+  it('of everything leaves no active code and nothing to refund', async () => {
     const { purchase } = await paid()
     const { body } = await shop.act(purchase, 'refund', { reason: 'requested_by_customer' })
     expect(body).toMatchObject({
@@ -67,7 +67,7 @@ describe('a refund by staff', () => {
     expect(await refundsMade(purchase)).toHaveLength(2)
   })
 
-  it('never exceeds what was paid, also when two ask at once', async () => {
+  it('never exceeds the payment, also for two parallel requests', async () => {
     const { purchase } = await paid()
     expect(await shop.act(purchase, 'refund', { amount: 10_001 })).toMatchObject({
       status: 400,
@@ -81,7 +81,7 @@ describe('a refund by staff', () => {
     expect(await refundsMade(purchase)).toHaveLength(1)
   })
 
-  it('that is pending freezes its codes; when it fails they are back and staff are told', async () => {
+  it('that is pending freezes its codes; when it fails, they are released and a flag is raised', async () => {
     const { purchase } = await paid()
     stripe.fake.control.setRefundMode('pending', 1)
     const pending = await shop.act(purchase, 'refund', { amount: 3_000 })
@@ -105,7 +105,7 @@ describe('a refund by staff', () => {
     expect((await shop.act(purchase, 'reconcile')).body).toMatchObject({ flags: [] })
   })
 
-  it('whose answer is lost is made once: the repeat under the same key finds it', async () => {
+  it('whose response is lost is made once: the retry under the same key finds it', async () => {
     const { purchase } = await paid()
     const send = () =>
       app.request<PurchaseAnswer>('POST', `${shop.path}/purchases/${purchase}/refund`, {
@@ -124,9 +124,9 @@ describe('a refund by staff', () => {
     expect(await refundsMade(purchase)).toHaveLength(1)
   })
 
-  it('that Stripe refuses answers with its words and may be asked for again', async () => {
+  it('that Stripe refuses returns Stripe’s message and can be requested again', async () => {
     const { purchase, session } = await paid()
-    // Somebody refunds it in Stripe's dashboard; we do not know yet.
+    // Staff refund it in Stripe's dashboard; no snapshot has it yet.
     stripe.fake.control.refund(session)
     expect(await shop.act(purchase, 'refund', { amount: 1_000 })).toMatchObject({
       status: 409,
@@ -138,15 +138,15 @@ describe('a refund by staff', () => {
     })
   })
 
-  it('is not for the sponsor to make', async () => {
+  it('is not possible for a sponsor', async () => {
     const { purchase } = await paid()
     const url = `${shop.path}/purchases/${purchase}/refund`
     expect((await app.request('POST', url, { as: shop.sponsorKey, body: {} })).status).toBe(403)
   })
 })
 
-describe('what happens at Stripe alone', () => {
-  it('a refund from the dashboard turns the codes off (R8)', async () => {
+describe('at Stripe', () => {
+  it('a refund in the dashboard deactivates the codes (R8)', async () => {
     const { purchase, session } = await paid()
     stripe.fake.control.refund(session, { amount: 4_000 })
     expect((await shop.act(purchase, 'reconcile')).body).toMatchObject({
@@ -155,7 +155,7 @@ describe('what happens at Stripe alone', () => {
     })
   })
 
-  it('a dispute freezes the codes until it is over', async () => {
+  it('a dispute freezes the codes until it ends', async () => {
     const { purchase, session } = await paid()
     const dispute = stripe.fake.control.dispute(session)
     expect((await shop.act(purchase, 'reconcile')).body).toMatchObject({
@@ -177,7 +177,7 @@ describe('what happens at Stripe alone', () => {
     expect((await redeem()).status).toBe(201)
   })
 
-  it('a lost dispute is a refund', async () => {
+  it('a lost dispute has the effect of a refund', async () => {
     const { purchase, session } = await paid()
     const dispute = stripe.fake.control.dispute(session)
     stripe.fake.control.closeDispute(dispute.id, 'lost')
@@ -187,7 +187,7 @@ describe('what happens at Stripe alone', () => {
     })
   })
 
-  it('an early fraud warning is shown to staff', async () => {
+  it('an early fraud warning raises a flag', async () => {
     const { purchase, session } = await paid()
     stripe.fake.control.earlyFraudWarning(session)
     expect((await shop.act(purchase, 'reconcile')).body).toMatchObject({
@@ -196,7 +196,7 @@ describe('what happens at Stripe alone', () => {
     })
   })
 
-  it('a payment of another amount makes no codes until staff accept it (D12)', async () => {
+  it('a payment of another amount issues no codes until staff accept it (D12)', async () => {
     const { id } = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(id), { amount: 9_000 })
     expect((await shop.act(id, 'reconcile')).body).toMatchObject({
@@ -213,7 +213,7 @@ describe('what happens at Stripe alone', () => {
     expect(accepted.body).toMatchObject({ status: 'PAID', vouchers: { active: 10 }, flags: [] })
   })
 
-  it('a code that was paid back cannot be turned on again by hand', async () => {
+  it('a refunded code cannot be activated by staff', async () => {
     const { purchase } = await paid()
     const [first, second] = await shop.codes(purchase)
     await app.request('POST', `${shop.path}/vouchers/${first}/deactivate`)

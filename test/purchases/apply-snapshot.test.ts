@@ -38,7 +38,7 @@ describe('money that arrives', () => {
     expect(paid.paid_at).not.toBeNull()
   })
 
-  it('changes nothing when it is read again', async () => {
+  it('changes nothing when the same snapshot is applied again', async () => {
     const scene = await openScene(db)
     const { updated_at: _, ...first } = await scene.read(PAID)
     const { updated_at: __, ...second } = await scene.read(PAID)
@@ -51,7 +51,7 @@ describe('money that arrives', () => {
     expect(paid.status).toBe('PAID')
   })
 
-  it('stays PROCESSING while a bank debit is under way, and is PAID when it arrives (D8)', async () => {
+  it('stays PROCESSING while a bank debit is pending, and is PAID when it succeeds (D8)', async () => {
     const scene = await openScene(db)
     const pending = await scene.read({
       sessions: [session({ paid: false })],
@@ -61,7 +61,7 @@ describe('money that arrives', () => {
     expect((await scene.read(PAID)).status).toBe('PAID')
   })
 
-  it('waits while a bank transfer has arrived only in part', async () => {
+  it('waits while only part of a bank transfer has arrived', async () => {
     const scene = await openScene(db)
     const partly = await scene.read({
       sessions: [session({ paid: false })],
@@ -70,7 +70,7 @@ describe('money that arrives', () => {
     expect(partly.status).toBe('PROCESSING')
   })
 
-  it('fails with the reason when a bank debit does not arrive, and may be tried again (D8)', async () => {
+  it('fails with the reason when a bank debit fails, and allows another checkout (D8)', async () => {
     const scene = await openScene(db)
     await scene.read({
       sessions: [session({ paid: false })],
@@ -106,7 +106,7 @@ describe('money that arrives', () => {
     expect(steps.filter((event) => event === 'PAYMENT_DECLINED')).toHaveLength(1)
   })
 
-  it('fails when the session expires, and is PAID all the same when money comes later (D3)', async () => {
+  it('fails when the session expires, and is PAID when a payment arrives later (D3)', async () => {
     const scene = await openScene(db)
     const expired = await scene.read({
       sessions: [session({ status: 'expired', paid: false, paymentIntent: null })],
@@ -116,7 +116,7 @@ describe('money that arrives', () => {
     expect(paid).toMatchObject({ status: 'PAID', failure: null, vouchers: { issued: 10 } })
   })
 
-  it('is PROCESSING again when a session that we held for expired turns out to be completed', async () => {
+  it('is PROCESSING again when a session that we marked as expired was completed', async () => {
     const scene = await openScene(db)
     await scene.read({
       sessions: [session({ status: 'expired', paid: false, paymentIntent: null })],
@@ -145,7 +145,7 @@ describe('money that arrives', () => {
     expect(purchase.status).toBe('PROCESSING')
   })
 
-  it('flags a second payment and makes no second batch', async () => {
+  it('flags a second payment and issues no second batch', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     const paid = await scene.read({
@@ -155,7 +155,7 @@ describe('money that arrives', () => {
     expect(paid).toMatchObject({ status: 'PAID', amount_received: 2000, vouchers: { issued: 10 } })
     expect(paid.flags).toHaveLength(1)
     expect(paid.flags[0]).toMatchObject({ code: 'overpaid' })
-    // The second one goes back: what was due is still here, so no code changes.
+    // The second payment is refunded. The first one still covers the total, so no voucher changes.
     const refunded = await scene.read({
       ...PAID,
       refunds: [refund('re_1', 1000, { paymentIntent: 'pi_2' })],
@@ -180,7 +180,7 @@ describe('a payment of another amount or currency (D12)', () => {
     })
   })
 
-  it('makes the codes when staff accept it, and takes them back by shares of what was accepted', async () => {
+  it('issues the codes when staff accept it, and deactivates them in proportion to the accepted amount', async () => {
     const scene = await openScene(db)
     const wrong = payment({ received: 900 })
     await scene.read({ sessions: [session()], payments: [wrong] })
@@ -208,7 +208,7 @@ describe('a payment of another amount or currency (D12)', () => {
     expect(all).toMatchObject({ status: 'REFUNDED', vouchers: { deactivated: 10 }, flags: [] })
   })
 
-  it('fails the purchase when the wrong payment went back completely', async () => {
+  it('fails the purchase when the wrong payment is fully refunded', async () => {
     const scene = await openScene(db)
     const wrong = { sessions: [session()], payments: [payment({ received: 900 })] }
     await scene.read(wrong)
@@ -218,14 +218,14 @@ describe('a payment of another amount or currency (D12)', () => {
   })
 })
 
-describe('money that goes back', () => {
+describe('a refund', () => {
   async function paidScene(order = {}) {
     const scene = await openScene(db, order)
     await scene.read(PAID)
     return scene
   }
 
-  it('turns off whole codes only, newest first (D21)', async () => {
+  it('deactivates whole codes only, newest first (D21)', async () => {
     const scene = await paidScene()
     const part = await scene.read({ ...PAID, refunds: [refund('re_1', 250)] })
     expect(part).toMatchObject({
@@ -242,7 +242,7 @@ describe('money that goes back', () => {
     expect(off).toEqual([9, 10])
   })
 
-  it('turns every code off when all of it goes back, however many refunds it took (D1)', async () => {
+  it('deactivates every code when several refunds add up to a full refund (D1)', async () => {
     const scene = await paidScene()
     const all = await scene.read({ ...PAID, refunds: [refund('re_1', 400), refund('re_2', 600)] })
     expect(all).toMatchObject({
@@ -253,13 +253,13 @@ describe('money that goes back', () => {
     expect(all.refunded_at).not.toBeNull()
   })
 
-  it('is REFUNDED without a live code when the refund is seen before the payment (D14)', async () => {
+  it('leaves a REFUNDED purchase without an active code when one snapshot has payment and refund (D14)', async () => {
     const scene = await openScene(db)
     const seen = await scene.read({ ...PAID, refunds: [refund('re_1', 1000)] })
     expect(seen).toMatchObject({ status: 'REFUNDED', vouchers: { issued: 10, deactivated: 10 } })
   })
 
-  it('freezes the codes that a pending refund would turn off, and thaws them when it fails', async () => {
+  it('freezes the codes that it would deactivate while pending, and releases them when it fails', async () => {
     const scene = await paidScene()
     const pending = await scene.read({
       ...PAID,
@@ -274,7 +274,7 @@ describe('money that goes back', () => {
     expect(await flagCodes(scene)).toEqual(['refund_failed'])
   })
 
-  it('keeps codes off when a refund fails after it had succeeded, until staff reinstate', async () => {
+  it('keeps codes inactive when it fails after it had succeeded, until staff reinstate', async () => {
     const scene = await paidScene()
     await scene.read({ ...PAID, refunds: [refund('re_1', 1000)] })
     const failed = await scene.read({
@@ -300,12 +300,12 @@ describe('money that goes back', () => {
       flags: [],
       refunded_at: null,
     })
-    // The same failed refund, read again, raises nothing anew.
+    // The same failed refund in another snapshot raises no new flag.
     await scene.read({ ...PAID, refunds: [refund('re_1', 1000, { status: 'failed' })] })
     expect(await flagCodes(scene)).toEqual([])
   })
 
-  it('never turns off a redeemed code for a part of the money, and says how many are missing', async () => {
+  it('never deactivates a redeemed code for a partial refund, and flags how many are missing', async () => {
     const scene = await paidScene()
     await scene.run((trx) =>
       trx('vouchers')
@@ -320,7 +320,7 @@ describe('money that goes back', () => {
     expect(all.vouchers).toMatchObject({ redeemed: 4, deactivated: 10 })
   })
 
-  it('counts codes that staff turned off before among those to be off', async () => {
+  it('counts codes that staff deactivated before', async () => {
     const scene = await paidScene()
     await scene.run((trx) =>
       trx('vouchers')
@@ -333,7 +333,7 @@ describe('money that goes back', () => {
 })
 
 describe('a dispute', () => {
-  it('freezes every code while it is open, and thaws them when it is won', async () => {
+  it('freezes every code while it is open, and releases them when it is won', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     const open = await scene.read({ ...PAID, disputes: [dispute('needs_response')] })
@@ -343,7 +343,7 @@ describe('a dispute', () => {
     expect(await flagCodes(scene)).toEqual(['dispute'])
   })
 
-  it('turns every code off when it is lost', async () => {
+  it('deactivates every code when it is lost', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     await scene.read({ ...PAID, disputes: [dispute('under_review')] })
@@ -351,7 +351,7 @@ describe('a dispute', () => {
     expect(lost).toMatchObject({ status: 'REFUNDED', vouchers: { deactivated: 10 } })
   })
 
-  it('turns off its share when a part was disputed and lost', async () => {
+  it('deactivates its share when part of the payment was disputed and lost', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     const lost = await scene.read({ ...PAID, disputes: [dispute('lost', { amount: 300 })] })
@@ -361,7 +361,7 @@ describe('a dispute', () => {
     })
   })
 
-  it('is also noticed on a refunded purchase, whose money may be taken twice', async () => {
+  it('is also flagged on a refunded purchase, which may lose the money twice', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     await scene.read({ ...PAID, refunds: [refund('re_1', 1000)] })

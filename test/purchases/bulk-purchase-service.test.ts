@@ -73,17 +73,17 @@ async function paidOrder() {
 }
 
 describe('BulkPurchaseService', () => {
-  it('creates, opens a checkout, and fulfils when the webhook names the session', async () => {
+  it('creates a purchase, opens a checkout, and fulfils it on the webhook of the session', async () => {
     const { ref, purchase } = await paidOrder()
     expect(purchase).toMatchObject({ id: ref.purchaseId, status: 'PAID', amountReceived: 3_000 })
     expect(await shop.codes(ref.purchaseId)).toHaveLength(3)
   })
 
-  it('knows nothing of a session of somebody else', async () => {
+  it('returns null for the session of another service', async () => {
     expect(await handleWebhook('cs_other')).toBeNull()
   })
 
-  it('makes only the codes that are missing (D7), and none when none is', async () => {
+  it('issues only missing codes (D7)', async () => {
     const { ref } = await paidOrder()
     expect(await service.fulfillBulkPurchase(ref)).toBe(0)
     await app.rows(
@@ -95,7 +95,7 @@ describe('BulkPurchaseService', () => {
     expect(await shop.codes(ref.purchaseId)).toHaveLength(3)
   })
 
-  it('heals the same through staff’s reconcile', async () => {
+  it('issues missing codes when staff reconcile', async () => {
     const { ref } = await paidOrder()
     await app.rows(
       `delete from vouchers where batch_id in (
@@ -106,7 +106,7 @@ describe('BulkPurchaseService', () => {
     expect(body).toMatchObject({ status: 'PAID', vouchers: { issued: 3 } })
   })
 
-  it('refuses to fulfil what is not paid', async () => {
+  it('refuses to fulfil an unpaid purchase', async () => {
     await expect(service.fulfillBulkPurchase(await order())).rejects.toBeInstanceOf(
       BulkPurchaseError,
     )
@@ -125,7 +125,7 @@ describe('BulkPurchaseService', () => {
     })
   })
 
-  it('never fails a purchase that was paid or may still be (D3)', async () => {
+  it('never fails a purchase that is paid or may still be paid (D3)', async () => {
     const { ref } = await paidOrder()
     expect(await expire(ref)).toEqual({ kind: 'refused', status: 'PAID' })
     const open = await order()

@@ -31,7 +31,7 @@ const refusedAt = (pointer: string) => ({
 })
 
 describe('ordering', () => {
-  it('snapshots price and terms of the catalogue', async () => {
+  it('copies price and terms from the catalogue', async () => {
     const item = await createTicketType(app, shop, {
       price: 4_900,
       voucher_defaults: { voucher_type: 'percentage', discount_value: 50, max_uses: 2 },
@@ -68,7 +68,7 @@ describe('ordering', () => {
     expect(unit_amount).toBe(4_900)
   })
 
-  it('lets staff sell an add-on, or something of their own, at their own terms (D9, D10, D15)', async () => {
+  it('lets staff sell an add-on, or an item without a catalogue entry, with other terms (D9, D10, D15)', async () => {
     const addOn = await createAddOn(app, shop)
     expect((await order({ add_on: addOn.id, quantity: 2 })).body).toMatchObject({
       add_on: addOn.id,
@@ -142,7 +142,7 @@ describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () =>
     expect(await byStaff({ voucher_config })).toMatchObject(refusedAt(pointer))
   })
 
-  it('a field that is not known', async () => {
+  it('an unknown field', async () => {
     expect(await byStaff({ price: 1 })).toMatchObject(refusedAt('/price'))
   })
 
@@ -191,7 +191,7 @@ describe('a sponsor', () => {
     expect(await bySponsor({ quantity: 1, ...body })).toMatchObject(refusedAt(pointer))
   })
 
-  it('may name itself', async () => {
+  it('can name itself as the sponsor', async () => {
     expect((await bySponsor({ quantity: 1, sponsor: shop.sponsor })).status).toBe(201)
   })
 
@@ -211,7 +211,7 @@ describe('a sponsor', () => {
     }
   })
 
-  it('of another conference finds nothing here', async () => {
+  it('of another conference finds no purchase', async () => {
     const own = await shop.buy()
     const url = `${shop.path}/purchases/${own.id}`
     expect((await app.request('GET', url, { as: other.sponsorKey })).status).toBe(404)
@@ -221,18 +221,18 @@ describe('a sponsor', () => {
   })
 })
 
-describe('changing an order', () => {
+describe('updating a purchase', () => {
   const patch = (id: string, body: Body, as?: string) =>
     app.request('PATCH', `${shop.path}/purchases/${id}`, { body, ...(as ? { as } : {}) })
 
-  it('counts the total anew', async () => {
+  it('recomputes the total', async () => {
     const { id } = await shop.buy()
     const changed = await patch(id, { quantity: 7, reference: null }, shop.sponsorKey)
     expect(changed.body).toMatchObject({ quantity: 7, total_amount: 7_000, reference: null })
     expect(changed.body['description']).toMatch(/^7 × /)
   })
 
-  it('keeps the rules of ordering', async () => {
+  it('applies the rules of creation', async () => {
     const { id } = await shop.buy()
     expect(await patch(id, { quantity: 101 })).toMatchObject(refusedAt('/quantity'))
     expect(await patch(id, { unit_amount: 3 })).toMatchObject(refusedAt('/quantity'))
@@ -245,7 +245,7 @@ describe('changing an order', () => {
 })
 
 describe('a free purchase', () => {
-  it('gets its codes when staff approve it, once', async () => {
+  it('gets its codes once, when staff approve it', async () => {
     const free = await createTicketType(app, shop, { price: 0 })
     const { body } = await bySponsor({ ticket_type: free.id, quantity: 4 })
     const id = String(body['id'])
@@ -300,7 +300,7 @@ describe('the list', () => {
 })
 
 describe('a staff key', () => {
-  it('may do what its scopes say and no more', async () => {
+  it('can do only what its scopes allow', async () => {
     const { id } = await shop.buy()
     const { key: reader } = await createStaffKey(app, shop, ['purchases:read'])
     const url = `${shop.path}/purchases/${id}`

@@ -41,7 +41,7 @@ const steps = async (purchase: string) => {
 }
 
 describe('paying with a saved card', () => {
-  it('makes a purchase PAID with exactly its codes, in one call and without a page', async () => {
+  it('makes a purchase PAID with exactly its codes, in one call and without a payment page', async () => {
     const card = scene.save()
     const { id } = await shop.buy()
     const { status, body } = await pay(id)
@@ -67,7 +67,7 @@ describe('paying with a saved card', () => {
     expect(refunded.body).toMatchObject({ status: 'REFUNDED', vouchers: { active: 0 } })
   })
 
-  it('is the same payment when it is asked for again under one key', async () => {
+  it('is the same payment when the request is repeated with the same idempotency key', async () => {
     scene.save()
     const { id } = await shop.buy()
     const send = () =>
@@ -81,7 +81,7 @@ describe('paying with a saved card', () => {
     expect(intents(id)).toHaveLength(1)
   })
 
-  it('goes to the card that is named; one of somebody else is refused and changes nothing', async () => {
+  it('charges the named card; another sponsor’s card is refused and nothing changes', async () => {
     scene.save()
     const named = scene.save('pm_card_mastercard')
     const { id } = await shop.buy()
@@ -95,7 +95,7 @@ describe('paying with a saved card', () => {
     expect(intents(id)).toMatchObject([{ payment_method: named }])
   })
 
-  it('closes the open page first, which nobody can pay any more', async () => {
+  it('closes the open page first, so that it can no longer be paid', async () => {
     scene.save()
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
@@ -104,7 +104,7 @@ describe('paying with a saved card', () => {
     expect(taken(id)).toBe(10_000)
   })
 
-  it('leaves the open page as it is when there is no card to charge', async () => {
+  it('leaves the open page open if there is no card to charge', async () => {
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
     expect(await pay(id)).toMatchObject({ status: 409, body: { code: 'no_payment_method' } })
@@ -112,7 +112,7 @@ describe('paying with a saved card', () => {
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PAID')
   })
 
-  it('finds that the page was paid meanwhile, and charges no card', async () => {
+  it('charges no card if the page was paid first', async () => {
     scene.save()
     const { id } = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(id))
@@ -121,7 +121,7 @@ describe('paying with a saved card', () => {
     expect(taken(id)).toBe(10_000)
   })
 
-  it('is for the sponsor itself and for staff, and of another sponsor is 404', async () => {
+  it('is for the sponsor itself and for staff; another sponsor gets 404', async () => {
     scene.save()
     const { id } = await shop.buy()
     const other = await createSponsor(app, shop)
@@ -135,7 +135,7 @@ describe('paying with a saved card', () => {
 })
 
 describe('a card that is not charged', () => {
-  it('F3: because it is declined: FAILED with the bank’s words, and the page is still a way', async () => {
+  it('F3: because it is declined: the purchase is FAILED with the bank’s message, and checkout works', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const { id } = await shop.buy()
     const { status, body } = await pay(id)
@@ -156,7 +156,7 @@ describe('a card that is not charged', () => {
     })
   })
 
-  it('because the bank wants the payer: the intent is closed and checkout is named', async () => {
+  it('because the bank requires the cardholder: the intent is closed and the error names checkout', async () => {
     scene.save('pm_card_authenticationRequired')
     const { id } = await shop.buy()
     expect(await pay(id)).toMatchObject({
@@ -174,7 +174,7 @@ describe('a card that is not charged', () => {
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PAID')
   })
 
-  it('may be followed by another card', async () => {
+  it('can be followed by another card', async () => {
     scene.save('pm_card_chargeCustomerFail')
     const good = scene.save()
     const { id } = await shop.buy()
@@ -195,12 +195,12 @@ const POINTS: [string, string, Fault[]][] = [
   ['the intent was made', 'PENDING', [{ ...CREATE, action: { kind: 'fail_after' } }]],
   ['the card was not charged', 'PROCESSING', [{ ...CONFIRM, action: { kind: 'cut' } }]],
   [
-    'Stripe keeps a 500 to the charging',
+    'Stripe stores a 500 for the confirm request',
     'PROCESSING',
     [{ ...CONFIRM, times: 1, action: { kind: 'error', stored: true } }],
   ],
   [
-    'the card was charged and nothing can be read',
+    'the card was charged and no snapshot can be fetched',
     'PROCESSING',
     [
       { ...CONFIRM, action: { kind: 'fail_after' } },
@@ -208,7 +208,7 @@ const POINTS: [string, string, Fault[]][] = [
     ],
   ],
   [
-    'the card was charged after our patience and nothing can be read',
+    'the card was charged after our timeout and no snapshot can be fetched',
     'PROCESSING',
     [
       { ...CONFIRM, times: 1, action: { kind: 'hang', executed: true } },
@@ -217,9 +217,9 @@ const POINTS: [string, string, Fault[]][] = [
   ],
 ]
 
-describe('an outcome that is not known', () => {
+describe('an unknown outcome', () => {
   it.each(POINTS)(
-    'F8: %s: the purchase is %s, and a repeat pays it once',
+    'F8: %s: the purchase is %s, and a retry pays it once',
     async (_, state, faults) => {
       scene.save()
       const { id } = await shop.buy()
@@ -233,7 +233,7 @@ describe('an outcome that is not known', () => {
     },
   )
 
-  it('F7: of a card that was charged is settled by a reading alone', async () => {
+  it('F7: of a card that was charged is resolved by a snapshot', async () => {
     scene.save()
     const { id } = await shop.buy()
     stripe.fake.control.injectFault({ ...CONFIRM, times: 3, action: { kind: 'fail_after' } })
@@ -243,13 +243,13 @@ describe('an outcome that is not known', () => {
     expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'PAID' })
   })
 
-  it('of a card that was not charged is given up by the sweep, and then checkout works', async () => {
+  it('of a card that was not charged is closed by the sweep, and then checkout works', async () => {
     scene.save()
     const { id } = await shop.buy()
     stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     expect((await pay(id)).status).toBe(503)
     stripe.fake.control.clearFaults()
-    // A reading leaves it as it is: somebody may be charging it.
+    // A snapshot does not close it: a request may be charging the card.
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PROCESSING')
     await app.rows(
       `update checkout_attempts set created_at = now() - interval '1 hour' where purchase_id = $1`,
@@ -269,7 +269,7 @@ describe('an outcome that is not known', () => {
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PAID')
   })
 
-  /** A purchase whose card Stripe was asked to charge, which it never did. */
+  /** A purchase whose confirm request never charged the card. */
   async function unanswered(): Promise<string> {
     scene.save()
     const { id } = await shop.buy()
@@ -279,20 +279,20 @@ describe('an outcome that is not known', () => {
     return id
   }
 
-  it('is ended by a cancel, at Stripe first', async () => {
+  it('ends with a cancellation, first at Stripe', async () => {
     const id = await unanswered()
     expect((await shop.act(id, 'cancel')).body.status).toBe('FAILED')
     expect(intents(id)).toMatchObject([{ status: 'canceled' }])
   })
 
-  it('is ended by a page, which then pays alone', async () => {
+  it('ends when the payment page is opened, which is then the only way to pay', async () => {
     const id = await unanswered()
     stripe.fake.control.pay(await shop.openSession(id))
     expect(intents(id)[0]).toMatchObject({ status: 'canceled' })
     expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'PAID', flags: [] })
   })
 
-  it('F8: charged twice all the same, by hand at Stripe, is flagged as a second payment', async () => {
+  it('F8: a second charge by hand at Stripe is flagged as a second payment', async () => {
     scene.save()
     const { id } = await shop.buy()
     await pay(id)
@@ -309,8 +309,8 @@ describe('an outcome that is not known', () => {
   })
 })
 
-describe('many who pay at once', () => {
-  it('pay once, from two processes, with exactly the codes', async () => {
+describe('parallel payments', () => {
+  it('from two processes are one payment with exactly the codes', async () => {
     scene.save()
     const { id } = await shop.buy()
     const second = await startTestProcess(app.connectionString, { env })
@@ -341,11 +341,11 @@ describe('many who pay at once', () => {
     for (let round = 0; round < 3; round += 1) {
       const { id } = await shop.buy()
       const [, page] = await Promise.all([pay(id), shop.checkout(id)])
-      // Whoever was given a page tries to pay it.
+      // If a page was opened, the payer tries to pay it.
       try {
         if (page.status === 200) stripe.fake.control.pay(String(page.body['session_id']))
       } catch {
-        // It was closed, which is as good.
+        // The page was closed, which is fine too.
       }
       const { body } = await shop.act(id, 'reconcile')
       expect(body).toMatchObject({ status: 'PAID', flags: [], vouchers: { issued: 10 } })

@@ -29,7 +29,7 @@ type Job = { id: string; purchase_id: string; kind: string; message: string; max
 
 type Bought = Scene & {
   jobs(): Promise<Job[]>
-  /** Runs the waiting mail jobs once, as a worker does; with `keep` as if none had ended. */
+  /** Runs the waiting e-mail jobs once, as a worker does; with `keep` as if none had finished. */
   send(mailer: Mailer | null, keep?: 'keep'): Promise<void>
 }
 
@@ -85,7 +85,7 @@ const codesOf = async ({ ref }: Scene): Promise<string[]> => {
   return rows.map(({ code }) => code)
 }
 
-describe('the mail that codes are ready', () => {
+describe('the e-mail with the codes', () => {
   let bought: Bought
   let server: MailServer
 
@@ -95,11 +95,11 @@ describe('the mail that codes are ready', () => {
     await bought.read(PAID)
   })
 
-  it('is asked for once, by the commit that made the purchase PAID', async () => {
+  it('is requested once, in the commit that made the purchase PAID', async () => {
     expect(await bought.jobs()).toMatchObject([{ kind: 'codes_ready', max_attempts: 21 }])
   })
 
-  it('has a link and the codes as the same file as the export, and none in its text', async () => {
+  it('has a link and the exported file of codes, and no code in its text', async () => {
     server = await startMailServer()
     await bought.send(mailerOf(server), 'keep')
     const [mail] = server.mails
@@ -117,7 +117,7 @@ describe('the mail that codes are ready', () => {
     for (const code of codes) expect(mail?.raw).not.toContain(code)
   })
 
-  it('is the same mail when a worker died between sending and saying so', async () => {
+  it('has the same id when a worker died between sending and recording it', async () => {
     server = await startMailServer()
     await bought.send(mailerOf(server), 'keep')
     await bought.send(mailerOf(server), 'keep')
@@ -126,7 +126,7 @@ describe('the mail that codes are ready', () => {
     expect(ids).toEqual([`<${message}@conf.example>`, `<${message}@conf.example>`])
   })
 
-  it('is given up, and told in the log without the address, when the server refuses it', async () => {
+  it('is logged without the address and not retried when the server refuses it', async () => {
     server = await startMailServer()
     server.meetWith({ at: 'recipient', code: 550 })
     log.length = 0
@@ -136,7 +136,7 @@ describe('the mail that codes are ready', () => {
     expect(log.join('')).not.toContain('acme.example')
   })
 
-  it('is tried again when the server puts it off', async () => {
+  it('is retried when the server defers it', async () => {
     server = await startMailServer()
     server.meetWith({ at: 'recipient', code: 451 })
     await expect(bought.send(mailerOf(server), 'keep')).rejects.toThrow('not this one')
@@ -144,7 +144,7 @@ describe('the mail that codes are ready', () => {
     expect(server.mails).toHaveLength(1)
   })
 
-  it('is not sent any more once the money went back', async () => {
+  it('is not sent after a full refund', async () => {
     server = await startMailServer()
     await bought.read({ ...PAID, refunds: [refund('re_1', 1000)] })
     await bought.send(mailerOf(server))
@@ -155,7 +155,7 @@ describe('the mail that codes are ready', () => {
 })
 
 describe('a sponsor', () => {
-  it('is written to of a failure, a part that went back and a dispute', async () => {
+  it('gets an e-mail about a failure, a partial refund and a dispute', async () => {
     const server = await startMailServer()
     const bought = await openBought('team@acme.example')
     await bought.read({ sessions: [session({ status: 'expired', paid: false })] })
@@ -179,7 +179,7 @@ describe('a sponsor', () => {
     expect(refunded?.raw).toContain('we have refunded 3.00 EUR of your 10.00 EUR payment.')
   })
 
-  it('without an address is not written to, and nothing fails', async () => {
+  it('without an address gets no e-mail, and nothing fails', async () => {
     const server = await startMailServer()
     const bought = await openBought(null)
     await bought.read(PAID)
@@ -187,7 +187,7 @@ describe('a sponsor', () => {
     expect(server.mails).toEqual([])
   })
 
-  it('is written to at the address of the moment of sending', async () => {
+  it('gets the e-mail at the address at the time of sending', async () => {
     const server = await startMailServer()
     const bought = await openBought('typo@acme.example')
     await bought.read(PAID)
@@ -200,14 +200,14 @@ describe('a sponsor', () => {
     expect(server.mails[0]?.to).toEqual(['right@acme.example'])
   })
 
-  it('is not written to where no mail server is set up', async () => {
+  it('gets no e-mail if no mail server is configured', async () => {
     const bought = await openBought('team@acme.example')
     await bought.read(PAID)
     await bought.send(null)
     expect(await bought.jobs()).toEqual([])
   })
 
-  it('gets a mail a second time under the same Message-ID when its taking was never confirmed', async () => {
+  it('gets an e-mail twice under the same Message-ID if the server did not confirm the first', async () => {
     const server = await startMailServer()
     server.meetWith('lost')
     const bought = await openBought('team@acme.example')
@@ -230,7 +230,7 @@ describe('a sponsor', () => {
 })
 
 describe('the link to a purchase', () => {
-  it('leads to the shop where a setting tells its address', () => {
+  it('is the shop’s page if it is configured', () => {
     const linkOf = createPurchaseLink({
       purchaseUrl: 'https://shop.example/{conference}/orders/{purchase}?from=mail',
       publicUrl: 'https://vouchers.example.org',

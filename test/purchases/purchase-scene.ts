@@ -16,7 +16,7 @@ export const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as
 
 export type Scene = {
   ref: { conferenceId: string; purchaseId: string }
-  /** Lets the purchase see what Stripe says. */
+  /** Applies a snapshot to the purchase. */
   read(facts: Partial<PaymentSnapshot>): Promise<PurchaseBody>
   view(): Promise<PurchaseBody>
   run: <T>(work: (trx: Tx) => Promise<T>) => Promise<T>
@@ -82,7 +82,7 @@ export const NOTHING: PaymentSnapshot = {
   warnings: [],
 }
 
-/** Opens the attempt as the checkout does, session `cs_{n}`. */
+/** Opens an attempt as a checkout does, with session `cs_{n}`. */
 export async function openAttempt({ ref, run }: Scene, attempt: number): Promise<void> {
   await run(async (trx) => {
     if ((await findAttempt(trx, ref, attempt)) === null) {

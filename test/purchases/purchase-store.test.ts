@@ -11,7 +11,7 @@ beforeAll(() => {
 afterAll(() => db.destroy())
 
 describe('the history of a purchase', () => {
-  it('cannot be rewritten by the service itself', async () => {
+  it('cannot be changed by the service', async () => {
     const scene = await openScene(db)
     await expect(
       scene.run((trx) => trx('purchase_transitions').update({ event: 'NOTHING' })),
@@ -21,7 +21,7 @@ describe('the history of a purchase', () => {
     )
   })
 
-  it('tells each step with its cause (D28)', async () => {
+  it('contains each transition (D28)', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
     await scene.read({ ...PAID, refunds: [refund('re_1', 1000)] })

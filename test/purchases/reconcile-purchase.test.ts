@@ -13,7 +13,7 @@ beforeAll(() => {
 })
 afterAll(() => db.destroy())
 
-/** Stripe as a script: each reading answers when the test lets it. */
+/** A gateway whose snapshots arrive when the test releases them. */
 function scripted() {
   const readings: ((facts: Partial<PaymentSnapshot>) => void)[] = []
   const unused = () => Promise.reject(new Error('not part of a reading'))
@@ -41,13 +41,13 @@ const OPEN = { sessions: [session({ status: 'open', paid: false, paymentIntent: 
 const read = (scene: Scene, gateway: PaymentGateway) =>
   reconcilePurchase({ db, gateway }, scene.ref, cause)
 
-describe('a reading of Stripe', () => {
-  it('that began earlier and finishes late changes nothing', async () => {
+describe('a snapshot', () => {
+  it('that was requested earlier and arrives late is stale and changes nothing', async () => {
     const scene = await openScene(db)
     const { gateway, answer } = scripted()
     const slow = read(scene, gateway)
     const { gateway: second, answer: answerSecond } = scripted()
-    // The slow one has drawn its ticket once it asks; only then may the other begin.
+    // The slow one must take its ticket before the other starts.
     await expect
       .poll(() => scene.run((trx) => trx('bulk_purchases').first('reconcile_ticket')))
       .toMatchObject({ reconcile_ticket: 1 })
@@ -62,7 +62,7 @@ describe('a reading of Stripe', () => {
     expect(await scene.view()).toEqual(before)
   })
 
-  it('is applied when it began later, even if it finishes first', async () => {
+  it('is applied if it was requested later', async () => {
     const scene = await openScene(db)
     const early = scripted()
     const first = read(scene, early.gateway)
@@ -78,7 +78,7 @@ describe('a reading of Stripe', () => {
     expect(await scene.view()).toMatchObject({ status: 'PAID' })
   })
 
-  it('makes exactly the codes of the purchase however many read at once', async () => {
+  it('issues exactly the codes when eight snapshots are fetched in parallel', async () => {
     const scene = await openScene(db)
     const all = Array.from({ length: 8 }, scripted)
     const readings = all.map(({ gateway }) => read(scene, gateway))
@@ -91,7 +91,7 @@ describe('a reading of Stripe', () => {
     })
   })
 
-  it('of a purchase that does not exist is not found', async () => {
+  it('of an unknown purchase fails with not_found', async () => {
     const { gateway } = scripted()
     const ref = { conferenceId: 'conf_none', purchaseId: 'bp_none' }
     await expect(reconcilePurchase({ db, gateway }, ref, cause)).rejects.toMatchObject({

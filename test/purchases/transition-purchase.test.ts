@@ -10,7 +10,7 @@ const app = useTestApp()
 
 type Told = { type: string; data: Record<string, unknown> }
 
-/** A purchase whose conference is listened to. */
+/** A purchase whose conference has a webhook endpoint. */
 async function openHeard(): Promise<Scene & { told: () => Promise<Told[]> }> {
   const scene = await openScene(app.db)
   const { conferenceId } = scene.ref
@@ -33,13 +33,13 @@ async function openHeard(): Promise<Scene & { told: () => Promise<Told[]> }> {
 
 const typesOf = (told: Told[]) => told.map(({ type }) => type)
 
-describe('what others are told of a purchase', () => {
+describe('the outbound events of a purchase', () => {
   let scene: Awaited<ReturnType<typeof openHeard>>
   beforeAll(async () => {
     scene = await openHeard()
   })
 
-  it('is that it was paid and its codes issued, once, whatever is read again', async () => {
+  it('contain its payment and its codes once, also when the snapshot is applied again', async () => {
     await scene.read(PAID)
     await scene.read(PAID)
     const told = await scene.told()
@@ -59,7 +59,7 @@ describe('what others are told of a purchase', () => {
     })
   })
 
-  it('is a dispute with its outcome', async () => {
+  it('contain a dispute with its outcome', async () => {
     await scene.read({ ...PAID, disputes: [dispute('needs_response')] })
     await scene.read({ ...PAID, disputes: [dispute('won')] })
     const told = (await scene.told()).slice(2)
@@ -68,7 +68,7 @@ describe('what others are told of a purchase', () => {
     expect(told[1]?.data).toMatchObject({ outcome: 'won' })
   })
 
-  it('is a refund of a part and of all, with the codes that it turned off', async () => {
+  it('contain a partial and a full refund, with the number of deactivated codes', async () => {
     const disputes = [dispute('won')]
     await scene.read({ ...PAID, disputes, refunds: [refund('re_1', 300)] })
     await scene.read({ ...PAID, disputes, refunds: [refund('re_1', 300), refund('re_2', 700)] })
@@ -81,7 +81,7 @@ describe('what others are told of a purchase', () => {
     ])
   })
 
-  it('is a refund that failed', async () => {
+  it('contain a failed refund', async () => {
     await scene.read({
       ...PAID,
       disputes: [dispute('won')],
@@ -91,7 +91,7 @@ describe('what others are told of a purchase', () => {
     expect(last).toMatchObject({ type: 'purchase.refund_failed', data: { refund: 're_2' } })
   })
 
-  it('holds no voucher code', async () => {
+  it('contain no voucher code', async () => {
     const codes = await app.rows<{ code: string }>(
       'select code from vouchers where conference_id = $1',
       [scene.ref.conferenceId],
@@ -102,8 +102,8 @@ describe('what others are told of a purchase', () => {
   })
 })
 
-describe('what others are told', () => {
-  it('is a failure with its reason, and a late payment after it', async () => {
+describe('the outbound events', () => {
+  it('contain a failure with its reason, and a late payment after it', async () => {
     const scene = await openHeard()
     await scene.read({ sessions: [session({ status: 'expired', paid: false })] })
     expect((await scene.told()).at(-1)).toMatchObject({
@@ -118,7 +118,7 @@ describe('what others are told', () => {
     ])
   })
 
-  it('is nothing of codes where none were missing', async () => {
+  it('contain no voucher event if no code was missing', async () => {
     const scene = await openHeard()
     await scene.read(PAID)
     await scene.run(async (trx) => issuePurchaseVouchers(trx, await lockPurchase(trx, scene.ref)))

@@ -66,7 +66,7 @@ async function give(sponsor: SponsorMade, quantity: number): Promise<{ id: strin
   return purchase
 }
 
-// What many rows beside a purchase looked like in the predecessor: tries, payments, flags, history.
+// Many rows that belong to one purchase: attempts, payments, flags, transitions.
 const SECOND_ROWS = `
   insert into checkout_attempts (conference_id, purchase_id, attempt, state, params, session_id)
     select conference_id, id, n, 'expired', '{}', 'cs_' || id || n
@@ -97,7 +97,7 @@ beforeAll(async () => {
   for (const sponsor of [acme, globex]) {
     await post('/purchases', { sponsor: sponsor.id, ticket_type: ticket.id, quantity: 10 })
   }
-  // A purchase of nobody, and codes without a purchase.
+  // A purchase without a sponsor, and vouchers without a purchase.
   await post('/purchases', { quantity: 1, unit_amount: 700, description: 'Desk' })
   await post('/voucher-batches', { count: 3, voucher_type: 'comp' })
   await app.rows(SECOND_ROWS)
@@ -107,7 +107,7 @@ beforeAll(async () => {
   )
   await app.rows(FAR_AWAY, [globex.id])
   await app.rows(FAR_AWAY_BATCHES, [globex.id])
-  // Another tenant's purchase and codes, which no sum may hold.
+  // Another tenant's purchase and vouchers, which no sum may contain.
   const other = await createConference(app)
   await app.request('POST', `${other.path}/purchases`, {
     body: { quantity: 9, unit_amount: 900, description: 'Other' },
@@ -127,7 +127,7 @@ const TOTAL = {
 }
 
 describe('the report of purchases', () => {
-  it('counts and sums by status, in the order of a purchase’s life', async () => {
+  it('counts and sums by status, in the order of the statuses', async () => {
     const { data, totals, group_by: groupBy } = await report('purchases')
     expect(groupBy).toBe('status')
     expect(data).toEqual([
@@ -152,7 +152,7 @@ describe('the report of purchases', () => {
     expect(totals).toEqual([TOTAL])
   })
 
-  it('counts each purchase once, whatever is attached to it (D32)', async () => {
+  it('counts each purchase once, with any number of attempts, payments and flags (D32)', async () => {
     const { data, totals } = await report('purchases', '?group_by=sponsor')
     expect(data).toMatchObject([
       { group: globex.id, name: globex['name'], count: 2, quantity: 15, amount_received: 1_000 },
@@ -162,7 +162,7 @@ describe('the report of purchases', () => {
     expect(totals).toEqual([TOTAL])
   })
 
-  it('groups by the day in UTC, and by range', async () => {
+  it('groups by day in UTC, and can be limited to a range', async () => {
     const { data } = await report('purchases', '?group_by=day')
     expect(data).toMatchObject([{ count: 4 }, { group: '2027-01-15', count: 2 }])
     const range = '&created_after=2027-01-15T22:29:59Z&created_before=2027-01-15T22:30:01Z'
@@ -173,7 +173,7 @@ describe('the report of purchases', () => {
     expect(none).toMatchObject({ data: [], totals: [] })
   })
 
-  it('takes one status alone', async () => {
+  it('can be limited to one status', async () => {
     const { data, totals } = await report('purchases', '?group_by=sponsor&status=PAID')
     expect(data.map(({ count }) => count)).toEqual([1, 2])
     expect(totals).toMatchObject([{ count: 3, quantity: 55 }])
@@ -194,7 +194,7 @@ describe('the report of purchases', () => {
     await app.rows(`update bulk_purchases set currency = 'EUR' where description = 'Desk'`)
   })
 
-  it('is CSV where that is asked for, in which no name is a formula', async () => {
+  it('is CSV on request, and no name is a formula', async () => {
     const lines = await csv('purchases?group_by=sponsor')
     expect(lines).toEqual([
       'group,name,currency,count,quantity,total_amount,amount_received,amount_refunded',
@@ -217,7 +217,7 @@ const CODES = {
 }
 
 describe('the report of vouchers', () => {
-  it('counts a code once, however often it was redeemed (D32)', async () => {
+  it('counts a voucher once, with any number of redemptions (D32)', async () => {
     const { data, totals } = await report('vouchers', '?group_by=sponsor')
     expect(data).toMatchObject([
       { group: globex.id, batches: 1, issued: 5, redeemed: 1, uses: 2, remaining: 4 },
@@ -242,7 +242,7 @@ describe('the report of vouchers', () => {
     ])
   })
 
-  it('follows what is turned off and frozen', async () => {
+  it('shows deactivated and frozen vouchers', async () => {
     const change = (set: string) =>
       app.rows(
         `update vouchers set ${set} where batch_id =
@@ -262,13 +262,13 @@ describe('the report of vouchers', () => {
     await change(`held_by_dispute = false`)
   })
 
-  it('is all zero where there are no codes', async () => {
+  it('is all zero without vouchers', async () => {
     const none = await report('vouchers', '?created_before=2020-01-01T00:00:00Z')
     const zero = Object.fromEntries(Object.keys(CODES).map((name) => [name, 0]))
     expect(none).toMatchObject({ data: [], totals: zero })
   })
 
-  it('is CSV where that is asked for', async () => {
+  it('is CSV on request', async () => {
     expect(await csv('vouchers?group_by=source')).toEqual([
       'group,name,batches,issued,active,frozen,deactivated,redeemed,uses,remaining',
       'purchase,,3,55,55,0,0,3,6,52',
@@ -289,7 +289,7 @@ describe('a report', () => {
     }
   })
 
-  it('refuses groups, times and filters that it does not know', async () => {
+  it('refuses unknown groups, times and filters', async () => {
     for (const [query, pointer] of [
       ['group_by=month', 'query/group_by'],
       ['created_after=yesterday', 'query/created_after'],

@@ -15,20 +15,23 @@ const none: RequiredInactiveCount = async () => 0
 const required =
   (count: number): RequiredInactiveCount =>
   async (trx, { conferenceId, purchaseId }) => {
-    // As purchases/ does: a refund waits for whoever activates a code, and the other way round.
+    // Locks the purchase like purchases/ does: a refund and an activation wait for each other.
     await trx('bulk_purchases').where({ conference_id: conferenceId, id: purchaseId }).forUpdate()
     return count
   }
 
 const deactivate = (tenant: Tenant, code: string) =>
   tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, code))
-const activate = (tenant: Tenant, code: string, requiredOff: RequiredInactiveCount = none) =>
-  tenant.run((trx) => activateVoucher(trx, tenant.conferenceId, code, requiredOff))
+const activate = (
+  tenant: Tenant,
+  code: string,
+  requiredInactiveCount: RequiredInactiveCount = none,
+) => tenant.run((trx) => activateVoucher(trx, tenant.conferenceId, code, requiredInactiveCount))
 const off = (tenant: Tenant, batchId: string) =>
   tenant.ordinals(batchId, (voucher) => voucher.deactivated_by !== null)
 
-describe('turning a code off by hand', () => {
-  it('makes it invalid, and once more changes nothing', async () => {
+describe('deactivating a voucher', () => {
+  it('makes it invalid and is idempotent', async () => {
     const tenant = await tenants.create()
     const { batchId, code } = await tenant.sold(2)
     const voucher = await deactivate(tenant, code.toLowerCase())
@@ -39,7 +42,7 @@ describe('turning a code off by hand', () => {
     expect(before?.deactivated_by).toBe('staff')
   })
 
-  it('leaves a code that a refund turned off as one of the refund', async () => {
+  it('leaves a voucher that a refund deactivated as it is', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, code } = await tenant.sold(1)
     await tenant.run((trx) => deactivateAll(trx, tenant.conferenceId, purchaseId))
@@ -47,7 +50,7 @@ describe('turning a code off by hand', () => {
     expect((await tenant.stored(batchId))[0]?.deactivated_by).toBe('refund')
   })
 
-  it('answers not_found for a code of another conference', async () => {
+  it('fails with not_found for a voucher of another conference', async () => {
     const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
     const { code, batchId } = await other.sold(1)
     await expect(deactivate(tenant, code)).rejects.toMatchObject({ code: 'not_found' })
@@ -56,8 +59,8 @@ describe('turning a code off by hand', () => {
   })
 })
 
-describe('turning a code on again', () => {
-  it('works for a paid code, and once more changes nothing', async () => {
+describe('activating a voucher', () => {
+  it('works for a paid voucher and is idempotent', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(2)
     await deactivate(tenant, code)
@@ -65,7 +68,7 @@ describe('turning a code on again', () => {
     expect(await activate(tenant, code)).toMatchObject({ state: 'active' })
   })
 
-  it('is refused when fewer codes would be off than were paid back', async () => {
+  it('is refused if refunds require the voucher to stay inactive', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(5)
     await tenant.run((trx) => deactivateForRefund(trx, tenant.conferenceId, purchaseId, 2))
@@ -77,7 +80,7 @@ describe('turning a code on again', () => {
     expect(await off(tenant, batchId)).toEqual([4, 5])
   })
 
-  it('lets staff choose which codes are off: one off by hand, another on', async () => {
+  it('lets staff choose which vouchers are inactive: deactivate one, activate another', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(5)
     await tenant.run((trx) => deactivateForRefund(trx, tenant.conferenceId, purchaseId, 2))
@@ -86,7 +89,7 @@ describe('turning a code on again', () => {
     expect(await off(tenant, batchId)).toEqual([1, 4])
   })
 
-  it('is refused for every code of a refunded purchase', async () => {
+  it('is refused for every voucher of a refunded purchase', async () => {
     const tenant = await tenants.create()
     const { purchaseId, code } = await tenant.sold(3)
     await tenant.run((trx) => deactivateAll(trx, tenant.conferenceId, purchaseId))
@@ -95,7 +98,7 @@ describe('turning a code on again', () => {
     })
   })
 
-  it('never asks about money for a code that nobody bought', async () => {
+  it('does not look for a purchase if the voucher has none', async () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 1 })
     const code = (await tenant.stored(batchId))[0]?.code ?? ''
@@ -104,7 +107,7 @@ describe('turning a code on again', () => {
     expect(await activate(tenant, code, asked)).toMatchObject({ state: 'active' })
   })
 
-  it('names the state of a frozen code and what may be done with it', async () => {
+  it('names the state of a frozen voucher and the allowed actions', async () => {
     const tenant = await tenants.create()
     const { purchaseId, code } = await tenant.sold(1)
     await tenant.run((trx) => freezeForDispute(trx, tenant.conferenceId, purchaseId, true))
@@ -114,7 +117,7 @@ describe('turning a code on again', () => {
     })
   })
 
-  it('stays frozen when it was turned off during a dispute that is still open', async () => {
+  it('leaves it frozen if it was deactivated during a dispute that is still open', async () => {
     const tenant = await tenants.create()
     const { purchaseId, code } = await tenant.sold(1)
     await tenant.run((trx) => freezeForDispute(trx, tenant.conferenceId, purchaseId, true))
@@ -123,7 +126,7 @@ describe('turning a code on again', () => {
   })
 })
 
-it('never leaves fewer codes off than paid back, when all are activated at the same time', async () => {
+it('keeps the required number inactive when all vouchers are activated in parallel', async () => {
   const tenant = await tenants.create()
   const { purchaseId, batchId, codes } = await tenant.sold(8)
   for (const code of codes.slice(0, 4)) await deactivate(tenant, code)

@@ -15,7 +15,7 @@ const exported = (tenant: Tenant, batchId: string | null, format: ExportFormat) 
 const linesOf = (content: string) => content.split('\n').slice(0, -1)
 
 describe('the CSV of a purchase', () => {
-  it('has one line for each code, by ordinal, under the agreed header', async () => {
+  it('has the documented header and one line per code, by ordinal', async () => {
     const tenant = await tenants.create()
     const validUntil = new Date('2099-01-01T00:00:00Z')
     const { batchId, codes } = await tenant.sold(3, { maxUses: 2, validUntil })
@@ -29,7 +29,7 @@ describe('the CSV of a purchase', () => {
     ])
   })
 
-  it('is the header alone while nothing was issued', async () => {
+  it('has only the header if nothing was issued', async () => {
     const tenant = await tenants.create()
     expect(await exported(tenant, null, 'csv')).toBe(`${HEADER}\n`)
     expect(await exported(tenant, null, 'ndjson')).toBe('')
@@ -49,7 +49,7 @@ describe('the CSV of a purchase', () => {
 })
 
 describe('the NDJSON of a purchase', () => {
-  it('has the voucher of the API on each line', async () => {
+  it('has a voucher as the API shows it on each line', async () => {
     const tenant = await tenants.create()
     const { batchId, purchaseId, codes } = await tenant.sold(2)
     const objects = linesOf(await exported(tenant, batchId, 'ndjson')).map((line) =>
@@ -80,7 +80,7 @@ describe('the NDJSON of a purchase', () => {
 })
 
 describe('a large export', () => {
-  it('shows one moment: what changes while it is read does not show', async () => {
+  it('is one snapshot: changes during the export are not in it', async () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 6_000 })
     const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'csv')
@@ -97,19 +97,19 @@ describe('a large export', () => {
     expect(new Set(lines.map((line) => line.split(',')[1]))).toEqual(new Set(['0']))
   })
 
-  it('reads no faster than it is taken, and frees its connection when the reader leaves', async () => {
+  it('reads only as fast as the reader takes rows, and releases its connection when the reader disconnects', async () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 20_000 })
     const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'ndjson')
     await new Promise((resolve) => stream.once('readable', resolve))
     await expect.poll(() => openTransactions(tenant)).toBe(1)
-    // 20,000 lines are 7 MB; what waits in the stream is a page or two.
+    // 20,000 lines are 7 MB; the stream buffers one or two pages.
     expect(stream.readableLength).toBeLessThan(1_000_000)
     stream.destroy()
     await expect.poll(() => openTransactions(tenant)).toBe(0)
   })
 
-  it('ends for a reader that takes nothing for too long', async () => {
+  it('ends when the reader takes nothing until the timeout', async () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 20_000 })
     const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'ndjson', 50)
@@ -118,7 +118,7 @@ describe('a large export', () => {
     await expect.poll(() => openTransactions(tenant)).toBe(0)
   })
 
-  it('fails the reader, and not the process, when the database goes away', async () => {
+  it('fails the stream, and not the process, when the database is lost', async () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 20_000 })
     const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'csv')

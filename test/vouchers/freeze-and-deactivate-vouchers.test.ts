@@ -25,14 +25,14 @@ const dispute = (tenant: Tenant, purchaseId: string, held: boolean) =>
   tenant.run((trx) => freezeForDispute(trx, tenant.conferenceId, purchaseId, held))
 
 describe('a partial refund', () => {
-  it('turns off the newest codes first', async () => {
+  it('deactivates the newest codes first', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(10)
     expect(await turnOff(tenant, purchaseId, 3)).toEqual({ deactivated: 3, missing: 0 })
     expect(await tenant.ordinals(batchId, isOff)).toEqual([8, 9, 10])
   })
 
-  it('counts k in all: a second refund turns off only what the first left', async () => {
+  it('counts k in all: a second refund deactivates only the difference', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(10)
     await turnOff(tenant, purchaseId, 3)
@@ -41,7 +41,7 @@ describe('a partial refund', () => {
     expect(await tenant.ordinals(batchId, isOff)).toEqual([6, 7, 8, 9, 10])
   })
 
-  it('counts codes that staff turned off before', async () => {
+  it('counts codes that staff deactivated before', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(10)
     for (const code of codes.slice(0, 2)) {
@@ -51,7 +51,7 @@ describe('a partial refund', () => {
     expect(await tenant.ordinals(batchId, isOff)).toEqual([1, 2, 10])
   })
 
-  it('passes over redeemed codes and says how many are missing', async () => {
+  it('skips redeemed codes and returns how many are missing', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(5)
     await tenant.use(batchId, [2, 4, 5])
@@ -61,7 +61,7 @@ describe('a partial refund', () => {
     expect(used).toEqual([0, 1, 0, 1, 1])
   })
 
-  it('never turns off a code of several uses that was used once', async () => {
+  it('never deactivates a code with several uses that was used once', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(3, { maxUses: 10 })
     await tenant.use(batchId, [3])
@@ -69,7 +69,7 @@ describe('a partial refund', () => {
     expect(await tenant.ordinals(batchId, isOff)).toEqual([2])
   })
 
-  it('takes frozen codes and leaves no hold on what it turned off', async () => {
+  it('deactivates frozen codes, which are then no longer frozen', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(4)
     await hold(tenant, purchaseId, 2)
@@ -78,7 +78,7 @@ describe('a partial refund', () => {
     expect(await tenant.ordinals(batchId, isHeld)).toEqual([])
   })
 
-  it('does nothing when k is zero, and reports all missing when nothing was issued', async () => {
+  it('does nothing if k is zero, and returns all as missing if nothing was issued', async () => {
     const tenant = await tenants.create()
     const { purchaseId } = await tenant.sold(2)
     expect(await turnOff(tenant, purchaseId, 0)).toEqual({ deactivated: 0, missing: 0 })
@@ -88,7 +88,7 @@ describe('a partial refund', () => {
 })
 
 describe('a full refund and its reversal', () => {
-  it('turns off every code and keeps the uses that were made', async () => {
+  it('deactivates every code and keeps its uses', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(4)
     await tenant.use(batchId, [1])
@@ -100,7 +100,7 @@ describe('a full refund and its reversal', () => {
     expect(vouchers.map(({ times_used: uses }) => uses)).toEqual([1, 0, 0, 0])
   })
 
-  it('turns back on what the refund turned off, and not what staff did', async () => {
+  it('reactivates what the refund deactivated, but not what staff deactivated', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, code } = await tenant.sold(4)
     await tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, code))
@@ -111,8 +111,8 @@ describe('a full refund and its reversal', () => {
   })
 })
 
-describe('codes on hold', () => {
-  it('freezes exactly the codes that the refund would turn off', async () => {
+describe('frozen codes', () => {
+  it('are exactly those that the refund would deactivate', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(6)
     await tenant.use(batchId, [6])
@@ -123,7 +123,7 @@ describe('codes on hold', () => {
     expect(await tenant.ordinals(batchId, isOff)).toEqual([3, 4, 5])
   })
 
-  it('thaws what is no longer due, and is at rest when nothing changed', async () => {
+  it('are released when the refund shrinks; repeating it is a no-op', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(6)
     await hold(tenant, purchaseId, 4)
@@ -134,7 +134,7 @@ describe('codes on hold', () => {
     expect(await tenant.ordinals(batchId, isFrozen)).toEqual([])
   })
 
-  it('freezes the uses left of redeemed codes too when everything is being refunded', async () => {
+  it('include redeemed codes with uses left during a full refund', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(3, { maxUses: 2 })
     await tenant.use(batchId, [1])
@@ -143,7 +143,7 @@ describe('codes on hold', () => {
     expect(await tenant.ordinals(batchId, isFrozen)).toEqual([1, 3])
   })
 
-  it('holds every usable code while a dispute is open, and none after it', async () => {
+  it('are all usable codes while a dispute is open, and none after it', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(4)
     await tenant.use(batchId, [2])
@@ -155,7 +155,7 @@ describe('codes on hold', () => {
     expect(await tenant.ordinals(batchId, isFrozen)).toEqual([])
   })
 
-  it('keeps a code frozen until both the refund and the dispute let it go', async () => {
+  it('stay frozen until both the refund and the dispute have ended', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(2)
     await dispute(tenant, purchaseId, true)
@@ -167,8 +167,8 @@ describe('codes on hold', () => {
   })
 })
 
-describe('refunds and redemptions at the same time', () => {
-  it('loses no use and turns off no redeemed code, and nobody deadlocks', async () => {
+describe('parallel refunds and redemptions', () => {
+  it('lose no use, deactivate no redeemed code and do not deadlock', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(60)
     const actor = { kind: 'staff' as const, id: 'key_shop' }
@@ -194,7 +194,7 @@ describe('refunds and redemptions at the same time', () => {
     expect(vouchers.filter(isOff)).toHaveLength(Math.min(30, 60 - redeemed))
   })
 
-  it('takes the next code when the newest is redeemed while the refund waits for it', async () => {
+  it('deactivate the next code if the newest is redeemed while the refund waits for it', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, codes } = await tenant.sold(3)
     const code = codes[2] ?? ''
@@ -219,7 +219,7 @@ async function waiting(tenant: Tenant): Promise<number> {
 }
 
 describe('counts of a purchase', () => {
-  it('tells issued, active, frozen, deactivated, redeemed and remaining apart', async () => {
+  it('distinguish issued, active, frozen, deactivated, redeemed and remaining', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(10, { maxUses: 2 })
     await tenant.use(batchId, [1], 2)

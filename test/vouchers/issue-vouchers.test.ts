@@ -9,7 +9,7 @@ const tenants = useTenants()
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
 describe('issuing the codes of a purchase', () => {
-  it('makes as many codes as were bought, each with its own ordinal and key', async () => {
+  it('issues the purchased number of codes, each with its own ordinal and key', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(40)
     const { batchId, issued } = await tenant.issue({ count: 40, purchaseId })
@@ -22,7 +22,7 @@ describe('issuing the codes of a purchase', () => {
     }
   })
 
-  it('makes none when it is asked again, and takes the same batch', async () => {
+  it('issues none when it is called again, and uses the same batch', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(5)
     const first = await tenant.issue({ count: 5, purchaseId })
@@ -31,7 +31,7 @@ describe('issuing the codes of a purchase', () => {
     expect(await tenant.stored(first.batchId)).toHaveLength(5)
   })
 
-  it('D7: issues exactly the missing codes when some are gone, never a whole batch more', async () => {
+  it('D7: issues exactly the missing codes and never a second batch', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId } = await tenant.sold(10)
     const before = await tenant.stored(batchId)
@@ -46,7 +46,7 @@ describe('issuing the codes of a purchase', () => {
     expect(kept).toEqual(before.filter(({ ordinal }) => ![3, 7, 10].includes(ordinal)))
   })
 
-  it('makes the codes once when twenty processes issue the same purchase at the same time', async () => {
+  it('issues the codes once when twenty transactions issue the same purchase in parallel', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(200)
     const results = await Promise.all(upTo(20).map(() => tenant.issue({ count: 200, purchaseId })))
@@ -55,7 +55,7 @@ describe('issuing the codes of a purchase', () => {
     expect(await tenant.stored(results[0]?.batchId ?? '')).toHaveLength(200)
   })
 
-  it('leaves nothing behind when its transaction fails afterwards', async () => {
+  it('leaves no rows if its transaction fails', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(20)
     const failing = tenant.run(async (trx) => {
@@ -67,7 +67,7 @@ describe('issuing the codes of a purchase', () => {
     expect(issued).toBe(20)
   })
 
-  it('keeps the terms of the batch that exists, whatever the second call asks for', async () => {
+  it('keeps the terms of the existing batch when a second call has others', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(3)
     const { batchId } = await tenant.issue({ count: 3, purchaseId })
@@ -79,7 +79,7 @@ describe('issuing the codes of a purchase', () => {
 })
 
 describe('codes that exist already', () => {
-  // Symbols that are left out of real codes, so that a collision is certain and visible.
+  // Symbols that real codes do not use, so that a collision is certain and visible.
   const poor =
     (codes: string[]): CodeMaker =>
     (_prefix, _length, count) =>
@@ -119,7 +119,7 @@ describe('codes that exist already', () => {
     expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(10_050))
   })
 
-  it('belongs to one conference: another may have the same code', async () => {
+  it('are unique per conference: another conference can have the same code', async () => {
     const [one, two] = await Promise.all([tenants.create(), tenants.create()])
     for (const tenant of [one, two]) {
       const { issued } = await tenant.issue({ count: 1, makeCodes: poor(['SAME']) })
@@ -127,7 +127,7 @@ describe('codes that exist already', () => {
     }
   })
 
-  it('survives two batches that draw the same codes at the same time', async () => {
+  it('are issued for two batches that generate the same codes in parallel', async () => {
     const tenant = await tenants.create()
     const shared = upTo(100).map((n) => `S${String(n).padStart(3, '0')}`)
     const rest = (name: string) => upTo(100).map((n) => `${name}${String(n).padStart(3, '0')}`)
@@ -139,7 +139,7 @@ describe('codes that exist already', () => {
     for (const { batchId } of batches) expect(await tenant.stored(batchId)).toHaveLength(100)
   })
 
-  it('gives up instead of looping when no new code can be made', async () => {
+  it('fail instead of looping forever if no new code can be generated', async () => {
     const tenant = await tenants.create()
     const makeCodes: CodeMaker = (_prefix, _length, count) => Array(count).fill('ONLY')
     await expect(tenant.issue({ count: 2, makeCodes })).rejects.toThrow(/already exists/)
@@ -147,7 +147,7 @@ describe('codes that exist already', () => {
 })
 
 describe('large batches', () => {
-  it('issues 20,000 codes through COPY, and only the missing ones of them again', async () => {
+  it('are issued by COPY, and only missing codes again', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(20_000)
     const { batchId, issued } = await tenant.issue({ count: 20_000, purchaseId })
@@ -159,7 +159,7 @@ describe('large batches', () => {
     expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(20_000))
   })
 
-  it('keeps every ordinal across the windows in which a batch is filled', async () => {
+  it('have every ordinal across the windows in which they are filled', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(60_001)
     await tenant.issue({ count: 60_001, purchaseId })
@@ -172,7 +172,7 @@ describe('large batches', () => {
 })
 
 describe('staff and complimentary batches', () => {
-  it('makes a new batch each time staff ask for one', async () => {
+  it('issues a new batch for each request of staff', async () => {
     const tenant = await tenants.create()
     const first = await tenant.issue({ count: 2 })
     const second = await tenant.issue({ count: 2 })

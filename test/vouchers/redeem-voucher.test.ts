@@ -26,8 +26,8 @@ function invalid(reason: string) {
   return expect.objectContaining({ code: 'voucher_invalid', extra: { invalid_reason: reason } })
 }
 
-describe('redeeming a code', () => {
-  it('takes one use, however the code is typed', async () => {
+describe('redeeming a voucher', () => {
+  it('takes one use; case, spaces and hyphens of the code do not matter', async () => {
     const tenant = await tenants.create()
     const { purchaseId, batchId, code } = await tenant.sold(1, { maxUses: 2 })
     const typed = ` ${code.toLowerCase().replaceAll('-', ' ')} `
@@ -47,7 +47,7 @@ describe('redeeming a code', () => {
     expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1, invalidReason: null })
   })
 
-  it('answers the same redemption to the same reference, also once the code is used up', async () => {
+  it('returns the same redemption for the same reference, also when the voucher is used up', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1)
     const first = await redeem(tenant, code, 'order-1')
@@ -65,7 +65,7 @@ describe('redeeming a code', () => {
     }
   })
 
-  it('knows no code of another conference, and none that was never made', async () => {
+  it('does not find a voucher of another conference, or an unknown code', async () => {
     const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
     const { code } = await other.sold(1)
     await expect(redeem(tenant, code, 'order-1')).rejects.toMatchObject({ code: 'not_found' })
@@ -73,11 +73,11 @@ describe('redeeming a code', () => {
   })
 })
 
-describe('a code that cannot be redeemed', () => {
+describe('a voucher that cannot be redeemed', () => {
   const past = new Date(Date.now() - 60_000)
   const future = new Date(Date.now() + 3_600_000)
 
-  it('is refused before its time and after it', async () => {
+  it('is refused before valid_from and after valid_until', async () => {
     const tenant = await tenants.create()
     const early = await tenant.sold(1, { validFrom: future })
     await expect(redeem(tenant, early.code, 'x')).rejects.toEqual(invalid('not_yet_valid'))
@@ -106,7 +106,7 @@ describe('a code that cannot be redeemed', () => {
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('not_yet_valid'))
   })
 
-  it('leaves no trace of the refused try', async () => {
+  it('has no redemption after the refusal', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1, { validUntil: past })
     await expect(redeem(tenant, code, 'order-1')).rejects.toEqual(invalid('expired'))
@@ -119,7 +119,7 @@ describe('a code that cannot be redeemed', () => {
 })
 
 describe('parallel redemptions', () => {
-  it('lets exactly 10 of 50 at the same time use a code with 10 uses', async () => {
+  it('take exactly 10 uses when 50 redeem a voucher with 10 uses', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1, { maxUses: 10 })
     const answers = await Promise.allSettled(
@@ -134,7 +134,7 @@ describe('parallel redemptions', () => {
     expect(await countRedemptions(tenant)).toBe(10)
   })
 
-  it('takes one use when the same order redeems 30 times at the same time', async () => {
+  it('take one use when the same order redeems 30 times', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1, { maxUses: 100 })
     const answers = await Promise.all(times(30).map(() => redeem(tenant, code, 'order-1')))
@@ -143,7 +143,7 @@ describe('parallel redemptions', () => {
     expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
   })
 
-  it('keeps uses and redemptions equal under redeeming and releasing at the same time', async () => {
+  it('keep uses and redemptions equal while others are released', async () => {
     const tenant = await tenants.create()
     const { code, batchId } = await tenant.sold(1, { maxUses: 1_000 })
     await Promise.all(
@@ -168,7 +168,7 @@ async function countRedemptions(tenant: Tenant): Promise<number> {
 }
 
 describe('releasing a redemption', () => {
-  it('gives the use back once, however often it is asked', async () => {
+  it('is idempotent', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1, { maxUses: 3 })
     await redeem(tenant, code, 'order-1')
@@ -179,7 +179,7 @@ describe('releasing a redemption', () => {
     expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
   })
 
-  it('lets the same order redeem again afterwards, as a new redemption', async () => {
+  it('lets the same order redeem again, as a new redemption', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1)
     const first = await redeem(tenant, code, 'order-1')
@@ -189,7 +189,7 @@ describe('releasing a redemption', () => {
     expect(second.redemption.id).not.toBe(first.redemption.id)
   })
 
-  it('is possible after the code was turned off, and does not turn it on', async () => {
+  it('is possible for a deactivated voucher, which stays inactive', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1)
     const { redemption } = await redeem(tenant, code, 'order-1')
@@ -199,7 +199,7 @@ describe('releasing a redemption', () => {
     expect(voucher).toMatchObject({ timesUsed: 0, state: 'deactivated' })
   })
 
-  it('knows no redemption of another conference', async () => {
+  it('does not find a redemption of another conference', async () => {
     const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
     const { code } = await other.sold(1)
     const { redemption } = await redeem(other, code, 'order-1')
@@ -209,7 +209,7 @@ describe('releasing a redemption', () => {
 })
 
 describe('the list of redemptions', () => {
-  it('is found by code, purchase and reference, newest first, page by page', async () => {
+  it('can be filtered by code, purchase and reference, and is paged, newest first', async () => {
     const tenant = await tenants.create()
     const one = await tenant.sold(2, { maxUses: 10 })
     const two = await tenant.sold(1, { maxUses: 10 })

@@ -32,7 +32,7 @@ async function shopWith(maxUses: number) {
 }
 
 describe('redeeming over HTTP', () => {
-  it('answers 201 for a use and 200 for its repetition', async () => {
+  it('answers 201, and 200 for the same reference again', async () => {
     const { code, purchase, shop, redeem, timesUsed } = await shopWith(2)
     const first = await redeem(' order-1 ')
     expect(first).toMatchObject({
@@ -67,7 +67,7 @@ describe('redeeming over HTTP', () => {
     expect(await timesUsed()).toBe(10)
   })
 
-  it('takes one use under one Idempotency-Key, sent twice at the same time', async () => {
+  it('takes one use when two parallel requests have the same Idempotency-Key', async () => {
     const { redeem, timesUsed } = await shopWith(5)
     const headers = { 'idempotency-key': 'redeem-1' }
     const answers = await Promise.all([redeem('order-1', headers), redeem('order-1', headers)])
@@ -89,7 +89,7 @@ describe('redeeming over HTTP', () => {
     },
   )
 
-  it('needs the scope for it', async () => {
+  it('requires the scope vouchers:redeem', async () => {
     const { conference, code } = await shopWith(1)
     const other = await createStaffKey(app, conference, ['vouchers:read', 'vouchers:write'])
     const path = `${conference.path}/vouchers/${code}/redemptions`
@@ -99,7 +99,7 @@ describe('redeeming over HTTP', () => {
 })
 
 describe('releasing over HTTP', () => {
-  it('gives the use back once', async () => {
+  it('is idempotent', async () => {
     const { redeem, release, timesUsed, shop } = await shopWith(1)
     const { body } = await redeem('order-1')
     const released = await release(body.id)
@@ -136,7 +136,7 @@ it('lists redemptions by voucher, purchase and reference', async () => {
   expect(await list('reference=order-2')).toEqual(['order-2'])
 })
 
-it('writes no code into the log, whatever happens with it', async () => {
+it('writes no code into the log, also for failed requests', async () => {
   const log = new PassThrough()
   const lines = text(log)
   const process = await startTestProcess(app.connectionString, { log })

@@ -27,8 +27,8 @@ async function codesOf(conference: { path: string }, batch: string): Promise<str
   return body.data.map(({ code }) => code)
 }
 
-describe('a batch made by staff', () => {
-  it('has its codes at once, under the prefix of its sponsor', async () => {
+describe('a batch of staff', () => {
+  it('is issued immediately, with the prefix of its sponsor', async () => {
     const conference = await createConference(app)
     const staff = await createStaffKey(app, conference, ['vouchers:write'])
     const sponsor = await createSponsor(app, conference, { slug: 'acme' })
@@ -73,7 +73,7 @@ describe('a batch made by staff', () => {
     expect(seen.body).toEqual(made.body)
   })
 
-  it('takes a prefix of its own, and as many symbols as the conference wants', async () => {
+  it('can have its own prefix, and has the code length of the conference', async () => {
     const conference = await createConference(app, { code_length: 8 })
     const body = { count: 1, voucher_type: 'comp', prefix: 'SPEAKER-' }
     const made = await post(conference, body)
@@ -82,7 +82,7 @@ describe('a batch made by staff', () => {
     ])
   })
 
-  it('is made once under an Idempotency-Key', async () => {
+  it('is issued once under an Idempotency-Key', async () => {
     const conference = await createConference(app)
     const sent = { body: { count: 3, voucher_type: 'comp' }, headers: { 'idempotency-key': 'b1' } }
     const path = `${conference.path}/voucher-batches`
@@ -100,7 +100,7 @@ describe('a batch made by staff', () => {
     ['more codes than the conference allows', '/count', { count: 501 }],
     ['an unknown type', '/voucher_type', { voucher_type: 'nonsense' }],
     ['150 percent', '/discount_value', { voucher_type: 'percentage', discount_value: 150 }],
-    ['a percentage of nothing said', '/discount_value', { voucher_type: 'percentage' }],
+    ['a percentage without a value', '/discount_value', { voucher_type: 'percentage' }],
     [
       'a negative discount',
       '/discount_value',
@@ -114,9 +114,9 @@ describe('a batch made by staff', () => {
       '/valid_until',
       { valid_from: '2099-01-02T00:00:00Z', valid_until: '2099-01-01T00:00:00Z' },
     ],
-    ['a time that is none', '/valid_from', { valid_from: 'tomorrow' }],
-    ['a prefix in small letters', '/prefix', { prefix: 'bulk-' }],
-    ['a field that is not known', '/color', { color: 'red' }],
+    ['an invalid time', '/valid_from', { valid_from: 'tomorrow' }],
+    ['a prefix in lower case', '/prefix', { prefix: 'bulk-' }],
+    ['an unknown field', '/color', { color: 'red' }],
   ])('D24: is refused with %s', async (_name, pointer, changes) => {
     const conference = await createConference(app)
     const answer = await post(conference, { count: 1, voucher_type: 'comp', ...changes })
@@ -128,7 +128,7 @@ describe('a batch made by staff', () => {
     expect(body.data).toEqual([])
   })
 
-  it('D5: takes as many as the conference allows, and not one more', async () => {
+  it('D5: can have at most the number that the conference allows', async () => {
     const conference = await createConference(app, { max_quantity: 10 })
     const order = (count: number) => post(conference, { count, voucher_type: 'comp' })
     expect(await order(10)).toMatchObject({ status: 201 })
@@ -138,7 +138,7 @@ describe('a batch made by staff', () => {
     })
   })
 
-  it('names a sponsor, ticket type or add-on of another conference as such', async () => {
+  it('is refused for a sponsor, ticket type or add-on of another conference', async () => {
     const conference = await createConference(app)
     const other = await createConference(app)
     const sponsor = await createSponsor(app, other)
@@ -157,7 +157,7 @@ describe('a batch made by staff', () => {
     ])
   })
 
-  it('is for one item at most', async () => {
+  it('is for at most one item', async () => {
     const conference = await createConference(app)
     const ticketType = await createTicketType(app, conference)
     const addOn = await createAddOn(app, conference)
@@ -169,7 +169,7 @@ describe('a batch made by staff', () => {
   })
 })
 
-describe('batches that a sponsor sees', () => {
+describe('the batches that a sponsor sees', () => {
   it('are its own', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
@@ -190,7 +190,7 @@ describe('batches that a sponsor sees', () => {
 })
 
 describe("a sponsor's complimentary codes", () => {
-  it('D25: are random, so that the next one cannot be guessed from the sponsor’s name', async () => {
+  it('D25: are random, so that no code can be guessed from the sponsor’s name', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { comp_ticket_count: 5 })
     const sponsor = await createSponsor(app, conference, { slug: 'acme', level: level.id })

@@ -29,7 +29,7 @@ type Issue = {
   makeCodes?: CodeMaker
 }
 
-/** One conference with a sponsor, and the steps that tests of vouchers are told in. */
+/** One conference with a sponsor, and the operations that the tests of vouchers use. */
 export class Tenant {
   readonly db: Db
   readonly conferenceId = newId('conference')
@@ -107,7 +107,7 @@ export class Tenant {
     return this.run((trx) => issueVouchers(trx, this.spec(issue), issue.makeCodes))
   }
 
-  /** A purchase whose codes are issued. */
+  /** A purchase whose vouchers are issued. */
   async sold(count: number, terms: Partial<VoucherTerms> = {}) {
     const purchaseId = await this.purchase(count)
     const { batchId } = await this.issue({ count, purchaseId, terms })
@@ -115,7 +115,7 @@ export class Tenant {
     return { purchaseId, batchId, codes, code: codes[0] ?? '' }
   }
 
-  /** The batch's vouchers as they are stored, by ordinal. */
+  /** The rows of the batch's vouchers, by ordinal. */
   stored(batchId: string): Promise<Stored[]> {
     return this.run(async (trx) =>
       trx('vouchers').where({ batch_id: batchId }).orderBy('ordinal').select<Stored[]>(),
@@ -127,7 +127,7 @@ export class Tenant {
     return (await this.stored(batchId)).filter(matches).map(({ ordinal }) => ordinal)
   }
 
-  /** Uses one of the batch's codes without asking whether it may be. */
+  /** Takes a use of one of the batch's vouchers without checking its validity. */
   async use(batchId: string, ordinals: number[], timesUsed = 1): Promise<void> {
     await this.run(async (trx) =>
       trx('vouchers')
@@ -138,7 +138,7 @@ export class Tenant {
   }
 }
 
-/** A database of its own for the test file, and tenants in it. */
+/** A database for the test file, and tenants in it. */
 export function useTenants() {
   const database = useTestDatabase()
   let db: Db | undefined

@@ -1,6 +1,6 @@
 import type { Body, TestProcess } from '../support/test-app.ts'
 
-/** The codes of a free purchase, ordered and approved by staff. */
+/** The codes of a free purchase that staff created and approved. */
 export async function freePurchase(
   app: Pick<TestProcess, 'request'>,
   conference: { path: string },
@@ -16,5 +16,5 @@ export async function freePurchase(
   return { purchase: made.body.id, codes, code: codes[0] ?? '' }
 }
 
-/** What a list answers, as far as tests look. */
+/** The parts of a list response that tests look at. */
 export type ListBody<T = Body> = { data: T[]; has_more: boolean; next_cursor: string | null }

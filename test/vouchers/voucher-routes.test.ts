@@ -13,8 +13,8 @@ const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '5' } })
 
 const notFound = { status: 404, body: { code: 'not_found' } }
 
-describe('looking up a code', () => {
-  it('tells the ticket shop what it is worth and whether it can be used', async () => {
+describe('looking up a voucher', () => {
+  it('shows the ticket shop its discount and whether it can be redeemed', async () => {
     const conference = await createConference(app)
     const shop = await createStaffKey(app, conference, ['vouchers:redeem'])
     const { code, purchase } = await freePurchase(app, conference, {
@@ -50,7 +50,7 @@ describe('looking up a code', () => {
     })
   })
 
-  it('says why a code is not valid', async () => {
+  it('shows why a voucher is not valid', async () => {
     const conference = await createConference(app)
     const { code } = await freePurchase(app, conference, {
       quantity: 1,
@@ -67,7 +67,7 @@ describe('looking up a code', () => {
     const headers = { 'x-forwarded-for': '203.0.113.9' }
     const lookUp = (wanted: string) =>
       app.request('GET', `${conference.path}/vouchers/${wanted}`, { as: shop.key, headers })
-    // Those that succeed are not counted.
+    // Successful look-ups are not counted.
     for (let n = 0; n < 8; n += 1) expect((await lookUp(code)).status).toBe(200)
     for (let n = 0; n < 5; n += 1) expect(await lookUp(`GUESS-${n}`)).toMatchObject(notFound)
     const refused = await lookUp(code)
@@ -78,8 +78,8 @@ describe('looking up a code', () => {
   })
 })
 
-describe('turning codes off and on', () => {
-  it('is done by staff and shows in the voucher', async () => {
+describe('deactivating and activating vouchers', () => {
+  it('is possible for staff, and the voucher shows it', async () => {
     const conference = await createConference(app)
     const staff = await createStaffKey(app, conference, ['vouchers:write'])
     const { code } = await freePurchase(app, conference, { quantity: 2 })
@@ -93,7 +93,7 @@ describe('turning codes off and on', () => {
     expect(await act('activate')).toMatchObject({ status: 200, body: on })
   })
 
-  it('refuses to turn on a code of a refunded purchase', async () => {
+  it('refuses to activate a voucher of a refunded purchase', async () => {
     const conference = await createConference(app)
     const { code, purchase } = await freePurchase(app, conference, { quantity: 2 })
     await app.request('POST', `${conference.path}/vouchers/${code}/deactivate`)
@@ -105,7 +105,7 @@ describe('turning codes off and on', () => {
     expect(answer).toMatchObject({ status: 409, body: { code: 'voucher_refunded' } })
   })
 
-  it('answers a repeat under its Idempotency-Key without doing it again', async () => {
+  it('runs once under one Idempotency-Key', async () => {
     const conference = await createConference(app)
     const { code } = await freePurchase(app, conference, { quantity: 1 })
     const path = `${conference.path}/vouchers/${code}`
@@ -126,8 +126,8 @@ describe('turning codes off and on', () => {
   })
 })
 
-describe('noting who holds a code', () => {
-  it('keeps a name, and forgets it with null', async () => {
+describe('assigning a voucher', () => {
+  it('stores a name, and deletes it with null', async () => {
     const conference = await createConference(app)
     const { code } = await freePurchase(app, conference, { quantity: 1 })
     const assign = (name: unknown) =>
@@ -140,7 +140,7 @@ describe('noting who holds a code', () => {
 })
 
 describe('the list of vouchers', () => {
-  it('is narrowed by its filters and paged', async () => {
+  it('can be filtered and is paged', async () => {
     const conference = await createConference(app)
     const one = await freePurchase(app, conference, { quantity: 3 })
     const two = await freePurchase(app, conference, { quantity: 2 })
@@ -182,7 +182,7 @@ describe('the list of vouchers', () => {
 })
 
 describe('a sponsor', () => {
-  it('reads its own codes and nobody else’s, and changes none', async () => {
+  it('reads only its own vouchers and changes none', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
     const rival = await createSponsor(app, conference)
@@ -212,7 +212,7 @@ describe('a sponsor', () => {
 })
 
 describe('another conference', () => {
-  it('finds none of the codes, purchases and batches', async () => {
+  it('finds no voucher, purchase or batch', async () => {
     const conference = await createConference(app)
     const other = await createConference(app)
     const { code, purchase } = await freePurchase(app, conference, { quantity: 1 })
@@ -234,7 +234,7 @@ describe('the codes of a purchase', () => {
   const read = (path: string, accept: string) =>
     app.request<string>('GET', path, { headers: { accept } })
 
-  it('come as JSON pages, in the order of issue', async () => {
+  it('are JSON pages in the order of issue', async () => {
     const conference = await createConference(app)
     const { purchase, codes } = await freePurchase(app, conference, { quantity: 3 })
     const path = `${conference.path}/purchases/${purchase}/vouchers`
@@ -252,7 +252,7 @@ describe('the codes of a purchase', () => {
     })
   })
 
-  it('come as CSV to download', async () => {
+  it('can be downloaded as CSV', async () => {
     const conference = await createConference(app)
     const { purchase, codes } = await freePurchase(app, conference, { quantity: 2 })
     const path = `${conference.path}/purchases/${purchase}/vouchers`
@@ -269,7 +269,7 @@ describe('the codes of a purchase', () => {
     )
   })
 
-  it('come as NDJSON', async () => {
+  it('can be downloaded as NDJSON', async () => {
     const conference = await createConference(app)
     const { purchase, codes } = await freePurchase(app, conference, { quantity: 2 })
     const path = `${conference.path}/purchases/${purchase}/vouchers`
@@ -279,7 +279,7 @@ describe('the codes of a purchase', () => {
     expect(lines.map((line) => JSON.parse(line).code)).toEqual(codes)
   })
 
-  it('come in the form that the caller prefers', async () => {
+  it('have the format that the caller prefers', async () => {
     const conference = await createConference(app)
     const { purchase } = await freePurchase(app, conference, { quantity: 1 })
     const path = `${conference.path}/purchases/${purchase}/vouchers`
@@ -290,7 +290,7 @@ describe('the codes of a purchase', () => {
     expect(await formOf('image/png')).toMatch(/^application\/json/)
   })
 
-  it('are none, in every form, before the purchase is paid', async () => {
+  it('are empty in every format before the purchase is paid', async () => {
     const conference = await createConference(app)
     const { body } = await app.request<{ id: string }>('POST', `${conference.path}/purchases`, {
       body: { quantity: 2, unit_amount: 100, description: 'Entry' },
@@ -304,7 +304,7 @@ describe('the codes of a purchase', () => {
     expect(csv.body).toBe('code,times_used,max_uses,is_active,valid_from,valid_until\n')
   })
 
-  it('give their connection back when the download is broken off', async () => {
+  it('release the connection when the download is aborted', async () => {
     const conference = await createConference(app, { max_quantity: 30_000 })
     const made = await app.request<{ id: string }>('POST', `${conference.path}/voucher-batches`, {
       body: { count: 30_000, voucher_type: 'comp' },
@@ -312,7 +312,7 @@ describe('the codes of a purchase', () => {
     const origin = await app.app.listen({ host: '127.0.0.1', port: 0 })
     const headers = { accept: 'application/x-ndjson', authorization: `Bearer ${OPERATOR_KEY}` }
     const url = `${origin}${conference.path}/voucher-batches/${made.body.id}/vouchers`
-    // Not fetch: it opens a new connection after an abort, which keeps the server from closing.
+    // No fetch: after an abort it opens a new connection, which prevents the server from closing.
     const download = get(url, { headers, agent: false })
     const answer = await new Promise<IncomingMessage>((resolve) => download.on('response', resolve))
     expect(answer.statusCode).toBe(200)
@@ -323,13 +323,13 @@ describe('the codes of a purchase', () => {
       )
       return Number(row?.count)
     }
-    // Some 11 MB do not fit into the sockets, so the server waits in the middle.
+    // About 11 MB do not fit into the socket buffers, so the server waits in the middle.
     await expect.poll(open).toBe(1)
     download.destroy()
     await expect.poll(open).toBe(0)
   })
 
-  it('are 404 for a purchase that does not exist, in every form', async () => {
+  it('are 404 in every format for an unknown purchase', async () => {
     const conference = await createConference(app)
     const path = `${conference.path}/purchases/bp_none/vouchers`
     for (const accept of ['application/json', 'text/csv', 'application/x-ndjson']) {

@@ -27,7 +27,7 @@ async function listAll(tenant: Tenant, filter: Partial<VoucherFilter>, limit = 3
 }
 
 describe('one voucher', () => {
-  it('carries the terms of its batch', async () => {
+  it('has the terms of its batch', async () => {
     const tenant = await tenants.create()
     const validUntil = new Date('2099-01-01T00:00:00Z')
     const terms = { voucherType: 'percentage' as const, discountValue: 12.5, validUntil }
@@ -55,7 +55,7 @@ describe('one voucher', () => {
     })
   })
 
-  it('notes who holds it', async () => {
+  it('stores who holds it', async () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1)
     const assign = (name: string | null) =>
@@ -87,7 +87,7 @@ describe('the list of vouchers', () => {
     expect(rest).toMatchObject({ has_more: false, next_cursor: null })
   })
 
-  it('is narrowed by code, state, purchase and batch', async () => {
+  it('can be filtered by code, state, purchase and batch', async () => {
     const tenant = await tenants.create()
     const one = await tenant.sold(5)
     const two = await tenant.sold(2)
@@ -100,7 +100,7 @@ describe('the list of vouchers', () => {
     expect(await listAll(tenant, { code: 'NEVER-MADE' })).toEqual([])
   })
 
-  it('shows a sponsor only codes of its own batches', async () => {
+  it('shows a sponsor only vouchers of its own batches', async () => {
     const tenant = await tenants.create()
     const rival = await tenant.addSponsor(newId('sponsor'), 'rival')
     const own = await tenant.sold(2)
@@ -112,7 +112,7 @@ describe('the list of vouchers', () => {
     expect(await listAll(tenant, { sponsorId: rival, code: own.code })).toEqual([])
   })
 
-  it('is in the order of issue for one batch as a whole', async () => {
+  it('is in the order of issue for one whole batch', async () => {
     const tenant = await tenants.create()
     const { batchId, codes } = await tenant.sold(5)
     const read = (cursor?: string) =>
@@ -141,7 +141,7 @@ describe('the list of vouchers', () => {
 })
 
 describe('another conference', () => {
-  it('sees no batch, voucher or redemption, even where a query has no condition', async () => {
+  it('sees no batch, voucher or redemption, even by a query without a condition', async () => {
     const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
     await tenant.sold(3)
     for (const table of ['voucher_batches', 'vouchers', 'redemptions']) {
@@ -149,7 +149,7 @@ describe('another conference', () => {
     }
   })
 
-  it('cannot change or count what is not its own, even by its id', async () => {
+  it('cannot change or count other rows, even by their id', async () => {
     const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
     const { purchaseId, batchId } = await tenant.sold(3)
     const changed = await other.run(async (trx) => trx('vouchers').update({ times_used: 1 }))
@@ -159,7 +159,7 @@ describe('another conference', () => {
     expect((await tenant.stored(batchId)).map((v) => v.times_used)).toEqual([0, 0, 0])
   })
 
-  it('cannot be written into', async () => {
+  it('cannot get rows from here', async () => {
     const [tenant, other] = await Promise.all([tenants.create(), tenants.create()])
     const { batchId } = await tenant.sold(1)
     const intrusion = other.run(async (trx) =>
@@ -176,7 +176,7 @@ describe('another conference', () => {
   })
 })
 
-describe('D24: what the database itself refuses', () => {
+describe('D24: the constraints of the database', () => {
   it.each<[string, Record<string, unknown>]>([
     ['voucher_batches_discount_range', { voucher_type: 'percentage', discount_value: 150 }],
     ['voucher_batches_discount_range', { discount_value: -5 }],

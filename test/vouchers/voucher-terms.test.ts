@@ -19,7 +19,7 @@ const terms = (changes: Partial<VoucherTerms> = {}): VoucherTerms => ({
 const pointers = (changes: Partial<VoucherTerms>) =>
   voucherTermsProblems(terms(changes), NOW).map(({ pointer }) => pointer)
 
-describe('D24: terms that must not be sold', () => {
+describe('D24: invalid terms', () => {
   it.each<[string, Partial<VoucherTerms>]>([
     ['150 percent', { voucherType: 'percentage', discountValue: 150 }],
     ['-5 percent', { voucherType: 'percentage', discountValue: -5 }],
@@ -37,12 +37,12 @@ describe('D24: terms that must not be sold', () => {
     expect(pointers({ maxUses })).toEqual(['/max_uses'])
   })
 
-  it('refuses an end that is not after the beginning', () => {
+  it('have an end that is not after the start', () => {
     const validFrom = new Date('2027-01-02T00:00:00Z')
     expect(pointers({ validFrom, validUntil: validFrom })).toEqual(['/valid_until'])
   })
 
-  it('refuses an end that has passed', () => {
+  it('have an end in the past', () => {
     expect(pointers({ validUntil: NOW })).toEqual(['/valid_until'])
   })
 
@@ -53,7 +53,7 @@ describe('D24: terms that must not be sold', () => {
     },
   )
 
-  it('names every rule that is broken at once', () => {
+  it('name every broken rule together', () => {
     const changes: Partial<VoucherTerms> = {
       voucherType: 'percentage',
       discountValue: 101,
@@ -65,7 +65,7 @@ describe('D24: terms that must not be sold', () => {
   })
 })
 
-describe('terms that may be sold', () => {
+describe('valid terms', () => {
   it.each<[string, Partial<VoucherTerms>]>([
     ['the defaults', {}],
     ['a comp of 100', { discountValue: 100 }],
@@ -82,21 +82,21 @@ describe('terms that may be sold', () => {
   })
 })
 
-describe('terms laid over others', () => {
+describe('merged terms', () => {
   const base = terms({ voucherType: 'percentage', discountValue: 20, maxUses: 3 })
 
-  it('keeps what is not given', () => {
+  it('keep the fields that the input lacks', () => {
     const merged = mergeTerms(base, { max_uses: 5, valid_until: '2027-01-01T01:00:00+01:00' })
     const validUntil = new Date('2027-01-01T00:00:00Z')
     expect(merged).toEqual({ ...base, maxUses: 5, validUntil })
   })
 
-  it('takes a bound away with null', () => {
+  it('remove a limit with null', () => {
     const bounded = terms({ validFrom: NOW, validUntil: NOW })
     expect(mergeTerms(bounded, { valid_from: null, valid_until: null })).toEqual(terms())
   })
 
-  it('does not turn 20 percent into 20 cents when only the type changes', () => {
+  it('do not turn 20 percent into 20 cents when only the type changes', () => {
     const merged = mergeTerms(base, { voucher_type: 'fixed_amount' })
     expect(voucherTermsProblems(merged, NOW).map(({ pointer }) => pointer)).toEqual([
       '/discount_value',
@@ -104,7 +104,7 @@ describe('terms laid over others', () => {
     expect(mergeTerms(base, { voucher_type: 'comp' }).discountValue).toBe(0)
   })
 
-  it('shows the same terms that it reads', () => {
+  it('are shown as they were read', () => {
     const validUntil = new Date('2027-01-01T00:00:00Z')
     const full = terms({ ...base, validFrom: NOW, validUntil, unlocksHiddenTickets: true })
     expect(mergeTerms(terms(), toVoucherConfig(full))).toEqual(full)
@@ -112,12 +112,12 @@ describe('terms laid over others', () => {
 })
 
 describe('prefixes', () => {
-  it('carries the slug of the sponsor in capitals', () => {
+  it('contain the sponsor’s slug in upper case', () => {
     expect(defaultPrefix('acme-labs', 12)).toBe('BULK-ACME-LABS-')
     expect(defaultPrefix(null, 12)).toBe('BULK-')
   })
 
-  it('D22: is cut so that a code of any sponsor is at most 100 characters', () => {
+  it('D22: are cut, so that every code has at most 100 characters', () => {
     const slug = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,199}$/)
     fc.assert(
       fc.property(slug, fc.integer({ min: 8, max: 32 }), (sponsorSlug, codeLength) => {
@@ -132,14 +132,14 @@ describe('prefixes', () => {
 })
 
 describe('codes', () => {
-  it('come sorted and without symbols that look alike', () => {
+  it('are sorted and have no symbols that look alike', () => {
     const codes = newCodes('P-', 12, 2_000)
     expect(codes).toEqual(codes.toSorted())
     expect(new Set(codes).size).toBe(2_000)
     expect(codes.join('').replaceAll('P-', '')).not.toMatch(/[01IO]/)
   })
 
-  it('use every symbol, about as often as the others', () => {
+  it('use every symbol about equally often', () => {
     const symbols = newCodes('', 12, 10_000).join('')
     const counts = new Map<string, number>()
     for (const symbol of symbols) counts.set(symbol, (counts.get(symbol) ?? 0) + 1)
@@ -148,7 +148,7 @@ describe('codes', () => {
     for (const count of counts.values()) expect(Math.abs(count - 3_750)).toBeLessThan(420)
   })
 
-  it('match whatever their case, spaces and hyphens', () => {
+  it('match by letters and digits only; case, spaces and hyphens do not matter', () => {
     expect(codeKey('bulk-acme-2345 6789')).toBe(codeKey('BULKACME23456789'))
   })
 
