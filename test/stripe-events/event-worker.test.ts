@@ -36,16 +36,16 @@ function heldGateway() {
   const held = new Promise<void>((resolve) => {
     release = resolve
   })
-  const readings: string[] = []
+  const fetches: string[] = []
   const gateway = {
     ...app.deps.gateway,
     fetchSnapshot: async (query: Parameters<typeof app.deps.gateway.fetchSnapshot>[0]) => {
-      readings.push(query.ref.purchaseId)
+      fetches.push(query.ref.purchaseId)
       await held
       return app.deps.gateway.fetchSnapshot(query)
     },
   }
-  return { purchases: purchaseService(app.db, gateway), readings, release: () => release() }
+  return { purchases: purchaseService(app.db, gateway), fetches, release: () => release() }
 }
 
 describe('a worker', () => {
@@ -74,10 +74,10 @@ describe('a worker', () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
     await app.fake.control.waitForDeliveries()
-    const { purchases, readings, release } = heldGateway()
+    const { purchases, fetches, release } = heldGateway()
     startWorker({ purchases })
-    await expect.poll(() => readings.length, PATIENCE).toBe(4)
-    expect(new Set(readings).size).toBe(4)
+    await expect.poll(() => fetches.length, PATIENCE).toBe(4)
+    expect(new Set(fetches).size).toBe(4)
     release()
     for (const order of orders) await becomes(order, 'PAID')
   })
@@ -87,9 +87,9 @@ describe('a worker', () => {
     const order = await app.order(shop)
     app.fake.control.pay(order.session)
     await app.fake.control.waitForDeliveries()
-    const { purchases, readings, release } = heldGateway()
+    const { purchases, fetches, release } = heldGateway()
     startWorker({ purchases, leaseSeconds: 1 })
-    await expect.poll(() => readings.length, PATIENCE).toBeGreaterThan(0)
+    await expect.poll(() => fetches.length, PATIENCE).toBeGreaterThan(0)
     const leaseEnd = async () => {
       const [row] = await app.rows<{ until: number }>(
         `select extract(epoch from max(lease_until))::float8 as until from stripe_events
@@ -129,9 +129,9 @@ describe('a worker', () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => app.order(shop)))
     for (const { session } of orders) app.fake.control.pay(session)
     await app.fake.control.waitForDeliveries()
-    const { purchases, readings, release } = heldGateway()
+    const { purchases, fetches, release } = heldGateway()
     const worker = startWorker({ purchases })
-    await expect.poll(() => readings.length, PATIENCE).toBe(4)
+    await expect.poll(() => fetches.length, PATIENCE).toBe(4)
     const stopped = worker.stop()
     const back = async () =>
       (await app.events(shop)).filter((e) => e.status === 'pending' && e.attempts === 0).length
@@ -141,7 +141,7 @@ describe('a worker', () => {
     const states = await Promise.all(orders.map(({ now }) => now()))
     expect(states.filter(({ status }) => status === 'PAID')).toHaveLength(4)
     expect(states.filter(({ status }) => status === 'PROCESSING')).toHaveLength(2)
-    expect(readings).toHaveLength(4)
+    expect(fetches).toHaveLength(4)
     startWorker()
     for (const order of orders) await becomes(order, 'PAID')
   })

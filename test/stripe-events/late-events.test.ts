@@ -92,7 +92,7 @@ describe('an event that arrives late or out of order', () => {
     const claimed = await claimEvents(app.db, { lane: 'purchase', limit: 50, leaseSeconds: 60 })
     const [group] = groupByPurchase(claimed)
     let hasRead = false
-    const reading = processEvents(
+    const processing = processEvents(
       {
         ...app.deps,
         purchases: purchaseService(app.db, {
@@ -111,7 +111,7 @@ describe('an event that arrives late or out of order', () => {
     const before = await made.now()
     expect(before).toMatchObject({ status: 'REFUNDED', vouchers: { active: 0 } })
     release()
-    await reading
+    await processing
     expect(await made.now()).toEqual(before)
     // Its events are done too: the newer snapshot already included them.
     expect((await app.events(shop)).filter(({ status }) => status === 'pending')).toEqual([])

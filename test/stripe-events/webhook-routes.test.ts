@@ -58,7 +58,7 @@ describe('a webhook that Stripe did not send', () => {
     const shop = await app.openWiredShop()
     const event = eventOf(HANDLED, { id: 'cs_1' })
     const forged = [
-      await app.post(shop, event, { secret: 'whsec_of_somebody_else' }),
+      await app.post(shop, event, { secret: 'whsec_of_another_conference' }),
       await app.post(shop, event, { header: null }),
       await app.post(shop, event, { header: 'nonsense' }),
       await app.post(shop, event, { header: `t=${seconds()}` }),
@@ -155,7 +155,7 @@ describe('a rolled webhook secret', () => {
 
 describe('an event that does not concern the conference', () => {
   it.each([
-    ['of a type that nobody handles', eventOf('customer.created', { id: 'cus_1' })],
+    ['of an unhandled type', eventOf('customer.created', { id: 'cus_1' })],
     ['of the other mode (D17)', eventOf(HANDLED, { id: 'cs_1' }, { livemode: true })],
     [
       'about another conference on the same account (D17)',

@@ -14,16 +14,15 @@ import {
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
-import { unmarkBatchPublished } from '../../vouchers/batch-publishing.ts'
-import type { BillingDeps } from '../billing-deps.ts'
-import { mirrorAnswer } from './discount-change.ts'
 import {
   FROM_PUBLISHED,
-  findPublication,
   HAS_PENDING_CHANGE,
-  type Publication,
-  progressOf,
-} from './publish-batch.ts'
+  savePublishedVoucher,
+  unpublishBatch,
+} from '../../vouchers/published-vouchers.ts'
+import type { BillingDeps } from '../billing-deps.ts'
+import { mirrorAnswer } from './discount-change.ts'
+import { findPublication, type Publication, progressOf } from './publish-batch.ts'
 import { toUnixSeconds } from './stripe-discount-values.ts'
 import { finishCreateCoupon } from './write-coupon.ts'
 
@@ -39,7 +38,7 @@ type PendingVoucher = {
   code: string
   max_redemptions: number
   promotion_code_id: string | null
-  wanted_on: boolean
+  should_be_active: boolean
   attempt: number
 }
 
@@ -64,7 +63,7 @@ export async function alignPromotionCodes(
   const pending = await withTenant(db, ref, async (trx) => {
     const { rows } = await trx.raw<{ rows: PendingVoucher[] }>(
       `select p.voucher_id, v.code, p.max_redemptions, p.promotion_code_id, p.attempt,
-         v.state = 'active' as wanted_on
+         v.state = 'active' as should_be_active
        from ${FROM_PUBLISHED}
        where p.conference_id = :conferenceId and p.publication_id = :id and ${HAS_PENDING_CHANGE}
        -- Deactivate first: a refunded code must stop working soon.
@@ -112,10 +111,7 @@ async function ensureCoupon(
   } catch (error) {
     if (!(error instanceof AppError && error.status < 500)) throw error
     await withTenant(deps.db, ref, async (trx) => {
-      await unmarkBatchPublished(trx, ref)
-      await trx('published_vouchers')
-        .where({ conference_id: conferenceId, publication_id: id })
-        .delete()
+      await unpublishBatch(trx, ref, id)
       await trx('voucher_publications')
         .where({ conference_id: conferenceId, id })
         .update({ state: 'failed', error: error.message, updated_at: trx.fn.now() })
@@ -144,7 +140,7 @@ async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: 
 
 async function syncVoucherCode(work: Work, voucher: PendingVoucher): Promise<void> {
   const { context, stripe } = work
-  const { promotion_code_id: id, wanted_on: active } = voucher
+  const { promotion_code_id: id, should_be_active: active } = voucher
   const requestedAt = await databaseNow(context.db)
   const response =
     id === null
@@ -160,13 +156,9 @@ async function syncVoucherCode(work: Work, voucher: PendingVoucher): Promise<voi
 function saveResult(
   { context: { db }, ref }: Work,
   { voucher_id: id }: PendingVoucher,
-  values: { promotion_code_id: string; is_on: boolean } | { error: string },
-): Promise<unknown> {
-  return withTenant(db, ref, (trx) =>
-    trx('published_vouchers')
-      .where({ conference_id: ref.conferenceId, voucher_id: id })
-      .update({ ...values, updated_at: trx.fn.now() }),
-  )
+  values: Parameters<typeof savePublishedVoucher>[3],
+): Promise<void> {
+  return withTenant(db, ref, (trx) => savePublishedVoucher(trx, ref.conferenceId, id, values))
 }
 
 async function createPromotionCode(

@@ -4,7 +4,13 @@ import { addJob } from '../../jobs/job-queue.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem } from '../../shared/money.ts'
-import { joinVouchers, markBatchPublished } from '../../vouchers/batch-publishing.ts'
+import {
+  FROM_PUBLISHED,
+  HAS_PENDING_CHANGE,
+  insertPublishedVouchers,
+  markBatchPublished,
+  retryRefusedVouchers,
+} from '../../vouchers/published-vouchers.ts'
 import { getBatch, lockBatch, type VoucherBatch } from '../../vouchers/voucher-batch-store.ts'
 import type { Requester } from './discount-change.ts'
 import type { CreateCouponInput } from './discount-schemas.ts'
@@ -39,22 +45,17 @@ export async function publishBatch(
   const batch = await getBatch(trx, conferenceId, batchId, null)
   const existing = await findPublication(trx, ref)
   if (existing !== null && existing.state !== 'failed')
-    await retryRefusedCodes(trx, conferenceId, existing.id)
+    await restartPublication(trx, conferenceId, existing.id)
   else await startPublication(trx, requester, batch, products, now)
   await addJob(trx, 'align_promotion_codes', { conference_id: conferenceId, batch_id: batchId })
 }
 
-async function retryRefusedCodes(
+async function restartPublication(
   trx: Tx,
   conferenceId: string,
   publicationId: string,
 ): Promise<void> {
-  // A new attempt has a new idempotency key: under the old one, Stripe would replay its refusal for a
-  // day.
-  await trx('published_vouchers')
-    .where({ conference_id: conferenceId, publication_id: publicationId })
-    .whereNotNull('error')
-    .update({ error: null, attempt: trx.raw('attempt + 1'), updated_at: trx.fn.now() })
+  await retryRefusedVouchers(trx, conferenceId, publicationId)
   await trx('voucher_publications')
     .where({ conference_id: conferenceId, id: publicationId })
     .update({ state: 'running', updated_at: trx.fn.now() })
@@ -87,16 +88,7 @@ async function startPublication(
     expires_at: batch.terms.validUntil,
     published_by: requester.actor.id,
   })
-  await trx.raw(
-    `insert into published_vouchers (conference_id, voucher_id, publication_id, max_redemptions)
-     select ?, v.id, ?, v.remaining from unnest(?::bigint[], ?::integer[]) as v (id, remaining)`,
-    [
-      conferenceId,
-      id,
-      vouchers.map((voucher) => voucher.id),
-      vouchers.map(({ remaining }) => remaining),
-    ],
-  )
+  await insertPublishedVouchers(trx, conferenceId, id, vouchers)
 }
 
 function couponOf(
@@ -200,20 +192,6 @@ export type PublicationProgress = {
   times_redeemed: number
   errors: { code: string; detail: string }[]
 }
-
-/** SQL: voucher `v` of batch `b` has remaining uses and has not expired. */
-const USABLE = `(v.times_used < v.max_uses
-  and (b.valid_until is null or b.valid_until > statement_timestamp()))`
-
-/** SQL: the promotion code of published voucher `p` must be created, activated or deactivated. */
-export const HAS_PENDING_CHANGE = `(p.error is null and case
-  when p.promotion_code_id is null then v.state = 'active' and ${USABLE}
-  when p.is_on then v.state <> 'active'
-  else v.state = 'active' and ${USABLE}
-end)`
-
-/** SQL: published vouchers `p` with their vouchers `v` and their batches `b`. */
-export const FROM_PUBLISHED = `published_vouchers p ${joinVouchers('p')}`
 
 const MAX_LISTED_ERRORS = 10
 

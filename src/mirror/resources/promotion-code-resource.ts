@@ -1,4 +1,5 @@
 import type Stripe from 'stripe'
+import { countUsesAtStripe } from '../../vouchers/published-vouchers.ts'
 import { bigint, boolean, reference, text, timestamp } from '../mirror-column.ts'
 import { referencesTo, type StripeResource, type SyncContext } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
@@ -12,28 +13,6 @@ function couponOf(code: Stripe.PromotionCode): string | Stripe.Coupon | null | u
   const older: Stripe.PromotionCode & Older = code
   return older.promotion?.coupon ?? older.coupon
 }
-
-/**
- * Counts the uses of published vouchers: those recorded here before publication plus those at Stripe.
- * Locks the vouchers in the same order as a refund does.
- */
-const usesOfVouchers = (conferenceId: string) => `used as (
-    select v.id, given.times_redeemed + (
-        select count(*) from redemptions r
-        where r.conference_id = v.conference_id and r.voucher_id = v.id and r.released_at is null
-      ) as times
-    from written
-    join given using (id)
-    join published_vouchers p
-      on p.conference_id = ${conferenceId} and p.promotion_code_id = written.id
-    join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id
-    order by v.batch_id, v.ordinal desc
-    for no key update of v
-  ), counted_uses as (
-    update vouchers v set times_used = least(v.max_uses, used.times) from used
-    where v.conference_id = ${conferenceId} and v.id = used.id
-      and v.times_used is distinct from least(v.max_uses, used.times)
-  )`
 
 /** @see https://docs.stripe.com/api/promotion_codes/object */
 export const resource: StripeResource<Stripe.PromotionCode> = {
@@ -60,7 +39,7 @@ export const resource: StripeResource<Stripe.PromotionCode> = {
   },
   deletable: false,
   retrieve: (stripe, id) => stripe.promotionCodes.retrieve(id),
-  followUpCtes: usesOfVouchers,
+  followUpCtes: countUsesAtStripe,
   references: (code) => referencesTo([coupons, couponOf(code)], [customers, code.customer]),
   createAction: (context) => new StripePromotionCodeAction(context),
 }

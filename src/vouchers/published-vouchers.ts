@@ -1,0 +1,129 @@
+import type { Tx } from '../db/connect.ts'
+
+type BatchRef = { conferenceId: string; batchId: string }
+
+/**
+ * Marks a batch as published, so that its codes cannot be redeemed here any more. It locks the
+ * vouchers first: a concurrent redemption holds its voucher's lock, so either its use is already
+ * subtracted from the result, or it sees that the batch is published.
+ *
+ * @returns the vouchers with remaining uses.
+ */
+export async function markBatchPublished(
+  trx: Tx,
+  { conferenceId, batchId }: BatchRef,
+): Promise<{ id: number; remaining: number }[]> {
+  const vouchers = await trx('vouchers')
+    .where({ conference_id: conferenceId, batch_id: batchId })
+    .orderBy('ordinal', 'desc')
+    .forNoKeyUpdate()
+    .select<{ id: number; remaining: number }[]>(
+      'id',
+      trx.raw('max_uses - times_used as remaining'),
+    )
+  await trx('voucher_batches')
+    .where({ conference_id: conferenceId, id: batchId })
+    .update({ published_at: trx.fn.now() })
+  return vouchers.filter(({ remaining }) => remaining > 0)
+}
+
+/** Records the vouchers that a publication publishes, with the uses that are allowed at Stripe. */
+export async function insertPublishedVouchers(
+  trx: Tx,
+  conferenceId: string,
+  publicationId: string,
+  vouchers: readonly { id: number; remaining: number }[],
+): Promise<void> {
+  await trx.raw(
+    `insert into published_vouchers (conference_id, voucher_id, publication_id, max_redemptions)
+     select ?, v.id, ?, v.remaining from unnest(?::bigint[], ?::integer[]) as v (id, remaining)`,
+    [
+      conferenceId,
+      publicationId,
+      vouchers.map(({ id }) => id),
+      vouchers.map(({ remaining }) => remaining),
+    ],
+  )
+}
+
+/** Ends a failed publication: the codes of its batch can be redeemed here again. */
+export async function unpublishBatch(
+  trx: Tx,
+  { conferenceId, batchId }: BatchRef,
+  publicationId: string,
+): Promise<void> {
+  await trx('voucher_batches')
+    .where({ conference_id: conferenceId, id: batchId })
+    .update({ published_at: null })
+  await trx('published_vouchers')
+    .where({ conference_id: conferenceId, publication_id: publicationId })
+    .delete()
+}
+
+/**
+ * Makes the refused codes of a publication pending again. A new attempt has a new idempotency key:
+ * under the old one, Stripe would replay its refusal for a day.
+ */
+export async function retryRefusedVouchers(
+  trx: Tx,
+  conferenceId: string,
+  publicationId: string,
+): Promise<void> {
+  await trx('published_vouchers')
+    .where({ conference_id: conferenceId, publication_id: publicationId })
+    .whereNotNull('error')
+    .update({ error: null, attempt: trx.raw('attempt + 1'), updated_at: trx.fn.now() })
+}
+
+/** Saves a voucher's promotion code and whether it is active, or the reason of Stripe's refusal. */
+export async function savePublishedVoucher(
+  trx: Tx,
+  conferenceId: string,
+  voucherId: number,
+  values: { promotion_code_id: string; is_on: boolean } | { error: string },
+): Promise<void> {
+  await trx('published_vouchers')
+    .where({ conference_id: conferenceId, voucher_id: voucherId })
+    .update({ ...values, updated_at: trx.fn.now() })
+}
+
+/** SQL: published vouchers `p` with their vouchers `v` and their batches `b`. */
+export const FROM_PUBLISHED = `published_vouchers p
+  join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id
+  join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id`
+
+/** SQL: voucher `v` of batch `b` has remaining uses and has not expired. */
+const USABLE = `(v.times_used < v.max_uses
+  and (b.valid_until is null or b.valid_until > statement_timestamp()))`
+
+/** SQL: the promotion code of published voucher `p` must be created, activated or deactivated. */
+export const HAS_PENDING_CHANGE = `(p.error is null and case
+  when p.promotion_code_id is null then v.state = 'active' and ${USABLE}
+  when p.is_on then v.state <> 'active'
+  else v.state = 'active' and ${USABLE}
+end)`
+
+/**
+ * SQL that counts the uses of published vouchers: the uses at Stripe plus the redemptions here. These
+ * common table expressions follow those of the mirror's statement: `written` has the ids of the written
+ * promotion codes, `given` their `times_redeemed`. The vouchers are locked in the order of a refund.
+ *
+ * @param conferenceId - an SQL literal.
+ */
+export const countUsesAtStripe = (conferenceId: string) => `used as (
+    select v.id, given.times_redeemed + (
+        select count(*) from redemptions r
+        where r.conference_id = v.conference_id and r.voucher_id = v.id and r.released_at is null
+      ) as times
+    from written
+    join given using (id)
+    join published_vouchers p
+      on p.conference_id = ${conferenceId} and p.promotion_code_id = written.id
+    join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id
+    order by v.batch_id, v.ordinal desc
+    for no key update of v
+  ), counted_uses as (
+    update vouchers v set times_used = least(v.max_uses, used.times) from used
+    where v.conference_id = ${conferenceId} and v.id = used.id
+      and v.times_used is distinct from least(v.max_uses, used.times)
+  )`
