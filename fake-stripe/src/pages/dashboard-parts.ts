@@ -100,10 +100,9 @@ function pager(
     return html`<a class="button" href="/?${query.toString()}">${text}</a> `
   }
   const single = view.list === list
-  if (!single && older === null) return html``
+  if (newer === null && older === null) return html``
   return html`<nav class="pager" aria-label="Pages of ${title}">
-${single && html`<a class="button" href="/?account=${view.account}#${list}">All lists</a> `}
-${single && (view.after ?? view.before) !== undefined && link('Newest', {})}
+${newer !== null && link('Newest', {})}
 ${newer !== null && link('Newer', { before: newer })}
 ${older !== null && link('Older', { after: older })}
 ${!single && link('All', {})}</nav>`

@@ -135,6 +135,7 @@ function accountBody(
 ): Html {
   const view: View = { account: account.id, list, after, before }
   return html`${accounts.length > 1 && accountForm(accounts, account)}
+${list !== undefined && html`<p><a href="/?account=${account.id}#${list}">All lists</a></p>`}
 ${list === undefined && accountCard(state, account, view)}
 ${list === undefined && request === undefined && jumpLinks()}
 ${request !== undefined && requestsSection(state, account, view, request)}

@@ -20,7 +20,7 @@ code { font-size: .85em; overflow-wrap: anywhere }
 form.inline { display: inline-block; margin: 0 .3rem .3rem 0 }
 label { display: block; font-weight: 600; margin: .7rem 0 .25rem } .inline label, .row label { display: inline-block; font-weight: 400; margin: 0 .3rem 0 0 }
 input, select { font: inherit; padding: .4rem .55rem; border: 1px solid #7a8296; border-radius: 6px; background: #fff; color: inherit; max-width: 100% }
-input.wide { width: 100% } input.short { width: 7rem }
+input.wide { width: 100% } input.short { width: 8.5rem }
 button, .button { font: inherit; padding: .4rem .8rem; border: 1px solid #7a8296; border-radius: 6px; background: #fff; color: var(--ink); cursor: pointer; text-decoration: none; display: inline-block }
 button.main { background: var(--accent); border-color: var(--accent); color: #fff; width: 100%; padding: .7rem; font-weight: 600 }
 .choices button, .choices .button { width: 100%; margin-top: .5rem; text-align: center }
