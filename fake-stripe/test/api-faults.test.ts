@@ -3,7 +3,7 @@ import { idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
 const POST_SESSION = { method: 'POST', path: '/v1/checkout/sessions' } as const
 
-it('limits the rate with Stripe’s headers, for as many requests as asked', async () => {
+it('limits the rate with Stripe’s headers for the requested number of requests', async () => {
   const { stripe, control } = await startFake()
   control.injectFault({
     path: '/v1/customers',
@@ -23,7 +23,7 @@ it('limits the rate with Stripe’s headers, for as many requests as asked', asy
   expect(control.faults().api).toEqual([])
 })
 
-it('reports a lock time-out without the header, and the SDK tries again', async () => {
+it('reports a lock timeout without the header, and the SDK retries', async () => {
   const { control, withKey, secretKey } = await startFake()
   control.injectFault({
     path: '/v1/customers',
@@ -34,7 +34,7 @@ it('reports a lock time-out without the header, and the SDK tries again', async 
   expect(requests.map(({ status }) => status)).toEqual([429, 200])
 })
 
-it('fails with 503 without keeping it: the same key gets through later', async () => {
+it('fails with 503 without storing it: a retry with the same key succeeds', async () => {
   const { stripe, control } = await startFake()
   control.injectFault({ ...POST_SESSION, action: { kind: 'error', status: 503 } })
   const options = { idempotencyKey: 'a' }
@@ -44,7 +44,7 @@ it('fails with 503 without keeping it: the same key gets through later', async (
   expect(session.status).toBe('open')
 })
 
-it('can be told to forget a 500 or to keep a 503', async () => {
+it('can store a 503 and not store a 500', async () => {
   const { stripe, control } = await startFake()
   const create = (key: string) => stripe.customers.create({}, { idempotencyKey: key })
   control.injectFault({ action: { kind: 'error', status: 500, stored: false } })
@@ -55,7 +55,7 @@ it('can be told to forget a 500 or to keep a 503', async () => {
   expect(await refusal(create('b'))).toMatchObject({ statusCode: 503 })
 })
 
-it('hangs until the client gives up, without doing anything', async () => {
+it('hangs until the client times out, without executing the request', async () => {
   const { stripe, control } = await startFake()
   control.injectFault({ ...POST_SESSION, action: { kind: 'hang' } })
   const options = { idempotencyKey: 'a', timeout: 1000 }
@@ -66,7 +66,7 @@ it('hangs until the client gives up, without doing anything', async () => {
   await stripe.checkout.sessions.create(sessionParams(), { idempotencyKey: 'a' })
 })
 
-it('hangs after carrying the request out; the repeat gets what was made', async () => {
+it('hangs after executing the request; the retry gets its result', async () => {
   const { stripe, control } = await startFake()
   control.injectFault({ ...POST_SESSION, action: { kind: 'hang', executed: true } })
   const options = { idempotencyKey: 'a' }
@@ -76,7 +76,7 @@ it('hangs after carrying the request out; the repeat gets what was made', async 
   expect(repeat.id).toBe(made?.id)
 })
 
-it('answers a slow request late, and other requests meanwhile', async () => {
+it('responds late to a slow request, and to other requests meanwhile', async () => {
   const { stripe, control } = await startFake()
   const post = { method: 'POST', path: '/v1/customers' } as const
   control.injectFault({ ...post, action: { kind: 'slow', ms: 10 } })
@@ -91,9 +91,9 @@ it('answers a slow request late, and other requests meanwhile', async () => {
   )
 })
 
-it('cuts the connection before or after the operation', async () => {
+it('cuts the connection before or after execution', async () => {
   const { stripe, control } = await startFake()
-  // Twice each: the SDK repeats once on a closed connection, retries or not.
+  // Twice each: the SDK retries once on a closed connection, also without retries.
   control.injectFault({ path: '/v1/customers', times: 2, action: { kind: 'cut' } })
   const before = await refusal(stripe.customers.create({}, { idempotencyKey: 'a' }))
   expect(before.type).toBe('StripeConnectionError')
@@ -109,7 +109,7 @@ it('cuts the connection before or after the operation', async () => {
   expect(repeat.id).toBe(data[0]?.id)
 })
 
-it('makes a refund but answers 500, and replays the 500 under its key', async () => {
+it('creates a refund but responds with 500, and replays the 500 under its key', async () => {
   const { stripe, control } = await startFake()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   const intent = idOf(control.pay(id).payment_intent)
@@ -139,7 +139,7 @@ it('declines the next confirmation', async () => {
   expect((await stripe.paymentIntents.create(params)).status).toBe('succeeded')
 })
 
-it('hits only the method, path and account that it names', async () => {
+it('affects only the given method, path and account', async () => {
   const { stripe, control, account, withKey } = await startFake()
   control.injectFault({
     method: 'POST',
@@ -155,7 +155,7 @@ it('hits only the method, path and account that it names', async () => {
   await stripe.customers.listPaymentMethods(id)
 })
 
-it('lets some requests pass first, and can be taken back', async () => {
+it('lets some requests pass first, and can be removed', async () => {
   const { stripe, control } = await startFake()
   const { id } = control.injectFault({ skip: 1, times: 'always', action: { kind: 'error' } })
   await stripe.customers.list()

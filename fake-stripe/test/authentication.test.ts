@@ -6,7 +6,7 @@ it('refuses to start in production', async () => {
   await expect(startFakeStripe({ nodeEnv: 'production' })).rejects.toThrow(/production/)
 })
 
-it('opens an account of its own for an unknown key, the same in every fake', async () => {
+it('opens a new account for an unknown key, with the same id in every fake', async () => {
   const first = await startFake()
   const second = await startFake()
   const key = 'sk_test_of_a_conference'
@@ -17,7 +17,7 @@ it('opens an account of its own for an unknown key, the same in every fake', asy
   expect([again.id, there.id]).toEqual([here.id, here.id])
 })
 
-it('takes restricted and live keys; the key says the mode', async () => {
+it('accepts restricted and live keys; the key decides the mode', async () => {
   const { withKey } = await startFake()
   const restricted = await withKey('rk_test_abcdef').customers.create({})
   const live = await withKey('sk_live_abcdef').customers.create({})
@@ -49,7 +49,7 @@ it('refuses a publishable key, no key at all and a revoked one', async () => {
   expect(revoked.code).toBe('api_key_expired')
 })
 
-it('takes the key as a Basic user name, as curl sends it', async () => {
+it('accepts the key as the user name of Basic authentication, as curl sends it', async () => {
   const { fake, secretKey, account } = await startFake()
   const basic = Buffer.from(`${secretKey}:`).toString('base64')
   const answer = await fetch(`${fake.url}/v1/account`, {
@@ -58,7 +58,7 @@ it('takes the key as a Basic user name, as curl sends it', async () => {
   expect(await answer.json()).toMatchObject({ id: account })
 })
 
-it('keeps the objects of two accounts apart', async () => {
+it('separates the objects of two accounts', async () => {
   const { stripe, withKey } = await startFake()
   const mine = await stripe.customers.create({ name: 'Mine' })
   const other = withKey('sk_test_other')
@@ -75,7 +75,7 @@ it('lets two keys of one account see the same objects', async () => {
   expect((await second.customers.retrieve(customer.id)).id).toBe(customer.id)
 })
 
-it('answers for its own account only', async () => {
+it('returns only the key’s own account', async () => {
   const { stripe, account } = await startFake()
   const own = await stripe.accounts.retrieve(account)
   expect(own.settings?.dashboard.display_name).toBe('PyCon Example')
@@ -85,7 +85,7 @@ it('answers for its own account only', async () => {
   expect(connected).toMatchObject({ statusCode: 403, code: 'account_invalid' })
 })
 
-it('makes accounts with a country, a currency and a name', async () => {
+it('opens accounts with a country, a currency and a name', async () => {
   const { control, withKey } = await startFake({ autoAccounts: false })
   const made = control.createAccount({
     secretKey: 'sk_live_swiss',

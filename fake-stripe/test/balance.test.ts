@@ -43,7 +43,7 @@ it('moves money from pending to available, and out by a payout', async () => {
   })
 })
 
-it('is reduced at the same moment as a manual payout is created', async () => {
+it('is reduced when a manual payout is created', async () => {
   const { stripe } = await startFake()
   await stripe.payouts.create({ amount: 500, currency: 'usd' })
   expect(sums(await stripe.balance.retrieve())).toEqual({

@@ -12,7 +12,7 @@ async function customerWithCard(test: FakeUnderTest) {
   return { customer: id, card: card as Stripe.Card } // a test token always makes a card
 }
 
-it('saves the card of a token, makes the first one the default, and tells of both', async () => {
+it('saves the card of a token, makes the first one the default, and sends both events', async () => {
   const test = await startFake()
   const { customer, card } = await customerWithCard(test)
   expect(card).toMatchObject({ object: 'card', brand: 'Visa', last4: '4242', customer })
@@ -58,7 +58,7 @@ it('lists, changes and deletes the cards of one customer only', async () => {
   expect(await refusal(gone)).toMatchObject({ statusCode: 404, code: 'resource_missing' })
 })
 
-it('shows a card as a payment method of the same id, changed from either side', async () => {
+it('shows a card as a payment method with the same id; a change of one changes both', async () => {
   const test = await startFake()
   const { stripe } = test
   const { customer, card } = await customerWithCard(test)
@@ -114,7 +114,7 @@ it('expands default_source to the card and a payment_method to the payment metho
   })
 })
 
-it('takes a source on create and replaces the default one on update', async () => {
+it('accepts a source on creation and replaces the default one on update', async () => {
   const test = await startFake()
   const { stripe } = test
   const created = await stripe.customers.create({ source: 'tok_visa' })
@@ -151,7 +151,7 @@ it('refuses unknown tokens, and cards that their bank declines', async () => {
   expect(saved).toMatchObject({ last4: '0341' })
 })
 
-it('takes the saved methods from a deleted customer, with an event for each', async () => {
+it('detaches the saved methods of a deleted customer, with an event for each', async () => {
   const test = await startFake()
   const { stripe } = test
   const { customer, card } = await customerWithCard(test)

@@ -14,7 +14,7 @@ const line_items = (currency: string, unitAmount: number, quantity = 1) => [
   lineOf(currency, unitAmount, quantity),
 ]
 
-it('opens a session with what the merchant sent, and without a payment intent', async () => {
+it('opens a session with the merchant’s parameters and without a payment intent', async () => {
   const { stripe, fake } = await startFake()
   const session = await stripe.checkout.sessions.create(
     sessionParams({
@@ -48,7 +48,7 @@ it('opens a session with what the merchant sent, and without a payment intent', 
   expect(session.expires_at - session.created).toBe(24 * HOUR)
 })
 
-it('adds the lines up and lists them in their order', async () => {
+it('computes the total of the lines and lists them in order', async () => {
   const { stripe } = await startFake()
   const lines = Array.from({ length: 12 }, (_, i) => lineOf('usd', 100 + i, i + 1))
   const { id, amount_total } = await stripe.checkout.sessions.create(
@@ -65,11 +65,11 @@ it('adds the lines up and lists them in their order', async () => {
   expect(all[11]).toMatchObject({ amount_total: 111 * 12, description: 'Voucher', currency: 'usd' })
 })
 
-it('charges fractions of the smallest unit by the line', async () => {
+it('rounds fractions of the smallest unit per line', async () => {
   const { stripe } = await startFake()
   const price = { currency: 'usd', unit_amount_decimal: '12.5', product_data: { name: 'x' } }
   const session = await stripe.checkout.sessions.create(
-    // The SDK wants its Decimal here; on the wire it is this text.
+    // The SDK's type is Decimal; the request contains this text.
     sessionParams({ line_items: [{ quantity: 10, price_data: price as never }] }),
   )
   expect(session.amount_total).toBe(125)
@@ -92,7 +92,7 @@ it.each([
   expect((await stripe.checkout.sessions.create(enough)).status).toBe('open')
 })
 
-it('takes eight digits and no more', async () => {
+it('accepts amounts of at most eight digits', async () => {
   const { stripe } = await startFake()
   const most = sessionParams({ line_items: line_items('usd', 33_333_333, 3) })
   expect((await stripe.checkout.sessions.create(most)).amount_total).toBe(99_999_999)
@@ -107,7 +107,7 @@ it('takes eight digits and no more', async () => {
   )
 })
 
-it('takes three-decimal currencies in steps of ten and ISK in whole krónur', async () => {
+it('accepts three-decimal currencies in steps of ten and ISK in whole krónur', async () => {
   const { stripe } = await startFake()
   const create = (currency: string, amount: number) =>
     stripe.checkout.sessions.create(sessionParams({ line_items: line_items(currency, amount) }))
@@ -143,7 +143,7 @@ it('refuses lines in two currencies, no lines, too many lines and lines without 
   expect(unknownPrice.message).toBe("No such price: 'price_none'")
 })
 
-it('takes an expiry from 30 minutes to 24 hours after creation', async () => {
+it('accepts an expiry from 30 minutes to 24 hours after creation', async () => {
   const { stripe, control } = await startFake()
   const now = () => Math.floor(control.clock.now().getTime() / 1000)
   const create = (seconds: number) =>
@@ -161,7 +161,7 @@ it('takes an expiry from 30 minutes to 24 hours after creation', async () => {
   expect(session.expires_at - session.created).toBeGreaterThanOrEqual(31 * MINUTE - 1)
 })
 
-it('refuses URLs that are none, long references and two kinds of customer', async () => {
+it('refuses invalid URLs, long references and two kinds of customer', async () => {
   const { stripe } = await startFake()
   const create = (changes: Partial<Stripe.Checkout.SessionCreateParams>) =>
     refusal(stripe.checkout.sessions.create(sessionParams(changes)))
@@ -179,7 +179,7 @@ it('refuses URLs that are none, long references and two kinds of customer', asyn
   expect((await create({ customer: 'cus_none' })).message).toBe("No such customer: 'cus_none'")
 })
 
-it('takes nothing to pay, and completes it without a payment intent', async () => {
+it('accepts a total of zero, and completes the session without a payment intent', async () => {
   const { stripe, control } = await startFake()
   const open = await stripe.checkout.sessions.create(
     sessionParams({ line_items: line_items('eur', 0) }),
@@ -192,7 +192,7 @@ it('takes nothing to pay, and completes it without a payment intent', async () =
   })
 })
 
-it('expires an open session once, and no other', async () => {
+it('expires only an open session, once', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   const expired = await stripe.checkout.sessions.expire(id)
@@ -207,7 +207,7 @@ it('expires an open session once, and no other', async () => {
   expect((await refusal(stripe.checkout.sessions.expire(paid.id))).message).toMatch(/`complete`/)
 })
 
-it('expires by the clock, and cancels the intent that a decline left behind', async () => {
+it('expires by the clock, and cancels the intent of an earlier decline', async () => {
   const { stripe, control, account } = await startFake()
   const untouched = await stripe.checkout.sessions.create(sessionParams())
   const declined = await stripe.checkout.sessions.create(sessionParams())

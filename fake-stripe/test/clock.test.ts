@@ -3,7 +3,7 @@ import { createFakeClock } from '../src/core/clock.ts'
 import { startFakeStripe } from '../src/start-fake-stripe.ts'
 import { sessionParams, startFake } from './fake-under-test.ts'
 
-it('runs what falls due while it is advanced, in order, each at its own time', () => {
+it('runs due tasks while it is advanced, in order, each at its own time', () => {
   const clock = createFakeClock(() => 1_000_000)
   onTestFinished(() => clock.close())
   const seen: [string, number][] = []
@@ -25,7 +25,7 @@ it('runs what falls due while it is advanced, in order, each at its own time', (
   expect(() => clock.advance(-1)).toThrow(RangeError)
 })
 
-it('runs what falls due in real time', async () => {
+it('runs due tasks in real time', async () => {
   const clock = createFakeClock()
   onTestFinished(() => clock.close())
   const run = vi.fn<() => void>()
@@ -44,7 +44,7 @@ it('runs nothing after it is closed', () => {
   expect(run).not.toHaveBeenCalled()
 })
 
-it('dates objects by the clock that it was given', async () => {
+it('dates objects with the clock of the options', async () => {
   let now = Date.UTC(2027, 0, 1)
   const { stripe, control } = await startFake({ clock: { now: () => now } })
   const first = await stripe.customers.create({})
@@ -55,7 +55,7 @@ it('dates objects by the clock that it was given', async () => {
   expect(second.created - first.created).toBe(120)
 })
 
-it('closes at once although a request hangs, one is slow and a retry is due', async () => {
+it('closes immediately although a request hangs, one is slow and a retry is scheduled', async () => {
   const fake = await startFakeStripe({ nodeEnv: 'test', webhooks: { retryBaseMs: 3_600_000 } })
   const { control, url } = fake
   const { id, secretKey } = control.createAccount()
@@ -74,6 +74,6 @@ it('closes at once although a request hangs, one is slow and a retry is due', as
   await expect.poll(() => control.requests()).toHaveLength(2)
   await fake.close()
   await waiting
-  // The one that hangs is cut, the slow one hurried; neither keeps the process.
+  // Closing cuts the hanging request and ends the slow one early.
   expect((await ends)[0]?.status).toBe('rejected')
 })

@@ -5,7 +5,7 @@ import { startReceiver } from './webhook-receiver.ts'
 
 type Answer = { status: number; data: unknown; message: string | undefined }
 
-/** The control routes as another process uses them: JSON over HTTP. */
+/** A client of the control routes, as another process has one: JSON over HTTP. */
 async function startRemote() {
   const test = await startFake()
   const read = async (response: Response): Promise<Answer> => {
@@ -67,7 +67,7 @@ it('drives late payments and expiry', async () => {
   })
 })
 
-it('steers webhooks and trouble', async () => {
+it('controls webhooks and faults', async () => {
   const { stripe, post, get, account } = await startRemote()
   const receiver = await startReceiver()
   const { data: endpoint } = await post('add-webhook-endpoint', {
@@ -101,7 +101,7 @@ it('steers webhooks and trouble', async () => {
   expect((await get('requests')).data).toEqual([])
 })
 
-it('makes accounts, keys and objects', async () => {
+it('creates accounts, keys and objects', async () => {
   const { post, get, withKey } = await startRemote()
   const { data: made } = await post('create-account', { name: 'Remote', default_currency: 'CHF' })
   const { id: account, secretKey } = made as { id: string; secretKey: string }
@@ -127,7 +127,7 @@ it('makes accounts, keys and objects', async () => {
   expect((await get('accounts')).data).toHaveLength(2)
 })
 
-it('keeps the catalogue and pays out', async () => {
+it('deletes a price, pays out and seeds objects', async () => {
   const { stripe, post, account } = await startRemote()
   const price = await stripe.prices.create({
     currency: 'eur',
@@ -151,7 +151,7 @@ it('keeps the catalogue and pays out', async () => {
   expect((await stripe.coupons.list()).data).toHaveLength(4)
 })
 
-it('answers mistakes with a reason', async () => {
+it('answers invalid commands with a reason', async () => {
   const { stripe, post, get, fake } = await startRemote()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   expect(await post('pay', { session: 'cs_none' })).toMatchObject({ status: 409 })

@@ -4,7 +4,7 @@ import { refusal, startFake } from './fake-under-test.ts'
 
 const ids = (page: { data: { id: string }[] }) => page.data.map(({ id }) => id)
 
-it('makes a coupon by percentage and one by amount', async () => {
+it('creates a coupon with a percentage and one with an amount', async () => {
   const { stripe, control, account } = await startFake()
   const percent = await stripe.coupons.create({ percent_off: 12.5 })
   expect(percent).toMatchObject({
@@ -96,7 +96,7 @@ it('changes name, metadata and currencies of a coupon, and nothing else', async 
   expect((await refusal(ofPercentage)).param).toBe('currency_options')
 })
 
-it('shows products and currencies of a coupon only to those who expand them', async () => {
+it('shows products and currencies of a coupon only when they are expanded', async () => {
   const { stripe } = await startFake()
   const { id: product } = await stripe.products.create({ name: 'Ticket' })
   const made = await stripe.coupons.create({
@@ -112,7 +112,7 @@ it('shows products and currencies of a coupon only to those who expand them', as
   expect(list.data[0]?.applies_to).toEqual({ products: [product] })
 })
 
-it('makes a deleted coupon again under its id', async () => {
+it('creates a coupon again with the id of a deleted one', async () => {
   const { stripe, control, account } = await startFake()
   await stripe.coupons.create({ id: 'A', percent_off: 5, name: 'First' })
   expect(await refusal(stripe.coupons.create({ id: 'A', percent_off: 5 }))).toMatchObject({
@@ -132,7 +132,7 @@ it('makes a deleted coupon again under its id', async () => {
   expect(await stripe.coupons.retrieve('A')).toMatchObject({ percent_off: 7, name: null })
 })
 
-it('ends a coupon at its date, and not another one that has its id by then', async () => {
+it('ends a coupon at its date, but not a newer coupon with the same id', async () => {
   const { stripe, control } = await startFake()
   const soon = Math.floor(control.clock.now().getTime() / 1000) + 100
   await stripe.coupons.create({ id: 'A', percent_off: 5, redeem_by: soon })

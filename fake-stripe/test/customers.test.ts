@@ -23,7 +23,7 @@ it('creates, changes and finds customers', async () => {
   expect(found.data.map(({ id }) => id)).toEqual([created.id])
 })
 
-it('tells what changed', async () => {
+it('sends the changed fields in the event', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.customers.create({ name: 'A', metadata: { a: '1' } })
   await stripe.customers.update(id, { name: 'B', metadata: { b: '2' } })
@@ -32,7 +32,7 @@ it('tells what changed', async () => {
   expect(event?.data.previous_attributes).toEqual({ name: 'A', metadata: { b: null } })
 })
 
-it('leaves a deleted customer readable as deleted, out of lists and unchangeable', async () => {
+it('keeps a deleted customer readable as deleted, out of lists and unchangeable', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.customers.create({ name: 'A' })
   const gone = { id, object: 'customer', deleted: true }
@@ -47,7 +47,7 @@ it('leaves a deleted customer readable as deleted, out of lists and unchangeable
   ])
 })
 
-it('keeps cards: attach, list, detach', async () => {
+it('attaches, lists and detaches cards', async () => {
   const { stripe } = await startFake()
   const { id: customer } = await stripe.customers.create({ payment_method: 'pm_card_visa' })
   const bank = await stripe.paymentMethods.attach('pm_usBankAccount', { customer })

@@ -30,7 +30,7 @@ it('opens a dispute: the money is withdrawn and the charge cannot be refunded', 
   })
 })
 
-it('wins: the money comes back and refunds are possible again', async () => {
+it('is won: the money is returned and refunds are possible again', async () => {
   const test = await startFake()
   const intent = await pay(test)
   const { id } = test.control.dispute(intent)
@@ -47,7 +47,7 @@ it('wins: the money comes back and refunds are possible again', async () => {
   await test.stripe.refunds.create({ payment_intent: intent })
 })
 
-it('loses: the money is gone', async () => {
+it('is lost: the money is not returned', async () => {
   const test = await startFake()
   const intent = await pay(test)
   const { id } = test.control.dispute(intent)
@@ -59,7 +59,7 @@ it('loses: the money is gone', async () => {
   expect(() => test.control.closeDispute(id, 'won')).toThrow(/is lost/)
 })
 
-it('is prevented: the money comes back', async () => {
+it('is prevented: the money is returned', async () => {
   const test = await startFake()
   const { id } = test.control.dispute(await pay(test))
   expect(test.control.closeDispute(id, 'prevented').status).toBe('prevented')
@@ -69,7 +69,7 @@ it('is prevented: the money comes back', async () => {
   ])
 })
 
-it('starts as an inquiry, which takes no money until it grows into a chargeback', async () => {
+it('starts as an inquiry, which withdraws no money until it becomes a chargeback', async () => {
   const test = await startFake()
   const intent = await pay(test)
   const { id } = test.control.dispute(intent, { status: 'warning_needs_response' })
@@ -92,7 +92,7 @@ it('ends an inquiry with warning_closed', async () => {
   expect(disputeTypes(test)).toEqual(['charge.dispute.created', 'charge.dispute.closed'])
 })
 
-it('takes evidence by the API, and lets the merchant give up', async () => {
+it('accepts evidence by the API, and lets the merchant accept the loss', async () => {
   const test = await startFake()
   const { id } = test.control.dispute(await pay(test))
   const submitted = await test.stripe.disputes.update(id, {
@@ -122,7 +122,7 @@ it('lists disputes by payment intent and by charge', async () => {
   expect(byCharge.data.map(({ id }) => id)).toEqual([b.id])
 })
 
-it('warns early of fraud, until a refund leaves nothing to do', async () => {
+it('creates a fraud warning, which is not actionable after a refund', async () => {
   const test = await startFake()
   const intent = await pay(test)
   const { id } = test.control.earlyFraudWarning(intent, 'made_with_lost_card')

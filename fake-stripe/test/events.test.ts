@@ -4,7 +4,7 @@ import { startReceiver } from './webhook-receiver.ts'
 
 const DAY = 24 * 60 * 60
 
-it('keeps the object as it was at the moment of the event', async () => {
+it('keeps the object as it was when the event was sent', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   const intent = idOf(control.pay(id).payment_intent)
@@ -42,7 +42,7 @@ it('lists events by type, by several types and by time', async () => {
   ])
 })
 
-it('walks back from a known event, as recovery after an outage does', async () => {
+it('lists the events since a known one, as recovery after an outage does', async () => {
   const { stripe } = await startFake()
   for (let i = 0; i < 5; i++) await stripe.customers.create({})
   const all = await stripe.events.list()
@@ -58,7 +58,7 @@ it('walks back from a known event, as recovery after an outage does', async () =
   )
 })
 
-it('retrieves one event and refuses odd filters', async () => {
+it('retrieves one event and refuses invalid filters', async () => {
   const { stripe } = await startFake()
   await stripe.customers.create({})
   const [event] = (await stripe.events.list()).data
@@ -71,7 +71,7 @@ it('retrieves one event and refuses odd filters', async () => {
   expect(await refusal(many)).toMatchObject({ param: 'types' })
 })
 
-it('reaches 30 days back', async () => {
+it('lists the events of the last 30 days', async () => {
   const { stripe, control } = await startFake()
   await stripe.customers.create({})
   control.clock.advance(29 * DAY)
@@ -80,7 +80,7 @@ it('reaches 30 days back', async () => {
   expect((await stripe.events.list()).data).toHaveLength(0)
 })
 
-it('tells delivered events from those that were not', async () => {
+it('distinguishes delivered and undelivered events', async () => {
   const { stripe, control, account } = await startFake()
   const receiver = await startReceiver()
   control.addWebhookEndpoint({ account, url: receiver.url })

@@ -9,7 +9,7 @@ import {
 export type FakeUnderTest = {
   fake: FakeStripe
   control: FakeStripe['control']
-  /** Of one account, in test mode, without retries of its own. */
+  /** The SDK with a key of `account`, in test mode, without retries. */
   stripe: Stripe
   /** The account that `stripe` works in. */
   account: string
@@ -18,7 +18,7 @@ export type FakeUnderTest = {
   withKey: (secretKey: string, retries?: number) => Stripe
 }
 
-/** A fake of its own for one test, closed when the test ends. */
+/** Starts a new fake for one test; it is closed when the test ends. */
 export async function startFake(options: Partial<FakeStripeOptions> = {}): Promise<FakeUnderTest> {
   const fake = await startFakeStripe({
     nodeEnv: 'test',
@@ -44,7 +44,7 @@ function sdk(fake: FakeStripe, key: string, maxNetworkRetries: number): Stripe {
   })
 }
 
-/** The parameters of an ordinary session over 40 vouchers of 25.00 EUR. */
+/** The parameters of a session over 40 vouchers of 25.00 EUR. */
 export function sessionParams(
   changes: Partial<Stripe.Checkout.SessionCreateParams> = {},
 ): Stripe.Checkout.SessionCreateParams {
@@ -69,7 +69,7 @@ export function sessionParams(
   }
 }
 
-/** What the SDK threw, as Stripe's error object. @throws Error when the call succeeded. */
+/** The error that the SDK throws. @throws Error when the call succeeded. */
 export async function refusal(call: Promise<unknown>): Promise<Stripe.errors.StripeError> {
   try {
     await call
@@ -80,7 +80,7 @@ export async function refusal(call: Promise<unknown>): Promise<Stripe.errors.Str
   throw new Error('The call was not refused')
 }
 
-/** The id of a field that may be expanded. */
+/** The id in a field that can be expanded. */
 export function idOf(field: string | { id: string } | null | undefined): string {
   if (!field) throw new Error('The field is empty')
   return typeof field === 'string' ? field : field.id

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
-it('replays the first answer for the same key and parameters', async () => {
+it('replays the first response for the same key and parameters', async () => {
   const { stripe, control } = await startFake()
   const first = await stripe.checkout.sessions.create(sessionParams(), { idempotencyKey: 'a' })
   const again = await stripe.checkout.sessions.create(sessionParams(), { idempotencyKey: 'a' })
@@ -18,7 +18,7 @@ it('replays the first answer for the same key and parameters', async () => {
   ])
 })
 
-it('replays the answer as it was, not the object as it is', async () => {
+it('replays the stored response, not the current object', async () => {
   const { stripe, control } = await startFake()
   const first = await stripe.checkout.sessions.create(sessionParams(), { idempotencyKey: 'a' })
   control.pay(first.id)
@@ -38,7 +38,7 @@ it('refuses a key that was used with other parameters or another endpoint', asyn
   expect(endpoint.message).toContain("('/v1/payment_intents' vs '/v1/customers')")
 })
 
-it('does not care in which order the parameters come', async () => {
+it('ignores the order of the parameters', async () => {
   const { stripe } = await startFake()
   const options = { idempotencyKey: 'a' }
   const first = await stripe.customers.create({ name: 'A', email: 'a@example.com' }, options)
@@ -46,7 +46,7 @@ it('does not care in which order the parameters come', async () => {
   expect(again.id).toBe(first.id)
 })
 
-it('keeps keys per account and for 24 hours', async () => {
+it('stores keys per account and for 24 hours', async () => {
   const { stripe, control, withKey } = await startFake()
   const first = await stripe.customers.create({}, { idempotencyKey: 'a' })
   const other = await withKey('sk_test_other').customers.create({}, { idempotencyKey: 'a' })
@@ -56,7 +56,7 @@ it('keeps keys per account and for 24 hours', async () => {
   expect(later.id).not.toBe(first.id)
 })
 
-it('does not keep the refusal of a broken parameter', async () => {
+it('does not store the refusal of an invalid parameter', async () => {
   const { stripe } = await startFake()
   const options = { idempotencyKey: 'a' }
   const tooSmall = sessionParams({
@@ -69,7 +69,7 @@ it('does not keep the refusal of a broken parameter', async () => {
   expect(session.status).toBe('open')
 })
 
-it('keeps the refusal of a request that had begun to execute', async () => {
+it('stores the refusal of a request whose execution had started', async () => {
   const { stripe, control } = await startFake()
   const session = control.pay((await stripe.checkout.sessions.create(sessionParams())).id)
   const intent = idOf(session.payment_intent)
@@ -81,7 +81,7 @@ it('keeps the refusal of a request that had begun to execute', async () => {
   expect(again.headers?.['idempotent-replayed']).toBe('true')
 })
 
-it('keeps a decline: the same key never charges the card again', async () => {
+it('stores a decline: the same key never charges the card again', async () => {
   const { stripe } = await startFake()
   const params = {
     amount: 1000,
@@ -94,7 +94,7 @@ it('keeps a decline: the same key never charges the card again', async () => {
   expect((await stripe.charges.list()).data).toHaveLength(1)
 })
 
-it('keeps a 500 under the key, so that only another key gets through', async () => {
+it('stores a 500 under the key, so that only another key succeeds', async () => {
   const { stripe, control } = await startFake()
   control.injectFault({ path: '/v1/customers', action: { kind: 'error' } })
   const options = { idempotencyKey: 'a' }
@@ -119,7 +119,7 @@ it('answers 409 while the first request with the key is still running', async ()
   expect(second).toMatchObject({ statusCode: 409, code: 'idempotency_key_in_use' })
 })
 
-it('takes keys of 255 characters and refuses longer ones', async () => {
+it('accepts keys of 255 characters and refuses longer ones', async () => {
   const { stripe } = await startFake()
   await stripe.customers.create({}, { idempotencyKey: 'k'.repeat(255) })
   const error = await refusal(stripe.customers.create({}, { idempotencyKey: 'k'.repeat(256) }))

@@ -5,7 +5,7 @@ import { type BillingUnderTest, startBilling } from './subscription-fixture.ts'
 
 const DAY = 24 * 60 * 60
 
-/** A draft over so many cents of EUR. */
+/** A draft over this number of cents of EUR. */
 async function draftOf(
   { stripe }: BillingUnderTest,
   customer: string,
@@ -24,7 +24,7 @@ async function draftOf(
   return stripe.invoices.retrieve(id)
 }
 
-it('is written by hand, finalized and paid with the default card', async () => {
+it('is created manually, finalized and paid with the default card', async () => {
   const test = await startBilling()
   const { stripe, customer, newEvents } = test
   const owner = await customer()
@@ -61,7 +61,7 @@ it('is written by hand, finalized and paid with the default card', async () => {
   expect((await refusal(stripe.invoices.pay(draft.id))).message).toMatch(/already paid/)
 })
 
-it('leaves payments out unless they are asked for', async () => {
+it('contains payments only when they are expanded', async () => {
   const test = await startBilling()
   const draft = await draftOf(test, await test.customer(), 2500)
   expect(draft).not.toHaveProperty('payments')
@@ -72,7 +72,7 @@ it('leaves payments out unless they are asked for', async () => {
   ])
 })
 
-it('stays open when the card is declined or the payer must act', async () => {
+it('stays open when the card is declined or the payer must authenticate', async () => {
   const test = await startBilling()
   const { stripe, customer, newEvents } = test
   const draft = await draftOf(test, await customer('pm_card_chargeCustomerFail'), 2500)
@@ -111,7 +111,7 @@ it('is paid outside Stripe, or by a debit that settles days later', async () => 
   expect((await stripe.invoices.retrieve(debit.id)).status).toBe('paid')
 })
 
-it('is voided or given up, with an event for each', async () => {
+it('is voided or marked uncollectible, with an event for each', async () => {
   const test = await startBilling()
   const { stripe, customer, newEvents } = test
   const owner = await customer()
@@ -133,7 +133,7 @@ it('is voided or given up, with an event for each', async () => {
   expect((await stripe.invoices.pay(second.id)).status).toBe('paid')
 })
 
-it('can be deleted as a draft only, and is gone then', async () => {
+it('can be deleted only as a draft', async () => {
   const test = await startBilling()
   const { stripe, customer, newEvents } = test
   const owner = await customer()
@@ -149,7 +149,7 @@ it('can be deleted as a draft only, and is gone then', async () => {
     statusCode: 404,
     code: 'resource_missing',
   })
-  // What was on it waits for the next one.
+  // Its items wait for the next invoice.
   const next = await stripe.invoices.create({
     customer: owner,
     currency: 'eur',
@@ -165,7 +165,7 @@ it('can be deleted as a draft only, and is gone then', async () => {
   })
 })
 
-it('is sent to be paid by a date', async () => {
+it('is sent with a due date', async () => {
   const test = await startBilling()
   const { stripe, customer, newEvents } = test
   const draft = await draftOf(test, await customer(), 2500, {
@@ -224,7 +224,7 @@ it('shows ten lines and lists the rest; its items can be priced, changed and del
   })
 })
 
-it('puts waiting items on the next invoice of a subscription', async () => {
+it('adds waiting items to the next invoice of a subscription', async () => {
   const test = await startBilling()
   const { stripe, customer, subscribe } = test
   const owner = await customer()

@@ -21,7 +21,7 @@ it('lists newest first, ten a page unless asked otherwise', async () => {
   expect(exact.data).toHaveLength(12)
 })
 
-it('walks forward and backward by cursor', async () => {
+it('pages forward and backward by cursor', async () => {
   const test = await startFake()
   const [a = '', b = '', c = '', d = '', e = ''] = await makeCustomers(test, 5)
   const { customers } = test.stripe
@@ -29,7 +29,7 @@ it('walks forward and backward by cursor', async () => {
   expect([ids(forward), forward.has_more]).toEqual([[c, b], true])
   const last = await customers.list({ limit: 2, starting_after: b })
   expect([ids(last), last.has_more]).toEqual([[a], false])
-  // The page next to the cursor, not the newest one, still newest first.
+  // The page before the cursor, not the first page; newest first.
   const backward = await customers.list({ limit: 2, ending_before: b })
   expect([ids(backward), backward.has_more]).toEqual([[d, c], true])
   const first = await customers.list({ limit: 2, ending_before: d })
@@ -53,7 +53,7 @@ it.each([9, 10, 11, 99, 100, 101])(
   },
 )
 
-it('keeps its place when objects appear and vanish while pages are walked', async () => {
+it('keeps its position when objects are added and deleted between pages', async () => {
   const test = await startFake()
   const made = await makeCustomers(test, 6)
   const first = await test.stripe.customers.list({ limit: 3 })
@@ -64,7 +64,7 @@ it('keeps its place when objects appear and vanish while pages are walked', asyn
   expect(ids(second)).toEqual([made[2], made[1], made[0]])
 })
 
-it('refuses a limit out of bounds, two cursors and a cursor that never was', async () => {
+it('refuses a limit out of bounds, two cursors and an unknown cursor', async () => {
   const { stripe } = await startFake()
   for (const limit of [0, 101])
     expect(await refusal(stripe.customers.list({ limit }))).toMatchObject({
@@ -160,7 +160,7 @@ it('expands references, lists and what is below them', async () => {
   expect(plain).not.toHaveProperty('line_items')
 })
 
-it('expands in lists by data.…, on create, and up again from a refund', async () => {
+it('expands in lists by data.…, on creation, and from a refund up to its intent', async () => {
   const { stripe, control } = await startFake()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   const intent = idOf(control.pay(id).payment_intent)
@@ -176,7 +176,7 @@ it('expands in lists by data.…, on create, and up again from a refund', async 
   expect(created.line_items?.data).toHaveLength(1)
 })
 
-it('leaves a reference that is null as it is', async () => {
+it('keeps a reference that is null', async () => {
   const { stripe } = await startFake()
   const session = await stripe.checkout.sessions.create(
     sessionParams({ expand: ['payment_intent.latest_charge'] }),
@@ -184,7 +184,7 @@ it('leaves a reference that is null as it is', async () => {
   expect(session.payment_intent).toBeNull()
 })
 
-it('refuses what cannot be expanded before anything is made', async () => {
+it('refuses an invalid expand before anything is created', async () => {
   const { stripe } = await startFake()
   const create = (path: string) =>
     refusal(stripe.checkout.sessions.create(sessionParams({ expand: [path] })))

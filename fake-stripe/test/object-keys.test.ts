@@ -3,8 +3,8 @@ import { type FakeUnderTest, idOf, sessionParams, startFake } from './fake-under
 import SAMPLES from './stripe-object-keys.json' with { type: 'json' }
 
 // The keys are those of the sample objects that Stripe publishes (fixtures3.json of its OpenAPI
-// repository). The samples are older than the pinned API version; what came later is named here, so
-// that nothing else can differ.
+// repository). The samples are older than the pinned API version; the keys that were added later are
+// listed here, so that no other key can differ.
 const NEWER_THAN_THE_SAMPLES: Record<string, string[]> = {
   'checkout.session': ['allowed_payment_method_types'],
   dispute: ['intended_submission_method'],
@@ -15,12 +15,12 @@ const NEWER_THAN_THE_SAMPLES: Record<string, string[]> = {
   subscription_item: ['current_trial'],
 }
 
-// What the samples still have, but the pinned version no longer (the SDK's types do not know it).
+// The samples have these keys, but the pinned version does not (nor do the SDK's types).
 const GONE_SINCE_THE_SAMPLES: Record<string, string[]> = {
   invoice: ['subscription'],
 }
 
-/** One object of each kind, as the API answers it. */
+/** One object of each kind, as the API returns it. */
 async function oneOfEach(test: FakeUnderTest): Promise<Record<string, object | undefined>> {
   return {
     ...(await merchantObjects(test)),
@@ -167,7 +167,7 @@ it('gives every object the keys of Stripe’s own sample of its kind', async () 
   }
 })
 
-it('keeps the keys of a session through its whole life', async () => {
+it('keeps the keys of a session in all its states', async () => {
   const { stripe, control } = await startFake()
   const open = await stripe.checkout.sessions.create(sessionParams())
   const expired = await stripe.checkout.sessions.expire(open.id)
@@ -178,7 +178,7 @@ it('keeps the keys of a session through its whole life', async () => {
   expect(Object.keys(complete)).toEqual(Object.keys(open))
 })
 
-it('leaves refunds out of a charge unless they are asked for, as Stripe does since 2022', async () => {
+it('contains refunds in a charge only when they are expanded, as at Stripe since 2022', async () => {
   const { stripe, control } = await startFake()
   const session = await stripe.checkout.sessions.create(sessionParams())
   const intent = control.pay(session.id).payment_intent

@@ -4,7 +4,7 @@ import { html, safeHref } from '../src/pages/page-layout.ts'
 import { type FakeUnderTest, idOf, sessionParams, startFake } from './fake-under-test.ts'
 import { startReceiver } from './webhook-receiver.ts'
 
-/** Presses a button of a form, without following where it leads. */
+/** Presses a button of a form, without following the redirect. */
 function press(url: string, fields: Record<string, string> = {}, headers = {}) {
   const body = new URLSearchParams(fields)
   return fetch(url, { method: 'POST', body, headers, redirect: 'manual' })
@@ -118,7 +118,7 @@ it('cancels back to the merchant and leaves the session open', async () => {
   expect((await test.stripe.checkout.sessions.retrieve(id)).status).toBe('open')
 })
 
-it('says that a session has expired, and takes no money for it', async () => {
+it('shows that a session has expired, and accepts no payment for it', async () => {
   const test = await startFake()
   const { id, url } = await open(test)
   await test.stripe.checkout.sessions.expire(id)
@@ -128,14 +128,14 @@ it('says that a session has expired, and takes no money for it', async () => {
   expect((await test.stripe.checkout.sessions.retrieve(id)).status).toBe('expired')
 })
 
-it('knows no session that it did not make', async () => {
+it('answers 404 for an unknown session', async () => {
   const { fake } = await startFake()
   const answer = await fetch(`${fake.url}/c/pay/cs_test_none`)
   expect(answer.status).toBe(404)
   expect(await answer.text()).toContain('Unknown checkout session')
 })
 
-it('refuses buttons that another site pressed', async () => {
+it('refuses form posts of other web sites', async () => {
   const test = await startFake()
   const { id, url } = await open(test)
   const answer = await press(`${url}/pay`, {}, { 'sec-fetch-site': 'cross-site' })
@@ -176,7 +176,7 @@ it('shows everything of an account on the dashboard, the newest account first', 
   expect(await page(`${fake.url}/?account=${account}`)).toContain(id)
 })
 
-it('tells a newcomer how to begin', async () => {
+it('explains how to start when there is no account', async () => {
   const { startFakeStripe } = await import('../src/start-fake-stripe.ts')
   const fake = await startFakeStripe({ nodeEnv: 'test' })
   try {
@@ -186,7 +186,7 @@ it('tells a newcomer how to begin', async () => {
   }
 })
 
-it('runs a story by the dashboard’s buttons alone', async () => {
+it('runs a whole story with the buttons of the dashboard', async () => {
   const test = await startFake()
   const { fake, control, account, stripe } = test
   const receiver = await startReceiver()

@@ -3,7 +3,7 @@ import { refusal, startFake } from './fake-under-test.ts'
 
 const NEW_CARD = { number: '5555555555554444', exp_month: 7, exp_year: 2040, cvc: '123' }
 
-it('makes payment methods of test card numbers and tokens, unattached and without an event', async () => {
+it('creates payment methods from test card numbers and tokens, unattached and without an event', async () => {
   const { stripe, control, account } = await startFake()
   const method = await stripe.paymentMethods.create({
     type: 'card',
@@ -29,7 +29,7 @@ it('makes payment methods of test card numbers and tokens, unattached and withou
   expect(await refusal(missing)).toMatchObject({ code: 'parameter_missing', param: 'card' })
 })
 
-it('changes a saved payment method and tells what changed', async () => {
+it('changes a saved payment method and sends the changed fields', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.paymentMethods.create({ type: 'card', card: NEW_CARD })
   const early = stripe.paymentMethods.update(id, { metadata: { a: '1' } })
@@ -54,7 +54,7 @@ it('changes a saved payment method and tells what changed', async () => {
   })
 })
 
-it('acts the card network that replaces a saved card', async () => {
+it('simulates the card network that replaces a saved card', async () => {
   const { stripe, control, account } = await startFake()
   const { id: customer } = await stripe.customers.create({ source: 'tok_visa' })
   const [card] = (await stripe.paymentMethods.list({ customer })).data
@@ -89,7 +89,7 @@ it('reads and lists the methods of one customer', async () => {
   expect(await refusal(unknown)).toMatchObject({ statusCode: 404 })
 })
 
-it('drops a detached method from the defaults of its customer', async () => {
+it('removes a detached method from the defaults of its customer', async () => {
   const { stripe, control, account } = await startFake()
   const { id: customer } = await stripe.customers.create({})
   const { id } = await stripe.paymentMethods.attach('pm_card_visa', { customer })

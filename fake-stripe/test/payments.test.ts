@@ -82,7 +82,7 @@ it('declines: the session stays open and the same intent is paid in the end', as
   expect(typesOf(test).filter((type) => type === 'payment_intent.created')).toHaveLength(1)
 })
 
-it('pays later by bank debit, which comes in', async () => {
+it('pays later by bank debit, which succeeds', async () => {
   const test = await startFake()
   const id = await openSession(test)
   const unpaid = test.control.payLater(id)
@@ -133,7 +133,7 @@ it('pays later by bank debit, which fails', async () => {
   ])
 })
 
-it('waits for a bank transfer that comes in two parts', async () => {
+it('waits for a bank transfer that arrives in two parts', async () => {
   const test = await startFake()
   const id = await openSession(test)
   const { payment_intent: intent } = test.control.payLater(id, { method: 'customer_balance' })
@@ -163,7 +163,7 @@ it('waits for a bank transfer that comes in two parts', async () => {
   ])
 })
 
-it('acts a payment of another amount and currency', async () => {
+it('simulates a payment of another amount and currency', async () => {
   const test = await startFake()
   const id = await openSession(test)
   const paid = test.control.pay(id, { amount: 1, currency: 'jpy' })
@@ -172,7 +172,7 @@ it('acts a payment of another amount and currency', async () => {
   expect(intent).toMatchObject({ amount: 1, amount_received: 1, currency: 'jpy' })
 })
 
-it('lets nobody pay a session that is not open', async () => {
+it('refuses to pay a session that is not open', async () => {
   const test = await startFake()
   const id = await openSession(test)
   test.control.pay(id)
@@ -182,7 +182,7 @@ it('lets nobody pay a session that is not open', async () => {
   expect(() => test.control.pay('cs_test_none')).toThrow(/There is no object/)
 })
 
-it('makes a customer when the session asks for one', async () => {
+it('creates a customer when the session asks for one', async () => {
   const test = await startFake()
   const id = await openSession(test, { customer_creation: 'always' })
   const paid = test.control.pay(id, { email: 'new@example.com' })
@@ -190,7 +190,7 @@ it('makes a customer when the session asks for one', async () => {
   expect(customer).toMatchObject({ email: 'new@example.com' })
 })
 
-it('keeps the card with the customer when the session says so', async () => {
+it('saves the card with the customer when the session asks for it', async () => {
   const test = await startFake()
   const { id: customer } = await test.stripe.customers.create({})
   const id = await openSession(test, {
@@ -213,7 +213,7 @@ it('keeps the card with the customer when the session says so', async () => {
   expect((await test.stripe.paymentMethods.list({ customer })).data).toHaveLength(1)
 })
 
-it('books the charge with Stripe’s fee', async () => {
+it('records the charge with Stripe’s fee', async () => {
   const test = await startFake()
   const paid = test.control.pay(await openSession(test))
   const { data } = await test.stripe.charges.list({ payment_intent: idOf(paid.payment_intent) })
@@ -223,7 +223,7 @@ it('books the charge with Stripe’s fee', async () => {
   expect(movement).toMatchObject({ amount: 100_000, fee: 2930, net: 97_070, source: data[0]?.id })
 })
 
-it('refuses to drive an intent of Checkout by the API', async () => {
+it('refuses to change an intent of Checkout by the API', async () => {
   const test = await startFake()
   const id = await openSession(test)
   test.control.decline(id)
@@ -304,7 +304,7 @@ it.each([
   expect(data).toMatchObject([{ status: 'failed', failure_code: code, paid: false }])
 })
 
-it('asks the payer who is present to authenticate', async () => {
+it('asks a payer who is present to authenticate', async () => {
   const { stripe } = await startFake()
   const intent = await stripe.paymentIntents.create({
     amount: 2000,
@@ -327,7 +327,7 @@ it('settles a bank debit that the API started', async () => {
   expect(control.settle(intent.id).status).toBe('succeeded')
 })
 
-it('cancels an intent that is not paid, and no other', async () => {
+it('cancels only an intent that is not paid', async () => {
   const { stripe } = await startFake()
   const { id } = await stripe.paymentIntents.create({ amount: 2000, currency: 'usd' })
   const canceled = await stripe.paymentIntents.cancel(id, { cancellation_reason: 'abandoned' })

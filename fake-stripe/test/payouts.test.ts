@@ -9,7 +9,7 @@ async function sell({ stripe, control }: FakeUnderTest) {
   control.pay(id)
 }
 
-it('pays out by hand, with a balance transaction', async () => {
+it('creates a manual payout with a balance transaction', async () => {
   const { stripe, control, account } = await startFake()
   const payout = await stripe.payouts.create({
     amount: 5000,
@@ -40,7 +40,7 @@ it('pays out by hand, with a balance transaction', async () => {
   expect(() => control.failPayout(payout.id)).toThrow(/is failed/)
 })
 
-it('cancels a pending payout and takes the money back', async () => {
+it('cancels a pending payout and returns the money to the balance', async () => {
   const { stripe, control } = await startFake()
   const { id } = await stripe.payouts.create({ amount: 5000, currency: 'eur' })
   const canceled = await stripe.payouts.cancel(id, { expand: ['failure_balance_transaction'] })
@@ -61,7 +61,7 @@ it('cancels a pending payout and takes the money back', async () => {
   expect((await refusal(noMoney)).param).toBe('amount')
 })
 
-it('pays out what came in, once, and lists what was in a payout', async () => {
+it('pays out all new money once, and lists the transactions of a payout', async () => {
   const test = await startFake()
   const { stripe, control, account } = test
   expect(() => control.payOut(account, 'eur')).toThrow(/nothing to pay out in eur/)

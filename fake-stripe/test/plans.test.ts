@@ -3,7 +3,7 @@ import { idOf, refusal, startFake } from './fake-under-test.ts'
 
 const ids = (page: { data: { id: string }[] }) => page.data.map(({ id }) => id)
 
-it('makes, changes and deletes a plan with a product of its own', async () => {
+it('creates, changes and deletes a plan with a new product', async () => {
   const { stripe, control, account } = await startFake()
   const plan = await stripe.plans.create({
     id: 'gold',
@@ -97,7 +97,7 @@ it('filters and pages plans, inactive ones included', async () => {
   expect(error.message).toBe("No such plan: 'c'")
 })
 
-it('refuses a taken id, a missing product and an amount given twice', async () => {
+it('refuses an id in use, a missing product and two amounts', async () => {
   const { stripe } = await startFake()
   const plan = { id: 'a', currency: 'eur', interval: 'month', amount: 1, product: { name: 'A' } }
   await stripe.plans.create(plan)
@@ -111,7 +111,7 @@ it('refuses a taken id, a missing product and an amount given twice', async () =
     param: 'product',
   })
   const nameless = { ...plan, id: 'b', product: {} }
-  // @ts-expect-error -- the name is what is missing
+  // @ts-expect-error -- the name is missing
   expect((await refusal(stripe.plans.create(nameless))).code).toBe('parameter_missing')
   const unknown = { ...plan, id: 'b', product: 'prod_none' }
   expect((await refusal(stripe.plans.create(unknown))).message).toBe("No such product: 'prod_none'")

@@ -7,7 +7,7 @@ const ids = (page: { data: { id: string }[] }) => page.data.map(({ id }) => id)
 const eventTypes = ({ control, account }: FakeUnderTest) =>
   control.events({ account }).map(({ type }) => type)
 
-it('makes, changes and deletes a product', async () => {
+it('creates, changes and deletes a product', async () => {
   const test = await startFake()
   const { stripe, control, account } = test
   const made = await stripe.products.create({
@@ -42,7 +42,7 @@ it('makes, changes and deletes a product', async () => {
   expect((await stripe.products.list()).data).toEqual([])
 })
 
-it('keeps a product while it has prices, archived ones too', async () => {
+it('refuses to delete a product that has prices, also archived ones', async () => {
   const { stripe, control } = await startFake()
   const { id: product } = await stripe.products.create({ name: 'Ticket' })
   const price = await stripe.prices.create({ product, currency: 'eur', unit_amount: 100 })
@@ -55,7 +55,7 @@ it('keeps a product while it has prices, archived ones too', async () => {
   expect((await stripe.products.del(product)).deleted).toBe(true)
 })
 
-it('takes an id of the caller’s choice once, and again after a deletion', async () => {
+it('accepts an id of the caller once, and again after a deletion', async () => {
   const { stripe } = await startFake()
   await stripe.products.create({ id: 'ticket', name: 'A' })
   expect(await refusal(stripe.products.create({ id: 'ticket', name: 'B' }))).toMatchObject({
@@ -68,7 +68,7 @@ it('takes an id of the caller’s choice once, and again after a deletion', asyn
   expect(ids(await stripe.products.list())).toEqual(['ticket'])
 })
 
-it('makes the default price with the product, and tells of the product first', async () => {
+it('creates the default price with the product, and sends the event of the product first', async () => {
   const test = await startFake()
   const { stripe } = test
   const product = await stripe.products.create({
@@ -89,7 +89,7 @@ it('makes the default price with the product, and tells of the product first', a
   expect(archived.param).toBe('default_price')
 })
 
-it('makes nothing when the default price is refused', async () => {
+it('creates nothing when the default price is refused', async () => {
   const { stripe } = await startFake()
   const error = await refusal(
     stripe.products.create({ name: 'A', default_price_data: { currency: 'eur' } }),
@@ -112,7 +112,7 @@ it('filters products', async () => {
   expect(await list({ created: { lt: a.created } })).toEqual([])
 })
 
-it('makes one-time and recurring prices', async () => {
+it('creates one-time and recurring prices', async () => {
   const test = await startFake()
   const { stripe } = test
   const once = await stripe.prices.create({
@@ -147,7 +147,7 @@ it('makes one-time and recurring prices', async () => {
   ])
 })
 
-it('refuses prices that Stripe refuses, and makes nothing of them', async () => {
+it('refuses prices that Stripe refuses, and creates nothing', async () => {
   const { stripe } = await startFake()
   const { id: product } = await stripe.products.create({ name: 'A' })
   const create = (params: object) =>
@@ -173,7 +173,7 @@ it('refuses prices that Stripe refuses, and makes nothing of them', async () => 
   expect((await stripe.products.list()).data).toHaveLength(1)
 })
 
-it('lists active prices unless the inactive ones are asked for', async () => {
+it('lists active prices by default', async () => {
   const { stripe } = await startFake()
   const { id: product } = await stripe.products.create({ name: 'A' })
   const make = (params: object) =>
@@ -235,7 +235,7 @@ it('fixes the tax behaviour once it is set', async () => {
   expect(error.param).toBe('tax_behavior')
 })
 
-it('has no way to delete a price but the dashboard', async () => {
+it('deletes a price only by the dashboard', async () => {
   const { stripe, control, account } = await startFake()
   const price = await stripe.prices.create({
     currency: 'eur',

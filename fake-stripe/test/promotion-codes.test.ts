@@ -4,7 +4,7 @@ import { refusal, startFake } from './fake-under-test.ts'
 
 const ids = (page: { data: { id: string }[] }) => page.data.map(({ id }) => id)
 
-/** A fake with a coupon `A`, and how to make codes for it. */
+/** A fake with a coupon `A`, and a function that creates codes for it. */
 async function startWithCoupon(coupon: Stripe.CouponCreateParams = {}) {
   const test = await startFake()
   await test.stripe.coupons.create({ id: 'A', percent_off: 10, ...coupon })
@@ -14,7 +14,7 @@ async function startWithCoupon(coupon: Stripe.CouponCreateParams = {}) {
   return { ...test, make, now }
 }
 
-it('makes a code, one of its own or a given one', async () => {
+it('creates a code, a random or a given one', async () => {
   const { stripe, make, control, account } = await startWithCoupon()
   const own = await make()
   expect(own).toMatchObject({
@@ -42,7 +42,7 @@ it('makes a code, one of its own or a given one', async () => {
   expect(control.events({ account, type: 'promotion_code.created' })).toHaveLength(2)
 })
 
-it('refuses what Stripe refuses of a code', async () => {
+it('refuses codes that Stripe refuses', async () => {
   const { stripe, make, now } = await startWithCoupon({ max_redemptions: 5 })
   const create = async (params: object) => await refusal(make(params))
   expect((await create({ promotion: { type: 'coupon' } })).param).toBe('promotion.coupon')
@@ -68,7 +68,7 @@ it('refuses what Stripe refuses of a code', async () => {
   })
 })
 
-it('lets only one active code read the same for a customer, whatever its case', async () => {
+it('allows only one active code with the same text for a customer, ignoring case', async () => {
   const { stripe, make } = await startWithCoupon()
   const first = await make({ code: 'FALL20' })
   expect((await refusal(make({ code: 'fall20' }))).message).toBe(
@@ -120,7 +120,7 @@ it('changes whether a code is active, its metadata and its minimum in other curr
   )
 })
 
-it('ends the codes of a deleted coupon', async () => {
+it('deactivates the codes of a deleted coupon', async () => {
   const { stripe, make, control, account } = await startWithCoupon()
   const { id } = await make()
   await make({ active: false })
@@ -135,7 +135,7 @@ it('ends the codes of a deleted coupon', async () => {
   expect(again.message).toMatch(/coupon is no longer valid/)
 })
 
-it('ends codes at their own date and at that of their coupon', async () => {
+it('deactivates codes at their own date and at that of their coupon', async () => {
   const { stripe, make, control, now } = await startWithCoupon()
   await stripe.coupons.create({ id: 'B', percent_off: 5, redeem_by: now() + 200 })
   const own = await make({ expires_at: now() + 100 })

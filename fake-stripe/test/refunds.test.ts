@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type FakeUnderTest, idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
-/** A paid session's payment intent over 1,000.00 EUR. */
+/** The payment intent of a paid session over 1,000.00 EUR. */
 async function pay({ stripe, control }: FakeUnderTest): Promise<string> {
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   return idOf(control.pay(id).payment_intent)
@@ -12,7 +12,7 @@ async function chargeOf({ stripe }: FakeUnderTest, intent: string) {
   return stripe.charges.retrieve(idOf(charge))
 }
 
-/** The types of the events after the payment's own four. */
+/** The types of the events after the four events of the payment. */
 function laterTypes({ control, account }: FakeUnderTest): string[] {
   return control
     .events({ account })
@@ -20,7 +20,7 @@ function laterTypes({ control, account }: FakeUnderTest): string[] {
     .slice(4)
 }
 
-it('refunds in parts until all is back, and then no more', async () => {
+it('refunds in parts up to the full amount, and then refuses', async () => {
   const test = await startFake()
   const intent = await pay(test)
   const part = await test.stripe.refunds.create({
@@ -53,7 +53,7 @@ it('refunds in parts until all is back, and then no more', async () => {
   ])
 })
 
-it('refuses more than is left', async () => {
+it('refuses more than the remaining amount', async () => {
   const test = await startFake()
   const intent = await pay(test)
   await test.stripe.refunds.create({ payment_intent: intent, amount: 95_000 })
@@ -64,7 +64,7 @@ it('refuses more than is left', async () => {
   )
 })
 
-it('wants a payment that succeeded', async () => {
+it('requires a payment that succeeded', async () => {
   const test = await startFake()
   const { stripe } = test
   expect((await refusal(stripe.refunds.create({}))).message).toBe(
@@ -155,7 +155,7 @@ it('cancels only a refund that waits for the payer', async () => {
   expect(await chargeOf(test, intent)).toMatchObject({ amount_refunded: 100 })
 })
 
-it('changes a refund’s metadata and tells so', async () => {
+it('changes a refund’s metadata and sends the event', async () => {
   const test = await startFake()
   const { id } = await test.stripe.refunds.create({ payment_intent: await pay(test) })
   await test.stripe.refunds.update(id, { metadata: { ticket: '7' } })
@@ -166,7 +166,7 @@ it('changes a refund’s metadata and tells so', async () => {
   })
 })
 
-it('embeds the ten newest refunds in a charge when asked', async () => {
+it('embeds the ten newest refunds in a charge when they are expanded', async () => {
   const test = await startFake()
   const intent = await pay(test)
   for (let i = 0; i < 12; i++)

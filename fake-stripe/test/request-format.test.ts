@@ -108,7 +108,7 @@ it('keeps metadata within 50 keys of 40 and values of 500 characters', async () 
   }
 })
 
-it('takes metadata keys that look like list positions, and removes keys by an empty value', async () => {
+it('accepts metadata keys that look like list positions, and removes keys by an empty value', async () => {
   const { stripe } = await startFake()
   const { id, metadata } = await stripe.customers.create({ metadata: { 0: 'zero', 7: 'seven' } })
   expect(metadata).toEqual({ 0: 'zero', 7: 'seven' })
@@ -118,7 +118,7 @@ it('takes metadata keys that look like list positions, and removes keys by an em
   expect(emptied.metadata).toEqual({})
 })
 
-it('sends Stripe’s headers with every answer', async () => {
+it('sends Stripe’s headers with every response', async () => {
   const { fake, stripe, secretKey } = await startFake()
   const { lastResponse } = await stripe.customers.create({}, { idempotencyKey: 'key-1' })
   expect(lastResponse.requestId).toMatch(/^req_\w{14}$/)
@@ -131,7 +131,7 @@ it('sends Stripe’s headers with every answer', async () => {
   expect(raw.headers.get('content-type')).toContain('application/json')
 })
 
-it('refuses an API version that is none', async () => {
+it('refuses an invalid API version', async () => {
   const { fake, secretKey } = await startFake()
   const answer = await fetch(`${fake.url}/v1/customers`, {
     headers: { authorization: `Bearer ${secretKey}`, 'stripe-version': 'latest' },
@@ -161,7 +161,7 @@ it('answers unknown URLs, JSON bodies and oversized bodies as Stripe does', asyn
   expect(large.status).toBe(413)
 })
 
-it('says plainly what it cannot do instead of ignoring it', async () => {
+it('refuses parameters that it does not support instead of ignoring them', async () => {
   const { stripe } = await startFake()
   const error = await refusal(
     stripe.checkout.sessions.create(sessionParams({ discounts: [{ coupon: 'HALF' }] })),

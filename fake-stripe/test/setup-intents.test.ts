@@ -26,7 +26,7 @@ it('saves a card with the customer when its setup is confirmed', async () => {
   expect(await refusal(again)).toMatchObject({ code: 'setup_intent_unexpected_state' })
 })
 
-it('tells of a declined card and takes another one', async () => {
+it('sends an event for a declined card and accepts another card', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.setupIntents.create({ usage: 'on_session' })
   const declined = stripe.setupIntents.confirm(id, { payment_method: 'pm_card_chargeDeclined' })

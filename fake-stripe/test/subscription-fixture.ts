@@ -4,9 +4,9 @@ import { type FakeUnderTest, startFake } from './fake-under-test.ts'
 export type BillingUnderTest = FakeUnderTest & {
   /** 10.00 EUR a month. */
   price: string
-  /** With a good card as the default, unless another test card is named. */
+  /** Creates a customer whose default is a valid card, or another test card. */
   customer: (card?: string, params?: Stripe.CustomerCreateParams) => Promise<string>
-  /** One of that price. */
+  /** Creates a subscription to that price. */
   subscribe: (
     customer: string,
     params?: Partial<Stripe.SubscriptionCreateParams>,

@@ -39,7 +39,7 @@ it('adds, changes and deletes items, and shows at most ten of them', async () =>
   expect(await stripe.subscriptionItems.del(first?.id ?? '')).toMatchObject({ deleted: true })
 })
 
-it('refuses items that do not go together', async () => {
+it('refuses items that one subscription cannot have', async () => {
   const { stripe, customer, price, subscribe } = await startBilling()
   const owner = await customer()
   const once = await stripe.prices.create({
@@ -62,7 +62,7 @@ it('refuses items that do not go together', async () => {
   expect(await create([])).toMatchObject({ code: 'parameter_missing', param: 'items' })
 })
 
-it('takes a coupon or a code off every invoice, or off the first only', async () => {
+it('applies a coupon or a code to every invoice, or only to the first', async () => {
   const { stripe, customer, subscribe, control, newEvents } = await startBilling()
   const half = await stripe.coupons.create({ percent_off: 50, duration: 'forever' })
   const twoOff = await stripe.coupons.create({ amount_off: 200, currency: 'eur', duration: 'once' })

@@ -5,7 +5,7 @@ import { monthlyPrice, startBilling } from './subscription-fixture.ts'
 
 const DAY = 24 * 60 * 60
 
-it('starts active with its first month paid, and tells of every step', async () => {
+it('starts active with its first month paid, and sends all events', async () => {
   const { stripe, customer, subscribe, newEvents, price } = await startBilling()
   const owner = await customer()
   newEvents()
@@ -95,7 +95,7 @@ it('expires when the first payment is not made within 23 hours', async () => {
   })
 })
 
-it('makes nothing when the payment must not be incomplete, or there is nothing to charge', async () => {
+it('creates nothing when the payment must not be incomplete, or no method can be charged', async () => {
   const { stripe, customer, subscribe } = await startBilling()
   const poor = await customer('pm_card_chargeCustomerFail')
   const strict = subscribe(poor, { payment_behavior: 'error_if_incomplete' })
@@ -106,7 +106,7 @@ it('makes nothing when the payment must not be incomplete, or there is nothing t
   expect((await stripe.invoices.list()).data).toEqual([])
 })
 
-it('renews by the clock, and is past due when the card no longer pays', async () => {
+it('renews by the clock, and is past due when the card is declined', async () => {
   const { stripe, control, customer, subscribe, newEvents } = await startBilling()
   const owner = await customer()
   const { id, items } = await subscribe(owner)
@@ -130,7 +130,7 @@ it('renews by the clock, and is past due when the card no longer pays', async ()
   expect(late).toMatchObject({ status: 'past_due', latest_invoice: { status: 'open' } })
 })
 
-it('tries first, warns three days before the trial ends, and then charges', async () => {
+it('starts with a trial, sends a warning three days before its end, and then charges', async () => {
   const { stripe, control, customer, subscribe, newEvents } = await startBilling()
   const subscription = await subscribe(await customer(), { trial_period_days: 10 })
   expect(subscription).toMatchObject({ status: 'trialing', trial_start: subscription.created })
@@ -145,7 +145,7 @@ it('tries first, warns three days before the trial ends, and then charges', asyn
   expect(newEvents()).not.toContain('customer.subscription.trial_will_end')
 })
 
-it('ends a trial at once, and pauses one that ends without a card', async () => {
+it('ends a trial immediately, and pauses one that ends without a card', async () => {
   const { stripe, control, customer, subscribe, newEvents } = await startBilling()
   const { id } = await subscribe(await customer(), { trial_period_days: 30 })
   const ended = await stripe.subscriptions.update(id, { trial_end: 'now' })
@@ -172,7 +172,7 @@ it('ends a trial at once, and pauses one that ends without a card', async () => 
   ])
 })
 
-it('is paused and goes on within its period without a new invoice', async () => {
+it('is paused and resumed within its period without a new invoice', async () => {
   const { stripe, customer, subscribe } = await startBilling()
   const { id } = await subscribe(await customer())
   const paused = await stripe.subscriptions.pause(id, { type: 'subscription' })
@@ -183,7 +183,7 @@ it('is paused and goes on within its period without a new invoice', async () => 
   expect((await stripe.invoices.list({ subscription: id })).data).toHaveLength(1)
 })
 
-it('is canceled at once or at the end of the period, and stays readable', async () => {
+it('is canceled immediately or at the end of the period, and stays readable', async () => {
   const { stripe, control, customer, subscribe, newEvents } = await startBilling()
   const owner = await customer()
   const { id } = await subscribe(owner)
@@ -216,7 +216,7 @@ it('is canceled at once or at the end of the period, and stays readable', async 
   expect(newEvents().at(-1)).toBe('customer.subscription.deleted')
 })
 
-it('sends an invoice instead of charging, due in some days', async () => {
+it('sends an invoice with a due date instead of charging', async () => {
   const { stripe, subscribe } = await startBilling()
   const { id: bare } = await stripe.customers.create({})
   const subscription = await subscribe(bare, {
@@ -232,7 +232,7 @@ it('sends an invoice instead of charging, due in some days', async () => {
   expect(await refusal(missing)).toMatchObject({ param: 'days_until_due' })
 })
 
-it('lists all but the canceled ones unless a status is asked for', async () => {
+it('lists all but the canceled ones by default', async () => {
   const { stripe, control, customer, subscribe, price } = await startBilling()
   const owner = await customer()
   const active = await subscribe(owner)
@@ -285,7 +285,7 @@ it('cancels the subscriptions of a deleted customer', async () => {
   ])
 })
 
-it('is moved over its period ends by the test clock of its customer', async () => {
+it('renews when the test clock of its customer is advanced', async () => {
   const { stripe, customer } = await startBilling()
   const start = Date.UTC(2027, 0, 31) / 1000
   const clock = await stripe.testHelpers.testClocks.create({ frozen_time: start })
@@ -302,7 +302,7 @@ it('is moved over its period ends by the test clock of its customer', async () =
   expect(tooFar.message).toMatch(/two intervals of the shortest subscription/)
   await advance(Date.UTC(2027, 2, 31))
   const moved = await stripe.subscriptions.retrieve(id)
-  // The 31st, then February's last day, then the 31st again.
+  // The 31st, the last day of February, and the 31st again.
   expect(moved.items.data[0]?.current_period_start).toBe(Date.UTC(2027, 2, 31) / 1000)
   const invoices = await stripe.invoices.list({ customer: owner })
   expect(invoices.data.map((invoice) => invoice.created * 1000)).toEqual([

@@ -4,7 +4,7 @@ import { refusal, startFake } from './fake-under-test.ts'
 const NEW_YEAR = Date.UTC(2027, 0, 1) / 1000
 const DAY = 24 * 60 * 60
 
-it('stands still until it is advanced, and says so on the way', async () => {
+it('stands still until it is advanced, and sends events', async () => {
   const { stripe, control, account } = await startFake()
   const clock = await stripe.testHelpers.testClocks.create({
     frozen_time: NEW_YEAR,
@@ -34,7 +34,7 @@ it('stands still until it is advanced, and says so on the way', async () => {
   ])
 })
 
-it('goes forward only, and two years at most', async () => {
+it('can only be advanced, by two years at most', async () => {
   const { stripe } = await startFake()
   const { id } = await stripe.testHelpers.testClocks.create({ frozen_time: NEW_YEAR })
   for (const frozen_time of [NEW_YEAR, NEW_YEAR - DAY, NEW_YEAR + 800 * DAY]) {
@@ -45,7 +45,7 @@ it('goes forward only, and two years at most', async () => {
   expect(await refusal(unknown)).toMatchObject({ statusCode: 404 })
 })
 
-it('dates its customers by its own time and keeps them out of other lists', async () => {
+it('dates its customers with its own time and keeps them out of other lists', async () => {
   const { stripe } = await startFake()
   const { id: clock } = await stripe.testHelpers.testClocks.create({ frozen_time: NEW_YEAR })
   const timed = await stripe.customers.create({ test_clock: clock })
@@ -61,7 +61,7 @@ it('dates its customers by its own time and keeps them out of other lists', asyn
   expect(await ids({ test_clock: id })).toEqual([plain.id])
 })
 
-it('takes everything that belonged to its customers with it', async () => {
+it('deletes everything that belongs to its customers', async () => {
   const { stripe, control, account } = await startFake()
   const { id: clock } = await stripe.testHelpers.testClocks.create({ frozen_time: NEW_YEAR })
   const { id } = await stripe.customers.create({ test_clock: clock, source: 'tok_visa' })

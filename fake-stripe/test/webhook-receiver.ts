@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest'
 export type Received = {
   body: string
   signature: string
-  /** Read from the body, without a check of the signature. */
+  /** From the body; the signature is not checked. */
   event: Stripe.Event
   headers: http.IncomingHttpHeaders
 }
@@ -13,13 +13,13 @@ export type Received = {
 export type WebhookReceiver = {
   url: string
   received: Received[]
-  /** The types so far, in the order of their arrival. */
+  /** The types of all received events, in the order of their arrival. */
   types(): string[]
-  /** What the next requests are answered with; 200 when it is used up. `hang`: never. */
+  /** The status of the next responses, later 200. `hang`: no response. */
   answerWith(...answers: (number | 'hang')[]): void
 }
 
-/** A web server that takes webhooks, closed when the test ends. */
+/** Starts a web server that receives webhooks; it is closed when the test ends. */
 export async function startReceiver(): Promise<WebhookReceiver> {
   const received: Received[] = []
   const answers: (number | 'hang')[] = []
@@ -53,7 +53,7 @@ export async function startReceiver(): Promise<WebhookReceiver> {
 
 const verifier = new Stripe('sk_test_verifier')
 
-/** The event, if the signature is right. @throws StripeSignatureVerificationError otherwise. */
+/** The event. @throws StripeSignatureVerificationError for a wrong signature. */
 export function verify({ body, signature }: Received, secret: string): Stripe.Event {
   return verifier.webhooks.constructEvent(body, signature, secret)
 }

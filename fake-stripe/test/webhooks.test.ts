@@ -10,7 +10,7 @@ async function startWithReceiver(options: Parameters<typeof startFake>[0] = {}) 
   return { ...test, receiver, endpoint }
 }
 
-it('signs what it sends, so that the SDK accepts it', async () => {
+it('signs webhooks so that the SDK accepts them', async () => {
   const { stripe, control, receiver, endpoint } = await startWithReceiver()
   const customer = await stripe.customers.create({ name: 'Ünïcode 日本' })
   await control.waitForDeliveries()
@@ -58,7 +58,7 @@ it('signs with both secrets while they are rolled', async () => {
   expect(verify(after, rolled).type).toBe('customer.created')
 })
 
-it('sends each endpoint only what it wants', async () => {
+it('sends each endpoint only the events of its types', async () => {
   const { stripe, control, account } = await startFake()
   const [all, some, none] = [await startReceiver(), await startReceiver(), await startReceiver()]
   await stripe.webhookEndpoints.create({ url: all.url, enabled_events: ['*'] })
@@ -80,14 +80,14 @@ it('sends each endpoint only what it wants', async () => {
   ])
 })
 
-it('does not tell one account what happens in another', async () => {
+it('sends no events of other accounts', async () => {
   const { control, receiver, withKey } = await startWithReceiver()
   await withKey('sk_test_other').customers.create({})
   await control.waitForDeliveries()
   expect(receiver.received).toEqual([])
 })
 
-it('tries again with growing waits until it is answered with 2xx', async () => {
+it('retries with exponential back-off until the receiver answers with 2xx', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver()
   receiver.answerWith(500, 302, 404)
   await stripe.customers.create({})
@@ -105,7 +105,7 @@ it('tries again with growing waits until it is answered with 2xx', async () => {
   expect(control.events({ account })).toMatchObject([{ pending_webhooks: 0 }])
 })
 
-it('retries by its own clock, so a test need not wait for days', async () => {
+it('retries by the fake’s clock, so that a test does not wait for days', async () => {
   const { stripe, control, receiver } = await startWithReceiver({
     webhooks: { retryBaseMs: 60 * 60 * 1000 },
   })
@@ -117,7 +117,7 @@ it('retries by its own clock, so a test need not wait for days', async () => {
   expect(control.deliveries()).toMatchObject([{ state: 'delivered' }])
 })
 
-it('gives up after the last attempt and leaves the event pending', async () => {
+it('stops after the last attempt and leaves the event pending', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver({
     webhooks: { retryBaseMs: 5, maxAttempts: 3 },
   })
@@ -129,7 +129,7 @@ it('gives up after the last attempt and leaves the event pending', async () => {
   expect(control.events({ account })).toMatchObject([{ pending_webhooks: 1 }])
 })
 
-it('takes silence and a refused connection for failures', async () => {
+it('treats a timeout and a refused connection as failures', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver({
     webhooks: { timeoutMs: 2000, retryBaseMs: 5, maxAttempts: 2 },
   })
@@ -144,7 +144,7 @@ it('takes silence and a refused connection for failures', async () => {
   expect(closed?.attempts[0]?.error).toMatch(/ECONNREFUSED/)
 })
 
-it('says what is still open when waiting takes too long', async () => {
+it('lists the open deliveries when waiting takes too long', async () => {
   const { stripe, control, receiver } = await startWithReceiver({ webhooks: { timeoutMs: 60_000 } })
   receiver.answerWith('hang')
   await stripe.customers.create({})
@@ -153,7 +153,7 @@ it('says what is still open when waiting takes too long', async () => {
   )
 })
 
-it('duplicates', async () => {
+it('sends duplicates', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
   control.injectWebhookFault({
     kind: 'duplicate',
@@ -170,7 +170,7 @@ it('duplicates', async () => {
   expect(control.faults().webhooks).toEqual([])
 })
 
-it('reorders: a payment’s events arrive newest first', async () => {
+it('reorders: the events of a payment arrive newest first', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   control.injectWebhookFault({ kind: 'reorder', window: 4 })
@@ -184,7 +184,7 @@ it('reorders: a payment’s events arrive newest first', async () => {
   ])
 })
 
-it('reorders: an event without company is sent all the same', async () => {
+it('reorders: a single event is sent after a delay', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
   control.injectWebhookFault({ kind: 'reorder', window: 10, ms: 20 })
   await stripe.customers.create({})
@@ -192,7 +192,7 @@ it('reorders: an event without company is sent all the same', async () => {
   expect(receiver.received).toHaveLength(1)
 })
 
-it('delays', async () => {
+it('sends late', async () => {
   const { stripe, control, receiver } = await startWithReceiver()
   control.injectWebhookFault({ kind: 'delay', ms: 3_600_000, times: 1 })
   await stripe.customers.create({ name: 'late' })
@@ -204,7 +204,7 @@ it('delays', async () => {
   expect(receiver.received[1]?.event.data.object).toMatchObject({ name: 'late' })
 })
 
-it('drops, until the event is resent by hand', async () => {
+it('drops, until the event is resent manually', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver()
   control.injectWebhookFault({ kind: 'drop', types: ['customer.*'] })
   await stripe.customers.create({})
@@ -218,7 +218,7 @@ it('drops, until the event is resent by hand', async () => {
   expect(control.deliveries()).toMatchObject([{ state: 'delivered', attempts: [{ byHand: true }] }])
 })
 
-it('holds events while paused and sends them in any order by hand', async () => {
+it('holds events while paused and sends them manually in any order', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   control.pause()
@@ -238,7 +238,7 @@ it('holds events while paused and sends them in any order by hand', async () => 
   expect(receiver.types().slice(3)).toEqual(['payment_intent.created'])
 })
 
-it('sends an event again as often as it is asked to', async () => {
+it('resends an event any number of times', async () => {
   const { stripe, control, receiver, account } = await startWithReceiver()
   await stripe.customers.create({})
   await control.waitForDeliveries()
@@ -288,7 +288,7 @@ it('shows an endpoint’s secret once, lists, changes and deletes it', async () 
   expect(await refusal(stripe.webhookEndpoints.retrieve(id))).toMatchObject({ statusCode: 404 })
 })
 
-it('takes 16 endpoints, and https only in live mode', async () => {
+it('accepts 16 endpoints, and only https in live mode', async () => {
   const { stripe, withKey } = await startFake()
   const params = { url: 'http://127.0.0.1:9/', enabled_events: ['*' as const] }
   for (let i = 0; i < 16; i++) await stripe.webhookEndpoints.create(params)

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { idOf, refusal, sessionParams, startFake } from './fake-under-test.ts'
 
-it('carries out a call without HTTP, unseen by the log and by trouble', async () => {
+it('performs a call without HTTP, log entry and faults', async () => {
   const { control, account, stripe } = await startFake()
   control.injectFault({ times: 'always', action: { kind: 'error' } })
   const session = control.call(account, 'POST', '/v1/checkout/sessions', sessionParams())
@@ -67,7 +67,7 @@ it('updates a charge by the API', async () => {
   })
 })
 
-it('takes a hundred thousand objects at once, in any order, and lists them newest first', async () => {
+it('stores a hundred thousand objects in any order, and lists them newest first', async () => {
   const { control, account, stripe } = await startFake()
   const objects = Array.from({ length: 100_000 }, (_, i) => ({
     id: `cus_${i}`,
