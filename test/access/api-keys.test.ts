@@ -72,7 +72,7 @@ describe('creating a key', () => {
     }
   })
 
-  it('names the field and the rule of everything that is wrong', async () => {
+  it('reports the field and the rule of each error', async () => {
     const conference = await createConference(app)
     const other = await createConference(app)
     const foreign = await createSponsor(app, other)
@@ -123,7 +123,7 @@ describe('creating a key', () => {
     })
   })
 
-  it('needs keys:write, and the operator for operator keys', async () => {
+  it('requires keys:write, and an operator key for operator keys', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
     const every = await createStaffKey(app, conference, ['keys:write', 'settings:write'])
@@ -148,7 +148,7 @@ describe('creating a key', () => {
 })
 
 describe('operator keys', () => {
-  it('are made by the bootstrap key, open everything and are no conference’s', async () => {
+  it('are created by the bootstrap key, allow everything and belong to no conference', async () => {
     const conference = await createConference(app)
     const made = await app.request<KeyMade>('POST', '/v1/api-keys', { body: { name: 'Ops' } })
     expect(made).toMatchObject({ status: 201, body: { role: 'operator', scopes: [] } })
@@ -176,7 +176,7 @@ describe('operator keys', () => {
     expect(await use(rotated.body.key)).toMatchObject(unauthenticated)
   })
 
-  it('are refused a role of a conference, a past expiry and unknown fields', async () => {
+  it('refuse a conference role, a past expiry and unknown fields', async () => {
     const post = (body: Body) => app.request('POST', '/v1/api-keys', { body })
     expect(await post({ name: 'x', role: 'staff' })).toMatchObject(refusal('/role'))
     expect(await post({ name: 'x', scopes: [] })).toMatchObject(refusal('/scopes'))
@@ -186,8 +186,8 @@ describe('operator keys', () => {
   })
 })
 
-describe('the end of a key', () => {
-  it('comes at once with a revocation, which may be repeated', async () => {
+describe('the end of an API key', () => {
+  it('comes immediately with a revocation, which is idempotent', async () => {
     const conference = await createConference(app)
     const { id, key } = await createStaffKey(app, conference, ['catalog:write'])
     expect(await isLetIn(conference, key)).toBe(true)
@@ -213,7 +213,7 @@ describe('the end of a key', () => {
     expect(await isLetIn(conference, key)).toBe(false)
   })
 
-  it('does not come from a wrong secret, id or role in its text', async () => {
+  it('refuses a key with a wrong secret, id or role', async () => {
     const conference = await createConference(app)
     const { key } = await createStaffKey(app, conference, ['catalog:write'])
     const last = key.endsWith('A') ? 'B' : 'A'
@@ -236,7 +236,7 @@ describe('the end of a key', () => {
 })
 
 describe('last_used_at', () => {
-  it('is written on the first use and then at most once a minute', async () => {
+  it('is written on the first use and then at most once per minute', async () => {
     const conference = await createConference(app)
     const { id, key } = await createStaffKey(app, conference, ['catalog:write'])
     const lastUsed = async () => {
@@ -255,7 +255,7 @@ describe('last_used_at', () => {
     expect(await lastUsed()).not.toBe(old)
   })
 
-  it('does not hold up or fail a request while the key’s row is locked', async () => {
+  it('neither delays nor fails a request while the row of the key is locked', async () => {
     const conference = await createConference(app)
     const { id, key } = await createStaffKey(app, conference, ['catalog:write'])
     await app.db.transaction(async (trx) => {
@@ -265,7 +265,7 @@ describe('last_used_at', () => {
     })
   })
 
-  it('that cannot be written leaves the request as it is', async () => {
+  it('does not fail a request when it cannot be written', async () => {
     const conference = await createConference(app)
     const { id, key } = await createStaffKey(app, conference, ['catalog:write'])
     await app.rows(
@@ -283,7 +283,7 @@ describe('last_used_at', () => {
 })
 
 describe('keys of another conference', () => {
-  it('do not exist for a staff key', async () => {
+  it('answer 404 to a staff key', async () => {
     const [own, other] = [await createConference(app), await createConference(app)]
     const { key } = await createStaffKey(app, own, ['keys:write'])
     const foreign = await createStaffKey(app, other, [])
@@ -294,7 +294,7 @@ describe('keys of another conference', () => {
     expect(await isLetIn(other, foreign.key)).toBe(true)
   })
 
-  it('cannot be bound to a sponsor of this one, even behind the API', async () => {
+  it('cannot refer to a sponsor of this one, even in SQL', async () => {
     const [own, other] = [await createConference(app), await createConference(app)]
     const sponsor = await createSponsor(app, other)
     const insert = app.rows(

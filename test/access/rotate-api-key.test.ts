@@ -20,7 +20,7 @@ async function isLetIn(conference: { path: string }, key: string): Promise<boole
 }
 
 describe('rotating a key', () => {
-  it('gives out a successor with the same rights, and lets both work for a day', async () => {
+  it('issues a successor with the same rights, and both keys work for a day', async () => {
     const conference = await createConference(app)
     const old = await createStaffKey(app, conference, ['catalog:write'], { name: 'Importer' })
     const path = `${conference.path}/api-keys/${old.id}/rotate`
@@ -44,7 +44,7 @@ describe('rotating a key', () => {
     expect(row?.days).toBeCloseTo(1, 2)
   })
 
-  it('ends the old key after overlap_seconds, here at once', async () => {
+  it('expires the old key after overlap_seconds, here 0', async () => {
     const conference = await createConference(app)
     const old = await createStaffKey(app, conference, ['catalog:write'])
     const path = `${conference.path}/api-keys/${old.id}/rotate`
@@ -53,7 +53,7 @@ describe('rotating a key', () => {
     expect(await isLetIn(conference, body.key)).toBe(true)
   })
 
-  it('never prolongs a key that ends sooner, and its successor ends with it', async () => {
+  it('never extends the expiry of a key or of its successor', async () => {
     const conference = await createConference(app)
     const expiresAt = soon()
     const old = await createStaffKey(app, conference, [], { expires_at: expiresAt })
@@ -66,7 +66,7 @@ describe('rotating a key', () => {
     })
   })
 
-  it('is refused for a key that is rotated, revoked or expired already', async () => {
+  it('is refused for a rotated, revoked or expired key', async () => {
     const conference = await createConference(app)
     const rotate = (id: string) => app.request('POST', `${conference.path}/api-keys/${id}/rotate`)
     const wrongState = { status: 409, body: { code: 'wrong_state' } }
@@ -85,7 +85,7 @@ describe('rotating a key', () => {
     expect(await rotate('key_none')).toMatchObject(notFound)
   })
 
-  it('is no way to a scope that the rotating key lacks', async () => {
+  it('grants no scope that the rotating key lacks', async () => {
     const conference = await createConference(app)
     const strong = await createStaffKey(app, conference, ['refunds:write'])
     const weak = await createStaffKey(app, conference, ['keys:write'])
@@ -95,7 +95,7 @@ describe('rotating a key', () => {
     expect(await rotate(weak.id)).toMatchObject({ status: 201 })
   })
 
-  it('takes 0 seconds to 30 days of overlap', async () => {
+  it('accepts an overlap of 0 seconds to 30 days', async () => {
     const conference = await createConference(app)
     const { id } = await createStaffKey(app, conference, [])
     const path = `${conference.path}/api-keys/${id}/rotate`
@@ -109,7 +109,7 @@ describe('rotating a key', () => {
     ).toMatchObject({ status: 201 })
   })
 
-  it('makes one successor when two people rotate at once', async () => {
+  it('creates one successor when two people rotate at the same time', async () => {
     const conference = await createConference(app)
     const { id } = await createStaffKey(app, conference, [])
     const path = `${conference.path}/api-keys/${id}/rotate`

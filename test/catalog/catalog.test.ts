@@ -60,7 +60,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     ).toMatchObject({ status: 200, body: made.body })
   })
 
-  it('need only a name and a price, and are not sold in bulk by default', async () => {
+  it('require only a name and a price, and are not sold in bulk by default', async () => {
     const conference = await createConference(app)
     const body = { name: 'Plain', price: 0 }
     expect(await app.request('POST', `${conference.path}/${path}`, { body })).toMatchObject({
@@ -76,7 +76,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     })
   })
 
-  it('keep moments in UTC, however they were sent', async () => {
+  it('store times in UTC', async () => {
     const conference = await createConference(app)
     const item = await create(app, conference, {
       active_from: '2026-05-01T02:00:00+02:00',
@@ -88,7 +88,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     })
   })
 
-  it('may be changed in part', async () => {
+  it('can be updated in part', async () => {
     const conference = await createConference(app)
     const item = await create(app, conference, {
       name: 'Old',
@@ -106,7 +106,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     expect(body['voucher_defaults']).toEqual({ max_uses: 5 })
   })
 
-  it('share their name with nothing of their kind and conference', async () => {
+  it('have a name that is unique in their kind and conference', async () => {
     const conference = await createConference(app)
     await create(app, conference, { name: 'Day' })
     const other = await create(app, conference)
@@ -126,7 +126,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     })
   })
 
-  it('of bad input are refused with the field and the rule', async () => {
+  it('report the field and the rule of invalid input', async () => {
     const conference = await createConference(app)
     const item = await create(app, conference)
     const defaults = (fields: Body) => ({ voucher_defaults: fields })
@@ -197,7 +197,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     )
   })
 
-  it('accept every bound of the rules', async () => {
+  it('accept the limits of all rules', async () => {
     const conference = await createConference(app)
     for (const fields of [
       { voucher_type: 'percentage', discount_value: 100 },
@@ -215,7 +215,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     }
   })
 
-  it('are checked for their window against what they have already', async () => {
+  it('check a new sale period against the stored one', async () => {
     const conference = await createConference(app)
     const item = await create(app, conference, { active_from: '2026-05-01T00:00:00Z' })
     const patch = (body: Body) =>
@@ -231,7 +231,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     )
   })
 
-  it('are shown to a sponsor where they can be bought in bulk, and changed by staff only', async () => {
+  it('are visible to a sponsor if sold in bulk, and only staff can change them', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
     const { key } = await createSponsorKey(app, conference, sponsor.id)
@@ -252,7 +252,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     ).toMatchObject(forbidden)
   })
 
-  it('need catalog:write of a staff key', async () => {
+  it('require a staff key with catalog:write', async () => {
     const conference = await createConference(app)
     const item = await create(app, conference)
     const manager = await createStaffKey(app, conference, ['catalog:write'])
@@ -271,7 +271,7 @@ describe.each(KINDS)('$path', ({ path, object, prefix, create }) => {
     }
   })
 
-  it('of another conference do not exist', async () => {
+  it('of another conference answer 404', async () => {
     const [own, other] = [await createConference(app), await createConference(app)]
     const item = await create(app, other)
     const { key } = await createStaffKey(app, own, ['catalog:write'])

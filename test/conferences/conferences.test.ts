@@ -44,7 +44,7 @@ async function insertPurchase(trx: Tx, conferenceId: string): Promise<void> {
 }
 
 describe('a conference', () => {
-  it('is created with settings of its own, and defaults for the rest', async () => {
+  it('is created with the given settings and defaults for the rest', async () => {
     const slug = unique('pycon')
     const made = await app.request('POST', '/v1/conferences', {
       body: { slug, name: ' PyCon ', currency: 'eur' },
@@ -75,7 +75,7 @@ describe('a conference', () => {
     }
   })
 
-  it('has a slug of its own', async () => {
+  it('has a unique slug', async () => {
     const { slug } = await createConference(app)
     const body = { slug, name: 'Again', currency: 'EUR' }
     expect(await app.request('POST', '/v1/conferences', { body })).toMatchObject({
@@ -84,7 +84,7 @@ describe('a conference', () => {
     })
   })
 
-  it('of bad settings is refused with the field', async () => {
+  it('is refused with invalid settings, naming the field', async () => {
     const { path } = await createConference(app)
     const cases: [Body, string][] = [
       [{ name: '' }, '/name'],
@@ -102,7 +102,7 @@ describe('a conference', () => {
       expect(await patch(path, body)).toMatchObject(refusal(pointer))
   })
 
-  it('is listed for the operator alone, newest first', async () => {
+  it('is listed only for operators, newest first', async () => {
     const conference = await createConference(app)
     const { key } = await createStaffKey(app, conference, ['settings:write'])
     expect(await app.request('GET', '/v1/conferences?limit=1')).toMatchObject({
@@ -114,7 +114,7 @@ describe('a conference', () => {
     expect(await app.request('POST', '/v1/conferences', { as: key, body })).toMatchObject(forbidden)
   })
 
-  it('is shown to its staff, not to its sponsors, and to nobody of another', async () => {
+  it('is visible to its staff, not to its sponsors or to another conference', async () => {
     const [own, other] = [await createConference(app), await createConference(app)]
     const sponsor = await createSponsor(app, own)
     const staff = await createStaffKey(app, own, [])
@@ -129,7 +129,7 @@ describe('a conference', () => {
     }
   })
 
-  it('lets staff with settings:write change its name and origins only', async () => {
+  it('lets staff with settings:write change only its name and origins', async () => {
     const conference = await createConference(app)
     const settings = await createStaffKey(app, conference, ['settings:write'])
     const other = await createStaffKey(app, conference, ['catalog:write'])
@@ -147,7 +147,7 @@ describe('a conference', () => {
     })
   })
 
-  it('does not ask Stripe about a key that the caller may not set', async () => {
+  it('does not call Stripe for a key that the caller may not set', async () => {
     let asked = 0
     const stripe = createServer((_request, response) => {
       asked += 1
@@ -181,7 +181,7 @@ describe('the mode of a conference', () => {
   const setTestKey = (path: string) => patch(path, { stripe_secret_key: 'sk_test_anotherkey99' })
   const fixed = { status: 409, body: { code: 'mode_fixed' } }
 
-  it('may change while nothing was bought, and never after', async () => {
+  it('may change until the first purchase, and never after', async () => {
     const conference = await createConference(app)
     await live(conference.id)
     expect(await setTestKey(conference.path)).toMatchObject({
@@ -196,7 +196,7 @@ describe('the mode of a conference', () => {
     expect(await patch(conference.path, { name: 'Still fine' })).toMatchObject({ status: 200 })
   })
 
-  it('waits for a purchase that is made at the same moment', async () => {
+  it('waits for a purchase that is created at the same time', async () => {
     const conference = await createConference(app)
     await live(conference.id)
     const change = await withTenant(app.db, { conferenceId: conference.id }, async (trx) => {

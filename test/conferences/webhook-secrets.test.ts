@@ -20,7 +20,7 @@ const activeSecrets = (conferenceId: string) =>
   )
 
 describe('webhook secrets', () => {
-  it('are several at once until they are deleted, and never shown', async () => {
+  it('can be several until they are deleted, and are always masked', async () => {
     const conference = await createConference(app, { stripe_webhook_secret: 'whsec_firstone1' })
     const path = `${conference.path}/webhook-secrets`
     const made = await app.request('POST', path, { body: { secret: SECRET } })
@@ -53,7 +53,7 @@ describe('webhook secrets', () => {
     expect(JSON.stringify(rows)).not.toContain(SECRET.slice(6, -4))
   })
 
-  it('of another form are refused without repeating them', async () => {
+  it('of another format are refused without repeating them', async () => {
     const { path } = await createConference(app)
     for (const secret of ['sk_test_0123456789', 'whsec_', 'whsec_with space', 7, null]) {
       const answer = await app.request('POST', `${path}/webhook-secrets`, { body: { secret } })
@@ -68,7 +68,7 @@ describe('webhook secrets', () => {
     expect(JSON.stringify(answer.body)).not.toContain('wrongsec')
   })
 
-  it('are for the operator and settings:write', async () => {
+  it('require an operator key or settings:write', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
     const settings = await createStaffKey(app, conference, ['settings:write'])
@@ -88,7 +88,7 @@ describe('webhook secrets', () => {
     expect(await activeSecrets(conference.id)).toEqual([SECRET])
   })
 
-  it('of another conference do not exist', async () => {
+  it('of another conference answer 404', async () => {
     const [own, other] = [await createConference(app), await createConference(app)]
     const { key } = await createStaffKey(app, own, ['settings:write'])
     const { body } = await app.request('POST', `${other.path}/webhook-secrets`, {

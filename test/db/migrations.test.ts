@@ -27,7 +27,7 @@ async function withDb<T>(work: (db: ReturnType<typeof connect>) => Promise<T>): 
 }
 
 describe('migrations', () => {
-  it('go down to nothing and up again to the same schema (D33)', async () => {
+  it('roll back completely and migrate again to the same schema (D33)', async () => {
     const before = await tables()
     expect(before).toContain('bulk_purchases')
     await migrateDown(database.connectionString)
@@ -38,7 +38,7 @@ describe('migrations', () => {
     expect(await withDb(isSchemaCompatible)).toBe(true)
   })
 
-  it('go down although a purchase was paid with a saved card, which the schema before knew nothing of', async () => {
+  it('roll back although a purchase was paid with a saved card, which the earlier schema did not support', async () => {
     await withDb(async (db) => {
       const { ref, run } = await openScene(db)
       const params = { description: 'x', amount: 1, currency: 'EUR', sponsorId: null, named: null }
@@ -53,13 +53,13 @@ describe('migrations', () => {
     await migrateToLatest(database.connectionString)
   })
 
-  it('may be started by several processes at once', async () => {
+  it('may run in several processes at the same time', async () => {
     await migrateDown(database.connectionString)
     await Promise.all([1, 2, 3].map(() => migrateToLatest(database.connectionString)))
     expect(await withDb(isSchemaCompatible)).toBe(true)
   })
 
-  it('do not trip over the lock that a killed migration left behind', async () => {
+  it('ignore the lock of a killed migration', async () => {
     await withDb((db) => db('knex_migrations_lock').update({ is_locked: 1 }))
     await migrateToLatest(database.connectionString)
     expect(await withDb((db) => db('knex_migrations_lock').pluck('is_locked'))).toEqual([0])
@@ -67,7 +67,7 @@ describe('migrations', () => {
 })
 
 describe('a schema that is newer than this service', () => {
-  it('serves it until its recorded minimum is above ours', async () => {
+  it('is compatible until its recorded minimum is higher than this release', async () => {
     await withDb(async (db) => {
       await db('knex_migrations').insert({ name: '9999_from_the_future', batch: 99 })
       await migrateToLatest(database.connectionString)

@@ -22,7 +22,7 @@ const TENANT_COLUMN = `select c.relname as name, c.relrowsecurity as enabled, c.
   where n.nspname = 'public' and c.relkind = 'r' order by 1`
 
 describe('tenants in Postgres', () => {
-  it('are separated by forced row security on every table that belongs to one', async () => {
+  it('are separated by forced row security on every table of tenants', async () => {
     const tables = await app.rows<{ name: string; enabled: boolean; forced: boolean }>(
       TENANT_COLUMN,
     )
@@ -30,7 +30,7 @@ describe('tenants in Postgres', () => {
     for (const table of tables) expect(table).toMatchObject({ enabled: true, forced: true })
   })
 
-  it('see nothing of each other even without a where', async () => {
+  it('see no row of each other, even without a where', async () => {
     const tables = await app.rows<{ name: string }>(TENANT_COLUMN)
     for (const { name } of tables) {
       const seen = await withTenant(app.db, { conferenceId: mine.conference }, (trx) =>
@@ -44,7 +44,7 @@ describe('tenants in Postgres', () => {
     expect(all[0]?.n).toBe(2)
   })
 
-  it('cannot write into each other', async () => {
+  it('cannot write rows of each other', async () => {
     await expect(
       withTenant(app.db, { conferenceId: mine.conference }, (trx) =>
         trx('sponsor_levels').insert({
@@ -61,12 +61,12 @@ describe('tenants in Postgres', () => {
     expect(touched).toBe(1)
   })
 
-  it('show nothing at all outside withTenant', async () => {
+  it('show no row outside withTenant', async () => {
     expect(await app.db('bulk_purchases').pluck('id')).toEqual([])
     expect(await app.db('conferences').pluck('id')).toEqual([])
   })
 
-  it('have keys that begin with the conference, so that no row can point at another’s', async () => {
+  it('have keys that begin with the conference, so no row can refer to another tenant’s row', async () => {
     const foreign = await app.rows<{ definition: string }>(
       `select conrelid::regclass || ': ' || pg_get_constraintdef(oid) as definition from pg_constraint
         where contype = 'f' and connamespace = 'public'::regnamespace`,

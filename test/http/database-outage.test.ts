@@ -25,7 +25,7 @@ it('answers 503 without a database', async () => {
   }
 })
 
-it('recovers by itself when the database comes back', async () => {
+it('recovers when the database is available again', async () => {
   const { path } = await createConference(app)
   const get = async () => (await app.request('GET', path)).status
   const [{ name } = { name: '' }] = await app.rows<{ name: string }>(

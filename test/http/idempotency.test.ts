@@ -29,8 +29,8 @@ const inProgress = {
 }
 const reused = { status: 422, body: { code: 'idempotency_key_reused' } }
 
-describe('a write under an Idempotency-Key', () => {
-  it('happens once, and a repeat gets the first answer', async () => {
+describe('a write with an Idempotency-Key', () => {
+  it('happens once, and a repeat gets the first response', async () => {
     const { path } = await createConference(app)
     const [key, name] = [unique('key'), unique('Once')]
     const first = await post(`${path}/sponsors`, { key, body: { name } })
@@ -41,7 +41,7 @@ describe('a write under an Idempotency-Key', () => {
     expect(await sponsorsNamed(name)).toBe(1)
   })
 
-  it('happens twice without one', async () => {
+  it('happens twice without the key', async () => {
     const { path } = await createConference(app)
     const body = { name: unique('Twice') }
     await app.request('POST', `${path}/sponsors`, { body })
@@ -49,7 +49,7 @@ describe('a write under an Idempotency-Key', () => {
     expect(await sponsorsNamed(body.name)).toBe(2)
   })
 
-  it('is the same however its body is spelt', async () => {
+  it('is the same for any formatting of its body', async () => {
     const { path } = await createConference(app)
     const key = unique('key')
     const send = (body: string) =>
@@ -61,7 +61,7 @@ describe('a write under an Idempotency-Key', () => {
     })
   })
 
-  it('is refused under a key of another body or another path', async () => {
+  it('is refused with the key of another body or path', async () => {
     const { path } = await createConference(app)
     const [key, name] = [unique('key'), unique('First')]
     await post(`${path}/sponsors`, { key, body: { name } })
@@ -70,7 +70,7 @@ describe('a write under an Idempotency-Key', () => {
     expect(await sponsorsNamed('Other')).toBe(0)
   })
 
-  it('is refused under a key that the operator used for another conference', async () => {
+  it('is refused with a key that the operator used for another conference', async () => {
     const [one, two] = [await createConference(app), await createConference(app)]
     const [key, name] = [unique('key'), unique('Acme')]
     expect(await post(`${one.path}/sponsors`, { key, body: { name } })).toMatchObject({
@@ -80,7 +80,7 @@ describe('a write under an Idempotency-Key', () => {
     expect(await sponsorsNamed(name)).toBe(1)
   })
 
-  it('makes one thing of many parallel requests', async () => {
+  it('happens once for many parallel requests', async () => {
     const { path } = await createConference(app)
     const [key, name] = [unique('key'), unique('Parallel')]
     const answers = await Promise.all(
@@ -94,7 +94,7 @@ describe('a write under an Idempotency-Key', () => {
     for (const answer of others) expect(answer).toMatchObject(inProgress)
   })
 
-  it('is 409 while the first request still runs', async () => {
+  it('is 409 while the first request is still running', async () => {
     const { path } = await createConference(app)
     const [key, name] = [unique('key'), unique('Slow')]
     await app.db.transaction(async (trx) => {
@@ -106,7 +106,7 @@ describe('a write under an Idempotency-Key', () => {
     expect(await post(`${path}/sponsors`, { key, body: { name } })).toMatchObject({ status: 201 })
   })
 
-  it('knows nothing of another caller’s same key', async () => {
+  it('is independent of the same key of another caller', async () => {
     const conference = await createConference(app)
     const one = await createStaffKey(app, conference, ['catalog:write'])
     const two = await createStaffKey(app, conference, ['catalog:write'])
@@ -119,7 +119,7 @@ describe('a write under an Idempotency-Key', () => {
     expect(second.body.id).not.toBe(first.body.id)
   })
 
-  it('may be tried again under its key after a refusal, which is not kept', async () => {
+  it('may be repeated with its key after a refusal, which is not stored', async () => {
     const conference = await createConference(app)
     const [key, slug] = [unique('key'), unique('late')]
     const path = `${conference.path}/api-keys`
@@ -180,8 +180,8 @@ describe('a write under an Idempotency-Key', () => {
   })
 })
 
-describe('the answer that is kept', () => {
-  it('is sealed, since it may hold a secret', async () => {
+describe('the stored response', () => {
+  it('is encrypted, because it may contain a secret', async () => {
     const { path } = await createConference(app)
     const key = unique('key')
     const body = { role: 'staff', name: 'Sealed' }

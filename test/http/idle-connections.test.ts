@@ -7,14 +7,14 @@ import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
 
-/** Node by itself would wait an hour for each connection, which is longer than a test may take. */
+/** Node itself would wait an hour for each connection, which is longer than a test may take. */
 function waitForClients(server: Server): void {
   server.headersTimeout = 3_600_000
   server.requestTimeout = 3_600_000
   server.keepAliveTimeout = 3_600_000
 }
 
-it('stops although a client has opened a connection and asked nothing', async () => {
+it('stops although a client has opened a connection without a request', async () => {
   const service = await startTestProcess(database.connectionString)
   waitForClients(service.app.server)
   const { port } = new URL(await service.app.listen({ port: 0, host: '127.0.0.1' }))
@@ -28,7 +28,7 @@ it('stops although a client has opened a connection and asked nothing', async ()
   expect(client.destroyed).toBe(true)
 })
 
-it('stops although a connection is kept open by an answer of just now', async () => {
+it('stops although a recent response keeps a connection open', async () => {
   const service = await startTestProcess(database.connectionString)
   waitForClients(service.app.server)
   const { app } = service

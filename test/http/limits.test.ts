@@ -14,7 +14,7 @@ const limited = {
 describe('requests', () => {
   const app = useTestApp({ env: { RATE_LIMIT_PER_MINUTE: '10' } })
 
-  it('have an allowance for each key, wherever they come from', async () => {
+  it('are limited per key, from any address', async () => {
     const conference = await createConference(app)
     const one = await createStaffKey(app, conference, [])
     const two = await createStaffKey(app, conference, [])
@@ -28,7 +28,7 @@ describe('requests', () => {
 describe('logins', () => {
   const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '2' } })
 
-  it('that fail are counted for their address, which then has to wait', async () => {
+  it('that fail are counted per address, which then has to wait', async () => {
     const conference = await createConference(app)
     const { key } = await createStaffKey(app, conference, [])
     const guess = () => app.request('GET', conference.path, { as: 'sv_staff_guess' })

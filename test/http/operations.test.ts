@@ -44,7 +44,7 @@ describe('a probe', () => {
     }
   })
 
-  it('learns when the schema does not serve this release', async () => {
+  it('reports a schema that is incompatible with this release', async () => {
     await app.db('schema_version').update({ minimum_service_schema: 1_000 })
     try {
       const answer = await get(app, '/readyz')
@@ -58,7 +58,7 @@ describe('a probe', () => {
 })
 
 describe('/metrics', () => {
-  it('is for everybody, or with METRICS_TOKEN for who has it', async () => {
+  it('is public, or requires METRICS_TOKEN if it is set', async () => {
     expect(await get(app, '/metrics')).toMatchObject({ status: 200 })
     const guarded = await start({ METRICS_TOKEN: 'a-token-of-prometheus' })
     for (const key of [null, 'a-token-of-prometheu', 'a-token-of-prometheus2']) {
@@ -70,7 +70,7 @@ describe('/metrics', () => {
     expect(answer.headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/)
   })
 
-  it('counts requests by the pattern of their route, never by their URL', async () => {
+  it('counts requests by the pattern of their route, not by their URL', async () => {
     const process = await start()
     const conference = await createConference(process)
     const voucher = `${conference.path}/vouchers/SECRET-CODE`
@@ -118,7 +118,7 @@ describe('/metrics', () => {
     expect(seconds).toBeLessThan(200)
   })
 
-  it('shows apart what only the mirror waits for', async () => {
+  it('shows events of the mirror separately', async () => {
     const { id } = await createConference(app)
     const event = {
       conference_id: id,
@@ -202,7 +202,7 @@ describe('/metrics', () => {
     ])
   })
 
-  it('counts what the working parts report, under few labels', async () => {
+  it('counts background work with few labels', async () => {
     const metrics = createMetrics({ process: false })
     metrics.eventReceived('duplicate')
     metrics.eventReceived('duplicate')
@@ -223,7 +223,7 @@ describe('/metrics', () => {
     }
   })
 
-  it('says so when the database is away, and shows no old numbers', async () => {
+  it('shows that the database is down, and no old numbers', async () => {
     const lonely = await startTestProcess('postgres://nobody@127.0.0.1:1/nothing')
     running.push(lonely)
     expect(await metric(lonely, 'database_up')).toEqual(['database_up 0'])

@@ -43,20 +43,20 @@ describe('a list', () => {
     expect(await page(path, {})).toEqual({ data: [], has_more: false, next_cursor: null })
   })
 
-  it('comes newest first, in pages that together hold everything once (D31)', async () => {
+  it('is newest first, in pages that contain every row once (D31)', async () => {
     const { path, newestFirst } = await conferenceWithSponsors(7)
     for (const limit of [1, 2, 3, 7, 8]) {
       expect(await wholeList(path, limit), `limit ${limit}`).toEqual(newestFirst)
     }
   })
 
-  it('neither repeats nor skips while somebody adds to it', async () => {
+  it('neither repeats nor skips rows while rows are added', async () => {
     const { newestFirst, ...conference } = await conferenceWithSponsors(6)
     const insert = () => createSponsor(app, conference).then(() => {})
     expect(await wholeList(conference.path, 2, insert)).toEqual(newestFirst)
   })
 
-  it('keeps apart what was made in the same microsecond', async () => {
+  it('separates rows of the same microsecond', async () => {
     const { path, id, newestFirst } = await conferenceWithSponsors(5)
     await app.rows(
       `update sponsors set created_at = '2026-01-01 00:00:00.123456Z' where conference_id = $1`,
@@ -67,7 +67,7 @@ describe('a list', () => {
     expect(new Set(seen)).toEqual(new Set(newestFirst))
   })
 
-  it('keeps its cursor through microseconds that JavaScript cannot hold', async () => {
+  it('keeps microseconds in its cursor, which JavaScript cannot represent', async () => {
     const { path, newestFirst } = await conferenceWithSponsors(4)
     for (const [index, id] of newestFirst.toReversed().entries()) {
       const at = `2026-01-01 00:00:00.00100${index}Z`
@@ -76,7 +76,7 @@ describe('a list', () => {
     expect(await wholeList(path, 1)).toEqual(newestFirst)
   })
 
-  it('has 50 to a page when nobody says, and takes 1 to 100', async () => {
+  it('has pages of 50 by default, and of 1 to 100 on request', async () => {
     const conference = await createConference(app)
     await app.rows(
       `insert into sponsors (conference_id, id, name, slug)
@@ -94,7 +94,7 @@ describe('a list', () => {
     }
   })
 
-  it('refuses a cursor that it did not give out', async () => {
+  it('refuses an invalid cursor', async () => {
     const { path } = await createConference(app)
     const encode = (text: string) => Buffer.from(text).toString('base64url')
     const cursors = [

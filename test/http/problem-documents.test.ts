@@ -25,14 +25,14 @@ const conference = (fields: Body = {}) => ({
   ...fields,
 })
 
-describe('what cannot be read', () => {
+describe('an unreadable request', () => {
   it('is 400 as malformed JSON', async () => {
     for (const text of ['{"slug":', '{} {}', 'slug=x', '{"a":1,}']) {
       expect(await post(text)).toMatchObject(problem(400, 'malformed_json'))
     }
   })
 
-  it('is 400 when it tries to reach an object’s prototype', async () => {
+  it('is 400 when it contains __proto__', async () => {
     expect(await post('{"__proto__":{"role":"operator"}}')).toMatchObject(
       problem(400, 'malformed_json'),
     )
@@ -50,14 +50,14 @@ describe('what cannot be read', () => {
     )
   })
 
-  it('is a 400 that asks for an object when there is none', async () => {
+  it('is 400 without a body, and requires an object', async () => {
     for (const body of [undefined, '', 'null', '[]', '"text"', '7']) {
       const headers = { 'content-type': 'application/json' }
       expect(await post(body, { headers }), `body ${body}`).toMatchObject(broken('/'))
     }
   })
 
-  it('is 400 for a path that is no valid URL, and 404 for one that is too long', async () => {
+  it('is 400 for a path that is not a valid URL, and 404 for one that is too long', async () => {
     expect(await app.request('GET', '/v1/conferences/%zz')).toMatchObject(
       problem(400, 'validation_failed'),
     )
@@ -82,7 +82,7 @@ describe('an unknown path', () => {
 })
 
 describe('a field that breaks a rule', () => {
-  it('is named with its rule', async () => {
+  it('is reported with its rule', async () => {
     expect(await post({ name: 'No slug', currency: 'EUR' })).toMatchObject(broken('/slug'))
     expect(await post(conference({ slug: 'Not A Slug' }))).toMatchObject({
       body: {
@@ -97,7 +97,7 @@ describe('a field that breaks a rule', () => {
     )
   })
 
-  it('is refused when nobody knows it, in the body and in the query', async () => {
+  it('is refused if unknown, in the body and in the query', async () => {
     expect(await post(conference({ colour: 'red' }))).toMatchObject({
       body: { errors: [{ pointer: '/colour', detail: 'is not a known field' }] },
     })
@@ -107,13 +107,13 @@ describe('a field that breaks a rule', () => {
     )
   })
 
-  it('lists all that is wrong at once', async () => {
+  it('lists all errors together', async () => {
     const { body } = await post({ slug: 1, name: '', currency: 'EUR', colour: 'red' })
     const errors = body['errors'] as { pointer: string }[]
     expect(errors.map(({ pointer }) => pointer).toSorted()).toEqual(['/colour', '/name', '/slug'])
   })
 
-  it('is a 400 also for text that Postgres cannot store', async () => {
+  it('is 400 also for text that Postgres cannot store', async () => {
     const nul = String.fromCharCode(0)
     expect(await post(conference({ name: `a${nul}b` }))).toMatchObject(broken('/name'))
     expect(await post(conference({ allowed_origins: [nul] }))).toMatchObject(
@@ -127,14 +127,14 @@ describe('a field that breaks a rule', () => {
     expect(await app.request('GET', `${path}/sponsors/%00`)).toMatchObject(broken('params/id'))
   })
 
-  it('of a header is named too', async () => {
+  it('of a header is reported too', async () => {
     const headers = { 'idempotency-key': 'x'.repeat(256) }
     expect(await post(conference(), { headers })).toMatchObject(broken('header/idempotency-key'))
   })
 })
 
-describe('every answer', () => {
-  it('carries the request’s id, the caller’s own where it is harmless', async () => {
+describe('every response', () => {
+  it('has a request id: the caller’s own if it is safe to log', async () => {
     const given = await app.request('GET', '/v1/nothing', { headers: { 'x-request-id': 'abc-1' } })
     expect(given).toMatchObject({
       headers: { 'request-id': 'abc-1' },
@@ -146,7 +146,7 @@ describe('every answer', () => {
     expect(odd.headers['request-id']).toMatch(/^req_[0-9A-Z]{20}$/)
   })
 
-  it('carries security headers', async () => {
+  it('has security headers', async () => {
     expect((await app.request('GET', '/v1/conferences')).headers).toMatchObject({
       'x-content-type-options': 'nosniff',
       'strict-transport-security': expect.any(String),

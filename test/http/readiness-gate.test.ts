@@ -25,8 +25,8 @@ const all = async () => [
   await status('POST', '/webhook'),
 ]
 
-describe('the door', () => {
-  it('is shut until the checks of the start have passed, and while the process stops', async () => {
+describe('the readiness gate', () => {
+  it('is closed until the checks at start have passed, and while the process stops', async () => {
     expect(await all()).toEqual([200, 503, 503])
     lifecycle.serve()
     expect(await all()).toEqual([200, 200, 200])
@@ -34,7 +34,7 @@ describe('the door', () => {
     expect(await all()).toEqual([200, 503, 503])
   })
 
-  it('stays shut when a start ends in the middle of a stop', async () => {
+  it('stays closed when a start completes during a stop', async () => {
     lifecycle.stop()
     lifecycle.serve()
     expect(lifecycle.phase).toBe('stopping')
@@ -49,7 +49,7 @@ describe('the door', () => {
     expect(JSON.parse(body)).toMatchObject({ status: 503, code: 'not_ready' })
   })
 
-  it('ends connections with their next answer once the process stops', async () => {
+  it('closes connections with their next response once the process stops', async () => {
     lifecycle.serve()
     expect((await app.inject('/purchases')).headers['connection']).toBe('keep-alive')
     lifecycle.stop()

@@ -86,7 +86,7 @@ const answerWith: Finish = async (resource) => ({ resource })
 const running = { status: 409, body: { code: 'idempotency_in_progress' } }
 
 describe('a write in two steps', () => {
-  it('is done once, and a repeat gets its answer', async () => {
+  it('is done once, and a repeat gets its response', async () => {
     worker.finish = answerWith
     const key = unique('key')
     const first = await worker.post(key)
@@ -96,7 +96,7 @@ describe('a write in two steps', () => {
     expect(worker.begun).toHaveLength(begun)
   })
 
-  it('goes on with what it began, after an outcome that nobody knows', async () => {
+  it('resumes its resource after an unknown outcome', async () => {
     const key = unique('key')
     worker.finish = async () => {
       throw new AppError('stripe_unavailable', 'Stripe did not answer.')
@@ -108,7 +108,7 @@ describe('a write in two steps', () => {
     expect(worker.begun.at(-1)).toBe(begun)
   })
 
-  it('begins anew after a refusal', async () => {
+  it('starts again after a refusal', async () => {
     const key = unique('key')
     worker.finish = async () => {
       throw new AppError('stripe_refused', 'Stripe said no.')
@@ -121,7 +121,7 @@ describe('a write in two steps', () => {
     expect(worker.begun.at(-1)).not.toBe(refused)
   })
 
-  it('is 409 while it runs here', async () => {
+  it('is 409 while it runs in this process', async () => {
     const key = unique('key')
     const [reached, released] = [deferred(), deferred()]
     worker.finish = async (resource) => {
@@ -137,7 +137,7 @@ describe('a write in two steps', () => {
     expect(await worker.post(key)).toEqual(await first)
   })
 
-  it('is 409 while it runs in another process, and is taken over when that one dies', async () => {
+  it('is 409 while it runs in another process, and is resumed when that process dies', async () => {
     const key = unique('key')
     const other = await startWorker()
     await expect.poll(() => worker.sees(other), PATIENCE).toBe(true)

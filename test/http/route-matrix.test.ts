@@ -117,7 +117,7 @@ function expected(isAllowed: (route: Route) => boolean): Record<string, string> 
 }
 
 describe('who may call what', () => {
-  it('is decided for every operation, and as the routes say it', () => {
+  it('is tested for every operation, as the routes declare it', () => {
     const ids = operationsOf(openapiYaml()).map(({ operation }) => operation.operationId)
     expect(Object.keys(WHO_MAY).toSorted()).toEqual(ids.toSorted())
     const rolesOf = (who: Who): { roles: string[]; scopes?: string[] } => {
@@ -135,7 +135,7 @@ describe('who may call what', () => {
     }
   })
 
-  it('lets nobody in without a key, or with one that is unknown or revoked', async () => {
+  it('refuses requests without a key, and with an unknown or revoked one', async () => {
     for (const key of [null, 'sv_staff_unknown', keys.revoked]) {
       await ofEach(GUARDED, async (route) => {
         expect(await ask(route, key), route.id).toMatchObject(unauthenticated)
@@ -143,7 +143,7 @@ describe('who may call what', () => {
     }
   })
 
-  it('is asked of every route: one without an access rule stops the server from starting', async () => {
+  it('is declared by every route: the server refuses to start with a route without a rule', async () => {
     const starting = await startTestProcess(app.connectionString)
     try {
       const addRoute = () => starting.app.get('/open-by-mistake', () => 'hello')
@@ -156,7 +156,7 @@ describe('who may call what', () => {
     }
   })
 
-  it('lets anyone see the public pages, and Stripe in by its signature alone', async () => {
+  it('lets anyone read public pages, and authenticates Stripe only by its signature', async () => {
     for (const route of ROUTES.filter(({ who }) => who === 'public')) {
       expect(await ask(route, null), route.id).toMatchObject({ status: 200 })
     }
@@ -170,22 +170,22 @@ describe('who may call what', () => {
     expect(await outcomes(OPERATOR_KEY)).toEqual(expected(() => true))
   })
 
-  it.each(SCOPES)('lets staff with %s do what that is for, and nothing else', async (scope) => {
+  it.each(SCOPES)('lets staff with %s do only what the scope allows', async (scope) => {
     const key = keys.scopes.get(scope) ?? ''
     expect(await outcomes(key)).toEqual(
       expected((route) => route.who === 'staff' || isFor(route, scope)),
     )
   })
 
-  it('lets staff without a scope see the conference, and nothing else', async () => {
+  it('lets staff without a scope read only the conference', async () => {
     expect(await outcomes(keys.bare)).toEqual(expected(({ who }) => who === 'staff'))
   })
 
-  it('lets sponsors do what is for sponsors, and nothing else', async () => {
+  it('lets sponsors do only what routes for sponsors allow', async () => {
     expect(await outcomes(keys.sponsor)).toEqual(expected((route) => isFor(route, 'sponsor')))
   })
 
-  it('shows keys of another conference nothing, not even that this one exists (D30)', async () => {
+  it('shows nothing to keys of another conference, not even that this one exists (D30)', async () => {
     await ofEach(OF_CONFERENCE, async (route) => {
       for (const key of [keys.otherStaff, keys.otherSponsor]) {
         const answer = told(await ask(route, key))
@@ -195,7 +195,7 @@ describe('who may call what', () => {
     })
   })
 
-  it('keeps the operator’s own routes from every key of a conference', async () => {
+  it('refuses operator routes to all keys of a conference', async () => {
     const routes = GUARDED.filter(({ path }) => !path.includes('{conference}'))
     expect(routes.length).toBeGreaterThan(3)
     for (const route of routes) {
@@ -311,7 +311,7 @@ function bodyOf({ template, method }: Route): unknown {
   return example !== undefined && 'value' in example ? example.value : {}
 }
 
-describe('an object of somebody else', () => {
+describe('an object of another tenant', () => {
   let own: World
   let foreign: World
   let ownStaff = ''
@@ -350,7 +350,7 @@ describe('an object of somebody else', () => {
     }
   })
 
-  it('of another conference is not there for operators either, under this one', async () => {
+  it('of another conference answers 404 under this one, also for operators', async () => {
     for (const route of withIds) {
       const id = foreign.ids[kindOf(route) ?? ''] ?? ''
       expect(await askFor(route, own, id, OPERATOR_KEY), route.id).toMatchObject({ status: 404 })
@@ -396,7 +396,7 @@ describe('an object of somebody else', () => {
     }
   })
 
-  it('is there for its own people, so that these tests can fail', async () => {
+  it('is visible to its own tenant, so that these tests can fail', async () => {
     // What takes an object away comes last.
     const isEnd = ({ method }: Route) => Number(method === 'DELETE')
     for (const route of withIds.toSorted((a, b) => isEnd(a) - isEnd(b))) {

@@ -22,7 +22,7 @@ const STRIPE_KEY = 'sk_test_theStripeKey7XYZ'
 const SIGNING_SECRET = 'whsec_theSigningSecret7QRS'
 
 describe('the Stripe key and the webhook secret of a conference', () => {
-  it('are in no answer, in no row and in no log line', async () => {
+  it('are in no response, in no row and in no log line', async () => {
     const answers: unknown[] = []
     const log = await logOf(async () => {
       const conference = await createConference(app, {
@@ -52,7 +52,7 @@ describe('the Stripe key and the webhook secret of a conference', () => {
     expect(log).toContain('/v1/conferences/:conference')
   })
 
-  it('are not repeated to whoever sends them where they do not belong', async () => {
+  it('are not repeated when a caller sends them in a wrong field', async () => {
     const { path } = await createConference(app)
     const log = await logOf(async () => {
       const wrong = [
@@ -71,7 +71,7 @@ describe('the Stripe key and the webhook secret of a conference', () => {
 })
 
 describe('an API key', () => {
-  it('is in the answer that makes it and nowhere else', async () => {
+  it('is only in the response that creates it', async () => {
     let secret = ''
     const later: unknown[] = []
     const log = await logOf(async () => {
@@ -96,7 +96,7 @@ describe('an API key', () => {
 })
 
 describe('a voucher code', () => {
-  it('that stands where a field’s name belongs is not logged', async () => {
+  it('that is sent as the name of a field is not logged', async () => {
     const { path } = await createConference(app)
     const log = await logOf(async () => {
       const body = {
@@ -117,7 +117,7 @@ describe('a voucher code', () => {
 })
 
 describe('a failure of the database', () => {
-  it('leaves neither values nor codes of its statement in the log or the answer', async () => {
+  it('leaves no values or codes of its statement in the log or the response', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { comp_ticket_count: 2 })
     await app.rows(`alter table vouchers add constraint no_vouchers check (ordinal < 2) not valid`)
@@ -134,7 +134,7 @@ describe('a failure of the database', () => {
     expect(JSON.stringify(answer)).not.toMatch(/no_vouchers|NOSY/)
   })
 
-  it('names its SQLSTATE, which is what one looks for', async () => {
+  it('is logged with its SQLSTATE', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference, { contact_email: 'old@private.example' })
     await app.rows(

@@ -41,7 +41,7 @@ beforeAll(async () => {
 })
 
 describe('row security', () => {
-  it('is forced on every table that holds rows of a conference', async () => {
+  it('is forced on every table with rows of a conference', async () => {
     const tables = await tenantTables()
     expect(tables.length).toBeGreaterThan(10)
     for (const row of tables) {
@@ -49,7 +49,7 @@ describe('row security', () => {
     }
   })
 
-  it('shows a query without a where only the rows of its conference', async () => {
+  it('shows only the rows of its conference to a query without a where', async () => {
     const filled = [
       'sponsor_levels',
       'sponsors',
@@ -72,13 +72,13 @@ describe('row security', () => {
     expect(conferences).toEqual([own.id])
   })
 
-  it('shows nothing at all outside of withTenant and withSystem', async () => {
+  it('shows no row outside withTenant and withSystem', async () => {
     for (const { table } of await tenantTables()) {
       expect(await app.db(table).limit(1), `table ${table}`).toEqual([])
     }
   })
 
-  it('ends with its transaction, so that a pooled connection carries nothing over', async () => {
+  it('ends with its transaction, so that a pooled connection keeps no tenant', async () => {
     for (let i = 0; i < 20; i += 1) {
       await withTenant(app.db, { conferenceId: own.id }, (trx) => trx('sponsors').select('id'))
       await withSystem(app.db, 'timers', (trx) => trx('sponsors').select('id'))
@@ -105,7 +105,7 @@ describe('row security', () => {
     expect(deleted).toBe(0)
   })
 
-  it('lets named system work see everything', async () => {
+  it('lets named system tasks see all rows', async () => {
     const ids = await withSystem(app.db, 'timers', (trx) => trx('conferences').pluck('id'))
     expect(ids).toEqual(expect.arrayContaining([own.id, other.id]))
   })

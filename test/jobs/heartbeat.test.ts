@@ -55,7 +55,7 @@ const release = () => db.transaction((trx) => releaseDeadWorkers(trx, LEASE))
 const silentFor = (seconds: number) =>
   db('processes').update({ heartbeat_at: db.raw('now() - make_interval(secs => ?)', [seconds]) })
 
-it('says who works here, also after the workers changed', async () => {
+it('contains the current workers of its process', async () => {
   let workers = ['pool-a']
   const heartbeat = start(() => workers)
   const mine = { id: heartbeat.processId, role: 'work' }
@@ -65,14 +65,14 @@ it('says who works here, also after the workers changed', async () => {
   await expect.poll(processes).toMatchObject([{ ...mine, worker_ids: ['pool-b'] }])
 })
 
-it('leaves no row behind when the process ends in order', async () => {
+it('deletes its row when the process stops in order', async () => {
   const heartbeat = start()
   await expect.poll(processes).toHaveLength(1)
   await heartbeat.stop()
   expect(await processes()).toEqual([])
 })
 
-it('comes back when others took its process for dead', async () => {
+it('is written again after its process was considered dead', async () => {
   const heartbeat = start()
   await expect.poll(processes).toHaveLength(1)
   await db('processes').delete()
@@ -80,7 +80,7 @@ it('comes back when others took its process for dead', async () => {
   await expect.poll(processes).toMatchObject([{ id: heartbeat.processId }])
 })
 
-it('gives back what a silent process held, before its lease is over', async () => {
+it('lets others release the jobs of a silent process before the lease ends', async () => {
   start(() => ['pool-a'])
   await expect.poll(processes).toHaveLength(1)
   await lockJob('pool-a', 3000)
@@ -91,7 +91,7 @@ it('gives back what a silent process held, before its lease is over', async () =
   expect(await processes()).toEqual([])
 })
 
-it('lets a living process keep a job for as long as it takes', async () => {
+it('lets a living process keep a job without a time limit', async () => {
   start(() => ['pool-a'])
   await expect.poll(processes).toHaveLength(1)
   await lockJob('pool-a', LEASE * 100)
@@ -100,7 +100,7 @@ it('lets a living process keep a job for as long as it takes', async () => {
   expect(await locks()).toEqual(['pool-a'])
 })
 
-it('gives back what a worker held that died before its first heartbeat', async () => {
+it('lets others release the jobs of a worker that died before its first heartbeat', async () => {
   await lockJob('pool-new', LEASE * 0.4)
   await lockJob('pool-old', LEASE * 0.7)
   expect(await release()).toEqual(['pool-old'])

@@ -27,7 +27,7 @@ describe('adding a job', () => {
       .where('view.key', key)
       .select('view.task_identifier', 'view.run_at', 'view.max_attempts', 'job.payload')
 
-  it('leaves nothing behind when the transaction that asked for it is rolled back', async () => {
+  it('adds nothing when its transaction is rolled back', async () => {
     const undone = db.transaction(async (trx) => {
       await addJob(trx, 'reconcile_purchase', reconcile('bp_undone'))
       throw new Error('changed my mind')
@@ -43,7 +43,7 @@ describe('adding a job', () => {
     ])
   })
 
-  it('makes one job of many requests for the same purchase', async () => {
+  it('adds one job for many requests for the same purchase', async () => {
     for (const reason of ['view', 'sweep', 'staff']) {
       await db.transaction((trx) => addJob(trx, 'reconcile_purchase', reconcile('bp_2', reason)))
     }
@@ -51,14 +51,14 @@ describe('adding a job', () => {
     expect(found).toMatchObject([{ payload: { reason: 'staff' } }])
   })
 
-  it('takes a later time, another key and another number of tries from the caller', async () => {
+  it('accepts a later time, another key and another number of attempts', async () => {
     const runAt = new Date('2031-05-06T07:08:09Z')
     const options = { runAt, jobKey: 'by hand', maxAttempts: 2 }
     await db.transaction((trx) => addJob(trx, 'reconcile_purchase', reconcile('bp_3'), options))
     expect(await jobs('by hand')).toMatchObject([{ run_at: runAt, max_attempts: 2 }])
   })
 
-  it('refuses a payload that is not the job’s, and the transaction goes on without it', async () => {
+  it('refuses a payload that does not match the job, and the transaction continues', async () => {
     await db.transaction(async (trx) => {
       const wrong = { conference_id: 'conf_1' } as ReturnType<typeof reconcile>
       await expect(addJob(trx, 'reconcile_purchase', wrong)).rejects.toThrow(/purchase_id/)
@@ -79,7 +79,7 @@ describe('the registry', () => {
     expect(() => createJobRegistry(bindings)).toThrow('Job prune has two handlers')
   })
 
-  it('hands the payload to the handler without its version', async () => {
+  it('passes the payload to the handler without its version', async () => {
     const seen: unknown[] = []
     const registry = createJobRegistry(
       everyHandler({ find_missed_events: async (payload) => void seen.push(payload) }),

@@ -68,7 +68,7 @@ function tasksOf(
   return toTaskList(createJobRegistry(bindings), { logger: silent, metrics })
 }
 
-it('lets running jobs end before it stops, and leaves none locked', async () => {
+it('waits for running jobs before it stops, and leaves none locked', async () => {
   const db = open()
   const hold = gate()
   const seen: string[] = []
@@ -96,7 +96,7 @@ it('lets running jobs end before it stops, and leaves none locked', async () => 
   await db.raw(`select graphile_worker.remove_job('prune')`)
 })
 
-it('gives a job back that does not end in time', async () => {
+it('releases a job that does not end in time', async () => {
   const db = open()
   const hold = gate()
   let begun = false
@@ -115,7 +115,7 @@ it('gives a job back that does not end in time', async () => {
   await db.raw(`select graphile_worker.remove_job('prune')`)
 })
 
-it('tries a failed job again, and counts how its runs ended', async () => {
+it('retries a failed job, and counts the outcomes of its runs', async () => {
   const db = open()
   const runs: string[] = []
   const metrics = {
@@ -132,7 +132,7 @@ it('tries a failed job again, and counts how its runs ended', async () => {
   await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
 })
 
-it('starts by itself once the schema is there', async () => {
+it('starts without help once the schema exists', async () => {
   const own = await createTestDatabase()
   stops.push(() => own.drop())
   const db = open(own.connectionString)
@@ -148,7 +148,7 @@ it('starts by itself once the schema is there', async () => {
   await expect.poll(() => runs, POLL_OPTIONS).toBe(1)
 })
 
-it('goes on after the database lost all connections, and runs again what it could not record', async () => {
+it('continues after the database lost all connections, and repeats a job whose end was not recorded', async () => {
   const own = await createTestDatabase()
   stops.push(() => own.drop())
   const db = open(own.connectionString)

@@ -44,7 +44,7 @@ const recording = (name: string, everySeconds: number, process = 1): Timer => ({
 const firings = (db: Db, timer: string) =>
   db('firings').where({ timer }).orderBy('at').select<{ process: number; at: Date }[]>()
 
-it('fires once an interval, however many workers tick', async () => {
+it('fires once per interval for any number of workers', async () => {
   const db = open()
   const everySeconds = 1
   for (const process of [1, 2, 3]) start([recording('sweep', everySeconds, process)])
@@ -55,7 +55,7 @@ it('fires once an interval, however many workers tick', async () => {
   for (const gap of gaps) expect(gap).toBeGreaterThanOrEqual(everySeconds * 1000 - 1)
 })
 
-it('does not fire what another process fired within the interval', async () => {
+it('does not fire a timer that another process fired in the interval', async () => {
   const db = open()
   const first = start([recording('hourly', 3600, 1)])
   await expect.poll(() => firings(db, 'hourly'), POLL_OPTIONS).toHaveLength(1)
@@ -65,7 +65,7 @@ it('does not fire what another process fired within the interval', async () => {
   expect(await firings(db, 'hourly')).toMatchObject([{ process: 1 }])
 })
 
-it('fires again when what it did failed, since the claim was undone with it', async () => {
+it('fires again after a failure, because the claim was rolled back', async () => {
   const db = open()
   let tries = 0
   start([
@@ -84,7 +84,7 @@ it('fires again when what it did failed, since the claim was undone with it', as
   expect(await firings(db, 'other')).toHaveLength(1)
 })
 
-it('follows an interval that was made shorter', async () => {
+it('follows a shortened interval', async () => {
   const db = open()
   const first = start([recording('events', 3600)])
   await expect.poll(() => firings(db, 'events'), POLL_OPTIONS).toHaveLength(1)

@@ -54,7 +54,7 @@ const onlyOf = async (list: string): Promise<Body> => {
   return body.data[0] ?? {}
 }
 
-it('finishes a plan and a subscription whose answers were lost, and ends it on its last day', async () => {
+it('finishes a plan and a subscription whose responses were lost, and cancels it on its end date', async () => {
   const monthly = { name: 'Booth', amount: 1_000, interval: 'month' }
   loseAnswers('/v1/products')
   expect((await post('plans', monthly)).status).toBe(503)

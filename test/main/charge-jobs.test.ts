@@ -41,7 +41,7 @@ const trouble = (method: 'GET' | 'POST', path: string, kind: 'cut' | 'fail_after
 
 const INTENT = '/v1/payment_intents/*'
 
-it('learns of a charge that was paid without our knowing, and charges none that was not', async () => {
+it('detects a charge that was paid unnoticed, and charges no unpaid one', async () => {
   const [paid, unpaid] = [await scene.create(), await scene.create()]
   trouble('GET', INTENT, 'cut')
   trouble('POST', `${INTENT}/confirm`, 'fail_after')
@@ -63,7 +63,7 @@ it('learns of a charge that was paid without our knowing, and charges none that 
   expect(scene.taken(unpaid.id)).toBe(0)
 })
 
-it('learns that a link has expired', async () => {
+it('detects that a link has expired', async () => {
   const charge = await scene.create()
   const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
   stripe.fake.control.expire(String(link.body['session_id']))
@@ -74,7 +74,7 @@ it('learns that a link has expired', async () => {
   await expect.poll(states, POLL_OPTIONS).toEqual([{ state: 'expired' }])
 })
 
-it('finishes a charge’s refund of which Stripe’s answer was lost, once', async () => {
+it('finishes a refund of a charge whose response was lost, once', async () => {
   const { id } = await scene.create({ amount: 500 })
   await scene.act(id, 'charge')
   trouble('POST', '/v1/refunds', 'fail_after')
@@ -86,7 +86,7 @@ it('finishes a charge’s refund of which Stripe’s answer was lost, once', asy
   expect(stripe.fake.control.list(shop.stripeKey, 'refund')).toHaveLength(1)
 })
 
-it('gives up a purchase’s card that was never charged, so that it can be paid otherwise', async () => {
+it('ends an attempt with a card that was never charged, so that the purchase can be paid in another way', async () => {
   const { id } = await shop.buy()
   trouble('POST', `${INTENT}/confirm`, 'cut')
   expect((await shop.act(id, 'pay', {})).status).toBe(503)

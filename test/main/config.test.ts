@@ -22,7 +22,7 @@ function problemsOf(env: NodeJS.ProcessEnv): string[] {
 }
 
 describe('the settings', () => {
-  it('need nothing for a first try: the embedded database and secrets of its own', () => {
+  it('are all optional in development: the embedded database and generated secrets', () => {
     expect(loadConfig({})).toMatchObject({
       production: false,
       databaseUrl: null,
@@ -37,7 +37,7 @@ describe('the settings', () => {
     })
   })
 
-  it('limit background requests to Stripe unless told not to', () => {
+  it('limit background requests to Stripe by default', () => {
     expect(loadConfig({})).toMatchObject({ stripeRequestsPerSecond: 20 })
     const withLimit = (text: string) => loadConfig({ STRIPE_REQUESTS_PER_SECOND: text })
     expect(withLimit('1000')).toMatchObject({ stripeRequestsPerSecond: 1000 })
@@ -46,7 +46,7 @@ describe('the settings', () => {
     expect(() => withLimit('1.5')).toThrow(/STRIPE_REQUESTS_PER_SECOND/)
   })
 
-  it('send no mail unless a server or a folder is named, and one of them only', () => {
+  it('send mails only with a server or a folder, and allow only one of them', () => {
     expect(loadConfig({}).mail).toMatchObject({ smtpUrl: null, folder: null, operators: [] })
     const SMTP_URL = 'smtp://localhost:25'
     expect(problemsOf({ SMTP_URL })).toEqual([expect.stringContaining('MAIL_FROM is required')])
@@ -76,7 +76,7 @@ describe('the settings', () => {
     }
   })
 
-  it('let no webhook of ours go to this machine in production', () => {
+  it('allow no outbound webhook to this machine in production', () => {
     expect(loadConfig({ WEBHOOKS_ALLOW_LOOPBACK: 'true' })).toMatchObject({
       webhooksAllowLoopback: true,
     })
@@ -85,7 +85,7 @@ describe('the settings', () => {
     ])
   })
 
-  it('need no secret for a migration', () => {
+  it('require no secret for a migration', () => {
     const { DATABASE_URL, NODE_ENV } = PRODUCTION
     expect(loadConfig({ DATABASE_URL, NODE_ENV }, 'migration')).toMatchObject({ production: true })
     expect(() => loadConfig({ DATABASE_URL, NODE_ENV })).toThrow(
@@ -108,7 +108,7 @@ describe('the settings', () => {
     },
   )
 
-  it('name everything that is missing at once', () => {
+  it('report all missing settings together', () => {
     expect(problemsOf({ NODE_ENV: 'production', STRIPE_API_BASE: 'http://127.0.0.1:1' })).toEqual([
       expect.stringContaining('DATABASE_URL'),
       expect.stringContaining('STRIPE_API_BASE'),
@@ -117,7 +117,7 @@ describe('the settings', () => {
     ])
   })
 
-  it('need secrets as soon as the database is somebody’s server', () => {
+  it('require secrets with an external database', () => {
     const problems = problemsOf({ DATABASE_URL: 'postgres://me@localhost/vouchers' })
     expect(problems).toEqual([
       expect.stringContaining('ENCRYPTION_KEY'),
@@ -125,7 +125,7 @@ describe('the settings', () => {
     ])
   })
 
-  it('let production use the embedded database when it is asked for by name', () => {
+  it('allow the embedded database in production only if it is enabled explicitly', () => {
     const { DATABASE_URL: _, ...rest } = PRODUCTION
     expect(loadConfig({ ...rest, EMBEDDED_DATABASE: 'true' })).toMatchObject({
       databaseUrl: null,

@@ -36,7 +36,7 @@ const env = () => ({ DATABASE_URL: url, MIGRATE_ON_START: 'true' })
 const status = (service: RunningService, path: string) => async () =>
   (await service.get(path)).status
 
-it('is not ready while the database is away, and recovers by itself', async () => {
+it('is not ready while the database is down, and recovers without help', async () => {
   // Then it sweeps every second.
   const service = await start({ ...env(), RECONCILE_AFTER_SECONDS: '4' })
   await service.ready
@@ -77,7 +77,7 @@ it('may be started before its database', async () => {
   expect(await service.get('/v1/conferences')).toMatchObject({ status: 200 })
 })
 
-it('stops in order while it still waits for its database', async () => {
+it('stops in order while it waits for its database', async () => {
   await down()
   const service = await start(env())
   const waits = () => service.log.some(({ msg }) => msg === 'the database is not ready')

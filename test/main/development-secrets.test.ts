@@ -23,7 +23,7 @@ const load = (given: { encryptionKey?: Buffer; operatorApiKey?: string } = {}) =
 
 const file = () => join(dataDir, 'development-secrets.json')
 
-it('makes the secrets once, for their owner alone, and says where', async () => {
+it('creates the secrets once, readable only by their owner, and logs the file', async () => {
   const first = await load()
   expect(first.encryptionKey).toHaveLength(32)
   expect(first.operatorApiKey).toMatch(/^operator_\w{40}$/)
@@ -33,19 +33,19 @@ it('makes the secrets once, for their owner alone, and says where', async () => 
   expect(log.join()).not.toContain(first.operatorApiKey)
 })
 
-it('gives all of several first starts the same secrets', async () => {
+it('gives several simultaneous first starts the same secrets', async () => {
   const all = await Promise.all(Array.from({ length: 8 }, () => load()))
   for (const each of all) expect(each).toEqual(all[0])
   expect(await readdir(dataDir)).toEqual(['development-secrets.json'])
 })
 
-it('touches no file when the settings have both', async () => {
+it('reads no file when the settings have both', async () => {
   const given = { encryptionKey: Buffer.alloc(32), operatorApiKey: 'operator-key-of-the-tests' }
   expect(await load(given)).toEqual(given)
   await expect(stat(dataDir)).rejects.toMatchObject({ code: 'ENOENT' })
 })
 
-it('prefers what the settings do have', async () => {
+it('prefers the secrets of the settings', async () => {
   const secrets = await load({ operatorApiKey: 'operator-key-of-the-tests' })
   expect(secrets.operatorApiKey).toBe('operator-key-of-the-tests')
   expect(secrets.encryptionKey).toEqual((await load()).encryptionKey)

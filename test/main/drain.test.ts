@@ -19,7 +19,7 @@ beforeAll(async () => {
   shop = await openShop(app)
 })
 
-it('answers the request that is under way, and takes no other, when it stops', async () => {
+it('answers running requests and accepts no new ones when it stops', async () => {
   const service = await start({ ...env, DATABASE_URL: app.connectionString, RUN: 'serve' })
   await service.ready
   const { id } = await shop.buy()

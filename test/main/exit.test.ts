@@ -18,14 +18,14 @@ async function runMain(env: NodeJS.ProcessEnv) {
   return { code: code as number | null, output }
 }
 
-it('names all missing settings at once and exits with 1, without a stack', async () => {
+it('reports all missing settings and exits with 1, without a stack', async () => {
   const { code, output } = await runMain({ NODE_ENV: 'production', PORT: 'many' })
   expect(code).toBe(1)
   expect(output).toContain('PORT')
   expect(output).not.toContain('    at ')
 }, 60_000)
 
-it('says why it must not run like this and exits with 1, without a stack', async () => {
+it('reports why it must not run and exits with 1, without a stack', async () => {
   const { code, output } = await runMain({
     NODE_ENV: 'production',
     DATABASE_URL: database.adminConnectionString,

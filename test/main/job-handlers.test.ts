@@ -55,7 +55,7 @@ async function paid(): Promise<string> {
   return id
 }
 
-it('learns of a payment whose webhook never came', async () => {
+it('detects a payment whose webhook never arrived', async () => {
   const { id } = await shop.buy()
   stripe.fake.control.pay(await shop.openSession(id))
   expect(await shop.get(id)).toMatchObject({ status: 'PROCESSING' })
@@ -66,7 +66,7 @@ it('learns of a payment whose webhook never came', async () => {
   expect(JSON.stringify(transitions.body)).toContain('reconcile_purchase')
 })
 
-it('closes a checkout whose session nobody was told of, so that nobody can pay it', async () => {
+it('closes a checkout whose URL no caller received, so that it cannot be paid', async () => {
   const { id } = await shop.buy()
   loseAnswers('/v1/checkout/sessions')
   expect((await shop.checkout(id)).status).toBe(503)
@@ -84,7 +84,7 @@ it('closes a checkout whose session nobody was told of, so that nobody can pay i
   expect((await shop.get(id)).allowed_actions).toContain('checkout')
 })
 
-it('finishes a refund of which Stripe’s answer was lost, once', async () => {
+it('finishes a refund whose response was lost, once', async () => {
   const id = await paid()
   loseAnswers('/v1/refunds')
   expect((await shop.act(id, 'refund', { amount: 3_000 })).status).toBe(503)
@@ -95,7 +95,7 @@ it('finishes a refund of which Stripe’s answer was lost, once', async () => {
   expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { deactivated: 3 } })
 })
 
-it('takes Stripe’s refusal for the end of a refund request', async () => {
+it('treats a refusal by Stripe as the end of a refund request', async () => {
   const id = await paid()
   const { payment_intent: intent } = await shop.get(id)
   stripe.fake.control.injectFault({ path: '/v1/refunds', times: 'always', action: { kind: 'cut' } })
@@ -111,7 +111,7 @@ it('takes Stripe’s refusal for the end of a refund request', async () => {
   expect(await jobs).toEqual([])
 })
 
-it('finds events that never came by webhook, and acts on them', async () => {
+it('finds events that no webhook delivered, and handles them', async () => {
   const id = await paid()
   const { payment_intent: intent } = await shop.get(id)
   stripe.fake.control.refund(String(intent))
@@ -121,7 +121,7 @@ it('finds events that never came by webhook, and acts on them', async () => {
   expect(sources).toEqual([{ source: 'missed' }])
 })
 
-it('learns whose account a Stripe key opens', async () => {
+it('finds the account of a Stripe key', async () => {
   const { conference } = await openShop(app)
   const account = () =>
     app.rows('select stripe_account from conferences where id = $1', [conference])

@@ -12,7 +12,7 @@ beforeAll(() => {
 })
 afterAll(() => db.destroy())
 
-it('forgets idempotency keys after a day, in as many steps as it takes', async () => {
+it('deletes idempotency keys after a day, in batches', async () => {
   await withSystem(db, 'prune', (trx) =>
     trx.raw(
       `insert into idempotency_keys (caller, key, fingerprint, created_at)
@@ -25,7 +25,7 @@ it('forgets idempotency keys after a day, in as many steps as it takes', async (
   expect(left).toEqual(['young'])
 })
 
-it('forgets rate limits whose window is over', async () => {
+it('deletes rate limits whose window has ended', async () => {
   await db('rate_limits').insert([
     { key: 'over', points: 3, expire: Date.now() - 1_000 },
     { key: 'running', points: 3, expire: Date.now() + 60_000 },
@@ -35,7 +35,7 @@ it('forgets rate limits whose window is over', async () => {
   expect(await db('rate_limits').orderBy('key').pluck('key')).toEqual(['for ever', 'running'])
 })
 
-it('forgets jobs two weeks after they failed for good, and no others', async () => {
+it('deletes jobs two weeks after their last attempt failed, and no others', async () => {
   const failed = { attempts: 3, max_attempts: 3 }
   const jobs = [
     { key: 'failed long ago', days: 15, ...failed },

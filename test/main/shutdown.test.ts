@@ -20,7 +20,7 @@ it('ends intake, then work, then connections, then the database', async () => {
   expect(order).toEqual(['http', 'worker', 'pool', 'database'])
 })
 
-it('goes on with the next phase when one hangs or fails, and tells', async () => {
+it('continues with the next phase when one hangs or fails, and reports it', async () => {
   const shutdown = createShutdown(200, silent)
   const ended: string[] = []
   shutdown.add('intake', 'hangs', never)
@@ -32,13 +32,13 @@ it('goes on with the next phase when one hangs or fails, and tells', async () =>
   expect(ended).toEqual(['pool'])
 })
 
-it('tells when work was cut off', async () => {
+it('reports interrupted work', async () => {
   const shutdown = createShutdown(10_000, silent)
   shutdown.add('work', 'worker', async () => false)
   expect(await shutdown.run()).toBe(false)
 })
 
-it('ends everything once, however often it is asked', async () => {
+it('ends everything once, also when called twice', async () => {
   const shutdown = createShutdown(10_000, silent)
   let ends = 0
   shutdown.add('pools', 'pool', async () => (ends += 1))

@@ -33,7 +33,7 @@ async function withDb<T>(work: (db: Db) => Promise<T>): Promise<T> {
   }
 }
 
-it('answers 503 until somebody migrates, and then serves by itself', async () => {
+it('answers 503 until the schema is migrated, and then serves', async () => {
   await migrateDown(database.connectionString)
   const service = await start(withMigrations({ MIGRATE_ON_START: 'false' }))
   const notReady = { status: 503, body: { code: 'not_ready' } }
@@ -49,7 +49,7 @@ it('answers 503 until somebody migrates, and then serves by itself', async () =>
   expect(await service.get('/v1/conferences')).toMatchObject({ status: 200 })
 })
 
-it('lets several processes migrate an empty database at once', async () => {
+it('lets several processes migrate an empty database at the same time', async () => {
   await migrateDown(database.connectionString)
   const services = await Promise.all([1, 2, 3].map(() => start(withMigrations({ RUN: 'serve' }))))
   await Promise.all(services.map(({ ready }) => ready))
@@ -58,7 +58,7 @@ it('lets several processes migrate an empty database at once', async () => {
   }
 })
 
-it('serves what another process works on', async () => {
+it('serves while another process works', async () => {
   const env = withMigrations({ STRIPE_API_BASE: stripe.url })
   const serving = await start({ ...env, RUN: 'serve' })
   await serving.ready
@@ -83,7 +83,7 @@ it('serves what another process works on', async () => {
   }
 })
 
-it('refuses a schema that serves it no longer', async () => {
+it('refuses a schema that is incompatible', async () => {
   const db = connect(database.connectionString)
   try {
     await migrateToLatest(database.connectionString)
@@ -97,7 +97,7 @@ it('refuses a schema that serves it no longer', async () => {
   }
 })
 
-it('refuses in production a role that row security does not hold for, and warns elsewhere', async () => {
+it('refuses a role without row security in production, and warns elsewhere', async () => {
   const admin = { DATABASE_URL: database.adminConnectionString }
   const production = await start({
     ...withMigrations(admin),
@@ -113,7 +113,7 @@ it('refuses in production a role that row security does not hold for, and warns 
   )
 })
 
-it('refuses a live key beside a stand-in for Stripe, or in the embedded database', async () => {
+it('refuses a live key with a stand-in for Stripe, or in the embedded database', async () => {
   const live = { conference: 'conf_live' }
   await withAdminClient(database.adminConnectionString, (client) =>
     client.query(
@@ -140,7 +140,7 @@ it('refuses a live key beside a stand-in for Stripe, or in the embedded database
   }
 })
 
-it('says on which address it cannot listen', async () => {
+it('reports the address that it cannot listen on', async () => {
   const service = await start(withMigrations({ RUN: 'serve' }))
   const { port } = new URL(service.address ?? '')
   await expect(start(withMigrations({ PORT: port }))).rejects.toMatchObject({

@@ -56,7 +56,7 @@ const jobs = () =>
 
 let replacement: ServiceProcess
 
-it('takes over what a killed process held, once its lease ends', async () => {
+it('takes over the work of a killed process when its lease ends', async () => {
   const doomed = await holdJob()
   replacement = await startWorking()
   const asked = stripe.eventLists
@@ -66,7 +66,7 @@ it('takes over what a killed process held, once its lease ends', async () => {
   expect(replacement.output()).toContain('took over the jobs of dead workers')
 })
 
-it('finishes what it holds on SIGTERM and exits with 0', async () => {
+it('finishes its work on SIGTERM and exits with 0', async () => {
   const exit = replacement.terminate()
   await expect.poll(() => replacement.output(), POLL_OPTIONS).toContain('"msg":"stopping"')
   expect(await jobs()).toMatchObject([{ attempts: 2, locked_by: expect.stringMatching(/^pool-/) }])
@@ -77,7 +77,7 @@ it('finishes what it holds on SIGTERM and exits with 0', async () => {
   expect(await app.db('processes').select('id')).toEqual([])
 })
 
-it('gives back on SIGTERM what does not end in time, and says so by its exit code', async () => {
+it('releases work that does not end in time after SIGTERM, and exits with another code', async () => {
   const working = await holdJob({ SHUTDOWN_SECONDS: '3' })
   expect(await working.terminate()).toBe(1)
   expect(working.output()).toContain('jobs did not end in time and are released')
@@ -94,6 +94,6 @@ it('exits on a second signal without waiting for its work', async () => {
   await expect.poll(() => working.output(), POLL_OPTIONS).toContain('"msg":"stopping"')
   void working.terminate()
   expect(await exit).toBe(1)
-  expect(working.output()).toContain('second signal: exiting at once')
+  expect(working.output()).toContain('second signal: exiting immediately')
   stripe.release()
 })

@@ -43,8 +43,8 @@ async function openWired() {
 const idsOf = (receiver: { received: { headers: Record<string, string> }[] }) =>
   receiver.received.map(({ headers }) => headers['webhook-id'])
 
-describe('a webhook that we send', () => {
-  it('is signed by the Standard Webhooks specification, and small', async () => {
+describe('an outbound webhook', () => {
+  it('is small and signed by the Standard Webhooks specification', async () => {
     const shop = await openWired()
     await shop.announce()
     await app.send(shop)
@@ -72,7 +72,7 @@ describe('a webhook that we send', () => {
     })
   })
 
-  it('is retried under the same id with the same body until it is taken', async () => {
+  it('is retried with the same id and body until the receiver accepts it', async () => {
     const shop = await openWired()
     await shop.announce()
     shop.receiver.answerWith(500, 'redirect', 204)
@@ -94,7 +94,7 @@ describe('a webhook that we send', () => {
     expect(await app.send(shop)).toBe(0)
   })
 
-  it('is tried ten times over three days, each time by a job of its time, then given up', async () => {
+  it('is attempted ten times over three days, each time by a scheduled job, then fails', async () => {
     const shop = await openWired()
     await shop.announce()
     const waits: number[] = []
@@ -116,7 +116,7 @@ describe('a webhook that we send', () => {
     expect(app.log.some((line) => line.includes('waits for a replay'))).toBe(true)
   })
 
-  it('is sent again with all of its tries when staff replay it, under the same id', async () => {
+  it('gets all its attempts again when staff replay it, with the same id', async () => {
     const shop = await openWired()
     await shop.announce()
     await app.send(shop)
@@ -131,7 +131,7 @@ describe('a webhook that we send', () => {
     expect(await shop.only()).toMatchObject({ state: 'delivered', attempts: 1 })
   })
 
-  it('ends the calls to a receiver that answers 410 Gone', async () => {
+  it('is no longer sent to a receiver that answers 410 Gone', async () => {
     const shop = await openWired()
     await shop.announce('bp_1')
     await shop.announce('bp_2')
@@ -160,7 +160,7 @@ describe('a webhook that we send', () => {
     expect(shop.receiver.received).toHaveLength(2)
   })
 
-  it('goes to each endpoint that wants its type, each with an id of its own', async () => {
+  it('goes to each endpoint that subscribes to its type, each with its own id', async () => {
     const receiver = await startHookReceiver()
     const shop = await openConference()
     const add = (body: object) => app.addEndpoint(shop.path, { url: receiver.url, ...body })
@@ -180,7 +180,7 @@ describe('a webhook that we send', () => {
     expect(await app.deliveries(shop.path, disabled.id)).toEqual([])
   })
 
-  it('is signed with both secrets while one is rotated, then with the new one alone', async () => {
+  it('is signed with both secrets during a rotation, then only with the new one', async () => {
     const shop = await openWired()
     const rotate = async (body?: object) => {
       const url = `${shop.path}/webhook-endpoints/${shop.endpoint.id}/rotate-secret`
@@ -205,7 +205,7 @@ describe('a webhook that we send', () => {
     expect([accepts(last), accepts(secret)]).toEqual([true, false])
   })
 
-  it('is sent again under its id by whoever takes over from a process that died after sending', async () => {
+  it('is sent again with the same id after its process died before recording the outcome', async () => {
     const shop = await openWired()
     await shop.announce()
     const post = createPostWebhook({ allowLoopback: true })
@@ -241,7 +241,7 @@ describe('a webhook that we send', () => {
     expect(await shop.only()).toMatchObject({ state: 'delivered', attempts: 1 })
   })
 
-  it('does not happen when the transaction that announced it does not', async () => {
+  it('is not sent when the transaction that published it rolls back', async () => {
     const shop = await openWired()
     const undone = withTenant(app.db, { conferenceId: shop.conference }, async (trx) => {
       await publishEvent(trx, {
@@ -282,7 +282,7 @@ describe('a private network', () => {
     })
   })
 
-  it('stays closed beside this machine where a setting opens that', async () => {
+  it('is never called even if a setting allows this machine', async () => {
     const post = createPostWebhook({ allowLoopback: true })
     const signal = new AbortController().signal
     const call = post({ url: 'https://10.0.0.1/', headers: {}, body: '{}', signal })
@@ -290,8 +290,8 @@ describe('a private network', () => {
   })
 })
 
-describe('the schedule of tries', () => {
-  it('ends after the tenth, and spreads what failed together', () => {
+describe('the retry schedule', () => {
+  it('ends after ten attempts, and adds jitter', () => {
     expect(retryDelaySeconds(1, 0)).toBe(5)
     expect(retryDelaySeconds(1, 1)).toBe(5.5)
     expect(retryDelaySeconds(9, 0)).toBe(86_400)

@@ -55,7 +55,7 @@ async function startWorker(): Promise<ServiceProcess> {
   return worker
 }
 
-it('webhooks and a mail of a killed worker are sent again under their ids, and so is a webhook behind them', async () => {
+it('webhooks and a mail of a killed worker are sent again with their ids, and the next webhook in the queue too', async () => {
   const receiver = await startHookReceiver()
   const { id: conferenceId, path } = await createConference(app)
   const endpoint = await app.addEndpoint(path, { url: receiver.url })

@@ -35,7 +35,7 @@ const nextError = async (sent: Promise<void> | undefined): Promise<unknown> =>
   )
 
 describe('a mail', () => {
-  it('reaches the server with its file, under the Message-ID that its name makes', async () => {
+  it('reaches the server with its attachment and the Message-ID of its name', async () => {
     const server = await startMailServer()
     const mailer = createMailer({ ...SETTINGS, smtpUrl: server.url, prefix: 'staging' })
     await mailer?.(MAIL)
@@ -49,7 +49,7 @@ describe('a mail', () => {
     expect(first?.attachment('text/csv')).toBe('a,b\n')
   })
 
-  it('carries no line of a name into its header', async () => {
+  it('allows no header injection through a name', async () => {
     const server = await startMailServer()
     const mailer = createMailer({ ...SETTINGS, smtpUrl: server.url })
     await mailer?.({ ...MAIL, subject: 'Acme\r\nBcc: eve@evil.example' })
@@ -58,7 +58,7 @@ describe('a mail', () => {
   })
 
   it.each(['recipient', 'message'] as const)(
-    'whose %s is refused for good is not to be tried again, one put off is',
+    'with a permanently refused %s is not retried, a postponed one is',
     async (at) => {
       const server = await startMailServer()
       const mailer = createMailer({ ...SETTINGS, smtpUrl: server.url })
@@ -77,7 +77,7 @@ describe('a mail', () => {
     },
   )
 
-  it('is to be tried again when there is no server, or no way in', async () => {
+  it('is retried when the server cannot be reached or refuses the login', async () => {
     const nobody = createMailer({ ...SETTINGS, smtpUrl: 'smtp://127.0.0.1:9' })
     const error = await nextError(nobody?.(MAIL))
     expect(error).toBeInstanceOf(Error)
@@ -91,7 +91,7 @@ describe('a mail', () => {
     expect(server.mails).toEqual([])
   })
 
-  it('is written into a folder instead, once whatever is tried again', async () => {
+  it('is written to a folder instead, once for all attempts', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'mails-'))
     onTestFinished(() => rm(folder, { recursive: true }))
     const mailer = createMailer({ ...SETTINGS, folder: join(folder, 'out') })
@@ -103,7 +103,7 @@ describe('a mail', () => {
     expect(text).toContain('To: ann@acme.example\r\n')
   })
 
-  it('is nothing where nothing is set up', () => {
+  it('is not sent without mail settings', () => {
     expect(createMailer(SETTINGS)).toBeNull()
   })
 })

@@ -14,7 +14,7 @@ beforeAll(async () => {
 const url = 'https://receiver.example/hooks'
 
 describe('an endpoint', () => {
-  it('shows its secret once, and keeps it sealed', async () => {
+  it('shows its secret once, and stores it encrypted', async () => {
     const made = await app.addEndpoint(path, { url, event_types: ['purchase.paid'] })
     expect(made).toMatchObject({
       object: 'webhook_endpoint',
@@ -33,7 +33,7 @@ describe('an endpoint', () => {
     expect(rows).not.toContain(made.secret.slice(6))
   })
 
-  it('is made once under one Idempotency-Key, and the repeat shows the same secret', async () => {
+  it('is created once per Idempotency-Key, and a repeat shows the same secret', async () => {
     const { path } = await createConference(app)
     const make = () =>
       app.request('POST', `${path}/webhook-endpoints`, {
@@ -84,7 +84,7 @@ describe('an endpoint', () => {
   })
 
   it.each(['http://127.0.0.1:9999/', 'https://localhost/', 'https://[::1]/'])(
-    'is on this machine (%s) only where a setting allows it',
+    'may be on this machine (%s) only if a setting allows it',
     async (wrong) => {
       await app.addEndpoint(path, { url: wrong })
       const { path: there } = await createConference(strict)
@@ -94,7 +94,7 @@ describe('an endpoint', () => {
     },
   )
 
-  it('takes no unknown type and no unknown field', async () => {
+  it('refuses an unknown type and an unknown field', async () => {
     const post = (body: object) => app.request('POST', `${path}/webhook-endpoints`, { body })
     expect(await post({ url, event_types: ['purchase.exploded'] })).toMatchObject({
       status: 400,
@@ -107,7 +107,7 @@ describe('an endpoint', () => {
     })
   })
 
-  it('is one of sixteen at most, also when many are added at once', async () => {
+  it('is one of sixteen at most, also when many are added at the same time', async () => {
     const { path } = await createConference(app)
     const answers = await Promise.all(
       Array.from({ length: 20 }, () =>

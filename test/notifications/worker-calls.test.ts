@@ -22,7 +22,7 @@ const work = () =>
 // More than the worker makes calls at once.
 const EVENTS = 12
 
-it('a receiver that never answers holds up no other one', async () => {
+it('a receiver that never answers delays no other receiver', async () => {
   const [slow, quick] = [await startHookReceiver(), await startHookReceiver()]
   const conference = await createConference(app)
   await app.addEndpoint(conference.path, { url: slow.url })
@@ -45,7 +45,7 @@ it('a receiver that never answers holds up no other one', async () => {
   expect(ids.size).toBe(EVENTS)
 })
 
-it('a call that failed is repeated by a worker when its time has come, and then no more', async () => {
+it('a worker retries a failed delivery when it is due, once', async () => {
   const receiver = await startHookReceiver()
   const conference = await createConference(app)
   const endpoint = await app.addEndpoint(conference.path, { url: receiver.url })

@@ -15,7 +15,7 @@ const vouchersOf = (sponsor: string) =>
   )
 
 describe('the complimentary vouchers of a level', () => {
-  it('come with a sponsor that is created at the level: single-use and unguessable', async () => {
+  it('are issued with a sponsor that is created at the level: single-use and unguessable', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { comp_ticket_count: 5 })
     const sponsor = await createSponsor(app, conference, { slug: 'acme', level: level.slug })
@@ -38,7 +38,7 @@ describe('the complimentary vouchers of a level', () => {
     ])
   })
 
-  it('come when a sponsor gets its first level later, and only then', async () => {
+  it('are issued when a sponsor gets its first level later, and only then', async () => {
     const conference = await createConference(app)
     const gold = await createLevel(app, conference, { comp_ticket_count: 2 })
     const platinum = await createLevel(app, conference, { comp_ticket_count: 9 })
@@ -61,7 +61,7 @@ describe('the complimentary vouchers of a level', () => {
     }
   })
 
-  it('do not come from a level without any, nor from a later change to one with some', async () => {
+  it('are not issued by a level without any, or by a later change of level', async () => {
     const conference = await createConference(app)
     const media = await createLevel(app, conference, { comp_ticket_count: 0 })
     const gold = await createLevel(app, conference, { comp_ticket_count: 2 })
@@ -73,7 +73,7 @@ describe('the complimentary vouchers of a level', () => {
     expect(await vouchersOf(id)).toHaveLength(0)
   })
 
-  it('come once when two people set the level at the same moment', async () => {
+  it('are issued once when two people set the level at the same time', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { comp_ticket_count: 3 })
     const { id } = await createSponsor(app, conference)
@@ -85,7 +85,7 @@ describe('the complimentary vouchers of a level', () => {
     expect(await vouchersOf(id)).toHaveLength(3)
   })
 
-  it('come once when the request is repeated under its Idempotency-Key', async () => {
+  it('are issued once when the request is repeated with its Idempotency-Key', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { comp_ticket_count: 3 })
     const name = unique('Repeated')
@@ -99,7 +99,7 @@ describe('the complimentary vouchers of a level', () => {
     expect(await vouchersOf(first.body.id)).toHaveLength(3)
   })
 
-  it('and the level are one commit: without codes there is no change', async () => {
+  it('and the level are one commit: if codes cannot be issued, nothing changes', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { comp_ticket_count: 3 })
     const { id } = await createSponsor(app, conference)

@@ -17,12 +17,12 @@ it('folds a name to ASCII', () => {
   }
 })
 
-it('falls back when a name has nothing that ASCII can spell', () => {
+it('uses the fallback for a name without any ASCII equivalent', () => {
   expect(slugFromName('株式会社', 'sponsor')).toBe('sponsor')
   expect(slugFromName('!!!', 'level')).toBe('level')
 })
 
-it('leaves room for a number and never ends in a hyphen', () => {
+it('leaves room for a number and never ends with a hyphen', () => {
   const slug = slugFromName(`${'a'.repeat(179)} ${'b'.repeat(100)}`, 'sponsor')
   expect(slug).toBe('a'.repeat(179))
 })

@@ -28,7 +28,7 @@ const notFound = { status: 404, body: { code: 'not_found' } }
 const forbidden = { status: 403, body: { code: 'forbidden' } }
 
 describe('a sponsor', () => {
-  it('is created with all that is known of it', async () => {
+  it('is created with all its fields', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference)
     const body = {
@@ -56,7 +56,7 @@ describe('a sponsor', () => {
     }
   })
 
-  it('gets a slug from its name, numbered when that is taken', async () => {
+  it('derives its slug from its name, with a number if that is taken', async () => {
     const conference = await createConference(app)
     const slugs: string[] = []
     for (const name of ['Café Ørsted', 'Cafe Orsted', 'CAFÉ ØRSTED!', '株式会社', '株式会社']) {
@@ -69,7 +69,7 @@ describe('a sponsor', () => {
     expect(new Set(numbered)).toEqual(new Set(['cafe-orsted-4', 'cafe-orsted-6']))
   })
 
-  it('gets a slug of its own even when many of one name come at once', async () => {
+  it('gets a unique slug even when many with one name are created at the same time', async () => {
     const conference = await createConference(app)
     const made = await Promise.all(
       Array.from({ length: 8 }, () => createSponsor(app, conference, { name: 'Rush' })),
@@ -77,7 +77,7 @@ describe('a sponsor', () => {
     expect(new Set(made.map(({ slug }) => slug)).size).toBe(8)
   })
 
-  it('shares its slug and external id with nobody of its conference', async () => {
+  it('has a slug and an external id that are unique in its conference', async () => {
     const conference = await createConference(app)
     const other = await createConference(app)
     const first = { slug: 'acme', external_id: 'crm-1' }
@@ -93,7 +93,7 @@ describe('a sponsor', () => {
     expect(await createSponsor(app, other, first)).toMatchObject(first)
   })
 
-  it('may be changed in part, and emptied with null', async () => {
+  it('can be updated in part, and cleared with null', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference)
     const { id } = await createSponsor(app, conference, {
@@ -114,7 +114,7 @@ describe('a sponsor', () => {
     })
   })
 
-  it('of bad input is refused with the field and the rule', async () => {
+  it('reports the field and the rule of invalid input', async () => {
     const conference = await createConference(app)
     const foreign = await createLevel(app, await createConference(app))
     const sponsor = await createSponsor(app, conference)
@@ -147,7 +147,7 @@ describe('a sponsor', () => {
 })
 
 describe('the list of sponsors', () => {
-  it('can be narrowed by external id, level and text', async () => {
+  it('filters by external id, level and text', async () => {
     const conference = await createConference(app)
     const gold = await createLevel(app, conference, { name: 'Gold' })
     const acme = await createSponsor(app, conference, { name: 'Acme 100%', external_id: 'a/1' })
@@ -175,7 +175,7 @@ describe('the list of sponsors', () => {
     expect(await find({ q: '_' })).toEqual([])
   })
 
-  it('refuses filters that it does not know', async () => {
+  it('refuses unknown filters', async () => {
     const { path } = await createConference(app)
     const get = (query: string) => app.request('GET', `${path}/sponsors?${query}`)
     expect(await get('level=none')).toMatchObject(refusal('query/level'))
@@ -219,7 +219,7 @@ describe('a sponsor level', () => {
     })
   })
 
-  it('of bad input is refused with the field and the rule', async () => {
+  it('reports the field and the rule of invalid input', async () => {
     const conference = await createConference(app)
     const level = await createLevel(app, conference, { slug: 'gold' })
     await createLevel(app, conference, { slug: 'silver' })
@@ -243,7 +243,7 @@ describe('a sponsor level', () => {
 })
 
 describe('sponsors and levels', () => {
-  it('need catalog:write to read and to write; a sponsor may do neither', async () => {
+  it('require catalog:write to read and to write; a sponsor may do neither', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
     const level = await createLevel(app, conference)
@@ -269,7 +269,7 @@ describe('sponsors and levels', () => {
     }
   })
 
-  it('of another conference do not exist', async () => {
+  it('of another conference answer 404', async () => {
     const [own, other] = [await createConference(app), await createConference(app)]
     const sponsor = await createSponsor(app, other, { external_id: 'crm' })
     const level = await createLevel(app, other)

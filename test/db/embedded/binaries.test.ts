@@ -27,7 +27,7 @@ async function withoutScripts(): Promise<{ binaries: Binaries; links: string[] }
 }
 
 describe.runIf(process.platform === 'linux')('an installation without scripts', () => {
-  it('is repaired by the start', async () => {
+  it('is repaired at start', async () => {
     const { binaries, links } = await withoutScripts()
     const folder = await scratchFolder()
     const server = await startWithin({ folder, durable: false }, { binaries })
@@ -36,7 +36,7 @@ describe.runIf(process.platform === 'linux')('an installation without scripts', 
     for (const link of links) expect((await lstat(link)).isSymbolicLink()).toBe(true)
   })
 
-  it('is repaired by several starts at once', async () => {
+  it('is repaired by several starts at the same time', async () => {
     const { binaries, links } = await withoutScripts()
     await Promise.all([1, 2, 3].map(() => repairSymlinks(binaries)))
     for (const link of links) expect((await lstat(link)).isSymbolicLink()).toBe(true)
@@ -60,7 +60,7 @@ describe.runIf(process.platform === 'linux')('an installation without scripts', 
 })
 
 describe('a machine without the package', () => {
-  it('is told to install it or to set DATABASE_URL', async () => {
+  it('gets an error that suggests to install it or to set DATABASE_URL', async () => {
     // Never installed where these tests run, since npm installs one platform's package only.
     const platform = process.platform === 'win32' ? 'linux' : 'win32'
     const locating = locateBinaries({ platform, arch: 'x64' })
@@ -68,7 +68,7 @@ describe('a machine without the package', () => {
     await expect(locating).rejects.toThrow('DATABASE_URL')
   })
 
-  it('is told so when there is none for it', async () => {
+  it('gets an error when no package exists for it', async () => {
     const locating = locateBinaries({ platform: 'freebsd', arch: 'riscv64' })
     await expect(locating).rejects.toThrow(
       /no embedded PostgreSQL for freebsd-riscv64.*DATABASE_URL/,

@@ -13,7 +13,7 @@ async function refusal(folder: string): Promise<string> {
   return String(error)
 }
 
-describe('a broken data folder is named, with what to do, and left as it is', () => {
+describe('a broken data folder is reported with the repair, and not changed', () => {
   it.each([
     ['PG_VERSION is gone', 'PG_VERSION is missing', (data: string) => rm(join(data, 'PG_VERSION'))],
     [
@@ -70,7 +70,7 @@ describe('a broken data folder is named, with what to do, and left as it is', ()
     expect((await stat(join(folder, 'data'))).size).toBe(4)
   })
 
-  it('when it holds something else', async () => {
+  it('when it contains something else', async () => {
     const folder = await scratchFolder()
     const data = join(folder, 'data')
     await mkdir(data)
@@ -80,7 +80,7 @@ describe('a broken data folder is named, with what to do, and left as it is', ()
   })
 })
 
-it('says so when the folder itself cannot be made', async () => {
+it('reports that the folder itself cannot be created', async () => {
   const folder = await scratchFolder()
   await writeFile(join(folder, 'file'), '')
   const message = await refusal(join(folder, 'file', 'postgres'))
@@ -88,7 +88,7 @@ it('says so when the folder itself cannot be made', async () => {
   expect(message).toContain('DATABASE_URL')
 })
 
-it('starts on a copy whose rights are too wide for PostgreSQL', async () => {
+it('starts on a copy whose permissions are too open for PostgreSQL', async () => {
   const folder = await readyCluster()
   await chmod(join(folder, 'data'), 0o755)
   const server = await startEmbeddedPostgres({ folder, durable: false })

@@ -29,25 +29,25 @@ async function contend(path: string): Promise<{ atOnce: number; entered: number 
 }
 
 describe('the lock', () => {
-  it('lets one in at a time and leaves nothing behind', async () => {
+  it('admits one process at a time and leaves no file', async () => {
     const path = join(await scratchFolder(), 'lock')
     expect(await contend(path)).toEqual({ atOnce: 1, entered: 20 })
     expect(await readdir(join(path, '..'))).toEqual([])
   })
 
-  it('passes to exactly one of many heirs when its holder died', async () => {
+  it('passes to exactly one of many waiting processes when its holder died', async () => {
     const path = await lockOf(DEAD)
     expect(await contend(path)).toEqual({ atOnce: 1, entered: 20 })
     expect(await readdir(join(path, '..'))).toEqual([])
   })
 
-  it('passes on when an heir died while it took over', async () => {
+  it('passes on when a process died while it took over', async () => {
     const path = await lockOf(DEAD)
     await writeFile(`${path}.dead`, JSON.stringify({ ...DEAD, token: 'heir' }))
     expect(await contend(path)).toEqual({ atOnce: 1, entered: 20 })
   })
 
-  it('passes on when a power cut emptied it', async () => {
+  it('passes on when a power failure emptied it', async () => {
     const path = await lockOf('')
     expect(await contend(path)).toEqual({ atOnce: 1, entered: 20 })
   })
@@ -60,7 +60,7 @@ describe('the lock', () => {
     },
   )
 
-  it('clears away what a process killed while it asked has left', async () => {
+  it('deletes the drafts of killed processes', async () => {
     const path = join(await scratchFolder(), 'lock')
     await writeFile(`${path}.dead.draft`, '')
     await utimes(`${path}.dead.draft`, 1, 1)
@@ -68,14 +68,14 @@ describe('the lock', () => {
     expect(await readdir(join(path, '..'))).toEqual([])
   })
 
-  it('names the living holder when it is not given up in time', async () => {
+  it('names the living holder when it is not released in time', async () => {
     const path = await lockOf({ ...(await ownIdentity()), token: 'alive' })
     const waiting = withFolderLock(path, 50, async () => 'inside')
     await expect(waiting).rejects.toThrow(`Process ${process.pid} has been starting or stopping`)
     expect(await readFile(path, 'utf8')).toContain('alive')
   })
 
-  it('is given up when the work fails', async () => {
+  it('is released when the work fails', async () => {
     const path = join(await scratchFolder(), 'lock')
     const failing = withFolderLock(path, 1_000, async () => {
       throw new Error('no luck')

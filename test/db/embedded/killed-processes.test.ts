@@ -17,7 +17,7 @@ async function ended(pid: number): Promise<void> {
 }
 
 describe('after kill -9 of the process that launched it', () => {
-  it('uses the server that was left running, and stops it in the end', async () => {
+  it('uses the server that is still running, and stops it at the end', async () => {
     const folder = await readyCluster()
     const launcher = launcherProcess({ folder })
     const { connectionString, dataFolder } = await launcher.started
@@ -31,7 +31,7 @@ describe('after kill -9 of the process that launched it', () => {
     expect(await lives(pid)).toBe(false)
   })
 
-  it('restarts the server left when it has other settings than those asked for', async () => {
+  it('restarts the remaining server when its settings differ', async () => {
     const folder = await readyCluster()
     const launcher = launcherProcess({ folder })
     await launcher.started
@@ -45,7 +45,7 @@ describe('after kill -9 of the process that launched it', () => {
     expect(notes.join()).toContain('fsync=off')
   })
 
-  it('starts when the launcher was killed in the middle of making the cluster', async () => {
+  it('starts when the launcher was killed while it created the cluster', async () => {
     const folder = await scratchFolder()
     const launcher = launcherProcess({ folder })
     const unfinished = async () => (await readdir(folder)).find((n) => /^data\.unfin\S+\w$/.test(n))
@@ -68,7 +68,7 @@ describe('after kill -9 of the process that launched it', () => {
 })
 
 describe('after kill -9 of the database server', () => {
-  it('recovers everything that was committed', async () => {
+  it('recovers all committed data', async () => {
     const folder = await readyCluster()
     const first = await startEmbeddedPostgres({ folder })
     await ask(first.connectionString, `create table notes as select 'committed' as note`)
@@ -84,7 +84,7 @@ describe('after kill -9 of the database server', () => {
     await second.stop()
   })
 
-  it('ends sessions that compute on without their server, and recovers', async () => {
+  it('kills sessions that still compute without their server, and recovers', async () => {
     const folder = await readyCluster()
     const first = await startEmbeddedPostgres({ folder, durable: false })
     const busy = new pg.Client({ connectionString: first.connectionString })
@@ -109,7 +109,7 @@ describe('after kill -9 of the database server', () => {
     expect(await endless).toBeInstanceOf(Error)
   })
 
-  it('lets stop() return at once', async () => {
+  it('lets stop() return immediately', async () => {
     const server = await startEmbeddedPostgres({ folder: await readyCluster(), durable: false })
     const pid = await serverPid(server.dataFolder)
     process.kill(pid, 'SIGKILL')
@@ -119,7 +119,7 @@ describe('after kill -9 of the database server', () => {
 })
 
 describe('a postmaster.pid that was left behind', () => {
-  it('is no obstacle when its process id belongs to another program now', async () => {
+  it('is ignored when its process id now belongs to another program', async () => {
     const folder = await readyCluster()
     const data = join(folder, 'data')
     const stranger = execFile('sleep', ['600'])
@@ -132,7 +132,7 @@ describe('a postmaster.pid that was left behind', () => {
     expect(await lives(stranger.pid ?? 0)).toBe(true)
   })
 
-  it('is no obstacle when that program is the database server of another folder', async () => {
+  it('is ignored when that program is the database server of another folder', async () => {
     const [folder, otherFolder] = [await readyCluster(), await readyCluster()]
     const other = await startEmbeddedPostgres({ folder: otherFolder, durable: false })
     const pidFile = join(folder, 'data', 'postmaster.pid')
@@ -144,7 +144,7 @@ describe('a postmaster.pid that was left behind', () => {
     expect(await ask(other.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
   })
 
-  it('is no obstacle when a power cut emptied it', async () => {
+  it('is ignored when a power failure emptied it', async () => {
     const folder = await readyCluster()
     const pidFile = join(folder, 'data', 'postmaster.pid')
     await writeFile(pidFile, '')

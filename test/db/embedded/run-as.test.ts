@@ -61,7 +61,7 @@ async function serverUser(dataFolder: string): Promise<number> {
 const owner = async (path: string) => (await stat(path)).uid
 
 describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
-  it('runs the server in a user namespace, below a folder that only root may enter', async () => {
+  it('runs the server in a user namespace, in a folder that only root may enter', async () => {
     const home = await scratchFolder()
     await chmod(home, 0o700)
     const binaries = await copyOfBinaries(home)
@@ -94,7 +94,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     await server.stop()
   })
 
-  it('lends "nobody" the right to pass a closed home when there is no other way', async () => {
+  it('gives "nobody" the right to enter a closed home when nothing else works', async () => {
     const home = await scratchFolder()
     await chmod(home, 0o700)
     const binaries = await copyOfBinaries(home)
@@ -109,7 +109,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     await again.stop()
   })
 
-  it('names every way it tried when none works', async () => {
+  it('lists every runner it tried when none works', async () => {
     const home = await scratchFolder()
     await chmod(home, 0o700)
     const starting = startIn(join(home, 'postgres'), { runners: [forbiddenUnshare, asUser()] })
@@ -117,7 +117,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
     await expect(starting).rejects.toThrow('DATABASE_URL')
   })
 
-  it("runs an ordinary user's database as that user, who can use it afterwards", async () => {
+  it("runs an ordinary user's database as that user, who can still use it later", async () => {
     const folder = await scratchFolder(NOBODY)
     const before = launcherProcess({ folder, end: 'finish', user: NOBODY })
     expect((await before.started).error).toBeUndefined()
@@ -135,7 +135,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
 })
 
 describe.runIf(AS_ROOT)('an ordinary user', () => {
-  it('needs no detour', async () => {
+  it('runs the server directly', async () => {
     const folder = await scratchFolder(NOBODY)
     const launcher = launcherProcess({ folder, user: NOBODY })
     const { connectionString, dataFolder, error } = await launcher.started
@@ -146,7 +146,7 @@ describe.runIf(AS_ROOT)('an ordinary user', () => {
     expect(await launcher.ended).toEqual({ code: 0, signal: null })
   })
 
-  it('is told when the folder is closed to it', async () => {
+  it('gets an error when it has no access to the folder', async () => {
     const folder = await readyCluster()
     const launcher = launcherProcess({ folder, user: NOBODY })
     const { error } = await launcher.started
@@ -154,7 +154,7 @@ describe.runIf(AS_ROOT)('an ordinary user', () => {
     expect(error).toContain('DATABASE_URL')
   })
 
-  it("is told when the data is another user's", async () => {
+  it('gets an error when the data belongs to another user', async () => {
     const folder = await readyCluster()
     await chown(folder, NOBODY.uid, NOBODY.gid)
     await chown(join(folder, 'passwords.json'), NOBODY.uid, NOBODY.gid)

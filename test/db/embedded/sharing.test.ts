@@ -6,7 +6,7 @@ import { ask, lives, scratchFolder, serverPid, useReadyCluster } from './scratch
 
 const readyCluster = useReadyCluster()
 
-it('starts one server when several processes start at once on an empty folder', async () => {
+it('starts one server when several processes start at the same time on an empty folder', async () => {
   const folder = await scratchFolder()
   const launchers = [1, 2, 3].map(() => launcherProcess({ folder }))
   const facts = await Promise.all(launchers.map((launcher) => launcher.started))
@@ -27,7 +27,7 @@ it('starts one server when several processes start at once on an empty folder', 
   expect(left).toEqual([])
 })
 
-it('starts one server when several parts of one process ask at once', async () => {
+it('starts one server when several parts of one process start it at the same time', async () => {
   const folder = await readyCluster()
   const options = { folder, durable: false }
   const servers = await Promise.all([1, 2, 3].map(() => startEmbeddedPostgres(options)))
@@ -41,7 +41,7 @@ it('starts one server when several parts of one process ask at once', async () =
   await expect(serverPid(others[0]?.dataFolder ?? '')).rejects.toThrow('absent')
 })
 
-it('does not wait for a user that was killed before it stops the server', async () => {
+it('does not wait for a killed user before it stops the server', async () => {
   const folder = await readyCluster()
   const killed = launcherProcess({ folder })
   await killed.started
@@ -54,7 +54,7 @@ it('does not wait for a user that was killed before it stops the server', async 
   expect(await lives(pid)).toBe(false)
 })
 
-it('leaves the settings alone while another process works with them', async () => {
+it('keeps the settings while another process uses them', async () => {
   const folder = await readyCluster()
   const first = await startEmbeddedPostgres({ folder, durable: false, maxConnections: 20 })
   const notes: string[] = []

@@ -33,7 +33,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
   },
 )
 
-it('ends in order on Ctrl-C while the database is being made, and makes it at the next start', async () => {
+it('stops in order on Ctrl-C while it creates the database, and creates it at the next start', async () => {
   const folder = await scratchFolder()
   const launcher = launcherProcess({ folder })
   await vi.waitFor(

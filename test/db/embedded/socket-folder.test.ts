@@ -21,7 +21,7 @@ describe.runIf(process.platform !== 'win32')('the folder of the socket', () => {
     expect(await make(two)).not.toBe(folder)
   })
 
-  it('is another one when somebody else on this machine occupies the name', async () => {
+  it('is another one when another user has the name', async () => {
     const data = await scratchFolder()
     const folder = await make(data)
     // Open to everybody, which ours never is.

@@ -16,7 +16,7 @@ async function mode(path: string): Promise<number> {
 }
 
 describe('a first start', () => {
-  it('makes a UTF-8 database of an ordinary role, closed to other users of the machine', async () => {
+  it('creates a UTF-8 database of an ordinary role, inaccessible to other users of the machine', async () => {
     const folder = join(await scratchFolder(), 'postgres')
     afterThisTest(() => server.stop())
     const server = await startEmbeddedPostgres({ folder })
@@ -65,7 +65,7 @@ describe('a server on an existing folder', () => {
     await second.stop()
   })
 
-  it('is reached by knex as by pg', async () => {
+  it('is reachable with knex and pg', async () => {
     const server = await startEmbeddedPostgres({ folder: await readyCluster(), durable: false })
     for (const db of [
       knexFactory(server.connectionString),
@@ -84,7 +84,7 @@ describe('a server on an existing folder', () => {
     await expect(ask(url.href, 'select 1')).rejects.toMatchObject({ code: '28P01' })
   })
 
-  it('takes the settings asked for', async () => {
+  it('uses the given settings', async () => {
     const folder = await readyCluster()
     const options = { folder, durable: false, maxConnections: 17, database: 'another' }
     const server = await startEmbeddedPostgres(options)
@@ -103,7 +103,7 @@ describe('a server on an existing folder', () => {
     ])
   })
 
-  it('is reached although its folder is deeper than a socket path may be long', async () => {
+  it('is reachable although its folder is too long for a socket path', async () => {
     const shallow = await readyCluster()
     const folder = join(shallow, ...Array.from({ length: 12 }, () => 'a-long-folder-name'))
     await mkdir(folder, { recursive: true })
@@ -138,7 +138,7 @@ describe('a server on an existing folder', () => {
     expect(await ask(after.connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
   })
 
-  it('keeps values of refused rows out of its log', async () => {
+  it('does not log the values of refused rows', async () => {
     const folder = await readyCluster()
     const server = await startEmbeddedPostgres({ folder, durable: false })
     await ask(server.connectionString, 'create table codes (code text unique)')
@@ -152,7 +152,7 @@ describe('a server on an existing folder', () => {
 })
 
 describe('the process that started it', () => {
-  it('ends by itself after stop(), and may call stop() twice', async () => {
+  it('ends after stop(), and may call stop() twice', async () => {
     const folder = await readyCluster()
     const launcher = launcherProcess({ folder, end: 'finish' })
     const { dataFolder } = await launcher.started
@@ -160,7 +160,7 @@ describe('the process that started it', () => {
     await expect(serverPid(dataFolder)).rejects.toThrow('absent')
   })
 
-  it('is not kept alive by the server, which then waits for the next start', async () => {
+  it('is not kept alive by the server, which keeps running for the next start', async () => {
     const folder = await readyCluster()
     const launcher = launcherProcess({ folder, end: 'abandon' })
     const { connectionString } = await launcher.started
@@ -170,7 +170,7 @@ describe('the process that started it', () => {
     await Promise.all([next.stop(), next.stop()])
   })
 
-  it('stops the server even when somebody deleted its folder', async () => {
+  it('stops the server even when its folder was deleted', async () => {
     const folder = await readyCluster()
     const server = await startEmbeddedPostgres({ folder, durable: false })
     const pid = await serverPid(server.dataFolder)
