@@ -24,7 +24,7 @@ const unauthenticated = { status: 401, body: { code: 'unauthenticated' } }
 const notFound = { status: 404, body: { code: 'not_found' } }
 const soon = () => new Date(Date.now() + 3_600_000).toISOString()
 
-/** Whether the service lets this key in at all. */
+/** Whether the service accepts this key. */
 async function isLetIn(conference: { path: string }, key: string): Promise<boolean> {
   const { status } = await app.request('GET', `${conference.path}/ticket-types`, { as: key })
   return status !== 401

@@ -13,7 +13,7 @@ const forbidden = { status: 403, body: { code: 'forbidden' } }
 const notFound = { status: 404, body: { code: 'not_found' } }
 const soon = () => new Date(Date.now() + 3_600_000).toISOString()
 
-/** Whether the service lets this key in at all. */
+/** Whether the service accepts this key. */
 async function isLetIn(conference: { path: string }, key: string): Promise<boolean> {
   const { status } = await app.request('GET', `${conference.path}/ticket-types`, { as: key })
   return status !== 401

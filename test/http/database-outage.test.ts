@@ -31,8 +31,8 @@ it('recovers when the database is available again', async () => {
   const [{ name } = { name: '' }] = await app.rows<{ name: string }>(
     'select current_database() as name',
   )
-  // As seen from a client, this is a server that goes down in the middle and is not there for a while.
-  // An administrator may be no superuser, whom the limit holds for too; so from another database.
+  // For a client, this looks like a server that stops and is down for a while.
+  // The limit also applies to an administrator who is not a superuser, so connect to another database.
   const asAdmin = (sql: string) =>
     withAdminClient(inject('testRun').adminConnectionString, (client) => client.query(sql))
   const limit = (connections: number) =>

@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const each of running.splice(0)) await each.close()
 })
 
-/** Another process on the same database, with metrics of its own. */
+/** Another process on the same database, with its own metrics. */
 async function start(env: NodeJS.ProcessEnv = {}): Promise<TestProcess> {
   const started = await startTestProcess(app.connectionString, { env })
   running.push(started)
@@ -21,7 +21,7 @@ async function start(env: NodeJS.ProcessEnv = {}): Promise<TestProcess> {
 const get = (process: Pick<TestProcess, 'request'>, path: string, as: string | null = null) =>
   process.request<string>('GET', path, { as })
 
-/** The lines of one metric, without the prefix that all have. */
+/** The lines of one metric, without the common prefix. */
 async function metric(process: TestProcess, name: string): Promise<string[]> {
   const { body } = await get(process, '/metrics')
   const prefix = 'sponsor_vouchers_'
@@ -171,7 +171,7 @@ describe('/metrics', () => {
     await add('running', { locked_at: app.db.fn.now(), locked_by: 'pool-a', attempts: 1 })
     const spent = { attempts: app.db.ref('max_attempts') }
     await add('failed', { ...spent, last_error: 'no' })
-    // Replaced by newer work while its worker died: nothing that anybody should look at.
+    // Replaced by a newer job while its worker died: not a failure.
     await add('replaced', { ...spent, key: null })
     const lines = await metric(await start(), 'jobs')
     expect(lines.toSorted()).toEqual(

@@ -12,13 +12,13 @@ const database = useTestDatabase()
 
 type Finish = (resource: string) => Promise<{ resource: string }>
 
-/** A process with a route of its own, whose two steps a test can look into and break. */
+/** A process with a route in two steps, which a test can observe and break. */
 type Worker = {
   livenessLock: LivenessLock
   begun: string[]
   finish: Finish
   post(key: string): Promise<{ status: number; body: unknown }>
-  /** Whether the other one is alive, as this one knows it. */
+  /** Whether this process considers the other one alive. */
   sees(other: Worker): Promise<boolean>
   close(): Promise<void>
 }
@@ -41,7 +41,7 @@ async function startWorker(): Promise<Worker> {
     begun: [],
     finish: async (resource) => ({ resource }),
     async post(key) {
-      // Not through the harness, which knows only what openapi.yaml describes.
+      // Not with the test harness, which knows only the operations of openapi.yaml.
       const headers = { authorization: `Bearer ${OPERATOR_KEY}`, 'idempotency-key': key }
       const answer = await app.inject({ method: 'POST', url: '/things', headers })
       return { status: answer.statusCode, body: answer.json() }
@@ -142,7 +142,7 @@ describe('a write in two steps', () => {
     const other = await startWorker()
     await expect.poll(() => worker.sees(other), PATIENCE).toBe(true)
     const reached = deferred()
-    // Hangs as a request does whose process is killed: it neither answers nor cleans up.
+    // Hangs like a request whose process was killed: it neither answers nor cleans up.
     other.finish = () => {
       reached.resolve()
       return new Promise(() => {})

@@ -2,9 +2,9 @@ import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { tableOf } from '../../src/mirror/stripe-resource.ts'
 import type { TestApp } from '../support/test-app.ts'
 
-// Written as rows: what would make them asks Stripe, or a receiver, and these tests ask nobody.
+// Inserted as rows, because creating them through the API would call Stripe or a receiver.
 
-/** An endpoint with something that it was told. */
+/** An endpoint with a delivery. */
 export async function fillOutgoing(
   app: TestApp,
   conference: string,
@@ -30,7 +30,7 @@ export async function fillOutgoing(
   return { 'webhook-endpoints': endpoint, delivery }
 }
 
-/** The batch as one that was published, but for its codes, which stay to be used here. */
+/** Marks the batch as published, except its codes, which stay redeemable here. */
 export async function fillPublication(
   app: TestApp,
   conference: string,
@@ -51,7 +51,7 @@ export async function fillPublication(
   )
 }
 
-/** An event of Stripe's and a sync run, both over. */
+/** A Stripe event and a sync run, both finished. */
 export async function fillInbox(
   app: TestApp,
   conference: string,

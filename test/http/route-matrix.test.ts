@@ -20,13 +20,13 @@ import { openapiYaml } from '../support/validate-response.ts'
 import { fillInbox, fillMirror, fillOutgoing, fillPublication } from './route-matrix-objects.ts'
 import { WHO_MAY, type Who } from './route-table.ts'
 
-// Every key looks for codes that do not exist, which is what the limit is there to stop.
+// Every key looks up codes that do not exist, so the limit must not apply here.
 const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '100000' } })
 
 type Route = {
   id: string
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
-  /** As openapi.yaml has it. */
+  /** The path in openapi.yaml. */
   template: string
   /** The same, where the template has `{resource}` with the name of one. */
   path: string
@@ -36,7 +36,7 @@ type Route = {
 const ROUTES: Route[] = operationsOf(openapiYaml()).flatMap(({ path, method, operation }) =>
   (path.includes('{resource}') ? ALL_RESOURCES : [null]).map((resource) => ({
     id: resource === null ? operation.operationId : `${operation.operationId} ${resource.name}`,
-    // The methods that this service uses; inject() would refuse another.
+    // The methods of this service. inject() refuses others.
     method: method.toUpperCase() as Route['method'],
     template: path,
     path: resource === null ? path : path.replace('{resource}', resource.name),
@@ -75,7 +75,7 @@ beforeAll(async () => {
   keys.otherSponsor = (await createSponsorKey(app, other, otherSponsor.id)).key
 })
 
-/** Asks with ids that do not exist and no body to speak of, so that nothing is changed. */
+/** Sends ids that do not exist and an empty body, so that nothing changes. */
 function ask({ method, path }: Route, as: string | null, conference = slug): Promise<Answer<Body>> {
   const url = path.replace('{conference}', conference).replaceAll(/\{\w+\}/g, 'none')
   const isWrite = method === 'POST' || method === 'PATCH'
@@ -88,18 +88,18 @@ const isFor = ({ who }: Route, caller: Scope | 'sponsor'): boolean =>
 const unauthenticated = { status: 401, body: { code: 'unauthenticated' } }
 const forbidden = { status: 403, body: { code: 'forbidden' } }
 
-/** All that an answer tells its reader; only the request's own name may differ. */
+/** A response without its request id. */
 const told = ({ status, body }: Answer<Body>) => ({ status, ...body, request_id: '' })
 
-/** `let in` when the route itself answered, whatever that was; else what kept the caller out. */
+/** `let in` if the route itself answered, else the reason of the refusal. */
 function outcomeOf({ status, body }: Answer<Body>): string {
-  // A sponsor's customer is made with no body at all, which is as far as it gets without a Stripe.
+  // A sponsor creates its customer without a body. Then the request fails, because there is no Stripe.
   const isIn = body['code'] === 'stripe_unavailable'
   const keptOut = [401, 403, 429].includes(status) || (status >= 500 && !isIn)
   return keptOut ? `${status} ${String(body['code'])}` : 'let in'
 }
 
-// The requests wait for Postgres more than they compute. Fewer than the pool has connections.
+// The requests mostly wait for Postgres. Fewer than the connections of the pool.
 const AT_ONCE = 6
 
 const ofEach = <T>(routes: Route[], work: (route: Route) => Promise<T>) =>
@@ -148,7 +148,7 @@ describe('who may call what', () => {
     try {
       const addRoute = () => starting.app.get('/open-by-mistake', () => 'hello')
       expect(addRoute).toThrow('Route GET /open-by-mistake has no access rule')
-      // The pages of /docs have theirs from a flag, which is long down.
+      // The pages of /docs get their rule from a flag, which is no longer set.
       const addPage = () => starting.app.get('/docs/open-by-mistake', () => 'hello')
       expect(addPage).toThrow('Route GET /docs/open-by-mistake has no access rule')
     } finally {
@@ -216,7 +216,7 @@ async function make(path: string, kind: string, body: Body): Promise<string> {
 }
 
 async function makeWorld(): Promise<World> {
-  // Without a Stripe key, so that no request of these tests goes out.
+  // Without a Stripe key, so that these tests send no request to Stripe.
   const conference = await createConference(app, { stripe_secret_key: undefined })
   const { path } = conference
   return { path, ...(await fill(path, conference.id)) }
@@ -288,7 +288,7 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
   return { ids, sponsorKey: (await createSponsorKey(app, { path }, sponsor)).key }
 }
 
-/** What the id at the end of a route's parameters is of: `purchase`, or `sponsors` for `{id}`. */
+/** The kind of object of the last id in a path: `purchase`, or `sponsors` for `{id}`. */
 function kindOf({ path }: Route): string | null {
   const parts = path.split('/')
   const at = parts.findIndex((part) => part.startsWith('{') && part !== '{conference}')
@@ -296,13 +296,13 @@ function kindOf({ path }: Route): string | null {
   return parts[at] === '{id}' ? (parts[at - 1] ?? '') : (parts[at] ?? '').slice(1, -1)
 }
 
-/** The names of further ids in a route's path: `delivery` of an endpoint. */
+/** The names of other ids in a path: `delivery` of an endpoint. */
 function partsOf({ path }: Route): string[] {
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '')
   return names.filter((name) => name !== 'conference').slice(1)
 }
 
-/** A body that the route takes: its first example in openapi.yaml, or an empty one. */
+/** A valid body of the route: its first example in openapi.yaml, or an empty one. */
 function bodyOf({ template, method }: Route): unknown {
   const operation: Operation | undefined = openapiYaml().paths[template]?.[method.toLowerCase()]
   const [example] = Object.values(
@@ -328,7 +328,7 @@ describe('an object of another tenant', () => {
     const rest = route.path
       .replace('/v1/conferences/{conference}', '')
       .replace(/\{\w+\}/, id)
-      // What hangs on the object is asked for by its own id.
+      // A dependent object is requested by its own id.
       .replaceAll(/\{(\w+)\}/g, (_, name: string) => under.ids[name] ?? '')
     const isWrite = route.method === 'POST' || route.method === 'PATCH'
     const body = isWrite ? { body: bodyOf(route) } : {}
@@ -397,7 +397,7 @@ describe('an object of another tenant', () => {
   })
 
   it('is visible to its own tenant, so that these tests can fail', async () => {
-    // What takes an object away comes last.
+    // Routes that delete an object come last.
     const isEnd = ({ method }: Route) => Number(method === 'DELETE')
     for (const route of withIds.toSorted((a, b) => isEnd(a) - isEnd(b))) {
       const id = foreign.ids[kindOf(route) ?? ''] ?? ''

@@ -1,16 +1,16 @@
 import type { Scope } from '../../src/shared/caller.ts'
 
 /**
- * Who may call an operation, besides operators, who may call all of the API. `staff`: any key of the
- * conference's staff. A list: staff with one of the scopes, and `sponsor` a sponsor for its own.
+ * Who may call an operation. Operators may call all operations. `staff`: any staff key of the
+ * conference. A list: staff with one of the scopes, and with `sponsor` a sponsor for its own objects.
  */
 export type Who = 'public' | 'stripe' | 'operator' | 'staff' | readonly (Scope | 'sponsor')[]
 
 const MIRROR: Who = ['stripe:sync']
 
 /**
- * The reviewed decision for every operation of openapi.yaml. It is written down a second time on
- * purpose: a new route, or a changed access rule, fails the tests until somebody decides here too.
+ * The reviewed decision for every operation of openapi.yaml. It repeats the access rules on purpose: a
+ * new route or a changed rule fails the tests until this table is changed too.
  */
 export const WHO_MAY: Record<string, Who> = {
   createConference: 'operator',

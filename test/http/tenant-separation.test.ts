@@ -12,7 +12,7 @@ import { useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp()
 
-/** Tables whose rows belong to a conference, by the column that says so. */
+/** Tables of conferences, and their column with the conference. */
 const tenantTables = () =>
   app.rows<{ table: string; enabled: boolean; forced: boolean; policies: number }>(
     `select c.oid::regclass::text as table, c.relrowsecurity as enabled,

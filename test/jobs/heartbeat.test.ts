@@ -36,7 +36,7 @@ function start(workerIds: () => string[] = () => []) {
 
 const processes = () => db('processes').select<{ id: string; worker_ids: string[] }[]>()
 
-/** A job that the worker has held for so many seconds. */
+/** A job that the worker has held for that many seconds. */
 async function lockJob(worker: string, seconds: number): Promise<void> {
   await db.transaction((trx) => addJob(trx, 'prune', {}, { jobKey: worker }))
   await db('graphile_worker._private_jobs')

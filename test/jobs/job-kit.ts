@@ -4,7 +4,7 @@ import { createLogger } from '../../src/shared/logger.ts'
 
 type Handlers = { [Name in JobName]?: JobHandler<Name> }
 
-/** A handler for each job: the given ones, and for the others one that does nothing. */
+/** A handler for each job: the given ones, and no-ops for the others. */
 export function everyHandler(handlers: Handlers = {}): JobBinding[] {
   const bind = <Name extends JobName>(name: Name) =>
     handle(name, handlers[name] ?? (async () => {}))

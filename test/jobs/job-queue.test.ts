@@ -89,7 +89,7 @@ describe('the registry', () => {
   })
 
   it.each([
-    [{ version: 2, conference_id: 'conf_9' }, 'payload version 2; this release knows version 1'],
+    [{ version: 2, conference_id: 'conf_9' }, 'payload version 2; this release supports version 1'],
     [{ conference_id: 'conf_9' }, 'payload version undefined'],
     [null, 'payload version undefined'],
     [{ version: 1, conference_id: 9 }, 'conference_id'],

@@ -43,7 +43,7 @@ function run(tasks: TaskList, more: { connectionString?: string; drainMs?: numbe
   return { ...runner, stop }
 }
 
-/** Something that a handler waits for, opened by the test. */
+/** A gate that a handler waits for and the test opens. */
 function gate() {
   let open = () => {}
   const opened = new Promise<void>((resolve) => {
@@ -85,7 +85,7 @@ it('waits for running jobs before it stops, and leaves none locked', async () =>
   const stopping = runner.stop().finally(() => {
     stopped = true
   })
-  // Several round trips later it still waits for the job.
+  // After several round trips, it still waits for the job.
   for (let turn = 0; turn < 5; turn += 1) await db.raw('select 1')
   expect({ stopped, seen }).toEqual({ stopped: false, seen: ['begun'] })
   hold.open()
@@ -166,7 +166,7 @@ it('continues after the database lost all connections, and repeats a job whose e
   const [before] = runner.workerIds()
   await setConnectionsAllowed(own.adminConnectionString, false)
   hold.open()
-  // The end of the job cannot be written now, which ends the pool of workers.
+  // The end of the job cannot be recorded now, which ends the worker pool.
   await expect.poll(() => runner.workerIds(), POLL_OPTIONS).toEqual([])
   await setConnectionsAllowed(own.adminConnectionString, true)
   await expect.poll(() => runs, POLL_OPTIONS).toEqual([1, 2])

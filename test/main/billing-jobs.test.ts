@@ -6,7 +6,7 @@ import { useServices } from './run-service.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
-// No webhook is set up here: whatever moves, the working side did by itself.
+// No webhook is set up here, so every change comes from the worker.
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
@@ -40,7 +40,7 @@ const loseAnswers = (path: string) =>
     action: { kind: 'fail_after' },
   })
 
-/** The job waits for as long as the request itself may take. */
+/** Makes the job due now. By default, it waits as long as the request itself may take. */
 const makeDue = (job: string) =>
   app.rows(
     `update graphile_worker._private_jobs set run_at = now()

@@ -7,7 +7,7 @@ import { useServices } from './run-service.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
-// No webhook is set up here: whatever moves, the working side found out by itself.
+// No webhook is set up here, so every change comes from the worker.
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
@@ -26,7 +26,7 @@ beforeAll(async () => {
 })
 afterEach(() => stripe.fake.control.clearFaults())
 
-/** A working process that sweeps every second what is older than a second. */
+/** A worker that sweeps every second and considers everything older than a second. */
 const work = () =>
   start({
     DATABASE_URL: app.connectionString,

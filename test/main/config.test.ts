@@ -103,7 +103,7 @@ describe('the settings', () => {
       expect(problemsOf({ ...PRODUCTION, [name]: undefined })).toEqual([
         expect.stringContaining(`${name} is required`),
       ])
-      // `NAME=` in a file of settings is no value either.
+      // `NAME=` in an .env file is not a value either.
       expect(problemsOf({ ...PRODUCTION, [name]: '' })).toHaveLength(1)
     },
   )

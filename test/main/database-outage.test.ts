@@ -37,7 +37,7 @@ const status = (service: RunningService, path: string) => async () =>
   (await service.get(path)).status
 
 it('is not ready while the database is down, and recovers without help', async () => {
-  // Then it sweeps every second.
+  // With this setting, it sweeps every second.
   const service = await start({ ...env(), RECONCILE_AFTER_SECONDS: '4' })
   await service.ready
   expect(await service.get('/readyz')).toMatchObject({ status: 200 })
@@ -49,7 +49,7 @@ it('is not ready while the database is down, and recovers without help', async (
   await up()
   await expect.poll(status(service, '/readyz'), POLL_OPTIONS).toBe(200)
   await expect.poll(status(service, '/v1/conferences'), POLL_OPTIONS).toBe(200)
-  // The working side is back too: the timer fires, and its jobs are done.
+  // The worker has recovered too: the timer fires, and its jobs run.
   const before = await sweepsDone(service)
   await expect.poll(() => sweepsDone(service), POLL_OPTIONS).toBeGreaterThan(before)
   expect(service.log.filter(({ msg }) => msg === 'recovered')).not.toEqual([])

@@ -30,7 +30,7 @@ it('answers running requests and accepts no new ones when it stops', async () =>
     headers: { authorization: `Bearer ${shop.sponsorKey}`, 'content-type': 'application/json' },
     body: JSON.stringify(RETURN_URLS),
   })
-  // It is taken off the list when the request has come.
+  // It is removed from the list when the request has arrived.
   const waiting = () => stripe.fake.control.faults().api.some(({ id }) => id === trouble.id)
   await expect.poll(waiting, POLL_OPTIONS).toBe(false)
   const stopped = service.stop()

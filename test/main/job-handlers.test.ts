@@ -6,7 +6,7 @@ import { useServices } from './run-service.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
-// No webhook is set up here: whatever moves, the working side found out by itself.
+// No webhook is set up here, so every change comes from the worker.
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
@@ -19,13 +19,13 @@ const start = useServices()
 let shop: Shop
 beforeAll(async () => {
   shop = await openShop(app)
-  // A new timer is due at once, and would find every event before the others had their turn.
+  // A new timer is due immediately, and would find every event before the other jobs run.
   const tomorrow = app.db.raw(`now() + interval '1 day'`)
   await app.db('timers').insert({ name: 'find_missed_events', due_at: tomorrow })
 })
 afterEach(() => stripe.fake.control.clearFaults())
 
-/** A working process that sweeps every second what is older than a second. */
+/** A worker that sweeps every second and considers everything older than a second. */
 const work = (more: NodeJS.ProcessEnv = {}) =>
   start({
     DATABASE_URL: app.connectionString,
@@ -38,7 +38,7 @@ const work = (more: NodeJS.ProcessEnv = {}) =>
 
 const statusOf = (purchase: string) => async () => (await shop.get(purchase)).status
 
-/** Stripe does what it is asked, and we do not learn it. */
+/** Stripe performs the request, but its response is lost. */
 const loseAnswers = (path: string) =>
   stripe.fake.control.injectFault({ path, times: 'always', action: { kind: 'fail_after' } })
 
@@ -80,7 +80,7 @@ it('closes a checkout whose URL no caller received, so that it cannot be paid', 
   await expect.poll(attempts, POLL_OPTIONS).toMatchObject([{ state: 'expired' }])
   const [attempt] = await attempts()
   expect(() => stripe.fake.control.pay(String(attempt?.session_id))).toThrow(/expired/)
-  // Nothing but a new checkout is left of it.
+  // Only a new checkout is possible now.
   expect((await shop.get(id)).allowed_actions).toContain('checkout')
 })
 
@@ -101,7 +101,7 @@ it('treats a refusal by Stripe as the end of a refund request', async () => {
   stripe.fake.control.injectFault({ path: '/v1/refunds', times: 'always', action: { kind: 'cut' } })
   expect((await shop.act(id, 'refund')).status).toBe(503)
   stripe.fake.control.clearFaults()
-  // Meanwhile somebody refunds it at Stripe.
+  // Meanwhile it is refunded at Stripe.
   stripe.fake.control.refund(String(intent))
   await work()
   const requests = () => app.rows('select state from refund_requests where purchase_id = $1', [id])

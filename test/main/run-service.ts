@@ -7,7 +7,7 @@ import { OPERATOR_KEY, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 export type LogLine = { msg: string } & Record<string, unknown>
 
 export type RunningService = Service & {
-  /** What was logged so far, at level debug and above. */
+  /** The log so far, at level debug and above. */
   log: LogLine[]
   get(path: string, key?: string): Promise<{ status: number; body: Record<string, unknown> }>
 }
@@ -25,7 +25,7 @@ export function useServices(): (env: NodeJS.ProcessEnv) => Promise<RunningServic
     })
     const service = await startService(configOf(env), logger)
     running.push(service)
-    // Tests of a refusal await it themselves; the others must not end as an unhandled rejection.
+    // Tests of a failed start await it themselves. Others must not cause an unhandled rejection.
     service.ready.catch(() => {})
     return {
       ...service,

@@ -11,7 +11,7 @@ it('ends intake, then work, then connections, then the database', async () => {
     await new Promise((resolve) => setImmediate(resolve))
     order.push(name)
   }
-  // Added as they begin, which is the other way round.
+  // Added in the order of the start, which is the reverse.
   shutdown.add('database', 'database', ending('database'))
   shutdown.add('pools', 'pool', ending('pool'))
   shutdown.add('work', 'worker', ending('worker'))

@@ -67,7 +67,7 @@ it('serves while another process works', async () => {
     const { path } = await createConference(app)
     const account = () =>
       withSystem(app.db, 'manage-conferences', (trx) => trx('conferences').pluck('stripe_account'))
-    // Nobody works yet, so the job that learns the account waits.
+    // No worker runs yet, so the job that finds the account waits.
     expect(await account()).toEqual([null])
     const working = await start({ ...env, RUN: 'work' })
     expect(working.address).toBeNull()
@@ -125,7 +125,9 @@ it('refuses a live key with a stand-in for Stripe, or in the embedded database',
   )
   try {
     const service = await start(withMigrations())
-    await expect(service.ready).rejects.toThrow(/big-one has a live Stripe key: STRIPE_API_BASE/)
+    await expect(service.ready).rejects.toThrow(
+      /big-one has a live Stripe key: remove STRIPE_API_BASE/,
+    )
     const embedded = (embeddedAllowed: boolean) =>
       withDb((db) => assertLiveModeAllowed(db, { embeddedAllowed, stripeApiBase: null }, true))
     await expect(embedded(false)).rejects.toThrow(/big-one has a live Stripe key: set DATABASE_URL/)

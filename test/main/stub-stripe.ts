@@ -5,14 +5,14 @@ import { afterAll, beforeAll } from 'vitest'
 const ACCOUNT = { id: 'acct_stub', object: 'account' }
 const NO_EVENTS = { object: 'list', data: [], has_more: false, url: '/v1/events' }
 
-/** Just enough of Stripe for two jobs: whose key it is, and an empty list of events. */
+/** Enough of Stripe for two jobs: the account of a key, and an empty list of events. */
 export type StubStripe = {
   readonly url: string
-  /** How often the list of events was asked for. */
+  /** How often the list of events was requested. */
   readonly eventLists: number
-  /** From now on the list of events is not answered, as by a Stripe that hangs. */
+  /** From now on, requests for the list of events hang. */
   hold(): void
-  /** Answers everything that waits, and what comes from now on. */
+  /** Answers all waiting and future requests. */
   release(): void
 }
 

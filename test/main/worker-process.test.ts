@@ -20,7 +20,7 @@ useServiceProcesses()
 beforeAll(() => createConference(app))
 afterAll(() => stripe.release())
 
-/** A working process; the timer that asks Stripe for events is due, and then not for a day. */
+/** A worker. Its timer that lists Stripe's events is due now, and then not for a day. */
 async function startWorking(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess> {
   const working = await startServiceProcess({
     DATABASE_URL: app.connectionString,
@@ -34,7 +34,7 @@ async function startWorking(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess
   return working
 }
 
-/** A job that asks Stripe, which does not answer, in the hands of a process of its own. */
+/** A job in another process, which waits for Stripe's response. */
 async function holdJob(env: NodeJS.ProcessEnv = {}): Promise<ServiceProcess> {
   stripe.hold()
   const asked = stripe.eventLists
@@ -61,9 +61,9 @@ it('takes over the work of a killed process when its lease ends', async () => {
   replacement = await startWorking()
   const asked = stripe.eventLists
   await doomed.kill()
-  // graphile-worker by itself would keep the lock of a dead worker for four hours.
+  // graphile-worker itself would keep the lock of a dead worker for four hours.
   await expect.poll(() => stripe.eventLists, POLL_OPTIONS).toBe(asked + 1)
-  expect(replacement.output()).toContain('took over the jobs of dead workers')
+  expect(replacement.output()).toContain('released the jobs of dead workers')
 })
 
 it('finishes its work on SIGTERM and exits with 0', async () => {
@@ -88,7 +88,7 @@ it('releases work that does not end in time after SIGTERM, and exits with anothe
 })
 
 it('exits on a second signal without waiting for its work', async () => {
-  // Far more than this test may take.
+  // Much longer than this test may take.
   const working = await holdJob({ SHUTDOWN_SECONDS: '3600' })
   const exit = working.terminate()
   await expect.poll(() => working.output(), POLL_OPTIONS).toContain('"msg":"stopping"')

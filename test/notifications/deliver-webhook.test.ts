@@ -22,7 +22,7 @@ async function openConference() {
   return { conference, path, announce }
 }
 
-/** A conference with one endpoint at a receiver. */
+/** A conference with one endpoint. */
 async function openWired() {
   const receiver = await startHookReceiver()
   const shop = await openConference()
@@ -56,7 +56,7 @@ describe('an outbound webhook', () => {
       'webhook-id': id,
     })
     const { body = '', headers = {} } = hook ?? {}
-    // The library of the specification; it also looks at the age of the timestamp.
+    // The library of the specification, which also checks the age of the timestamp.
     expect(new Webhook(shop.endpoint.secret).verify(body, headers)).toMatchObject({
       type: 'purchase.paid',
       data: { purchase: 'bp_1', total_amount: 1_000 },
@@ -84,7 +84,7 @@ describe('an outbound webhook', () => {
       last_error: 'The receiver answered 500.',
     })
     await app.send(shop)
-    // A redirect is not followed: it could lead anywhere.
+    // Redirects are not followed, because they could lead anywhere.
     expect(await shop.only()).toMatchObject({ state: 'pending', attempts: 2, last_status: 307 })
     await app.send(shop)
     expect(await shop.only()).toMatchObject({ state: 'delivered', attempts: 3, last_status: 204 })
@@ -212,7 +212,7 @@ describe('an outbound webhook', () => {
     const dies = app.send(shop, {
       async postWebhook(sent) {
         await post(sent)
-        // As if the process ended before it could write the answer down.
+        // As if the process ended before it recorded the response.
         await new Promise(() => {})
         return 0
       },
@@ -265,7 +265,7 @@ describe('a private network', () => {
     'https://[fd00::1]/',
     'https://[::ffff:127.0.0.1]/',
     'https://0.0.0.0/',
-    // A name that leads there: looked at after it was resolved.
+    // A name that resolves to such an address. It is checked after it was resolved.
     'https://localhost/',
   ]
 

@@ -15,7 +15,7 @@ import { startHookReceiver } from './webhook-receiver.ts'
 
 vi.setConfig({ testTimeout: TEST_TIMEOUT })
 
-// A process is stopped between sending and saying so by an answer that never comes; then it is
+// A missing response stops the process between sending and recording the outcome. Then it is
 // killed with -9.
 
 const app = useOutgoingScene()

@@ -6,26 +6,26 @@ export type ReceivedMail = {
   from: string
   to: string[]
   raw: string
-  /** Of the mail itself, the last one of a name, unfolded. */
+  /** The headers of the mail itself, unfolded; the last one of each name. */
   header(name: string): string | undefined
   /** The text of an attachment. */
   attachment(contentType: string): string | undefined
 }
 
 /**
- * `lost`: it takes the mail and the connection breaks before it says so. `silent`: it takes the mail
- * and never says so.
+ * `lost`: it accepts the mail, but the connection breaks before the response. `silent`: it accepts the mail
+ * and never responds.
  */
 type MailAnswer = { at: 'recipient' | 'message'; code: number } | 'lost' | 'silent'
 
 export type MailServer = {
   url: string
   mails: ReceivedMail[]
-  /** How it meets the next mails; it takes them when that is used up. */
+  /** The behaviour for the next mails. After that, it accepts mails. */
   meetWith(...answers: MailAnswer[]): void
 }
 
-/** As real servers say it, with the address. */
+/** Like real servers, with the address in the message. */
 function refusal(code: number): Error {
   return Object.assign(new Error('not this one: <team@acme.example>'), { responseCode: code })
 }
@@ -78,7 +78,7 @@ export async function startMailServer(): Promise<MailServer> {
       })
     },
   })
-  // A connection that breaks is what some tests are about.
+  // Some tests break connections on purpose.
   server.on('error', () => {})
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())))

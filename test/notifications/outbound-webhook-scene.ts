@@ -27,13 +27,13 @@ export type OutgoingScene = TestApp & {
   readonly log: string[]
   addEndpoint(path: string, body: Body): Promise<Endpoint>
   deliveries(path: string, endpoint: string, query?: string): Promise<DeliveryBody[]>
-  /** The jobs of a conference that wait to send something. */
+  /** The waiting delivery jobs of a conference. */
   jobs(conference: string): Promise<WaitingJob[]>
-  /** One try of everything that waits, as a worker makes it. */
+  /** One attempt of all waiting deliveries, like a worker. */
   send(shop: Conference, changes?: Partial<DeliverDeps>): Promise<number>
 }
 
-/** The service with a hand-driven worker for webhooks. Addresses of this machine are allowed. */
+/** The service with a manual worker for webhooks. Addresses of this machine are allowed. */
 export function useOutgoingScene(): OutgoingScene {
   const app = useTestApp({ env: { WEBHOOKS_ALLOW_LOOPBACK: 'true' } })
   const log: string[] = []
@@ -79,6 +79,6 @@ export function useOutgoingScene(): OutgoingScene {
       return jobs.length
     },
   }
-  // Getters must stay getters: the parts do not exist yet.
+  // These must be getters, because the parts do not exist yet.
   return Object.defineProperties(own, Object.getOwnPropertyDescriptors(app)) as OutgoingScene
 }

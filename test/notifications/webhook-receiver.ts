@@ -3,17 +3,17 @@ import { onTestFinished } from 'vitest'
 
 export type Hook = { headers: Record<string, string>; body: string }
 
-/** `hang`: never. `redirect`: to another path of this receiver. */
+/** `hang`: no response. `redirect`: to another path of this receiver. */
 type HookAnswer = number | 'hang' | 'redirect'
 
 export type HookReceiver = {
   url: string
   received: Hook[]
-  /** What the next requests are answered with; 200 when it is used up. */
+  /** The responses to the next requests. After that, 200. */
   answerWith(...answers: HookAnswer[]): void
 }
 
-/** Somebody else's web server that takes our webhooks, closed when the test ends. */
+/** A web server that receives our webhooks, closed when the test ends. */
 export async function startHookReceiver(): Promise<HookReceiver> {
   const received: Hook[] = []
   const answers: HookAnswer[] = []

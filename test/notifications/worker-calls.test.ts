@@ -19,7 +19,7 @@ const work = () =>
     WEBHOOKS_ALLOW_LOOPBACK: 'true',
   })
 
-// More than the worker makes calls at once.
+// More than the number of parallel deliveries of a worker.
 const EVENTS = 12
 
 it('a receiver that never answers delays no other receiver', async () => {
@@ -39,7 +39,7 @@ it('a receiver that never answers delays no other receiver', async () => {
   })
   await work()
   await expect.poll(() => quick.received.length, POLL_OPTIONS).toBe(EVENTS)
-  // One after the other, so that one call of ours waits for it and not all of them.
+  // Deliveries to one endpoint are sequential, so only one of them waits for the receiver.
   expect(slow.received.length).toBeLessThan(EVENTS)
   const ids = new Set(quick.received.map(({ headers }) => headers['webhook-id']))
   expect(ids.size).toBe(EVENTS)
@@ -58,7 +58,7 @@ it('a worker retries a failed delivery when it is due, once', async () => {
     }),
   )
   await work()
-  // The first wait is five seconds.
+  // The first retry is after five seconds.
   await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(2)
   const deliveries = () => app.deliveries(conference.path, endpoint.id)
   await expect.poll(deliveries, POLL_OPTIONS).toMatchObject([{ state: 'delivered', attempts: 2 }])

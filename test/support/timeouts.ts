@@ -1,5 +1,5 @@
-/** How long a condition is waited for at most: other tests compete for the processor. */
+/** The maximum wait for a condition, because other tests compete for the processor. */
 export const POLL_OPTIONS = { timeout: 60_000, interval: 50 }
 
-/** For tests that wait for several of them. */
+/** For tests that wait for several conditions. */
 export const TEST_TIMEOUT = 180_000

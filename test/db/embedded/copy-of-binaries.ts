@@ -5,7 +5,7 @@ import { type Binaries, locateBinaries } from '../../../src/db/embedded/postgres
 
 const run = promisify(execFile)
 
-/** The installed PostgreSQL, copied below `parent`, to be broken or hidden there. */
+/** A copy of the installed PostgreSQL in `parent`, which a test may break or hide. */
 export async function copyOfBinaries(parent: string): Promise<Binaries> {
   const installed = await locateBinaries()
   const packageFolder = join(parent, 'package')

@@ -13,7 +13,7 @@ async function lockOf(holder: object | string): Promise<string> {
   return path
 }
 
-/** Twenty contenders; returns how many were inside at once at most, and how many got in. */
+/** Twenty processes compete for the lock. Returns the maximum inside at a time, and how many got in. */
 async function contend(path: string): Promise<{ atOnce: number; entered: number }> {
   const count = { inside: 0, atOnce: 0, entered: 0 }
   const contender = () =>

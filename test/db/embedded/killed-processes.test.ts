@@ -52,12 +52,12 @@ describe('after kill -9 of the process that launched it', () => {
     await vi.waitFor(
       async () => {
         const draft = await unfinished()
-        // Half-way: initdb has begun to fill the folder.
+        // initdb has begun to fill the folder.
         await stat(join(folder, draft ?? 'none', 'PG_VERSION'))
       },
       { timeout: 60_000, interval: 5 },
     )
-    // Its group holds initdb as well.
+    // Its process group contains initdb too.
     process.kill(-launcher.pid, 'SIGKILL')
     await launcher.ended
     expect(await readdir(folder)).not.toContain('data')

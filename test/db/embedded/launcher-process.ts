@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterThisTest } from './scratch.ts'
 
-/** What the launcher in another process tells about its server. */
+/** What a launcher in another process reports about its server. */
 type Facts = {
   connectionString: string
   adminConnectionString: string
@@ -30,7 +30,7 @@ export type LauncherOptions = {
 
 const PROGRAM = fileURLToPath(new URL('launcher-program.ts', import.meta.url))
 
-/** Runs the launcher in a process group of its own, as a shell runs a command. */
+/** Runs the launcher in its own process group, as a shell does. */
 export function launcherProcess({ folder, end = 'wait', user }: LauncherOptions): LauncherProcess {
   const child = spawn(
     process.execPath,
@@ -43,7 +43,7 @@ export function launcherProcess({ folder, end = 'wait', user }: LauncherOptions)
     await exit
   })
   const started = firstLine(child)
-  // A test that kills the launcher early never asks.
+  // A test that kills the launcher early does not await this.
   started.catch(() => {})
   return {
     child,

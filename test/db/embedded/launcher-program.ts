@@ -1,19 +1,19 @@
-// Run by the tests as a process of its own, as main.ts would use the launcher: it starts the
-// database, says so on stdout, and stops it on SIGINT and SIGTERM, or at once with "finish".
+// The tests run this as another process, which uses the launcher like main.ts: it starts the
+// database, reports it on stdout, and stops it on SIGINT and SIGTERM, or immediately with "finish".
 import { once } from 'node:events'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
 
 const [folder = '', end = 'wait'] = process.argv.slice(2)
 
-// Before the start, as a service does: a signal during the start must not end the process halfway.
+// Before the start, as in the service: a signal during the start must not end the process.
 const signal = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 const keepAlive = setInterval(() => {}, 60_000)
 try {
   const server = await startEmbeddedPostgres({ folder, durable: false })
-  // `stop` is a function, which JSON leaves out.
+  // JSON omits `stop`, because it is a function.
   process.stdout.write(`${JSON.stringify(server)}\n`)
   if (end === 'wait') await signal
-  // With "abandon" the server stays for the next start; this process must still end by itself.
+  // With "abandon", the server keeps running for the next start, but this process must still end.
   if (end !== 'abandon') await server.stop()
 } catch (error) {
   process.stdout.write(`${JSON.stringify({ error: String(error) })}\n`)

@@ -26,7 +26,7 @@ import {
 
 const readyCluster = useReadyCluster()
 
-// As where user namespaces are forbidden: the command is there and fails.
+// As on machines that forbid user namespaces: the command exists and fails.
 const forbiddenUnshare: Runner = {
   ...throughUserNamespace,
   command: () => ({
@@ -45,14 +45,14 @@ const missingUnshare: Runner = {
   }),
 }
 
-/** Stopped after the test even where its folder lies too deep to be found. */
+/** Stopped after the test, even if its folder is too deep to be found. */
 async function startIn(folder: string, surroundings: Surroundings = {}): Promise<EmbeddedPostgres> {
   const server = await startWithin({ folder, durable: false }, surroundings)
   afterThisTest(() => server.stop())
   return server
 }
 
-/** The user that the kernel knows the server process as. */
+/** The user of the server process, according to the kernel. */
 async function serverUser(dataFolder: string): Promise<number> {
   const status = await readFile(`/proc/${await serverPid(dataFolder)}/status`, 'utf8')
   return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1])

@@ -10,7 +10,7 @@ import { discardScratchFolder, makeScratchFolder } from '../../support/test-serv
 
 const run = promisify(execFile)
 
-/** True where the tests run as root, which alone can try what root and other users meet. */
+/** Whether the tests run as root. Only root can test root and other users. */
 export const AS_ROOT = process.getuid?.() === 0
 
 export const NOBODY = { uid: 65534, gid: 65534 }
@@ -28,7 +28,7 @@ export async function scratchFolder(owner?: { uid: number; gid: number }): Promi
   return folder
 }
 
-/** Gives folders with a stopped cluster in them, copied from one that is made once a file. */
+/** Returns folders with a stopped cluster, copied from one that is created once per test file. */
 export function useReadyCluster(): () => Promise<string> {
   let original = ''
   beforeAll(async () => {
@@ -45,7 +45,7 @@ export function useReadyCluster(): () => Promise<string> {
   }
 }
 
-/** The rows of one statement, over a connection of its own. */
+/** The rows of one statement, on its own connection. */
 export async function ask(connectionString: string, sql: string): Promise<unknown[]> {
   const client = new pg.Client({ connectionString })
   client.on('error', () => {})

@@ -24,7 +24,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
     await openSession(connectionString)
     const busy = await openSession(connectionString)
     const query = busy.query('select pg_sleep(600)').catch((error: unknown) => error)
-    // What a terminal does at Ctrl-C: everybody in the foreground group gets the signal.
+    // Like Ctrl-C in a terminal: all processes of the foreground group get the signal.
     process.kill(-launcher.pid, signal)
     expect(await launcher.ended).toEqual({ code: 0, signal: null })
     await expect(serverPid(dataFolder)).rejects.toThrow('absent')
@@ -41,7 +41,7 @@ it('stops in order on Ctrl-C while it creates the database, and creates it at th
     { timeout: 60_000, interval: 5 },
   )
   process.kill(-launcher.pid, 'SIGINT')
-  // On a busy machine the signal may come when initdb is just done: then there is no error.
+  // On a busy machine, the signal may come after initdb has finished. Then there is no error.
   const { error = 'could not be created' } = await launcher.started
   expect(error).toContain('could not be created')
   expect(await launcher.ended).toEqual({ code: 0, signal: null })

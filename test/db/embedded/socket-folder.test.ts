@@ -24,7 +24,7 @@ describe.runIf(process.platform !== 'win32')('the folder of the socket', () => {
   it('is another one when another user has the name', async () => {
     const data = await scratchFolder()
     const folder = await make(data)
-    // Open to everybody, which ours never is.
+    // Open to all users, unlike ours.
     await chmod(folder, 0o777)
     const other = await make(data)
     expect(other).not.toBe(folder)
