@@ -8,18 +8,18 @@ import { systemClock } from '../shared/time.ts'
 
 const HEADER = '# Generated from the routes by `npm run openapi`. Do not edit.\n'
 
-/** A dependency that the routes only use once they are called. */
+/** A dependency that routes use only when they are called. */
 function uncalled<T extends object>(): T {
   return {} as T
 }
 
 /**
- * openapi.yaml as the routes stand now. Composes the service as main.ts does, but asks nothing:
- * no database, no Stripe, no port, no setting of the environment.
+ * Builds openapi.yaml from the routes. Composes the service like main.ts, but uses no database, no
+ * Stripe, no port and no setting of the environment.
  */
 export async function buildOpenapi(): Promise<string> {
   const app = await buildApp({
-    // Where `npm start` and `npm run demo` listen.
+    // The address of `npm start` and `npm run demo`.
     config: loadConfig({ PUBLIC_URL: 'http://127.0.0.1:3000' }),
     db: connect('postgres://127.0.0.1:1/none'),
     livenessLock: uncalled(),

@@ -3,12 +3,12 @@ import { buildOpenapi } from './build-openapi.ts'
 
 const FILE = new URL('../../openapi.yaml', import.meta.url)
 
-/** `npm run openapi`: writes openapi.yaml. With `--check` only compares it, for CI. */
+/** `npm run openapi`: writes openapi.yaml. With `--check` it only compares the file, for CI. */
 async function main(): Promise<number> {
   const text = await buildOpenapi()
   if (!process.argv.includes('--check')) {
     writeFileSync(FILE, text)
-    process.stdout.write('openapi.yaml is written.\n')
+    process.stdout.write('Wrote openapi.yaml.\n')
     return 0
   }
   if (existsSync(FILE) && readFileSync(FILE, 'utf8') === text) return 0

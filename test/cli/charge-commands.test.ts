@@ -24,7 +24,7 @@ beforeEach(async () => {
 const args = (...more: string[]) => ['charges:run', '--conference', shop.conference, ...more]
 
 describe('charges:run', () => {
-  it('charges what is open and not manual, with a line each and a summary', async () => {
+  it('charges open charges that are not manual, with a line each and a summary', async () => {
     scene.save()
     const charges = [await scene.create(), await scene.create({ amount: 500 })]
     const manual = await scene.create({ manual: true })
@@ -42,7 +42,7 @@ describe('charges:run', () => {
     })
   })
 
-  it('F8: ends with 1 when some failed, charges the others, and tries no decline again', async () => {
+  it('F8: exits with 1 if some failed, charges the others, and does not retry declined ones', async () => {
     scene.save()
     const bad = scene.save('pm_card_chargeCustomerFail')
     const declined = await scene.create({ payment_method: bad })
@@ -64,7 +64,7 @@ describe('charges:run', () => {
     expect(await scene.get(declined.id)).toMatchObject({ attempts: 1 })
   })
 
-  it('F9: tells of a sponsor without a card each time', async () => {
+  it('F9: reports a sponsor without a card in each run', async () => {
     const charge = await scene.create()
     for (const _ of [1, 2]) {
       const { exitCode, stdout } = await cli.run(args())
@@ -76,7 +76,7 @@ describe('charges:run', () => {
     }
   })
 
-  it('F8: goes on with what an earlier run left open', async () => {
+  it('F8: continues with charges that an earlier run left open', async () => {
     scene.save()
     const charge = await scene.create()
     for (const path of ['/v1/payment_intents/*/confirm', '/v1/payment_intents/*']) {
@@ -90,7 +90,7 @@ describe('charges:run', () => {
     expect(scene.taken(charge.id)).toBe(1_234)
   })
 
-  it('charges nothing twice when two run at once', async () => {
+  it('charges nothing twice if two runs are active', async () => {
     scene.save()
     const charges = [await scene.create(), await scene.create(), await scene.create()]
     const runs = await Promise.all([cli.run(args()), cli.run(args())])

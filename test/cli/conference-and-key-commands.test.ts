@@ -21,7 +21,7 @@ async function isLetIn(path: string, as: string): Promise<boolean> {
 }
 
 describe('conferences', () => {
-  it('are made with the rules and the answer of the API', async () => {
+  it('are created with the validation and the answer of the API', async () => {
     const slug = unique('conf')
     const made = await cli.json<Body>([...newConference(slug), '--max-quantity', '2000'])
     const { body } = await app.request('GET', `/v1/conferences/${slug}`)
@@ -29,7 +29,7 @@ describe('conferences', () => {
     expect(made).toMatchObject({ currency: 'EUR', max_quantity: 2_000, livemode: null })
   })
 
-  it('take their secrets from standard input, so that no shell remembers them', async () => {
+  it('read their secrets from standard input, so that they stay out of the shell history', async () => {
     const slug = unique('conf')
     const args = [...newConference(slug), '--stripe-key', '-', '--webhook-secret', '-']
     const stdin = [STRIPE_KEY, WEBHOOK_SECRET]
@@ -39,20 +39,20 @@ describe('conferences', () => {
     expect(secrets.body['data']).toMatchObject([{ secret: 'whsec_****5678' }])
   })
 
-  it('take them from the environment, too', async () => {
+  it('read them from the environment, too', async () => {
     vi.stubEnv('STRIPE_SECRET_KEY', STRIPE_KEY)
     const made = await cli.json<Body>(newConference(unique('conf')))
     expect(made['stripe_secret_key']).toBe('****1234')
   })
 
-  it('are not made when standard input lacks the secret', async () => {
+  it('are not created if standard input has no secret', async () => {
     const slug = unique('conf')
     const ran = await cli.run([...newConference(slug), '--stripe-key', '-'])
     expect(ran).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--stripe-key') })
     expect((await app.request('GET', `/v1/conferences/${slug}`)).status).toBe(404)
   })
 
-  it('never show a secret, whether they are made or refused', async () => {
+  it('never print a secret, on success or failure', async () => {
     const slug = unique('conf')
     const args = [...newConference(slug), '--stripe-key', STRIPE_KEY]
     const outputs = [
@@ -67,7 +67,7 @@ describe('conferences', () => {
     expect(text).not.toContain('neverToBeSeenAgain')
   })
 
-  it('with a slug that is taken are refused as by the API', async () => {
+  it('with an existing slug are refused like in the API', async () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
     const { exitCode, stderr } = await cli.run([...newConference(slug), '--json'])
@@ -97,7 +97,7 @@ describe('conferences', () => {
 describe('API keys', () => {
   type Key = { id: string; key: string; role: string; scopes: string[]; expires_at: string | null }
 
-  it('of staff work at once, in their conference, with their scopes', async () => {
+  it('of staff work immediately, in their conference, with their scopes', async () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
     const key = await cli.json<Key>([
@@ -127,7 +127,7 @@ describe('API keys', () => {
     expect(await isLetIn('/v1/conferences', platform.key)).toBe(true)
   })
 
-  it('are shown when they are made and never again', async () => {
+  it('are shown only when they are created', async () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
     const role = ['--role', 'staff', '--conference', slug]
@@ -141,7 +141,7 @@ describe('API keys', () => {
     expect(JSON.parse(asJson.stdout)).toMatchObject({ data: [{ name: 'Desk', key: null }] })
   })
 
-  it('stop working once they are revoked, whosever they are', async () => {
+  it('of any role stop working once they are revoked', async () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
     const role = ['--role', 'staff', '--conference', slug]

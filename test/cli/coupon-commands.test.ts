@@ -31,7 +31,7 @@ beforeAll(async () => {
 })
 
 describe('coupons:create, coupons:list and coupons:delete', () => {
-  it('make a coupon at Stripe, show it, and delete it there', async () => {
+  it('create a coupon at Stripe, show it, and delete it there', async () => {
     const id = newId()
     const discount = ['--id', id, '--amount-off', '1000', '--currency', 'eur']
     const duration = ['--duration', 'repeating', '--months', '3', '--metadata', 'campaign=spring']
@@ -53,7 +53,7 @@ describe('coupons:create, coupons:list and coupons:delete', () => {
     })
   })
 
-  it('F20: write down that it was the command line', async () => {
+  it('F20: record the command line as the actor', async () => {
     const { id } = await cli.json<Body>(['coupons:create', ...at(shop), '--percent-off', '12.5'])
     const rows = await app.rows(
       `select actor_id, state from discount_changes where object_id = $1`,
@@ -74,7 +74,7 @@ describe('coupons:create, coupons:list and coupons:delete', () => {
     expect(stderr).toContain(named)
   })
 
-  it('end with 1 when Stripe refuses, or there is no such coupon', async () => {
+  it('exit with 1 if Stripe refuses, or the coupon does not exist', async () => {
     const refused = [...at(shop), '--percent-off', '5', '--product', 'prod_none', '--json']
     const answer = await cli.run(['coupons:create', ...refused])
     expect(answer.exitCode).toBe(1)
@@ -86,7 +86,7 @@ describe('coupons:create, coupons:list and coupons:delete', () => {
 })
 
 describe('coupons:refresh', () => {
-  it('F16: brings what was created, changed and deleted at Stripe without a webhook', async () => {
+  it('F16: mirrors coupons created, changed and deleted at Stripe without a webhook', async () => {
     const own = await openShop(app)
     const account = dashboard(own)
     const [kept, gone, late] = [newId(), newId(), newId()]
@@ -104,7 +104,7 @@ describe('coupons:refresh', () => {
     expect(named(late)).toMatchObject({ amount_off: 500 })
   })
 
-  it('reads only those that are named', async () => {
+  it('reads only the named coupons', async () => {
     const own = await openShop(app)
     const [one, other] = [newId(), newId()]
     for (const id of [one, other]) {
@@ -117,7 +117,7 @@ describe('coupons:refresh', () => {
   })
 
   // More than ten, which may go without a question.
-  it('F16: an account that lists nothing does not delete everything', async () => {
+  it('F16: does not delete everything if the account lists nothing', async () => {
     const own = await openShop(app)
     for (let n = 0; n < 12; n += 1) await dashboard(own).coupons.create({ percent_off: 10 })
     await cli.json(['coupons:refresh', ...at(own)])
@@ -128,7 +128,7 @@ describe('coupons:refresh', () => {
     expect(await list(own)).toHaveLength(12)
   })
 
-  it('ends with 1 when Stripe cannot be read', async () => {
+  it('exits with 1 if Stripe cannot be read', async () => {
     const action = { kind: 'error', status: 500, stored: false } as const
     stripe.fake.control.injectFault({ path: '/v1/coupons/*', times: 'always', action })
     const { exitCode } = await cli.run(['coupons:refresh', 'ANY', ...at(shop)])

@@ -45,7 +45,7 @@ describe('customers:refresh', () => {
     })
   })
 
-  it('reads those that are named, in whichever conference they are', async () => {
+  it('reads the named customers, in any conference', async () => {
     const [shop, other] = [await openShop(app), await openShop(app)]
     const [id, left] = [await customerWithCard(shop), await customerWithCard(other)]
     const { data } = await cli.json<{ data: Line[] }>(['customers:refresh', '--ids', id])
@@ -55,7 +55,7 @@ describe('customers:refresh', () => {
     expect(unknown).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('cust_unknown') })
   })
 
-  it('F12: ends with 1 when one could not be read, and reads the others', async () => {
+  it('F12: exits with 1 if one cannot be read, and reads the others', async () => {
     const [shop, broken] = [await openShop(app), await openShop(app)]
     const ids = [await customerWithCard(shop), await customerWithCard(broken)]
     stripe.fake.control.revokeKey(broken.stripeKey)

@@ -21,7 +21,7 @@ async function conferencesOf(args: readonly string[]): Promise<string[]> {
 }
 
 describe('drift', () => {
-  it('ends with 0 when nothing differs', async () => {
+  it('exits with 0 if nothing differs', async () => {
     await paid(shop)
     await sync(shop)
     const { stdout, ...ran } = await run()
@@ -31,7 +31,7 @@ describe('drift', () => {
     expect(read).toBe(`${shop.conference}\nNo differences. 1 purchase read from Stripe.\n`)
   })
 
-  it('is a table with the command that repairs each line, and ends with 1', async () => {
+  it('prints a table with a repair command for each line, and exits with 1', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
     await scene.rows(`update purchase_payments set status = 'processing' where purchase_id = $1`, [
@@ -58,7 +58,7 @@ describe('drift', () => {
     expect(sums).toBe('0 missing, 0 extra, 1 different.')
   })
 
-  it('says first what was never synced, with the command for it', async () => {
+  it('first lists resources that were never synced, with a command to sync them', async () => {
     const { payment } = await paid(shop)
     await scene.rows('delete from stripe.payment_intents where id = $1', [payment])
     const { stdout, exitCode } = await run()
@@ -71,7 +71,7 @@ describe('drift', () => {
     )
   })
 
-  it('answers with --json as a document, of all conferences when none is named', async () => {
+  it('prints a JSON document with --json, by default of all conferences', async () => {
     const { id } = await paid(shop)
     const other = await drift.deafShop()
     expect(await conferencesOf(['drift'])).toEqual(
@@ -90,7 +90,7 @@ describe('drift', () => {
     ])
   })
 
-  it('prints as many lines as asked for and counts all', async () => {
+  it('prints up to the limit and counts all lines', async () => {
     for (let count = 0; count < 3; count += 1) await paid(shop)
     await scene.rows('delete from stripe.payment_intents where conference_id = $1', [
       shop.conference,
@@ -101,7 +101,7 @@ describe('drift', () => {
     expect(stderr).toContain('3 differences.')
   })
 
-  it('leaves conferences without a Stripe key out of --live, unless one is named', async () => {
+  it('skips conferences without a Stripe key with --live, unless one is named', async () => {
     const keyless = await createConference(scene, { stripe_secret_key: undefined })
     const named = await cli.run(['drift', '--live', '--conference', keyless.id, '--json'])
     expect(named.exitCode).toBe(1)
@@ -134,14 +134,14 @@ describe('drift', () => {
 })
 
 describe('purchases:reconcile --payment-intent', () => {
-  it('is for one purchase', async () => {
+  it('needs exactly one purchase', async () => {
     for (const args of [['--stuck'], ['bp_1', 'bp_2']]) {
       const ran = await cli.run(['purchases:reconcile', ...args, '--payment-intent', 'pi_1'])
       expect(ran.exitCode).toBe(2)
     }
   })
 
-  it('takes no payment that names another purchase', async () => {
+  it('refuses a payment of another purchase', async () => {
     const { payment } = await paid(shop)
     const { id } = await shop.buy()
     await cli.run(['purchases:reconcile', id, '--payment-intent', payment])

@@ -43,7 +43,7 @@ async function shopWithFailedEvents(): Promise<{ shop: Shop; failed: Event[] }> 
 }
 
 describe('missed events', () => {
-  it('are taken in once, and wait for a worker', async () => {
+  it('are stored once, and wait for a worker', async () => {
     const shop = await shopWithMissedEvents()
     type Found = { data: { conference: string; listed: number; missing: number }[] }
     const first = await cli.json<Found>(findMissed(shop))
@@ -58,7 +58,7 @@ describe('missed events', () => {
     expect(again.data).toMatchObject([{ missing: 0 }])
   })
 
-  it('are looked for in every conference that has a key; the others are passed over', async () => {
+  it('are searched in every conference with a key; others are skipped', async () => {
     const shop = await shopWithMissedEvents()
     const keyless = await app.request<{ id: string }>('POST', '/v1/conferences', {
       body: { slug: 'keyless', name: 'Keyless', currency: 'EUR' },
@@ -74,7 +74,7 @@ describe('missed events', () => {
     })
   })
 
-  it('of a Stripe that cannot be read end the command with 1', async () => {
+  it('make the command exit with 1 if Stripe cannot be read', async () => {
     const shop = await shopWithMissedEvents()
     stripe.fake.control.revokeKey(shop.stripeKey)
     const { exitCode, stdout, stderr } = await cli.run([...findMissed(shop), '--json'])
@@ -86,7 +86,7 @@ describe('missed events', () => {
 })
 
 describe('failed events', () => {
-  it('are listed with what went wrong', async () => {
+  it('are listed with their errors', async () => {
     const { shop, failed } = await shopWithFailedEvents()
     const args = ['events:list', '--conference', shop.conference, '--status', 'failed']
     const { stdout } = await cli.run(args)
@@ -95,7 +95,7 @@ describe('failed events', () => {
     expect(stdout).toContain('Stripe cannot be reached')
   })
 
-  it('are due again one by one, in whichever conference they are', async () => {
+  it('are replayed by id, in any conference', async () => {
     const { shop, failed } = await shopWithFailedEvents()
     const id = failed[0]?.id ?? ''
     const { data } = await cli.json<{ data: Event[] }>(['events:replay', id])
@@ -106,7 +106,7 @@ describe('failed events', () => {
     expect(JSON.parse(again.stderr)).toMatchObject({ code: 'wrong_state' })
   })
 
-  it('are due again all at once, in one conference or in all', async () => {
+  it('are replayed together, in one conference or in all', async () => {
     const [one, two] = [await shopWithFailedEvents(), await shopWithFailedEvents()]
     const only = ['events:replay', '--failed', '--conference', one.shop.conference]
     expect(await cli.json(only)).toEqual({ replayed: one.failed.length })

@@ -22,7 +22,7 @@ async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv) {
 describe('the schema', { timeout: 120_000 }, () => {
   const env = { MIGRATE_ON_START: 'false' }
 
-  it('is not undone in production because somebody forgot where they were', async () => {
+  it('is not undone in production without --yes', async () => {
     const production = { env: { NODE_ENV: 'production', STRIPE_API_BASE: '' } }
     expect(await cli.run(['migrate', '--down'], production)).toMatchObject({
       exitCode: 2,
@@ -31,7 +31,7 @@ describe('the schema', { timeout: 120_000 }, () => {
     expect(await cli.run(['conferences:list'], { env })).toMatchObject({ exitCode: 0 })
   })
 
-  it('is undone by the program, missed by the next command, and applied again', async () => {
+  it('is undone, required by the next command, and applied again', async () => {
     const settings = settingsFor(database.connectionString)
     const down = await runProgram(['migrate', '--down', '--json'], settings)
     expect(down).toEqual({ exitCode: 0, stdout: expect.any(String), stderr: '' })

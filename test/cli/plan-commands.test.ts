@@ -22,7 +22,7 @@ const creating = (...more: string[]) =>
     .split(' ')
     .concat(more)
 
-it('creates a plan as the API would, and lists it', async () => {
+it('creates a plan like the API, and lists it', async () => {
   const more = ['--every', '3', '--trial-days', '30', '--metadata', 'hall=B', 'row=a=1']
   const plan = await cli.json<Body>(creating(...more))
   expect(plan).toMatchObject({
@@ -38,7 +38,7 @@ it('creates a plan as the API would, and lists it', async () => {
   expect(text.stdout).toMatch(/Booth +250\.00 EUR every 3 months +30 +active/)
 })
 
-it('lists what new subscriptions may have, or the rest', async () => {
+it('lists plans for new subscriptions, or the other plans', async () => {
   const { id } = await cli.json<{ id: string }>(creating())
   await app.request('PATCH', `${shop.path}/plans/${id}`, { body: { active: false } })
   const ids = async (...flags: string[]) => {
@@ -61,7 +61,7 @@ it.each([
   expect(ran.stderr).toContain(told)
 })
 
-it('ends with 1 when Stripe does not answer, and leaves the plan requested', async () => {
+it('exits with 1 if Stripe does not answer, and leaves the plan requested', async () => {
   const other = await openShop(app)
   stripe.fake.control.injectFault({
     path: '/v1/products',

@@ -20,7 +20,7 @@ const COMMANDS = buildProgram({
 }).commands.map((command) => command.name())
 
 describe('help', () => {
-  it('names every command with what it does', async () => {
+  it('lists every command with its summary', async () => {
     const { exitCode, stdout, stderr } = await cli.run(['--help'])
     expect(exitCode).toBe(0)
     expect(stderr).toBe('')
@@ -28,7 +28,7 @@ describe('help', () => {
     expect(stdout).toContain('Exit codes')
   })
 
-  it.each(COMMANDS)('of %s ends with examples that can be copied', async (command) => {
+  it.each(COMMANDS)('of %s ends with examples to copy', async (command) => {
     const { exitCode, stdout } = await cli.run([command, '--help'], { env: { PORT: 'not a port' } })
     expect(exitCode).toBe(0)
     expect(stdout).toContain(`Examples:\n  # `)
@@ -36,7 +36,7 @@ describe('help', () => {
     expect(stdout).toContain('--json')
   })
 
-  it('is the answer to a line without a command, which is a wrong one', async () => {
+  it('is printed for a command line without a command, which is invalid', async () => {
     const { exitCode, stdout, stderr } = await cli.run([])
     expect(exitCode).toBe(2)
     expect(stdout).toBe('')
@@ -44,7 +44,7 @@ describe('help', () => {
   })
 })
 
-describe('a command line that is not valid ends with 2', () => {
+describe('an invalid command line exits with 2', () => {
   it.each([
     ['an unknown command', ['purchase:list'], 'Did you mean purchases:list?'],
     ['an unknown option', ['conferences:list', '--all'], "unknown option '--all'"],
@@ -75,7 +75,7 @@ describe('a command line that is not valid ends with 2', () => {
     expect(stderr).toContain(message)
   })
 
-  it('and with --json says so in a problem document that names every option', async () => {
+  it('and with --json prints a problem document that names every invalid option', async () => {
     const args = ['purchases:list', '--conference', 'x', '--limit', '0', '--status', 'LOST']
     const { exitCode, stdout, stderr } = await cli.run([...args, '--json'])
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
@@ -87,14 +87,14 @@ describe('a command line that is not valid ends with 2', () => {
   })
 })
 
-describe('what keeps a command from working is one line, and ends with 1', () => {
-  it('a database that does not answer', async () => {
+describe('a failed start prints one line and exits with 1', () => {
+  it('if the database does not answer', async () => {
     const { exitCode, stdout, stderr } = await cli.run(['conferences:list'])
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' })
     expect(stderr).toMatch(/^error: .*ECONNREFUSED.* \(database_unavailable\)\n$/)
   })
 
-  it('settings that are not usable, all of them at once', async () => {
+  it('if settings are invalid, with all of them', async () => {
     const env = { PORT: 'x', LEASE_SECONDS: '0' }
     const { exitCode, stderr } = await cli.run(['conferences:list', '--json'], { env })
     expect(exitCode).toBe(1)
@@ -105,7 +105,7 @@ describe('what keeps a command from working is one line, and ends with 1', () =>
   })
 })
 
-it('a command that somebody ends says so and exits as shells expect', async () => {
+it('an interrupted command reports it and exits with 130', async () => {
   const ran = await cli.run(['conferences:list', '--json'], { signal: AbortSignal.abort() })
   expect(ran).toMatchObject({ exitCode: 130, stdout: '' })
   expect(JSON.parse(ran.stderr)).toMatchObject({ code: 'interrupted' })

@@ -31,7 +31,7 @@ async function paidUnheard(of: Shop = shop): Promise<string> {
 }
 
 describe('the list of purchases', () => {
-  it('has the filters of the API and its answer', async () => {
+  it('has the filters and the answer of the API', async () => {
     const { path } = shop
     const waiting = await shop.buy({ quantity: 7, reference: 'PO-77' })
     await shop.openSession(waiting.id)
@@ -44,7 +44,7 @@ describe('the list of purchases', () => {
     expect(none.data).toEqual([])
   })
 
-  it('is a table for people, with names instead of ids', async () => {
+  it('is a table for people, with slugs instead of ids', async () => {
     const { id } = await shop.buy({ quantity: 3 })
     const { stdout } = await cli.run(['purchases:list', '--conference', shop.conference])
     const line = stdout.split('\n').find((text) => text.startsWith(id))
@@ -52,7 +52,7 @@ describe('the list of purchases', () => {
     expect(line).toMatch(new RegExp(`PENDING +${shop.sponsorSlug} +3 +30\\.00 EUR`))
   })
 
-  it('lets no text of a sponsor take over the terminal', async () => {
+  it('removes control characters from texts of sponsors', async () => {
     await shop.buy({ reference: 'x', quantity: 5 })
     await app.rows(`update bulk_purchases set description = $1 where quantity = 5`, [
       'nice\u001b[2J\u0007\nbp_forged PAID',
@@ -65,7 +65,7 @@ describe('the list of purchases', () => {
 })
 
 describe('a purchase is shown', () => {
-  it('with its checkout and its history, wherever it is', async () => {
+  it('with its checkout and its history, from any conference', async () => {
     const { id } = await shop.buy()
     const session = await shop.openSession(id)
     const shown = await cli.json<Shown>(['purchases:show', id])
@@ -78,7 +78,7 @@ describe('a purchase is shown', () => {
     expect(stdout).toMatch(/CHECKOUT_OPENED +PENDING +PROCESSING +sponsor key_/)
   })
 
-  it('but none of its codes', async () => {
+  it('without its codes', async () => {
     const id = await paidUnheard()
     const outputs = [
       await cli.run(['purchases:reconcile', id]),
@@ -92,7 +92,7 @@ describe('a purchase is shown', () => {
     expect(text).toContain('10 issued')
   })
 
-  it('only where it is', async () => {
+  it('only in its own conference', async () => {
     const other = await openShop(app)
     const { id } = await shop.buy()
     const { exitCode, stderr } = await cli.run([
@@ -108,7 +108,7 @@ describe('a purchase is shown', () => {
 })
 
 describe('reconciling', () => {
-  it('makes a purchase PAID whose webhook never came, and says by whom', async () => {
+  it('makes a purchase PAID whose webhook is missing, and records the actor', async () => {
     const id = await paidUnheard()
     const { data } = await cli.json<Reconciled>(['purchases:reconcile', id])
     expect(data).toMatchObject([{ id, before: 'PROCESSING', after: 'PAID', problem: null }])
@@ -117,7 +117,7 @@ describe('reconciling', () => {
     expect(stdout).toMatch(/PAYMENT_SUCCEEDED +PROCESSING +PAID +operator cli +reconcile/)
   })
 
-  it('makes the codes that a paid purchase lacks', async () => {
+  it('issues missing codes of a paid purchase', async () => {
     const id = await paidUnheard()
     await cli.json(['purchases:reconcile', id])
     await app.rows(
@@ -130,7 +130,7 @@ describe('reconciling', () => {
     expect(await shop.codes(id)).toHaveLength(10)
   })
 
-  it('of everything that is stuck leaves nothing behind', async () => {
+  it('of all stuck purchases leaves none PROCESSING', async () => {
     const other = await openShop(app)
     const ids = [await paidUnheard(other), await paidUnheard(other)]
     const stuck = ['purchases:reconcile', '--stuck', '--conference', other.conference]
@@ -143,7 +143,7 @@ describe('reconciling', () => {
     })
   })
 
-  it('of several goes on after one that Stripe would not tell, and then fails', async () => {
+  it('continues after a failed fetch, and then fails', async () => {
     const broken = await openShop(app)
     const ids = [await paidUnheard(broken), await paidUnheard()]
     stripe.fake.control.revokeKey(broken.stripeKey)

@@ -44,7 +44,7 @@ const ending = (...more: string[]) => [
 ]
 
 describe('subscriptions:end', () => {
-  it('F18: cancels what is due at the end of its period, with a line for each', async () => {
+  it('F18: cancels due subscriptions at the end of their period, with a line for each', async () => {
     const [one, other] = [await due(), await due()]
     const { exitCode, stdout, stderr } = await cli.run(ending())
     expect(exitCode).toBe(0)
@@ -65,13 +65,13 @@ describe('subscriptions:end', () => {
     expect(await scene.get(one.id)).toMatchObject({ status: 'canceled' })
   })
 
-  it('ends them now with --now, in all conferences without --conference', async () => {
+  it('cancels immediately with --now, by default in all conferences', async () => {
     const one = await due()
     const { data } = await cli.json<Lines>(['subscriptions:end', '--now'])
     expect(data).toMatchObject([{ id: one.id, subscription: { status: 'canceled' } }])
   })
 
-  it('changes nothing with --dry-run and tells what is due', async () => {
+  it('changes nothing with --dry-run and prints what is due', async () => {
     const { id } = await due()
     expect(await cli.json<Lines>(ending('--dry-run'))).toEqual({
       data: [],
@@ -81,7 +81,7 @@ describe('subscriptions:end', () => {
     expect(await scene.get(id)).toMatchObject({ cancel_at_period_end: false })
   })
 
-  it('goes on after a failure, reports it at the end, and ends with 1', async () => {
+  it('continues after a failure, reports it, and exits with 1', async () => {
     const [first, broken, last] = [await due(), await due(), await due()]
     failing('POST', broken.stripe_subscription)
     const { exitCode, stdout, stderr } = await cli.run([...ending(), '--json'])
@@ -104,14 +104,14 @@ describe('subscriptions:end', () => {
     expect(await cli.run(ending())).toMatchObject({ exitCode: 0 })
   })
 
-  it('does no harm when it runs twice at once', async () => {
+  it('is safe if two run at the same time', async () => {
     const made = [await due(), await due()]
     const both = await Promise.all([cli.run(ending('--now')), cli.run(ending('--now'))])
     expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0])
     for (const { id } of made) expect(await scene.get(id)).toMatchObject({ status: 'canceled' })
   })
 
-  it('stops between two when it is interrupted', async () => {
+  it('stops between two subscriptions when it is interrupted', async () => {
     const { id } = await due()
     const stopped = AbortSignal.abort()
     expect(await cli.run(ending(), { signal: stopped })).toMatchObject({ exitCode: 130 })
@@ -127,7 +127,7 @@ describe('subscriptions:refresh', () => {
     ...more,
   ]
 
-  it('reads what has not ended, and what is named', async () => {
+  it('reads subscriptions that have not ended, and named ones', async () => {
     const [changed, ended] = [await due(), await due()]
     await scene.act(ended.id, 'cancel')
     // Without a webhook having been worked on.
@@ -145,7 +145,7 @@ describe('subscriptions:refresh', () => {
     expect(named.stderr).toContain(`2/2 ${changed.id} active, ends `)
   })
 
-  it('makes one at Stripe of which nobody knows whether it was made', async () => {
+  it('creates a subscription at Stripe whose creation had an unknown outcome', async () => {
     const payer = await scene.payer()
     scene.fake.control.injectFault({
       method: 'POST',
@@ -165,7 +165,7 @@ describe('subscriptions:refresh', () => {
     expect(await scene.atStripe(payer)).toHaveLength(1)
   })
 
-  it('ends with 1 when one cannot be read, after the others', async () => {
+  it('exits with 1 if one cannot be read, after the others', async () => {
     const [broken, good] = [await due(), await due()]
     failing('GET', broken.stripe_subscription)
     const { exitCode, stdout } = await cli.run(
@@ -178,7 +178,7 @@ describe('subscriptions:refresh', () => {
     ])
   })
 
-  it('knows no subscription that does not exist', async () => {
+  it('does not find an unknown subscription', async () => {
     expect(await cli.run(refreshing('--ids', 'subs_none'))).toMatchObject({ exitCode: 1 })
   })
 })

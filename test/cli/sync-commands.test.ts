@@ -71,7 +71,7 @@ const startSync = (shop: Shop, settings: NodeJS.ProcessEnv = {}) =>
 const fetchedAtLeast = (shop: Shop, count: number) =>
   expect.poll(async () => (await runsOf(shop)).at(-1)?.fetched ?? 0).toBeGreaterThanOrEqual(count)
 
-it('without --conference the only one with a Stripe key is meant', async () => {
+it('uses the only conference with a Stripe key by default', async () => {
   const none = await cli.run(['sync', 'customers', '--json'])
   expect(none).toMatchObject({ exitCode: 1, stdout: '' })
   expect(JSON.parse(none.stderr)).toMatchObject({ code: 'stripe_key_missing' })
@@ -102,7 +102,7 @@ describe('a sync', () => {
     shop = await openShop(app)
   })
 
-  it('of everything ends with a line for each resource (E1)', async () => {
+  it('of all resources prints a line for each (E1)', async () => {
     seed(shop, 120)
     const { exitCode, stdout, stderr } = await cli.run(['sync', 'all', ...at(shop)])
     expect(exitCode).toBe(0)
@@ -118,13 +118,13 @@ describe('a sync', () => {
     expect(await mirrored(shop)).toHaveLength(120)
   }, 60_000)
 
-  it('has parents before what is listed by them, in whatever order they are named', async () => {
+  it('syncs parents before their children, in any order of the arguments', async () => {
     const named = ['payment-methods', 'customers', 'payment-methods']
     const { data } = await cli.json<Answer>(['sync', ...named, ...at(shop)])
     expect(data.map(({ resource }) => resource)).toEqual(['customers', 'payment-methods'])
   })
 
-  it('with --json answers the runs as the API shows them, and nothing else', async () => {
+  it('with --json prints the runs like the API, and nothing else', async () => {
     seed(shop, 5)
     const ran = await cli.run(['sync', 'customers', 'coupons', ...at(shop), '--json'])
     expect(ran).toMatchObject({ exitCode: 0, stderr: '' })
@@ -146,7 +146,7 @@ describe('a sync', () => {
     expect(await mirrored(shop)).toHaveLength(2)
   })
 
-  it('since a day reads what was created from its first second on, in UTC', async () => {
+  it('with --since and a day reads objects created from its first second on, in UTC', async () => {
     const day = Date.UTC(2026, 0, 10) / 1000
     stripe.fake.control.seedCustomers(shop.stripeKey, 2, { from: day - 1, to: day })
     const since = ['--since', '2026-01-10']
@@ -157,7 +157,7 @@ describe('a sync', () => {
     expect(none).toMatchObject([{ counts: { fetched: 0, deleted: 0 } }])
   })
 
-  it('as a dry run says what it would do id by id, and does nothing', async () => {
+  it('as a dry run prints the planned changes by id, and changes nothing', async () => {
     const nothing = await cli.run(['sync', 'customers', '--dry-run', ...at(shop)])
     expect(nothing.stdout).toContain('customers: nothing would change.')
     const [gone = '', changed = ''] = seed(shop, 30)
@@ -175,7 +175,7 @@ describe('a sync', () => {
     expect(await mirrored(shop)).toHaveLength(30)
   })
 
-  it('as a dry run of very much says how many more there are', async () => {
+  it('as a dry run with many changes prints how many more there are', async () => {
     seed(shop, 1_050)
     const { stdout } = await cli.run(['sync', 'customers', '--dry-run', ...at(shop)])
     expect(stdout.match(/^ {2}create cus_/gm)).toHaveLength(1_000)
@@ -183,7 +183,7 @@ describe('a sync', () => {
     expect(await mirrored(shop)).toEqual([])
   }, 30_000)
 
-  it('deletes very much only with --force, and ends with 1 without it', async () => {
+  it('deletes many objects only with --force, otherwise exits with 1', async () => {
     const ids = seed(shop, 40)
     await cli.json(['sync', 'customers', ...at(shop)])
     for (const id of ids.slice(0, 15)) {
@@ -205,7 +205,7 @@ describe('a sync', () => {
     expect(await mirrored(shop)).toHaveLength(25)
   })
 
-  it('that Stripe refuses ends with 1 and says why, in its words', async () => {
+  it('that Stripe refuses exits with 1 and prints the reason of Stripe', async () => {
     stripe.fake.control.revokeKey(shop.stripeKey)
     const { exitCode, stdout, stderr } = await cli.run(['sync', 'customers', ...at(shop), '--json'])
     expect(exitCode).toBe(1)
@@ -224,7 +224,7 @@ describe('a sync', () => {
     expect(JSON.parse(stderr)).toMatchObject({ code: 'sync_failed' })
   })
 
-  it('shows a bar on a terminal, which the line of the end replaces', async () => {
+  it('shows a progress bar on a terminal, replaced by the result', async () => {
     seed(shop, 400)
     await cli.json(['sync', 'customers', ...at(shop)])
     slowLists(400)
@@ -249,7 +249,7 @@ describe('a sync', () => {
   })
 })
 
-describe('a command line that is not valid', () => {
+describe('an invalid command line', () => {
   it.for([
     [
       'an unknown resource',
@@ -280,7 +280,7 @@ describe('a command line that is not valid', () => {
 })
 
 describe('Ctrl-C', { timeout: 90_000 }, () => {
-  it('ends the run as cancelled after its page, and what is done is still told', async () => {
+  it('cancels the run after its page, and prints what was done', async () => {
     const shop = await openShop(app)
     seed(shop, 5_000)
     slowLists(300)
@@ -302,7 +302,7 @@ describe('Ctrl-C', { timeout: 90_000 }, () => {
     expect(again.stdout).toContain(run?.id)
   })
 
-  it('does not wait for a Stripe that does not answer, nor begin the next resource', async () => {
+  it('does not wait for Stripe, and does not start the next resource', async () => {
     const shop = await openShop(app)
     hangAfter(0)
     const stop = new AbortController()
@@ -337,7 +337,7 @@ describe('a sync that is killed with -9', { timeout: 120_000 }, () => {
     return run
   }
 
-  it('is gone on with by the next one once its lease has ended; until then it is told', async () => {
+  it('is resumed by the next command after its lease expires; until then that fails', async () => {
     const run = await killInTheMiddle({ LEASE_SECONDS: '600' })
     const early = await cli.run(['sync', 'customers', ...at(shop), '--json'])
     expect(early.exitCode).toBe(1)
@@ -356,7 +356,7 @@ describe('a sync that is killed with -9', { timeout: 120_000 }, () => {
     expect(await mirrored(shop)).toHaveLength(2_000)
   })
 
-  it('is gone on with by a working process', async () => {
+  it('is resumed by a worker', async () => {
     const run = await killInTheMiddle({ LEASE_SECONDS: '3' })
     const worker = await startServiceProcess({
       DATABASE_URL: app.connectionString,
@@ -373,7 +373,7 @@ describe('a sync that is killed with -9', { timeout: 120_000 }, () => {
 })
 
 describe('runs', () => {
-  it('are listed, and cancelled in whichever conference they are', async () => {
+  it('are listed, and cancelled in any conference', async () => {
     const shop = await openShop(app)
     await cli.json(['sync', 'coupons', ...at(shop)])
     const asked = await app.request<Run>('POST', `${shop.path}/stripe/customers/sync`)

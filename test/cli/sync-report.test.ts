@@ -41,7 +41,7 @@ function narrated(columns?: number): string {
   return written.join('')
 }
 
-it('a log gets a line at both ends and every five seconds between', () => {
+it('a log gets a line at the start, every five seconds, and at the end', () => {
   expect(narrated()).toBe(
     [
       'customers: started sync_1',
@@ -53,7 +53,7 @@ it('a log gets a line at both ends and every five seconds between', () => {
   )
 })
 
-it('a terminal gets one line that is drawn anew, never wider than it is', () => {
+it('a terminal gets one line that is redrawn, never wider than the terminal', () => {
   const drawn = narrated(200).split('\r')
   expect(drawn.at(-2)).toBe(
     'customers  ████████████░░░░░░░░░░░░  10,000 of about 20,000  100 requests  12 s\u001b[K',

@@ -55,7 +55,7 @@ const lookAway = (shop: Shop) =>
   )
 
 describe('webhooks:check', () => {
-  it('F13: takes in what is missing by id, once, whatever was stored after it', async () => {
+  it('F13: stores missing events by id, once, also behind newer stored events', async () => {
     const shop = await shopUnreached()
     const first = await cli.json<Check>(args(shop))
     const [line] = first.data
@@ -74,7 +74,7 @@ describe('webhooks:check', () => {
     expect((await cli.json<Check>(args(shop))).data).toMatchObject([{ missing: 0, ignored: 0 }])
   })
 
-  it('finds what Stripe could not deliver also behind the last look', async () => {
+  it('finds undelivered events older than the last check', async () => {
     const shop = await shopUnreached()
     await lookAway(shop)
     const found = await cli.json<{ data: { missing: number }[] }>([
@@ -103,7 +103,7 @@ describe('webhooks:check', () => {
     expect((await cli.json<Check>(args(shop))).data).toMatchObject([{ missing: ids.length }])
   })
 
-  it('writes to the operators above the threshold, marks the environment and ends with 1', async () => {
+  it('mails the operators above the threshold, with the environment, and exits with 1', async () => {
     const server = await startMailServer()
     const shop = await shopUnreached()
     const mail = {
@@ -131,7 +131,7 @@ describe('webhooks:check', () => {
     expect(server.mails).toHaveLength(1)
   })
 
-  it('leaves the mail to a worker when the mail server is away', async () => {
+  it('leaves the mail to a worker if the mail server is down', async () => {
     const shop = await shopUnreached()
     const { exitCode, stdout } = await cli.run(args(shop), {
       env: {
@@ -151,7 +151,7 @@ describe('webhooks:check', () => {
     expect(jobs[0]?.text).toContain(shop.path.split('/').at(-1))
   })
 
-  it('says that nobody was written to where no operator is named', async () => {
+  it('reports that no mail was sent if no operator is configured', async () => {
     const shop = await shopUnreached()
     const { exitCode, stdout, stderr } = await cli.run(args(shop), {
       env: { PENDING_EVENTS_THRESHOLD: '1' },
@@ -161,7 +161,7 @@ describe('webhooks:check', () => {
     expect(stderr).toContain('Webhook events of Stripe are missing')
   })
 
-  it('ends with 1 when Stripe cannot be read', async () => {
+  it('exits with 1 if Stripe cannot be read', async () => {
     const shop = await openShop(app)
     stripe.fake.control.injectFault({
       path: '/v1/events',

@@ -26,11 +26,11 @@ const document = openapiYaml()
 const operations = operationsOf(document)
 const text = readFileSync(FILE, 'utf8')
 
-/** What a reference of the document points to. */
+/** Follows a reference of the document. */
 function resolve<T extends object>(part: T | Reference): T {
   if (!('$ref' in part)) return part
   const [section = '', name = ''] = part.$ref.split('/').slice(2)
-  // Which section holds what is known where the reference stands.
+  // The caller knows the type of the section.
   const components = document.components as unknown as Record<string, Record<string, T>>
   const found = components[section]?.[name]
   if (found === undefined) throw new Error(`${part.$ref} points nowhere`)
@@ -54,12 +54,12 @@ const parametersOf = ({ parameters = [] }: Operation): Parameter[] =>
   parameters.map((parameter) => resolve<Parameter>(parameter))
 
 describe('openapi.yaml', () => {
-  it('is what the routes say now', async () => {
-    // Not toBe: a difference of 5,000 lines would be printed whole.
+  it('is up to date with the routes', async () => {
+    // Not toBe, which would print a difference of thousands of lines.
     expect((await buildOpenapi()) === text, 'stale: run npm run openapi').toBe(true)
   })
 
-  it('names the service, its version and where it is', () => {
+  it('names the service, its version and its address', () => {
     const { version } = JSON.parse(
       readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
     ) as { version: string }
@@ -70,7 +70,7 @@ describe('openapi.yaml', () => {
     })
   })
 
-  it('is readable: one component for each name, no expressions or bounds that nobody wrote', () => {
+  it('is readable: one component for each name, no generated patterns or bounds', () => {
     const doubles = Object.keys(document.components.schemas).filter((name) =>
       name.endsWith('Input'),
     )
@@ -81,7 +81,7 @@ describe('openapi.yaml', () => {
     expect(text).not.toMatch(/anyOf:\s+- type: \w+\s+- type: "null"/)
   })
 
-  it('says every error code, and none that does not exist', () => {
+  it('has every error code, and no unknown one', () => {
     expect(document.components.schemas['Problem']).toMatchObject({
       properties: { code: { enum: CODES } },
     })
@@ -91,7 +91,7 @@ describe('openapi.yaml', () => {
     expect([...answered].toSorted()).toEqual(CODES.toSorted())
   })
 
-  it('has words only for operations that exist, in chapters that exist', () => {
+  it('has docs only for existing operations and tags', () => {
     const ids = operations.map(({ operation }) => operation.operationId)
     expect(new Set(ids).size).toBe(ids.length)
     expect(Object.keys(OPERATION_DOCS).filter((id) => !ids.includes(id))).toEqual([])
@@ -100,7 +100,7 @@ describe('openapi.yaml', () => {
     expect(document.tags.every(({ description }) => description.length > 20)).toBe(true)
   })
 
-  it('shows a request and an answer of each main operation', () => {
+  it('has request and answer examples for the main operations', () => {
     const main = ['createPurchase', 'checkoutPurchase', 'refundPurchase', 'redeemVoucher']
     for (const id of main) {
       expect(OPERATION_DOCS[id], id).toMatchObject({ requests: {} })
@@ -114,7 +114,7 @@ describe('openapi.yaml', () => {
 describe('every operation', () => {
   const isWrite = (method: string) => ['post', 'patch'].includes(method)
 
-  it('has an id, a summary, a chapter and a sentence on who may call it', () => {
+  it('has an id, a summary, a tag and a sentence on its callers', () => {
     for (const { operation } of operations) {
       const { operationId: id, summary, tags, description } = operation
       expect(id).toMatch(/^[a-z][A-Za-z]+$/)
@@ -124,7 +124,7 @@ describe('every operation', () => {
     }
   })
 
-  it('asks for the key that its access rule asks for', () => {
+  it('requires the key of its access rule', () => {
     const schemes: Record<string, object[]> = {
       anyone: [],
       stripe: [{ stripeSignature: [] }],
@@ -152,7 +152,7 @@ describe('every operation', () => {
     }
   })
 
-  it('names the request in every answer', () => {
+  it('has the Request-Id header in every answer', () => {
     for (const { operation } of operations) {
       const id = operation.operationId
       const answers = answersOf(operation)
@@ -166,7 +166,7 @@ describe('every operation', () => {
     }
   })
 
-  it('has the problems that follow from what it is', () => {
+  it('has the problems that follow from its path, method and access', () => {
     const ofKeys = ['validation_failed', 'unauthenticated', 'forbidden', 'rate_limited']
     const ofWork = ['not_ready', 'database_unavailable']
     const ofBodies = ['malformed_json', 'payload_too_large', 'unsupported_media_type']
@@ -206,7 +206,7 @@ describe('every operation', () => {
     }
   })
 
-  it('shows only examples that its schemas allow', () => {
+  it('has only examples that match its schemas', () => {
     for (const { operation } of operations) {
       const media = [
         ...Object.values(operation.requestBody?.content ?? {}),
@@ -231,7 +231,7 @@ describe('every operation', () => {
 describe('the service', () => {
   const app = useTestApp({ env: { PUBLIC_URL: 'https://vouchers.example' } })
 
-  it('answers its document as JSON, with its own address', async () => {
+  it('serves the document as JSON, with its own address', async () => {
     const { status, body } = await app.request('GET', '/openapi.json', { as: null })
     expect(status).toBe(200)
     expect(body).toEqual({
@@ -244,7 +244,7 @@ describe('the service', () => {
     ['br', brotliDecompressSync],
     ['gzip', gunzipSync],
   ])(
-    'sends its document with %s, and not again while it is unchanged',
+    'compresses the document with %s, and answers 304 while it is unchanged',
     async (encoding, decode) => {
       const headers = { 'accept-encoding': encoding }
       const answer = await app.app.inject({ url: '/openapi.json', headers })
@@ -265,7 +265,7 @@ describe('the service', () => {
     },
   )
 
-  it('gives sponsors the operations that their keys may call, with what these refer to', async () => {
+  it('serves sponsors the operations of their keys, with the components that these use', async () => {
     const { body } = await app.request<ApiDocument>('GET', '/openapi.json?audience=sponsor', {
       as: null,
     })
@@ -288,7 +288,7 @@ describe('the service', () => {
     expect(unknown).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
   })
 
-  it('has no route that the document keeps quiet about', () => {
+  it('has no undocumented route', () => {
     const documented = new Set(
       operations.flatMap(({ path, method }) =>
         pathsOf(path).map((one) => `${method.toUpperCase()} ${one}`),
@@ -300,7 +300,7 @@ describe('the service', () => {
     expect(quiet).toEqual([])
   })
 
-  it('shows the document in a page that loads nothing from elsewhere', async () => {
+  it('shows the document in a page that loads nothing from other hosts', async () => {
     const page = await app.request<string>('GET', '/docs', { as: null })
     expect(page).toMatchObject({ status: 200, headers: { 'content-type': /^text\/html/ } })
     const policy = String(page.headers['content-security-policy'])

@@ -26,7 +26,7 @@ const ZOD_TO_JSON = { override: simplify }
 
 const addComponents = createJsonSchemaTransformObject({ zodToJsonConfig: ZOD_TO_JSON })
 
-// Swagger UI styles its elements in place; everything comes from this service and nothing else.
+// Swagger UI uses inline styles; everything else comes from this service.
 const DOCS_POLICY = {
   useDefaults: false,
   directives: {
@@ -40,10 +40,10 @@ const DOCS_POLICY = {
 }
 
 /**
- * Collects every route from now on into one OpenAPI document.
+ * Collects every route that is added from now on into one OpenAPI document.
  *
- * @returns a function that adds `/openapi.json` and `/docs`. Called after the other hooks of the
- *   server, so that they hold for these pages too.
+ * @returns a function that adds `/openapi.json` and `/docs`. The server calls it after it has added its
+ *   hooks, so that they apply to these pages too.
  */
 export async function addOpenapi(
   app: App,
@@ -51,7 +51,7 @@ export async function addOpenapi(
 ): Promise<() => Promise<void>> {
   const { info, servers, tags } = description
   const finish: SwaggerTransformObject = (input) =>
-    // The library's own types for the document are wider than what our routes make of it.
+    // The library's types for the document are wider than ours.
     finishDocument(
       addComponents(input) as ApiDocument,
       description,
@@ -63,15 +63,15 @@ export async function addOpenapi(
     transformObject: finish,
   })
   let isAddingDocs = false
-  // The plugin's routes cannot name an access rule themselves. Before the auth hook's own onRoute.
+  // The plugin's routes cannot set an access rule. This hook runs before the onRoute of the auth hook.
   app.addHook('onRoute', (route) => {
     if (!isAddingDocs) return
-    // Where @fastify/helmet keeps a route's own settings; its onRoute has run already.
+    // @fastify/helmet reads the settings of a route here; its onRoute has run already.
     const helmet = { contentSecurityPolicy: DOCS_POLICY }
     route.config = Object.assign({ ...route.config, access: 'public' as const }, { helmet })
   })
   return async () => {
-    // As above: our own type is the narrower one.
+    // As above: our type is narrower.
     documentRoute(app, () => ({ ...(app.swagger() as ApiDocument), openapi: '3.1.1' }))
     isAddingDocs = true
     await app.register(swaggerUi, {
@@ -96,7 +96,7 @@ function createRouteTransform(): SwaggerTransform {
     }
     if (documentedAs !== undefined) documented.add(documentedAs)
     const shown = { ...input, ...documentedAs }
-    // Ours are zod's, which is what the transform takes.
+    // All our schemas are zod schemas, which the transform expects.
     const { schema, url } = toJsonSchema(shown as Parameters<typeof toJsonSchema>[0])
     const route = {
       access,

@@ -12,7 +12,7 @@ export type ApiDocument = {
   }
   servers: { url: string; description: string }[]
   tags: { name: string; description: string }[]
-  /** Of every operation that does not have its own. */
+  /** Applies to every operation without its own `security`. */
   security: Record<string, string[]>[]
   paths: Record<string, Record<string, Operation>>
   components: Components
@@ -26,7 +26,7 @@ export type Components = {
   securitySchemes: Record<string, object>
 }
 
-/** JSON Schema 2020-12, as it stands in the document. */
+/** JSON Schema 2020-12. */
 export type JsonSchema = { [keyword: string]: unknown }
 
 export type Reference = { $ref: string }
@@ -60,11 +60,11 @@ export type Operation = {
   requestBody?: { required: boolean; description?: string; content: Record<string, Media> }
   responses: Record<string, Answer | Reference>
   'x-access'?: unknown
-  /** From describe-route.ts to finish-document.ts, which takes them out again. */
+  /** Set by add-openapi.ts; finish-document.ts reads and removes it. */
   'x-route'?: RouteFacts
 }
 
-/** What only the route knows. */
+/** Facts that the generated operation does not show. */
 export type RouteFacts = { access: AccessRule; bodyRequired: boolean; rateLimited: boolean }
 
 /** A reference into the document. */
@@ -81,15 +81,15 @@ export function operationsOf(
   )
 }
 
-/** What the document says of an operation beyond its route: kept beside the routes, in api-docs. */
+/** Examples and error codes of an operation. They are kept in src/api-docs, not in the routes. */
 export type OperationDocs = {
-  /** Codes that it may answer beside those that follow from its method, path and access. */
+  /** Error codes besides those that follow from its method, path and access rule. */
   problems?: readonly ErrorCode[]
-  /** For a route that reads the bytes itself: what they are. */
+  /** For a route that reads the raw body: its description. */
   rawBody?: string
-  /** Bodies that it takes, by a short name. */
+  /** Examples of request bodies, by a short name. */
   requests?: Record<string, Example>
-  /** Bodies of its success, by a short name. */
+  /** Examples of success answers, by a short name. */
   answers?: Record<string, Example>
 }
 

@@ -18,7 +18,7 @@ import {
 } from './shared-components.ts'
 import { inReadingOrder, nameBodies, oneComponentEach, spellShort } from './tidy-document.ts'
 
-/** Makes the generated document one that people read. Takes it over and returns the result. */
+/** Adds access, problems, examples and shared components to the generated document. Changes its input. */
 export function finishDocument(generated: ApiDocument, description: ApiDescription): ApiDocument {
   const document = { ...spellShort(generated), security: [{ [API_KEY]: [] }] }
   document.components = {
@@ -43,8 +43,8 @@ export function finishDocument(generated: ApiDocument, description: ApiDescripti
 const SUCCESS: Record<string, string> = {
   200: 'Success.',
   201: 'Created.',
-  202: 'Accepted; the work goes on after the answer.',
-  204: 'Done; there is no content.',
+  202: 'Accepted; the work continues in the background.',
+  204: 'Success, without content.',
 }
 
 const ANY_OBJECT: JsonSchema = { type: 'object' }
@@ -59,7 +59,7 @@ function describeBody({ requestBody }: Operation, required: boolean, docs: Opera
   if (requestBody === undefined) return
   requestBody.required = required
   for (const [type, media] of Object.entries(requestBody.content)) {
-    // `.nullish()` says that a body may be absent, which `required` says here.
+    // `.nullish()` means that a body may be absent; here `required` expresses that.
     const [schema, empty] = (media.schema['anyOf'] ?? []) as JsonSchema[]
     if (schema !== undefined && empty?.['type'] === 'null') media.schema = schema
     if (type === 'application/json' && docs.requests) media.examples = docs.requests
@@ -97,7 +97,7 @@ function describeOperation(
   const facts = {
     ...route,
     hasPathParameters: place.path.includes('{'),
-    // Fastify parses the body of a POST before it finds that the route takes none.
+    // Fastify parses the body of a POST even if the route takes none.
     hasBody: place.method === 'post' || place.method === 'patch',
     takesIdempotencyKey: takesIdempotencyKey(place),
   }
@@ -110,7 +110,7 @@ function describeOperation(
   operation.parameters = [...(operation.parameters ?? []), refTo('parameters', 'IdempotencyKey')]
 }
 
-/** Moves successes that several operations answer word for word to the components. */
+/** Moves success answers that several operations have in common to the components. */
 function shareAnswers(document: ApiDocument): void {
   const uses = new Map<string, { operation: Operation; status: string; answer: Answer }[]>()
   for (const { operation } of operationsOf(document)) {
@@ -142,7 +142,7 @@ function successName({ content }: Answer, status: string): string | null {
   return prefix + (reference.split('/').at(-1) ?? '')
 }
 
-/** Shows one example of each kind of object, wherever the object is answered. */
+/** Adds the examples of objects to their schemas. */
 function addExamples(
   { components }: ApiDocument,
   examples: Readonly<Record<string, unknown>>,
@@ -201,7 +201,7 @@ function securityOf(rule: AccessRule): Pick<Operation, 'security'> {
   return rule === 'stripe' ? { security: [{ [STRIPE_SIGNATURE]: [] }] } : {}
 }
 
-/** What a route's access rule says, in the three places where a reader or a tool looks for it. */
+/** The access rule of a route, in the three places where readers and tools expect it. */
 function describeAccess(
   rule: AccessRule,
   description: string | undefined,

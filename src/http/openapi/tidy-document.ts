@@ -8,21 +8,21 @@ import {
   refTo,
 } from './api-document.ts'
 
-// zod prints the whole rule of these as a regular expression of up to 250 characters.
+// For these formats zod adds a regular expression of up to 250 characters.
 const FORMATS_THAT_SAY_IT = ['date-time', 'date', 'email', 'uri']
 
 /**
- * zod's `override`: takes out of a generated schema what nobody wrote and nobody reads. An answer
- * stays open, so that a member can be added to it without breaking a client that validates.
+ * zod's `override`: removes generated noise from a schema. The schema of an answer allows additional
+ * members, so that a new member does not break a client that validates.
  */
 export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: JsonSchema }): void {
   const { jsonSchema: schema, zodSchema } = context
   if (FORMATS_THAT_SAY_IT.includes(String(schema['format']))) delete schema['pattern']
   if (schema['minimum'] === Number.MIN_SAFE_INTEGER) delete schema['minimum']
   if (schema['maximum'] === Number.MAX_SAFE_INTEGER) delete schema['maximum']
-  // The keys of a JSON object are texts anyway.
+  // The keys of a JSON object are always strings.
   delete schema['propertyNames']
-  // The members of a union with a discriminator exclude each other.
+  // A union with a discriminator has members that exclude each other.
   if (schema['discriminator'] !== undefined && schema['anyOf'] !== undefined) {
     schema['oneOf'] = schema['anyOf']
     delete schema['anyOf']
@@ -31,7 +31,7 @@ export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: Jso
   if (def.type === 'object' && def.catchall === undefined) delete schema['additionalProperties']
 }
 
-/** `{ anyOf: [X, null] }` with a plain X, as the one schema `{ ...X, type: [X, null] }`. */
+/** Turns `{ anyOf: [X, null] }` with a simple X into `{ ...X, type: [X, null] }`. */
 function withPlainNull(schema: JsonSchema): JsonSchema {
   const { anyOf, ...rest } = schema
   if (!Array.isArray(anyOf) || anyOf.length !== 2) return schema
@@ -46,15 +46,15 @@ function withPlainNull(schema: JsonSchema): JsonSchema {
   }
 }
 
-/** The type first, where a reader looks for it. A member that is called `type` is no type. */
+/** Puts `type` first. A property with the name `type` is not a type. */
 function typeFirst({ type, ...rest }: JsonSchema): JsonSchema {
   if (type === undefined) return rest
   return typeof type === 'string' || Array.isArray(type) ? { type, ...rest } : { ...rest, type }
 }
 
-/** Every schema below `part` in the short spelling. Changes nothing in place. */
+/** A copy with all schemas below `part` in the short form. */
 export function spellShort<T>(part: T): T {
-  // The shape is kept: only schemas are replaced by schemas.
+  // The type is kept: only schemas are replaced by schemas.
   if (Array.isArray(part)) return part.map(spellShort) as T
   if (typeof part !== 'object' || part === null) return part
   const members = Object.entries(part).map(([name, value]) => [name, spellShort(value)])
@@ -67,7 +67,7 @@ function referencesIn(part: unknown): string[] {
   return [...(JSON.stringify(part) ?? '').matchAll(REFERENCE)].map(([, name]) => name ?? '')
 }
 
-/** Names of the components that the operations reach, directly or through others. */
+/** Names of the schemas that the operations use, directly or indirectly. */
 function reachable({ paths, components }: ApiDocument): Set<string> {
   const seen = new Set<string>()
   const open = referencesIn([paths, components.responses])
@@ -91,8 +91,8 @@ function renameReferences<T>(part: T, nameOf: (name: string) => string): T {
 const plain = (name: string) => name.replace(/Input$/, '')
 
 /**
- * The generator writes each named schema twice: `X` as it is answered and `XInput` as it is sent.
- * Keeps one `X` where only one of them is used or both say the same, and drops what is not used.
+ * The generator writes each named schema twice: `X` for answers and `XInput` for requests. Keeps one
+ * `X` if only one of them is used or both are equal, and removes unused schemas.
  */
 export function oneComponentEach(document: ApiDocument): ApiDocument {
   const { schemas } = document.components
@@ -111,9 +111,9 @@ export function oneComponentEach(document: ApiDocument): ApiDocument {
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 
 /**
- * Gives a body without a name its operation's: `createPurchase` takes a `CreatePurchase`. In place.
+ * Names each unnamed body after its operation: `createPurchase` takes a `CreatePurchase`. In place.
  *
- * @throws Error when another schema has that name already.
+ * @throws Error if another schema has that name.
  */
 export function nameBodies(document: ApiDocument): void {
   for (const { operation } of operationsOf(document)) {
@@ -142,7 +142,7 @@ const OPERATION = [
 const PARAMETER = ['name', 'in', 'required', 'description', 'schema', 'example']
 const PLACES = ['path', 'query', 'header']
 
-/** A copy with the named members first, in this order. */
+/** A copy with these members first, in this order. */
 function ordered<T extends object>(part: T, names: readonly string[]): T {
   const rank = (name: string) => (names.indexOf(name) + names.length + 1) % (names.length + 1)
   const entries = Object.entries(part).toSorted(([a], [b]) => rank(a) - rank(b))
@@ -150,7 +150,7 @@ function ordered<T extends object>(part: T, names: readonly string[]): T {
   return Object.fromEntries(entries) as T
 }
 
-/** Paths in the order of the tags; within one, as their routes were added. */
+/** Paths in the order of the tags; within a tag, in the order of the routes. */
 function byChapter({ paths, tags }: ApiDocument): ApiDocument['paths'] {
   const chapter = (path: string) => {
     const [first] = Object.values(paths[path] ?? {})
@@ -159,7 +159,7 @@ function byChapter({ paths, tags }: ApiDocument): ApiDocument['paths'] {
   return Object.fromEntries(Object.entries(paths).toSorted(([a], [b]) => chapter(a) - chapter(b)))
 }
 
-/** Puts the members of the document, its operations and parameters where a reader looks for them. */
+/** Puts the members of the document, its operations and parameters into reading order. */
 export function inReadingOrder(document: ApiDocument): ApiDocument {
   const { parameters } = document.components
   const placeOf = (parameter: Parameter | Reference) => {
