@@ -75,7 +75,7 @@ export async function up(knex: Knex): Promise<void> {
     create index bulk_purchases_by_ticket_type
       on bulk_purchases (conference_id, ticket_type_id, created_at desc, id desc);
     create index bulk_purchases_by_payment_intent on bulk_purchases (conference_id, payment_intent_id);
-    -- The sweep asks across tenants for what has been PROCESSING without news for longest.
+    -- The sweep looks across tenants for the purchases that have been PROCESSING for longest.
     create index bulk_purchases_without_news on bulk_purchases (reconciled_at nulls first)
       where status = 'PROCESSING';
   `)

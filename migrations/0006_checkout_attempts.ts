@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * One row for each try to be paid, with every request parameter frozen, so that a repeat after a
+ * One row for each payment attempt, with all request parameters frozen. So a repeat after a
  * crash sends Stripe the same request under the same idempotency key.
  */
 export async function up(knex: Knex): Promise<void> {
@@ -33,7 +33,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint checkout_attempts_attempt_range check (attempt >= 1),
       constraint checkout_attempts_session_whole check (state in ('creating', 'refused') or session_id is not null)
     );
-    -- At most one try of a purchase can be under way: the second of two parallel calls fails here.
+    -- At most one payable attempt per purchase: the second of two parallel calls fails here.
     create unique index checkout_attempts_one_open
       on checkout_attempts (conference_id, purchase_id) where state in ('creating', 'open');
     create index checkout_attempts_by_payment_intent

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
-/** What Stripe said of a purchase's money when it was last read: never a sum that we kept ourselves. */
+/** The money of a purchase as last fetched from Stripe, never a sum of our own. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table purchase_payments (

@@ -43,8 +43,8 @@ export async function up(knex: Knex): Promise<void> {
   `)
   await protectByConference(knex, 'purchase_transitions')
   await protectByConference(knex, 'purchase_flags')
-  // History is only ever added to: not even a mistake in our own code can rewrite it. A dedicated
-  // migration role may grant it back; the service never does.
+  // The history is append-only: not even a bug in our code can change it. A dedicated
+  // migration role may grant the privilege again; the service never does.
   await knex.raw(`revoke update, delete, truncate on purchase_transitions from current_user;`)
 }
 

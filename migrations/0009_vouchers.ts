@@ -48,7 +48,7 @@ export async function up(knex: Knex): Promise<void> {
     create index voucher_batches_newest on voucher_batches (conference_id, created_at desc, id desc);
     create index voucher_batches_by_sponsor
       on voucher_batches (conference_id, sponsor_id, created_at desc, id desc);
-    -- A sponsor's complimentary codes exist once, whatever runs twice.
+    -- A sponsor's complimentary codes are issued once, even if their issue runs twice.
     create unique index voucher_batches_one_comp
       on voucher_batches (conference_id, sponsor_id) where source = 'comp';
 
@@ -84,7 +84,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint vouchers_deactivated_whole check ((deactivated_by is null) = (deactivated_at is null))
     );
 
-    -- What is asked for by state is what is not active; that is the small part of a large table.
+    -- Queries by state look for vouchers that are not active, a small part of a large table.
     create index vouchers_not_active on vouchers (conference_id, state, id) where state <> 'active';
 
     create table redemptions (
@@ -102,7 +102,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint redemptions_reference_length check (length(reference) between 1 and 200),
       constraint redemptions_released_whole check ((released_at is null) = (released_by is null))
     );
-    -- One use of one voucher by one order, however often the ticket shop asks; a released one may return.
+    -- One redemption of one voucher per order, even if the ticket shop repeats it. After a release it may be redeemed again.
     create unique index redemptions_reference_key
       on redemptions (conference_id, voucher_id, reference) where released_at is null;
     create index redemptions_newest on redemptions (conference_id, created_at desc, id desc);

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
-/** The inbox. The table is its own queue: status, attempts, next_attempt_at and a lease. */
+/** Stripe's events. The table is its own queue: status, attempts, next_attempt_at and a lease. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table stripe_events (

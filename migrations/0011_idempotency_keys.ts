@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * One row for each Idempotency-Key that changed something, written in the transaction of the first
- * change. `resource` is what that made, so that a repeat resumes it instead of making another.
+ * One row for each Idempotency-Key of a write, inserted in the transaction of the first
+ * change. `resource` is the id of what it created, so that a repeat resumes it.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 
-/** Bookkeeping of the service itself; no row belongs to a tenant. */
+/** Tables of the service itself. No row belongs to a tenant. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table processes (

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
 
 /**
- * The oldest service that this schema still serves. A breaking migration raises it; until then old
- * and new processes run side by side on one database.
+ * The oldest release that can use this schema. A breaking migration raises it. Until then, old
+ * and new processes can use one database at the same time.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

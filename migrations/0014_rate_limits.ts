@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 
-/** Storage of rate-limiter-flexible: counts shared by all serving processes. */
+/** The table of rate-limiter-flexible: counts of all serving processes. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     create table rate_limits (

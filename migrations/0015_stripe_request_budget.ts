@@ -1,10 +1,10 @@
 import type { Knex } from 'knex'
 
 /**
- * When the next background request of a Stripe account may be sent, for all processes. It belongs
- * to no conference, since several may share an account; hence no row security.
+ * The time of the next background request of a Stripe account, for all processes. It belongs
+ * to no conference, because several may share an account. So it has no row security.
  *
- * Unlogged, since a slot is worth no write to disk: what a crash forgets is old by then.
+ * Unlogged, because the times that a crash loses are in the past by then.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

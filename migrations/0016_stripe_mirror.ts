@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * The mirror of Stripe's objects and the runs that fill it. The tables of the single resources are
- * made from their definitions (derived_mirror_tables.ts).
+ * The mirror of Stripe's objects and its sync runs. The tables of the resources are
+ * derived from their definitions (derived_mirror_tables.ts).
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -19,9 +19,9 @@ export async function up(knex: Knex): Promise<void> {
       since timestamptz,
       force boolean not null default false,
       dry_run boolean not null default false,
-      -- Where the listing stands; what it looks like belongs to the code that lists.
+      -- The position of the listing. Its format belongs to the code that lists.
       cursor jsonb,
-      -- The database's clock when the first page was asked for. Rows read later are not judged.
+      -- The database's time when the first page was requested. Rows fetched later are not checked for deletion.
       listed_from timestamptz,
       attempt integer not null default 0,
       lease_until timestamptz,
@@ -32,7 +32,7 @@ export async function up(knex: Knex): Promise<void> {
       deleted bigint not null default 0,
       failed bigint not null default 0,
       requests bigint not null default 0,
-      -- What would change or failed, a sample.
+      -- A sample of changes and failures.
       details jsonb not null default '[]',
       error jsonb,
       created_at timestamptz not null default now(),
@@ -49,8 +49,8 @@ export async function up(knex: Knex): Promise<void> {
       where state in ('queued', 'running');
     create index sync_runs_newest on sync_runs (conference_id, created_at desc, id desc);
 
-    -- The ids that a run has listed, until it ends. A row a page, not an id: that is a tenth of the
-    -- work, and they are only ever read all at once.
+    -- The ids that a run has listed, until it ends. One row per page instead of per id is a tenth of the
+    -- work, and they are always read together.
     create table sync_run_ids (
       conference_id text not null,
       run_id text not null,

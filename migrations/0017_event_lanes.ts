@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
 
 /**
- * Two queues in the table of events: what purchases wait for, and what only the mirror waits for.
- * An event may pass through both, one after the other.
+ * Two lanes in the table of events: events for purchases, and events only for the mirror.
+ * An event may pass through both lanes, one after the other.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -10,7 +10,7 @@ export async function up(knex: Knex): Promise<void> {
       add column lane text not null default 'purchase',
       add column mirror_resource text,
       add column mirror_id text,
-      -- A reading of the object must have been requested at this time or later; null: received_at.
+      -- The object must be fetched at this time or later; null: received_at.
       add column mirror_after timestamptz,
       add constraint stripe_events_lane_known check (lane in ('purchase', 'mirror')),
       add constraint stripe_events_mirror_object_whole

@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * Webhooks that we send: where to, and one row for each event and endpoint. `disabled_by` is who
- * ended the calls: staff, or the receiver with a 410.
+ * Outbound webhooks: their endpoints, and one row per event and endpoint. `disabled_by` is who
+ * disabled the endpoint: staff, or the receiver with a 410.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -12,7 +12,7 @@ export async function up(knex: Knex): Promise<void> {
       id text not null,
       url text not null,
       description text,
-      -- null: every type, also those of a later release.
+      -- null: all types, including those of later releases.
       event_types text[],
       secret_sealed text not null,
       secret_last4 text not null,
@@ -39,7 +39,7 @@ export async function up(knex: Knex): Promise<void> {
       id text not null,
       endpoint_id text not null,
       type text not null,
-      -- As it is sent, byte for byte, in every try.
+      -- Sent unchanged, byte for byte, in every attempt.
       body text not null,
       state text not null default 'pending',
       attempts integer not null default 0,

@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * What people asked Stripe to do with coupons and promotion codes: written before Stripe is asked, so
- * that a repeat after a crash asks for the same, and kept as the record of who did what. The objects
+ * Requested changes of coupons and promotion codes. A row is written before the request to Stripe, so
+ * that a repeat after a crash sends the same request, and is kept as the record of who did what. The objects
  * themselves are in the mirror.
  */
 export async function up(knex: Knex): Promise<void> {
@@ -13,11 +13,11 @@ export async function up(knex: Knex): Promise<void> {
       id text not null,
       kind text not null,
       action text not null,
-      -- Stripe's id; null while a promotion code is being created, since Stripe chooses it.
+      -- Stripe's id; null while a promotion code is created, because Stripe chooses the id.
       object_id text,
-      -- The request as Stripe gets it.
+      -- The request to Stripe.
       params jsonb not null,
-      -- 'requested': Stripe's answer is not known (yet).
+      -- 'requested': the outcome at Stripe is not known yet.
       state text not null default 'requested',
       refusal text,
       actor_kind text not null,

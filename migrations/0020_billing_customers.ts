@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * A sponsor's customer at Stripe. The row comes first, with the idempotency key and every parameter
- * that Stripe will be sent, so that any number of callers make one customer.
+ * A sponsor's customer at Stripe. The row is inserted first, with the idempotency key and all parameters
+ * of the request, so that any number of callers create one customer.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -13,7 +13,7 @@ export async function up(knex: Knex): Promise<void> {
       sponsor_id text not null,
       params jsonb not null,
       idempotency_key text not null,
-      -- Customers at Stripe that were begun for this row: the number is part of the key.
+      -- Number of creations at Stripe for this row. It is part of the idempotency key.
       generation integer not null default 1,
       stripe_customer_id text,
       created_by text not null,

@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * Plans: what was ordered at Stripe, and as what it exists there. Name, metadata and whether it is
- * offered are those of the mirrored product; a plan's terms can never change.
+ * Plans: what was requested at Stripe, and the ids of the result. Name, metadata and whether it is
+ * active are those of the mirrored product. The terms of a plan never change.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -18,7 +18,7 @@ export async function up(knex: Knex): Promise<void> {
       trial_period_days integer not null,
       metadata jsonb not null,
       state text not null default 'requested',
-      -- Names the idempotency key of the request to Stripe.
+      -- Part of the idempotency key of the request to Stripe.
       attempt integer not null default 1,
       product_id text,
       price_id text,
@@ -31,7 +31,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint billing_plans_price_key unique (conference_id, price_id),
       constraint billing_plans_amount check (amount >= 0),
       constraint billing_plans_trial check (trial_period_days between 0 and 730),
-      -- Three years in each of the intervals.
+      -- Three years, in each interval.
       constraint billing_plans_interval check (
         interval_count >= 1 and interval_count <= case interval
           when 'day' then 1095 when 'week' then 156 when 'month' then 36 when 'year' then 3 else 0

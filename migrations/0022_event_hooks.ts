@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
 
 /**
- * When the hooks of an event were through with it, so that another try, or the mirror, does not call
- * them again; and when the operators were last written to that events of a conference do not arrive.
+ * When the hooks of an event had finished, so that another attempt, or the mirror, does not call
+ * them again; and when the operators last got a mail about missing events of a conference.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -1,10 +1,10 @@
 import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
-/** Batches of vouchers that are used at Stripe, as promotion codes, and not here. */
+/** Published batches: their vouchers are redeemed at Stripe, as promotion codes, and not here. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- Since when the batch's codes can be used at Stripe only.
+    -- From this time, the codes of the batch can only be used at Stripe.
     alter table voucher_batches add column published_at timestamptz;
 
     create table voucher_publications (
@@ -13,7 +13,7 @@ export async function up(knex: Knex): Promise<void> {
       batch_id text not null,
       state text not null default 'running',
       coupon_id text not null,
-      -- The request for the coupon: made before the codes, and once.
+      -- The request for the coupon, which is created once, before the codes.
       coupon_change_id text not null,
       expires_at timestamptz,
       error text,
@@ -28,7 +28,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint voucher_publications_state_known check (state in ('running', 'done', 'failed')),
       constraint voucher_publications_error_said check ((state = 'failed') = (error is not null))
     );
-    -- One that failed made no code, and another may follow it.
+    -- A failed publication created no code, and another may follow it.
     create unique index voucher_publications_one_a_batch
       on voucher_publications (conference_id, batch_id) where state <> 'failed';
 
@@ -36,12 +36,12 @@ export async function up(knex: Knex): Promise<void> {
       conference_id text not null,
       voucher_id bigint not null,
       publication_id text not null,
-      -- The uses that were left here. Fixed, since Stripe keeps it fixed.
+      -- The remaining uses at publication. Fixed, because it is fixed at Stripe.
       max_redemptions integer not null,
       promotion_code_id text,
-      -- Whether the promotion code is active, as far as we told Stripe.
+      -- Whether the promotion code is active, as last requested at Stripe.
       is_on boolean not null default false,
-      -- A part of Stripe's idempotency key.
+      -- A part of the idempotency key at Stripe.
       attempt integer not null default 1,
       error text,
       updated_at timestamptz not null default now(),

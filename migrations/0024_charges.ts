@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * Charges of saved cards, every try to be paid, and what went back. Sums are what Stripe said when it
- * was last read; the checks below hold whatever the code does.
+ * Charges of saved cards, their payment attempts and their refunds. Sums are as last fetched from Stripe.
+ * The checks below hold independently of the code.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -25,7 +25,7 @@ export async function up(knex: Knex): Promise<void> {
       cancel_url text,
       amount_received bigint not null default 0,
       amount_refunded bigint not null default 0,
-      -- Refunds under way, and those that were asked for and that no reading has seen.
+      -- Pending refunds, and requested refunds that no snapshot contains yet.
       amount_refunding bigint not null default 0,
       payment_intent_id text,
       failure_code text,
@@ -95,7 +95,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint charge_attempts_intent_whole check
         (state not in ('unconfirmed', 'confirming', 'declined') or payment_intent_id is not null)
     );
-    -- While one may still be paid there is no other, so at most one can succeed.
+    -- Only one attempt at a time can be payable, so at most one can succeed.
     create unique index charge_attempts_one_payable on charge_attempts (conference_id, charge_id)
       where state in ('creating', 'unconfirmed', 'confirming', 'processing', 'open', 'declined');
     create index charge_attempts_without_news on charge_attempts (updated_at)

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 
-/** A try to pay a purchase may also be a saved card: then there is an intent and no session. */
+/** A payment attempt of a purchase may also be a saved card. Then it has an intent and no session. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     alter table checkout_attempts
@@ -11,7 +11,7 @@ export async function up(knex: Knex): Promise<void> {
       add constraint checkout_attempts_kind_known check (kind in ('checkout', 'payment_intent')),
       add constraint checkout_attempts_session_whole check (state in ('creating', 'refused')
         or case kind when 'checkout' then session_id is not null
-          -- One that was given up before its intent was noted: nobody can ever confirm that.
+          -- An attempt that ended before its intent was recorded. That intent can never be confirmed.
           else payment_intent_id is not null or state = 'expired' end);
     create index checkout_attempts_card_under_way on checkout_attempts (created_at)
       where kind = 'payment_intent' and state = 'open';
@@ -21,7 +21,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop index checkout_attempts_card_under_way;
-    -- The schema before had no place for them; row security would hide them from the deletion.
+    -- The earlier schema does not support them. Row security would hide them from the deletion.
     select set_config('app.system_task', 'migrate', true);
     delete from checkout_attempts where kind = 'payment_intent';
     alter table checkout_attempts

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
 /**
- * Subscriptions: what was ordered at Stripe, and as what it exists there. Its status, periods and
+ * Subscriptions: what was requested at Stripe, and the id of the result. Status, periods and
  * cancellation are those of the mirrored subscription and have no columns here.
  */
 export async function up(knex: Knex): Promise<void> {
@@ -15,12 +15,12 @@ export async function up(knex: Knex): Promise<void> {
       coupon text,
       trial_period_days integer not null,
       metadata jsonb not null,
-      -- The last day, in UTC: from it on the subscription is to be cancelled.
+      -- The end date, in UTC. From this day on, the subscription is cancelled.
       end_date date,
       state text not null default 'requested',
-      -- Names the idempotency key of the request to Stripe.
+      -- Part of the idempotency key of the request to Stripe.
       attempt integer not null default 1,
-      -- Set once Stripe was asked: whoever asks again looks first whether it was made.
+      -- Set when Stripe was asked. A retry first checks whether the subscription exists.
       tried_at timestamptz,
       stripe_subscription_id text,
       refusal text,

@@ -7,8 +7,8 @@ import {
 import { ALL_RESOURCES } from '../src/mirror/resource-registry.ts'
 
 /**
- * A migration for each table of the mirror, made from the resource's definition and named after its
- * shape. So a new resource is one file, a new column is one line, and `schemaServesUs` knows of both.
+ * A migration for each table of the mirror, derived from the resource's definition and named after its
+ * shape. So a new resource is one file, a new column is one line, and `isSchemaCompatible` checks both.
  */
 export const migrations: readonly (Knex.Migration & { name: string })[] = ALL_RESOURCES.map(
   (resource) => ({

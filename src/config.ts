@@ -165,7 +165,7 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
 /**
  * Reads the settings from the environment. No other code reads it.
  *
- * @throws ConfigError that lists every problem at once.
+ * @throws ConfigError that lists all problems.
  */
 export function loadConfig(
   env: NodeJS.ProcessEnv = process.env,

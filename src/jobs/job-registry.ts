@@ -10,7 +10,7 @@ import {
 } from './job-catalogue.ts'
 
 type JobContext = {
-  /** 1 for the first try. */
+  /** 1 for the first attempt. */
   attempt: number
   isLastAttempt: boolean
   /** Aborts when the process cannot wait longer for the job. */

@@ -100,7 +100,7 @@ function isPermanent(error: unknown): boolean {
   return isOfMail && typeof error.responseCode === 'number' && error.responseCode >= 500
 }
 
-/** `name` makes the mail's `Message-ID`. */
+/** The `Message-ID` of the mail is derived from `name`. */
 export type OperatorMail = { name: string; subject: string; text: string }
 
 /**

@@ -83,7 +83,9 @@ describe('an unknown path', () => {
 
 describe('a field that breaks a rule', () => {
   it('is reported with its rule', async () => {
-    expect(await post({ name: 'No slug', currency: 'EUR' })).toMatchObject(broken('/slug'))
+    expect(await post({ name: 'No slug', currency: 'EUR' })).toMatchObject({
+      body: { detail: 'slug is required', errors: [{ pointer: '/slug', detail: 'is required' }] },
+    })
     expect(await post(conference({ slug: 'Not A Slug' }))).toMatchObject({
       body: {
         errors: [{ pointer: '/slug', detail: 'must be lower-case letters, digits and hyphens' }],
