@@ -4,7 +4,7 @@ import { withSystem, withTenant } from '../src/db/tenant-scope.ts'
 import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import type { IncomingEvent } from '../src/stripe-events/classify-event.ts'
-import { createEventInbox, insertEvents } from '../src/stripe-events/event-store.ts'
+import { createEventInbox, insertEvents } from '../src/stripe-events/event-inbox.ts'
 
 export type InboxBenchOptions = {
   /** A migrated database of its own. */

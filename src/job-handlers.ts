@@ -32,7 +32,7 @@ import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { fetchStripeAccount } from './stripe/stripe-account.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
-import { createEventInbox } from './stripe-events/event-store.ts'
+import { createEventInbox } from './stripe-events/event-inbox.ts'
 import { findMissedEvents } from './stripe-events/missed-events.ts'
 
 export type JobHandlerDeps = {

@@ -5,13 +5,13 @@ import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
+import { createEventInbox } from '../stripe-events/event-inbox.ts'
 import {
   eventQuery,
   type stripeEventSchema,
   toStripeEventBody,
 } from '../stripe-events/event-schemas.ts'
 import {
-  createEventInbox,
   EVENT_STATUSES,
   listEvents,
   replayEvent,

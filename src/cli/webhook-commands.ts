@@ -3,7 +3,7 @@ import { addJob } from '../jobs/job-queue.ts'
 import { createMailer, mailOperators } from '../notifications/mailer.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { createEventInbox } from '../stripe-events/event-store.ts'
+import { createEventInbox } from '../stripe-events/event-inbox.ts'
 import {
   checkWebhooks,
   missedEventsMail,

@@ -5,7 +5,8 @@ import { callStripe } from '../stripe/stripe-errors.ts'
 import { classifyEvent, type EventOwner, type IncomingEvent } from './classify-event.ts'
 import { hintsOfEvent } from './event-hints.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
-import { type EventInbox, findStoredEventIds } from './event-store.ts'
+import type { EventInbox } from './event-inbox.ts'
+import { findStoredEventIds } from './event-store.ts'
 
 const PAGE_SIZE = 100
 

@@ -12,7 +12,7 @@ import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { classifyEvent, type EventOwner } from './classify-event.ts'
 import { type EventHints, parseEvent } from './event-hints.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
-import type { EventInbox } from './event-store.ts'
+import type { EventInbox } from './event-inbox.ts'
 
 /** Bytes. Stripe's events are far smaller. */
 const WEBHOOK_BODY_LIMIT = 1024 * 1024

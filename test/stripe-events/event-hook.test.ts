@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createNewsletterHook } from '../../docs/examples/coupon-hook.ts'
 import { type EventHook, hooksFor, modelAndAction } from '../../src/stripe-events/event-hook.ts'
-import { createEventInbox } from '../../src/stripe-events/event-store.ts'
+import { createEventInbox } from '../../src/stripe-events/event-inbox.ts'
 import { findMissedEvents } from '../../src/stripe-events/missed-events.ts'
 import { eventOf, useInboxApp } from './inbox-app.ts'
 

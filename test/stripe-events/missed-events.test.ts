@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { createEventInbox } from '../../src/stripe-events/event-store.ts'
+import { createEventInbox } from '../../src/stripe-events/event-inbox.ts'
 import { findMissedEvents, type MissedEvents } from '../../src/stripe-events/missed-events.ts'
 import { useInboxApp, type WiredShop } from './inbox-app.ts'
 
