@@ -116,12 +116,12 @@ describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () =>
   it('a total below what Stripe charges', async () => {
     const answer = await byStaff({ unit_amount: 49 })
     expect(answer).toMatchObject(refusedAt('/quantity'))
-    expect(answer.body['detail']).toMatch(/minimum charge of 50 EUR/)
+    expect(answer.body['detail']).toMatch(/minimum charge of 0.50 EUR/)
   })
 
   it('a total above what Stripe charges', async () => {
     const answer = await byStaff({ quantity: 100, unit_amount: 1_000_000 })
-    expect(answer.body['detail']).toMatch(/limit of 99999999 EUR/)
+    expect(answer.body['detail']).toMatch(/maximum of 999999.99 EUR/)
   })
 
   it.each([
