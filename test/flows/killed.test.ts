@@ -323,7 +323,9 @@ describe('a working process that is killed', () => {
     await untilWaiting(1, 'update "stripe_events"%')
     await survivor.kill()
     await closing.release()
-    await rows(`update stripe_events set lease_until = now() where status = 'pending'`)
+    await rows(
+      `update stripe_events set next_attempt_at = now(), lease_until = null where status = 'pending'`,
+    )
     const next = await start('work')
     await expectPaidOnce(paid)
     expect(await next.terminate()).toBe(0)
