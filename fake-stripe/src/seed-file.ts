@@ -35,7 +35,7 @@ export function readSeed(text: string): Seed {
     value = JSON.parse(text)
   } catch (error) {
     throw new Error(
-      `--seed: the file is not JSON: ${error instanceof Error ? error.message : error}`,
+      `--seed: the file is not JSON: ${error instanceof Error ? error.message : String(error)}`,
     )
   }
   const seed = seedSchema.safeParse(value)

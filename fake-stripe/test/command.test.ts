@@ -61,9 +61,8 @@ it('accepts only the keys that it is given, and ends on SIGTERM', async () => {
 
 it('sends the events of every account to the webhook, signed with the secret', async () => {
   const receiver = await startReceiver()
-  const command = await installed.start(
-    ...['--port', '0', '--webhook', receiver.url, '--webhook-secret', 'whsec_of_the_test'],
-  )
+  const endpoint = ['--webhook', receiver.url, '--webhook-secret', 'whsec_of_the_test']
+  const command = await installed.start('--port', '0', ...endpoint)
   await sdk(command.url, 'sk_test_123').customers.create({})
   await sdk(command.url, 'sk_test_456').customers.create({})
   await expect.poll(() => receiver.types()).toEqual(['customer.created', 'customer.created'])

@@ -48,7 +48,7 @@ function encodeValue(key: string, value: unknown): [string, string][] {
   if (typeof value === 'object')
     return Object.entries(value).flatMap(([name, item]) => encodeValue(`${key}[${name}]`, item))
   if (typeof value === 'boolean') return [[key, value ? 'True' : 'False']]
-  return [[key, String(value)]]
+  return [[key, `${value as string | number}`]]
 }
 
 it('pays with booleans in capitals', async () => {

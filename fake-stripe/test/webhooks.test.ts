@@ -1,4 +1,4 @@
-import { expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { refusal, sessionParams, startFake } from './fake-under-test.ts'
 import { startReceiver, verify } from './webhook-receiver.ts'
 

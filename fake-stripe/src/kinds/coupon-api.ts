@@ -38,7 +38,7 @@ import {
   coupons,
 } from './coupon.ts'
 import { products } from './product.ts'
-import { deleteCoupon, scheduleCouponEnd } from './promotion-code.ts'
+import { deactivateCodes } from './promotion-code.ts'
 
 const currencyOptions = byCurrency({
   amount_off: amount('positive'),
@@ -213,4 +213,31 @@ function checkDuration({ duration, duration_in_months: months }: CouponCreateInp
 
 function refusal(message: string, details: { code?: string } = {}): StripeError {
   return new StripeError(400, 'invalid_request_error', message, details)
+}
+
+/** Deletes a coupon; its promotion codes stay and become inactive. */
+function deleteCoupon(scope: Scope, coupon: Stripe.Coupon): Stripe.DeletedCoupon {
+  const { id } = coupon
+  scope.account.rows(coupons).remove(id)
+  scope.account.rows(couponExtras).remove(id)
+  emitEvent(scope, 'coupon.deleted', { ...coupon, valid: false })
+  for (const [before, after] of deactivateCodes(scope, id))
+    emitEvent(scope, 'promotion_code.updated', after, before)
+  return { id, object: 'coupon', deleted: true }
+}
+
+/**
+ * At its `redeem_by` a coupon and its codes become invalid. Stripe sends no event for it, because
+ * it compares the time only when the coupon is read.
+ */
+function scheduleCouponEnd(scope: Scope, coupon: Stripe.Coupon): void {
+  const { id, redeem_by: at } = coupon
+  if (at === null) return
+  scope.world.clock.at(at * 1000, () => {
+    // The coupon can have been deleted, and another one can have its id.
+    const current = scope.account.rows(coupons).get(id)
+    if (current?.redeem_by !== at) return
+    changeRow(scope, coupons, id, { valid: false })
+    deactivateCodes(scope, id)
+  })
 }

@@ -1,5 +1,7 @@
 import type Stripe from 'stripe'
+import type { z } from 'zod'
 import type { Resource } from '../api/operations.ts'
+import { group, type ShapeOf, text } from '../api/params.ts'
 import { changeRow, emitEvent } from '../core/changes.ts'
 import { periodEnd } from '../core/clock.ts'
 import { invalidParameter, noSuch } from '../core/errors.ts'
@@ -22,11 +24,14 @@ export const discountResource: Resource = {
   operations: [],
 }
 
-export type DiscountInput = {
-  coupon?: string | undefined
-  discount?: string | undefined
-  promotion_code?: string | undefined
-}
+/** A discount in the parameters of a subscription, an item or an invoice. */
+export const discountParam = group({
+  coupon: text().optional(),
+  discount: text().optional(),
+  promotion_code: text().optional(),
+} satisfies ShapeOf<Stripe.SubscriptionCreateParams.Discount>)
+
+export type DiscountInput = z.output<typeof discountParam>
 
 type Target = Partial<
   Pick<Stripe.Discount, 'customer' | 'invoice' | 'subscription' | 'subscription_item'>

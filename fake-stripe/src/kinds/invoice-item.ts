@@ -1,5 +1,6 @@
 import type Stripe from 'stripe'
-import { changeMetadata } from '../api/common-params.ts'
+import type { z } from 'zod'
+import { changeMetadata, metadataParam } from '../api/common-params.ts'
 import {
   type Call,
   createdWithin,
@@ -10,7 +11,19 @@ import {
   type Resource,
   retrieveOperation,
 } from '../api/operations.ts'
-import { flag, group, text, timeRange, unsupported } from '../api/params.ts'
+import {
+  amount,
+  currency,
+  decimal,
+  flag,
+  group,
+  ignored,
+  integer,
+  type ShapeOf,
+  text,
+  timeRange,
+  unsupported,
+} from '../api/params.ts'
 import { changeRow, emitEvent, givenFields, requireRow } from '../core/changes.ts'
 import { invalidParameter } from '../core/errors.ts'
 import { fakeId, idOf } from '../core/ids.ts'
@@ -28,15 +41,52 @@ import {
   type WireInvoiceLine,
 } from './invoice.ts'
 import { requireDraft } from './invoice-api.ts'
-import {
-  type InvoiceItemCreateInput,
-  type InvoiceItemUpdateInput,
-  invoiceItemCreateParams,
-  invoiceItemUpdateParams,
-} from './invoice-params.ts'
 import { prices } from './price.ts'
 import { subscriptions } from './subscription.ts'
 import { nowBy } from './test-clock.ts'
+
+// The parameters that creation and update share.
+const itemCommon = {
+  amount: integer().optional(),
+  description: text().optional(),
+  discountable: flag().optional(),
+  discounts: unsupported('discounts of invoice items'),
+  metadata: metadataParam().optional(),
+  period: group({ end: integer({ min: 0 }), start: integer({ min: 0 }) }).optional(),
+  price_data: group({
+    currency: currency(),
+    product: text(),
+    tax_behavior: ignored(),
+    unit_amount: amount('non-negative').optional(),
+    unit_amount_decimal: decimal().optional(),
+  }).optional(),
+  pricing: group({ price: text().optional() }).optional(),
+  quantity: integer({ min: 0 }).optional(),
+  quantity_decimal: unsupported('quantity_decimal'),
+  tax_behavior: ignored(),
+  tax_code: ignored(),
+  tax_rates: ignored(),
+  unit_amount_decimal: decimal().optional(),
+}
+
+/** `POST /v1/invoiceitems` */
+const invoiceItemCreateParams = group({
+  ...itemCommon,
+  currency: currency().optional(),
+  customer: text(),
+  customer_account: unsupported('customer accounts'),
+  invoice: text().optional(),
+  subscription: text().optional(),
+} satisfies ShapeOf<Stripe.InvoiceItemCreateParams>)
+
+/** `POST /v1/invoiceitems/:id` */
+const invoiceItemUpdateParams = group({
+  ...itemCommon,
+  invoicing_rules: ignored(),
+} satisfies ShapeOf<Stripe.InvoiceItemUpdateParams>)
+
+type InvoiceItemCreateInput = z.output<typeof invoiceItemCreateParams>
+type InvoiceItemUpdateInput = z.output<typeof invoiceItemUpdateParams>
 
 const PATH = '/v1/invoiceitems'
 const kind = invoiceItems.name

@@ -2,10 +2,8 @@ import type Stripe from 'stripe'
 import type { z } from 'zod'
 import { metadataParam } from '../api/common-params.ts'
 import {
-  amount,
   choice,
   currency,
-  decimal,
   emptyable,
   flag,
   group,
@@ -16,7 +14,7 @@ import {
   text,
   unsupported,
 } from '../api/params.ts'
-import { discountParam } from './subscription-params.ts'
+import { discountParam } from './discount.ts'
 
 const time = integer({ min: 0 })
 const collection = choice('collection_method', ['charge_automatically', 'send_invoice'])
@@ -83,47 +81,6 @@ export const invoicePayParams = group({
   source: text().optional(),
 } satisfies ShapeOf<Stripe.InvoicePayParams>)
 
-const itemCommon = {
-  amount: integer().optional(),
-  description: text().optional(),
-  discountable: flag().optional(),
-  discounts: unsupported('discounts of invoice items'),
-  metadata: metadataParam().optional(),
-  period: group({ end: time, start: time }).optional(),
-  price_data: group({
-    currency: currency(),
-    product: text(),
-    tax_behavior: ignored(),
-    unit_amount: amount('non-negative').optional(),
-    unit_amount_decimal: decimal().optional(),
-  }).optional(),
-  pricing: group({ price: text().optional() }).optional(),
-  quantity: integer({ min: 0 }).optional(),
-  quantity_decimal: unsupported('quantity_decimal'),
-  tax_behavior: ignored(),
-  tax_code: ignored(),
-  tax_rates: ignored(),
-  unit_amount_decimal: decimal().optional(),
-}
-
-/** `POST /v1/invoiceitems` */
-export const invoiceItemCreateParams = group({
-  ...itemCommon,
-  currency: currency().optional(),
-  customer: text(),
-  customer_account: unsupported('customer accounts'),
-  invoice: text().optional(),
-  subscription: text().optional(),
-} satisfies ShapeOf<Stripe.InvoiceItemCreateParams>)
-
-/** `POST /v1/invoiceitems/:id` */
-export const invoiceItemUpdateParams = group({
-  ...itemCommon,
-  invoicing_rules: ignored(),
-} satisfies ShapeOf<Stripe.InvoiceItemUpdateParams>)
-
 export type InvoiceCreateInput = z.output<typeof invoiceCreateParams>
 export type InvoiceUpdateInput = z.output<typeof invoiceUpdateParams>
 export type InvoicePayInput = z.output<typeof invoicePayParams>
-export type InvoiceItemCreateInput = z.output<typeof invoiceItemCreateParams>
-export type InvoiceItemUpdateInput = z.output<typeof invoiceItemUpdateParams>

@@ -1,6 +1,6 @@
 import type Stripe from 'stripe'
 import type { z } from 'zod'
-import { changeMetadata } from '../api/common-params.ts'
+import { changeMetadata, metadataParam } from '../api/common-params.ts'
 import {
   type Call,
   createdWithin,
@@ -11,7 +11,19 @@ import {
   type PathParams,
   type Resource,
 } from '../api/operations.ts'
-import { flag, group, text, timeRange } from '../api/params.ts'
+import {
+  amount,
+  currency,
+  decimal,
+  flag,
+  group,
+  idOr,
+  integer,
+  type ShapeOf,
+  text,
+  timeRange,
+  unsupported,
+} from '../api/params.ts'
 import { changeRow, givenFields } from '../core/changes.ts'
 import { noSuch } from '../core/errors.ts'
 import {
@@ -25,8 +37,37 @@ import {
   type WirePlan,
   type WirePrice,
 } from './price.ts'
-import { deletePrice, planCreateParams, planUpdateParams } from './price-api.ts'
-import { createProduct, products } from './product.ts'
+import { billingScheme, deletePrice, transformQuantity, trialDays, usageType } from './price-api.ts'
+import { createProduct, inlineProductParams, priceInterval, products } from './product.ts'
+
+/** `POST /v1/plans`. @see https://docs.stripe.com/api/plans/create */
+const planCreateParams = group({
+  active: flag().optional(),
+  amount: amount('non-negative').optional(),
+  amount_decimal: decimal().optional(),
+  billing_scheme: billingScheme(),
+  currency: currency(),
+  id: text().optional(),
+  interval: priceInterval(),
+  interval_count: integer({ min: 1 }).optional(),
+  metadata: metadataParam().optional(),
+  meter: unsupported('meters'),
+  nickname: text().optional(),
+  product: idOr(inlineProductParams),
+  tiers: unsupported('tiered prices'),
+  tiers_mode: unsupported('tiered prices'),
+  transform_usage: transformQuantity.optional(),
+  trial_period_days: trialDays(),
+  usage_type: usageType(),
+} satisfies ShapeOf<Stripe.PlanCreateParams>)
+
+const planUpdateParams = group({
+  active: flag().optional(),
+  metadata: metadataParam().optional(),
+  nickname: text().optional(),
+  product: text().optional(),
+  trial_period_days: trialDays(),
+} satisfies ShapeOf<Stripe.PlanUpdateParams>)
 
 const PATH = '/v1/plans'
 const kind = 'plan'

@@ -19,7 +19,6 @@ import {
   emptyable,
   flag,
   group,
-  idOr,
   integer,
   list,
   type ShapeOf,
@@ -49,11 +48,11 @@ import {
   taxBehavior,
 } from './product.ts'
 
-const usageType = () => choice('usage_type', ['licensed', 'metered']).optional()
-const billingScheme = () => choice('billing_scheme', ['per_unit', 'tiered']).optional()
-const trialDays = () => integer({ min: 0, max: 730 }).optional()
+export const usageType = () => choice('usage_type', ['licensed', 'metered']).optional()
+export const billingScheme = () => choice('billing_scheme', ['per_unit', 'tiered']).optional()
+export const trialDays = () => integer({ min: 0, max: 730 }).optional()
 
-const transform = group({
+export const transformQuantity = group({
   divide_by: integer({ min: 1 }),
   round: choice('round', ['down', 'up']),
 } satisfies ShapeOf<Stripe.PriceCreateParams.TransformQuantity> &
@@ -82,7 +81,7 @@ const priceCreateParams = group({
   tiers: unsupported('tiered prices'),
   tiers_mode: unsupported('tiered prices'),
   transfer_lookup_key: flag().optional(),
-  transform_quantity: transform.optional(),
+  transform_quantity: transformQuantity.optional(),
   unit_amount: amount('non-negative').optional(),
   unit_amount_decimal: decimal().optional(),
 } satisfies ShapeOf<Stripe.PriceCreateParams>)
@@ -97,35 +96,6 @@ const priceUpdateParams = group({
   tax_behavior: taxBehavior(),
   transfer_lookup_key: flag().optional(),
 } satisfies ShapeOf<Stripe.PriceUpdateParams>)
-
-/** `POST /v1/plans`. @see https://docs.stripe.com/api/plans/create */
-export const planCreateParams = group({
-  active: flag().optional(),
-  amount: amount('non-negative').optional(),
-  amount_decimal: decimal().optional(),
-  billing_scheme: billingScheme(),
-  currency: currency(),
-  id: text().optional(),
-  interval: priceInterval(),
-  interval_count: integer({ min: 1 }).optional(),
-  metadata: metadataParam().optional(),
-  meter: unsupported('meters'),
-  nickname: text().optional(),
-  product: idOr(inlineProductParams),
-  tiers: unsupported('tiered prices'),
-  tiers_mode: unsupported('tiered prices'),
-  transform_usage: transform.optional(),
-  trial_period_days: trialDays(),
-  usage_type: usageType(),
-} satisfies ShapeOf<Stripe.PlanCreateParams>)
-
-export const planUpdateParams = group({
-  active: flag().optional(),
-  metadata: metadataParam().optional(),
-  nickname: text().optional(),
-  product: text().optional(),
-  trial_period_days: trialDays(),
-} satisfies ShapeOf<Stripe.PlanUpdateParams>)
 
 const PATH = '/v1/prices'
 const kind = prices.name

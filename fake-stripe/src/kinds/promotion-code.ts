@@ -30,7 +30,7 @@ import { invalidParameter, StripeError } from '../core/errors.ts'
 import { fakeId, idOf } from '../core/ids.ts'
 import { defineTable } from '../core/rows.ts'
 import type { Scope } from '../core/scope.ts'
-import { checkDiscountExpiry, couponExtras, coupons } from './coupon.ts'
+import { checkDiscountExpiry, coupons } from './coupon.ts'
 import { customers } from './customer.ts'
 
 export const promotionCodes = defineTable<Stripe.PromotionCode>('promotion_code', {
@@ -345,33 +345,6 @@ function refusal(message: string): StripeError {
   return new StripeError(400, 'invalid_request_error', message)
 }
 
-/** Deletes a coupon; its promotion codes stay and become inactive. */
-export function deleteCoupon(scope: Scope, coupon: Stripe.Coupon): Stripe.DeletedCoupon {
-  const { id } = coupon
-  scope.account.rows(coupons).remove(id)
-  scope.account.rows(couponExtras).remove(id)
-  emitEvent(scope, 'coupon.deleted', { ...coupon, valid: false })
-  for (const [before, after] of deactivateCodes(scope, id))
-    emitEvent(scope, 'promotion_code.updated', after, before)
-  return { id, object: 'coupon', deleted: true }
-}
-
-/**
- * At its `redeem_by` a coupon and its codes become invalid. Stripe sends no event for it, because
- * it compares the time only when the coupon is read.
- */
-export function scheduleCouponEnd(scope: Scope, coupon: Stripe.Coupon): void {
-  const { id, redeem_by: at } = coupon
-  if (at === null) return
-  scope.world.clock.at(at * 1000, () => {
-    // The coupon can have been deleted, and another one can have its id.
-    const current = scope.account.rows(coupons).get(id)
-    if (current?.redeem_by !== at) return
-    changeRow(scope, coupons, id, { valid: false })
-    deactivateCodes(scope, id)
-  })
-}
-
 /** A promotion code becomes inactive at its `expires_at`. */
 function scheduleCodeEnd(scope: Scope, code: Stripe.PromotionCode): void {
   const { id, expires_at: at } = code
@@ -379,8 +352,12 @@ function scheduleCodeEnd(scope: Scope, code: Stripe.PromotionCode): void {
   scope.world.clock.at(at * 1000, () => changeRow(scope, promotionCodes, id, { active: false }))
 }
 
-/** @returns each code that was active, before and after the change. */
-function deactivateCodes(
+/**
+ * Deactivates the codes of a coupon.
+ *
+ * @returns each code that was active, before and after the change.
+ */
+export function deactivateCodes(
   scope: Scope,
   coupon: string,
 ): [Stripe.PromotionCode, Stripe.PromotionCode][] {

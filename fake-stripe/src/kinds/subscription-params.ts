@@ -17,12 +17,7 @@ import {
   text,
   unsupported,
 } from '../api/params.ts'
-
-export const discountParam = group({
-  coupon: text().optional(),
-  discount: text().optional(),
-  promotion_code: text().optional(),
-} satisfies ShapeOf<Stripe.SubscriptionCreateParams.Discount>)
+import { discountParam } from './discount.ts'
 
 const priceData = {
   currency: currency(),
