@@ -1,5 +1,5 @@
+import type { FakeStripe } from 'fake-stripe/source'
 import { expect, vi } from 'vitest'
-import type { FakeStripe } from '../../fake-stripe/src/start-fake-stripe.ts'
 import { POLL_OPTIONS } from './timeouts.ts'
 
 /**
