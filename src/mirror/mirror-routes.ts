@@ -105,7 +105,7 @@ function unknownResourceRoutes(app: App, path: string): void {
         if (name !== '' && findResource(name) === undefined && !isPage(name)) {
           throw unknownResource()
         }
-        throw new AppError('not_found', `There is no ${request.method} on this path.`)
+        throw new AppError('not_found', `This path does not support ${request.method}.`)
       })
     },
     { prefix: path },

@@ -44,7 +44,7 @@ const fixedQuery = {
   created_after: timestampInput.optional(),
   created_before: timestampInput.optional(),
   include_deleted: flag.default(false).meta({
-    description: 'True: also list objects that were deleted at Stripe.',
+    description: 'true: also list objects that were deleted at Stripe.',
   }),
   ...pageQuery,
 }
@@ -109,7 +109,7 @@ const rowBase = z
     }),
     metadata: json,
     data: z.record(z.string(), z.unknown()).meta({
-      description: 'The whole Stripe object, without every `client_secret`.',
+      description: 'The whole Stripe object. Every `client_secret` is removed.',
     }),
   })
   .meta({ id: 'StripeObjectBase' })

@@ -135,7 +135,7 @@ export function isForeignId({ idPrefixes }: { idPrefixes: readonly string[] }, i
 
 /** The error text for an id that cannot belong to this kind of object. */
 export function foreignIdMessage({ name, idPrefixes }: StripeResource, id: string): string {
-  return `${id} is not an id of ${name}: their ids begin with ${idPrefixes.join(' or ')}.`
+  return `${id} is not an id of ${name}: ids of ${name} begin with ${idPrefixes.join(' or ')}.`
 }
 
 type Target = Pick<StripeResource, 'name' | 'idPrefixes'>

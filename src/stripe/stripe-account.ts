@@ -46,7 +46,7 @@ export function createStripeAccounts(deps: {
       if (mayReceiveKey(deps.config.stripeApiBase, stripeKey)) return
       throw invalidField(
         '/stripe_secret_key',
-        "A live key is only accepted while STRIPE_API_BASE points to Stripe's own API.",
+        "A live key is accepted only if STRIPE_API_BASE points to Stripe's own API. Remove STRIPE_API_BASE, or use a test key.",
       )
     },
   }

@@ -102,12 +102,15 @@ export function createStripeClients(deps: {
       readStripeCredentials(trx, deps.encryption, conferenceId),
     )
     if (found === null) {
-      throw new AppError('stripe_key_missing', 'This conference has no Stripe key.')
+      throw new AppError(
+        'stripe_key_missing',
+        'The conference has no Stripe key. An operator must set one.',
+      )
     }
     if (!mayReceiveKey(config.stripeApiBase, found.key)) {
       throw new AppError(
         'stripe_refused',
-        "This conference's live key is only sent to Stripe, but STRIPE_API_BASE points elsewhere.",
+        'The conference has a live Stripe key, but STRIPE_API_BASE does not point to Stripe. An operator must remove STRIPE_API_BASE.',
       )
     }
     return { key: found.key, accountKey: rateLimitKeyOf(found.key, found.account) }

@@ -51,10 +51,14 @@ export function toAppError(error: unknown): unknown {
     })
   }
   if (error instanceof StripeRateLimitError || error.statusCode === 409) {
-    return new AppError('stripe_unavailable', 'Stripe is busy with this account. Retry later.', {
-      retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_BUSY),
-      cause,
-    })
+    return new AppError(
+      'stripe_unavailable',
+      'Stripe limits the requests of this account at the moment. Retry later.',
+      {
+        retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_BUSY),
+        cause,
+      },
+    )
   }
   if (hasRefusalStatus(error)) {
     return new AppError('stripe_refused', refusalMessage(error), {
@@ -62,11 +66,15 @@ export function toAppError(error: unknown): unknown {
       cause,
     })
   }
-  return new AppError('stripe_failed', 'Stripe responded with an internal error.', {
-    retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_FAILURE),
-    extra: { stripe_request_id: error.requestId ?? null },
-    cause,
-  })
+  return new AppError(
+    'stripe_failed',
+    'Stripe responded with an internal error. Retry the request.',
+    {
+      retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_FAILURE),
+      extra: { stripe_request_id: error.requestId ?? null },
+      cause,
+    },
+  )
 }
 
 function retryAfterOf(error: Stripe.errors.StripeError, fallback: number): number {
@@ -96,7 +104,7 @@ function hasRefusalStatus(error: Stripe.errors.StripeError): boolean {
 
 /** Stripe's message about a refusal, safe to show to callers: keys in it are masked. */
 export function refusalMessage(error: Stripe.errors.StripeError): string {
-  return maskStripeSecrets(error.message) || 'Stripe gave no reason.'
+  return maskStripeSecrets(error.message) || 'Stripe did not give a reason.'
 }
 
 /**

@@ -103,7 +103,7 @@ describe('an unknown resource', () => {
     const { status, body } = await scene.request(method, `${shop.path}/stripe/${rest}`)
     expect({ status, body }).toMatchObject({
       status: 404,
-      body: { detail: `There is no ${method} on this path.` },
+      body: { detail: `This path does not support ${method}.` },
     })
     expect(body).not.toHaveProperty('known_resources')
   })

@@ -24,7 +24,7 @@ export function wrongChargeState(detail: string, { status }: Charge): AppError {
 /** @throws AppError `wrong_state`, `payment_in_progress` */
 function assertUnpaid(charge: Charge, action: 'paid' | 'canceled'): void {
   if (charge.status === 'processing') {
-    const detail = 'A bank payment is in progress. Wait until it has succeeded or failed.'
+    const detail = 'A bank payment is pending. Wait until it succeeds or fails.'
     throw new AppError('payment_in_progress', detail)
   }
   if (['succeeded', 'refunded', 'canceled'].includes(charge.status)) {
@@ -212,7 +212,8 @@ export async function finishChargeCancel(deps: ChargeDeps, ref: ChargeRef): Prom
     assertUnpaid(charge, 'canceled')
     if (payable !== undefined) await saveClosed(trx, ref, payable)
     if ((await listAttempts(trx, ref)).some(isPayable)) {
-      const detail = 'Another request started to charge it in the meantime.'
+      const detail =
+        'Another request opened a payment attempt in the meantime. Get the charge again to see its status.'
       throw new AppError('payment_in_progress', detail)
     }
     await updateCharge(trx, ref, { status: 'canceled' })

@@ -56,7 +56,7 @@ function createRoute(app: App, deps: Deps): void {
       schema: {
         operationId: 'createCharge',
         summary: 'Create a charge',
-        description: 'Creates the charge without charging the card yet.',
+        description: 'Creates the charge. It does not charge the card yet.',
         tags,
         params: conferenceParams,
         body: createChargeBody,
@@ -111,7 +111,7 @@ function readRoutes(app: App, { db }: Deps): void {
       return withTenant(db, { conferenceId }, async (trx) => {
         const sponsor = named === undefined ? null : await findSponsor(trx, conferenceId, named)
         if (named !== undefined && sponsor === null) {
-          throw invalidField('query/sponsor', `This conference has no sponsor ${named}.`)
+          throw invalidField('query/sponsor', `This conference has no sponsor "${named}".`)
         }
         const filter = { status, manual, sourceReference, sponsorId: sponsor?.id }
         const page = await listCharges(trx, conferenceId, filter, request.query)
@@ -223,7 +223,7 @@ function refundRoute(app: App, deps: Deps): void {
     operationId: 'refundCharge',
     summary: 'Refund a charge',
     description:
-      'Booked when Stripe confirms it. The sum of refunds never exceeds the amount received.',
+      'The refund is added to `amount_refunded` when Stripe confirms it. The sum of refunds never exceeds the amount received.',
   }
   app.post(`${CHARGE}/refund`, action(docs, refundChargeBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
@@ -242,7 +242,8 @@ function cancelRoute(app: App, deps: Deps): void {
   const docs = {
     operationId: 'cancelCharge',
     summary: 'Cancel a charge',
-    description: 'For an unpaid charge. An open payment attempt is closed at Stripe first.',
+    description:
+      'Possible until the charge is paid. An open payment attempt is closed at Stripe first.',
   }
   app.post(`${CHARGE}/cancel`, action(docs, emptyBody), (request) => {
     const { ref } = chargeOf(request)

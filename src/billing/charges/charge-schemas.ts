@@ -55,11 +55,11 @@ export const createChargeBody = z
   })
   .refine(({ customer, sponsor }) => (customer === undefined) !== (sponsor === undefined), {
     path: ['customer'],
-    message: 'Give either customer or sponsor.',
+    message: 'Set either customer or sponsor, not both.',
   })
   .refine((body) => (body.success_url === undefined) === (body.cancel_url === undefined), {
     path: ['cancel_url'],
-    message: 'Give both success_url and cancel_url, or neither.',
+    message: 'Set both success_url and cancel_url, or neither.',
   })
   .meta({ id: 'CreateCharge' })
 
@@ -72,7 +72,7 @@ export const chargeNowBody = z.strictObject({
 export const refundChargeBody = z.strictObject({
   amount: amount
     .optional()
-    .meta({ description: 'In minor units. Default: everything that is left.' }),
+    .meta({ description: 'In minor units. Default: the amount that is not refunded yet.' }),
   reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
 })
 
@@ -96,8 +96,12 @@ export const chargeSchema = z
     amount: z.int().meta({ description: 'In minor units.' }),
     currency: z.string(),
     amount_received: z.int(),
-    amount_refunded: z.int().meta({ description: 'Refunds confirmed by Stripe.' }),
-    amount_refunding: z.int().meta({ description: 'Refunds that are requested or pending.' }),
+    amount_refunded: z
+      .int()
+      .meta({ description: 'The sum of the refunds that Stripe has confirmed.' }),
+    amount_refunding: z
+      .int()
+      .meta({ description: 'The sum of the refunds that are requested or pending.' }),
     description: z.string(),
     statement_descriptor_suffix: z.string().nullable(),
     comment: z.string().nullable(),

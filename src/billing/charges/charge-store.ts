@@ -149,7 +149,7 @@ export async function insertCharge(trx: Tx, charge: NewChargeRow): Promise<void>
     await trx('charges').insert(charge)
   } catch (error) {
     if (!isUniqueViolation(error, 'charges_source_reference_key')) throw error
-    const detail = `A charge with source_reference ${charge.source_reference ?? ''} exists already.`
+    const detail = `A charge with the source_reference "${charge.source_reference ?? ''}" already exists.`
     throw new AppError('already_exists', detail, {
       errors: [{ pointer: '/source_reference', detail: 'is used by another charge' }],
     })

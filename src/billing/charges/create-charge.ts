@@ -68,12 +68,12 @@ async function ownerOf(
       return { conferenceId, customerId: id, sponsorId }
     } catch (error) {
       if (!(error instanceof AppError && error.code === 'not_found')) throw error
-      throw invalidField('/customer', `This conference has no customer ${owner.customer}.`)
+      throw invalidField('/customer', `This conference has no customer "${owner.customer}".`)
     }
   }
   const sponsor = await findSponsor(trx, conferenceId, owner.sponsor)
   if (sponsor === null)
-    throw invalidField('/sponsor', `This conference has no sponsor ${owner.sponsor}.`)
+    throw invalidField('/sponsor', `This conference has no sponsor "${owner.sponsor}".`)
   const customerId = await obtainCustomerRow(trx, conferenceId, sponsor, actor.id)
   return { conferenceId, customerId, sponsorId: sponsor.id }
 }

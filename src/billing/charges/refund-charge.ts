@@ -41,12 +41,12 @@ export async function beginChargeRefund(
   const left = charge.amountReceived - charge.amountRefunded - charge.amountRefunding
   const { paymentIntentId } = charge
   if (left <= 0 || paymentIntentId === null) {
-    const detail = `The charge has nothing left to refund; its status is ${charge.status}.`
+    const detail = `The charge has no amount left to refund: its status is ${charge.status}.`
     throw wrongChargeState(detail, charge)
   }
   const amount = input.amount ?? left
   if (amount > left) {
-    const detail = `Only ${left} is left to refund (minor units of ${charge.currency}).`
+    const detail = `must be at most ${left}: the amount left to refund, in minor units of ${charge.currency}`
     throw invalidField('/amount', detail)
   }
   const id = newId('chargeRefund')

@@ -65,7 +65,7 @@ async function requestedSponsor(trx: Tx, caller: Caller, named: string | undefin
   const isOwn = sponsorId === null || named === undefined
   if (sponsor !== null && (isOwn || [sponsor.id, sponsor.slug, sponsor.externalId].includes(named)))
     return sponsor
-  const detail = `This conference has no sponsor ${named ?? reference} that this key may use.`
+  const detail = `This conference has no sponsor "${named ?? reference}" that this key may use.`
   throw invalidField('/sponsor', detail)
 }
 
@@ -83,7 +83,7 @@ function createRoute(app: App, deps: Deps): void {
         operationId: 'createCustomer',
         summary: "Create a sponsor's customer at Stripe",
         description:
-          'A sponsor has one customer. If it exists already, the response is that customer, also for concurrent requests.',
+          'A sponsor has one customer. If it already exists, the response is that customer, also for concurrent requests.',
         tags,
         params: conferenceParams,
         body: createCustomerBody.nullish(),
@@ -128,7 +128,7 @@ function readRoutes(app: App, deps: Deps): void {
       return withTenant(deps.db, caller, async (trx) => {
         const filter = named === undefined ? null : await findSponsor(trx, conferenceId, named)
         if (named !== undefined && filter === null) {
-          throw invalidField('query/sponsor', `This conference has no sponsor ${named}.`)
+          throw invalidField('query/sponsor', `This conference has no sponsor "${named}".`)
         }
         const wanted = caller.sponsorId ?? filter?.id ?? null
         const page = await listCustomers(trx, conferenceId, wanted, request.query)
@@ -281,7 +281,7 @@ function detachRoute(app: App, deps: Deps): void {
         operationId: 'detachPaymentMethod',
         summary: 'Detach a payment method',
         description:
-          'Permanent. If it was the default, the oldest remaining payment method becomes the default.',
+          'This cannot be undone. If it was the default, the oldest remaining payment method becomes the default.',
         tags,
         params: paymentMethodParams,
         response: { 204: z.null() },

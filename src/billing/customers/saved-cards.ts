@@ -71,8 +71,7 @@ export async function openCardSetup(
     }
   } catch (error) {
     if (!isStoredError(error)) throw toAppError(error)
-    const detail =
-      'Stripe stored an error for this request. Send it again with another Idempotency-Key.'
+    const detail = 'Stripe stored an error for this request. Retry it with a new Idempotency-Key.'
     throw new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
   }
 }
@@ -157,11 +156,11 @@ async function fetchNamedCard(
   const { stripe } = await deps.clients.connect(conferenceId)
   const found = await fetchOrNull(() => stripe.customers.retrievePaymentMethod(customer, named))
   if (found !== null) return { customer, paymentMethod: found.id }
-  throw invalidField('/payment_method', `The sponsor has no saved payment method ${named}.`)
+  throw invalidField('/payment_method', `The sponsor has no saved payment method "${named}".`)
 }
 
 function noCard(): AppError {
-  return new AppError('no_payment_method', 'The sponsor has no saved card. Save one first.')
+  return new AppError('no_payment_method', 'The sponsor has no saved card. Save a card first.')
 }
 
 /** The port to saved cards for purchases. */

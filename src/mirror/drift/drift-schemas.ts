@@ -51,7 +51,7 @@ const driftLine = z
     compared_with: z.literal('mirror'),
     repair: repairSchema.nullable().meta({
       description:
-        'How to repair it; request the report again afterwards. Null: this service cannot repair it, check the Stripe dashboard.',
+        'How to repair the difference. Request the report again afterwards. Null: this service cannot repair it; check the Stripe dashboard.',
     }),
   })
   .meta({ id: 'DriftLine' })
@@ -60,7 +60,7 @@ const resourceState = z
   .object({
     synced_at: timestamp.nullable().meta({
       description:
-        'The start of the last successful full sync. Null if there was none: then `missing` means little and `extra` can be incomplete.',
+        'The start of the last successful full sync. Null if there was none: then `missing` is not reliable and `extra` can be incomplete.',
     }),
     repair: repairSchema.nullable(),
   })

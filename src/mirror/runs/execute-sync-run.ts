@@ -131,12 +131,15 @@ function isSameRequest(one: SyncRunOptions, other: SyncRunOptions): boolean {
 function otherRunActive({ id, resource }: SyncRun): AppError {
   return syncRunning(
     id,
-    `Run ${id} of ${resource} is active with other options. Wait until it ends, or cancel it.`,
+    `The sync run ${id} of ${resource} is active with other options. Wait until it ends, or cancel it.`,
   )
 }
 
 function heldByAnotherProcess(resource: string, id: string): AppError {
-  return syncRunning(id, `Run ${id} of ${resource} is active in another process.`)
+  return syncRunning(
+    id,
+    `The sync run ${id} of ${resource} is active in another process. Wait until it ends, or cancel it.`,
+  )
 }
 
 function syncRunning(id: string, message: string): AppError {

@@ -156,7 +156,7 @@ function cancelRoute(app: App, { idempotency }: Deps): void {
       schema: {
         operationId: 'cancelSyncRun',
         summary: 'Cancel a sync run',
-        description: 'The run ends after the current page. Everything that it stored is kept.',
+        description: 'The run ends after the current page. Stored objects are kept.',
         tags,
         params: syncRunParams,
         response: { 200: syncRunSchema },

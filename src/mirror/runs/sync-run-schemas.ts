@@ -26,12 +26,12 @@ export const startSyncRunBody = optionalBody(
     }),
     force: z.boolean().default(false).meta({
       description:
-        'Mark all objects that Stripe no longer has as deleted. Without it, a run that would mark more than 20 % of the objects and more than 10 fails.',
+        'Allow the run to mark any number of objects as deleted. Without `force`, a run fails if more than 10 objects and more than 20 % of all objects no longer exist at Stripe.',
     }),
     dry_run: z
       .boolean()
       .default(false)
-      .meta({ description: 'Change nothing. `details` lists what would change.' }),
+      .meta({ description: 'Change nothing. `details` lists the changes that a sync would make.' }),
   }),
 )
 

@@ -137,10 +137,14 @@ export async function insertSyncRun(
     .returning<SyncRunRow[]>([...COLUMNS])
   if (row !== undefined) return toSyncRun(row)
   const active = await findActiveSyncRun(trx, conferenceId, resource)
-  const name = active === null ? 'Another run' : `Run ${active.id}`
-  throw new AppError('sync_running', `${name} of ${resource} is still active.`, {
-    extra: active === null ? {} : { sync_run: active.id },
-  })
+  const name = active === null ? 'Another sync run' : `The sync run ${active.id}`
+  throw new AppError(
+    'sync_running',
+    `${name} of ${resource} is active. Wait until it ends, or cancel it.`,
+    {
+      extra: active === null ? {} : { sync_run: active.id },
+    },
+  )
 }
 
 /** The queued or running run of the resource, or null. */
@@ -273,7 +277,7 @@ export async function cancelSyncRun(trx: Tx, ref: SyncRunRef): Promise<SyncRun> 
     .whereIn('state', ['queued', 'running'])
     .update(endedColumns(trx, { state: 'cancelled', error: null }))
   if (cancelled === 0) {
-    throw new AppError('wrong_state', `The run has already ended: it is ${state}.`, {
+    throw new AppError('wrong_state', `The sync run has already ended: its state is ${state}.`, {
       extra: { state_now: state },
     })
   }

@@ -45,8 +45,8 @@ const MASS_DELETION_SHARE = 0.2
 function assertNoMassDeletion(missing: number, live: number): void {
   if (missing <= MIN_MASS_DELETION || missing <= live * MASS_DELETION_SHARE) return
   throw new MassDeletionRefused(
-    `Stripe no longer has at least ${missing} of ${live} objects. Nothing was marked as deleted. ` +
-      'Check the Stripe key. If the objects were really deleted, repeat the sync with force.',
+    `At least ${missing} of ${live} objects no longer exist at Stripe. Nothing was marked as deleted. ` +
+      'Check the Stripe key. If the objects were really deleted, repeat the sync with `force`.',
   )
 }
 

@@ -33,7 +33,10 @@ export function createThrottledHttpClient(
         const limit = parseRateLimit(response)
         if (limit === null) return response
         const pausedSeconds = limit.retryAfterSeconds ?? backoffSeconds(retry)
-        logger.warn({ accountKey, pausedSeconds, ...limit }, 'Stripe limited a background request')
+        logger.warn(
+          { accountKey, pausedSeconds, ...limit },
+          'Stripe rate-limited a background request',
+        )
         const isLast = retry === MAX_RETRIES
         // A response whose body is not read would keep its connection.
         if (!isLast) await response.toJSON().catch(() => {})
@@ -74,7 +77,7 @@ export function createInteractiveHttpClient(options: RateLimitedClientOptions): 
       const response = await inner.makeRequest(...request)
       const limit = parseRateLimit(response)
       if (limit !== null) {
-        logger.warn({ accountKey, ...limit }, 'Stripe limited an interactive request')
+        logger.warn({ accountKey, ...limit }, 'Stripe rate-limited an interactive request')
         pauseBackground(limit.retryAfterSeconds ?? DEFAULT_PAUSE_SECONDS)
       }
       return response
