@@ -122,45 +122,8 @@ export class ConfigError extends Error {
   }
 }
 
-function parseTrustProxy(text: string | undefined): boolean | number | string[] {
-  if (text === undefined || text === '' || text === 'false') return false
-  if (text === 'true') return true
-  return /^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())
-}
-
 /** What the settings are for. Only the service needs the secrets. */
 export type ConfigUse = 'service' | 'migration'
-
-function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] {
-  const production = env.NODE_ENV === 'production'
-  const problems: string[] = []
-  if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
-    problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
-  }
-  if (production && !isStripeApi(env.STRIPE_API_BASE)) {
-    problems.push('STRIPE_API_BASE must be an address of Stripe in production, or absent')
-  }
-  if (production && env.WEBHOOKS_ALLOW_LOOPBACK) {
-    problems.push('WEBHOOKS_ALLOW_LOOPBACK is not allowed in production')
-  }
-  if (env.SMTP_URL !== undefined && env.MAIL_FOLDER !== undefined) {
-    problems.push(
-      'SMTP_URL and MAIL_FOLDER cannot be combined: mails are either sent or written to files',
-    )
-  }
-  if (env.SMTP_URL !== undefined && env.MAIL_FROM === undefined) {
-    problems.push('MAIL_FROM is required with SMTP_URL: the sender of the mails')
-  }
-  if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
-    if (env.ENCRYPTION_KEY === undefined) {
-      problems.push('ENCRYPTION_KEY is required: 32 random bytes, base64 (openssl rand -base64 32)')
-    }
-    if (env.OPERATOR_API_KEY === undefined) {
-      problems.push('OPERATOR_API_KEY is required: a random text with at least 16 characters')
-    }
-  }
-  return problems
-}
 
 /**
  * Reads the settings from the environment. No other code reads it.
@@ -224,4 +187,41 @@ export function loadConfig(
     rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,
     failedLookupsPerMinute: set.FAILED_LOOKUPS_PER_MINUTE,
   }
+}
+
+function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] {
+  const production = env.NODE_ENV === 'production'
+  const problems: string[] = []
+  if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
+    problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
+  }
+  if (production && !isStripeApi(env.STRIPE_API_BASE)) {
+    problems.push('STRIPE_API_BASE must be an address of Stripe in production, or absent')
+  }
+  if (production && env.WEBHOOKS_ALLOW_LOOPBACK) {
+    problems.push('WEBHOOKS_ALLOW_LOOPBACK is not allowed in production')
+  }
+  if (env.SMTP_URL !== undefined && env.MAIL_FOLDER !== undefined) {
+    problems.push(
+      'SMTP_URL and MAIL_FOLDER cannot be combined: mails are either sent or written to files',
+    )
+  }
+  if (env.SMTP_URL !== undefined && env.MAIL_FROM === undefined) {
+    problems.push('MAIL_FROM is required with SMTP_URL: the sender of the mails')
+  }
+  if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
+    if (env.ENCRYPTION_KEY === undefined) {
+      problems.push('ENCRYPTION_KEY is required: 32 random bytes, base64 (openssl rand -base64 32)')
+    }
+    if (env.OPERATOR_API_KEY === undefined) {
+      problems.push('OPERATOR_API_KEY is required: a random text with at least 16 characters')
+    }
+  }
+  return problems
+}
+
+function parseTrustProxy(text: string | undefined): boolean | number | string[] {
+  if (text === undefined || text === '' || text === 'false') return false
+  if (text === 'true') return true
+  return /^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())
 }

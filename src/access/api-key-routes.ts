@@ -49,13 +49,6 @@ const OF_OPERATOR: Place = {
   idParams: operatorKeyIdParams,
 }
 
-function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
-  const { conferenceId } = request
-  return conferenceId === null
-    ? withSystem(db, 'manage-conferences', work)
-    : withTenant(db, { conferenceId }, work)
-}
-
 /** `C/api-keys` for staff and sponsor keys, `/v1/api-keys` for operator keys. */
 export function apiKeyRoutes(app: App, deps: RouteDeps): void {
   createRoutes(app, deps)
@@ -135,6 +128,13 @@ function listRoute(app: App, { db }: RouteDeps, place: Place): void {
       return mapPage(page, (row) => toApiKeyBody(toApiKey(row), null))
     },
   )
+}
+
+function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
+  const { conferenceId } = request
+  return conferenceId === null
+    ? withSystem(db, 'manage-conferences', work)
+    : withTenant(db, { conferenceId }, work)
 }
 
 function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {

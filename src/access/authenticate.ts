@@ -7,14 +7,6 @@ import { type KeyRole, parseKey } from './api-key-store.ts'
 /** The id of the operator key in OPERATOR_API_KEY, which has no row. */
 const BOOTSTRAP_KEY_ID = 'operator'
 
-function toPrincipal(keyId: string, row: LoginRow): Principal | null {
-  if (row.role === 'operator') return { role: 'operator', keyId }
-  const { conference_id: conferenceId, sponsor_id: sponsorId } = row
-  if (conferenceId === null) return null
-  if (row.role === 'staff') return { role: 'staff', keyId, conferenceId, scopes: row.scopes }
-  return sponsorId === null ? null : { role: 'sponsor', keyId, conferenceId, sponsorId }
-}
-
 export type AuthenticatorDeps = {
   db: Db
   operatorApiKey: string
@@ -46,6 +38,14 @@ export function createAuthenticator(
     }
     return toPrincipal(parts.id, row)
   }
+}
+
+function toPrincipal(keyId: string, row: LoginRow): Principal | null {
+  if (row.role === 'operator') return { role: 'operator', keyId }
+  const { conference_id: conferenceId, sponsor_id: sponsorId } = row
+  if (conferenceId === null) return null
+  if (row.role === 'staff') return { role: 'staff', keyId, conferenceId, scopes: row.scopes }
+  return sponsorId === null ? null : { role: 'sponsor', keyId, conferenceId, sponsorId }
 }
 
 // A write for each request would double the work of the database for little information.

@@ -29,58 +29,6 @@ export type ConferenceKeyRequest = {
   expires_at?: Date | undefined
 }
 
-/** @throws AppError `forbidden` when the creator lacks one of the scopes. */
-function assertMayGrant(creator: Principal, scopes: readonly Scope[]): void {
-  if (creator.role === 'operator') return
-  const own = creator.role === 'staff' ? creator.scopes : []
-  const missing = scopes.filter((scope) => !own.includes(scope))
-  if (missing.length === 0) return
-  throw new AppError(
-    'forbidden',
-    `This key cannot grant scopes that it lacks: ${missing.join(', ')}.`,
-  )
-}
-
-/** Creates a key. Its secret is returned once; only its hash is stored. */
-async function issueKey(trx: Tx, spec: KeySpec, createdBy: string): Promise<IssuedKey> {
-  const id = newId('apiKey')
-  const secret = newSecret()
-  const apiKey = await insertKey(trx, {
-    id,
-    conference_id: spec.conferenceId,
-    role: spec.role,
-    sponsor_id: spec.sponsorId,
-    scopes: spec.scopes,
-    name: spec.name,
-    secret_hash: sha256(secret),
-    last4: secret.slice(-4),
-    expires_at: spec.expiresAt,
-    created_by: createdBy,
-  })
-  return { apiKey, text: formatKey(spec.role, id, secret) }
-}
-
-async function expiryOf(trx: Tx, expiresAt: Date | undefined): Promise<Date | null> {
-  if (expiresAt === undefined) return null
-  if (await isFuture(trx, expiresAt)) return expiresAt
-  throw invalidField('/expires_at', 'must be in the future')
-}
-
-async function sponsorIdOf(
-  trx: Tx,
-  conferenceId: string,
-  { role, sponsor }: ConferenceKeyRequest,
-): Promise<string | null> {
-  if (role === 'staff') {
-    if (sponsor === undefined) return null
-    throw invalidField('/sponsor', 'is only allowed for the role sponsor')
-  }
-  if (sponsor === undefined) throw invalidField('/sponsor', 'is required for the role sponsor')
-  const found = await findSponsor(trx, conferenceId, sponsor)
-  if (found === null) throw invalidField('/sponsor', `This conference has no sponsor "${sponsor}".`)
-  return found.id
-}
-
 /**
  * Creates a staff or sponsor key of a conference.
  *
@@ -104,6 +52,58 @@ export async function createConferenceKey(
   return issueKey(trx, { conferenceId, role, sponsorId, scopes, name, expiresAt }, creator.keyId)
 }
 
+async function sponsorIdOf(
+  trx: Tx,
+  conferenceId: string,
+  { role, sponsor }: ConferenceKeyRequest,
+): Promise<string | null> {
+  if (role === 'staff') {
+    if (sponsor === undefined) return null
+    throw invalidField('/sponsor', 'is only allowed for the role sponsor')
+  }
+  if (sponsor === undefined) throw invalidField('/sponsor', 'is required for the role sponsor')
+  const found = await findSponsor(trx, conferenceId, sponsor)
+  if (found === null) throw invalidField('/sponsor', `This conference has no sponsor "${sponsor}".`)
+  return found.id
+}
+
+async function expiryOf(trx: Tx, expiresAt: Date | undefined): Promise<Date | null> {
+  if (expiresAt === undefined) return null
+  if (await isFuture(trx, expiresAt)) return expiresAt
+  throw invalidField('/expires_at', 'must be in the future')
+}
+
+/** Creates a key. Its secret is returned once; only its hash is stored. */
+async function issueKey(trx: Tx, spec: KeySpec, createdBy: string): Promise<IssuedKey> {
+  const id = newId('apiKey')
+  const secret = newSecret()
+  const apiKey = await insertKey(trx, {
+    id,
+    conference_id: spec.conferenceId,
+    role: spec.role,
+    sponsor_id: spec.sponsorId,
+    scopes: spec.scopes,
+    name: spec.name,
+    secret_hash: sha256(secret),
+    last4: secret.slice(-4),
+    expires_at: spec.expiresAt,
+    created_by: createdBy,
+  })
+  return { apiKey, text: formatKey(spec.role, id, secret) }
+}
+
+/** @throws AppError `forbidden` when the creator lacks one of the scopes. */
+function assertMayGrant(creator: Principal, scopes: readonly Scope[]): void {
+  if (creator.role === 'operator') return
+  const own = creator.role === 'staff' ? creator.scopes : []
+  const missing = scopes.filter((scope) => !own.includes(scope))
+  if (missing.length === 0) return
+  throw new AppError(
+    'forbidden',
+    `This key cannot grant scopes that it lacks: ${missing.join(', ')}.`,
+  )
+}
+
 /** Creates an operator key. @throws AppError `validation_failed` for a time in the past. */
 export async function createOperatorKey(
   trx: Tx,
@@ -113,13 +113,6 @@ export async function createOperatorKey(
   const expiresAt = await expiryOf(trx, request.expires_at)
   const none = { conferenceId: null, sponsorId: null, scopes: [] }
   return issueKey(trx, { ...none, role: 'operator', name: request.name, expiresAt }, creator.keyId)
-}
-
-function stateProblem({ revokedAt, rotatedTo }: ApiKey, expired: boolean): string | null {
-  if (revokedAt !== null) return 'The key is revoked. Create a new key.'
-  if (rotatedTo !== null)
-    return `The key was already rotated. Rotate its successor ${rotatedTo} instead.`
-  return expired ? 'The key has expired. Create a new key.' : null
 }
 
 /**
@@ -142,4 +135,11 @@ export async function rotateKey(
   const issued = await issueKey(trx, apiKey, caller.keyId)
   await markRotated(trx, apiKey.id, issued.apiKey.id, overlapSeconds)
   return issued
+}
+
+function stateProblem({ revokedAt, rotatedTo }: ApiKey, expired: boolean): string | null {
+  if (revokedAt !== null) return 'The key is revoked. Create a new key.'
+  if (rotatedTo !== null)
+    return `The key was already rotated. Rotate its successor ${rotatedTo} instead.`
+  return expired ? 'The key has expired. Create a new key.' : null
 }

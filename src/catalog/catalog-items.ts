@@ -54,12 +54,6 @@ export const CATALOG_KINDS: Record<CatalogKind, KindTraits> = {
   },
 }
 
-function assertWindow(from: Date | null | undefined, until: Date | null | undefined): void {
-  if (from && until && until <= from) {
-    throw invalidField('/active_until', 'must be after active_from')
-  }
-}
-
 /** @throws AppError `already_exists` for a name in use, `validation_failed` if the sale ends before it begins. */
 export async function createItem(
   trx: Tx,
@@ -69,6 +63,12 @@ export async function createItem(
 ): Promise<CatalogItem> {
   assertWindow(values.active_from, values.active_until)
   return insertItem(trx, conferenceId, kind, { id: newId(CATALOG_KINDS[kind].idKind), ...values })
+}
+
+function assertWindow(from: Date | null | undefined, until: Date | null | undefined): void {
+  if (from && until && until <= from) {
+    throw invalidField('/active_until', 'must be after active_from')
+  }
 }
 
 /**
@@ -157,14 +157,6 @@ export function toCatalogItem(kind: CatalogKind, row: CatalogRow): CatalogItem {
 const itemsOf = (trx: Tx, kind: CatalogKind, conferenceId: string) =>
   trx(CATALOG_KINDS[kind].table).where({ conference_id: conferenceId })
 
-function conflictOf(error: unknown, kind: CatalogKind, name: string | undefined): unknown {
-  const { table, noun } = CATALOG_KINDS[kind]
-  if (!isUniqueViolation(error, `${table}_name_key`)) return error
-  return new AppError('already_exists', `A ${noun} named ${name ?? ''} already exists.`, {
-    errors: [{ pointer: '/name', detail: 'is taken' }],
-  })
-}
-
 /** @throws AppError `already_exists` for a name in use. */
 async function insertItem(
   trx: Tx,
@@ -181,6 +173,14 @@ async function insertItem(
   } catch (error) {
     throw conflictOf(error, kind, values.name)
   }
+}
+
+function conflictOf(error: unknown, kind: CatalogKind, name: string | undefined): unknown {
+  const { table, noun } = CATALOG_KINDS[kind]
+  if (!isUniqueViolation(error, `${table}_name_key`)) return error
+  return new AppError('already_exists', `A ${noun} named ${name ?? ''} already exists.`, {
+    errors: [{ pointer: '/name', detail: 'is taken' }],
+  })
 }
 
 /** The item of this conference, or null. */

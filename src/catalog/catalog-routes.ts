@@ -35,10 +35,6 @@ export function catalogRoutes(app: App, deps: RouteDeps): void {
 
 const pathOf = (kind: CatalogKind) => `/v1/conferences/:conference/${CATALOG_KINDS[kind].path}`
 
-function visibilityFor(request: FastifyRequest): Visibility {
-  return { bulkEnabledOnly: callerOf(request).sponsorId !== null }
-}
-
 function writeRoutes(
   app: App,
   { idempotency }: RouteDeps,
@@ -139,4 +135,8 @@ function readRoutes(app: App, { db }: RouteDeps, kind: CatalogKind, schemas: Sch
       )
     },
   )
+}
+
+function visibilityFor(request: FastifyRequest): Visibility {
+  return { bulkEnabledOnly: callerOf(request).sponsorId !== null }
 }

@@ -34,6 +34,20 @@ const voucherDefaultsBody = z
   .partial()
   .meta({ id: 'VoucherDefaults' })
 
+export const catalogParams = conferenceParams.extend({ id: z.string() })
+
+/** The request and response schemas of one kind, with their own component names. */
+export function catalogSchemas(kind: CatalogKind) {
+  const { title } = CATALOG_KINDS[kind]
+  const item = itemSchema(kind)
+  return {
+    createBody,
+    updateBody,
+    item,
+    page: pageOf(item).meta({ id: `${title}Page` }),
+  }
+}
+
 function itemSchema<K extends CatalogKind>(kind: K) {
   return z
     .object({
@@ -50,20 +64,6 @@ function itemSchema<K extends CatalogKind>(kind: K) {
       updated_at: timestamp,
     })
     .meta({ id: CATALOG_KINDS[kind].title })
-}
-
-export const catalogParams = conferenceParams.extend({ id: z.string() })
-
-/** The request and response schemas of one kind, with their own component names. */
-export function catalogSchemas(kind: CatalogKind) {
-  const { title } = CATALOG_KINDS[kind]
-  const item = itemSchema(kind)
-  return {
-    createBody,
-    updateBody,
-    item,
-    page: pageOf(item).meta({ id: `${title}Page` }),
-  }
 }
 
 export function toCatalogBody(item: CatalogItem) {

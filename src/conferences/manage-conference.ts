@@ -32,16 +32,6 @@ export type HasPurchases = (trx: Tx, conferenceId: string) => Promise<boolean>
 // Only the operator may change the other fields.
 const STAFF_FIELDS = new Set(['name', 'allowed_origins'])
 
-function keyColumns(deps: Deps, id: string, key: string, account: string | null): StripeKeyColumns {
-  deps.stripeAccounts.assertUsable(key)
-  return {
-    stripe_secret_key_sealed: sealStripeKey(deps.encryption, id, key),
-    stripe_secret_key_last4: key.slice(-4),
-    livemode: livemodeOf(key),
-    stripe_account: account,
-  }
-}
-
 /** Creates a tenant. @throws AppError `already_exists` when the slug is taken. */
 export async function createConference(
   trx: Tx,
@@ -63,6 +53,16 @@ export async function createConference(
   }
   if (stripe_secret_key !== undefined) await addAccountJob(trx, id)
   return conference
+}
+
+function keyColumns(deps: Deps, id: string, key: string, account: string | null): StripeKeyColumns {
+  deps.stripeAccounts.assertUsable(key)
+  return {
+    stripe_secret_key_sealed: sealStripeKey(deps.encryption, id, key),
+    stripe_secret_key_last4: key.slice(-4),
+    livemode: livemodeOf(key),
+    stripe_account: account,
+  }
 }
 
 // A key can be set while Stripe cannot be reached. The job finds out its account later.

@@ -36,15 +36,6 @@ export async function readStripeCredentials(
   return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
 }
 
-function sealWebhookSecret(
-  encryption: Encryption,
-  conferenceId: string,
-  id: string,
-  secret: string,
-): string {
-  return encryption.encrypt(secret, secretContext(conferenceId, id))
-}
-
 /** Every active webhook secret, decrypted. Stripe signs with two while one is rolled. */
 export async function readWebhookSecrets(
   trx: Tx,
@@ -82,6 +73,15 @@ export async function addWebhookSecret(
     .returning<WebhookSecretRow[]>([...SECRET_COLUMNS])
   if (row === undefined) throw new Error('The insert returned no row')
   return row
+}
+
+function sealWebhookSecret(
+  encryption: Encryption,
+  conferenceId: string,
+  id: string,
+  secret: string,
+): string {
+  return encryption.encrypt(secret, secretContext(conferenceId, id))
 }
 
 export function listWebhookSecrets(

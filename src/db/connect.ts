@@ -7,14 +7,6 @@ export type Tx = Knex.Transaction
 const INT8 = 20
 const NUMERIC = 1700
 
-// pg returns bigint and numeric as text, because they may not fit a double. Ours fit: a payment has at
-// most eight digits, a percentage two decimals. A value that does not fit must not pass silently.
-function parseInteger(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value)) throw new RangeError(`${text} is not a safe integer`)
-  return value
-}
-
 /** Type parsers for the connections of this service. The global ones of pg stay as they are. */
 const PG_TYPES: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
@@ -23,6 +15,14 @@ const PG_TYPES: pg.CustomTypesConfig = {
     return pg.types.getTypeParser(oid, format)
     // The declared type has one overload per oid, which a function cannot satisfy.
   }) as pg.CustomTypesConfig['getTypeParser'],
+}
+
+// pg returns bigint and numeric as text, because they may not fit a double. Ours fit: a payment has at
+// most eight digits, a percentage two decimals. A value that does not fit must not pass silently.
+function parseInteger(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${text} is not a safe integer`)
+  return value
 }
 
 export type PoolOptions = {

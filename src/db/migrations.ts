@@ -9,19 +9,15 @@ const FOLDER = new URL('../../migrations/', import.meta.url)
 
 type NamedMigration = Knex.Migration & { name: string }
 
-async function filesLike(pattern: RegExp): Promise<string[]> {
-  const files = await readdir(fileURLToPath(FOLDER))
-  return files.filter((file) => pattern.test(file)).toSorted()
-}
-
-async function numbered(): Promise<NamedMigration[]> {
-  const files = await filesLike(/^\d{4}_.*\.(ts|js)$/)
-  return Promise.all(
-    files.map(async (file) => {
-      const migration = (await import(new URL(file, FOLDER).href)) as Knex.Migration
-      return { ...migration, name: file.slice(0, -extname(file).length) }
-    }),
-  )
+/**
+ * Finds the migrations next to the running code: `.ts` in the checkout, `.js` in `dist`. Their names
+ * have no extension. The source of knex stores the extension, so a database that was migrated with
+ * `.ts` files refuses `.js` files. Numbered migrations come first.
+ */
+export const migrationSource: Knex.MigrationSource<NamedMigration> = {
+  getMigrations: async () => [...(await numbered()), ...(await derived())],
+  getMigrationName: ({ name }) => name,
+  getMigration: async (migration) => migration,
 }
 
 /** Migrations that are derived from definitions in the code; see migrations/derived_*.ts. */
@@ -38,15 +34,19 @@ async function derived(): Promise<NamedMigration[]> {
   return lists.flat()
 }
 
-/**
- * Finds the migrations next to the running code: `.ts` in the checkout, `.js` in `dist`. Their names
- * have no extension. The source of knex stores the extension, so a database that was migrated with
- * `.ts` files refuses `.js` files. Numbered migrations come first.
- */
-export const migrationSource: Knex.MigrationSource<NamedMigration> = {
-  getMigrations: async () => [...(await numbered()), ...(await derived())],
-  getMigrationName: ({ name }) => name,
-  getMigration: async (migration) => migration,
+async function filesLike(pattern: RegExp): Promise<string[]> {
+  const files = await readdir(fileURLToPath(FOLDER))
+  return files.filter((file) => pattern.test(file)).toSorted()
+}
+
+async function numbered(): Promise<NamedMigration[]> {
+  const files = await filesLike(/^\d{4}_.*\.(ts|js)$/)
+  return Promise.all(
+    files.map(async (file) => {
+      const migration = (await import(new URL(file, FOLDER).href)) as Knex.Migration
+      return { ...migration, name: file.slice(0, -extname(file).length) }
+    }),
+  )
 }
 
 // Any constant. All advisory locks of a database share one number space.

@@ -12,27 +12,6 @@ type Position = { at: string; id: string }
 
 const badCursor = () => invalidField('query/cursor', 'Invalid cursor for this list.')
 
-// Class 22 is "data exception": an impossible time, or a wrong type of id. Only an invented cursor
-// causes it. https://www.postgresql.org/docs/current/errcodes-appendix.html
-function isDataException(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('22')
-}
-
-function decodeCursor(cursor: string): Position {
-  const [at, id, ...rest] = Buffer.from(cursor, 'base64url').toString('utf8').split('|')
-  const isTime = at !== undefined && /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00$/.test(at)
-  if (!isTime || id === undefined || rest.length > 0) {
-    throw badCursor()
-  }
-  return { at, id: id.replaceAll('%7C', '|').replaceAll('%25', '%') }
-}
-
-// Stripe lets users choose some ids, so an id may contain the separator.
-function encodeCursor({ page_at: at, page_id: id }: Positioned): string {
-  const escaped = id.replaceAll('%', '%25').replaceAll('|', '%7C')
-  return Buffer.from(`${at}|${escaped}`).toString('base64url')
-}
-
 /** Every row of a paged query also has its position in the list. */
 type Positioned = { page_at: string; page_id: string }
 
@@ -67,12 +46,33 @@ export async function fetchPage<Row extends object>(
   }
 }
 
+function decodeCursor(cursor: string): Position {
+  const [at, id, ...rest] = Buffer.from(cursor, 'base64url').toString('utf8').split('|')
+  const isTime = at !== undefined && /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00$/.test(at)
+  if (!isTime || id === undefined || rest.length > 0) {
+    throw badCursor()
+  }
+  return { at, id: id.replaceAll('%7C', '|').replaceAll('%25', '%') }
+}
+
+// Class 22 is "data exception": an impossible time, or a wrong type of id. Only an invented cursor
+// causes it. https://www.postgresql.org/docs/current/errcodes-appendix.html
+function isDataException(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('22')
+}
+
 function toPage<Row extends Positioned>(rows: Row[], limit: number): Page<Row> {
   const data = rows.slice(0, limit)
   const hasMore = rows.length > limit
   const last = data.at(-1)
   const next = hasMore && last !== undefined ? encodeCursor(last) : null
   return { data, has_more: hasMore, next_cursor: next }
+}
+
+// Stripe lets users choose some ids, so an id may contain the separator.
+function encodeCursor({ page_at: at, page_id: id }: Positioned): string {
+  const escaped = id.replaceAll('%', '%25').replaceAll('|', '%7C')
+  return Buffer.from(`${at}|${escaped}`).toString('base64url')
 }
 
 /** The page with every row mapped to its API object. */

@@ -4,14 +4,14 @@ const { KnexTimeoutError } = knex
 
 type PgError = Error & { code: string; constraint?: string }
 
-function isPgError(error: unknown): error is PgError {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string'
-}
-
 /** Whether the error is a unique violation (23505), of the named constraint or index if given. */
 export function isUniqueViolation(error: unknown, constraint?: string): boolean {
   if (!isPgError(error) || error.code !== '23505') return false
   return constraint === undefined || error.constraint === constraint
+}
+
+function isPgError(error: unknown): error is PgError {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }
 
 const UNAVAILABLE_CODES = new Set([

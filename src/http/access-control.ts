@@ -63,6 +63,13 @@ export function addAuthHook(app: FastifyInstance, ports: AuthPorts): void {
   })
 }
 
+async function principalFrom(request: FastifyRequest, ports: AuthPorts): Promise<Principal> {
+  const principal = await ports.authenticate(bearerOf(request))
+  if (principal !== null) return principal
+  await ports.countFailedLogin(request.ip)
+  throw new AppError('unauthenticated', 'The API key is unknown, expired or revoked.')
+}
+
 function bearerOf(request: FastifyRequest): string {
   const match = /^Bearer ([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')
   if (match?.[1] === undefined) {
@@ -72,13 +79,6 @@ function bearerOf(request: FastifyRequest): string {
     )
   }
   return match[1]
-}
-
-async function principalFrom(request: FastifyRequest, ports: AuthPorts): Promise<Principal> {
-  const principal = await ports.authenticate(bearerOf(request))
-  if (principal !== null) return principal
-  await ports.countFailedLogin(request.ip)
-  throw new AppError('unauthenticated', 'The API key is unknown, expired or revoked.')
 }
 
 async function conferenceFrom(
@@ -113,10 +113,6 @@ export function principalOf(request: FastifyRequest): Principal {
   return request.principal
 }
 
-function actorOf(principal: Principal): Actor {
-  return { kind: principal.role, id: principal.keyId }
-}
-
 /** The caller of a route below `/v1/conferences/{conference}`. */
 export function callerOf(request: FastifyRequest): Caller {
   const principal = principalOf(request)
@@ -126,4 +122,8 @@ export function callerOf(request: FastifyRequest): Caller {
     actor: actorOf(principal),
     sponsorId: principal.role === 'sponsor' ? principal.sponsorId : null,
   }
+}
+
+function actorOf(principal: Principal): Actor {
+  return { kind: principal.role, id: principal.keyId }
 }

@@ -20,12 +20,6 @@ export type FailedLookups = {
   countLogin(address: string): Promise<void>
 }
 
-function tooManyAttempts(state: RateLimiterRes): AppError {
-  return new AppError('rate_limited', 'Too many failed attempts. Wait before you retry.', {
-    retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
-  })
-}
-
 /** Counts in Postgres, so that the limit holds over all processes. */
 export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
   const codes = new RateLimiterPostgres({
@@ -64,6 +58,12 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
       }
     },
   }
+}
+
+function tooManyAttempts(state: RateLimiterRes): AppError {
+  return new AppError('rate_limited', 'Too many failed attempts. Wait before you retry.', {
+    retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
+  })
 }
 
 /** Deletes limits whose minute is over. @returns their number. */

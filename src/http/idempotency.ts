@@ -40,22 +40,6 @@ type Row = {
 /** How long a key is kept. */
 const KEY_LIFETIME_SECONDS = 86_400
 
-function keyOf(request: FastifyRequest): Key | null {
-  const key = request.headers['idempotency-key']
-  if (key === undefined) return null
-  if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
-    throw invalidField('header/idempotency-key', 'must be 1 to 255 printable ASCII characters')
-  }
-  const body =
-    request.body === undefined || request.body === null ? '' : JSON.stringify(request.body)
-  return {
-    caller: principalOf(request).keyId,
-    key,
-    fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
-    conferenceId: request.conferenceId,
-  }
-}
-
 /** @param deps.livenessLock tells whether the process that runs a request is still alive. */
 export function createIdempotency(deps: {
   db: Db
@@ -185,6 +169,22 @@ export function createIdempotency(deps: {
         running.delete(contextOf(key))
       }
     },
+  }
+}
+
+function keyOf(request: FastifyRequest): Key | null {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return null
+  if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
+    throw invalidField('header/idempotency-key', 'must be 1 to 255 printable ASCII characters')
+  }
+  const body =
+    request.body === undefined || request.body === null ? '' : JSON.stringify(request.body)
+  return {
+    caller: principalOf(request).keyId,
+    key,
+    fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
+    conferenceId: request.conferenceId,
   }
 }
 

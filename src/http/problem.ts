@@ -36,51 +36,6 @@ const FASTIFY_CODES: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_json',
 }
 
-function toAppError(error: unknown, request: FastifyRequest): AppError {
-  if (error instanceof AppError) return error
-  if (hasZodFastifySchemaValidationErrors(error)) {
-    return invalidFields(fieldErrorsOf(error, request))
-  }
-  if (isDatabaseUnavailable(error)) {
-    return new AppError('database_unavailable', 'Retry the request in a few seconds.', {
-      retryAfterSeconds: 2,
-      cause: error,
-    })
-  }
-  const { code, statusCode } = error as Partial<FastifyError>
-  if (code === 'FST_ERR_BAD_URL') {
-    return new AppError('validation_failed', 'The path is not a valid URL.', { cause: error })
-  }
-  if (code === 'FST_ERR_MAX_PARAM_LENGTH') {
-    return new AppError('not_found', 'A segment of the path is too long.', { cause: error })
-  }
-  const known = code === undefined ? undefined : FASTIFY_CODES[code]
-  if (known !== undefined)
-    return new AppError(known, ERROR_CATALOGUE[known].title, { cause: error })
-  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    return new AppError('malformed_json', 'The request cannot be parsed.', { cause: error })
-  }
-  return new AppError('internal', 'The log has the error under this request_id.', { cause: error })
-}
-
-// The detail of a schema violation quotes the request, and a caller may send a voucher code as a
-// field's name. So the log does not contain it.
-function loggedDetail({ code, message }: AppError): { detail?: string } {
-  return code === 'validation_failed' ? {} : { detail: message }
-}
-
-function log(request: FastifyRequest, error: AppError): void {
-  // Refusals are expected, so they are logged without a stack.
-  if (error.status < 500 || error.code === 'not_ready')
-    request.log.info({ problem: error.code, ...loggedDetail(error) }, 'request refused')
-  else {
-    const err = error.cause ?? error
-    // The logger redacts every member named `code`, because voucher codes have that name.
-    const reason = err instanceof Error && 'code' in err ? err.code : undefined
-    request.log.error({ problem: error.code, reason, err }, 'request failed')
-  }
-}
-
 /** Sends an error as a problem document, with `Retry-After` where a retry can succeed. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
   const known = toAppError(error, request)
@@ -106,6 +61,51 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   void reply.header('request-id', request.id)
   if (known.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer')
   void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
+}
+
+function log(request: FastifyRequest, error: AppError): void {
+  // Refusals are expected, so they are logged without a stack.
+  if (error.status < 500 || error.code === 'not_ready')
+    request.log.info({ problem: error.code, ...loggedDetail(error) }, 'request refused')
+  else {
+    const err = error.cause ?? error
+    // The logger redacts every member named `code`, because voucher codes have that name.
+    const reason = err instanceof Error && 'code' in err ? err.code : undefined
+    request.log.error({ problem: error.code, reason, err }, 'request failed')
+  }
+}
+
+// The detail of a schema violation quotes the request, and a caller may send a voucher code as a
+// field's name. So the log does not contain it.
+function loggedDetail({ code, message }: AppError): { detail?: string } {
+  return code === 'validation_failed' ? {} : { detail: message }
+}
+
+function toAppError(error: unknown, request: FastifyRequest): AppError {
+  if (error instanceof AppError) return error
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    return invalidFields(fieldErrorsOf(error, request))
+  }
+  if (isDatabaseUnavailable(error)) {
+    return new AppError('database_unavailable', 'Retry the request in a few seconds.', {
+      retryAfterSeconds: 2,
+      cause: error,
+    })
+  }
+  const { code, statusCode } = error as Partial<FastifyError>
+  if (code === 'FST_ERR_BAD_URL') {
+    return new AppError('validation_failed', 'The path is not a valid URL.', { cause: error })
+  }
+  if (code === 'FST_ERR_MAX_PARAM_LENGTH') {
+    return new AppError('not_found', 'A segment of the path is too long.', { cause: error })
+  }
+  const known = code === undefined ? undefined : FASTIFY_CODES[code]
+  if (known !== undefined)
+    return new AppError(known, ERROR_CATALOGUE[known].title, { cause: error })
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new AppError('malformed_json', 'The request cannot be parsed.', { cause: error })
+  }
+  return new AppError('internal', 'The log has the error under this request_id.', { cause: error })
 }
 
 /** Answers every error and every unknown path with a problem document. */

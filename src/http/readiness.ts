@@ -42,12 +42,6 @@ const REASONS = {
 // Another process takes over immediately; a start waits for migrations.
 const RETRY_AFTER_SECONDS = 2
 
-/** The 503 of a process that is not serving, or null. */
-function notServingError({ phase }: Lifecycle): AppError | null {
-  if (phase === 'serving') return null
-  return new AppError('not_ready', REASONS[phase], { retryAfterSeconds: RETRY_AFTER_SECONDS })
-}
-
 /**
  * Refuses all requests except public ones while the process is not serving. So no request is handled
  * before the checks at start have passed, and a client with an open connection retries at another
@@ -62,6 +56,12 @@ export function addReadinessGate(app: FastifyInstance, lifecycle: Lifecycle): vo
   app.addHook('onSend', async (_request, reply) => {
     if (lifecycle.phase === 'stopping') void reply.header('connection', 'close')
   })
+}
+
+/** The 503 of a process that is not serving, or null. */
+function notServingError({ phase }: Lifecycle): AppError | null {
+  if (phase === 'serving') return null
+  return new AppError('not_ready', REASONS[phase], { retryAfterSeconds: RETRY_AFTER_SECONDS })
 }
 
 // Load balancers wait for a probe for one or two seconds.

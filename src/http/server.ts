@@ -31,11 +31,6 @@ export type ServerOptions = {
   lifecycle: Lifecycle
 }
 
-/** A number counts the trusted proxies in front of the service; fastify takes that as a function. */
-function proxyTrust(setting: boolean | number | string[]) {
-  return typeof setting === 'number' ? (_: string, hop: number) => hop < setting : setting
-}
-
 /**
  * The HTTP server without the routes of the domains: validation, access control, problem documents,
  * security headers, limits, request ids and the request log. It does not listen; app.ts adds routes.
@@ -90,6 +85,11 @@ export async function createServer(options: ServerOptions): Promise<App> {
   })
   await addDocs()
   return app
+}
+
+/** A number counts the trusted proxies in front of the service; fastify takes that as a function. */
+function proxyTrust(setting: boolean | number | string[]) {
+  return typeof setting === 'number' ? (_: string, hop: number) => hop < setting : setting
 }
 
 /**

@@ -14,6 +14,17 @@ const eventTypes = z
   .nullable()
   .meta({ description: 'null: all types, including those of later releases.' })
 
+export function createEndpointBody(allowLoopback: boolean) {
+  const { url, description, event_types } = fields(allowLoopback)
+  return z
+    .strictObject({
+      url,
+      description: description.default(null),
+      event_types: event_types.default(null),
+    })
+    .meta({ id: 'CreateWebhookEndpoint' })
+}
+
 /** @param allowLoopback see `urlProblem`. */
 function fields(allowLoopback: boolean) {
   const url = z.string().superRefine((text, issues) => {
@@ -27,17 +38,6 @@ function fields(allowLoopback: boolean) {
     description: z.string().trim().min(1).max(200).nullable(),
     event_types: eventTypes,
   }
-}
-
-export function createEndpointBody(allowLoopback: boolean) {
-  const { url, description, event_types } = fields(allowLoopback)
-  return z
-    .strictObject({
-      url,
-      description: description.default(null),
-      event_types: event_types.default(null),
-    })
-    .meta({ id: 'CreateWebhookEndpoint' })
 }
 
 export function updateEndpointBody(allowLoopback: boolean) {

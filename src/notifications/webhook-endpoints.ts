@@ -49,20 +49,6 @@ const COLUMNS = [
   'updated_at',
 ] as const satisfies readonly (keyof EndpointRow)[]
 
-function toEndpoint(row: EndpointRow): WebhookEndpoint {
-  return {
-    id: row.id,
-    url: row.url,
-    description: row.description,
-    eventTypes: row.event_types,
-    secretLast4: row.secret_last4,
-    disabledAt: row.disabled_at,
-    disabledBy: row.disabled_by,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  }
-}
-
 /** An endpoint with its new secret, which only this response contains. */
 export type EndpointWithSecret = { endpoint: WebhookEndpoint; secret: string }
 
@@ -105,6 +91,20 @@ export async function insertEndpoint(
     .returning<EndpointRow[]>([...COLUMNS])
   if (row === undefined) throw new Error('The insert returned no row')
   return { endpoint: toEndpoint(row), secret }
+}
+
+function toEndpoint(row: EndpointRow): WebhookEndpoint {
+  return {
+    id: row.id,
+    url: row.url,
+    description: row.description,
+    eventTypes: row.event_types,
+    secretLast4: row.secret_last4,
+    disabledAt: row.disabled_at,
+    disabledBy: row.disabled_by,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
 }
 
 export async function listEndpoints(

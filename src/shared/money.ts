@@ -20,13 +20,6 @@ const EXPONENTS = new Map<string, 0 | 2 | 3>([
 /** Upper-case ISO 4217 codes that Stripe can charge. @see https://docs.stripe.com/currencies */
 export const CURRENCIES: readonly string[] = [...EXPONENTS.keys()].toSorted()
 
-/** Digits after the decimal point. @throws RangeError for a currency that Stripe cannot charge. */
-function currencyExponent(currency: string): 0 | 2 | 3 {
-  const exponent = EXPONENTS.get(currency)
-  if (exponent === undefined) throw new RangeError(`Unknown currency ${currency}`)
-  return exponent
-}
-
 // ISO 4217 has no decimals for these two, but Stripe keeps two for backwards compatibility: 5 ISK is
 // sent as 500. https://docs.stripe.com/currencies#special-cases
 const TWO_DECIMAL_AT_STRIPE = new Set(['ISK', 'UGX'])
@@ -102,6 +95,13 @@ export function priceProblem(amount: number, currency: string): string | null {
   if (currencyExponent(currency) === 3 && amount % 10 !== 0)
     return `Stripe charges ${currency} only in multiples of 10 minor units.`
   return null
+}
+
+/** Digits after the decimal point. @throws RangeError for a currency that Stripe cannot charge. */
+function currencyExponent(currency: string): 0 | 2 | 3 {
+  const exponent = EXPONENTS.get(currency)
+  if (exponent === undefined) throw new RangeError(`Unknown currency ${currency}`)
+  return exponent
 }
 
 /** For people: `1234` EUR → `12.34 EUR`. Not meant to be parsed. */

@@ -27,35 +27,28 @@ export type SponsorChanges = { [K in keyof SponsorInput]?: SponsorInput[K] | und
 
 type Deps = { issueComps: IssueComps }
 
-async function levelOf(
+/**
+ * Creates a sponsor. With a level, it also issues the complimentary vouchers in the same transaction.
+ *
+ * @throws AppError `already_exists` for a slug or external id in use, `validation_failed` for an
+ * unknown level.
+ */
+export async function createSponsor(
   trx: Tx,
-  conferenceId: string,
-  reference: string | null | undefined,
-): Promise<SponsorLevel | null> {
-  if (reference === null || reference === undefined) return null
-  const level = await findLevel(trx, conferenceId, reference)
-  if (level === null)
-    throw invalidField('/level', `This conference has no sponsor level "${reference}".`)
-  return level
-}
-
-async function insertWithSlug(
-  trx: Tx,
-  conferenceId: string,
-  wanted: string | undefined,
-  rest: Omit<SponsorRow, 'slug' | 'comps_issued_at' | 'created_at' | 'updated_at'>,
+  deps: Deps,
+  caller: Caller,
+  input: SponsorInput,
 ): Promise<Sponsor> {
-  if (wanted !== undefined) {
-    const sponsor = await insertSponsor(trx, conferenceId, { ...rest, slug: wanted })
-    if (sponsor === null) throw slugTaken(wanted)
-    return sponsor
-  }
-  const base = slugFromName(rest.name, 'sponsor')
-  for (;;) {
-    const slug = await unusedSlug(trx, 'sponsors', conferenceId, base)
-    const sponsor = await insertSponsor(trx, conferenceId, { ...rest, slug })
-    if (sponsor !== null) return sponsor
-  }
+  const { conferenceId } = caller
+  const level = await levelOf(trx, conferenceId, input.level)
+  const sponsor = await insertWithSlug(trx, conferenceId, input.slug, {
+    id: newId('sponsor'),
+    name: input.name,
+    external_id: input.external_id ?? null,
+    contact_email: input.contact_email ?? null,
+    level_id: level?.id ?? null,
+  })
+  return issueFirstComps(trx, deps, caller, { sponsor, level, before: null })
 }
 
 /**
@@ -81,28 +74,35 @@ async function issueFirstComps(
   return markCompsIssued(trx, caller.conferenceId, sponsor.id)
 }
 
-/**
- * Creates a sponsor. With a level, it also issues the complimentary vouchers in the same transaction.
- *
- * @throws AppError `already_exists` for a slug or external id in use, `validation_failed` for an
- * unknown level.
- */
-export async function createSponsor(
+async function insertWithSlug(
   trx: Tx,
-  deps: Deps,
-  caller: Caller,
-  input: SponsorInput,
+  conferenceId: string,
+  wanted: string | undefined,
+  rest: Omit<SponsorRow, 'slug' | 'comps_issued_at' | 'created_at' | 'updated_at'>,
 ): Promise<Sponsor> {
-  const { conferenceId } = caller
-  const level = await levelOf(trx, conferenceId, input.level)
-  const sponsor = await insertWithSlug(trx, conferenceId, input.slug, {
-    id: newId('sponsor'),
-    name: input.name,
-    external_id: input.external_id ?? null,
-    contact_email: input.contact_email ?? null,
-    level_id: level?.id ?? null,
-  })
-  return issueFirstComps(trx, deps, caller, { sponsor, level, before: null })
+  if (wanted !== undefined) {
+    const sponsor = await insertSponsor(trx, conferenceId, { ...rest, slug: wanted })
+    if (sponsor === null) throw slugTaken(wanted)
+    return sponsor
+  }
+  const base = slugFromName(rest.name, 'sponsor')
+  for (;;) {
+    const slug = await unusedSlug(trx, 'sponsors', conferenceId, base)
+    const sponsor = await insertSponsor(trx, conferenceId, { ...rest, slug })
+    if (sponsor !== null) return sponsor
+  }
+}
+
+async function levelOf(
+  trx: Tx,
+  conferenceId: string,
+  reference: string | null | undefined,
+): Promise<SponsorLevel | null> {
+  if (reference === null || reference === undefined) return null
+  const level = await findLevel(trx, conferenceId, reference)
+  if (level === null)
+    throw invalidField('/level', `This conference has no sponsor level "${reference}".`)
+  return level
 }
 
 /** Updates the given fields. A first level issues its vouchers, as in `createSponsor`. */

@@ -44,18 +44,6 @@ export function toSponsor(row: SponsorRow): Sponsor {
   }
 }
 
-function conflictOf(error: unknown, values: { [K in Writable]?: SponsorRow[K] | undefined }) {
-  if (isUniqueViolation(error, 'sponsors_slug_key')) return slugTaken(values.slug)
-  if (!isUniqueViolation(error, 'sponsors_external_id_key')) return error
-  return new AppError(
-    'already_exists',
-    `The external id ${values.external_id ?? ''} is already taken.`,
-    {
-      errors: [{ pointer: '/external_id', detail: 'is taken' }],
-    },
-  )
-}
-
 /**
  * The new sponsor, or null when its slug is taken.
  *
@@ -78,17 +66,16 @@ export async function insertSponsor(
   }
 }
 
-function byReference(trx: Tx, conferenceId: string, reference: string) {
-  // An external id is free text and may equal another sponsor's slug. Then the slug wins.
-  return trx('sponsors')
-    .where({ conference_id: conferenceId })
-    .where((either) => {
-      void either
-        .where({ id: reference })
-        .orWhere({ slug: reference })
-        .orWhere({ external_id: reference })
-    })
-    .orderByRaw('(id = ?) desc, (slug = ?) desc', [reference, reference])
+function conflictOf(error: unknown, values: { [K in Writable]?: SponsorRow[K] | undefined }) {
+  if (isUniqueViolation(error, 'sponsors_slug_key')) return slugTaken(values.slug)
+  if (!isUniqueViolation(error, 'sponsors_external_id_key')) return error
+  return new AppError(
+    'already_exists',
+    `The external id ${values.external_id ?? ''} is already taken.`,
+    {
+      errors: [{ pointer: '/external_id', detail: 'is taken' }],
+    },
+  )
 }
 
 /** The sponsor by its id, slug or external id, or null. */
@@ -101,6 +88,19 @@ export async function findSponsor(
     SponsorRow | undefined
   >([...COLUMNS])
   return row === undefined ? null : toSponsor(row)
+}
+
+function byReference(trx: Tx, conferenceId: string, reference: string) {
+  // An external id is free text and may equal another sponsor's slug. Then the slug wins.
+  return trx('sponsors')
+    .where({ conference_id: conferenceId })
+    .where((either) => {
+      void either
+        .where({ id: reference })
+        .orWhere({ slug: reference })
+        .orWhere({ external_id: reference })
+    })
+    .orderByRaw('(id = ?) desc, (slug = ?) desc', [reference, reference])
 }
 
 /** The sponsor by its id, slug or external id. @throws AppError `not_found` */

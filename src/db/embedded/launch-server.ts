@@ -276,18 +276,6 @@ async function logTail(path: string, from: number): Promise<string> {
 }
 
 /**
- * Processes of a server whose main process was killed. They end when they next wait for something. One
- * that computes keeps running, and PostgreSQL does not start meanwhile. Linux only; elsewhere the list
- * is empty.
- */
-async function orphanedBackends(dataFolder: string): Promise<number[]> {
-  if (process.platform !== 'linux') return []
-  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const pids = await Promise.all(names.map((name) => orphanPid(Number(name), dataFolder)))
-  return pids.filter((pid) => pid !== undefined)
-}
-
-/**
  * Kills them with SIGQUIT, as PostgreSQL does after a crash, and leaves recovery to the next start. Their
  * clients have already lost their connections.
  */
@@ -301,6 +289,18 @@ async function killOrphanedBackends(dataFolder: string): Promise<number[]> {
     }
   }
   return pids
+}
+
+/**
+ * Processes of a server whose main process was killed. They end when they next wait for something. One
+ * that computes keeps running, and PostgreSQL does not start meanwhile. Linux only; elsewhere the list
+ * is empty.
+ */
+async function orphanedBackends(dataFolder: string): Promise<number[]> {
+  if (process.platform !== 'linux') return []
+  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const pids = await Promise.all(names.map((name) => orphanPid(Number(name), dataFolder)))
+  return pids.filter((pid) => pid !== undefined)
 }
 
 async function orphanPid(pid: number, dataFolder: string): Promise<number | undefined> {
