@@ -1,10 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import {
-  checkoutAnswer,
-  purchaseSchema,
-  transitionPage,
-} from '../src/purchases/purchase-schemas.ts'
+import { checkoutAnswer } from '../src/payments/checkout-schemas.ts'
+import { purchaseSchema, transitionPage } from '../src/purchases/purchase-schemas.ts'
 import { formatMoney } from '../src/shared/money.ts'
 import { redemptionSchema, voucherPage, voucherSchema } from '../src/vouchers/voucher-schemas.ts'
 import { type DemoApi, payInBrowser } from './demo-api.ts'

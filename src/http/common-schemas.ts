@@ -43,3 +43,6 @@ export function pageOf<T extends z.ZodType>(item: T) {
     next_cursor: z.string().nullable(),
   })
 }
+
+/** A POST without parameters: no body, or an empty object. */
+export const emptyBody = z.strictObject({}).nullish()

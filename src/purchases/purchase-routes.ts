@@ -1,15 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type AccessRule, callerOf } from '../http/access-control.ts'
-import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, emptyBody, pageQuery } from '../http/common-schemas.ts'
 import { idempotencyRunner } from '../http/idempotency.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
+import { checkoutAnswer, checkoutBody } from '../payments/checkout-schemas.ts'
 import type { BulkPurchaseService } from './bulk-purchase-service.ts'
 import {
-  checkoutAnswer,
-  checkoutBody,
   createPurchaseBody,
-  emptyBody,
   listPurchasesQuery,
   payBody,
   purchasePage,

@@ -74,17 +74,6 @@ export const listPurchasesQuery = z.strictObject({
     .meta({ description: 'Searches id, description, reference, sponsor and payment intent.' }),
 })
 
-const url = z.string().min(1).max(2_000)
-
-export const checkoutBody = z
-  .strictObject({
-    success_url: url.meta({
-      description: 'May contain {CHECKOUT_SESSION_ID}; sent to Stripe verbatim.',
-    }),
-    cancel_url: url,
-  })
-  .meta({ id: 'ReturnUrls' })
-
 export const payBody = z.strictObject({
   payment_method: z.string().min(1).max(255).optional().meta({
     description: "A saved payment method of the sponsor. Default: the customer's default.",
@@ -107,9 +96,6 @@ export const resolveFlagBody = z.strictObject({
   note: z.string().trim().min(1).max(2_000),
   action: z.enum(['accept_payment', 'reinstate']).optional(),
 })
-
-/** A POST without parameters: no body, or an empty object. */
-export const emptyBody = z.strictObject({}).nullish()
 
 export const reconcileBody = z.strictObject({
   payment_intent: z.string().min(1).max(255).optional().meta({
@@ -184,10 +170,6 @@ export const purchaseSchema = z
   .meta({ id: 'Purchase' })
 
 export const purchasePage = pageOf(purchaseSchema).meta({ id: 'PurchasePage' })
-
-export const checkoutAnswer = z
-  .object({ url: z.string().nullable(), session_id: z.string(), expires_at: timestamp })
-  .meta({ id: 'Checkout' })
 
 export const transitionSchema = z
   .object({

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../http/access-control.ts'
-import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, emptyBody, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import type { Clock } from '../shared/time.ts'
 import {
@@ -19,7 +19,6 @@ import {
   batchSchema,
   codeParams,
   createBatchBody,
-  emptyBody,
   toBatchBody,
   updateVoucherBody,
   voucherPage,

@@ -25,9 +25,6 @@ export const voucherQuery = z.strictObject({
   batch: z.string().optional(),
 })
 
-/** A POST without parameters: no body or an empty object. */
-export const emptyBody = z.strictObject({}).nullish()
-
 export const updateVoucherBody = z
   .strictObject({
     assigned_to: z.string().trim().min(1).max(200).nullable().meta({

@@ -2,9 +2,8 @@ import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../../http/access-control.ts'
-import { conferenceParams } from '../../http/common-schemas.ts'
+import { conferenceParams, emptyBody } from '../../http/common-schemas.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
-import { emptyBody } from '../../purchases/purchase-schemas.ts'
 import type { BillingDeps } from '../billing-deps.ts'
 import {
   cancelSubscription,

@@ -10,7 +10,7 @@ const AFTER = 120
 const nothing = { purchases: 0, attempts: 0, refunds: 0 }
 
 beforeEach(async () => {
-  // Our own role may not: a purchase's history is only ever added to.
+  // As an administrator: the service's role can only append to the history.
   await app.rows('truncate bulk_purchases cascade')
   await app.db('graphile_worker._private_jobs').delete()
 })
@@ -60,8 +60,8 @@ async function purchase(conference: string, ages: Ages = {}): Promise<string> {
 
 const conference = async () => (await createConference(app)).id
 
-describe('purchases that wait for news', () => {
-  it('are read anew, those of every conference, the longest waiting first', async () => {
+describe('stale purchases', () => {
+  it('of every conference get a reconcile job, the oldest first', async () => {
     const [one, two] = [await conference(), await conference()]
     await app.db('graphile_worker._private_jobs').delete()
     const read = await purchase(one, { reconciled: 200, updated: 5 })
@@ -80,7 +80,7 @@ describe('purchases that wait for news', () => {
     )
   })
 
-  it('are left alone while they are fresh or not PROCESSING', async () => {
+  it('do not include fresh ones, or those that are not PROCESSING', async () => {
     const id = await conference()
     await purchase(id, { reconciled: AFTER - 20, updated: 500 })
     await purchase(id, { updated: AFTER - 20 })
@@ -89,7 +89,7 @@ describe('purchases that wait for news', () => {
     expect(await sweep()).toEqual(nothing)
   })
 
-  it('are not asked for twice while a job tries, but again once it gave up', async () => {
+  it('get no second job while one is pending, but a new one after it failed', async () => {
     const id = await conference()
     await purchase(id, { updated: 500 })
     expect(await sweep()).toEqual({ ...nothing, purchases: 1 })
@@ -103,10 +103,10 @@ describe('purchases that wait for news', () => {
   })
 })
 
-describe('what a crash left half done', () => {
+describe('after a crash', () => {
   const ago = (seconds: number) => app.db.raw('now() - make_interval(secs => ?)', [seconds])
 
-  it('is finished: attempts of which no session is known', async () => {
+  it('attempts without a known session get a job', async () => {
     const id = await conference()
     await app.db('graphile_worker._private_jobs').delete()
     const [stale, fresh, open] = [
@@ -135,7 +135,7 @@ describe('what a crash left half done', () => {
     expect(await sweep()).toEqual(nothing)
   })
 
-  it('is finished: refunds of which no answer is known', async () => {
+  it('refund requests without a known outcome get a job', async () => {
     const id = await conference()
     await app.db('graphile_worker._private_jobs').delete()
     const paid = await purchase(id, { status: 'PENDING' })
