@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { builtProgram } from '../../support/built-programs.ts'
 import { afterThisTest } from './scratch.ts'
 
 /** What a launcher in another process reports about its server. */
@@ -28,15 +29,17 @@ export type LauncherOptions = {
   user?: { uid: number; gid: number }
 }
 
-const PROGRAM = fileURLToPath(new URL('launcher-program.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('launcher-program.mjs', import.meta.url))
 
 /** Runs the launcher in its own process group, as a shell does. */
 export function launcherProcess({ folder, end = 'wait', user }: LauncherOptions): LauncherProcess {
-  const child = spawn(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), PROGRAM, folder, end],
-    { ...user, cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'inherit'] },
-  )
+  const launcher = builtProgram('src/db/embedded/start-embedded-postgres.ts')
+  const child = spawn(process.execPath, [PROGRAM, launcher, folder, end], {
+    ...user,
+    cwd: '/',
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const exit = once(child, 'exit')
   afterThisTest(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')

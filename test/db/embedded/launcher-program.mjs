@@ -1,14 +1,15 @@
 // The tests run this as another process, which uses the launcher like main.ts: it starts the
 // database, reports it on stdout, and stops it on SIGINT and SIGTERM, or immediately with "finish".
+// Its first argument is the compiled launcher: loading the source would take a second of CPU.
 import { once } from 'node:events'
-import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
 
-const [folder = '', end = 'wait'] = process.argv.slice(2)
+const [launcher = '', folder = '', end = 'wait'] = process.argv.slice(2)
 
 // Before the start, as in the service: a signal during the start must not end the process.
 const signal = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 const keepAlive = setInterval(() => {}, 60_000)
 try {
+  const { startEmbeddedPostgres } = await import(launcher)
   const server = await startEmbeddedPostgres({ folder, durable: false })
   // JSON omits `stop`, because it is a function.
   process.stdout.write(`${JSON.stringify(server)}\n`)
