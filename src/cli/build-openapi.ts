@@ -51,6 +51,7 @@ function toYaml(value: unknown): string {
     lineWidth: WIDTH,
     blockQuote: 'literal',
     flowCollectionPadding: false,
+    indentSeq: false,
   })
   return text.replace(/^( *)([[{])\n((?:\1 {2}.*\n)+)\1([\]}])$/gm, fillLines)
 }
