@@ -16,7 +16,7 @@ export type Narrator = {
   started(name: string, where: string, ms: number): void
   chapter(title: string): void
   /** A request that was sent (→) or received (←). */
-  request(told: RequestLine): void
+  request(line: RequestLine): void
   note(text: string): void
   /** Every step had the expected result. */
   end(ms: number): void

@@ -51,8 +51,8 @@ export async function showWebhooks(
   for (const { id, type, attempts } of fresh) {
     seen.add(id)
     const last = attempts.at(-1)
-    const told = { what: `webhook ${type}`, status: last?.status ?? 0, ms: last?.ms ?? null }
-    narrator.request({ direction: '←', ...told })
+    const line = { what: `webhook ${type}`, status: last?.status ?? 0, ms: last?.ms ?? null }
+    narrator.request({ direction: '←', ...line })
   }
   if (fresh.length === 0) throw new Mismatch('webhooks', 'at least one', 'none')
   const taken = fresh.filter(({ state }) => state === 'delivered')

@@ -228,6 +228,7 @@ const SUBSCRIPTION_COLUMNS: readonly Column<SubscriptionLine>[] = [
 /** `3/12 subs_… active, ends 2027-02-15 09:31` */
 function subscriptionText(line: SubscriptionLine, done: number, all: number): string {
   const { id, problem } = line
-  const told = problem === null ? statusText(line) : `${problem.code}: ${plainText(problem.detail)}`
-  return `${done}/${all} ${id} ${told ?? ''}\n`
+  const result =
+    problem === null ? statusText(line) : `${problem.code}: ${plainText(problem.detail)}`
+  return `${done}/${all} ${id} ${result ?? ''}\n`
 }

@@ -22,7 +22,7 @@ export function settingsFor(connectionString: string): Record<string, string> {
   }
 }
 
-/** Runs command lines in this process, as main.ts would. `settings` are read anew for each of them. */
+/** Runs command lines in this process, as sponsor-vouchers.ts would. Each reads `settings` again. */
 export function useCommandLine(
   database: { readonly connectionString: string },
   settings: NodeJS.ProcessEnv = {},

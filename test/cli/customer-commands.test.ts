@@ -14,7 +14,7 @@ const cli = useCommandLine(app, env)
 
 type Line = { id: string; payment_methods: number | null; problem: { code: string } | null }
 
-/** A customer with one card that no webhook told us of. */
+/** A customer with one card whose webhook is missing. */
 async function customerWithCard(shop: Shop): Promise<string> {
   const { body } = await app.request<Body>('POST', `${shop.path}/customers`, {
     body: { sponsor: shop.sponsor },

@@ -13,7 +13,7 @@ beforeEach(async () => {
 
 const run = (...args: string[]) => cli.run(['drift', '--conference', shop.conference, ...args])
 
-/** The conferences of an answer, whatever was found in those of other tests. */
+/** The conferences of an answer, without those of other tests. */
 async function conferencesOf(args: readonly string[]): Promise<string[]> {
   const { stdout } = await cli.run([...args, '--json'])
   const { data } = JSON.parse(stdout) as { data: { conference: string }[] }

@@ -55,10 +55,10 @@ it.each([
   [['--every', 'many'], 2, '--every'],
   [['--trial-days', '-1'], 2, '--trial-days'],
   [['--metadata', 'hall'], 2, 'name=value'],
-] as const)('refuses %o', async (flags, exitCode, told) => {
+] as const)('refuses %o', async (flags, exitCode, message) => {
   const ran = await cli.run(creating(...flags))
   expect(ran).toMatchObject({ exitCode, stdout: '' })
-  expect(ran.stderr).toContain(told)
+  expect(ran.stderr).toContain(message)
 })
 
 it('exits with 1 if Stripe does not answer, and leaves the plan requested', async () => {

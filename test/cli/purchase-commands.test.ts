@@ -23,7 +23,7 @@ type Reconciled = {
   data: { id: string; before: string; after: string; problem: { code: string } | null }[]
 }
 
-/** A purchase whose money arrived, of which no webhook ever told us. */
+/** A paid purchase whose webhook is missing. */
 async function paidUnheard(of: Shop = shop): Promise<string> {
   const { id } = await of.buy()
   stripe.fake.control.pay(await of.openSession(id))

@@ -25,7 +25,7 @@ type Line = {
 }
 type Check = { data: Line[]; mail: string | null }
 
-/** A shop whose purchase was paid while nobody answered at its webhook's address. */
+/** A shop whose purchase was paid while its webhook endpoint did not answer. */
 async function shopUnreached(): Promise<Shop & { purchase: string }> {
   const shop = await openShop(app)
   stripe.fake.control.addWebhookEndpoint({ account: shop.stripeKey, url: 'http://127.0.0.1:9/' })
@@ -126,7 +126,7 @@ describe('webhooks:check', () => {
       `[staging] ${missing} Stripe events did not arrive by webhook`,
     )
     for (const id of ids) expect(sent?.raw).toContain(id)
-    // They are stored now: nothing is missing, and nobody is bothered again.
+    // They are stored now: nothing is missing, and no mail is sent.
     expect((await cli.run(args(shop), { env: mail })).exitCode).toBe(0)
     expect(server.mails).toHaveLength(1)
   })

@@ -12,7 +12,7 @@ const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const require = createRequire(import.meta.url)
 
-/** What somebody writes against the generated types. */
+/** Code of a client that uses the generated types. */
 const USE = `
 import type { components, operations, paths } from './api.ts'
 
