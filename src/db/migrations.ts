@@ -109,8 +109,7 @@ const UNDEFINED_TABLE = '42P01'
  */
 export async function isSchemaCompatible(db: Db): Promise<boolean> {
   try {
-    const files = await migrationSource.getMigrations([])
-    const names = files.map((file) => migrationSource.getMigrationName(file))
+    const names = await migrationNames()
     const applied = await db('knex_migrations').whereIn('name', names).count<{ count: number }[]>()
     const row = await db('schema_version').first<{ minimum_service_schema: number }>()
     return applied[0]?.count === names.length && row.minimum_service_schema <= SERVICE_SCHEMA
@@ -118,4 +117,14 @@ export async function isSchemaCompatible(db: Db): Promise<boolean> {
     if (error instanceof Error && 'code' in error && error.code === UNDEFINED_TABLE) return false
     throw error
   }
+}
+
+let namesOnce: Promise<string[]> | undefined
+
+/** The names of this release's migrations. Reads them once, because that imports every file. */
+export function migrationNames(): Promise<string[]> {
+  namesOnce ??= migrationSource
+    .getMigrations([])
+    .then((migrations) => migrations.map((each) => migrationSource.getMigrationName(each)))
+  return namesOnce
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Db } from '../db/connect.ts'
-import { isSchemaCompatible } from '../db/migrations.ts'
+import { isSchemaCompatible, migrationNames } from '../db/migrations.ts'
 import { AppError } from '../shared/errors.ts'
 import type { App } from './route-deps.ts'
 
@@ -85,6 +85,8 @@ export function createReadiness(db: Db): Readiness {
 
   return {
     async check() {
+      // Not part of the timeout, because the first call reads files, not the database.
+      await migrationNames()
       running ??= runCheck().finally(() => {
         running = null
       })

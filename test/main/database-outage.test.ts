@@ -40,7 +40,7 @@ it('is not ready while the database is down, and recovers without help', async (
   // With this setting, it sweeps every second.
   const service = await start({ ...env(), RECONCILE_AFTER_SECONDS: '4' })
   await service.ready
-  expect(await service.get('/readyz')).toMatchObject({ status: 200 })
+  await expect.poll(() => service.get('/readyz')).toMatchObject({ status: 200 })
   await down()
   const unavailable = { status: 503, body: { code: 'database_unavailable' } }
   await expect.poll(() => service.get('/readyz')).toMatchObject(unavailable)
@@ -73,7 +73,7 @@ it('may be started before its database', async () => {
     .toContainEqual(expect.stringMatching(/^the database: /))
   await up()
   await service.ready
-  expect(await service.get('/readyz')).toMatchObject({ status: 200 })
+  await expect.poll(() => service.get('/readyz')).toMatchObject({ status: 200 })
   expect(await service.get('/v1/conferences')).toMatchObject({ status: 200 })
 })
 
