@@ -19,12 +19,18 @@ beforeEach(async () => {
   shop = await scene.openWiredShop()
   ids = scene.fake.control.seedCustomers(shop.stripeKey, CUSTOMERS)
 })
-afterEach(() => scene.fake.control.clearFaults())
+afterEach(async () => {
+  // A process that a failed test left running would take over the next run.
+  await Promise.all(started.splice(0).map((process) => process.kill()))
+  scene.fake.control.clearFaults()
+})
 
 type Row = Body & { id: string; state: string; attempt: number; fetched: number; requests: number }
 
-const start = (leaseSeconds: number) =>
-  startServiceProcess({
+const started: ServiceProcess[] = []
+
+async function start(leaseSeconds: number): Promise<ServiceProcess> {
+  const process = await startServiceProcess({
     DATABASE_URL: scene.connectionString,
     STRIPE_API_BASE: scene.fake.url,
     STRIPE_REQUESTS_PER_SECOND: '0',
@@ -32,6 +38,9 @@ const start = (leaseSeconds: number) =>
     RUN: 'all',
     LEASE_SECONDS: String(leaseSeconds),
   })
+  started.push(process)
+  return process
+}
 
 const lists = () => scene.fake.control.requests({ method: 'GET', path: '/v1/customers' })
 
@@ -56,9 +65,10 @@ async function blockedRun(leaseSeconds: number) {
     action: { kind: 'hang' },
   })
   const { body } = await scene.request<{ id: string }>('POST', `${shop.path}/stripe/customers/sync`)
+  // Twelve pages are answered. How many of them are stored depends on how the windows are split.
   await expect
     .poll(async () => (await row(body.id)).fetched, POLL_OPTIONS)
-    .toBeGreaterThanOrEqual(1_000)
+    .toBeGreaterThanOrEqual(500)
   const second = await start(leaseSeconds)
   await second.ready()
   const before = await row(body.id)
