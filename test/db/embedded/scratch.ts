@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
-import { chmod, chown } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, chown, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { afterAll, beforeAll, onTestFinished } from 'vitest'
+import { beforeAll, inject, onTestFinished } from 'vitest'
 import { processStart } from '../../../src/db/embedded/folder-lock.ts'
 import { readPostmasterPid } from '../../../src/db/embedded/running-server.ts'
 import { startEmbeddedPostgres } from '../../../src/db/embedded/start-embedded-postgres.ts'
@@ -28,21 +30,33 @@ export async function scratchFolder(owner?: { uid: number; gid: number }): Promi
   return folder
 }
 
-/** Returns folders with a stopped cluster, copied from one that is created once per test file. */
+/** Returns folders with a stopped cluster, copied from one that is created once per test run. */
 export function useReadyCluster(): () => Promise<string> {
   let original = ''
   beforeAll(async () => {
-    original = await makeScratchFolder()
-    const server = await startEmbeddedPostgres({ folder: original, durable: false })
-    await server.stop()
+    original = await readyCluster()
   })
-  afterAll(() => discardScratchFolder(original))
   return async () => {
     const folder = await scratchFolder()
     await run('cp', ['-a', `${original}/.`, folder])
     await chmod(folder, 0o700)
     return folder
   }
+}
+
+/** The cluster of this test run, which is removed with its compiled programs. */
+async function readyCluster(): Promise<string> {
+  const ready = join(inject('builtPrograms'), 'ready-cluster')
+  if (existsSync(ready)) return ready
+  const folder = await makeScratchFolder()
+  const server = await startEmbeddedPostgres({ folder, durable: false })
+  await server.stop()
+  const copy = `${ready}-${process.pid}`
+  await run('cp', ['-a', folder, copy])
+  await discardScratchFolder(folder)
+  // Another worker may have been faster.
+  await rename(copy, ready).catch(() => rm(copy, { recursive: true }))
+  return ready
 }
 
 /** The rows of one statement, on its own connection. */
