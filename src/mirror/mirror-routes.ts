@@ -28,7 +28,7 @@ const LISTED = {
     operationId: 'listStripeObjects',
     summary: 'List mirrored objects of a resource',
     description:
-      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality; a resource accepts the columns of its own rows.',
+      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality. Each resource accepts its own columns.',
     tags,
     params: documentedMirror.params,
     querystring: documentedMirror.query,

@@ -189,7 +189,7 @@ function checkoutRoute(app: App, deps: Deps): void {
         operationId: 'checkoutCharge',
         summary: 'Open a Checkout page for the charge',
         description:
-          'For a bank that requires the cardholder to authenticate. A charge has one open page at a time: a request with the same URLs returns it again, and charging a card closes it.',
+          'Use it if the bank requires the cardholder to authenticate. A charge has one open page at a time: a request with the same URLs returns it again, and charging a card closes it.',
         tags,
         params: chargeParams,
         body: checkoutBody,

@@ -164,7 +164,7 @@ function refreshRoute(app: App, deps: Deps): void {
         operationId: 'refreshCustomer',
         summary: 'Refresh a customer and its payment methods from Stripe',
         description:
-          'Webhooks do this automatically. Use it on the page that follows saving a card, to see the card without waiting.',
+          'Webhooks do this automatically. Call it after a payer has saved a card, to see the card without waiting for the webhook.',
         tags,
         params: customerParams,
         body: emptyBody,

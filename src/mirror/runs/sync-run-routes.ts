@@ -38,7 +38,7 @@ const STARTED = {
     operationId: 'syncStripeObjects',
     summary: 'Sync a resource from Stripe',
     description:
-      'Starts a run in the background; `Location` is its address. Only one run of a resource can be active.',
+      'Starts a run in the background; the `Location` header is its URL. Only one run of a resource can be active.',
     tags,
     params: resourceParams,
     body: startSyncRunBody,
