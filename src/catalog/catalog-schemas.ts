@@ -2,8 +2,7 @@ import { z } from 'zod'
 import { amount, conferenceParams, pageOf } from '../http/common-schemas.ts'
 import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import type { CatalogItem, CatalogKind } from './catalog-items.ts'
-import { CATALOG_KINDS } from './catalog-items.ts'
-import { voucherConfigFields, voucherDefaultsSchema } from './voucher-defaults.ts'
+import { CATALOG_KINDS, voucherConfigFields, voucherDefaultsSchema } from './catalog-items.ts'
 
 const fields = {
   name: z.string().trim().min(1).max(200),

@@ -2,7 +2,7 @@ import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
-import { closeAttempt } from './open-attempt.ts'
+import { closeAttempt } from './checkout-purchase.ts'
 import { findPayableAttempt } from './payment-attempt-store.ts'
 import {
   allowedActions,

@@ -11,7 +11,7 @@ import { type CardParams } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { AUTHENTICATION_REQUIRED } from './apply-snapshot.ts'
-import { closeAttempt } from './open-attempt.ts'
+import { closeAttempt } from './checkout-purchase.ts'
 import {
   expireAttempt,
   findAttempt,

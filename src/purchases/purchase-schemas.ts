@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { voucherConfigFields } from '../catalog/voucher-defaults.ts'
+import { voucherConfigFields } from '../catalog/catalog-items.ts'
 import { amount, conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'

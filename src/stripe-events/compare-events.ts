@@ -2,8 +2,12 @@ import type Stripe from 'stripe'
 import type { Db } from '../db/connect.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { callStripe } from '../stripe/stripe-errors.ts'
-import { classifyEvent, type EventOwner, type IncomingEvent } from './classify-event.ts'
-import { hintsOfEvent } from './event-hints.ts'
+import {
+  classifyEvent,
+  type EventOwner,
+  hintsOfEvent,
+  type IncomingEvent,
+} from './classify-event.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
 import { findStoredEventIds } from './event-store.ts'

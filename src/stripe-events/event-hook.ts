@@ -6,7 +6,7 @@ import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
 import type { ClaimedEvent } from './claim-events.ts'
-import { runWithRetry } from './retry-events.ts'
+import { runWithRetry } from './claim-events.ts'
 
 /**
  * Your own code that runs for Stripe events before the service processes them. It runs at least once

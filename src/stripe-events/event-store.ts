@@ -2,7 +2,7 @@ import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
-import { type EventHints, HANDLED_TYPES, parseEvent } from './event-hints.ts'
+import { type EventHints, HANDLED_TYPES, parseEvent } from './classify-event.ts'
 
 /** Postgres channel on which workers wait for due events. The messages are empty. */
 export const WAKE_CHANNEL = 'stripe_events'

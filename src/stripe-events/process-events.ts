@@ -10,12 +10,17 @@ import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import { fetchOrNull } from '../stripe/stripe-errors.ts'
 import { chargeObject, parseStripeObject, paymentIntentObject } from '../stripe/stripe-objects.ts'
-import { type ClaimedEvent, closeClaimed, lockClaimed, moveToMirror } from './claim-events.ts'
-import { isFraudWarningType, isHandledType, isSessionType } from './event-hints.ts'
+import {
+  type ClaimedEvent,
+  closeClaimed,
+  lockClaimed,
+  moveToMirror,
+  runWithRetry,
+} from './claim-events.ts'
+import { isFraudWarningType, isHandledType, isSessionType } from './classify-event.ts'
 import { type EventHook, hooksFor, runEventHooks } from './event-hook.ts'
 import { loadEventHints } from './event-store.ts'
 import { refreshBilling } from './refresh-billing.ts'
-import { runWithRetry } from './retry-events.ts'
 
 export type ProcessDeps = {
   db: Db

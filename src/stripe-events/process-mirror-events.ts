@@ -3,10 +3,15 @@ import { mirrorObject } from '../mirror/mirror-object.ts'
 import { findResource } from '../mirror/resource-registry.ts'
 import { createSyncContext } from '../mirror/stripe-resource.ts'
 import { AppError } from '../shared/errors.ts'
-import { type ClaimedEvent, closeClaimed, lockClaimed, releaseClaimed } from './claim-events.ts'
+import {
+  type ClaimedEvent,
+  closeClaimed,
+  lockClaimed,
+  releaseClaimed,
+  runWithRetry,
+} from './claim-events.ts'
 import { runEventHooks } from './event-hook.ts'
 import type { ProcessDeps } from './process-events.ts'
-import { runWithRetry } from './retry-events.ts'
 
 export type MirrorDeps = Pick<ProcessDeps, 'db' | 'clients' | 'logger' | 'metrics' | 'eventHooks'>
 

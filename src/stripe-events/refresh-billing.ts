@@ -6,7 +6,7 @@ import { findByStripeIds } from '../billing/customers/customer-store.ts'
 import { refreshCustomer } from '../billing/customers/saved-cards.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { ClaimedEvent } from './claim-events.ts'
-import { type EventHints, isSessionType } from './event-hints.ts'
+import { type EventHints, isSessionType } from './classify-event.ts'
 import { loadEventHints } from './event-store.ts'
 
 /**

@@ -5,7 +5,6 @@ import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { invalidField } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
-import { createCountingHttpClient } from './counting-http-client.ts'
 import {
   buildStripe,
   mayReceiveKey,
@@ -13,6 +12,7 @@ import {
   type StripeSettings,
 } from './stripe-client.ts'
 import { isRefusal, toAppError } from './stripe-errors.ts'
+import { createCountingHttpClient } from './stripe-http-clients.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
 // A person waits for this request, and its result is optional.

@@ -7,12 +7,13 @@ import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
-import { createCountingHttpClient, type HttpClient } from './counting-http-client.ts'
+import { createStripeRateLimiter, rateLimitKeyOf } from './rate-limit/stripe-rate-limiter.ts'
 import {
+  createCountingHttpClient,
   createInteractiveHttpClient,
   createThrottledHttpClient,
-} from './rate-limit/rate-limited-http-clients.ts'
-import { createStripeRateLimiter, rateLimitKeyOf } from './rate-limit/stripe-rate-limiter.ts'
+  type HttpClient,
+} from './stripe-http-clients.ts'
 
 /** Set explicitly, so that an update of the SDK cannot change it unnoticed. */
 const STRIPE_API_VERSION = '2026-10-28.endive'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { voucherConfigFields } from '../catalog/voucher-defaults.ts'
+import { voucherConfigFields } from '../catalog/catalog-items.ts'
 import { conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import type { Redemption } from './redeem-voucher.ts'

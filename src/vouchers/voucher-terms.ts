@@ -1,4 +1,4 @@
-import { discountRule } from '../catalog/voucher-defaults.ts'
+import { discountRule } from '../catalog/catalog-items.ts'
 import type { FieldError } from '../shared/errors.ts'
 import { STRIPE_MAXIMUM_AMOUNT } from '../shared/money.ts'
 import { MAX_CODE_LENGTH, MAX_PREFIX_LENGTH } from './voucher-code.ts'

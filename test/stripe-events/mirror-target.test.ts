@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest'
-import { mirrorTarget } from '../../src/stripe-events/classify-event.ts'
-import { hintsOfEvent } from '../../src/stripe-events/event-hints.ts'
+import { hintsOfEvent, mirrorTarget } from '../../src/stripe-events/classify-event.ts'
 import type { Body } from '../support/test-app.ts'
 import { eventOf } from './inbox-app.ts'
 

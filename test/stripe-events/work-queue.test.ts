@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type ClaimedEvent, objectKey } from '../../src/stripe-events/claim-events.ts'
-import { createWorkQueue } from '../../src/stripe-events/work-queue.ts'
+import { createWorkQueue } from '../../src/stripe-events/event-worker.ts'
 
 function event(id: string, customer: string, conferenceId = 'conf_1'): ClaimedEvent {
   return {

@@ -4,13 +4,13 @@ import { loadConfig } from '../../src/config.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
-import { operationOf } from '../../src/stripe/counting-http-client.ts'
 import { createStripeAccounts, fetchStripeAccount } from '../../src/stripe/stripe-account.ts'
 import {
   createStripeClients,
   mayReceiveKey,
   type StripeClients,
 } from '../../src/stripe/stripe-client.ts'
+import { operationOf } from '../../src/stripe/stripe-http-clients.ts'
 import { createConference } from '../support/fixtures.ts'
 import { newStripeKey, useFakeStripe } from '../support/shop.ts'
 import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'

@@ -2,13 +2,13 @@ import type Stripe from 'stripe'
 import { describe, expect, it } from 'vitest'
 import { createLogger } from '../../../src/shared/logger.ts'
 import { noMetrics } from '../../../src/shared/service-metrics.ts'
-import { createCountingHttpClient } from '../../../src/stripe/counting-http-client.ts'
-import {
-  createInteractiveHttpClient,
-  createThrottledHttpClient,
-} from '../../../src/stripe/rate-limit/rate-limited-http-clients.ts'
 import type { StripeRateLimiter } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
 import { buildStripe } from '../../../src/stripe/stripe-client.ts'
+import {
+  createCountingHttpClient,
+  createInteractiveHttpClient,
+  createThrottledHttpClient,
+} from '../../../src/stripe/stripe-http-clients.ts'
 import { useFakeStripe } from '../../support/shop.ts'
 import { newAccount, useRateLimiters } from './use-rate-limiters.ts'
 
