@@ -130,7 +130,11 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
 
   /** True if a subclass overrides `sync`: then every object must go through it. */
   isSyncOverridden(): boolean {
-    return this.sync !== StripeSyncAction.prototype.sync
+    return this.isOverridden('sync')
+  }
+
+  private isOverridden(method: 'sync' | 'preSetDefault' | 'setDefault'): boolean {
+    return this[method] !== StripeSyncAction.prototype[method]
   }
 
   /**
@@ -141,8 +145,7 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
     const owner = object.metadata?.['conference_id']
     if (owner !== undefined && owner !== this.context.conferenceId) return null
     // Copying costs more than the rest of the mapping, and only a hook can change the object.
-    const { preSetDefault, setDefault } = StripeSyncAction.prototype
-    const hasHook = this.preSetDefault !== preSetDefault || this.setDefault !== setDefault
+    const hasHook = this.isOverridden('preSetDefault') || this.isOverridden('setDefault')
     const copy = hasHook ? copyOf(object) : object
     await this.preSetDefault(copy)
     const defaults = await this.setDefault(copy)

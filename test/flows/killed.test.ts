@@ -154,7 +154,8 @@ describe('a serving process that is killed', () => {
 
     await server.kill()
     for (const lock of [key, session, attempt]) await lock.release()
-    expect(await Promise.all(cut)).toEqual(cut.map(() => 'cut'))
+    const ends = await Promise.all(cut)
+    if (ends.some((end) => end !== 'cut')) throw new Error(`Not all were cut: ${ends.join(', ')}`)
     server = await start('serve')
   }, TEST_TIMEOUT)
 

@@ -1,6 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
-import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { SCOPES, type Scope } from '../../src/shared/caller.ts'
 import { inParallel } from '../../src/shared/in-parallel.ts'
 import {
@@ -18,31 +17,10 @@ import {
 } from '../support/test-app.ts'
 import { openapiYaml } from '../support/validate-response.ts'
 import { fillInbox, fillMirror, fillOutgoing, fillPublication } from './route-matrix-objects.ts'
-import { WHO_MAY, type Who } from './route-table.ts'
+import { ROUTES, type Route, WHO_MAY, type Who } from './route-table.ts'
 
 // Every key looks up codes that do not exist, so the limit must not apply here.
 const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '100000' } })
-
-type Route = {
-  id: string
-  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
-  /** The path in openapi.yaml. */
-  template: string
-  /** The same, where the template has `{resource}` with the name of one. */
-  path: string
-  who: Who
-}
-
-const ROUTES: Route[] = operationsOf(openapiYaml()).flatMap(({ path, method, operation }) =>
-  (path.includes('{resource}') ? ALL_RESOURCES : [null]).map((resource) => ({
-    id: resource === null ? operation.operationId : `${operation.operationId} ${resource.name}`,
-    // The methods of this service. inject() refuses others.
-    method: method.toUpperCase() as Route['method'],
-    template: path,
-    path: resource === null ? path : path.replace('{resource}', resource.name),
-    who: WHO_MAY[operation.operationId] ?? 'public',
-  })),
-)
 
 const GUARDED = ROUTES.filter(({ who }) => who !== 'public' && who !== 'stripe')
 const OF_CONFERENCE = GUARDED.filter(({ path }) => path.includes('{conference}'))

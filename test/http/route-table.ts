@@ -1,4 +1,7 @@
+import { operationsOf } from '../../src/http/openapi/api-document.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import type { Scope } from '../../src/shared/caller.ts'
+import { openapiYaml } from '../support/validate-response.ts'
 
 /**
  * Who may call an operation. Operators may call all operations. `staff`: any staff key of the
@@ -143,3 +146,27 @@ export const WHO_MAY: Record<string, Who> = {
   getMetrics: 'public',
   getOpenapi: 'public',
 }
+
+/** One route; a template with `{resource}` stands for one route per resource of the mirror. */
+export type Route = {
+  id: string
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** The path in openapi.yaml. */
+  template: string
+  /** The same, where the template has `{resource}` with the name of one. */
+  path: string
+  who: Who
+}
+
+/** Every route of openapi.yaml. */
+export const ROUTES: readonly Route[] = operationsOf(openapiYaml()).flatMap(
+  ({ path, method, operation }) =>
+    (path.includes('{resource}') ? ALL_RESOURCES : [null]).map((resource) => ({
+      id: resource === null ? operation.operationId : `${operation.operationId} ${resource.name}`,
+      // The methods of this service. inject() refuses others.
+      method: method.toUpperCase() as Route['method'],
+      template: path,
+      path: resource === null ? path : path.replace('{resource}', resource.name),
+      who: WHO_MAY[operation.operationId] ?? 'public',
+    })),
+)

@@ -196,11 +196,15 @@ export function problemAnswers(
     return refTo('responses', component)
   }
   const statuses = new Set(own.filter((code) => !common.includes(code)).map(statusOf))
-  const answers = [...statuses].toSorted().map((status) => {
-    const codes = inCatalogueOrder([...common, ...own]).filter((code) => statusOf(code) === status)
-    const ownCodes = codes.filter((code) => !common.includes(code)).map(pascal)
-    return [String(status), add(name.replace('Problem', ownCodes.join('Or')), codes)] as const
-  })
+  const answers = [...statuses]
+    .toSorted((a, b) => a - b)
+    .map((status) => {
+      const codes = inCatalogueOrder([...common, ...own]).filter(
+        (code) => statusOf(code) === status,
+      )
+      const ownCodes = codes.filter((code) => !common.includes(code)).map(pascal)
+      return [String(status), add(name.replace('Problem', ownCodes.join('Or')), codes)] as const
+    })
   return { ...Object.fromEntries(answers), default: add(name, common) }
 }
 
