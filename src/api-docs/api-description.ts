@@ -90,7 +90,7 @@ curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -H "Idempotency-Key: $(uuidgen)" \\
   -d '{"ticket_type": "tkt_6xKq2mVb9TzR", "quantity": 40}' $C/purchases
 
-# 3. Open the payment page: visit the \`url\` of the answer
+# 3. Open a payment page, then visit the \`url\` in the response
 curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -d '{"success_url": "https://example.org/thanks", "cancel_url": "https://example.org/"}' \\
   $C/purchases/bp_3hTq8ZsW1nLd/checkout
@@ -102,21 +102,21 @@ curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8
 ## Conventions
 
 - **Money** is an integer in the currency's minor units: 500 is 5.00 EUR, 500 JPY or 0.500 KWD.
-- **Times** are RFC 3339; answers use UTC.
+- **Times** are RFC 3339; responses use UTC.
 - **Lists** are newest first. Pass \`next_cursor\` as \`cursor\` to get the next page.
-- **Unknown fields** in a body or query are refused with 400. Answers may get new members; ignore
-  members that you do not know.
-- **Retries**: send an \`Idempotency-Key\` with every POST and PATCH. If an answer does not arrive,
+- **Unknown fields** in a body or query are refused with 400. Later releases may add fields to
+  responses: ignore fields that you do not know.
+- **Retries**: send an \`Idempotency-Key\` with every POST and PATCH. If no response arrives,
   repeat the request with the same key.
-- **Objects of another tenant** are 404, as if they did not exist.
+- **Objects of another tenant**: the response is 404, as if the object did not exist.
 - **Sponsors** can read the part of this document that their keys may call:
   \`GET /openapi.json?audience=sponsor\`.
 
 ## Errors
 
-Every error is \`application/problem+json\` (RFC 9457) with a stable \`code\`. The answer \`default\`
-of an operation lists the codes that all operations of its sort can answer; a status of its own
-lists all codes that the operation answers with this status.
+Every error is \`application/problem+json\` (RFC 9457) with a stable \`code\`. The response \`default\`
+of an operation lists the codes that it shares with similar operations. If a status has a response of
+its own, that response lists all codes of this status.
 
 | code | status | meaning |
 |---|---|---|
@@ -140,31 +140,31 @@ const TAGS = [
   {
     name: 'Vouchers',
     description:
-      'The codes: issued for a paid purchase, given out by staff, or included in a sponsor level.',
+      'Voucher codes. They are issued for a paid purchase, by staff, or for a sponsor level.',
   },
   {
     name: 'Redemptions',
     description:
-      'Uses of codes, recorded by the ticket shop. A repeat with the same reference is a no-op.',
+      'Uses of vouchers, recorded by the ticket shop. A repeat with the same reference is a no-op.',
   },
   {
     name: 'Catalogue',
     description:
       'Ticket types and add-ons: the items that can be bought in bulk, and their prices.',
   },
-  { name: 'Sponsors', description: 'The buyers and their levels.' },
+  { name: 'Sponsors', description: 'The sponsors, who buy vouchers, and their levels.' },
   { name: 'Conferences', description: 'The tenants: settings, Stripe key and webhook secrets.' },
-  { name: 'API keys', description: 'Keys of the API: roles, scopes, expiry and rotation.' },
+  { name: 'API keys', description: 'API keys: roles, scopes, expiry and rotation.' },
   {
     name: 'Billing',
     description:
-      'Payments of sponsors by saved card: customers, charges, plans and subscriptions. Each is stored here first and then created once at Stripe.',
+      'Payments of sponsors by saved card: customers, charges, plans and subscriptions. Each object is stored here first and then created once at Stripe.',
   },
   { name: 'Reports', description: 'Counts and sums of purchases and vouchers, as JSON or CSV.' },
   {
     name: 'Outbound webhooks',
     description:
-      'Events that this service sends to the endpoints of others, by the Standard Webhooks specification: signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that a delivery can be replayed. The `webhook-id` is the same in every attempt. A payload is small and holds no voucher code: read the other data from this API.',
+      'Events that this service sends to your endpoints, by the Standard Webhooks specification: signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that, staff can replay a delivery. The `webhook-id` is the same in every attempt. A payload is small and contains no voucher code: read other data from this API.',
   },
   { name: 'Stripe', description: "Stripe's webhook, the events that it delivered, and replays." },
   {

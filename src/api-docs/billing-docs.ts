@@ -166,8 +166,11 @@ export const CHARGE_DOCS: ApiDocs = {
   refundCharge: {
     problems: ['wrong_state', ...STRIPE_PROBLEMS],
     requests: {
-      all: { summary: 'Everything that is not refunded yet', value: {} },
-      part: { summary: 'A part', value: { amount: 20_000, reason: 'requested_by_customer' } },
+      all: { summary: 'The whole amount that is not refunded yet', value: {} },
+      part: {
+        summary: 'A part of the amount',
+        value: { amount: 20_000, reason: 'requested_by_customer' },
+      },
     },
     answers: { part: { value: PARTLY_BACK } },
   },

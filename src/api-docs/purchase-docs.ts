@@ -81,7 +81,7 @@ export const PURCHASE_DOCS: ApiDocs = {
         value: { ticket_type: 'tkt_6xKq2mVb9TzR', quantity: 40, reference: 'PO-2027-118' },
       },
       staff: {
-        summary: 'Staff sell something that is not in the catalogue to a sponsor',
+        summary: 'Staff sell a sponsor something that is not in the catalogue',
         value: {
           sponsor: 'acme',
           quantity: 5,
@@ -107,7 +107,7 @@ export const PURCHASE_DOCS: ApiDocs = {
     ],
     requests: {
       urls: {
-        summary: 'Where Stripe sends the payer afterwards',
+        summary: 'The pages to which Stripe redirects the payer',
         value: {
           success_url: 'https://example.org/thanks?session={CHECKOUT_SESSION_ID}',
           cancel_url: 'https://example.org/vouchers',
@@ -156,7 +156,7 @@ export const PURCHASE_DOCS: ApiDocs = {
     requests: {
       known: { summary: 'The payments that this service opened', value: {} },
       taken_by_hand: {
-        summary: 'And a payment that names the purchase at Stripe',
+        summary: 'Also a payment whose metadata names the purchase',
         value: { payment_intent: 'pi_3PabcDEF' },
       },
     },
@@ -181,7 +181,7 @@ export const PURCHASE_DOCS: ApiDocs = {
         summary: 'The price of ten vouchers',
         value: { amount: 100_000, reason: 'requested_by_customer' },
       },
-      all: { summary: 'Everything that is not refunded yet', value: {} },
+      all: { summary: 'The whole amount that is not refunded yet', value: {} },
     },
     answers: { part: { summary: 'Ten unused codes were deactivated', value: PARTLY_REFUNDED } },
   },

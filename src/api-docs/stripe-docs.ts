@@ -181,7 +181,8 @@ const REFUSED = {
   state: 'failed',
   error: {
     code: 'mass_deletion_refused',
-    message: 'At least 43 of 212 objects no longer exist at Stripe. Nothing was deleted here: …',
+    message:
+      'At least 43 of 212 objects no longer exist at Stripe. Nothing was marked as deleted. Check the Stripe key. If the objects were really deleted, repeat the sync with `force`.',
     stripe_request_id: null,
   },
 }

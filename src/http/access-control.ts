@@ -109,7 +109,11 @@ function denialReason(rule: AccessRule, principal: Principal): string | null {
 
 /** The authenticated principal. @throws AppError `unauthenticated` on a public route. */
 export function principalOf(request: FastifyRequest): Principal {
-  if (request.principal === null) throw new AppError('unauthenticated', 'An API key is required.')
+  if (request.principal === null)
+    throw new AppError(
+      'unauthenticated',
+      'Send an API key in the header Authorization: Bearer <key>.',
+    )
   return request.principal
 }
 

@@ -61,9 +61,13 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
 }
 
 function tooManyAttempts(state: RateLimiterRes): AppError {
-  return new AppError('rate_limited', 'Too many failed attempts. Wait before you retry.', {
-    retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
-  })
+  return new AppError(
+    'rate_limited',
+    'Too many requests used an unknown voucher code or API key. Wait for the seconds in Retry-After.',
+    {
+      retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
+    },
+  )
 }
 
 /** Deletes limits whose minute is over. @returns their number. */

@@ -105,7 +105,11 @@ function toAppError(error: unknown, request: FastifyRequest): AppError {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new AppError('malformed_json', 'The request cannot be parsed.', { cause: error })
   }
-  return new AppError('internal', 'The log has the error under this request_id.', { cause: error })
+  return new AppError(
+    'internal',
+    'Report this request_id to the operator of the service: its log contains the error.',
+    { cause: error },
+  )
 }
 
 /** Answers every error and every unknown path with a problem document. */

@@ -91,7 +91,7 @@ export function createReadiness(db: Db): Readiness {
         running = null
       })
       if (await withTimeout(running)) return
-      throw new AppError('not_ready', 'The database schema does not fit this release.', {
+      throw new AppError('not_ready', 'The database schema does not match this release.', {
         retryAfterSeconds: 2,
       })
     },
@@ -106,10 +106,14 @@ async function withTimeout(check: Promise<boolean>): Promise<boolean> {
   try {
     return await Promise.race([check, timeout])
   } catch (cause) {
-    throw new AppError('database_unavailable', 'The database does not answer.', {
-      retryAfterSeconds: 2,
-      cause,
-    })
+    throw new AppError(
+      'database_unavailable',
+      'The database does not respond. Retry the request in a few seconds.',
+      {
+        retryAfterSeconds: 2,
+        cause,
+      },
+    )
   } finally {
     clearTimeout(timer)
   }

@@ -79,9 +79,13 @@ export async function createServer(options: ServerOptions): Promise<App> {
     keyGenerator: (request) => request.principal?.keyId ?? request.ip,
     allowList: (request) => request.routeOptions.config.access === 'stripe',
     errorResponseBuilder: (_request, context) =>
-      new AppError('rate_limited', `The limit is ${context.max} requests per minute.`, {
-        retryAfterSeconds: Math.max(1, Math.ceil(context.ttl / 1000)),
-      }),
+      new AppError(
+        'rate_limited',
+        `The limit is ${context.max} requests per minute. Wait for the seconds in Retry-After.`,
+        {
+          retryAfterSeconds: Math.max(1, Math.ceil(context.ttl / 1000)),
+        },
+      ),
   })
   await addDocs()
   return app

@@ -13,11 +13,11 @@ describe('a broken rule of a schema', () => {
   it.each([
     [z.int(), undefined, 'is required'],
     [z.enum(['a', 'b']), undefined, 'is required'],
-    [z.string(), 7, 'must be a text'],
+    [z.string(), 7, 'must be a string'],
     [z.number(), 'x', 'must be a number'],
     [z.int(), 1.5, 'must be an integer'],
     [z.boolean(), 'yes', 'must be true or false'],
-    [z.array(z.string()), {}, 'must be a list'],
+    [z.array(z.string()), {}, 'must be an array'],
     [z.strictObject({}), [], 'must be an object'],
     [z.int().min(1), 0, 'must be at least 1'],
     [z.int().max(5), 6, 'must be at most 5'],

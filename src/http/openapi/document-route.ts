@@ -36,7 +36,7 @@ export function documentRoute(app: App, whole: () => ApiDocument): void {
         operationId: 'getOpenapi',
         summary: 'This document as JSON',
         description:
-          'Compressed with Brotli or gzip where the caller accepts it. Send the ETag of the last answer as `If-None-Match` to get 304 while the document is unchanged.',
+          'Compressed with Brotli or gzip if the client accepts it. Send the ETag of the last response as `If-None-Match` to get 304 if the document has not changed.',
         tags: ['Operations'],
         querystring: query,
         response: { 200: z.looseObject({ openapi: z.string() }), 304: z.null() },

@@ -26,11 +26,11 @@ const EXAMPLES: readonly { code: ErrorCode; detail: string; [member: string]: un
     errors: [{ pointer: '/quantity', detail: 'must be at least 1' }],
   },
   { code: 'unauthenticated', detail: 'The API key is unknown, expired or revoked.' },
-  { code: 'forbidden', detail: 'This key needs the scope purchases:write.' },
+  { code: 'forbidden', detail: 'This key lacks the scope purchases:write.' },
   { code: 'not_found', detail: 'There is no such purchase.' },
   {
     code: 'wrong_state',
-    detail: 'Cancelling is not possible: the purchase is already PAID.',
+    detail: 'Cancellation is not possible: the purchase is already PAID.',
     state: 'PAID',
   },
 ]
@@ -39,14 +39,18 @@ const EXAMPLES: readonly { code: ErrorCode; detail: string; [member: string]: un
 const PROBLEM_SCHEMA: JsonSchema = {
   type: 'object',
   description:
-    'An error (RFC 9457). Program against `code`; `title` and `detail` are for people. Some codes add members, such as the `state` that refused the request.',
+    'An error (RFC 9457). Use `code` in programs; `title` and `detail` are for people. Some codes add fields, such as `state`: the state that does not allow the request.',
   properties: {
     type: { type: 'string', format: 'uri' },
     title: { type: 'string' },
     status: { type: 'integer' },
     code: { type: 'string', enum: CODES },
     detail: { type: 'string' },
-    request_id: { type: 'string', description: 'Also in the Request-Id header and in our logs.' },
+    request_id: {
+      type: 'string',
+      description:
+        'The id of the request. The Request-Id header and the logs of the service contain it too.',
+    },
     errors: { type: 'array', items: refTo('schemas', 'ProblemField') },
   },
   required: ['type', 'title', 'status', 'code', 'detail', 'request_id'],
@@ -60,7 +64,7 @@ const PROBLEM_SCHEMA: JsonSchema = {
 
 const PROBLEM_FIELD_SCHEMA: JsonSchema = {
   type: 'object',
-  description: 'One broken rule.',
+  description: 'A field and the rule that it breaks.',
   properties: {
     pointer: {
       type: 'string',
@@ -211,11 +215,11 @@ export function problemAnswers(
 export const SHARED_HEADERS: Record<string, object> = {
   RequestId: {
     description:
-      "The id of this request in our logs: the caller's own X-Request-Id where it sent one.",
+      'The id of the request in the logs of the service. It is the X-Request-Id of the request, if the request has one.',
     schema: { type: 'string' },
   },
   RetryAfter: {
-    description: 'Retry after this many seconds.',
+    description: 'Seconds to wait before a retry.',
     schema: { type: 'integer', minimum: 1 },
   },
   WwwAuthenticate: { schema: { type: 'string', const: 'Bearer' } },
@@ -226,7 +230,7 @@ export const IDEMPOTENCY_KEY: Parameter = {
   in: 'header',
   required: false,
   description:
-    'A random id of this request, chosen by the caller. A repeat within 24 hours with the same key and body does not do the work twice: it returns the first answer, or resumes where the first request stopped.',
+    'A random id of this request, chosen by the caller. A repeat within 24 hours with the same key and body returns the first response, or resumes the first request if it was interrupted. The work is done once.',
   schema: { type: 'string', minLength: 1, maxLength: 255 },
   example: '5f2b8e0e-6a0b-4a0e-9a57-0d6f1c1b7a11',
 }
