@@ -8,7 +8,8 @@ const url = z.string().min(1).max(2_000)
 export const checkoutBody = z
   .strictObject({
     success_url: url.meta({
-      description: 'May contain {CHECKOUT_SESSION_ID}; it is sent to Stripe unchanged.',
+      description:
+        'May contain {CHECKOUT_SESSION_ID}, which Stripe replaces with the id of the session.',
     }),
     cancel_url: url,
   })

@@ -11,8 +11,8 @@ function problemOf(text: string, allowedOrigins: string[]): string | null {
   const url = new URL(text)
   const isSafe =
     url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.test(url.hostname))
-  if (!isSafe) return 'must be https (http only for a loopback address)'
-  if (url.username !== '' || url.password !== '') return 'must not contain credentials'
+  if (!isSafe) return 'must begin with https:// (http:// only for a loopback address)'
+  if (url.username !== '' || url.password !== '') return 'must not contain a user name or password'
   if (allowedOrigins.length > 0 && !allowedOrigins.includes(url.origin)) {
     return `must be on one of the conference's allowed origins: ${allowedOrigins.join(', ')}`
   }

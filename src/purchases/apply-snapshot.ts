@@ -107,7 +107,7 @@ async function applySessions(
 
 const PAYMENT_NOT_RECEIVED: Failure = {
   code: 'async_payment_failed',
-  message: 'The payment did not arrive.',
+  message: 'The bank payment failed.',
 }
 
 /**
@@ -264,7 +264,7 @@ async function recordPayment(
 }
 
 function secondPayment({ paymentIntent, received, currency }: PaymentBalance): PurchaseEvent {
-  const detail = `A second payment ${paymentIntent} of ${formatMoney(received, currency)} arrived. Refund one of them.`
+  const detail = `A second payment ${paymentIntent} of ${formatMoney(received, currency)} arrived. Refund one of the payments.`
   return { type: 'SECOND_PAYMENT', flag: { fact: paymentIntent, detail } }
 }
 
@@ -311,7 +311,7 @@ function refundEvents(
   const events: PurchaseEvent[] = []
   if (changes.some(({ status }) => isRefundPending(status))) events.push({ type: 'REFUND_PENDING' })
   for (const { id, status } of changes.filter((refund) => isRefundFailed(refund.status))) {
-    const detail = `Refund ${id} ${status === 'failed' ? 'failed' : 'was canceled'}, so the money was not sent back. Decide what the sponsor gets.`
+    const detail = `Refund ${id} ${status === 'failed' ? 'failed' : 'was canceled'}, so the sponsor did not get the money. Pay the sponsor in another way, or reinstate the purchase.`
     events.push({ type: 'REFUND_FAILED', flag: { fact: id, detail } })
   }
   if (changes.some(({ status }) => status === 'succeeded')) {
@@ -338,7 +338,7 @@ function disputeEvents(
     if (outcome === 'won') events.push({ type: 'DISPUTE_WON' })
     if (outcome === 'lost') events.push({ type: 'DISPUTE_LOST' })
     if (previous !== undefined && outcome === 'open') {
-      const detail = `Dispute ${id} is open again.`
+      const detail = `Dispute ${id} is open again. Answer it in Stripe's dashboard.`
       events.push({ type: 'DISPUTE_OPENED', flag: { fact: id, detail } })
     }
   }
@@ -354,7 +354,7 @@ async function flagFraudWarnings(
   const flagged = await flaggedFacts(trx, ref)
   for (const { id, fraudType, paymentIntent } of warnings) {
     if (flagged.has(`early_fraud_warning:${id}`)) continue
-    const detail = `The bank reported possible fraud (${fraudType}) on payment ${paymentIntent}.`
+    const detail = `The bank reported possible fraud (${fraudType}) on payment ${paymentIntent}. Refund the payment if it is fraudulent.`
     await transitionPurchase(trx, ref, { type: 'FRAUD_WARNED', flag: { fact: id, detail } }, cause)
   }
 }

@@ -243,7 +243,9 @@ export async function closeAttempt(
   if (opened.kind === 'refused') return
   const end = await deps.gateway.closeCheckout(ref.conferenceId, opened.session.sessionId)
   if (end === 'complete') {
-    throw paymentInProgress('The payer has just completed the checkout. Get the purchase again.')
+    throw paymentInProgress(
+      'The payer has just completed the checkout. Get the purchase again to see its status.',
+    )
   }
 }
 
@@ -269,5 +271,7 @@ async function closeCard(
   const end = await deps.gateway.closeIntent(ref.conferenceId, paymentIntentId)
   if (end === 'canceled') return
   await reconcilePurchase(deps, ref, cause)
-  throw paymentInProgress('The card has just been charged. Get the purchase again.')
+  throw paymentInProgress(
+    'The card has just been charged. Get the purchase again to see its status.',
+  )
 }

@@ -87,7 +87,10 @@ function assertSponsorFields(input: NewPurchaseInput, sponsor: { id: string; slu
   if (input.description !== null) refuse('/description')
   if (input.terms !== null) refuse('/voucher_config')
   if (input.sponsor !== null && input.sponsor !== sponsor.id && input.sponsor !== sponsor.slug) {
-    errors.push({ pointer: '/sponsor', detail: 'must be your own: a sponsor buys only for itself' })
+    errors.push({
+      pointer: '/sponsor',
+      detail: 'must be the sponsor of this key: a sponsor key buys only for its own sponsor',
+    })
   }
   if (input.item === null) {
     errors.push({ pointer: '/ticket_type', detail: 'or add_on is required' })
@@ -103,7 +106,7 @@ function assertSellable(
 ): void {
   const errors: FieldError[] = []
   if (order.quantity > conference.maxQuantity) {
-    const detail = `must be at most ${conference.maxQuantity}, the limit of this conference`
+    const detail = `must be at most ${conference.maxQuantity}: the limit of this conference`
     errors.push({ pointer: '/quantity', detail })
   }
   const total = order.quantity * order.unitAmount
@@ -120,7 +123,7 @@ async function findBuyer(trx: Tx, caller: Caller, input: NewPurchaseInput) {
   if (name === null) return null
   const sponsor = await findSponsor(trx, caller.conferenceId, name)
   if (sponsor === null) {
-    throw invalidField('/sponsor', `There is no sponsor ${name} in this conference.`)
+    throw invalidField('/sponsor', `This conference has no sponsor "${name}".`)
   }
   return sponsor
 }
@@ -154,13 +157,13 @@ async function findItemOnSale(
 ): Promise<CatalogItem> {
   const item = await findCatalogItem(trx, conferenceId, kind, id)
   const refuse = (detail: string) => invalidField(`/${kind}`, detail)
-  if (item === null) throw refuse(`There is no ${kind} ${id} in this conference.`)
-  if (!item.bulkEnabled) throw refuse(`${item.name} is not enabled for bulk purchases.`)
+  if (item === null) throw refuse(`This conference has no ${kind} "${id}".`)
+  if (!item.bulkEnabled) throw refuse(`The item "${item.name}" is not enabled for bulk purchases.`)
   if (item.activeFrom !== null && item.activeFrom > now) {
-    throw refuse(`${item.name} is on sale from ${item.activeFrom.toISOString()}.`)
+    throw refuse(`The sale of "${item.name}" begins at ${item.activeFrom.toISOString()}.`)
   }
   if (item.activeUntil !== null && item.activeUntil <= now) {
-    throw refuse(`${item.name} was on sale until ${item.activeUntil.toISOString()}.`)
+    throw refuse(`The sale of "${item.name}" ended at ${item.activeUntil.toISOString()}.`)
   }
   return item
 }

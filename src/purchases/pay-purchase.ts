@@ -107,7 +107,9 @@ async function prepareAttempt(
   const attempt = await takeAttempt(deps, ref, number, named, cause)
   if (attempt.kind !== 'payment_intent') {
     // Another request opened the payment page.
-    throw paymentInProgress('A payment page has just been opened. Get the purchase again.')
+    throw paymentInProgress(
+      'Another request has just opened a payment page. Get the purchase again to see its status.',
+    )
   }
   if (attempt.state !== 'creating') return attempt
   const card = await chooseCard(deps, ref, attempt)

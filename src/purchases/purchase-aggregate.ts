@@ -141,12 +141,15 @@ export async function assertPayable(
     throw paymentInProgress('A bank payment is pending. Wait until it succeeds or fails.')
   }
   if (isUnpaid && paid) {
-    throw paymentInProgress('A payment arrived that staff must accept or refund first.')
+    throw paymentInProgress('A payment arrived. Staff must first accept or refund it.')
   }
   const allowed = allowedActions(aggregate, false, isSponsor)
   if (!allowed.includes('checkout')) throw wrongState(action, purchase.status, allowed)
   if (conference.livemode === null) {
-    throw new BulkPurchaseError('stripe_key_missing', 'The conference has no Stripe key.')
+    throw new BulkPurchaseError(
+      'stripe_key_missing',
+      'The conference has no Stripe key. An operator must set one.',
+    )
   }
   return aggregate.attempts
 }

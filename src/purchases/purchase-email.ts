@@ -141,7 +141,7 @@ const BODIES: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string[]> =
     `the ${codeCount(purchase.quantity)} that you bought are ready.`,
     attached
       ? 'They are attached as a CSV file. Anyone who has a code can use it, so keep the file private.'
-      : 'There are too many to attach; download them as a CSV file from the link below.',
+      : 'There are too many codes to attach. Download them as a CSV file from the link below.',
   ],
   failed: ({ purchase }) => [
     'the payment for your voucher codes was not completed, so no codes were issued.',

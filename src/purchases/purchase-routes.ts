@@ -166,7 +166,7 @@ function checkoutRoute(app: App, { idempotency, purchases }: Deps): void {
         operationId: 'checkoutPurchase',
         summary: 'Open the payment page',
         description:
-          'The same URLs again return the same session; other URLs close it and open a new one. Also possible after FAILED.',
+          'A repeat with the same URLs returns the same session; other URLs close it and open a new one. Also possible after FAILED.',
         tags,
         params: purchaseParams,
         body: checkoutBody,
@@ -230,7 +230,7 @@ function resolveFlagRoute(app: App, { idempotency, purchases }: Deps): void {
   const docs = {
     operationId: 'resolvePurchaseFlag',
     summary: 'Resolve a flag',
-    description: 'The same facts never raise it again.',
+    description: 'The same cause does not raise the flag again.',
   }
   app.post(`${PURCHASE}/resolve-flag`, action(STAFF, docs, resolveFlagBody), (request) => {
     const { caller, purchase } = subject(request)

@@ -81,13 +81,15 @@ export const payBody = z.strictObject({
 })
 
 export const refundBody = z.strictObject({
-  payment_intent: z.string().regex(/^pi_/, 'must be a payment intent (pi_…)').optional(),
+  payment_intent: z.string().regex(/^pi_/, 'must be the id of a payment intent (pi_…)').optional(),
   amount: z
     .int()
     .min(1)
     .max(99_999_999)
     .optional()
-    .meta({ description: 'Minor units. Default: everything that is left of the payment.' }),
+    .meta({
+      description: 'Minor units. Default: the amount of the payment that is not refunded yet.',
+    }),
   reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
 })
 

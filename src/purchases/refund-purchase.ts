@@ -57,7 +57,7 @@ export async function beginRefund(
   if (amount > left) {
     throw invalidField(
       '/amount',
-      `must be at most ${left}, what is left of the payment in minor units of ${payment.currency}`,
+      `must be at most ${left}: the amount left to refund, in minor units of ${payment.currency}`,
     )
   }
   const id = newId('refundRequest')
@@ -100,7 +100,7 @@ function chosenPayment(
   if (named !== null) {
     const found = balances.find(({ paymentIntent }) => paymentIntent === named)
     if (found === undefined) {
-      throw invalidField('/payment_intent', `The purchase has no payment ${named}.`)
+      throw invalidField('/payment_intent', `The purchase has no payment "${named}".`)
     }
     return found
   }
@@ -157,7 +157,7 @@ async function loadRequest(trx: Tx, ref: PurchaseRef, id: string) {
   const request = await trx('refund_requests')
     .where({ conference_id: ref.conferenceId, purchase_id: ref.purchaseId, id })
     .first<RefundRequest | undefined>()
-  if (request === undefined) throw new AppError('not_found', `There is no refund request ${id}.`)
+  if (request === undefined) throw new AppError('not_found', `There is no refund request "${id}".`)
   const payment = await trx('purchase_payments')
     .where({ conference_id: ref.conferenceId, payment_intent_id: request.payment_intent_id })
     .first<{ currency: string } | undefined>('currency')

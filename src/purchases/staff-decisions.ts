@@ -99,7 +99,7 @@ async function reinstate(trx: Tx, ref: PurchaseRef, cause: Cause): Promise<void>
   if (result.kind === 'applied') return
   throw new AppError(
     'wrong_state',
-    `The purchase cannot be reinstated: it is ${result.status} and part of its payment is still refunded.`,
+    `The purchase cannot be reinstated: its status is ${result.status}, and a part of its payment is refunded.`,
     { extra: { state: result.status } },
   )
 }

@@ -117,7 +117,10 @@ function columnsAfter(event: PurchaseEvent): Parameters<typeof updatePurchase>[2
     case 'PAYMENT_FAILED':
       return { failure_code: event.failure.code, failure_message: event.failure.message }
     case 'CHECKOUT_EXPIRED':
-      return { failure_code: 'checkout_expired', failure_message: 'The checkout expired unpaid.' }
+      return {
+        failure_code: 'checkout_expired',
+        failure_message: 'The checkout expired before it was paid.',
+      }
     case 'CANCELLED':
       return { failure_code: 'cancelled', failure_message: 'The purchase was cancelled.' }
     case 'CHECKOUT_OPENED':
@@ -171,7 +174,7 @@ const deactivateUnredeemed: Performer = async (trx, aggregate, event) => {
   if (missing > 0) {
     await raiseSingleFlag(trx, refOf(purchase), 'too_few_unredeemed', {
       fact: `off:${k}`,
-      detail: `Refunds require ${k} inactive vouchers, but ${missing} of them were already redeemed.`,
+      detail: `Refunds require ${k} inactive vouchers, but ${missing} of them cannot be deactivated because they are redeemed. Decide with the sponsor what to do.`,
     })
   }
   await alignRefundFreeze(trx, aggregate, event)

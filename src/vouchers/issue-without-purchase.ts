@@ -37,7 +37,10 @@ export async function createStaffBatch(
 ): Promise<VoucherBatch> {
   const conference = await getConference(trx, conferenceId)
   if (input.count > conference.maxQuantity) {
-    throw invalidField('/count', `must be at most ${conference.maxQuantity}`)
+    throw invalidField(
+      '/count',
+      `must be at most ${conference.maxQuantity}: the limit of this conference`,
+    )
   }
   if (input.ticket_type !== undefined && input.add_on !== undefined) {
     throw invalidField('/add_on', 'cannot be combined with ticket_type')
@@ -75,7 +78,7 @@ async function sponsorOf(
   if (reference === undefined) return null
   const sponsor = await findSponsor(trx, conferenceId, reference)
   if (sponsor === null)
-    throw invalidField('/sponsor', `does not exist in this conference: ${reference}`)
+    throw invalidField('/sponsor', `This conference has no sponsor "${reference}".`)
   return sponsor
 }
 
@@ -86,7 +89,7 @@ async function assertItem(
   id: string | undefined,
 ): Promise<void> {
   if (id === undefined || (await findCatalogItem(trx, conferenceId, kind, id)) !== null) return
-  throw invalidField(`/${kind}`, `does not exist in this conference: ${id}`)
+  throw invalidField(`/${kind}`, `This conference has no ${kind} "${id}".`)
 }
 
 /**

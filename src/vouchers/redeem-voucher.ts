@@ -66,9 +66,13 @@ async function invalidVoucherError(trx: Tx, conferenceId: string, code: string):
   // Under the lock only time passes: a voucher that is valid now was not yet valid a moment ago.
   const reason = invalidReason ?? 'not_yet_valid'
   if (reason === 'published') {
-    return new AppError('published', 'The voucher is published: it can be used only at Stripe.', {
-      extra: { invalid_reason: reason },
-    })
+    return new AppError(
+      'published',
+      'The voucher is published as a Stripe promotion code. Use it in a Stripe checkout.',
+      {
+        extra: { invalid_reason: reason },
+      },
+    )
   }
   return new AppError('voucher_invalid', `The voucher is ${reason.replaceAll('_', ' ')}.`, {
     extra: { invalid_reason: reason },

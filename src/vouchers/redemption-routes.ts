@@ -35,7 +35,7 @@ function redeemRoute(app: App, { idempotency, failedLookups }: RouteDeps): void 
         operationId: 'redeemVoucher',
         summary: 'Redeem a voucher',
         description:
-          'Takes one use (201). The same reference again returns the same redemption and takes none (200).',
+          'Uses the voucher once (201). A repeat with the same reference returns the same redemption and does not use the voucher again (200).',
         tags,
         params: codeParams,
         body: redeemBody,
@@ -90,7 +90,7 @@ function releaseRoute(app: App, { db }: RouteDeps): void {
       schema: {
         operationId: 'releaseRedemption',
         summary: 'Release a redemption',
-        description: 'Its use is available again. Idempotent.',
+        description: 'The voucher gets the use back. A repeat is a no-op.',
         tags,
         params: redemptionParams,
         response: { 200: redemptionSchema },

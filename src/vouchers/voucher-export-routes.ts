@@ -20,7 +20,7 @@ const CONFERENCE = '/v1/conferences/:conference'
 const access: AccessRule = { anyOf: ['vouchers:read'], sponsor: true }
 const tags = ['Vouchers']
 const description =
-  'In the order of issue. JSON is paged. With `Accept: text/csv` or `application/x-ndjson`, the response is one stream of all vouchers, from one snapshot of the database.'
+  'The vouchers are in the order of issue. JSON is paged. With `Accept: text/csv` or `application/x-ndjson`, the response is one stream of all vouchers, from one snapshot of the database.'
 
 const MEDIA_TYPES: Record<ExportFormat, string> = {
   csv: 'text/csv; charset=utf-8; header=present',
@@ -133,7 +133,7 @@ async function sendVouchers(
     })
     return mapPage(found, toVoucherBody)
   }
-  if (page.cursor !== undefined) throw invalidField('query/cursor', 'can be used only with JSON')
+  if (page.cursor !== undefined) throw invalidField('query/cursor', 'is allowed only with JSON')
   const batchId = await withTenant(db, { conferenceId }, (trx) => findBatch(trx, caller))
   void reply
     .type(MEDIA_TYPES[format])

@@ -73,7 +73,7 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
       schema: {
         operationId: 'getVoucher',
         summary: 'Look up a voucher by its code',
-        description: 'Shows whether it can be redeemed now and, if not, why.',
+        description: 'Shows whether the voucher can be redeemed now and, if not, why.',
         tags,
         params: codeParams,
         response: { 200: voucherSchema },

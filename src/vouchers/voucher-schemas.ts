@@ -8,7 +8,8 @@ import type { VoucherBatch } from './voucher-batch-store.ts'
 import { VOUCHER_TYPES } from './voucher-terms.ts'
 
 const code = z.string().min(1).max(200).meta({
-  description: 'Case, spaces and hyphens do not matter.',
+  description:
+    'The voucher code. Upper and lower case are the same; spaces and hyphens are ignored.',
   example: 'BULK-ACME-7KQ2M9XWPT4A',
 })
 
@@ -102,7 +103,7 @@ export const batchSchema = z
     created_by: z.string(),
     created_at: timestamp,
     published_at: timestamp.nullable().meta({
-      description: 'Since when its codes can be used only at Stripe.',
+      description: 'The time of publication. From then on, the codes can be used only at Stripe.',
     }),
   })
   .meta({ id: 'VoucherBatch' })

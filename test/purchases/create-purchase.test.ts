@@ -171,8 +171,8 @@ describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () =>
     const past = await createTicketType(app, shop, { active_until: '2020-01-01T00:00:00Z' })
     for (const [item, reason] of [
       [single, /not enabled for bulk/],
-      [later, /on sale from 2099/],
-      [past, /on sale until 2020/],
+      [later, /The sale of ".+" begins at 2099/],
+      [past, /The sale of ".+" ended at 2020/],
     ] as const) {
       const answer = await bySponsor({ ticket_type: item.id, quantity: 1 })
       expect(answer).toMatchObject(refusedAt('/ticket_type'))

@@ -175,7 +175,7 @@ describe('a sponsor', () => {
       'Your payment for Conference is disputed',
     ])
     const [failed, , refunded] = server.mails
-    expect(failed?.raw).toContain('Reason: The checkout expired unpaid.')
+    expect(failed?.raw).toContain('Reason: The checkout expired before it was paid.')
     expect(refunded?.raw).toContain('we have refunded 3.00 EUR of your 10.00 EUR payment.')
   })
 

@@ -147,13 +147,13 @@ describe('a batch of staff', () => {
     const refused = async (changes: Body) =>
       (await post(conference, { count: 1, voucher_type: 'comp', ...changes })).body['errors']
     expect(await refused({ sponsor: sponsor.id })).toEqual([
-      { pointer: '/sponsor', detail: `does not exist in this conference: ${sponsor.id}` },
+      { pointer: '/sponsor', detail: `This conference has no sponsor "${sponsor.id}".` },
     ])
     expect(await refused({ ticket_type: ticketType.id })).toEqual([
-      { pointer: '/ticket_type', detail: `does not exist in this conference: ${ticketType.id}` },
+      { pointer: '/ticket_type', detail: `This conference has no ticket_type "${ticketType.id}".` },
     ])
     expect(await refused({ add_on: addOn.id })).toEqual([
-      { pointer: '/add_on', detail: `does not exist in this conference: ${addOn.id}` },
+      { pointer: '/add_on', detail: `This conference has no add_on "${addOn.id}".` },
     ])
   })
 
