@@ -20,7 +20,7 @@ export const createConferenceKeyBody = z
       description: 'Required for the role sponsor: id, slug or external id of the sponsor.',
     }),
     scopes: z.array(z.enum(SCOPES)).max(SCOPES.length).optional().meta({
-      description: 'For the role staff. Only scopes that the calling key has itself.',
+      description: 'Only for the role staff. A key can grant only scopes that it has itself.',
     }),
     name,
     expires_at: timestampInput.optional(),
@@ -52,13 +52,18 @@ export const apiKeySchema = z
     scopes: z.array(z.enum(SCOPES)),
     name: z.string(),
     key: z.string().nullable().meta({
-      description: 'The key itself. Only in the response that creates it, else null.',
+      description: 'The secret key. Null except in the response that creates it.',
     }),
     last4: z.string(),
     expires_at: timestamp.nullable(),
     revoked_at: timestamp.nullable(),
-    rotated_to: z.string().nullable().meta({ description: 'The key that replaces this one.' }),
-    last_used_at: timestamp.nullable().meta({ description: 'Updated at most once per minute.' }),
+    rotated_to: z
+      .string()
+      .nullable()
+      .meta({ description: 'The id of the key that replaces this one.' }),
+    last_used_at: timestamp
+      .nullable()
+      .meta({ description: 'When the key was last used. Updated at most once per minute.' }),
     created_at: timestamp,
   })
   .meta({ id: 'ApiKey' })

@@ -43,7 +43,7 @@ export async function createConferenceKey(
 ): Promise<IssuedKey> {
   const scopes = [...new Set(request.scopes)]
   if (request.role === 'sponsor' && scopes.length > 0) {
-    throw invalidField('/scopes', 'is only allowed for the role staff')
+    throw invalidField('/scopes', 'is allowed only for the role staff')
   }
   assertMayGrant(creator, scopes)
   const { role, name } = request
@@ -59,7 +59,7 @@ async function sponsorIdOf(
 ): Promise<string | null> {
   if (role === 'staff') {
     if (sponsor === undefined) return null
-    throw invalidField('/sponsor', 'is only allowed for the role sponsor')
+    throw invalidField('/sponsor', 'is allowed only for the role sponsor')
   }
   if (sponsor === undefined) throw invalidField('/sponsor', 'is required for the role sponsor')
   const found = await findSponsor(trx, conferenceId, sponsor)

@@ -180,9 +180,13 @@ async function insertItem(
 function conflictOf(error: unknown, kind: CatalogKind, name: string | undefined): unknown {
   const { table, noun } = CATALOG_KINDS[kind]
   if (!isUniqueViolation(error, `${table}_name_key`)) return error
-  return new AppError('already_exists', `A ${noun} named ${name ?? ''} already exists.`, {
-    errors: [{ pointer: '/name', detail: 'is taken' }],
-  })
+  return new AppError(
+    'already_exists',
+    `The name "${name ?? ''}" is already taken by another ${noun}.`,
+    {
+      errors: [{ pointer: '/name', detail: 'is taken' }],
+    },
+  )
 }
 
 /** The item of this conference, or null. */

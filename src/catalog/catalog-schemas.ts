@@ -10,9 +10,9 @@ const fields = {
   price: amount.meta({ description: "Integer minor units of the conference's currency." }),
   bulk_enabled: z
     .boolean()
-    .meta({ description: 'Whether sponsors can see it and buy it in bulk.' }),
-  active_from: timestampInput.nullable().meta({ description: 'Sold from this time on.' }),
-  active_until: timestampInput.nullable().meta({ description: 'Sold until this time.' }),
+    .meta({ description: 'Whether sponsors can see the item and buy it in bulk.' }),
+  active_from: timestampInput.nullable().meta({ description: 'Start of the sale.' }),
+  active_until: timestampInput.nullable().meta({ description: 'End of the sale.' }),
   voucher_defaults: voucherDefaultsSchema.meta({
     id: 'SetVoucherDefaults',
     description: 'Terms of the vouchers that are bought for the item. Replaced as a whole.',

@@ -133,7 +133,7 @@ export function webhookSecretRoutes(app: App, deps: RouteDeps): void {
         operationId: 'createWebhookSecret',
         summary: 'Add a signing secret of the Stripe webhook',
         description:
-          'Several secrets are valid at the same time, so you can roll one without a gap.',
+          'Several secrets are valid at the same time, so you can replace a secret without refusing events.',
         tags,
         params: conferenceParams,
         body: createWebhookSecretBody,

@@ -35,9 +35,9 @@ const settings = {
   }),
   checkout_expires_after_minutes: z
     .int()
-    .refine((m) => m === 1440 || (m >= 31 && m <= 1435), 'must be 31 to 1435, or 1440')
+    .refine((m) => m === 1440 || (m >= 31 && m <= 1435), 'must be from 31 to 1435, or 1440')
     .meta({
-      description: 'Minutes until a Checkout Session expires. 1440 is the default of Stripe.',
+      description: 'Minutes until a Checkout session expires. The default of Stripe is 1440.',
     }),
   invoice_creation: z.boolean(),
   tax_id_collection: z.boolean(),

@@ -117,7 +117,7 @@ export async function insertConference(
     return toConference(inserted)
   } catch (error) {
     if (isUniqueViolation(error, 'conferences_slug_key')) {
-      throw new AppError('already_exists', `The slug ${row.slug} is already taken.`, {
+      throw new AppError('already_exists', `The slug "${row.slug}" is already taken.`, {
         errors: [{ pointer: '/slug', detail: 'is taken' }],
       })
     }

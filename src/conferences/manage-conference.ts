@@ -121,8 +121,8 @@ async function assertModeUnchanged(
   throw new AppError(
     'mode_fixed',
     otherMode
-      ? `This conference has purchases in ${now.livemode ? 'live' : 'test'} mode, but the new key is a ${livemode ? 'live' : 'test'} key.`
-      : 'This conference has purchases in another Stripe account than that of the new key.',
+      ? `This conference has purchases in ${now.livemode ? 'live' : 'test'} mode, but the new key is a ${livemode ? 'live' : 'test'} key. Use a ${now.livemode ? 'live' : 'test'} key.`
+      : 'The new key belongs to another Stripe account than the purchases of this conference. Use a key of the same account.',
   )
 }
 

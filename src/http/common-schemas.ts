@@ -19,7 +19,10 @@ export const currencyCode = z
 
 export const slug = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9-]*$/, 'must be lower-case letters, digits and hyphens')
+  .regex(
+    /^[a-z0-9][a-z0-9-]*$/,
+    'must have only lower-case letters, digits and hyphens, and must not begin with a hyphen',
+  )
 
 /** `/v1/conferences/:conference`: `conference` is the slug or the id. */
 export const conferenceParams = z.object({ conference: z.string() })

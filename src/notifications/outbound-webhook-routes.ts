@@ -241,7 +241,7 @@ export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
         operationId: 'replayWebhookDelivery',
         summary: 'Replay a webhook delivery',
         description:
-          'Sends a failed or lost delivery again. It keeps its `webhook-id`, so the receiver can recognise a duplicate.',
+          'Sends a finished delivery again. The `webhook-id` stays the same, so the receiver can recognise a duplicate.',
         tags,
         params: deliveryParams,
         response: { 200: deliverySchema },

@@ -76,7 +76,7 @@ export const endpointSchema = z
     }),
     enabled: z.boolean(),
     disabled_by: z.enum(['staff', 'receiver']).nullable().meta({
-      description: 'receiver: the receiver answered 410 Gone.',
+      description: 'receiver: the receiver responded with 410 Gone.',
     }),
     disabled_at: timestamp.nullable(),
     created_at: timestamp,
@@ -142,7 +142,7 @@ export const deliverySchema = z
     last_status: z
       .int()
       .nullable()
-      .meta({ description: 'HTTP status of the last attempt. null: no answer.' }),
+      .meta({ description: 'HTTP status of the last attempt. null: no response.' }),
     last_error: z.string().nullable(),
     payload,
     created_at: timestamp,

@@ -82,12 +82,12 @@ export async function replayDelivery(
     .first<{ state: DeliveryState } | undefined>('state')
   if (known === undefined) throw notFound('webhook delivery')
   if (known.state === 'pending') {
-    throw new AppError('wrong_state', 'The delivery is still pending and needs no replay.', {
+    throw new AppError('wrong_state', 'The delivery is pending and needs no replay.', {
       extra: { state: 'pending', allowed_actions: [] },
     })
   }
   if (endpoint.disabledAt !== null) {
-    throw new AppError('wrong_state', 'The endpoint is disabled. Enable it first.', {
+    throw new AppError('wrong_state', 'The webhook endpoint is disabled. Enable it first.', {
       extra: { state: 'disabled', allowed_actions: ['enable'] },
     })
   }

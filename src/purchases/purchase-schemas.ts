@@ -82,14 +82,9 @@ export const payBody = z.strictObject({
 
 export const refundBody = z.strictObject({
   payment_intent: z.string().regex(/^pi_/, 'must be the id of a payment intent (pi_…)').optional(),
-  amount: z
-    .int()
-    .min(1)
-    .max(99_999_999)
-    .optional()
-    .meta({
-      description: 'Minor units. Default: the amount of the payment that is not refunded yet.',
-    }),
+  amount: z.int().min(1).max(99_999_999).optional().meta({
+    description: 'Minor units. Default: the amount of the payment that is not refunded yet.',
+  }),
   reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
 })
 

@@ -58,7 +58,7 @@ export async function unusedSlug(
 }
 
 export function slugTaken(slug: string | undefined): AppError {
-  return new AppError('already_exists', `The slug ${slug ?? ''} is already taken.`, {
+  return new AppError('already_exists', `The slug "${slug ?? ''}" is already taken.`, {
     errors: [{ pointer: '/slug', detail: 'is taken' }],
   })
 }

@@ -37,7 +37,8 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
       schema: {
         operationId: 'createSponsor',
         summary: 'Create a sponsor',
-        description: 'With a level, the complimentary vouchers of the level are issued too.',
+        description:
+          'If the sponsor has a level, the complimentary vouchers of the level are issued too.',
         tags,
         params: conferenceParams,
         body: createSponsorBody,

@@ -71,7 +71,7 @@ function conflictOf(error: unknown, values: { [K in Writable]?: SponsorRow[K] | 
   if (!isUniqueViolation(error, 'sponsors_external_id_key')) return error
   return new AppError(
     'already_exists',
-    `The external id ${values.external_id ?? ''} is already taken.`,
+    `The external id "${values.external_id ?? ''}" is already taken.`,
     {
       errors: [{ pointer: '/external_id', detail: 'is taken' }],
     },

@@ -88,7 +88,13 @@ describe('a field that breaks a rule', () => {
     })
     expect(await post(conference({ slug: 'Not A Slug' }))).toMatchObject({
       body: {
-        errors: [{ pointer: '/slug', detail: 'must be lower-case letters, digits and hyphens' }],
+        errors: [
+          {
+            pointer: '/slug',
+            detail:
+              'must have only lower-case letters, digits and hyphens, and must not begin with a hyphen',
+          },
+        ],
       },
     })
     expect(await post(conference({ currency: 'XXX' }))).toMatchObject(broken('/currency'))
