@@ -275,7 +275,9 @@ export async function runWithRetry(
   }
   try {
     if (events.some(({ attempts }) => attempts > MAX_ATTEMPTS)) {
-      throw new Error('No attempt at this event finished: its workers died or lost their lease.')
+      throw new Error(
+        'No attempt to process this event finished: each worker died or lost its lease.',
+      )
     }
     report('done', await work())
   } catch (error) {

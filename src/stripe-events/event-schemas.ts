@@ -5,7 +5,7 @@ import { EVENT_STATUSES, type EventRow } from './event-store.ts'
 
 const status = z.enum(EVENT_STATUSES).meta({
   description:
-    'pending: to be processed or retried. done: processed. ignored: no concern of this conference. failed: all retries failed; replay it.',
+    'pending: will be processed or retried. done: processed. ignored: not relevant to this conference. failed: all retries failed; replay the event.',
 })
 
 export const eventParams = conferenceParams.extend({ event: z.string() })

@@ -129,13 +129,9 @@ export async function replayEvent(trx: Tx, conferenceId: string, id: string): Pr
   }
   const known = await trx('stripe_events').where({ conference_id: conferenceId, id }).first('id')
   if (known === undefined) throw notFound('event')
-  throw new AppError(
-    'wrong_state',
-    'The event is pending and will be processed without a replay.',
-    {
-      extra: { state: 'pending', allowed_actions: [] },
-    },
-  )
+  throw new AppError('wrong_state', 'The event is pending and needs no replay.', {
+    extra: { state: 'pending', allowed_actions: [] },
+  })
 }
 
 /** Makes every failed event of the conference due again. Returns their number. */

@@ -129,7 +129,10 @@ function assertSigned(
   header: string | string[] | undefined,
 ): void {
   if (conference.secrets.length === 0) {
-    throw new AppError('invalid_signature', 'The conference has no webhook secret yet.')
+    throw new AppError(
+      'invalid_signature',
+      'The conference has no webhook secret. Add the signing secret of the Stripe endpoint.',
+    )
   }
   const text = Array.isArray(header) ? header.join(',') : header
   if (isSignedBy(conference.secrets, body, text)) return
@@ -137,7 +140,7 @@ function assertSigned(
     'invalid_signature',
     text === undefined
       ? 'The Stripe-Signature header is missing.'
-      : 'The signature does not match the raw body and an active secret, or its timestamp is too old.',
+      : 'No webhook secret of the conference matches the signature and the raw body, or the timestamp of the signature is too old.',
   )
 }
 

@@ -71,7 +71,10 @@ async function startPublication(
   const { conferenceId } = requester
   const conference = await getConference(trx, conferenceId)
   if (conference.stripeKeyLast4 === null) {
-    throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
+    throw new AppError(
+      'stripe_key_missing',
+      'The conference has no Stripe key. An operator must set one.',
+    )
   }
   assertPublishable(batch, products, now)
   const vouchers = await markBatchPublished(trx, { conferenceId, batchId: batch.id })
@@ -117,7 +120,7 @@ function assertPublishable(batch: VoucherBatch, products: string[] | undefined, 
   if (isScoped && products === undefined) {
     throw invalidField(
       '/products',
-      'is required, because the codes are for one ticket type or add-on. Name the Stripe products that it is sold as. An empty list means all products.',
+      'is required, because the codes are for one ticket type or add-on. Set products to the Stripe products of this item. An empty list means all products.',
     )
   }
 }
@@ -128,7 +131,7 @@ function unpublishableReason({ count, terms, currency }: VoucherBatch, now: Date
     return `The batch has ${count} codes; at most ${MAX_CODES} can be published.`
   }
   if (voucherType !== 'comp' && discountValue <= 0) {
-    return 'The codes give no discount. Stripe has no such coupon.'
+    return 'The codes give no discount. Stripe does not accept a coupon without a discount.'
   }
   if (voucherType === 'fixed_amount') {
     const problem = priceProblem(discountValue, currency)

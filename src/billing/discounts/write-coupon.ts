@@ -281,7 +281,7 @@ export function finishDeleteCoupon(
     if (coupon.metadata?.['voucher_batch'] !== undefined) {
       throw new AppError(
         'wrong_state',
-        'Published vouchers use this coupon: deactivate the vouchers instead.',
+        'Published vouchers use this coupon. Deactivate the vouchers instead.',
       )
     }
     const { stripe } = await deps.clients.connect(conferenceId)

@@ -208,7 +208,7 @@ export function finishUpdatePromotionCode(
     if ('active' in change.params && promotionCode.metadata?.['voucher_batch'] !== undefined) {
       throw new AppError(
         'wrong_state',
-        'This promotion code belongs to a voucher: deactivate or activate the voucher instead.',
+        'This promotion code belongs to a voucher. Deactivate or activate the voucher instead.',
       )
     }
     const { stripe } = await deps.clients.connect(conferenceId)

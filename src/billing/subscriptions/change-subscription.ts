@@ -88,9 +88,13 @@ export async function getCreatedSubscription(
   const subscription = await getSubscription(trx, ref)
   const { stripeId, state } = subscription
   if (stripeId !== null) return { ...subscription, stripeId }
-  throw new AppError('wrong_state', 'The subscription does not exist at Stripe.', {
-    extra: { state_now: state },
-  })
+  throw new AppError(
+    'wrong_state',
+    `The subscription does not exist at Stripe: its state is ${state}.`,
+    {
+      extra: { state_now: state },
+    },
+  )
 }
 
 /**

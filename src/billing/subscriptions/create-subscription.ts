@@ -64,7 +64,10 @@ export async function beginSubscription(
   const { conferenceId } = caller
   const { stripeKeySetAt } = await getConference(trx, conferenceId)
   if (stripeKeySetAt === null) {
-    throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
+    throw new AppError(
+      'stripe_key_missing',
+      'The conference has no Stripe key. An operator must set one.',
+    )
   }
   await assertCustomer(trx, conferenceId, input.customer)
   await assertEndDate(trx, input.endDate)

@@ -55,7 +55,7 @@ export const updateSubscriptionBody = z
 export const cancelSubscriptionBody = optionalBody(
   z.strictObject({
     at_period_end: z.boolean().default(false).meta({
-      description: 'true: at the end of the paid period. false: now.',
+      description: 'true: cancel at the end of the paid period. false: cancel immediately.',
     }),
   }),
 )

@@ -54,7 +54,10 @@ export async function beginPlan(trx: Tx, caller: Caller, input: PlanInput): Prom
   const { conferenceId } = caller
   const { currency, stripeKeySetAt } = await getConference(trx, conferenceId)
   if (stripeKeySetAt === null) {
-    throw new AppError('stripe_key_missing', 'The conference has no Stripe key yet.')
+    throw new AppError(
+      'stripe_key_missing',
+      'The conference has no Stripe key. An operator must set one.',
+    )
   }
   const problem = priceProblem(input.amount, currency)
   if (problem !== null) throw invalidField('/amount', problem)
@@ -194,9 +197,13 @@ export type PlanChanges = {
 export async function getChangeablePlan(trx: Tx, ref: PlanRef): Promise<Plan> {
   const plan = await getPlan(trx, ref)
   if (plan.state === 'created') return plan
-  throw new AppError('wrong_state', 'The plan does not exist at Stripe.', {
-    extra: { state_now: plan.state },
-  })
+  throw new AppError(
+    'wrong_state',
+    `The plan does not exist at Stripe: its state is ${plan.state}.`,
+    {
+      extra: { state_now: plan.state },
+    },
+  )
 }
 
 /**
