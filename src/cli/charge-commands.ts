@@ -20,7 +20,7 @@ export function addChargesRun(program: Command, cli: Cli): void {
       'charged twice. Prints a line for each charge, then a summary. If a charge was not paid, the ' +
       'exit code is 1.',
     examples: [
-      ['charges:run', 'open charges of all conferences'],
+      ['charges:run', 'charges the open charges of all conferences'],
       ['charges:run --conference devconf', 'of one conference'],
       ['charges:run --dry-run', 'prints what would be charged'],
     ],

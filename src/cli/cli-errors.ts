@@ -143,7 +143,9 @@ export class DriftFound extends Error {
 /** More events were missing than the threshold allows: exit code 1. */
 export class WebhooksMissed extends Error {
   constructor(conferences: readonly string[]) {
-    super(`Webhook events of Stripe are missing for: ${conferences.join(', ')}.`)
+    super(
+      `Too many webhook events of Stripe were missing for: ${conferences.join(', ')}. Check the webhook endpoint at Stripe.`,
+    )
     this.name = 'WebhooksMissed'
   }
 }
@@ -151,7 +153,7 @@ export class WebhooksMissed extends Error {
 /** Some resources were not synced: exit code 1. The output has the result of each. */
 export class SyncFailed extends Error {
   constructor(failed: readonly string[], all: number) {
-    super(`${failed.length} of ${all} syncs did not succeed: ${failed.join(', ')}.`)
+    super(`${failed.length} of ${all} syncs failed: ${failed.join(', ')}.`)
     this.name = 'SyncFailed'
   }
 }

@@ -53,7 +53,7 @@ export function addCommand(program: Command, spec: CommandSpec): Command {
 export function addPageOptions(command: Command): Command {
   return command
     .option('--limit <number>', 'page size, at most 100 (default: 50)')
-    .option('--cursor <cursor>', 'the cursor that the previous page printed')
+    .option('--cursor <cursor>', 'the cursor that is printed below the previous page')
 }
 
 const dashed = (field: string) => `--${field.replaceAll('_', '-')}`

@@ -53,10 +53,10 @@ export function addPurchasesList(program: Command, cli: Cli): void {
     .requiredOption('--conference <slug|id>', 'the conference')
     .option('--status <status>', PURCHASE_STATUSES.join(', '))
     .option('--flag <flag>', `with this open flag: any, ${FLAG_CODES.join(', ')}`)
-    .option('--sponsor <slug|id>', 'of this sponsor (id, slug or external id)')
-    .option('--ticket-type <id>', 'of this ticket type')
-    .option('--created-after <time>', 'created after this time (RFC 3339)')
-    .option('--created-before <time>', 'created before this time (RFC 3339)')
+    .option('--sponsor <slug|id>', 'only purchases of this sponsor (id, slug or external id)')
+    .option('--ticket-type <id>', 'only purchases of this ticket type')
+    .option('--created-after <time>', 'only purchases created after this time (RFC 3339)')
+    .option('--created-before <time>', 'only purchases created before this time (RFC 3339)')
     .option('--q <text>', 'text in the id, description, reference, sponsor or payment intent')
 
   addPageOptions(command).action(async () => {

@@ -30,10 +30,10 @@ export function addWebhooksCheck(program: Command, cli: Cli): void {
     usage: 'webhooks:check',
     summary: 'Check whether all webhook events of Stripe have arrived',
     details:
-      "Compares Stripe's recent events, and the events of 30 days that Stripe could not deliver, with " +
-      'the stored events, and stores the missing ones. If more than PENDING_EVENTS_THRESHOLD events of ' +
-      'a conference were missing, it sends a mail to OPERATOR_EMAIL and ends with exit code 1, as it ' +
-      'does if Stripe cannot be read.',
+      "Compares Stripe's events with the stored events and stores the missing ones: all recent events, " +
+      'and the events of the last 30 days that Stripe could not deliver. If more than ' +
+      'PENDING_EVENTS_THRESHOLD events of a conference were missing, the command sends a mail to ' +
+      'OPERATOR_EMAIL and ends with exit code 1. If Stripe cannot be read, it also ends with exit code 1.',
     examples: [
       ['webhooks:check', 'all conferences; suitable for cron'],
       ['webhooks:check --conference devconf --report-only', 'changes nothing'],

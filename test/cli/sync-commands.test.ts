@@ -196,9 +196,7 @@ describe('a sync', () => {
     expect(refused.stdout).toMatch(
       /^customers: .*Nothing was marked as deleted.*\(mass_deletion_refused\)$/m,
     )
-    expect(refused.stderr).toContain(
-      'error: 1 of 2 syncs did not succeed: customers. (sync_failed)',
-    )
+    expect(refused.stderr).toContain('error: 1 of 2 syncs failed: customers. (sync_failed)')
     expect(await mirrored(shop)).toHaveLength(40)
     const forced = await cli.json<Answer>(['sync', 'customers', '--force', ...at(shop)])
     expect(forced.data).toMatchObject([{ force: true, counts: { deleted: 15 } }])

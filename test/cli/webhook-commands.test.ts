@@ -158,7 +158,7 @@ describe('webhooks:check', () => {
     })
     expect(exitCode).toBe(1)
     expect(stdout).toContain('OPERATOR_EMAIL or SMTP_URL is not set')
-    expect(stderr).toContain('Webhook events of Stripe are missing')
+    expect(stderr).toContain('Too many webhook events of Stripe were missing')
   })
 
   it('exits with 1 if Stripe cannot be read', async () => {
