@@ -34,6 +34,8 @@ type KindTraits = {
   path: string
   /** In messages for people. */
   noun: string
+  /** The noun with its indefinite article. */
+  withArticle: string
   /** In operation ids and component names of openapi.yaml. */
   title: string
 }
@@ -45,6 +47,7 @@ export const CATALOG_KINDS: Record<CatalogKind, KindTraits> = {
     idKind: 'ticketType',
     path: 'ticket-types',
     noun: 'ticket type',
+    withArticle: 'a ticket type',
     title: 'TicketType',
   },
   add_on: {
@@ -52,6 +55,7 @@ export const CATALOG_KINDS: Record<CatalogKind, KindTraits> = {
     idKind: 'addOn',
     path: 'add-ons',
     noun: 'add-on',
+    withArticle: 'an add-on',
     title: 'AddOn',
   },
 }

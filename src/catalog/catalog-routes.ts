@@ -41,7 +41,7 @@ function writeRoutes(
   kind: CatalogKind,
   schemas: Schemas,
 ): void {
-  const { noun, title } = CATALOG_KINDS[kind]
+  const { withArticle, title } = CATALOG_KINDS[kind]
 
   app.post(
     pathOf(kind),
@@ -49,7 +49,7 @@ function writeRoutes(
       config: { access: WRITE },
       schema: {
         operationId: `create${title}`,
-        summary: `Create a ${noun}`,
+        summary: `Create ${withArticle}`,
         tags,
         params: conferenceParams,
         body: schemas.createBody,
@@ -71,7 +71,7 @@ function writeRoutes(
       config: { access: WRITE },
       schema: {
         operationId: `update${title}`,
-        summary: `Change a ${noun}`,
+        summary: `Change ${withArticle}`,
         description: 'Existing purchases keep their price and terms.',
         tags,
         params: catalogParams,
@@ -89,7 +89,7 @@ function writeRoutes(
 }
 
 function readRoutes(app: App, { db }: RouteDeps, kind: CatalogKind, schemas: Schemas): void {
-  const { noun, title } = CATALOG_KINDS[kind]
+  const { noun, withArticle, title } = CATALOG_KINDS[kind]
 
   app.get(
     pathOf(kind),
@@ -120,7 +120,7 @@ function readRoutes(app: App, { db }: RouteDeps, kind: CatalogKind, schemas: Sch
       config: { access: READ },
       schema: {
         operationId: `get${title}`,
-        summary: `Get a ${noun}`,
+        summary: `Get ${withArticle}`,
         tags,
         params: catalogParams,
         response: { 200: schemas.item },

@@ -21,7 +21,7 @@ export function addChargesRun(program: Command, cli: Cli): void {
       'exit code is 1.',
     examples: [
       ['charges:run', 'charges the open charges of all conferences'],
-      ['charges:run --conference devconf', 'of one conference'],
+      ['charges:run --conference devconf', 'the same for one conference'],
       ['charges:run --dry-run', 'prints what would be charged'],
     ],
   })

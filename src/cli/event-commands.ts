@@ -72,7 +72,7 @@ export function addEventsReplay(program: Command, cli: Cli): void {
     examples: [
       ['events:replay evt_1Pxyz evt_1Pabc', 'these events, in any status'],
       ['events:replay --failed', 'every failed event of all conferences'],
-      ['events:replay --failed --conference devconf', 'of one conference'],
+      ['events:replay --failed --conference devconf', 'the same for one conference'],
     ],
   })
     .option('--failed', 'every failed event')

@@ -142,7 +142,7 @@ export function addPurchasesReconcile(program: Command, cli: Cli): void {
         'also applies a payment that was made outside this service',
       ],
       ['purchases:reconcile --stuck', 'every PROCESSING purchase of all conferences'],
-      ['purchases:reconcile --stuck --conference devconf', 'of one conference'],
+      ['purchases:reconcile --stuck --conference devconf', 'the same for one conference'],
     ],
   })
     .option('--stuck', 'every PROCESSING purchase')

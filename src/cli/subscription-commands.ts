@@ -38,7 +38,7 @@ export function addSubscriptionsEnd(program: Command, cli: Cli): void {
       'command continues with the others and ends with exit code 1.',
     examples: [
       ['subscriptions:end --dry-run', 'prints the due subscriptions of all conferences'],
-      ['subscriptions:end --conference devconf', 'of one conference'],
+      ['subscriptions:end --conference devconf', 'the same for one conference'],
       [
         'subscriptions:end --conference devconf --now',
         'immediately, not at the end of the paid period',
@@ -105,7 +105,7 @@ export function addSubscriptionsRefresh(program: Command, cli: Cli): void {
       'subscription cannot be read, the command continues and ends with exit code 1.',
     examples: [
       ['subscriptions:refresh', 'all subscriptions that have not ended'],
-      ['subscriptions:refresh --conference devconf', 'of one conference'],
+      ['subscriptions:refresh --conference devconf', 'the same for one conference'],
       ['subscriptions:refresh --ids subs_7hTq2ZsW9nLd', 'one subscription'],
     ],
   })

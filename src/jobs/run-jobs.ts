@@ -136,7 +136,7 @@ function stopIfFirstFetchFails(pool: WorkerPool, events: WorkerEvents): void {
     // The watcher then starts another pool. Delayed, because a worker that is stopped while it handles
     // this error prints it on standard error.
     setImmediate(() => {
-      Promise.resolve(pool.gracefulShutdown('The first look for jobs failed')).catch(() => {})
+      Promise.resolve(pool.gracefulShutdown('The first query for jobs failed')).catch(() => {})
     })
   })
 }

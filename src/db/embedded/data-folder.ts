@@ -162,6 +162,6 @@ async function syncFolder(path: string): Promise<void> {
 function initdbError(root: string, output: string): EmbeddedPostgresError {
   return new EmbeddedPostgresError(
     `A database could not be created in ${root}. Check its free space and permissions and start again, ` +
-      `${OR_SET_DATABASE_URL}. initdb said:\n${output.split('\n').slice(-10).join('\n')}`,
+      `${OR_SET_DATABASE_URL}. initdb reported:\n${output.split('\n').slice(-10).join('\n')}`,
   )
 }

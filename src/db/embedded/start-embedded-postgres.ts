@@ -279,6 +279,6 @@ async function resetPassword(program: ServerProgram, password: string): Promise<
   if (result.ok && !/ERROR|FATAL|PANIC/.test(result.output)) return
   throw new EmbeddedPostgresError(
     `The passwords in ${folders.passwords} do not match the data in ${folders.data} and could not ` +
-      `be reset. ${recoveryAdvice(folders.data)} PostgreSQL said:\n${result.output}`,
+      `be reset. ${recoveryAdvice(folders.data)} PostgreSQL reported:\n${result.output}`,
   )
 }

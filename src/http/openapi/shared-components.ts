@@ -255,12 +255,23 @@ function nounOf(path: string, name: string): string {
   return (name === 'id' ? plain : name).replaceAll(/[-_]/g, ' ')
 }
 
+/** The nouns in texts that differ from the names in paths. */
+const NOUNS: Record<string, string> = {
+  'add on': 'add-on',
+  'api key': 'API key',
+  batch: 'voucher batch',
+  delivery: 'webhook delivery',
+  event: 'Stripe event',
+  run: 'sync run',
+}
+
 function describeParameter({ required, ...rest }: Parameter, path: string): Parameter {
   const words = WORDS[rest.name]
   const parameter = { ...rest, ...(required === true ? { required } : {}) }
   if (words?.in === rest.in) return { ...parameter, ...words }
   if (rest.in !== 'path' || rest.description !== undefined) return parameter
-  return { ...parameter, description: `The id of the ${nounOf(path, rest.name)}.` }
+  const noun = nounOf(path, rest.name)
+  return { ...parameter, description: `The id of the ${NOUNS[noun] ?? noun}.` }
 }
 
 /** Describes all parameters and moves those that several operations have to the components. In place. */
