@@ -49,7 +49,7 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
           operationId: 'receiveStripeEvent',
           summary: 'Receive an event from Stripe',
           description:
-            'The body is a Stripe event. The `Stripe-Signature` header must be signed with a webhook secret of the conference.',
+            'The body is a Stripe event. The `Stripe-Signature` header must contain a signature by a webhook secret of the conference.',
           tags: ['Stripe'],
           params: conferenceParams,
           response: { 200: z.object({ received: z.literal(true) }) },

@@ -108,7 +108,7 @@ export function discountChangeRoutes(app: App, { db }: Pick<RouteDeps, 'db'>): v
         operationId: 'listDiscountChanges',
         summary: 'List changes of coupons and promotion codes',
         description:
-          "Who requested which change through this service. Changes in Stripe's dashboard are not listed; they arrive as Stripe events.",
+          "Shows who requested which change through this service. Changes in Stripe's dashboard are not listed; they arrive as Stripe events.",
         tags: ['Coupons'],
         params: conferenceParams,
         querystring: changeQuery,

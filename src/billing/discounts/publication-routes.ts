@@ -30,7 +30,7 @@ export function publicationRoutes(app: App, deps: RouteDeps & { clock: Clock }):
         operationId: 'publishVoucherBatch',
         summary: 'Publish a batch as Stripe promotion codes',
         description:
-          'For batches of at most 1,000 codes. Published codes work in any Stripe checkout and can no longer be redeemed here. A code with several uses is published with its remaining uses. Publishing a batch again retries the codes that Stripe refused.',
+          'The batch can have at most 1,000 codes. Published codes work in any Stripe checkout and can no longer be redeemed here. A code with several uses is published with its remaining uses. Publishing a batch again retries the codes that Stripe refused.',
         tags,
         params: batchParams,
         body: publishBody,
