@@ -63,7 +63,7 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
 function tooManyAttempts(state: RateLimiterRes): AppError {
   return new AppError(
     'rate_limited',
-    'Too many requests used an unknown voucher code or API key. Wait for the seconds in Retry-After.',
+    'Too many requests used an unknown voucher code or API key. Retry after the number of seconds in the header Retry-After.',
     {
       retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
     },

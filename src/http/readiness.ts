@@ -151,7 +151,7 @@ export function healthRoutes(app: App, deps: { lifecycle: Lifecycle; readiness: 
         operationId: 'getReadiness',
         summary: 'Check that the process can answer requests',
         description:
-          '200 when the database answers and its schema fits this release. 503 while the process starts or stops, and while the database cannot be reached.',
+          '200 if the database responds and its schema matches this release. 503 while the process starts or stops, and while the database cannot be reached.',
         tags,
         response: { 200: okSchema },
       },

@@ -81,7 +81,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     errorResponseBuilder: (_request, context) =>
       new AppError(
         'rate_limited',
-        `The limit is ${context.max} requests per minute. Wait for the seconds in Retry-After.`,
+        `The limit is ${context.max} requests per minute. Retry after the number of seconds in the header Retry-After.`,
         {
           retryAfterSeconds: Math.max(1, Math.ceil(context.ttl / 1000)),
         },
