@@ -25,7 +25,7 @@ export function addChargesRun(program: Command, cli: Cli): void {
       ['charges:run --dry-run', 'prints what would be charged'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
     .option('--dry-run', 'charge nothing, print what would be charged')
 
   command.action(async (options: { conference?: string; dryRun?: true }) => {

@@ -85,7 +85,7 @@ export function addCouponsCreate(program: Command, cli: Cli): void {
     usage: 'coupons:create',
     summary: 'Create a coupon here and at Stripe',
     details:
-      'If Stripe does not answer, run coupons:refresh before you create another one. With --id, a ' +
+      'If Stripe does not respond, run coupons:refresh before you create another one. With --id, a ' +
       'repeat cannot create a second coupon.',
     examples: [
       ['coupons:create --conference devconf --id SPRING-25 --percent-off 25', '25 % off, once'],
@@ -96,12 +96,16 @@ export function addCouponsCreate(program: Command, cli: Cli): void {
     ],
   })
     .requiredOption('--conference <slug|id>', 'the conference')
-    .option('--id <id>', 'letters, digits, hyphens and underscores (default: random)')
-    .option('--percent-off <number>', 'above 0, at most 100, with at most two decimals', Number)
-    .option('--amount-off <number>', 'minor units of the currency', Number)
-    .option('--currency <code>', 'ISO 4217, with --amount-off')
+    .option('--id <id>', 'id of letters, digits, hyphens and underscores (default: random)')
+    .option(
+      '--percent-off <number>',
+      'percent: above 0, at most 100, with at most two decimals',
+      Number,
+    )
+    .option('--amount-off <number>', 'amount in minor units of the currency', Number)
+    .option('--currency <code>', 'ISO 4217; required with --amount-off')
     .option('--duration <duration>', 'once, repeating or forever (default: once)')
-    .option('--months <number>', 'number of months, with --duration repeating', Number)
+    .option('--months <number>', 'number of months; required with --duration repeating', Number)
     .option('--max-redemptions <number>', 'maximum number of uses', Number)
     .option('--redeem-by <time>', 'last time of use: RFC 3339, within five years')
     .option('--name <name>', 'the name that customers see')
@@ -166,14 +170,14 @@ export function addCouponsRefresh(program: Command, cli: Cli): void {
     summary: 'Re-read all or some coupons from Stripe',
     details:
       'Repairs what missed webhooks would have updated; the same as `sync coupons`. Coupons that were ' +
-      'deleted at Stripe are marked as deleted; if that would be more than 20 %, it needs --force.',
+      'deleted at Stripe are marked as deleted; for more than 20 % of all, --force is required.',
     examples: [
       ['coupons:refresh', 'all coupons of the only conference with a Stripe key'],
       ['coupons:refresh SPRING-25 --conference devconf', 'one coupon'],
       ['coupons:refresh --dry-run', 'prints what would change'],
     ],
   })
-    .option('--conference <slug|id>', 'default: the only conference with a Stripe key')
+    .option('--conference <slug|id>', 'the conference (default: the only one with a Stripe key)')
     .option('--dry-run', 'change nothing, print what would change')
     .option('--force', 'mark coupons as deleted even if they are more than 20 %')
 

@@ -36,7 +36,7 @@ export function addCustomersRefresh(program: Command, cli: Cli): void {
       ['customers:refresh --ids cust_7Jk2mQx9RtVb', 'one customer'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all conferences with a Stripe key')
+    .option('--conference <slug|id>', 'only this one (default: all with a Stripe key)')
     .option('--ids <ids>', 'only these customers, separated by commas')
 
   command.action(async (options: Options) => {

@@ -45,14 +45,14 @@ export function addDrift(program: Command, cli: Cli): void {
       ['drift --live --purchase bp_V1StGXR8Z5jdHi6BmyT7a', 'compare one purchase with Stripe'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all conferences')
-    .option('--purchase <id>', 'one purchase')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
+    .option('--purchase <id>', 'only this purchase')
     .option('--live', 'compare with Stripe instead of the mirror')
     .option(
       '--since <time>',
-      `with --live: purchases created since (RFC 3339; default: ${DAYS} days ago)`,
+      `with --live: only purchases created since this time (RFC 3339; default: ${DAYS} days ago)`,
     )
-    .option('--limit <number>', 'maximum of printed lines per conference (default: 1000)')
+    .option('--limit <number>', 'maximum number of printed lines per conference (default: 1000)')
 
   command.action(async () => {
     const given = parseInput(input, toFields(command.opts()))

@@ -43,8 +43,8 @@ export function addEventsList(program: Command, cli: Cli): void {
     ],
   })
     .requiredOption('--conference <slug|id>', 'the conference')
-    .option('--status <status>', EVENT_STATUSES.join(', '))
-    .option('--type <type>', 'for example refund.created')
+    .option('--status <status>', `one of: ${EVENT_STATUSES.join(', ')}`)
+    .option('--type <type>', 'only events of this type, for example refund.created')
 
   addPageOptions(command).action(async () => {
     const { conference, status, type, ...query } = parseInput(input, toFields(command.opts()))
@@ -75,8 +75,8 @@ export function addEventsReplay(program: Command, cli: Cli): void {
       ['events:replay --failed --conference devconf', 'the same for one conference'],
     ],
   })
-    .option('--failed', 'every failed event')
-    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--failed', 'replay every failed event')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
 
   command.action(async (ids: string[], options: Options) => {
     if (ids.length > 0 === (options.failed === true)) {
@@ -133,7 +133,7 @@ export function addEventsFindMissed(program: Command, cli: Cli): void {
       ['events:find-missed --conference devconf', 'for one conference'],
     ],
   })
-  command.option('--conference <slug|id>', 'default: all conferences with a Stripe key')
+  command.option('--conference <slug|id>', 'only this one (default: all with a Stripe key)')
   command.action(async (options: { conference?: string }) => {
     const lines = await withSession(cli, async (session) => {
       const lines: MissedLine[] = []

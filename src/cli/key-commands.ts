@@ -56,8 +56,11 @@ export function addKeysCreate(program: Command, cli: Cli): void {
         .makeOptionMandatory(),
     )
     .requiredOption('--name <name>', 'the name of the key, for people')
-    .option('--conference <slug|id>', 'required for staff and sponsor keys')
-    .option('--sponsor <slug|id>', 'required for sponsor keys: id, slug or external id')
+    .option('--conference <slug|id>', 'the conference; required for staff and sponsor keys')
+    .option(
+      '--sponsor <slug|id>',
+      'the sponsor (id, slug or external id); required for sponsor keys',
+    )
     .option('--scopes <list>', 'for staff keys: scopes, separated by commas')
     .option('--expires <time>', 'expiry: RFC 3339, or a day such as 2027-12-31 (default: never)')
 
@@ -121,7 +124,7 @@ export function addKeysList(program: Command, cli: Cli): void {
       ['keys:list', "the operator's keys"],
     ],
   })
-  command.option('--conference <slug|id>', "default: the operator's keys")
+  command.option('--conference <slug|id>', 'the conference (default: operator keys)')
   addPageOptions(command).action(async () => {
     const { conference, ...query } = parseInput(input, toFields(command.opts()))
     const page = await withSession(cli, async ({ db }) => {

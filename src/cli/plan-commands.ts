@@ -33,7 +33,7 @@ export function addPlansCreate(program: Command, cli: Cli): void {
     usage: 'plans:create',
     summary: 'Create a plan here and at Stripe',
     details:
-      'Creates a product with a recurring price. If Stripe does not answer, the plan stays `requested` ' +
+      'Creates a product with a recurring price. If Stripe does not respond, the plan stays `requested` ' +
       'and a worker retries: run plans:list before you create another one.',
     examples: [
       [
@@ -49,7 +49,7 @@ export function addPlansCreate(program: Command, cli: Cli): void {
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--name <name>', 'the name that people see')
     .requiredOption('--amount <number>', "minor units of the conference's currency", Number)
-    .requiredOption('--interval <interval>', INTERVALS.join(', '))
+    .requiredOption('--interval <interval>', `one of: ${INTERVALS.join(', ')}`)
     .option('--every <number>', 'number of intervals between two payments (default: 1)', Number)
     .option('--trial-days <number>', 'days before the first payment (default: 0)', Number)
     .option('--metadata <name=value...>', 'stored with the product at Stripe')

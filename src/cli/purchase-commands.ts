@@ -51,8 +51,8 @@ export function addPurchasesList(program: Command, cli: Cli): void {
     ],
   })
     .requiredOption('--conference <slug|id>', 'the conference')
-    .option('--status <status>', PURCHASE_STATUSES.join(', '))
-    .option('--flag <flag>', `with this open flag: any, ${FLAG_CODES.join(', ')}`)
+    .option('--status <status>', `one of: ${PURCHASE_STATUSES.join(', ')}`)
+    .option('--flag <flag>', `only with this open flag; any, or one of: ${FLAG_CODES.join(', ')}`)
     .option('--sponsor <slug|id>', 'only purchases of this sponsor (id, slug or external id)')
     .option('--ticket-type <id>', 'only purchases of this ticket type')
     .option('--created-after <time>', 'only purchases created after this time (RFC 3339)')
@@ -99,7 +99,7 @@ export function addPurchasesShow(program: Command, cli: Cli): void {
       ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'searches one conference'],
     ],
   })
-  command.option('--conference <slug|id>', 'default: all conferences')
+  command.option('--conference <slug|id>', 'only this one (default: all conferences)')
   command.action(async (id: string, options: { conference?: string }) => {
     const shown = await withSession(cli, async ({ db, purchases }) => {
       const conferences = await conferencesToSearch(db, options.conference)
@@ -145,8 +145,8 @@ export function addPurchasesReconcile(program: Command, cli: Cli): void {
       ['purchases:reconcile --stuck --conference devconf', 'the same for one conference'],
     ],
   })
-    .option('--stuck', 'every PROCESSING purchase')
-    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--stuck', 'reconcile every PROCESSING purchase')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
     .option(
       '--payment-intent <id>',
       'also apply this payment, whose metadata must name the purchase',

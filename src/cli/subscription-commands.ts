@@ -45,7 +45,7 @@ export function addSubscriptionsEnd(program: Command, cli: Cli): void {
       ],
     ],
   })
-    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
     .option('--now', 'cancel immediately, also those already set to end with the period')
     .option('--dry-run', 'cancel nothing, print what is due')
 
@@ -109,7 +109,7 @@ export function addSubscriptionsRefresh(program: Command, cli: Cli): void {
       ['subscriptions:refresh --ids subs_7hTq2ZsW9nLd', 'one subscription'],
     ],
   })
-    .option('--conference <slug|id>', 'default: all conferences')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
     .option('--ids <ids>', 'only these subscriptions, separated by commas')
 
   command.action(async (options: RefreshOptions) => {

@@ -18,8 +18,8 @@ export function addSync(program: Command, cli: Cli): void {
     summary: 'Sync some or all resources of the mirror from Stripe',
     details:
       'Runs in this process; it can be interrupted and repeated at any time. If the process is killed, ' +
-      'a worker resumes the run. Objects deleted at Stripe are marked as deleted; if that would be ' +
-      'more than 20 %, it needs --force. With --json, the member `problems` lists the resources that ' +
+      'a worker resumes the run. Objects deleted at Stripe are marked as deleted; for more than 20 % ' +
+      'of all objects, --force is required. With --json, the member `problems` lists the resources that ' +
       'could not be started. If a resource is not synced, the command continues with the others and ' +
       'ends with exit code 1.',
     examples: [
@@ -30,9 +30,9 @@ export function addSync(program: Command, cli: Cli): void {
       ['sync charges --since 2027-01-01', 'only objects created since then; deletes nothing'],
     ],
   })
-    .option('--conference <slug|id>', 'default: the only conference with a Stripe key')
+    .option('--conference <slug|id>', 'the conference (default: the only one with a Stripe key)')
     .option('--ids <ids>', 'only these objects, separated by commas')
-    .option('--since <time>', 'only objects created since: a date (UTC) or RFC 3339')
+    .option('--since <time>', 'only objects created since this time: a date (UTC) or RFC 3339')
     .option('--dry-run', 'change nothing, print what would change')
     .option('--force', 'mark objects as deleted even if they are more than 20 %')
 
@@ -55,9 +55,9 @@ export function addSyncRuns(program: Command, cli: Cli): void {
       ],
     ],
   })
-    .option('--conference <slug|id>', 'default: the only conference with a Stripe key')
-    .option('--resource <resource>', 'for example customers')
-    .option('--state <state>', SYNC_RUN_STATES.join(', '))
+    .option('--conference <slug|id>', 'the conference (default: the only one with a Stripe key)')
+    .option('--resource <resource>', 'only runs of this resource, for example customers')
+    .option('--state <state>', `one of: ${SYNC_RUN_STATES.join(', ')}`)
 
   addPageOptions(command).action(async () => {
     const { conference, ...fields } = toFields(command.opts())
@@ -83,7 +83,7 @@ export function addSyncCancel(program: Command, cli: Cli): void {
       'The run ends after the page that it is storing, in any process. Stored objects are kept.',
     examples: [['sync:cancel sync_2fG7hQx0RkLmN4pTyVbWz', 'searches every conference']],
   })
-  command.option('--conference <slug|id>', 'default: all conferences')
+  command.option('--conference <slug|id>', 'only this one (default: all conferences)')
   command.action(async (runId: string, options: { conference?: string }) => {
     const run = await withSession(cli, async ({ db }) => {
       const conferences = await conferencesToSearch(db, options.conference)

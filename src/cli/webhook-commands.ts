@@ -39,7 +39,7 @@ export function addWebhooksCheck(program: Command, cli: Cli): void {
       ['webhooks:check --conference devconf --report-only', 'changes nothing'],
     ],
   })
-  command.option('--conference <slug|id>', 'default: all conferences with a Stripe key')
+  command.option('--conference <slug|id>', 'only this one (default: all with a Stripe key)')
   command.option('--report-only', 'store nothing, only report')
   command.action(async (options: Options) => {
     const { checked, mail } = await withSession(cli, async (session) => {
