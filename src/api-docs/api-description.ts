@@ -164,7 +164,7 @@ const TAGS = [
   {
     name: 'Outbound webhooks',
     description:
-      'Events that this service sends to your endpoints, by the Standard Webhooks specification: signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that, staff can replay a delivery. The `webhook-id` is the same in every attempt. A payload is small and contains no voucher code: read other data from this API.',
+      'Events that this service sends to your endpoints, by the Standard Webhooks specification. They are signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that, staff can replay a delivery. The `webhook-id` is the same in every attempt. A payload is small and contains no voucher code: read other data from this API.',
   },
   { name: 'Stripe', description: "Stripe's webhook, the events that it delivered, and replays." },
   {
@@ -175,7 +175,7 @@ const TAGS = [
   {
     name: 'Coupons',
     description:
-      "Discounts at Stripe, synced both ways: a change made here is written to Stripe and to the mirror immediately; a change made in Stripe's dashboard arrives by webhook.",
+      "Discounts at Stripe, synced both ways. A change made here is written to Stripe and to the mirror immediately. A change made in Stripe's dashboard arrives by webhook.",
   },
   { name: 'Operations', description: 'Health, metrics and this document.' },
 ]

@@ -34,8 +34,8 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
     usage: 'conferences:create',
     summary: 'Create a conference',
     details:
-      'To keep secrets out of the shell history, set them in the environment, or pass - and write ' +
-      'them to standard input, one per line, the Stripe key first.',
+      'To keep secrets out of the shell history, set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET. Or ' +
+      'pass - and write them to standard input, one per line, the Stripe key first.',
     examples: [
       [
         'conferences:create --slug devconf --name "DevConf 2027" --currency EUR',

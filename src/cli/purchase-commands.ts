@@ -93,7 +93,7 @@ export function addPurchasesShow(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'purchases:show <purchase>',
     summary: 'Show a purchase, its checkout and its history',
-    details: 'With --json the member `transitions` is the history, oldest first.',
+    details: 'With --json, the field `transitions` contains the history, oldest first.',
     examples: [
       ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a', 'searches every conference'],
       ['purchases:show bp_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'searches one conference'],

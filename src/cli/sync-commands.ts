@@ -19,7 +19,7 @@ export function addSync(program: Command, cli: Cli): void {
     details:
       'Runs in this process; it can be interrupted and repeated at any time. If the process is killed, ' +
       'a worker resumes the run. Objects deleted at Stripe are marked as deleted; for more than 20 % ' +
-      'of all objects, --force is required. With --json, the member `problems` lists the resources that ' +
+      'of all objects, --force is required. With --json, the field `problems` lists the resources that ' +
       'could not be started. If a resource is not synced, the command continues with the others and ' +
       'ends with exit code 1.',
     examples: [
