@@ -76,7 +76,7 @@ const definitions = {
   align_promotion_codes: defineJob({
     version: 1,
     payload: { ...conference, batch_id: z.string() },
-    // After a refund, codes must become inactive at Stripe even after a long outage: the waits are two days in all.
+    // After a refund, codes must become inactive at Stripe even after an outage: the waits are 16 hours in all.
     maxAttempts: 12,
     key: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
     queue: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
@@ -99,7 +99,7 @@ const definitions = {
   finish_subscription: defineJob({
     version: 1,
     payload: { ...conference, id: z.string() },
-    // As for plans.
+    // No timer adds it again. The waits are 16 hours in all.
     maxAttempts: 12,
     key: ({ id }) => `finish_subscription:${id}`,
   }),
@@ -115,7 +115,7 @@ const definitions = {
   finish_plan: defineJob({
     version: 1,
     payload: { ...conference, id: z.string() },
-    // No timer adds it again. The waits of e to e¹¹ seconds are a day in all.
+    // No timer adds it again. The waits are 16 hours in all.
     maxAttempts: 12,
     key: ({ id }) => `finish_plan:${id}`,
   }),
@@ -178,7 +178,7 @@ export type JobDefinition<Payload> = {
   /** Stored with the payload. Raise it when you change the meaning of the payload. */
   version: number
   payload: z.ZodType<Payload>
-  /** Attempts before the job stays failed. The waits between them are e, e², e³ … seconds. */
+  /** Attempts before the job stays failed. The waits between them are e, e², e³ … seconds, at most e¹⁰ (six hours). */
   maxAttempts: number
   /** A new job replaces a waiting one with the same key. */
   key?: (payload: Payload) => string

@@ -24,7 +24,10 @@ function resourceIn(module: unknown, file: string): StripeResource {
   return module.resource as StripeResource
 }
 
-/** All resources of the mirror, one for each file in `resources/`, sorted by file name. */
+/**
+ * All resources of the mirror, sorted by file name. To add a resource, add a file to `resources/` that
+ * exports `resource` (its type, StripeResource, explains each member).
+ */
 export const ALL_RESOURCES: readonly StripeResource[] = await load()
 
 const byName = new Map(ALL_RESOURCES.map((resource) => [resource.name, resource]))

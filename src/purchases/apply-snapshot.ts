@@ -32,7 +32,8 @@ import { markFailed, transitionPurchase } from './transition-purchase.ts'
 /**
  * What happens when money arrives, goes back or fails to arrive: stores a snapshot and sends the
  * events that follow from it to the machine, in causal order. Runs under the purchase's lock.
- * Applying the same snapshot again changes nothing.
+ * Applying the same snapshot again changes nothing. What an event does is in purchase-machine.ts (the
+ * transition) and transition-purchase.ts (its effects on vouchers).
  */
 export async function applySnapshot(
   trx: Tx,
@@ -56,7 +57,7 @@ export async function applySnapshot(
   await failIfAllAttemptsEnded(trx, ref, changes, cause)
 }
 
-/** Before a purchase is PAID, refunds and disputes have no effect; then all of them count as new. */
+/** What to compare with when a purchase becomes PAID: before, refunds and disputes had no effect. */
 export const NO_STATUSES: RefundAndDisputeStatuses = { refunds: new Map(), disputes: new Map() }
 
 /** What changed on one attempt. */
@@ -279,8 +280,8 @@ function mismatch(
 
 /**
  * Handles refunds and disputes whose status differs from `before`. The machine's guards compare the
- * sums as they are now, so one event for each kind of change is enough: several refunds in one
- * snapshot end like the same refunds in one snapshot each.
+ * sums as they are now, so one event for each kind of change is enough: the result is the same whether
+ * refunds arrive in one snapshot or in several.
  */
 export async function applyRefundsAndDisputes(
   trx: Tx,

@@ -359,7 +359,7 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     finishStaleAttempt: (ref, attempt) => finishStaleAttempt(deps, ref, attempt),
     finishRefund: (ref, requestId, cause) => finishRefund(deps, ref, requestId, cause),
     async sendEmail(ref, kind, message) {
-      if (email === undefined) return
+      if (email === undefined) throw new Error('This process is not set up to send e-mails.')
       const emailDeps = { ...email, db, linkOf: createPurchaseLink(email) }
       await sendPurchaseEmail(emailDeps, ref, purchaseEmailKind.parse(kind), message)
     },

@@ -43,7 +43,7 @@ const sameUrls = (params: CheckoutParams, urls: ReturnUrls) =>
  * inserts it if no attempt is open. It does not call Stripe.
  *
  * @returns the attempt's number. If that attempt does not exist yet, the one before it must first be
- * closed at Stripe, because the caller sent other return URLs.
+ * closed at Stripe: it has other return URLs, has expired, or is a saved card.
  */
 export async function beginCheckout(
   trx: Tx,
@@ -116,8 +116,8 @@ export async function finishCheckout(
   cause: Cause,
 ): Promise<CheckoutPage> {
   const first = await openAttemptNumber(deps, ref, number, urls, cause)
-  // The first attempt never had a session that a payer knows, so this request still has one checkout.
-  // Only once: the caller gets the second error.
+  // No payer has seen a session of the refused attempt, so another may replace it. This happens once;
+  // a second refusal goes to the caller.
   const last = needsNewAttempt(first, deps.clock)
     ? await openAttemptNumber(deps, ref, first.attempt.attempt + 1, urls, cause)
     : first
@@ -149,7 +149,7 @@ async function openAttemptNumber(
 // https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at
 const STRIPE_MIN_LIFETIME_SECONDS = 30 * 60
 
-/** Whether Stripe refused only this attempt: it stores an error under its key, or `expiresAt` is too near. */
+/** Whether only this attempt is refused: Stripe stored an error under its key, or `expiresAt` is too near. */
 function needsNewAttempt({ attempt, result }: OpenedAttempt, clock: Clock): boolean {
   if (result.kind !== 'refused') return false
   const { expiresAt } = attempt.params
@@ -250,8 +250,9 @@ export async function closeAttempt(
 }
 
 /**
- * The same for a saved card. Only a stored intent is ever confirmed, so an attempt without one simply
- * expires; if a parallel call stores the intent just then, it is closed at Stripe.
+ * Closes a saved-card attempt at Stripe. An intent is stored before it is confirmed, so an attempt
+ * without one cannot be charged and only expires. If a parallel call stores the intent meanwhile, that
+ * intent is closed at Stripe.
  */
 async function closeCard(
   deps: Deps,

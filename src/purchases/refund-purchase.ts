@@ -73,13 +73,15 @@ export async function beginRefund(
   return id
 }
 
-/** The requests that no snapshot shows yet. They count as refunded, so that two calls cannot refund the same money. */
+/**
+ * The sum of the requests, not refused, whose refund no snapshot shows yet. It counts as refunded, so
+ * that two calls cannot refund the same money.
+ */
 async function sumOfUnlistedRequests(
   trx: Tx,
   ref: PurchaseRef,
   paymentIntent: string,
 ): Promise<number> {
-  // This includes accepted requests whose refund no snapshot has contained yet.
   const { rows } = await trx.raw<{ rows: { sum: number | null }[] }>(
     `select sum(r.amount) as sum from refund_requests r
       where r.conference_id = ? and r.purchase_id = ? and r.payment_intent_id = ?
@@ -116,8 +118,9 @@ function chosenPayment(
 }
 
 /**
- * Sends the refund request to Stripe, then fetches a snapshot: only that changes the purchase. Safe to
- * repeat after a crash or an unknown outcome.
+ * Sends the refund request to Stripe, then fetches a snapshot: only that changes the purchase. Its
+ * vouchers follow from the snapshot (`deactivateUnredeemed` in transition-purchase.ts). Safe to repeat
+ * after a crash or an unknown outcome.
  *
  * @throws AppError `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
  */

@@ -33,12 +33,12 @@ async function execute(trx: Tx, sql: string, bindings: Record<string, string | n
 
 const IN_BATCH = `v.conference_id = :conferenceId and v.batch_id = :batchId`
 
-/** The vouchers that a refund deactivates: `:missing` of those never used, newest first. */
+/** The vouchers that a refund deactivates: `:wanted` of those never used, newest first. */
 const NEWEST_UNREDEEMED = `
   select v.id from vouchers v
   where ${IN_BATCH} and v.deactivated_by is null and v.times_used = 0
   order by v.ordinal desc
-  limit :missing
+  limit :wanted
   for no key update`
 
 /** How many vouchers of the batch are inactive, by a refund or by staff. */
@@ -77,7 +77,7 @@ export function deactivateForRefund(
        update vouchers v
        set deactivated_by = 'refund', deactivated_at = now(), held_by_refund = false
        from chosen where v.conference_id = :conferenceId and v.id = chosen.id`,
-        { ...target, missing: wanted },
+        { ...target, wanted },
       )
       await publishVoucherStateChange(
         trx,
@@ -145,9 +145,9 @@ export function reactivateVouchers(
 }
 
 /**
- * Freezes exactly the vouchers that pending refunds would deactivate and releases all others: those that
- * `deactivateForRefund` with this `k` would deactivate, and, if `k` is every voucher as for a full
- * refund, also redeemed ones with uses left. `k` = 0 releases all. Idempotent.
+ * Freezes the vouchers that `deactivateForRefund` with this `k` would deactivate and releases all
+ * others. If `k` covers every voucher (a full refund), it also freezes redeemed ones with uses left.
+ * `k` = 0 releases all. Idempotent.
  *
  * @returns how many vouchers changed.
  */
@@ -180,7 +180,7 @@ export function freezeForRefund(
            and not exists (select from chosen where chosen.id = v.id)
          returning v.id)
        select id from held union all select id from released`,
-      { ...target, missing: Math.max(0, k - inactive) },
+      { ...target, wanted: Math.max(0, k - inactive) },
     )
   })
 }

@@ -21,8 +21,10 @@ async function lockVoucher(trx: Tx, conferenceId: string, code: string): Promise
 }
 
 /**
- * Redeems a voucher: takes one use of it for `reference`. The same reference again returns the same
- * redemption and takes no use; after a release, it takes a new one.
+ * Redeems a voucher: takes one use of it for `reference`, if no reason of `INVALID_REASON` (voucher.ts)
+ * forbids it. Who may redeem is declared in redemption-routes.ts. The same reference again returns the
+ * same redemption and takes no use, even if the voucher was deactivated since; after a release, it takes
+ * a new one.
  *
  * @returns `created`: whether this call took a use.
  * @throws AppError `not_found`; `voucher_invalid` with `invalid_reason`; `published`.
@@ -63,7 +65,7 @@ export async function redeemVoucher(
 
 async function invalidVoucherError(trx: Tx, conferenceId: string, code: string): Promise<AppError> {
   const { invalidReason } = await getVoucher(trx, conferenceId, code)
-  // Under the lock only time passes: a voucher that is valid now was not yet valid a moment ago.
+  // The statement refused the voucher, but it is valid now: `valid_from` passed between the two reads.
   const reason = invalidReason ?? 'not_yet_valid'
   if (reason === 'published') {
     return new AppError(

@@ -212,7 +212,7 @@ describe('a return URL', () => {
     ['http://shop.example/ok', /https/],
     ['javascript:alert(1)', /https/],
     ['/relative', /absolute/],
-    ['https://user:pw@shop.example/', /credentials/],
+    ['https://user:pw@shop.example/', /user name or password/],
   ])('is not %s', async (success_url, reason) => {
     const purchase = await shop.buy()
     const { status, body } = await shop.checkout(purchase.id, { ...RETURN_URLS, success_url })

@@ -131,7 +131,9 @@ describe('a hook for events', () => {
     app.fake.control.clearFaults()
     expect(found).toMatchObject({ missing: 1, ignored: 0 })
     await app.drain()
-    expect(called).toMatchObject([{ hook: 'files', objectId: 'file_2' }])
+    // An event that an earlier test failed may be due again by now.
+    const ofFiles = called.filter(({ hook }) => hook === 'files')
+    expect(ofFiles).toMatchObject([{ objectId: 'file_2' }])
   })
 
   it('gets model and action from the last dot of the type', () => {

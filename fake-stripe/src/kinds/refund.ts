@@ -229,7 +229,7 @@ export function refundCharge(scope: Scope, chargeId: string, request: RefundRequ
   return booked
 }
 
-/** A pending refund reached the payer. @throws InvalidState unless it is pending. */
+/** A refund reached the payer. @throws InvalidState unless it is `pending` or `requires_action`. */
 export function settleRefund(scope: Scope, id: string): Stripe.Refund {
   const refund = requireRow(scope, refunds, id)
   if (refund.status !== 'pending' && refund.status !== 'requires_action')
@@ -310,12 +310,12 @@ function checkRefundAmount(
 // In these statuses the merchant has the money again and can refund it.
 const FUNDS_RETURNED = ['won', 'prevented']
 
-/** A charge with an inquiry or a won dispute can be refunded. */
+/** Whether a dispute blocks refunds of the charge. An inquiry or a won dispute does not. */
 function isChargedBack({ account }: Scope, chargeId: string): boolean {
-  const open = account
+  const unresolved = account
     .rows(disputes)
     .all((dispute) => idOf(dispute.charge) === chargeId && !FUNDS_RETURNED.includes(dispute.status))
-  return open.some((dispute) => !dispute.is_charge_refundable)
+  return unresolved.some((dispute) => !dispute.is_charge_refundable)
 }
 
 function takeRefundMode(world: World): RefundMode {

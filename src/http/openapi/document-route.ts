@@ -26,6 +26,7 @@ export function documentRoute(app: App, whole: () => ApiDocument): void {
   const served = (audience: Audience): Promise<ServedDocument> => {
     const document = made.get(audience) ?? serve(whole, audience)
     made.set(audience, document)
+    document.catch(() => made.delete(audience))
     return document
   }
   app.get(

@@ -20,8 +20,9 @@ export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: Jso
   if (FORMATS_THAT_SAY_IT.includes(String(schema['format']))) delete schema['pattern']
   if (schema['minimum'] === Number.MIN_SAFE_INTEGER) delete schema['minimum']
   if (schema['maximum'] === Number.MAX_SAFE_INTEGER) delete schema['maximum']
-  // The keys of a JSON object are always strings.
-  delete schema['propertyNames']
+  // The keys of a JSON object are always strings; only a rule for them says more.
+  const keys = schema['propertyNames']
+  if (JSON.stringify(keys) === '{"type":"string"}') delete schema['propertyNames']
   // A union with a discriminator has members that exclude each other.
   if (schema['discriminator'] !== undefined && schema['anyOf'] !== undefined) {
     schema['oneOf'] = schema['anyOf']
