@@ -57,7 +57,7 @@ async function hold(sql: string, parameters: unknown[] = []) {
   }
 }
 
-/** Waits until this many statements of the service, like the given one, wait for our locks. */
+/** Waits until at least so many statements of the service, like the given one, wait for our locks. */
 const untilWaiting = (count: number, statement = '%') =>
   vi.waitFor(async () => {
     const waiting = await rows(
@@ -65,7 +65,8 @@ const untilWaiting = (count: number, statement = '%') =>
        where datname = current_database() and wait_event_type = 'Lock' and query ilike $1`,
       [statement],
     )
-    expect(waiting).toHaveLength(count)
+    // A slow machine adds waiting retries.
+    expect(waiting.length).toBeGreaterThanOrEqual(count)
   }, POLL_OPTIONS)
 
 const sessionsOf = (purchase: string) => {
@@ -262,7 +263,8 @@ describe('a working process that is killed', () => {
         doomed = await start('work')
       },
     )
-    await untilWaiting(2)
+    await untilWaiting(1, '%reconcile_ticket%')
+    await untilWaiting(1, '%insert into vouchers%')
     await doomed?.kill()
     for (const lock of [ticket, issuing]) await lock.release()
     // Its own leases end after the last test.
