@@ -14,8 +14,8 @@ export type InboxBenchOptions = {
   events?: number
 }
 
-/** Requests that are under way at the same time, as in a burst of webhooks. */
-const AT_ONCE = 64
+/** Concurrent requests, as in a burst of webhooks. */
+const CONCURRENCY = 64
 const ROUNDS = 3
 /** Bytes; a `checkout.session.completed` has about 3,500. */
 const BODY = Buffer.alloc(3_500, 'x')
@@ -65,7 +65,7 @@ async function rate(conferenceId: string, count: number, store: Store): Promise<
     }
   }
   const begun = performance.now()
-  await Promise.all(Array.from({ length: AT_ONCE }, sender))
+  await Promise.all(Array.from({ length: CONCURRENCY }, sender))
   return count / ((performance.now() - begun) / 1000)
 }
 
@@ -104,7 +104,7 @@ export async function benchInbox({
     const single = await best(conference, events, alone)
     const job = await best(conference, events, withJobRow)
     const figures = { single: grouped / single, withJob: grouped / job }
-    print(`store events in groups: ${Math.round(grouped)} events/s, ${AT_ONCE} at once`)
+    print(`store events in groups: ${Math.round(grouped)} events/s, ${CONCURRENCY} concurrently`)
     print(`  one insert each: ${Math.round(single)} events/s, ratio ${figures.single.toFixed(2)}`)
     print(`  and a job each: ${Math.round(job)} events/s, ratio ${figures.withJob.toFixed(2)}`)
     return figures

@@ -11,7 +11,7 @@ import { stripVTControlCharacters } from 'node:util'
 
 const BURNERS = 2
 
-// A burner ends itself when this process is gone, whatever ended it.
+// A burner ends itself when this process has ended, also after a kill.
 const BURN = `const parent = process.ppid
 for (;;) {
   const until = performance.now() + 1_000

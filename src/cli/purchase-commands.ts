@@ -2,11 +2,14 @@ import type { Command } from 'commander'
 import { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { BulkPurchaseService } from '../purchases/bulk-purchase-service.ts'
+import type {
+  BulkPurchaseService,
+  PurchaseBody,
+  TransitionBody,
+} from '../purchases/bulk-purchase-service.ts'
 import { FLAG_CODES } from '../purchases/purchase-flags.ts'
 import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
 import { listPurchasesQuery } from '../purchases/purchase-schemas.ts'
-import type { PurchaseBody, TransitionBody } from '../purchases/purchase-view.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'

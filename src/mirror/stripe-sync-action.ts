@@ -26,7 +26,7 @@ const BATCH_SIZE = 100
  * A subclass can change what is stored with three hooks, or override `sync`.
  *
  * Freshness: every fetch carries the time at which it was *requested*, by the database clock. The
- * latest request wins, whatever the order of arrival. The objects given to `sync` are never modified.
+ * latest request wins, in every order of arrival. The objects given to `sync` are never modified.
  */
 export class StripeSyncAction<T extends StripeObject = StripeObject> implements SyncAction<T> {
   readonly context: SyncContext

@@ -50,6 +50,9 @@ import { approveComp, type FlagResolution, resolveFlag } from './staff-decisions
 import { finishStaleAttempt, type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
 import { issuePurchaseVouchers, markFailed, type TransitionResult } from './transition-purchase.ts'
 
+// What the operations below take and return.
+export type { Cause, FetchedSnapshot, PurchaseBody, TransitionBody }
+
 /**
  * The only way into purchases: routes, Stripe events, jobs and the CLI call this service and nothing
  * else of this folder. An operation with an `idempotency` parameter runs at most once per idempotency

@@ -3,8 +3,11 @@ import { withTenant } from '../db/tenant-scope.ts'
 import type { MirrorFeed } from '../mirror/mirror-feed.ts'
 import { referenceKey } from '../mirror/mirror-object.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
-import type { BulkPurchaseService, CheckoutWebhook } from '../purchases/bulk-purchase-service.ts'
-import type { FetchedSnapshot } from '../purchases/reconcile-purchase.ts'
+import type {
+  BulkPurchaseService,
+  CheckoutWebhook,
+  FetchedSnapshot,
+} from '../purchases/bulk-purchase-service.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'

@@ -4,6 +4,7 @@ import {
   importCircles,
   importsAgainstTheDirection,
   misplacedPackages,
+  purchasesBesideTheService,
   repeatedFileNames,
   settingsInDomains,
   type Violation,
@@ -84,6 +85,18 @@ const EXAMPLES: { rule: Rule; file: string; refused: string[]; allowed: string[]
     allowed: ['../http/idempotency.ts', 'fastify'],
   },
   {
+    rule: purchasesBesideTheService,
+    file: 'src/stripe-events/probe.ts',
+    refused: ['../purchases/reconcile-purchase.ts', '../purchases/purchase-store.ts'],
+    allowed: ['../purchases/bulk-purchase-service.ts', '../payments/payment-gateway.ts'],
+  },
+  {
+    rule: purchasesBesideTheService,
+    file: 'src/job-handlers.ts',
+    refused: ['./purchases/sweep-purchases.ts'],
+    allowed: ['./purchases/bulk-purchase-service.ts'],
+  },
+  {
     rule: misplacedPackages,
     file: 'src/purchases/probe.ts',
     refused: ['xstate', 'stripe', 'fake-stripe', '../../demo/stage.ts', '../../test/support/x.ts'],
@@ -104,12 +117,15 @@ const EXAMPLES: { rule: Rule; file: string; refused: string[]; allowed: string[]
 ]
 
 describe('imports of src', () => {
-  it.each([importsAgainstTheDirection, settingsInDomains, httpInDomains, misplacedPackages])(
-    'pass the rule %o',
-    (rule) => {
-      expect(rule(src)).toEqual([])
-    },
-  )
+  it.each([
+    importsAgainstTheDirection,
+    settingsInDomains,
+    httpInDomains,
+    misplacedPackages,
+    purchasesBesideTheService,
+  ])('pass the rule %o', (rule) => {
+    expect(rule(src)).toEqual([])
+  })
 
   it('form no circle, type-only imports included', () => {
     expect(importCircles(src)).toEqual([])

@@ -103,6 +103,49 @@ export function misplacedPackages(tree: SourceTree): Violation[] {
   )
 }
 
+const SERVICE = /^src\/purchases\/(bulk-purchase-service|purchase-(routes|schemas))\.ts$/
+
+/** Files outside `purchases/` that may import more of it than the service, and why. */
+const BESIDE_THE_SERVICE: readonly { file: string; imports: string; reason: string }[] = [
+  {
+    file: 'src/app.ts',
+    imports: 'src/purchases/purchase-store.ts',
+    reason: 'Conferences take `hasPurchases` as a port, because they stand to the left.',
+  },
+  {
+    file: 'src/database-gauges.ts',
+    imports: 'src/purchases/purchase-flags.ts',
+    reason: 'A metric counts flags of all conferences, for no caller.',
+  },
+  {
+    file: 'src/stripe-events/claim-events.ts',
+    imports: 'src/purchases/payment-store.ts',
+    reason: 'One statement claims events and matches their purchases, so it takes SQL text.',
+  },
+  ...['src/reports/report-queries.ts', 'src/reports/report-schemas.ts'].map((file) => ({
+    file,
+    imports: 'src/purchases/purchase-machine.ts',
+    reason: 'A report has a row for each status.',
+  })),
+  ...['src/purchases/purchase-machine.ts', 'src/purchases/purchase-flags.ts'].map((imports) => ({
+    file: 'src/cli/purchase-commands.ts',
+    imports,
+    reason: 'The help of a command lists the allowed values.',
+  })),
+]
+
+/** Ways into purchases beside BulkPurchaseService. */
+export function purchasesBesideTheService(tree: SourceTree): Violation[] {
+  return violations(
+    tree,
+    (file, imported) =>
+      imported.startsWith('src/purchases/') &&
+      !file.startsWith('src/purchases/') &&
+      !SERVICE.test(imported) &&
+      !BESIDE_THE_SERVICE.some((each) => each.file === file && each.imports === imported),
+  )
+}
+
 /** Groups of files that import each other in a circle, type-only imports included. */
 export function importCircles(tree: SourceTree): string[][] {
   // Tarjan's algorithm: a strongly connected component of more than one file is a circle.

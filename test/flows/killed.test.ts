@@ -212,7 +212,7 @@ describe('a serving process that is killed', () => {
     })
   })
 
-  it('and nobody repeats the checkout: a worker finds the session and closes it', async () => {
+  it('and the checkout is not repeated: a worker finds the session and closes it', async () => {
     const purchase = purchases.abandoned
     const worker = await start('work')
     await expect

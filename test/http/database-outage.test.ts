@@ -11,7 +11,7 @@ const unavailable = {
   headers: { 'retry-after': expect.stringMatching(/^[1-9]/) },
 }
 
-const PATIENCE = { timeout: 60_000 }
+const POLL_OPTIONS = { timeout: 60_000 }
 
 it('answers 503 without a database', async () => {
   const lonely = await startTestProcess('postgres://nobody@127.0.0.1:1/nothing')
@@ -42,8 +42,8 @@ it('recovers when the database is available again', async () => {
   expect(await get()).toBe(200)
   await limit(0)
   await kill()
-  await expect.poll(() => app.request('GET', path), PATIENCE).toMatchObject(unavailable)
+  await expect.poll(() => app.request('GET', path), POLL_OPTIONS).toMatchObject(unavailable)
   expect(await app.request('GET', path)).toMatchObject(unavailable)
   await limit(-1)
-  await expect.poll(get, PATIENCE).toBe(200)
+  await expect.poll(get, POLL_OPTIONS).toBe(200)
 })

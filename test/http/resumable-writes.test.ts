@@ -61,7 +61,7 @@ async function startWorker(): Promise<Worker> {
   return worker
 }
 
-const PATIENCE = { timeout: 60_000 }
+const POLL_OPTIONS = { timeout: 60_000 }
 
 let worker: Worker
 
@@ -140,7 +140,7 @@ describe('a write in two steps', () => {
   it('is 409 while it runs in another process, and is resumed when that process dies', async () => {
     const key = unique('key')
     const other = await startWorker()
-    await expect.poll(() => worker.sees(other), PATIENCE).toBe(true)
+    await expect.poll(() => worker.sees(other), POLL_OPTIONS).toBe(true)
     const reached = deferred()
     // Hangs like a request whose process was killed: it neither answers nor cleans up.
     other.finish = () => {
@@ -152,7 +152,7 @@ describe('a write in two steps', () => {
     worker.finish = answerWith
     expect(await worker.post(key)).toMatchObject(running)
     await other.livenessLock.close()
-    await expect.poll(() => worker.sees(other), PATIENCE).toBe(false)
+    await expect.poll(() => worker.sees(other), POLL_OPTIONS).toBe(false)
     expect(await worker.post(key)).toEqual({ status: 200, body: { resource: other.begun[0] } })
     await other.close()
   })

@@ -67,7 +67,7 @@ const unauthenticated = { status: 401, body: { code: 'unauthenticated' } }
 const forbidden = { status: 403, body: { code: 'forbidden' } }
 
 /** A response without its request id. */
-const told = ({ status, body }: Answer<Body>) => ({ status, ...body, request_id: '' })
+const withoutRequestId = ({ status, body }: Answer<Body>) => ({ status, ...body, request_id: '' })
 
 /** `let in` if the route itself answered, else the reason of the refusal. */
 function outcomeOf({ status, body }: Answer<Body>): string {
@@ -78,10 +78,10 @@ function outcomeOf({ status, body }: Answer<Body>): string {
 }
 
 // The requests mostly wait for Postgres. Fewer than the connections of the pool.
-const AT_ONCE = 6
+const CONCURRENCY = 6
 
 const ofEach = <T>(routes: Route[], work: (route: Route) => Promise<T>) =>
-  inParallel(routes, AT_ONCE, work)
+  inParallel(routes, CONCURRENCY, work)
 
 async function outcomes(key: string): Promise<Record<string, string>> {
   const found = await ofEach(GUARDED, async (route) => [route.id, outcomeOf(await ask(route, key))])
@@ -169,9 +169,11 @@ describe('who may call what', () => {
   it('shows nothing to keys of another conference, not even that this one exists (D30)', async () => {
     await ofEach(OF_CONFERENCE, async (route) => {
       for (const key of [keys.otherStaff, keys.otherSponsor]) {
-        const answer = told(await ask(route, key))
+        const answer = withoutRequestId(await ask(route, key))
         expect(answer, route.id).toMatchObject({ status: 404, code: 'not_found' })
-        expect(answer, route.id).toEqual(told(await ask(route, key, 'no-such-conference')))
+        expect(answer, route.id).toEqual(
+          withoutRequestId(await ask(route, key, 'no-such-conference')),
+        )
       }
     })
   })
@@ -324,9 +326,9 @@ describe('an object of another tenant', () => {
   it('of another conference answers as if it did not exist', async () => {
     for (const route of withIds) {
       const id = foreign.ids[kindOf(route) ?? ''] ?? ''
-      const answer = told(await askFor(route, own, id, ownStaff))
+      const answer = withoutRequestId(await askFor(route, own, id, ownStaff))
       expect(answer, route.id).toMatchObject({ status: 404, code: 'not_found' })
-      const unknown = told(await askFor(route, own, 'none', ownStaff))
+      const unknown = withoutRequestId(await askFor(route, own, 'none', ownStaff))
       expect(answer, route.id).toEqual(unknown)
     }
   })
@@ -362,8 +364,10 @@ describe('an object of another tenant', () => {
     expect(routes.length).toBeGreaterThan(5)
     for (const route of routes) {
       const id = theirs[kindOf(route) ?? ''] ?? ''
-      const answer = told(await askFor(route, own, id, own.sponsorKey))
-      expect(answer, route.id).toEqual(told(await askFor(route, own, 'none', own.sponsorKey)))
+      const answer = withoutRequestId(await askFor(route, own, id, own.sponsorKey))
+      expect(answer, route.id).toEqual(
+        withoutRequestId(await askFor(route, own, 'none', own.sponsorKey)),
+      )
       expect(answer, route.id).toMatchObject({ status: 404 })
     }
     const lists = OF_CONFERENCE.filter((route) => route.method === 'GET' && isFor(route, 'sponsor'))

@@ -6,7 +6,7 @@ import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
 // A request without an answer must end within the test.
 const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '8' })
-const PATIENCE = { timeout: 20_000, interval: 50 }
+const POLL_OPTIONS = { timeout: 20_000, interval: 50 }
 
 const workers: EventWorker[] = []
 beforeEach(() => scene.rows('delete from stripe_events'))
@@ -120,11 +120,11 @@ describe('a purchase is PAID', () => {
     startWorker('mirror')
     const limited = () =>
       scene.fake.control.requests({ method: 'GET' }).filter(({ status }) => status === 429).length
-    await expect.poll(limited, PATIENCE).toBeGreaterThan(1)
+    await expect.poll(limited, POLL_OPTIONS).toBeGreaterThan(1)
     startWorker('purchase')
     const { session, now } = await scene.order(shop)
     scene.fake.control.pay(session)
-    await expect.poll(async () => (await now()).status, PATIENCE).toBe('PAID')
+    await expect.poll(async () => (await now()).status, POLL_OPTIONS).toBe('PAID')
     const waiting = (await ofLane(shop, 'mirror')).filter(({ status }) => status === 'pending')
     expect(waiting.length).toBeGreaterThanOrEqual(6)
     // The worker stops without waiting for the hour, and the attempts do not count.
@@ -141,11 +141,11 @@ describe('a purchase is PAID', () => {
     await scene.fake.control.waitForDeliveries()
     startWorker('mirror')
     const asked = () => scene.fake.control.requests({ path: `/v1/customers/${id}` }).length
-    await expect.poll(asked, PATIENCE).toBe(1)
+    await expect.poll(asked, POLL_OPTIONS).toBe(1)
     startWorker('purchase')
     const { session, now } = await scene.order(shop)
     scene.fake.control.pay(session)
-    await expect.poll(async () => (await now()).status, PATIENCE).toBe('PAID')
+    await expect.poll(async () => (await now()).status, POLL_OPTIONS).toBe('PAID')
     expect(await storedRow(scene, shop, 'customers', id)).toBeUndefined()
   })
 })

@@ -7,7 +7,7 @@ import { actionOf } from './mirrored-row.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
 const scene = useSyncScene()
-const PATIENCE = { timeout: 20_000, interval: 50 }
+const POLL_OPTIONS = { timeout: 20_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {
@@ -70,7 +70,7 @@ describe('the events of one object', () => {
     for (const event of updates) await scene.fake.control.deliver(event)
     const open = async () =>
       (await scene.events(shop)).filter(({ status }) => status === 'pending').length
-    await expect.poll(open, PATIENCE).toBe(0)
+    await expect.poll(open, POLL_OPTIONS).toBe(0)
     expect(readsOf(scene, path)).toBeLessThan(25)
     await expectMirrored(scene, shop, 'customers', id)
   })

@@ -64,7 +64,7 @@ describe('sync', () => {
     expect((await customers.sync(gone)).outcome).toBe('deleted')
   })
 
-  it('keeps the latest fetch, whatever the order of arrival', async () => {
+  it('keeps the latest fetch, in every order of arrival', async () => {
     const object = customer({ name: 'old' })
     const early = await databaseNow(scene.db)
     const late = await databaseNow(scene.db)

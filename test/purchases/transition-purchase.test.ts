@@ -8,10 +8,10 @@ import { dispute, openScene, PAID, payment, refund, type Scene, session } from '
 
 const app = useTestApp()
 
-type Told = { type: string; data: Record<string, unknown> }
+type PublishedEvent = { type: string; data: Record<string, unknown> }
 
 /** A purchase whose conference has a webhook endpoint. */
-async function openHeard(): Promise<Scene & { told: () => Promise<Told[]> }> {
+async function openWithEndpoint(): Promise<Scene & { published: () => Promise<PublishedEvent[]> }> {
   const scene = await openScene(app.db)
   const { conferenceId } = scene.ref
   await scene.run((trx) =>
@@ -21,31 +21,31 @@ async function openHeard(): Promise<Scene & { told: () => Promise<Told[]> }> {
       eventTypes: null,
     }),
   )
-  const told = async () => {
+  const published = async () => {
     const rows = await app.rows<{ body: string }>(
       'select body from webhook_deliveries where conference_id = $1 order by ctid',
       [conferenceId],
     )
-    return rows.map(({ body }) => JSON.parse(body) as Told)
+    return rows.map(({ body }) => JSON.parse(body) as PublishedEvent)
   }
-  return { ...scene, told }
+  return { ...scene, published }
 }
 
-const typesOf = (told: Told[]) => told.map(({ type }) => type)
+const typesOf = (published: PublishedEvent[]) => published.map(({ type }) => type)
 
 describe('the outbound events of a purchase', () => {
-  let scene: Awaited<ReturnType<typeof openHeard>>
+  let scene: Awaited<ReturnType<typeof openWithEndpoint>>
   beforeAll(async () => {
-    scene = await openHeard()
+    scene = await openWithEndpoint()
   })
 
   it('contain its payment and its codes once, also when the snapshot is applied again', async () => {
     await scene.read(PAID)
     await scene.read(PAID)
-    const told = await scene.told()
-    expect(typesOf(told)).toEqual(['vouchers.issued', 'purchase.paid'])
-    expect(told[0]?.data).toMatchObject({ purchase: scene.ref.purchaseId, count: 10 })
-    expect(told[1]?.data).toEqual({
+    const published = await scene.published()
+    expect(typesOf(published)).toEqual(['vouchers.issued', 'purchase.paid'])
+    expect(published[0]?.data).toMatchObject({ purchase: scene.ref.purchaseId, count: 10 })
+    expect(published[1]?.data).toEqual({
       purchase: scene.ref.purchaseId,
       status: 'PAID',
       sponsor: null,
@@ -62,18 +62,20 @@ describe('the outbound events of a purchase', () => {
   it('contain a dispute with its outcome', async () => {
     await scene.read({ ...PAID, disputes: [dispute('needs_response')] })
     await scene.read({ ...PAID, disputes: [dispute('won')] })
-    const told = (await scene.told()).slice(2)
-    expect(typesOf(told)).toEqual(['purchase.disputed', 'purchase.dispute_closed'])
-    expect(told[0]?.data).toMatchObject({ dispute: 'dp_1', status: 'PAID' })
-    expect(told[1]?.data).toMatchObject({ outcome: 'won' })
+    const published = (await scene.published()).slice(2)
+    expect(typesOf(published)).toEqual(['purchase.disputed', 'purchase.dispute_closed'])
+    expect(published[0]?.data).toMatchObject({ dispute: 'dp_1', status: 'PAID' })
+    expect(published[1]?.data).toMatchObject({ outcome: 'won' })
   })
 
   it('contain a partial and a full refund, with the number of deactivated codes', async () => {
     const disputes = [dispute('won')]
     await scene.read({ ...PAID, disputes, refunds: [refund('re_1', 300)] })
     await scene.read({ ...PAID, disputes, refunds: [refund('re_1', 300), refund('re_2', 700)] })
-    const told = (await scene.told()).slice(4)
-    expect(told.map(({ type, data }) => [type, data['count'] ?? data['amount_refunded']])).toEqual([
+    const published = (await scene.published()).slice(4)
+    expect(
+      published.map(({ type, data }) => [type, data['count'] ?? data['amount_refunded']]),
+    ).toEqual([
       ['vouchers.deactivated', 3],
       ['purchase.partially_refunded', 300],
       ['vouchers.deactivated', 7],
@@ -87,7 +89,7 @@ describe('the outbound events of a purchase', () => {
       disputes: [dispute('won')],
       refunds: [refund('re_1', 300), refund('re_2', 700, { status: 'failed' })],
     })
-    const last = (await scene.told()).at(-1)
+    const last = (await scene.published()).at(-1)
     expect(last).toMatchObject({ type: 'purchase.refund_failed', data: { refund: 're_2' } })
   })
 
@@ -97,21 +99,21 @@ describe('the outbound events of a purchase', () => {
       [scene.ref.conferenceId],
     )
     expect(codes).toHaveLength(10)
-    const text = JSON.stringify(await scene.told())
+    const text = JSON.stringify(await scene.published())
     for (const { code } of codes) expect(text).not.toContain(code)
   })
 })
 
 describe('the outbound events', () => {
   it('contain a failure with its reason, and a late payment after it', async () => {
-    const scene = await openHeard()
+    const scene = await openWithEndpoint()
     await scene.read({ sessions: [session({ status: 'expired', paid: false })] })
-    expect((await scene.told()).at(-1)).toMatchObject({
+    expect((await scene.published()).at(-1)).toMatchObject({
       type: 'purchase.failed',
       data: { failure_code: 'checkout_expired', status: 'FAILED' },
     })
     await scene.read({ sessions: [session()], payments: [payment()] })
-    expect(typesOf(await scene.told())).toEqual([
+    expect(typesOf(await scene.published())).toEqual([
       'purchase.failed',
       'vouchers.issued',
       'purchase.paid',
@@ -119,9 +121,9 @@ describe('the outbound events', () => {
   })
 
   it('contain no voucher event if no code was missing', async () => {
-    const scene = await openHeard()
+    const scene = await openWithEndpoint()
     await scene.read(PAID)
     await scene.run(async (trx) => issuePurchaseVouchers(trx, await lockPurchase(trx, scene.ref)))
-    expect(typesOf(await scene.told())).toEqual(['vouchers.issued', 'purchase.paid'])
+    expect(typesOf(await scene.published())).toEqual(['vouchers.issued', 'purchase.paid'])
   })
 })

@@ -7,7 +7,7 @@ import { withAdminClient } from '../support/test-connections.ts'
 import { eventOf, type Order, useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
-const PATIENCE = { timeout: 60_000, interval: 50 }
+const POLL_OPTIONS = { timeout: 60_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {
@@ -28,7 +28,7 @@ function startWorker(more: Partial<ProcessDeps> & { leaseSeconds?: number } = {}
 }
 
 const becomes = (order: Order, status: string) =>
-  expect.poll(async () => (await order.now()).status, PATIENCE).toBe(status)
+  expect.poll(async () => (await order.now()).status, POLL_OPTIONS).toBe(status)
 
 /** A gateway whose fetches wait until they are released. */
 function heldGateway() {
@@ -76,7 +76,7 @@ describe('a worker', () => {
     await app.fake.control.waitForDeliveries()
     const { purchases, fetches, release } = heldGateway()
     startWorker({ purchases })
-    await expect.poll(() => fetches.length, PATIENCE).toBe(4)
+    await expect.poll(() => fetches.length, POLL_OPTIONS).toBe(4)
     expect(new Set(fetches).size).toBe(4)
     release()
     for (const order of orders) await becomes(order, 'PAID')
@@ -89,7 +89,7 @@ describe('a worker', () => {
     await app.fake.control.waitForDeliveries()
     const { purchases, fetches, release } = heldGateway()
     startWorker({ purchases, leaseSeconds: 1 })
-    await expect.poll(() => fetches.length, PATIENCE).toBeGreaterThan(0)
+    await expect.poll(() => fetches.length, POLL_OPTIONS).toBeGreaterThan(0)
     const leaseEnd = async () => {
       const [row] = await app.rows<{ until: number }>(
         `select extract(epoch from max(lease_until))::float8 as until from stripe_events
@@ -100,7 +100,7 @@ describe('a worker', () => {
     }
     const first = await leaseEnd()
     // Two leases later, this worker still holds the event, and no other has claimed it.
-    await expect.poll(leaseEnd, PATIENCE).toBeGreaterThan(first + 2)
+    await expect.poll(leaseEnd, POLL_OPTIONS).toBeGreaterThan(first + 2)
     const rows = await app.events(shop)
     expect(rows.filter(({ status }) => status === 'pending').length).toBeGreaterThan(0)
     expect(Math.max(...rows.map(({ attempts }) => attempts))).toBe(1)
@@ -131,11 +131,11 @@ describe('a worker', () => {
     await app.fake.control.waitForDeliveries()
     const { purchases, fetches, release } = heldGateway()
     const worker = startWorker({ purchases })
-    await expect.poll(() => fetches.length, PATIENCE).toBe(4)
+    await expect.poll(() => fetches.length, POLL_OPTIONS).toBe(4)
     const stopped = worker.stop()
     const back = async () =>
       (await app.events(shop)).filter((e) => e.status === 'pending' && e.attempts === 0).length
-    await expect.poll(back, PATIENCE).toBeGreaterThan(0)
+    await expect.poll(back, POLL_OPTIONS).toBeGreaterThan(0)
     release()
     await stopped
     const states = await Promise.all(orders.map(({ now }) => now()))
@@ -161,7 +161,7 @@ describe('a worker', () => {
       ),
     )
     const second = await expect
-      .poll(() => app.order(shop).catch(() => null), PATIENCE)
+      .poll(() => app.order(shop).catch(() => null), POLL_OPTIONS)
       .not.toBeNull()
       .then(() => app.order(shop))
     app.fake.control.pay(second.session)
@@ -180,6 +180,6 @@ describe('a worker', () => {
       [shop.conference, id, event['type'], Buffer.from(JSON.stringify(event))],
     )
     const status = async () => (await app.events(shop))[0]?.status
-    await expect.poll(status, PATIENCE).toBe('ignored')
+    await expect.poll(status, POLL_OPTIONS).toBe('ignored')
   })
 })

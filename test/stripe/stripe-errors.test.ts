@@ -79,9 +79,9 @@ describe('an error shown to callers', () => {
       }),
     )
     expect(error).toBeInstanceOf(AppError)
-    const told = error instanceof AppError ? `${error.message} ${String(error.cause)}` : ''
-    expect(told).toContain('sk_live_****')
-    expect(told).not.toMatch(/abcDEF|abc123/)
+    const text = error instanceof AppError ? `${error.message} ${String(error.cause)}` : ''
+    expect(text).toContain('sk_live_****')
+    expect(text).not.toMatch(/abcDEF|abc123/)
   })
 
   it.each([

@@ -42,7 +42,7 @@ export type Shop = {
   sponsorSlug: string
   sponsorKey: string
   ticketType: string
-  /** As the sponsor, who buys 10 unless told otherwise. */
+  /** As the sponsor, who buys 10 by default. */
   buy(order?: Body): Promise<PurchaseAnswer>
   checkout(purchase: string, body?: Body): Promise<Answer<Body>>
   /** Opens the payment page and returns the session's id. */

@@ -22,7 +22,7 @@ const work = () =>
     LEASE_SECONDS: '2',
   })
 
-const PATIENCE = { timeout: 60_000, interval: 100 }
+const POLL_OPTIONS = { timeout: 60_000, interval: 100 }
 
 it('another worker finishes the publication of a killed worker: one promotion code per voucher', async () => {
   const shop = await openShop(app)
@@ -42,14 +42,14 @@ it('another worker finishes the publication of a killed worker: one promotion co
   await app.request('POST', `${path}/publish`, { body: {} })
   const made = () =>
     stripe.fake.control.requests({ method: 'POST', path: '/v1/promotion_codes' }).length
-  await expect.poll(made, PATIENCE).toBeGreaterThanOrEqual(21)
+  await expect.poll(made, POLL_OPTIONS).toBeGreaterThanOrEqual(21)
   await first.kill()
   const halfway = await progress()
   expect(halfway).toMatchObject({ state: 'running', published: 15 })
   stripe.fake.control.clearFaults()
   const second = await work()
   await expect
-    .poll(progress, PATIENCE)
+    .poll(progress, POLL_OPTIONS)
     .toMatchObject({ state: 'done', published: 40, pending: 0, failed: 0 })
   await second.terminate()
 

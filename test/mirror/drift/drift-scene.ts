@@ -91,7 +91,7 @@ export function useDriftScene(): DriftScene {
       const { stdout, stderr, exitCode } = await cli.run(args)
       expect(stdout, stderr).not.toBe('')
       const [found] = (JSON.parse(stdout) as { data: LiveReport[] }).data
-      if (found === undefined) throw new Error(`drift --live told nothing: ${stderr}`)
+      if (found === undefined) throw new Error(`drift --live printed nothing: ${stderr}`)
       expect(exitCode).toBe(found.lines.length === 0 ? 0 : 1)
       return found
     },
