@@ -69,7 +69,7 @@ const PARTLY_REFUNDED = {
   updated_at: '2027-02-01T14:05:40.000Z',
 }
 
-const STRIPE = ['stripe_failed', 'stripe_unavailable'] as const
+const STRIPE = ['stripe_key_rejected', 'stripe_failed', 'stripe_unavailable'] as const
 
 export const PURCHASE_EXAMPLES = { Purchase: PAID, Checkout: CHECKOUT }
 

@@ -39,6 +39,7 @@ export const ERROR_CATALOGUE = {
   unsupported_media_type: { status: 415, title: 'The request body must be application/json' },
   rate_limited: { status: 429, title: 'Too many requests' },
   internal: { status: 500, title: 'An unexpected error occurred in this service' },
+  stripe_key_rejected: { status: 502, title: "Stripe rejected the conference's API key" },
   stripe_failed: { status: 502, title: 'Stripe returned an error' },
   stripe_unavailable: { status: 503, title: 'Stripe cannot be reached' },
   not_ready: { status: 503, title: 'The service is starting or stopping' },

@@ -24,8 +24,17 @@ export type ReceivedEvent = 'stored' | 'duplicate' | 'ignored'
 /** `retried`: failed and scheduled again. `failed`: no retry left; it waits for a replay. */
 export type HandledEvent = 'done' | 'retried' | 'failed'
 
-/** `refused`: a 4xx answer. `failed`: a 5xx answer. `unreachable`: no answer, so the outcome is unknown. */
-export type StripeRequestOutcome = 'ok' | 'refused' | 'rate_limited' | 'failed' | 'unreachable'
+/**
+ * `refused`: a 4xx answer. `key_rejected`: 401 or 403. `failed`: a 5xx answer. `unreachable`: no answer,
+ * so the outcome is unknown.
+ */
+export type StripeRequestOutcome =
+  | 'ok'
+  | 'refused'
+  | 'key_rejected'
+  | 'rate_limited'
+  | 'failed'
+  | 'unreachable'
 
 export type JobOutcome = 'done' | 'retried' | 'failed'
 

@@ -11,7 +11,7 @@ import {
   type StripeClients,
   type StripeSettings,
 } from './stripe-client.ts'
-import { isRefusal, toAppError } from './stripe-errors.ts'
+import { classifyStripeError, isRefusal, toAppError } from './stripe-errors.ts'
 import { createCountingHttpClient } from './stripe-http-clients.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
@@ -25,7 +25,7 @@ async function fetchAccountId(stripe: Stripe): Promise<string | null> {
     return parseStripeObject(accountObject, response, 'account').id
   } catch (error) {
     // A restricted key may lack the permission. A wrong key shows up in the first request that matters.
-    if (isRefusal(error)) return null
+    if (isRefusal(error) || classifyStripeError(error) === 'key_rejected') return null
     throw toAppError(error)
   }
 }

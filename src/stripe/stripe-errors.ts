@@ -31,50 +31,87 @@ export function fetchOrNull<T>(fetch: () => Promise<T>): Promise<T | null> {
 }
 
 /**
+ * What an error of the SDK says about its request:
+ * - `no_response`: nothing is known.
+ * - `busy`: a 429, or a 409 while a request with the same idempotency key is running.
+ * - `key_rejected`: 401 or 403. The conference's key was revoked or lacks a permission. A repeated
+ *   request may get it after an earlier one did the work, so it never proves that nothing was made.
+ * - `stored_error`: Stripe replays an error that it stored under the idempotency key, or does not accept
+ *   the key for this request. Repeats under the same key can never succeed.
+ * - `refused`: any other 4xx. Stripe would refuse the same request again.
+ * - `failed`: a 5xx, or a response that is not JSON.
+ *
+ * @see https://docs.stripe.com/api/errors
+ * @see https://docs.stripe.com/api/idempotent_requests
+ */
+export type StripeErrorKind =
+  | 'no_response'
+  | 'busy'
+  | 'key_rejected'
+  | 'stored_error'
+  | 'refused'
+  | 'failed'
+
+/** The only classifier of Stripe's errors. Null: not an error of the SDK. */
+export function classifyStripeError(error: unknown): StripeErrorKind | null {
+  if (!(error instanceof StripeError)) return null
+  if (error instanceof StripeConnectionError) return 'no_response'
+  if (error instanceof StripeIdempotencyError) return 'stored_error'
+  const { statusCode } = error
+  if (error instanceof StripeRateLimitError || statusCode === 429 || statusCode === 409)
+    return 'busy'
+  if (statusCode === 401 || statusCode === 403) return 'key_rejected'
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return 'refused'
+  // A 500 that Stripe returns for the first time is not a stored error.
+  const isReplayed = error.headers?.['idempotent-replayed'] === 'true'
+  return isReplayed && statusCode !== undefined ? 'stored_error' : 'failed'
+}
+
+/**
  * Converts an error of the SDK to an error of this service. Other errors are returned unchanged.
  *
  * - no response → `stripe_unavailable`
  * - 429, or 409 while a request with the same idempotency key is running → `stripe_unavailable` with
  *   Stripe's own `Retry-After`
+ * - 401 and 403 → `stripe_key_rejected`
  * - other 4xx → `stripe_refused` with Stripe's message and request id
  * - 5xx and responses that are not JSON → `stripe_failed`
- *
- * @see https://docs.stripe.com/api/errors
  */
 export function toAppError(error: unknown): unknown {
   if (!(error instanceof StripeError)) return error
   const cause = causeOf(error)
-  if (error instanceof StripeConnectionError) {
-    return new AppError('stripe_unavailable', 'Stripe did not respond. Retry the request.', {
-      retryAfterSeconds: RETRY_AFTER_NO_RESPONSE,
-      cause,
-    })
-  }
-  if (error instanceof StripeRateLimitError || error.statusCode === 409) {
-    return new AppError(
-      'stripe_unavailable',
-      'Stripe limits the requests of this account at the moment. Retry later.',
-      {
-        retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_BUSY),
+  const extra = { stripe_request_id: error.requestId ?? null, stripe_code: error.code ?? null }
+  switch (classifyStripeError(error)) {
+    case 'no_response':
+      return new AppError('stripe_unavailable', 'Stripe did not respond. Retry the request.', {
+        retryAfterSeconds: RETRY_AFTER_NO_RESPONSE,
         cause,
-      },
-    )
+      })
+    case 'busy':
+      return new AppError(
+        'stripe_unavailable',
+        'Stripe limits the requests of this account at the moment. Retry later.',
+        { retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_BUSY), cause },
+      )
+    case 'key_rejected':
+      return new AppError(
+        'stripe_key_rejected',
+        `Stripe rejected the conference's API key. An operator must set a valid key with all permissions; then retry the request. Stripe's message: ${refusalMessage(error)}`,
+        { extra, cause },
+      )
+    case 'refused':
+      return new AppError('stripe_refused', refusalMessage(error), { extra, cause })
+    default:
+      return new AppError(
+        'stripe_failed',
+        'Stripe responded with an internal error. Retry the request.',
+        {
+          retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_FAILURE),
+          extra: { stripe_request_id: extra.stripe_request_id },
+          cause,
+        },
+      )
   }
-  if (hasRefusalStatus(error)) {
-    return new AppError('stripe_refused', refusalMessage(error), {
-      extra: { stripe_request_id: error.requestId ?? null, stripe_code: error.code ?? null },
-      cause,
-    })
-  }
-  return new AppError(
-    'stripe_failed',
-    'Stripe responded with an internal error. Retry the request.',
-    {
-      retryAfterSeconds: retryAfterOf(error, RETRY_AFTER_FAILURE),
-      extra: { stripe_request_id: error.requestId ?? null },
-      cause,
-    },
-  )
 }
 
 function retryAfterOf(error: Stripe.errors.StripeError, fallback: number): number {
@@ -91,15 +128,9 @@ function causeOf(error: Stripe.errors.StripeError): Error {
   )
 }
 
-/** True when Stripe rejected the request and would reject it again: 4xx other than 409 and 429. */
+/** True when Stripe refused the request and would refuse it again: see `refused` of StripeErrorKind. */
 export function isRefusal(error: unknown): error is Stripe.errors.StripeError {
-  return error instanceof StripeError && hasRefusalStatus(error)
-}
-
-function hasRefusalStatus(error: Stripe.errors.StripeError): boolean {
-  const { statusCode } = error
-  if (error instanceof StripeRateLimitError || statusCode === undefined) return false
-  return statusCode >= 400 && statusCode < 500 && statusCode !== 409
+  return classifyStripeError(error) === 'refused'
 }
 
 /** Stripe's message about a refusal, safe to show to callers: keys in it are masked. */
@@ -107,32 +138,28 @@ export function refusalMessage(error: Stripe.errors.StripeError): string {
   return maskStripeSecrets(error.message) || 'Stripe did not give a reason.'
 }
 
-/**
- * True when Stripe replays an error that it stored under the idempotency key, or does not accept the
- * key for this request: retries with the same key can never succeed. A 500 that Stripe returns for
- * the first time is not a stored error. The SDK retries 5xx itself and throws the last response.
- *
- * @see https://docs.stripe.com/api/idempotent_requests
- */
+/** See `stored_error` of StripeErrorKind. The SDK retries 5xx itself and throws the last response. */
 export function isStoredError(error: unknown): error is Stripe.errors.StripeError {
-  if (!(error instanceof StripeError)) return false
-  if (error instanceof StripeIdempotencyError) return true
-  const isServerError = error.statusCode !== undefined && error.statusCode >= 500
-  return isServerError && error.headers?.['idempotent-replayed'] === 'true'
+  return classifyStripeError(error) === 'stored_error'
 }
 
-/** `storedError`: Stripe keeps an error under the idempotency key; another key may succeed. */
-export type Refusal = { kind: 'refused'; message: string; storedError: boolean }
+/**
+ * Stripe did not make the object. `storedError`: Stripe keeps an error under the idempotency key; another
+ * key may succeed. `code` is Stripe's, such as `resource_missing`.
+ */
+export type Refusal = {
+  kind: 'refused'
+  message: string
+  storedError: boolean
+  code: string | null
+}
 
-/** The refusal behind an error of a creating request. @throws AppError after an unknown outcome. */
+/** The refusal behind an error of a request. @throws AppError after an unknown outcome. */
 export function toRefusal(error: unknown): Refusal {
-  if (isStoredError(error)) {
-    return { kind: 'refused', message: refusalMessage(error), storedError: true }
-  }
-  if (isRefusal(error)) {
-    return { kind: 'refused', message: refusalMessage(error), storedError: false }
-  }
-  throw toAppError(error)
+  const storedError = isStoredError(error)
+  if (!storedError && !isRefusal(error)) throw toAppError(error)
+  const { code = null } = error
+  return { kind: 'refused', message: refusalMessage(error), storedError, code }
 }
 
 /** True for a 404 or `resource_missing`: this account and mode have no such object. */

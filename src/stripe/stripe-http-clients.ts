@@ -7,6 +7,7 @@ export type HttpClient = InstanceType<typeof Stripe.HttpClient>
 
 function outcomeOf(status: number): StripeRequestOutcome {
   if (status === 429) return 'rate_limited'
+  if (status === 401 || status === 403) return 'key_rejected'
   if (status >= 500) return 'failed'
   return status >= 400 ? 'refused' : 'ok'
 }

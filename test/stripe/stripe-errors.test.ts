@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { AppError } from '../../src/shared/errors.ts'
 import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
-import { toAppError } from '../../src/stripe/stripe-errors.ts'
+import { isRefusal, toAppError } from '../../src/stripe/stripe-errors.ts'
 import { PARAMS, useStripeScene } from './stripe-scene.ts'
 
 const counted: string[] = []
@@ -84,16 +84,29 @@ describe('an error shown to callers', () => {
     expect(text).not.toMatch(/abcDEF|abc123/)
   })
 
-  it.each([
-    [StripePermissionError, 403],
-    [StripeCardError, 402],
-  ])('keeps the message of %s', (Kind, statusCode) => {
-    const raw = { type: 'invalid_request_error' as const, statusCode, message: 'Not with us.' }
-    expect(toAppError(new Kind(raw))).toMatchObject({
+  it('keeps Stripe’s message about a refused card', () => {
+    const raw = { type: 'card_error' as const, statusCode: 402, message: 'Not with us.' }
+    expect(toAppError(new StripeCardError(raw))).toMatchObject({
       code: 'stripe_refused',
       message: 'Not with us.',
     })
   })
+
+  it.each([
+    [StripeAuthenticationError, 401],
+    [StripePermissionError, 403],
+  ])(
+    'says that the key is rejected after %s, which is no refusal (issue 8, line 3)',
+    (Kind, statusCode) => {
+      const raw = { type: 'invalid_request_error' as const, statusCode, message: 'Not with us.' }
+      expect(toAppError(new Kind(raw))).toMatchObject({
+        code: 'stripe_key_rejected',
+        status: 502,
+        message: expect.stringContaining('Not with us.'),
+      })
+      expect(isRefusal(new Kind(raw))).toBe(false)
+    },
+  )
 
   it('is stripe_unavailable while a request with the same key is running', () => {
     const raw = { type: 'invalid_request_error' as const, statusCode: 409, message: 'in use' }

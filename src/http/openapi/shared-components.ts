@@ -107,6 +107,7 @@ function codesThatFollow(route: OperationFacts): ErrorCode[] {
 export const STRIPE_PROBLEMS: readonly ErrorCode[] = [
   'stripe_key_missing',
   'stripe_refused',
+  'stripe_key_rejected',
   'stripe_failed',
   'stripe_unavailable',
 ]
