@@ -124,6 +124,23 @@ it('creates a refund but responds with 500, and replays the 500 under its key', 
   expect(control.events({ type: 'refund.created' })).toHaveLength(1)
 })
 
+it('refuses a request before or after its execution', async () => {
+  const { stripe, control } = await startFake()
+  control.injectFault({ path: '/v1/customers', action: { kind: 'refuse', status: 403 } })
+  const before = await refusal(stripe.customers.create({}, { idempotencyKey: 'a' }))
+  expect(before).toMatchObject({ statusCode: 403, type: 'StripePermissionError' })
+  expect((await stripe.customers.list()).data).toHaveLength(0)
+
+  const executed = { kind: 'refuse', status: 401, executed: true } as const
+  control.injectFault({ path: '/v1/customers', action: executed })
+  const after = await refusal(stripe.customers.create({}, { idempotencyKey: 'a' }))
+  expect(after).toMatchObject({ statusCode: 401, type: 'StripeAuthenticationError' })
+  const { data } = await stripe.customers.list()
+  expect(data).toHaveLength(1)
+  const repeat = await stripe.customers.create({}, { idempotencyKey: 'a' })
+  expect(repeat.id).toBe(data[0]?.id)
+})
+
 it('declines the next confirmation', async () => {
   const { stripe, control } = await startFake()
   control.injectFault({

@@ -132,7 +132,8 @@ export function createIdempotency(deps: {
       return answer
     } catch (error) {
       // A refusal changed nothing, so the key is released and a repeat starts again. After an unknown
-      // outcome the row stays, and a repeat resumes its resource.
+      // outcome the row stays, and a repeat resumes its resource. `afterWrite` keeps a failed fetch after
+      // a write from being taken for a refusal.
       const refused = error instanceof AppError && error.status < 500
       await inScope(request, (trx) =>
         refused ? row(trx).delete() : row(trx).update({ owner: null }),

@@ -91,6 +91,28 @@ export class AppError extends Error {
   }
 }
 
+const AFTER_WRITE_RETRY_SECONDS = 2
+
+/**
+ * Runs a step that comes after a write at Stripe, such as a fetch of the written object. Stripe's refusal
+ * of this step says nothing about the write. So it must not reach the caller as a refusal, and it must
+ * not release the `Idempotency-Key`: a repeat would write again.
+ *
+ * @throws AppError `stripe_failed` in place of an AppError below 500; other errors unchanged.
+ */
+export async function afterWrite<T>(step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status >= 500) throw error
+    throw new AppError(
+      'stripe_failed',
+      `The change was made at Stripe, but its result could not be fetched: ${error.message} Repeat the request with the same Idempotency-Key: it continues and does not make the change again.`,
+      { retryAfterSeconds: AFTER_WRITE_RETRY_SECONDS, extra: error.extra, cause: error },
+    )
+  }
+}
+
 /** The 404 of every look-up. Another tenant's object answers the same, so ids cannot be probed. */
 export function notFound(kind: string): AppError {
   return new AppError('not_found', `There is no such ${kind}.`)

@@ -3,7 +3,7 @@ import { connect, type Tx } from '../../src/db/connect.ts'
 import { holdLivenessLock, type LivenessLock } from '../../src/db/liveness-lock.ts'
 import { createIdempotency } from '../../src/http/idempotency.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
-import { AppError } from '../../src/shared/errors.ts'
+import { AppError, afterWrite } from '../../src/shared/errors.ts'
 import { unique } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 import { useTestDatabase } from '../support/test-database.ts'
@@ -119,6 +119,21 @@ describe('a write in two steps', () => {
     const { body } = await worker.post(key)
     expect(body).toEqual({ resource: worker.begun.at(-1) })
     expect(worker.begun.at(-1)).not.toBe(refused)
+  })
+
+  it('resumes its resource when a fetch after the write was refused (issue 8, line 6)', async () => {
+    const key = unique('key')
+    worker.finish = () =>
+      afterWrite(async () => {
+        throw new AppError('stripe_refused', 'Stripe said no.')
+      })
+    const answer = await worker.post(key)
+    expect(answer).toMatchObject({ status: 502, body: { code: 'stripe_failed' } })
+    expect(answer.body).toMatchObject({ detail: expect.stringContaining('Stripe said no.') })
+    const begun = worker.begun.at(-1)
+    worker.finish = answerWith
+    expect(await worker.post(key)).toEqual({ status: 200, body: { resource: begun } })
+    expect(worker.begun.at(-1)).toBe(begun)
   })
 
   it('is 409 while it runs in this process', async () => {

@@ -48,6 +48,15 @@ const action = z.discriminatedUnion('kind', [
     .describe('executed, but the client gets no result'),
   z
     .strictObject({
+      kind: z.literal('refuse'),
+      /** 401 and 403 stand for a revoked key and for a key without the permission. */
+      status: z.coerce.number().int().min(400).max(499).default(403),
+      /** Whether the request is executed before it is refused: its first answer was lost. */
+      executed: z.boolean().default(false),
+    })
+    .describe('refused with a 4xx; not stored under the idempotency key'),
+  z
+    .strictObject({
       kind: z.literal('decline'),
       code: z.enum(DECLINE_CODES).default('generic_decline'),
     })

@@ -48,6 +48,7 @@ export async function performCall(state: FakeState, request: ApiRequest): Promis
     const result = await answerIdempotently(state, request, account, entry, fault)
     if (fault?.kind === 'fail_after' && fault.how === 'cut') return { kind: 'cut' }
     if (fault?.kind === 'hang') return { kind: 'hang' }
+    if (fault?.kind === 'refuse') throw refusal(fault.status)
     return outcome(request, entry, result)
   } catch (error) {
     return outcome(request, entry, failure(state, entry.id, error))
@@ -73,6 +74,7 @@ function applyFault(fault: ApiFaultAction | null): Outcome | null {
   if (fault.kind === 'cut') return { kind: 'cut' }
   if (fault.kind === 'hang' && !fault.executed) return { kind: 'hang' }
   if (fault.kind === 'rate_limit') throw rateLimit(fault)
+  if (fault.kind === 'refuse' && !fault.executed) throw refusal(fault.status)
   if (fault.kind === 'error' && !isStored(fault)) throw apiError(fault.status, false)
   return null
 }
@@ -203,6 +205,14 @@ function apiError(status: number, stored: boolean): StripeError {
       ? 'Stripe is temporarily unavailable. Please try again later.'
       : 'An unknown error occurred.'
   return new StripeError(status, 'api_error', message, {}, { stored })
+}
+
+function refusal(status: number): StripeError {
+  const message =
+    status === 401 || status === 403
+      ? 'The provided key does not have the required permissions for this endpoint.'
+      : 'The request is not possible at the moment.'
+  return new StripeError(status, 'invalid_request_error', message)
 }
 
 function logEntry(state: FakeState, request: ApiRequest): LoggedRequest {

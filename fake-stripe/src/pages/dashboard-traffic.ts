@@ -129,7 +129,7 @@ export function requestsSection(
   )
 }
 
-const API_KINDS = ['rate_limit', 'error', 'hang', 'slow', 'cut', 'fail_after', 'decline']
+const API_KINDS = ['rate_limit', 'error', 'hang', 'slow', 'cut', 'fail_after', 'refuse', 'decline']
 const WEBHOOK_KINDS = ['duplicate', 'reorder', 'delay', 'drop']
 
 export function faultsSection(state: FakeState, view: View): Html {

@@ -10,7 +10,7 @@ import {
 import { tableOf } from '../../mirror/stripe-resource.ts'
 import type { OpenedSession, SavedCard, SavedCards } from '../../payments/payment-gateway.ts'
 import type { ReturnUrls } from '../../payments/return-urls.ts'
-import { AppError, invalidField, notFound } from '../../shared/errors.ts'
+import { AppError, afterWrite, invalidField, notFound } from '../../shared/errors.ts'
 import { callStripe, fetchOrNull, isStoredError, toAppError } from '../../stripe/stripe-errors.ts'
 import {
   customerObject,
@@ -113,7 +113,7 @@ export async function detachCard(
   const { stripe } = await deps.clients.connect(ref.conferenceId)
   const response = await callStripe(() => stripe.paymentMethods.detach(paymentMethod))
   await new StripePaymentMethodAction(mirrorContext(deps, ref.conferenceId)).sync(response)
-  await refreshCustomer(deps, ref)
+  await afterWrite(() => refreshCustomer(deps, ref))
 }
 
 /**

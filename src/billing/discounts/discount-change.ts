@@ -8,7 +8,7 @@ import { mirrorNames } from '../../mirror/resource-registry.ts'
 import type { StripeResource } from '../../mirror/stripe-resource.ts'
 import type { StripeSyncAction } from '../../mirror/stripe-sync-action.ts'
 import type { Actor } from '../../shared/caller.ts'
-import { AppError, notFound } from '../../shared/errors.ts'
+import { AppError, afterWrite, notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
@@ -145,7 +145,7 @@ export async function mirrorAnswer<T extends StripeObject>(
     const { outcome } = await action.sync(response, requestedAt)
     if (outcome !== 'stale') return
   }
-  await callStripe(() => action.refresh(response.id))
+  await afterWrite(() => callStripe(() => action.refresh(response.id)))
 }
 
 /** Marks an object as deleted in the mirror after Stripe deleted it. */
@@ -156,7 +156,9 @@ export async function mirrorDeletion<T extends StripeObject>(
 ): Promise<void> {
   await action.softDelete(id, requestedAt)
   const row = await findMirrorRow(action, id)
-  if (row?.deleted_at === null) await callStripe(() => action.refresh(id))
+  if (row?.deleted_at === null) {
+    await afterWrite(() => callStripe(() => action.refresh(id)))
+  }
 }
 
 /**

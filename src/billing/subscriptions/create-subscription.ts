@@ -5,7 +5,7 @@ import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { addJob } from '../../jobs/job-queue.ts'
 import type { Caller } from '../../shared/caller.ts'
-import { AppError, invalidField } from '../../shared/errors.ts'
+import { AppError, afterWrite, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import {
   callStripe,
@@ -146,7 +146,7 @@ export async function finishSubscription(
     }
     order = await load()
   }
-  return fetchSubscription(deps, ref)
+  return afterWrite(() => fetchSubscription(deps, ref))
 }
 
 async function requestCreation(

@@ -8,7 +8,7 @@ import { StripePlanAction } from '../../mirror/resources/plan-resource.ts'
 import { StripePriceAction } from '../../mirror/resources/price-resource.ts'
 import { StripeProductAction } from '../../mirror/resources/product-resource.ts'
 import type { Caller } from '../../shared/caller.ts'
-import { AppError, invalidField } from '../../shared/errors.ts'
+import { AppError, afterWrite, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem, toStripeAmount } from '../../shared/money.ts'
 import {
@@ -103,7 +103,7 @@ export async function finishPlan(deps: BillingDeps, ref: PlanRef): Promise<Plan>
     }
     plan = await load()
   }
-  await refreshPlanMirror(deps, plan)
+  await afterWrite(() => refreshPlanMirror(deps, plan))
   return load()
 }
 
@@ -231,7 +231,7 @@ export async function changePlan(
       ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),
     })
   })
-  await refreshPlanMirror(deps, plan)
+  await afterWrite(() => refreshPlanMirror(deps, plan))
   return withTenant(deps.db, ref, load)
 }
 

@@ -281,6 +281,27 @@ describe('a subscription whose creation is repeated', () => {
     expect(await scene.atStripe(payer)).toHaveLength(1)
   })
 
+  it.each([400, 403])(
+    'is created once when the fetch after its creation gets a %i, however often it is repeated (issue 8, line 6)',
+    async (status) => {
+      const payer = await scene.payer()
+      const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
+      const path = '/v1/subscriptions/*'
+      const action = { kind: 'refuse', status } as const
+      scene.fake.control.injectFault({ method: 'GET', path, times: 3, action })
+      const key = `sub-unread-${status}`
+      for (const attempt of [1, 2, 3]) {
+        const answer = await scene.ask(body, key)
+        expect(answer.status, `attempt ${attempt}`).toBeGreaterThanOrEqual(500)
+      }
+      expect(await scene.ask(body, key)).toMatchObject({
+        status: 201,
+        body: { state: 'created', status: 'active' },
+      })
+      expect(await scene.atStripe(payer)).toHaveLength(1)
+    },
+  )
+
   it('shows its items before it exists at Stripe, and is created by a refresh', async () => {
     const payer = await scene.payer()
     const plan = await scene.plan({ amount: 700 })

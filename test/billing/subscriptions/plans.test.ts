@@ -185,7 +185,8 @@ describe('a new plan', () => {
 
   it('shows the reason of Stripe’s refusal and stays refused', async () => {
     const other = await scene.openWiredShop()
-    scene.fake.control.revokeKey(other.stripeKey)
+    const action = { kind: 'refuse', status: 400 } as const
+    scene.fake.control.injectFault({ method: 'POST', path: '/v1/products', action })
     const refused = { status: 409, body: { code: 'stripe_refused' } }
     expect(await post(MONTHLY, undefined, other.path)).toMatchObject(refused)
     const { body } = await scene.request<{ data: PlanAnswer[] }>('GET', `${other.path}/plans`)
