@@ -20,7 +20,7 @@ export class TidyCustomerAction extends StripeCustomerAction {
 
 /** Also logs every new customer. An override of `sync` costs one statement for each object. */
 export class AnnouncingCustomerAction extends TidyCustomerAction {
-  override async sync(customer: Stripe.Customer, fetchedAt?: FetchTime): Promise<Synced> {
+  override async sync(customer: Stripe.Customer, fetchedAt: FetchTime): Promise<Synced> {
     const synced = await super.sync(customer, fetchedAt)
     if (synced.outcome === 'created') this.context.logger.info({ customer: synced.id }, 'welcome')
     return synced

@@ -94,8 +94,8 @@ export type StripeResource<T extends StripeObject = StripeObject> = {
 export type SyncAction<T extends StripeObject = StripeObject> = {
   readonly context: SyncContext
   readonly resource: StripeResource<T>
-  sync(object: T, fetchedAt?: FetchTime): Promise<Synced>
-  syncBatch(objects: readonly T[], fetchedAt?: FetchTime): Promise<Synced[]>
+  sync(object: T, fetchedAt: FetchTime): Promise<Synced>
+  syncBatch(objects: readonly T[], fetchedAt: FetchTime): Promise<Synced[]>
   syncByIds(ids: readonly string[], signal?: AbortSignal): Promise<SyncedId[]>
   refresh(id: string, fetchedAt?: FetchTime): Promise<Refreshed<T>>
   isSyncOverridden(): boolean

@@ -54,9 +54,10 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
   /**
    * Stores one object. `{ deleted: true }` becomes a tombstone.
    *
-   * @param fetchedAt when the object was requested from Stripe. Default: now.
+   * @param fetchedAt when the object was requested from Stripe, also if it is the answer to a write: a
+   * time after the answer would let a late answer replace a newer row.
    */
-  async sync(object: T, fetchedAt?: FetchTime): Promise<Synced> {
+  async sync(object: T, fetchedAt: FetchTime): Promise<Synced> {
     const [synced] = await this.write([object], fetchedAt)
     if (synced === undefined) throw new Error(`${object.id} was not written`)
     return synced
@@ -66,7 +67,7 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
    * Stores many objects with far fewer statements than `sync` for each; mapping, hooks and results are
    * the same. If a subclass overrides `sync`, every object goes through that method.
    */
-  async syncBatch(objects: readonly T[], fetchedAt?: FetchTime): Promise<Synced[]> {
+  async syncBatch(objects: readonly T[], fetchedAt: FetchTime): Promise<Synced[]> {
     if (!this.isSyncOverridden()) return this.write(objects, fetchedAt)
     const results: Synced[] = []
     for (const object of objects) results.push(await this.sync(object, fetchedAt))
@@ -120,11 +121,14 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
     return syncAll(this, options)
   }
 
-  /** Turns the row into a tombstone. Changes nothing at Stripe. Returns false if no live row exists. */
-  async softDelete(id: string, fetchedAt?: FetchTime): Promise<boolean> {
+  /**
+   * Turns the row into a tombstone. Changes nothing at Stripe. Returns false if no live row exists.
+   *
+   * @param fetchedAt when the request was sent whose answer showed that Stripe does not have the object.
+   */
+  async softDelete(id: string, fetchedAt: FetchTime): Promise<boolean> {
     const { db, conferenceId } = this.context
-    const asOf = fetchedAt ?? (await databaseNow(db))
-    const deleted = await writeTombstones(db, this.resource, conferenceId, [id], asOf)
+    const deleted = await writeTombstones(db, this.resource, conferenceId, [id], fetchedAt)
     return deleted.length > 0
   }
 
@@ -167,11 +171,10 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
     return object === null ? { id, result: 'gone' } : { id, result: 'synced', outcome }
   }
 
-  private async write(objects: readonly T[], fetchedAt?: FetchTime): Promise<Synced[]> {
+  private async write(objects: readonly T[], fetchedAt: FetchTime): Promise<Synced[]> {
     const results: Synced[] = []
     for (const batch of toBatchesOfDistinctIds(objects)) {
-      const asOf = fetchedAt ?? (await databaseNow(this.context.db))
-      results.push(...(await this.writeBatch(batch, asOf)))
+      results.push(...(await this.writeBatch(batch, fetchedAt)))
     }
     return results
   }

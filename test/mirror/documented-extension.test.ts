@@ -6,6 +6,7 @@ import {
   StripeEarlyFraudWarningAction,
 } from '../../docs/examples/early-fraud-warnings.ts'
 import { AnnouncingCustomerAction, TidyCustomerAction } from '../../docs/examples/tidy-customers.ts'
+import { databaseNow } from '../../src/mirror/fetch-time.ts'
 import { dropMirrorTable, migrateMirrorTable } from '../../src/mirror/migrate-mirror-table.ts'
 import { idOf, RETURN_URLS } from '../support/shop.ts'
 import { type StoredRow, useSyncScene, type WiredShop } from './sync-scene.ts'
@@ -110,7 +111,7 @@ describe('the example of an extended action', () => {
       await customer({ email: 'TWO@x.org' }),
     ]
     const action = new TidyCustomerAction(scene.context(shop))
-    await action.syncBatch([one])
+    await action.syncBatch([one], await databaseNow(scene.db))
     expect(await row('customers', one.id)).toMatchObject({ email: 'one@x.org' })
     expect(await action.syncAll()).toMatchObject({ state: 'succeeded' })
     expect(await row('customers', two.id)).toMatchObject({ email: 'two@x.org' })

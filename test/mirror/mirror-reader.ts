@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import { databaseNow } from '../../src/mirror/fetch-time.ts'
 import { findResource } from '../../src/mirror/resource-registry.ts'
 import type { StripeResource } from '../../src/mirror/stripe-resource.ts'
 import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
@@ -54,7 +55,9 @@ export function readerOf(scene: SyncScene, shop: WiredShop): MirrorReader {
     list,
     ids: async (name, query) => (await list(name, query)).data.map(({ id }) => id),
     async store(name, objects) {
-      const synced = await named(name).createAction(scene.context(shop)).syncBatch(objects)
+      const synced = await named(name)
+        .createAction(scene.context(shop))
+        .syncBatch(objects, await databaseNow(scene.db))
       expect(synced.map(({ id }) => id)).toEqual(objects.map(({ id }) => id))
     },
     get: (name, id, as) =>

@@ -1,3 +1,4 @@
+import { databaseNow } from '../../src/mirror/fetch-time.ts'
 import { findResource } from '../../src/mirror/resource-registry.ts'
 import type { SyncAction } from '../../src/mirror/stripe-resource.ts'
 import { tableOf } from '../../src/mirror/stripe-resource.ts'
@@ -22,7 +23,7 @@ export async function mirroredRow(
   name: string,
   object: Sample,
 ): Promise<StoredRow> {
-  await actionOf(scene, shop, name).sync(object)
+  await actionOf(scene, shop, name).sync(object, await databaseNow(scene.db))
   const [row] = await scene.rows<StoredRow>(
     `select * from ${tableOf({ name })} where conference_id = $1 and id = $2`,
     [shop.conference, object.id],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { connect } from '../../src/db/connect.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import {
   type ClaimedEvent,
@@ -40,6 +41,28 @@ describe('a claim', () => {
     expect(ids).toHaveLength(12)
     expect(claims.flat().map(({ attempts }) => attempts)).toEqual(Array(12).fill(1))
     expect(await claim()).toEqual([])
+  })
+
+  it('does not wait for an event that another transaction has locked (issue 8, line 32)', async () => {
+    const shop = await fill(2)
+    // A claim that waits ends with an error, so that this test cannot hang.
+    const url = new URL(app.connectionString)
+    url.searchParams.set('options', '-c lock_timeout=2s')
+    const impatient = connect(url.href)
+    try {
+      await withTenant(app.db, { conferenceId: shop.conference }, async (trx) => {
+        const locked = await trx('stripe_events').orderBy('id').forUpdate().first('id')
+        const events = await claimEvents(impatient, {
+          lane: 'purchase',
+          limit: 50,
+          leaseSeconds: 60,
+        })
+        expect(events).toHaveLength(1)
+        expect(events.map(({ id }) => id)).not.toContain(locked?.id)
+      })
+    } finally {
+      await impatient.destroy()
+    }
   })
 
   it('of a dead worker ends with its lease; then another worker owns the event', async () => {

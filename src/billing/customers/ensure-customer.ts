@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import Stripe from 'stripe'
 import { withTenant } from '../../db/tenant-scope.ts'
+import { databaseNow } from '../../mirror/fetch-time.ts'
 import { StripeCustomerAction } from '../../mirror/resources/customer-resource.ts'
 import { isStoredError, toAppError } from '../../stripe/stripe-errors.ts'
 import { customerObject, parseStripeObject } from '../../stripe/stripe-objects.ts'
@@ -63,6 +64,7 @@ async function createAtStripe(deps: BillingDeps, customer: Customer): Promise<st
   const { conferenceId, params } = customer
   const ref = { conferenceId, customerId: customer.id }
   const { stripe } = await deps.clients.connect(conferenceId)
+  const requestedAt = await databaseNow(deps.db)
   const response = await stripe.customers.create(
     {
       name: params.name,
@@ -77,7 +79,7 @@ async function createAtStripe(deps: BillingDeps, customer: Customer): Promise<st
   )
   const { id } = parseStripeObject(customerObject, response, 'customer')
   await withTenant(deps.db, ref, (trx) => saveStripeId(trx, ref, id))
-  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(response)
+  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(response, requestedAt)
   // A concurrent call may have renewed the key and saved another customer's id.
   const saved = await withTenant(deps.db, ref, (trx) => getCustomer(trx, ref))
   return saved.stripeCustomerId ?? id
@@ -98,11 +100,13 @@ export async function withCustomer<T>(
 ): Promise<T> {
   const id = await ensureCustomer(deps, ref)
   const before = await withTenant(deps.db, ref, (trx) => getCustomer(trx, ref))
+  const requestedAt = await databaseNow(deps.db)
   try {
     return await work(id, before.generation)
   } catch (error) {
     if (!isMissingCustomer(error)) throw error
-    await new StripeCustomerAction(mirrorContext(deps, ref.conferenceId)).softDelete(id)
+    const action = new StripeCustomerAction(mirrorContext(deps, ref.conferenceId))
+    await action.softDelete(id, requestedAt)
     const renewed = await ensureCustomer(deps, ref)
     const { generation } = await withTenant(deps.db, ref, (trx) => getCustomer(trx, ref))
     return work(renewed, generation)

@@ -111,8 +111,10 @@ export async function detachCard(
 ): Promise<void> {
   const { paymentMethod } = await findCard(deps, ref, method)
   const { stripe } = await deps.clients.connect(ref.conferenceId)
+  const requestedAt = await databaseNow(deps.db)
   const response = await callStripe(() => stripe.paymentMethods.detach(paymentMethod))
-  await new StripePaymentMethodAction(mirrorContext(deps, ref.conferenceId)).sync(response)
+  const action = new StripePaymentMethodAction(mirrorContext(deps, ref.conferenceId))
+  await action.sync(response, requestedAt)
   await afterWrite(() => refreshCustomer(deps, ref))
 }
 
@@ -257,8 +259,9 @@ async function saveDefaultCard(
   method: string,
 ): Promise<void> {
   const { stripe } = await deps.clients.connect(conferenceId)
+  const requestedAt = await databaseNow(deps.db)
   const response = await callStripe(() =>
     stripe.customers.update(customer, { invoice_settings: { default_payment_method: method } }),
   )
-  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(response)
+  await new StripeCustomerAction(mirrorContext(deps, conferenceId)).sync(response, requestedAt)
 }

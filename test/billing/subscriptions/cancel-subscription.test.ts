@@ -158,6 +158,7 @@ describe('a cancelled subscription', () => {
     const made = await scene.subscribe(await scene.payer())
     await new StripeSubscriptionAction(scene.context(scene.shop)).softDelete(
       made.stripe_subscription,
+      await databaseNow(scene.db),
     )
     expect(await scene.get(made.id)).toMatchObject({ status: 'canceled' })
   })

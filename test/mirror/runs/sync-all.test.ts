@@ -1,5 +1,6 @@
 import type Stripe from 'stripe'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { databaseNow } from '../../../src/mirror/fetch-time.ts'
 import { StripeCouponAction } from '../../../src/mirror/resources/coupon-resource.ts'
 import { StripeCustomerAction } from '../../../src/mirror/resources/customer-resource.ts'
 import type { SyncRun } from '../../../src/mirror/runs/sync-run.ts'
@@ -125,7 +126,10 @@ describe('an object that was deleted at Stripe', () => {
     const stripe = scene.stripeOf(shop)
     const { id } = await stripe.coupons.create({ percent_off: 10, duration: 'once' })
     // As if the listing had missed it: stored before, and in no list.
-    await coupons.sync((await stripe.coupons.retrieve(id)) as Stripe.Coupon)
+    await coupons.sync(
+      (await stripe.coupons.retrieve(id)) as Stripe.Coupon,
+      await databaseNow(scene.db),
+    )
     const run = await coupons.syncAll({ since: new Date(Date.now() + 3_600_000) })
     expect(run.counts).toMatchObject({ fetched: 0, deleted: 0 })
     expect(await live('coupons')).toHaveLength(1)
@@ -321,7 +325,7 @@ describe('a subclass', () => {
     const ids = seed(120)
     const seen: string[] = []
     class Watching extends StripeCustomerAction {
-      override async sync(object: Stripe.Customer, readAt?: number) {
+      override async sync(object: Stripe.Customer, readAt: number) {
         seen.push(object.id)
         return super.sync(object, readAt)
       }
