@@ -71,6 +71,10 @@ export type AppDeps = {
   metrics?: Metrics
   /** A small pool for probes and metrics, so that many requests do not block them. Absent: `db`. */
   upkeepDb?: Db
+  /** The connections of Stripe's webhooks. Absent: `db`. */
+  webhookDb?: Db
+  /** The connections of exports. Absent: `db`. */
+  exportDb?: Db
 }
 
 /** Composes the HTTP side of the service. The result does not listen yet. */
@@ -108,6 +112,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
   voucherExportRoutes(app, {
     ...routes,
+    exportDb: deps.exportDb ?? db,
     findPurchaseBatch: (trx, caller, id) => purchases.findVoucherBatch(trx, caller, id),
   })
   redemptionRoutes(app, routes)
@@ -135,9 +140,9 @@ function addStripeRoutes(
   deps: AppDeps,
   metrics: ServiceMetrics,
 ): void {
-  const { db, logger } = deps
-  const inbox = createEventInbox({ db, logger })
-  webhookRoutes(app, { ...deps, inbox, metrics })
+  const { logger } = deps
+  const db = deps.webhookDb ?? deps.db
+  webhookRoutes(app, { ...deps, db, inbox: createEventInbox({ db, logger }), metrics })
   eventRoutes(app, routes)
   mirrorRoutes(app, routes)
   syncRunRoutes(app, routes)

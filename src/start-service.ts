@@ -1,7 +1,7 @@
 import { buildApp } from './app.ts'
 import { findLiveConference } from './conferences/conference-store.ts'
 import { type Config, isStripeApi } from './config.ts'
-import { connect, type Db } from './db/connect.ts'
+import { connect, type Db, divideConnections, type WorkKind } from './db/connect.ts'
 import { holdLivenessLock } from './db/liveness-lock.ts'
 import { openDatabase, prepareDatabase } from './db/open-database.ts'
 import { withSystem } from './db/tenant-scope.ts'
@@ -68,24 +68,19 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
     shutdown.add('pools', applicationName, () => db.destroy())
     return db
   }
-  const db = pool('sponsor-vouchers', config.databasePool, 8_000)
   const encryption = createEncryption(secrets.encryptionKey)
   const metrics = createMetrics({ process: true })
-  const clients = createStripeClients({ db, encryption, config, metrics, logger })
-  const mirrorFeed = createMirrorFeed({ db, clients, logger })
+  const shares = divideConnections(config.databasePool, config.run)
   return {
     config,
     logger,
     connectionString: database.connectionString,
     embedded: database.embedded,
-    db,
+    poolOf: (kind: WorkKind) => pool(`sponsor-vouchers ${kind}`, shares[kind], 8_000),
     upkeepDb: pool('sponsor-vouchers upkeep', 3, 1_500),
     encryption,
     operatorApiKey: secrets.operatorApiKey,
     metrics,
-    clients,
-    mirrorFeed,
-    gateway: createStripePaymentGateway(clients, logger, mirrorFeed),
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clock: systemClock,
     eventHooks: EVENT_HOOKS,
@@ -93,13 +88,31 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
   }
 }
 
+/** The adapter to Stripe for one kind of work. It uses only the connections of that kind. */
+function connectStripe({ encryption, config, metrics, logger }: Resources, db: Db) {
+  const clients = createStripeClients({ db, encryption, config, metrics, logger })
+  const mirrorFeed = createMirrorFeed({ db, clients, logger })
+  return {
+    db,
+    clients,
+    mirrorFeed,
+    gateway: createStripePaymentGateway(clients, logger, mirrorFeed),
+  }
+}
+
 async function serve(resources: Resources, shutdown: Shutdown): Promise<string> {
-  const { config, logger, lifecycle } = resources
+  const { config, logger, lifecycle, poolOf } = resources
   const livenessLock = holdLivenessLock(resources.connectionString, (err) =>
     logger.debug({ err }, 'the liveness lock lost its connection'),
   )
   shutdown.add('pools', 'liveness lock', () => livenessLock.close())
-  const app = await buildApp({ ...resources, livenessLock })
+  const app = await buildApp({
+    ...resources,
+    ...connectStripe(resources, poolOf('api')),
+    webhookDb: poolOf('webhooks'),
+    exportDb: poolOf('exports'),
+    livenessLock,
+  })
   shutdown.add('intake', 'http', async () => {
     lifecycle.stop()
     await app.close()
@@ -139,7 +152,8 @@ function startWork(resources: Resources, shutdown: Shutdown): void {
     return
   }
   const drainMs = config.shutdownSeconds * 1000 * DRAIN_SHARE
-  const worker = startWorker({ ...resources, drainMs })
+  const stripe = connectStripe(resources, resources.poolOf('jobs'))
+  const worker = startWorker({ ...resources, ...stripe, drainMs })
   shutdown.add('work', 'worker', () => worker.stop())
 }
 

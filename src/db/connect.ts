@@ -56,6 +56,33 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
   })
 }
 
+/** The kinds of work of a process. Each has its own connections. */
+export type WorkKind = 'api' | 'webhooks' | 'exports' | 'jobs'
+
+const SHARES: Record<WorkKind, number> = { api: 4, webhooks: 2, exports: 1, jobs: 3 }
+
+/**
+ * Divides the connections of a process among the kinds of work that it does. A kind that is busy or
+ * waits for a slow reader cannot take the connections of another. Each kind has one at least.
+ */
+export function divideConnections(
+  total: number,
+  role: 'all' | 'serve' | 'work',
+): Record<WorkKind, number> {
+  const isDone = (kind: WorkKind) => role === 'all' || (kind === 'jobs') === (role === 'work')
+  const kinds = (['webhooks', 'exports', 'jobs', 'api'] as const).filter(isDone)
+  const sum = kinds.reduce((all, kind) => all + SHARES[kind], 0)
+  const divided = { api: 0, webhooks: 0, exports: 0, jobs: 0 }
+  let left = total
+  for (const kind of kinds) {
+    // The last kind gets what rounding leaves.
+    const share = kind === kinds.at(-1) ? left : Math.round((total * SHARES[kind]) / sum)
+    divided[kind] = Math.max(1, share)
+    left -= divided[kind]
+  }
+  return divided
+}
+
 function knexLog(logger: PoolOptions['logger']): Knex.Logger {
   const write = (message: unknown) => logger?.debug({ from: 'knex' }, String(message))
   return { warn: write, error: write, deprecate: write, debug: write }

@@ -1,7 +1,7 @@
 import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { stringify } from 'csv-stringify/sync'
-import type { Db, Tx } from '../db/connect.ts'
+import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Voucher } from './voucher.ts'
 import { toVoucherBody } from './voucher.ts'
@@ -9,9 +9,9 @@ import { SELECT_VOUCHERS, toVoucher, type VoucherRow } from './voucher-store.ts'
 
 export type ExportFormat = 'csv' | 'ndjson'
 
-const ROWS_PER_FETCH = 1_000
+const ROWS_PER_PAGE = 1_000
 
-/** If the reader takes nothing for this time, the stream is destroyed and its connection released. */
+/** If the reader takes nothing for this time, the stream is destroyed. */
 const STALL_TIMEOUT_MS = 60_000
 
 const CSV_HEADER = [
@@ -24,29 +24,42 @@ const CSV_HEADER = [
 ] as const
 
 type Source = {
+  db: Db
   conferenceId: string
   batchId: string
   onStalled: () => void
   stalledAfterMs: number
 }
 
-/** A cursor sees the database as it was when it was opened, until its end. */
-async function* readBatch(trx: Tx, source: Source): AsyncGenerator<Voucher[]> {
-  await trx.raw(
-    `declare exported no scroll cursor for
-     ${SELECT_VOUCHERS} where v.conference_id = ? and v.batch_id = ? order by v.ordinal`,
-    [source.conferenceId, source.batchId],
-  )
+/**
+ * Each page is a transaction of its own, so a reader that is slow or has stopped holds no connection.
+ * Vouchers are never deleted and keep their ordinals, so each of them is on exactly one page.
+ */
+async function* readBatch(source: Source): AsyncGenerator<Voucher[]> {
+  let after = 0
   for (;;) {
-    const { rows } = await trx.raw<{ rows: VoucherRow[] }>(`fetch ${ROWS_PER_FETCH} from exported`)
-    if (rows.length === 0) return
+    const page = await readPage(source, after)
+    const last = page.at(-1)
+    if (last === undefined) return
+    after = last.ordinal
     const timer = setTimeout(source.onStalled, source.stalledAfterMs)
     try {
-      yield rows.map(toVoucher)
+      yield page
     } finally {
       clearTimeout(timer)
     }
   }
+}
+
+function readPage({ db, conferenceId, batchId }: Source, after: number): Promise<Voucher[]> {
+  return withTenant(db, { conferenceId }, async (trx) => {
+    const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
+      `${SELECT_VOUCHERS} where v.conference_id = ? and v.batch_id = ? and v.ordinal > ?
+       order by v.ordinal limit ${ROWS_PER_PAGE}`,
+      [conferenceId, batchId, after],
+    )
+    return rows.map(toVoucher)
+  })
 }
 
 function toCells(voucher: Voucher): (string | number)[] {
@@ -73,9 +86,9 @@ async function* jsonLines(pages: AsyncIterable<Voucher[]>): AsyncGenerator<strin
 }
 
 /**
- * Streams all vouchers of one batch as text, by ordinal, from one snapshot of the database. Memory does
- * not grow with the batch, and rows are read only as fast as the reader takes them. The stream holds one
- * connection until it ends or is destroyed; an error destroys it.
+ * Streams all vouchers of one batch as text, by ordinal. Memory does not grow with the batch, and rows
+ * are read only as fast as the reader takes them. Between two pages it holds no connection; each page
+ * shows the vouchers as they are when it is read. An error destroys the stream.
  *
  * @param batchId null: nothing was issued, so only the CSV header is sent.
  */
@@ -90,9 +103,9 @@ export function exportVouchers(
   if (batchId === null) return Readable.from(lines(noPages()), { objectMode: false })
   const out = new PassThrough()
   const onStalled = () => out.destroy(new Error(`The reader took nothing for ${stalledAfterMs} ms`))
-  const source = { conferenceId, batchId, onStalled, stalledAfterMs }
-  withTenant(db, { conferenceId }, (trx) => pipeline(lines(readBatch(trx, source)), out)).catch(
-    (error: unknown) => out.destroy(error instanceof Error ? error : new Error(String(error))),
+  const source = { db, conferenceId, batchId, onStalled, stalledAfterMs }
+  pipeline(lines(readBatch(source)), out).catch((error: unknown) =>
+    out.destroy(error instanceof Error ? error : new Error(String(error))),
   )
   return out
 }

@@ -20,7 +20,7 @@ const CONFERENCE = '/v1/conferences/:conference'
 const access: AccessRule = { anyOf: ['vouchers:read'], sponsor: true }
 const tags = ['Vouchers']
 const description =
-  'The vouchers are in the order of issue. JSON is paged. With `Accept: text/csv` or `application/x-ndjson`, the response is one stream of all vouchers, from one snapshot of the database.'
+  'The vouchers are in the order of issue. JSON is paged. With `Accept: text/csv` or `application/x-ndjson`, the response is one stream of all vouchers, each as it is when its part of the stream is read.'
 
 const MEDIA_TYPES: Record<ExportFormat, string> = {
   csv: 'text/csv; charset=utf-8; header=present',
@@ -42,11 +42,15 @@ const response = {
   },
 }
 
+export type VoucherExportDeps = RouteDeps & {
+  /** The connections of exports, so that many of them delay no other request. */
+  exportDb: Db
+  findPurchaseBatch: FindPurchaseBatch
+}
+
 /** `C/purchases/{id}/vouchers` and `C/voucher-batches/{id}/vouchers`. */
-export function voucherExportRoutes(
-  app: App,
-  { db, findPurchaseBatch }: RouteDeps & { findPurchaseBatch: FindPurchaseBatch },
-): void {
+export function voucherExportRoutes(app: App, deps: VoucherExportDeps): void {
+  const { findPurchaseBatch } = deps
   app.get(
     `${CONFERENCE}/purchases/:purchase/vouchers`,
     {
@@ -63,7 +67,7 @@ export function voucherExportRoutes(
     },
     (request, reply) => {
       const { purchase } = request.params
-      return sendVouchers(db, request, reply, request.query, purchase, (trx, caller) =>
+      return sendVouchers(deps, request, reply, request.query, purchase, (trx, caller) =>
         findPurchaseBatch(trx, caller, purchase),
       )
     },
@@ -86,7 +90,7 @@ export function voucherExportRoutes(
     (request, reply) => {
       const { batch } = request.params
       return sendVouchers(
-        db,
+        deps,
         request,
         reply,
         request.query,
@@ -113,7 +117,7 @@ export type FindPurchaseBatch = (
 type FindBatch = (trx: Tx, caller: Caller) => Promise<string | null>
 
 async function sendVouchers(
-  db: Db,
+  { db, exportDb }: Pick<VoucherExportDeps, 'db' | 'exportDb'>,
   request: FastifyRequest,
   reply: FastifyReply,
   page: PageQuery,
@@ -138,5 +142,5 @@ async function sendVouchers(
   void reply
     .type(MEDIA_TYPES[format])
     .header('content-disposition', `attachment; filename="vouchers-${name}.${format}"`)
-  return reply.send(exportVouchers(db, conferenceId, batchId, format))
+  return reply.send(exportVouchers(exportDb, conferenceId, batchId, format))
 }

@@ -153,6 +153,9 @@ export function useTenants() {
       if (db === undefined) throw new Error('The database exists from beforeAll on.')
       return db
     },
+    get connectionString() {
+      return database.connectionString
+    },
     get adminConnectionString() {
       return database.adminConnectionString
     },

@@ -1,0 +1,107 @@
+import { connect as connectSocket, type Socket } from 'node:net'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { eventOf, sign } from '../stripe-events/inbox-app.ts'
+import { createConference } from '../support/fixtures.ts'
+import {
+  type ServiceProcess,
+  startServiceProcess,
+  useServiceProcesses,
+} from '../support/service-process.ts'
+import { OPERATOR_KEY } from '../support/test-app.ts'
+import { withAdminClient } from '../support/test-connections.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
+
+useServiceProcesses()
+const database = useTestDatabase()
+
+const sockets: Socket[] = []
+afterAll(() => {
+  for (const socket of sockets) socket.destroy()
+})
+
+/** Requests an export and reads nothing but its status, when the first bytes are here. */
+async function downloadUnread(address: string, path: string): Promise<string> {
+  const { hostname, port } = new URL(address)
+  const socket = connectSocket(Number(port), hostname)
+  sockets.push(socket)
+  const headers = [`host: ${hostname}`, `authorization: Bearer ${OPERATOR_KEY}`]
+  const lines = [`GET ${path} HTTP/1.1`, ...headers, 'accept: application/x-ndjson', '', '']
+  socket.write(lines.join('\r\n'))
+  await new Promise((resolve) => socket.once('readable', resolve))
+  return String(socket.read(12))
+}
+
+const start = async () => {
+  const service = await startServiceProcess({
+    DATABASE_URL: database.connectionString,
+    STRIPE_API_BASE: 'http://127.0.0.1:9',
+  })
+  await service.ready()
+  return service
+}
+
+/** A conference, and its webhook as Stripe calls it. */
+async function openConference(service: ServiceProcess) {
+  const conference = await createConference(service, { max_quantity: 60_000 })
+  const { path, slug } = conference
+  const secret = 'whsec_of_the_slow_readers'
+  await service.request('POST', `${path}/webhook-secrets`, { body: { secret } })
+  const deliver = () => {
+    const body = eventOf('customer.updated', { id: 'cus_1', object: 'customer' })
+    const headers = { 'stripe-signature': sign(JSON.stringify(body), secret) }
+    return service.request('POST', `/webhooks/stripe/${slug}`, { as: null, body, headers })
+  }
+  return { path, deliver }
+}
+
+describe('slow readers', () => {
+  it('Sixteen unread downloads of 60,000 codes delay neither requests nor webhooks (issue 8, line 16)', {
+    timeout: TEST_TIMEOUT,
+  }, async () => {
+    const service = await start()
+    const { path, deliver } = await openConference(service)
+    const batch = await service.request('POST', `${path}/voucher-batches`, {
+      body: { count: 60_000, voucher_type: 'comp', prefix: 'SLOW-' },
+    })
+    expect(batch.status).toBe(201)
+    const vouchers = `${path}/voucher-batches/${String(batch.body['id'])}/vouchers`
+    const unread = Array.from({ length: 16 }, () => downloadUnread(service.url, vouchers))
+    expect(new Set(await Promise.all(unread))).toEqual(new Set(['HTTP/1.1 200']))
+
+    const requests = [path, `${path}/purchases`, `${path}/vouchers`, '/readyz']
+    const answers = await Promise.all(requests.map((each) => service.request('GET', each)))
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect(await deliver()).toMatchObject({ status: 200, body: { received: true } })
+
+    // A reader that does read gets everything, while the others do not.
+    const response = await fetch(`${service.url}${vouchers}`, {
+      headers: { authorization: `Bearer ${OPERATOR_KEY}`, accept: 'text/csv' },
+    })
+    const lines = (await response.text()).trim().split('\n')
+    expect(new Set(lines.slice(1)).size).toBe(60_000)
+  })
+  it('Requests that all wait in the database leave connections for webhooks and readiness (issue 8, line 16)', {
+    timeout: TEST_TIMEOUT,
+  }, async () => {
+    const service = await start()
+    const { path, deliver } = await openConference(service)
+    await withAdminClient(database.adminConnectionString, async (admin) => {
+      await admin.query('begin')
+      await admin.query('lock table sponsors')
+      const waiting = Array.from({ length: 20 }, () => service.request('GET', `${path}/sponsors`))
+      await vi.waitUntil(async () => {
+        await admin.query('select pg_stat_clear_snapshot()')
+        const { rows } = await admin.query<{ count: string }>(
+          `select count(*) from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+        return Number(rows[0]?.count) >= 6
+      }, POLL_OPTIONS)
+      expect(await deliver()).toMatchObject({ status: 200, body: { received: true } })
+      expect(await service.request('GET', '/readyz')).toMatchObject({ status: 200 })
+      await admin.query('rollback')
+      await Promise.all(waiting)
+    })
+  })
+})
