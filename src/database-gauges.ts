@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from 'prom-client'
+import { countRejectedKeys } from './conferences/unusable-key.ts'
 import type { Db, Tx } from './db/connect.ts'
 import { withSystem } from './db/tenant-scope.ts'
 import { countProcesses } from './jobs/heartbeat.ts'
@@ -31,9 +32,14 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
   }
   const jobs = gauge('jobs', 'Jobs by state.', ['job', 'state'])
   const flags = gauge('flagged_purchases', 'Purchases with an open flag.', ['code'])
+  const rejectedKeys = gauge(
+    'rejected_stripe_keys',
+    'Conferences whose Stripe key was rejected in the last 30 minutes.',
+    [],
+  )
   const processes = gauge('processes', 'Processes with a heartbeat.', ['role'])
   const perLane = Object.values(lanes).flatMap(({ events, lag }) => [events, lag])
-  const perQuery = [...perLane, jobs, flags, processes]
+  const perQuery = [...perLane, jobs, flags, rejectedKeys, processes]
 
   async function read(): Promise<void> {
     const counts = await withSystem(db, 'metrics', readCounts).catch(() => null)
@@ -49,6 +55,7 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
     }
     for (const { job, state, count } of counts.jobs) jobs.set({ job, state }, count)
     for (const { code, count } of counts.flags) flags.set({ code }, count)
+    rejectedKeys.set(counts.rejectedKeys)
     for (const { role, count } of counts.processes) processes.set({ role }, count)
   }
 
@@ -71,6 +78,7 @@ async function readCounts(trx: Tx) {
     lanes: await countEventsByLane(trx),
     jobs: await countJobs(trx),
     flags: await countFlaggedPurchases(trx),
+    rejectedKeys: await countRejectedKeys(trx),
     processes: await countProcesses(trx),
   }
 }

@@ -30,9 +30,11 @@ import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import { fetchStripeAccount } from './stripe/stripe-account.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
+import { resumeJobsWaitingForKey } from './stripe/wait-for-key.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventInbox } from './stripe-events/event-inbox.ts'
 import { findMissedEvents } from './stripe-events/missed-events.ts'
+import { retryWaitingEvents, sweepFailedEvents } from './stripe-events/retry-events.ts'
 
 export type JobHandlerDeps = {
   db: Db
@@ -105,10 +107,18 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
         ...(await purchases.sweep(trx, after)),
         ...(await sweepCharges(trx, after)),
       }))
-      logger.debug(swept, 'swept')
+      const events = await withSystem(db, 'claim-events', (trx) => sweepFailedEvents(trx, after))
+      logger.debug({ ...swept, events }, 'swept')
     }),
     handle('find_missed_events', async ({ conference_id }) => {
       await findMissedEvents({ ...deps, inbox }, conference_id)
+    }),
+    handle('retry_with_new_key', async ({ conference_id }) => {
+      const retried = await withTenant(db, { conferenceId: conference_id }, async (trx) => ({
+        jobs: await resumeJobsWaitingForKey(trx, conference_id),
+        events: await retryWaitingEvents(trx, conference_id),
+      }))
+      logger.info({ conference: conference_id, ...retried }, 'retrying with the new Stripe key')
     }),
     handle('learn_stripe_account', async ({ conference_id }, { isLastAttempt }) => {
       const account = await fetchStripeAccount(deps, conference_id)

@@ -17,6 +17,7 @@ import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { Logger } from './shared/logger.ts'
 import type { Clock } from './shared/time.ts'
+import { createKeyParking } from './stripe/wait-for-key.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
 
@@ -79,6 +80,7 @@ export function startWorker(deps: WorkerDeps): Worker {
       tasks: toTaskList(new Map([...registry].filter(([name]) => takes(name))), {
         logger,
         metrics,
+        park: createKeyParking(deps),
       }),
       concurrency,
       pollMs: Math.min(MAX_POLL_MS, leaseSeconds * 100),

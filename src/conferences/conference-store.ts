@@ -157,7 +157,13 @@ export async function updateConference(
     .where({ id })
     .update({
       ...changes,
-      ...(changes.stripe_secret_key_sealed ? { stripe_key_set_at: trx.fn.now() } : {}),
+      ...(changes.stripe_secret_key_sealed
+        ? {
+            stripe_key_set_at: trx.fn.now(),
+            stripe_key_rejected_since: null,
+            stripe_key_rejected_at: null,
+          }
+        : {}),
       updated_at: trx.fn.now(),
     })
     .returning<ConferenceRow[]>([...COLUMNS])

@@ -98,6 +98,8 @@ export async function changeConference(
     await assertModeUnchanged(trx, deps.hasPurchases, caller.conferenceId, livemodeOf(key), account)
     Object.assign(changes, keyColumns(deps, caller.conferenceId, key, account))
     if (account === null) await addAccountJob(trx, caller.conferenceId)
+    // A job, because this transaction locks the conference and should be short.
+    await addJob(trx, 'retry_with_new_key', { conference_id: caller.conferenceId })
   }
   return updateConference(trx, caller.conferenceId, changes)
 }

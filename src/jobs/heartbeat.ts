@@ -1,6 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { newId } from '../shared/ids.ts'
 import type { Logger } from '../shared/logger.ts'
+import { wakeJobWorkers } from './job-queue.ts'
 import { repeat } from './repeat.ts'
 
 // Fractions of the lease. A process beats every sixth and counts as dead after a half, when two beats
@@ -78,8 +79,7 @@ export async function releaseDeadWorkers(trx: Tx, leaseSeconds: number): Promise
   const dead = locks.map((lock) => lock.locked_by)
   if (dead.length > 0) {
     await trx.raw('select graphile_worker.force_unlock_workers(?)', [dead])
-    // The notification of a new job, so that workers look immediately and not at their next poll.
-    await trx.raw(`select pg_notify('jobs:insert', '{"count":4}')`)
+    await wakeJobWorkers(trx)
   }
   return dead
 }

@@ -57,6 +57,13 @@ const definitions = {
     maxAttempts: 3,
     key: ({ conference_id }) => `find_missed_events:${conference_id}`,
   }),
+  /** Make everything due now that waits for a valid Stripe key of the conference. */
+  retry_with_new_key: defineJob({
+    version: 1,
+    payload: conference,
+    maxAttempts: 8,
+    key: ({ conference_id }) => `retry_with_new_key:${conference_id}`,
+  }),
   /** Ask Stripe for the account of a conference's key. */
   learn_stripe_account: defineJob({
     version: 1,

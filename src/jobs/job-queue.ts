@@ -5,6 +5,7 @@ import {
   type JobDefinition,
   type JobName,
   type JobPayload,
+  parsePayload,
   serializePayload,
 } from './job-catalogue.ts'
 
@@ -23,6 +24,8 @@ export type AddJobOptions = {
   jobKeyMode?: 'replace' | 'preserve_run_at' | 'unsafe_dedupe'
   /** Replaces the number of attempts of the job's definition. */
   maxAttempts?: number
+  /** A mark by which the job can be found. @see https://worker.graphile.org/docs/forbidden-flags */
+  flag?: string
 }
 
 /**
@@ -42,7 +45,7 @@ export async function addJob<Name extends JobName>(
   await trx.raw(
     `select graphile_worker.add_job(
        identifier => ?::text, payload => ?::json, run_at => ?::timestamptz, max_attempts => ?::int,
-       job_key => ?::text, job_key_mode => ?::text, queue_name => ?::text)`,
+       job_key => ?::text, job_key_mode => ?::text, queue_name => ?::text, flags => ?::text[])`,
     [
       name,
       JSON.stringify(stored),
@@ -51,8 +54,60 @@ export async function addJob<Name extends JobName>(
       options.jobKey ?? job.key?.(stored) ?? null,
       options.jobKeyMode ?? 'replace',
       job.queue?.(stored) ?? null,
+      options.flag === undefined ? null : [options.flag],
     ],
   )
+}
+
+/** A job that is running in this process. */
+export type RunningJob<Name extends JobName = JobName> = {
+  id: string
+  name: Name
+  key: string | null
+  /** As it is stored. */
+  payload: unknown
+}
+
+/**
+ * Puts a running job back into the queue with all of its attempts, due after `waitSeconds`. From the
+ * commit on, the queue holds a new job under the key, and the running one is never retried, also when its
+ * process dies. When the same job was added again in the meantime, that one remains as it is.
+ */
+export async function parkJob<Name extends JobName>(
+  trx: Tx,
+  { id, name, key, payload }: RunningJob<Name>,
+  { flag, waitSeconds }: { flag: string; waitSeconds: number },
+): Promise<void> {
+  const newer = await trx('graphile_worker.jobs')
+    .where({ key })
+    .whereNot({ id })
+    .whereRaw('attempts < max_attempts')
+    .first('id')
+  if (newer !== undefined) return
+  const job: JobDefinition<JobPayload<Name>> = JOBS[name]
+  const { now } = await trx.select(trx.raw('now() as now')).first<{ now: Date }>()
+  await addJob(trx, name, parsePayload(name, job, payload), {
+    ...(key === null ? {} : { jobKey: key }),
+    runAt: new Date(now.getTime() + waitSeconds * 1000),
+    flag,
+  })
+}
+
+/** Makes parked jobs with a flag due now. Returns their number. */
+export async function resumeParkedJobs(trx: Tx, flag: string): Promise<number> {
+  const { rows } = await trx.raw<{ rows: unknown[] }>(
+    `select from graphile_worker.reschedule_jobs(array(
+       select id from graphile_worker.jobs
+       where jsonb_exists(flags, ?) and locked_at is null and run_at > now()), run_at => now())`,
+    [flag],
+  )
+  if (rows.length > 0) await wakeJobWorkers(trx)
+  return rows.length
+}
+
+/** The notification of a new job, so that workers look immediately and not at their next poll. */
+export async function wakeJobWorkers(trx: Tx): Promise<void> {
+  await trx.raw(`select pg_notify('jobs:insert', '{"count":4}')`)
 }
 
 // Staff may look at failed jobs for two weeks.

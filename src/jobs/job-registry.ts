@@ -8,6 +8,7 @@ import {
   type JobPayload,
   parsePayload,
 } from './job-catalogue.ts'
+import type { RunningJob } from './job-queue.ts'
 
 type JobContext = {
   /** 1 for the first attempt. */
@@ -59,10 +60,24 @@ export function createJobRegistry(bindings: readonly JobBinding[]): JobRegistry 
   return registry
 }
 
-/** The registry in the form of graphile-worker, with logs and metrics for every run. */
+/**
+ * Decides about a job that failed `elapsedSeconds` after its start. True: the job was put back into the
+ * queue and this failure does not count as an attempt.
+ */
+export type ParkFailedJob = (
+  job: RunningJob,
+  error: unknown,
+  elapsedSeconds: number,
+) => Promise<boolean>
+
+/**
+ * The registry in the form of graphile-worker, with logs and metrics for every run.
+ *
+ * @param deps.park absent: every failure counts as an attempt.
+ */
 export function toTaskList(
   registry: JobRegistry,
-  deps: { logger: Logger; metrics: ServiceMetrics },
+  deps: { logger: Logger; metrics: ServiceMetrics; park?: ParkFailedJob },
 ): TaskList {
   const tasks: TaskList = {}
   for (const [name, run] of registry) {
@@ -81,6 +96,13 @@ export function toTaskList(
         report('done')
         logger.debug({ ms: Math.round(performance.now() - begun) }, 'job done')
       } catch (err) {
+        const running = { id: job.id, name, key: job.key, payload }
+        const elapsedSeconds = (performance.now() - begun) / 1000
+        if (await isParked(deps.park?.(running, err, elapsedSeconds), logger)) {
+          report('parked')
+          logger.info({ err }, 'job is parked; this failure does not count as an attempt')
+          return
+        }
         report(context.isLastAttempt ? 'failed' : 'retried')
         logFailure(logger, context, err)
         throw err
@@ -88,6 +110,16 @@ export function toTaskList(
     }
   }
   return tasks
+}
+
+/** False also when parking fails: then the failure counts, and graphile-worker keeps the job. */
+async function isParked(parking: Promise<boolean> | undefined, logger: Logger): Promise<boolean> {
+  try {
+    return (await parking) ?? false
+  } catch (err) {
+    logger.warn({ err }, 'could not park the job')
+    return false
+  }
 }
 
 function logFailure(logger: Logger, { isLastAttempt }: JobContext, err: unknown): void {

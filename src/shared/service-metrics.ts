@@ -36,7 +36,8 @@ export type StripeRequestOutcome =
   | 'failed'
   | 'unreachable'
 
-export type JobOutcome = 'done' | 'retried' | 'failed'
+/** `parked`: failed because of the conference's Stripe key; retried without using up an attempt. */
+export type JobOutcome = 'done' | 'retried' | 'failed' | 'parked'
 
 /** For callers that do not measure: tests and command-line tools. */
 export const noMetrics: ServiceMetrics = {

@@ -1,3 +1,4 @@
+import type { KeyProblem } from '../conferences/unusable-key.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
@@ -7,6 +8,7 @@ import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
+import { keyProblemOf, logKeyAlarm, waitForKey } from '../stripe/wait-for-key.ts'
 import type { Lane } from './classify-event.ts'
 import { wakeWorkers } from './event-store.ts'
 
@@ -225,6 +227,20 @@ async function failClaimed(
   })
 }
 
+/** Ends an attempt that does not count: due again after `waitSeconds`. */
+function postponeClaimed(
+  trx: Tx,
+  event: ClaimedEvent,
+  { error, waitSeconds }: { error: string; waitSeconds: number },
+): Promise<number> {
+  return claimed(trx, [event]).update({
+    attempts: trx.raw('attempts - 1'),
+    last_error: error,
+    lease_until: null,
+    next_attempt_at: trx.raw('now() + make_interval(secs => ?)', [waitSeconds]),
+  })
+}
+
 /** Extends the lease of events that are still being processed. */
 export async function renewClaimed(
   db: Db,
@@ -256,7 +272,8 @@ const MAX_BACKOFF_SECONDS = 900
 
 /**
  * Runs one attempt of claimed events that belong together. When `work` fails, the error is recorded on
- * the events, and they are retried later with back-off. Throws only when the failure cannot be
+ * the events, and they are retried later with back-off. A failure because of the conference's Stripe key
+ * uses up no attempt. Throws only when the failure cannot be
  * recorded; then the events are due again when their lease ends.
  *
  * @param work - returns the number of events that it closed.
@@ -281,10 +298,49 @@ export async function runWithRetry(
     }
     report('done', await work())
   } catch (error) {
+    const problem = keyProblemOf(error)
+    if (problem !== null) {
+      const elapsedSeconds = (performance.now() - startedAt) / 1000
+      report('retried', await recordKeyFailure(deps, events, { problem, error, elapsedSeconds }))
+      return
+    }
     const { failed, retried } = await recordFailure(deps, events, error, isFinal(error))
     report('failed', failed)
     report('retried', retried)
   }
+}
+
+/** The events wait for a valid key of their conference, all in one commit. Returns their number. */
+async function recordKeyFailure(
+  { db, logger }: RetryDeps,
+  events: readonly ClaimedEvent[],
+  failed: { problem: KeyProblem; error: unknown; elapsedSeconds: number },
+): Promise<number> {
+  const [first] = events
+  if (first === undefined) return 0
+  const failure = { conferenceId: first.conferenceId, ...failed }
+  const { unusable, count } = await withTenant(db, first, async (trx) => {
+    const unusable = await waitForKey(trx, failure)
+    let count = 0
+    for (const event of events) {
+      const { waitSeconds } = unusable
+      count += await postponeClaimed(trx, event, {
+        error: lastErrorOf(event, failure.error),
+        waitSeconds,
+      })
+    }
+    return { unusable, count }
+  })
+  logKeyAlarm(logger, failure, unusable)
+  logger.warn(
+    {
+      conference: first.conferenceId,
+      events: events.map(({ id }) => id),
+      error: errorText(failure.error),
+    },
+    'events wait for a valid Stripe key',
+  )
+  return count
 }
 
 /** 1, 2, 4 … seconds, at most 15 minutes, or longer when Stripe sent a longer `Retry-After`. */
@@ -316,7 +372,7 @@ async function recordFailure(
     )
     if (written === 0) continue
     const line = { conference: event.conferenceId, event: event.id, type: event.type, error: text }
-    if (isLast) deps.logger.error(line, 'event failed; it will not be retried without a replay')
+    if (isLast) deps.logger.error(line, 'event failed on its last attempt')
     else deps.logger.warn({ ...line, attempt: event.attempts }, 'event failed; it will be retried')
     counts[isLast ? 'failed' : 'retried'] += 1
   }

@@ -11,7 +11,7 @@ import {
   type StripeClients,
   type StripeSettings,
 } from './stripe-client.ts'
-import { classifyStripeError, isRefusal, toAppError } from './stripe-errors.ts'
+import { isForbidden, isRefusal, toAppError } from './stripe-errors.ts'
 import { createCountingHttpClient } from './stripe-http-clients.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
@@ -24,8 +24,8 @@ async function fetchAccountId(stripe: Stripe): Promise<string | null> {
     const response = await stripe.accounts.retrieveCurrent({}, REQUEST_OPTIONS)
     return parseStripeObject(accountObject, response, 'account').id
   } catch (error) {
-    // A restricted key may lack the permission. A wrong key shows up in the first request that matters.
-    if (isRefusal(error) || classifyStripeError(error) === 'key_rejected') return null
+    // A restricted key that lacks only this permission is valid.
+    if (isRefusal(error) || isForbidden(error)) return null
     throw toAppError(error)
   }
 }
@@ -57,7 +57,8 @@ export function createStripeAccounts(deps: {
  * that runs after a key was set.
  *
  * @returns `acct_…`, or null when the key is not allowed to read it.
- * @throws AppError `stripe_key_missing`; `stripe_unavailable` or `stripe_failed`: retry later.
+ * @throws AppError `stripe_key_missing`; `stripe_key_rejected`, `stripe_unavailable` or `stripe_failed`:
+ *   retry later.
  */
 export async function fetchStripeAccount(
   deps: { db: Db; clients: StripeClients },

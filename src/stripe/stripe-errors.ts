@@ -133,6 +133,11 @@ export function isRefusal(error: unknown): error is Stripe.errors.StripeError {
   return classifyStripeError(error) === 'refused'
 }
 
+/** True for a 403: Stripe accepts the key, but it lacks the permission for this request. */
+export function isForbidden(error: unknown): boolean {
+  return error instanceof StripeError && error.statusCode === 403
+}
+
 /** Stripe's message about a refusal, safe to show to callers: keys in it are masked. */
 export function refusalMessage(error: Stripe.errors.StripeError): string {
   return maskStripeSecrets(error.message) || 'Stripe did not give a reason.'

@@ -121,6 +121,25 @@ it('finds events that no webhook delivered, and handles them', async () => {
   expect(sources).toEqual([{ source: 'missed' }])
 })
 
+it('applies a refund whose events failed for good, without a replay (issue 8, line 13)', async () => {
+  const id = await paid()
+  const { payment_intent: intent } = await shop.get(id)
+  stripe.fake.control.refund(String(intent))
+  // As after 20 failed attempts. No webhook and no list of events brings them again.
+  await app.rows(
+    `insert into stripe_events (conference_id, id, type, livemode, body, payment_intent_id, source,
+       status, attempts, created_at_stripe, finished_at, last_error)
+     values ($1, 'evt_given_up', 'charge.refunded', false, '{}', $2, 'webhook',
+       'failed', 20, now(), now(), 'stripe_failed: …')`,
+    [shop.conference, intent],
+  )
+  expect((await shop.get(id)).status).toBe('PAID')
+  await work()
+  await expect.poll(statusOf(id), POLL_OPTIONS).toBe('REFUNDED')
+  const events = () => app.rows(`select status from stripe_events where id = 'evt_given_up'`)
+  await expect.poll(events, POLL_OPTIONS).toEqual([{ status: 'done' }])
+})
+
 it('finds the account of a Stripe key', async () => {
   const { conference } = await openShop(app)
   const account = () =>

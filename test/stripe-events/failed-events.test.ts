@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { withSystem } from '../../src/db/tenant-scope.ts'
 import { claimEvents, groupByPurchase, MAX_ATTEMPTS } from '../../src/stripe-events/claim-events.ts'
 import { processEvents } from '../../src/stripe-events/process-events.ts'
+import { sweepFailedEvents } from '../../src/stripe-events/retry-events.ts'
 import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -90,9 +92,9 @@ describe('an event whose processing fails', () => {
     const failed = (await app.events(shop)).filter(({ status }) => status === 'failed')
     expect(failed.length).toBeGreaterThan(0)
     expect(failed.every(({ attempts }) => attempts === MAX_ATTEMPTS)).toBe(true)
-    expect(app.log.filter((line) => line.includes('not be retried without a replay'))).toHaveLength(
-      failed.length,
-    )
+    expect(
+      app.log.filter((line) => line.includes('event failed on its last attempt')),
+    ).toHaveLength(failed.length)
     expect(app.counted.filter((line) => line === 'handled failed')).toHaveLength(failed.length)
     expect((await made.now()).status).toBe('PROCESSING')
 
@@ -103,6 +105,49 @@ describe('an event whose processing fails', () => {
     }
     await app.drain()
     expect(await made.now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+  })
+
+  it('is retried by the sweep when Stripe was away longer than its attempts (issue 8, line 13)', async () => {
+    const shop = await app.openWiredShop()
+    const order = await app.paidOrder(shop)
+    const outage = () =>
+      app.fake.control.injectFault({ times: 'always', action: { kind: 'error', status: 503 } })
+    const failedFor = (minutes: number) =>
+      app.rows(
+        `update stripe_events set finished_at = now() - make_interval(mins => $1)
+         where status = 'failed'`,
+        [minutes],
+      )
+    const sweep = () => withSystem(app.db, 'claim-events', (trx) => sweepFailedEvents(trx, 120))
+    outage()
+    app.fake.control.refund(order.session)
+    await app.fake.control.waitForDeliveries()
+    // Two and a half hours later, the last attempt fails.
+    await app.rows(
+      `update stripe_events set attempts = $1, received_at = now() - interval '3 hours'
+       where status = 'pending'`,
+      [MAX_ATTEMPTS - 1],
+    )
+    await app.drain()
+    await failedFor(30)
+    expect((await order.now()).status).toBe('PAID')
+    const failed = (await app.events(shop)).filter(({ status }) => status === 'failed')
+    expect(failed.length).toBeGreaterThan(0)
+    // A quarter of two and a half hours is more than half an hour.
+    expect(await sweep()).toBe(0)
+    await failedFor(40)
+    expect(await sweep()).toBe(failed.length)
+    await app.drain()
+    // Still away: one attempt each.
+    const again = (await app.events(shop)).filter(({ status }) => status === 'failed')
+    expect(again.map(({ attempts }) => attempts)).toEqual(failed.map(() => MAX_ATTEMPTS))
+    app.fake.control.clearFaults()
+    await failedFor(60)
+    expect(await sweep()).toBe(failed.length)
+    await app.drain()
+    expect((await order.now()).status).toBe('REFUNDED')
+    expect((await app.events(shop)).every(({ status }) => status === 'done')).toBe(true)
+    expect(await sweep()).toBe(0)
   })
 
   it('is failed when its workers died at every attempt', async () => {

@@ -125,6 +125,25 @@ describe('the account behind a key', () => {
     expect(await stored()).toEqual({ stripe_account: 'acct_first' })
   })
 
+  it('fails with a revoked key, so that its job waits for another one (issue 8, line 3)', async () => {
+    const key = newStripeKey()
+    const { id } = await createConference(app, { stripe_secret_key: key })
+    const clients = clientsFor(stripe.fake.url)
+    stripe.fake.control.revokeKey(key)
+    const fetched = fetchStripeAccount({ db: app.db, clients }, id)
+    await expect(fetched).rejects.toMatchObject({ code: 'stripe_key_rejected' })
+  })
+
+  it('stays unknown for a restricted key that may not read it', async () => {
+    const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
+    const clients = clientsFor(stripe.fake.url)
+    stripe.fake.control.injectFault({
+      path: '/v1/account',
+      action: { kind: 'refuse', status: 403 },
+    })
+    expect(await fetchStripeAccount({ db: app.db, clients }, id)).toBeNull()
+  })
+
   it('fails while Stripe is down, so that the job is retried', async () => {
     const { id } = await createConference(app, { stripe_secret_key: newStripeKey() })
     const clients = clientsFor('http://127.0.0.1:9')

@@ -42,8 +42,11 @@ export async function endDueSubscriptions(
     const counts = { ended: ended.length - failed.length, failed: failed.length }
     logger.info({ conference: conferenceId, ...counts }, 'cancelled the due subscriptions')
   }
-  if (failed.length > 0) {
-    throw new Error(`${failed.length} of ${ended.length} subscriptions could not be cancelled`)
+  const [first] = failed
+  if (first !== undefined) {
+    const message = `${failed.length} of ${ended.length} subscriptions could not be cancelled`
+    // A rejected Stripe key fails all of them, and must be found in the cause.
+    throw new Error(message, { cause: first.error })
   }
 }
 
