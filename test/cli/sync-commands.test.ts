@@ -212,7 +212,7 @@ describe('a sync', () => {
         {
           state: 'failed',
           error: {
-            code: 'stripe_refused',
+            code: 'stripe_key_rejected',
             message: expect.stringMatching(/API Key/i),
             stripe_request_id: expect.stringMatching(/^req_/),
           },

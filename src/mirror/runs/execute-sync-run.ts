@@ -227,9 +227,10 @@ async function endRun(
   return 'ended'
 }
 
-/** Errors that a retry cannot repair. */
+/** Errors that a retry cannot repair, or that somebody must repair before the next run. */
 const PERMANENT_ERROR_CODES = new Set([
   'stripe_refused',
+  'stripe_key_rejected',
   'stripe_key_missing',
   'mass_deletion_refused',
 ])

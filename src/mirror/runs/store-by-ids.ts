@@ -1,115 +1,115 @@
+import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
-import { isMissing } from '../../stripe/stripe-errors.ts'
-import type { StripeObject } from '../../stripe/stripe-objects.ts'
-import { databaseNow } from '../fetch-time.ts'
+import type { FetchTime } from '../fetch-time.ts'
 import type { MirrorRow } from '../mirror-column.ts'
-import { foreignIdMessage, isForeignId } from '../stripe-resource.ts'
-import { type SyncedId, toSyncError } from '../sync-outcome.ts'
-import { retryWithBackoff } from './retry-with-backoff.ts'
-import type { SyncRunCounts } from './sync-run.ts'
+import { foreignIdMessage, isForeignId, tableOf } from '../stripe-resource.ts'
+import { toSyncError } from '../sync-outcome.ts'
+import { type FetchedObject, fetchObject, MassDeletionGuard, tombstone } from './gone-objects.ts'
+import { COUNT_NAMES, type SyncRunCounts } from './sync-run.ts'
 import type { SyncRunProgress } from './sync-run-progress.ts'
 
 /** Ids that are processed before the progress is saved. */
 const BATCH_SIZE = 50
 const CONCURRENCY = 6
 
-/** Fetches and stores the objects that the run names by id, starting at the cursor. */
-export async function storeByIds(progress: SyncRunProgress, ids: readonly string[]): Promise<void> {
-  const { cursor } = progress.run
-  const start = cursor?.by === 'ids' ? cursor.done : 0
-  for (let done = start; done < ids.length; done += BATCH_SIZE) {
-    const batch = ids.slice(done, done + BATCH_SIZE)
-    if (progress.isDry) await compareBatch(progress, batch, done)
-    else await storeBatch(progress, batch, done)
-  }
-}
-
-async function storeBatch(progress: SyncRunProgress, ids: string[], before: number): Promise<void> {
-  progress.signal.throwIfAborted()
-  const results = await progress.action.syncByIds(ids, progress.signal)
-  progress.signal.throwIfAborted()
-  const counts = { fetched: 0, created: 0, updated: 0, unchanged: 0, deleted: 0, failed: 0 }
-  for (const result of results) countResult(progress, counts, result)
-  await progress.save({
-    ...progress.emptyStep(),
-    counts,
-    requests: ids.length,
-    cursor: { by: 'ids', done: before + ids.length },
-  })
-}
-
-function countResult(progress: SyncRunProgress, counts: SyncRunCounts, result: SyncedId): void {
-  const { id } = result
-  if (result.result === 'failed') {
-    counts.failed += 1
-    progress.note({ id, outcome: 'failed', message: result.error.message })
-  } else if (result.result === 'gone') {
-    counts.deleted += 1
-    progress.note({ id, outcome: 'deleted', message: null })
-  } else {
-    counts.fetched += 1
-    const { outcome } = result
-    if (outcome === 'created' || outcome === 'updated') counts[outcome] += 1
-    else if (outcome !== 'foreign') counts.unchanged += 1
-  }
-}
-
-/** Dry run: compares the fetched objects with the stored rows. */
-async function compareBatch(
+/**
+ * Fetches and stores the objects that the run names by id, starting at the cursor. Rows of objects that
+ * Stripe does not have become tombstones at the end, if the guard allows it.
+ *
+ * @throws MassDeletionRefused if the run is not forced and more than 20 % of the named objects, and more
+ * than ten, would become tombstones.
+ */
+export async function storeByIds(
   progress: SyncRunProgress,
-  ids: string[],
-  before: number,
+  requested: readonly string[],
 ): Promise<void> {
-  const asOf = await databaseNow(progress.db)
-  const fetched = await inParallel(ids, CONCURRENCY, (id) => fetchRow(progress, id))
-  const rows: MirrorRow[] = []
-  const counts = { fetched: 0, deleted: 0, failed: 0 }
-  for (const result of fetched) {
-    counts[result.outcome] += 1
-    if (result.outcome !== 'fetched') progress.note(result)
-    else if (result.row !== null) rows.push(result.row)
+  const ids = [...new Set(requested)]
+  const { cursor } = progress.run
+  const start = cursor?.by === 'ids' ? cursor : { done: 0, gone: [] }
+  const gone = [...start.gone]
+  const guard = new MassDeletionGuard(progress, { total: ids.length, candidates: ids.length })
+  for (let { done } = start; done < ids.length; done += BATCH_SIZE) {
+    const batch = ids.slice(done, done + BATCH_SIZE)
+    gone.push(...(await storeBatch(progress, batch, { done: done + batch.length, gone })))
+    guard.check(gone.length, done + batch.length)
   }
+  if (!progress.isDry) guard.checkAll(gone.length)
+  await tombstone(progress, gone, { by: 'ids', done: ids.length, gone: [] })
+  if (progress.isDry) guard.checkAll(gone.length)
+}
+
+type GoneObject = { id: string; asOf: FetchTime }
+
+/** Returns the objects that have a live row and that Stripe does not have. */
+async function storeBatch(
+  progress: SyncRunProgress,
+  ids: readonly string[],
+  after: { done: number; gone: readonly GoneObject[] },
+): Promise<GoneObject[]> {
+  // The keys of SyncRunCounts.
+  const counts = Object.fromEntries(COUNT_NAMES.map((name) => [name, 0])) as SyncRunCounts
+  const results = await inParallel(ids, CONCURRENCY, (id) => fetchAndStore(progress, id, counts))
+  const missing = results.flatMap((result) => (result?.object === null ? [result] : []))
+  const live = await findLiveIds(
+    progress,
+    missing.map(({ id }) => id),
+  )
+  const gone = missing.flatMap(({ id, asOf }) => (live.has(id) ? [{ id, asOf }] : []))
+  // Neither Stripe nor the mirror has the others.
+  counts.unchanged += missing.length - gone.length
+  const rows = results.flatMap((result) => result?.row ?? [])
   await progress.save({
     rows,
-    asOf,
+    asOf: Math.min(...results.map((result) => result?.asOf ?? Number.MAX_SAFE_INTEGER)),
     listed: null,
     counts,
     requests: ids.length,
-    cursor: { by: 'ids', done: before + ids.length },
+    cursor: { by: 'ids', done: after.done, gone: [...after.gone, ...gone] },
   })
+  return gone
 }
 
-type FetchedRow =
-  | { outcome: 'fetched'; row: MirrorRow | null }
-  | { outcome: 'deleted' | 'failed'; id: string; message: string | null }
+type StoredObject = FetchedObject & {
+  /** The row that a dry run compares with the stored one. */
+  row: MirrorRow | null
+}
 
-async function fetchRow(progress: SyncRunProgress, id: string): Promise<FetchedRow> {
-  const { action, signal } = progress
-  if (isForeignId(action.resource, id)) {
-    return { outcome: 'failed', id, message: foreignIdMessage(action.resource, id) }
-  }
+/** Null if the object could not be fetched or stored. That does not affect the others. */
+async function fetchAndStore(
+  progress: SyncRunProgress,
+  id: string,
+  counts: SyncRunCounts,
+): Promise<StoredObject | null> {
+  const { action, signal, isDry } = progress
   try {
-    const object = await fetchObject(progress, id)
-    if (object === null) return { outcome: 'deleted', id, message: null }
-    return { outcome: 'fetched', row: await action.toRow(object) }
+    if (isForeignId(action.resource, id)) throw new Error(foreignIdMessage(action.resource, id))
+    const fetched = await fetchObject(progress, id)
+    const { object, asOf } = fetched
+    if (object === null) return { ...fetched, row: null }
+    counts.fetched += 1
+    if (isDry) return { ...fetched, row: await action.toRow(object) }
+    const { outcome } = await action.sync(object, asOf)
+    if (outcome === 'created' || outcome === 'updated') counts[outcome] += 1
+    else if (outcome !== 'foreign') counts.unchanged += 1
+    return { ...fetched, row: null }
   } catch (error) {
     signal.throwIfAborted()
-    return { outcome: 'failed', id, message: toSyncError(error).message }
+    counts.failed += 1
+    progress.note({ id, outcome: 'failed', message: toSyncError(error).message })
+    return null
   }
 }
 
-/** Fetches one complete object, with retries. Returns null if Stripe does not have it. */
-export async function fetchObject(
-  { action: { resource }, connection: { stripe }, signal }: SyncRunProgress,
-  id: string,
-): Promise<StripeObject | null> {
-  try {
-    const object = await retryWithBackoff(() => resource.retrieve(stripe, id), signal)
-    if (object.deleted === true) return null
-    const complete = async () => (await resource.complete?.(stripe, object)) ?? object
-    return await retryWithBackoff(complete, signal)
-  } catch (error) {
-    if (isMissing(error)) return null
-    throw error
-  }
+async function findLiveIds(
+  { db, run, action }: SyncRunProgress,
+  ids: readonly string[],
+): Promise<Set<string>> {
+  if (ids.length === 0) return new Set()
+  const live = await withTenant(db, run, (trx) =>
+    trx(tableOf(action.resource))
+      .where({ conference_id: run.conferenceId, deleted_at: null })
+      .whereIn('id', [...ids])
+      .pluck<string[]>('id'),
+  )
+  return new Set(live)
 }

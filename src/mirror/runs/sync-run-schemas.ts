@@ -26,7 +26,7 @@ export const startSyncRunBody = optionalBody(
     }),
     force: z.boolean().default(false).meta({
       description:
-        'Allow the run to mark any number of objects as deleted. Without `force`, a run fails if more than 10 objects and more than 20 % of all objects no longer exist at Stripe.',
+        'Allow the run to mark any number of objects as deleted. Without `force`, a run fails if more than 10 objects and more than 20 % of the objects that it covers no longer exist at Stripe.',
     }),
     dry_run: z
       .boolean()

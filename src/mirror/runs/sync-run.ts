@@ -83,7 +83,8 @@ export type Window = z.infer<typeof window>
 
 /**
  * The position of a run. `windows`: the parts of the listing that are left. `parents`: the last parent
- * whose list was stored. `ids`: how many of the run's `ids` are done.
+ * whose list was stored. `ids`: how many of the run's `ids` are done, and which of them become tombstones
+ * at the end.
  */
 const cursor = z.discriminatedUnion('by', [
   z.object({ by: z.literal('windows'), windows: z.array(window) }),
@@ -92,7 +93,11 @@ const cursor = z.discriminatedUnion('by', [
     done: z.boolean(),
     parent: z.string().nullable(),
   }),
-  z.object({ by: z.literal('ids'), done: z.int() }),
+  z.object({
+    by: z.literal('ids'),
+    done: z.int(),
+    gone: z.array(z.object({ id: z.string(), asOf: z.int() })).default([]),
+  }),
 ])
 
 export type RunCursor = z.infer<typeof cursor>

@@ -210,7 +210,7 @@ describe('a dry run', () => {
   it('does the same for single ids', async () => {
     const [known = ''] = seed(1)
     const run = await customers.syncAll({ dryRun: true, ids: [known, 'cus_missing', 'pi_foreign'] })
-    expect(run.counts).toMatchObject({ fetched: 1, created: 1, deleted: 1, failed: 1 })
+    expect(run.counts).toMatchObject({ fetched: 1, created: 1, unchanged: 1, failed: 1 })
     expect(await scene.stored(shop, 'customers')).toEqual([])
   })
 })
@@ -221,7 +221,7 @@ describe('a sync of single ids', () => {
     const run = await customers.syncAll({ ids: [one, two, 'cus_missing', 'pi_foreign'] })
     expect(run).toMatchObject({
       state: 'failed',
-      counts: { fetched: 2, created: 2, failed: 1, deleted: 1 },
+      counts: { fetched: 2, created: 2, unchanged: 1, failed: 1, deleted: 0 },
       error: { code: 'objects_failed' },
     })
     expect(await live('customers')).toHaveLength(2)
@@ -247,7 +247,7 @@ describe('an error', () => {
     expect(run).toMatchObject({
       state: 'failed',
       error: {
-        code: 'stripe_refused',
+        code: 'stripe_key_rejected',
         message: expect.stringMatching(/API Key/i),
         stripe_request_id: expect.stringMatching(/^req_/),
       },
