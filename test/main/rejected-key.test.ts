@@ -1,4 +1,5 @@
 import { beforeAll, expect, it, vi } from 'vitest'
+import { addJob } from '../../src/jobs/job-queue.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
@@ -112,4 +113,17 @@ it('a new Stripe key retries at once all events that wait for it (issue 8, line 
   const statuses = async () => new Set((await events()).map(({ status }) => status))
   await expect.poll(statuses, POLL_OPTIONS).toEqual(new Set(['done']))
   expect((await shop.get(id)).status).toBe('PAID')
+})
+
+it('jobs of a conference without a Stripe key wait for its first one (issue 8, line 3)', async () => {
+  const shop = await openShop(app, { stripe_secret_key: undefined })
+  await app.db.transaction((trx) =>
+    addJob(trx, 'learn_stripe_account', { conference_id: shop.conference }),
+  )
+  await work()
+  const waiting = { attempts: 0, flags: { [`stripe_key:${shop.conference}`]: true } }
+  await expect.poll(() => jobsOf(shop), POLL_OPTIONS).toMatchObject([waiting])
+  const body = { stripe_secret_key: stripe.fake.control.createAccount().secretKey }
+  expect((await app.request('PATCH', shop.path, { body })).status).toBe(200)
+  await expect.poll(() => jobsOf(shop), POLL_OPTIONS).toEqual([])
 })
