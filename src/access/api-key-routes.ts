@@ -67,7 +67,8 @@ function createRoutes(app: App, deps: RouteDeps): void {
       schema: {
         operationId: 'createApiKey',
         summary: 'Create a staff or sponsor key',
-        description: 'The response contains the key. It is not shown again.',
+        description:
+          'The response contains the key. It is not shown again. A sponsor key can be created only by a key that has `purchases:write` and `vouchers:read`.',
         tags,
         params: conferenceParams,
         body: createConferenceKeyBody,
@@ -168,7 +169,7 @@ function rotateRoute(app: App, { idempotency }: RouteDeps, place: Place): void {
         operationId: `rotate${place.suffix}`,
         summary: 'Rotate an API key',
         description:
-          'Creates a successor with the same rights. Both keys work for `overlap_seconds`, then only the successor.',
+          'Creates a successor with the same rights. Both keys work for `overlap_seconds`, then only the successor. The caller must have all rights of the key.',
         tags,
         params: place.idParams,
         body: rotateKeyBody,

@@ -33,7 +33,7 @@ export type ConferenceKeyRequest = {
  * Creates a staff or sponsor key of a conference.
  *
  * @throws AppError `validation_failed` for an unknown sponsor, scopes on a sponsor key, or a time in
- * the past; `forbidden` for scopes that the creator lacks.
+ * the past; `forbidden` for rights that the creator lacks.
  */
 export async function createConferenceKey(
   trx: Tx,
@@ -45,8 +45,8 @@ export async function createConferenceKey(
   if (request.role === 'sponsor' && scopes.length > 0) {
     throw invalidField('/scopes', 'is allowed only for the role staff')
   }
-  assertMayGrant(creator, scopes)
   const { role, name } = request
+  assertMayGrant(creator, { role, scopes })
   const sponsorId = await sponsorIdOf(trx, conferenceId, request)
   const expiresAt = await expiryOf(trx, request.expires_at)
   return issueKey(trx, { conferenceId, role, sponsorId, scopes, name, expiresAt }, creator.keyId)
@@ -92,11 +92,15 @@ async function issueKey(trx: Tx, spec: KeySpec, createdBy: string): Promise<Issu
   return { apiKey, text: formatKey(spec.role, id, secret) }
 }
 
-/** @throws AppError `forbidden` when the creator lacks one of the scopes. */
-function assertMayGrant(creator: Principal, scopes: readonly Scope[]): void {
+/** What a sponsor key amounts to: it pays, also with the saved card, and reads the codes. */
+const SPONSOR_KEY_SCOPES: readonly Scope[] = ['purchases:write', 'vouchers:read']
+
+/** @throws AppError `forbidden` when the creator may not do everything that the key allows. */
+function assertMayGrant(creator: Principal, key: Pick<KeySpec, 'role' | 'scopes'>): void {
   if (creator.role === 'operator') return
   const own = creator.role === 'staff' ? creator.scopes : []
-  const missing = scopes.filter((scope) => !own.includes(scope))
+  const granted = key.role === 'sponsor' ? SPONSOR_KEY_SCOPES : key.scopes
+  const missing = granted.filter((scope) => !own.includes(scope))
   if (missing.length === 0) return
   throw new AppError(
     'forbidden',
@@ -117,7 +121,7 @@ export async function createOperatorKey(
 
 /**
  * Issues a successor with the same rights, name and expiry. Both keys work for `overlapSeconds`, then
- * only the successor. The caller receives the new secret, so it must have all scopes of the key.
+ * only the successor. The caller receives the new secret, so it must have all rights of the key.
  *
  * @throws AppError `not_found`, `forbidden`, or `wrong_state` for a key that is revoked, expired or
  * already rotated.
@@ -129,7 +133,7 @@ export async function rotateKey(
   overlapSeconds: number,
 ): Promise<IssuedKey> {
   const { apiKey, expired } = await lockKey(trx, target.conferenceId, target.id)
-  assertMayGrant(caller, apiKey.scopes)
+  assertMayGrant(caller, apiKey)
   const problem = stateProblem(apiKey, expired)
   if (problem !== null) throw new AppError('wrong_state', problem)
   const issued = await issueKey(trx, apiKey, caller.keyId)

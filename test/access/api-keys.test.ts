@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Scope } from '../../src/shared/caller.ts'
 import {
   createConference,
   createSponsor,
@@ -104,7 +105,6 @@ describe('creating a key', () => {
 
   it('grants only scopes that the creating key has', async () => {
     const conference = await createConference(app)
-    const sponsor = await createSponsor(app, conference)
     const { key } = await createStaffKey(app, conference, ['keys:write', 'vouchers:read'])
     const post = (body: Body) =>
       app.request('POST', `${conference.path}/api-keys`, { as: key, body })
@@ -112,15 +112,40 @@ describe('creating a key', () => {
       status: 201,
       body: { scopes: ['vouchers:read'] },
     })
-    expect(await post({ role: 'sponsor', name: 'buyer', sponsor: sponsor.slug })).toMatchObject({
-      status: 201,
-    })
     expect(
       await post({ role: 'staff', name: 'more', scopes: ['vouchers:read', 'refunds:write'] }),
     ).toMatchObject({
       ...forbidden,
       body: { detail: 'This key cannot grant scopes that it lacks: refunds:write.' },
     })
+  })
+
+  it('A key gets no sponsor key, new or rotated, without what a sponsor may do (issue 8, line 17)', async () => {
+    const conference = await createConference(app)
+    const sponsor = await createSponsor(app, conference)
+    const buyer = await createSponsorKey(app, conference, sponsor.id)
+    const path = `${conference.path}/api-keys`
+    const attempts = async (scopes: Scope[]) => {
+      const { key: as } = await createStaffKey(app, conference, ['keys:write', ...scopes])
+      const body = { role: 'sponsor', name: 'buyer', sponsor: sponsor.slug }
+      return [
+        await app.request('POST', path, { as, body }),
+        await app.request('POST', `${path}/${buyer.id}/rotate`, { as }),
+      ]
+    }
+    const lacks = (scopes: string) => ({
+      ...forbidden,
+      body: { detail: `This key cannot grant scopes that it lacks: ${scopes}.` },
+    })
+    for (const refused of await attempts([])) {
+      expect(refused).toMatchObject(lacks('purchases:write, vouchers:read'))
+    }
+    for (const refused of await attempts(['vouchers:read', 'purchases:read'])) {
+      expect(refused).toMatchObject(lacks('purchases:write'))
+    }
+    for (const made of await attempts(['vouchers:read', 'purchases:write'])) {
+      expect(made).toMatchObject({ status: 201, body: { role: 'sponsor', sponsor: sponsor.id } })
+    }
   })
 
   it('requires keys:write, and an operator key for operator keys', async () => {
