@@ -1,6 +1,6 @@
 import type Stripe from 'stripe'
 import type { FetchTime } from '../../src/mirror/fetch-time.ts'
-import type { Defaults } from '../../src/mirror/mirror-column.ts'
+import type { ColumnType, Defaults } from '../../src/mirror/mirror-column.ts'
 import { StripeCustomerAction } from '../../src/mirror/resources/customer-resource.ts'
 import type { Synced } from '../../src/mirror/sync-outcome.ts'
 
@@ -15,6 +15,17 @@ export class TidyCustomerAction extends StripeCustomerAction {
   protected override postSetDefault(defaults: Defaults): void {
     const { email } = defaults
     if (typeof email === 'string') defaults['email'] = email.trim().toLowerCase()
+  }
+}
+
+/** Fills a column that a migration of your own added: `alter table stripe.customers add column company text`. */
+export class CompanyCustomerAction extends TidyCustomerAction {
+  protected override addedColumns(): { company: ColumnType } {
+    return { company: 'text' }
+  }
+
+  protected override async setDefault(customer: Stripe.Customer): Promise<Defaults> {
+    return { ...(await super.setDefault(customer)), company: customer.metadata?.['company'] }
   }
 }
 

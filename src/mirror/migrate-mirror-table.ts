@@ -43,16 +43,31 @@ function addColumns({ name, columns }: TableShape): string {
 }
 
 // `security_invoker`: row security applies to the reader of the view, not to its owner.
+//
+// Somebody may have built views on this one. Postgres can replace a view only if its columns stay, and
+// drop it only if nothing depends on it. Otherwise the old view gets another name: what was built on it
+// continues to work, because dependencies do not follow names and no release drops a column.
 function createViews({ name, views = {} }: TableShape): string {
   return Object.entries(views)
-    .map(
-      ([view, select]) => `
-        drop view if exists ${viewOf(view)};
-        create view ${viewOf(view)} with (security_invoker = true) as
-          with mirror as (select * from ${tableOf({ name })}) ${select};`,
-    )
+    .map(([view, select]) => {
+      const definition = `view ${viewOf(view)} with (security_invoker = true) as
+          with mirror as (select * from ${tableOf({ name })}) ${select}`
+      return `
+        do $migration$ begin
+          create or replace ${definition};
+        exception when invalid_table_definition then
+          begin
+            drop view ${viewOf(view)};
+          exception when dependent_objects_still_exist then
+            alter view ${viewOf(view)} rename to ${view}_before_${digestOf(select)};
+          end;
+          create ${definition};
+        end $migration$;`
+    })
     .join('\n')
 }
+
+const digestOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12)
 
 function definitionOf(shape: TableShape): string {
   return createTable(tableOf(shape)) + addColumns(shape) + createViews(shape)
@@ -63,8 +78,7 @@ function definitionOf(shape: TableShape): string {
  * this name updates any older shape, because shapes only grow.
  */
 export function shapeName(shape: TableShape): string {
-  const digest = createHash('sha256').update(definitionOf(shape)).digest('hex')
-  return `${shape.name}_${digest.slice(0, 12)}`
+  return `${shape.name}_${digestOf(definitionOf(shape))}`
 }
 
 /**

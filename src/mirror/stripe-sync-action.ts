@@ -2,7 +2,7 @@ import { inParallel } from '../shared/in-parallel.ts'
 import { isMissing } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { databaseNow, type FetchTime } from './fetch-time.ts'
-import type { Defaults, MirrorRow } from './mirror-column.ts'
+import type { Column, ColumnType, Defaults, MirrorRow } from './mirror-column.ts'
 import { type SyncAllOptions, syncAll } from './runs/execute-sync-run.ts'
 import type { SyncRun } from './runs/sync-run.ts'
 import {
@@ -34,7 +34,15 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
 
   constructor(context: SyncContext, resource: StripeResource<T>) {
     this.context = context
-    this.resource = resource
+    this.resource = withColumns(resource, this.addedColumns())
+  }
+
+  /**
+   * Hook: further columns of the table, by name, that `setDefault` or `postSetDefault` fills. A migration
+   * of your own adds them to the table. Called by the constructor, so it cannot read fields of a subclass.
+   */
+  protected addedColumns(): { readonly [name: string]: ColumnType } {
+    return {}
   }
 
   /**
@@ -197,6 +205,18 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
     }
     return objects.map(({ id }) => ({ id, outcome: outcomes.get(id) ?? 'foreign' }))
   }
+}
+
+function withColumns<T extends StripeObject>(
+  resource: StripeResource<T>,
+  added: { readonly [name: string]: ColumnType },
+): StripeResource<T> {
+  const columns = Object.entries(added).map(([name, type]): [string, Column<T>] => [
+    name,
+    { type, from: () => null, indexed: false },
+  ])
+  if (columns.length === 0) return resource
+  return { ...resource, columns: { ...resource.columns, ...Object.fromEntries(columns) } }
 }
 
 /** Copies through JSON, because SDK objects also carry functions. */

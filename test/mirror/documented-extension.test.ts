@@ -5,7 +5,11 @@ import {
   resource as earlyFraudWarnings,
   StripeEarlyFraudWarningAction,
 } from '../../docs/examples/early-fraud-warnings.ts'
-import { AnnouncingCustomerAction, TidyCustomerAction } from '../../docs/examples/tidy-customers.ts'
+import {
+  AnnouncingCustomerAction,
+  CompanyCustomerAction,
+  TidyCustomerAction,
+} from '../../docs/examples/tidy-customers.ts'
 import { databaseNow } from '../../src/mirror/fetch-time.ts'
 import { dropMirrorTable, migrateMirrorTable } from '../../src/mirror/migrate-mirror-table.ts'
 import { idOf, RETURN_URLS } from '../support/shop.ts'
@@ -91,6 +95,37 @@ describe('the example resource', () => {
   })
 })
 
+describe('a view of the mirror on which somebody has built another view', () => {
+  const selecting = (columns: string) => ({
+    ...earlyFraudWarnings,
+    views: { open_warnings: `select ${columns} from mirror where actionable` },
+  })
+  const columnsOf = async (view: string) => {
+    const rows = await scene.rows<{ name: string }>(
+      `select attname as name from pg_attribute
+       where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
+      [view],
+    )
+    return rows.map(({ name }) => name)
+  }
+
+  it('can get other columns with the next release (issue 8, line 26)', async () => {
+    await migrateMirrorTable(scene.db, selecting('conference_id, id, charge'))
+    await scene.db.raw('create view public.warned as select id, charge from stripe.open_warnings')
+    await migrateMirrorTable(scene.db, selecting('conference_id, id, charge, fraud_type'))
+    expect(await columnsOf('stripe.open_warnings')).toEqual(
+      'conference_id id charge fraud_type'.split(' '),
+    )
+    await migrateMirrorTable(scene.db, selecting('conference_id, fraud_type, id'))
+    expect(await columnsOf('stripe.open_warnings')).toEqual(
+      'conference_id fraud_type id'.split(' '),
+    )
+    expect(await columnsOf('public.warned')).toEqual(['id', 'charge'])
+    expect(await scene.rows('select * from public.warned')).toEqual([])
+    await dropMirrorTable(scene.db, earlyFraudWarnings)
+  })
+})
+
 describe('the example of an extended action', () => {
   const customer = (changes: Stripe.CustomerCreateParams) => stripe.customers.create(changes)
 
@@ -115,6 +150,19 @@ describe('the example of an extended action', () => {
     expect(await row('customers', one.id)).toMatchObject({ email: 'one@x.org' })
     expect(await action.syncAll()).toMatchObject({ state: 'succeeded' })
     expect(await row('customers', two.id)).toMatchObject({ email: 'two@x.org' })
+  })
+
+  it('fills a column that was added to the table, also in a full sync (issue 8, line 28)', async () => {
+    await scene.db.raw('alter table stripe.customers add column company text')
+    const [one, two] = [
+      await customer({ metadata: { company: 'Acme' } }),
+      await customer({ email: 'Bee@x.org', metadata: { company: 'Bee' } }),
+    ]
+    const action = new CompanyCustomerAction(scene.context(shop))
+    await action.syncByIds([one.id])
+    expect(await row('customers', one.id)).toMatchObject({ company: 'Acme', name: 'Acme' })
+    expect(await action.syncAll()).toMatchObject({ state: 'succeeded' })
+    expect(await row('customers', two.id)).toMatchObject({ company: 'Bee', email: 'bee@x.org' })
   })
 
   it('logs each new customer once', async () => {
