@@ -105,10 +105,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
   const purchases = createBulkPurchaseService({ ...deps, cards: createSavedCards(deps) })
-  voucherRoutes(app, {
-    ...routes,
-    requiredInactiveCount: (trx, ref) => purchases.requiredInactiveCount(trx, ref),
-  })
+  voucherRoutes(app, routes)
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
   voucherExportRoutes(app, {
     ...routes,

@@ -19,7 +19,7 @@ import {
 import { beginPay, finishPay } from './pay-purchase.ts'
 import { expireAttempt, findPurchaseIdBySession } from './payment-attempt-store.ts'
 import { findPurchaseIdByPaymentIntent } from './payment-store.ts'
-import { BulkPurchaseError, requiredInactiveCount } from './purchase-aggregate.ts'
+import { BulkPurchaseError } from './purchase-aggregate.ts'
 import {
   createPurchaseLink,
   type PurchaseEmailDeps,
@@ -188,8 +188,6 @@ export type BulkPurchaseService = {
    * @throws AppError `not_found`, also for another sponsor's purchase.
    */
   findVoucherBatch(trx: Tx, caller: Caller, purchaseId: string): Promise<string | null>
-  /** How many vouchers of a purchase must stay inactive. Locks the purchase. */
-  requiredInactiveCount(trx: Tx, ref: PurchaseRef): Promise<number>
 }
 
 /** What one or several Stripe events say about a purchase. */
@@ -372,7 +370,6 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
       if (purchase === null) throw notFound('purchase')
       return findPurchaseBatch(trx, caller.conferenceId, purchaseId)
     },
-    requiredInactiveCount,
   }
   return service
 }

@@ -1,6 +1,5 @@
 import type { Conference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
-import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import { AppError, type AppErrorOptions, type ErrorCode } from '../shared/errors.ts'
 import { attemptsOf, type PaymentAttempt } from './payment-attempt-store.ts'
 import { balancesOf, type PaymentBalance } from './payment-store.ts'
@@ -10,7 +9,7 @@ import {
   type PurchaseEvent,
   type PurchaseStatus,
 } from './purchase-machine.ts'
-import { type BulkPurchase, lockPurchase } from './purchase-store.ts'
+import type { BulkPurchase } from './purchase-store.ts'
 
 /** A locked purchase with everything that decisions about it depend on. */
 export type PurchaseAggregate = {
@@ -260,15 +259,4 @@ export function vouchersToDeactivate(
   if (missing === 0 || money.due === 0) return 0
   // Both factors are at most eight digits, so the product is exact in a double.
   return Math.min(purchase.quantity, Math.floor((missing * purchase.quantity) / money.due))
-}
-
-/**
- * How many vouchers of the purchase must be inactive because of its refunds and lost disputes: all of
- * a REFUNDED one. Locks the purchase, so that the number stays true until the transaction ends.
- */
-export async function requiredInactiveCount(trx: Tx, ref: PurchaseRef): Promise<number> {
-  const purchase = await lockPurchase(trx, ref)
-  if (purchase.status === 'REFUNDED') return purchase.quantity
-  const { money } = await loadAggregate(trx, purchase)
-  return vouchersToDeactivate(purchase, money, money.net)
 }

@@ -4,6 +4,7 @@ import type pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import type { Tx } from '../db/connect.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
+import { realignBatch } from './align-vouchers.ts'
 import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch-store.ts'
 import { type CodeMaker, newCodes } from './voucher-code.ts'
 
@@ -33,6 +34,8 @@ export async function issueVouchers(
       type: 'vouchers.issued',
       data: { batch: batch.id, purchase: purchaseId, sponsor: sponsorId, source, count: issued },
     })
+    // New vouchers are active. The missing ones of an earlier batch may have to be frozen or inactive.
+    await realignBatch(trx, batch)
   }
   return { batchId: batch.id, issued }
 }

@@ -3,7 +3,9 @@ import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
 import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
+import { realignBatch } from './align-vouchers.ts'
 import { INVALID_REASON } from './voucher.ts'
+import { lockBatch } from './voucher-batch-store.ts'
 import { codeKey } from './voucher-code.ts'
 import { getVoucher } from './voucher-store.ts'
 
@@ -82,7 +84,8 @@ async function invalidVoucherError(trx: Tx, conferenceId: string, code: string):
 }
 
 /**
- * Releases a redemption: its use is available again. Releasing it twice is a no-op.
+ * Releases a redemption: its use is available again. Releasing it twice is a no-op. If refunds or
+ * disputes require it, the voucher is frozen or inactive afterwards.
  *
  * @throws AppError `not_found`
  */
@@ -92,10 +95,11 @@ export async function releaseRedemption(
   id: string,
   actor: Actor,
 ): Promise<Redemption> {
-  const { code } = await getRedemption(trx, conferenceId, id)
-  // Lock the voucher first, as a redemption does.
+  const { code, batchId } = await getRedemption(trx, conferenceId, id)
+  // Lock the batch first, as a change of state does, then the voucher, as a redemption does.
+  const batch = await lockBatch(trx, conferenceId, { id: batchId })
   await lockVoucher(trx, conferenceId, code)
-  await trx.raw(
+  const { rowCount } = await trx.raw<{ rowCount: number }>(
     `with released as (
        update redemptions r set released_at = statement_timestamp(), released_by = :actor
        where r.conference_id = :conferenceId and r.id = :id and r.released_at is null
@@ -104,6 +108,7 @@ export async function releaseRedemption(
      from released where v.conference_id = :conferenceId and v.id = released.voucher_id`,
     { conferenceId, id, actor: actor.id },
   )
+  if (batch !== null && rowCount > 0) await realignBatch(trx, batch)
   return getRedemption(trx, conferenceId, id)
 }
 

@@ -25,11 +25,75 @@ export type BatchSpec = {
   createdBy: string
 }
 
-/** The columns of a batch that issuing needs. */
-export type IssuableBatch = {
+/** What refunds and disputes require of a purchase's vouchers. It follows from money, not from events. */
+export type VoucherTarget = {
+  /**
+   * How many vouchers in all must be inactive, by a refund or by staff. Redeemed ones stay active, unless
+   * this is the count of the batch.
+   */
+  inactive: number
+  /**
+   * How many in all must be inactive, or frozen because refunds are pending; at least `inactive`. If this
+   * is the count of the batch, redeemed ones with uses left are frozen too.
+   */
+  frozen: number
+  /** Whether a dispute is open: then every active voucher with uses left is frozen. */
+  disputed: boolean
+}
+
+/** A batch whose row this transaction has locked. */
+export type LockedBatch = {
   conferenceId: string
   id: string
+  purchaseId: string | null
   count: number
+  isPublished: boolean
+  /** The target to which the vouchers were aligned last. */
+  target: VoucherTarget
+  /** How many of `target.inactive` are missing. Null: the vouchers were not aligned to the target yet. */
+  missing: number | null
+}
+
+type LockedRow = {
+  id: string
+  purchase_id: string | null
+  count: number
+  published_at: Date | null
+  required_inactive: number
+  required_frozen: number
+  disputed: boolean
+  missing_inactive: number | null
+}
+
+const LOCKED_COLUMNS = [
+  'id',
+  'purchase_id',
+  'count',
+  'published_at',
+  'required_inactive',
+  'required_frozen',
+  'disputed',
+  'missing_inactive',
+] as const satisfies readonly (keyof LockedRow)[]
+
+function toLockedBatch(conferenceId: string, row: LockedRow): LockedBatch {
+  return {
+    conferenceId,
+    id: row.id,
+    purchaseId: row.purchase_id,
+    count: row.count,
+    isPublished: row.published_at !== null,
+    target: {
+      inactive: row.required_inactive,
+      frozen: row.required_frozen,
+      disputed: row.disputed,
+    },
+    missing: row.missing_inactive,
+  }
+}
+
+/** A locked batch with the columns that issuing needs. */
+export type IssuableBatch = LockedBatch & {
   prefix: string
   codeLength: number
   maxUses: number
@@ -37,15 +101,9 @@ export type IssuableBatch = {
   fresh: boolean
 }
 
-type IssuableRow = {
-  id: string
-  count: number
-  prefix: string
-  code_length: number
-  max_uses: number
-}
+type IssuableRow = LockedRow & { prefix: string; code_length: number; max_uses: number }
 
-const ISSUABLE_COLUMNS = ['id', 'count', 'prefix', 'code_length', 'max_uses'] as const
+const ISSUABLE_COLUMNS = [...LOCKED_COLUMNS, 'prefix', 'code_length', 'max_uses'] as const
 
 async function insertBatch(trx: Tx, spec: BatchSpec): Promise<IssuableRow | undefined> {
   const { terms } = spec
@@ -78,8 +136,8 @@ async function insertBatch(trx: Tx, spec: BatchSpec): Promise<IssuableRow | unde
 
 /**
  * Locks the batch of a purchase, or of a sponsor's complimentary vouchers, and inserts it if there is
- * none; a staff batch is always new. Every transaction that issues vouchers or changes their state takes
- * this lock first, so they run one after the other.
+ * none; a staff batch is always new. Whoever issues vouchers, changes their state or locks more than one
+ * of them locks their batches first, so that these transactions run one after the other.
  */
 export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch> {
   const { conferenceId } = spec
@@ -97,9 +155,7 @@ export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch
       .first<IssuableRow | undefined>([...ISSUABLE_COLUMNS]))
   if (row === undefined) throw new Error('The batch was neither inserted nor found')
   return {
-    conferenceId,
-    id: row.id,
-    count: row.count,
+    ...toLockedBatch(conferenceId, row),
     prefix: row.prefix,
     codeLength: row.code_length,
     maxUses: row.max_uses,
@@ -107,25 +163,20 @@ export async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch
   }
 }
 
-/** Locks a batch until the transaction ends. */
-export async function lockBatch(trx: Tx, conferenceId: string, id: string): Promise<void> {
-  await trx('voucher_batches')
-    .where({ conference_id: conferenceId, id })
-    .forNoKeyUpdate()
-    .select('id')
-}
-
-/** Locks the batch of a purchase and returns its id, or null if nothing was issued. */
-export async function lockPurchaseBatch(
+/**
+ * Locks a batch, by its id or by its purchase, until the transaction ends. Null: there is none, or
+ * nothing was issued for the purchase.
+ */
+export async function lockBatch(
   trx: Tx,
   conferenceId: string,
-  purchaseId: string,
-): Promise<string | null> {
+  which: { id: string } | { purchase_id: string },
+): Promise<LockedBatch | null> {
   const row = await trx('voucher_batches')
-    .where({ conference_id: conferenceId, purchase_id: purchaseId })
+    .where({ conference_id: conferenceId, ...which })
     .forNoKeyUpdate()
-    .first<{ id: string } | undefined>('id')
-  return row?.id ?? null
+    .first<LockedRow | undefined>([...LOCKED_COLUMNS])
+  return row === undefined ? null : toLockedBatch(conferenceId, row)
 }
 
 /** A row of voucher_batches. */

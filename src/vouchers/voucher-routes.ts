@@ -5,11 +5,7 @@ import { type AccessRule, callerOf } from '../http/access-control.ts'
 import { conferenceParams, emptyBody, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import type { Clock } from '../shared/time.ts'
-import {
-  activateVoucher,
-  deactivateVoucher,
-  type RequiredInactiveCount,
-} from './freeze-and-deactivate-vouchers.ts'
+import { activateVoucher, deactivateVoucher } from './change-voucher-state.ts'
 import { createStaffBatch } from './issue-without-purchase.ts'
 import { toVoucherBody } from './voucher.ts'
 import { getBatch, listBatches } from './voucher-batch-store.ts'
@@ -32,10 +28,7 @@ const WRITE: AccessRule = { anyOf: ['vouchers:write'] }
 const tags = ['Vouchers']
 
 /** `C/vouchers`. */
-export function voucherRoutes(
-  app: App,
-  deps: RouteDeps & { requiredInactiveCount: RequiredInactiveCount },
-): void {
+export function voucherRoutes(app: App, deps: RouteDeps): void {
   readRoutes(app, deps)
   assignRoute(app, deps)
   stateRoutes(app, deps)
@@ -116,14 +109,7 @@ function assignRoute(app: App, { idempotency, failedLookups }: RouteDeps): void 
   )
 }
 
-function stateRoutes(
-  app: App,
-  {
-    idempotency,
-    failedLookups,
-    requiredInactiveCount,
-  }: RouteDeps & { requiredInactiveCount: RequiredInactiveCount },
-): void {
+function stateRoutes(app: App, { idempotency, failedLookups }: RouteDeps): void {
   app.post(
     `${PATH}/:code/deactivate`,
     {
@@ -131,7 +117,8 @@ function stateRoutes(
       schema: {
         operationId: 'deactivateVoucher',
         summary: 'Deactivate a voucher',
-        description: 'Idempotent.',
+        description:
+          'Idempotent. The voucher counts towards the inactive ones that refunds require, so a voucher that a refund deactivated may become active instead.',
         tags,
         params: codeParams,
         body: emptyBody,
@@ -167,9 +154,7 @@ function stateRoutes(
       const { conferenceId } = callerOf(request)
       return failedLookups.guard(request, () =>
         idempotency.run(request, async (trx) =>
-          toVoucherBody(
-            await activateVoucher(trx, conferenceId, request.params.code, requiredInactiveCount),
-          ),
+          toVoucherBody(await activateVoucher(trx, conferenceId, request.params.code)),
         ),
       )
     },

@@ -215,15 +215,20 @@ describe('at Stripe', () => {
 
   it('a refunded code cannot be activated by staff', async () => {
     const { purchase } = await paid()
-    const [first, second] = await shop.codes(purchase)
-    await app.request('POST', `${shop.path}/vouchers/${first}/deactivate`)
+    const [first, second, third] = await shop.codes(purchase)
+    const deactivate = (code: string | undefined) =>
+      app.request('POST', `${shop.path}/vouchers/${code}/deactivate`)
+    await deactivate(first)
     await shop.act(purchase, 'refund', { amount: 2_000 })
     const off = await shop.get(purchase)
     expect(off.vouchers).toMatchObject({ active: 8, deactivated: 2 })
     const activate = (code: string | undefined) =>
       app.request('POST', `${shop.path}/vouchers/${code}/activate`)
     expect(await activate(first)).toMatchObject({ status: 409, body: { code: 'voucher_refunded' } })
-    await app.request('POST', `${shop.path}/vouchers/${second}/deactivate`)
+    await deactivate(second)
+    expect((await shop.get(purchase)).vouchers).toMatchObject({ active: 8, deactivated: 2 })
+    await deactivate(third)
     expect((await activate(first)).status).toBe(200)
+    expect((await shop.get(purchase)).vouchers).toMatchObject({ active: 8, deactivated: 2 })
   })
 })

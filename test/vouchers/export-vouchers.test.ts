@@ -3,7 +3,6 @@ import { describe, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { isDatabaseUnavailable } from '../../src/db/pg-errors.ts'
 import { type ExportFormat, exportVouchers } from '../../src/vouchers/export-vouchers.ts'
-import { deactivateVoucher } from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
 import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'
@@ -22,7 +21,7 @@ describe('the CSV of a purchase', () => {
     const validUntil = new Date('2099-01-01T00:00:00Z')
     const { batchId, codes } = await tenant.sold(3, { maxUses: 2, validUntil })
     await tenant.use(batchId, [2])
-    await tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, codes[2] ?? ''))
+    await tenant.deactivate(codes[2] ?? '')
     expect(linesOf(await exported(tenant, batchId, 'csv'))).toEqual([
       HEADER,
       `${codes[0]},0,2,true,,2099-01-01T00:00:00.000Z`,

@@ -1,9 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import {
-  deactivateVoucher,
-  freezeForDispute,
-} from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
-import {
   listRedemptions,
   redeemVoucher,
   releaseRedemption,
@@ -89,18 +85,21 @@ describe('a voucher that cannot be redeemed', () => {
 
   it('names the first reason of several: deactivated, frozen, used up, too early, expired', async () => {
     const tenant = await tenants.create()
-    const { conferenceId } = tenant
     const { purchaseId, batchId, code } = await tenant.sold(1, { validFrom: future, maxUses: 2 })
     await tenant.use(batchId, [1])
-    await tenant.run((trx) => freezeForDispute(trx, conferenceId, purchaseId, true))
+    await tenant.align(purchaseId, { disputed: true })
     await tenant.use(batchId, [1], 2)
-    await tenant.run((trx) => deactivateVoucher(trx, conferenceId, code))
+    await tenant.deactivate(code)
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('deactivated'))
     await tenant.run(async (trx) =>
-      trx('vouchers').update({ deactivated_by: null, deactivated_at: null }),
+      trx('vouchers').update({
+        deactivated_by: null,
+        deactivated_at: null,
+        held_by_dispute: true,
+      }),
     )
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('frozen'))
-    await tenant.run((trx) => freezeForDispute(trx, conferenceId, purchaseId, false))
+    await tenant.align(purchaseId, {})
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('used_up'))
     await tenant.use(batchId, [1], 0)
     await expect(redeem(tenant, code, 'x')).rejects.toEqual(invalid('not_yet_valid'))
@@ -193,7 +192,7 @@ describe('releasing a redemption', () => {
     const tenant = await tenants.create()
     const { code } = await tenant.sold(1)
     const { redemption } = await redeem(tenant, code, 'order-1')
-    await tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, code))
+    await tenant.deactivate(code)
     await release(tenant, redemption.id)
     const voucher = await voucherOf(tenant, code)
     expect(voucher).toMatchObject({ timesUsed: 0, state: 'deactivated' })

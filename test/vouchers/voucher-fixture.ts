@@ -2,7 +2,10 @@ import { afterAll, beforeAll } from 'vitest'
 import { connect, type Db, type Tx } from '../../src/db/connect.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { newId } from '../../src/shared/ids.ts'
+import { alignVouchers, type VoucherTarget } from '../../src/vouchers/align-vouchers.ts'
+import { activateVoucher, deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
 import { issueVouchers } from '../../src/vouchers/issue-vouchers.ts'
+import type { Voucher } from '../../src/vouchers/voucher.ts'
 import type { BatchSpec } from '../../src/vouchers/voucher-batch-store.ts'
 import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
 import { DEFAULT_TERMS, type VoucherTerms } from '../../src/vouchers/voucher-terms.ts'
@@ -115,6 +118,45 @@ export class Tenant {
     return { purchaseId, batchId, codes, code: codes[0] ?? '' }
   }
 
+  /** Aligns the purchase's vouchers; absent: nothing is inactive, as many are frozen, no dispute is open. */
+  align(purchaseId: string, target: Partial<VoucherTarget>): Promise<{ missing: number }> {
+    const { inactive = 0, frozen = inactive, disputed = false } = target
+    const ref = { conferenceId: this.conferenceId, purchaseId }
+    return this.run((trx) => alignVouchers(trx, ref, { inactive, frozen, disputed }))
+  }
+
+  deactivate(code: string): Promise<Voucher> {
+    return this.run((trx) => deactivateVoucher(trx, this.conferenceId, code))
+  }
+
+  activate(code: string): Promise<Voucher> {
+    return this.run((trx) => activateVoucher(trx, this.conferenceId, code))
+  }
+
+  /** From now on, the conference's outbound events are stored for an endpoint. */
+  async subscribe(): Promise<void> {
+    await this.run(async (trx) =>
+      trx('webhook_endpoints').insert({
+        conference_id: this.conferenceId,
+        id: newId('webhookEndpoint'),
+        url: 'https://example.com/hook',
+        secret_sealed: 'sealed',
+        secret_last4: 'last',
+      }),
+    )
+  }
+
+  /** The outbound events since `subscribe`, oldest first. */
+  async published(): Promise<{ type: string; data: object }[]> {
+    const bodies = await this.run(async (trx) =>
+      trx('webhook_deliveries').orderBy(['created_at', 'id']).pluck<string[]>('body'),
+    )
+    return bodies.map((body) => {
+      const { type, data } = JSON.parse(body) as { type: string; data: object }
+      return { type, data }
+    })
+  }
+
   /** The rows of the batch's vouchers, by ordinal. */
   stored(batchId: string): Promise<Stored[]> {
     return this.run(async (trx) =>
@@ -163,4 +205,13 @@ export function useTenants() {
       return new Tenant(this.db).create(maxQuantity)
     },
   }
+}
+
+/** How many connections to the database wait for a lock. */
+export async function waiting(tenant: Tenant): Promise<number> {
+  const { rows } = await tenant.db.raw<{ rows: { n: number }[] }>(
+    `select count(*) as n from pg_stat_activity
+     where datname = current_database() and wait_event_type = 'Lock'`,
+  )
+  return rows[0]?.n ?? 0
 }

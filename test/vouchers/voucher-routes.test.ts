@@ -98,7 +98,8 @@ describe('deactivating and activating vouchers', () => {
     const { code, purchase } = await freePurchase(app, conference, { quantity: 2 })
     await app.request('POST', `${conference.path}/vouchers/${code}/deactivate`)
     await app.rows(
-      `update bulk_purchases set status = 'REFUNDED', refunded_at = now() where id = $1`,
+      `update voucher_batches set required_inactive = count, required_frozen = count
+       where purchase_id = $1`,
       [purchase],
     )
     const answer = await app.request('POST', `${conference.path}/vouchers/${code}/activate`)

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/shared/ids.ts'
-import { deactivateVoucher } from '../../src/vouchers/freeze-and-deactivate-vouchers.ts'
 import {
   assignVoucher,
   countVouchers,
@@ -91,7 +90,7 @@ describe('the list of vouchers', () => {
     const tenant = await tenants.create()
     const one = await tenant.sold(5)
     const two = await tenant.sold(2)
-    await tenant.run((trx) => deactivateVoucher(trx, tenant.conferenceId, one.code))
+    await tenant.deactivate(one.code)
     expect(await listAll(tenant, { purchaseId: one.purchaseId })).toEqual(one.codes.toReversed())
     expect(await listAll(tenant, { batchId: two.batchId })).toEqual(two.codes.toReversed())
     expect(await listAll(tenant, { code: two.code.toLowerCase() })).toEqual([two.code])
@@ -203,5 +202,35 @@ describe('D24: the constraints of the database', () => {
     await tenant.sold(1)
     const change = tenant.run(async (trx) => trx('vouchers').update(changes))
     await expect(change).rejects.toMatchObject({ constraint })
+  })
+})
+
+describe('counts of a purchase', () => {
+  it('distinguish issued, active, frozen, deactivated, redeemed and remaining', async () => {
+    const tenant = await tenants.create()
+    const { purchaseId, batchId } = await tenant.sold(10, { maxUses: 2 })
+    await tenant.use(batchId, [1], 2)
+    await tenant.use(batchId, [2])
+    await tenant.align(purchaseId, { inactive: 3, frozen: 5 })
+    const unpaid = await tenant.purchase(7)
+    const counts = await tenant.run((trx) =>
+      countVouchers(trx, tenant.conferenceId, [purchaseId, unpaid]),
+    )
+    expect(counts.get(purchaseId)).toEqual({
+      issued: 10,
+      active: 5,
+      frozen: 2,
+      deactivated: 3,
+      redeemed: 2,
+      remaining: 4,
+    })
+    expect(counts.get(unpaid)).toEqual({
+      issued: 0,
+      active: 0,
+      frozen: 0,
+      deactivated: 0,
+      redeemed: 0,
+      remaining: 0,
+    })
   })
 })

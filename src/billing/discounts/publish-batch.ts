@@ -41,7 +41,7 @@ export async function publishBatch(
 ): Promise<void> {
   const { conferenceId } = requester
   const ref = { conferenceId, batchId }
-  await lockBatch(trx, conferenceId, batchId)
+  await lockBatch(trx, conferenceId, { id: batchId })
   const batch = await getBatch(trx, conferenceId, batchId, null)
   const existing = await findPublication(trx, ref)
   if (existing !== null && existing.state !== 'failed')

@@ -1,0 +1,163 @@
+import type { Tx } from '../db/connect.ts'
+import { addJob } from '../jobs/job-queue.ts'
+import { publishEvent } from '../notifications/outbound-events.ts'
+import { type LockedBatch, lockBatch, type VoucherTarget } from './voucher-batch-store.ts'
+
+export type { VoucherTarget }
+
+// Everything here runs under the batch's row lock, so changes of state run one after the other.
+// Redemptions do not take that lock. They lock only one voucher each, so they cannot deadlock with the
+// alignment, and `for no key update` re-reads a voucher that was redeemed while the statement waited.
+
+/**
+ * Aligns the vouchers of a purchase to what its refunds and disputes require now, and stores that target
+ * on the batch, so that staff's changes, releases of redemptions and later issuing keep to it. The same
+ * target again is a no-op. Call it under the purchase's lock and after issuing: without a batch there is
+ * nothing to align, and nothing is stored.
+ *
+ * With s vouchers that staff deactivated, max(`inactive`, s) vouchers are inactive afterwards, as far as
+ * there are unredeemed ones. A smaller target activates again what a refund deactivated, never what staff
+ * deactivated.
+ *
+ * @returns `missing`: how many of `inactive` could not be deactivated, since all others are redeemed; 0
+ * if nothing was issued yet.
+ */
+export async function alignVouchers(
+  trx: Tx,
+  { conferenceId, purchaseId }: { conferenceId: string; purchaseId: string },
+  target: VoucherTarget,
+): Promise<{ missing: number }> {
+  const batch = await lockBatch(trx, conferenceId, { purchase_id: purchaseId })
+  if (batch === null) return { missing: 0 }
+  const { inactive, frozen, disputed } = batch.target
+  const isSame =
+    inactive === target.inactive && frozen === target.frozen && disputed === target.disputed
+  if (isSame && batch.missing !== null) return { missing: batch.missing }
+  return alignLockedBatch(trx, { ...batch, target })
+}
+
+/**
+ * Aligns the vouchers of a locked batch to its target after something else changed: staff changed a
+ * voucher's state, a use was given back, or vouchers were added.
+ */
+export async function realignBatch(trx: Tx, batch: LockedBatch): Promise<void> {
+  const { inactive, frozen, disputed } = batch.target
+  const requiresNothing = inactive === 0 && frozen === 0 && !disputed
+  if (requiresNothing && batch.missing === 0) return
+  await alignLockedBatch(trx, batch)
+}
+
+// Whether refunds and disputes freeze voucher `v`.
+const HELD_BY_REFUND = `(not wanted.inactive
+  and (wanted.is_ranked or :allFrozen and v.times_used < v.max_uses))`
+const HELD_BY_DISPUTE = `(not wanted.inactive and :disputed and v.times_used < v.max_uses)`
+
+/**
+ * `ranked` are the vouchers that the target takes, in this order: those that a refund deactivated
+ * already, those that a pending refund froze, then the newest. So no voucher changes without need, and
+ * the oldest are the first to be released. Their ranks begin after the vouchers that staff deactivated,
+ * since those count for the target.
+ *
+ * A rank decides about unredeemed vouchers only. If the target is the whole batch, all vouchers are
+ * taken, and no rank is needed. The update reads each voucher again under its lock, so its conditions on
+ * `times_used` see a redemption that was committed while it waited.
+ */
+const ALIGN = `
+  with staffs as (
+    select count(*) as n from vouchers v
+    where v.conference_id = :conferenceId and v.batch_id = :batchId and v.deactivated_by = 'staff'),
+  chosen as (
+    select v.id, v.ordinal, v.deactivated_by is not null as is_inactive, v.held_by_refund
+    from vouchers v
+    where v.conference_id = :conferenceId and v.batch_id = :batchId
+      and v.deactivated_by is distinct from 'staff' and v.times_used = 0
+    order by v.deactivated_by is not null desc, v.held_by_refund desc, v.ordinal desc
+    limit greatest(0, :ranked - (select n from staffs))
+    for no key update),
+  ranked as (
+    select id,
+      (select n from staffs) + row_number()
+        over (order by is_inactive desc, held_by_refund desc, ordinal desc) as rank
+    from chosen),
+  wanted as (
+    select v.id, v.deactivated_by is not null as was_inactive,
+      :allInactive or coalesce(ranked.rank <= :inactive, false) as inactive,
+      ranked.id is not null as is_ranked
+    from vouchers v
+    left join ranked on ranked.id = v.id
+    where v.conference_id = :conferenceId and v.batch_id = :batchId
+      and v.deactivated_by is distinct from 'staff'),
+  changed as (
+    update vouchers v
+    set deactivated_by = case when wanted.inactive then 'refund' end,
+      deactivated_at = case when wanted.inactive then coalesce(v.deactivated_at, now()) end,
+      held_by_refund = ${HELD_BY_REFUND},
+      held_by_dispute = ${HELD_BY_DISPUTE}
+    from wanted
+    where v.conference_id = :conferenceId and v.id = wanted.id
+      and (v.deactivated_by is not null, v.held_by_refund, v.held_by_dispute)
+        is distinct from (wanted.inactive, ${HELD_BY_REFUND}, ${HELD_BY_DISPUTE})
+    returning wanted.was_inactive, wanted.inactive),
+  aligned as (
+    update voucher_batches b
+    set required_inactive = :inactive, required_frozen = :frozen, disputed = :disputed,
+      missing_inactive = case when :allInactive then 0 else greatest(0, :inactive
+        - (select n from staffs) - (select count(*) from ranked where rank <= :inactive)) end
+    where b.conference_id = :conferenceId and b.id = :batchId
+    returning missing_inactive)
+  select aligned.missing_inactive as missing,
+    (select count(*) from changed) as changed,
+    (select count(*) from changed where inactive and not was_inactive) as deactivated,
+    (select count(*) from changed where was_inactive and not inactive) as activated
+  from aligned`
+
+type Alignment = { missing: number; changed: number; deactivated: number; activated: number }
+
+async function alignLockedBatch(trx: Tx, batch: LockedBatch): Promise<{ missing: number }> {
+  const { conferenceId, id: batchId, count, target } = batch
+  const allInactive = target.inactive >= count
+  const allFrozen = target.frozen >= count
+  const { rows } = await trx.raw<{ rows: Alignment[] }>(ALIGN, {
+    conferenceId,
+    batchId,
+    ...target,
+    allInactive,
+    allFrozen,
+    // Where a number is the whole batch, no rank decides.
+    ranked: allInactive ? 0 : allFrozen ? target.inactive : target.frozen,
+  })
+  const [done] = rows
+  if (done === undefined) throw new Error(`Batch ${batchId} is locked but was not found`)
+  await publishVoucherStateChange(trx, 'vouchers.deactivated', batch, done.deactivated, 'refund')
+  await publishVoucherStateChange(trx, 'vouchers.activated', batch, done.activated, 'refund')
+  if (done.changed > 0) await enqueuePromotionCodeSync(trx, batch)
+  return { missing: done.missing }
+}
+
+/** Publishes how many vouchers of a batch were deactivated or activated, and by what. 0: nothing. */
+export async function publishVoucherStateChange(
+  trx: Tx,
+  type: 'vouchers.deactivated' | 'vouchers.activated',
+  { conferenceId, id, purchaseId }: LockedBatch,
+  count: number,
+  by: 'refund' | 'staff',
+): Promise<void> {
+  if (count === 0) return
+  await publishEvent(trx, {
+    conferenceId,
+    type,
+    data: { batch: id, purchase: purchaseId, count, by },
+  })
+}
+
+/**
+ * Call it in every transaction that changes the state of a batch's vouchers. If the batch is published,
+ * it adds a job that gives the promotion codes at Stripe the same state.
+ */
+export async function enqueuePromotionCodeSync(
+  trx: Tx,
+  { conferenceId, id, isPublished }: LockedBatch,
+): Promise<void> {
+  if (!isPublished) return
+  await addJob(trx, 'align_promotion_codes', { conference_id: conferenceId, batch_id: id })
+}
