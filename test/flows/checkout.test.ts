@@ -172,15 +172,13 @@ describe('when Stripe', () => {
   })
 
   it('refuses: 409 with Stripe’s message, and the purchase stays PENDING', async () => {
-    const refused = await openShop(app)
-    stripe.fake.control.createAccount({ secretKey: refused.stripeKey })
-    stripe.fake.control.revokeKey(refused.stripeKey)
-    const purchase = await refused.buy()
-    expect(await refused.checkout(purchase.id)).toMatchObject({
+    const purchase = await shop.buy()
+    stripe.fake.control.injectFault({ path: CREATE, action: { kind: 'refuse', status: 400 } })
+    expect(await shop.checkout(purchase.id)).toMatchObject({
       status: 409,
       body: { code: 'stripe_refused' },
     })
-    expect((await refused.get(purchase.id)).status).toBe('PENDING')
+    expect((await shop.get(purchase.id)).status).toBe('PENDING')
   })
 
   it('is slow: 503 after our timeout, and a retry gets one session', async () => {

@@ -178,11 +178,11 @@ describe('a comparison with Stripe itself', () => {
     expect(has_more).toBe(true)
   })
 
-  it('fails if Stripe refuses the key', async () => {
+  it('fails if Stripe rejects the key', async () => {
     await paid(shop)
     control().revokeKey(shop.stripeKey)
     const ran = await drift.cli.run(['drift', '--live', '--conference', shop.conference, '--json'])
     expect(ran).toMatchObject({ exitCode: 1, stdout: '' })
-    expect(JSON.parse(ran.stderr)).toMatchObject({ code: 'stripe_refused' })
+    expect(JSON.parse(ran.stderr)).toMatchObject({ code: 'stripe_key_rejected' })
   })
 })
