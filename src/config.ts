@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { describeIssue, type Issue } from './shared/describe-issue.ts'
 
 const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400).default(fallback)
+const days = (fallback: number) => z.coerce.number().int().min(0).max(36_500).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
 
 /** Whether requests go to Stripe itself. Production and live keys allow nothing else. */
@@ -61,6 +62,9 @@ const schema = z.object({
     .optional(),
   WEBHOOKS_ALLOW_LOOPBACK: flag.default(false),
   PENDING_EVENTS_THRESHOLD: z.coerce.number().int().min(0).default(20),
+  EVENT_BODY_RETENTION_DAYS: days(90),
+  SYNC_RUN_RETENTION_DAYS: days(90),
+  DISCOUNT_CHANGE_RETENTION_DAYS: days(365),
   SHUTDOWN_SECONDS: seconds(25),
   RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
   FAILED_LOOKUPS_PER_MINUTE: z.coerce.number().int().min(1).default(20),
@@ -109,6 +113,13 @@ export type Config = Readonly<{
   purchaseUrl: string | null
   /** Outbound webhooks may go to this machine, also over http. For development and tests. */
   webhooksAllowLoopback: boolean
+  /** Days after which data is deleted. null: never. */
+  retention: Readonly<{
+    /** The bodies of handled events. The events themselves are kept. */
+    eventBodyDays: number | null
+    syncRunDays: number | null
+    discountChangeDays: number | null
+  }>
   shutdownSeconds: number
   rateLimitPerMinute: number
   failedLookupsPerMinute: number
@@ -183,6 +194,11 @@ export function loadConfig(
       prefix: set.ENV_PREFIX ?? null,
     },
     purchaseUrl: set.PURCHASE_URL ?? null,
+    retention: {
+      eventBodyDays: set.EVENT_BODY_RETENTION_DAYS || null,
+      syncRunDays: set.SYNC_RUN_RETENTION_DAYS || null,
+      discountChangeDays: set.DISCOUNT_CHANGE_RETENTION_DAYS || null,
+    },
     shutdownSeconds: set.SHUTDOWN_SECONDS,
     rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,
     failedLookupsPerMinute: set.FAILED_LOOKUPS_PER_MINUTE,

@@ -5,6 +5,7 @@ import {
   alignPromotionCodes,
   refreshPublishedVouchers,
 } from './billing/discounts/align-promotion-codes.ts'
+import { deleteOldDiscountChanges } from './billing/discounts/discount-change.ts'
 import { finishSubscription } from './billing/subscriptions/create-subscription.ts'
 import { endDueSubscriptions } from './billing/subscriptions/end-subscriptions.ts'
 import { finishPlan } from './billing/subscriptions/write-plan.ts'
@@ -16,13 +17,14 @@ import { deleteExpiredKeys } from './http/idempotency.ts'
 import { deleteFailedJobs } from './jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { startAllSyncRuns, workOnSyncRun } from './mirror/runs/sync-run-job.ts'
+import { deleteOldSyncRuns, endAbandonedSyncRuns } from './mirror/runs/sync-run-store.ts'
 import {
   createPostWebhook,
   type DeliverDeps,
   deliverWebhook,
 } from './notifications/deliver-webhook.ts'
 import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
-import { deleteOldDeliveries } from './notifications/webhook-deliveries.ts'
+import { deleteOldDeliveries, resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
 import type { PurchaseRef } from './payments/payment-gateway.ts'
 import type { BulkPurchaseService, Cause } from './purchases/bulk-purchase-service.ts'
 import { AppError } from './shared/errors.ts'
@@ -33,6 +35,7 @@ import type { StripeClients } from './stripe/stripe-client.ts'
 import { resumeJobsWaitingForKey } from './stripe/wait-for-key.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventInbox } from './stripe-events/event-inbox.ts'
+import { deleteOldBodies } from './stripe-events/event-store.ts'
 import { findMissedEvents } from './stripe-events/missed-events.ts'
 import { retryWaitingEvents, sweepFailedEvents } from './stripe-events/retry-events.ts'
 
@@ -45,6 +48,7 @@ export type JobHandlerDeps = {
     | 'leaseSeconds'
     | 'webhooksAllowLoopback'
     | 'mail'
+    | 'retention'
   >
   encryption: DeliverDeps['encryption']
   purchases: BulkPurchaseService
@@ -109,6 +113,13 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       }))
       const events = await withSystem(db, 'claim-events', (trx) => sweepFailedEvents(trx, after))
       logger.debug({ ...swept, events }, 'swept')
+    }),
+    handle('sweep_abandoned', async () => {
+      const swept = await withSystem(db, 'timers', async (trx) => ({
+        runs: await endAbandonedSyncRuns(trx),
+        deliveries: await resumeStuckDeliveries(trx),
+      }))
+      if (swept.runs > 0 || swept.deliveries > 0) logger.warn(swept, 'swept abandoned work')
     }),
     handle('find_missed_events', async ({ conference_id }) => {
       await findMissedEvents({ ...deps, inbox }, conference_id)
@@ -179,7 +190,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       await mailOperators({ mailer, operators }, { name, subject, text }).catch(logPermanentError)
     }),
     handle('prune', async () => {
-      logger.info(await prune(db), 'pruned')
+      logger.info(await prune(db, config.retention), 'pruned')
     }),
   ])
 }
@@ -193,15 +204,34 @@ async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Number of deleted rows, by kind. */
-export type Pruned = { keys: number; limits: number; jobs: number; deliveries: number }
+/** Number of deleted rows, by kind. `bodies`: of events, which stay. */
+export type Pruned = {
+  keys: number
+  limits: number
+  jobs: number
+  deliveries: number
+  bodies: number
+  runs: number
+  changes: number
+}
+
+const KEEP_ALL: Config['retention'] = {
+  eventBodyDays: null,
+  syncRunDays: null,
+  discountChangeDays: null,
+}
 
 /** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
-export async function prune(db: Db): Promise<Pruned> {
+export async function prune(db: Db, retention: Config['retention'] = KEEP_ALL): Promise<Pruned> {
+  const { eventBodyDays, syncRunDays, discountChangeDays } = retention
   return {
     keys: await deleteExpiredKeys(db),
     limits: await deleteExpiredLimits(db),
     jobs: await deleteFailedJobs(db),
     deliveries: await deleteOldDeliveries(db),
+    bodies: eventBodyDays === null ? 0 : await deleteOldBodies(db, eventBodyDays),
+    runs: syncRunDays === null ? 0 : await deleteOldSyncRuns(db, syncRunDays),
+    changes:
+      discountChangeDays === null ? 0 : await deleteOldDiscountChanges(db, discountChangeDays),
   }
 }

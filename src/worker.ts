@@ -123,6 +123,9 @@ export type TimerSettings = Pick<
 
 const PRUNE_SECONDS = 3_600
 
+// Such work waits for days already when every worker that took it has died.
+const SWEEP_ABANDONED_SECONDS = 60
+
 // Reads at most a thousand codes of each batch in ten requests, for numbers that only people look at.
 const PUBLISHED_VOUCHERS_SECONDS = 300
 
@@ -137,6 +140,11 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
       name: 'sweep_purchases',
       everySeconds: sweepSeconds(settings.reconcileAfterSeconds),
       fire: (trx) => addJob(trx, 'sweep_purchases', {}),
+    },
+    {
+      name: 'sweep_abandoned',
+      everySeconds: SWEEP_ABANDONED_SECONDS,
+      fire: (trx) => addJob(trx, 'sweep_abandoned', {}),
     },
     forEachConference('find_missed_events', settings.missedEventsEverySeconds, async () => null),
     forEachConference(

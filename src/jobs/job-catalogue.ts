@@ -50,6 +50,13 @@ const definitions = {
     maxAttempts: 3,
     key: () => 'sweep_purchases',
   }),
+  /** Find sync runs and webhook deliveries that no job works on. End the runs, resume the deliveries. */
+  sweep_abandoned: defineJob({
+    version: 1,
+    payload: {},
+    maxAttempts: 3,
+    key: () => 'sweep_abandoned',
+  }),
   /** Compare Stripe's list of events with the stored ones, for one conference. */
   find_missed_events: defineJob({
     version: 1,

@@ -59,6 +59,15 @@ export async function addJob<Name extends JobName>(
   )
 }
 
+/**
+ * An SQL condition: no job with this key runs, or will run. A job that was used up remains in the queue.
+ *
+ * @param key SQL without values from outside.
+ */
+export const hasNoJobSql = (key: string) =>
+  `not exists (select from graphile_worker.jobs job where job.key = ${key}
+     and (job.locked_at is not null or job.attempts < job.max_attempts))`
+
 /** A job that is running in this process. */
 export type RunningJob<Name extends JobName = JobName> = {
   id: string

@@ -1,6 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { deleteInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { hasNoJobSql } from '../jobs/job-queue.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { addDeliveryJob, type OutboundEventType } from './outbound-events.ts'
 import { getEndpoint } from './webhook-endpoints.ts'
@@ -79,9 +80,13 @@ export async function replayDelivery(
   const known = await trx('webhook_deliveries')
     .where(own)
     .forUpdate()
-    .first<{ state: DeliveryState } | undefined>('state')
+    .first<{ state: DeliveryState; isStuck: boolean } | undefined>(
+      'state',
+      trx.raw(`${hasNoJobSql(DELIVERY_JOB_SQL)} as "isStuck"`),
+    )
   if (known === undefined) throw notFound('webhook delivery')
-  if (known.state === 'pending') {
+  // A pending delivery whose job was used up will not be sent without a replay.
+  if (known.state === 'pending' && !known.isStuck) {
     throw new AppError('wrong_state', 'The delivery is pending and needs no replay.', {
       extra: { state: 'pending', allowed_actions: [] },
     })
@@ -103,6 +108,32 @@ export async function replayDelivery(
   if (row === undefined) throw notFound('webhook delivery')
   await addDeliveryJob(trx, { conferenceId, endpointId, deliveryId })
   return row
+}
+
+const DELIVERY_JOB_SQL = `'deliver_webhook:' || webhook_deliveries.id`
+
+const MAX_RESUMED = 1_000
+
+/**
+ * Adds the missing jobs of pending deliveries: each one was used up by workers that died or failed. Of
+ * all conferences. Returns their number.
+ */
+export async function resumeStuckDeliveries(trx: Tx): Promise<number> {
+  const stuck = await trx('webhook_deliveries')
+    .where({ state: 'pending' })
+    .whereRaw(`next_attempt_at < now() - interval '1 minute'`)
+    .whereRaw(hasNoJobSql(DELIVERY_JOB_SQL))
+    .orderBy('next_attempt_at')
+    .limit(MAX_RESUMED)
+    .select<{ conference_id: string; endpoint_id: string; id: string }[]>(
+      'conference_id',
+      'endpoint_id',
+      'id',
+    )
+  for (const { conference_id: conferenceId, endpoint_id: endpointId, id: deliveryId } of stuck) {
+    await addDeliveryJob(trx, { conferenceId, endpointId, deliveryId })
+  }
+  return stuck.length
 }
 
 // The description of listWebhookDeliveries promises this.

@@ -113,9 +113,9 @@ async function callHooksOnce(
   const row = await withTenant(deps.db, event, (trx) =>
     trx('stripe_events')
       .where({ conference_id: conferenceId, id })
-      .first<{ body: Buffer; hooked_at: Date | null } | undefined>('body', 'hooked_at'),
+      .first<{ body: Buffer | null; hooked_at: Date | null } | undefined>('body', 'hooked_at'),
   )
-  if (row === undefined || row.hooked_at !== null) return
+  if (!row?.body || row.hooked_at !== null) return
   // The body was validated when it was stored.
   const body = JSON.parse(row.body.toString('utf8')) as Stripe.Event
   for (const hook of hooks) await callHook(deps, hook, event, body)

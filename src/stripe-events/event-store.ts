@@ -1,4 +1,5 @@
 import type { Db, Tx } from '../db/connect.ts'
+import { updateInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
@@ -27,7 +28,7 @@ export async function findStoredEventIds(
   return new Set(rows.map(({ id }) => id))
 }
 
-/** The hints in a stored event's body, or null when they cannot be read. */
+/** The hints in a stored event's body. Null when they cannot be read, or the body was deleted. */
 export async function loadEventHints(
   db: Db,
   { conferenceId, id }: { conferenceId: string; id: string },
@@ -35,9 +36,9 @@ export async function loadEventHints(
   const row = await withTenant(db, { conferenceId }, (trx) =>
     trx('stripe_events')
       .where({ conference_id: conferenceId, id })
-      .first<{ body: Buffer } | undefined>('body'),
+      .first<{ body: Buffer | null } | undefined>('body'),
   )
-  return row === undefined ? null : parseEvent(row.body)
+  return row?.body ? parseEvent(row.body) : null
 }
 
 /** The values of the table's check constraint. */
@@ -115,20 +116,30 @@ function toPending(trx: Tx) {
  * Makes an event due again that is done, ignored or failed. This is always safe: processing an event
  * only fetches its objects from Stripe.
  *
- * @throws AppError `not_found`; `wrong_state` while it is pending.
+ * @throws AppError `not_found`; `wrong_state` while it is pending, or after its body was deleted.
  */
 export async function replayEvent(trx: Tx, conferenceId: string, id: string): Promise<EventRow> {
   const [row] = await trx('stripe_events')
     .where({ conference_id: conferenceId, id })
     .whereNot({ status: 'pending' })
+    .whereNotNull('body')
     .update(toPending(trx))
     .returning<EventRow[]>([...COLUMNS])
   if (row !== undefined) {
     await wakeWorkers(trx)
     return row
   }
-  const known = await trx('stripe_events').where({ conference_id: conferenceId, id }).first('id')
+  const known = await trx('stripe_events')
+    .where({ conference_id: conferenceId, id })
+    .first<{ status: EventStatus } | undefined>('status')
   if (known === undefined) throw notFound('event')
+  if (known.status !== 'pending') {
+    throw new AppError(
+      'wrong_state',
+      'The event is too old to be replayed: its body was deleted after the retention time.',
+      { extra: { state: known.status, allowed_actions: [] } },
+    )
+  }
   throw new AppError('wrong_state', 'The event is pending and needs no replay.', {
     extra: { state: 'pending', allowed_actions: [] },
   })
@@ -141,6 +152,16 @@ export async function replayFailed(trx: Tx, conferenceId: string): Promise<numbe
     .update(toPending(trx))
   if (count > 0) await wakeWorkers(trx)
   return count
+}
+
+/**
+ * Deletes the bodies of events that were handled more than so many days ago, because they contain data
+ * of payers. The events stay, so that duplicates are recognised. @returns their number.
+ */
+export function deleteOldBodies(db: Db, days: number): Promise<number> {
+  const condition = `body is not null and status in ('done', 'ignored')
+    and finished_at < now() - interval '${days} days'`
+  return updateInBatches(db, 'stripe_events', condition, { body: null })
 }
 
 export type LaneCounts = {

@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { connect, type Db } from '../../src/db/connect.ts'
-import { withSystem } from '../../src/db/tenant-scope.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { connect, type Db, type Tx } from '../../src/db/connect.ts'
+import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { prune } from '../../src/job-handlers.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
+import { findStoredEventIds, replayEvent } from '../../src/stripe-events/event-store.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
@@ -52,4 +54,95 @@ it('deletes jobs two weeks after their last attempt failed, and no others', asyn
   expect(await prune(db)).toMatchObject({ jobs: 1 })
   const left = await db('graphile_worker.jobs').orderBy('key').pluck('key')
   expect(left).toEqual(['failed lately', 'still tries'])
+})
+
+describe('retention', () => {
+  const KEEP = { eventBodyDays: null, syncRunDays: null, discountChangeDays: null }
+
+  async function conference(): Promise<string> {
+    const id = `conf_${Math.random().toString(36).slice(2)}`
+    await withSystem(db, 'manage-conferences', (trx) =>
+      trx('conferences').insert({ id, slug: id.replace('_', '-'), name: 'C', currency: 'EUR' }),
+    )
+    return id
+  }
+  const inTenant = <T>(conferenceId: string, work: (trx: Tx) => Promise<T>) =>
+    withTenant(db, { conferenceId }, work)
+
+  it('deletes the bodies of handled events and keeps the events (issue 8, line 24)', async () => {
+    const conferenceId = await conference()
+    const event = (id: string, status: string, days: number) => ({
+      conference_id: conferenceId,
+      id,
+      type: 'customer.updated',
+      livemode: false,
+      body: Buffer.from('{}'),
+      source: 'webhook',
+      status,
+      created_at_stripe: new Date(),
+      finished_at: status === 'pending' ? null : db.raw('now() - make_interval(days => ?)', [days]),
+    })
+    await inTenant(conferenceId, (trx) =>
+      trx('stripe_events').insert([
+        event('evt_old', 'done', 91),
+        event('evt_ignored', 'ignored', 91),
+        event('evt_failed', 'failed', 91),
+        event('evt_young', 'done', 89),
+        event('evt_pending', 'pending', 0),
+      ]),
+    )
+    expect(await prune(db, { ...KEEP, eventBodyDays: 90 })).toMatchObject({ bodies: 2 })
+    const rows = await inTenant(conferenceId, async (trx) =>
+      trx('stripe_events').orderBy('id').select('id', trx.raw('body is null as empty')),
+    )
+    expect(rows).toEqual([
+      { id: 'evt_failed', empty: false },
+      { id: 'evt_ignored', empty: true },
+      { id: 'evt_old', empty: true },
+      { id: 'evt_pending', empty: false },
+      { id: 'evt_young', empty: false },
+    ])
+    const replay = inTenant(conferenceId, (trx) => replayEvent(trx, conferenceId, 'evt_old'))
+    await expect(replay).rejects.toMatchObject({ code: 'wrong_state' })
+    expect(await findStoredEventIds(db, conferenceId, ['evt_old'])).toEqual(new Set(['evt_old']))
+  })
+
+  it('deletes ended sync runs and discount changes, and no others (issue 8, line 24)', async () => {
+    const conferenceId = await conference()
+    const ago = db.raw(`now() - interval '100 days'`)
+    const run = { conference_id: conferenceId, started_by: 'timer', updated_at: ago }
+    const change = {
+      conference_id: conferenceId,
+      kind: 'coupon',
+      action: 'delete',
+      object_id: 'X',
+      params: '{}',
+      actor_kind: 'key',
+      actor_id: 'key_1',
+      updated_at: ago,
+    }
+    await inTenant(conferenceId, async (trx) => {
+      await trx('sync_runs').insert([
+        { ...run, id: 'ended', resource: 'coupons', state: 'succeeded', finished_at: ago },
+        { ...run, id: 'active', resource: 'customers', state: 'running' },
+      ])
+      await trx('discount_changes').insert([
+        { ...change, id: 'accepted', state: 'accepted' },
+        { ...change, id: 'unknown', state: 'requested' },
+      ])
+    })
+    expect(await prune(db, KEEP)).toMatchObject({ runs: 0, changes: 0 })
+    const kept = { ...KEEP, syncRunDays: 90, discountChangeDays: 90 }
+    expect(await prune(db, kept)).toMatchObject({ runs: 1, changes: 1 })
+    const left = await inTenant(conferenceId, async (trx) => [
+      ...(await trx('sync_runs').pluck('id')),
+      ...(await trx('discount_changes').pluck('id')),
+    ])
+    expect(left).toEqual(['active', 'unknown'])
+  })
+
+  it('is 90 days for bodies by default, and 0 keeps them (issue 8, line 24)', () => {
+    expect(loadConfig({}).retention.eventBodyDays).toBe(90)
+    expect(loadConfig({ EVENT_BODY_RETENTION_DAYS: '0' }).retention.eventBodyDays).toBeNull()
+  })
 })

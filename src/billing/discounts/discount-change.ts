@@ -1,5 +1,6 @@
 import type Stripe from 'stripe'
 import type { Db, Tx } from '../../db/connect.ts'
+import { deleteInBatches } from '../../db/delete-in-batches.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { databaseNow, type FetchTime } from '../../mirror/fetch-time.ts'
 import { type MirrorBody, toMirrorBody } from '../../mirror/mirror-schemas.ts'
@@ -19,6 +20,12 @@ export const CHANGE_STATES = ['requested', 'accepted', 'refused'] as const
 
 type Kind = (typeof DISCOUNT_KINDS)[number]
 type Action = (typeof CHANGE_ACTIONS)[number]
+
+/** Deletes changes whose outcome is known for more than so many days. @returns their number. */
+export function deleteOldDiscountChanges(db: Db, days: number): Promise<number> {
+  const condition = `state <> 'requested' and updated_at < now() - interval '${days} days'`
+  return deleteInBatches(db, 'discount_changes', condition)
+}
 
 /** A row of `discount_changes`: one request to create, change or delete a coupon or promotion code. */
 export type DiscountChange = {

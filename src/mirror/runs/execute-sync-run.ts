@@ -227,10 +227,9 @@ async function endRun(
   return 'ended'
 }
 
-/** Errors that a retry cannot repair, or that somebody must repair before the next run. */
+/** Errors that a retry cannot repair. */
 const PERMANENT_ERROR_CODES = new Set([
   'stripe_refused',
-  'stripe_key_rejected',
   'stripe_key_missing',
   'mass_deletion_refused',
 ])

@@ -8,6 +8,7 @@ import { executeSyncRun } from './execute-sync-run.ts'
 import { NO_OPTIONS, runLeaseSeconds, type SyncRun, type SyncRunRef } from './sync-run.ts'
 import {
   enqueueSyncRun,
+  failSyncRun,
   findActiveSyncRun,
   findLeaseEnd,
   getSyncRun,
@@ -36,7 +37,13 @@ export async function workOnSyncRun(
   const run = await withTenant(db, ref, (trx) => getSyncRun(trx, ref))
   if (run.finishedAt !== null) return
   const resource = findResource(run.resource)
-  if (resource === undefined) throw new Error(`This release has no resource ${run.resource}`)
+  if (resource === undefined) {
+    const message = `This release has no resource ${run.resource}.`
+    // Another process may already run the release that has it.
+    if (!options.isLastTry) throw new Error(message)
+    await withTenant(db, ref, (trx) => failSyncRun(trx, ref, message))
+    return
+  }
   if (await waitsForParent(deps, run, resource)) return
   const executed = await executeSyncRun({
     action: resource.createAction(createSyncContext(deps, ref.conferenceId, options.signal)),

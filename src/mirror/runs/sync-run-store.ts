@@ -1,6 +1,7 @@
-import type { Tx } from '../../db/connect.ts'
+import type { Db, Tx } from '../../db/connect.ts'
+import { deleteInBatches } from '../../db/delete-in-batches.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../../db/pages.ts'
-import { addJob } from '../../jobs/job-queue.ts'
+import { addJob, hasNoJobSql } from '../../jobs/job-queue.ts'
 import { AppError, notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import type { FetchTime } from '../fetch-time.ts'
@@ -283,6 +284,46 @@ export async function cancelSyncRun(trx: Tx, ref: SyncRunRef): Promise<SyncRun> 
   }
   await deleteListedIds(trx, ref)
   return getSyncRun(trx, ref)
+}
+
+/** Ends an active run that this release cannot execute. */
+export async function failSyncRun(trx: Tx, ref: SyncRunRef, message: string): Promise<void> {
+  const error = { code: 'unknown_resource', message, stripe_request_id: null }
+  await trx('sync_runs')
+    .where({ conference_id: ref.conferenceId, id: ref.runId })
+    .whereIn('state', ['queued', 'running'])
+    .update(endedColumns(trx, { state: 'failed', error }))
+  await deleteListedIds(trx, ref)
+}
+
+const ABANDONED: SyncError = {
+  code: 'run_abandoned',
+  message: 'No worker finished this run: each one died or failed. Start another sync.',
+  stripe_request_id: null,
+}
+
+/**
+ * Ends runs that no process holds and for which no job is left, because they would block their resource
+ * for ever. Of all conferences. Returns their number.
+ */
+export async function endAbandonedSyncRuns(trx: Tx): Promise<number> {
+  const ended = await trx('sync_runs')
+    .whereIn('state', ['queued', 'running'])
+    .whereRaw(`coalesce(lease_until, '-infinity') < now()`)
+    // A process that releases a run adds its job a moment later.
+    .whereRaw(`updated_at < now() - interval '1 minute'`)
+    .whereRaw(hasNoJobSql(`'run_sync:' || sync_runs.id`))
+    .update(endedColumns(trx, { state: 'failed', error: ABANDONED }))
+    .returning<{ conference_id: string; id: string }[]>(['conference_id', 'id'])
+  for (const run of ended) {
+    await deleteListedIds(trx, { conferenceId: run.conference_id, runId: run.id })
+  }
+  return ended.length
+}
+
+/** Deletes runs that ended more than so many days ago. @returns their number. */
+export function deleteOldSyncRuns(db: Db, days: number): Promise<number> {
+  return deleteInBatches(db, 'sync_runs', `finished_at < now() - interval '${days} days'`)
 }
 
 function endedColumns(trx: Tx, end: { state: SyncRunState; error: SyncError | null }) {
