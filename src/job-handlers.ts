@@ -1,6 +1,7 @@
 import { reconcileCharge } from './billing/charges/reconcile-charge.ts'
 import { finishChargeRefund } from './billing/charges/refund-charge.ts'
 import { sweepCharges } from './billing/charges/sweep-charges.ts'
+import { updateSponsorCustomer } from './billing/customers/change-customer.ts'
 import {
   alignPromotionCodes,
   refreshPublishedVouchers,
@@ -160,6 +161,9 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     ),
     handle('finish_plan', ({ conference_id, id }) =>
       ignoreStripeRefusal(finishPlan(deps, { conferenceId: conference_id, planId: id })),
+    ),
+    handle('update_customer', ({ conference_id, sponsor_id }) =>
+      updateSponsorCustomer(deps, conference_id, sponsor_id),
     ),
     handle('deliver_webhook', (payload, { signal }) =>
       deliverWebhook(

@@ -49,7 +49,21 @@ export const CUSTOMER_DOCS: ApiDocs = {
     },
     answers: { created: { summary: 'No card is saved yet', value: CUSTOMER } },
   },
+  updateCustomer: {
+    problems: STRIPE_PROBLEMS,
+    requests: {
+      own: {
+        summary: "An invoice address in place of the sponsor's",
+        value: { name: 'ACME Accounting', email: 'bills@acme.example' },
+      },
+      follow: { summary: "The sponsor's address again", value: { email: null } },
+    },
+  },
   refreshCustomer: { problems: STRIPE_PROBLEMS },
+  attachPaymentMethod: {
+    problems: STRIPE_PROBLEMS,
+    requests: { card: { value: { payment_method: CARD.id } } },
+  },
   setupPaymentMethod: { problems: STRIPE_PROBLEMS, requests: { page: { value: RETURN_URLS } } },
   setDefaultPaymentMethod: { problems: STRIPE_PROBLEMS },
   detachPaymentMethod: { problems: STRIPE_PROBLEMS },
@@ -187,6 +201,7 @@ const PLAN = {
   interval: 'month',
   interval_count: 1,
   trial_period_days: 0,
+  statement_descriptor: 'DEVCONF BOOTH',
   metadata: { hall: 'B' },
   active: true,
   state: 'created',
@@ -220,6 +235,7 @@ const SUBSCRIPTION = {
   ],
   payment_method: null,
   coupon: null,
+  tax_rates: ['txr_1QxLm8'],
   trial_period_days: 0,
   metadata: {},
   end_date: '2027-12-31',
@@ -250,6 +266,7 @@ export const SUBSCRIPTION_DOCS: ApiDocs = {
           name: 'Community booth',
           amount: 25_000,
           interval: 'month',
+          statement_descriptor: 'DEVCONF BOOTH',
           metadata: { hall: 'B' },
         },
       },
@@ -270,6 +287,7 @@ export const SUBSCRIPTION_DOCS: ApiDocs = {
         value: {
           customer: SUBSCRIPTION.customer,
           items: [{ plan: PLAN.id, quantity: 2 }],
+          tax_rates: ['txr_1QxLm8'],
           end_date: '2027-12-31',
         },
       },

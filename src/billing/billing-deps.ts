@@ -1,7 +1,12 @@
+import type Stripe from 'stripe'
 import type { Db } from '../db/connect.ts'
+import type { FetchTime } from '../mirror/fetch-time.ts'
 import type { SyncContext } from '../mirror/stripe-resource.ts'
+import type { StripeSyncAction } from '../mirror/stripe-sync-action.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
+import { callStripe } from '../stripe/stripe-errors.ts'
+import type { StripeObject } from '../stripe/stripe-objects.ts'
 import type { ChargeHooks } from './charges/charge-hooks.ts'
 
 /** Dependencies of billing. A caller waits for each of its requests to Stripe, so none is throttled. */
@@ -13,6 +18,26 @@ export function mirrorContext(
   conferenceId: string,
 ): SyncContext {
   return { db, conferenceId, logger, connect: () => clients.connect(conferenceId) }
+}
+
+/**
+ * Stores Stripe's response to a write in the mirror. The response may be stale, when the mirror fetched
+ * the object in the meantime or when Stripe replayed an earlier response. Then the object is fetched
+ * again. To be called within `afterWrite`.
+ *
+ * @param requestedAt - before the request was sent.
+ */
+export async function mirrorAnswer<T extends StripeObject>(
+  action: StripeSyncAction<T>,
+  response: T & Partial<Pick<Stripe.Response<T>, 'lastResponse'>>,
+  requestedAt: FetchTime,
+): Promise<void> {
+  const isReplayed = response.lastResponse?.headers['idempotent-replayed'] === 'true'
+  if (!isReplayed) {
+    const { outcome } = await action.sync(response, requestedAt)
+    if (outcome !== 'stale') return
+  }
+  await callStripe(() => action.refresh(response.id))
 }
 
 export type ChargeDeps = BillingDeps & { chargeHooks?: readonly ChargeHooks[] | undefined }

@@ -5,6 +5,7 @@ import {
   listPlansQuery,
   type planSchema,
   toPlanBody,
+  toPlanInput,
 } from '../billing/subscriptions/plan-schemas.ts'
 import { INTERVALS, listPlans } from '../billing/subscriptions/plan-store.ts'
 import { beginPlan, finishPlan } from '../billing/subscriptions/write-plan.ts'
@@ -52,15 +53,19 @@ export function addPlansCreate(program: Command, cli: Cli): void {
     .requiredOption('--interval <interval>', `one of: ${INTERVALS.join(', ')}`)
     .option('--every <number>', 'number of intervals between two payments (default: 1)', Number)
     .option('--trial-days <number>', 'days before the first payment (default: 0)', Number)
+    .option(
+      '--statement-descriptor <text>',
+      "on subscribers' bank statements: at most 22 characters",
+    )
     .option('--metadata <name=value...>', 'stored with the product at Stripe')
 
   command.action(async () => {
     const { conference, ...plan } = parseInput(createInput, fieldsOf(command), FLAGS)
     const made = await withSession(cli, async (session) => {
       const caller = await findConference(session.db, conference)
-      const { interval_count, trial_period_days, ...rest } = plan
-      const order = { ...rest, intervalCount: interval_count, trialPeriodDays: trial_period_days }
-      const planId = await withTenant(session.db, caller, (trx) => beginPlan(trx, caller, order))
+      const planId = await withTenant(session.db, caller, (trx) =>
+        beginPlan(trx, caller, toPlanInput(plan)),
+      )
       return finishPlan(session, { conferenceId: caller.conferenceId, planId })
     })
     const body = toPlanBody(made)

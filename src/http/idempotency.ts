@@ -22,10 +22,13 @@ export type Idempotency = {
    * refund request) and returns its id. `finish` does the rest and needs only that id. A repeat after
    * a crash finds the id and runs only `finish`.
    */
-  resume<T>(
-    request: FastifyRequest,
-    steps: { begin: (trx: Tx) => Promise<string>; finish: (resource: string) => Promise<T> },
-  ): Promise<T>
+  resume<T>(request: FastifyRequest, steps: Steps<T>): Promise<T>
+}
+
+type Steps<T> = {
+  begin: (trx: Tx) => Promise<string>
+  /** `isRepeat`: `finish` ran before for this resource, and its outcome is unknown. */
+  finish: (resource: string, isRepeat: boolean) => Promise<T>
 }
 
 type Key = { caller: string; key: string; fingerprint: string; conferenceId: string | null }
@@ -103,12 +106,12 @@ export function createIdempotency(deps: {
     trx: Tx,
     key: Key,
     begin: (trx: Tx) => Promise<string>,
-  ): Promise<{ answer: T } | { resource: string }> {
+  ): Promise<{ answer: T } | { resource: string; isRepeat: boolean }> {
     const row = await lockAndFind(trx, key)
     if (row === undefined) {
       const resource = await begin(trx)
       await insert(trx, key, { resource, owner: livenessLock.owner })
-      return { resource }
+      return { resource, isRepeat: false }
     }
     if (row.answer_sealed !== null) return { answer: open<T>(key, row.answer_sealed) }
     const isOurs = row.owner === livenessLock.owner
@@ -119,7 +122,7 @@ export function createIdempotency(deps: {
     await trx('idempotency_keys')
       .where({ caller: key.caller, key: key.key })
       .update({ owner: livenessLock.owner })
-    return { resource: row.resource ?? '' }
+    return { resource: row.resource ?? '', isRepeat: true }
   }
 
   async function close<T>(request: FastifyRequest, key: Key, finish: () => Promise<T>): Promise<T> {
@@ -133,8 +136,9 @@ export function createIdempotency(deps: {
     } catch (error) {
       // A refusal changed nothing, so the key is released and a repeat starts again. After an unknown
       // outcome the row stays, and a repeat resumes its resource. `afterWrite` keeps a failed fetch after
-      // a write from being taken for a refusal.
-      const refused = error instanceof AppError && error.status < 500
+      // a write from being taken for a refusal. A missing key says nothing about earlier requests.
+      const refused =
+        error instanceof AppError && error.status < 500 && error.code !== 'stripe_key_missing'
       await inScope(request, (trx) =>
         refused ? row(trx).delete() : row(trx).update({ owner: null }),
       )
@@ -155,17 +159,14 @@ export function createIdempotency(deps: {
       })
     },
 
-    async resume<T>(
-      request: FastifyRequest,
-      steps: { begin: (trx: Tx) => Promise<string>; finish: (resource: string) => Promise<T> },
-    ): Promise<T> {
+    async resume<T>(request: FastifyRequest, steps: Steps<T>): Promise<T> {
       const key = keyOf(request)
-      if (key === null) return steps.finish(await inScope(request, steps.begin))
+      if (key === null) return steps.finish(await inScope(request, steps.begin), false)
       const taken = await inScope(request, (trx) => take<T>(trx, key, steps.begin))
       if ('answer' in taken) return taken.answer
       running.add(contextOf(key))
       try {
-        return await close(request, key, () => steps.finish(taken.resource))
+        return await close(request, key, () => steps.finish(taken.resource, taken.isRepeat))
       } finally {
         running.delete(contextOf(key))
       }

@@ -133,6 +133,14 @@ const definitions = {
     maxAttempts: 12,
     key: ({ id }) => `finish_plan:${id}`,
   }),
+  /** Bring a sponsor's customer at Stripe up to date with the sponsor's name and address. */
+  update_customer: defineJob({
+    version: 1,
+    payload: { ...conference, sponsor_id: z.string() },
+    // No timer adds it again. The waits grow to six hours, so Stripe may be unreachable for three days.
+    maxAttempts: 21,
+    key: ({ sponsor_id }) => `update_customer:${sponsor_id}`,
+  }),
   /** Make one attempt to deliver an outbound webhook. The next attempt is another job. */
   deliver_webhook: defineJob({
     version: 1,

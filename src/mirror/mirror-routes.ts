@@ -10,7 +10,14 @@ import { findMirroredObject, listMirroredObjects } from './mirror-store.ts'
 import { findResource, mirrorNames, unknownResource } from './resource-registry.ts'
 
 const PATH = '/v1/conferences/:conference/stripe'
-const access: AccessRule = { anyOf: ['stripe:sync'] }
+
+// Who creates coupons and promotion codes can also read them.
+const CREATED_BY_BILLING: ReadonlySet<string> = new Set(['coupons', 'promotion-codes'])
+
+const accessTo = (resource: string): AccessRule => ({
+  anyOf: CREATED_BY_BILLING.has(resource) ? ['stripe:sync', 'billing:write'] : ['stripe:sync'],
+})
+
 const tags = ['Stripe mirror']
 
 /** `C/stripe/{resource}`: list and get mirrored objects, for each resource. */
@@ -28,7 +35,7 @@ const LISTED = {
     operationId: 'listStripeObjects',
     summary: 'List mirrored objects of a resource',
     description:
-      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality. Each resource accepts its own columns.',
+      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality. Each resource accepts its own columns. Keys with `billing:write` can also read coupons and promotion codes.',
     tags,
     params: documentedMirror.params,
     querystring: documentedMirror.query,
@@ -40,7 +47,7 @@ function listRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas 
   app.get(
     `${PATH}/${resource.name}`,
     {
-      config: { access, documentedAs: LISTED },
+      config: { access: accessTo(resource.name), documentedAs: LISTED },
       schema: {
         params: conferenceParams,
         querystring: schemas.query,
@@ -63,7 +70,8 @@ const SHOWN = {
   schema: {
     operationId: 'getStripeObject',
     summary: 'Get a mirrored object',
-    description: 'Also returns deleted objects.',
+    description:
+      'Also returns deleted objects. Keys with `billing:write` can also read coupons and promotion codes.',
     tags,
     params: documentedMirror.rowParams,
     response: { 200: documentedMirror.row },
@@ -74,7 +82,7 @@ function getRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }
   app.get(
     `${PATH}/${resource.name}/:id`,
     {
-      config: { access, documentedAs: SHOWN },
+      config: { access: accessTo(resource.name), documentedAs: SHOWN },
       schema: { params: schemas.params, response: { 200: schemas.body } },
     },
     async (request) => {

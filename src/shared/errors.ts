@@ -107,7 +107,7 @@ export async function afterWrite<T>(step: () => Promise<T>): Promise<T> {
     if (!(error instanceof AppError) || error.status >= 500) throw error
     throw new AppError(
       'stripe_failed',
-      `The change was made at Stripe, but its result could not be fetched: ${error.message} Repeat the request with the same Idempotency-Key: it continues and does not make the change again.`,
+      `The request was sent to Stripe, but its result could not be fetched: ${error.message} Repeat the request with the same Idempotency-Key: it continues and makes nothing twice.`,
       { retryAfterSeconds: AFTER_WRITE_RETRY_SECONDS, extra: error.extra, cause: error },
     )
   }

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { addJob } from '../jobs/job-queue.ts'
 import type { Caller } from '../shared/caller.ts'
 import { invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -122,6 +123,9 @@ export async function changeSponsor(
     ...fields,
     level_id: levelReference === undefined ? undefined : (level?.id ?? null),
   })
+  if (sponsor.name !== before.name || sponsor.contactEmail !== before.contactEmail) {
+    await addJob(trx, 'update_customer', { conference_id: conferenceId, sponsor_id: id })
+  }
   return issueFirstComps(trx, deps, caller, { sponsor, level, before: before.levelId })
 }
 

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type Stripe from 'stripe'
+import { afterWrite } from '../shared/errors.ts'
 import {
+  callStripe,
   classifyStripeError,
   isRefusal,
   isStoredError,
@@ -66,10 +68,6 @@ export async function makeOnce<T>(operation: RemoteOperation<T>): Promise<Outcom
 }
 
 async function findMade<T>({ find }: RemoteOperation<T>): Promise<Outcome<T> | null> {
-  try {
-    const object = await find()
-    return object === null ? null : { kind: 'made', object }
-  } catch (error) {
-    throw toAppError(error)
-  }
+  const object = await afterWrite(() => callStripe(find))
+  return object === null ? null : { kind: 'made', object }
 }

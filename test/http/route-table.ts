@@ -117,6 +117,8 @@ export const WHO_MAY: Record<string, Who> = {
   getCustomer: ['billing:write', 'sponsor'],
   refreshCustomer: ['billing:write', 'sponsor'],
   listPaymentMethods: ['billing:write', 'sponsor'],
+  updateCustomer: ['billing:write', 'sponsor'],
+  attachPaymentMethod: ['billing:write', 'sponsor'],
   setupPaymentMethod: ['billing:write', 'sponsor'],
   setDefaultPaymentMethod: ['billing:write', 'sponsor'],
   detachPaymentMethod: ['billing:write', 'sponsor'],
@@ -147,6 +149,14 @@ export const WHO_MAY: Record<string, Who> = {
   getOpenapi: 'public',
 }
 
+/** Routes of one resource with another decision: who creates coupons and their codes reads them too. */
+const WHO_MAY_OF_RESOURCE: Record<string, Who> = {
+  'listStripeObjects coupons': ['stripe:sync', 'billing:write'],
+  'getStripeObject coupons': ['stripe:sync', 'billing:write'],
+  'listStripeObjects promotion-codes': ['stripe:sync', 'billing:write'],
+  'getStripeObject promotion-codes': ['stripe:sync', 'billing:write'],
+}
+
 /** One route; a template with `{resource}` stands for one route per resource of the mirror. */
 export type Route = {
   id: string
@@ -162,11 +172,18 @@ export type Route = {
 export const ROUTES: readonly Route[] = operationsOf(openapiYaml()).flatMap(
   ({ path, method, operation }) =>
     (path.includes('{resource}') ? ALL_RESOURCES : [null]).map((resource) => ({
-      id: resource === null ? operation.operationId : `${operation.operationId} ${resource.name}`,
+      id: idOf(operation.operationId, resource?.name),
       // The methods of this service. inject() refuses others.
       method: method.toUpperCase() as Route['method'],
       template: path,
       path: resource === null ? path : path.replace('{resource}', resource.name),
-      who: WHO_MAY[operation.operationId] ?? 'public',
+      who:
+        WHO_MAY_OF_RESOURCE[idOf(operation.operationId, resource?.name)] ??
+        WHO_MAY[operation.operationId] ??
+        'public',
     })),
 )
+
+function idOf(operationId: string, resource: string | undefined): string {
+  return resource === undefined ? operationId : `${operationId} ${resource}`
+}

@@ -14,7 +14,9 @@ import { newId } from '../../shared/ids.ts'
 import { toTimestamp } from '../../shared/time.ts'
 import { findSponsor } from '../../sponsors/sponsor-store.ts'
 import type { BillingDeps } from '../billing-deps.ts'
+import { changeCustomer } from './change-customer.ts'
 import {
+  attachPaymentMethodBody,
   createCustomerBody,
   customerPage,
   customerParams,
@@ -23,13 +25,22 @@ import {
   paymentMethodPage,
   paymentMethodParams,
   paymentMethodQuery,
+  paymentMethodSchema,
+  updateCustomerBody,
   viewCustomer,
   viewCustomers,
+  viewPaymentMethod,
   viewPaymentMethods,
 } from './customer-schemas.ts'
 import { getCustomer, listCustomers, obtainCustomerRow, toCustomer } from './customer-store.ts'
 import { ensureCustomer } from './ensure-customer.ts'
-import { detachCard, openCardSetup, refreshCustomer, setDefaultCard } from './saved-cards.ts'
+import {
+  attachCard,
+  detachCard,
+  openCardSetup,
+  refreshCustomer,
+  setDefaultCard,
+} from './saved-cards.ts'
 
 const CUSTOMERS = '/v1/conferences/:conference/customers'
 const CARDS = `${CUSTOMERS}/:customer/payment-methods`
@@ -42,8 +53,10 @@ type Deps = RouteDeps & BillingDeps
 export function customerRoutes(app: App, deps: Deps): void {
   createRoute(app, deps)
   readRoutes(app, deps)
+  updateRoute(app, deps)
   refreshRoute(app, deps)
   listCardsRoute(app, deps)
+  attachRoute(app, deps)
   setupRoute(app, deps)
   defaultRoute(app, deps)
   detachRoute(app, deps)
@@ -155,6 +168,35 @@ function readRoutes(app: App, deps: Deps): void {
   )
 }
 
+function updateRoute(app: App, deps: Deps): void {
+  app.patch(
+    `${CUSTOMERS}/:customer`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'updateCustomer',
+        summary: "Change a customer's name or e-mail address",
+        description:
+          "Changes it here and at Stripe. Without values of its own, a customer has its sponsor's name and contact address, and follows their changes.",
+        tags,
+        params: customerParams,
+        body: updateCustomerBody,
+        response: { 200: customerSchema },
+      },
+    },
+    (request) => {
+      const { caller, customer, ref } = customerOf(request)
+      return deps.idempotency.resume(request, {
+        begin: async (trx) => (await getCustomer(trx, ref, caller.sponsorId)).id,
+        finish: async () => {
+          await changeCustomer(deps, ref, request.body)
+          return viewOf(deps, caller, customer)
+        },
+      })
+    },
+  )
+}
+
 function refreshRoute(app: App, deps: Deps): void {
   app.post(
     `${CUSTOMERS}/:customer/refresh`,
@@ -207,6 +249,42 @@ function listCardsRoute(app: App, deps: Deps): void {
   )
 }
 
+function attachRoute(app: App, deps: Deps): void {
+  app.post(
+    CARDS,
+    {
+      config: { access },
+      schema: {
+        operationId: 'attachPaymentMethod',
+        summary: 'Save a card that Stripe.js collected',
+        description:
+          'Attaches a payment method to the customer. The first one becomes the default. To authenticate the cardholder now, use `setup`, which opens a page of Stripe.',
+        tags,
+        params: customerParams,
+        body: attachPaymentMethodBody,
+        response: { 201: paymentMethodSchema },
+      },
+    },
+    async (request, reply) => {
+      const { caller, ref } = customerOf(request)
+      const body = await deps.idempotency.resume(request, {
+        begin: async (trx) => {
+          await getCustomer(trx, ref, caller.sponsorId)
+          return newId('cardSetup')
+        },
+        finish: async (id, isRepeat) => {
+          const method = request.body.payment_method
+          const saved = await attachCard(deps, ref, { id, isRepeat }, method)
+          return withTenant(deps.db, caller, async (trx) =>
+            viewPaymentMethod(trx, await getCustomer(trx, ref), saved),
+          )
+        },
+      })
+      return reply.code(201).send(body)
+    },
+  )
+}
+
 function setupRoute(app: App, deps: Deps): void {
   app.post(
     `${CARDS}/setup`,
@@ -232,8 +310,8 @@ function setupRoute(app: App, deps: Deps): void {
           assertReturnUrls(urls, await getConference(trx, caller.conferenceId))
           return newId('cardSetup')
         },
-        finish: async (setup) => {
-          const session = await openCardSetup(deps, ref, setup, urls)
+        finish: async (id, isRepeat) => {
+          const session = await openCardSetup(deps, ref, { id, isRepeat }, urls)
           return {
             url: session.url,
             session_id: session.sessionId,

@@ -2,10 +2,15 @@ import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
 import { mapPage, type Page, type PageQuery } from '../../db/pages.ts'
 import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
-import { listMirroredObjects, type StoredMirrorRow } from '../../mirror/mirror-store.ts'
+import {
+  findMirroredObject,
+  listMirroredObjects,
+  type StoredMirrorRow,
+} from '../../mirror/mirror-store.ts'
 import { resource as mirroredCustomers } from '../../mirror/resources/customer-resource.ts'
 import { resource as paymentMethods } from '../../mirror/resources/payment-method-resource.ts'
 import { tableOf } from '../../mirror/stripe-resource.ts'
+import { notFound } from '../../shared/errors.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import type { Customer } from './customer-store.ts'
 
@@ -21,6 +26,26 @@ export const createCustomerBody = z.strictObject({
       "Id, slug or external id. Required for staff; a sponsor's API key can only name its own sponsor.",
   }),
 })
+
+export const updateCustomerBody = z
+  .strictObject({
+    name: z.string().trim().min(1).max(256).nullable(),
+    email: z.email().max(512).nullable(),
+  })
+  .partial()
+  .meta({
+    id: 'UpdateCustomer',
+    description: "Shown on invoices and receipts. null: the sponsor's own value again.",
+  })
+
+export const attachPaymentMethodBody = z
+  .strictObject({
+    payment_method: z
+      .string()
+      .regex(/^pm_\w{1,250}$/, 'must be the id of a Stripe payment method: `pm_…`')
+      .meta({ description: 'From Stripe.js, such as `stripe.createPaymentMethod()`.' }),
+  })
+  .meta({ id: 'AttachPaymentMethod' })
 
 export const customerQuery = z.strictObject({
   ...pageQuery,
@@ -53,7 +78,7 @@ export const customerSchema = z
 
 export const customerPage = pageOf(customerSchema).meta({ id: 'CustomerPage' })
 
-const paymentMethodSchema = z
+export const paymentMethodSchema = z
   .object({
     id: z.string(),
     object: z.literal('payment_method'),
@@ -143,6 +168,18 @@ export async function viewPaymentMethods(
   const filter = { equal: { customer: stripeCustomerId }, includeDeleted: false }
   const rows = await listMirroredObjects(trx, paymentMethods, conferenceId, filter, page)
   return mapPage(rows, (row) => toPaymentMethodBody(row, customer, chosen))
+}
+
+/** One saved payment method of a customer, from the mirror. @throws AppError `not_found` */
+export async function viewPaymentMethod(
+  trx: Tx,
+  customer: Customer,
+  id: string,
+): Promise<PaymentMethodBody> {
+  const { default_payment_method: chosen } = await viewCustomer(trx, customer)
+  const row = await findMirroredObject(trx, paymentMethods, customer.conferenceId, id)
+  if (row === null || row.deleted_at !== null) throw notFound('payment method')
+  return toPaymentMethodBody(row, customer, chosen)
 }
 
 const textOrNull = (value: unknown) => (typeof value === 'string' ? value : null)

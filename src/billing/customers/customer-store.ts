@@ -11,17 +11,22 @@ export type Customer = {
   conferenceId: string
   id: string
   sponsorId: string
-  /** The request that creates the customer at Stripe. It never changes, so that a retry sends the same. */
+  /** What the customer has in place of its sponsor's name and address. Null: the sponsor's. */
+  own: CustomerDetails
+  /** The name and address in the last request to Stripe; before the first, those of the creation. */
   params: CustomerParams
-  idempotencyKey: string
   generation: number
+  /** When the creation was first requested at Stripe; null before. */
+  triedAt: Date | null
   /** Null until the customer exists at Stripe, and after it was deleted there. */
   stripeCustomerId: string | null
   createdAt: Date
   updatedAt: Date
 }
 
-type CustomerParams = { name: string; email: string | null }
+export type CustomerParams = { name: string; email: string | null }
+
+export type CustomerDetails = { name: string | null; email: string | null }
 
 export type CustomerRef = { conferenceId: string; customerId: string }
 
@@ -29,9 +34,11 @@ type CustomerRow = {
   conference_id: string
   id: string
   sponsor_id: string
+  name: string | null
+  email: string | null
   params: CustomerParams
-  idempotency_key: string
   generation: number
+  tried_at: Date | null
   stripe_customer_id: string | null
   created_at: Date
   updated_at: Date
@@ -41,9 +48,11 @@ const COLUMNS = [
   'conference_id',
   'id',
   'sponsor_id',
+  'name',
+  'email',
   'params',
-  'idempotency_key',
   'generation',
+  'tried_at',
   'stripe_customer_id',
   'created_at',
   'updated_at',
@@ -54,9 +63,10 @@ export function toCustomer(row: CustomerRow): Customer {
     conferenceId: row.conference_id,
     id: row.id,
     sponsorId: row.sponsor_id,
+    own: { name: row.name, email: row.email },
     params: row.params,
-    idempotencyKey: row.idempotency_key,
     generation: row.generation,
+    triedAt: row.tried_at,
     stripeCustomerId: row.stripe_customer_id,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -155,23 +165,54 @@ export async function saveStripeId(trx: Tx, ref: CustomerRef, stripeId: string):
     .update({ stripe_customer_id: stripeId, updated_at: trx.fn.now() })
 }
 
-/**
- * Gives a row a new idempotency key, because its customer was deleted at Stripe or because Stripe stored
- * an error under the old key. Of concurrent calls, one has an effect.
- */
-export async function renewIdempotencyKey(trx: Tx, customer: Customer): Promise<void> {
-  const next = customer.generation + 1
+/** Notes that the request to create the customer is sent now. */
+export async function noteCustomerRequest(
+  trx: Tx,
+  ref: CustomerRef,
+): Promise<{ idempotencyKey: string; askedBefore: boolean }> {
+  const row = await trx('customers')
+    .where(customerKey(ref))
+    .forUpdate()
+    .first<{ idempotency_key: string; tried_at: Date | null } | undefined>(
+      'idempotency_key',
+      'tried_at',
+    )
+  if (row === undefined) throw notFound('customer')
   await trx('customers')
-    .where({
-      ...customerKey({ conferenceId: customer.conferenceId, customerId: customer.id }),
-      idempotency_key: customer.idempotencyKey,
-    })
+    .where(customerKey(ref))
+    .update({ tried_at: trx.raw('coalesce(tried_at, now())') })
+  return { idempotencyKey: row.idempotency_key, askedBefore: row.tried_at !== null }
+}
+
+/**
+ * Makes the row ready for another creation, because its customer was deleted at Stripe, or because
+ * Stripe created none under the old key. Of concurrent calls, one has an effect.
+ */
+export async function renewIdempotencyKey(
+  trx: Tx,
+  ref: CustomerRef,
+  generation: number,
+): Promise<void> {
+  await trx('customers')
+    .where({ ...customerKey(ref), generation })
     .update({
-      generation: next,
-      idempotency_key: idempotencyKeyOf(customer.id, next),
+      generation: generation + 1,
+      idempotency_key: idempotencyKeyOf(ref.customerId, generation + 1),
       stripe_customer_id: null,
+      tried_at: null,
       updated_at: trx.fn.now(),
     })
+}
+
+/** Saves the name and address of the next or last request to Stripe, and those of the customer's own. */
+export async function saveCustomerDetails(
+  trx: Tx,
+  ref: CustomerRef,
+  { own, params }: Pick<Customer, 'own' | 'params'>,
+): Promise<void> {
+  await trx('customers')
+    .where(customerKey(ref))
+    .update({ ...own, params: JSON.stringify(params), updated_at: trx.fn.now() })
 }
 
 /** True when the mirror has a tombstone of the customer. */

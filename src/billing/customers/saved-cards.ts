@@ -11,7 +11,8 @@ import { tableOf } from '../../mirror/stripe-resource.ts'
 import type { OpenedSession, SavedCard, SavedCards } from '../../payments/payment-gateway.ts'
 import type { ReturnUrls } from '../../payments/return-urls.ts'
 import { AppError, afterWrite, invalidField, notFound } from '../../shared/errors.ts'
-import { callStripe, fetchOrNull, isStoredError, toAppError } from '../../stripe/stripe-errors.ts'
+import { makeOnce } from '../../stripe/remote-operation.ts'
+import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
 import {
   customerObject,
   defaultMethodOf,
@@ -21,59 +22,110 @@ import {
 } from '../../stripe/stripe-objects.ts'
 import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
 import { type CustomerRef, findSponsorCustomer, getCustomer } from './customer-store.ts'
-import { withCustomer } from './ensure-customer.ts'
+import { ofCustomer, withCustomer } from './ensure-customer.ts'
 
 const PAGE_SIZE = 100
+
+/** A request of a caller that makes something at Stripe and has no row of its own. */
+export type CallerRequest = {
+  /** Part of the idempotency key at Stripe, so that a repeat gets the same object. */
+  id: string
+  isRepeat: boolean
+}
 
 /**
  * Opens a Checkout page where the payer saves a card, including the bank's authentication if it requires
  * one. Creates the customer at Stripe first if it is missing.
  *
- * @param setupId - identifies the request, so that a retry gets the same page.
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  * @see https://docs.stripe.com/payments/save-and-reuse
  */
 export async function openCardSetup(
   deps: BillingDeps,
   ref: CustomerRef,
-  setupId: string,
+  request: CallerRequest,
   urls: ReturnUrls,
 ): Promise<OpenedSession> {
   const { conferenceId } = ref
   const { currency } = await withTenant(deps.db, ref, (trx) => getConference(trx, conferenceId))
   const { stripe } = await deps.clients.connect(conferenceId)
   // No `client_reference_id`: it is used for purchases only.
-  const metadata = { customer_id: ref.customerId, conference_id: conferenceId }
-  const open = (customer: string, generation: number) =>
-    stripe.checkout.sessions.create(
-      {
-        mode: 'setup',
-        customer,
-        // Stripe offers payment methods by currency.
-        currency: currency.toLowerCase(),
-        success_url: urls.successUrl,
-        cancel_url: urls.cancelUrl,
-        metadata,
-        setup_intent_data: { metadata },
-      },
-      { idempotencyKey: `${setupId}:${generation}` },
-    )
-  try {
-    const session = parseStripeObject(
-      sessionObject,
-      await withCustomer(deps, ref, open),
-      'checkout session',
-    )
-    return {
-      sessionId: session.id,
-      url: session.url,
-      expiresAt: new Date(session.expires_at * 1000),
-    }
-  } catch (error) {
-    if (!isStoredError(error)) throw toAppError(error)
-    const detail = 'Stripe stored an error for this request. Retry it with a new Idempotency-Key.'
-    throw new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
+  const metadata = {
+    customer_id: ref.customerId,
+    conference_id: conferenceId,
+    card_setup: request.id,
   }
+  const session = await makeForCustomer(deps, ref, request, {
+    send: (customer, options) =>
+      stripe.checkout.sessions.create(
+        {
+          mode: 'setup',
+          customer,
+          // Stripe offers payment methods by currency.
+          currency: currency.toLowerCase(),
+          success_url: urls.successUrl,
+          cancel_url: urls.cancelUrl,
+          metadata,
+          setup_intent_data: { metadata },
+        },
+        options,
+      ),
+    async find(customer) {
+      const { data } = await stripe.checkout.sessions.list({ customer, limit: PAGE_SIZE })
+      return data.find((one) => one.metadata?.['card_setup'] === request.id) ?? null
+    },
+  })
+  const { id, url, expires_at: end } = parseStripeObject(sessionObject, session, 'checkout session')
+  return { sessionId: id, url, expiresAt: new Date(end * 1000) }
+}
+
+/**
+ * Saves a card that Stripe.js collected as the customer's. The first saved card becomes the default.
+ * Creates the customer at Stripe first if it is missing.
+ *
+ * @returns the payment method's id, which is another one for Stripe's test cards.
+ * @throws AppError `stripe_refused` for a declined card and for one of another customer;
+ *   `stripe_key_missing`, `stripe_…`
+ * @see https://docs.stripe.com/api/payment_methods/attach
+ */
+export async function attachCard(
+  deps: BillingDeps,
+  ref: CustomerRef,
+  request: CallerRequest,
+  method: string,
+): Promise<string> {
+  const { stripe } = await deps.clients.connect(ref.conferenceId)
+  const { id } = await makeForCustomer<Stripe.PaymentMethod>(deps, ref, request, {
+    send: (customer, options) => stripe.paymentMethods.attach(method, { customer }, options),
+    find: (customer) => fetchOrNull(() => stripe.customers.retrievePaymentMethod(customer, method)),
+  })
+  await afterWrite(() => refreshCustomer(deps, ref))
+  return id
+}
+
+/** Makes something of a customer at Stripe once for a caller's request. */
+async function makeForCustomer<T>(
+  deps: BillingDeps,
+  ref: CustomerRef,
+  { id, isRepeat }: CallerRequest,
+  make: {
+    send: (customer: string, options: Stripe.RequestOptions) => Promise<T>
+    find: (customer: string) => Promise<T | null>
+  },
+): Promise<T> {
+  const outcome = await withCustomer(deps, ref, (customer, generation) =>
+    makeOnce({
+      // A replaced customer needs another key, because its parameter differs.
+      idempotencyKey: `${id}:${generation}`,
+      askedBefore: isRepeat,
+      send: (options) => ofCustomer(() => make.send(customer, options)),
+      find: () => make.find(customer),
+    }),
+  )
+  if (outcome.kind === 'made') return outcome.object
+  if (!outcome.storedError) throw new AppError('stripe_refused', outcome.message)
+  const detail = 'Stripe stored an error for this request. Retry it with a new Idempotency-Key.'
+  throw new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
 }
 
 /** Fetches a card of the customer from Stripe. @throws AppError `not_found` */

@@ -20,8 +20,7 @@ import {
   savePublishedVoucher,
   unpublishBatch,
 } from '../../vouchers/published-vouchers.ts'
-import type { BillingDeps } from '../billing-deps.ts'
-import { mirrorAnswer } from './discount-change.ts'
+import { type BillingDeps, mirrorAnswer } from '../billing-deps.ts'
 import { findPublication, type Publication, progressOf } from './publish-batch.ts'
 import { toUnixSeconds } from './stripe-discount-values.ts'
 import { finishCreateCoupon } from './write-coupon.ts'

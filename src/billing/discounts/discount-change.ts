@@ -1,4 +1,3 @@
-import type Stripe from 'stripe'
 import type { Db, Tx } from '../../db/connect.ts'
 import { deleteInBatches } from '../../db/delete-in-batches.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
@@ -133,26 +132,6 @@ async function loadChange(db: Db, conferenceId: string, id: string): Promise<Dis
   )
   if (row === undefined) throw new Error(`Discount change ${id} does not exist`)
   return row
-}
-
-/**
- * Stores Stripe's response to a change in the mirror. The response may be stale, when the mirror
- * fetched the object in the meantime or when Stripe replayed an earlier response. Then the object is
- * fetched again.
- *
- * @param requestedAt - when the request was sent.
- */
-export async function mirrorAnswer<T extends StripeObject>(
-  action: StripeSyncAction<T>,
-  response: Stripe.Response<T>,
-  requestedAt: FetchTime,
-): Promise<void> {
-  const isReplayed = response.lastResponse.headers['idempotent-replayed'] === 'true'
-  if (!isReplayed) {
-    const { outcome } = await action.sync(response, requestedAt)
-    if (outcome !== 'stale') return
-  }
-  await afterWrite(() => callStripe(() => action.refresh(response.id)))
 }
 
 /** Marks an object as deleted in the mirror after Stripe deleted it. */

@@ -17,13 +17,12 @@ import {
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
-import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
+import { type BillingDeps, mirrorAnswer, mirrorContext } from '../billing-deps.ts'
 import { toStripeMetadata } from '../metadata.ts'
 import {
   assertMirrored,
   fetchForChange,
   findMirrorRow,
-  mirrorAnswer,
   mirrorDeletion,
   newChangeId,
   type Requester,

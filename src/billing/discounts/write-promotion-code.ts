@@ -17,12 +17,11 @@ import {
   refusalMessage,
   toAppError,
 } from '../../stripe/stripe-errors.ts'
-import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
+import { type BillingDeps, mirrorAnswer, mirrorContext } from '../billing-deps.ts'
 import { toStripeMetadata } from '../metadata.ts'
 import {
   assertMirrored,
   fetchForChange,
-  mirrorAnswer,
   newChangeId,
   type Requester,
   recordChange,

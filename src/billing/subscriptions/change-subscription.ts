@@ -1,37 +1,46 @@
+import type Stripe from 'stripe'
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { StripeSubscriptionAction } from '../../mirror/resources/subscription-resource.ts'
-import { AppError } from '../../shared/errors.ts'
+import { AppError, afterWrite } from '../../shared/errors.ts'
 import { callStripe, isRefusal, toAppError } from '../../stripe/stripe-errors.ts'
 import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
 import { type MetadataChanges, toStripeMetadata } from '../metadata.ts'
 import { ENDED_STATUSES, type Subscription, type SubscriptionRef } from './subscription.ts'
-import { assertEndDate, getSubscription, saveEndDate } from './subscription-store.ts'
+import { assertEndDate, getSubscription, saveEndDate, saveTaxRates } from './subscription-store.ts'
 
 export type SubscriptionChanges = {
   metadata?: MetadataChanges | undefined
+  /** Stripe's ids; an empty list removes them. */
+  taxRates?: readonly string[] | undefined
   /** `YYYY-MM-DD`, in UTC; null removes it. */
   endDate?: string | null | undefined
 }
 
 /**
- * Changes the metadata at Stripe and the end date here.
+ * Changes the metadata and the tax rates at Stripe, and the end date here. It may be repeated.
  *
  * @throws AppError `not_found`, `validation_failed`, `wrong_state`, `stripe_…`
  */
 export async function changeSubscription(
   deps: BillingDeps,
   ref: SubscriptionRef,
-  { metadata, endDate }: SubscriptionChanges,
+  { metadata, taxRates, endDate }: SubscriptionChanges,
 ): Promise<Subscription> {
-  if (metadata !== undefined) {
+  if (metadata !== undefined || taxRates !== undefined) {
     const { stripeId } = await withTenant(deps.db, ref, (trx) => getCreatedSubscription(trx, ref))
     const { stripe } = await deps.clients.connect(ref.conferenceId)
-    const changes = { metadata: toStripeMetadata(metadata) }
+    const changes: Stripe.SubscriptionUpdateParams = {
+      ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),
+      ...(taxRates === undefined
+        ? {}
+        : { default_tax_rates: taxRates.length === 0 ? '' : [...taxRates] }),
+    }
     await callStripe(() => stripe.subscriptions.update(stripeId, changes))
-    await fetchSubscription(deps, ref)
+    await afterWrite(() => fetchSubscription(deps, ref))
   }
   return withTenant(deps.db, ref, async (trx) => {
+    if (taxRates !== undefined) await saveTaxRates(trx, ref, taxRates)
     if (endDate !== undefined) {
       await assertEndDate(trx, endDate)
       await saveEndDate(trx, ref, endDate)
@@ -72,7 +81,7 @@ export async function cancelSubscription(
     if (hasEnded(now)) return now
     throw toAppError(error)
   }
-  return fetchSubscription(deps, ref)
+  return afterWrite(() => fetchSubscription(deps, ref))
 }
 
 const hasEnded = ({ snapshot }: Subscription) => ENDED_STATUSES.includes(snapshot?.status ?? '')

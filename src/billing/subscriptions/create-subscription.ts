@@ -7,17 +7,12 @@ import { addJob } from '../../jobs/job-queue.ts'
 import type { Caller } from '../../shared/caller.ts'
 import { AppError, afterWrite, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
-import {
-  callStripe,
-  isRefusal,
-  isStoredError,
-  refusalMessage,
-  toAppError,
-} from '../../stripe/stripe-errors.ts'
+import { isMissing } from '../../stripe/stripe-errors.ts'
 import { parseStripeObject } from '../../stripe/stripe-objects.ts'
 import type { BillingDeps } from '../billing-deps.ts'
 import { getCustomer } from '../customers/customer-store.ts'
 import { ensureCustomer } from '../customers/ensure-customer.ts'
+import { makeRecorded } from '../make-recorded.ts'
 import { fetchSubscription } from './change-subscription.ts'
 import { findPlans, type Plan } from './plan-store.ts'
 import type { Subscription, SubscriptionRef } from './subscription.ts'
@@ -26,7 +21,7 @@ import {
   assertEndDate,
   getSubscription,
   insertSubscription,
-  recordCreationRequest,
+  noteSubscriptionRequest,
   saveSubscriptionId,
   saveSubscriptionRefusal,
   startNextSubscriptionAttempt,
@@ -39,6 +34,8 @@ export type SubscriptionInput = {
   paymentMethod: string | null
   /** Stripe's id; null: no coupon. */
   coupon: string | null
+  /** Stripe's ids. */
+  taxRates: readonly string[]
   /** Null: the longest trial of the plans. */
   trialPeriodDays: number | null
   metadata: { [key: string]: string }
@@ -79,6 +76,7 @@ export async function beginSubscription(
     customerId: input.customer,
     paymentMethod: input.paymentMethod,
     coupon: input.coupon,
+    taxRates: input.taxRates,
     trialPeriodDays:
       input.trialPeriodDays ?? Math.max(...plans.map(({ trialPeriodDays: days }) => days)),
     metadata: input.metadata,
@@ -126,58 +124,41 @@ async function plansOf(
  * Creates a recorded subscription at Stripe. It may be repeated and may run concurrently: Stripe creates
  * one subscription. When the first payment fails, the subscription exists as `incomplete`.
  *
- * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
+ * @throws AppError `not_found`, `stripe_refused`, `stripe_key_rejected`, `stripe_unavailable`, `stripe_failed`.
  */
 export async function finishSubscription(
   deps: BillingDeps,
   ref: SubscriptionRef,
 ): Promise<Subscription> {
-  const load = () => withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
-  let order = await load()
+  const order = await withTenant(deps.db, ref, (trx) => getSubscription(trx, ref))
   if (order.state === 'refused') throw refused(order.refusal)
   if (order.state === 'created' && order.snapshot !== null) return order
-  for (let requests = 1; order.state === 'requested'; requests += 1) {
-    const creation = await requestCreation(deps, ref, order)
-    const { attempt } = order
-    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, creation))
-    if (creation.kind === 'refused') throw refused(creation.message)
-    if (creation.kind === 'stored_error' && requests === 2) {
-      throw new AppError('stripe_failed', creation.message, { retryAfterSeconds: 2 })
-    }
-    order = await load()
-  }
+  if (order.state === 'requested') await createAtStripe(deps, ref, order)
   return afterWrite(() => fetchSubscription(deps, ref))
 }
 
-async function requestCreation(
+/** @throws AppError `stripe_refused` when nothing was created; `stripe_…` after an unknown outcome. */
+async function createAtStripe(
   deps: BillingDeps,
   ref: SubscriptionRef,
   order: Subscription,
-): Promise<SubscriptionCreation> {
+): Promise<void> {
   const { conferenceId } = ref
   const customer = await ensureCustomer(deps, { conferenceId, customerId: order.customerId })
   const { stripe } = await deps.clients.connect(conferenceId)
-  const { items, isRepeat } = await withTenant(deps.db, ref, async (trx) => ({
-    items: await requestedPrices(trx, conferenceId, order.id),
-    isRepeat: await recordCreationRequest(trx, ref),
-  }))
-  return createSubscriptionAtStripe(stripe, { ...order, customer, items, isRepeat })
-}
-
-function saveCreation(
-  trx: Tx,
-  ref: SubscriptionRef,
-  attempt: number,
-  creation: SubscriptionCreation,
-): Promise<void> {
-  switch (creation.kind) {
-    case 'created':
-      return saveSubscriptionId(trx, ref, creation.stripeId)
-    case 'refused':
-      return saveSubscriptionRefusal(trx, ref, creation.message)
-    case 'stored_error':
-      return startNextSubscriptionAttempt(trx, ref, attempt)
-  }
+  const items = await withTenant(deps.db, ref, (trx) =>
+    requestedPrices(trx, conferenceId, order.id),
+  )
+  const params = createParams({ ...order, customer, items })
+  const outcome = await makeRecorded(deps.db, ref, {
+    noteRequest: (trx) => noteSubscriptionRequest(trx, ref),
+    send: async (options) => toId(await stripe.subscriptions.create(params, options)),
+    find: () => findAtStripe(stripe, customer, order.id),
+    saveMade: (trx, id) => saveSubscriptionId(trx, ref, id),
+    saveRefusal: (trx, message) => saveSubscriptionRefusal(trx, ref, message),
+    renewKey: (trx) => startNextSubscriptionAttempt(trx, ref),
+  })
+  if (outcome.kind === 'refused') throw refused(outcome.message)
 }
 
 function refused(message: string | null): AppError {
@@ -201,32 +182,11 @@ export async function refreshSubscription(
     : fetchSubscription(deps, ref)
 }
 
-export type CreationRequest = Pick<
-  Subscription,
-  | 'conferenceId'
-  | 'id'
-  | 'sponsorId'
-  | 'attempt'
-  | 'paymentMethod'
-  | 'coupon'
-  | 'trialPeriodDays'
-  | 'metadata'
-> & {
+type CreationRequest = Subscription & {
   /** Stripe's id of the customer. */
   customer: string
   items: readonly { price: string; quantity: number }[]
-  /** A request was sent before and may have created the subscription. */
-  isRepeat: boolean
 }
-
-type SubscriptionCreation =
-  | { kind: 'created'; stripeId: string }
-  /** Stripe refuses the subscription finally. */
-  | { kind: 'refused'; message: string }
-  /** Stripe stored an error under the attempt's key and created nothing. */
-  | { kind: 'stored_error'; message: string }
-
-const subscriptionObject = z.object({ id: z.string().min(1) })
 
 /**
  * With `allow_incomplete`, a declined card leaves an `incomplete` subscription instead of none: its
@@ -246,46 +206,27 @@ function createParams(order: CreationRequest): Stripe.SubscriptionCreateParams {
     },
     ...(order.paymentMethod === null ? {} : { default_payment_method: order.paymentMethod }),
     ...(order.coupon === null ? {} : { discounts: [{ coupon: order.coupon }] }),
+    ...(order.taxRates.length === 0 ? {} : { default_tax_rates: order.taxRates }),
     ...(order.trialPeriodDays === 0 ? {} : { trial_period_days: order.trialPeriodDays }),
   }
 }
 
-/** Creates the subscription, or finds the one of an earlier request. @throws AppError `stripe_…` */
-async function createSubscriptionAtStripe(
-  stripe: Stripe,
-  order: CreationRequest,
-): Promise<SubscriptionCreation> {
-  // Stripe forgets an idempotency key after a day, so a repeat first looks for the subscription.
-  const existing = order.isRepeat ? await findSubscription(stripe, order) : null
-  if (existing !== null) return { kind: 'created', stripeId: existing }
-  const idempotencyKey = `subscription:${order.id}:create:${order.attempt}`
-  try {
-    const response = await stripe.subscriptions.create(createParams(order), { idempotencyKey })
-    return {
-      kind: 'created',
-      stripeId: parseStripeObject(subscriptionObject, response, 'subscription').id,
-    }
-  } catch (error) {
-    if (isStoredError(error)) {
-      const existing = await findSubscription(stripe, order)
-      if (existing !== null) return { kind: 'created', stripeId: existing }
-      return { kind: 'stored_error', message: refusalMessage(error) }
-    }
-    if (isRefusal(error)) return { kind: 'refused', message: refusalMessage(error) }
-    throw toAppError(error)
-  }
-}
+const subscriptionObject = z.object({ id: z.string().min(1) })
+
+const toId = (response: unknown) =>
+  parseStripeObject(subscriptionObject, response, 'subscription').id
 
 /** The id of the customer's Stripe subscription with our id in its metadata, or null. */
-function findSubscription(
-  stripe: Stripe,
-  { customer, id }: CreationRequest,
-): Promise<string | null> {
-  return callStripe(async () => {
+async function findAtStripe(stripe: Stripe, customer: string, id: string): Promise<string | null> {
+  try {
     const all = stripe.subscriptions.list({ customer, status: 'all', limit: 100 })
     for await (const found of all) {
       if (found.metadata?.['subscription_id'] === id) return found.id
     }
     return null
-  })
+  } catch (error) {
+    // A deleted customer has no subscriptions.
+    if (isMissing(error)) return null
+    throw error
+  }
 }

@@ -11,6 +11,7 @@ import {
   planParams,
   planSchema,
   toPlanBody,
+  toPlanInput,
   updatePlanBody,
 } from './plan-schemas.ts'
 import { getPlan, listPlans } from './plan-store.ts'
@@ -47,11 +48,9 @@ function createRoute(app: App, deps: Deps): void {
     },
     async (request, reply) => {
       const caller = callerOf(request)
-      const { interval_count, trial_period_days, ...given } = request.body
-      const input = { ...given, intervalCount: interval_count, trialPeriodDays: trial_period_days }
       const { conferenceId } = caller
       const body = await deps.idempotency.resume(request, {
-        begin: (trx) => beginPlan(trx, caller, input),
+        begin: (trx) => beginPlan(trx, caller, toPlanInput(request.body)),
         finish: async (planId) => toPlanBody(await finishPlan(deps, { conferenceId, planId })),
       })
       return reply.code(201).send(body)
@@ -68,7 +67,7 @@ function updateRoute(app: App, deps: Deps): void {
         operationId: 'updatePlan',
         summary: 'Change or archive a plan',
         description:
-          'Changes the name, metadata or `active` at Stripe. Amount and interval never change. Existing subscribers keep an archived plan; new subscriptions cannot use it.',
+          'Changes the name, statement descriptor, metadata or `active` at Stripe. Amount and interval never change. Existing subscribers keep an archived plan; new subscriptions cannot use it.',
         tags,
         params: planParams,
         body: updatePlanBody,
@@ -80,7 +79,10 @@ function updateRoute(app: App, deps: Deps): void {
       const ref = { conferenceId, planId: request.params.plan }
       return deps.idempotency.resume(request, {
         begin: async (trx) => (await getChangeablePlan(trx, ref)).id,
-        finish: async () => toPlanBody(await changePlan(deps, ref, request.body)),
+        finish: async () => {
+          const { statement_descriptor: statementDescriptor, ...changes } = request.body
+          return toPlanBody(await changePlan(deps, ref, { ...changes, statementDescriptor }))
+        },
       })
     },
   )

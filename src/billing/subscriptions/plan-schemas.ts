@@ -3,10 +3,21 @@ import { amount, conferenceParams, pageOf, pageQuery } from '../../http/common-s
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataChanges, metadataInput } from '../metadata.ts'
 import { CREATION_STATES, INTERVALS, type Plan } from './plan-store.ts'
+import type { PlanInput } from './write-plan.ts'
 
 export const planParams = conferenceParams.extend({ plan: z.string() })
 
 const name = z.string().trim().min(1).max(200)
+
+// https://docs.stripe.com/api/products/create#create_product-statement_descriptor
+const statementDescriptor = z
+  .string()
+  .trim()
+  .regex(
+    /^(?=.*[A-Za-z])[^<>\\'"*]{1,22}$/,
+    'must be 1 to 22 characters with a letter and without < > \\ \' " *',
+  )
+  .meta({ description: 'What subscribers read on their bank statements.' })
 
 export const createPlanBody = z
   .strictObject({
@@ -25,12 +36,18 @@ export const createPlanBody = z
       .max(730)
       .default(0)
       .meta({ description: 'Trial days before the first payment.' }),
+    statement_descriptor: statementDescriptor.optional(),
     metadata: metadataInput.default({}),
   })
   .meta({ id: 'CreatePlan' })
 
 export const updatePlanBody = z
-  .strictObject({ name, metadata: metadataChanges, active: z.boolean() })
+  .strictObject({
+    name,
+    statement_descriptor: statementDescriptor,
+    metadata: metadataChanges,
+    active: z.boolean(),
+  })
   .partial()
   .meta({ id: 'UpdatePlan' })
 
@@ -57,6 +74,7 @@ export const planSchema = z
     interval: z.enum(INTERVALS),
     interval_count: z.int(),
     trial_period_days: z.int(),
+    statement_descriptor: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     active: z.boolean().meta({ description: 'New subscriptions can use the plan.' }),
     state: z.enum(CREATION_STATES).meta({
@@ -74,6 +92,17 @@ export const planSchema = z
 
 export const planPage = pageOf(planSchema).meta({ id: 'PlanPage' })
 
+/** The plan that a request of the API or the CLI orders. */
+export function toPlanInput(body: z.output<typeof createPlanBody>): PlanInput {
+  const { interval_count, trial_period_days, statement_descriptor, ...rest } = body
+  return {
+    ...rest,
+    intervalCount: interval_count,
+    trialPeriodDays: trial_period_days,
+    statementDescriptor: statement_descriptor ?? null,
+  }
+}
+
 export function toPlanBody(plan: Plan): z.output<typeof planSchema> {
   return {
     id: plan.id,
@@ -84,6 +113,7 @@ export function toPlanBody(plan: Plan): z.output<typeof planSchema> {
     interval: plan.interval,
     interval_count: plan.intervalCount,
     trial_period_days: plan.trialPeriodDays,
+    statement_descriptor: plan.statementDescriptor,
     metadata: plan.metadata,
     active: plan.active,
     state: plan.state,

@@ -41,10 +41,10 @@ export type Plan = PlanTerms & {
   id: string
   conferenceId: string
   name: string
+  /** Null: Stripe uses the account's. */
+  statementDescriptor: string | null
   metadata: { [key: string]: string }
   state: CreationState
-  /** Number of the creation request, part of its idempotency key. */
-  attempt: number
   /** New subscriptions can use the plan. False when it is archived or deleted at Stripe. */
   active: boolean
   /** The mirror has the plan's product and price. */
@@ -64,6 +64,7 @@ type PlanRow = {
   id: string
   conference_id: string
   name: string
+  statement_descriptor: string | null
   amount: number
   currency: string
   interval: Interval
@@ -71,7 +72,6 @@ type PlanRow = {
   trial_period_days: number
   metadata: { [key: string]: string }
   state: CreationState
-  attempt: number
   active: boolean
   mirrored: boolean
   product_id: string | null
@@ -100,6 +100,10 @@ function plansOf(trx: Tx, conferenceId: string) {
     .select(
       'plan.*',
       trx.raw('coalesce(product.name, plan.name) as name'),
+      trx.raw(
+        `case when product.id is null then plan.statement_descriptor
+           else product.statement_descriptor end as statement_descriptor`,
+      ),
       trx.raw('coalesce(product.metadata, plan.metadata) as metadata'),
       trx.raw(`${ACTIVE} as active`),
       trx.raw('(product.id is not null and price.id is not null) as mirrored'),
@@ -111,6 +115,7 @@ function toPlan(row: PlanRow): Plan {
     id: row.id,
     conferenceId: row.conference_id,
     name: row.name,
+    statementDescriptor: row.statement_descriptor,
     amount: row.amount,
     currency: row.currency,
     interval: row.interval,
@@ -118,7 +123,6 @@ function toPlan(row: PlanRow): Plan {
     trialPeriodDays: row.trial_period_days,
     metadata: callerMetadata(row.metadata),
     state: row.state,
-    attempt: row.attempt,
     active: row.active,
     mirrored: row.mirrored,
     productId: row.product_id,
@@ -134,6 +138,7 @@ export type NewPlan = PlanTerms & {
   id: string
   conferenceId: string
   name: string
+  statementDescriptor: string | null
   metadata: { [key: string]: string }
   createdBy: string
 }
@@ -143,6 +148,7 @@ export async function insertPlan(trx: Tx, plan: NewPlan): Promise<void> {
     conference_id: plan.conferenceId,
     id: plan.id,
     name: plan.name,
+    statement_descriptor: plan.statementDescriptor,
     amount: plan.amount,
     currency: plan.currency,
     interval: plan.interval,
@@ -186,6 +192,22 @@ export async function listPlans(
 const planRow = (trx: Tx, { conferenceId, planId }: PlanRef) =>
   trx('billing_plans').where({ conference_id: conferenceId, id: planId })
 
+/** Notes that the creation request is sent now. */
+export async function notePlanRequest(
+  trx: Tx,
+  ref: PlanRef,
+): Promise<{ idempotencyKey: string; askedBefore: boolean }> {
+  const row = await planRow(trx, ref)
+    .forUpdate()
+    .first<{ attempt: number; tried_at: Date | null } | undefined>('attempt', 'tried_at')
+  if (row === undefined) throw notFound('plan')
+  await planRow(trx, ref).update({ tried_at: trx.fn.now() })
+  return {
+    idempotencyKey: `plan:${ref.planId}:create:${row.attempt}`,
+    askedBefore: row.tried_at !== null,
+  }
+}
+
 /** Saves the ids of the created plan, even when another request was refused. */
 export async function savePlanIds(
   trx: Tx,
@@ -208,8 +230,8 @@ export async function savePlanRefusal(trx: Tx, ref: PlanRef, refusal: string): P
 }
 
 /** Stripe stored an error under the attempt's key, so the next request needs a new key. */
-export async function startNextPlanAttempt(trx: Tx, ref: PlanRef, attempt: number): Promise<void> {
+export async function startNextPlanAttempt(trx: Tx, ref: PlanRef): Promise<void> {
   await planRow(trx, ref)
-    .where({ state: 'requested', attempt })
-    .update({ attempt: attempt + 1, updated_at: trx.fn.now() })
+    .where({ state: 'requested' })
+    .update({ attempt: trx.raw('attempt + 1'), updated_at: trx.fn.now() })
 }

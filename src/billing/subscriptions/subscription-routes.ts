@@ -92,6 +92,7 @@ function createRoute(app: App, deps: Deps): void {
             items: given.items,
             paymentMethod: given.payment_method ?? null,
             coupon: given.coupon ?? null,
+            taxRates: given.tax_rates,
             trialPeriodDays: given.trial_period_days ?? null,
             metadata: given.metadata,
             endDate: given.end_date,
@@ -157,7 +158,7 @@ function updateRoute(app: App, deps: Deps): void {
       config: { access: WRITE },
       schema: {
         operationId: 'updateSubscription',
-        summary: 'Change the end date or the metadata of a subscription',
+        summary: 'Change the end date, the tax rates or the metadata of a subscription',
         tags,
         params: subscriptionParams,
         body: updateSubscriptionBody,
@@ -166,16 +167,20 @@ function updateRoute(app: App, deps: Deps): void {
     },
     async (request) => {
       const { ref } = subject(request)
-      const { metadata, end_date: endDate } = request.body
+      const { metadata, tax_rates: taxRates, end_date: endDate } = request.body
+      const isAtStripe = metadata !== undefined || taxRates !== undefined
       return deps.idempotency.resume(request, {
         begin: async (trx) => {
-          const get = metadata === undefined ? getSubscription : getCreatedSubscription
+          const get = isAtStripe ? getCreatedSubscription : getSubscription
           const { id } = await get(trx, ref)
-          // Check the date before the metadata is changed at Stripe.
+          // Check the date before Stripe is changed.
           await assertEndDate(trx, endDate ?? null)
           return id
         },
-        finish: async () => view(deps, await changeSubscription(deps, ref, { metadata, endDate })),
+        finish: async () => {
+          const changes = { metadata, taxRates, endDate }
+          return view(deps, await changeSubscription(deps, ref, changes))
+        },
       })
     },
   )

@@ -14,6 +14,11 @@ const endDate = z.iso.date().nullable().meta({
     'From this day on (UTC), the subscription is cancelled at the end of its period. null: no end.',
 })
 
+const taxRates = z
+  .array(z.string().regex(/^txr_\w{1,250}$/, 'must be the id of a Stripe tax rate: `txr_…`'))
+  .max(5)
+  .meta({ description: 'Stripe tax rates of all items. Stripe adds the tax to each invoice.' })
+
 export const createSubscriptionBody = z
   .strictObject({
     customer: z
@@ -36,6 +41,7 @@ export const createSubscriptionBody = z
       .optional()
       .meta({ description: "A payment method of the customer. Default: the customer's default." }),
     coupon: z.string().min(1).max(255).optional().meta({ description: "Stripe's id of a coupon." }),
+    tax_rates: taxRates.default([]),
     trial_period_days: z
       .int()
       .min(0)
@@ -48,7 +54,7 @@ export const createSubscriptionBody = z
   .meta({ id: 'CreateSubscription' })
 
 export const updateSubscriptionBody = z
-  .strictObject({ metadata: metadataChanges, end_date: endDate })
+  .strictObject({ metadata: metadataChanges, tax_rates: taxRates, end_date: endDate })
   .partial()
   .meta({ id: 'UpdateSubscription' })
 
@@ -97,6 +103,7 @@ export const subscriptionSchema = z
     items: z.array(itemSchema),
     payment_method: z.string().nullable(),
     coupon: z.string().nullable(),
+    tax_rates: z.array(z.string()).meta({ description: 'As last requested here.' }),
     trial_period_days: z.int(),
     metadata: z.record(z.string(), z.string()),
     end_date: z.iso.date().nullable(),
@@ -155,6 +162,7 @@ function toBody(subscription: Subscription, items: readonly SubscriptionItem[]):
     items: items.map(toItemBody),
     payment_method: subscription.paymentMethod,
     coupon: subscription.coupon,
+    tax_rates: subscription.taxRates,
     trial_period_days: subscription.trialPeriodDays,
     metadata: subscription.metadata,
     end_date: subscription.endDate,

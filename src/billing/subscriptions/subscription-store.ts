@@ -12,11 +12,11 @@ type SubscriptionRow = {
   sponsor_id: string
   payment_method: string | null
   coupon: string | null
+  tax_rates: string[]
   trial_period_days: number
   metadata: { [key: string]: string }
   end_date: string | null
   state: CreationState
-  attempt: number
   stripe_subscription_id: string | null
   refusal: string | null
   created_by: string
@@ -80,11 +80,11 @@ function toSubscription(row: SubscriptionRow): Subscription {
     sponsorId: row.sponsor_id,
     paymentMethod: row.payment_method,
     coupon: row.coupon,
+    taxRates: row.tax_rates,
     trialPeriodDays: row.trial_period_days,
     metadata: callerMetadata(row.metadata),
     endDate: row.end_date,
     state: row.state,
-    attempt: row.attempt,
     stripeId: row.stripe_subscription_id,
     refusal: row.refusal,
     createdBy: row.created_by,
@@ -116,6 +116,7 @@ export type NewSubscription = {
   customerId: string
   paymentMethod: string | null
   coupon: string | null
+  taxRates: readonly string[]
   trialPeriodDays: number
   metadata: { [key: string]: string }
   endDate: string | null
@@ -130,6 +131,7 @@ export async function insertSubscription(trx: Tx, order: NewSubscription): Promi
     customer_id: order.customerId,
     payment_method: order.paymentMethod,
     coupon: order.coupon,
+    tax_rates: [...order.taxRates],
     trial_period_days: order.trialPeriodDays,
     metadata: JSON.stringify(order.metadata),
     end_date: order.endDate,
@@ -186,13 +188,20 @@ export async function listSubscriptions(
 const ownRow = (trx: Tx, { conferenceId, subscriptionId }: SubscriptionRef) =>
   trx('subscriptions').where({ conference_id: conferenceId, id: subscriptionId })
 
-/** Records that the creation request is sent now. @returns whether one was sent before. */
-export async function recordCreationRequest(trx: Tx, ref: SubscriptionRef): Promise<boolean> {
+/** Notes that the creation request is sent now. */
+export async function noteSubscriptionRequest(
+  trx: Tx,
+  ref: SubscriptionRef,
+): Promise<{ idempotencyKey: string; askedBefore: boolean }> {
   const row = await ownRow(trx, ref)
     .forUpdate()
-    .first<{ tried_at: Date | null } | undefined>('tried_at')
+    .first<{ attempt: number; tried_at: Date | null } | undefined>('attempt', 'tried_at')
+  if (row === undefined) throw notFound('subscription')
   await ownRow(trx, ref).update({ tried_at: trx.fn.now() })
-  return row !== undefined && row.tried_at !== null
+  return {
+    idempotencyKey: `subscription:${ref.subscriptionId}:create:${row.attempt}`,
+    askedBefore: row.tried_at !== null,
+  }
 }
 
 /** Saves the id of the created subscription, even when another request was refused. */
@@ -220,14 +229,10 @@ export async function saveSubscriptionRefusal(
 }
 
 /** Stripe stored an error under the attempt's key, so the next request needs a new key. */
-export async function startNextSubscriptionAttempt(
-  trx: Tx,
-  ref: SubscriptionRef,
-  attempt: number,
-): Promise<void> {
+export async function startNextSubscriptionAttempt(trx: Tx, ref: SubscriptionRef): Promise<void> {
   await ownRow(trx, ref)
-    .where({ state: 'requested', attempt })
-    .update({ attempt: attempt + 1, updated_at: trx.fn.now() })
+    .where({ state: 'requested' })
+    .update({ attempt: trx.raw('attempt + 1'), updated_at: trx.fn.now() })
 }
 
 export async function saveEndDate(
@@ -236,6 +241,14 @@ export async function saveEndDate(
   endDate: string | null,
 ): Promise<void> {
   await ownRow(trx, ref).update({ end_date: endDate, updated_at: trx.fn.now() })
+}
+
+export async function saveTaxRates(
+  trx: Tx,
+  ref: SubscriptionRef,
+  taxRates: readonly string[],
+): Promise<void> {
+  await ownRow(trx, ref).update({ tax_rates: [...taxRates], updated_at: trx.fn.now() })
 }
 
 /** Records who requested the cancellation. The status comes from Stripe. */

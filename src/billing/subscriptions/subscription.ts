@@ -40,12 +40,13 @@ export type Subscription = {
   paymentMethod: string | null
   /** The requested coupon. Stripe keeps the state of the discount. */
   coupon: string | null
+  /** Stripe's ids, as last requested. */
+  taxRates: string[]
   trialPeriodDays: number
   metadata: { [key: string]: string }
   /** `YYYY-MM-DD`, in UTC. */
   endDate: string | null
   state: CreationState
-  attempt: number
   stripeId: string | null
   refusal: string | null
   createdBy: string

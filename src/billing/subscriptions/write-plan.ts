@@ -11,22 +11,16 @@ import type { Caller } from '../../shared/caller.ts'
 import { AppError, afterWrite, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem, toStripeAmount } from '../../shared/money.ts'
-import {
-  callStripe,
-  fetchOrNull,
-  isRefusal,
-  isStoredError,
-  isTakenId,
-  refusalMessage,
-  toAppError,
-} from '../../stripe/stripe-errors.ts'
+import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
 import { parseStripeObject } from '../../stripe/stripe-objects.ts'
 import { type BillingDeps, mirrorContext } from '../billing-deps.ts'
+import { makeRecorded } from '../make-recorded.ts'
 import { type MetadataChanges, toStripeMetadata } from '../metadata.ts'
 import {
   getPlan,
   insertPlan,
   MAX_INTERVAL_COUNT,
+  notePlanRequest,
   type Plan,
   type PlanRef,
   type PlanTerms,
@@ -37,6 +31,7 @@ import {
 
 export type PlanInput = Omit<PlanTerms, 'currency'> & {
   name: string
+  statementDescriptor: string | null
   metadata: { [key: string]: string }
 }
 
@@ -83,56 +78,36 @@ export async function beginPlan(trx: Tx, caller: Caller, input: PlanInput): Prom
  * Creates a recorded plan at Stripe. It may be repeated and may run concurrently: Stripe creates one
  * product with one price.
  *
- * @throws AppError `not_found`, `stripe_refused`, `stripe_unavailable`, `stripe_failed`.
+ * @throws AppError `not_found`, `stripe_refused`, `stripe_key_rejected`, `stripe_unavailable`, `stripe_failed`.
  */
 export async function finishPlan(deps: BillingDeps, ref: PlanRef): Promise<Plan> {
   const load = () => withTenant(deps.db, ref, (trx) => getPlan(trx, ref))
-  let plan = await load()
+  const plan = await load()
   if (plan.state === 'refused') throw refused(plan.refusal)
-  if (plan.state === 'created' && plan.mirrored) return plan
-  for (let requests = 1; plan.state === 'requested'; requests += 1) {
-    const creation = await createPlanAtStripe(
-      await deps.clients.forConference(ref.conferenceId),
-      plan,
-    )
-    const { attempt } = plan
-    await withTenant(deps.db, ref, (trx) => saveCreation(trx, ref, attempt, creation))
-    if (creation.kind === 'refused') throw refused(creation.message)
-    if (creation.kind === 'stored_error' && requests === 2) {
-      throw new AppError('stripe_failed', creation.message, { retryAfterSeconds: 2 })
-    }
-    plan = await load()
+  if (plan.state === 'requested') {
+    const stripe = await deps.clients.forConference(ref.conferenceId)
+    const outcome = await makeRecorded(deps.db, ref, {
+      noteRequest: (trx) => notePlanRequest(trx, ref),
+      send: async (options) => toIds(await stripe.products.create(productParams(plan), options)),
+      find: async () => {
+        const product = await fetchOrNull(() => stripe.products.retrieve(plan.id))
+        return product === null ? null : toIds(product)
+      },
+      saveMade: (trx, ids) => savePlanIds(trx, ref, ids),
+      saveRefusal: (trx, message) => savePlanRefusal(trx, ref, message),
+      renewKey: (trx) => startNextPlanAttempt(trx, ref),
+    })
+    if (outcome.kind === 'refused') throw refused(outcome.message)
   }
-  await afterWrite(() => refreshPlanMirror(deps, plan))
+  const created = await load()
+  if (created.mirrored) return created
+  await afterWrite(() => refreshPlanMirror(deps, created))
   return load()
-}
-
-function saveCreation(
-  trx: Tx,
-  ref: PlanRef,
-  attempt: number,
-  creation: PlanCreation,
-): Promise<void> {
-  switch (creation.kind) {
-    case 'created':
-      return savePlanIds(trx, ref, creation)
-    case 'refused':
-      return savePlanRefusal(trx, ref, creation.message)
-    case 'stored_error':
-      return startNextPlanAttempt(trx, ref, attempt)
-  }
 }
 
 function refused(message: string | null): AppError {
   return new AppError('stripe_refused', message ?? 'Stripe refused the plan.')
 }
-
-type PlanCreation =
-  | { kind: 'created'; productId: string; priceId: string }
-  /** Stripe refuses the plan finally. */
-  | { kind: 'refused'; message: string }
-  /** Stripe stored an error under the attempt's key and created nothing. */
-  | { kind: 'stored_error'; message: string }
 
 const productObject = z.object({
   id: z.string().min(1),
@@ -152,6 +127,9 @@ function productParams(plan: Plan): Stripe.ProductCreateParams {
   return {
     id: plan.id,
     name: plan.name,
+    ...(plan.statementDescriptor === null
+      ? {}
+      : { statement_descriptor: plan.statementDescriptor }),
     metadata: { ...plan.metadata, ...own },
     default_price_data: {
       currency: plan.currency.toLowerCase(),
@@ -162,33 +140,14 @@ function productParams(plan: Plan): Stripe.ProductCreateParams {
   }
 }
 
-/** Creates the plan at Stripe, or finds the one of an earlier request. @throws AppError `stripe_…` */
-async function createPlanAtStripe(stripe: Stripe, plan: Plan): Promise<PlanCreation> {
-  const idempotencyKey = `plan:${plan.id}:create:${plan.attempt}`
-  try {
-    return created(await stripe.products.create(productParams(plan), { idempotencyKey }))
-  } catch (error) {
-    if (isTakenId(error) || isStoredError(error)) {
-      const product = await fetchOrNull(() => stripe.products.retrieve(plan.id))
-      if (product !== null) return created(product)
-      if (isStoredError(error)) return { kind: 'stored_error', message: refusalMessage(error) }
-    }
-    if (isRefusal(error)) return { kind: 'refused', message: refusalMessage(error) }
-    throw toAppError(error)
-  }
-}
-
-function created(response: unknown): PlanCreation {
-  const { id, default_price: priceId } = parseStripeObject(
-    productObject,
-    response,
-    'product with a price',
-  )
-  return { kind: 'created', productId: id, priceId }
+function toIds(response: unknown): { productId: string; priceId: string } {
+  const product = parseStripeObject(productObject, response, 'product with a price')
+  return { productId: product.id, priceId: product.default_price }
 }
 
 export type PlanChanges = {
   name?: string | undefined
+  statementDescriptor?: string | undefined
   metadata?: MetadataChanges | undefined
   active?: boolean | undefined
 }
@@ -215,7 +174,7 @@ export async function getChangeablePlan(trx: Tx, ref: PlanRef): Promise<Plan> {
 export async function changePlan(
   deps: BillingDeps,
   ref: PlanRef,
-  { name, metadata, active }: PlanChanges,
+  { name, statementDescriptor: descriptor, metadata, active }: PlanChanges,
 ): Promise<Plan> {
   const load = (trx: Tx) => getChangeablePlan(trx, ref)
   const plan = await withTenant(deps.db, ref, load)
@@ -227,6 +186,7 @@ export async function changePlan(
     if (active === true) await stripe.prices.update(priceId, { active })
     await stripe.products.update(productId, {
       ...(name === undefined ? {} : { name }),
+      ...(descriptor === undefined ? {} : { statement_descriptor: descriptor }),
       ...(active === undefined ? {} : { active }),
       ...(metadata === undefined ? {} : { metadata: toStripeMetadata(metadata) }),
     })

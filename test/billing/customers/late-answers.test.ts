@@ -73,9 +73,10 @@ describe('an answer of Stripe that arrives late', () => {
 
   it('does not revive a customer that was deleted meanwhile (issue 8, line 15)', async () => {
     const customer = await openCustomer()
-    await scene.rows('update customers set stripe_customer_id = null, idempotency_key = $1', [
-      'another-key',
-    ])
+    await scene.rows(
+      'update customers set stripe_customer_id = null, tried_at = null, idempotency_key = $1',
+      ['another-key'],
+    )
     await scene.rows('delete from stripe.customers')
     let created = ''
     const late = depsWithLateAnswer('create', async ({ id }) => {

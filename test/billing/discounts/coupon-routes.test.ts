@@ -57,6 +57,23 @@ describe('creating a coupon', () => {
     expect(atStripe).toMatchObject({ percent_off: 12.5, applies_to: { products: [product.id] } })
   })
 
+  it('lets the key that created the coupon and its codes read them, and no other mirror (issue 8, line 28)', async () => {
+    const { key: as } = await createStaffKey(scene, scene.shop, ['billing:write'])
+    const { body } = await scene.create({ percent_off: 10 }, { as })
+    const path = `${scene.shop.path}/stripe`
+    const codes = `${path}/promotion-codes`
+    const code = await scene.request('POST', codes, { as, body: { coupon: body['id'] } })
+    const read = (url: string) => scene.request('GET', url, { as })
+    expect(await read(`${path}/coupons/${String(body['id'])}`)).toMatchObject({
+      status: 200,
+      body: { id: body['id'], percent_off: 10 },
+    })
+    expect(await read(`${path}/coupons`)).toMatchObject({ status: 200 })
+    expect(await read(`${codes}/${String(code.body['id'])}`)).toMatchObject({ status: 200 })
+    expect(await read(codes)).toMatchObject({ status: 200 })
+    expect(await read(`${path}/customers`)).toMatchObject({ status: 403 })
+  })
+
   it('chooses an id when none is given', async () => {
     const { status, body } = await scene.create({ percent_off: 5 })
     expect(status).toBe(201)
