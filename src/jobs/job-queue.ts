@@ -1,3 +1,4 @@
+import type { Knex } from 'knex'
 import type { Db, Tx } from '../db/connect.ts'
 import { DELETE_BATCH_SIZE } from '../db/delete-in-batches.ts'
 import {
@@ -117,6 +118,18 @@ export async function resumeParkedJobs(trx: Tx, flag: string): Promise<number> {
 /** The notification of a new job, so that workers look immediately and not at their next poll. */
 export async function wakeJobWorkers(trx: Tx): Promise<void> {
   await trx.raw(`select pg_notify('jobs:insert', '{"count":4}')`)
+}
+
+/**
+ * A query for a job that waits for an attempt or runs, for `not exists`: a sweep skips rows that have one,
+ * so that rows which fail repeatedly do not block the others.
+ *
+ * @param key SQL for the job's key (see job-catalogue.ts).
+ */
+export function pendingJob(trx: Tx, key: string): Knex.QueryBuilder {
+  return trx('graphile_worker.jobs as j')
+    .whereRaw(`j.key = ${key}`)
+    .whereRaw('(j.attempts < j.max_attempts or j.locked_at is not null)')
 }
 
 // Staff may look at failed jobs for two weeks.

@@ -1,53 +1,27 @@
+import type { Failure, PaymentAttempt, PaymentOwner } from './payment-records.ts'
 import type { PaymentSnapshot } from './payment-snapshot.ts'
 
 /** Names one purchase of one tenant. */
 export type PurchaseRef = { conferenceId: string; purchaseId: string }
 
-/**
- * Every parameter of a Checkout Session. They are stored with the attempt, so that a retry sends the
- * same request. Amounts are in our minor units.
- */
-export type CheckoutParams = {
-  successUrl: string
-  cancelUrl: string
-  description: string
-  quantity: number
-  unitAmount: number
-  currency: string
-  sponsorId: string | null
-  contactEmail: string | null
-  /** Unix seconds. Null: Stripe's default of 24 hours. */
-  expiresAt: number | null
-  invoiceCreation: boolean
-  taxIdCollection: boolean
-}
-
-/** Every parameter of a payment by a saved card, stored with the attempt in the same way. */
-export type CardParams = {
-  description: string
-  /** The purchase's total. */
-  amount: number
-  currency: string
-  sponsorId: string | null
-  /** The payment method that the caller named. Null: the sponsor's default. */
-  named: string | null
-}
-
-/** A Checkout Session that Stripe opened. */
+/** A Checkout session that Stripe opened. */
 export type OpenedSession = { sessionId: string; url: string | null; expiresAt: Date }
 
 /**
- * `refused`: Stripe rejected the request, or stores an error under this attempt's idempotency key
- * (`storedError`). In both cases this attempt never gets a session. An unknown outcome is thrown.
+ * Stripe proved that it made nothing. `storedError`: it stores an error under this attempt's idempotency
+ * key; another attempt may succeed.
  */
-export type OpenCheckoutResult =
-  | { kind: 'opened'; session: OpenedSession }
-  | { kind: 'refused'; message: string; storedError: boolean }
+export type RefusedResult = { kind: 'refused'; message: string; storedError: boolean }
 
-/** A Checkout Session that an event named, and what its metadata says. */
+export type OpenCheckoutResult = { kind: 'made'; session: OpenedSession } | RefusedResult
+
+/** An intent that is not confirmed charges nothing. */
+export type OpenIntentResult = { kind: 'made'; paymentIntent: string } | RefusedResult
+
+export type RefundResult = { kind: 'made'; refundId: string } | RefusedResult
+
+/** A Checkout session that an event named, and what its metadata says. */
 export type FoundSession = {
-  /** `client_reference_id`. */
-  reference: string | null
   metadata: Readonly<Record<string, string>>
   url: string | null
   expiresAt: Date
@@ -65,11 +39,6 @@ export type SavedCards = {
   choose(conferenceId: string, sponsorId: string | null, named: string | null): Promise<SavedCard>
 }
 
-/** As `OpenCheckoutResult`. An intent that is not confirmed charges nothing. */
-export type OpenIntentResult =
-  | { kind: 'made'; paymentIntent: string }
-  | { kind: 'refused'; message: string; storedError: boolean }
-
 export type RefundParams = {
   requestId: string
   paymentIntent: string
@@ -79,61 +48,75 @@ export type RefundParams = {
   reason: string | null
 }
 
-export type RefundResult =
-  | { kind: 'accepted'; refundId: string }
-  | { kind: 'refused'; message: string }
-
-/** The objects to fetch for the snapshot of one purchase. */
+/** The objects to fetch for a snapshot. */
 export type SnapshotQuery = {
-  ref: PurchaseRef
+  owner: PaymentOwner
   sessions: { attempt: number; sessionId: string }[]
   paymentIntents: { paymentIntent: string; attempt: number | null }[]
   /**
    * Payments that an event named and that we have no row of, such as one that staff took in Stripe's
-   * dashboard. They count only if their metadata at Stripe names this purchase.
+   * dashboard. They count only if their metadata at Stripe names this owner.
    */
   hintedPaymentIntents: string[]
   /** Whether to fetch Radar's early fraud warnings too. */
   warnings: boolean
 }
 
+/** An attempt whose session or intent is requested. */
+type RequestedAttempt<Kind extends PaymentAttempt['kind']> = Pick<
+  Extract<PaymentAttempt, { kind: Kind }>,
+  'attempt' | 'params' | 'createdAt'
+>
+
 /**
- * What purchases need from Stripe. Implemented in stripe/; called outside every transaction. Each
- * method throws AppError `stripe_key_missing`, and `stripe_unavailable` or `stripe_failed` after an
- * unknown outcome: then it is safe to call it again with the same arguments.
+ * What purchases and charges need from Stripe. Implemented in stripe/; called outside every transaction.
+ * `askedBefore`: an earlier request for the same attempt or refund may have reached Stripe; false only
+ * in the run that inserted its row. Each method throws AppError `stripe_key_missing`, and
+ * `stripe_key_rejected`, `stripe_unavailable` or `stripe_failed` after an unknown outcome: then it is
+ * safe to call it again with the same arguments.
  */
 export type PaymentGateway = {
-  /** Idempotency key `bp:{id}:checkout:{attempt}`: a retry returns the same session. */
+  /** @param customer Stripe's id of the customer. Null: the payer gives an e-mail address. */
   openCheckout(
-    ref: PurchaseRef,
-    attempt: number,
-    params: CheckoutParams,
+    owner: PaymentOwner,
+    attempt: RequestedAttempt<'checkout'>,
+    options: { customer: string | null; askedBefore: boolean },
   ): Promise<OpenCheckoutResult>
   /** Expires the session. `complete`: it was completed before, so it cannot expire. */
   closeCheckout(conferenceId: string, sessionId: string): Promise<'expired' | 'complete'>
   /** Null: Stripe has no such session. */
   findSession(conferenceId: string, sessionId: string): Promise<FoundSession | null>
-  /** Creates an intent without confirming it. Idempotency key `bp:{id}:pay:{attempt}`. */
+  /** Creates an intent without confirming it. */
   openIntent(
-    ref: PurchaseRef,
-    attempt: number,
-    params: CardParams,
-    card: SavedCard,
+    owner: PaymentOwner,
+    attempt: RequestedAttempt<'saved_card'>,
+    options: { card: SavedCard; askedBefore: boolean },
   ): Promise<OpenIntentResult>
   /**
    * Charges the intent's card off-session. Returns the error, or null; only a snapshot says what
-   * happened to the payment. Idempotency key `bp:{id}:pay:{attempt}:confirm:{confirms}`.
+   * happened to the payment.
+   *
+   * @param confirms the number of this confirmation; part of its idempotency key.
    */
   confirmIntent(
-    ref: PurchaseRef,
+    owner: PaymentOwner,
     attempt: number,
     confirms: number,
     paymentIntent: string,
   ): Promise<unknown>
   /** Cancels the intent. `charged`: it was charged before, so it cannot be cancelled. */
   closeIntent(conferenceId: string, paymentIntent: string): Promise<'canceled' | 'charged'>
-  /** Idempotency key `bp:{id}:refund:{requestId}`. */
-  refund(ref: PurchaseRef, params: RefundParams): Promise<RefundResult>
+  refund(
+    owner: PaymentOwner,
+    params: RefundParams,
+    options: { askedBefore: boolean },
+  ): Promise<RefundResult>
   /** Fetches the objects themselves, refunds and disputes as complete lists; never an event's copy. */
   fetchSnapshot(query: SnapshotQuery): Promise<PaymentSnapshot>
 }
+
+/** The failure of an attempt that Stripe refused. */
+export const refusedFailure = ({ message }: RefusedResult): Failure => ({
+  code: 'stripe_refused',
+  message,
+})

@@ -32,3 +32,8 @@ export function assertReturnUrls(urls: ReturnUrls, { allowedOrigins }: Conferenc
   if (errors.length === 0) return
   throw invalidFields(errors)
 }
+
+/** Whether a payment page was opened for these URLs. */
+export function sameUrls(params: ReturnUrls, urls: ReturnUrls): boolean {
+  return params.successUrl === urls.successUrl && params.cancelUrl === urls.cancelUrl
+}

@@ -2,24 +2,35 @@ import type { Db, Tx } from '../db/connect.ts'
 import { type IdempotencyRunner, withoutIdempotencyKey } from '../db/idempotency-runner.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
+import type { AttemptRequest, ChosenAttempt } from '../payments/payable.ts'
 import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
+import { findPaymentOwner } from '../payments/payment-store.ts'
+import type { RefundInput } from '../payments/refund-payment.ts'
 import type { ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
-import { notFound } from '../shared/errors.ts'
 import type { Clock } from '../shared/time.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
-import { assertCancellable, assertCancelled, closePayableAttempt } from './cancel-purchase.ts'
-import { beginCheckout, type CheckoutPage, finishCheckout } from './checkout-purchase.ts'
+import {
+  issuePurchaseVouchers,
+  type TransitionResult,
+  transitionPurchase,
+} from './change-purchase.ts'
 import {
   createPurchase,
   type NewPurchaseInput,
   type PurchaseChanges,
   updatePurchaseOrder,
 } from './create-purchase.ts'
-import { beginPay, finishPay } from './pay-purchase.ts'
-import { expireAttempt, findPurchaseIdBySession } from './payment-attempt-store.ts'
-import { findPurchaseIdByPaymentIntent } from './payment-store.ts'
-import { BulkPurchaseError } from './purchase-aggregate.ts'
+import {
+  beginCancel,
+  beginPayment,
+  type CheckoutPage,
+  finishCancel,
+  finishCheckout,
+  finishPay,
+  finishStalePurchaseAttempt,
+} from './pay-purchase.ts'
+import { BulkPurchaseError } from './purchase-actions.ts'
 import {
   createPurchaseLink,
   type PurchaseEmailDeps,
@@ -27,7 +38,7 @@ import {
   purchaseEmailKind,
   sendPurchaseEmail,
 } from './purchase-email.ts'
-import { type Cause, findPurchase, listTransitions, lockPurchase } from './purchase-store.ts'
+import { assertPurchase, type Cause, listTransitions, lockAggregate } from './purchase-store.ts'
 import {
   listPurchases,
   type PurchaseBody,
@@ -45,10 +56,9 @@ import {
   reconcilePurchase,
   requestReconcile,
 } from './reconcile-purchase.ts'
-import { beginRefund, finishRefund, type RefundInput } from './refund-purchase.ts'
+import { beginRefund, finishRefund } from './refund-purchase.ts'
 import { approveComp, type FlagResolution, resolveFlag } from './staff-decisions.ts'
-import { finishStaleAttempt, type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
-import { issuePurchaseVouchers, markFailed, type TransitionResult } from './transition-purchase.ts'
+import { type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
 
 // What the operations below take and return.
 export type { Cause, FetchedSnapshot, PurchaseBody, TransitionBody }
@@ -103,7 +113,7 @@ export type BulkPurchaseService = {
   /**
    * Charges a saved card.
    * @param paymentMethod null: the sponsor's default.
-   * @throws the errors of `finishPay`.
+   * @throws the errors of `beginPayment` and `finishPay`.
    */
   payWithSavedCard(
     caller: Caller,
@@ -117,10 +127,15 @@ export type BulkPurchaseService = {
     purchaseId: string,
     idempotency?: IdempotencyRunner,
   ): Promise<PurchaseBody>
-  /** Approves a free purchase, which issues its vouchers. @throws BulkPurchaseError `wrong_state`. */
+  /**
+   * Approves a free purchase, which issues its vouchers.
+   * @param quantity what the caller believes that it approves; null: not checked.
+   * @throws BulkPurchaseError `wrong_state`, also for another quantity.
+   */
   approveComp(
     caller: Caller,
     purchaseId: string,
+    quantity: number | null,
     idempotency?: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
@@ -219,6 +234,26 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
   const view = (caller: Caller, purchaseId: string) =>
     withTenant(db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
 
+  /** Both ways to pay: choose the attempt in the request's transaction, then ask Stripe. */
+  function pay<T>(
+    idempotency: IdempotencyRunner,
+    caller: Caller,
+    purchaseId: string,
+    request: AttemptRequest,
+    finish: (chosen: ChosenAttempt) => Promise<T>,
+  ): Promise<T> {
+    // A repeat of the request does not begin again: then an earlier run may have asked Stripe.
+    let isNew = false
+    return idempotency.resume({
+      begin: async (trx) => {
+        const chosen = await beginPayment(trx, deps, caller, purchaseId, request)
+        isNew = chosen.isNew
+        return String(chosen.number)
+      },
+      finish: (number) => finish({ number: Number(number), isNew }),
+    })
+  }
+
   const service: BulkPurchaseService = {
     createBulkPurchase: (caller, input, idempotency = everyTime(caller)) =>
       idempotency.run(async (trx) =>
@@ -246,68 +281,55 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     listTransitions: (caller, purchaseId, page) =>
       withTenant(db, caller, async (trx) => {
         const ref = refOf(caller, purchaseId)
-        const purchase = await findPurchase(trx, ref, caller.sponsorId)
-        if (purchase === null) throw notFound('purchase')
+        await assertPurchase(trx, ref, caller.sponsorId)
         const found = await listTransitions(trx, ref, page)
         return { ...found, data: found.data.map(toTransitionBody) }
       }),
 
     createCheckoutSession: (caller, purchaseId, urls, idempotency = everyTime(caller)) =>
-      idempotency.resume({
-        begin: async (trx) => String(await beginCheckout(trx, deps, caller, purchaseId, urls)),
-        finish: (attempt) => {
-          const ref = refOf(caller, purchaseId)
-          return finishCheckout(deps, ref, Number(attempt), urls, causeOf(caller, 'checkout'))
-        },
+      pay(idempotency, caller, purchaseId, { kind: 'checkout', urls }, (chosen) => {
+        const ref = refOf(caller, purchaseId)
+        return finishCheckout(deps, ref, chosen, urls, causeOf(caller, 'checkout'))
       }),
 
-    payWithSavedCard: (caller, purchaseId, paymentMethod, idempotency = everyTime(caller)) =>
-      idempotency.resume({
-        begin: async (trx) => String(await beginPay(trx, caller, purchaseId, paymentMethod)),
-        finish: async (attempt) => {
-          const ref = refOf(caller, purchaseId)
-          await finishPay(deps, ref, Number(attempt), paymentMethod, causeOf(caller, 'pay'))
-          return view(caller, purchaseId)
-        },
+    payWithSavedCard: (caller, purchaseId, named, idempotency = everyTime(caller)) =>
+      pay(idempotency, caller, purchaseId, { kind: 'saved_card', named }, async (chosen) => {
+        await finishPay(deps, refOf(caller, purchaseId), chosen, named, causeOf(caller, 'pay'))
+        return view(caller, purchaseId)
       }),
 
     cancelBulkPurchase: (caller, purchaseId, idempotency = everyTime(caller)) =>
       idempotency.resume({
         begin: async (trx) => {
-          await assertCancellable(trx, caller, purchaseId)
+          await beginCancel(trx, caller, purchaseId)
           return purchaseId
         },
         finish: async () => {
-          const ref = refOf(caller, purchaseId)
-          const cause = causeOf(caller, 'cancel')
-          const closed = await closePayableAttempt(deps, ref, cause)
-          await withTenant(db, ref, async (trx) => {
-            await lockPurchase(trx, ref)
-            if (closed !== null) await expireAttempt(trx, ref, closed)
-            assertCancelled(await service.markFailed(trx, ref, 'CANCELLED', cause))
-          })
+          await finishCancel(deps, refOf(caller, purchaseId), causeOf(caller, 'cancel'))
           return view(caller, purchaseId)
         },
       }),
 
-    approveComp: (caller, purchaseId, idempotency = everyTime(caller)) =>
+    approveComp: (caller, purchaseId, quantity, idempotency = everyTime(caller)) =>
       idempotency.run(async (trx) => {
-        await approveComp(trx, caller, purchaseId)
+        await approveComp(trx, caller, purchaseId, quantity)
         return viewPurchase(trx, caller, purchaseId)
       }),
 
-    refundBulkPurchase: (caller, purchaseId, input, idempotency = everyTime(caller)) =>
-      idempotency.resume({
-        begin: (trx) => beginRefund(trx, caller, purchaseId, input),
-        finish: async (requestId) => {
-          await service.finishRefund(
-            refOf(caller, purchaseId),
-            requestId,
-            causeOf(caller, 'refund'),
-          )
+    refundBulkPurchase: (caller, purchaseId, input, idempotency = everyTime(caller)) => {
+      let isNew = false
+      return idempotency.resume({
+        begin: (trx) => {
+          isNew = true
+          return beginRefund(trx, caller, purchaseId, input)
+        },
+        finish: async (id) => {
+          const ref = refOf(caller, purchaseId)
+          await finishRefund(deps, ref, { id, isNew }, causeOf(caller, 'refund'))
           return view(caller, purchaseId)
         },
-      }),
+      })
+    },
 
     resolveFlag: (caller, purchaseId, resolution, idempotency = everyTime(caller)) =>
       idempotency.run(async (trx) => {
@@ -318,8 +340,7 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     reconcileBulkPurchase: (caller, purchaseId, payment = null, idempotency = everyTime(caller)) =>
       idempotency.resume({
         begin: async (trx) => {
-          const purchase = await findPurchase(trx, refOf(caller, purchaseId))
-          if (purchase === null) throw notFound('purchase')
+          await assertPurchase(trx, refOf(caller, purchaseId))
           return purchaseId
         },
         finish: async () => {
@@ -336,7 +357,7 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
 
     fulfillBulkPurchase: (ref) =>
       withTenant(db, ref, async (trx) => {
-        const purchase = await lockPurchase(trx, ref)
+        const { purchase } = await lockAggregate(trx, ref)
         if (purchase.status !== 'PAID') {
           const detail = `Only a PAID purchase has vouchers to issue; this one is ${purchase.status}.`
           throw new BulkPurchaseError('wrong_state', detail, { extra: { state: purchase.status } })
@@ -347,18 +368,21 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     async handleCheckoutWebhook(webhook) {
       const { conferenceId, sessionIds, paymentIntents } = webhook
       const hasLeads = sessionIds.length > 0 || paymentIntents.length > 0
-      const purchaseId =
-        webhook.purchaseId ??
-        (hasLeads ? await withTenant(db, webhook, (trx) => findPurchaseOf(trx, webhook)) : null)
+      const findOwner = () =>
+        withTenant(db, webhook, (trx) =>
+          findPaymentOwner(trx, conferenceId, { sessions: sessionIds, paymentIntents }),
+        )
+      const owner = webhook.purchaseId === null && hasLeads ? await findOwner() : null
+      const purchaseId = webhook.purchaseId ?? (owner?.kind === 'purchase' ? owner.id : null)
       return purchaseId === null ? null : fetchSnapshot(deps, { conferenceId, purchaseId }, webhook)
     },
 
     applySnapshot: applyFetched,
-    markFailed,
+    markFailed: (trx, ref, reason, cause) => transitionPurchase(trx, ref, { type: reason }, cause),
 
     reconcile: (ref, cause) => reconcilePurchase(deps, ref, cause),
-    finishStaleAttempt: (ref, attempt) => finishStaleAttempt(deps, ref, attempt),
-    finishRefund: (ref, requestId, cause) => finishRefund(deps, ref, requestId, cause),
+    finishStaleAttempt: (ref, attempt) => finishStalePurchaseAttempt(deps, ref, attempt),
+    finishRefund: (ref, id, cause) => finishRefund(deps, ref, { id, isNew: false }, cause),
     async sendEmail(ref, kind, message) {
       if (email === undefined) throw new Error('This process is not set up to send e-mails.')
       const emailDeps = { ...email, db, linkOf: createPurchaseLink(email) }
@@ -366,26 +390,9 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     },
     sweep: sweepPurchases,
     async findVoucherBatch(trx, caller, purchaseId) {
-      const purchase = await findPurchase(trx, refOf(caller, purchaseId), caller.sponsorId)
-      if (purchase === null) throw notFound('purchase')
+      await assertPurchase(trx, refOf(caller, purchaseId), caller.sponsorId)
       return findPurchaseBatch(trx, caller.conferenceId, purchaseId)
     },
   }
   return service
-}
-
-/** The purchase that a session or a payment of the events belongs to, or null. */
-async function findPurchaseOf(
-  trx: Tx,
-  { conferenceId, sessionIds, paymentIntents }: CheckoutWebhook,
-): Promise<string | null> {
-  for (const id of sessionIds) {
-    const found = await findPurchaseIdBySession(trx, conferenceId, id)
-    if (found !== null) return found
-  }
-  for (const id of paymentIntents) {
-    const found = await findPurchaseIdByPaymentIntent(trx, conferenceId, id)
-    if (found !== null) return found
-  }
-  return null
 }

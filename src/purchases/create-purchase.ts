@@ -15,14 +15,9 @@ import {
   type VoucherTermsInput,
   voucherTermsProblems,
 } from '../vouchers/voucher-terms.ts'
-import { allowedActions, loadAggregate, wrongState } from './purchase-aggregate.ts'
-import {
-  type BulkPurchase,
-  insertPurchase,
-  lockPurchase,
-  termsColumns,
-  updatePurchase,
-} from './purchase-store.ts'
+import { allowedActions, BulkPurchaseError, wrongState } from './purchase-actions.ts'
+import type { BulkPurchase } from './purchase-aggregate.ts'
+import { insertPurchase, lockAggregate, termsColumns, updateOrder } from './purchase-store.ts'
 
 export type NewPurchaseInput = {
   item: ItemRef | null
@@ -68,6 +63,7 @@ export async function createPurchase(
     quantity: input.quantity,
     unit_amount: unitAmount,
     currency: conference.currency,
+    price_source: input.unitAmount === null ? 'catalogue' : 'staff',
     description: descriptionOf(input, item),
     reference: input.reference,
     ticket_type_id: item?.kind === 'ticket_type' ? item.id : null,
@@ -192,10 +188,16 @@ export async function updatePurchaseOrder(
 ): Promise<void> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
   const isSponsor = caller.sponsorId !== null
-  const purchase = await lockPurchase(trx, ref, caller.sponsorId)
+  const aggregate = await lockAggregate(trx, ref, caller.sponsorId)
+  const { purchase } = aggregate
   const foreign = STAFF_FIELDS.find((field) => isSponsor && changes[field] !== undefined)
   if (foreign !== undefined) throw invalidField(`/${foreign}`, 'can be set only by staff')
-  const allowed = allowedActions(await loadAggregate(trx, purchase), false, isSponsor)
+  // The price of one code says nothing about what staff would ask for more, or give away.
+  if (isSponsor && purchase.priceSource === 'staff') {
+    const detail = 'Staff set the price of this purchase, so only staff can change it.'
+    throw new BulkPurchaseError('forbidden', detail)
+  }
+  const allowed = allowedActions(aggregate, isSponsor)
   if (!allowed.includes('update')) throw wrongState('update', purchase.status, allowed)
 
   const conference = await getConference(trx, caller.conferenceId)
@@ -203,7 +205,8 @@ export async function updatePurchaseOrder(
   const unitAmount = changes.unit_amount ?? purchase.unitAmount
   const terms = mergeTerms(purchase.terms, changes.voucher_config ?? {})
   assertSellable(conference, { quantity, unitAmount, terms }, deps.clock.now())
-  await updatePurchase(trx, ref, {
+  await updateOrder(trx, ref, {
+    ...(changes.unit_amount === undefined ? {} : { price_source: 'staff' }),
     quantity,
     unit_amount: unitAmount,
     total_amount: quantity * unitAmount,

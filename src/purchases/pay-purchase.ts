@@ -1,277 +1,254 @@
-import { getConference } from '../conferences/conference-store.ts'
+import { type Conference, getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type {
-  PaymentGateway,
-  PurchaseRef,
-  SavedCard,
-  SavedCards,
-} from '../payments/payment-gateway.ts'
-import { type CardParams } from '../payments/payment-gateway.ts'
+import {
+  closeAttempt,
+  finishStaleAttempt,
+  openPaymentPage,
+  payWithSavedCard,
+} from '../payments/make-payment.ts'
+import {
+  type AttemptRequest,
+  type ChosenAttempt,
+  chooseAttempt,
+  type Payable,
+} from '../payments/payable.ts'
+import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
+import type { CardParams, CheckoutParams, PaymentAttempt } from '../payments/payment-records.ts'
+import { insertAttempt, noteOnAttempt } from '../payments/payment-store.ts'
+import { AUTHENTICATION_REQUIRED } from '../payments/plan-records.ts'
+import { assertReturnUrls, type ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
-import { AppError } from '../shared/errors.ts'
-import { AUTHENTICATION_REQUIRED } from './apply-snapshot.ts'
-import { closeAttempt } from './checkout-purchase.ts'
-import {
-  expireAttempt,
-  findAttempt,
-  insertCardAttempt,
-  type PaymentAttempt,
-  updateAttempt,
-} from './payment-attempt-store.ts'
-import { savePayments } from './payment-store.ts'
-import {
-  assertPayable,
-  BulkPurchaseError,
-  paymentInProgress,
-  storedStripeError,
-} from './purchase-aggregate.ts'
-import type { BulkPurchase, Cause } from './purchase-store.ts'
-import { findPurchase, lockPurchase } from './purchase-store.ts'
+import type { Clock } from '../shared/time.ts'
+import { findSponsor } from '../sponsors/sponsor-store.ts'
+import { changePurchase, ownerOf, savePlan } from './change-purchase.ts'
+import { planPurchase } from './plan-purchase.ts'
+import { allowedActions, assertPayable, BulkPurchaseError, wrongState } from './purchase-actions.ts'
+import { type BulkPurchase, machineContext, type PurchaseAggregate } from './purchase-aggregate.ts'
+import type { Cause } from './purchase-store.ts'
+import { getAggregate, lockAggregate } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
-import { transitionPurchase } from './transition-purchase.ts'
 
-export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards }
+export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards; clock: Clock }
 
 /**
- * The first step of a payment by a saved card, in the request's transaction: chooses the attempt of this
- * request. It resumes an in-flight attempt for the same card. It does not call Stripe.
+ * The first step of a payment, in the request's transaction: chooses the attempt of this request, and
+ * inserts it if no attempt is open. It does not call Stripe.
  *
- * @param named the payment method that the caller named. Null: the sponsor's default.
- * @returns the attempt's number. If that attempt does not exist yet, the one before it, such as an open
- *   payment page, must first be closed at Stripe.
- * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`, `stripe_key_missing`.
+ * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`, `stripe_key_missing`;
+ *   `validation_failed` for the return URLs.
  */
-export async function beginPay(
+export async function beginPayment(
   trx: Tx,
+  deps: { clock: Clock },
   caller: Caller,
   purchaseId: string,
-  named: string | null,
-): Promise<number> {
+  request: AttemptRequest,
+): Promise<ChosenAttempt> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const purchase = await lockPurchase(trx, ref, caller.sponsorId)
+  const aggregate = await lockAggregate(trx, ref, caller.sponsorId)
   const conference = await getConference(trx, caller.conferenceId)
-  const isSponsor = caller.sponsorId !== null
-  const last = (await assertPayable(trx, conference, purchase, 'pay', isSponsor)).at(-1)
-  if (last !== undefined && (last.state === 'creating' || last.state === 'open')) {
-    const isSame = last.kind === 'payment_intent' && (named === null || last.params.named === named)
-    return isSame ? last.attempt : last.attempt + 1
+  if (request.kind === 'checkout') assertReturnUrls(request.urls, conference)
+  const action = request.kind === 'checkout' ? 'checkout' : 'pay'
+  assertPayable(conference, aggregate, action, caller.sponsorId !== null)
+  const { number, insert } = chooseAttempt(aggregate.records.attempts, request, deps.clock)
+  if (insert) {
+    await insertNext(trx, deps, conference, aggregate.purchase, number, request, caller.actor.id)
   }
-  const next = (last?.attempt ?? 0) + 1
-  await insertCardAttempt(trx, ref, next, paramsOf(purchase, named))
-  return next
+  return { number, isNew: insert }
 }
 
-function paramsOf(purchase: BulkPurchase, named: string | null): CardParams {
-  const { description, totalAmount: amount, currency, sponsorId } = purchase
+async function insertNext(
+  trx: Tx,
+  deps: { clock: Clock },
+  conference: Conference,
+  purchase: BulkPurchase,
+  attempt: number,
+  request: AttemptRequest,
+  requestedBy: string,
+): Promise<void> {
+  const owner = ownerOf({ conferenceId: purchase.conferenceId, purchaseId: purchase.id })
+  const kind =
+    request.kind === 'checkout'
+      ? {
+          kind: request.kind,
+          params: await checkoutParams(trx, deps, conference, purchase, request.urls),
+        }
+      : { kind: request.kind, params: cardParams(purchase, request.named) }
+  await insertAttempt(trx, owner, { attempt, requestedBy, ...kind })
+}
+
+async function checkoutParams(
+  trx: Tx,
+  deps: { clock: Clock },
+  conference: Conference,
+  purchase: BulkPurchase,
+  urls: ReturnUrls,
+): Promise<CheckoutParams> {
+  const minutes = conference.checkoutExpiresAfterMinutes
+  const sponsor =
+    purchase.sponsorId === null ? null : await findSponsor(trx, conference.id, purchase.sponsorId)
+  return {
+    ...urls,
+    description: purchase.description,
+    quantity: purchase.quantity,
+    unitAmount: purchase.unitAmount,
+    currency: purchase.currency,
+    sponsorId: purchase.sponsorId,
+    contactEmail: sponsor?.contactEmail ?? null,
+    // 24 hours is Stripe's default. Without the parameter, it starts when Stripe opens the session.
+    expiresAt:
+      minutes === 1440 ? null : Math.floor(deps.clock.now().getTime() / 1000) + minutes * 60,
+    invoiceCreation: conference.invoiceCreation,
+    taxIdCollection: conference.taxIdCollection,
+  }
+}
+
+function cardParams(
+  { description, totalAmount: amount, currency, sponsorId }: BulkPurchase,
+  named: string | null,
+): CardParams {
   return { description, amount, currency, sponsorId, named }
 }
 
+/** The purchase as the payment flows use it. Each change is one transaction under its lock. */
+function asPayable(deps: PayDeps, ref: PurchaseRef, cause: Cause): Payable {
+  const { db, cards } = deps
+  const owner = ownerOf(ref)
+  const get = () => withTenant(db, ref, (trx) => getAggregate(trx, ref))
+  const attemptOf = (attempts: PaymentAttempt[], number: number) => {
+    const found = attempts.find(({ attempt }) => attempt === number)
+    if (found === undefined) throw new Error(`Attempt ${number} of ${ref.purchaseId} is missing`)
+    return found
+  }
+  return {
+    owner,
+    listAttempts: async () => (await get()).records.attempts,
+    apply: (input, from) =>
+      withTenant(db, ref, async (trx) => {
+        const before = await lockAggregate(trx, ref)
+        const attempt = attemptOf(before.records.attempts, input.attempt)
+        if (from !== undefined && !from.includes(attempt.state)) return { attempt, isChange: false }
+        const plan = planPurchase(before, { type: 'attempt', ...input })
+        await savePlan(trx, plan, cause)
+        const after = attemptOf(plan.after.records.attempts, input.attempt)
+        return { attempt: after, isChange: plan.accepted }
+      }),
+    insertAttempt: (number, request) =>
+      withTenant(db, ref, async (trx) => {
+        const aggregate = await lockAggregate(trx, ref)
+        const found = aggregate.records.attempts.find(({ attempt }) => attempt === number)
+        if (found !== undefined) return found
+        const conference = await getConference(trx, ref.conferenceId)
+        const action = request.kind === 'checkout' ? 'checkout' : 'pay'
+        assertPayable(conference, aggregate, action, false)
+        await insertNext(trx, deps, conference, aggregate.purchase, number, request, cause.actor.id)
+        return attemptOf((await getAggregate(trx, ref)).records.attempts, number)
+      }),
+    note: (number, from, notes) =>
+      withTenant(db, ref, (trx) => noteOnAttempt(trx, owner, number, from, notes)),
+    reconcile: () => reconcilePurchase(deps, ref, cause),
+    // A purchase does not require a customer at Stripe.
+    customer: async () => null,
+    chooseCard: async (named) => {
+      const { sponsorId } = (await get()).purchase
+      return cards.choose(ref.conferenceId, sponsorId, named)
+    },
+  }
+}
+
+/** The payment page as the API shows it. */
+export type CheckoutPage = { url: string | null; session_id: string; expires_at: string }
+
+/** The rest of a checkout; see `openPaymentPage`. Safe to repeat after a crash at any line. */
+export async function finishCheckout(
+  deps: PayDeps,
+  ref: PurchaseRef,
+  chosen: ChosenAttempt,
+  urls: ReturnUrls,
+  cause: Cause,
+): Promise<CheckoutPage> {
+  const session = await openPaymentPage(deps, asPayable(deps, ref, cause), chosen, urls)
+  const { url, sessionId, expiresAt } = session
+  return { url, session_id: sessionId, expires_at: expiresAt.toISOString() }
+}
+
 /**
- * Charges a saved card, from the attempt's number alone. Safe to repeat after a crash at any line: the
- * intent is created without confirming it, stored, and then confirmed by its id, and an intent can be
- * paid only once. After each response of Stripe, or none, a snapshot is fetched, and only that changes
- * the purchase: a decline fails it, as on the payment page.
+ * The rest of a payment by a saved card; see `payWithSavedCard`. A decline fails the purchase, as on the
+ * payment page.
  *
  * @throws AppError `authentication_required` if the bank requires the cardholder: the intent is closed,
- *   and checkout remains possible; `no_payment_method`, `validation_failed`, `payment_in_progress`,
- *   `stripe_refused`; `stripe_unavailable` and `stripe_failed` after an unknown outcome: the purchase
- *   stays PROCESSING until a retry or a snapshot finds it out.
+ *   and checkout remains possible.
  */
 export async function finishPay(
   deps: PayDeps,
   ref: PurchaseRef,
-  number: number,
+  chosen: ChosenAttempt,
   named: string | null,
   cause: Cause,
 ): Promise<void> {
-  const first = await prepareAttempt(deps, ref, number, named, cause)
-  // Stripe stores an error under the first attempt's key: try once more under a new key.
-  const attempt =
-    first.state === 'refused'
-      ? await prepareAttempt(deps, ref, first.attempt + 1, named, cause)
-      : first
-  if (attempt.state === 'refused') throw storedStripeError()
-  await confirm(deps, ref, attempt, cause)
-  await closeDeclined(deps, ref, attempt.attempt)
-}
-
-/** The attempt with its intent stored; `refused` if Stripe only stores an error under its key. */
-async function prepareAttempt(
-  deps: PayDeps,
-  ref: PurchaseRef,
-  number: number,
-  named: string | null,
-  cause: Cause,
-): Promise<PaymentAttempt> {
-  const attempt = await takeAttempt(deps, ref, number, named, cause)
-  if (attempt.kind !== 'payment_intent') {
-    // Another request opened the payment page.
-    throw paymentInProgress(
-      'Another request has just opened a payment page. Get the purchase again to see its status.',
-    )
-  }
-  if (attempt.state !== 'creating') return attempt
-  const card = await chooseCard(deps, ref, attempt)
-  const created = await deps.gateway.openIntent(ref, attempt.attempt, attempt.params, card)
-  const stored = await withTenant(deps.db, ref, async (trx) => {
-    await lockPurchase(trx, ref)
-    const now = await findAttempt(trx, ref, attempt.attempt)
-    // A parallel call closed it, or stored its intent.
-    if (now?.state !== 'creating') return assertFound(now, ref)
-    await (created.kind === 'made'
-      ? saveIntent(trx, ref, attempt.attempt, attempt.params, created.paymentIntent, cause)
-      : updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: created.message }))
-    return assertFound(await findAttempt(trx, ref, attempt.attempt), ref)
-  })
-  if (created.kind === 'refused' && !created.storedError && stored.state === 'refused') {
-    throw new BulkPurchaseError('stripe_refused', created.message)
-  }
-  return stored
-}
-
-function assertFound(attempt: PaymentAttempt | null, ref: PurchaseRef): PaymentAttempt {
-  if (attempt === null) throw new Error(`An attempt of ${ref.purchaseId} is missing`)
-  return attempt
-}
-
-/** Attempt `number`. If it does not exist, the one before it is closed and this one inserted. */
-async function takeAttempt(
-  deps: PayDeps,
-  ref: PurchaseRef,
-  number: number,
-  named: string | null,
-  cause: Cause,
-): Promise<PaymentAttempt> {
-  const found = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, number))
-  if (found?.state === 'refused') return takeAttempt(deps, ref, number + 1, named, cause)
-  if (found !== null) return found
-  const purchase = await withTenant(deps.db, ref, (trx) => findPurchase(trx, ref))
-  // Check the card before an open payment page is closed for it.
-  await deps.cards.choose(ref.conferenceId, purchase?.sponsorId ?? null, named)
-  await closeAttempt(deps, ref, number - 1, cause)
-  return withTenant(deps.db, ref, async (trx) => {
-    const locked = await lockPurchase(trx, ref)
-    const existing = await findAttempt(trx, ref, number)
-    if (existing !== null) return existing
-    await expireAttempt(trx, ref, number - 1)
-    const conference = await getConference(trx, ref.conferenceId)
-    await assertPayable(trx, conference, locked, 'pay', false)
-    await insertCardAttempt(trx, ref, number, paramsOf(locked, named))
-    return assertFound(await findAttempt(trx, ref, number), ref)
-  })
-}
-
-/** The card is stored before Stripe is called: the sponsor's default may change before a retry. */
-async function chooseCard(
-  deps: PayDeps,
-  ref: PurchaseRef,
-  attempt: Extract<PaymentAttempt, { kind: 'payment_intent' }>,
-): Promise<SavedCard> {
-  const { params, paymentMethod } = attempt
-  try {
-    const wanted = paymentMethod ?? params.named
-    const card = await deps.cards.choose(ref.conferenceId, params.sponsorId, wanted)
-    await withTenant(deps.db, ref, (trx) =>
-      updateAttempt(trx, ref, attempt.attempt, { payment_method: card.paymentMethod }),
-    )
-    return card
-  } catch (error) {
-    if (error instanceof AppError && error.status < 500) {
-      await withTenant(deps.db, ref, async (trx) => {
-        await lockPurchase(trx, ref)
-        const now = await findAttempt(trx, ref, attempt.attempt)
-        if (now?.state !== 'creating') return
-        await updateAttempt(trx, ref, attempt.attempt, { state: 'refused', refusal: error.message })
-      })
-    }
-    throw error
-  }
-}
-
-async function saveIntent(
-  trx: Tx,
-  ref: PurchaseRef,
-  attempt: number,
-  { amount, currency }: CardParams,
-  paymentIntent: string,
-  cause: Cause,
-): Promise<void> {
-  await updateAttempt(trx, ref, attempt, { state: 'open', payment_intent_id: paymentIntent })
-  // From now on snapshots, webhooks and the drift report find the intent.
-  const status = 'requires_confirmation'
-  const fact = { paymentIntent, attempt, status, amount, received: 0, currency, decline: null }
-  const none = { sessions: [], refunds: [], disputes: [], warnings: [] }
-  await savePayments(trx, ref, { ...none, payments: [fact] })
-  await transitionPurchase(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
-}
-
-/** @throws AppError if the outcome is unknown after a snapshot, or if Stripe refuses to charge. */
-async function confirm(
-  deps: PayDeps,
-  ref: PurchaseRef,
-  { attempt, confirms }: PaymentAttempt,
-  cause: Cause,
-): Promise<void> {
-  // An earlier request confirmed it and may have died: only Stripe knows the outcome.
-  if (confirms > 0) await reconcilePurchase(deps, ref, cause)
-  const error = await confirmOnce(deps, ref, attempt)
-  await reconcilePurchase(deps, ref, cause)
-  if (error === null) return
-  const after = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, attempt))
-  if (after?.state !== 'open') return
-  if (error instanceof AppError && error.code === 'stripe_refused') {
-    await closeRefused(deps, ref, attempt, error, cause)
-  }
-  throw error
-}
-
-/** @returns the error; null if there was none, or nothing to confirm. */
-async function confirmOnce(deps: PayDeps, ref: PurchaseRef, number: number): Promise<unknown> {
-  const stored = await withTenant(deps.db, ref, async (trx) => {
-    await lockPurchase(trx, ref)
-    const now = await findAttempt(trx, ref, number)
-    if (now?.state !== 'open' || now.paymentIntentId === null) return null
-    const confirms = now.confirms + 1
-    await updateAttempt(trx, ref, number, { confirms })
-    return { confirms, paymentIntent: now.paymentIntentId }
-  })
-  if (stored === null) return null
-  return deps.gateway.confirmIntent(ref, number, stored.confirms, stored.paymentIntent)
-}
-
-/** Closes an attempt that Stripe refused to charge without a decline, such as a detached card. */
-async function closeRefused(
-  deps: PayDeps,
-  ref: PurchaseRef,
-  attempt: number,
-  { code, message }: AppError,
-  cause: Cause,
-): Promise<void> {
-  await closeAttempt(deps, ref, attempt, cause)
-  await withTenant(deps.db, ref, async (trx) => {
-    await lockPurchase(trx, ref)
-    if ((await findAttempt(trx, ref, attempt))?.state !== 'open') return
-    await updateAttempt(trx, ref, attempt, { state: 'refused', refusal: message })
-    await transitionPurchase(
-      trx,
-      ref,
-      { type: 'PAYMENT_FAILED', failure: { code, message } },
-      cause,
-    )
-  })
-}
-
-/** Closes a declined intent: another card could still pay it. */
-async function closeDeclined(deps: PayDeps, ref: PurchaseRef, number: number): Promise<void> {
-  const { attempt, purchase } = await withTenant(deps.db, ref, async (trx) => ({
-    attempt: await findAttempt(trx, ref, number),
-    purchase: await findPurchase(trx, ref),
-  }))
-  if (attempt?.payment !== 'failed' || attempt.paymentIntentId === null) return
-  await deps.gateway.closeIntent(ref.conferenceId, attempt.paymentIntentId)
-  if (purchase?.failure?.code !== AUTHENTICATION_REQUIRED) return
+  const { state, failure } = await payWithSavedCard(
+    deps,
+    asPayable(deps, ref, cause),
+    chosen,
+    named,
+  )
+  if (state !== 'failed' || failure?.code !== AUTHENTICATION_REQUIRED) return
   const detail =
     'The bank requires the cardholder to authenticate. Nothing was charged: use checkout.'
   throw new BulkPurchaseError('authentication_required', detail)
+}
+
+/**
+ * Refuses a cancellation, in the request's transaction, when the machine would refuse it at the end.
+ *
+ * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`.
+ */
+export async function beginCancel(trx: Tx, caller: Caller, purchaseId: string): Promise<void> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  assertCancellable(await lockAggregate(trx, ref, caller.sponsorId), caller.sponsorId !== null)
+}
+
+function assertCancellable(aggregate: PurchaseAggregate, isSponsor: boolean): void {
+  const allowed = allowedActions(aggregate, isSponsor)
+  if (allowed.includes('cancel')) return
+  const { pending, paid } = machineContext(aggregate).attempts
+  if (aggregate.purchase.status === 'PROCESSING' && (pending || paid)) {
+    throw new BulkPurchaseError(
+      'payment_in_progress',
+      'The purchase cannot be cancelled: a payment is pending or has arrived.',
+    )
+  }
+  throw wrongState('cancel', aggregate.purchase.status, allowed)
+}
+
+/**
+ * Cancels a purchase after the attempt that can be paid is closed at Stripe. Safe to repeat.
+ *
+ * @throws AppError `payment_in_progress` if the payer completed it first; BulkPurchaseError `wrong_state`.
+ */
+export async function finishCancel(deps: PayDeps, ref: PurchaseRef, cause: Cause): Promise<void> {
+  const payable = asPayable(deps, ref, cause)
+  const last = (await payable.listAttempts()).at(-1)
+  if (last !== undefined) await closeAttempt(deps, payable, last.attempt, 'CANCELLED')
+  const { accepted, after } = await withTenant(deps.db, ref, (trx) =>
+    changePurchase(trx, ref, { type: 'event', event: { type: 'CANCELLED' } }, cause),
+  )
+  // Stripe's own event about the expired session may have failed the purchase first.
+  if (accepted || after.purchase.status === 'FAILED') return
+  throw wrongState('cancel', after.purchase.status, [])
+}
+
+const STALE_CAUSE = {
+  actor: { kind: 'system', id: 'sweep' },
+  cause: 'attempt without a session',
+} as const
+
+/** Closes an attempt that no request continues; see `finishStaleAttempt`. */
+export function finishStalePurchaseAttempt(
+  deps: PayDeps,
+  ref: PurchaseRef,
+  attempt: number,
+): Promise<void> {
+  return finishStaleAttempt(deps, asPayable(deps, ref, STALE_CAUSE), attempt)
 }

@@ -10,7 +10,8 @@ import { formatMoney } from '../shared/money.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { exportVouchers } from '../vouchers/export-vouchers.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
-import { type BulkPurchase, findPurchase } from './purchase-store.ts'
+import type { BulkPurchase } from './purchase-aggregate.ts'
+import { loadAggregates } from './purchase-store.ts'
 
 /** A larger file exceeds a megabyte; many mail servers refuse that once it is encoded. */
 const MAX_ATTACHED_CODES = 20_000
@@ -76,9 +77,10 @@ export async function sendPurchaseEmail(
 }
 
 async function findRecipient(trx: Tx, ref: PurchaseRef): Promise<Recipient | null> {
-  const purchase = await findPurchase(trx, ref)
-  if (purchase === null || purchase.sponsorId === null) return null
-  const sponsor = await findSponsor(trx, ref.conferenceId, purchase.sponsorId)
+  const [found] = await loadAggregates(trx, ref.conferenceId, [ref.purchaseId])
+  if (found === undefined || found.purchase.sponsorId === null) return null
+  const { purchase } = found
+  const sponsor = await findSponsor(trx, ref.conferenceId, found.purchase.sponsorId)
   if (sponsor === null || sponsor.contactEmail === null) return null
   const { slug, name } = await getConference(trx, ref.conferenceId)
   return { purchase, to: sponsor.contactEmail, sponsor: sponsor.name, conference: { slug, name } }

@@ -14,8 +14,6 @@ export const FLAG_CODES = [
 
 export type FlagCode = (typeof FLAG_CODES)[number]
 
-export type PurchaseFlag = { code: FlagCode; fact: string; detail: string; raised_at: Date }
-
 /** The flag that an event raises. */
 export const FLAG_OF_EVENT = {
   PAYMENT_MISMATCHED: 'amount_mismatch',
@@ -29,19 +27,6 @@ const ofPurchase = (ref: PurchaseRef) => ({
   conference_id: ref.conferenceId,
   purchase_id: ref.purchaseId,
 })
-
-/** Raises a flag once for each fact: a resolved flag stays resolved. */
-export async function raiseFlag(
-  trx: Tx,
-  ref: PurchaseRef,
-  code: FlagCode,
-  flag: FlagFact,
-): Promise<void> {
-  await trx('purchase_flags')
-    .insert({ ...ofPurchase(ref), code, fact: flag.fact, detail: flag.detail })
-    .onConflict(['conference_id', 'purchase_id', 'code', 'fact'])
-    .ignore()
-}
 
 /**
  * Raises a flag that is open at most once: the newest fact replaces an open one. So the same refunds end
@@ -61,40 +46,7 @@ export async function raiseSingleFlag(
     .where({ ...ofPurchase(ref), code })
     .whereNull('resolved_at')
     .delete()
-  await raiseFlag(trx, ref, code, flag)
-}
-
-/** The facts that have raised a flag, resolved or not, as `code:fact`. */
-export async function flaggedFacts(trx: Tx, ref: PurchaseRef): Promise<Set<string>> {
-  const rows = await trx('purchase_flags')
-    .where(ofPurchase(ref))
-    .select<{ code: string; fact: string }[]>('code', 'fact')
-  return new Set(rows.map((row) => `${row.code}:${row.fact}`))
-}
-
-/** The open flags of each purchase, oldest first. */
-export async function openFlags(
-  trx: Tx,
-  conferenceId: string,
-  purchaseIds: string[],
-): Promise<Map<string, PurchaseFlag[]>> {
-  const rows = await trx('purchase_flags')
-    .where({ conference_id: conferenceId })
-    .whereIn('purchase_id', purchaseIds)
-    .whereNull('resolved_at')
-    .orderBy(['raised_at', 'code', 'fact'])
-    .select<(PurchaseFlag & { purchase_id: string })[]>(
-      'purchase_id',
-      'code',
-      'fact',
-      'detail',
-      'raised_at',
-    )
-  const byPurchase = new Map<string, PurchaseFlag[]>()
-  for (const { purchase_id, ...flag } of rows) {
-    byPurchase.set(purchase_id, [...(byPurchase.get(purchase_id) ?? []), flag])
-  }
-  return byPurchase
+  await trx('purchase_flags').insert({ ...ofPurchase(ref), code, ...flag })
 }
 
 /**

@@ -7,6 +7,7 @@ import type { App, RouteDeps } from '../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../payments/checkout-schemas.ts'
 import type { BulkPurchaseService } from './bulk-purchase-service.ts'
 import {
+  approveBody,
   createPurchaseBody,
   listPurchasesQuery,
   payBody,
@@ -209,10 +210,13 @@ function approveRoute(app: App, { idempotency, purchases }: Deps): void {
   const docs = {
     operationId: 'approvePurchase',
     summary: 'Approve a free purchase and issue its vouchers',
+    description: 'With `quantity`, the request fails if the purchase has another quantity.',
   }
-  app.post(`${PURCHASE}/approve`, action(STAFF, docs, emptyBody), (request) => {
+  app.post(`${PURCHASE}/approve`, action(STAFF, docs, approveBody.nullish()), (request) => {
     const { caller, purchase } = subject(request)
-    return purchases.approveComp(caller, purchase, idempotencyRunner(idempotency, request))
+    const quantity = request.body?.quantity ?? null
+    const runner = idempotencyRunner(idempotency, request)
+    return purchases.approveComp(caller, purchase, quantity, runner)
   })
 }
 

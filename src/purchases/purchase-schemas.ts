@@ -3,7 +3,7 @@ import { voucherConfigFields } from '../catalog/catalog-items.ts'
 import { amount, conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
-import { PURCHASE_ACTIONS } from './purchase-aggregate.ts'
+import { PURCHASE_ACTIONS } from './purchase-actions.ts'
 import { FLAG_CODES } from './purchase-flags.ts'
 import { PURCHASE_STATUSES } from './purchase-machine.ts'
 
@@ -93,6 +93,12 @@ export const resolveFlagBody = z.strictObject({
   note: z.string().trim().min(1).max(2_000),
   action: z.enum(['accept_payment', 'reinstate']).optional(),
 })
+
+export const approveBody = z
+  .strictObject({
+    quantity: z.int().min(1).optional().meta({ description: 'The quantity that you approve.' }),
+  })
+  .meta({ id: 'PurchaseApproval' })
 
 export const reconcileBody = z.strictObject({
   payment_intent: z.string().min(1).max(255).optional().meta({

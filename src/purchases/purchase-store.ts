@@ -1,45 +1,26 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
+import type { PaymentRecords } from '../payments/payment-records.ts'
+import {
+  type PaymentRecordsRow,
+  paymentRecordsOf,
+  purchaseIdOfPayment,
+  toPaymentRecords,
+} from '../payments/payment-store.ts'
 import type { Actor } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
+import { voucherTargetOf } from '../vouchers/voucher-batch-store.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
+import type {
+  BulkPurchase,
+  PurchaseAggregate,
+  RaisedFlag,
+  StoredTarget,
+} from './purchase-aggregate.ts'
 import type { PurchaseStatus } from './purchase-machine.ts'
 
-/** A row of bulk_purchases. Amounts are integer minor units of `currency`. */
-export type BulkPurchase = {
-  conferenceId: string
-  id: string
-  sponsorId: string | null
-  status: PurchaseStatus
-  quantity: number
-  unitAmount: number
-  totalAmount: number
-  currency: string
-  description: string
-  reference: string | null
-  ticketTypeId: string | null
-  addOnId: string | null
-  terms: VoucherTerms
-  amountReceived: number
-  amountRefunded: number
-  /** The payment that made it PAID. */
-  paymentIntentId: string | null
-  /** A payment of another amount that staff accepted, and that amount. */
-  accepted: { paymentIntentId: string; amount: number } | null
-  failure: { code: string; message: string } | null
-  reconcileTicket: number
-  appliedTicket: number
-  reconciledAt: Date | null
-  requestedBy: string
-  approvedBy: string | null
-  createdAt: Date
-  updatedAt: Date
-  paidAt: Date | null
-  refundedAt: Date | null
-}
-
-export type PurchaseRow = {
+type PurchaseRow = {
   conference_id: string
   id: string
   sponsor_id: string | null
@@ -48,6 +29,7 @@ export type PurchaseRow = {
   unit_amount: number
   total_amount: number
   currency: string
+  price_source: 'catalogue' | 'staff'
   description: string
   reference: string | null
   ticket_type_id: string | null
@@ -77,7 +59,7 @@ export type PurchaseRow = {
   refunded_at: Date | null
 }
 
-export const PURCHASE_COLUMNS = [
+const PURCHASE_COLUMNS = [
   'conference_id',
   'id',
   'sponsor_id',
@@ -86,6 +68,7 @@ export const PURCHASE_COLUMNS = [
   'unit_amount',
   'total_amount',
   'currency',
+  'price_source',
   'description',
   'reference',
   'ticket_type_id',
@@ -125,7 +108,7 @@ function failureOf(row: PurchaseRow): BulkPurchase['failure'] {
   return { code: row.failure_code, message: row.failure_message ?? '' }
 }
 
-export function toPurchase(row: PurchaseRow): BulkPurchase {
+function toPurchase(row: PurchaseRow): BulkPurchase {
   return {
     conferenceId: row.conference_id,
     id: row.id,
@@ -135,6 +118,7 @@ export function toPurchase(row: PurchaseRow): BulkPurchase {
     unitAmount: row.unit_amount,
     totalAmount: row.total_amount,
     currency: row.currency,
+    priceSource: row.price_source,
     description: row.description,
     reference: row.reference,
     ticketTypeId: row.ticket_type_id,
@@ -177,38 +161,104 @@ export function termsColumns(terms: VoucherTerms) {
   }
 }
 
-/** The purchase, or null. With `sponsorId`, another sponsor's purchase is null too. */
-export async function findPurchase(
+type AggregateRow = PurchaseRow & {
+  records: PaymentRecordsRow
+  flags: RaisedFlag[]
+  target: StoredTarget | null
+}
+
+/** SQL: purchases `p` with everything that decisions about them depend on, in one statement. */
+const AGGREGATES = `
+  select ${PURCHASE_COLUMNS.map((column) => `p.${column}`).join(', ')},
+    ${paymentRecordsOf('p')} as records,
+    (select coalesce(json_agg(json_build_object('code', f.code, 'fact', f.fact, 'detail', f.detail,
+        'raisedAt', f.raised_at, 'isOpen', f.resolved_at is null) order by f.raised_at, f.code, f.fact), '[]')
+      from purchase_flags f
+      where f.conference_id = p.conference_id and f.purchase_id = p.id) as flags,
+    ${voucherTargetOf('p')} as target
+  from bulk_purchases p
+  where p.conference_id = :conference`
+
+function toAggregate({ records, flags, target, ...row }: AggregateRow): PurchaseAggregate {
+  return { purchase: toPurchase(row), records: toPaymentRecords(records), flags, target }
+}
+
+/** The purchases of these ids, in no order. */
+export async function loadAggregates(
   trx: Tx,
-  ref: PurchaseRef,
-  sponsorId: string | null = null,
-): Promise<BulkPurchase | null> {
-  const query = trx<PurchaseRow>('bulk_purchases').where({
-    conference_id: ref.conferenceId,
-    id: ref.purchaseId,
+  conferenceId: string,
+  ids: readonly string[],
+): Promise<PurchaseAggregate[]> {
+  const { rows } = await trx.raw<{ rows: AggregateRow[] }>(`${AGGREGATES} and p.id = any(:ids)`, {
+    conference: conferenceId,
+    ids: [...ids],
   })
-  if (sponsorId !== null) void query.andWhere({ sponsor_id: sponsorId })
-  const row = await query.first([...PURCHASE_COLUMNS])
-  return row === undefined ? null : toPurchase(row)
+  return rows.map(toAggregate)
 }
 
 /**
- * Locks the purchase until the transaction ends. Every change of a purchase holds this lock.
+ * The purchase without a lock.
  *
  * @throws AppError `not_found`, also for another sponsor's purchase.
  */
-export async function lockPurchase(
+export async function getAggregate(
   trx: Tx,
   ref: PurchaseRef,
   sponsorId: string | null = null,
-): Promise<BulkPurchase> {
-  const query = trx<PurchaseRow>('bulk_purchases')
+): Promise<PurchaseAggregate> {
+  const [found] = await loadAggregates(trx, ref.conferenceId, [ref.purchaseId])
+  if (found === undefined || (sponsorId !== null && found.purchase.sponsorId !== sponsorId)) {
+    throw notFound('purchase')
+  }
+  return found
+}
+
+/**
+ * Locks the purchase until the transaction ends, then loads it: in one statement, the rows of its
+ * payments would be those from before the wait for the lock. Every change of a purchase begins with this.
+ *
+ * @throws AppError `not_found`, also for another sponsor's purchase.
+ */
+export async function lockAggregate(
+  trx: Tx,
+  ref: PurchaseRef,
+  sponsorId: string | null = null,
+): Promise<PurchaseAggregate> {
+  await trx('bulk_purchases')
     .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
     .forUpdate()
-  if (sponsorId !== null) void query.andWhere({ sponsor_id: sponsorId })
-  const row = await query.first([...PURCHASE_COLUMNS])
-  if (row === undefined) throw notFound('purchase')
-  return toPurchase(row)
+    .select('id')
+  return getAggregate(trx, ref, sponsorId)
+}
+
+/**
+ * Takes the next ticket of a reconcile, then reads what is stored about its payments: in one statement,
+ * they would be those from before the wait for the lock. Null: no such purchase.
+ */
+export async function takeReconcileTicket(
+  trx: Tx,
+  ref: PurchaseRef,
+): Promise<{ ticket: number; records: PaymentRecords } | null> {
+  const [row] = await trx('bulk_purchases')
+    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
+    .increment('reconcile_ticket', 1)
+    .returning<{ reconcile_ticket: number }[]>('reconcile_ticket')
+  if (row === undefined) return null
+  const { records } = await getAggregate(trx, ref)
+  return { ticket: row.reconcile_ticket, records }
+}
+
+/** Whether the purchase is PROCESSING and was not changed or reconciled for this long. */
+export async function isUnreconciledFor(
+  trx: Tx,
+  ref: PurchaseRef,
+  seconds: number,
+): Promise<boolean> {
+  const stale = await trx('bulk_purchases')
+    .where({ conference_id: ref.conferenceId, id: ref.purchaseId, status: 'PROCESSING' })
+    .whereRaw(`greatest(updated_at, reconciled_at) < now() - make_interval(secs => ?)`, [seconds])
+    .first('id')
+  return stale !== undefined
 }
 
 export type NewPurchase = Omit<
@@ -240,11 +290,11 @@ export async function insertPurchase(trx: Tx, row: NewPurchase): Promise<BulkPur
   return toPurchase(inserted)
 }
 
-/** Updates any column but `status`, which only transition-purchase.ts writes. */
-export async function updatePurchase(
+/** Updates the columns of an order that was not paid yet. Only save-plan.ts writes the status. */
+export async function updateOrder(
   trx: Tx,
   ref: PurchaseRef,
-  changes: Partial<Omit<PurchaseRow, 'conference_id' | 'id' | 'status' | 'created_at'>>,
+  changes: Partial<NewPurchase & Pick<PurchaseRow, 'total_amount'>>,
 ): Promise<void> {
   await trx('bulk_purchases')
     .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
@@ -263,25 +313,6 @@ export type TransitionRow = {
   actor_kind: Actor['kind']
   actor_id: string
   created_at: Date
-}
-
-/** Appends a transition to the history. The table's privileges allow only inserts. */
-export async function appendTransition(
-  trx: Tx,
-  ref: PurchaseRef,
-  transition: { from: PurchaseStatus; to: PurchaseStatus; event: string },
-  { actor, cause }: Cause,
-): Promise<void> {
-  await trx('purchase_transitions').insert({
-    conference_id: ref.conferenceId,
-    purchase_id: ref.purchaseId,
-    from_status: transition.from,
-    to_status: transition.to,
-    event: transition.event,
-    cause,
-    actor_kind: actor.kind,
-    actor_id: actor.id,
-  })
 }
 
 /** The transitions of a purchase, newest first. */
@@ -304,6 +335,28 @@ export function listTransitions(
     )
   return fetchPage(query, page)
 }
+
+/** The id of a purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
+export async function assertPurchase(
+  trx: Tx,
+  ref: PurchaseRef,
+  sponsorId: string | null = null,
+): Promise<void> {
+  const query = trx('bulk_purchases').where({ conference_id: ref.conferenceId, id: ref.purchaseId })
+  if (sponsorId !== null) void query.andWhere({ sponsor_id: sponsorId })
+  if ((await query.first('id')) === undefined) throw notFound('purchase')
+}
+
+/**
+ * SQL for the id of the purchase that a Stripe event is about, or null: by the purchase id, the
+ * Checkout session or the payment intent that the event names.
+ *
+ * @param event - alias of a row with conference_id, purchase_id, object_id and payment_intent_id.
+ */
+export const purchaseIdOfEvent = (event: string) => `coalesce(
+  (select p.id from bulk_purchases p
+    where p.conference_id = ${event}.conference_id and p.id = ${event}.purchase_id),
+  ${purchaseIdOfPayment(event)})`
 
 /** Whether the conference has any purchase. */
 export async function hasPurchases(trx: Tx, conferenceId: string): Promise<boolean> {

@@ -2,29 +2,17 @@ import type { Knex } from 'knex'
 import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page } from '../db/pages.ts'
+import { NO_RECORDS, type PaymentAttempt } from '../payments/payment-records.ts'
 import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
 import { findSponsor, SPONSOR_IDS_BY_TEXT } from '../sponsors/sponsor-store.ts'
 import { countVouchers, NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-store.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
-import type { PaymentAttempt } from './payment-attempt-store.ts'
-import {
-  allowedActions,
-  loadAggregates,
-  newAggregate,
-  type PurchaseAggregate,
-} from './purchase-aggregate.ts'
-import { openFlags, type PurchaseFlag } from './purchase-flags.ts'
+import { allowedActions } from './purchase-actions.ts'
+import type { BulkPurchase, PurchaseAggregate } from './purchase-aggregate.ts'
 import type { listPurchasesQuery, purchaseSchema, transitionSchema } from './purchase-schemas.ts'
-import {
-  type BulkPurchase,
-  findPurchase,
-  PURCHASE_COLUMNS,
-  type PurchaseRow,
-  type TransitionRow,
-  toPurchase,
-} from './purchase-store.ts'
+import { loadAggregates, type TransitionRow } from './purchase-store.ts'
 
 export type PurchaseBody = z.infer<typeof purchaseSchema>
 
@@ -41,9 +29,9 @@ function toCheckout(attempt: PaymentAttempt | undefined): PurchaseBody['checkout
 function toBody(
   aggregate: PurchaseAggregate,
   vouchers: VoucherCounts,
-  flags: PurchaseFlag[],
   isSponsor: boolean,
 ): PurchaseBody {
+  const flags = aggregate.flags.filter(({ isOpen }) => isOpen)
   const { purchase } = aggregate
   return {
     id: purchase.id,
@@ -62,16 +50,16 @@ function toBody(
     ticket_type: purchase.ticketTypeId,
     add_on: purchase.addOnId,
     voucher_config: toVoucherConfig(purchase.terms),
-    checkout: toCheckout(aggregate.attempts.at(-1)),
+    checkout: toCheckout(aggregate.records.attempts.at(-1)),
     payment_intent: purchase.paymentIntentId,
     failure: purchase.failure,
     vouchers,
-    flags: flags.map(({ code, detail, raised_at }) => ({
+    flags: flags.map(({ code, detail, raisedAt }) => ({
       code,
       detail,
-      raised_at: toTimestamp(raised_at),
+      raised_at: toTimestamp(new Date(raisedAt)),
     })),
-    allowed_actions: allowedActions(aggregate, flags.length > 0, isSponsor),
+    allowed_actions: allowedActions(aggregate, isSponsor, flags.length > 0),
     requested_by: purchase.requestedBy,
     approved_by: purchase.approvedBy,
     created_at: toTimestamp(purchase.createdAt),
@@ -81,26 +69,34 @@ function toBody(
   }
 }
 
-/** Purchases as the API shows them, in a fixed number of queries for any number of purchases. */
+/** Purchases as the API shows them, in two queries for any number of purchases. */
 async function viewPurchases(
   trx: Tx,
   caller: Caller,
-  purchases: BulkPurchase[],
+  ids: readonly string[],
 ): Promise<PurchaseBody[]> {
-  const ids = purchases.map(({ id }) => id)
-  const counts = await countVouchers(trx, caller.conferenceId, ids)
-  const flags = await openFlags(trx, caller.conferenceId, ids)
-  const aggregates = await loadAggregates(trx, caller.conferenceId, purchases)
-  return aggregates.map((aggregate) => {
-    const { id } = aggregate.purchase
-    const isSponsor = caller.sponsorId !== null
-    return toBody(aggregate, counts.get(id) ?? NO_VOUCHERS, flags.get(id) ?? [], isSponsor)
+  const aggregates = await loadAggregates(trx, caller.conferenceId, ids)
+  const issued = aggregates.filter(({ target }) => target !== null)
+  const counts =
+    issued.length === 0
+      ? new Map<string, VoucherCounts>()
+      : await countVouchers(
+          trx,
+          caller.conferenceId,
+          issued.map(({ purchase }) => purchase.id),
+        )
+  const byId = new Map(aggregates.map((aggregate) => [aggregate.purchase.id, aggregate]))
+  return ids.flatMap((id) => {
+    const aggregate = byId.get(id)
+    if (aggregate === undefined) return []
+    return [toBody(aggregate, counts.get(id) ?? NO_VOUCHERS, caller.sponsorId !== null)]
   })
 }
 
 /** A purchase that was just created: it has no attempts, payments, vouchers or flags to load. */
 export function viewNewPurchase(caller: Caller, purchase: BulkPurchase): PurchaseBody {
-  return toBody(newAggregate(purchase), NO_VOUCHERS, [], caller.sponsorId !== null)
+  const aggregate = { purchase, records: NO_RECORDS, flags: [], target: null }
+  return toBody(aggregate, NO_VOUCHERS, caller.sponsorId !== null)
 }
 
 /** One purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
@@ -109,10 +105,9 @@ export async function viewPurchase(
   caller: Caller,
   purchaseId: string,
 ): Promise<PurchaseBody> {
-  const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const purchase = await findPurchase(trx, ref, caller.sponsorId)
-  const [body] = purchase === null ? [] : await viewPurchases(trx, caller, [purchase])
-  if (body === undefined) throw notFound('purchase')
+  const [body] = await viewPurchases(trx, caller, [purchaseId])
+  const isForeign = caller.sponsorId !== null && body?.sponsor !== caller.sponsorId
+  if (body === undefined || isForeign) throw notFound('purchase')
   return body
 }
 
@@ -141,7 +136,7 @@ export async function listPurchases(
 ): Promise<Page<PurchaseBody>> {
   const { conferenceId } = caller
   const query = trx('bulk_purchases')
-    .select([...PURCHASE_COLUMNS])
+    .select('id', 'created_at')
     .where({ conference_id: conferenceId })
   if (caller.sponsorId !== null) void query.where({ sponsor_id: caller.sponsorId })
   if (filter.status !== undefined) void query.where({ status: filter.status })
@@ -160,8 +155,9 @@ export async function listPurchases(
   if (filter.q !== undefined) {
     void query.whereRaw(TEXT_MATCH, { text: like(filter.q), conference: conferenceId })
   }
-  const page = await fetchPage<PurchaseRow>(query, filter)
-  return { ...page, data: await viewPurchases(trx, caller, page.data.map(toPurchase)) }
+  const page = await fetchPage<{ id: string; created_at: Date }>(query, filter)
+  const ids = page.data.map(({ id }) => id)
+  return { ...page, data: await viewPurchases(trx, caller, ids) }
 }
 
 export type TransitionBody = z.infer<typeof transitionSchema>

@@ -1,19 +1,27 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { addJob } from '../jobs/job-queue.ts'
+import { isOver } from '../payments/attempt-machine.ts'
 import type { PaymentGateway, PurchaseRef, SnapshotQuery } from '../payments/payment-gateway.ts'
+import type { PaymentAttempt, PaymentRecords } from '../payments/payment-records.ts'
 import type { PaymentSnapshot } from '../payments/payment-snapshot.ts'
+import { storeSession } from '../payments/payment-store.ts'
 import { notFound } from '../shared/errors.ts'
-import { applySnapshot } from './apply-snapshot.ts'
-import { listAttempts, type PaymentAttempt, updateAttempt } from './payment-attempt-store.ts'
-import { listPaymentIntents } from './payment-store.ts'
-import { type Cause, lockPurchase } from './purchase-store.ts'
+import { ownerOf, savePlan } from './change-purchase.ts'
+import { planPurchase } from './plan-purchase.ts'
+import {
+  type Cause,
+  getAggregate,
+  isUnreconciledFor,
+  lockAggregate,
+  takeReconcileTicket,
+} from './purchase-store.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
 
 /** What to fetch besides the objects that the purchase has rows of. Stripe events give such hints. */
 export type SnapshotHints = {
-  /** Sessions that may belong to an attempt whose session we do not know. */
+  /** Sessions that may belong to an attempt that has ended, or whose session we do not know. */
   sessionIds?: readonly string[]
   /** See `hintedPaymentIntents` of SnapshotQuery. */
   paymentIntents?: readonly string[]
@@ -56,9 +64,10 @@ export async function fetchSnapshot(
   hints: SnapshotHints,
 ): Promise<FetchedSnapshot | null> {
   for (const sessionId of hints.sessionIds ?? []) await adoptSession(deps, ref, sessionId)
-  const taken = await withTenant(deps.db, ref, (trx) => takeTicket(trx, ref, hints))
+  const taken = await withTenant(deps.db, ref, (trx) => takeReconcileTicket(trx, ref))
   if (taken === null) return null
-  const { ticket, query } = taken
+  const { ticket, records } = taken
+  const query = { owner: ownerOf(ref), ...objectsToFetch(records, hints) }
   return { ref, ticket, snapshot: await deps.gateway.fetchSnapshot(query) }
 }
 
@@ -71,47 +80,38 @@ export async function applyFetched(
   { ref, ticket, snapshot }: FetchedSnapshot,
   cause: Cause,
 ): Promise<Applied> {
-  const purchase = await lockPurchase(trx, ref)
-  if (purchase.appliedTicket > ticket) return 'superseded'
-  await applySnapshot(trx, ref, snapshot, cause)
-  await trx('bulk_purchases')
-    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
-    .update({ applied_ticket: ticket, reconciled_at: trx.fn.now() })
+  const before = await lockAggregate(trx, ref)
+  if (before.purchase.appliedTicket > ticket) return 'superseded'
+  await savePlan(trx, planPurchase(before, { type: 'snapshot', snapshot }), cause, ticket)
   return 'applied'
 }
 
-async function takeTicket(
-  trx: Tx,
-  ref: PurchaseRef,
+/** What to fetch about an owner's payments. */
+function objectsToFetch(
+  { attempts, payments }: PaymentRecords,
   hints: SnapshotHints,
-): Promise<{ ticket: number; query: SnapshotQuery } | null> {
-  const [row] = await trx('bulk_purchases')
-    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
-    .increment('reconcile_ticket', 1)
-    .returning<{ reconcile_ticket: number }[]>('reconcile_ticket')
-  if (row === undefined) return null
-  const attempts = await listAttempts(trx, ref)
-  // An expired session can never be paid, so it is not fetched again.
-  const live = attempts.filter(({ state }) => state !== 'expired' && state !== 'refused')
-  const known = await listPaymentIntents(trx, ref)
-  const attemptOf = (intent: string) =>
-    attempts.find(({ paymentIntentId }) => paymentIntentId === intent)?.attempt ?? null
+): Omit<SnapshotQuery, 'owner'> {
+  const intents = new Map(
+    payments.map(({ paymentIntent, attempt }) => [paymentIntent, { paymentIntent, attempt }]),
+  )
+  for (const { paymentIntentId: paymentIntent, attempt } of attempts) {
+    if (paymentIntent !== null) intents.set(paymentIntent, { paymentIntent, attempt })
+  }
   return {
-    ticket: row.reconcile_ticket,
-    query: {
-      ref,
-      sessions: live.flatMap(({ attempt, sessionId }) =>
-        sessionId === null ? [] : [{ attempt, sessionId }],
-      ),
-      paymentIntents: known.map((intent) => ({
-        paymentIntent: intent,
-        attempt: attemptOf(intent),
-      })),
-      hintedPaymentIntents: (hints.paymentIntents ?? []).filter((id) => !known.includes(id)),
-      warnings: hints.fraudWarnings ?? false,
-    },
+    sessions: attempts.flatMap((attempt) => {
+      const { sessionId } = attempt
+      // A session that ended without a payment cannot be paid any more. An event about it is a hint
+      // that this is not so.
+      const isNeeded = sessionId !== null && (!isOver(attempt) || isHinted(hints, sessionId))
+      return isNeeded ? [{ attempt: attempt.attempt, sessionId }] : []
+    }),
+    paymentIntents: [...intents.values()],
+    hintedPaymentIntents: (hints.paymentIntents ?? []).filter((id) => !intents.has(id)),
+    warnings: hints.fraudWarnings ?? false,
   }
 }
+
+const isHinted = ({ sessionIds = [] }: SnapshotHints, id: string) => sessionIds.includes(id)
 
 /**
  * Stores a session on the attempt that requested it, if the process died between Stripe's response
@@ -119,26 +119,22 @@ async function takeTicket(
  * this purchase, conference and attempt.
  */
 async function adoptSession(deps: Deps, ref: PurchaseRef, sessionId: string): Promise<void> {
-  const attempts = await withTenant(deps.db, ref, (trx) => listAttempts(trx, ref))
-  const attempt = attemptAwaitingSession(attempts, sessionId)
+  const { records } = await withTenant(deps.db, ref, (trx) => getAggregate(trx, ref))
+  const attempt = attemptAwaitingSession(records.attempts, sessionId)
   if (attempt === null) return
   const session = await deps.gateway.findSession(ref.conferenceId, sessionId)
   const isOurs =
-    session?.reference === ref.purchaseId &&
+    session?.metadata['purchase_id'] === ref.purchaseId &&
     session.metadata['conference_id'] === ref.conferenceId &&
     session.metadata['attempt'] === String(attempt.attempt)
   if (!isOurs) return
   await withTenant(deps.db, ref, async (trx) => {
-    await lockPurchase(trx, ref)
+    const before = await lockAggregate(trx, ref)
     // A repeat of the request that died may have stored the session meanwhile.
-    const now = attemptAwaitingSession(await listAttempts(trx, ref), sessionId)
+    const now = attemptAwaitingSession(before.records.attempts, sessionId)
     if (now?.attempt !== attempt.attempt) return
-    // The attempt stays `creating`: only the snapshot says what state the session is in.
-    await updateAttempt(trx, ref, attempt.attempt, {
-      session_id: sessionId,
-      url: session.url,
-      expires_at: session.expiresAt,
-    })
+    const { url, expiresAt } = session
+    await storeSession(trx, ownerOf(ref), attempt.attempt, { sessionId, url, expiresAt })
   })
 }
 
@@ -160,13 +156,7 @@ const MIN_AGE_SECONDS = 5
  * person looks at it, perhaps on the page after paying.
  */
 export async function requestReconcile(trx: Tx, ref: PurchaseRef): Promise<void> {
-  const stale = await trx('bulk_purchases')
-    .where({ conference_id: ref.conferenceId, id: ref.purchaseId, status: 'PROCESSING' })
-    .whereRaw(`greatest(updated_at, reconciled_at) < now() - make_interval(secs => ?)`, [
-      MIN_AGE_SECONDS,
-    ])
-    .first('id')
-  if (stale === undefined) return
+  if (!(await isUnreconciledFor(trx, ref, MIN_AGE_SECONDS))) return
   await addJob(trx, 'reconcile_purchase', {
     conference_id: ref.conferenceId,
     purchase_id: ref.purchaseId,

@@ -2,31 +2,41 @@ import type { Tx } from '../db/connect.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
-import {
-  applyPayments,
-  applyRefundsAndDisputes,
-  NO_STATUSES,
-  saveTotals,
-} from './apply-snapshot.ts'
-import { loadBalances } from './payment-store.ts'
-import { allowedActions, loadAggregate, wrongState } from './purchase-aggregate.ts'
+import { formatMoney } from '../shared/money.ts'
+import { savePlan, transitionPurchase } from './change-purchase.ts'
+import { acceptablePayment, planPurchase } from './plan-purchase.ts'
+import { allowedActions, BulkPurchaseError, wrongState } from './purchase-actions.ts'
 import { type FlagCode, resolveFlags } from './purchase-flags.ts'
-import { type Cause, lockPurchase, updatePurchase } from './purchase-store.ts'
-import { transitionPurchase } from './transition-purchase.ts'
+import { type Cause, lockAggregate } from './purchase-store.ts'
 
 /**
- * Staff approve a free purchase, which issues its vouchers.
+ * Staff approve a free purchase, which issues its vouchers. The history names what they approved.
  *
- * @throws BulkPurchaseError `wrong_state` unless it is free and PENDING.
+ * @param quantity what they believe that they approve. Null: whatever the purchase says.
+ * @throws BulkPurchaseError `wrong_state` unless it is free and PENDING, and of this quantity.
  */
-export async function approveComp(trx: Tx, caller: Caller, purchaseId: string): Promise<void> {
+export async function approveComp(
+  trx: Tx,
+  caller: Caller,
+  purchaseId: string,
+  quantity: number | null,
+): Promise<void> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const aggregate = await loadAggregate(trx, await lockPurchase(trx, ref))
-  const allowed = allowedActions(aggregate, false, false)
-  const cause = { actor: caller.actor, cause: 'approve' }
-  const result = await transitionPurchase(trx, ref, { type: 'COMP_APPROVED' }, cause)
-  if (result.kind === 'refused') throw wrongState('approve', result.status, allowed)
-  await updatePurchase(trx, ref, { approved_by: caller.actor.id })
+  const before = await lockAggregate(trx, ref)
+  const { purchase } = before
+  const price = formatMoney(purchase.unitAmount, purchase.currency)
+  const cause = { actor: caller.actor, cause: `approve ${purchase.quantity} × ${price}` }
+  const plan = planPurchase(before, {
+    type: 'event',
+    event: { type: 'COMP_APPROVED' },
+    approvedBy: caller.actor.id,
+  })
+  if (!plan.accepted) throw wrongState('approve', purchase.status, allowedActions(before, false))
+  if (quantity !== null && quantity !== purchase.quantity) {
+    const detail = `Approval is not possible: the quantity is ${purchase.quantity}, not ${quantity}.`
+    throw new BulkPurchaseError('wrong_state', detail, { extra: { state: purchase.status } })
+  }
+  await savePlan(trx, plan, cause)
 }
 
 export type FlagResolution = {
@@ -51,14 +61,28 @@ export async function resolveFlag(
   const ref = { conferenceId: caller.conferenceId, purchaseId }
   const cause = { actor: caller.actor, cause: `resolve-flag ${resolution.code}` }
   assertFits(resolution)
-  await lockPurchase(trx, ref)
+  const before = await lockAggregate(trx, ref)
   const facts = await resolveFlags(trx, ref, resolution.code, {
     actorId: caller.actor.id,
     note: resolution.note,
     action: resolution.action,
   })
-  if (resolution.action === 'accept_payment') await acceptPayment(trx, ref, facts, cause)
   if (resolution.action === 'reinstate') await reinstate(trx, ref, cause)
+  if (resolution.action !== 'accept_payment') return
+  const payment = acceptablePayment(before, facts)
+  if (payment === undefined) {
+    throw new AppError('wrong_state', 'The payment was refunded, so it cannot be accepted.')
+  }
+  const plan = planPurchase(before, { type: 'accept_payment', ...payment })
+  if (!plan.accepted) {
+    const { status } = before.purchase
+    throw new AppError(
+      'wrong_state',
+      `The payment cannot be accepted: the purchase is ${status}. Refund the payment instead.`,
+      { extra: { state: status } },
+    )
+  }
+  await savePlan(trx, plan, cause)
 }
 
 function assertFits({ code, action }: FlagResolution): void {
@@ -67,31 +91,6 @@ function assertFits({ code, action }: FlagResolution): void {
     (action === 'accept_payment' && code === 'amount_mismatch') ||
     (action === 'reinstate' && code === 'refund_failed')
   if (!fits) throw invalidField('/action', `cannot be ${action} for the flag ${code}`)
-}
-
-async function acceptPayment(
-  trx: Tx,
-  ref: PurchaseRef,
-  facts: string[],
-  cause: Cause,
-): Promise<void> {
-  const balances = await loadBalances(trx, ref)
-  const payment = balances.findLast(
-    ({ paymentIntent, received, refunded, lost }) =>
-      facts.includes(paymentIntent) && received > refunded + lost,
-  )
-  if (payment === undefined) {
-    throw new AppError('wrong_state', 'The payment was refunded, so it cannot be accepted.')
-  }
-  await updatePurchase(trx, ref, {
-    accepted_payment_intent_id: payment.paymentIntent,
-    accepted_amount: payment.received,
-  })
-  await saveTotals(trx, ref)
-  if (await applyPayments(trx, ref, cause)) {
-    // Until now the payment did not count, so its refunds and disputes had no effect.
-    await applyRefundsAndDisputes(trx, ref, NO_STATUSES, cause)
-  }
 }
 
 async function reinstate(trx: Tx, ref: PurchaseRef, cause: Cause): Promise<void> {

@@ -40,7 +40,7 @@ type SnapshotContext = StripeConnection & {
 }
 type Session = z.output<typeof sessionObject>
 type Intent = z.output<typeof paymentIntentObject>
-/** `isHint`: known only from an event, so it counts only if Stripe's object names the purchase. */
+/** `isHint`: known only from an event, so it counts only if Stripe's object names the owner. */
 type PaymentRef = { paymentIntent: string; attempt: number | null; isHint: boolean }
 
 // Stripe limits an account's concurrent requests, and other purchases are fetched at the same time.
@@ -48,9 +48,9 @@ const CONCURRENCY = 3
 const PAGE_SIZE = 100
 
 /**
- * Fetches everything that Stripe knows about a purchase's payments: each object, and complete lists of
+ * Fetches everything that Stripe knows about the payments of a purchase or a charge: each object, and complete lists of
  * refunds and disputes. Nothing is expanded, since Stripe cuts embedded lists off at ten entries.
- * All objects go to the recorder, including those that turn out to belong to another purchase.
+ * All objects go to the recorder, including those that turn out to belong to another one.
  *
  * @see https://docs.stripe.com/api/pagination
  * @throws AppError `stripe_unavailable`, `stripe_failed`, `stripe_refused`.
@@ -70,7 +70,7 @@ export async function fetchPaymentSnapshot(context: SnapshotContext): Promise<Pa
   }
 }
 
-/** Fetches a few at a time and drops objects that do not belong to the purchase. */
+/** Fetches a few at a time and drops objects that do not belong to the owner. */
 async function fetchEach<T, R>(items: T[], fetch: (item: T) => Promise<R | null>): Promise<R[]> {
   const results = await inParallel(items, CONCURRENCY, fetch)
   return results.filter((result) => result !== null)
@@ -85,11 +85,11 @@ async function fetchSession(
   const session = parseStripeObject(sessionObject, response, 'checkout session')
   assertMode(context, session)
   context.recorder.record([response], requestedAt)
-  if (!belongsToPurchase(context, session)) {
-    const { purchaseId } = context.query.ref
+  if (!belongsToOwner(context, session)) {
+    const { kind, id } = context.query.owner
     context.logger.warn(
-      { session: sessionId, purchase: purchaseId },
-      'ignored a Checkout session that names another purchase',
+      { session: sessionId, [kind]: id },
+      `ignored a Checkout session that names another ${kind}`,
     )
     return null
   }
@@ -105,10 +105,11 @@ async function fetchSession(
 }
 
 /** False for a session that was made by hand at Stripe, or for a row with the wrong session id. */
-function belongsToPurchase({ query }: SnapshotContext, session: Session): boolean {
-  const named = [session.client_reference_id, session.metadata['purchase_id']]
+function belongsToOwner({ query: { owner } }: SnapshotContext, session: Session): boolean {
+  const reference = owner.kind === 'purchase' ? session.client_reference_id : null
+  const named = [reference, session.metadata[`${owner.kind}_id`]]
   const given = named.filter((id) => id !== null && id !== undefined)
-  return given.length > 0 && given.every((id) => id === query.ref.purchaseId)
+  return given.length > 0 && given.every((id) => id === owner.id)
 }
 
 function assertMode(
@@ -162,7 +163,7 @@ async function fetchPayment(
   const intent = parseStripeObject(paymentIntentObject, response, 'payment intent')
   assertMode(context, intent)
   context.recorder.record([response], requestedAt)
-  if (isHint && !namesPurchase(context, intent)) return null
+  if (isHint && !namesOwner(context, intent)) return null
   return {
     paymentIntent: intent.id,
     attempt,
@@ -174,9 +175,9 @@ async function fetchPayment(
   }
 }
 
-function namesPurchase({ query: { ref } }: SnapshotContext, { metadata }: Intent): boolean {
+function namesOwner({ query: { owner } }: SnapshotContext, { metadata }: Intent): boolean {
   return (
-    metadata['purchase_id'] === ref.purchaseId && metadata['conference_id'] === ref.conferenceId
+    metadata[`${owner.kind}_id`] === owner.id && metadata['conference_id'] === owner.conferenceId
   )
 }
 

@@ -1,14 +1,8 @@
 import type Stripe from 'stripe'
-import type {
-  FoundSession,
-  OpenCheckoutResult,
-  RefundParams,
-  RefundResult,
-} from '../payments/payment-gateway.ts'
+import type { OpenedSession, RefundParams } from '../payments/payment-gateway.ts'
 import { toStripeAmount } from '../shared/money.ts'
 import {
   callStripe,
-  fetchOrNull,
   isRefusal,
   isStoredError,
   type Refusal,
@@ -22,6 +16,12 @@ import {
   refundObject,
   sessionObject,
 } from './stripe-objects.ts'
+
+export type OpenCheckoutResult = { kind: 'opened'; session: OpenedSession } | Refusal
+
+export type RefundResult =
+  | { kind: 'accepted'; refundId: string }
+  | { kind: 'refused'; message: string }
 
 /** Parameters of every Checkout session: the payer sees exactly our amount in our currency. */
 export const FIXED_AMOUNT = {
@@ -71,19 +71,6 @@ export async function closeCheckout(
     const { status } = parseStripeObject(sessionObject, response, 'checkout session')
     if (status === 'open') throw toAppError(error)
     return status
-  }
-}
-
-/** Fetches a session. Null: Stripe has none of this id. @throws AppError `stripe_…` */
-export async function findSession(stripe: Stripe, sessionId: string): Promise<FoundSession | null> {
-  const response = await fetchOrNull(() => stripe.checkout.sessions.retrieve(sessionId))
-  if (response === null) return null
-  const session = parseStripeObject(sessionObject, response, 'checkout session')
-  return {
-    reference: session.client_reference_id,
-    metadata: session.metadata,
-    url: session.url,
-    expiresAt: new Date(session.expires_at * 1000),
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type Stripe from 'stripe'
+import Stripe from 'stripe'
 import { afterWrite } from '../shared/errors.ts'
 import {
   callStripe,
@@ -7,6 +7,7 @@ import {
   isRefusal,
   isStoredError,
   type Refusal,
+  type StripeErrorKind,
   toAppError,
   toRefusal,
 } from './stripe-errors.ts'
@@ -59,12 +60,19 @@ export async function makeOnce<T>(operation: RemoteOperation<T>): Promise<Outcom
         const isProof = isFirst && kind === 'refused'
         return (isProof ? null : await findMade(operation)) ?? toRefusal(error)
       }
-      const isTemporary = kind === 'no_response' || kind === 'busy' || kind === 'failed'
-      if (!isTemporary || requests === MAX_REQUESTS) throw toAppError(error)
+      if (requests === MAX_REQUESTS || !isWorthRepeating(error, kind)) throw toAppError(error)
       isFirst = false
       await delay(BACKOFF_MS * requests * (0.5 + Math.random() / 2))
     }
   }
+}
+
+/** Stripe may say so itself. @see https://docs.stripe.com/error-low-level */
+function isWorthRepeating(error: unknown, kind: StripeErrorKind | null): boolean {
+  const advice =
+    error instanceof Stripe.errors.StripeError ? error.headers?.['stripe-should-retry'] : undefined
+  const isTemporary = kind === 'no_response' || kind === 'busy' || kind === 'failed'
+  return isTemporary && advice !== 'false'
 }
 
 async function findMade<T>({ find }: RemoteOperation<T>): Promise<Outcome<T> | null> {

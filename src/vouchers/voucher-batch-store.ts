@@ -299,3 +299,15 @@ export async function findPurchaseBatch(
     .first<{ id: string } | undefined>('id')
   return row?.id ?? null
 }
+
+/**
+ * SQL for what was last required of a purchase's vouchers: a `VoucherTarget`, and whether the vouchers
+ * were aligned to it. Null if none were issued.
+ *
+ * @param purchase - alias of a row with conference_id and id.
+ */
+export const voucherTargetOf = (purchase: string) => `(
+  select json_build_object('inactive', b.required_inactive, 'frozen', b.required_frozen,
+    'disputed', b.disputed, 'isAligned', b.missing_inactive is not null)
+  from voucher_batches b
+  where b.conference_id = ${purchase}.conference_id and b.purchase_id = ${purchase}.id)`

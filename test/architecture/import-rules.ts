@@ -119,7 +119,7 @@ const BESIDE_THE_SERVICE: readonly { file: string; imports: string; reason: stri
   },
   {
     file: 'src/stripe-events/claim-events.ts',
-    imports: 'src/purchases/payment-store.ts',
+    imports: 'src/purchases/purchase-store.ts',
     reason: 'One statement claims events and matches their purchases, so it takes SQL text.',
   },
   ...['src/reports/report-queries.ts', 'src/reports/report-schemas.ts'].map((file) => ({

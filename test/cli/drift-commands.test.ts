@@ -34,9 +34,7 @@ describe('drift', () => {
   it('prints a table with a repair command for each line, and exits with 1', async () => {
     const { id, payment } = await paid(shop)
     await sync(shop)
-    await scene.rows(`update purchase_payments set status = 'processing' where purchase_id = $1`, [
-      id,
-    ])
+    await scene.rows(`update payments set status = 'processing' where purchase_id = $1`, [id])
     const { exitCode, stdout, stderr } = await run()
     expect({ exitCode, stderr }).toEqual({
       exitCode: 1,

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { connect } from '../../src/db/connect.ts'
 import { isSchemaCompatible, migrateDown, migrateToLatest } from '../../src/db/migrations.ts'
-import { insertCardAttempt, updateAttempt } from '../../src/purchases/payment-attempt-store.ts'
-import { openScene } from '../purchases/purchase-scene.ts'
+import { insertAttempt } from '../../src/payments/payment-store.ts'
+import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
+import { cause, openScene } from '../purchases/purchase-scene.ts'
 import { withAdminClient } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
@@ -43,13 +44,22 @@ describe('migrations', () => {
       const { ref, run } = await openScene(db)
       const params = { description: 'x', amount: 1, currency: 'EUR', sponsorId: null, named: null }
       await run(async (trx) => {
-        await updateAttempt(trx, ref, 1, { state: 'expired' })
-        await insertCardAttempt(trx, ref, 2, params)
-        await updateAttempt(trx, ref, 2, { state: 'complete', payment_intent_id: 'pi_1' })
+        const change = (attempt: number, event: 'EXPIRED' | 'OPENED' | 'PAID') =>
+          changePurchase(
+            trx,
+            ref,
+            { type: 'attempt', attempt, event, changes: { paymentIntentId: 'pi_1' } },
+            cause,
+          )
+        await change(1, 'EXPIRED')
+        const row = { attempt: 2, kind: 'saved_card', params, requestedBy: 'test' } as const
+        await insertAttempt(trx, ownerOf(ref), row)
+        await change(2, 'OPENED')
+        await change(2, 'PAID')
       })
     })
     await migrateDown(database.connectionString)
-    expect(await tables()).not.toContain('checkout_attempts')
+    expect(await tables()).not.toContain('payment_attempts')
     await migrateToLatest(database.connectionString)
   })
 

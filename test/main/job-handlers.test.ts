@@ -74,10 +74,10 @@ it('closes a checkout whose URL no caller received, so that it cannot be paid', 
   await work()
   const attempts = () =>
     app.rows<{ state: string; session_id: string | null }>(
-      'select state, session_id from checkout_attempts where purchase_id = $1',
+      'select state, session_id from payment_attempts where purchase_id = $1',
       [id],
     )
-  await expect.poll(attempts, POLL_OPTIONS).toMatchObject([{ state: 'expired' }])
+  await expect.poll(attempts, POLL_OPTIONS).toMatchObject([{ state: 'cancelled' }])
   const [attempt] = await attempts()
   expect(() => stripe.fake.control.pay(String(attempt?.session_id))).toThrow(/expired/)
   // Only a new checkout is possible now.

@@ -131,7 +131,7 @@ describe('money that arrives', () => {
   it('does not fail while another attempt is open', async () => {
     const scene = await openScene(db)
     await scene.run((trx) =>
-      trx('checkout_attempts')
+      trx('payment_attempts')
         .where({ purchase_id: scene.ref.purchaseId })
         .update({ state: 'expired' }),
     )

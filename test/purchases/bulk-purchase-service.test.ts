@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import type { PurchaseRef } from '../../src/payments/payment-gateway.ts'
 import type { BulkPurchaseService } from '../../src/purchases/bulk-purchase-service.ts'
-import { BulkPurchaseError } from '../../src/purchases/purchase-aggregate.ts'
-import { findPurchase } from '../../src/purchases/purchase-store.ts'
+import { BulkPurchaseError } from '../../src/purchases/purchase-actions.ts'
+import { getAggregate } from '../../src/purchases/purchase-store.ts'
 import type { Caller } from '../../src/shared/caller.ts'
 import { purchaseService } from '../support/purchase-service.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
@@ -57,7 +57,7 @@ async function handleWebhook(session: string) {
   if (snapshot === null) return null
   return withTenant(app.db, snapshot.ref, async (trx) => {
     await service.applySnapshot(trx, snapshot, cause)
-    return findPurchase(trx, snapshot.ref)
+    return (await getAggregate(trx, snapshot.ref)).purchase
   })
 }
 

@@ -1,8 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { withSystem } from '../../src/db/tenant-scope.ts'
-import { finishStaleAttempt, sweepPurchases } from '../../src/purchases/sweep-purchases.ts'
+import { sweepPurchases } from '../../src/purchases/sweep-purchases.ts'
 import { type ChargeScene, openChargeScene } from '../billing/charges/charge-scene.ts'
 import { createSponsor, createSponsorKey, createStaffKey } from '../support/fixtures.ts'
+import { purchaseService } from '../support/purchase-service.ts'
 import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
 import { type Body, startTestProcess, useTestApp } from '../support/test-app.ts'
 
@@ -252,14 +253,14 @@ describe('an unknown outcome', () => {
     // A snapshot does not close it: a request may be charging the card.
     expect((await shop.act(id, 'reconcile')).body.status).toBe('PROCESSING')
     await app.rows(
-      `update checkout_attempts set created_at = now() - interval '1 hour' where purchase_id = $1`,
+      `update payment_attempts set created_at = now() - interval '1 hour' where purchase_id = $1`,
       [id],
     )
     const swept = await withSystem(app.db, 'timers', (trx) => sweepPurchases(trx, 120))
     expect(swept).toMatchObject({ attempts: 1 })
     await app.db('graphile_worker._private_jobs').delete()
     const ref = { conferenceId: shop.conference, purchaseId: id }
-    await finishStaleAttempt(app, ref, 1)
+    await purchaseService(app.db, app.gateway).finishStaleAttempt(ref, 1)
     expect(await shop.get(id)).toMatchObject({
       status: 'FAILED',
       failure: { code: 'payment_canceled' },

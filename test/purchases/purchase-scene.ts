@@ -1,15 +1,10 @@
 import type { Db, Tx } from '../../src/db/connect.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import type { PaymentSnapshot } from '../../src/payments/payment-snapshot.ts'
-import { applySnapshot } from '../../src/purchases/apply-snapshot.ts'
-import {
-  findAttempt,
-  insertAttempt,
-  updateAttempt,
-} from '../../src/purchases/payment-attempt-store.ts'
-import { insertPurchase } from '../../src/purchases/purchase-store.ts'
+import { insertAttempt } from '../../src/payments/payment-store.ts'
+import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
+import { getAggregate, insertPurchase } from '../../src/purchases/purchase-store.ts'
 import { type PurchaseBody, viewPurchase } from '../../src/purchases/purchase-view.ts'
-import { transitionPurchase } from '../../src/purchases/transition-purchase.ts'
 import { newId } from '../../src/shared/ids.ts'
 
 export const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as const
@@ -44,6 +39,7 @@ export async function openScene(
       quantity: order.quantity ?? 10,
       unit_amount: order.unitAmount ?? 100,
       currency: 'EUR',
+      price_source: 'catalogue',
       description: '10 codes',
       reference: null,
       ticket_type_id: null,
@@ -66,7 +62,8 @@ export async function openScene(
         viewPurchase(trx, { conferenceId, actor: cause.actor, sponsorId: null }, ref.purchaseId),
       ),
     async read(facts) {
-      await run((trx) => applySnapshot(trx, ref, { ...NOTHING, ...facts }, cause))
+      const input = { type: 'snapshot', snapshot: { ...NOTHING, ...facts } } as const
+      await run((trx) => changePurchase(trx, ref, input, cause))
       return scene.view()
     },
   }
@@ -85,8 +82,9 @@ export const NOTHING: PaymentSnapshot = {
 /** Opens an attempt as a checkout does, with session `cs_{n}`. */
 export async function openAttempt({ ref, run }: Scene, attempt: number): Promise<void> {
   await run(async (trx) => {
-    if ((await findAttempt(trx, ref, attempt)) === null) {
-      await insertAttempt(trx, ref, attempt, {
+    const { attempts } = (await getAggregate(trx, ref)).records
+    if (!attempts.some((stored) => stored.attempt === attempt)) {
+      const params = {
         successUrl: 'https://example.org/ok',
         cancelUrl: 'https://example.org/no',
         description: '10 codes',
@@ -98,15 +96,17 @@ export async function openAttempt({ ref, run }: Scene, attempt: number): Promise
         expiresAt: null,
         invoiceCreation: false,
         taxIdCollection: false,
-      })
+      }
+      const row = { attempt, kind: 'checkout', params, requestedBy: 'test' } as const
+      await insertAttempt(trx, ownerOf(ref), row)
     }
-    await updateAttempt(trx, ref, attempt, {
-      state: 'open',
-      session_id: `cs_${attempt}`,
+    const changes = {
+      sessionId: `cs_${attempt}`,
       url: 'https://pay',
-      expires_at: new Date(Date.now() + 86_400_000),
-    })
-    await transitionPurchase(trx, ref, { type: 'CHECKOUT_OPENED' }, cause)
+      expiresAt: new Date(Date.now() + 86_400_000),
+    }
+    const input = { type: 'attempt', attempt, event: 'OPENED', changes } as const
+    await changePurchase(trx, ref, input, cause)
   })
 }
 

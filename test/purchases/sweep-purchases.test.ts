@@ -116,7 +116,7 @@ describe('after a crash', () => {
     ]
     const attempt = { conference_id: id, params: '{}', created_at: ago(900) }
     await asSystem((trx) =>
-      trx('checkout_attempts').insert([
+      trx('payment_attempts').insert([
         { ...attempt, purchase_id: stale, attempt: 2, updated_at: ago(200) },
         { ...attempt, purchase_id: fresh, attempt: 1, updated_at: ago(60) },
         {

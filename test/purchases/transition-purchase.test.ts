@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { insertEndpoint } from '../../src/notifications/webhook-endpoints.ts'
-import { lockPurchase } from '../../src/purchases/purchase-store.ts'
-import { issuePurchaseVouchers } from '../../src/purchases/transition-purchase.ts'
+import { issuePurchaseVouchers } from '../../src/purchases/change-purchase.ts'
+import { lockAggregate } from '../../src/purchases/purchase-store.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
 import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'
 import { dispute, openScene, PAID, payment, refund, type Scene, session } from './purchase-scene.ts'
@@ -123,7 +123,10 @@ describe('the outbound events', () => {
   it('contain no voucher event if no code was missing', async () => {
     const scene = await openWithEndpoint()
     await scene.read(PAID)
-    await scene.run(async (trx) => issuePurchaseVouchers(trx, await lockPurchase(trx, scene.ref)))
+    await scene.run(async (trx) => {
+      const { purchase } = await lockAggregate(trx, scene.ref)
+      return issuePurchaseVouchers(trx, purchase)
+    })
     expect(typesOf(await scene.published())).toEqual(['vouchers.issued', 'purchase.paid'])
   })
 })

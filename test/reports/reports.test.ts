@@ -68,10 +68,10 @@ async function give(sponsor: SponsorMade, quantity: number): Promise<{ id: strin
 
 // Many rows that belong to one purchase: attempts, payments, flags, transitions.
 const SECOND_ROWS = `
-  insert into checkout_attempts (conference_id, purchase_id, attempt, state, params, session_id)
+  insert into payment_attempts (conference_id, purchase_id, attempt, state, params, session_id)
     select conference_id, id, n, 'expired', '{}', 'cs_' || id || n
     from bulk_purchases, generate_series(1, 3) n;
-  insert into purchase_payments
+  insert into payments
       (conference_id, purchase_id, payment_intent_id, attempt, status, amount, amount_received, currency)
     select conference_id, id, 'pi_' || id || n, n, 'succeeded', 1000, 1000, currency
     from bulk_purchases, generate_series(1, 2) n;

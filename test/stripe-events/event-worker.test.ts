@@ -40,7 +40,7 @@ function heldGateway() {
   const gateway = {
     ...app.deps.gateway,
     fetchSnapshot: async (query: Parameters<typeof app.deps.gateway.fetchSnapshot>[0]) => {
-      fetches.push(query.ref.purchaseId)
+      fetches.push(query.owner.id)
       await held
       return app.deps.gateway.fetchSnapshot(query)
     },

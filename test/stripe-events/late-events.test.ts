@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import type { PaymentGateway } from '../../src/payments/payment-gateway.ts'
-import { insertAttempt } from '../../src/purchases/payment-attempt-store.ts'
+import { insertAttempt } from '../../src/payments/payment-store.ts'
 import { claimEvents, groupByPurchase } from '../../src/stripe-events/claim-events.ts'
 import { processEvents } from '../../src/stripe-events/process-events.ts'
 import { PARAMS } from '../stripe/stripe-scene.ts'
@@ -122,9 +122,15 @@ describe('a session that was created but not recorded here', () => {
   async function crashed(shop: WiredShop) {
     const purchase = await shop.buy()
     const ref = { conferenceId: shop.conference, purchaseId: purchase.id }
-    await withTenant(app.db, ref, (trx) => insertAttempt(trx, ref, 1, PARAMS))
-    const opened = await app.deps.gateway.openCheckout(ref, 1, PARAMS)
-    if (opened.kind !== 'opened') throw new Error(opened.message)
+    const owner = { conferenceId: shop.conference, kind: 'purchase', id: purchase.id } as const
+    const attempt = { attempt: 1, kind: 'checkout', params: PARAMS, requestedBy: 'test' } as const
+    await withTenant(app.db, ref, (trx) => insertAttempt(trx, owner, attempt))
+    const opened = await app.deps.gateway.openCheckout(
+      owner,
+      { ...attempt, createdAt: new Date() },
+      { customer: null, askedBefore: false },
+    )
+    if (opened.kind !== 'made') throw new Error(opened.message)
     return { ...purchase, session: opened.session.sessionId, now: () => shop.get(purchase.id) }
   }
 
@@ -139,12 +145,10 @@ describe('a session that was created but not recorded here', () => {
       vouchers: { issued: 10 },
     })
     const attempts = await app.rows(
-      'select attempt, state, session_id, payment from checkout_attempts where purchase_id = $1',
+      'select attempt, state, session_id from payment_attempts where purchase_id = $1',
       [made.id],
     )
-    expect(attempts).toEqual([
-      { attempt: 1, state: 'complete', session_id: made.session, payment: 'paid' },
-    ])
+    expect(attempts).toEqual([{ attempt: 1, state: 'paid', session_id: made.session }])
   })
 
   it('fails the purchase when it expired', async () => {
@@ -167,7 +171,7 @@ describe('a session that was created but not recorded here', () => {
     await app.post(shop, eventOf('checkout.session.completed', forged))
     await app.drain()
     expect(
-      await app.rows('select session_id from checkout_attempts where purchase_id = $1', [made.id]),
+      await app.rows('select session_id from payment_attempts where purchase_id = $1', [made.id]),
     ).toEqual([{ session_id: null }])
     expect((await stranger.now()).status).toBe('PROCESSING')
   })

@@ -109,10 +109,10 @@ describe('a payment snapshot', () => {
       hintedPaymentIntents: [intent, 'pi_unknown'],
       warnings: false,
     }
-    const own = await scene.gateway.fetchSnapshot({ ...query, ref })
+    const own = await scene.gateway.fetchSnapshot({ ...query, owner: ref })
     expect(own.payments).toMatchObject([{ paymentIntent: intent, attempt: null }])
-    const other = { ...ref, purchaseId: 'bp_other' }
-    const foreign = await scene.gateway.fetchSnapshot({ ...query, ref: other })
+    const other = { ...ref, id: 'bp_other' }
+    const foreign = await scene.gateway.fetchSnapshot({ ...query, owner: other })
     expect(foreign).toMatchObject({ payments: [], refunds: [], disputes: [] })
   })
 
@@ -120,7 +120,7 @@ describe('a payment snapshot', () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
     const facts = await scene.gateway.fetchSnapshot({
-      ref,
+      owner: ref,
       sessions: [],
       paymentIntents: [{ paymentIntent: intent, attempt: 3 }],
       hintedPaymentIntents: [],
@@ -159,7 +159,7 @@ describe('a payment snapshot', () => {
     const { ref, session } = await paidSession()
     const { stripe } = await scene.clients.connect('')
     const query = {
-      ref,
+      owner: ref,
       sessions: [{ attempt: 1, sessionId: session }],
       paymentIntents: [],
       hintedPaymentIntents: [],

@@ -91,43 +91,40 @@ describe('opening a Checkout session', () => {
 
   it('returns the same session for a repeated request', async () => {
     const ref = scene.newRef()
-    const first = await scene.gateway.openCheckout(ref, 1, PARAMS)
-    expect(await scene.gateway.openCheckout(ref, 1, PARAMS)).toEqual(first)
-    expect(await scene.gateway.openCheckout(ref, 2, PARAMS)).not.toEqual(first)
+    const first = await scene.ask(ref, 1, PARAMS)
+    expect(await scene.ask(ref, 1, PARAMS)).toEqual(first)
+    expect(await scene.ask(ref, 2, PARAMS)).not.toEqual(first)
   })
 
   it('reports an error that Stripe stored under the key, so that the next attempt uses another', async () => {
     const ref = scene.newRef()
     scene.fake.control.injectFault({ path: SESSIONS, action: { kind: 'error', status: 500 } })
     // The first error has an unknown outcome; only a retry shows that Stripe stored it.
-    await expect(scene.gateway.openCheckout(ref, 1, PARAMS)).rejects.toMatchObject({
+    await expect(scene.ask(ref, 1, PARAMS)).rejects.toMatchObject({
       code: 'stripe_failed',
       status: 502,
       retryAfterSeconds: 2,
     })
-    expect(await scene.gateway.openCheckout(ref, 1, PARAMS)).toMatchObject({
+    expect(await scene.ask(ref, 1, PARAMS)).toMatchObject({
       kind: 'refused',
       storedError: true,
     })
     expect(requestsOf(ref.purchaseId).map(({ replayed }) => replayed)).toContain(true)
-    expect(await scene.gateway.openCheckout(ref, 2, PARAMS)).toMatchObject({ kind: 'opened' })
+    expect(await scene.ask(ref, 2, PARAMS)).toMatchObject({ kind: 'made' })
   })
 
-  it('treats a key that was used with other parameters as a stored error', async () => {
+  it('finds the session that was made under the key when Stripe refuses other parameters', async () => {
     const ref = scene.newRef()
-    await scene.open(ref)
+    const sessionId = await scene.open(ref)
+    // A new session beside it would be a second one that can be paid.
     const changed = { ...PARAMS, description: 'something else' }
-    expect(await scene.gateway.openCheckout(ref, 1, changed)).toMatchObject({
-      kind: 'refused',
-      storedError: true,
-      message: expect.stringContaining('same parameters'),
-    })
+    expect(await scene.ask(ref, 1, changed)).toMatchObject({ kind: 'made', session: { sessionId } })
   })
 
   it('returns Stripe’s reason for a refusal', async () => {
     // Saved an hour ago, so it is now sooner than the 30 minutes that Stripe requires.
     const expiresAt = Math.floor(Date.now() / 1000) + 29 * 60
-    const result = await scene.gateway.openCheckout(scene.newRef(), 1, { ...PARAMS, expiresAt })
+    const result = await scene.ask(scene.newRef(), 1, { ...PARAMS, expiresAt })
     expect(result).toMatchObject({
       kind: 'refused',
       storedError: false,
@@ -142,7 +139,7 @@ describe('opening a Checkout session', () => {
       times: 'always',
       action: { kind: 'fail_after', how: 'cut' },
     })
-    await expect(scene.gateway.openCheckout(ref, 1, PARAMS)).rejects.toMatchObject({
+    await expect(scene.ask(ref, 1, PARAMS)).rejects.toMatchObject({
       code: 'stripe_unavailable',
       status: 503,
       retryAfterSeconds: 5,
@@ -177,6 +174,8 @@ describe('closing a Checkout session', () => {
   })
 })
 
+const NEW = { askedBefore: false }
+
 async function paid() {
   const ref = scene.newRef()
   const session = await scene.open(ref)
@@ -196,10 +195,10 @@ async function paid() {
 describe('a refund', () => {
   it('is created once, also when the request is repeated', async () => {
     const { ref, order, listed } = await paid()
-    const first = await scene.gateway.refund(ref, order)
-    expect(await scene.gateway.refund(ref, order)).toEqual(first)
+    const first = await scene.gateway.refund(ref, order, NEW)
+    expect(await scene.gateway.refund(ref, order, NEW)).toEqual(first)
     expect(await listed()).toMatchObject([
-      { id: first.kind === 'accepted' && first.refundId, amount: 4_000, status: 'succeeded' },
+      { id: first.kind === 'made' && first.refundId, amount: 4_000, status: 'succeeded' },
     ])
     expect(scene.fake.control.requests({ method: 'POST', path: REFUNDS })[0]).toMatchObject({
       idempotencyKey: `bp:${ref.purchaseId}:refund:rr_1`,
@@ -213,14 +212,14 @@ describe('a refund', () => {
 
   it('with another request id is another refund, also of the same amount (D27)', async () => {
     const { ref, order, listed } = await paid()
-    await scene.gateway.refund(ref, order)
-    await scene.gateway.refund(ref, { ...order, requestId: 'rr_2' })
+    await scene.gateway.refund(ref, order, NEW)
+    await scene.gateway.refund(ref, { ...order, requestId: 'rr_2' }, NEW)
     expect(await listed()).toHaveLength(2)
   })
 
   it('above the amount left is refused with Stripe’s message', async () => {
     const { ref, order } = await paid()
-    expect(await scene.gateway.refund(ref, { ...order, amount: 10_001 })).toMatchObject({
+    expect(await scene.gateway.refund(ref, { ...order, amount: 10_001 }, NEW)).toMatchObject({
       kind: 'refused',
       message: expect.stringMatching(/greater than/i),
     })
@@ -233,19 +232,19 @@ describe('a refund', () => {
       method: 'POST',
       action: { kind: 'fail_after', how: 'status_500' },
     })
-    const lost = scene.gateway.refund(ref, order)
+    const lost = scene.gateway.refund(ref, order, NEW)
     await expect(lost).rejects.toMatchObject({ code: 'stripe_failed' })
-    const result = await scene.gateway.refund(ref, order)
-    expect(result.kind).toBe('accepted')
+    const result = await scene.gateway.refund(ref, order, NEW)
+    expect(result.kind).toBe('made')
     expect(await listed()).toHaveLength(1)
   })
 
   it('is refused when Stripe stored an error and created none', async () => {
     const { ref, order, listed } = await paid()
     scene.fake.control.injectFault({ path: REFUNDS, method: 'POST', action: { kind: 'error' } })
-    const lost = scene.gateway.refund(ref, order)
+    const lost = scene.gateway.refund(ref, order, NEW)
     await expect(lost).rejects.toMatchObject({ code: 'stripe_failed' })
-    expect(await scene.gateway.refund(ref, order)).toMatchObject({ kind: 'refused' })
+    expect(await scene.gateway.refund(ref, order, NEW)).toMatchObject({ kind: 'refused' })
     expect(await listed()).toEqual([])
   })
 })

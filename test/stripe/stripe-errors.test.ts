@@ -20,7 +20,7 @@ afterEach(() => {
   impatient.fake.control.clearFaults()
 })
 
-const ask = () => scene.gateway.openCheckout(scene.newRef(), 1, PARAMS)
+const ask = () => scene.ask(scene.newRef(), 1, PARAMS)
 const read = () => scene.facts(scene.newRef(), 'cs_test_x')
 
 describe('an error of Stripe', () => {
@@ -45,7 +45,7 @@ describe('an error of Stripe', () => {
   it('without a response becomes 503, after the SDK’s retries', async () => {
     impatient.fake.control.injectFault({ ...everything, action: { kind: 'hang' } })
     counted.length = 0
-    const asked = impatient.gateway.openCheckout(scene.newRef(), 1, PARAMS)
+    const asked = impatient.ask(scene.newRef(), 1, PARAMS)
     await expect(asked).rejects.toMatchObject({ code: 'stripe_unavailable', retryAfterSeconds: 5 })
     expect(counted).toEqual(Array(3).fill('checkout.sessions.create unreachable'))
   })

@@ -1,10 +1,7 @@
 import type { FakeStripe } from 'fake-stripe/source'
 import { beforeAll } from 'vitest'
-import type {
-  CheckoutParams,
-  PaymentGateway,
-  SnapshotQuery,
-} from '../../src/payments/payment-gateway.ts'
+import type { PaymentGateway, SnapshotQuery } from '../../src/payments/payment-gateway.ts'
+import type { CheckoutParams, PaymentOwner } from '../../src/payments/payment-records.ts'
 import { newId } from '../../src/shared/ids.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
@@ -39,15 +36,19 @@ export type StripeScene = {
   readonly mirrored: StripeObject[]
   /** Log lines of the gateway. */
   readonly log: string[]
-  newRef(): { conferenceId: string; purchaseId: string }
+  /** A purchase, as the owner of payments. */
+  newRef(): PaymentOwner & { purchaseId: string }
+  /** Asks for the session of an attempt. */
+  ask(
+    owner: PaymentOwner,
+    attempt: number,
+    params: CheckoutParams,
+    askedBefore?: boolean,
+  ): ReturnType<PaymentGateway['openCheckout']>
   /** Opens a session and returns its id. */
-  open(
-    ref: SnapshotQuery['ref'],
-    params?: Partial<CheckoutParams>,
-    attempt?: number,
-  ): Promise<string>
+  open(owner: PaymentOwner, params?: Partial<CheckoutParams>, attempt?: number): Promise<string>
   facts(
-    ref: SnapshotQuery['ref'],
+    owner: PaymentOwner,
     session: string,
     more?: Partial<SnapshotQuery>,
   ): ReturnType<PaymentGateway['fetchSnapshot']>
@@ -101,15 +102,24 @@ export function useStripeScene(
     get clients() {
       return parts().clients
     },
-    newRef: () => ({ conferenceId: newId('conference'), purchaseId: newId('purchase') }),
-    async open(ref, params = {}, attempt = 1) {
-      const result = await scene.gateway.openCheckout(ref, attempt, { ...PARAMS, ...params })
-      if (result.kind !== 'opened') throw new Error(`openCheckout: ${result.message}`)
+    newRef() {
+      const id = newId('purchase')
+      return { conferenceId: newId('conference'), kind: 'purchase', id, purchaseId: id }
+    },
+    ask: (owner, attempt, params, askedBefore = false) =>
+      scene.gateway.openCheckout(
+        owner,
+        { attempt, params, createdAt: new Date() },
+        { customer: null, askedBefore },
+      ),
+    async open(owner, params = {}, attempt = 1) {
+      const result = await scene.ask(owner, attempt, { ...PARAMS, ...params })
+      if (result.kind !== 'made') throw new Error(`openCheckout: ${result.message}`)
       return result.session.sessionId
     },
-    facts: (ref, session, more = {}) =>
+    facts: (owner, session, more = {}) =>
       scene.gateway.fetchSnapshot({
-        ref,
+        owner,
         sessions: [{ attempt: 1, sessionId: session }],
         paymentIntents: [],
         hintedPaymentIntents: [],

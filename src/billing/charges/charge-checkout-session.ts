@@ -1,9 +1,12 @@
 import type Stripe from 'stripe'
 import { withTenant } from '../../db/tenant-scope.ts'
-import type { OpenCheckoutResult } from '../../payments/payment-gateway.ts'
 import type { ReturnUrls } from '../../payments/return-urls.ts'
 import { toStripeAmount } from '../../shared/money.ts'
-import { createCheckoutSession, FIXED_AMOUNT } from '../../stripe/payment-requests.ts'
+import {
+  createCheckoutSession,
+  FIXED_AMOUNT,
+  type OpenCheckoutResult,
+} from '../../stripe/payment-requests.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
 import { ensureCustomer } from '../customers/ensure-customer.ts'
 import { type ChargeAttempt, updateAttempt } from './charge-attempt-store.ts'

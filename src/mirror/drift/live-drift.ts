@@ -160,9 +160,9 @@ async function nextPurchases(
     .where('p.conference_id', conferenceId)
     .where('p.id', '>', after)
     .whereRaw(
-      `(exists (select 1 from checkout_attempts o where o.conference_id = p.conference_id
+      `(exists (select 1 from payment_attempts o where o.conference_id = p.conference_id
           and o.purchase_id = p.id and o.session_id is not null)
-        or exists (select 1 from purchase_payments o where o.conference_id = p.conference_id
+        or exists (select 1 from payments o where o.conference_id = p.conference_id
           and o.purchase_id = p.id))`,
     )
     .orderBy('p.id')
@@ -183,7 +183,7 @@ async function nextPurchases(
 
 /** Includes expired sessions: a payment can have succeeded before the session expired. */
 function sessionsOf(trx: Tx, conferenceId: string, ids: readonly string[]) {
-  return trx('checkout_attempts')
+  return trx('payment_attempts')
     .where({ conference_id: conferenceId })
     .whereIn('purchase_id', [...ids])
     .whereNotNull('session_id')
@@ -196,7 +196,7 @@ function sessionsOf(trx: Tx, conferenceId: string, ids: readonly string[]) {
 }
 
 function paymentsOf(trx: Tx, conferenceId: string, ids: readonly string[]) {
-  return trx('purchase_payments')
+  return trx('payments')
     .where({ conference_id: conferenceId })
     .whereIn('purchase_id', [...ids])
     .select<{ purchase: string; paymentIntent: string }[]>(
@@ -258,7 +258,7 @@ async function fetchObjects(
   await fetchPaymentSnapshot({
     ...reader,
     query: {
-      ref,
+      owner: { conferenceId: ref.conferenceId, kind: 'purchase', id: ref.purchaseId },
       sessions,
       paymentIntents: paymentIntents.map((paymentIntent) => ({ paymentIntent, attempt: null })),
       hintedPaymentIntents: hints,

@@ -12,7 +12,7 @@ type ComparedResource = {
   where?: string
 }
 
-const purchaseOfPayment = (id: string) => `(select o.purchase_id from purchase_payments o
+const purchaseOfPayment = (id: string) => `(select o.purchase_id from payments o
   where o.conference_id = :conference and o.payment_intent_id = ${id})`
 
 const COMPARED_RESOURCES: readonly ComparedResource[] = [

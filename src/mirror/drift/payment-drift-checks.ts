@@ -18,7 +18,7 @@ const differentPayment: DriftCheck = {
       there: 'f.there',
       repair: `'reconcile'`,
     })}
-    from purchase_payments o
+    from payments o
     join there_payments t on t.id = o.payment_intent_id
     ${comparedFields([
       ['status', 'o.status', 't.status'],
@@ -26,7 +26,7 @@ const differentPayment: DriftCheck = {
       ['amount_received', 'o.amount_received::text', 't.amount_received::text'],
       ['currency', 'o.currency', 't.currency'],
     ])}
-    where o.conference_id = :conference ${only('o.purchase_id')} and f.here is distinct from f.there`,
+    where o.conference_id = :conference and o.purchase_id is not null ${only('o.purchase_id')} and f.here is distinct from f.there`,
 }
 
 function differentRefundOrDispute(
@@ -50,17 +50,23 @@ function differentRefundOrDispute(
         there: 'f.there',
         repair: `'reconcile'`,
       })}
-      from purchase_${resource} o
+      from payment_${resource} o
       join there_${resource} t on t.id = o.id
       ${comparedFields([
         ['status', 'o.status', 't.status'],
         ['amount', 'o.amount::text', 't.amount::text'],
         ['currency', 'o.currency', 't.currency'],
       ])}
-      where o.conference_id = :conference ${only('o.purchase_id')}
+      where o.conference_id = :conference and o.purchase_id is not null ${only('o.purchase_id')}
         and f.here is distinct from f.there`,
   }
 }
+
+/** The status of the session and of its payment, by the attempt's state. */
+const SESSION_STATUS = `case when o.state in ('expired', 'cancelled') then 'expired'
+  when o.state in ('processing', 'paid', 'failed') then 'complete' else o.state end`
+const PAYMENT_STATUS = `case o.state when 'processing' then 'pending' when 'paid' then 'paid'
+  when 'failed' then 'failed' else 'none' end`
 
 /**
  * If the session is paid, the attempt must be paid; the reverse does not hold, because a partial bank
@@ -82,19 +88,23 @@ const differentSession: DriftCheck = {
       field: 'f.field',
       here: 'f.here',
       there: 'f.there',
-      repair: `case when o.state <> 'expired' then 'reconcile'
+      repair: `case when o.state not in ('expired', 'cancelled') then 'reconcile'
         when t.payment_intent is not null then 'adopt' else 'sync' end`,
       paymentIntent: 't.payment_intent',
     })}
-    from checkout_attempts o
+    from payment_attempts o
     join there_sessions t on t.id = o.session_id
     ${comparedFields([
-      ['status', 'o.state', 't.status'],
-      ['payment_status', 'o.payment', `case when t.is_paid then 'paid' else o.payment end`],
+      ['status', SESSION_STATUS, 't.status'],
+      [
+        'payment_status',
+        PAYMENT_STATUS,
+        `case when t.is_paid then 'paid' else ${PAYMENT_STATUS} end`,
+      ],
     ])}
-    where o.conference_id = :conference ${only('o.purchase_id')} and o.state <> 'refused'
+    where o.conference_id = :conference and o.purchase_id is not null ${only('o.purchase_id')} and o.state <> 'refused'
       and f.here is distinct from f.there
-      and not (o.state = 'expired' and exists (select 1 from purchase_payments known
+      and not (o.state in ('expired', 'cancelled') and exists (select 1 from payments known
         where known.conference_id = :conference and known.payment_intent_id = t.payment_intent))`,
 }
 
@@ -106,7 +116,7 @@ export const DIFFERENT_CHECKS: readonly DriftCheck[] = [
 ]
 
 const isKnown = (id: string) => `exists (
-  select 1 from purchase_payments o
+  select 1 from payments o
   where o.conference_id = :conference and o.payment_intent_id = ${id})`
 
 /**
@@ -175,9 +185,10 @@ function extraRefundOrDispute(
         repair: `'reconcile'`,
       })}
       from there_${resource} t
-      join purchase_payments o
+      join payments o
         on o.conference_id = :conference and o.payment_intent_id = t.payment_intent
-      where not exists (select 1 from purchase_${resource} known
+          and o.purchase_id is not null
+      where not exists (select 1 from payment_${resource} known
         where known.conference_id = :conference and known.id = t.id) ${only('o.purchase_id')}`,
   }
 }
@@ -204,7 +215,7 @@ const extraSession: DriftCheck = {
     from there_sessions t
     join bulk_purchases p on p.conference_id = :conference and p.id = t.purchase_id
     where t.status is distinct from 'expired' ${only('p.id')}
-      and not exists (select 1 from checkout_attempts o
+      and not exists (select 1 from payment_attempts o
         where o.conference_id = :conference and o.session_id = t.id)
       and not ${isKnown('t.payment_intent')}`,
 }
@@ -242,32 +253,33 @@ function missingCheck(
         repair: `'sync'`,
       })}
       from ${ours.table} o
-      where o.conference_id = :conference and o.${ours.id} is not null ${more.where ?? ''}
+      where o.conference_id = :conference and o.purchase_id is not null
+        and o.${ours.id} is not null ${more.where ?? ''}
         ${only('o.purchase_id')}
         and not exists (select 1 from ${theirs} t where t.id = o.${ours.id})`,
   }
 }
 
-const ATTEMPTS: LocalTable = { table: 'checkout_attempts', id: 'session_id', status: 'state' }
+const ATTEMPTS: LocalTable = { table: 'payment_attempts', id: 'session_id', status: 'state' }
 
 /** Skips open sessions: Stripe sends no event for them, so the mirror may not have them. */
 export const MISSING_CHECKS: readonly DriftCheck[] = [
   missingCheck(
     'payment',
     'payment-intents',
-    { table: 'purchase_payments', id: 'payment_intent_id', status: 'status' },
+    { table: 'payments', id: 'payment_intent_id', status: 'status' },
     'there_payments',
   ),
   missingCheck(
     'refund',
     'refunds',
-    { table: 'purchase_refunds', id: 'id', status: 'status' },
+    { table: 'payment_refunds', id: 'id', status: 'status' },
     'there_refunds',
   ),
   missingCheck(
     'dispute',
     'disputes',
-    { table: 'purchase_disputes', id: 'id', status: 'status' },
+    { table: 'payment_disputes', id: 'id', status: 'status' },
     'there_disputes',
   ),
   missingCheck('checkout_session', 'checkout-sessions', ATTEMPTS, 'there_sessions', {

@@ -20,12 +20,12 @@ const unpaidPurchase: DriftCheck = {
       field: `'status'`,
       here: 'p.status',
       there: 't.payment_status',
-      repair: `case when o.state = 'expired' and t.payment_intent is not null then 'adopt'
+      repair: `case when o.state in ('expired', 'cancelled') and t.payment_intent is not null then 'adopt'
         else 'reconcile' end`,
       paymentIntent: 't.payment_intent',
     })}
     from bulk_purchases p
-    join checkout_attempts o on o.conference_id = :conference and o.purchase_id = p.id
+    join payment_attempts o on o.conference_id = :conference and o.purchase_id = p.id
     join there_sessions t on t.id = o.session_id
     where p.conference_id = :conference and p.status in ('PENDING', 'PROCESSING', 'FAILED')
       and t.is_paid ${only('p.id')}
@@ -71,7 +71,7 @@ const paymentSums = (only: PurchaseFilter) => `(
   select o.purchase_id, bool_and(t.id is not null) as is_whole,
     sum(t.amount_received) as received, sum(coalesce(refunded.amount, 0)) as refunded,
     sum(coalesce(lost.amount, 0)) as lost
-  from purchase_payments o
+  from payments o
   join bulk_purchases b on b.conference_id = :conference and b.id = o.purchase_id
   left join there_payments t on t.id = o.payment_intent_id
   left join ${returnedMoney('there_refunds', 'succeeded')} refunded
@@ -83,7 +83,7 @@ const paymentSums = (only: PurchaseFilter) => `(
   group by o.purchase_id)`
 
 const lostDisputes = (only: PurchaseFilter) => `(
-  select o.purchase_id, sum(o.amount) as amount from purchase_disputes o
+  select o.purchase_id, sum(o.amount) as amount from payment_disputes o
   where o.conference_id = :conference and o.status = 'lost' ${only('o.purchase_id')}
   group by o.purchase_id)`
 

@@ -85,10 +85,10 @@ describe('a comparison with Stripe itself', () => {
     const { id, payment } = await paid(shop)
     const other = await paid(shop)
     await scene.rows(
-      `update purchase_payments set payment_intent_id = 'pi_none' where payment_intent_id = $1`,
+      `update payments set payment_intent_id = 'pi_none' where payment_intent_id = $1`,
       [payment],
     )
-    await scene.rows(`update checkout_attempts set session_id = 'cs_none' where purchase_id = $1`, [
+    await scene.rows(`update payment_attempts set session_id = 'cs_none' where purchase_id = $1`, [
       id,
     ])
     const { lines, purchases_read } = await live(shop)
@@ -105,7 +105,7 @@ describe('a comparison with Stripe itself', () => {
     const { id } = await shop.buy()
     await shop.openSession(id)
     expect((await live(shop)).lines).toEqual([])
-    await scene.rows(`update checkout_attempts set session_id = 'cs_none' where purchase_id = $1`, [
+    await scene.rows(`update payment_attempts set session_id = 'cs_none' where purchase_id = $1`, [
       id,
     ])
     expect((await live(shop)).lines).toMatchObject([
@@ -165,7 +165,7 @@ describe('a comparison with Stripe itself', () => {
       [id],
     )
     await scene.rows(
-      `insert into purchase_payments (conference_id, purchase_id, payment_intent_id, status, amount,
+      `insert into payments (conference_id, purchase_id, payment_intent_id, status, amount,
          amount_received, currency)
        select conference_id, id, replace(id, 'bp_', 'pi_none'), 'canceled', 500, 0, 'EUR'
        from bulk_purchases where conference_id = $1 and status = 'FAILED'`,

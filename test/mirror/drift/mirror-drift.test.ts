@@ -235,7 +235,7 @@ describe('an object that both have', () => {
     const session = await shop.openSession(id)
     await shop.act(id, 'reconcile')
     control().pay(session)
-    await scene.rows(`update checkout_attempts set state = 'expired' where session_id = $1`, [
+    await scene.rows(`update payment_attempts set state = 'expired' where session_id = $1`, [
       session,
     ])
     await scene.rows(`update bulk_purchases set status = 'FAILED' where id = $1`, [id])
@@ -273,10 +273,9 @@ describe('an object that both have', () => {
     async (field, sql, here, there) => {
       const { id, payment } = await paid(shop)
       await sync(shop)
-      await scene.rows(
-        `update purchase_payments set ${field} = ${sql} where payment_intent_id = $1`,
-        [payment],
-      )
+      await scene.rows(`update payments set ${field} = ${sql} where payment_intent_id = $1`, [
+        payment,
+      ])
       await expectOnly({
         kind: 'different',
         what: 'payment',
@@ -292,10 +291,9 @@ describe('an object that both have', () => {
   it('differs: the received amount of the payment and of the purchase', async () => {
     const { payment } = await paid(shop)
     await sync(shop)
-    await scene.rows(
-      'update purchase_payments set amount_received = 1 where payment_intent_id = $1',
-      [payment],
-    )
+    await scene.rows('update payments set amount_received = 1 where payment_intent_id = $1', [
+      payment,
+    ])
     await scene.rows('update bulk_purchases set amount_received = 1 where payment_intent_id = $1', [
       payment,
     ])

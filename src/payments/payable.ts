@@ -1,0 +1,95 @@
+import { AppError } from '../shared/errors.ts'
+import type { Clock } from '../shared/time.ts'
+import { type AttemptState, isPayable } from './attempt-machine.ts'
+import type { PaymentGateway, RefusedResult, SavedCard } from './payment-gateway.ts'
+import type { PaymentAttempt, PaymentOwner } from './payment-records.ts'
+import type { AttemptInput } from './plan-records.ts'
+import { type ReturnUrls, sameUrls } from './return-urls.ts'
+
+/** What a caller wants to pay with. */
+export type AttemptRequest =
+  | { kind: 'checkout'; urls: ReturnUrls }
+  /** `named`: the payment method that the caller named. Null: the default. */
+  | { kind: 'saved_card'; named: string | null }
+
+/**
+ * A purchase or a charge, as these flows use it. Each method but `reconcile`, `customer` and `chooseCard`
+ * is one short transaction under its lock.
+ */
+export type Payable = {
+  owner: PaymentOwner
+  listAttempts(): Promise<PaymentAttempt[]>
+  /**
+   * Applies a fact about an attempt, and everything that follows from it.
+   *
+   * @param from what states the attempt may be in; default: all that its machine accepts.
+   * @returns the attempt afterwards, and whether the fact changed it.
+   */
+  apply(
+    input: AttemptInput,
+    from?: readonly AttemptState[],
+  ): Promise<{ attempt: PaymentAttempt; isChange: boolean }>
+  /**
+   * Inserts attempt `number`, or returns it if a parallel request inserted it.
+   *
+   * @throws AppError `wrong_state`, `payment_in_progress` if no attempt may be made now.
+   */
+  insertAttempt(number: number, request: AttemptRequest): Promise<PaymentAttempt>
+  /** Stores a chosen card, or counts a confirm request. False: the attempt is in another state. */
+  note(
+    number: number,
+    from: readonly AttemptState[],
+    notes: { payment_method?: string; confirms?: number },
+  ): Promise<boolean>
+  /** Fetches a snapshot and applies it. */
+  reconcile(): Promise<unknown>
+  /** Stripe's id of the customer for a Checkout session, or null. */
+  customer(): Promise<string | null>
+  /** @throws AppError `no_payment_method`, `validation_failed` */
+  chooseCard(named: string | null): Promise<SavedCard>
+}
+
+export type PaymentFlowDeps = { gateway: PaymentGateway; clock: Clock }
+
+/** The attempt that a request uses. `isNew`: this request inserted it, so nobody asked Stripe before. */
+export type ChosenAttempt = { number: number; isNew: boolean }
+
+/**
+ * Chooses the attempt of a request among the stored ones: the open one if it was made for the same
+ * request, else the next one.
+ *
+ * @returns `insert`: no attempt is open, so the caller inserts it in the same transaction. Otherwise the
+ *   open one must first be closed at Stripe.
+ */
+export function chooseAttempt(
+  attempts: readonly PaymentAttempt[],
+  request: AttemptRequest,
+  clock: Clock,
+): { number: number; insert: boolean } {
+  const last = attempts.at(-1)
+  if (last === undefined || !isPayable(last))
+    return { number: (last?.attempt ?? 0) + 1, insert: true }
+  const number = isSameRequest(last, request, clock) ? last.attempt : last.attempt + 1
+  return { number, insert: false }
+}
+
+function isSameRequest(last: PaymentAttempt, request: AttemptRequest, clock: Clock): boolean {
+  if (last.kind === 'checkout') {
+    const isAlive = last.expiresAt === null || last.expiresAt > clock.now()
+    return request.kind === 'checkout' && isAlive && sameUrls(last.params, request.urls)
+  }
+  return (
+    request.kind === 'saved_card' && (request.named === null || last.params.named === request.named)
+  )
+}
+
+export function refusalError({ message, storedError }: RefusedResult): AppError {
+  if (!storedError) return new AppError('stripe_refused', message)
+  const detail = 'Stripe stored an error under this idempotency key. Retry the request.'
+  return new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
+}
+
+/** A 409 while a payment is pending, or has arrived and staff must decide about it. */
+export function paymentInProgress(detail: string): AppError {
+  return new AppError('payment_in_progress', detail)
+}

@@ -1,0 +1,376 @@
+import type { Tx } from '../db/connect.ts'
+import type { AttemptState } from './attempt-machine.ts'
+import type {
+  PaymentAttempt,
+  PaymentOwner,
+  PaymentRecords,
+  RecordChanges,
+  RefundRequest,
+  StoredPayment,
+} from './payment-records.ts'
+import type { DisputeSnapshot, RefundSnapshot } from './payment-snapshot.ts'
+
+/**
+ * SQL for all payment records of one owner as one JSON value, so that a purchase or a charge is loaded in
+ * one statement.
+ *
+ * @param owner - alias of a row with conference_id and id.
+ */
+export const paymentRecordsOf = (owner: string) => {
+  const list = (table: string, order: string) =>
+    `(select coalesce(json_agg(r order by ${order}), '[]') from ${table} r
+      where r.conference_id = ${owner}.conference_id and r.owner_id = ${owner}.id)`
+  return `json_build_object(
+    'attempts', ${list('payment_attempts', 'r.attempt')},
+    'payments', ${list('payments', 'r.attempt nulls last, r.seen_at, r.payment_intent_id')},
+    'refunds', ${list('payment_refunds', 'r.seen_at, r.id')},
+    'disputes', ${list('payment_disputes', 'r.seen_at, r.id')},
+    'requests', ${list('refund_requests', 'r.created_at, r.id')})`
+}
+
+type AttemptRow = Pick<
+  PaymentAttempt,
+  'kind' | 'params' | 'attempt' | 'state' | 'url' | 'confirms'
+> & {
+  session_id: string | null
+  expires_at: string | null
+  payment_intent_id: string | null
+  payment_method: string | null
+  decline: string | null
+  failure_code: string | null
+  failure_message: string | null
+  created_at: string
+}
+
+type PaymentRow = {
+  payment_intent_id: string
+  attempt: number | null
+  status: string
+  amount: number
+  amount_received: number
+  currency: string
+}
+
+type RefundRow = Pick<RefundSnapshot, 'id' | 'status' | 'amount' | 'currency' | 'reason'> & {
+  payment_intent_id: string
+  failure_reason: string | null
+}
+
+type DisputeRow = Omit<DisputeSnapshot, 'paymentIntent'> & { payment_intent_id: string }
+
+type RequestRow = Pick<RefundRequest, 'id' | 'amount' | 'reason' | 'state' | 'refusal'> & {
+  payment_intent_id: string
+  refund_id: string | null
+}
+
+/** The value of `paymentRecordsOf`. */
+export type PaymentRecordsRow = {
+  attempts: AttemptRow[]
+  payments: PaymentRow[]
+  refunds: RefundRow[]
+  disputes: DisputeRow[]
+  requests: RequestRow[]
+}
+
+export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
+  return {
+    attempts: row.attempts.map(toAttempt),
+    payments: row.payments.map((payment) => ({
+      paymentIntent: payment.payment_intent_id,
+      attempt: payment.attempt,
+      status: payment.status,
+      amount: payment.amount,
+      received: payment.amount_received,
+      currency: payment.currency,
+    })),
+    refunds: row.refunds.map((refund) => ({
+      id: refund.id,
+      paymentIntent: refund.payment_intent_id,
+      status: refund.status,
+      amount: refund.amount,
+      currency: refund.currency,
+      reason: refund.reason,
+      failureReason: refund.failure_reason,
+    })),
+    disputes: row.disputes.map((dispute) => ({
+      id: dispute.id,
+      paymentIntent: dispute.payment_intent_id,
+      status: dispute.status,
+      amount: dispute.amount,
+      currency: dispute.currency,
+      reason: dispute.reason,
+    })),
+    requests: row.requests.map((request) => ({
+      id: request.id,
+      paymentIntent: request.payment_intent_id,
+      amount: request.amount,
+      reason: request.reason,
+      state: request.state,
+      refundId: request.refund_id,
+      refusal: request.refusal,
+    })),
+  }
+}
+
+function toAttempt(row: AttemptRow): PaymentAttempt {
+  const common = {
+    attempt: row.attempt,
+    state: row.state,
+    sessionId: row.session_id,
+    url: row.url,
+    expiresAt: row.expires_at === null ? null : new Date(row.expires_at),
+    paymentIntentId: row.payment_intent_id,
+    paymentMethod: row.payment_method,
+    confirms: row.confirms,
+    decline: row.decline,
+    failure:
+      row.failure_code === null
+        ? null
+        : { code: row.failure_code, message: row.failure_message ?? '' },
+    createdAt: new Date(row.created_at),
+  }
+  // The two kinds have different parameters, which only a discriminated object expresses.
+  const attempt = { kind: row.kind, params: row.params, ...common }
+  return attempt as PaymentAttempt
+}
+
+const attemptColumns = (from: AttemptState, to: PaymentAttempt) => ({
+  attempt: to.attempt,
+  from_state: from,
+  state: to.state,
+  session_id: to.sessionId,
+  url: to.url,
+  expires_at: to.expiresAt,
+  payment_intent_id: to.paymentIntentId,
+  decline: to.decline,
+  failure_code: to.failure?.code ?? null,
+  failure_message: to.failure?.message ?? null,
+})
+
+const paymentColumns = (payment: StoredPayment) => ({
+  payment_intent_id: payment.paymentIntent,
+  attempt: payment.attempt,
+  status: payment.status,
+  amount: payment.amount,
+  amount_received: payment.received,
+  currency: payment.currency,
+})
+
+const refundColumns = (refund: RefundSnapshot) => ({
+  id: refund.id,
+  payment_intent_id: refund.paymentIntent,
+  status: refund.status,
+  amount: refund.amount,
+  currency: refund.currency,
+  reason: refund.reason,
+  failure_reason: refund.failureReason,
+})
+
+const disputeColumns = (dispute: DisputeSnapshot) => ({
+  id: dispute.id,
+  payment_intent_id: dispute.paymentIntent,
+  status: dispute.status,
+  amount: dispute.amount,
+  currency: dispute.currency,
+  reason: dispute.reason,
+})
+
+/** A part of the statement that saves a plan: a common table expression and its bindings. */
+export type SavePart = { sql: string; bindings: Record<string, string> }
+
+/**
+ * The parts that write record changes. Each write of an attempt names the state that the plan was made
+ * from. All run in one statement, with those of the owner.
+ */
+export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): SavePart[] {
+  const parts: SavePart[] = []
+  const add = (name: string, rows: object[], sql: string) => {
+    if (rows.length === 0) return
+    parts.push({ sql: `${name} as (${sql})`, bindings: { [name]: JSON.stringify(rows) } })
+  }
+  add(
+    'saved_attempts',
+    changes.attempts.map(({ from, to }) => attemptColumns(from, to)),
+    `update payment_attempts a
+     set state = c.state, session_id = c.session_id, url = c.url, expires_at = c.expires_at,
+       payment_intent_id = c.payment_intent_id, decline = c.decline, failure_code = c.failure_code,
+       failure_message = c.failure_message, updated_at = now()
+     from json_to_recordset(:saved_attempts) as c (attempt int, from_state text, state text,
+       session_id text, url text, expires_at timestamptz, payment_intent_id text, decline text,
+       failure_code text, failure_message text)
+     where a.conference_id = :conference and a.owner_id = :owner and a.attempt = c.attempt
+       and a.state = c.from_state
+     returning 1`,
+  )
+  const column = `${owner.kind}_id`
+  const upsert = (table: string, key: string, columns: string[], types: string) => {
+    const values = columns.map((name) => `c.${name}`).join(', ')
+    const updates = columns.map((name) => `${name} = excluded.${name}`).join(', ')
+    return `insert into ${table} (conference_id, ${column}, ${columns.join(', ')})
+      select cast(:conference as text), cast(:owner as text), ${values}
+      from json_to_recordset(:saved_${table}) as c (${types})
+      on conflict (conference_id, ${key}) do update set ${updates}, updated_at = now()
+      where ${table}.owner_id = :owner`
+  }
+  const money = 'status text, amount bigint, currency text'
+  add(
+    'saved_payments',
+    changes.payments.map(paymentColumns),
+    upsert(
+      'payments',
+      'payment_intent_id',
+      ['payment_intent_id', 'attempt', 'status', 'amount', 'amount_received', 'currency'],
+      `payment_intent_id text, attempt int, amount_received bigint, ${money}`,
+    ),
+  )
+  add(
+    'saved_payment_refunds',
+    changes.refunds.map(refundColumns),
+    upsert(
+      'payment_refunds',
+      'id',
+      ['id', 'payment_intent_id', 'status', 'amount', 'currency', 'reason', 'failure_reason'],
+      `id text, payment_intent_id text, reason text, failure_reason text, ${money}`,
+    ),
+  )
+  add(
+    'saved_payment_disputes',
+    changes.disputes.map(disputeColumns),
+    upsert(
+      'payment_disputes',
+      'id',
+      ['id', 'payment_intent_id', 'status', 'amount', 'currency', 'reason'],
+      `id text, payment_intent_id text, reason text, ${money}`,
+    ),
+  )
+  return parts
+}
+
+/** Inserts the next attempt, in state `creating`. A unique index allows one payable attempt at a time. */
+export async function insertAttempt(
+  trx: Tx,
+  owner: PaymentOwner,
+  attempt: Pick<PaymentAttempt, 'attempt' | 'kind' | 'params'> & { requestedBy: string },
+): Promise<void> {
+  await trx('payment_attempts').insert({
+    conference_id: owner.conferenceId,
+    [`${owner.kind}_id`]: owner.id,
+    attempt: attempt.attempt,
+    kind: attempt.kind,
+    params: JSON.stringify(attempt.params),
+    requested_by: attempt.requestedBy,
+  })
+}
+
+/**
+ * Notes something about an attempt that is no change of its state: the saved card that was chosen, a
+ * confirm request that is about to be sent.
+ *
+ * @returns false if the attempt is in none of the states `from`: nothing was written.
+ */
+export async function noteOnAttempt(
+  trx: Tx,
+  owner: PaymentOwner,
+  attempt: number,
+  from: readonly AttemptState[],
+  notes: { payment_method?: string; confirms?: number },
+): Promise<boolean> {
+  const written = await trx('payment_attempts')
+    .where({ conference_id: owner.conferenceId, owner_id: owner.id, attempt })
+    .whereIn('state', [...from])
+    .update({ ...notes, updated_at: trx.fn.now() })
+  return written === 1
+}
+
+/**
+ * Stores the session of an attempt that is `creating`. Its state stays: only a snapshot says what state
+ * the session is in.
+ */
+export async function storeSession(
+  trx: Tx,
+  owner: PaymentOwner,
+  attempt: number,
+  session: { sessionId: string; url: string | null; expiresAt: Date },
+): Promise<void> {
+  await trx('payment_attempts')
+    .where({ conference_id: owner.conferenceId, owner_id: owner.id, attempt, state: 'creating' })
+    .update({
+      session_id: session.sessionId,
+      url: session.url,
+      expires_at: session.expiresAt,
+      updated_at: trx.fn.now(),
+    })
+}
+
+/** Stores a refund request before Stripe is asked, so that a retry sends the same request. */
+export async function insertRefundRequest(
+  trx: Tx,
+  owner: PaymentOwner,
+  request: Pick<RefundRequest, 'id' | 'paymentIntent' | 'amount' | 'reason'> & {
+    requestedBy: string
+  },
+): Promise<void> {
+  await trx('refund_requests').insert({
+    conference_id: owner.conferenceId,
+    [`${owner.kind}_id`]: owner.id,
+    id: request.id,
+    payment_intent_id: request.paymentIntent,
+    amount: request.amount,
+    reason: request.reason,
+    requested_by: request.requestedBy,
+  })
+}
+
+/** Saves the outcome of a refund request, unless one is saved. */
+export async function saveRefundOutcome(
+  trx: Tx,
+  owner: PaymentOwner,
+  id: string,
+  outcome: { state: 'accepted'; refund_id: string } | { state: 'refused'; refusal: string },
+): Promise<void> {
+  await trx('refund_requests')
+    .where({ conference_id: owner.conferenceId, owner_id: owner.id, id, state: 'requested' })
+    .update({ ...outcome, updated_at: trx.fn.now() })
+}
+
+/** The owner of a Checkout session or a payment intent, by the attempts and payments, or null. */
+export async function findPaymentOwner(
+  trx: Tx,
+  conferenceId: string,
+  stripeIds: { sessions?: readonly string[]; paymentIntents?: readonly string[] },
+): Promise<PaymentOwner | null> {
+  const { rows } = await trx.raw<{
+    rows: { purchase_id: string | null; charge_id: string | null }[]
+  }>(
+    `select purchase_id, charge_id from payment_attempts
+     where conference_id = :conference
+       and (session_id = any(:sessions) or payment_intent_id = any(:intents))
+     union all
+     select purchase_id, charge_id from payments
+     where conference_id = :conference and payment_intent_id = any(:intents)
+     limit 1`,
+    {
+      conference: conferenceId,
+      sessions: [...(stripeIds.sessions ?? [])],
+      intents: [...(stripeIds.paymentIntents ?? [])],
+    },
+  )
+  const [row] = rows
+  if (row === undefined) return null
+  return row.purchase_id === null
+    ? { conferenceId, kind: 'charge', id: row.charge_id ?? '' }
+    : { conferenceId, kind: 'purchase', id: row.purchase_id }
+}
+
+/**
+ * SQL for the purchase that owns the session or the payment of a Stripe event, or null. Each lookup
+ * compares the conference, because the caller's statement may span all tenants.
+ *
+ * @param event - alias of a row with conference_id, object_id and payment_intent_id.
+ */
+export const purchaseIdOfPayment = (event: string) => `coalesce(
+  (select a.purchase_id from payment_attempts a
+    where a.conference_id = ${event}.conference_id and a.session_id = ${event}.object_id),
+  (select p.purchase_id from payments p
+    where p.conference_id = ${event}.conference_id
+      and p.payment_intent_id = ${event}.payment_intent_id))`

@@ -1,0 +1,125 @@
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import { AppError, afterWrite, invalidField, notFound } from '../shared/errors.ts'
+import { balancesOf, type PaymentBalance, refundable } from './balances.ts'
+import type { PaymentGateway } from './payment-gateway.ts'
+import type { PaymentOwner, PaymentRecords } from './payment-records.ts'
+import { insertRefundRequest, saveRefundOutcome } from './payment-store.ts'
+
+export type RefundInput = {
+  /** Null: the payment of the owner. */
+  paymentIntent: string | null
+  /** Minor units. Null: everything that is left of the payment. */
+  amount: number | null
+  reason: 'duplicate' | 'fraudulent' | 'requested_by_customer' | null
+}
+
+/**
+ * Stores a refund request before Stripe is called, so that a retry after a crash sends the same request
+ * and never a second one. The owner is locked.
+ *
+ * @param request.id of the new request.
+ * @param main the payment that paid the owner; it is refunded unless the input names another one.
+ * @returns false if nothing is left to refund: the owner says why.
+ * @throws AppError `validation_failed` for a larger amount than is left, or an unknown payment.
+ */
+export async function requestRefund(
+  trx: Tx,
+  owner: PaymentOwner,
+  records: PaymentRecords,
+  main: string | null,
+  request: RefundInput & { id: string; requestedBy: string },
+): Promise<boolean> {
+  const balances = balancesOf(records)
+  if (!balances.some((balance) => refundable(balance) > 0)) return false
+  const payment = choosePayment(owner, balances, request.paymentIntent, main)
+  const left = refundable(payment)
+  if (left <= 0) return false
+  const amount = request.amount ?? left
+  if (amount > left) {
+    const detail = `must be at most ${left}: the amount left to refund, in minor units of ${payment.currency}`
+    throw invalidField('/amount', detail)
+  }
+  await insertRefundRequest(trx, owner, {
+    ...request,
+    paymentIntent: payment.paymentIntent,
+    amount,
+  })
+  return true
+}
+
+function choosePayment(
+  { kind }: PaymentOwner,
+  balances: PaymentBalance[],
+  named: string | null,
+  main: string | null,
+): PaymentBalance {
+  if (named !== null) {
+    const found = balances.find(({ paymentIntent }) => paymentIntent === named)
+    if (found !== undefined) return found
+    throw invalidField('/payment_intent', `The ${kind} has no payment "${named}".`)
+  }
+  const left = balances.filter((balance) => refundable(balance) > 0)
+  const found = left.find(({ paymentIntent }) => paymentIntent === main)
+  if (found !== undefined) return found
+  const [first] = left
+  if (first !== undefined && left.length === 1) return first
+  const names = left.map(({ paymentIntent }) => paymentIntent).join(', ')
+  const detail = `The ${kind} has several payments. Set payment_intent to one of: ${names}.`
+  throw invalidField('/payment_intent', detail)
+}
+
+/**
+ * Sends a stored refund request to Stripe and fetches a snapshot: only that changes the owner. Safe to
+ * repeat after a crash or an unknown outcome: the same request is sent under the same key, after Stripe
+ * was asked for its refund.
+ *
+ * @param load the owner's records, in a transaction of the tenant.
+ * @throws AppError `stripe_refused`; `stripe_key_rejected`, `stripe_unavailable`, `stripe_failed` after an
+ *   unknown outcome, or if the snapshot could not be fetched after the refund.
+ */
+export async function sendRefund(
+  deps: { db: Db; gateway: PaymentGateway },
+  owner: PaymentOwner,
+  request: { id: string; isNew: boolean },
+  load: (trx: Tx) => Promise<PaymentRecords>,
+  reconcile: () => Promise<unknown>,
+): Promise<void> {
+  const { records, stored } = await withTenant(deps.db, owner, async (trx) => {
+    const all = await load(trx)
+    return { records: all, stored: all.requests.find(({ id }) => id === request.id) }
+  })
+  if (stored === undefined) throw notFound('refund request')
+  if (stored.state === 'refused') throw refundRefused(stored.refusal)
+  if (stored.state === 'requested') {
+    const payment = records.payments.find((one) => one.paymentIntent === stored.paymentIntent)
+    if (payment === undefined) throw new Error(`Payment ${stored.paymentIntent} has no record`)
+    const result = await deps.gateway.refund(
+      owner,
+      {
+        requestId: stored.id,
+        paymentIntent: stored.paymentIntent,
+        amount: stored.amount,
+        currency: payment.currency,
+        reason: stored.reason,
+      },
+      { askedBefore: !request.isNew },
+    )
+    await withTenant(deps.db, owner, (trx) =>
+      saveRefundOutcome(
+        trx,
+        owner,
+        stored.id,
+        result.kind === 'made'
+          ? { state: 'accepted', refund_id: result.refundId }
+          : { state: 'refused', refusal: result.message },
+      ),
+    )
+    if (result.kind === 'refused') throw refundRefused(result.message)
+  }
+  await afterWrite(reconcile)
+}
+
+function refundRefused(message: string | null): AppError {
+  return new AppError('stripe_refused', message ?? 'Stripe refused the refund.')
+}

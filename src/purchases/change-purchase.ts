@@ -1,0 +1,217 @@
+import { getConference } from '../conferences/conference-store.ts'
+import type { Tx } from '../db/connect.ts'
+import type { PurchaseRef } from '../payments/payment-gateway.ts'
+import type { PaymentOwner } from '../payments/payment-records.ts'
+import { type SavePart, saveRecordsParts } from '../payments/payment-store.ts'
+import { recordChanges } from '../payments/plan-records.ts'
+import { alignVouchers, type VoucherTarget } from '../vouchers/align-vouchers.ts'
+import { issueVouchers } from '../vouchers/issue-vouchers.ts'
+import { type PurchaseInput, type PurchasePlan, planPurchase } from './plan-purchase.ts'
+import type { BulkPurchase, StoredTarget } from './purchase-aggregate.ts'
+import { raiseSingleFlag } from './purchase-flags.ts'
+import type { PurchaseEvent, PurchaseStatus } from './purchase-machine.ts'
+import { publishTransition } from './purchase-messages.ts'
+import { type Cause, lockAggregate } from './purchase-store.ts'
+
+/** Names the purchase as the owner of its payments. */
+export const ownerOf = ({ conferenceId, purchaseId }: PurchaseRef): PaymentOwner => ({
+  conferenceId,
+  kind: 'purchase',
+  id: purchaseId,
+})
+
+/**
+ * Changes a purchase: loads it under its lock, plans without I/O, and saves the plan in the caller's
+ * transaction. Every change of a purchase's status runs through here.
+ */
+export async function changePurchase(
+  trx: Tx,
+  ref: PurchaseRef,
+  input: PurchaseInput,
+  cause: Cause,
+): Promise<PurchasePlan> {
+  const plan = planPurchase(await lockAggregate(trx, ref), input)
+  await savePlan(trx, plan, cause)
+  return plan
+}
+
+export type TransitionResult =
+  | { kind: 'refused'; status: PurchaseStatus }
+  | { kind: 'applied'; from: PurchaseStatus; status: PurchaseStatus }
+
+/** Sends one event to the machine. `refused`: it has no such transition; nothing was written. */
+export async function transitionPurchase(
+  trx: Tx,
+  ref: PurchaseRef,
+  event: PurchaseEvent,
+  cause: Cause,
+): Promise<TransitionResult> {
+  const { accepted, before, after } = await changePurchase(
+    trx,
+    ref,
+    { type: 'event', event },
+    cause,
+  )
+  const { status } = after.purchase
+  return accepted
+    ? { kind: 'applied', from: before.purchase.status, status }
+    : { kind: 'refused', status }
+}
+
+/**
+ * Writes a plan: the purchase, its records, history and flags in one statement, then its vouchers and
+ * messages. The purchase is locked.
+ *
+ * @param ticket of the snapshot that was applied.
+ */
+export async function savePlan(
+  trx: Tx,
+  plan: PurchasePlan,
+  cause: Cause,
+  ticket: number | null = null,
+): Promise<void> {
+  await saveRows(trx, plan, cause, ticket)
+  if (plan.issuesVouchers) await issuePurchaseVouchers(trx, plan.after.purchase)
+  await alignToPlan(trx, plan)
+  for (const transition of plan.transitions) await publishTransition(trx, transition)
+}
+
+async function saveRows(
+  trx: Tx,
+  { before, after, transitions, raisedFlags }: PurchasePlan,
+  cause: Cause,
+  ticket: number | null,
+): Promise<void> {
+  const { conferenceId, id, status } = before.purchase
+  const changes = recordChanges(before.records, after.records)
+  const owner = ownerOf({ conferenceId, purchaseId: id })
+  const parts: SavePart[] = saveRecordsParts(owner, changes)
+  if (transitions.length > 0) parts.push(transitionsPart(transitions, cause))
+  if (raisedFlags.length > 0) parts.push(flagsPart(raisedFlags))
+  const isChange =
+    parts.length > 0 || JSON.stringify(before.purchase) !== JSON.stringify(after.purchase)
+  if (!isChange && ticket === null) return
+
+  const applied = ticket === null ? '' : `, applied_ticket = :ticket, reconciled_at = now()`
+  const { rows } = await trx.raw<{ rows: { purchases: number; attempts: number }[] }>(
+    `with ${parts.map(({ sql }) => `${sql}, `).join('')} saved_purchase as (
+       update bulk_purchases p
+       set ${PURCHASE_ASSIGNMENTS}, updated_at = case when :isChange then now() else p.updated_at end
+         ${applied}
+       where p.conference_id = :conference and p.id = :owner and p.status = :from
+       returning 1)
+     select (select count(*) from saved_purchase) as purchases,
+       ${changes.attempts.length === 0 ? '0' : '(select count(*) from saved_attempts)'} as attempts`,
+    {
+      ...Object.assign({}, ...parts.map(({ bindings }) => bindings)),
+      ...purchaseBindings(after.purchase),
+      conference: conferenceId,
+      owner: id,
+      from: status,
+      becamePaid: transitions.some(({ to }) => to === 'PAID'),
+      isChange,
+      ...(ticket === null ? {} : { ticket }),
+    },
+  )
+  const saved = rows[0]
+  if (saved?.purchases !== 1 || saved.attempts !== changes.attempts.length) {
+    throw new Error(`Purchase ${id} or an attempt of it changed although it is locked`)
+  }
+}
+
+const PURCHASE_ASSIGNMENTS = `
+  status = :status, payment_intent_id = :paymentIntent,
+  accepted_payment_intent_id = :acceptedIntent, accepted_amount = :acceptedAmount,
+  amount_received = :received, amount_refunded = :refunded,
+  failure_code = :failureCode, failure_message = :failureMessage, approved_by = :approvedBy,
+  paid_at = case when :becamePaid then coalesce(p.paid_at, now()) else p.paid_at end,
+  refunded_at = case when :status = 'REFUNDED' then coalesce(p.refunded_at, now()) end`
+
+const purchaseBindings = (purchase: BulkPurchase) => ({
+  status: purchase.status,
+  paymentIntent: purchase.paymentIntentId,
+  acceptedIntent: purchase.accepted?.paymentIntentId ?? null,
+  acceptedAmount: purchase.accepted?.amount ?? null,
+  received: purchase.amountReceived,
+  refunded: purchase.amountRefunded,
+  failureCode: purchase.failure?.code ?? null,
+  failureMessage: purchase.failure?.message ?? null,
+  approvedBy: purchase.approvedBy,
+})
+
+/** The history is append-only: the table's privileges allow only inserts. */
+function transitionsPart(
+  transitions: PurchasePlan['transitions'],
+  { actor, cause }: Cause,
+): SavePart {
+  const rows = transitions.map(({ from, to, event }) => ({
+    from_status: from,
+    to_status: to,
+    event: event.type,
+    cause,
+    actor_kind: actor.kind,
+    actor_id: actor.id,
+  }))
+  const columns = 'from_status, to_status, event, cause, actor_kind, actor_id'
+  return {
+    sql: `saved_transitions as (
+      insert into purchase_transitions (conference_id, purchase_id, ${columns})
+      select cast(:conference as text), cast(:owner as text), ${columns}
+      from json_to_recordset(:saved_transitions) as t (from_status text, to_status text, event text,
+        cause text, actor_kind text, actor_id text))`,
+    bindings: { saved_transitions: JSON.stringify(rows) },
+  }
+}
+
+/** Once for each fact: a resolved flag stays resolved. */
+function flagsPart(raised: PurchasePlan['raisedFlags']): SavePart {
+  const rows = raised.map(({ code, flag: { fact, detail } }) => ({ code, fact, detail }))
+  return {
+    sql: `saved_flags as (
+      insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
+      select cast(:conference as text), cast(:owner as text), f.code, f.fact, f.detail
+      from json_to_recordset(:saved_flags) as f (code text, fact text, detail text)
+      on conflict (conference_id, purchase_id, code, fact) do nothing)`,
+    bindings: { saved_flags: JSON.stringify(rows) },
+  }
+}
+
+/** Issues the vouchers that a paid purchase lacks. Safe to repeat. Returns how many it issued. */
+export async function issuePurchaseVouchers(trx: Tx, purchase: BulkPurchase): Promise<number> {
+  const { codeLength } = await getConference(trx, purchase.conferenceId)
+  const { issued } = await issueVouchers(trx, {
+    conferenceId: purchase.conferenceId,
+    source: 'purchase',
+    purchaseId: purchase.id,
+    sponsorId: purchase.sponsorId,
+    count: purchase.quantity,
+    codeLength,
+    currency: purchase.currency,
+    ticketTypeId: purchase.ticketTypeId,
+    addOnId: purchase.addOnId,
+    terms: purchase.terms,
+    createdBy: purchase.requestedBy,
+  })
+  return issued
+}
+
+async function alignToPlan(trx: Tx, plan: PurchasePlan): Promise<void> {
+  const { purchase } = plan.after
+  const { target } = plan
+  const current = plan.before.target ?? (plan.issuesVouchers ? NEWLY_ISSUED : null)
+  if (target === null || current === null) return
+  if (current.isAligned && isSameTarget(current, target)) return
+  const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
+  const { missing } = await alignVouchers(trx, ref, target)
+  if (missing === 0 || purchase.status === 'REFUNDED') return
+  await raiseSingleFlag(trx, ref, 'too_few_unredeemed', {
+    fact: `off:${target.inactive}`,
+    detail: `Refunds require ${target.inactive} inactive vouchers, but ${missing} of them cannot be deactivated because they are redeemed. Decide with the sponsor what to do.`,
+  })
+}
+
+const NEWLY_ISSUED: StoredTarget = { inactive: 0, frozen: 0, disputed: false, isAligned: true }
+
+function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
+  return a.inactive === b.inactive && a.frozen === b.frozen && a.disputed === b.disputed
+}

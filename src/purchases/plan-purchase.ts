@@ -1,0 +1,399 @@
+import { isPayable } from '../payments/attempt-machine.ts'
+import { balancesOf, netOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
+import type { Failure, PaymentRecords } from '../payments/payment-records.ts'
+import {
+  disputeOutcome,
+  type FraudWarning,
+  isRefundFailed,
+  isRefundPending,
+  type PaymentSnapshot,
+} from '../payments/payment-snapshot.ts'
+import {
+  type AttemptChange,
+  type AttemptInput,
+  applyAttemptEvent,
+  applySnapshotToRecords,
+} from '../payments/plan-records.ts'
+import { formatMoney } from '../shared/money.ts'
+import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
+import {
+  type BulkPurchase,
+  machineContext,
+  type PurchaseAggregate,
+  targetOf,
+} from './purchase-aggregate.ts'
+import { FLAG_OF_EVENT, type FlagCode } from './purchase-flags.ts'
+import {
+  decide,
+  type FlagFact,
+  type PurchaseEffect,
+  type PurchaseEvent,
+  type PurchaseStatus,
+} from './purchase-machine.ts'
+
+/** What happened, or what a person decided. */
+export type PurchaseInput =
+  | { type: 'snapshot'; snapshot: PaymentSnapshot }
+  /** Stripe's answer to a request of ours about an attempt, or its close here. */
+  | ({ type: 'attempt' } & AttemptInput)
+  /** Staff accept a payment of another amount or currency as full payment. */
+  | ({ type: 'accept_payment' } & Pick<PaymentBalance, 'paymentIntent' | 'received'>)
+  /** An event of the machine that a person or a timer sends. */
+  | { type: 'event'; event: PurchaseEvent; approvedBy?: string }
+
+/** One transition, with the purchase as it is after it. */
+export type Transition = {
+  from: PurchaseStatus
+  to: PurchaseStatus
+  event: PurchaseEvent
+  purchase: BulkPurchase
+}
+
+/** Everything that an input changes. save-purchase.ts writes it. */
+export type PurchasePlan = {
+  before: PurchaseAggregate
+  after: Omit<PurchaseAggregate, 'target'>
+  /** What the vouchers must be. Null while the purchase has none. */
+  target: VoucherTarget | null
+  /** In causal order. */
+  transitions: Transition[]
+  raisedFlags: { code: FlagCode; flag: FlagFact }[]
+  issuesVouchers: boolean
+  /** Whether the machine took the input's own event; true for a snapshot. */
+  accepted: boolean
+}
+
+/**
+ * What happens when money arrives, goes back or fails to arrive, and what staff's decisions mean. Pure:
+ * no clock, no I/O. The same snapshot again plans nothing. The machine decides each transition; what the
+ * vouchers must be follows from the money and the disputes at the end, not from the order of events.
+ */
+export function planPurchase(before: PurchaseAggregate, input: PurchaseInput): PurchasePlan {
+  const draft = new Draft(before)
+  switch (input.type) {
+    case 'snapshot':
+      draft.applySnapshot(input.snapshot)
+      break
+    case 'attempt':
+      draft.applyAttempt(input)
+      break
+    case 'accept_payment':
+      draft.acceptPayment(input)
+      break
+    case 'event':
+      draft.accepted = draft.send(input.event)
+      if (draft.accepted && input.approvedBy !== undefined) {
+        draft.change({ approvedBy: input.approvedBy })
+      }
+  }
+  return draft.finish()
+}
+
+const PAYMENT_REFUNDED: Failure = {
+  code: 'payment_refunded',
+  message: 'The payment was refunded in full.',
+}
+
+/** The records of money that went back, or may go back. */
+type Returned = Pick<PaymentRecords, 'refunds' | 'disputes'>
+
+const NOTHING_RETURNED: Returned = { refunds: [], disputes: [] }
+
+/** The aggregate while events are folded over it. */
+class Draft {
+  readonly #before: PurchaseAggregate
+  readonly #transitions: Transition[] = []
+  readonly #raised: PurchasePlan['raisedFlags'] = []
+  #purchase: BulkPurchase
+  #records: PaymentRecords
+  #issues = false
+  accepted = true
+
+  constructor(before: PurchaseAggregate) {
+    this.#before = before
+    this.#purchase = before.purchase
+    this.#records = before.records
+  }
+
+  get #now(): PurchaseAggregate {
+    return { ...this.#before, purchase: this.#purchase, records: this.#records }
+  }
+
+  change(changes: Partial<BulkPurchase>): void {
+    this.#purchase = { ...this.#purchase, ...changes }
+  }
+
+  /** Sends an event to the machine. Returns whether the machine has such a transition. */
+  send(event: PurchaseEvent): boolean {
+    const from = this.#purchase.status
+    const decision = decide(from, machineContext(this.#now), event)
+    if (decision.kind === 'refused') return false
+    this.change({ status: decision.status, ...fieldsAfter(event) })
+    for (const effect of decision.effects) effects[effect](this, event)
+    this.#transitions.push({ from, to: decision.status, event, purchase: this.#purchase })
+    return true
+  }
+
+  issueVouchers(): void {
+    this.#issues = true
+  }
+
+  raise(code: FlagCode, flag: FlagFact): void {
+    if (!this.#isFlagged(code, flag.fact)) this.#raised.push({ code, flag })
+  }
+
+  #isFlagged(code: FlagCode, fact: string): boolean {
+    return (
+      this.#before.flags.some((flag) => flag.code === code && flag.fact === fact) ||
+      this.#raised.some((raised) => raised.code === code && raised.flag.fact === fact)
+    )
+  }
+
+  applySnapshot(snapshot: PaymentSnapshot): void {
+    const { records, changes } = applySnapshotToRecords(this.#records, snapshot)
+    this.#setRecords(records)
+    this.#checkoutEvents(changes)
+    const becamePaid = this.#paymentEvents()
+    // Before it was PAID, refunds and disputes had no effect, so all of them count now.
+    this.#refundAndDisputeEvents(becamePaid ? NOTHING_RETURNED : this.#before.records)
+    this.#fraudWarningEvents(snapshot.warnings)
+    this.#failIfAllAttemptsEnded()
+  }
+
+  applyAttempt(input: AttemptInput): void {
+    const applied = applyAttemptEvent(this.#records, input)
+    this.accepted = applied !== null
+    if (applied === null) return
+    this.#setRecords(applied.records)
+    this.#checkoutEvents([applied.change])
+    const { before, after } = applied.change
+    // A page that Stripe refused to open was never offered, so the purchase is as before.
+    const wasOpen = before.state === 'open' && after.state === 'refused'
+    if (wasOpen && after.failure !== null) {
+      this.send({ type: 'PAYMENT_FAILED', failure: after.failure })
+    }
+  }
+
+  /** Refused once the purchase is paid: another amount would then change what the codes cost. */
+  acceptPayment({ paymentIntent, received }: { paymentIntent: string; received: number }): void {
+    const { status } = this.#purchase
+    this.accepted = status !== 'PAID' && status !== 'REFUNDED'
+    if (!this.accepted) return
+    this.change({ accepted: { paymentIntentId: paymentIntent, amount: received } })
+    this.accepted = this.#paymentEvents()
+    if (this.accepted) this.#refundAndDisputeEvents(NOTHING_RETURNED)
+  }
+
+  finish(): PurchasePlan {
+    const after = this.#now
+    return {
+      before: this.#before,
+      after,
+      target: targetOf(after),
+      transitions: this.#transitions,
+      raisedFlags: this.#raised,
+      issuesVouchers: this.#issues,
+      accepted: this.accepted,
+    }
+  }
+
+  /** The purchase shows the sums in its own currency; lists filter by them. */
+  #setRecords(records: PaymentRecords): void {
+    this.#records = records
+    const { received, refunded } = sumBalances(balancesOf(records), this.#purchase.currency)
+    this.change({ amountReceived: received, amountRefunded: refunded })
+  }
+
+  #checkoutEvents(changes: AttemptChange[]): void {
+    for (const { before, after, decline } of changes) {
+      const isNew = before.state !== after.state
+      if (isNew && after.state === 'open') this.send({ type: 'CHECKOUT_OPENED' })
+      if (isNew && after.state === 'processing') this.send({ type: 'PAYMENT_PENDING' })
+      if (decline !== null) this.send({ type: 'PAYMENT_DECLINED', failure: decline })
+    }
+  }
+
+  /**
+   * Handles each payment that Stripe has received, in the order of the attempts. It pays the purchase,
+   * or it is a second payment, or it has another amount: staff must look at the last two.
+   *
+   * @returns whether the purchase became PAID.
+   */
+  #paymentEvents(): boolean {
+    let becamePaid = false
+    for (const payment of balancesOf(this.#records)) {
+      const { paymentIntent } = payment
+      if (payment.received === 0 || paymentIntent === this.#purchase.paymentIntentId) continue
+      const { status } = this.#purchase
+      const isPaid = status === 'PAID' || status === 'REFUNDED'
+      if (!isPaid && this.send(paymentSucceeded(this.#purchase, payment))) becamePaid = true
+      else if (
+        !this.#isFlagged('overpaid', paymentIntent) &&
+        !this.#isFlagged('amount_mismatch', paymentIntent)
+      ) {
+        this.send(isPaid ? secondPayment(payment) : mismatch(this.#purchase, payment))
+      }
+    }
+    return becamePaid
+  }
+
+  /**
+   * Handles refunds and disputes whose status differs from `before`. The machine's guards compare the
+   * sums as they are now, so one event for each kind of change is enough: the result is the same whether
+   * refunds arrive in one snapshot or in several.
+   */
+  #refundAndDisputeEvents(before: Returned): void {
+    for (const event of disputeEvents(this.#records, before)) this.send(event)
+    for (const event of refundEvents(this.#records, before)) this.send(event)
+  }
+
+  #fraudWarningEvents(warnings: FraudWarning[]): void {
+    for (const { id, fraudType, paymentIntent } of warnings) {
+      if (this.#isFlagged('early_fraud_warning', id)) continue
+      const detail = `The bank reported possible fraud (${fraudType}) on payment ${paymentIntent}. Refund the payment if it is fraudulent.`
+      this.send({ type: 'FRAUD_WARNED', flag: { fact: id, detail } })
+    }
+  }
+
+  /**
+   * Fails an unpaid purchase whose attempts have all ended. It looks at the records and not at what
+   * changed, so that a purchase which a crash left PROCESSING fails with the next snapshot.
+   */
+  #failIfAllAttemptsEnded(): void {
+    const { status } = this.#purchase
+    if (status !== 'PROCESSING' && status !== 'PENDING') return
+    const { attempts } = this.#records
+    const hasEnded = attempts.some((one) => !isPayable(one) && one.state !== 'refused')
+    if (!hasEnded) return
+    const last = attempts.findLast(({ state }) => state !== 'refused')
+    const wasRefunded = this.#records.payments.some(({ received }) => received > 0)
+    const failure = last?.failure ?? (wasRefunded ? PAYMENT_REFUNDED : null)
+    if (failure !== null) this.send({ type: 'PAYMENT_FAILED', failure })
+    // The machine refuses it while anything is open, pending or paid, and after PAYMENT_FAILED.
+    this.send({ type: 'CHECKOUT_EXPIRED' })
+  }
+}
+
+/** What else an event changes on the purchase: the reason of a failure, or the payment that paid it. */
+function fieldsAfter(event: PurchaseEvent): Partial<BulkPurchase> {
+  switch (event.type) {
+    case 'PAYMENT_SUCCEEDED':
+      return { paymentIntentId: event.paymentIntent, failure: null }
+    case 'PAYMENT_FAILED':
+      return { failure: event.failure }
+    case 'CHECKOUT_EXPIRED':
+      return {
+        failure: {
+          code: 'checkout_expired',
+          message: 'The checkout expired before it was paid.',
+        },
+      }
+    case 'CANCELLED':
+      return { failure: { code: 'cancelled', message: 'The purchase was cancelled.' } }
+    case 'CHECKOUT_OPENED':
+    case 'PAYMENT_PENDING':
+      return { failure: null }
+    default:
+      return {}
+  }
+}
+
+/** The plan derives it from the money and the disputes at the end (targetOf), so that no order matters. */
+const derivedAtTheEnd = () => {}
+
+/** What each effect of the machine adds to the plan. An effect without an entry does not compile. */
+const effects: Record<PurchaseEffect, (draft: Draft, event: PurchaseEvent) => void> = {
+  issueVouchers: (draft) => draft.issueVouchers(),
+  flagForStaff(draft, event) {
+    if (!('flag' in event)) throw new Error(`${event.type} raises no flag`)
+    draft.raise(FLAG_OF_EVENT[event.type], event.flag)
+  },
+  recordDecline(draft, event) {
+    if (event.type !== 'PAYMENT_DECLINED') throw new Error(`${event.type} is no decline`)
+    draft.change({ failure: event.failure })
+  },
+  freezeForRefund: derivedAtTheEnd,
+  unfreezeAfterRefund: derivedAtTheEnd,
+  freezeForDispute: derivedAtTheEnd,
+  unfreezeAfterDispute: derivedAtTheEnd,
+  deactivateUnredeemed: derivedAtTheEnd,
+  deactivateVouchers: derivedAtTheEnd,
+  reactivateVouchers: derivedAtTheEnd,
+}
+
+function paymentSucceeded(
+  { accepted }: BulkPurchase,
+  { paymentIntent, received: amount, currency }: PaymentBalance,
+): PurchaseEvent {
+  const isAccepted = accepted?.paymentIntentId === paymentIntent
+  return { type: 'PAYMENT_SUCCEEDED', paymentIntent, amount, currency, accepted: isAccepted }
+}
+
+function secondPayment({ paymentIntent, received, currency }: PaymentBalance): PurchaseEvent {
+  const detail = `A second payment ${paymentIntent} of ${formatMoney(received, currency)} arrived. Refund one of the payments.`
+  return { type: 'SECOND_PAYMENT', flag: { fact: paymentIntent, detail } }
+}
+
+function mismatch(
+  purchase: BulkPurchase,
+  { paymentIntent, received, currency }: PaymentBalance,
+): PurchaseEvent {
+  const expected = formatMoney(purchase.totalAmount, purchase.currency)
+  const detail = `Payment ${paymentIntent} is ${formatMoney(received, currency)} instead of ${expected}. No vouchers were issued: accept the payment or refund it.`
+  return { type: 'PAYMENT_MISMATCHED', flag: { fact: paymentIntent, detail } }
+}
+
+function statusChanges<S extends { id: string; status: string }>(now: S[], before: S[]) {
+  const known = new Map(before.map(({ id, status }) => [id, status]))
+  const changed = now.filter(({ id, status }) => known.get(id) !== status)
+  return changed.map(({ id, status }: { id: string; status: S['status'] }) => ({
+    id,
+    status,
+    previous: known.get(id),
+  }))
+}
+
+function refundEvents(now: Returned, before: Returned): PurchaseEvent[] {
+  const changes = statusChanges(now.refunds, before.refunds)
+  const events: PurchaseEvent[] = []
+  if (changes.some(({ status }) => isRefundPending(status))) events.push({ type: 'REFUND_PENDING' })
+  for (const { id, status } of changes.filter((refund) => isRefundFailed(refund.status))) {
+    const detail = `Refund ${id} ${status === 'failed' ? 'failed' : 'was canceled'}, so the sponsor did not get the money. Pay the sponsor in another way, or reinstate the purchase.`
+    events.push({ type: 'REFUND_FAILED', flag: { fact: id, detail } })
+  }
+  if (changes.some(({ status }) => status === 'succeeded')) {
+    // At most one of the two passes its guard.
+    events.push({ type: 'PARTIALLY_REFUNDED' }, { type: 'REFUNDED' })
+  }
+  return events
+}
+
+function disputeEvents(now: Returned, before: Returned): PurchaseEvent[] {
+  const events: PurchaseEvent[] = []
+  for (const { id, status, previous } of statusChanges(now.disputes, before.disputes)) {
+    const outcome = disputeOutcome(status)
+    if (previous !== undefined && disputeOutcome(previous) === outcome) continue
+    // A dispute that is closed in its first snapshot was opened before: both events are sent.
+    if (previous === undefined) {
+      const detail = `Dispute ${id} was opened (${status}). Answer it in Stripe's dashboard.`
+      events.push({ type: 'DISPUTE_OPENED', flag: { fact: id, detail } })
+    }
+    if (outcome === 'won') events.push({ type: 'DISPUTE_WON' })
+    if (outcome === 'lost') events.push({ type: 'DISPUTE_LOST' })
+    if (previous !== undefined && outcome === 'open') {
+      const detail = `Dispute ${id} is open again. Answer it in Stripe's dashboard.`
+      events.push({ type: 'DISPUTE_OPENED', flag: { fact: id, detail } })
+    }
+  }
+  return events
+}
+
+/** Whether a payment that staff were asked about can still be accepted: something of it is left. */
+export function acceptablePayment(
+  { records }: PurchaseAggregate,
+  facts: readonly string[],
+): PaymentBalance | undefined {
+  return balancesOf(records).findLast(
+    (balance) => facts.includes(balance.paymentIntent) && netOf(balance) > 0,
+  )
+}

@@ -1,0 +1,237 @@
+import { isPayable } from '../../src/payments/attempt-machine.ts'
+import { disputeOutcome } from '../../src/payments/payment-snapshot.ts'
+import {
+  acceptablePayment,
+  type PurchaseInput,
+  type PurchasePlan,
+  planPurchase,
+} from '../../src/purchases/plan-purchase.ts'
+import { allowedActions } from '../../src/purchases/purchase-actions.ts'
+import type { PurchaseAggregate } from '../../src/purchases/purchase-aggregate.ts'
+import { newAggregate, newAttempt, StripeSide, saved } from './payment-history.ts'
+
+export const QUANTITY = 5
+export const TOTAL = 500
+
+/** One purchase and what Stripe has of it. */
+export class History {
+  stripe = new StripeSide()
+  ours: PurchaseAggregate = newAggregate(QUANTITY)
+  /** How often vouchers were issued. */
+  issues = 0
+  ticket = 0
+  applied = 0
+  readonly log: string[] = []
+
+  clone(): History {
+    const copy = new History()
+    copy.stripe = this.stripe.clone()
+    copy.ours = this.ours
+    copy.issues = this.issues
+    copy.ticket = this.ticket
+    copy.applied = this.applied
+    copy.log.push(...this.log)
+    return copy
+  }
+
+  plan(input: PurchaseInput): PurchasePlan {
+    const plan = planPurchase(this.ours, input)
+    if (plan.issuesVouchers) this.issues += 1
+    this.ours = saved(plan)
+    return plan
+  }
+
+  read(): void {
+    this.ticket += 1
+    this.apply(this.ticket, this.stripe.snapshot())
+  }
+
+  apply(ticket: number, snapshot: ReturnType<StripeSide['snapshot']>): void {
+    if (ticket < this.applied) return
+    this.applied = ticket
+    this.plan({ type: 'snapshot', snapshot })
+  }
+
+  get lastSession() {
+    return this.stripe.sessions.at(-1)
+  }
+}
+
+/** A fact that may happen now, or null if it may not. */
+type Fact = (history: History, random: () => number) => (() => void) | null
+
+export const pick = <T>(all: readonly T[], random: () => number): T | undefined =>
+  all[Math.floor(random() * all.length)]
+
+const openSession = ({ stripe }: History) =>
+  stripe.sessions.findLast(({ status }) => status === 'open')
+
+const paidPayment = ({ stripe }: History, random: () => number) =>
+  pick(
+    stripe.payments.filter(({ received }) => received > 0),
+    random,
+  )
+
+function refundFact(share: number, status: 'pending' | 'succeeded'): Fact {
+  return (history, random) => {
+    const { stripe } = history
+    const payment = paidPayment(history, random)
+    const amount = payment === undefined ? 0 : Math.floor(stripe.left(payment) * share)
+    if (payment === undefined || amount === 0) return null
+    return () => {
+      stripe.refunds.push({
+        id: `re_${stripe.refunds.length + 1}`,
+        paymentIntent: payment.paymentIntent,
+        status,
+        amount,
+        currency: payment.currency,
+        reason: null,
+        failureReason: null,
+      })
+    }
+  }
+}
+
+function refundEnds(from: 'pending' | 'succeeded', to: 'succeeded' | 'failed'): Fact {
+  return ({ stripe }, random) => {
+    const refund = pick(
+      stripe.refunds.filter(({ status }) => status === from),
+      random,
+    )
+    return refund === undefined ? null : () => void (refund.status = to)
+  }
+}
+
+function disputeOpens(status: 'needs_response' | 'warning_needs_response'): Fact {
+  return (history, random) => {
+    const { stripe } = history
+    const payment = paidPayment(history, random)
+    const isDisputed = stripe.disputes.some((one) => one.paymentIntent === payment?.paymentIntent)
+    if (payment === undefined || isDisputed) return null
+    return () => {
+      stripe.disputes.push({
+        id: `dp_${stripe.disputes.length + 1}`,
+        paymentIntent: payment.paymentIntent,
+        status,
+        amount: payment.received,
+        currency: payment.currency,
+        reason: null,
+      })
+    }
+  }
+}
+
+function disputeEnds(to: 'won' | 'lost' | 'warning_closed'): Fact {
+  return ({ stripe }, random) => {
+    const open = stripe.disputes.filter(({ status }) => disputeOutcome(status) === 'open')
+    const isInquiry = to === 'warning_closed'
+    const fitting = open.filter(({ status }) => status.startsWith('warning') === isInquiry)
+    const dispute = pick(fitting, random)
+    return dispute === undefined ? null : () => void (dispute.status = to)
+  }
+}
+
+function payFact(amount: number, currency: string): Fact {
+  return (history) => {
+    const session = openSession(history)
+    return session === undefined ? null : () => void history.stripe.pay(session, amount, currency)
+  }
+}
+
+function debitEnds(status: 'succeeded' | 'requires_payment_method'): Fact {
+  return ({ stripe }, random) => {
+    const debit = pick(
+      stripe.payments.filter((payment) => payment.status === 'processing'),
+      random,
+    )
+    if (debit === undefined) return null
+    return () => {
+      debit.status = status
+      if (status === 'succeeded') debit.received = debit.amount
+      const session = stripe.sessions.find((one) => one.paymentIntent === debit.paymentIntent)
+      if (session !== undefined) session.paid = status === 'succeeded'
+    }
+  }
+}
+
+/** Opens the next payment page, if the purchase allows it. `isLost`: our process dies before it stores it. */
+function openFact(isLost: boolean): Fact {
+  return (history) => {
+    const { attempts } = history.ours.records
+    if (!allowedActions(history.ours, false).includes('checkout')) return null
+    if (attempts.some(isPayable)) return null
+    return () => {
+      const number = attempts.length + 1
+      const attempt = newAttempt(number, 'checkout')
+      const records = { ...history.ours.records, attempts: [...attempts, attempt] }
+      history.ours = { ...history.ours, records }
+      const { sessionId, url, expiresAt } = history.stripe.openSession(number)
+      const changes = { sessionId, url, expiresAt }
+      if (!isLost) history.plan({ type: 'attempt', attempt: number, event: 'OPENED', changes })
+    }
+  }
+}
+
+const cancel: Fact = (history) => {
+  const session = openSession(history)
+  if (!allowedActions(history.ours, false).includes('cancel')) return null
+  return () => {
+    if (session !== undefined) {
+      session.status = 'expired'
+      history.plan({ type: 'attempt', attempt: session.attempt, event: 'CANCELLED' })
+    }
+    history.plan({ type: 'event', event: { type: 'CANCELLED' } })
+  }
+}
+
+const accept: Fact = (history) => {
+  const facts = history.ours.flags
+    .filter(({ code, isOpen }) => code === 'amount_mismatch' && isOpen)
+    .map(({ fact }) => fact)
+  const payment = acceptablePayment(history.ours, facts)
+  return payment === undefined
+    ? null
+    : () => void history.plan({ type: 'accept_payment', ...payment })
+}
+
+const reinstate: Fact = (history) => {
+  const isFlagged = history.ours.flags.some(({ code }) => code === 'refund_failed')
+  if (!isFlagged || history.ours.purchase.status !== 'REFUNDED') return null
+  return () => void history.plan({ type: 'event', event: { type: 'REINSTATED' } })
+}
+
+export const AT_STRIPE: Record<string, Fact> = {
+  pay: payFact(TOTAL, 'EUR'),
+  'pay less': payFact(300, 'EUR'),
+  'pay in another currency': payFact(TOTAL, 'USD'),
+  'debit begins': (history) => {
+    const session = openSession(history)
+    return session === undefined ? null : () => void history.stripe.debit(session, TOTAL)
+  },
+  'debit succeeds': debitEnds('succeeded'),
+  'debit fails': debitEnds('requires_payment_method'),
+  'session expires': (history) => {
+    const session = openSession(history)
+    return session === undefined ? null : () => void (session.status = 'expired')
+  },
+  'refund of all': refundFact(1, 'succeeded'),
+  'refund of a half': refundFact(0.5, 'succeeded'),
+  'refund of all is pending': refundFact(1, 'pending'),
+  'refund of a part is pending': refundFact(0.4, 'pending'),
+  'pending refund succeeds': refundEnds('pending', 'succeeded'),
+  'pending refund fails': refundEnds('pending', 'failed'),
+  'refund fails after all': refundEnds('succeeded', 'failed'),
+  'dispute opens': disputeOpens('needs_response'),
+  'inquiry opens': disputeOpens('warning_needs_response'),
+  'dispute is won': disputeEnds('won'),
+  'dispute is lost': disputeEnds('lost'),
+  'inquiry closes': disputeEnds('warning_closed'),
+}
+
+export const HERE: Record<string, Fact> = {
+  'checkout opens': openFact(false),
+  'checkout opens, and its answer is lost': openFact(true),
+  'staff cancel': cancel,
+  'staff accept a payment': accept,
+  'staff reinstate': reinstate,
+}
