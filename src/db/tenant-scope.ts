@@ -5,7 +5,7 @@ import type { Db, Tx } from './connect.ts'
 
 /**
  * Work for more than one tenant. Its name is a setting of the transaction, by which row security
- * allows it.
+ * allows it. Each task has its own tables (migrations/0030_system_tasks.ts).
  */
 export type SystemTask =
   | 'authenticate'
@@ -16,7 +16,9 @@ export type SystemTask =
   | 'timers'
   | 'metrics'
   | 'prune'
-  | 'migrate'
+
+/** Tasks whose transactions refuse to write. */
+const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set(['resolve-conference', 'metrics'])
 
 /**
  * Runs `work` in a transaction that sees only the rows of one conference. Row security in Postgres
@@ -34,10 +36,11 @@ export function withTenant<T>(
   })
 }
 
-/** Runs `work` in a transaction that sees the rows of all tenants, under the name of its task. */
+/** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */
 export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
+  const readOnly = READ_ONLY_TASKS.has(task) ? `, set_config('transaction_read_only', 'on', true)` : ''
   return db.transaction(async (trx) => {
-    await trx.raw(`select set_config('app.system_task', ?, true)`, [task])
+    await trx.raw(`select set_config('app.system_task', ?, true)${readOnly}`, [task])
     return work(trx)
   })
 }
@@ -93,25 +96,44 @@ export async function tenantStatement<Row extends object>(
 }
 
 /**
- * Adds row security to a table: only transactions of its conference, or of a named system task, see
- * and write a row. `force` applies it to the owner too, which is the role of the service. Migrations
- * use this function, so its effect must not change: a new rule needs a new function.
+ * Adds row security to a table: only transactions of its conference see and write a row. Timers, which
+ * search all conferences for overdue work, may read it; `migrate` is for migrations, `debug` for a
+ * person. For other tasks see `allowSystemTasks`. `force` applies the rules to the owner too, which is
+ * the role of the service.
  */
 export async function protectByConference(
   knex: Knex,
   table: string,
   column = 'conference_id',
 ): Promise<void> {
+  const name = table.replace('.', '_')
   await knex.raw(`
     alter table ${table} enable row level security;
     alter table ${table} force row level security;
-    create policy ${table.replace('.', '_')}_tenant on ${table}
-      using (
-        ${column} = current_setting('app.conference_id', true)
-        or coalesce(current_setting('app.system_task', true), '') <> ''
-      );
+    create policy ${name}_tenant on ${table}
+      using (${column} = current_setting('app.conference_id', true) or ${isTask(['migrate'])});
+    create policy ${name}_search on ${table} for select using (${isTask(['timers', 'debug'])});
   `)
 }
+
+/**
+ * Lets system tasks read or write a table of all conferences, in addition to `protectByConference`.
+ * Call it once for a table.
+ */
+export async function allowSystemTasks(
+  knex: Knex,
+  table: string,
+  { read = [], write = [] }: { read?: readonly SystemTask[]; write?: readonly SystemTask[] },
+): Promise<void> {
+  const policy = (kind: string, tasks: readonly SystemTask[], command: string) =>
+    tasks.length === 0
+      ? ''
+      : `create policy ${table}_${kind} on ${table} for ${command} using (${isTask(tasks)});`
+  await knex.raw(policy('read_by_tasks', read, 'select') + policy('written_by_tasks', write, 'all'))
+}
+
+const isTask = (names: readonly string[]) =>
+  `current_setting('app.system_task', true) in (${names.map(literal).join(', ')})`
 
 type Role = { name: string; superuser: boolean; bypasses: boolean }
 

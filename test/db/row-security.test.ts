@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { withTenant } from '../../src/db/tenant-scope.ts'
+import { type SystemTask, withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { openShop, type Shop } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 
@@ -77,5 +77,56 @@ describe('tenants in Postgres', () => {
         (text) => !/FOREIGN KEY \(conference_id\b/.test(text) && !text.startsWith('api_keys: '),
       )
     expect(loose).toEqual([])
+  })
+})
+
+describe('system tasks', () => {
+  const count = (task: SystemTask, table: string) =>
+    withSystem(app.db, task, async (trx) => (await trx(table).select(trx.raw('1'))).length)
+
+  it('A look-up of a conference reads only what it needs, and writes nothing (issue 8, line 23)', async () => {
+    expect(await count('resolve-conference', 'conferences')).toBeGreaterThanOrEqual(2)
+    for (const table of ['bulk_purchases', 'vouchers', 'api_keys', 'sponsors']) {
+      expect(await count('resolve-conference', table), table).toBe(0)
+    }
+    const change = withSystem(app.db, 'resolve-conference', (trx) =>
+      trx('conferences').update({ name: 'hacked' }),
+    )
+    await expect(change).rejects.toThrow(/read-only transaction/)
+  })
+
+  it('A system task changes only its own tables, and a name that is not a task sees nothing (issue 8, line 23)', async () => {
+    const changed = (task: SystemTask, table: string) =>
+      withSystem(app.db, task, (trx) =>
+        trx(table).update({ conference_id: trx.ref('conference_id') }),
+      )
+    const own: [SystemTask, string][] = [['authenticate', 'api_keys']]
+    for (const [task, table] of own) expect(await changed(task, table), task).toBeGreaterThan(0)
+    const foreign: [SystemTask, string][] = [
+      ['authenticate', 'bulk_purchases'],
+      ['store-events', 'bulk_purchases'],
+      ['claim-events', 'bulk_purchases'],
+      ['timers', 'bulk_purchases'],
+      ['timers', 'vouchers'],
+      ['prune', 'vouchers'],
+      ['manage-conferences', 'bulk_purchases'],
+      ['manage-conferences', 'vouchers'],
+    ]
+    for (const [task, table] of foreign) expect(await changed(task, table), task).toBe(0)
+    expect(await count('timers', 'bulk_purchases')).toBe(2)
+    expect(await count('timers', 'api_keys')).toBe(0)
+    const seen = await app.db.transaction(async (trx) => {
+      await trx.raw(`select set_config('app.system_task', 'anything', true)`)
+      return trx('conferences').pluck('id')
+    })
+    expect(seen).toEqual([])
+  })
+
+  it('are named in every policy, so that no table is open to all of them (issue 8, line 23)', async () => {
+    const open = await app.rows(
+      `select schemaname, tablename, policyname from pg_policies
+       where coalesce(qual, '') || coalesce(with_check, '') like '%system_task%<> %'`,
+    )
+    expect(open).toEqual([])
   })
 })

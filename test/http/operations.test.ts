@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { withSystem } from '../../src/db/tenant-scope.ts'
+import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { createMetrics } from '../../src/http/metrics.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
 import { createConference, createTicketType } from '../support/fixtures.ts'
@@ -190,7 +190,7 @@ describe('/metrics', () => {
     expect(bought.status).toBe(201)
     const flag = { conference_id: conference.id, purchase_id: bought.body.id, detail: 'x' }
     const resolved = { resolved_at: app.db.fn.now(), resolved_by: 'key_1', note: 'seen' }
-    await withSystem(app.db, 'manage-conferences', (trx) =>
+    await withTenant(app.db, { conferenceId: conference.id }, (trx) =>
       trx('purchase_flags').insert([
         { ...flag, code: 'dispute', fact: 'dp_1' },
         { ...flag, code: 'dispute', fact: 'dp_2' },

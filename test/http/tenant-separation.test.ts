@@ -45,7 +45,8 @@ describe('row security', () => {
     const tables = await tenantTables()
     expect(tables.length).toBeGreaterThan(10)
     for (const row of tables) {
-      expect(row, `table ${row.table}`).toMatchObject({ enabled: true, forced: true, policies: 1 })
+      expect(row, `table ${row.table}`).toMatchObject({ enabled: true, forced: true })
+      expect(row.policies, `table ${row.table}`).toBeGreaterThan(0)
     }
   })
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Tx } from '../../src/db/connect.ts'
-import { withSystem } from '../../src/db/tenant-scope.ts'
+import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { sweepPurchases } from '../../src/purchases/sweep-purchases.ts'
 import { createConference } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
@@ -15,9 +15,10 @@ beforeEach(async () => {
   await app.db('graphile_worker._private_jobs').delete()
 })
 
-const asSystem = <T>(work: (trx: Tx) => Promise<T>) => withSystem(app.db, 'timers', work)
+const inConference = <T>(conferenceId: string, work: (trx: Tx) => Promise<T>) =>
+  withTenant(app.db, { conferenceId }, work)
 
-const sweep = () => asSystem((trx) => sweepPurchases(trx, AFTER))
+const sweep = () => withSystem(app.db, 'timers', (trx) => sweepPurchases(trx, AFTER))
 
 const jobs = () =>
   app
@@ -35,7 +36,7 @@ async function purchase(conference: string, ages: Ages = {}): Promise<string> {
   counter += 1
   const id = `bp_${counter}`
   const ago = (seconds: number) => app.db.raw('now() - make_interval(secs => ?)', [seconds])
-  await asSystem((trx) =>
+  await inConference(conference, (trx) =>
     trx('bulk_purchases').insert({
       conference_id: conference,
       id,
@@ -115,7 +116,7 @@ describe('after a crash', () => {
       await purchase(id, { status: 'PENDING' }),
     ]
     const attempt = { conference_id: id, params: '{}', created_at: ago(900) }
-    await asSystem((trx) =>
+    await inConference(attempt.conference_id, (trx) =>
       trx('payment_attempts').insert([
         { ...attempt, purchase_id: stale, attempt: 2, updated_at: ago(200) },
         { ...attempt, purchase_id: fresh, attempt: 1, updated_at: ago(60) },
@@ -147,7 +148,7 @@ describe('after a crash', () => {
       requested_by: 'test',
       created_at: ago(900),
     }
-    await asSystem((trx) =>
+    await inConference(request.conference_id, (trx) =>
       trx('refund_requests').insert([
         { ...request, id: 'rr_stale', updated_at: ago(200) },
         { ...request, id: 'rr_fresh', updated_at: ago(60) },
