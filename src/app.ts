@@ -11,13 +11,12 @@ import { planRoutes } from './billing/subscriptions/plan-routes.ts'
 import { subscriptionRoutes } from './billing/subscriptions/subscription-routes.ts'
 import { catalogRoutes } from './catalog/catalog-routes.ts'
 import { conferenceRoutes, webhookSecretRoutes } from './conferences/conference-routes.ts'
-import { findConferenceId } from './conferences/conference-store.ts'
+import { createConferenceLookup } from './conferences/conference-store.ts'
 import type { StripeAccountPort } from './conferences/manage-conference.ts'
 import type { Config } from './config.ts'
 import { createDatabaseGauges } from './database-gauges.ts'
 import type { Db } from './db/connect.ts'
 import type { LivenessLock } from './db/liveness-lock.ts'
-import { withSystem } from './db/tenant-scope.ts'
 import { createFailedLookups } from './http/failed-lookups.ts'
 import { createIdempotency } from './http/idempotency.ts'
 import { addRequestMetrics, createMetrics, type Metrics, metricsRoutes } from './http/metrics.ts'
@@ -81,6 +80,7 @@ export type AppDeps = {
 export async function buildApp(deps: AppDeps): Promise<App> {
   const { db, encryption, config, logger, operatorApiKey } = deps
   const failedLookups = createFailedLookups(db, config.failedLookupsPerMinute)
+  const findConference = createConferenceLookup(db)
   const lifecycle = deps.lifecycle ?? createLifecycle('serving')
   const app = await createServer({
     logger,
@@ -90,8 +90,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     lifecycle,
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
-      findConference: (slugOrId) =>
-        withSystem(db, 'resolve-conference', (trx) => findConferenceId(trx, slugOrId)),
+      findConference: (slugOrId, caller) =>
+        failedLookups.guardConference(caller, slugOrId, () => findConference(slugOrId)),
       countFailedLogin: (address) => failedLookups.countLogin(address),
     },
   })
@@ -139,7 +139,9 @@ function addStripeRoutes(
 ): void {
   const { logger } = deps
   const db = deps.webhookDb ?? deps.db
-  webhookRoutes(app, { ...deps, db, inbox: createEventInbox({ db, logger }), metrics })
+  const inbox = createEventInbox({ db, logger })
+  const { failedLookups } = routes
+  webhookRoutes(app, { ...deps, db, inbox, metrics, failedLookups })
   eventRoutes(app, routes)
   mirrorRoutes(app, routes)
   syncRunRoutes(app, routes)

@@ -73,7 +73,7 @@ export const SETUP_DOCS: ApiDocs = {
   },
   updateAddOn: { problems: ['already_exists'] },
   receiveStripeEvent: {
-    problems: ['invalid_signature', 'validation_failed'],
+    problems: ['invalid_signature', 'validation_failed', 'rate_limited'],
     rawBody: 'The event, byte for byte as Stripe signed it.',
   },
   replayStripeEvent: { problems: ['wrong_state'] },

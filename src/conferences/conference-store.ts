@@ -1,6 +1,7 @@
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
+import { withSystem } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 
 /** A tenant: its currency, Stripe account and limits. It contains no secret. */
@@ -141,6 +142,21 @@ export async function findConferenceId(trx: Tx, slugOrId: string): Promise<strin
     .orWhere({ slug: slugOrId })
     .first<{ id: string } | undefined>('id')
   return row?.id ?? null
+}
+
+/**
+ * A function that returns the id of the conference with a slug or id, or null. It remembers the ids that
+ * it found, because a conference is never deleted and keeps its slug.
+ */
+export function createConferenceLookup(db: Db): (slugOrId: string) => Promise<string | null> {
+  const ids = new Map<string, string>()
+  return async (slugOrId) => {
+    const known = ids.get(slugOrId)
+    if (known !== undefined) return known
+    const id = await withSystem(db, 'resolve-conference', (trx) => findConferenceId(trx, slugOrId))
+    if (id !== null) ids.set(slugOrId, id)
+    return id
+  }
 }
 
 export function listConferences(trx: Tx, page: PageQuery): Promise<Page<ConferenceRow>> {

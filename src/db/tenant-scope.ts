@@ -38,7 +38,9 @@ export function withTenant<T>(
 
 /** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */
 export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
-  const readOnly = READ_ONLY_TASKS.has(task) ? `, set_config('transaction_read_only', 'on', true)` : ''
+  const readOnly = READ_ONLY_TASKS.has(task)
+    ? `, set_config('transaction_read_only', 'on', true)`
+    : ''
   return db.transaction(async (trx) => {
     await trx.raw(`select set_config('app.system_task', ?, true)${readOnly}`, [task])
     return work(trx)

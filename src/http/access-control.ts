@@ -34,8 +34,13 @@ declare module 'fastify' {
 export type AuthPorts = {
   /** The owner of the key, or null when the key is unknown, expired or revoked. */
   authenticate(key: string): Promise<Principal | null>
-  /** The id of the conference with this slug or id, or null. */
-  findConference(slugOrId: string): Promise<string | null>
+  /**
+   * The id of the conference with this slug or id, or null.
+   *
+   * @param caller the API key for which unknown conferences are counted.
+   * @throws AppError `rate_limited`
+   */
+  findConference(slugOrId: string, caller: string): Promise<string | null>
   /** Called with the address of a caller whose key was refused. @throws AppError `rate_limited` */
   countFailedLogin(address: string): Promise<void>
 }
@@ -88,7 +93,7 @@ async function conferenceFrom(
 ): Promise<string | null> {
   const { conference } = request.params as { conference?: string }
   if (conference === undefined) return null
-  const id = await ports.findConference(conference)
+  const id = await ports.findConference(conference, principal.keyId)
   // Another tenant's conference gets the same answer as one that does not exist.
   const isOwn = principal.role === 'operator' || principal.conferenceId === id
   if (id === null || !isOwn) throw notFound('conference')

@@ -7,7 +7,10 @@ import { AppError } from '../shared/errors.ts'
 
 const WINDOW_SECONDS = 60
 
-/** Limits guessing of codes and keys. Only failures count, so a busy ticket shop is never limited. */
+/** An unknown conference is looked up again after this time. */
+const UNKNOWN_SECONDS = 5
+
+/** Limits guessing of codes, keys and conferences. Only failures count, so a busy ticket shop is never limited. */
 export type FailedLookups = {
   /**
    * Runs a look-up of a voucher code. Each unknown code (`not_found`) counts for the API key and for
@@ -16,6 +19,18 @@ export type FailedLookups = {
    * @throws AppError `rate_limited`
    */
   guard<T>(request: FastifyRequest, lookup: () => Promise<T>): Promise<T>
+  /**
+   * Runs a look-up of a conference by slug or id. Each unknown name counts for the caller (an API key or
+   * an address). Above the limit, names that this process has never found are refused for up to a minute
+   * without a look-up. A name that was unknown stays so for five seconds.
+   *
+   * @throws AppError `rate_limited`
+   */
+  guardConference<T>(
+    caller: string,
+    name: string,
+    lookup: () => Promise<T | null>,
+  ): Promise<T | null>
   /** Counts a refused API key for the caller's address. @throws AppError `rate_limited` */
   countLogin(address: string): Promise<void>
 }
@@ -33,8 +48,23 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
   })
   // In memory, so that many bad keys do not cause many writes.
   const logins = new RateLimiterMemory({ points: perMinute * 3, duration: WINDOW_SECONDS })
+  const names = new RateLimiterMemory({ points: perMinute * 3, duration: WINDOW_SECONDS })
+  const unknown = new RateLimiterMemory({ points: 1, duration: UNKNOWN_SECONDS })
+  // Conferences are never deleted and keep their slug.
+  const known = new Set<string>()
 
   return {
+    async guardConference(caller, name, lookup) {
+      if (!known.has(name)) {
+        if ((await unknown.get(name)) !== null) return null
+        const state = await names.get(caller)
+        if (state !== null && state.consumedPoints >= names.points) throw tooManyAttempts(state)
+      }
+      const found = await lookup()
+      if (found === null) await Promise.all([names.penalty(caller), unknown.penalty(name)])
+      else known.add(name)
+      return found
+    },
     async guard(request, lookup) {
       const names = [request.principal?.keyId ?? 'none', `ip-${sha256(request.ip).slice(0, 32)}`]
       for (const name of names) {
@@ -63,7 +93,7 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
 function tooManyAttempts(state: RateLimiterRes): AppError {
   return new AppError(
     'rate_limited',
-    'Too many requests used an unknown voucher code or API key. Retry after the number of seconds in the header Retry-After.',
+    'Too many requests used an unknown voucher code, API key or conference. Retry after the number of seconds in the header Retry-After.',
     {
       retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
     },

@@ -5,6 +5,7 @@ import { readWebhookSecrets } from '../conferences/stripe-credentials.ts'
 import type { Db } from '../db/connect.ts'
 import { withSystem } from '../db/tenant-scope.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
+import type { FailedLookups } from '../http/failed-lookups.ts'
 import type { App } from '../http/route-deps.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound } from '../shared/errors.ts'
@@ -21,6 +22,7 @@ type WebhookDeps = {
   encryption: Encryption
   inbox: EventInbox
   metrics: ServiceMetrics
+  failedLookups: FailedLookups
   eventHooks?: readonly EventHook[]
 }
 
@@ -56,7 +58,10 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
         },
       },
       async (request) => {
-        const conference = await findConference(request.params.conference)
+        const name = request.params.conference
+        const conference = await deps.failedLookups.guardConference(request.ip, name, () =>
+          findConference(name),
+        )
         if (conference === null) throw notFound('conference')
         request.conferenceId = conference.id
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)

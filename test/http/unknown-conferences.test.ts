@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest'
+import { createConference, createStaffKey } from '../support/fixtures.ts'
+import { useTestApp } from '../support/test-app.ts'
+
+const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '4' } })
+
+/** Counts the transactions that `work` begins. */
+async function transactionsOf(work: () => Promise<void>): Promise<number> {
+  let count = 0
+  const onQuery = ({ sql }: { sql: string }) => {
+    if (sql.startsWith('BEGIN')) count += 1
+  }
+  app.db.on('query', onQuery)
+  await work()
+  app.db.off('query', onQuery)
+  return count
+}
+
+const notFound = { status: 404, body: { code: 'not_found' } }
+
+describe('conferences that do not exist', () => {
+  it('cost webhooks without a signature no transaction each, and delay no known conference (issue 8, line 23)', async () => {
+    const { slug } = await createConference(app)
+    const send = (name: string) =>
+      app.request('POST', `/webhooks/stripe/${name}`, { as: null, body: {} })
+    expect(await send(slug)).toMatchObject({ status: 400, body: { code: 'invalid_signature' } })
+    const same = await transactionsOf(async () => {
+      for (let i = 0; i < 30; i += 1) expect(await send('gone')).toMatchObject(notFound)
+    })
+    expect(same).toBe(1)
+    const distinct = await transactionsOf(async () => {
+      for (let i = 0; i < 100; i += 1) await send(`unknown-${i}`)
+    })
+    expect(distinct).toBeLessThanOrEqual(12)
+    const refused = await send('one-more')
+    expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+    expect(await send(slug)).toMatchObject({ status: 400, body: { code: 'invalid_signature' } })
+  })
+
+  it('cost a key of another conference no transaction each (issue 8, line 23)', async () => {
+    const conference = await createConference(app)
+    const { key } = await createStaffKey(app, conference, [])
+    const get = (name: string) => app.request('GET', `/v1/conferences/${name}`, { as: key })
+    expect(await get(conference.slug)).toMatchObject({ status: 200 })
+    const authentication = 100
+    const begun = await transactionsOf(async () => {
+      for (let i = 0; i < 100; i += 1) await get(`other-${i}`)
+    })
+    expect(begun).toBeLessThanOrEqual(authentication + 12 + 1)
+    expect(await get('other-one')).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
+    expect(await get(conference.slug)).toMatchObject({ status: 200 })
+  })
+})
