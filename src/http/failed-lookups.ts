@@ -53,12 +53,27 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
   // Conferences are never deleted and keep their slug.
   const known = new Set<string>()
 
+  /** Until when one of the names is limited, in milliseconds. One query, since each look-up asks. */
+  async function endOfLimit(names: string[]): Promise<number | null> {
+    const [row] = await db('rate_limits')
+      .whereIn(
+        'key',
+        names.map((name) => codes.getKey(name)),
+      )
+      .where('expire', '>', Date.now())
+      .where('points', '>=', perMinute)
+      .max<{ until: number | null }[]>('expire as until')
+    return row?.until ?? null
+  }
+
   return {
     async guardConference(caller, name, lookup) {
       if (!known.has(name)) {
         if ((await unknown.get(name)) !== null) return null
         const state = await names.get(caller)
-        if (state !== null && state.consumedPoints >= names.points) throw tooManyAttempts(state)
+        if (state !== null && state.consumedPoints >= names.points) {
+          throw tooManyAttempts(state.msBeforeNext)
+        }
       }
       const found = await lookup()
       if (found === null) await Promise.all([names.penalty(caller), unknown.penalty(name)])
@@ -67,10 +82,8 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
     },
     async guard(request, lookup) {
       const names = [request.principal?.keyId ?? 'none', `ip-${sha256(request.ip).slice(0, 32)}`]
-      for (const name of names) {
-        const state = await codes.get(name)
-        if (state !== null && state.consumedPoints >= perMinute) throw tooManyAttempts(state)
-      }
+      const limitedUntil = await endOfLimit(names)
+      if (limitedUntil !== null) throw tooManyAttempts(limitedUntil - Date.now())
       try {
         return await lookup()
       } catch (error) {
@@ -84,18 +97,18 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
       try {
         await logins.consume(address)
       } catch (state) {
-        throw state instanceof RateLimiterRes ? tooManyAttempts(state) : state
+        throw state instanceof RateLimiterRes ? tooManyAttempts(state.msBeforeNext) : state
       }
     },
   }
 }
 
-function tooManyAttempts(state: RateLimiterRes): AppError {
+function tooManyAttempts(forMs: number): AppError {
   return new AppError(
     'rate_limited',
     'Too many requests used an unknown voucher code, API key or conference. Retry after the number of seconds in the header Retry-After.',
     {
-      retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / 1000)),
+      retryAfterSeconds: Math.max(1, Math.ceil(forMs / 1000)),
     },
   )
 }

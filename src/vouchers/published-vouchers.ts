@@ -3,9 +3,9 @@ import type { Tx } from '../db/connect.ts'
 type BatchRef = { conferenceId: string; batchId: string }
 
 /**
- * Marks a batch as published, so that its codes cannot be redeemed here any more. It locks the
- * vouchers first: a concurrent redemption holds its voucher's lock, so either its use is already
- * subtracted from the result, or it sees that the batch is published.
+ * Marks a batch as published, so that its codes cannot be redeemed here any more. A redemption shares
+ * the batch's key until it is committed, and `for update` waits for that: its use is subtracted from the
+ * result. A later redemption waits for this transaction, and sees that the batch is published.
  *
  * @returns the vouchers with remaining uses.
  */
@@ -13,18 +13,17 @@ export async function markBatchPublished(
   trx: Tx,
   { conferenceId, batchId }: BatchRef,
 ): Promise<{ id: number; remaining: number }[]> {
-  const vouchers = await trx('vouchers')
+  const batch = { conference_id: conferenceId, id: batchId }
+  await trx('voucher_batches').where(batch).forUpdate().select('id')
+  await trx('voucher_batches').where(batch).update({ published_at: trx.fn.now() })
+  return trx('vouchers')
     .where({ conference_id: conferenceId, batch_id: batchId })
+    .whereRaw('times_used < max_uses')
     .orderBy('ordinal', 'desc')
-    .forNoKeyUpdate()
     .select<{ id: number; remaining: number }[]>(
       'id',
       trx.raw('max_uses - times_used as remaining'),
     )
-  await trx('voucher_batches')
-    .where({ conference_id: conferenceId, id: batchId })
-    .update({ published_at: trx.fn.now() })
-  return vouchers.filter(({ remaining }) => remaining > 0)
 }
 
 /** Records the vouchers that a publication publishes, with the uses that are allowed at Stripe. */
@@ -106,11 +105,21 @@ end)`
 /**
  * SQL that counts the uses of published vouchers: the uses at Stripe plus the redemptions here. These
  * common table expressions follow those of the mirror's statement: `written` has the ids of the written
- * promotion codes, `given` their `times_redeemed`. The vouchers are locked in the order of a refund.
+ * promotion codes, `given` their `times_redeemed`. It locks several vouchers, so it locks their batches
+ * first, like a refund: `order by` sorts all rows before the first voucher is locked.
  *
  * @param conferenceId - an SQL literal.
  */
-export const countUsesAtStripe = (conferenceId: string) => `used as (
+export const countUsesAtStripe = (conferenceId: string) => `batches as materialized (
+    select b.id from voucher_batches b
+    where b.conference_id = ${conferenceId} and b.id in (
+      select v.batch_id from written
+      join published_vouchers p
+        on p.conference_id = ${conferenceId} and p.promotion_code_id = written.id
+      join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id)
+    order by b.id
+    for share
+  ), used as (
     select v.id, given.times_redeemed + (
         select count(*) from redemptions r
         where r.conference_id = v.conference_id and r.voucher_id = v.id and r.released_at is null
@@ -120,6 +129,7 @@ export const countUsesAtStripe = (conferenceId: string) => `used as (
     join published_vouchers p
       on p.conference_id = ${conferenceId} and p.promotion_code_id = written.id
     join vouchers v on v.conference_id = p.conference_id and v.id = p.voucher_id
+    join batches on batches.id = v.batch_id
     order by v.batch_id, v.ordinal desc
     for no key update of v
   ), counted_uses as (

@@ -1,32 +1,78 @@
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
+import { literal, tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { realignBatch } from './align-vouchers.ts'
-import { INVALID_REASON } from './voucher.ts'
+import { INVALID_REASON, type InvalidReason } from './voucher.ts'
 import { lockBatch } from './voucher-batch-store.ts'
 import { codeKey } from './voucher-code.ts'
-import { getVoucher } from './voucher-store.ts'
 
 export type RedeemRequest = { code: string; reference: string; actor: Actor }
 
-// A redemption locks only the voucher, so it cannot deadlock with another redemption or with a change of
-// state.
-async function lockVoucher(trx: Tx, conferenceId: string, code: string): Promise<number> {
-  const row = await trx('vouchers')
-    .where({ conference_id: conferenceId, code_key: codeKey(code) })
-    .forNoKeyUpdate()
-    .first<{ id: number } | undefined>('id')
-  if (row === undefined) throw notFound('voucher')
-  return row.id
+/**
+ * One statement, since the ticket shop waits for it at the door.
+ *
+ * `target` locks the voucher and, against a publication, its batch; Postgres reads rows again that were
+ * changed while it waited. The other tables are read as they were before. So a parallel call that made
+ * the redemption may be invisible: then the unique index refuses this one, or the voucher is used up,
+ * and no redemption comes back.
+ */
+const REDEEM = `
+  with target as materialized (
+    select v.id, v.code, v.batch_id, b.purchase_id, ${INVALID_REASON} as invalid_reason
+    from vouchers v
+    join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
+    where v.conference_id = :conferenceId and v.code_key = :key
+    for no key update of v for key share of b),
+  known as (
+    select r.id, r.redeemed_by, r.created_at from redemptions r
+    join target on target.id = r.voucher_id
+    where r.conference_id = :conferenceId and r.reference = :reference and r.released_at is null),
+  made as (
+    insert into redemptions (conference_id, id, voucher_id, reference, redeemed_by, created_at)
+    select :conferenceId, :id, target.id, :reference, :actor, statement_timestamp()
+    from target where target.invalid_reason is null and not exists (select from known)
+    on conflict (conference_id, voucher_id, reference) where released_at is null do nothing
+    returning id, voucher_id, redeemed_by, created_at),
+  used as (
+    update vouchers v set times_used = v.times_used + 1
+    from made where v.conference_id = :conferenceId and v.id = made.voucher_id)
+  select coalesce(made.id, known.id) as id, made.id is not null as created,
+    target.code, target.batch_id, target.purchase_id, target.invalid_reason,
+    cast(:reference as text) as reference,
+    coalesce(made.redeemed_by, known.redeemed_by) as redeemed_by,
+    coalesce(made.created_at, known.created_at) as created_at,
+    cast(null as timestamptz) as released_at, cast(null as text) as released_by
+  from target left join known on true left join made on true`
+
+type RedeemRow = Omit<RedemptionRow, 'id'> & {
+  /** Null: none was made or known. */
+  id: string | null
+  created: boolean
+  invalid_reason: InvalidReason | null
 }
+
+type Redeemed = { redemption: Redemption; created: boolean }
+
+const redeemBindings = (conferenceId: string, { code, reference, actor }: RedeemRequest) => ({
+  conferenceId,
+  key: codeKey(code),
+  reference,
+  id: newId('redemption'),
+  actor: actor.id,
+})
+
+const toRedeemed = ({ id, ...row }: RedeemRow): Redeemed | null =>
+  id === null ? null : { redemption: toRedemption({ ...row, id }), created: row.created }
 
 /**
  * Redeems a voucher: takes one use of it for `reference`, if no reason of `INVALID_REASON` (voucher.ts)
  * forbids it. Who may redeem is declared in redemption-routes.ts. The same reference again returns the
  * same redemption and takes no use, even if the voucher was deactivated since; after a release, it takes
- * a new one.
+ * a new one. It locks only one voucher, so it cannot deadlock with another redemption or with a change
+ * of state.
  *
  * @returns `created`: whether this call took a use.
  * @throws AppError `not_found`; `voucher_invalid` with `invalid_reason`; `published`.
@@ -34,53 +80,54 @@ async function lockVoucher(trx: Tx, conferenceId: string, code: string): Promise
 export async function redeemVoucher(
   trx: Tx,
   conferenceId: string,
-  { code, reference, actor }: RedeemRequest,
-): Promise<{ redemption: Redemption; created: boolean }> {
-  const voucherId = await lockVoucher(trx, conferenceId, code)
-  // A separate statement under the lock: it sees what parallel calls committed.
-  const { rows } = await trx.raw<{ rows: { id: string; created: boolean }[] }>(
-    `with known as (
-       select r.id from redemptions r
-       where r.conference_id = :conferenceId and r.voucher_id = :voucherId
-         and r.reference = :reference and r.released_at is null),
-     used as (
-       update vouchers v set times_used = v.times_used + 1
-       from voucher_batches b
-       where v.conference_id = :conferenceId and v.id = :voucherId
-         and b.conference_id = v.conference_id and b.id = v.batch_id
-         and (${INVALID_REASON}) is null and not exists (select from known)
-       returning v.id),
-     made as (
-       insert into redemptions (conference_id, id, voucher_id, reference, redeemed_by, created_at)
-       select :conferenceId, :id, used.id, :reference, :actor, statement_timestamp() from used
-       returning id)
-     select id, false as created from known union all select id, true from made`,
-    { conferenceId, voucherId, reference, id: newId('redemption'), actor: actor.id },
+  request: RedeemRequest,
+): Promise<Redeemed> {
+  const { rows } = await trx.raw<{ rows: RedeemRow[] }>(
+    REDEEM,
+    redeemBindings(conferenceId, request),
   )
-  const [found] = rows
-  if (found === undefined) throw await invalidVoucherError(trx, conferenceId, code)
-  return {
-    redemption: await getRedemption(trx, conferenceId, found.id),
-    created: found.created,
-  }
+  const [row] = rows
+  if (row === undefined) throw notFound('voucher')
+  const redeemed = toRedeemed(row)
+  if (redeemed !== null) return redeemed
+  // A separate statement, under the lock of the first: it sees what parallel calls committed.
+  const known = await redemptions(trx, conferenceId)
+    .where({ 'v.code_key': codeKey(request.code), 'r.reference': request.reference })
+    .whereNull('r.released_at')
+    .first<RedemptionRow | undefined>()
+  if (known !== undefined) return { redemption: toRedemption(known), created: false }
+  throw invalidVoucherError(row.invalid_reason)
 }
 
-async function invalidVoucherError(trx: Tx, conferenceId: string, code: string): Promise<AppError> {
-  const { invalidReason } = await getVoucher(trx, conferenceId, code)
-  // The statement refused the voucher, but it is valid now: `valid_from` passed between the two reads.
-  const reason = invalidReason ?? 'not_yet_valid'
-  if (reason === 'published') {
-    return new AppError(
-      'published',
-      'The voucher is published as a Stripe promotion code. Use it in a Stripe checkout.',
-      {
-        extra: { invalid_reason: reason },
-      },
-    )
-  }
-  return new AppError('voucher_invalid', `The voucher is ${reason.replaceAll('_', ' ')}.`, {
-    extra: { invalid_reason: reason },
-  })
+/**
+ * `redeemVoucher` in a transaction of its own, and in one round trip if it succeeds.
+ *
+ * @throws the errors of `redeemVoucher`.
+ */
+export async function redeemVoucherAtOnce(
+  db: Db,
+  conferenceId: string,
+  request: RedeemRequest,
+): Promise<Redeemed> {
+  const bindings: Record<string, string> = redeemBindings(conferenceId, request)
+  const sql = REDEEM.replaceAll(/:(\w+)/g, (_, name: string) => literal(bindings[name] ?? null))
+  const [row] = await tenantStatement<RedeemRow>(db, { conferenceId }, sql)
+  const redeemed = row === undefined ? null : toRedeemed(row)
+  return (
+    redeemed ?? withTenant(db, { conferenceId }, (trx) => redeemVoucher(trx, conferenceId, request))
+  )
+}
+
+function invalidVoucherError(reason: InvalidReason | null): AppError {
+  if (reason === null) throw new Error('A valid voucher was not redeemed')
+  const extra = { invalid_reason: reason }
+  return reason === 'published'
+    ? new AppError(
+        'published',
+        'The voucher is published as a Stripe promotion code. Use it in a Stripe checkout.',
+        { extra },
+      )
+    : new AppError('voucher_invalid', `The voucher is ${reason.replaceAll('_', ' ')}.`, { extra })
 }
 
 /**
@@ -98,7 +145,10 @@ export async function releaseRedemption(
   const { code, batchId } = await getRedemption(trx, conferenceId, id)
   // Lock the batch first, as a change of state does, then the voucher, as a redemption does.
   const batch = await lockBatch(trx, conferenceId, { id: batchId })
-  await lockVoucher(trx, conferenceId, code)
+  await trx('vouchers')
+    .where({ conference_id: conferenceId, code_key: codeKey(code) })
+    .forNoKeyUpdate()
+    .select('id')
   const { rowCount } = await trx.raw<{ rowCount: number }>(
     `with released as (
        update redemptions r set released_at = statement_timestamp(), released_by = :actor

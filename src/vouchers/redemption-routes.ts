@@ -4,7 +4,13 @@ import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { listRedemptions, redeemVoucher, releaseRedemption } from './redeem-voucher.ts'
+import {
+  listRedemptions,
+  type Redemption,
+  redeemVoucher,
+  redeemVoucherAtOnce,
+  releaseRedemption,
+} from './redeem-voucher.ts'
 import {
   codeParams,
   redeemBody,
@@ -26,7 +32,7 @@ export function redemptionRoutes(app: App, deps: RouteDeps): void {
   releaseRoute(app, deps)
 }
 
-function redeemRoute(app: App, { idempotency, failedLookups }: RouteDeps): void {
+function redeemRoute(app: App, { db, idempotency, failedLookups }: RouteDeps): void {
   app.post(
     `${CONFERENCE}/vouchers/:code/redemptions`,
     {
@@ -45,16 +51,23 @@ function redeemRoute(app: App, { idempotency, failedLookups }: RouteDeps): void 
     async (request, reply) => {
       const { conferenceId, actor } = callerOf(request)
       const wanted = { code: request.params.code, reference: request.body.reference, actor }
-      const { created, body } = await failedLookups.guard(request, () =>
-        idempotency.run(request, async (trx) => {
-          const made = await redeemVoucher(trx, conferenceId, wanted)
-          return { created: made.created, body: toRedemptionBody(made.redemption) }
-        }),
-      )
+      const { created, body } = await failedLookups.guard(request, async () => {
+        if (request.headers['idempotency-key'] === undefined) {
+          return toAnswer(await redeemVoucherAtOnce(db, conferenceId, wanted))
+        }
+        return idempotency.run(request, async (trx) =>
+          toAnswer(await redeemVoucher(trx, conferenceId, wanted)),
+        )
+      })
       return reply.code(created ? 201 : 200).send(body)
     },
   )
 }
+
+const toAnswer = ({ created, redemption }: { created: boolean; redemption: Redemption }) => ({
+  created,
+  body: toRedemptionBody(redemption),
+})
 
 function listRoute(app: App, { db }: RouteDeps): void {
   app.get(

@@ -38,7 +38,7 @@ export type InvalidReason = (typeof INVALID_REASONS)[number]
 /**
  * SQL for the reason why voucher `v` of batch `b` cannot be redeemed now, or null. Look-ups and
  * redemptions both use it, so they always agree. The time is the database's at the start of the
- * statement and not of its transaction, since a redemption may have waited for a lock in between.
+ * statement and not of its transaction, which may have waited for a lock before.
  */
 export const INVALID_REASON = `case
   when v.deactivated_by is not null then 'deactivated'

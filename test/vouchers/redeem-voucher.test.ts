@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
+import { markBatchPublished } from '../../src/vouchers/published-vouchers.ts'
 import {
   listRedemptions,
   redeemVoucher,
+  redeemVoucherAtOnce,
   releaseRedemption,
 } from '../../src/vouchers/redeem-voucher.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
-import { type Tenant, useTenants } from './voucher-fixture.ts'
+import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 
 const tenants = useTenants()
 const actor = { kind: 'staff' as const, id: 'key_shop' }
@@ -165,6 +167,62 @@ async function countRedemptions(tenant: Tenant): Promise<number> {
     return row?.count ?? 0
   })
 }
+
+describe('a redemption in one round trip', () => {
+  const atOnce = (tenant: Tenant, code: string, reference: string) =>
+    redeemVoucherAtOnce(tenant.db, tenant.conferenceId, { code, reference, actor })
+
+  it('returns and refuses the same as one in a transaction', async () => {
+    const tenant = await tenants.create()
+    const { code } = await tenant.sold(1)
+    const reference = `'; drop table redemptions; -- ?? :id $1 \\`
+    const { redemption } = await atOnce(tenant, code, reference)
+    expect(redemption).toMatchObject({ reference, releasedAt: null, redeemedBy: 'key_shop' })
+    expect(await atOnce(tenant, code, reference)).toEqual({ redemption, created: false })
+    expect(await redeem(tenant, code, reference)).toEqual({ redemption, created: false })
+    await expect(atOnce(tenant, code, 'order-2')).rejects.toEqual(invalid('used_up'))
+    await expect(atOnce(tenant, 'NEVER-MADE', 'x')).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  it('takes one use when the same order redeems in parallel, also of a code with one use', async () => {
+    const tenant = await tenants.create()
+    for (const maxUses of [1, 50]) {
+      const { code } = await tenant.sold(1, { maxUses })
+      const answers = await Promise.all(times(30).map(() => atOnce(tenant, code, 'order-1')))
+      expect(new Set(answers.map(({ redemption }) => redemption.id)).size).toBe(1)
+      expect(answers.filter(({ created }) => created)).toHaveLength(1)
+      expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
+    }
+  })
+})
+
+describe('a batch that is published meanwhile', () => {
+  it('waits for a redemption and subtracts its use', async () => {
+    const tenant = await tenants.create()
+    const { batchId, code } = await tenant.sold(2, { maxUses: 3 })
+    const ref = { conferenceId: tenant.conferenceId, batchId }
+    let published: Promise<{ remaining: number }[]> | undefined
+    await tenant.run(async (trx) => {
+      await redeemVoucher(trx, tenant.conferenceId, { code, reference: 'order-1', actor })
+      published = tenant.run((other) => markBatchPublished(other, ref))
+      await expect.poll(() => waiting(tenant)).toBe(1)
+    })
+    expect((await published)?.map(({ remaining }) => remaining)).toEqual([3, 2])
+  })
+
+  it('refuses a redemption that waited for the publication', async () => {
+    const tenant = await tenants.create()
+    const { batchId, code } = await tenant.sold(1)
+    let redemption: Promise<unknown> | undefined
+    await tenant.run(async (trx) => {
+      await markBatchPublished(trx, { conferenceId: tenant.conferenceId, batchId })
+      redemption = redeem(tenant, code, 'order-1').catch((error: unknown) => error)
+      await expect.poll(() => waiting(tenant)).toBe(1)
+    })
+    expect(await redemption).toMatchObject({ code: 'published' })
+    expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 0 })
+  })
+})
 
 describe('releasing a redemption', () => {
   it('is idempotent', async () => {

@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
 import { createConference, createStaffKey } from '../support/fixtures.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { startTestProcess, useTestApp } from '../support/test-app.ts'
 import { freePurchase, type ListBody } from './voucher-http.ts'
 
@@ -95,6 +96,22 @@ describe('redeeming over HTTP', () => {
     const path = `${conference.path}/vouchers/${code}/redemptions`
     const answer = await app.request('POST', path, { as: other.key, body: { reference: 'x' } })
     expect(answer.status).toBe(403)
+  })
+})
+
+describe('a redemption', () => {
+  it('takes two round trips to the database after the authentication (issue 8, line 2)', async () => {
+    const { redeem } = await shopWith(3)
+    // The first request of a key also writes when the key was last used.
+    await redeem('order-1')
+    for (const reference of ['order-2', 'order-2']) {
+      const sent = await roundTripsOf(() => redeem(reference))
+      const first = sent.findIndex((sql) => sql.includes('rate_limits'))
+      expect(sent.slice(first)).toEqual([
+        expect.stringContaining('rate_limits'),
+        expect.stringContaining('insert into redemptions'),
+      ])
+    }
   })
 })
 
