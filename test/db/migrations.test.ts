@@ -4,18 +4,17 @@ import { isSchemaCompatible, migrateDown, migrateToLatest } from '../../src/db/m
 import { insertAttempt } from '../../src/payments/payment-store.ts'
 import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
 import { cause, openScene } from '../purchases/purchase-scene.ts'
-import { withAdminClient } from '../support/test-connections.ts'
+import { adminQuery } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
 
 async function tables(): Promise<string[]> {
-  return withAdminClient(database.adminConnectionString, async (client) => {
-    const { rows } = await client.query<{ name: string }>(
-      `select tablename as name from pg_tables where schemaname = 'public' order by 1`,
-    )
-    return rows.map(({ name }) => name)
-  })
+  const rows = await adminQuery<{ name: string }>(
+    database.adminConnectionString,
+    `select tablename as name from pg_tables where schemaname = 'public' order by 1`,
+  )
+  return rows.map(({ name }) => name)
 }
 
 async function withDb<T>(work: (db: ReturnType<typeof connect>) => Promise<T>): Promise<T> {

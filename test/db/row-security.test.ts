@@ -1,4 +1,6 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import pg from 'pg'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { connect } from '../../src/db/connect.ts'
 import { type SystemTask, withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { openShop, type Shop } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
@@ -42,6 +44,32 @@ describe('tenants in Postgres', () => {
       'select count(distinct conference_id)::int as n from vouchers',
     )
     expect(all[0]?.n).toBe(2)
+  })
+
+  it('are named in the message that begins the transaction, without a round trip', async () => {
+    const messages = vi.spyOn(pg.Client.prototype, 'query')
+    const seen = await withTenant(app.db, { conferenceId: "it's ?" }, (trx) =>
+      trx.raw<{ rows: unknown[] }>(`select current_setting('app.conference_id') as name`),
+    )
+    expect(seen.rows).toEqual([{ name: "it's ?" }])
+    expect(messages).toHaveBeenCalledTimes(3)
+  })
+
+  it('lose the connection that cannot begin a transaction', async () => {
+    const db = connect(app.connectionString, { max: 1 })
+    const serverProcess = async () =>
+      (await db.raw<{ rows: { pid: number }[] }>('select pg_backend_pid() as pid')).rows[0]?.pid
+    try {
+      const before = await serverProcess()
+      const query = vi.spyOn(pg.Client.prototype, 'query')
+      query.mockRejectedValueOnce(new Error('cut off'))
+      const work = vi.fn<() => Promise<void>>()
+      await expect(withTenant(db, { conferenceId: 'conf_1' }, work)).rejects.toThrow('cut off')
+      expect(work).not.toHaveBeenCalled()
+      expect(await serverProcess()).not.toBe(before)
+    } finally {
+      await db.destroy()
+    }
   })
 
   it('cannot write rows of each other', async () => {

@@ -8,7 +8,7 @@ import {
 } from '../support/service-process.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import type { Body } from '../support/test-app.ts'
-import { withAdminClient } from '../support/test-connections.ts'
+import { adminQuery } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 
@@ -36,10 +36,7 @@ const start = async (run: 'serve' | 'work', leaseSeconds = 2) => {
 }
 
 const rows = <Row = Body>(sql: string, parameters: unknown[] = []) =>
-  withAdminClient(database.adminConnectionString, async (client) => {
-    const result = await client.query(sql, parameters)
-    return result.rows as Row[]
-  })
+  adminQuery<Row & Body>(database.adminConnectionString, sql, parameters)
 
 /** Holds locks in a transaction of its own until released. */
 async function hold(sql: string, parameters: unknown[] = []) {

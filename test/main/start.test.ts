@@ -6,7 +6,7 @@ import { StartupError } from '../../src/shared/errors.ts'
 import { assertLiveModeAllowed } from '../../src/start-service.ts'
 import { createConference } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess } from '../support/test-app.ts'
-import { withAdminClient } from '../support/test-connections.ts'
+import { adminQuery } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useServices } from './run-service.ts'
@@ -115,13 +115,12 @@ it('refuses a role without row security in production, and warns elsewhere', asy
 
 it('refuses a live key with a stand-in for Stripe, or in the embedded database', async () => {
   const live = { conference: 'conf_live' }
-  await withAdminClient(database.adminConnectionString, (client) =>
-    client.query(
-      `insert into conferences (id, slug, name, currency, livemode, stripe_secret_key_sealed,
+  await adminQuery(
+    database.adminConnectionString,
+    `insert into conferences (id, slug, name, currency, livemode, stripe_secret_key_sealed,
          stripe_secret_key_last4, stripe_key_set_at)
        values ($1, 'big-one', 'Big one', 'EUR', true, 'x', 'last', now())`,
-      [live.conference],
-    ),
+    [live.conference],
   )
   try {
     const service = await start(withMigrations())
@@ -136,9 +135,9 @@ it('refuses a live key with a stand-in for Stripe, or in the embedded database',
     await proper.ready
     expect(await proper.get('/v1/conferences', OPERATOR_KEY)).toMatchObject({ status: 200 })
   } finally {
-    await withAdminClient(database.adminConnectionString, (client) =>
-      client.query('delete from conferences where id = $1', [live.conference]),
-    )
+    await adminQuery(database.adminConnectionString, 'delete from conferences where id = $1', [
+      live.conference,
+    ])
   }
 })
 

@@ -15,7 +15,7 @@ import { createStripeAccounts } from '../../src/stripe/stripe-account.ts'
 import { createStripeClients } from '../../src/stripe/stripe-client.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
 import type { EventHook } from '../../src/stripe-events/event-hook.ts'
-import { withAdminClient } from './test-connections.ts'
+import { adminQuery } from './test-connections.ts'
 import { useTestDatabase } from './test-database.ts'
 import { validateResponse } from './validate-response.ts'
 
@@ -169,10 +169,7 @@ export function useTestApp(options: TestAppOptions = {}): TestApp {
       return made().gateway
     },
     request: (method, path, sent) => made().request(method, path, sent),
-    rows: (sql, parameters) =>
-      withAdminClient(database.adminConnectionString, async (client) => {
-        const { rows } = await client.query(sql, parameters)
-        return rows
-      }),
+    rows: <Row = Body>(sql: string, parameters?: unknown[]) =>
+      adminQuery<Row & Body>(database.adminConnectionString, sql, parameters),
   }
 }

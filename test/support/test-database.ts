@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, inject } from 'vitest'
-import { withAdminClient, withLogin } from './test-connections.ts'
+import { adminQuery, closeAdminSessions, withLogin } from './test-connections.ts'
 
 export type TestDatabase = {
   /** Of the ordinary role that owns the database: row security applies to it. */
@@ -14,17 +14,23 @@ export type TestDatabase = {
 export async function createTestDatabase(): Promise<TestDatabase> {
   const run = inject('testRun')
   const database = `${run.name}_${randomBytes(5).toString('hex')}`
-  await withAdminClient(run.adminConnectionString, (client) =>
-    // Copying files beats the default, which writes the whole template to the log.
-    client.query(
-      `create database ${database} owner ${run.name} template ${run.template} strategy file_copy`,
-    ),
+  // Copying files beats the default, which writes the whole template to the log.
+  await adminQuery(
+    run.adminConnectionString,
+    `create database ${database} owner ${run.name} template ${run.template} strategy file_copy`,
   )
   const { name: user, password } = run
+  const adminConnectionString = withLogin(run.adminConnectionString, { database })
   return {
     connectionString: withLogin(run.adminConnectionString, { user, password, database }),
-    adminConnectionString: withLogin(run.adminConnectionString, { database }),
-    drop: () => dropDatabase(run.adminConnectionString, database),
+    adminConnectionString,
+    async drop() {
+      await closeAdminSessions(adminConnectionString)
+      await adminQuery(
+        run.adminConnectionString,
+        `drop database if exists ${database} with (force)`,
+      )
+    },
   }
 }
 
@@ -52,10 +58,4 @@ export function useTestDatabase(): Omit<TestDatabase, 'drop'> {
       return made().adminConnectionString
     },
   }
-}
-
-async function dropDatabase(adminConnectionString: string, database: string): Promise<void> {
-  await withAdminClient(adminConnectionString, (client) =>
-    client.query(`drop database if exists ${database} with (force)`),
-  )
 }
