@@ -1,5 +1,5 @@
-import type { Db, Tx } from '../db/connect.ts'
-import { withSystem } from '../db/tenant-scope.ts'
+import type { Db } from '../db/connect.ts'
+import { literal, systemStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Principal, Scope } from '../shared/caller.ts'
 import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
 import { type KeyRole, parseKey } from './api-key-store.ts'
@@ -28,7 +28,7 @@ export function createAuthenticator(
     }
     const parts = parseKey(key)
     if (parts === null) return null
-    const row = await withSystem(db, 'authenticate', (trx) => findUsableKey(trx, parts.id))
+    const row = await findUsableKey(db, parts.id)
     if (row === null || row.role !== parts.role) return null
     if (!equalInConstantTime(sha256(parts.secret), row.secret_hash)) return null
     if (row.use_is_due) {
@@ -63,22 +63,18 @@ type LoginRow = {
 }
 
 /** The row of the key, or null if it is revoked or expired by the database's clock. */
-async function findUsableKey(trx: Tx, id: string): Promise<LoginRow | null> {
-  const row = await trx('api_keys')
-    .where({ id })
-    .whereNull('revoked_at')
-    .whereRaw('(expires_at is null or expires_at > now())')
-    .first<LoginRow | undefined>([
-      'role',
-      'conference_id',
-      'sponsor_id',
-      'scopes',
-      'secret_hash',
-      trx.raw(
-        'coalesce(last_used_at < now() - make_interval(secs => ?), true) as use_is_due',
-        LAST_USED_INTERVAL_SECONDS,
-      ),
-    ])
+async function findUsableKey(db: Db, id: string): Promise<LoginRow | null> {
+  const [row] = await systemStatement<LoginRow>(
+    db,
+    'authenticate',
+    `select role, conference_id, sponsor_id, scopes, secret_hash,
+       coalesce(
+         last_used_at < now() - make_interval(secs => ${LAST_USED_INTERVAL_SECONDS}), true
+       ) as use_is_due
+     from api_keys
+     where id = ${literal(id)} and revoked_at is null
+       and (expires_at is null or expires_at > now())`,
+  )
   return row ?? null
 }
 

@@ -93,29 +93,57 @@ export function longLiteral(text: string): string {
 }
 
 /**
- * Runs one statement for one conference in one round trip. Postgres runs the statements of one message
- * as one transaction, so the tenant's name is set for this statement only. Use it only for writing
- * pages of objects. Everything else uses withTenant, which binds values instead of writing them into
- * the SQL.
+ * Runs one statement for one conference in one round trip, for writing pages of objects. Everything
+ * else uses withTenant, which binds values instead of writing them into the SQL.
  *
  * @param sql one statement without parameters; write values into it with `literal`.
  * @param options.lazily does not wait for the disk. Use it only for work that is repeated after a
  * crash of the database server.
- * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
  */
-export async function tenantStatement<Row extends object>(
+export function tenantStatement<Row extends object>(
   db: Db,
   tenant: { conferenceId: string },
   sql: string,
   options: { lazily?: boolean } = {},
 ): Promise<Row[]> {
+  const conference = { 'app.conference_id': tenant.conferenceId }
+  const lazily = options.lazily ? { synchronous_commit: 'off' } : {}
+  return scopedStatement(db, { ...conference, ...lazily }, sql)
+}
+
+/**
+ * Runs one statement for all tenants in one round trip, for the reads that precede every request.
+ * Everything else uses withSystem.
+ *
+ * @param sql one statement without parameters; write values into it with `literal`.
+ */
+export function systemStatement<Row extends object>(
+  db: Db,
+  task: SystemTask,
+  sql: string,
+): Promise<Row[]> {
+  return scopedStatement(db, { 'app.system_task': task }, sql)
+}
+
+/**
+ * Postgres runs the statements of one message as one transaction, so the settings hold for this
+ * statement only.
+ *
+ * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
+ */
+async function scopedStatement<Row extends object>(
+  db: Db,
+  settings: Record<string, string>,
+  sql: string,
+): Promise<Row[]> {
   // Not with knex, because knex treats every question mark in the text as a parameter.
   const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
-    const lazily = options.lazily ? `, set_config('synchronous_commit', 'off', true)` : ''
-    const message = `select set_config('app.conference_id', ${literal(tenant.conferenceId)}, true)${lazily};`
+    const set = Object.entries(settings).map(
+      ([name, value]) => `set_config('${name}', ${literal(value)}, true)`,
+    )
     // pg returns two results for a message with two statements, but its types do not say so.
-    const answer = (await connection.query(message + sql)) as unknown
+    const answer = (await connection.query(`select ${set.join(', ')};${sql}`)) as unknown
     const [, result] = answer as [pg.QueryResult, pg.QueryResult<Row>]
     return result.rows
   } finally {
