@@ -1,5 +1,6 @@
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { literal, tenantStatement } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -22,16 +23,16 @@ export function sealStripeKey(encryption: Encryption, conferenceId: string, key:
  * the key or put it into a response.
  */
 export async function readStripeCredentials(
-  trx: Tx,
+  db: Db,
   encryption: Encryption,
   conferenceId: string,
 ): Promise<{ key: string; account: string | null } | null> {
-  const row = await trx('conferences')
-    .where({ id: conferenceId })
-    .first<{ sealed: string | null; account: string | null } | undefined>(
-      'stripe_secret_key_sealed as sealed',
-      'stripe_account as account',
-    )
+  const [row] = await tenantStatement<{ sealed: string | null; account: string | null }>(
+    db,
+    { conferenceId },
+    `select stripe_secret_key_sealed as sealed, stripe_account as account
+     from conferences where id = ${literal(conferenceId)}`,
+  )
   if (!row?.sealed) return null
   return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
 }

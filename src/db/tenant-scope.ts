@@ -33,6 +33,21 @@ export function withTenant<T>(
   return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId }, work)
 }
 
+/**
+ * Like `withTenant`, and takes a lock in the message that begins the transaction: a round trip less for
+ * each change of a purchase.
+ *
+ * @param lock one statement without parameters; write values into it with `literal`. Its rows are lost.
+ */
+export function withTenantLock<T>(
+  db: Db,
+  tenant: { conferenceId: string },
+  lock: string,
+  work: (trx: Tx) => Promise<T>,
+): Promise<T> {
+  return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId }, work, `; ${lock}`)
+}
+
 /** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */
 export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
   const readOnly: Settings = READ_ONLY_TASKS.has(task) ? { transaction_read_only: 'on' } : {}
@@ -52,12 +67,13 @@ function scopedTransaction<T>(
   db: Db,
   settings: Settings,
   work: (trx: Tx) => Promise<T>,
+  more = '',
 ): Promise<T> {
   if (db.isTransaction) throw new Error('A scope begins its own transaction')
   const set = Object.entries(settings).map(
     ([name, value]) => `set_config('${name}', ${literal(value)}, true)`,
   )
-  const message = `begin; select ${set.join(', ')}`
+  const message = `begin; select ${set.join(', ')}${more}`
   // knex returns its Transaction, and acquires the connection and begins only after that. Its types
   // say a promise.
   const transaction = db.transaction(work) as Promise<T> & Begin
@@ -133,7 +149,7 @@ export function systemStatement<Row extends object>(
  */
 async function scopedStatement<Row extends object>(
   db: Db,
-  settings: Record<string, string>,
+  settings: Settings,
   sql: string,
 ): Promise<Row[]> {
   // Not with knex, because knex treats every question mark in the text as a parameter.

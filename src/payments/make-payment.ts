@@ -33,11 +33,12 @@ export async function openPaymentPage(
   chosen: ChosenAttempt,
   urls: ReturnUrls,
 ): Promise<OpenedSession> {
-  let { number, isNew } = chosen
-  for (let refusals = 0; ; number += 1, isNew = false) {
-    const attempt = await obtainAttempt(deps, payable, number, { kind: 'checkout', urls })
+  let { number, inserted } = chosen
+  for (let refusals = 0; ; number += 1, inserted = null) {
+    const request = { kind: 'checkout', urls } as const
+    const attempt = inserted ?? (await obtainAttempt(deps, payable, number, request))
     if (attempt.kind !== 'checkout' || !isPayable(attempt)) continue
-    const result = await openSession(deps, payable, attempt, isNew)
+    const result = await openSession(deps, payable, attempt, inserted !== null)
     if (result.kind === 'opened') return result.session
     if (result.kind === 'ended') continue
     if (refusals === MAX_NEW_ATTEMPTS || !needsNewAttempt(deps, attempt, result)) {
@@ -218,9 +219,10 @@ async function prepareIntent(
   chosen: ChosenAttempt,
   named: string | null,
 ): Promise<CardAttempt> {
-  let { number, isNew } = chosen
-  for (let refusals = 0; ; number += 1, isNew = false) {
-    const attempt = await obtainAttempt(deps, payable, number, { kind: 'saved_card', named })
+  let { number, inserted } = chosen
+  for (let refusals = 0; ; number += 1, inserted = null) {
+    const request = { kind: 'saved_card', named } as const
+    const attempt = inserted ?? (await obtainAttempt(deps, payable, number, request))
     if (attempt.kind !== 'saved_card') {
       throw paymentInProgress(
         'Another request has just opened a payment page. Get the object again to see its status.',
@@ -228,7 +230,7 @@ async function prepareIntent(
     }
     if (attempt.state === 'refused') continue
     if (attempt.state !== 'creating') return attempt
-    const result = await openIntent(deps, payable, attempt, isNew)
+    const result = await openIntent(deps, payable, attempt, inserted !== null)
     if (result.kind === 'opened') return result.attempt
     if (!result.storedError || refusals === MAX_NEW_ATTEMPTS) throw refusalError(result)
     refusals += 1

@@ -51,8 +51,8 @@ export type Payable = {
 
 export type PaymentFlowDeps = { gateway: PaymentGateway; clock: Clock }
 
-/** The attempt that a request uses. `isNew`: this request inserted it, so nobody asked Stripe before. */
-export type ChosenAttempt = { number: number; isNew: boolean }
+/** The attempt that a request uses. `inserted`: this request inserted it, so Stripe was not asked before. */
+export type ChosenAttempt = { number: number; inserted: PaymentAttempt | null }
 
 /**
  * Chooses the attempt of a request among the stored ones: the open one if it was made for the same

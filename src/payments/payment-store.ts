@@ -33,13 +33,14 @@ type AttemptRow = Pick<
   'kind' | 'params' | 'attempt' | 'state' | 'url' | 'confirms'
 > & {
   session_id: string | null
-  expires_at: string | null
+  /** A text in the JSON of `paymentRecordsOf`. */
+  expires_at: string | Date | null
   payment_intent_id: string | null
   payment_method: string | null
   decline: string | null
   failure_code: string | null
   failure_message: string | null
-  created_at: string
+  created_at: string | Date
 }
 
 type PaymentRow = {
@@ -251,15 +252,19 @@ export async function insertAttempt(
   trx: Tx,
   owner: PaymentOwner,
   attempt: Pick<PaymentAttempt, 'attempt' | 'kind' | 'params'> & { requestedBy: string },
-): Promise<void> {
-  await trx('payment_attempts').insert({
-    conference_id: owner.conferenceId,
-    [`${owner.kind}_id`]: owner.id,
-    attempt: attempt.attempt,
-    kind: attempt.kind,
-    params: JSON.stringify(attempt.params),
-    requested_by: attempt.requestedBy,
-  })
+): Promise<PaymentAttempt> {
+  const [row] = await trx('payment_attempts')
+    .insert({
+      conference_id: owner.conferenceId,
+      [`${owner.kind}_id`]: owner.id,
+      attempt: attempt.attempt,
+      kind: attempt.kind,
+      params: JSON.stringify(attempt.params),
+      requested_by: attempt.requestedBy,
+    })
+    .returning<AttemptRow[]>('*')
+  if (row === undefined) throw new Error('The insert returned no row')
+  return toAttempt(row)
 }
 
 /**

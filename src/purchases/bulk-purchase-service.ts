@@ -243,14 +243,14 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     finish: (chosen: ChosenAttempt) => Promise<T>,
   ): Promise<T> {
     // A repeat of the request does not begin again: then an earlier run may have asked Stripe.
-    let isNew = false
+    let inserted: ChosenAttempt['inserted'] = null
     return idempotency.resume({
       begin: async (trx) => {
         const chosen = await beginPayment(trx, deps, caller, purchaseId, request)
-        isNew = chosen.isNew
+        inserted = chosen.inserted
         return String(chosen.number)
       },
-      finish: (number) => finish({ number: Number(number), isNew }),
+      finish: (number) => finish({ number: Number(number), inserted }),
     })
   }
 

@@ -26,7 +26,7 @@ import { planPurchase } from './plan-purchase.ts'
 import { allowedActions, assertPayable, BulkPurchaseError, wrongState } from './purchase-actions.ts'
 import { type BulkPurchase, machineContext, type PurchaseAggregate } from './purchase-aggregate.ts'
 import type { Cause } from './purchase-store.ts'
-import { getAggregate, lockAggregate } from './purchase-store.ts'
+import { getAggregate, lockAggregate, withPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 
 export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards; clock: Clock }
@@ -52,10 +52,11 @@ export async function beginPayment(
   const action = request.kind === 'checkout' ? 'checkout' : 'pay'
   assertPayable(conference, aggregate, action, caller.sponsorId !== null)
   const { number, insert } = chooseAttempt(aggregate.records.attempts, request, deps.clock)
-  if (insert) {
-    await insertNext(trx, deps, conference, aggregate.purchase, number, request, caller.actor.id)
-  }
-  return { number, isNew: insert }
+  const { purchase } = aggregate
+  const inserted = insert
+    ? await insertNext(trx, deps, conference, purchase, number, request, caller.actor.id)
+    : null
+  return { number, inserted }
 }
 
 async function insertNext(
@@ -66,7 +67,7 @@ async function insertNext(
   attempt: number,
   request: AttemptRequest,
   requestedBy: string,
-): Promise<void> {
+): Promise<PaymentAttempt> {
   const owner = ownerOf({ conferenceId: purchase.conferenceId, purchaseId: purchase.id })
   const kind =
     request.kind === 'checkout'
@@ -75,7 +76,7 @@ async function insertNext(
           params: await checkoutParams(trx, deps, conference, purchase, request.urls),
         }
       : { kind: request.kind, params: cardParams(purchase, request.named) }
-  await insertAttempt(trx, owner, { attempt, requestedBy, ...kind })
+  return insertAttempt(trx, owner, { attempt, requestedBy, ...kind })
 }
 
 async function checkoutParams(
@@ -125,8 +126,7 @@ function asPayable(deps: PayDeps, ref: PurchaseRef, cause: Cause): Payable {
     owner,
     listAttempts: async () => (await get()).records.attempts,
     apply: (input, from) =>
-      withTenant(db, ref, async (trx) => {
-        const before = await lockAggregate(trx, ref)
+      withPurchase(db, ref, async (trx, before) => {
         const attempt = attemptOf(before.records.attempts, input.attempt)
         if (from !== undefined && !from.includes(attempt.state)) return { attempt, isChange: false }
         const plan = planPurchase(before, { type: 'attempt', ...input })
@@ -135,15 +135,14 @@ function asPayable(deps: PayDeps, ref: PurchaseRef, cause: Cause): Payable {
         return { attempt: after, isChange: plan.accepted }
       }),
     insertAttempt: (number, request) =>
-      withTenant(db, ref, async (trx) => {
-        const aggregate = await lockAggregate(trx, ref)
+      withPurchase(db, ref, async (trx, aggregate) => {
         const found = aggregate.records.attempts.find(({ attempt }) => attempt === number)
         if (found !== undefined) return found
         const conference = await getConference(trx, ref.conferenceId)
         const action = request.kind === 'checkout' ? 'checkout' : 'pay'
         assertPayable(conference, aggregate, action, false)
-        await insertNext(trx, deps, conference, aggregate.purchase, number, request, cause.actor.id)
-        return attemptOf((await getAggregate(trx, ref)).records.attempts, number)
+        const { purchase } = aggregate
+        return insertNext(trx, deps, conference, purchase, number, request, cause.actor.id)
       }),
     note: (number, from, notes) =>
       withTenant(db, ref, (trx) => noteOnAttempt(trx, owner, number, from, notes)),

@@ -1,5 +1,6 @@
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { literal, tenantStatement, withTenantLock } from '../db/tenant-scope.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentRecords } from '../payments/payment-records.ts'
 import {
@@ -231,21 +232,39 @@ export async function lockAggregate(
   return getAggregate(trx, ref, sponsorId)
 }
 
+/** `lockAggregate` at the beginning of a transaction of its own, with a round trip less. */
+export function withPurchase<T>(
+  db: Db,
+  ref: PurchaseRef,
+  work: (trx: Tx, purchase: PurchaseAggregate) => Promise<T>,
+): Promise<T> {
+  const lock = `select from bulk_purchases where conference_id = ${literal(ref.conferenceId)}
+    and id = ${literal(ref.purchaseId)} for update`
+  return withTenantLock(db, ref, lock, async (trx) => work(trx, await getAggregate(trx, ref)))
+}
+
 /**
- * Takes the next ticket of a reconcile, then reads what is stored about its payments: in one statement,
- * they would be those from before the wait for the lock. Null: no such purchase.
+ * Takes the next ticket of a reconcile, in its own commit, then reads what is stored about its payments:
+ * in one statement, they would be those from before the wait for the lock. Null: no such purchase.
  */
 export async function takeReconcileTicket(
-  trx: Tx,
+  db: Db,
   ref: PurchaseRef,
 ): Promise<{ ticket: number; records: PaymentRecords } | null> {
-  const [row] = await trx('bulk_purchases')
-    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
-    .increment('reconcile_ticket', 1)
-    .returning<{ reconcile_ticket: number }[]>('reconcile_ticket')
-  if (row === undefined) return null
-  const { records } = await getAggregate(trx, ref)
-  return { ticket: row.reconcile_ticket, records }
+  const isThis = `p.conference_id = ${literal(ref.conferenceId)} and p.id = ${literal(ref.purchaseId)}`
+  const [taken] = await tenantStatement<{ ticket: number }>(
+    db,
+    ref,
+    `update bulk_purchases p set reconcile_ticket = p.reconcile_ticket + 1
+     where ${isThis} returning p.reconcile_ticket as ticket`,
+  )
+  const [found] = await tenantStatement<{ records: PaymentRecordsRow }>(
+    db,
+    ref,
+    `select ${paymentRecordsOf('p')} as records from bulk_purchases p where ${isThis}`,
+  )
+  if (taken === undefined || found === undefined) return null
+  return { ticket: taken.ticket, records: toPaymentRecords(found.records) }
 }
 
 /** Whether the purchase is PROCESSING and was not changed or reconciled for this long. */

@@ -9,12 +9,14 @@ import { storeSession } from '../payments/payment-store.ts'
 import { notFound } from '../shared/errors.ts'
 import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
+import type { PurchaseAggregate } from './purchase-aggregate.ts'
 import {
   type Cause,
   getAggregate,
   isUnreconciledFor,
   lockAggregate,
   takeReconcileTicket,
+  withPurchase,
 } from './purchase-store.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
@@ -48,7 +50,7 @@ export async function reconcilePurchase(
 ): Promise<Applied> {
   const fetched = await fetchSnapshot(deps, ref, hints)
   if (fetched === null) throw notFound('purchase')
-  return withTenant(deps.db, ref, (trx) => applyFetched(trx, fetched, cause))
+  return withPurchase(deps.db, ref, (trx, before) => applyTo(trx, before, fetched, cause))
 }
 
 /**
@@ -63,10 +65,15 @@ export async function fetchSnapshot(
   ref: PurchaseRef,
   hints: SnapshotHints,
 ): Promise<FetchedSnapshot | null> {
-  for (const sessionId of hints.sessionIds ?? []) await adoptSession(deps, ref, sessionId)
-  const taken = await withTenant(deps.db, ref, (trx) => takeReconcileTicket(trx, ref))
+  const taken = await takeReconcileTicket(deps.db, ref)
   if (taken === null) return null
-  const { ticket, records } = taken
+  const { ticket } = taken
+  let { records } = taken
+  for (const sessionId of hints.sessionIds ?? []) {
+    if (await adoptSession(deps, ref, records, sessionId)) {
+      records = (await withTenant(deps.db, ref, (trx) => getAggregate(trx, ref))).records
+    }
+  }
   const query = { owner: ownerOf(ref), ...objectsToFetch(records, hints) }
   return { ref, ticket, snapshot: await deps.gateway.fetchSnapshot(query) }
 }
@@ -77,10 +84,18 @@ export async function fetchSnapshot(
  */
 export async function applyFetched(
   trx: Tx,
-  { ref, ticket, snapshot }: FetchedSnapshot,
+  fetched: FetchedSnapshot,
   cause: Cause,
 ): Promise<Applied> {
-  const before = await lockAggregate(trx, ref)
+  return applyTo(trx, await lockAggregate(trx, fetched.ref), fetched, cause)
+}
+
+async function applyTo(
+  trx: Tx,
+  before: PurchaseAggregate,
+  { ticket, snapshot }: FetchedSnapshot,
+  cause: Cause,
+): Promise<Applied> {
   if (before.purchase.appliedTicket > ticket) return 'superseded'
   await savePlan(trx, planPurchase(before, { type: 'snapshot', snapshot }), cause, ticket)
   return 'applied'
@@ -117,17 +132,23 @@ const isHinted = ({ sessionIds = [] }: SnapshotHints, id: string) => sessionIds.
  * Stores a session on the attempt that requested it, if the process died between Stripe's response
  * and our commit: without that, the snapshot would not contain the session. The session must name
  * this purchase, conference and attempt.
+ *
+ * @returns whether the stored records changed since they were read.
  */
-async function adoptSession(deps: Deps, ref: PurchaseRef, sessionId: string): Promise<void> {
-  const { records } = await withTenant(deps.db, ref, (trx) => getAggregate(trx, ref))
+async function adoptSession(
+  deps: Deps,
+  ref: PurchaseRef,
+  records: PaymentRecords,
+  sessionId: string,
+): Promise<boolean> {
   const attempt = attemptAwaitingSession(records.attempts, sessionId)
-  if (attempt === null) return
+  if (attempt === null) return false
   const session = await deps.gateway.findSession(ref.conferenceId, sessionId)
   const isOurs =
     session?.metadata['purchase_id'] === ref.purchaseId &&
     session.metadata['conference_id'] === ref.conferenceId &&
     session.metadata['attempt'] === String(attempt.attempt)
-  if (!isOurs) return
+  if (!isOurs) return false
   await withTenant(deps.db, ref, async (trx) => {
     const before = await lockAggregate(trx, ref)
     // A repeat of the request that died may have stored the session meanwhile.
@@ -136,6 +157,7 @@ async function adoptSession(deps: Deps, ref: PurchaseRef, sessionId: string): Pr
     const { url, expiresAt } = session
     await storeSession(trx, ownerOf(ref), attempt.attempt, { sessionId, url, expiresAt })
   })
+  return true
 }
 
 /** The attempt that may own a session which no attempt has, or null. */

@@ -2,7 +2,6 @@ import Stripe from 'stripe'
 import { livemodeOf, readStripeCredentials } from '../conferences/stripe-credentials.ts'
 import { type Config, isStripeApi } from '../config.ts'
 import type { Db } from '../db/connect.ts'
-import { withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -99,9 +98,7 @@ export function createStripeClients(deps: {
   const cache = new Map<string, Credentials & { stripe: Stripe }>()
 
   async function credentials(conferenceId: string): Promise<Credentials> {
-    const found = await withTenant(db, { conferenceId }, (trx) =>
-      readStripeCredentials(trx, deps.encryption, conferenceId),
-    )
+    const found = await readStripeCredentials(db, deps.encryption, conferenceId)
     if (found === null) {
       throw new AppError(
         'stripe_key_missing',

@@ -1,0 +1,66 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { roundTripsOf } from '../support/count-round-trips.ts'
+import { purchaseService } from '../support/purchase-service.ts'
+import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+
+// Each number is a budget: a change that needs more round trips must say why here. They count from the
+// authentication of the request to its answer. The mirror's copies are written beside the flow, best
+// effort, so they are not counted (issue 8, line 2).
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+})
+const app = useTestApp({ env })
+let shop: Shop
+beforeAll(async () => {
+  shop = await openShop(app)
+})
+
+const reconcile = (purchaseId: string) =>
+  purchaseService(app.db, app.gateway).reconcile(
+    { conferenceId: shop.conference, purchaseId },
+    { actor: { kind: 'system', id: 'test' }, cause: 'test' },
+  )
+
+const ofMirror = (message: string) => /insert into stripe\.|clock_timestamp/.test(message)
+
+async function countedOf(work: () => Promise<unknown>): Promise<string[]> {
+  const messages = await roundTripsOf(work)
+  return messages.filter((message) => !ofMirror(message))
+}
+
+const listOf = (trips: string[]) => trips.map((trip) => trip.slice(0, 120)).join('\n')
+
+describe('the round trips to Postgres (issue 8, line 2)', () => {
+  it('are at most 6 to view a paid purchase', async () => {
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    await shop.act(id, 'reconcile')
+    expect((await countedOf(() => shop.get(id))).length).toBeLessThanOrEqual(6)
+  })
+
+  it('are at most 14 to open a payment page', async () => {
+    const { id } = await shop.buy()
+    const trips = await countedOf(() => shop.openSession(id))
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(14)
+  })
+
+  it('are at most 20 to reconcile a purchase that becomes paid', async () => {
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    const trips = await countedOf(() => reconcile(id))
+    expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(20)
+  })
+
+  it('are at most 8 to reconcile a purchase about which Stripe has nothing new', async () => {
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    await reconcile(id)
+    const trips = await countedOf(() => reconcile(id))
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(8)
+  })
+})
