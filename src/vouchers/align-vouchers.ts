@@ -80,13 +80,17 @@ const ALIGN = `
         over (order by is_inactive desc, held_by_refund desc, ordinal desc) as rank
     from chosen),
   wanted as (
-    select v.id, v.deactivated_by is not null as was_inactive,
-      :allInactive or coalesce(ranked.rank <= :inactive, false) as inactive,
-      ranked.id is not null as is_ranked
-    from vouchers v
-    left join ranked on ranked.id = v.id
-    where v.conference_id = :conferenceId and v.batch_id = :batchId
-      and v.deactivated_by is distinct from 'staff'),
+    -- Grouped and not joined: Postgres knows too little about the ranks to avoid a nested loop.
+    select id, bool_or(was_inactive) as was_inactive, min(rank) is not null as is_ranked,
+      :allInactive or coalesce(min(rank) <= :inactive, false) as inactive
+    from (
+      select v.id, v.deactivated_by is not null as was_inactive, cast(null as bigint) as rank
+      from vouchers v
+      where v.conference_id = :conferenceId and v.batch_id = :batchId
+        and v.deactivated_by is distinct from 'staff'
+      union all
+      select id, cast(null as boolean), rank from ranked) as vouchers_and_ranks
+    group by id),
   changed as (
     update vouchers v
     set deactivated_by = case when wanted.inactive then 'refund' end,
