@@ -10,6 +10,7 @@ import { deleteOldDiscountChanges } from './billing/discounts/discount-change.ts
 import { finishSubscription } from './billing/subscriptions/create-subscription.ts'
 import { endDueSubscriptions } from './billing/subscriptions/end-subscriptions.ts'
 import { finishPlan } from './billing/subscriptions/write-plan.ts'
+import { findSharingConferences } from './conferences/shared-accounts.ts'
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
@@ -137,6 +138,12 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       // A restricted key may not read its account. Then the account stays unknown, which is harmless.
       if (account === null && !isLastAttempt)
         throw new Error('Stripe did not return the account of the key')
+      if ((await findSharingConferences(db, [conference_id])).has(conference_id)) {
+        logger.warn(
+          { conference: conference_id, account },
+          'another conference uses the same Stripe account; see docs/mirror.md',
+        )
+      }
     }),
     handle('run_sync', ({ conference_id, run_id }, { isLastAttempt, signal }) =>
       workOnSyncRun(

@@ -7,6 +7,7 @@ import {
 } from '../conferences/conference-schemas.ts'
 import { listConferences, toConference } from '../conferences/conference-store.ts'
 import { createConference } from '../conferences/manage-conference.ts'
+import { findSharingConferences } from '../conferences/shared-accounts.ts'
 import { mapPage } from '../db/pages.ts'
 import { withSystem } from '../db/tenant-scope.ts'
 import { pageQuery } from '../http/common-schemas.ts'
@@ -65,12 +66,13 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
     .option('--allowed-origin <origin...>', 'origin that a checkout may return to (default: any)')
     .action(async (_options: unknown, command: Command) => {
       const input = parseInput(createConferenceBody, await fieldsOf(cli, command), FLAGS)
-      const conference = await withSession(cli, ({ db, encryption, stripeAccounts }) =>
-        withSystem(db, 'manage-conferences', (trx) =>
+      const body = await withSession(cli, async ({ db, encryption, stripeAccounts }) => {
+        const conference = await withSystem(db, 'manage-conferences', (trx) =>
           createConference(trx, { encryption, stripeAccounts }, input),
-        ),
-      )
-      const body = toConferenceBody(conference)
+        )
+        const sharing = await findSharingConferences(db, [conference.id])
+        return toConferenceBody(conference, sharing.has(conference.id))
+      })
       answer(cli, command, body, (paint) => renderFields(conferenceFields(body), paint))
     })
 }
@@ -97,10 +99,12 @@ export function addConferencesList(program: Command, cli: Cli): void {
   })
   addPageOptions(command).action(async () => {
     const query = parseInput(z.strictObject(pageQuery), toFields(command.opts()))
-    const page = await withSession(cli, ({ db }) =>
-      withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query)),
-    )
-    const body = mapPage(page, (row) => toConferenceBody(toConference(row)))
+    const body = await withSession(cli, async ({ db }) => {
+      const page = await withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query))
+      const ids = page.data.map(({ id }) => id)
+      const sharing = await findSharingConferences(db, ids)
+      return mapPage(page, (row) => toConferenceBody(toConference(row), sharing.has(row.id)))
+    })
     answer(cli, command, body, (paint) => renderPage(body, CONFERENCE_COLUMNS, paint))
   })
 }

@@ -24,6 +24,7 @@ import {
   type HasPurchases,
   type StripeAccountPort,
 } from './manage-conference.ts'
+import { findSharingConferences, isAccountUsedByAnother } from './shared-accounts.ts'
 import { addWebhookSecret, deleteWebhookSecret, listWebhookSecrets } from './stripe-credentials.ts'
 
 /** `/v1/conferences` and `/v1/conferences/{conference}`. */
@@ -46,8 +47,10 @@ export function conferenceRoutes(
       },
     },
     async (request, reply) => {
+      const { stripe_secret_key: key } = request.body
+      const isShared = key !== undefined && (await isAccountUsedByAnother(deps.db, null, key, null))
       const body = await deps.idempotency.run(request, async (trx) =>
-        toConferenceBody(await createConference(trx, deps, request.body)),
+        toConferenceBody(await createConference(trx, deps, request.body), isShared),
       )
       return reply.code(201).send(body)
     },
@@ -69,7 +72,11 @@ export function conferenceRoutes(
       const page = await withSystem(deps.db, 'manage-conferences', (trx) =>
         listConferences(trx, request.query),
       )
-      return mapPage(page, (row) => toConferenceBody(toConference(row)))
+      const sharing = await findSharingConferences(
+        deps.db,
+        page.data.map(({ id }) => id),
+      )
+      return mapPage(page, (row) => toConferenceBody(toConference(row), sharing.has(row.id)))
     },
   )
 
@@ -87,8 +94,9 @@ export function conferenceRoutes(
     },
     async (request) => {
       const { conferenceId } = callerOf(request)
+      const sharing = await findSharingConferences(deps.db, [conferenceId])
       return withTenant(deps.db, { conferenceId }, async (trx) =>
-        toConferenceBody(await getConference(trx, conferenceId)),
+        toConferenceBody(await getConference(trx, conferenceId), sharing.has(conferenceId)),
       )
     },
   )
@@ -111,9 +119,19 @@ export function conferenceRoutes(
     async (request) => {
       const caller = callerOf(request)
       assertMayChange(caller, request.body)
-      const account = await deps.stripeAccounts.accountOf(request.body.stripe_secret_key)
+      const { conferenceId } = caller
+      const { stripe_secret_key: key } = request.body
+      const account = await deps.stripeAccounts.accountOf(key)
+      // Before the transaction: it would need a second connection.
+      const isShared =
+        key === undefined
+          ? (await findSharingConferences(deps.db, [conferenceId])).has(conferenceId)
+          : await isAccountUsedByAnother(deps.db, conferenceId, key, account)
       return deps.idempotency.run(request, async (trx) =>
-        toConferenceBody(await changeConference(trx, deps, caller, request.body, account)),
+        toConferenceBody(
+          await changeConference(trx, deps, caller, request.body, account),
+          isShared,
+        ),
       )
     },
   )

@@ -71,6 +71,10 @@ export const conferenceSchema = z
     currency: z.string(),
     livemode: z.boolean().nullable(),
     stripe_account: z.string().nullable(),
+    stripe_account_shared: z.boolean().meta({
+      description:
+        'True if another conference uses the same Stripe account. Then the mirror holds only objects that belong to this conference, by their metadata or by the payment, customer or subscription that they belong to. Other objects, such as payouts, are not mirrored.',
+    }),
     stripe_secret_key: z.string().nullable().meta({ description: 'Masked.' }),
     max_quantity: z.int(),
     code_length: z.int(),
@@ -96,7 +100,10 @@ export const webhookSecretSchema = z
 
 export const webhookSecretPage = pageOf(webhookSecretSchema).meta({ id: 'WebhookSecretPage' })
 
-export function toConferenceBody(conference: Conference): z.infer<typeof conferenceSchema> {
+export function toConferenceBody(
+  conference: Conference,
+  sharesAccount: boolean,
+): z.infer<typeof conferenceSchema> {
   return {
     id: conference.id,
     object: 'conference',
@@ -105,6 +112,7 @@ export function toConferenceBody(conference: Conference): z.infer<typeof confere
     currency: conference.currency,
     livemode: conference.livemode,
     stripe_account: conference.stripeAccount,
+    stripe_account_shared: sharesAccount,
     stripe_secret_key:
       conference.stripeKeyLast4 === null ? null : `****${conference.stripeKeyLast4}`,
     max_quantity: conference.maxQuantity,

@@ -75,6 +75,8 @@ export type StripeKeyColumns = {
   stripe_secret_key_last4: string
   livemode: boolean
   stripe_account: string | null
+  stripe_key_fingerprint: string
+  sees_other_conference: boolean
 }
 
 export type ConferenceChanges = Partial<

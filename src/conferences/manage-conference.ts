@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import type { Caller } from '../shared/caller.ts'
-import type { Encryption } from '../shared/cryptography.ts'
+import { type Encryption, sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import type { createConferenceBody, updateConferenceBody } from './conference-schemas.ts'
@@ -62,6 +62,8 @@ function keyColumns(deps: Deps, id: string, key: string, account: string | null)
     stripe_secret_key_last4: key.slice(-4),
     livemode: livemodeOf(key),
     stripe_account: account,
+    stripe_key_fingerprint: sha256(key),
+    sees_other_conference: false,
   }
 }
 

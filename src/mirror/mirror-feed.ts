@@ -49,7 +49,7 @@ export function createMirrorFeed(deps: {
     objects: readonly StripeObject[],
     fetchedAt: FetchTime,
   ): Promise<void> {
-    const context = createSyncContext(deps, conferenceId)
+    const context = { ...createSyncContext(deps, conferenceId), ownsAll: true }
     for (const [resource, ofResource] of groupByResource(objects)) {
       await resource.createAction(context).syncBatch(ofResource, fetchedAt)
     }

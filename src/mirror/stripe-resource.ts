@@ -83,12 +83,28 @@ export type StripeResource<T extends StripeObject = StripeObject> = {
    */
   references?(object: T): Reference[]
   /**
+   * The objects by which an object without a `conference_id` in its metadata belongs to a conference, as
+   * pairs of a resource and a field; the closest first. Used when conferences share an account.
+   */
+  belongsTo?(object: T): readonly (readonly [resource: ParentResource, pointer: Pointer])[]
+  /**
+   * Objects that can refer to one of these, as pairs of a resource's name and its column. One that names
+   * our conference shows that this object is ours.
+   */
+  usedBy?: readonly (readonly [resource: string, column: string])[]
+  /**
    * Adds what Stripe truncates or leaves out of lists. Called for every fetched object, so it must
    * return a complete object unchanged and without a request. Must not modify its argument.
    */
   complete?(stripe: Stripe, object: T): Promise<T>
   createAction(context: SyncContext): SyncAction<T>
 }
+
+/** What is needed of a resource to find out to which conference its objects belong. */
+export type ParentResource = Pick<
+  StripeResource,
+  'name' | 'idPrefixes' | 'retrieve' | 'belongsTo' | 'usedBy'
+>
 
 /** What sync runs and the mirror feed use of a `StripeSyncAction`. */
 export type SyncAction<T extends StripeObject = StripeObject> = {
@@ -99,7 +115,8 @@ export type SyncAction<T extends StripeObject = StripeObject> = {
   syncByIds(ids: readonly string[], signal?: AbortSignal): Promise<SyncedId[]>
   refresh(id: string, fetchedAt?: FetchTime): Promise<Refreshed<T>>
   isSyncOverridden(): boolean
-  toRow(object: T): Promise<MirrorRow | null>
+  toRow(object: T): Promise<MirrorRow>
+  findOwned(objects: readonly T[]): Promise<boolean[]>
 }
 
 /** What every sync action needs: the mirror of one conference and its Stripe account. */
@@ -109,6 +126,8 @@ export type SyncContext = {
   /** The Stripe client. Called only when something must be fetched. */
   connect(): Promise<StripeConnection>
   logger: Logger
+  /** Objects that name no conference are ours, because they were fetched for a purchase of ours. */
+  ownsAll?: boolean
 }
 
 /** A context with the throttled client, which is created once, because that reads the key. */

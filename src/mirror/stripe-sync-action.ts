@@ -3,6 +3,7 @@ import { isMissing } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { databaseNow, type FetchTime } from './fetch-time.ts'
 import type { Column, ColumnType, Defaults, MirrorRow } from './mirror-column.ts'
+import { findOwned } from './ownership.ts'
 import { type SyncAllOptions, syncAll } from './runs/execute-sync-run.ts'
 import type { SyncRun } from './runs/sync-run.ts'
 import {
@@ -13,7 +14,13 @@ import {
   type SyncContext,
 } from './stripe-resource.ts'
 import { type Refreshed, type Synced, type SyncedId, toSyncError } from './sync-outcome.ts'
-import { readColumns, toMirrorRow, writeRows, writeTombstones } from './write-mirror-rows.ts'
+import {
+  clearForeignRows,
+  readColumns,
+  toMirrorRow,
+  writeRows,
+  writeTombstones,
+} from './write-mirror-rows.ts'
 
 /** Objects that `syncByIds` fetches in parallel. The rate limiter sets the pace. */
 const CONCURRENCY = 6
@@ -149,13 +156,13 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
     return this[method] !== StripeSyncAction.prototype[method]
   }
 
-  /**
-   * The row of an object, after all hooks. Null if the object names another conference that uses the
-   * same Stripe account.
-   */
-  async toRow(object: T): Promise<MirrorRow | null> {
-    const owner = object.metadata?.['conference_id']
-    if (owner !== undefined && owner !== this.context.conferenceId) return null
+  /** Which of the objects belong to this conference. Another one can use the same Stripe account. */
+  findOwned(objects: readonly T[]): Promise<boolean[]> {
+    return findOwned(this.context, this.resource, objects)
+  }
+
+  /** The row of an object, after all hooks. */
+  async toRow(object: T): Promise<MirrorRow> {
     // Copying costs more than the rest of the mapping, and only a hook can change the object.
     const hasHook = this.isOverridden('preSetDefault') || this.isOverridden('setDefault')
     const copy = hasHook ? copyOf(object) : object
@@ -197,10 +204,19 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
       outcomes.set(id, tombstoned.includes(id) ? 'deleted' : 'unchanged')
     }
     const live = objects.filter((object) => object.deleted !== true)
-    const rows = await Promise.all(live.map((object) => this.toRow(object)))
-    const ours = rows.filter((row) => row !== null)
+    const owned = await this.findOwned(live)
+    const foreign = live.filter((_, index) => !owned[index])
+    await clearForeignRows(
+      db,
+      this.resource,
+      conferenceId,
+      foreign.map(({ id }) => id),
+      asOf,
+    )
+    const ours = live.filter((_, index) => owned[index])
     if (ours.length > 0) {
-      const written = await writeRows(db, this.resource, conferenceId, ours, asOf)
+      const rows = await Promise.all(ours.map((object) => this.toRow(object)))
+      const written = await writeRows(db, this.resource, conferenceId, rows, asOf)
       for (const { id, outcome } of written) outcomes.set(id, outcome)
     }
     return objects.map(({ id }) => ({ id, outcome: outcomes.get(id) ?? 'foreign' }))

@@ -3,8 +3,8 @@ import { toAppError } from '../stripe/stripe-errors.ts'
 
 /**
  * What storing an object did. `unchanged`: the row already held the same object. `stale`: the row holds
- * a later fetch. `foreign`: the object names another conference that uses the same Stripe account, so
- * it is not stored.
+ * a later fetch. `foreign`: the object belongs to another conference that uses the same Stripe account,
+ * or may belong to it, so it is not stored.
  */
 export type SyncOutcome = 'created' | 'updated' | 'unchanged' | 'deleted' | 'stale' | 'foreign'
 

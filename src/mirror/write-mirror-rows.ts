@@ -67,6 +67,44 @@ export async function writeTombstones(
   return found.map(({ id }) => id)
 }
 
+/**
+ * Turns the rows of objects that belong to another conference into tombstones without content: such an
+ * object was ours before, or was mirrored before we knew its owner. Writes no new row.
+ *
+ * @returns the ids whose rows were not tombstones before.
+ */
+export async function clearForeignRows<T extends StripeObject>(
+  db: Db,
+  resource: StripeResource<T>,
+  conferenceId: string,
+  ids: readonly string[],
+  asOf: FetchTime,
+): Promise<string[]> {
+  if (ids.length === 0) return []
+  const at = toTimestampSql(literal(asOf))
+  const data = `jsonb_build_object('id', mirror.id, 'object', mirror.data -> 'object', 'deleted', true)`
+  const cleared = ['metadata', ...Object.keys(resource.columns)].map(
+    (name) => `${quoted(name)} = null`,
+  )
+  const found = await tenantStatement<{ id: string; was_live: boolean }>(
+    db,
+    { conferenceId },
+    `with given as (
+      select id, deleted_at is null as was_live from ${tableOf(resource)}
+      where conference_id = ${literal(conferenceId)} and as_of < ${at}
+        and id in (select jsonb_array_elements_text(${literal(JSON.stringify(ids))}::jsonb))
+      order by id for update
+    )
+    update ${tableOf(resource)} as mirror
+    set as_of = ${at}, deleted_at = coalesce(mirror.deleted_at, ${at}), data = ${data},
+      ${cleared.join(', ')}
+    from given
+    where mirror.conference_id = ${literal(conferenceId)} and mirror.id = given.id
+    returning mirror.id, given.was_live`,
+  )
+  return found.filter(({ was_live }) => was_live).map(({ id }) => id)
+}
+
 /** Columns that every mirror table fills from the object, in addition to the typed columns. */
 const COMMON_COLUMNS = { created: 'timestamptz', livemode: 'boolean', metadata: 'jsonb' } as const
 

@@ -44,9 +44,12 @@ export function classifyEvent(
   source: IncomingEvent['source'],
   isWanted: (type: string) => boolean = () => false,
 ): IncomingEvent {
-  const isOurs = ignoreReason(hints, owner) === null
+  const reason = ignoreReason(hints, owner)
+  const isOurs = reason === null
   const isHandled = isOurs && isHandledType(hints.type)
-  const mirrored = isOurs ? mirrorTarget(hints) : null
+  // The mirror must drop an object that another conference takes over.
+  const mirrored =
+    isOurs || (reason === 'other conference' && wasOurs(hints, owner)) ? mirrorTarget(hints) : null
   const isWork = isHandled || mirrored !== null || (isOurs && isWanted(hints.type))
   return {
     conferenceId: owner.id,
@@ -79,6 +82,11 @@ function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
   const hasBothAccounts = hints.account !== null && owner.stripeAccount !== null
   if (hasBothAccounts && hints.account !== owner.stripeAccount) return 'other account'
   return null
+}
+
+/** The event gives an object to another conference that was ours, or nobody's, before. */
+function wasOurs({ previousConference }: EventHints, owner: EventOwner): boolean {
+  return previousConference === null || previousConference === owner.id
 }
 
 type MirrorHints = Pick<EventHints, 'kind' | 'objectId' | 'customer' | 'subscription' | 'invoice'>
@@ -133,6 +141,8 @@ export type EventHints = {
   charge: string | null
   purchaseId: string | null
   conferenceId: string | null
+  /** The conference that the object named before this event changed it. Undefined: not changed. */
+  previousConference: string | null | undefined
   /** The id of one of our charges (`charge_id` in the metadata), not a Stripe id. */
   ownCharge: string | null
 }
@@ -167,6 +177,12 @@ const dataObject = z.object({
     .catch(null),
 })
 
+// A key that is absent has not changed, and a null was absent before.
+const previous = z
+  .object({ metadata: z.object({ conference_id: name.nullish() }) })
+  .optional()
+  .catch(undefined)
+
 const moment = z.union([
   z
     .int()
@@ -186,7 +202,7 @@ const event = z.object({
   api_version: hint,
   created: moment.catch(() => new Date()),
   account: hint,
-  data: z.object({ object: dataObject }).optional().catch(undefined),
+  data: z.object({ object: dataObject, previous_attributes: previous }).optional().catch(undefined),
 })
 
 type DataObject = z.output<typeof dataObject>
@@ -227,6 +243,7 @@ export function hintsOfEvent(json: unknown): EventHints | null {
     apiVersion: rest.api_version ?? null,
     account: rest.account ?? null,
     hasObject: data !== undefined,
+    previousConference: data?.previous_attributes?.metadata.conference_id,
     ...hintsOf(data?.object ?? NO_OBJECT),
   }
 }

@@ -1,7 +1,18 @@
 import type Stripe from 'stripe'
+import { idOf } from '../../stripe/stripe-objects.ts'
 import { bigint, json, numeric, reference, text, timestamp } from '../mirror-column.ts'
 import type { StripeResource, SyncContext } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
+import { resource as charges } from './charge-resource.ts'
+import { resource as disputes } from './dispute-resource.ts'
+import { resource as refunds } from './refund-resource.ts'
+
+/** A transaction does not say of which kind its source is. Each resource ignores ids of other kinds. */
+function sourcesOf({ source }: Stripe.BalanceTransaction) {
+  const id = idOf(source)
+  const dispute = id !== null && /^d[pu]_/.test(id) ? id : null
+  return [[charges, id] as const, [refunds, id] as const, [disputes, dispute] as const]
+}
 
 /** @see https://docs.stripe.com/api/balance_transactions/object */
 export const resource: StripeResource<Stripe.BalanceTransaction> = {
@@ -33,6 +44,7 @@ export const resource: StripeResource<Stripe.BalanceTransaction> = {
   },
   deletable: false,
   retrieve: (stripe, id) => stripe.balanceTransactions.retrieve(id),
+  belongsTo: sourcesOf,
   createAction: (context) => new StripeBalanceTransactionAction(context),
 }
 

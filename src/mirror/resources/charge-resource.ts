@@ -2,9 +2,11 @@ import type Stripe from 'stripe'
 import { bigint, boolean, reference, text } from '../mirror-column.ts'
 import { referencesTo, type StripeResource, type SyncContext } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
-import { resource as balanceTransactions } from './balance-transaction-resource.ts'
 import { resource as customers } from './customer-resource.ts'
 import { resource as paymentIntents } from './payment-intent-resource.ts'
+
+/** The target of `referencesTo`. Balance transactions import this file, because charges are their sources. */
+export const balanceTransactions = { name: 'balance-transactions', idPrefixes: ['txn_'] }
 
 /** Before API version 2025-03-31, charges had an `invoice` field. */
 type Older = { invoice?: string | { id?: string } | null }
@@ -70,6 +72,10 @@ export const resource: StripeResource<Stripe.Charge> = {
       [paymentIntents, charge.payment_intent],
       [balanceTransactions, [charge.balance_transaction, charge.failure_balance_transaction]],
     ),
+  belongsTo: (charge) => [
+    [paymentIntents, charge.payment_intent],
+    [customers, charge.customer],
+  ],
   createAction: (context) => new StripeChargeAction(context),
 }
 

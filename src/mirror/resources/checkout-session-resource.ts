@@ -4,6 +4,7 @@ import { referencesTo, type StripeResource, type SyncContext } from '../stripe-r
 import { StripeSyncAction } from '../stripe-sync-action.ts'
 import { resource as customers } from './customer-resource.ts'
 import { resource as paymentIntents } from './payment-intent-resource.ts'
+import { resource as setupIntents } from './setup-intent-resource.ts'
 import { resource as subscriptions } from './subscription-resource.ts'
 
 /** @see https://docs.stripe.com/api/checkout/sessions/object */
@@ -55,6 +56,12 @@ export const resource: StripeResource<Stripe.Checkout.Session> = {
       [paymentIntents, session.payment_intent],
       [subscriptions, session.subscription],
     ),
+  belongsTo: (session) => [
+    [paymentIntents, session.payment_intent],
+    [setupIntents, session.setup_intent],
+    [subscriptions, session.subscription],
+    [customers, session.customer],
+  ],
   createAction: (context) => new StripeCheckoutSessionAction(context),
 }
 

@@ -36,6 +36,11 @@ export const resource: StripeResource<Stripe.Customer> = {
   deletable: true,
   // For a deleted customer Stripe returns `{ deleted: true }`, not a 404. The SDK gives it another type.
   retrieve: (stripe, id) => stripe.customers.retrieve(id) as Promise<Stripe.Customer>,
+  usedBy: [
+    ['payment-intents', 'customer'],
+    ['checkout-sessions', 'customer'],
+    ['subscriptions', 'customer'],
+  ],
   createAction: (context) => new StripeCustomerAction(context),
 }
 

@@ -46,6 +46,10 @@ export const resource: StripeResource<Stripe.Dispute> = {
   retrieve: (stripe, id) => stripe.disputes.retrieve(id),
   references: (dispute) =>
     referencesTo([charges, dispute.charge], [paymentIntents, dispute.payment_intent]),
+  belongsTo: (dispute) => [
+    [paymentIntents, dispute.payment_intent],
+    [charges, dispute.charge],
+  ],
   createAction: (context) => new StripeDisputeAction(context),
 }
 

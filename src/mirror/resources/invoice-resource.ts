@@ -18,7 +18,9 @@ import {
   type SyncContext,
 } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
+import { resource as charges } from './charge-resource.ts'
 import { resource as customers } from './customer-resource.ts'
+import { resource as paymentIntents } from './payment-intent-resource.ts'
 import { resource as subscriptions } from './subscription-resource.ts'
 
 type Id = string | { id?: string } | null
@@ -154,6 +156,12 @@ export const resource: StripeResource<Stripe.Invoice> = {
     const data = await fetchWholeList((params) => stripe.invoices.listLineItems(id, params))
     return { ...invoice, lines: { ...lines, data, has_more: false } }
   },
+  belongsTo: (invoice) => [
+    [paymentIntents, paymentOf(invoice)?.payment_intent ?? older(invoice).payment_intent],
+    [charges, paymentOf(invoice)?.charge ?? older(invoice).charge],
+    [subscriptions, subscriptionOf(invoice)],
+    [customers, invoice.customer],
+  ],
   createAction: (context) => new StripeInvoiceAction(context),
 }
 

@@ -51,6 +51,7 @@ export const resource: StripeResource<Stripe.PaymentIntent> = {
   deletable: false,
   retrieve: (stripe, id) => stripe.paymentIntents.retrieve(id),
   references: (intent) => referencesTo([customers, intent.customer]),
+  belongsTo: (intent) => [[customers, intent.customer]],
   createAction: (context) => new StripePaymentIntentAction(context),
 }
 

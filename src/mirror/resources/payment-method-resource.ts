@@ -123,6 +123,12 @@ export const resource: StripeResource<MirroredPaymentMethod> = {
   unlisted: 'mirror.customer is null',
   retrieve: (stripe, id) => stripe.paymentMethods.retrieve(id),
   references: (method) => referencesTo([customers, method.customer]),
+  belongsTo: (method) => [[customers, method.customer]],
+  usedBy: [
+    ['payment-intents', 'payment_method'],
+    ['charges', 'payment_method'],
+    ['setup-intents', 'payment_method'],
+  ],
   createAction: (context) => new StripePaymentMethodAction(context),
 }
 

@@ -47,6 +47,7 @@ export const resource: StripeResource<Stripe.Plan> = {
     plan.billing_scheme === 'tiered' && plan.tiers === undefined
       ? stripe.plans.retrieve(plan.id, { expand: ['tiers'] })
       : plan,
+  belongsTo: (plan) => [[products, plan.product]],
   createAction: (context) => new StripePlanAction(context),
 }
 

@@ -48,6 +48,7 @@ export const resource: StripeResource<Stripe.Price> = {
     price.billing_scheme === 'tiered' && price.tiers === undefined
       ? stripe.prices.retrieve(price.id, { expand: ['tiers'] })
       : price,
+  belongsTo: (price) => [[products, price.product]],
   createAction: (context) => new StripePriceAction(context),
 }
 

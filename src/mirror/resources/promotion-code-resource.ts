@@ -41,6 +41,10 @@ export const resource: StripeResource<Stripe.PromotionCode> = {
   retrieve: (stripe, id) => stripe.promotionCodes.retrieve(id),
   followUpCtes: countUsesAtStripe,
   references: (code) => referencesTo([coupons, couponOf(code)], [customers, code.customer]),
+  belongsTo: (code) => [
+    [coupons, couponOf(code)],
+    [customers, code.customer],
+  ],
   createAction: (context) => new StripePromotionCodeAction(context),
 }
 

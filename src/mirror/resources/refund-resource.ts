@@ -2,8 +2,7 @@ import type Stripe from 'stripe'
 import { bigint, reference, text } from '../mirror-column.ts'
 import { referencesTo, type StripeResource, type SyncContext } from '../stripe-resource.ts'
 import { StripeSyncAction } from '../stripe-sync-action.ts'
-import { resource as balanceTransactions } from './balance-transaction-resource.ts'
-import { resource as charges } from './charge-resource.ts'
+import { balanceTransactions, resource as charges } from './charge-resource.ts'
 import { resource as paymentIntents } from './payment-intent-resource.ts'
 
 /** @see https://docs.stripe.com/api/refunds/object */
@@ -44,6 +43,10 @@ export const resource: StripeResource<Stripe.Refund> = {
       [paymentIntents, refund.payment_intent],
       [balanceTransactions, [refund.balance_transaction, refund.failure_balance_transaction]],
     ),
+  belongsTo: (refund) => [
+    [paymentIntents, refund.payment_intent],
+    [charges, refund.charge],
+  ],
   createAction: (context) => new StripeRefundAction(context),
 }
 

@@ -36,6 +36,7 @@ export const resource: StripeResource<Stripe.SetupIntent> = {
   retrieve: (stripe, id) => stripe.setupIntents.retrieve(id),
   references: (intent) =>
     referencesTo([customers, intent.customer], [paymentMethods, intent.payment_method]),
+  belongsTo: (intent) => [[customers, intent.customer]],
   createAction: (context) => new StripeSetupIntentAction(context),
 }
 

@@ -150,6 +150,7 @@ export const resource: StripeResource<Stripe.Subscription> = {
     )
     return { ...subscription, items: { ...items, data, has_more: false } }
   },
+  belongsTo: (subscription) => [[customers, subscription.customer]],
   createAction: (context) => new StripeSubscriptionAction(context),
 }
 

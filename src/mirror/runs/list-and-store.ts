@@ -5,6 +5,7 @@ import { isMissing } from '../../stripe/stripe-errors.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import type { MirrorRow } from '../mirror-column.ts'
 import { type Listing, type StripeResource, tableOf } from '../stripe-resource.ts'
+import { clearForeignRows } from '../write-mirror-rows.ts'
 import { listByParent } from './list-by-parent.ts'
 import { type FetchedPage, type ListingReader, listByWindow } from './list-by-window.ts'
 import { retryWithBackoff } from './retry-with-backoff.ts'
@@ -108,8 +109,7 @@ function parentIds(
 
 type PreparedPage = {
   step: Omit<RunStep, 'details'>
-  /** Objects that could not be converted to rows. */
-  failures: readonly SyncRunDetail[]
+  details: readonly SyncRunDetail[]
 }
 
 async function preparePage(
@@ -119,7 +119,7 @@ async function preparePage(
   progress.signal.throwIfAborted()
   const { objects, requests } = await completeObjects(progress, page)
   const { deletable } = progress.action.resource
-  const { rows, counts, failures } = await toRows(progress, objects, page.asOf)
+  const { rows, counts, details } = await toRows(progress, objects, page.asOf)
   const step = {
     rows,
     asOf: page.asOf,
@@ -128,15 +128,15 @@ async function preparePage(
     requests: page.requests + requests,
     cursor: page.advance(),
   }
-  return { step, failures }
+  return { step, details }
 }
 
 async function storePage(
   progress: SyncRunProgress,
-  { step, failures }: PreparedPage,
+  { step, details }: PreparedPage,
 ): Promise<void> {
   progress.signal.throwIfAborted()
-  for (const failure of failures) progress.note(failure)
+  for (const detail of details) progress.note(detail)
   try {
     await progress.save(step)
   } catch (error) {
@@ -204,38 +204,50 @@ async function completeObject(
   }
 }
 
+type PageRows = {
+  rows: MirrorRow[]
+  counts: SyncRunCounts
+  /** Objects that could not be converted, and rows that now belong to another conference. */
+  details: SyncRunDetail[]
+}
+
 /** The rows of a page, after all hooks. A failure affects only its own object. */
 async function toRows(
   progress: SyncRunProgress,
   objects: readonly StripeObject[],
   asOf: number,
-): Promise<{ rows: MirrorRow[]; counts: SyncRunCounts; failures: SyncRunDetail[] }> {
-  const { action } = progress
-  const rows: MirrorRow[] = []
-  const failures: SyncRunDetail[] = []
+): Promise<PageRows> {
+  const { action, db, run, signal, isDry } = progress
+  const details: SyncRunDetail[] = []
+  const owned = await retryWithBackoff(() => action.findOwned(objects), signal)
+  const foreign = objects.filter((_, index) => !owned[index]).map(({ id }) => id)
+  const cleared = isDry
+    ? []
+    : await clearForeignRows(db, action.resource, run.conferenceId, foreign, asOf)
+  for (const id of cleared) details.push({ id, outcome: 'deleted', message: OTHER_CONFERENCE })
   const counts: SyncRunCounts = {
     fetched: objects.length,
     created: 0,
     updated: 0,
     unchanged: 0,
-    deleted: 0,
+    deleted: cleared.length,
     failed: 0,
   }
-  const storesItself = action.isSyncOverridden() && !progress.isDry
-  for (const object of objects) {
+  const rows: MirrorRow[] = []
+  const storesItself = action.isSyncOverridden() && !isDry
+  for (const object of objects.filter((_, index) => owned[index])) {
     try {
       if (storesItself) countOutcome(counts, (await action.sync(object, asOf)).outcome)
-      else {
-        const row = await action.toRow(object)
-        if (row !== null) rows.push(row)
-      }
+      else rows.push(await action.toRow(object))
     } catch (error) {
       counts.failed += 1
-      failures.push({ id: object.id, outcome: 'failed', message: messageOf(error) })
+      details.push({ id: object.id, outcome: 'failed', message: messageOf(error) })
     }
   }
-  return { rows, counts, failures }
+  return { rows, counts, details }
 }
+
+const OTHER_CONFERENCE = 'belongs to another conference with the same Stripe account'
 
 function countOutcome(counts: SyncRunCounts, outcome: string): void {
   if (outcome === 'stale') counts.unchanged += 1

@@ -87,7 +87,10 @@ async function fetchAndStore(
     const { object, asOf } = fetched
     if (object === null) return { ...fetched, row: null }
     counts.fetched += 1
-    if (isDry) return { ...fetched, row: await action.toRow(object) }
+    if (isDry) {
+      const [isOurs] = await action.findOwned([object])
+      return { ...fetched, row: isOurs ? await action.toRow(object) : null }
+    }
     const { outcome } = await action.sync(object, asOf)
     if (outcome === 'created' || outcome === 'updated') counts[outcome] += 1
     else if (outcome !== 'foreign') counts.unchanged += 1

@@ -35,7 +35,7 @@ export const COUNT_NAMES = [
 
 /**
  * Numbers of objects, by outcome. `fetched` can be greater than the sum of the others: it also counts
- * objects that name another conference with the same Stripe account.
+ * objects of another conference with the same Stripe account.
  */
 export type SyncRunCounts = { [Count in (typeof COUNT_NAMES)[number]]: number }
 
