@@ -148,7 +148,9 @@ const machine = setup({
         SECOND_PAYMENT: { actions: 'flagForStaff' },
         REFUND_FAILED: { actions: ['unfreezeAfterRefund', 'flagForStaff'] },
         // The bank may also take the money that we refunded: staff must answer the dispute.
-        DISPUTE_OPENED: { actions: 'flagForStaff' },
+        DISPUTE_OPENED: { actions: ['freezeForDispute', 'flagForStaff'] },
+        DISPUTE_WON: { actions: 'unfreezeAfterDispute' },
+        DISPUTE_LOST: { actions: 'unfreezeAfterDispute' },
         REINSTATED: { target: 'PAID', guard: 'paidInFull', actions: 'reactivateVouchers' },
       },
     },

@@ -232,6 +232,20 @@ describe('a purchase', () => {
     ])
   })
 
+  it.each(['won', 'lost'])('is refunded when a dispute is %s: no code changes', async (end) => {
+    const { id, session } = await paid()
+    control().refund(session)
+    await settle()
+    const about = { charge: lastCharge(), payment_intent: (await shop.get(id))['payment_intent'] }
+    const dispute = { ...DISPUTE, ...about, id: `dp_${end}${id.slice(3)}` }
+    control().put(shop.stripeKey, dispute, 'charge.dispute.created')
+    await settle()
+    control().put(shop.stripeKey, { ...dispute, status: end }, 'charge.dispute.closed')
+    await settle()
+    expect((await steps(id)).at(-1)).toBe(`REFUNDED DISPUTE_${end.toUpperCase()} REFUNDED`)
+    expect((await shop.get(id)).vouchers).toMatchObject({ deactivated: 10, frozen: 0 })
+  })
+
   it('has failed when payments arrive: another amount waits, the right one makes it PAID', async () => {
     const { id } = await shop.buy()
     await shop.act(id, 'cancel')
