@@ -109,6 +109,8 @@ curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8
 - **Retries**: send an \`Idempotency-Key\` with every POST and PATCH. If no response arrives,
   repeat the request with the same key.
 - **Objects of another tenant**: the response is 404, as if the object did not exist.
+- **Request ids**: every response has the header \`Request-Id\`, the id of the request in the logs of the
+  service. It is the \`X-Request-Id\` of the request, if the request has one.
 - **Sponsors** can read the part of this document that their keys may call:
   \`GET /openapi.json?audience=sponsor\`.
 

@@ -37,7 +37,7 @@ export async function buildOpenapi(): Promise<string> {
   return HEADER + toYaml(document)
 }
 
-const WIDTH = 100
+const WIDTH = 120
 
 /**
  * Lists and maps that fit on one line take one, below the operations and components themselves; long
@@ -53,7 +53,7 @@ function toYaml(value: unknown): string {
     flowCollectionPadding: false,
     indentSeq: false,
   })
-  return text.replace(/^( *)([[{])\n((?:\1 {2}.*\n)+)\1([\]}])$/gm, fillLines)
+  return text.replace(/^( *)(- )?([[{])\n((?:\1 {2}.*\n)+)\1(?: {2})?([\]}])$/gm, fillLines)
 }
 
 /** The depth of an operation's or a component's own members. */
@@ -74,20 +74,33 @@ function preferShort(node: unknown, depth: number, key: string): void {
   }
 }
 
-/** At most; a text of several lines has no such length. */
+// Other texts are written without quotes.
+const NEEDS_QUOTES = /^[^A-Za-z/$]|[:#,[\]{}"']|^(true|false|null|yes|no|on|off)$/
+
+/** To within a character or two; a text of several lines has no such length. */
 function lengthOnOneLine(value: unknown): number {
   if (typeof value === 'string') {
-    return value.includes('\n') ? Number.POSITIVE_INFINITY : value.length + 2
+    if (value.includes('\n')) return Number.POSITIVE_INFINITY
+    return value.length + (NEEDS_QUOTES.test(value) ? 2 : 0)
   }
   if (typeof value !== 'object' || value === null) return String(value).length
   const names = Array.isArray(value) ? [] : Object.keys(value)
   const members: unknown[] = Object.values(value)
   const lengths = [...names.map((name) => name.length), ...members.map(lengthOnOneLine)]
-  return lengths.reduce((sum, length) => sum + length + 2, 2)
+  // `{`, `}`, and after each name or member `: ` or `, `, except after the last one.
+  return lengths.reduce((sum, length) => sum + length + 2, 0)
 }
 
 /** A flow collection that the library wrote with one member a line. */
-function fillLines(_: string, indent: string, open: string, body: string, close: string): string {
+function fillLines(
+  _: string,
+  outer: string,
+  item: string | undefined,
+  open: string,
+  body: string,
+  close: string,
+): string {
+  const indent = item === undefined ? outer : `${outer}  `
   const members = body
     .replaceAll(/\n */g, ' ')
     .replaceAll(/([[{]) /g, '$1')
@@ -100,5 +113,5 @@ function fillLines(_: string, indent: string, open: string, body: string, close:
     if (indent.length + line.length + member.length + 2 > WIDTH) lines.push(member)
     else lines[lines.length - 1] = line === '' ? member : `${line} ${member}`
   }
-  return `${indent}${open}${lines.join(`\n${indent} `)}${close}`
+  return `${outer}${item ?? ''}${open}${lines.join(`\n${indent} `)}${close}`
 }

@@ -50,12 +50,23 @@ export function withTenantLock<T>(
 
 /** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */
 export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
-  const readOnly: Settings = READ_ONLY_TASKS.has(task) ? { transaction_read_only: 'on' } : {}
-  return scopedTransaction(db, { 'app.system_task': task, ...readOnly }, work)
+  return scopedTransaction(db, systemSettings(task), work)
 }
 
 /** Settings of a transaction, by name. */
 type Settings = Record<string, string>
+
+function systemSettings(task: SystemTask): Settings {
+  const readOnly = READ_ONLY_TASKS.has(task) ? { transaction_read_only: 'on' } : {}
+  return { 'app.system_task': task, ...readOnly }
+}
+
+function setStatement(settings: Settings): string {
+  const calls = Object.entries(settings).map(
+    ([name, value]) => `set_config('${name}', ${literal(value)}, true)`,
+  )
+  return `select ${calls.join(', ')}`
+}
 
 type Begin = { begin(connection: pg.Client): Promise<unknown> }
 
@@ -70,10 +81,7 @@ function scopedTransaction<T>(
   more = '',
 ): Promise<T> {
   if (db.isTransaction) throw new Error('A scope begins its own transaction')
-  const set = Object.entries(settings).map(
-    ([name, value]) => `set_config('${name}', ${literal(value)}, true)`,
-  )
-  const message = `begin; select ${set.join(', ')}${more}`
+  const message = `begin; ${setStatement(settings)}${more}`
   // knex returns its Transaction, and acquires the connection and begins only after that. Its types
   // say a promise.
   const transaction = db.transaction(work) as Promise<T> & Begin
@@ -138,7 +146,7 @@ export function systemStatement<Row extends object>(
   task: SystemTask,
   sql: string,
 ): Promise<Row[]> {
-  return scopedStatement(db, { 'app.system_task': task }, sql)
+  return scopedStatement(db, systemSettings(task), sql)
 }
 
 /**
@@ -155,11 +163,8 @@ async function scopedStatement<Row extends object>(
   // Not with knex, because knex treats every question mark in the text as a parameter.
   const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
-    const set = Object.entries(settings).map(
-      ([name, value]) => `set_config('${name}', ${literal(value)}, true)`,
-    )
     // pg returns two results for a message with two statements, but its types do not say so.
-    const answer = (await connection.query(`select ${set.join(', ')};${sql}`)) as unknown
+    const answer = (await connection.query(`${setStatement(settings)};${sql}`)) as unknown
     const [, result] = answer as [pg.QueryResult, pg.QueryResult<Row>]
     return result.rows
   } finally {

@@ -67,6 +67,8 @@ describe('openapi.yaml', () => {
       info: { title: 'sponsor-vouchers', version, description: expect.stringContaining('curl') },
       servers: [{ url: 'http://127.0.0.1:3000' }],
     })
+    // A fact of every response, which validateResponse checks on each one of the tests.
+    expect(document.info.description).toContain('every response has the header `Request-Id`')
   })
 
   it('is readable: one component for each name, no generated patterns or bounds', () => {
@@ -151,16 +153,12 @@ describe('every operation', () => {
     }
   })
 
-  it('has the Request-Id header in every answer', () => {
+  it('has a success answer', () => {
     for (const { operation } of operations) {
-      const id = operation.operationId
-      const answers = answersOf(operation)
-      for (const [status, { headers }] of answers) {
-        expect(headers, `${id} ${status}`).toHaveProperty('Request-Id')
-      }
+      const statuses = answersOf(operation).map(([status]) => status)
       expect(
-        answers.some(([status]) => status.startsWith('2')),
-        id,
+        statuses.some((status) => status.startsWith('2')),
+        operation.operationId,
       ).toBe(true)
     }
   })

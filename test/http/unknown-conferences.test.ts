@@ -1,19 +1,14 @@
 import { describe, expect, it } from 'vitest'
+import { roundTripsOf } from '../support/count-round-trips.ts'
 import { createConference, createStaffKey } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '4' } })
 
-/** Counts the transactions that `work` begins. */
+/** Counts the transactions that `work` begins; a scoped statement is one of its own. */
 async function transactionsOf(work: () => Promise<void>): Promise<number> {
-  let count = 0
-  const onQuery = ({ sql }: { sql: string }) => {
-    if (sql.startsWith('BEGIN')) count += 1
-  }
-  app.db.on('query', onQuery)
-  await work()
-  app.db.off('query', onQuery)
-  return count
+  const messages = await roundTripsOf(work)
+  return messages.filter((text) => /^(begin|select set_config)/i.test(text)).length
 }
 
 const notFound = { status: 404, body: { code: 'not_found' } }

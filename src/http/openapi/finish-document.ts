@@ -75,7 +75,6 @@ function describeSuccess({ responses }: Operation, docs: OperationDocs): void {
     if ('$ref' in answer) continue
     if (answer.description === 'Default Response')
       answer.description = SUCCESS[status] ?? 'Success.'
-    answer.headers = { 'Request-Id': refTo('headers', 'RequestId'), ...answer.headers }
     const json = answer.content?.['application/json']
     if (json !== undefined && docs.answers !== undefined) json.examples = docs.answers
   }

@@ -145,7 +145,6 @@ const RETRY_AFTER: readonly ErrorCode[] = [
 
 function headersFor(codes: readonly ErrorCode[]): Record<string, object> {
   return {
-    'Request-Id': refTo('headers', 'RequestId'),
     ...(codes.some((code) => RETRY_AFTER.includes(code))
       ? { 'Retry-After': refTo('headers', 'RetryAfter') }
       : {}),
@@ -156,11 +155,12 @@ function headersFor(codes: readonly ErrorCode[]): Record<string, object> {
 }
 
 function problemAnswer(codes: readonly ErrorCode[]): Answer {
+  const headers = headersFor(codes)
   const ofCodes = { properties: { code: { enum: codes } } }
   const schema = { allOf: [refTo('schemas', 'Problem'), ofCodes] }
   return {
     description: describeCodes(codes),
-    headers: headersFor(codes),
+    ...(Object.keys(headers).length > 0 ? { headers } : {}),
     content: { [PROBLEM_CONTENT_TYPE]: { schema } },
   }
 }
@@ -214,11 +214,6 @@ export function problemAnswers(
 }
 
 export const SHARED_HEADERS: Record<string, object> = {
-  RequestId: {
-    description:
-      'The id of the request in the logs of the service. It is the X-Request-Id of the request, if the request has one.',
-    schema: { type: 'string' },
-  },
   RetryAfter: {
     description: 'Seconds to wait before a retry.',
     schema: { type: 'integer', minimum: 1 },
