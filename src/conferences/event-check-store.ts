@@ -63,3 +63,38 @@ export async function claimMissedEventsMail(
     .update({ events_alarmed_at: trx.fn.now() })
   return claimed === 1
 }
+
+/**
+ * Claims the check of the conference's events under this id, or prolongs the claim. Returns false while
+ * another check holds it. The claim of a process that died ends with its lease.
+ */
+export async function claimEventCheck(
+  trx: Tx,
+  conferenceId: string,
+  checkId: string,
+  leaseSeconds: number,
+): Promise<boolean> {
+  const claimed = await trx('conferences')
+    .where({ id: conferenceId })
+    .where((free) => {
+      void free
+        .where({ events_check_id: checkId })
+        .orWhereRaw(`coalesce(events_check_lease_until, '-infinity') < now()`)
+    })
+    .update({
+      events_check_id: checkId,
+      events_check_lease_until: trx.raw('now() + make_interval(secs => ?)', [leaseSeconds]),
+    })
+  return claimed === 1
+}
+
+/** Ends the claim, unless another check has taken it over. */
+export async function releaseEventCheck(
+  trx: Tx,
+  conferenceId: string,
+  checkId: string,
+): Promise<void> {
+  await trx('conferences')
+    .where({ id: conferenceId, events_check_id: checkId })
+    .update({ events_check_id: null, events_check_lease_until: null })
+}

@@ -18,6 +18,7 @@ export const ID_PREFIXES = {
   refundRequest: 'rr',
   publication: 'pub',
   syncRun: 'sync',
+  eventCheck: 'check',
   discountChange: 'dc',
   webhookEndpoint: 'we',
   webhookDelivery: 'msg',

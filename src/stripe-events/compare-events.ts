@@ -19,6 +19,8 @@ export type CompareDeps = {
   inbox: EventInbox
   metrics: ServiceMetrics
   eventHooks?: readonly EventHook[]
+  /** Runs before each request. An error ends the comparison. */
+  beforePage: () => Promise<void>
 }
 
 export type Comparison = {
@@ -46,6 +48,7 @@ export async function compareEvents(
   const found: Comparison = { listed: 0, missing: [], ignored: [] }
   let after: string | undefined
   for (;;) {
+    await deps.beforePage()
     const page = await callStripe(() =>
       stripe.events.list({
         ...list,
@@ -65,7 +68,7 @@ export async function compareEvents(
 }
 
 async function findMissing(
-  { db, eventHooks = [] }: CompareDeps,
+  { db, eventHooks = [] }: Pick<CompareDeps, 'db' | 'eventHooks'>,
   owner: EventOwner,
   events: Stripe.Event[],
 ): Promise<IncomingEvent[]> {

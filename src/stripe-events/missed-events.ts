@@ -1,7 +1,9 @@
 import {
+  claimEventCheck,
   claimMissedEventsMail,
   type EventCheckRange,
   loadEventCheckRange,
+  releaseEventCheck,
   saveEventCheck,
 } from '../conferences/event-check-store.ts'
 import type { Db } from '../db/connect.ts'
@@ -12,7 +14,7 @@ import type { Logger } from '../shared/logger.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import { type CompareDeps, type Comparison, compareEvents } from './compare-events.ts'
 
-type MissedEventsDeps = CompareDeps & {
+type MissedEventsDeps = Omit<CompareDeps, 'beforePage'> & {
   clients: StripeClients
   logger: Logger
   /** More missing events than this are an alarm. */
@@ -46,11 +48,16 @@ export function findMissedEvents(
   deps: MissedEventsDeps,
   conferenceId: string,
 ): Promise<MissedEvents | null> {
-  return withConferenceLock(deps.db, conferenceId, async () => {
+  return claimCheck(deps.db, conferenceId, async (beforePage) => {
     const stripe = await deps.clients.forConference(conferenceId)
     const range = await loadRange(deps.db, conferenceId)
     const list = { created: { gte: range.since } }
-    const { listed, missing, ignored } = await compareEvents(deps, stripe, range.owner, list)
+    const { listed, missing, ignored } = await compareEvents(
+      { ...deps, beforePage },
+      stripe,
+      range.owner,
+      list,
+    )
     const found = { listed, missing: missing.length, ignored: ignored.length }
     await withTenant(deps.db, { conferenceId }, async (trx) => {
       await saveEventCheck(trx, range)
@@ -87,11 +94,11 @@ export function checkWebhooks(
   conferenceId: string,
   { reportOnly }: { reportOnly: boolean },
 ): Promise<WebhookCheck | null> {
-  return withConferenceLock(deps.db, conferenceId, async () => {
+  return claimCheck(deps.db, conferenceId, async (beforePage) => {
     const stripe = await deps.clients.forConference(conferenceId)
     const range = await loadRange(deps.db, conferenceId)
     const compare = (list: Parameters<typeof compareEvents>[3]) =>
-      compareEvents(deps, stripe, range.owner, list, !reportOnly)
+      compareEvents({ ...deps, beforePage }, stripe, range.owner, list, !reportOnly)
     const recent = await compare({ created: { gte: range.since } })
     const undelivered = await compare({
       delivery_success: false,
@@ -179,39 +186,33 @@ export function missedEventsMail(
   }
 }
 
-// The first of the advisory lock's two keys: any constant that no other lock uses.
-const LOCK_CLASS = 730_196
+/** Longer than one page takes with all retries of its request. Every page prolongs the lease. */
+const LEASE_SECONDS = 120
 
 /**
- * Runs `work` unless it already runs for this conference, in this process or another one. It takes a
- * session lock, because `work` calls Stripe and must not hold a transaction open. Postgres frees the
- * lock when the process dies.
+ * Runs `work` unless it already runs for this conference, in this process or another one. The claim is a
+ * lease in the conference's row: `work` calls Stripe, so it holds neither a transaction nor a connection.
  *
- * @returns the result of `work`, or null when another run holds the lock.
+ * @param work gets a function that prolongs the lease.
+ * @returns the result of `work`, or null when another run holds the claim.
  */
-async function withConferenceLock<T>(
+async function claimCheck<T>(
   db: Db,
   conferenceId: string,
-  work: () => Promise<T>,
+  work: (prolong: () => Promise<void>) => Promise<T>,
 ): Promise<T | null> {
-  const connection: unknown = await db.client.acquireConnection()
-  const ask = async (statement: string): Promise<boolean> => {
-    const { rows } = await db
-      .raw<{ rows: { yes: boolean }[] }>(`select ${statement}(?, hashtext(?)) as yes`, [
-        LOCK_CLASS,
-        conferenceId,
-      ])
-      .connection(connection)
-    return rows[0]?.yes === true
-  }
+  const checkId = newId('eventCheck')
+  const claim = () =>
+    withTenant(db, { conferenceId }, (trx) =>
+      claimEventCheck(trx, conferenceId, checkId, LEASE_SECONDS),
+    )
+  if (!(await claim())) return null
   try {
-    if (!(await ask('pg_try_advisory_lock'))) return null
-    try {
-      return await work()
-    } finally {
-      await ask('pg_advisory_unlock')
-    }
+    return await work(async () => {
+      if (!(await claim()))
+        throw new Error('Another run has taken over the check of this conference.')
+    })
   } finally {
-    await db.client.releaseConnection(connection)
+    await withTenant(db, { conferenceId }, (trx) => releaseEventCheck(trx, conferenceId, checkId))
   }
 }

@@ -7,6 +7,7 @@ import {
   startServiceProcess,
   useServiceProcesses,
 } from '../support/service-process.ts'
+import { openShop, useFakeStripe } from '../support/shop.ts'
 import { OPERATOR_KEY } from '../support/test-app.ts'
 import { withAdminClient } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
@@ -32,10 +33,13 @@ async function downloadUnread(address: string, path: string): Promise<string> {
   return String(socket.read(12))
 }
 
-const start = async () => {
+const stripe = useFakeStripe()
+
+const start = async (settings: NodeJS.ProcessEnv = {}) => {
   const service = await startServiceProcess({
     DATABASE_URL: database.connectionString,
-    STRIPE_API_BASE: 'http://127.0.0.1:9',
+    STRIPE_API_BASE: stripe.fake.url,
+    ...settings,
   })
   await service.ready()
   return service
@@ -103,5 +107,27 @@ describe('slow readers', () => {
       await admin.query('rollback')
       await Promise.all(waiting)
     })
+  })
+})
+
+describe('a process with one connection for each kind of work', () => {
+  it('sells and refunds, because nothing takes a second connection while it holds one (issue 8, line 20)', {
+    timeout: TEST_TIMEOUT,
+  }, async () => {
+    const service = await start({ DATABASE_POOL: '2', RECONCILE_AFTER_SECONDS: '1' })
+    const shop = await openShop(service)
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    // No webhook is sent: a job finds the payment.
+    await vi.waitUntil(async () => (await shop.get(id)).status === 'PAID', POLL_OPTIONS)
+    expect(await shop.act(id, 'refund', { amount: 3_000 })).toMatchObject({ status: 200 })
+    await vi.waitUntil(async () => (await shop.get(id)).vouchers.active === 7, POLL_OPTIONS)
+    const sync = await service.request('POST', `${shop.path}/stripe/refunds/sync`)
+    expect(sync.status).toBe(202)
+    const run = `${shop.path}/stripe/sync-runs/${String(sync.body['id'])}`
+    await vi.waitUntil(async () => {
+      const { body } = await service.request('GET', run)
+      return body['status'] === 'succeeded'
+    }, POLL_OPTIONS)
   })
 })

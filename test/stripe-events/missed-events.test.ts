@@ -1,6 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { connect } from '../../src/db/connect.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
+import { createStripeClients } from '../../src/stripe/stripe-client.ts'
 import { createEventInbox } from '../../src/stripe-events/event-inbox.ts'
 import { findMissedEvents, type MissedEvents } from '../../src/stripe-events/missed-events.ts'
+import { TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 import { useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -128,6 +134,47 @@ describe('events that did not arrive by webhook', () => {
     const runs = await Promise.all([find(shop), find(shop), find(shop), find(other)])
     expect(runs.filter((run) => run === null)).toHaveLength(2)
     expect(runs[3]).not.toBeNull()
+    expect(await find(shop)).not.toBeNull()
+  })
+
+  it('are found by a process with one connection, which others use meanwhile (issue 8, line 20)', async () => {
+    const shop = await app.openWiredShop()
+    lose()
+    const order = await app.order(shop)
+    app.fake.control.pay(order.session)
+    await app.settle()
+    const db = connect(app.connectionString, { max: 1, acquireTimeoutMs: 3_000 })
+    app.fake.control.injectFault({ path: LISTED, times: 1, action: { kind: 'hang' } })
+    const inbox = createEventInbox({ db, logger: app.deps.logger })
+    const clients = createStripeClients({
+      db,
+      encryption: createEncryption(TEST_ENCRYPTION_KEY),
+      config: loadConfig({ STRIPE_API_BASE: app.fake.url, STRIPE_TIMEOUT_SECONDS: '2' }),
+      metrics: noMetrics,
+      logger: app.deps.logger,
+    })
+    const config = { pendingEventsThreshold: 20 }
+    const found = findMissedEvents({ ...app.deps, db, clients, inbox, config }, shop.conference)
+    const hanging = () =>
+      app.fake.control.requests({ path: LISTED }).some((r) => r.fault === 'hang')
+    await expect.poll(hanging).toBe(true)
+    expect((await db.raw('select 1 as one')).rows).toEqual([{ one: 1 }])
+    expect((await found)?.missing).toBeGreaterThanOrEqual(2)
+    await db.destroy()
+  })
+
+  it('are searched again when the process that searched was killed and its lease ended', async () => {
+    const shop = await app.openWiredShop()
+    await app.rows(
+      `update conferences set events_check_id = 'dead', events_check_lease_until = now() + interval '1 s'
+       where id = $1`,
+      [shop.conference],
+    )
+    expect(await find(shop)).toBeNull()
+    await app.rows(
+      `update conferences set events_check_lease_until = now() - interval '1 s' where id = $1`,
+      [shop.conference],
+    )
     expect(await find(shop)).not.toBeNull()
   })
 
