@@ -6,7 +6,13 @@ import type { Config } from './config.ts'
 import type { Db, Tx } from './db/connect.ts'
 import { createJobHandlers, type JobHandlerDeps } from './job-handlers.ts'
 import { beatSeconds, releaseDeadWorkers, startHeartbeat } from './jobs/heartbeat.ts'
-import { type JobName, LONG_JOBS, OUTBOUND_JOBS } from './jobs/job-catalogue.ts'
+import {
+  type JobName,
+  LONG_JOBS,
+  MAIL_JOBS,
+  OUTBOUND_JOBS,
+  THROTTLED_JOBS,
+} from './jobs/job-catalogue.ts'
 import { addJob } from './jobs/job-queue.ts'
 import { toTaskList } from './jobs/job-registry.ts'
 import { runJobs } from './jobs/run-jobs.ts'
@@ -40,15 +46,20 @@ export type Worker = {
   stop(): Promise<boolean>
 }
 
-const JOB_CONCURRENCY = 4
+const SLOW_JOBS = [LONG_JOBS, THROTTLED_JOBS, OUTBOUND_JOBS, MAIL_JOBS]
 
-// The rate limit of their Stripe account slows them down anyway.
-const LONG_JOB_CONCURRENCY = 3
-
-// They mostly wait for the receiver, and jobs for one receiver run one after the other.
-const OUTBOUND_JOB_CONCURRENCY = 8
-
-const isQuick = (name: JobName) => !LONG_JOBS.has(name) && !OUTBOUND_JOBS.has(name)
+/**
+ * The workers of a process, by what their jobs wait for, so that slow work of one kind delays no other.
+ * Waiting costs little: a job holds no database connection while it waits.
+ */
+const JOB_RUNNERS: readonly { takes: (name: JobName) => boolean; concurrency: number }[] = [
+  { takes: (name) => !SLOW_JOBS.some((jobs) => jobs.has(name)), concurrency: 4 },
+  { takes: (name) => LONG_JOBS.has(name), concurrency: 3 },
+  { takes: (name) => THROTTLED_JOBS.has(name), concurrency: 3 },
+  // More than the endpoints of one conference; deliveries to one endpoint run one after the other.
+  { takes: (name) => OUTBOUND_JOBS.has(name), concurrency: 48 },
+  { takes: (name) => MAIL_JOBS.has(name), concurrency: 4 },
+]
 
 // NOTIFY wakes a worker immediately. Polling finds released jobs, and jobs whose NOTIFY was lost.
 const MAX_POLL_MS = 1_000
@@ -68,11 +79,7 @@ export function startWorker(deps: WorkerDeps): Worker {
     email: { ...config, mailer, logger },
   })
   const registry = createJobHandlers({ ...deps, mailer, purchases, stopping: stopping.signal })
-  const runners = [
-    { takes: isQuick, concurrency: JOB_CONCURRENCY },
-    { takes: (name: JobName) => LONG_JOBS.has(name), concurrency: LONG_JOB_CONCURRENCY },
-    { takes: (name: JobName) => OUTBOUND_JOBS.has(name), concurrency: OUTBOUND_JOB_CONCURRENCY },
-  ].map(({ takes, concurrency }) =>
+  const runners = JOB_RUNNERS.map(({ takes, concurrency }) =>
     runJobs({
       connectionString,
       db,

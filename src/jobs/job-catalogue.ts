@@ -85,6 +85,8 @@ const definitions = {
     // Waits of e to e⁷ seconds: the run fails only after Stripe was unreachable for half an hour.
     maxAttempts: 8,
     key: ({ run_id }) => `run_sync:${run_id}`,
+    // A conference has one worker, so its long runs and waits leave the others to other conferences.
+    queue: ({ conference_id }) => `run_sync:${conference_id}`,
   }),
   /** Update the promotion codes of a published batch to match its vouchers. */
   align_promotion_codes: defineJob({
@@ -93,7 +95,7 @@ const definitions = {
     // After a refund, codes must become inactive at Stripe even after an outage: the waits are 16 hours in all.
     maxAttempts: 12,
     key: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
-    queue: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
+    queue: ({ conference_id }) => `promotion_codes:${conference_id}`,
   }),
   /** Fetch the uses of published vouchers. Stripe sends no event for them. */
   read_published_vouchers: defineJob({
@@ -101,6 +103,7 @@ const definitions = {
     payload: conference,
     maxAttempts: 3,
     key: ({ conference_id }) => `read_published_vouchers:${conference_id}`,
+    queue: ({ conference_id }) => `promotion_codes:${conference_id}`,
   }),
   /** Start a sync run of every resource of one conference. */
   start_sync_runs: defineJob({
@@ -182,12 +185,21 @@ export type JobPayload<Name extends JobName> = Payloads[Name]
 /** Jobs that may take hours. They have their own workers, so that quick jobs do not wait for them. */
 export const LONG_JOBS: ReadonlySet<JobName> = new Set<JobName>(['run_sync'])
 
-/** Jobs that wait for other people's servers, which may be slow. They have their own workers too. */
-export const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>([
-  'deliver_webhook',
-  'mail_purchase',
-  'mail_operators',
+/**
+ * Jobs whose requests wait for the rate limit of their Stripe account, which may pause for an hour. They
+ * have their own workers, and a conference uses one of them.
+ */
+export const THROTTLED_JOBS: ReadonlySet<JobName> = new Set<JobName>([
+  'align_promotion_codes',
+  'read_published_vouchers',
+  'end_subscriptions',
 ])
+
+/** Jobs that wait for other people's servers, which may be slow. They have their own workers too. */
+export const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook'])
+
+/** Jobs that wait for the mail server. No slow receiver of webhooks delays them. */
+export const MAIL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['mail_purchase', 'mail_operators'])
 
 /** Every job of this service. job-handlers.ts binds each one to its use case. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions

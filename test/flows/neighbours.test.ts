@@ -1,4 +1,8 @@
-import { connect as connectSocket, type Socket } from 'node:net'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { createServer, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect as connectSocket, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { eventOf, sign } from '../stripe-events/inbox-app.ts'
 import { createConference } from '../support/fixtures.ts'
@@ -127,7 +131,80 @@ describe('a process with one connection for each kind of work', () => {
     const run = `${shop.path}/stripe/sync-runs/${String(sync.body['id'])}`
     await vi.waitUntil(async () => {
       const { body } = await service.request('GET', run)
-      return body['status'] === 'succeeded'
+      return body['state'] === 'succeeded'
     }, POLL_OPTIONS)
   })
 })
+
+describe('slow work of one conference', () => {
+  it('Sixteen endpoints that do not answer delay no mail (issue 8, line 19)', {
+    timeout: TEST_TIMEOUT,
+  }, async () => {
+    const held = new Set<ServerResponse>()
+    const receiver = createServer((_request, response) => void held.add(response))
+    await new Promise<void>((resolve) => void receiver.listen(0, '127.0.0.1', resolve))
+    const { port } = receiver.address() as AddressInfo
+    const folder = await mkdtemp(join(tmpdir(), 'mails-'))
+    const service = await start({
+      WEBHOOKS_ALLOW_LOOPBACK: 'true',
+      MAIL_FOLDER: folder,
+      RECONCILE_AFTER_SECONDS: '1',
+    })
+    const shop = await openShop(service)
+    for (let i = 0; i < 16; i += 1) {
+      const body = { url: `http://127.0.0.1:${port}/${i}` }
+      expect(
+        (await service.request('POST', `${shop.path}/webhook-endpoints`, { body })).status,
+      ).toBe(201)
+    }
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    await vi.waitUntil(() => held.size >= 8, POLL_OPTIONS)
+    await vi.waitUntil(async () => (await readdir(folder)).length > 0, POLL_OPTIONS)
+    const { data } = (
+      await service.request<{ data: { attempts: number }[] }>(
+        'GET',
+        `${shop.path}/webhook-endpoints/${await endpointOf(service, shop.path)}/deliveries`,
+      )
+    ).body
+    expect(data.map(({ attempts }) => attempts)).toEqual(data.map(() => 0))
+    receiver.closeAllConnections()
+    receiver.close()
+    await rm(folder, { recursive: true })
+  })
+
+  it('Sync runs that hang occupy one worker, and another conference syncs meanwhile (issue 8, line 19)', {
+    timeout: TEST_TIMEOUT,
+  }, async () => {
+    const service = await start()
+    const [slow, other] = [await openShop(service), await openShop(service)]
+    const resources = ['customers', 'coupons', 'products', 'prices']
+    for (const resource of resources) {
+      const path = `/v1/${resource}`
+      stripe.fake.control.injectFault({ path, times: 'always', action: { kind: 'hang' } })
+      await service.request('POST', `${slow.path}/stripe/${resource}/sync`)
+    }
+    const sync = await service.request('POST', `${other.path}/stripe/refunds/sync`)
+    const run = (path: string, id: unknown) =>
+      service.request('GET', `${path}/stripe/sync-runs/${String(id)}`)
+    await vi.waitUntil(
+      async () => (await run(other.path, sync.body['id'])).body['state'] === 'succeeded',
+      POLL_OPTIONS,
+    )
+    const { body } = await service.request<{ data: { state: string }[] }>(
+      'GET',
+      `${slow.path}/stripe/sync-runs`,
+    )
+    const states = body.data.map(({ state }) => state).toSorted()
+    expect(states).toEqual(['queued', 'queued', 'queued', 'running'])
+    stripe.fake.control.clearFaults()
+  })
+})
+
+async function endpointOf(service: ServiceProcess, path: string): Promise<string> {
+  const { body } = await service.request<{ data: { id: string }[] }>(
+    'GET',
+    `${path}/webhook-endpoints`,
+  )
+  return body.data[0]?.id ?? ''
+}
