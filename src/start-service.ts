@@ -1,5 +1,6 @@
 import { buildApp } from './app.ts'
 import { findLiveConference } from './conferences/conference-store.ts'
+import { assertEncryptionKey } from './conferences/stripe-credentials.ts'
 import { type Config, isStripeApi } from './config.ts'
 import { connect, type Db, divideConnections, type WorkKind } from './db/connect.ts'
 import { holdLivenessLock } from './db/liveness-lock.ts'
@@ -130,7 +131,10 @@ async function prepareAndWork(resources: Resources, shutdown: Shutdown): Promise
     ...resources,
     db: upkeepDb,
     signal: stopping.signal,
-    check: () => assertLiveModeAllowed(upkeepDb, config, embedded),
+    check: async () => {
+      await assertEncryptionKey(upkeepDb, resources.encryption)
+      await assertLiveModeAllowed(upkeepDb, config, embedded)
+    },
   })
   shutdown.add('intake', 'database preparation', async () => {
     stopping.abort()

@@ -1,8 +1,8 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import { literal, tenantStatement } from '../db/tenant-scope.ts'
+import { literal, tenantStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
-import { notFound } from '../shared/errors.ts'
+import { notFound, StartupError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 
 const keyContext = (conferenceId: string) => `conferences.stripe_secret_key:${conferenceId}`
@@ -35,6 +35,55 @@ export async function readStripeCredentials(
   )
   if (!row?.sealed) return null
   return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
+}
+
+const CHECK = { value: 'sponsor-vouchers', context: 'encryption_check.value' }
+
+/**
+ * Checks the encryption key against one encrypted value in the database. The first start with an
+ * encryption key stores that value; in an older database, a Stripe key must be readable first.
+ *
+ * @throws StartupError that names ENCRYPTION_KEY.
+ */
+export async function assertEncryptionKey(db: Db, encryption: Encryption): Promise<void> {
+  const isReadable = await withSystem(db, 'manage-conferences', async (trx) => {
+    const found = await findSealedValue(trx)
+    if (found !== null) return canDecrypt(encryption, found)
+    const stripeKey = await findSealedStripeKey(trx)
+    if (stripeKey !== null && !canDecrypt(encryption, stripeKey)) return false
+    const sealed = encryption.encrypt(CHECK.value, CHECK.context)
+    await trx('encryption_check').insert({ value_sealed: sealed }).onConflict().ignore()
+    // Another process may have stored its value first.
+    const stored = await findSealedValue(trx)
+    return stored !== null && canDecrypt(encryption, stored)
+  })
+  if (isReadable) return
+  throw new StartupError(
+    'ENCRYPTION_KEY is not the key with which this database was encrypted: its Stripe keys and webhook secrets cannot be decrypted. Set the key that was used before.',
+  )
+}
+
+type SealedValue = { sealed: string; context: string }
+
+async function findSealedValue(trx: Tx): Promise<SealedValue | null> {
+  const row = await trx('encryption_check').first<{ value_sealed: string } | undefined>()
+  return row === undefined ? null : { sealed: row.value_sealed, context: CHECK.context }
+}
+
+async function findSealedStripeKey(trx: Tx): Promise<SealedValue | null> {
+  const row = await trx('conferences')
+    .whereNotNull('stripe_secret_key_sealed')
+    .first<{ id: string; sealed: string } | undefined>('id', 'stripe_secret_key_sealed as sealed')
+  return row === undefined ? null : { sealed: row.sealed, context: keyContext(row.id) }
+}
+
+function canDecrypt(encryption: Encryption, { sealed, context }: SealedValue): boolean {
+  try {
+    encryption.decrypt(sealed, context)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Every active webhook secret, decrypted. Stripe signs with two while one is rolled. */

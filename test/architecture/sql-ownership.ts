@@ -10,6 +10,7 @@ export const OWNERS: Readonly<Record<string, string>> = {
   schema_version: 'src/db/',
   conferences: 'src/conferences/',
   webhook_secrets: 'src/conferences/',
+  encryption_check: 'src/conferences/',
   sponsors: 'src/sponsors/',
   sponsor_levels: 'src/sponsors/',
   ticket_types: 'src/catalog/',

@@ -83,6 +83,16 @@ it('serves while another process works', async () => {
   }
 })
 
+it('A process with another ENCRYPTION_KEY refuses to start and names the setting (issue 8, line 25)', async () => {
+  const first = await start(withMigrations({ RUN: 'serve' }))
+  await first.ready
+  const other = Buffer.alloc(32, 9).toString('base64')
+  const wrong = await start(withMigrations({ RUN: 'serve', ENCRYPTION_KEY: other }))
+  await expect(wrong.ready).rejects.toThrow(/^ENCRYPTION_KEY is not the key/)
+  const same = await start(withMigrations({ RUN: 'serve' }))
+  await same.ready
+})
+
 it('refuses a schema that is incompatible', async () => {
   const db = connect(database.connectionString)
   try {
