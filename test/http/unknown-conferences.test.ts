@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { roundTripsOf } from '../support/count-round-trips.ts'
 import { createConference, createStaffKey } from '../support/fixtures.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '4' } })

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { roundTripsOf } from '../support/count-round-trips.ts'
+import { createStaffKey } from '../support/fixtures.ts'
 import { purchaseService } from '../support/purchase-service.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 
@@ -62,5 +63,22 @@ describe('the round trips to Postgres (issue 8, line 2)', () => {
     await reconcile(id)
     const trips = await countedOf(() => reconcile(id))
     expect(trips.length, listOf(trips)).toBeLessThanOrEqual(8)
+  })
+
+  it('are at most 5 to redeem a voucher', async () => {
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    await reconcile(id)
+    const { key: as } = await createStaffKey(app, shop, ['vouchers:redeem'])
+    const [first, second] = await shop.codes(id)
+    const redeem = (code: string | undefined) =>
+      app.request('POST', `${shop.path}/vouchers/${code}/redemptions`, {
+        as,
+        body: { reference: 'order-1' },
+      })
+    // The first request of a key also writes when it was last used.
+    await redeem(first)
+    const trips = await countedOf(async () => expect((await redeem(second)).status).toBe(201))
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(5)
   })
 })
