@@ -57,14 +57,32 @@ it('a worker retries a failed delivery when it is due, once', async () => {
       data: { purchase: 'bp_1' },
     }),
   )
+  // Keeps the time at which the failed delivery is due, and when that was set.
+  await app.rows(
+    `create table retries (run_at timestamptz, set_at timestamptz);
+     grant all on retries to public;
+     create function keep_retry() returns trigger language plpgsql
+       as $$ begin insert into public.retries values (new.run_at, now()); return new; end $$;
+     create trigger keep_retry after insert or update of run_at on graphile_worker._private_jobs
+       for each row
+       when (new.payload->>'endpoint_id' = '${endpoint.id}' and new.run_at > now())
+       execute function keep_retry()`,
+  )
   await work()
-  // The first retry is after five seconds.
   await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(2)
   const deliveries = () => app.deliveries(conference.path, endpoint.id)
   await expect.poll(deliveries, POLL_OPTIONS).toMatchObject([{ state: 'delivered', attempts: 2 }])
   expect(await app.jobs(conference.id)).toEqual([])
   const [first, second] = receiver.received
   expect(second?.headers['webhook-id']).toBe(first?.headers['webhook-id'])
-  const times = [first, second].map((hook) => Number(hook?.headers['webhook-timestamp']))
-  expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(4)
+  // The first retry is after five seconds and up to a tenth of that, and not before it is due.
+  const retries = await app.rows<{ seconds: number; due: number }>(
+    `select floor(extract(epoch from run_at - set_at))::int as seconds,
+       floor(extract(epoch from run_at))::int as due
+     from retries`,
+  )
+  expect(retries).toMatchObject([{ seconds: 5 }])
+  expect(Number(second?.headers['webhook-timestamp'])).toBeGreaterThanOrEqual(
+    retries[0]?.due ?? Number.NaN,
+  )
 })

@@ -3,13 +3,13 @@ import { newAccount, type ProcessRateLimiter, useRateLimiters } from './use-rate
 
 const limiters = useRateLimiters()
 
-/** Starts `count` calls and records the order and time in which they resolve. */
+/** Starts `count` calls and records the order in which they resolve. */
 function acquireMany(limiter: ProcessRateLimiter, account: string, count: number) {
-  const turns: { index: number; at: number }[] = []
+  const turns: { index: number }[] = []
   const stop = new AbortController()
   const takes = Array.from({ length: count }, async (_, index) => {
     await limiter.acquire(account, stop.signal)
-    turns.push({ index, at: performance.now() })
+    turns.push({ index })
   })
   return {
     turns,
@@ -27,6 +27,29 @@ const ONE_AN_HOUR = 1 / 3_600
 
 const TIMED_OUT = { name: 'TimeoutError' }
 
+/** Where the account's slots are, in milliseconds of the database's clock, and what that clock says. */
+async function slotsOf(account: string): Promise<{ next: number; now: number }> {
+  const [row] = await limiters.rows<{ next: number; now: number }>(
+    `select (extract(epoch from next_at) * 1000)::float as next,
+       (extract(epoch from clock_timestamp()) * 1000)::float as now
+     from stripe_request_budgets where account_key = ?`,
+    [account],
+  )
+  if (row === undefined) throw new Error('The account has no slots')
+  return row
+}
+
+/** Milliseconds by the database's clock. */
+async function databaseNow(): Promise<number> {
+  const [row] = await limiters.rows<{ now: number }>(
+    'select (extract(epoch from clock_timestamp()) * 1000)::float as now',
+  )
+  return row?.now ?? Number.NaN
+}
+
+// A process estimates the database's clock; its own timers count whole milliseconds.
+const CLOCK_MS = 5
+
 const indexes = (turns: { index: number }[]) => turns.map(({ index }) => index)
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index)
 const reservations = (limiter: ProcessRateLimiter) =>
@@ -35,11 +58,16 @@ const reservations = (limiter: ProcessRateLimiter) =>
 describe('the rate limiter of an account', () => {
   it('lets requests after a burst through at the limit', async () => {
     const limiter = limiters.process({ requestsPerSecond: 20, burst: 5 })
-    const begun = performance.now()
-    const { turns, all } = acquireMany(limiter, newAccount(), 15)
+    const account = newAccount()
+    const begun = await databaseNow()
+    const { turns, all } = acquireMany(limiter, account, 15)
     await all
     expect(indexes(turns)).toEqual(upTo(15))
-    expect(performance.now() - begun).toBeGreaterThanOrEqual(495) // 10 intervals of 50 ms
+    const { next, now } = await slotsOf(account)
+    // Five of the fifteen slots of 50 ms are of the time before.
+    expect(next - begun).toBeGreaterThanOrEqual(11 * 50)
+    // Nobody went before the slot that was used last.
+    expect(now).toBeGreaterThanOrEqual(next - 50 - CLOCK_MS)
   })
 
   it('does not let one account’s burst delay another account’s burst', async () => {
@@ -54,11 +82,14 @@ describe('the rate limiter of an account', () => {
 
   it('is shared by all processes', async () => {
     const account = newAccount()
-    const begun = performance.now()
-    const both = [limiters.process(), limiters.process()].map((one) => acquireMany(one, account, 8))
+    const first = limiters.process()
+    const begun = await databaseNow()
+    const both = [first, limiters.process()].map((one) => acquireMany(one, account, 8))
     await Promise.all(both.map(({ all }) => all))
-    // The first of the sixteen did not wait.
-    expect(performance.now() - begun).toBeGreaterThanOrEqual(15 * 50 - 5)
+    // Each of the sixteen has a slot of its own, and nobody went before its slot.
+    const { next, now } = await slotsOf(account)
+    expect(next - begun).toBeGreaterThanOrEqual(16 * 50)
+    expect(now).toBeGreaterThanOrEqual(next - 50 - CLOCK_MS)
     for (const { turns } of both) expect(indexes(turns)).toEqual(upTo(8))
   })
 
@@ -143,25 +174,57 @@ describe('a caller that aborts', () => {
 })
 
 describe('a pause', () => {
+  /** Milliseconds after the pause that are reserved. */
+  async function usedAfterPause(account: string): Promise<number | undefined> {
+    const [row] = await limiters.rows<{ used: number }>(
+      `select (extract(epoch from next_at - paused_until) * 1000)::float as used
+       from stripe_request_budgets where account_key = ?`,
+      [account],
+    )
+    return row?.used
+  }
+
+  /** Two processes with 25 callers each that have begun; `known` resolves once both know a pause. */
+  async function begunProcesses(account: string) {
+    const processes = [limiters.process(), limiters.process()]
+    const waiting = processes.map((one) => acquireMany(one, account, 25))
+    for (const { all } of waiting) all.catch(() => {})
+    const turns = () => waiting.reduce((sum, one) => sum + one.turns.length, 0)
+    await expect.poll(turns, { interval: 5 }).toBeGreaterThan(2)
+    return {
+      processes,
+      waiting,
+      turns,
+      /** Each process reserves five slots of 50 ms after the pause, then waits for it. */
+      async known() {
+        await expect.poll(() => usedAfterPause(account), { interval: 5 }).toBeGreaterThan(499)
+      },
+    }
+  }
+
   it('stops every process, including those with reserved slots', async () => {
     const account = newAccount()
-    const waiting = [limiters.process(), limiters.process()].map((one) =>
-      acquireMany(one, account, 25),
-    )
-    const turns = () => waiting.flatMap((one) => one.turns.map(({ at }) => at))
-    await expect.poll(() => turns().length, { interval: 5 }).toBeGreaterThan(2)
-    const asked = performance.now()
+    const { processes, waiting, turns, known } = await begunProcesses(account)
+    await limiters.process().pause(account, 3600)
+    await known()
+    const sent = turns()
+    // Other accounts of the same processes continue meanwhile.
+    await Promise.all(processes.map((one) => acquireMany(one, newAccount(), 10).all))
+    expect(turns()).toBe(sent)
+    expect(sent).toBeLessThan(50)
+    for (const one of waiting) await one.stop()
+  })
+
+  it('is followed by requests at the limit: missed slots are not used up in one burst', async () => {
+    const account = newAccount()
+    const { waiting, turns, known } = await begunProcesses(account)
     await limiters.process().pause(account, 2)
-    const known = performance.now()
+    await known()
+    const left = 50 - turns()
     await Promise.all(waiting.map(({ all }) => all))
-    // A slot may be used if the pause was last read at most 25 ms ago; a busy machine adds to that.
-    const during = turns().filter((at) => at > known + 500 && at < asked + 2_000)
-    expect(during).toEqual([])
-    const after = turns().filter((at) => at >= asked + 2_000)
-    expect(after.length).toBeGreaterThan(4)
-    // Missed slots are not used up in one burst.
-    const spread = Math.max(...after) - (asked + 2_000)
-    expect(spread).toBeGreaterThanOrEqual((after.length - 1) * 50 - 5)
+    expect(await usedAfterPause(account)).toBeGreaterThan(left * 50 - 1)
+    const { next, now } = await slotsOf(account)
+    expect(now).toBeGreaterThanOrEqual(next - 50 - CLOCK_MS)
     for (const one of waiting) expect(indexes(one.turns)).toEqual(upTo(25))
   })
 
@@ -228,10 +291,20 @@ describe('no limit', () => {
     const account = newAccount()
     await acquireMany(limiter, account, 500).all
     limiter.recordRequest(account)
-    await limiter.pause(account, 0.2)
-    const paused = performance.now()
-    await limiter.acquire(account)
-    expect(performance.now() - paused).toBeGreaterThanOrEqual(195)
+    expect(limiter.statements).toEqual([])
+  })
+
+  it('waits for a pause, and then continues', async () => {
+    const limiter = limiters.process({ requestsPerSecond: null })
+    const [paused, rested] = [newAccount(), newAccount()]
+    await limiter.pause(paused, 3600)
+    const waiting = acquireMany(limiter, paused, 1)
+    waiting.all.catch(() => {})
+    await limiter.acquire(rested)
+    expect(waiting.turns).toEqual([])
+    await waiting.stop()
+    await limiter.pause(rested, 0.2)
+    await limiter.acquire(rested)
     expect(limiter.statements).toEqual([])
   })
 
