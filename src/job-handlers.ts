@@ -7,9 +7,11 @@ import {
   refreshPublishedVouchers,
 } from './billing/discounts/align-promotion-codes.ts'
 import { deleteOldDiscountChanges } from './billing/discounts/discount-change.ts'
+import { resumeDiscountChange } from './billing/discounts/finish-discount-change.ts'
 import { finishSubscription } from './billing/subscriptions/create-subscription.ts'
 import { endDueSubscriptions } from './billing/subscriptions/end-subscriptions.ts'
 import { finishPlan } from './billing/subscriptions/write-plan.ts'
+import { sweepBilling } from './billing/sweep-billing.ts'
 import { findSharingConferences } from './conferences/shared-accounts.ts'
 import type { Config } from './config.ts'
 import type { Db } from './db/connect.ts'
@@ -112,6 +114,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       const swept = await withSystem(db, 'timers', async (trx) => ({
         ...(await purchases.sweep(trx, after)),
         ...(await sweepCharges(trx, after)),
+        ...(await sweepBilling(trx, after)),
       }))
       const events = await withSystem(db, 'claim-events', (trx) => sweepFailedEvents(trx, after))
       logger.debug({ ...swept, events }, 'swept')
@@ -168,6 +171,9 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     ),
     handle('finish_plan', ({ conference_id, id }) =>
       ignoreStripeRefusal(finishPlan(deps, { conferenceId: conference_id, planId: id })),
+    ),
+    handle('finish_discount_change', ({ conference_id, id }) =>
+      resumeDiscountChange(deps, conference_id, id),
     ),
     handle('update_customer', ({ conference_id, sponsor_id }) =>
       updateSponsorCustomer(deps, conference_id, sponsor_id),

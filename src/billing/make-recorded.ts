@@ -1,7 +1,7 @@
 import type Stripe from 'stripe'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import { AppError } from '../shared/errors.ts'
+import { AppError, isFinalRefusal } from '../shared/errors.ts'
 import { makeOnce, type Outcome, type RemoteOperation } from '../stripe/remote-operation.ts'
 
 /** Something to make at Stripe. A row of ours has its parameters and its idempotency key. */
@@ -65,7 +65,7 @@ function checkedSend<T>(
     try {
       if (!isChecked) await check?.()
     } catch (error) {
-      if (error instanceof AppError && error.status < 500) await refuse(error.message)
+      if (isFinalRefusal(error)) await refuse(error.message)
       throw error
     }
     isChecked = true

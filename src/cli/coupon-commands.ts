@@ -3,12 +3,8 @@ import { z } from 'zod'
 import { type BillingDeps, mirrorContext } from '../billing/billing-deps.ts'
 import { viewMirrorRow } from '../billing/discounts/discount-change.ts'
 import { createCouponBody } from '../billing/discounts/discount-schemas.ts'
-import {
-  beginCreateCoupon,
-  beginDeleteCoupon,
-  finishCreateCoupon,
-  finishDeleteCoupon,
-} from '../billing/discounts/write-coupon.ts'
+import { finishDiscountChange } from '../billing/discounts/finish-discount-change.ts'
+import { beginCreateCoupon, beginDeleteCoupon } from '../billing/discounts/write-coupon.ts'
 import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { pageQuery } from '../http/common-schemas.ts'
@@ -120,7 +116,7 @@ export function addCouponsCreate(program: Command, cli: Cli): void {
       const changeId = await withTenant(session.db, caller, (trx) =>
         beginCreateCoupon(trx, caller, input, systemClock.now()),
       )
-      const id = await finishCreateCoupon(session, caller.conferenceId, changeId)
+      const id = await finishDiscountChange(session, caller.conferenceId, changeId)
       return viewCoupon(session, caller.conferenceId, id)
     })
     answer(cli, command, body, (paint) => renderFields(couponFields(body), paint))
@@ -156,7 +152,7 @@ export function addCouponsDelete(program: Command, cli: Cli): void {
       const changeId = await withTenant(session.db, caller, (trx) =>
         beginDeleteCoupon(trx, caller, coupon),
       )
-      await finishDeleteCoupon(session, caller.conferenceId, changeId)
+      await finishDiscountChange(session, caller.conferenceId, changeId)
       return viewCoupon(session, caller.conferenceId, coupon)
     })
     answer(cli, command, body, () => `Deleted ${coupon}.\n`)

@@ -7,7 +7,7 @@ import { isUniqueViolation } from '../db/pg-errors.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { sha256 } from '../shared/cryptography.ts'
-import { AppError, invalidField } from '../shared/errors.ts'
+import { AppError, invalidField, isFinalRefusal } from '../shared/errors.ts'
 import { principalOf } from './access-control.ts'
 
 /** Runs writes so that a repeat with the same `Idempotency-Key` does not write twice. */
@@ -136,11 +136,9 @@ export function createIdempotency(deps: {
     } catch (error) {
       // A refusal changed nothing, so the key is released and a repeat starts again. After an unknown
       // outcome the row stays, and a repeat resumes its resource. `afterWrite` keeps a failed fetch after
-      // a write from being taken for a refusal. A missing key says nothing about earlier requests.
-      const refused =
-        error instanceof AppError && error.status < 500 && error.code !== 'stripe_key_missing'
+      // a write from being taken for a refusal.
       await inScope(request, (trx) =>
-        refused ? row(trx).delete() : row(trx).update({ owner: null }),
+        isFinalRefusal(error) ? row(trx).delete() : row(trx).update({ owner: null }),
       )
       throw error
     }

@@ -43,7 +43,7 @@ const definitions = {
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_charge_refund:${id}`,
   }),
-  /** Find purchases and charges that have waited too long, and add the jobs above for them. */
+  /** Find what has waited too long for its outcome at Stripe, and add the jobs that finish it. */
   sweep_purchases: defineJob({
     version: 1,
     payload: {},
@@ -116,8 +116,7 @@ const definitions = {
   finish_subscription: defineJob({
     version: 1,
     payload: { ...conference, id: z.string() },
-    // No timer adds it again. The waits are 16 hours in all.
-    maxAttempts: 12,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_subscription:${id}`,
   }),
   /** Cancel a conference's subscriptions whose end date has come, at the end of their periods. */
@@ -132,9 +131,15 @@ const definitions = {
   finish_plan: defineJob({
     version: 1,
     payload: { ...conference, id: z.string() },
-    // No timer adds it again. The waits are 16 hours in all.
-    maxAttempts: 12,
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ id }) => `finish_plan:${id}`,
+  }),
+  /** Retry a change of a coupon or promotion code whose outcome at Stripe is unknown. */
+  finish_discount_change: defineJob({
+    version: 1,
+    payload: { ...conference, id: z.string() },
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
+    key: ({ id }) => `finish_discount_change:${id}`,
   }),
   /** Bring a sponsor's customer at Stripe up to date with the sponsor's name and address. */
   update_customer: defineJob({

@@ -91,6 +91,14 @@ export class AppError extends Error {
   }
 }
 
+/**
+ * True for an error that refuses the request, so that nothing was made. A missing Stripe key refuses too,
+ * but it says nothing about requests that were sent earlier.
+ */
+export function isFinalRefusal(error: unknown): error is AppError {
+  return error instanceof AppError && error.status < 500 && error.code !== 'stripe_key_missing'
+}
+
 const AFTER_WRITE_RETRY_SECONDS = 2
 
 /**

@@ -174,11 +174,6 @@ export function isMissing(error: unknown): boolean {
   )
 }
 
-/** True when an object with the requested id already exists at Stripe. */
-export function isTakenId(error: unknown): error is Stripe.errors.StripeError {
-  return error instanceof StripeError && error.code === 'resource_already_exists'
-}
-
 /** Masks Stripe keys and webhook secrets in a text for a caller, a row or a log. */
 function maskStripeSecrets(text: string): string {
   return text.replaceAll(/\b([srp]k_(?:live|test)_|whsec_)[\w*.+/=-]+/g, '$1****')

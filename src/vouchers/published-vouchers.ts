@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { notFound } from '../shared/errors.ts'
 
 type BatchRef = { conferenceId: string; batchId: string }
 
@@ -74,6 +75,33 @@ export async function retryRefusedVouchers(
     .update({ error: null, attempt: trx.raw('attempt + 1'), updated_at: trx.fn.now() })
 }
 
+/** Notes that a request about a voucher's promotion code is sent now. */
+export async function notePublishedVoucher(
+  trx: Tx,
+  conferenceId: string,
+  voucherId: number,
+): Promise<{ attempt: number; askedBefore: boolean }> {
+  const row = () =>
+    trx('published_vouchers').where({ conference_id: conferenceId, voucher_id: voucherId })
+  const before = await row()
+    .forUpdate()
+    .first<{ attempt: number; tried_at: Date | null } | undefined>('attempt', 'tried_at')
+  if (before === undefined) throw notFound('published voucher')
+  await row().update({ tried_at: trx.fn.now() })
+  return { attempt: before.attempt, askedBefore: before.tried_at !== null }
+}
+
+/** Stripe stored an error under the key of the attempt: the next request needs another one. */
+export async function startNextVoucherAttempt(
+  trx: Tx,
+  conferenceId: string,
+  voucherId: number,
+): Promise<void> {
+  await trx('published_vouchers')
+    .where({ conference_id: conferenceId, voucher_id: voucherId })
+    .update({ attempt: trx.raw('attempt + 1'), updated_at: trx.fn.now() })
+}
+
 /** Saves a voucher's promotion code and whether it is active, or the reason of Stripe's refusal. */
 export async function savePublishedVoucher(
   trx: Tx,
@@ -83,7 +111,7 @@ export async function savePublishedVoucher(
 ): Promise<void> {
   await trx('published_vouchers')
     .where({ conference_id: conferenceId, voucher_id: voucherId })
-    .update({ ...values, updated_at: trx.fn.now() })
+    .update({ error: null, ...values, tried_at: null, updated_at: trx.fn.now() })
 }
 
 /** SQL: published vouchers `p` with their vouchers `v` and their batches `b`. */
@@ -95,11 +123,14 @@ export const FROM_PUBLISHED = `published_vouchers p
 const USABLE = `(v.times_used < v.max_uses
   and (b.valid_until is null or b.valid_until > statement_timestamp()))`
 
-/** SQL: the promotion code of published voucher `p` must be created, activated or deactivated. */
-export const HAS_PENDING_CHANGE = `(p.error is null and case
-  when p.promotion_code_id is null then v.state = 'active' and ${USABLE}
+/**
+ * SQL: the promotion code of published voucher `p` must be created, activated or deactivated. Stripe's
+ * refusal ends a creation or an activation. A deactivation is never given up, because the code stays
+ * usable. Neither is a request whose outcome is unknown: it may have made or activated a code.
+ */
+export const HAS_PENDING_CHANGE = `(p.tried_at is not null or case
   when p.is_on then v.state <> 'active'
-  else v.state = 'active' and ${USABLE}
+  else p.error is null and v.state = 'active' and ${USABLE}
 end)`
 
 /**

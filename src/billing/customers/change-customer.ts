@@ -2,7 +2,7 @@ import { getConference } from '../../conferences/conference-store.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { databaseNow } from '../../mirror/fetch-time.ts'
 import { StripeCustomerAction } from '../../mirror/resources/customer-resource.ts'
-import { AppError, afterWrite } from '../../shared/errors.ts'
+import { afterWrite, isFinalRefusal } from '../../shared/errors.ts'
 import { toAppError } from '../../stripe/stripe-errors.ts'
 import { type BillingDeps, mirrorAnswer, mirrorContext } from '../billing-deps.ts'
 import {
@@ -56,7 +56,7 @@ export async function updateSponsorCustomer(
   try {
     await changeCustomer(deps, { conferenceId, customerId: customer.id }, {})
   } catch (error) {
-    if (!(error instanceof AppError) || error.status >= 500) throw error
+    if (!isFinalRefusal(error)) throw error
     deps.logger.warn(
       { conference: conferenceId, customer: customer.id, error: error.message },
       "Stripe refused the sponsor's new name or address for its customer",

@@ -5,25 +5,23 @@ import { addJob } from '../../jobs/job-queue.ts'
 import { databaseNow } from '../../mirror/fetch-time.ts'
 import { StripePromotionCodeAction } from '../../mirror/resources/promotion-code-resource.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
-import { AppError } from '../../shared/errors.ts'
+import { AppError, isFinalRefusal } from '../../shared/errors.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
-import {
-  callStripe,
-  isRefusal,
-  isStoredError,
-  refusalMessage,
-  toAppError,
-} from '../../stripe/stripe-errors.ts'
+import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
 import {
   FROM_PUBLISHED,
   HAS_PENDING_CHANGE,
+  notePublishedVoucher,
   savePublishedVoucher,
+  startNextVoucherAttempt,
   unpublishBatch,
 } from '../../vouchers/published-vouchers.ts'
 import { type BillingDeps, mirrorAnswer } from '../billing-deps.ts'
+import { makeRecorded } from '../make-recorded.ts'
+import { newChangeId } from './discount-change.ts'
+import { finishDiscountChange } from './finish-discount-change.ts'
 import { findPublication, type Publication, progressOf } from './publish-batch.ts'
 import { toUnixSeconds } from './stripe-discount-values.ts'
-import { finishCreateCoupon } from './write-coupon.ts'
 
 /** Codes of one run of the job. A run takes some seconds, so that other jobs run in between. */
 const CODES_PER_RUN = 60
@@ -38,16 +36,15 @@ type PendingVoucher = {
   max_redemptions: number
   promotion_code_id: string | null
   should_be_active: boolean
-  attempt: number
 }
 
 /**
  * Aligns the promotion codes of a published batch with its vouchers: creates missing ones, deactivates
  * those of frozen or deactivated vouchers, and activates those of vouchers that are active again.
- * Each voucher gets exactly one promotion code, even when a process dies: the row is written after
- * Stripe's response, and a repeat sends the same idempotency key.
+ * Each voucher gets exactly one promotion code, even when a process dies. A deactivation is retried until
+ * Stripe carries it out, also after a refusal.
  *
- * @throws AppError `stripe_unavailable`, `stripe_failed`; then the job is retried.
+ * @throws AppError `stripe_…`; then the job is retried.
  */
 export async function alignPromotionCodes(
   deps: BillingDeps,
@@ -61,12 +58,13 @@ export async function alignPromotionCodes(
   if (!(await ensureCoupon(deps, ref, publication))) return
   const pending = await withTenant(db, ref, async (trx) => {
     const { rows } = await trx.raw<{ rows: PendingVoucher[] }>(
-      `select p.voucher_id, v.code, p.max_redemptions, p.promotion_code_id, p.attempt,
+      `select p.voucher_id, v.code, p.max_redemptions, p.promotion_code_id,
          v.state = 'active' as should_be_active
        from ${FROM_PUBLISHED}
        where p.conference_id = :conferenceId and p.publication_id = :id and ${HAS_PENDING_CHANGE}
-       -- Deactivate first: a refunded code must stop working soon.
-       order by v.state = 'active', v.ordinal
+       -- Deactivate first: a refunded code must stop working soon. What Stripe refuses to deactivate
+       -- must not keep the others waiting.
+       order by p.error is not null, v.state = 'active', v.ordinal
        limit :chunk`,
       { conferenceId, id: publication.id, chunk: CODES_PER_RUN },
     )
@@ -105,10 +103,10 @@ async function ensureCoupon(
 ): Promise<boolean> {
   const { conferenceId, batchId } = ref
   try {
-    await finishCreateCoupon(deps, conferenceId, changeId)
+    await finishDiscountChange(deps, conferenceId, changeId)
     return true
   } catch (error) {
-    if (!(error instanceof AppError && error.status < 500)) throw error
+    if (!isFinalRefusal(error)) throw error
     await withTenant(deps.db, ref, async (trx) => {
       await unpublishBatch(trx, ref, id)
       await trx('voucher_publications')
@@ -128,44 +126,54 @@ type Work = { context: SyncContext; stripe: Stripe; ref: BatchRef; publication: 
 /** Null when the code was aligned, or Stripe's refusal was saved; else why it must be retried. */
 async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: unknown } | null> {
   try {
-    await syncVoucherCode(work, voucher)
+    const { promotion_code_id: known, should_be_active: active } = voucher
+    // An earlier request may have created the code of a voucher that has been deactivated since then. It
+    // is repeated under its key, until the code is known and can be deactivated.
+    const id = known ?? (await createPromotionCode(work, voucher))
+    if (id !== null && (known !== null || !active)) await switchPromotionCode(work, voucher, id)
     return null
   } catch (error) {
-    if (!isStoredError(error) && !isRefusal(error)) return { reason: toAppError(error) }
-    await saveResult(work, voucher, { error: refusalMessage(error) })
-    return null
+    return { reason: error }
   }
 }
 
-async function syncVoucherCode(work: Work, voucher: PendingVoucher): Promise<void> {
-  const { context, stripe } = work
-  const { promotion_code_id: id, should_be_active: active } = voucher
+/** @returns the promotion code's id, or null when Stripe refused it. @throws AppError `stripe_…` */
+async function createPromotionCode(work: Work, voucher: PendingVoucher): Promise<string | null> {
+  const { context, stripe, ref, publication } = work
+  const { voucher_id: id, code } = voucher
+  const { coupon_id: coupon } = publication
+  const params = createParams(work, voucher)
   const requestedAt = await databaseNow(context.db)
-  const response =
-    id === null
-      ? await createPromotionCode(work, voucher)
-      : await stripe.promotionCodes.update(id, { active })
-  // Save our row first: the mirror counts the uses of saved ids only. `is_on` is what we requested, not
-  // what Stripe shows: otherwise a code that Stripe does not activate would be retried forever.
-  const isOn = id === null ? response.active : active
-  await saveResult(work, voucher, { promotion_code_id: response.id, is_on: isOn })
-  await mirrorAnswer(new StripePromotionCodeAction(context), response, requestedAt)
+  const outcome = await makeRecorded<Stripe.PromotionCode>(context.db, ref, {
+    async noteRequest(trx) {
+      const { attempt, askedBefore } = await notePublishedVoucher(trx, ref.conferenceId, id)
+      return { idempotencyKey: `${publication.id}:${id}:${attempt}`, askedBefore }
+    },
+    send: (options) => stripe.promotionCodes.create(params, options),
+    async find() {
+      const page = await fetchOrNull(() => stripe.promotionCodes.list({ code, coupon }))
+      const found = page?.data.find(({ metadata }) => metadata?.['voucher'] === String(id))
+      return found === undefined ? null : stripe.promotionCodes.retrieve(found.id)
+    },
+    // Save our row first: the mirror counts the uses of saved ids only.
+    saveMade: (trx, made) =>
+      savePublishedVoucher(trx, ref.conferenceId, id, {
+        promotion_code_id: made.id,
+        is_on: made.active,
+      }),
+    saveRefusal: (trx, error) => savePublishedVoucher(trx, ref.conferenceId, id, { error }),
+    renewKey: (trx) => startNextVoucherAttempt(trx, ref.conferenceId, id),
+  })
+  if (outcome.kind === 'refused') return null
+  await mirrorAnswer(new StripePromotionCodeAction(context), outcome.object, requestedAt)
+  return outcome.object.id
 }
 
-function saveResult(
-  { context: { db }, ref }: Work,
-  { voucher_id: id }: PendingVoucher,
-  values: Parameters<typeof savePublishedVoucher>[3],
-): Promise<void> {
-  return withTenant(db, ref, (trx) => savePublishedVoucher(trx, ref.conferenceId, id, values))
-}
-
-async function createPromotionCode(
-  { stripe, ref, publication }: Work,
-  voucher: PendingVoucher,
-): Promise<Stripe.Response<Stripe.PromotionCode>> {
-  const { voucher_id: id, code, max_redemptions, attempt } = voucher
-  const params: Stripe.PromotionCodeCreateParams = {
+function createParams(
+  { ref, publication }: Work,
+  { voucher_id: id, code, max_redemptions }: PendingVoucher,
+): Stripe.PromotionCodeCreateParams {
+  return {
     promotion: { type: 'coupon', coupon: publication.coupon_id },
     code,
     max_redemptions,
@@ -178,18 +186,51 @@ async function createPromotionCode(
       voucher: String(id),
     },
   }
-  const idempotencyKey = `${publication.id}:${id}:${attempt}`
-  try {
-    return await stripe.promotionCodes.create(params, { idempotencyKey })
-  } catch (error) {
-    if (!isStoredError(error) && !isRefusal(error)) throw error
-    // The code may exist all the same, when a response was lost more than a day ago. Stripe refuses a
-    // second active code with the same text.
-    const { coupon_id: coupon } = publication
-    const { data } = await callStripe(async () => stripe.promotionCodes.list({ code, coupon }))
-    const found = data.find(({ metadata }) => metadata?.['voucher'] === String(id))
-    if (found === undefined) throw error
-    return stripe.promotionCodes.retrieve(found.id)
+}
+
+/**
+ * Activates or deactivates a promotion code as its voucher demands.
+ *
+ * @throws AppError `stripe_…`, also when Stripe refuses a deactivation: it must be retried.
+ */
+async function switchPromotionCode(
+  { context, stripe, ref }: Work,
+  { voucher_id: voucher, should_be_active: active }: PendingVoucher,
+  id: string,
+): Promise<void> {
+  // `is_on` is what we requested, not what Stripe shows: otherwise a code that Stripe does not activate
+  // would be retried forever.
+  const save = (trx: Tx) =>
+    savePublishedVoucher(trx, ref.conferenceId, voucher, { promotion_code_id: id, is_on: active })
+  const requestedAt = await databaseNow(context.db)
+  // Not a key of the row: Stripe would replay the response to an earlier change.
+  let idempotencyKey = newChangeId()
+  const outcome = await makeRecorded<Stripe.PromotionCode>(context.db, ref, {
+    async noteRequest(trx) {
+      const { askedBefore } = await notePublishedVoucher(trx, ref.conferenceId, voucher)
+      return { idempotencyKey, askedBefore }
+    },
+    send: (options) => stripe.promotionCodes.update(id, { active }, options),
+    async find() {
+      const found = await fetchOrNull(() => stripe.promotionCodes.retrieve(id))
+      return found?.active === active ? found : null
+    },
+    saveMade: save,
+    saveRefusal: (trx, error) => savePublishedVoucher(trx, ref.conferenceId, voucher, { error }),
+    renewKey: async () => {
+      idempotencyKey = newChangeId()
+    },
+  })
+  if (outcome.kind === 'made') {
+    await mirrorAnswer(new StripePromotionCodeAction(context), outcome.object, requestedAt)
+  } else if (!active && outcome.code === 'resource_missing') {
+    // Deleted in the dashboard, together with its coupon: it cannot be used any more.
+    await withTenant(context.db, ref, save)
+  } else if (!active) {
+    throw new AppError(
+      'stripe_refused',
+      `Stripe refused to deactivate a promotion code: ${outcome.message}`,
+    )
   }
 }
 

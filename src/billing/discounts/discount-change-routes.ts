@@ -21,13 +21,12 @@ import {
   type Requester,
   viewMirrorRow,
 } from './discount-change.ts'
+import { finishDiscountChange } from './finish-discount-change.ts'
 
-/** One kind of change: how it is recorded and how it is run. */
+/** One kind of change: how it is recorded, and the mirror that shows its result. */
 export type WriteSteps<T extends StripeObject> = {
   /** @returns the change's id. */
   begin: (trx: Tx, requester: Requester) => Promise<string>
-  /** @returns the object's id. */
-  finish: (deps: BillingDeps, conferenceId: string, changeId: string) => Promise<string>
   action: (context: SyncContext) => StripeSyncAction<T>
 }
 
@@ -38,14 +37,14 @@ export type WriteSteps<T extends StripeObject> = {
 export function writeThrough<T extends StripeObject>(
   deps: RouteDeps & BillingDeps,
   request: FastifyRequest,
-  { begin, finish, action }: WriteSteps<T>,
+  { begin, action }: WriteSteps<T>,
 ): Promise<MirrorBody> {
   const caller = callerOf(request)
   const { conferenceId } = caller
   return deps.idempotency.resume(request, {
     begin: (trx) => begin(trx, caller),
     finish: async (changeId) => {
-      const id = await finish(deps, conferenceId, changeId)
+      const id = await finishDiscountChange(deps, conferenceId, changeId)
       return viewMirrorRow(action(mirrorContext(deps, conferenceId)), id)
     },
   })
@@ -67,7 +66,7 @@ const changeSchema = z
       .meta({ description: 'The parameters that were sent to Stripe.' }),
     state: z.enum(CHANGE_STATES).meta({
       description:
-        "requested: Stripe's response is not known (yet); a repeat under the same Idempotency-Key resumes the change.",
+        "requested: Stripe's response is not known (yet); a repeat under the same Idempotency-Key, or a background job, resumes the change.",
     }),
     refusal: z.string().nullable(),
     actor: z.object({ kind: z.string(), id: z.string() }),

@@ -16,20 +16,8 @@ import {
   updateCouponBody,
   updatePromotionCodeBody,
 } from './discount-schemas.ts'
-import {
-  beginCreateCoupon,
-  beginDeleteCoupon,
-  beginUpdateCoupon,
-  finishCreateCoupon,
-  finishDeleteCoupon,
-  finishUpdateCoupon,
-} from './write-coupon.ts'
-import {
-  beginCreatePromotionCode,
-  beginUpdatePromotionCode,
-  finishCreatePromotionCode,
-  finishUpdatePromotionCode,
-} from './write-promotion-code.ts'
+import { beginCreateCoupon, beginDeleteCoupon, beginUpdateCoupon } from './write-coupon.ts'
+import { beginCreatePromotionCode, beginUpdatePromotionCode } from './write-promotion-code.ts'
 
 const COUPONS = '/v1/conferences/:conference/stripe/coupons'
 const access: AccessRule = { anyOf: ['billing:write'] }
@@ -68,7 +56,6 @@ function createCouponRoute(app: App, deps: Deps): void {
       const body = await writeThrough(deps, request, {
         begin: (trx, requester) =>
           beginCreateCoupon(trx, requester, request.body, deps.clock.now()),
-        finish: finishCreateCoupon,
         action: couponAction,
       })
       return reply.code(201).send(body)
@@ -96,7 +83,6 @@ function updateCouponRoute(app: App, deps: Deps): void {
       writeThrough(deps, request, {
         begin: (trx, requester) =>
           beginUpdateCoupon(trx, requester, request.params.id, request.body),
-        finish: finishUpdateCoupon,
         action: couponAction,
       }),
   )
@@ -120,7 +106,6 @@ function deleteCouponRoute(app: App, deps: Deps): void {
     (request) =>
       writeThrough(deps, request, {
         begin: (trx, requester) => beginDeleteCoupon(trx, requester, request.params.id),
-        finish: finishDeleteCoupon,
         action: couponAction,
       }),
   )
@@ -153,7 +138,6 @@ export function promotionCodeRoutes(app: App, deps: Deps): void {
       const body = await writeThrough(deps, request, {
         begin: (trx, requester) =>
           beginCreatePromotionCode(trx, requester, request.body, deps.clock.now()),
-        finish: finishCreatePromotionCode,
         action: promotionCodeAction,
       })
       return reply.code(201).send(body)
@@ -179,7 +163,6 @@ export function promotionCodeRoutes(app: App, deps: Deps): void {
       writeThrough(deps, request, {
         begin: (trx, requester) =>
           beginUpdatePromotionCode(trx, requester, request.params.id, request.body),
-        finish: finishUpdatePromotionCode,
         action: promotionCodeAction,
       }),
   )

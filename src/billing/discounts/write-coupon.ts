@@ -9,18 +9,13 @@ import {
   StripeCouponAction,
 } from '../../mirror/resources/coupon-resource.ts'
 import { AppError, invalidField, notFound } from '../../shared/errors.ts'
-import {
-  fetchOrNull,
-  isMissing,
-  isStoredError,
-  isTakenId,
-  refusalMessage,
-  toAppError,
-} from '../../stripe/stripe-errors.ts'
+import { fetchOrNull, isMissing } from '../../stripe/stripe-errors.ts'
 import { type BillingDeps, mirrorAnswer, mirrorContext } from '../billing-deps.ts'
 import { toStripeMetadata } from '../metadata.ts'
 import {
   assertMirrored,
+  type ChangeOperation,
+  type DiscountChange,
   fetchForChange,
   findMirrorRow,
   mirrorDeletion,
@@ -28,6 +23,7 @@ import {
   type Requester,
   recordChange,
   runChange,
+  showsChange,
 } from './discount-change.ts'
 import type { CreateCouponInput, UpdateCouponInput } from './discount-schemas.ts'
 import { endProblem, toStripeMoney, toUnixSeconds } from './stripe-discount-values.ts'
@@ -103,50 +99,52 @@ function idTaken(id: string): AppError {
   return new AppError('already_exists', detail, { errors: [{ pointer: '/id', detail }] })
 }
 
-/**
- * Creates the coupon at Stripe and in the mirror. It may be repeated after a crash or an unknown outcome:
- * it creates one coupon.
- *
- * @returns the coupon's id.
- * @throws AppError `already_exists`, `stripe_refused`; `stripe_unavailable`, `stripe_failed` after an
- * unknown outcome.
- */
-export function finishCreateCoupon(
-  deps: BillingDeps,
-  conferenceId: string,
-  changeId: string,
-): Promise<string> {
-  return runChange(deps.db, conferenceId, changeId, async ({ params }) => {
-    const { stripe } = await deps.clients.connect(conferenceId)
-    const requestedAt = await databaseNow(deps.db)
-    const coupon = await makeCoupon(stripe, changeId, params)
-    await mirrorAnswer(
-      new StripeCouponAction(mirrorContext(deps, conferenceId)),
-      coupon,
-      requestedAt,
-    )
-    return coupon.id
-  })
+type Work = {
+  deps: BillingDeps
+  stripe: Stripe
+  action: StripeCouponAction
+  change: DiscountChange
 }
 
-async function makeCoupon(
-  stripe: Stripe,
-  changeId: string,
+/**
+ * Runs a recorded change of a coupon. It may be repeated after a crash or an unknown outcome.
+ *
+ * @returns the coupon's id.
+ * @throws AppError `already_exists` for an id in use; `not_found`, also for another conference's coupon;
+ *   `validation_failed`; `wrong_state` for the coupon of published vouchers; `stripe_…`
+ */
+export async function runCouponChange(
+  deps: BillingDeps,
+  conferenceId: string,
+  change: DiscountChange,
+): Promise<string> {
+  const { stripe } = await deps.clients.connect(conferenceId)
+  const action = new StripeCouponAction(mirrorContext(deps, conferenceId))
+  const work = { deps, stripe, action, change }
+  switch (change.action) {
+    case 'create':
+      return runChange(deps, conferenceId, change, creationOf(work))
+    case 'update':
+      return runChange(deps, conferenceId, change, updateOf(work))
+    case 'delete':
+      return runChange(deps, conferenceId, change, deletionOf(work))
+  }
+}
+
+const expand = [...COUPON_EXPANSIONS]
+
+function creationOf({ stripe, action, change }: Work): ChangeOperation<Stripe.Coupon> {
   // From `couponParams`, loaded from the database.
-  params: Stripe.CouponCreateParams,
-): Promise<Stripe.Response<Stripe.Coupon>> {
-  const expand = [...COUPON_EXPANSIONS]
-  try {
-    return await stripe.coupons.create({ ...params, expand }, { idempotencyKey: changeId })
-  } catch (error) {
-    const isTaken = isTakenId(error)
-    if (!isTaken && !isStoredError(error)) throw toAppError(error)
-    // The coupon may exist all the same: Stripe forgets a key after a day, and it may replay an error
-    // of an earlier request. The coupon's metadata names the change that created it.
-    const id = params.id ?? ''
-    const found = await fetchOrNull(() => stripe.coupons.retrieve(id, { expand }))
-    if (found?.metadata?.['discount_change'] === changeId) return found
-    throw isTaken ? idTaken(id) : new AppError('stripe_refused', refusalMessage(error))
+  const params: Stripe.CouponCreateParams = change.params
+  const id = params.id ?? ''
+  return {
+    send: (options) => stripe.coupons.create({ ...params, expand }, options),
+    async find() {
+      const found = await fetchOrNull(() => stripe.coupons.retrieve(id, { expand }))
+      return found?.metadata?.['discount_change'] === change.id ? found : null
+    },
+    mirror: (coupon, requestedAt) => mirrorAnswer(action, coupon, requestedAt),
+    refusal: async ({ code }) => (code === 'resource_already_exists' ? idTaken(id) : null),
   }
 }
 
@@ -171,35 +169,28 @@ export async function beginUpdateCoupon(
   return recordChange(trx, requester, { kind: 'coupon', action: 'update', object_id: id, params })
 }
 
-/**
- * Changes the coupon at Stripe and in the mirror. It may be repeated after an unknown outcome.
- *
- * @returns the coupon's id.
- * @throws AppError `not_found`, also for another conference's coupon; `validation_failed`, `stripe_…`.
- */
-export function finishUpdateCoupon(
-  deps: BillingDeps,
-  conferenceId: string,
-  changeId: string,
-): Promise<string> {
-  return runChange(deps.db, conferenceId, changeId, async (change) => {
-    const id = change.object_id ?? ''
-    const action = new StripeCouponAction(mirrorContext(deps, conferenceId))
-    const coupon = await fetchForChange(action, id)
-    if (coupon === null) throw notFound('coupon')
-    // From `beginUpdateCoupon`, loaded from the database.
-    const params: Stripe.CouponUpdateParams = change.params
-    assertCurrencies(coupon, params)
-    const { stripe } = await deps.clients.connect(conferenceId)
-    const requestedAt = await databaseNow(deps.db)
-    const response = await updateAtStripe(stripe, id, params, changeId)
-    if (response === null) {
-      await action.softDelete(id, requestedAt)
-      throw notFound('coupon')
-    }
-    await mirrorAnswer(action, response, requestedAt)
-    return id
-  })
+function updateOf({ deps, stripe, action, change }: Work): ChangeOperation<Stripe.Coupon> {
+  const id = change.object_id ?? ''
+  // From `beginUpdateCoupon`, loaded from the database.
+  const params: Stripe.CouponUpdateParams = change.params
+  return {
+    async check() {
+      const coupon = await fetchForChange(action, id)
+      if (coupon === null) throw notFound('coupon')
+      assertCurrencies(coupon, params)
+    },
+    send: (options) => stripe.coupons.update(id, { ...params, expand }, options),
+    async find() {
+      const found = await fetchOrNull(() => stripe.coupons.retrieve(id, { expand }))
+      return found !== null && showsChange(params, found) ? found : null
+    },
+    mirror: (coupon, requestedAt) => mirrorAnswer(action, coupon, requestedAt),
+    async refusal({ code }) {
+      if (code !== 'resource_missing') return null
+      await action.softDelete(id, await databaseNow(deps.db))
+      return notFound('coupon')
+    },
+  }
 }
 
 function assertCurrencies(coupon: Stripe.Coupon, params: Stripe.CouponUpdateParams): void {
@@ -213,24 +204,6 @@ function assertCurrencies(coupon: Stripe.Coupon, params: Stripe.CouponUpdatePara
       `/currency_options/${coupon.currency.toUpperCase()}`,
       "is the coupon's own currency; its amount cannot be changed",
     )
-  }
-}
-
-/** Null when the coupon does not exist any more. */
-async function updateAtStripe(
-  stripe: Stripe,
-  id: string,
-  params: Stripe.CouponUpdateParams,
-  idempotencyKey: string,
-): Promise<Stripe.Response<Stripe.Coupon> | null> {
-  const expand = [...COUPON_EXPANSIONS]
-  try {
-    return await stripe.coupons.update(id, { ...params, expand }, { idempotencyKey })
-  } catch (error) {
-    if (isMissing(error)) return null
-    // The error is final under this key. A new request of the caller gets a new key.
-    if (isStoredError(error)) throw new AppError('stripe_refused', refusalMessage(error))
-    throw toAppError(error)
   }
 }
 
@@ -254,39 +227,40 @@ export async function beginDeleteCoupon(
   })
 }
 
-/**
- * Deletes the coupon at Stripe and keeps a tombstone here. For a deleted coupon it is a no-op.
- *
- * @returns the coupon's id.
- * @throws AppError `not_found` for an unknown coupon and for another conference's; `wrong_state` for the
- * coupon of published vouchers; `stripe_…`.
- */
-export function finishDeleteCoupon(
-  deps: BillingDeps,
-  conferenceId: string,
-  changeId: string,
-): Promise<string> {
-  return runChange(deps.db, conferenceId, changeId, async (change) => {
-    const id = change.object_id ?? ''
-    const action = new StripeCouponAction(mirrorContext(deps, conferenceId))
-    // Fetch it first: another conference may have created a coupon with this id in the meantime.
-    const coupon = await fetchForChange(action, id)
-    if (coupon === null) {
-      const row = await findMirrorRow(action, id)
-      if (row === null || row.deleted_at === null) throw notFound('coupon')
-      return id
-    }
-    // Stripe cannot undo the deletion, and sponsors may have paid for the codes.
-    if (coupon.metadata?.['voucher_batch'] !== undefined) {
-      throw new AppError(
-        'wrong_state',
-        'Published vouchers use this coupon. Deactivate the vouchers instead.',
-      )
-    }
-    const { stripe } = await deps.clients.connect(conferenceId)
-    const requestedAt = await databaseNow(deps.db)
-    await fetchOrNull(() => stripe.coupons.del(id))
-    await mirrorDeletion(action, id, requestedAt)
-    return id
-  })
+function deletionOf({ stripe, action, change }: Work): ChangeOperation<Stripe.DeletedCoupon> {
+  const id = change.object_id ?? ''
+  const deleted: Stripe.DeletedCoupon = { id, object: 'coupon', deleted: true }
+  let isGone = false
+  return {
+    async check() {
+      // Another conference may have created a coupon with this id in the meantime.
+      const coupon = await fetchForChange(action, id)
+      isGone = coupon === null
+      if (isGone) {
+        const row = await findMirrorRow(action, id)
+        if (row === null || row.deleted_at === null) throw notFound('coupon')
+      }
+      // Stripe cannot undo the deletion, and sponsors may have paid for the codes.
+      if (coupon?.metadata?.['voucher_batch'] !== undefined) {
+        throw new AppError(
+          'wrong_state',
+          'Published vouchers use this coupon. Deactivate the vouchers instead.',
+        )
+      }
+    },
+    async send(options) {
+      if (isGone) return deleted
+      try {
+        return await stripe.coupons.del(id, {}, options)
+      } catch (error) {
+        if (isMissing(error)) return deleted
+        throw error
+      }
+    },
+    async find() {
+      const found = await fetchOrNull(() => stripe.coupons.retrieve(id))
+      return found === null ? deleted : null
+    },
+    mirror: (_deleted, requestedAt) => mirrorDeletion(action, id, requestedAt),
+  }
 }

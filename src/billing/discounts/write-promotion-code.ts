@@ -1,7 +1,6 @@
 import { customAlphabet } from 'nanoid'
 import type Stripe from 'stripe'
 import type { Tx } from '../../db/connect.ts'
-import { databaseNow } from '../../mirror/fetch-time.ts'
 import { StripeCouponAction } from '../../mirror/resources/coupon-resource.ts'
 import { StripeCustomerAction } from '../../mirror/resources/customer-resource.ts'
 import {
@@ -10,22 +9,19 @@ import {
 } from '../../mirror/resources/promotion-code-resource.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import { AppError, invalidField, notFound } from '../../shared/errors.ts'
-import {
-  callStripe,
-  isRefusal,
-  isStoredError,
-  refusalMessage,
-  toAppError,
-} from '../../stripe/stripe-errors.ts'
+import { fetchOrNull } from '../../stripe/stripe-errors.ts'
 import { type BillingDeps, mirrorAnswer, mirrorContext } from '../billing-deps.ts'
 import { toStripeMetadata } from '../metadata.ts'
 import {
   assertMirrored,
+  type ChangeOperation,
+  type DiscountChange,
   fetchForChange,
   newChangeId,
   type Requester,
   recordChange,
   runChange,
+  showsChange,
 } from './discount-change.ts'
 import type { CreatePromotionCodeInput, UpdatePromotionCodeInput } from './discount-schemas.ts'
 import { endProblem, toStripeMoney, toUnixSeconds } from './stripe-discount-values.ts'
@@ -88,31 +84,51 @@ function restrictionsOf({ restrictions }: CreatePromotionCodeInput): Partial<Cre
   }
 }
 
+type Work = {
+  context: SyncContext
+  stripe: Stripe
+  action: StripePromotionCodeAction
+  change: DiscountChange
+}
+
 /**
- * Creates the promotion code at Stripe and in the mirror. It may be repeated after a crash or an unknown
- * outcome: it creates one code.
+ * Runs a recorded change of a promotion code. It may be repeated after a crash or an unknown outcome.
  *
  * @returns Stripe's id of the promotion code.
  * @throws AppError `validation_failed` for a coupon or customer of another conference, and for limits
- * beyond those of the coupon; `stripe_…`.
+ *   beyond those of the coupon; `not_found`, also for another conference's code; `wrong_state` for
+ *   activating or deactivating the code of a voucher; `stripe_refused`, for example for activating an
+ *   expired code; `stripe_…`
  */
-export function finishCreatePromotionCode(
+export async function runPromotionCodeChange(
   deps: BillingDeps,
   conferenceId: string,
-  changeId: string,
+  change: DiscountChange,
 ): Promise<string> {
-  return runChange(deps.db, conferenceId, changeId, async (change) => {
-    // From `beginCreatePromotionCode`, loaded from the database.
-    const params = change.params as unknown as CreateParams
-    const context = mirrorContext(deps, conferenceId)
-    await assertWithinCoupon(context, params)
-    await assertCustomer(context, params)
-    const { stripe } = await context.connect()
-    const requestedAt = await databaseNow(deps.db)
-    const created = await createAtStripe(stripe, changeId, params)
-    await mirrorAnswer(new StripePromotionCodeAction(context), created, requestedAt)
-    return created.id
-  })
+  const context = mirrorContext(deps, conferenceId)
+  const { stripe } = await context.connect()
+  const work = { context, stripe, action: new StripePromotionCodeAction(context), change }
+  const operation = change.action === 'create' ? creationOf(work) : updateOf(work)
+  return runChange(deps, conferenceId, change, operation)
+}
+
+function creationOf({
+  context,
+  stripe,
+  action,
+  change,
+}: Work): ChangeOperation<Stripe.PromotionCode> {
+  // From `beginCreatePromotionCode`, loaded from the database.
+  const params = change.params as unknown as CreateParams
+  return {
+    async check() {
+      await assertWithinCoupon(context, params)
+      await assertCustomer(context, params)
+    },
+    send: (options) => stripe.promotionCodes.create(params, options),
+    find: () => findCreated(stripe, params, change.id),
+    mirror: (code, requestedAt) => mirrorAnswer(action, code, requestedAt),
+  }
 }
 
 async function assertWithinCoupon(context: SyncContext, params: CreateParams): Promise<void> {
@@ -135,28 +151,11 @@ async function assertCustomer(context: SyncContext, { customer }: CreateParams):
   }
 }
 
-async function createAtStripe(
-  stripe: Stripe,
-  changeId: string,
-  params: CreateParams,
-): Promise<Stripe.Response<Stripe.PromotionCode>> {
-  try {
-    return await stripe.promotionCodes.create(params, { idempotencyKey: changeId })
-  } catch (error) {
-    if (!isStoredError(error) && !isRefusal(error)) throw toAppError(error)
-    // The code may exist all the same: Stripe forgets a key after a day, and it may replay an error of
-    // an earlier request. Stripe refuses a second code with the same text.
-    const found = await callStripe(() => findCreated(stripe, params, changeId))
-    if (found !== null) return found
-    if (isStoredError(error)) throw new AppError('stripe_refused', refusalMessage(error))
-    throw toAppError(error)
-  }
-}
-
 async function findCreated(stripe: Stripe, { code, promotion }: CreateParams, changeId: string) {
-  if (code === undefined || promotion.coupon === undefined) return null
-  const { data } = await stripe.promotionCodes.list({ code, coupon: promotion.coupon, limit: 100 })
-  const found = data.find(({ metadata }) => metadata?.['discount_change'] === changeId)
+  const { coupon } = promotion
+  if (code === undefined || coupon === undefined) return null
+  const page = await fetchOrNull(() => stripe.promotionCodes.list({ code, coupon, limit: 100 }))
+  const found = page?.data.find(({ metadata }) => metadata?.['discount_change'] === changeId)
   return found === undefined ? null : stripe.promotionCodes.retrieve(found.id)
 }
 
@@ -185,50 +184,26 @@ export async function beginUpdatePromotionCode(
   })
 }
 
-/**
- * Changes the promotion code at Stripe and in the mirror. It may be repeated after an unknown outcome.
- *
- * @returns Stripe's id of the promotion code.
- * @throws AppError `not_found`, also for another conference's code; `wrong_state` for activating or
- * deactivating the code of a voucher; `stripe_refused`, for example for activating an expired code;
- * `stripe_…`.
- */
-export function finishUpdatePromotionCode(
-  deps: BillingDeps,
-  conferenceId: string,
-  changeId: string,
-): Promise<string> {
-  return runChange(deps.db, conferenceId, changeId, async (change) => {
-    const id = change.object_id ?? ''
-    const action = new StripePromotionCodeAction(mirrorContext(deps, conferenceId))
-    const promotionCode = await fetchForChange(action, id)
-    if (promotionCode === null) throw notFound('promotion code')
-    // It follows its voucher. Otherwise a code that was refunded could be activated here.
-    if ('active' in change.params && promotionCode.metadata?.['voucher_batch'] !== undefined) {
-      throw new AppError(
-        'wrong_state',
-        'This promotion code belongs to a voucher. Deactivate or activate the voucher instead.',
-      )
-    }
-    const { stripe } = await deps.clients.connect(conferenceId)
-    const requestedAt = await databaseNow(deps.db)
-    const response = await updateAtStripe(stripe, id, change.params, changeId)
-    await mirrorAnswer(action, response, requestedAt)
-    return id
-  })
-}
-
-async function updateAtStripe(
-  stripe: Stripe,
-  id: string,
-  params: Stripe.PromotionCodeUpdateParams,
-  idempotencyKey: string,
-): Promise<Stripe.Response<Stripe.PromotionCode>> {
-  try {
-    return await stripe.promotionCodes.update(id, params, { idempotencyKey })
-  } catch (error) {
-    // The error is final under this key. A new request of the caller gets a new key.
-    if (isStoredError(error)) throw new AppError('stripe_refused', refusalMessage(error))
-    throw toAppError(error)
+function updateOf({ stripe, action, change }: Work): ChangeOperation<Stripe.PromotionCode> {
+  const id = change.object_id ?? ''
+  const { params } = change
+  return {
+    async check() {
+      const promotionCode = await fetchForChange(action, id)
+      if (promotionCode === null) throw notFound('promotion code')
+      // It follows its voucher. Otherwise a code that was refunded could be activated here.
+      if ('active' in params && promotionCode.metadata?.['voucher_batch'] !== undefined) {
+        throw new AppError(
+          'wrong_state',
+          'This promotion code belongs to a voucher. Deactivate or activate the voucher instead.',
+        )
+      }
+    },
+    send: (options) => stripe.promotionCodes.update(id, params, options),
+    async find() {
+      const found = await fetchOrNull(() => stripe.promotionCodes.retrieve(id))
+      return found !== null && showsChange(params, found) ? found : null
+    },
+    mirror: (code, requestedAt) => mirrorAnswer(action, code, requestedAt),
   }
 }

@@ -94,6 +94,7 @@ describe('a sponsor’s customer', () => {
       path: '/v1/customers',
       action: { kind: 'error', stored: true },
     })
+    expect((await create()).status).toBe(502)
     expect((await create()).status).toBe(201)
     expect(createdAtStripe()).toHaveLength(1)
   })

@@ -1,4 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { resumeDiscountChange } from '../../../src/billing/discounts/finish-discount-change.ts'
+import { sweepBilling } from '../../../src/billing/sweep-billing.ts'
+import { withSystem } from '../../../src/db/tenant-scope.ts'
 import { unique } from '../../support/fixtures.ts'
 import { useCouponScene } from './coupon-scene.ts'
 
@@ -62,8 +65,7 @@ describe('a coupon whose creation was interrupted', () => {
     scene.fake.control.clock.advance(25 * 3_600)
     scene.fake.control.clearRequests()
     expect(await scene.create(...order)).toMatchObject({ status: 201, body: { id } })
-    const [asked] = scene.fake.control.requests({ method: 'POST', path: PATH })
-    expect(asked).toMatchObject({ replayed: false, status: 400 })
+    expect(scene.fake.control.requests({ method: 'POST', path: PATH })).toEqual([])
   })
 
   it('is shown with its present state when Stripe replays its first response', async () => {
@@ -96,6 +98,70 @@ it('F8: a change whose outcome is unknown is applied once by its repeat', async 
     .events({ account: scene.shop.stripeKey, type: 'coupon.updated' })
     .filter(({ data }) => JSON.stringify(data).includes(id))
   expect(updates).toHaveLength(1)
+})
+
+describe('an unfinished change of a coupon (issue 8, line 28)', () => {
+  const lose = (path: string) =>
+    scene.fake.control.injectFault({
+      method: 'POST',
+      path,
+      times: 'always',
+      action: { kind: 'fail_after' },
+    })
+  const changes = (id: string) =>
+    scene.rows<{ id: string; action: string; state: string }>(
+      `select id, action, state from discount_changes where object_id = $1 order by created_at, id`,
+      [id],
+    )
+  const heal = async (change: string) => {
+    // Minutes later, after the job has used up its attempts.
+    await scene.rows(
+      `update discount_changes set updated_at = now() - interval '1 hour' where id = $1`,
+      [change],
+    )
+    const key = `finish_discount_change:${change}`
+    await scene.rows(`select graphile_worker.remove_job($1)`, [key])
+    await withSystem(scene.db, 'timers', (trx) => sweepBilling(trx, 120))
+    expect(await scene.rows(`select from graphile_worker.jobs where key = $1`, [key])).toHaveLength(
+      1,
+    )
+    await resumeDiscountChange(scene.deps, scene.shop.conference, change)
+  }
+
+  it('is made by the timer', async () => {
+    const id = unique('HEALED')
+    lose(PATH)
+    expect((await scene.create({ id, percent_off: 10 })).status).toBe(503)
+    scene.fake.control.clearFaults()
+    const [creation] = await changes(id)
+    expect(creation?.state).toBe('requested')
+    await heal(creation?.id ?? '')
+    expect(await changes(id)).toMatchObject([{ state: 'accepted' }])
+    expect(await scene.read(id)).toMatchObject({ status: 200, body: { percent_off: 10 } })
+
+    lose(`${PATH}/*`)
+    expect((await scene.update(id, { name: 'Healed' })).status).toBe(503)
+    scene.fake.control.clearFaults()
+    const [, update] = await changes(id)
+    await heal(update?.id ?? '')
+    expect(await scene.read(id)).toMatchObject({ body: { name: 'Healed' } })
+    expect(await changes(id)).toMatchObject([{ state: 'accepted' }, { state: 'accepted' }])
+  })
+
+  it('does not undo a later change', async () => {
+    const { body } = await scene.create({ percent_off: 10, name: 'First' })
+    const id = String(body['id'])
+    const path = `${PATH}/*`
+    const cut = { kind: 'cut' } as const
+    scene.fake.control.injectFault({ method: 'POST', path, times: 'always', action: cut })
+    expect((await scene.update(id, { name: 'Second' })).status).toBe(503)
+    scene.fake.control.clearFaults()
+    expect((await scene.update(id, { name: 'Third' })).status).toBe(200)
+    const [, second] = await changes(id)
+    await heal(second?.id ?? '')
+    expect(await scene.read(id)).toMatchObject({ body: { name: 'Third' } })
+    expect(await changes(id)).toMatchObject([{}, { state: 'refused' }, { state: 'accepted' }])
+  })
 })
 
 it('F20: a deletion that Stripe did not confirm is finished by a repeat', async () => {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { refreshPublishedVouchers } from '../../../src/billing/discounts/align-promotion-codes.ts'
 import { usePublicationScene } from './publication-scene.ts'
 
 const scene = usePublicationScene()
@@ -92,6 +93,63 @@ describe('a published voucher', () => {
     await scene.publish(batch)
     await scene.align(batch)
     expect(await activeOf(codes)).toEqual([false, false, false])
+  })
+
+  it.each([400, 401])(
+    'is turned off at Stripe in the end, although Stripe answers %i many times (issue 8, line 8)',
+    async (status) => {
+      const batch = await scene.batch()
+      const codes = await scene.published(batch)
+      for (const code of codes) await switchCode(code, 'deactivate')
+      const [refused = ''] = codes
+      const [found] = await scene.atStripe(refused)
+      const path = `/v1/promotion_codes/${found?.id ?? ''}`
+      const action = { kind: 'refuse', status } as const
+      scene.fake.control.injectFault({ method: 'POST', path, times: 'always', action })
+      await expect(scene.align(batch)).rejects.toThrow('Stripe')
+      for (let run = 1; run <= 3; run += 1) {
+        // As the timer does after the job has used up its attempts.
+        await refreshPublishedVouchers(scene.deps, scene.shop.conference)
+        expect(await scene.waiting(batch)).toBe(1)
+        await expect(scene.align(batch)).rejects.toThrow('Stripe')
+      }
+      expect(await activeOf(codes)).toEqual([true, false, false])
+      expect(await scene.progress(batch)).toMatchObject({ pending: 1, state: 'running' })
+      scene.fake.control.clearFaults()
+      await refreshPublishedVouchers(scene.deps, scene.shop.conference)
+      await scene.align(batch)
+      expect(await activeOf(codes)).toEqual([false, false, false])
+      expect(await scene.progress(batch)).toMatchObject({ pending: 0, failed: 0, errors: [] })
+    },
+  )
+
+  it('is turned off although the answer to its creation was lost (issue 8, line 8)', async () => {
+    const batch = await scene.batch({ count: 1 })
+    const [code = ''] = await scene.codes(batch)
+    const action = { kind: 'refuse', status: 401, executed: true } as const
+    scene.fake.control.injectFault({ method: 'POST', path: '/v1/promotion_codes', action })
+    await expect(scene.published(batch)).rejects.toThrow('key')
+    expect(await activeOf([code])).toEqual([true])
+    await switchCode(code, 'deactivate')
+    await scene.align(batch)
+    expect(await activeOf([code])).toEqual([false])
+    expect(await scene.atStripe(code)).toHaveLength(1)
+  })
+
+  it('is turned off although the answer to its activation was lost (issue 8, line 8)', async () => {
+    const batch = await scene.batch({ count: 1 })
+    const [code = ''] = await scene.published(batch)
+    await switchCode(code, 'deactivate')
+    await scene.align(batch)
+    const action = { kind: 'refuse', status: 401, executed: true } as const
+    const path = '/v1/promotion_codes/*'
+    scene.fake.control.injectFault({ method: 'POST', path, action })
+    await switchCode(code, 'activate')
+    await expect(scene.align(batch)).rejects.toThrow('key')
+    expect(await activeOf([code])).toEqual([true])
+    await switchCode(code, 'deactivate')
+    await scene.align(batch)
+    expect(await activeOf([code])).toEqual([false])
   })
 
   it('that was used at Stripe stays active when unused ones are refunded', async () => {

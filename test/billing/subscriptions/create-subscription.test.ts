@@ -293,6 +293,10 @@ describe('a subscription whose creation is repeated', () => {
     const broken = { path: '/v1/subscriptions', method: 'POST', action: { kind: 'error' } } as const
     scene.fake.control.injectFault(broken)
     const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
+    expect(await scene.ask(body, 'sub-broken')).toMatchObject({
+      status: 502,
+      body: { code: 'stripe_failed' },
+    })
     expect(await scene.ask(body, 'sub-broken')).toMatchObject({ status: 201 })
     expect(await scene.atStripe(payer)).toHaveLength(1)
   })

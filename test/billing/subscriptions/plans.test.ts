@@ -296,8 +296,11 @@ describe('a plan whose creation is repeated', () => {
     const broken = { path: '/v1/products', times: 1, action: { kind: 'error' } } as const
     scene.fake.control.injectFault(broken)
     const answer = await post({ ...MONTHLY, name }, 'plan-broken')
-    expect(answer).toMatchObject({ status: 201, body: { state: 'created' } })
-    const { data } = await scene.stripeOf(shop).prices.list({ product: answer.body.id })
+    expect(answer).toMatchObject({ status: 502, body: { code: 'stripe_failed' } })
+    scene.fake.control.clearFaults()
+    const repeated = await post({ ...MONTHLY, name }, 'plan-broken')
+    expect(repeated).toMatchObject({ status: 201, body: { state: 'created' } })
+    const { data } = await scene.stripeOf(shop).prices.list({ product: repeated.body.id })
     expect(data).toHaveLength(1)
   })
 
