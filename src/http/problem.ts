@@ -1,3 +1,5 @@
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   hasZodFastifySchemaValidationErrors,
@@ -61,6 +63,29 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   void reply.header('request-id', request.id)
   if (known.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer')
   void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
+}
+
+/**
+ * Answers a request that Node could not parse, so no route and no request id exist: 431 for an address or
+ * headers above 16 kB, otherwise 400.
+ */
+export function sendUnreadableRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+  const code = isTooLarge ? 'request_header_too_large' : 'malformed_http'
+  const status = isTooLarge ? 431 : 400
+  const title = isTooLarge ? 'The address or the headers are too large' : 'The request is not HTTP'
+  const body = JSON.stringify({ type: problemType(code), title, status, code, detail: `${title}.` })
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    `content-type: ${PROBLEM_CONTENT_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 function log(request: FastifyRequest, error: AppError): void {

@@ -12,10 +12,10 @@ import { AppError } from '../shared/errors.ts'
 import { type AuthPorts, addAuthHook } from './access-control.ts'
 import { addOpenapi } from './openapi/add-openapi.ts'
 import type { ApiDescription } from './openapi/api-document.ts'
-import { addProblemHandlers, sendProblem } from './problem.ts'
+import { addProblemHandlers, sendProblem, sendUnreadableRequest } from './problem.ts'
 import { addReadinessGate, type Lifecycle } from './readiness.ts'
 import type { App } from './route-deps.ts'
-import { rejectNulCharacters } from './validation-errors.ts'
+import { rejectUnstorableText } from './validation-errors.ts'
 
 const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
 
@@ -52,6 +52,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     forceCloseConnections: 'idle',
     // The readiness gate answers with a problem document.
     return503OnClosing: false,
+    clientErrorHandler: sendUnreadableRequest,
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()
@@ -67,7 +68,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     // The API answers only JSON. /docs has its own, weaker policy for its pages.
     contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   })
-  rejectNulCharacters(app)
+  rejectUnstorableText(app)
   allowEmptyBody(app)
   const addDocs = await addOpenapi(app, options.api)
   addReadinessGate(app, options.lifecycle)

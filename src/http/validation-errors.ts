@@ -43,28 +43,31 @@ function escapePointer(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1')
 }
 
-/** Refuses U+0000 in every field, because Postgres cannot store it in text. */
-export function rejectNulCharacters(app: FastifyInstance): void {
-  const detail = 'must not contain the character U+0000'
+/** Refuses text that Postgres cannot store: U+0000, and half of a surrogate pair, which is not Unicode. */
+export function rejectUnstorableText(app: FastifyInstance): void {
+  const detail = 'must not contain the character U+0000 or an unpaired surrogate'
   // In onRequest, because the access hook looks up the conference of the path.
   app.addHook('onRequest', async ({ params, query }) => {
-    const pointer = findNul(params, 'params') ?? findNul(query, 'query')
+    const pointer = findUnstorable(params, 'params') ?? findUnstorable(query, 'query')
     if (pointer !== null) throw invalidField(pointer, detail)
   })
   app.addHook('preValidation', async ({ body }) => {
-    const pointer = findNul(body, '')
+    const pointer = findUnstorable(body, '')
     if (pointer !== null) throw invalidField(pointer, detail)
   })
 }
 
-/** The pointer of a text with U+0000, or null. Not recursive: JSON may nest deeper than our stack. */
-function findNul(value: unknown, pointer: string): string | null {
+const isUnstorable = (text: string) => text.includes('\0') || !text.isWellFormed()
+
+/** The pointer of such a text, or null. Not recursive: JSON may nest deeper than our stack. */
+function findUnstorable(value: unknown, pointer: string): string | null {
   const open: [unknown, string][] = [[value, pointer]]
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const [part, at] = next
-    if (typeof part === 'string' && part.includes('\0')) return at
+    if (typeof part === 'string' && isUnstorable(part)) return at
     if (typeof part !== 'object' || part === null || Buffer.isBuffer(part)) continue
     for (const [name, member] of Object.entries(part)) {
+      if (isUnstorable(name)) return at
       open.push([member, `${at}/${escapePointer(name)}`])
     }
   }

@@ -170,3 +170,23 @@ it('a DELETE may come with a JSON content type and no body', async () => {
     await app.request('DELETE', `${path}/webhook-secrets/whs_none`, { headers }),
   ).toMatchObject(problem(404, 'not_found'))
 })
+
+describe('a request that reaches no route', () => {
+  it('with an unpaired surrogate is a broken field, not an error of the service (issue 8, line 27)', async () => {
+    expect(await post('{"slug":"x","name":"\\ud800","currency":"EUR"}')).toMatchObject(
+      broken('/name'),
+    )
+    expect(await post('{"slug":"x","name":"x","currency":"EUR","\\udfff":1}')).toMatchObject({
+      status: 400,
+      body: { code: 'validation_failed' },
+    })
+  })
+
+  it('with an address above 16 kB gets a problem document (issue 8, line 27)', async () => {
+    const address = await app.app.listen({ port: 0, host: '127.0.0.1' })
+    const answer = await fetch(`${address}/${'x'.repeat(20_000)}`)
+    expect(answer.status).toBe(431)
+    expect(answer.headers.get('content-type')).toBe('application/problem+json')
+    expect(await answer.json()).toMatchObject({ status: 431, code: 'request_header_too_large' })
+  })
+})
