@@ -68,8 +68,17 @@ async function obtainAttempt(
   number: number,
   request: AttemptRequest,
 ): Promise<PaymentAttempt> {
-  const found = (await payable.listAttempts()).find(({ attempt }) => attempt === number)
-  if (found !== undefined) return found
+  const attempts = await payable.listAttempts()
+  const found = attempts.find(({ attempt }) => attempt === number)
+  if (found !== undefined) {
+    // The timer may have died between its decision and its request to Stripe: see closeUnseenSession.
+    const before = attempts.find(({ attempt }) => attempt === number - 1)
+    const isNew = found.state === 'creating' && found.sessionId === null
+    if (isNew && before?.state === 'cancelled' && before.sessionId !== null) {
+      await closeSession(deps, payable, before.sessionId)
+    }
+    return found
+  }
   // Check the card before an open payment page is closed for it.
   if (request.kind === 'saved_card') await payable.chooseCard(request.named)
   await closeAttempt(deps, payable, number - 1, 'EXPIRED')
