@@ -3,22 +3,12 @@ import { disputeOutcome, isRefundPending } from '../../src/payments/payment-snap
 import { recordChanges } from '../../src/payments/plan-records.ts'
 import { planPurchase } from '../../src/purchases/plan-purchase.ts'
 import type { PurchaseAggregate } from '../../src/purchases/purchase-aggregate.ts'
+import { generator } from '../support/random.ts'
 import { AT_STRIPE, HERE, History, pick, QUANTITY, TOTAL } from './payment-facts.ts'
 import type { StripeSide } from './payment-history.ts'
 
 // Random and exhaustive histories of the pure core (issue 8, line 5). What Stripe has is a model that only
 // moves forward; snapshots of it arrive late and in any order, as tickets allow.
-
-/** A small seeded generator (mulberry32), so that a failing history can be repeated. */
-function generator(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
 
 /** The money that counts, computed apart from the code under test. */
 function oracle({ purchase, records }: PurchaseAggregate) {
