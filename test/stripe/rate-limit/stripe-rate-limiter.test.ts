@@ -196,7 +196,7 @@ describe('a pause', () => {
       waiting,
       turns,
       /** Each process reserves five slots of 50 ms after the pause, then waits for it. */
-      async known() {
+      known: async () => {
         await expect.poll(() => usedAfterPause(account), { interval: 5 }).toBeGreaterThan(499)
       },
     }
