@@ -14,8 +14,11 @@ import type { SyncContext } from '../src/mirror/stripe-resource.ts'
 import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import { createStripeRateLimiter } from '../src/stripe/rate-limit/stripe-rate-limiter.ts'
-import { buildStripe, type StripeSettings } from '../src/stripe/stripe-client.ts'
-import { createThrottledHttpClient } from '../src/stripe/stripe-http-clients.ts'
+import {
+  buildStripe,
+  createThrottledHttpClient,
+  type StripeSettings,
+} from '../src/stripe/stripe-client.ts'
 
 // Its ES module cannot find its own migrations (0.48.5 uses __dirname there); its other one can.
 const { runMigrations, StripeSync }: typeof StripeSyncEngine = createRequire(import.meta.url)(

@@ -5,7 +5,7 @@ import { withSystem } from './db/tenant-scope.ts'
 import { countProcesses } from './jobs/heartbeat.ts'
 import { countJobs } from './jobs/job-queue.ts'
 import { countFlaggedPurchases } from './purchases/purchase-flags.ts'
-import { countEventsByLane } from './stripe-events/event-store.ts'
+import { countEventsByLane } from './stripe-events/event-inbox.ts'
 
 // Several Prometheus servers and people may read the metrics at the same time.
 const MAX_AGE_MS = 5_000

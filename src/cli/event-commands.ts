@@ -5,18 +5,18 @@ import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
-import { createEventInbox } from '../stripe-events/event-inbox.ts'
+import {
+  createEventInbox,
+  EVENT_STATUSES,
+  listEvents,
+  replayEvent,
+  replayFailed,
+} from '../stripe-events/event-inbox.ts'
 import {
   eventQuery,
   type stripeEventSchema,
   toStripeEventBody,
 } from '../stripe-events/event-schemas.ts'
-import {
-  EVENT_STATUSES,
-  listEvents,
-  replayEvent,
-  replayFailed,
-} from '../stripe-events/event-store.ts'
 import { findMissedEvents } from '../stripe-events/missed-events.ts'
 import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import {

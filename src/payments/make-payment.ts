@@ -1,5 +1,6 @@
 import { AppError, afterWrite } from '../shared/errors.ts'
 import { isPayable } from './attempt-machine.ts'
+import type { ReturnUrls } from './payable.ts'
 import {
   type AttemptRequest,
   type ChosenAttempt,
@@ -16,7 +17,6 @@ import {
 } from './payment-gateway.ts'
 import type { CardAttempt, CheckoutAttempt, PaymentAttempt } from './payment-records.ts'
 import { PAYMENT_CANCELED } from './plan-records.ts'
-import type { ReturnUrls } from './return-urls.ts'
 
 /** A refused attempt is followed by another one this often; then the refusal goes to the caller. */
 const MAX_NEW_ATTEMPTS = 1

@@ -2,11 +2,10 @@ import type { Db, Tx } from '../db/connect.ts'
 import { type IdempotencyRunner, withoutIdempotencyKey } from '../db/idempotency-runner.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AttemptRequest, ChosenAttempt } from '../payments/payable.ts'
+import type { AttemptRequest, ChosenAttempt, ReturnUrls } from '../payments/payable.ts'
 import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
 import { findPaymentOwner } from '../payments/payment-store.ts'
 import type { RefundInput } from '../payments/refund-payment.ts'
-import type { ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { Clock } from '../shared/time.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
@@ -30,7 +29,7 @@ import {
   finishPay,
   finishStalePurchaseAttempt,
 } from './pay-purchase.ts'
-import { BulkPurchaseError } from './purchase-actions.ts'
+import { BulkPurchaseError } from './purchase-aggregate.ts'
 import {
   createPurchaseLink,
   type PurchaseEmailDeps,

@@ -15,8 +15,8 @@ import {
   type VoucherTermsInput,
   voucherTermsProblems,
 } from '../vouchers/voucher-terms.ts'
-import { allowedActions, BulkPurchaseError, wrongState } from './purchase-actions.ts'
 import type { BulkPurchase } from './purchase-aggregate.ts'
+import { allowedActions, BulkPurchaseError, wrongState } from './purchase-aggregate.ts'
 import { insertPurchase, lockAggregate, termsColumns, updateOrder } from './purchase-store.ts'
 
 export type NewPurchaseInput = {

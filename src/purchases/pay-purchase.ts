@@ -9,22 +9,30 @@ import {
 } from '../payments/make-payment.ts'
 import {
   type AttemptRequest,
+  assertReturnUrls,
   type ChosenAttempt,
   chooseAttempt,
   type Payable,
+  type ReturnUrls,
 } from '../payments/payable.ts'
 import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
 import type { CardParams, CheckoutParams, PaymentAttempt } from '../payments/payment-records.ts'
 import { insertAttempt, noteOnAttempt } from '../payments/payment-store.ts'
 import { AUTHENTICATION_REQUIRED } from '../payments/plan-records.ts'
-import { assertReturnUrls, type ReturnUrls } from '../payments/return-urls.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { Clock } from '../shared/time.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { changePurchase, ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
-import { allowedActions, assertPayable, BulkPurchaseError, wrongState } from './purchase-actions.ts'
-import { type BulkPurchase, machineContext, type PurchaseAggregate } from './purchase-aggregate.ts'
+import {
+  allowedActions,
+  assertPayable,
+  type BulkPurchase,
+  BulkPurchaseError,
+  machineContext,
+  type PurchaseAggregate,
+  wrongState,
+} from './purchase-aggregate.ts'
 import type { Cause } from './purchase-store.ts'
 import { getAggregate, lockAggregate, withPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'

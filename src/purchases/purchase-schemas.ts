@@ -3,7 +3,7 @@ import { voucherConfigFields } from '../catalog/catalog-items.ts'
 import { amount, conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
-import { PURCHASE_ACTIONS } from './purchase-actions.ts'
+import { PURCHASE_ACTIONS } from './purchase-aggregate.ts'
 import { FLAG_CODES } from './purchase-flags.ts'
 import { PURCHASE_STATUSES } from './purchase-machine.ts'
 

@@ -4,7 +4,7 @@ import { type RefundInput, requestRefund, sendRefund } from '../payments/refund-
 import type { Caller } from '../shared/caller.ts'
 import { newId } from '../shared/ids.ts'
 import { ownerOf } from './change-purchase.ts'
-import { allowedActions, wrongState } from './purchase-actions.ts'
+import { allowedActions, wrongState } from './purchase-aggregate.ts'
 import { type Cause, getAggregate, lockAggregate } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 

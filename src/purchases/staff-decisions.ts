@@ -5,7 +5,7 @@ import { AppError, invalidField } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
 import { savePlan, transitionPurchase } from './change-purchase.ts'
 import { acceptablePayment, planPurchase } from './plan-purchase.ts'
-import { allowedActions, BulkPurchaseError, wrongState } from './purchase-actions.ts'
+import { allowedActions, BulkPurchaseError, wrongState } from './purchase-aggregate.ts'
 import { type FlagCode, resolveFlags } from './purchase-flags.ts'
 import { type Cause, lockAggregate } from './purchase-store.ts'
 

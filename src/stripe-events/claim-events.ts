@@ -10,7 +10,7 @@ import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
 import { keyProblemOf, logKeyAlarm, waitForKey } from '../stripe/wait-for-key.ts'
 import type { Lane } from './classify-event.ts'
-import { wakeWorkers } from './event-store.ts'
+import { wakeWorkers } from './event-inbox.ts'
 
 /** After this many attempts, about two hours with back-off, an event fails and waits for staff. */
 export const MAX_ATTEMPTS = 20

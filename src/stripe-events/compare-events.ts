@@ -10,7 +10,7 @@ import {
 } from './classify-event.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
-import { findStoredEventIds } from './event-store.ts'
+import { findStoredEventIds } from './event-inbox.ts'
 
 const PAGE_SIZE = 100
 

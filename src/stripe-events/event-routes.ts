@@ -3,6 +3,7 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
+import { listEvents, replayEvent } from './event-inbox.ts'
 import {
   eventParams,
   eventQuery,
@@ -10,7 +11,6 @@ import {
   stripeEventSchema,
   toStripeEventBody,
 } from './event-schemas.ts'
-import { listEvents, replayEvent } from './event-store.ts'
 
 const PATH = '/v1/conferences/:conference/stripe/events'
 const access: AccessRule = { anyOf: ['stripe:sync'] }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
-import { EVENT_STATUSES, type EventRow } from './event-store.ts'
+import { EVENT_STATUSES, type EventRow } from './event-inbox.ts'
 
 const status = z.enum(EVENT_STATUSES).meta({
   description:

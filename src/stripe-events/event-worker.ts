@@ -12,7 +12,7 @@ import {
   renewClaimed,
 } from './claim-events.ts'
 import type { Lane } from './classify-event.ts'
-import { WAKE_CHANNEL } from './event-store.ts'
+import { WAKE_CHANNEL } from './event-inbox.ts'
 import { type ProcessDeps, processEvents } from './process-events.ts'
 import { processMirrorEvents } from './process-mirror-events.ts'
 

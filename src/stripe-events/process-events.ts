@@ -22,7 +22,7 @@ import {
 } from './claim-events.ts'
 import { isFraudWarningType, isHandledType, isSessionType } from './classify-event.ts'
 import { type EventHook, hooksFor, runEventHooks } from './event-hook.ts'
-import { loadEventHints } from './event-store.ts'
+import { loadEventHints } from './event-inbox.ts'
 import { refreshBilling } from './refresh-billing.ts'
 
 export type ProcessDeps = {

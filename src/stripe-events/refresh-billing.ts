@@ -7,7 +7,7 @@ import { refreshCustomer } from '../billing/customers/saved-cards.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { ClaimedEvent } from './claim-events.ts'
 import { type EventHints, isSessionType } from './classify-event.ts'
-import { loadEventHints } from './event-store.ts'
+import { loadEventHints } from './event-inbox.ts'
 
 /**
  * Refreshes the charges and customers that events are about, when the events belong to no purchase.

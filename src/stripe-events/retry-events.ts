@@ -1,7 +1,7 @@
 import type { Tx } from '../db/connect.ts'
 import { MAX_ATTEMPTS } from './claim-events.ts'
 import { HANDLED_TYPES } from './classify-event.ts'
-import { wakeWorkers } from './event-store.ts'
+import { wakeWorkers } from './event-inbox.ts'
 
 /**
  * Makes the events of a conference due now that failed before and wait for their next attempt. Events

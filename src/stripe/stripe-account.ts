@@ -7,12 +7,12 @@ import { invalidField } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import {
   buildStripe,
+  createCountingHttpClient,
   mayReceiveKey,
   type StripeClients,
   type StripeSettings,
 } from './stripe-client.ts'
 import { isForbidden, isRefusal, toAppError } from './stripe-errors.ts'
-import { createCountingHttpClient } from './stripe-http-clients.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
 // A person waits for this request, and its result is optional.

@@ -5,14 +5,12 @@ import type { Db } from '../db/connect.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import type { ServiceMetrics } from '../shared/service-metrics.ts'
-import { createStripeRateLimiter, rateLimitKeyOf } from './rate-limit/stripe-rate-limiter.ts'
+import type { ServiceMetrics, StripeRequestOutcome } from '../shared/service-metrics.ts'
 import {
-  createCountingHttpClient,
-  createInteractiveHttpClient,
-  createThrottledHttpClient,
-  type HttpClient,
-} from './stripe-http-clients.ts'
+  createStripeRateLimiter,
+  rateLimitKeyOf,
+  type StripeRateLimiter,
+} from './rate-limit/stripe-rate-limiter.ts'
 
 /** Set explicitly, so that an update of the SDK cannot change it unnoticed. */
 const STRIPE_API_VERSION = '2026-10-28.endive'
@@ -143,4 +141,172 @@ export function createStripeClients(deps: {
       return { stripe: buildStripe(key, config, http), livemode: livemodeOf(key) }
     },
   }
+}
+
+type HttpClient = InstanceType<typeof Stripe.HttpClient>
+
+function outcomeOf(status: number): StripeRequestOutcome {
+  if (status === 429) return 'rate_limited'
+  if (status === 401 || status === 403) return 'key_rejected'
+  if (status >= 500) return 'failed'
+  return status >= 400 ? 'refused' : 'ok'
+}
+
+/**
+ * The SDK's HTTP client, with a metric for each request. The SDK's `response` event is not enough:
+ * it reports neither requests that the SDK retried nor requests without a response.
+ */
+export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
+  const inner = Stripe.createNodeHttpClient()
+  return {
+    getClientName: () => inner.getClientName(),
+    async makeRequest(...request) {
+      const operation = operationOf(request[3], request[2])
+      const startedAt = performance.now()
+      const report = (outcome: StripeRequestOutcome) =>
+        metrics.stripeRequest(operation, outcome, (performance.now() - startedAt) / 1000)
+      try {
+        const response = await inner.makeRequest(...request)
+        report(outcomeOf(response.getStatusCode()))
+        return response
+      } catch (error) {
+        report('unreachable')
+        throw error
+      }
+    },
+  }
+}
+
+// Path prefixes after which a second word names the resource, as in `/v1/checkout/sessions`.
+const NAMESPACES = new Set(['checkout', 'radar', 'billing_portal', 'test_helpers'])
+const SINGULAR = new Set(['account', 'balance'])
+
+function verbOf(method: string, hasId: boolean): string {
+  if (method === 'DELETE') return 'delete'
+  if (method === 'GET') return hasId ? 'retrieve' : 'list'
+  return hasId ? 'update' : 'create'
+}
+
+/**
+ * The name of a request for a metric's label: without ids, so that there are few values.
+ * `POST /v1/checkout/sessions/cs_1/expire` → `checkout.sessions.expire`.
+ */
+export function operationOf(method: string, path: string): string {
+  const words = (path.split('?')[0] ?? '').split('/').slice(2)
+  const size = NAMESPACES.has(words[0] ?? '') ? 2 : 1
+  const resource = words.slice(0, size).join('.')
+  const [id, action] = words.slice(size)
+  const hasId = id !== undefined || SINGULAR.has(resource)
+  return `${resource}.${action ?? verbOf(method, hasId)}`
+}
+
+type RateLimitedClientOptions = {
+  inner: HttpClient
+  rateLimiter: StripeRateLimiter
+  accountKey: string
+  logger: Pick<Logger, 'warn'>
+}
+
+// With the longest back-offs these take about two minutes. After that the job's own retries take over.
+const MAX_RETRIES = 8
+const MAX_BACKOFF_SECONDS = 32
+
+/**
+ * For background work: each request first waits for a slot of the account. A 429 pauses the
+ * account's background work in every process, and the request is retried with the same idempotency
+ * key. The last 429 is returned to the caller.
+ *
+ * @param options.signal - ends the waiting; the SDK reports that as a connection error.
+ */
+export function createThrottledHttpClient(
+  options: RateLimitedClientOptions & { signal?: AbortSignal },
+): HttpClient {
+  const { inner, rateLimiter, accountKey, logger, signal } = options
+  return {
+    getClientName: () => inner.getClientName(),
+    async makeRequest(...request) {
+      for (let retry = 0; ; retry += 1) {
+        await rateLimiter.acquire(accountKey, signal)
+        const response = await inner.makeRequest(...request)
+        const limit = parseRateLimit(response)
+        if (limit === null) return response
+        const pausedSeconds = limit.retryAfterSeconds ?? backoffSeconds(retry)
+        logger.warn(
+          { accountKey, pausedSeconds, ...limit },
+          'Stripe rate-limited a background request',
+        )
+        const isLast = retry === MAX_RETRIES
+        // A response whose body is not read would keep its connection.
+        if (!isLast) await response.toJSON().catch(() => {})
+        await rateLimiter.pause(accountKey, pausedSeconds)
+        if (isLast) return response
+      }
+    },
+  }
+}
+
+/** 1, 2, 4 … 32 s; up to half of it is random, so that processes do not retry at the same time. */
+function backoffSeconds(retry: number): number {
+  const longest = Math.min(2 ** retry, MAX_BACKOFF_SECONDS)
+  return longest * (0.5 + Math.random() / 2)
+}
+
+// For a 429 without `Retry-After`, such as a lock that another request holds.
+const DEFAULT_PAUSE_SECONDS = 1
+
+/**
+ * For interactive work: no request waits. Each one counts against the account's limit, and a 429
+ * pauses the account's background work for the time that Stripe names. The caller gets the response
+ * unchanged.
+ */
+export function createInteractiveHttpClient(options: RateLimitedClientOptions): HttpClient {
+  const { inner, rateLimiter, accountKey, logger } = options
+
+  function pauseBackground(seconds: number): void {
+    rateLimiter
+      .pause(accountKey, seconds)
+      .catch((err: unknown) => logger.warn({ err }, 'could not pause background requests'))
+  }
+
+  return {
+    getClientName: () => inner.getClientName(),
+    async makeRequest(...request) {
+      rateLimiter.recordRequest(accountKey)
+      const response = await inner.makeRequest(...request)
+      const limit = parseRateLimit(response)
+      if (limit !== null) {
+        logger.warn({ accountKey, ...limit }, 'Stripe rate-limited an interactive request')
+        pauseBackground(limit.retryAfterSeconds ?? DEFAULT_PAUSE_SECONDS)
+      }
+      return response
+    },
+  }
+}
+
+type HttpResponse = Awaited<ReturnType<HttpClient['makeRequest']>>
+
+/** Headers of a 429. `retryAfterSeconds` is null when Stripe named no time. */
+type RateLimitHeaders = { retryAfterSeconds: number | null; reason: string | null }
+
+// A single wrong header must not stop all syncs for days.
+const MAX_PAUSE_SECONDS = 3600
+
+/**
+ * Null unless the response is a 429.
+ *
+ * @see https://docs.stripe.com/rate-limits
+ */
+function parseRateLimit(response: HttpResponse): RateLimitHeaders | null {
+  if (response.getStatusCode() !== 429) return null
+  const headers = response.getHeaders()
+  const reason = headers['stripe-rate-limited-reason']
+  return {
+    retryAfterSeconds: parseSeconds(headers['retry-after']),
+    reason: typeof reason === 'string' ? reason : null,
+  }
+}
+
+function parseSeconds(header: string | string[] | undefined): number | null {
+  if (typeof header !== 'string' || !/^\d+(\.\d+)?$/.test(header.trim())) return null
+  return Math.min(Number(header), MAX_PAUSE_SECONDS)
 }

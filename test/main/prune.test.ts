@@ -4,7 +4,7 @@ import { connect, type Db, type Tx } from '../../src/db/connect.ts'
 import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { prune } from '../../src/job-handlers.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
-import { findStoredEventIds, replayEvent } from '../../src/stripe-events/event-store.ts'
+import { findStoredEventIds, replayEvent } from '../../src/stripe-events/event-inbox.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()

@@ -6,8 +6,8 @@ import {
   type PurchasePlan,
   planPurchase,
 } from '../../src/purchases/plan-purchase.ts'
-import { allowedActions } from '../../src/purchases/purchase-actions.ts'
 import type { PurchaseAggregate } from '../../src/purchases/purchase-aggregate.ts'
+import { allowedActions } from '../../src/purchases/purchase-aggregate.ts'
 import { newAggregate, newAttempt, StripeSide, saved } from './payment-history.ts'
 
 export const QUANTITY = 5

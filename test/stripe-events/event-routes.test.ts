@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
-import { replayFailed } from '../../src/stripe-events/event-store.ts'
+import { replayFailed } from '../../src/stripe-events/event-inbox.ts'
 import { createSponsorKey, createStaffKey } from '../support/fixtures.ts'
 import type { Body } from '../support/test-app.ts'
 import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'

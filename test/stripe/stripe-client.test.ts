@@ -8,9 +8,9 @@ import { createStripeAccounts, fetchStripeAccount } from '../../src/stripe/strip
 import {
   createStripeClients,
   mayReceiveKey,
+  operationOf,
   type StripeClients,
 } from '../../src/stripe/stripe-client.ts'
-import { operationOf } from '../../src/stripe/stripe-http-clients.ts'
 import { createConference } from '../support/fixtures.ts'
 import { newStripeKey, useFakeStripe } from '../support/shop.ts'
 import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'

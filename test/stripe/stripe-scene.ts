@@ -6,8 +6,11 @@ import { newId } from '../../src/shared/ids.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import type { ServiceMetrics } from '../../src/shared/service-metrics.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
-import { buildStripe, type StripeClients } from '../../src/stripe/stripe-client.ts'
-import { createCountingHttpClient } from '../../src/stripe/stripe-http-clients.ts'
+import {
+  buildStripe,
+  createCountingHttpClient,
+  type StripeClients,
+} from '../../src/stripe/stripe-client.ts'
 import type { StripeObject } from '../../src/stripe/stripe-objects.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
 import { newStripeKey, useFakeStripe } from '../support/shop.ts'

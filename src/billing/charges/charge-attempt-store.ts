@@ -1,5 +1,5 @@
 import type { Tx } from '../../db/connect.ts'
-import type { ReturnUrls } from '../../payments/return-urls.ts'
+import type { ReturnUrls } from '../../payments/payable.ts'
 import type { ChargeRef } from './charge-store.ts'
 
 /**

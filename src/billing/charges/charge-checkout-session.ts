@@ -1,6 +1,6 @@
 import type Stripe from 'stripe'
 import { withTenant } from '../../db/tenant-scope.ts'
-import type { ReturnUrls } from '../../payments/return-urls.ts'
+import type { ReturnUrls } from '../../payments/payable.ts'
 import { toStripeAmount } from '../../shared/money.ts'
 import {
   createCheckoutSession,

@@ -1,6 +1,6 @@
 import { getConference } from '../../conferences/conference-store.ts'
 import type { Tx } from '../../db/connect.ts'
-import { assertReturnUrls, type ReturnUrls } from '../../payments/return-urls.ts'
+import { assertReturnUrls, type ReturnUrls } from '../../payments/payable.ts'
 import type { Caller } from '../../shared/caller.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'

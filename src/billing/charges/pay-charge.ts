@@ -1,6 +1,6 @@
 import { withTenant } from '../../db/tenant-scope.ts'
+import type { ReturnUrls } from '../../payments/payable.ts'
 import type { OpenedSession } from '../../payments/payment-gateway.ts'
-import type { ReturnUrls } from '../../payments/return-urls.ts'
 import { AppError } from '../../shared/errors.ts'
 import {
   type CreateIntentResult,

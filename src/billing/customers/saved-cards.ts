@@ -8,8 +8,8 @@ import {
   StripePaymentMethodAction,
 } from '../../mirror/resources/payment-method-resource.ts'
 import { tableOf } from '../../mirror/stripe-resource.ts'
+import type { ReturnUrls } from '../../payments/payable.ts'
 import type { OpenedSession, SavedCard, SavedCards } from '../../payments/payment-gateway.ts'
-import type { ReturnUrls } from '../../payments/return-urls.ts'
 import { AppError, afterWrite, invalidField, notFound } from '../../shared/errors.ts'
 import { makeOnce } from '../../stripe/remote-operation.ts'
 import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'

@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { createLogger } from '../../../src/shared/logger.ts'
 import { noMetrics } from '../../../src/shared/service-metrics.ts'
 import type { StripeRateLimiter } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
-import { buildStripe } from '../../../src/stripe/stripe-client.ts'
 import {
+  buildStripe,
   createCountingHttpClient,
   createInteractiveHttpClient,
   createThrottledHttpClient,
-} from '../../../src/stripe/stripe-http-clients.ts'
+} from '../../../src/stripe/stripe-client.ts'
 import { useFakeStripe } from '../../support/shop.ts'
 import { newAccount, useRateLimiters } from './use-rate-limiters.ts'
 
