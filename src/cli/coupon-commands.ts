@@ -81,8 +81,8 @@ export function addCouponsCreate(program: Command, cli: Cli): void {
     usage: 'coupons:create',
     summary: 'Create a coupon here and at Stripe',
     details:
-      'If Stripe does not respond, run coupons:refresh before you create another one. With --id, a ' +
-      'repeat cannot create a second coupon.',
+      'If Stripe does not respond, a worker retries: run coupons:list before you create another one. With ' +
+      '--id, a repeat cannot create a second coupon.',
     examples: [
       ['coupons:create --conference devconf --id SPRING-25 --percent-off 25', '25 % off, once'],
       [
