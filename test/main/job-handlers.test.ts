@@ -79,7 +79,11 @@ it('closes a checkout whose URL no caller received, so that it cannot be paid', 
     )
   await expect.poll(attempts, POLL_OPTIONS).toMatchObject([{ state: 'cancelled' }])
   const [attempt] = await attempts()
-  expect(() => stripe.fake.control.pay(String(attempt?.session_id))).toThrow(/expired/)
+  const session = String(attempt?.session_id)
+  // The decision is stored first; then the session is expired at Stripe.
+  const status = () => JSON.stringify(stripe.fake.control.get(session))
+  await expect.poll(status, POLL_OPTIONS).toContain('"status":"expired"')
+  expect(() => stripe.fake.control.pay(session)).toThrow(/expired/)
   // Only a new checkout is possible now.
   expect((await shop.get(id)).allowed_actions).toContain('checkout')
 })
