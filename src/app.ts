@@ -31,6 +31,7 @@ import {
   webhookEndpointRoutes,
 } from './notifications/outbound-webhook-routes.ts'
 import type { PaymentGateway } from './payments/payment-gateway.ts'
+import { findPaymentObject } from './payments/payment-store.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { hasPurchases } from './purchases/purchase-store.ts'
@@ -98,7 +99,12 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   const metrics = deps.metrics ?? createMetrics({ process: false })
   addOperationRoutes(app, lifecycle, deps, metrics)
   const routes: RouteDeps = { db, encryption, failedLookups, idempotency: createIdempotency(deps) }
-  conferenceRoutes(app, { ...routes, stripeAccounts: deps.stripeAccounts, hasPurchases })
+  conferenceRoutes(app, {
+    ...routes,
+    stripeAccounts: deps.stripeAccounts,
+    hasPurchases,
+    findPaymentObject,
+  })
   webhookSecretRoutes(app, routes)
   apiKeyRoutes(app, routes)
   sponsorLevelRoutes(app, routes)

@@ -16,7 +16,7 @@ export const SETUP_DOCS: ApiDocs = {
     },
   },
   updateConference: {
-    problems: ['mode_fixed'],
+    problems: ['mode_fixed', 'stripe_unavailable'],
     requests: { name: { value: { name: 'PyCon 2027 Berlin' } } },
   },
   createWebhookSecret: {

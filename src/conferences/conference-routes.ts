@@ -21,7 +21,9 @@ import {
   assertMayChange,
   changeConference,
   createConference,
+  type FindPaymentObject,
   type HasPurchases,
+  type KeyAccount,
   type StripeAccountPort,
 } from './manage-conference.ts'
 import { findSharingConferences, isAccountUsedByAnother } from './shared-accounts.ts'
@@ -30,7 +32,7 @@ import { addWebhookSecret, deleteWebhookSecret, listWebhookSecrets } from './str
 /** `/v1/conferences` and `/v1/conferences/{conference}`. */
 export function conferenceRoutes(
   app: App,
-  deps: RouteDeps & { stripeAccounts: StripeAccountPort; hasPurchases: HasPurchases },
+  deps: RouteDeps & KeyDeps & { hasPurchases: HasPurchases },
 ): void {
   const tags = ['Conferences']
 
@@ -121,20 +123,41 @@ export function conferenceRoutes(
       assertMayChange(caller, request.body)
       const { conferenceId } = caller
       const { stripe_secret_key: key } = request.body
-      const account = await deps.stripeAccounts.accountOf(key)
+      const keyAccount = await findKeyAccount(deps, conferenceId, key)
       // Before the transaction: it would need a second connection.
       const isShared =
         key === undefined
           ? (await findSharingConferences(deps.db, [conferenceId])).has(conferenceId)
-          : await isAccountUsedByAnother(deps.db, conferenceId, key, account)
+          : await isAccountUsedByAnother(deps.db, conferenceId, key, keyAccount.account)
       return deps.idempotency.run(request, async (trx) =>
         toConferenceBody(
-          await changeConference(trx, deps, caller, request.body, account),
+          await changeConference(trx, deps, caller, request.body, keyAccount),
           isShared,
         ),
       )
     },
   )
+}
+
+type KeyDeps = {
+  stripeAccounts: StripeAccountPort
+  findPaymentObject: FindPaymentObject
+}
+
+/** Asks Stripe for the account of a new key, outside of transactions. */
+async function findKeyAccount(
+  { db, stripeAccounts, findPaymentObject }: RouteDeps & KeyDeps,
+  conferenceId: string,
+  key: string | undefined,
+): Promise<KeyAccount> {
+  if (key === undefined) return { account: null, hasObject: null }
+  const account = await stripeAccounts.accountOf(key)
+  const { stored, object } = await withTenant(db, { conferenceId }, async (trx) => ({
+    stored: (await getConference(trx, conferenceId)).stripeAccount,
+    object: await findPaymentObject(trx, conferenceId),
+  }))
+  if (object === null || (account !== null && stored !== null)) return { account, hasObject: null }
+  return { account, hasObject: await stripeAccounts.hasObject(key, object) }
 }
 
 const SECRETS_PATH = '/v1/conferences/:conference/webhook-secrets'

@@ -20,6 +20,11 @@ import { addWebhookSecret, livemodeOf, sealStripeKey } from './stripe-credential
 export type StripeAccountPort = {
   /** `acct_…`. Null without a key, and when Stripe did not answer or the key may not read it. */
   accountOf(stripeKey: string | undefined): Promise<string | null>
+  /**
+   * Whether the account of a key has this Checkout session or payment intent. Null when Stripe did not
+   * answer or the key may not read it.
+   */
+  hasObject(stripeKey: string, id: string): Promise<boolean | null>
   /** @throws AppError `validation_failed` for a live key when STRIPE_API_BASE is not Stripe's. */
   assertUsable(stripeKey: string): void
 }
@@ -28,6 +33,16 @@ type Deps = { encryption: Encryption; stripeAccounts: StripeAccountPort }
 
 /** Whether the conference has any purchase. Implemented in purchases/. */
 export type HasPurchases = (trx: Tx, conferenceId: string) => Promise<boolean>
+
+/** An object at Stripe that a purchase of the conference has, or null. Implemented in purchases/. */
+export type FindPaymentObject = (trx: Tx, conferenceId: string) => Promise<string | null>
+
+/** What is known about the account of a new key. */
+export type KeyAccount = {
+  account: string | null
+  /** Whether the account has the object that `FindPaymentObject` returns. Null: not known. */
+  hasObject: boolean | null
+}
 
 // Only the operator may change the other fields.
 const STAFF_FIELDS = new Set(['name', 'allowed_origins'])
@@ -85,19 +100,21 @@ export function assertMayChange(caller: Caller, body: Changes): void {
  * Changes settings. Once purchases exist, a new Stripe key must have the same mode and account, because
  * the sessions and payments of the purchases belong to them.
  *
- * @throws AppError `mode_fixed`
+ * @throws AppError `mode_fixed`; `stripe_unavailable` if Stripe did not show to which account the key
+ *   belongs.
  */
 export async function changeConference(
   trx: Tx,
-  deps: Deps & { hasPurchases: HasPurchases },
+  deps: Deps & { hasPurchases: HasPurchases; findPaymentObject: FindPaymentObject },
   caller: Caller,
   body: Changes,
-  account: string | null,
+  keyAccount: KeyAccount,
 ): Promise<Conference> {
+  const { account } = keyAccount
   const { stripe_secret_key: key, ...settings } = body
   const changes: ConferenceChanges = definedOnly(settings)
   if (key !== undefined) {
-    await assertModeUnchanged(trx, deps.hasPurchases, caller.conferenceId, livemodeOf(key), account)
+    await assertModeUnchanged(trx, deps, caller.conferenceId, livemodeOf(key), keyAccount)
     Object.assign(changes, keyColumns(deps, caller.conferenceId, key, account))
     if (account === null) await addAccountJob(trx, caller.conferenceId)
     // A job, because this transaction locks the conference and should be short.
@@ -108,25 +125,37 @@ export async function changeConference(
 
 async function assertModeUnchanged(
   trx: Tx,
-  hasPurchases: HasPurchases,
+  deps: { hasPurchases: HasPurchases; findPaymentObject: FindPaymentObject },
   conferenceId: string,
   livemode: boolean,
-  account: string | null,
+  { account, hasObject }: KeyAccount,
 ): Promise<void> {
   // A new purchase also locks the conference's row, for its foreign key. So it is either visible
   // below, or created after the new key is set.
   await trx('conferences').where({ id: conferenceId }).forUpdate().first('id')
   const now = await getConference(trx, conferenceId)
-  const otherMode = now.livemode !== null && now.livemode !== livemode
-  const otherAccount =
-    now.stripeAccount !== null && account !== null && now.stripeAccount !== account
-  if (!otherMode && !otherAccount) return
-  if (!(await hasPurchases(trx, conferenceId))) return
+  if (now.livemode === null || !(await deps.hasPurchases(trx, conferenceId))) return
+  if (now.livemode !== livemode) {
+    throw new AppError(
+      'mode_fixed',
+      `This conference has purchases in ${now.livemode ? 'live' : 'test'} mode, but the new key is a ${livemode ? 'live' : 'test'} key. Use a ${now.livemode ? 'live' : 'test'} key.`,
+    )
+  }
+  const isSameAccount =
+    now.stripeAccount !== null && account !== null ? now.stripeAccount === account : hasObject
+  if (isSameAccount === true) return
+  if (isSameAccount === false) {
+    throw new AppError(
+      'mode_fixed',
+      'The new key belongs to another Stripe account than the purchases of this conference. Use a key of the same account.',
+    )
+  }
+  // Without an object at Stripe, no purchase lives in the old account.
+  if ((await deps.findPaymentObject(trx, conferenceId)) === null) return
   throw new AppError(
-    'mode_fixed',
-    otherMode
-      ? `This conference has purchases in ${now.livemode ? 'live' : 'test'} mode, but the new key is a ${livemode ? 'live' : 'test'} key. Use a ${now.livemode ? 'live' : 'test'} key.`
-      : 'The new key belongs to another Stripe account than the purchases of this conference. Use a key of the same account.',
+    'stripe_unavailable',
+    'Stripe did not show to which account the new key belongs, and this conference has purchases. Retry later, or give the key permission to read Checkout sessions and payment intents.',
+    { retryAfterSeconds: 5 },
   )
 }
 

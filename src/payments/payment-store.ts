@@ -379,3 +379,14 @@ export const purchaseIdOfPayment = (event: string) => `coalesce(
   (select p.purchase_id from payments p
     where p.conference_id = ${event}.conference_id
       and p.payment_intent_id = ${event}.payment_intent_id))`
+
+/** The newest Checkout session or payment intent of the conference's purchases, or null. */
+export async function findPaymentObject(trx: Tx, conferenceId: string): Promise<string | null> {
+  const row = await trx('payment_attempts')
+    .where({ conference_id: conferenceId })
+    .whereNotNull('purchase_id')
+    .whereRaw('coalesce(session_id, payment_intent_id) is not null')
+    .orderBy('created_at', 'desc')
+    .first<{ id: string } | undefined>(trx.raw('coalesce(session_id, payment_intent_id) as id'))
+  return row?.id ?? null
+}

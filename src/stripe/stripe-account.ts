@@ -12,7 +12,7 @@ import {
   type StripeClients,
   type StripeSettings,
 } from './stripe-client.ts'
-import { isForbidden, isRefusal, toAppError } from './stripe-errors.ts'
+import { isForbidden, isMissing, isRefusal, toAppError } from './stripe-errors.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
 // A person waits for this request, and its result is optional.
@@ -41,6 +41,18 @@ export function createStripeAccounts(deps: {
       if (stripeKey === undefined || !mayReceiveKey(deps.config.stripeApiBase, stripeKey))
         return null
       return fetchAccountId(buildStripe(stripeKey, deps.config, httpClient)).catch(() => null)
+    },
+    async hasObject(stripeKey, id) {
+      if (!mayReceiveKey(deps.config.stripeApiBase, stripeKey)) return null
+      const stripe = buildStripe(stripeKey, deps.config, httpClient)
+      try {
+        await (id.startsWith('cs_')
+          ? stripe.checkout.sessions.retrieve(id, {}, REQUEST_OPTIONS)
+          : stripe.paymentIntents.retrieve(id, {}, REQUEST_OPTIONS))
+        return true
+      } catch (error) {
+        return isMissing(error) ? false : null
+      }
     },
     assertUsable(stripeKey) {
       if (mayReceiveKey(deps.config.stripeApiBase, stripeKey)) return
