@@ -62,7 +62,14 @@ export async function up(knex: Knex): Promise<void> {
     create index charges_newest on charges (conference_id, created_at desc, id desc);
     create index charges_by_status on charges (conference_id, status, created_at desc, id desc);
     create index charges_by_sponsor on charges (conference_id, sponsor_id, created_at desc, id desc);
+  `)
+  await protectByConference(knex, 'charges')
+  await createChargePayments(knex)
+}
 
+/** The tables of their attempts and refunds, until 0050. */
+export async function createChargePayments(knex: Knex): Promise<void> {
+  await knex.raw(`
     create table charge_attempts (
       conference_id text not null,
       charge_id text not null,
@@ -143,7 +150,7 @@ export async function up(knex: Knex): Promise<void> {
     create index charge_refund_requests_unanswered on charge_refund_requests (created_at)
       where state = 'requested';
   `)
-  for (const table of ['charges', 'charge_attempts', 'charge_refunds', 'charge_refund_requests']) {
+  for (const table of ['charge_attempts', 'charge_refunds', 'charge_refund_requests']) {
     await protectByConference(knex, table)
   }
 }

@@ -107,9 +107,10 @@ function withPurchaseWorker(config: Config, connectionString: string): WhileWork
     const encryption = createEncryption(ENCRYPTION_KEY)
     const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })
     const mirrorFeed = createMirrorFeed({ db, clients, logger })
+    const gateway = createStripePaymentGateway(clients, logger, mirrorFeed)
     const purchases = createBulkPurchaseService({
       db,
-      gateway: createStripePaymentGateway(clients, logger, mirrorFeed),
+      gateway,
       cards: createSavedCards({ db, clients, logger }),
       clock: systemClock,
     })
@@ -117,6 +118,7 @@ function withPurchaseWorker(config: Config, connectionString: string): WhileWork
       db,
       connectionString,
       clients,
+      gateway,
       mirrorFeed,
       purchases,
       logger,

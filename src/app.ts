@@ -157,7 +157,7 @@ function addStripeRoutes(
   promotionCodeRoutes(app, { ...routes, clients, clock, logger })
   discountChangeRoutes(app, routes)
   publicationRoutes(app, { ...routes, clock })
-  chargeRoutes(app, { ...routes, clients: deps.clients, logger })
+  chargeRoutes(app, { ...routes, clients, gateway: deps.gateway, clock, logger })
   customerRoutes(app, { ...routes, clients: deps.clients, logger })
 }
 

@@ -1,3 +1,5 @@
+import type { ChargeRef } from './billing/charges/charge-store.ts'
+import { finishStaleChargeAttempt } from './billing/charges/pay-charge.ts'
 import { reconcileCharge } from './billing/charges/reconcile-charge.ts'
 import { finishChargeRefund } from './billing/charges/refund-charge.ts'
 import { sweepCharges } from './billing/charges/sweep-charges.ts'
@@ -29,11 +31,12 @@ import {
 } from './notifications/deliver-webhook.ts'
 import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
 import { deleteOldDeliveries, resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
-import type { PurchaseRef } from './payments/payment-gateway.ts'
+import type { PaymentGateway, PurchaseRef } from './payments/payment-gateway.ts'
 import type { BulkPurchaseService, Cause } from './purchases/bulk-purchase-service.ts'
 import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
+import type { Clock } from './shared/time.ts'
 import { fetchStripeAccount } from './stripe/stripe-account.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
 import { resumeJobsWaitingForKey } from './stripe/wait-for-key.ts'
@@ -58,6 +61,8 @@ export type JobHandlerDeps = {
   /** Null: no mail server is configured. */
   mailer: Mailer | null
   clients: StripeClients
+  gateway: PaymentGateway
+  clock: Clock
   logger: Logger
   metrics: ServiceMetrics
   /** Absent: none. */
@@ -69,6 +74,11 @@ export type JobHandlerDeps = {
 const refOf = (payload: { conference_id: string; purchase_id: string }): PurchaseRef => ({
   conferenceId: payload.conference_id,
   purchaseId: payload.purchase_id,
+})
+
+const chargeOf = (payload: { conference_id: string; charge_id: string }): ChargeRef => ({
+  conferenceId: payload.conference_id,
+  chargeId: payload.charge_id,
 })
 
 const causeOf = (job: string, cause: string): Cause => ({
@@ -100,12 +110,13 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
         purchases.finishRefund(refOf(payload), payload.id, causeOf('finish_refund', payload.id)),
       ),
     ),
-    handle('reconcile_charge', ({ conference_id, charge_id }) =>
-      reconcileCharge(deps, { conferenceId: conference_id, chargeId: charge_id }),
+    handle('reconcile_charge', (payload) => reconcileCharge(deps, chargeOf(payload))),
+    handle('finish_charge_attempt', (payload) =>
+      finishStaleChargeAttempt(deps, chargeOf(payload), payload.attempt),
     ),
-    handle('finish_charge_refund', ({ conference_id, charge_id, id }) =>
+    handle('finish_charge_refund', (payload) =>
       ignoreStripeRefusal(
-        finishChargeRefund(deps, { conferenceId: conference_id, chargeId: charge_id }, id),
+        finishChargeRefund(deps, chargeOf(payload), { id: payload.id, isNew: false }),
       ),
     ),
     handle('sweep_purchases', async () => {

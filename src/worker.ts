@@ -19,10 +19,8 @@ import { runJobs } from './jobs/run-jobs.ts'
 import { startTimers, type Timer } from './jobs/timers.ts'
 import type { MirrorFeed } from './mirror/mirror-feed.ts'
 import { createMailer } from './notifications/mailer.ts'
-import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { Logger } from './shared/logger.ts'
-import type { Clock } from './shared/time.ts'
 import { createKeyParking } from './stripe/wait-for-key.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
@@ -32,8 +30,6 @@ export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer
   connectionString: string
   /** A small pool for heartbeat and timers, so that a busy worker does not look dead. */
   upkeepDb: Db
-  gateway: PaymentGateway
-  clock: Clock
   mirrorFeed: MirrorFeed
   /** Absent: none. */
   eventHooks?: readonly EventHook[]

@@ -3,7 +3,9 @@ import type { Db } from '../db/connect.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
 import type { SyncContext } from '../mirror/stripe-resource.ts'
 import type { StripeSyncAction } from '../mirror/stripe-sync-action.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import type { Logger } from '../shared/logger.ts'
+import type { Clock } from '../shared/time.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import { callStripe } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
@@ -40,4 +42,12 @@ export async function mirrorAnswer<T extends StripeObject>(
   await callStripe(() => action.refresh(response.id))
 }
 
-export type ChargeDeps = BillingDeps & { chargeHooks?: readonly ChargeHooks[] | undefined }
+/** For updating charges from Stripe. */
+export type ReconcileChargeDeps = {
+  db: Db
+  gateway: PaymentGateway
+  /** Besides those of the service. */
+  chargeHooks?: readonly ChargeHooks[]
+}
+
+export type ChargeDeps = BillingDeps & ReconcileChargeDeps & { clock: Clock }

@@ -2,12 +2,14 @@ import { z } from 'zod'
 
 /**
  * Keys that this service writes itself. A wrong `conference_id` would keep an object out of the
- * mirror, and a wrong `purchase_id` would assign it to a purchase.
+ * mirror, and a wrong `purchase_id` or `charge_id` would assign it to a purchase or a charge.
  */
 const RESERVED_KEYS: readonly string[] = [
   'conference_id',
   'sponsor_id',
   'purchase_id',
+  'charge_id',
+  'attempt',
   'plan_id',
   'subscription_id',
 ]

@@ -15,7 +15,8 @@ export function addChargesRun(program: Command, cli: Cli): void {
     usage: 'charges:run',
     summary: 'Charge the saved cards of all open charges',
     details:
-      'Skips manual charges, declined charges and charges that need authentication by the cardholder. ' +
+      'Skips manual charges, charges that were declined or that Stripe refused, and charges that need ' +
+      'authentication by the cardholder; the summary counts those that failed. ' +
       'Can be interrupted and repeated at any time, also while another run is active: no charge is ' +
       'charged twice. Prints a line for each charge, then a summary. If a charge was not paid, the ' +
       'exit code is 1.',
@@ -30,9 +31,9 @@ export function addChargesRun(program: Command, cli: Cli): void {
 
   command.action(async (options: { conference?: string; dryRun?: true }) => {
     const isJson = wantsJson(command)
-    const { lines, waiting } = await withLongSession(cli, async (session) => {
-      const refs = await find(session, options.conference)
-      if (options.dryRun === true) return { lines: [], waiting: refs }
+    const { lines, waiting, skipped } = await withLongSession(cli, async (session) => {
+      const { refs, skipped } = await find(session, options.conference)
+      if (options.dryRun === true) return { lines: [], waiting: refs, skipped }
       const lines: ChargedLine[] = []
       await runCharges(session, refs, {
         actorId: CLI_ACTOR.id,
@@ -43,10 +44,11 @@ export function addChargesRun(program: Command, cli: Cli): void {
           if (!isJson) cli.terminal.err.write(chargedText(line, lines.length, refs.length))
         },
       })
-      return { lines, waiting: refs.slice(lines.length) }
+      return { lines, waiting: refs.slice(lines.length), skipped }
     })
-    const body = { data: lines, summary: countCharged(lines), waiting: waiting.map(toWaiting) }
-    answer(cli, command, body, (paint) => chargeSummary(lines, waiting.length, paint))
+    const summary = { ...countCharged(lines), skipped }
+    const body = { data: lines, summary, waiting: waiting.map(toWaiting) }
+    answer(cli, command, body, (paint) => chargeSummary(lines, waiting.length, skipped, paint))
     const failed = lines.filter(({ outcome }) => outcome === 'failed').length
     if (failed > 0) {
       throw new AppError('stripe_refused', `${failed} of ${lines.length} charges were not paid.`)
@@ -54,10 +56,12 @@ export function addChargesRun(program: Command, cli: Cli): void {
   })
 }
 
-async function find(session: Session, conference: string | undefined): Promise<ChargeRef[]> {
-  const found: ChargeRef[] = []
+async function find(session: Session, conference: string | undefined) {
+  const found: { refs: ChargeRef[]; skipped: number } = { refs: [], skipped: 0 }
   for (const { conferenceId } of await conferencesToSearch(session.db, conference)) {
-    found.push(...(await listOpenCharges(session, conferenceId)))
+    const { refs, skipped } = await listOpenCharges(session, conferenceId)
+    found.refs.push(...refs)
+    found.skipped += skipped
   }
   return found
 }
@@ -95,6 +99,9 @@ function chargedText({ id, charge, problem }: ChargedLine, done: number, all: nu
   return `${done}/${all} ${id} ${money} ${charge.status}${said}\n`
 }
 
+const skippedText = (skipped: number) =>
+  skipped === 0 ? '' : `, ${skipped} skipped (failed earlier; staff decide)`
+
 /** How many charges were paid and not paid, and the sums by currency. */
 function countCharged(lines: readonly ChargedLine[]) {
   const paid = lines.filter(({ outcome }) => outcome === 'paid')
@@ -105,12 +112,20 @@ function countCharged(lines: readonly ChargedLine[]) {
   return { paid: paid.length, failed: lines.length - paid.length, amounts }
 }
 
-/** The summary of a run, then each charge that was not paid. */
-function chargeSummary(lines: readonly ChargedLine[], waiting: number, paint: Paint): string {
+/**
+ * The summary of a run, then each charge that was not paid. Charges that failed in an earlier run are only
+ * counted, so that new failures stay visible.
+ */
+function chargeSummary(
+  lines: readonly ChargedLine[],
+  waiting: number,
+  skipped: number,
+  paint: Paint,
+): string {
   const { paid, failed, amounts } = countCharged(lines)
   const sums = Object.entries(amounts).map(([currency, sum]) => formatMoney(sum, currency))
   const text = [
-    `${paid} paid${sums.length === 0 ? '' : ` (${sums.join(', ')})`}, ${failed} failed, ${waiting} waiting\n`,
+    `${paid} paid${sums.length === 0 ? '' : ` (${sums.join(', ')})`}, ${failed} failed, ${waiting} waiting${skippedText(skipped)}\n`,
   ]
   for (const line of lines.filter(({ outcome }) => outcome === 'failed')) {
     const why = line.problem?.detail ?? line.charge.failure?.message ?? line.charge.status

@@ -24,7 +24,7 @@ import { createEncryption, type Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound, StartupError } from '../shared/errors.ts'
 import { createLogger, type Logger } from '../shared/logger.ts'
 import { noMetrics, type ServiceMetrics } from '../shared/service-metrics.ts'
-import { systemClock } from '../shared/time.ts'
+import { type Clock, systemClock } from '../shared/time.ts'
 import { createStripeAccounts } from '../stripe/stripe-account.ts'
 import { createStripeClients, type StripeClients } from '../stripe/stripe-client.ts'
 import { createStripePaymentGateway } from '../stripe/stripe-payment-gateway.ts'
@@ -40,6 +40,7 @@ export type Session = {
   stripeAccounts: StripeAccountPort
   clients: StripeClients
   gateway: PaymentGateway
+  clock: Clock
   purchases: BulkPurchaseService
   logger: Logger
   metrics: ServiceMetrics
@@ -134,6 +135,7 @@ async function openSession(db: Db, config: Config, logger: Logger): Promise<Sess
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clients,
     gateway,
+    clock: systemClock,
     purchases: createBulkPurchaseService({
       db,
       gateway,

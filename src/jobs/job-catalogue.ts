@@ -36,6 +36,13 @@ const definitions = {
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ charge_id }) => `reconcile_charge:${charge_id}`,
   }),
+  /** Close a payment attempt of a charge that no request continues. It never charges the card. */
+  finish_charge_attempt: defineJob({
+    version: 1,
+    payload: { ...conference, charge_id: z.string(), attempt: z.int().min(1) },
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
+    key: ({ charge_id, attempt }) => `finish_charge_attempt:${charge_id}:${attempt}`,
+  }),
   /** Retry a refund of a charge whose outcome at Stripe is unknown. */
   finish_charge_refund: defineJob({
     version: 1,

@@ -153,7 +153,11 @@ export async function closeAttempt(
   event: 'EXPIRED' | 'CANCELLED',
 ): Promise<void> {
   const attempt = (await payable.listAttempts()).find((one) => one.attempt === number)
-  if (attempt === undefined || !isPayable(attempt)) return
+  if (attempt === undefined) return
+  if (attempt.kind === 'saved_card' && attempt.state === 'failed') {
+    return closeDeclined(deps, payable, attempt)
+  }
+  if (!isPayable(attempt)) return
   if (attempt.kind === 'saved_card') return closeCard(deps, payable, attempt)
   const opened = await openSession(deps, payable, attempt, false)
   if (opened.kind !== 'opened') return
@@ -176,6 +180,15 @@ async function closeCard(
   const closed = await payable.apply(input, ['creating'])
   // A parallel request may have stored the intent meanwhile: then it is closed too.
   if (!closed.isChange) await closeAttempt(deps, payable, attempt, 'CANCELLED')
+}
+
+/** Another card could still pay a declined intent. */
+async function closeDeclined(
+  deps: PaymentFlowDeps,
+  payable: Payable,
+  { paymentIntentId }: CardAttempt,
+): Promise<void> {
+  if (paymentIntentId !== null) await closeIntent(deps, payable, paymentIntentId)
 }
 
 async function closeIntent(
@@ -207,11 +220,8 @@ export async function payWithSavedCard(
 ): Promise<PaymentAttempt> {
   const { attempt: number } = await prepareIntent(deps, payable, chosen, named)
   await confirmIntent(deps, payable, number)
-  const after = await findAttempt(payable, number)
-  // Another card could still pay a declined intent.
-  if (after.state === 'failed' && after.paymentIntentId !== null) {
-    await closeIntent(deps, payable, after.paymentIntentId)
-  }
+  const after = asCard(await findAttempt(payable, number))
+  if (after.state === 'failed') await closeDeclined(deps, payable, after)
   return after
 }
 

@@ -3,7 +3,12 @@ import { AppError, type FieldError, invalidFields } from '../shared/errors.ts'
 import type { Clock } from '../shared/time.ts'
 import { type AttemptState, isPayable } from './attempt-machine.ts'
 import type { PaymentGateway, RefusedResult, SavedCard } from './payment-gateway.ts'
-import type { PaymentAttempt, PaymentOwner } from './payment-records.ts'
+import type {
+  PaymentAttempt,
+  PaymentOwner,
+  PaymentRecords,
+  StoredPayment,
+} from './payment-records.ts'
 import type { AttemptInput } from './plan-records.ts'
 
 /** What a caller wants to pay with. */
@@ -58,19 +63,32 @@ export type ChosenAttempt = { number: number; inserted: PaymentAttempt | null }
  * Chooses the attempt of a request among the stored ones: the open one if it was made for the same
  * request, else the next one.
  *
- * @returns `insert`: no attempt is open, so the caller inserts it in the same transaction. Otherwise the
- *   open one must first be closed at Stripe.
+ * @returns `insert`: nothing is open, so the caller inserts it in the same transaction. Otherwise the last
+ *   one must first be closed at Stripe.
  */
 export function chooseAttempt(
-  attempts: readonly PaymentAttempt[],
+  { attempts, payments }: PaymentRecords,
   request: AttemptRequest,
   clock: Clock,
 ): { number: number; insert: boolean } {
   const last = attempts.at(-1)
-  if (last === undefined || !isPayable(last))
-    return { number: (last?.attempt ?? 0) + 1, insert: true }
+  if (last === undefined) return { number: 1, insert: true }
+  if (!isPayable(last)) {
+    return { number: last.attempt + 1, insert: !isDeclinedIntentOpen(last, payments) }
+  }
   const number = isSameRequest(last, request, clock) ? last.attempt : last.attempt + 1
   return { number, insert: false }
+}
+
+/**
+ * Whether a declined intent may still exist at Stripe, where another card could pay it: a process died
+ * before it closed the intent, or no snapshot since then shows that it is closed.
+ */
+function isDeclinedIntentOpen(last: PaymentAttempt, payments: readonly StoredPayment[]): boolean {
+  const { kind, state, paymentIntentId } = last
+  if (kind !== 'saved_card' || state !== 'failed' || paymentIntentId === null) return false
+  const payment = payments.find(({ paymentIntent }) => paymentIntent === paymentIntentId)
+  return payment?.status !== 'canceled'
 }
 
 function isSameRequest(last: PaymentAttempt, request: AttemptRequest, clock: Clock): boolean {

@@ -115,8 +115,8 @@ export type PaymentGateway = {
   fetchSnapshot(query: SnapshotQuery): Promise<PaymentSnapshot>
 }
 
-/** The failure of an attempt that Stripe refused. */
-export const refusedFailure = ({ message }: RefusedResult): Failure => ({
-  code: 'stripe_refused',
+/** The failure of an attempt that Stripe refused. After a stored error, another attempt may succeed. */
+export const refusedFailure = ({ message, storedError }: RefusedResult): Failure => ({
+  code: storedError ? 'stripe_failed' : 'stripe_refused',
   message,
 })

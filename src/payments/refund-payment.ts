@@ -69,21 +69,29 @@ function choosePayment(
   throw invalidField('/payment_intent', detail)
 }
 
+/** A purchase or a charge whose refund is sent. */
+export type Refundable = {
+  owner: PaymentOwner
+  /** The stored records, in a transaction of the tenant. */
+  load: (trx: Tx) => Promise<PaymentRecords>
+  /** Runs in the transaction that saves the outcome. */
+  saved?: (trx: Tx) => Promise<unknown>
+  /** Fetches a snapshot and applies it. */
+  reconcile: () => Promise<unknown>
+}
+
 /**
  * Sends a stored refund request to Stripe and fetches a snapshot: only that changes the owner. Safe to
  * repeat after a crash or an unknown outcome: the same request is sent under the same key, after Stripe
  * was asked for its refund.
  *
- * @param load the owner's records, in a transaction of the tenant.
  * @throws AppError `stripe_refused`; `stripe_key_rejected`, `stripe_unavailable`, `stripe_failed` after an
  *   unknown outcome, or if the snapshot could not be fetched after the refund.
  */
 export async function sendRefund(
   deps: { db: Db; gateway: PaymentGateway },
-  owner: PaymentOwner,
+  { owner, load, saved, reconcile }: Refundable,
   request: { id: string; isNew: boolean },
-  load: (trx: Tx) => Promise<PaymentRecords>,
-  reconcile: () => Promise<unknown>,
 ): Promise<void> {
   const { records, stored } = await withTenant(deps.db, owner, async (trx) => {
     const all = await load(trx)
@@ -105,17 +113,22 @@ export async function sendRefund(
       },
       { askedBefore: !request.isNew },
     )
-    await withTenant(deps.db, owner, (trx) =>
-      saveRefundOutcome(
+    await withTenant(deps.db, owner, async (trx) => {
+      await saveRefundOutcome(
         trx,
         owner,
         stored.id,
         result.kind === 'made'
           ? { state: 'accepted', refund_id: result.refundId }
           : { state: 'refused', refusal: result.message },
-      ),
-    )
-    if (result.kind === 'refused') throw refundRefused(result.message)
+      )
+      await saved?.(trx)
+    })
+    if (result.kind === 'refused') {
+      // Stripe knows something that no snapshot has shown, such as a dispute or a refund made there.
+      await reconcile()
+      throw refundRefused(result.message)
+    }
   }
   await afterWrite(reconcile)
 }

@@ -53,6 +53,22 @@ export function findStaleAttempts(
     )
 }
 
+/** Webhooks report changes of an open payment page, so it is fetched only once in this time. */
+export const OPEN_PAGE_SECONDS = 3_600
+
+/**
+ * SQL for whether an owner waits for Stripe: a payment is processing, or a payment page is open, and
+ * neither was fetched for `:after` seconds, an open page for `:open` seconds.
+ *
+ * @param owner - alias of a row with conference_id, id and reconciled_at.
+ */
+export const waitsForStripe = (owner: string) => `exists (
+  select from payment_attempts a
+  where a.conference_id = ${owner}.conference_id and a.owner_id = ${owner}.id
+    and (a.state = 'processing' or (a.state = 'open' and a.kind = 'checkout'))
+    and greatest(a.updated_at, ${owner}.reconciled_at) < now() - make_interval(secs =>
+      case when a.state = 'open' and a.expires_at > now() then :open::int else :after::int end))`
+
 export type UnansweredRefund = { conferenceId: string; ownerId: string; id: string }
 
 /** Refund requests whose outcome is unknown for this long, oldest first, without those that have a job. */

@@ -59,7 +59,7 @@ export async function beginPayment(
   if (request.kind === 'checkout') assertReturnUrls(request.urls, conference)
   const action = request.kind === 'checkout' ? 'checkout' : 'pay'
   assertPayable(conference, aggregate, action, caller.sponsorId !== null)
-  const { number, insert } = chooseAttempt(aggregate.records.attempts, request, deps.clock)
+  const { number, insert } = chooseAttempt(aggregate.records, request, deps.clock)
   const { purchase } = aggregate
   const inserted = insert
     ? await insertNext(trx, deps, conference, purchase, number, request, caller.actor.id)

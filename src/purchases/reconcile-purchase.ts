@@ -1,18 +1,14 @@
 import type { Db, Tx } from '../db/connect.ts'
-import { withTenant } from '../db/tenant-scope.ts'
 import { addJob } from '../jobs/job-queue.ts'
-import { isOver } from '../payments/attempt-machine.ts'
-import type { PaymentGateway, PurchaseRef, SnapshotQuery } from '../payments/payment-gateway.ts'
-import type { PaymentAttempt, PaymentRecords } from '../payments/payment-records.ts'
+import { fetchOwnedSnapshot, type SnapshotHints } from '../payments/fetch-owned-snapshot.ts'
+import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentSnapshot } from '../payments/payment-snapshot.ts'
-import { storeSession } from '../payments/payment-store.ts'
 import { notFound } from '../shared/errors.ts'
 import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
 import type { PurchaseAggregate } from './purchase-aggregate.ts'
 import {
   type Cause,
-  getAggregate,
   isUnreconciledFor,
   lockAggregate,
   takeReconcileTicket,
@@ -20,15 +16,6 @@ import {
 } from './purchase-store.ts'
 
 type Deps = { db: Db; gateway: PaymentGateway }
-
-/** What to fetch besides the objects that the purchase has rows of. Stripe events give such hints. */
-export type SnapshotHints = {
-  /** Sessions that may belong to an attempt that has ended, or whose session we do not know. */
-  sessionIds?: readonly string[]
-  /** See `hintedPaymentIntents` of SnapshotQuery. */
-  paymentIntents?: readonly string[]
-  fraudWarnings?: boolean
-}
 
 /** A snapshot with the ticket that was taken before it was fetched. */
 export type FetchedSnapshot = { ref: PurchaseRef; ticket: number; snapshot: PaymentSnapshot }
@@ -54,8 +41,7 @@ export async function reconcilePurchase(
 }
 
 /**
- * Fetches what Stripe has of a purchase now. The ticket is taken first, in its own commit: it orders
- * snapshots by the time at which they were requested.
+ * Fetches what Stripe has of a purchase now; see `fetchOwnedSnapshot`.
  *
  * @returns null if there is no such purchase.
  * @throws AppError `stripe_unavailable` and the others of PaymentGateway.
@@ -65,17 +51,13 @@ export async function fetchSnapshot(
   ref: PurchaseRef,
   hints: SnapshotHints,
 ): Promise<FetchedSnapshot | null> {
-  const taken = await takeReconcileTicket(deps.db, ref)
-  if (taken === null) return null
-  const { ticket } = taken
-  let { records } = taken
-  for (const sessionId of hints.sessionIds ?? []) {
-    if (await adoptSession(deps, ref, records, sessionId)) {
-      records = (await withTenant(deps.db, ref, (trx) => getAggregate(trx, ref))).records
-    }
+  const source = {
+    owner: ownerOf(ref),
+    takeTicket: () => takeReconcileTicket(deps.db, ref),
+    lock: async (trx: Tx) => (await lockAggregate(trx, ref)).records,
   }
-  const query = { owner: ownerOf(ref), ...objectsToFetch(records, hints) }
-  return { ref, ticket, snapshot: await deps.gateway.fetchSnapshot(query) }
+  const fetched = await fetchOwnedSnapshot(deps, source, hints)
+  return fetched === null ? null : { ref, ...fetched }
 }
 
 /**
@@ -99,75 +81,6 @@ async function applyTo(
   if (before.purchase.appliedTicket > ticket) return 'superseded'
   await savePlan(trx, planPurchase(before, { type: 'snapshot', snapshot }), cause, ticket)
   return 'applied'
-}
-
-/** What to fetch about an owner's payments. */
-function objectsToFetch(
-  { attempts, payments }: PaymentRecords,
-  hints: SnapshotHints,
-): Omit<SnapshotQuery, 'owner'> {
-  const intents = new Map(
-    payments.map(({ paymentIntent, attempt }) => [paymentIntent, { paymentIntent, attempt }]),
-  )
-  for (const { paymentIntentId: paymentIntent, attempt } of attempts) {
-    if (paymentIntent !== null) intents.set(paymentIntent, { paymentIntent, attempt })
-  }
-  return {
-    sessions: attempts.flatMap((attempt) => {
-      const { sessionId } = attempt
-      // A session that ended without a payment cannot be paid any more. An event about it is a hint
-      // that this is not so.
-      const isNeeded = sessionId !== null && (!isOver(attempt) || isHinted(hints, sessionId))
-      return isNeeded ? [{ attempt: attempt.attempt, sessionId }] : []
-    }),
-    paymentIntents: [...intents.values()],
-    hintedPaymentIntents: (hints.paymentIntents ?? []).filter((id) => !intents.has(id)),
-    warnings: hints.fraudWarnings ?? false,
-  }
-}
-
-const isHinted = ({ sessionIds = [] }: SnapshotHints, id: string) => sessionIds.includes(id)
-
-/**
- * Stores a session on the attempt that requested it, if the process died between Stripe's response
- * and our commit: without that, the snapshot would not contain the session. The session must name
- * this purchase, conference and attempt.
- *
- * @returns whether the stored records changed since they were read.
- */
-async function adoptSession(
-  deps: Deps,
-  ref: PurchaseRef,
-  records: PaymentRecords,
-  sessionId: string,
-): Promise<boolean> {
-  const attempt = attemptAwaitingSession(records.attempts, sessionId)
-  if (attempt === null) return false
-  const session = await deps.gateway.findSession(ref.conferenceId, sessionId)
-  const isOurs =
-    session?.metadata['purchase_id'] === ref.purchaseId &&
-    session.metadata['conference_id'] === ref.conferenceId &&
-    session.metadata['attempt'] === String(attempt.attempt)
-  if (!isOurs) return false
-  await withTenant(deps.db, ref, async (trx) => {
-    const before = await lockAggregate(trx, ref)
-    // A repeat of the request that died may have stored the session meanwhile.
-    const now = attemptAwaitingSession(before.records.attempts, sessionId)
-    if (now?.attempt !== attempt.attempt) return
-    const { url, expiresAt } = session
-    await storeSession(trx, ownerOf(ref), attempt.attempt, { sessionId, url, expiresAt })
-  })
-  return true
-}
-
-/** The attempt that may own a session which no attempt has, or null. */
-function attemptAwaitingSession(
-  attempts: PaymentAttempt[],
-  sessionId: string,
-): PaymentAttempt | null {
-  if (attempts.some((attempt) => attempt.sessionId === sessionId)) return null
-  const open = attempts.find(({ state, sessionId: id }) => state === 'creating' && id === null)
-  return open ?? null
 }
 
 /** A younger purchase is left to its webhook. Seconds. */

@@ -40,11 +40,10 @@ export function finishRefund(
   request: { id: string; isNew: boolean },
   cause: Cause,
 ): Promise<void> {
-  return sendRefund(
-    deps,
-    ownerOf(ref),
-    request,
-    async (trx) => (await getAggregate(trx, ref)).records,
-    () => reconcilePurchase(deps, ref, cause),
-  )
+  const refundable = {
+    owner: ownerOf(ref),
+    load: async (trx: Tx) => (await getAggregate(trx, ref)).records,
+    reconcile: () => reconcilePurchase(deps, ref, cause),
+  }
+  return sendRefund(deps, refundable, request)
 }

@@ -2,7 +2,7 @@ import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { MirrorFeed } from '../mirror/mirror-feed.ts'
 import { referenceKey } from '../mirror/mirror-object.ts'
-import type { PurchaseRef } from '../payments/payment-gateway.ts'
+import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import type {
   BulkPurchaseService,
   CheckoutWebhook,
@@ -28,6 +28,7 @@ import { refreshBilling } from './refresh-billing.ts'
 export type ProcessDeps = {
   db: Db
   clients: StripeClients
+  gateway: PaymentGateway
   purchases: Pick<BulkPurchaseService, 'handleCheckoutWebhook' | 'applySnapshot'>
   mirrorFeed: MirrorFeed
   logger: Logger

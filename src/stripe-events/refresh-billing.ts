@@ -1,10 +1,10 @@
-import type { BillingDeps, ChargeDeps } from '../billing/billing-deps.ts'
-import { findChargeIdByStripeId } from '../billing/charges/charge-attempt-store.ts'
+import type { BillingDeps, ReconcileChargeDeps } from '../billing/billing-deps.ts'
 import { findCharge } from '../billing/charges/charge-store.ts'
 import { reconcileCharge } from '../billing/charges/reconcile-charge.ts'
 import { findByStripeIds } from '../billing/customers/customer-store.ts'
 import { refreshCustomer } from '../billing/customers/saved-cards.ts'
 import { withTenant } from '../db/tenant-scope.ts'
+import { findPaymentOwner } from '../payments/payment-store.ts'
 import type { ClaimedEvent } from './claim-events.ts'
 import { type EventHints, isSessionType } from './classify-event.ts'
 import { loadEventHints } from './event-inbox.ts'
@@ -16,7 +16,7 @@ import { loadEventHints } from './event-inbox.ts'
  * @throws AppError `stripe_…`; then the events are retried.
  */
 export async function refreshBilling(
-  deps: ChargeDeps,
+  deps: BillingDeps & ReconcileChargeDeps,
   events: readonly ClaimedEvent[],
 ): Promise<void> {
   for (const event of events) {
@@ -26,7 +26,7 @@ export async function refreshBilling(
 }
 
 async function refreshForEvent(
-  deps: ChargeDeps,
+  deps: BillingDeps & ReconcileChargeDeps,
   { conferenceId, type }: ClaimedEvent,
   hints: EventHints,
 ): Promise<void> {
@@ -36,19 +36,22 @@ async function refreshForEvent(
 
 /** Finds the charge by the charge id in the object's metadata, else by the payment intent or session. */
 async function refreshCharge(
-  deps: ChargeDeps,
+  deps: ReconcileChargeDeps,
   { conferenceId, type }: Pick<ClaimedEvent, 'conferenceId' | 'type'>,
   { ownCharge, objectId, paymentIntent }: EventHints,
 ): Promise<void> {
   const chargeId = await withTenant(deps.db, { conferenceId }, async (trx) => {
     const named =
       ownCharge === null ? null : await findCharge(trx, { conferenceId, chargeId: ownCharge })
-    if (named !== null) return named.id
-    const about = paymentIntent ?? objectId
-    return about === null ? null : findChargeIdByStripeId(trx, conferenceId, about)
+    if (named !== null) return named.charge.id
+    const about = [objectId, paymentIntent].filter((id) => id !== null)
+    const ids = { sessions: about, paymentIntents: about }
+    const owner = await findPaymentOwner(trx, conferenceId, ids)
+    return owner?.kind === 'charge' ? owner.id : null
   })
   if (chargeId === null) return
-  await reconcileCharge(deps, { conferenceId, chargeId }, isSessionType(type) ? objectId : null)
+  const sessionIds = isSessionType(type) && objectId !== null ? [objectId] : []
+  await reconcileCharge(deps, { conferenceId, chargeId }, { sessionIds })
 }
 
 /** A customer's first card becomes the default when its event arrives. */

@@ -139,7 +139,7 @@ export function isForbidden(error: unknown): boolean {
 }
 
 /** Stripe's message about a refusal, safe to show to callers: keys in it are masked. */
-export function refusalMessage(error: Stripe.errors.StripeError): string {
+function refusalMessage(error: Stripe.errors.StripeError): string {
   return maskStripeSecrets(error.message) || 'Stripe did not give a reason.'
 }
 

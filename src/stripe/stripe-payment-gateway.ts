@@ -172,7 +172,12 @@ function sessionParams(
     // Our webhooks take it for a purchase's id.
     ...(owner.kind === 'purchase' ? { client_reference_id: owner.id } : {}),
     metadata,
-    payment_intent_data: { metadata, ...suffixOf(params) },
+    payment_intent_data: {
+      metadata,
+      // A charge has the same description whether its page or its saved card is used.
+      ...(owner.kind === 'charge' ? { description: params.description } : {}),
+      ...suffixOf(params),
+    },
     // Overrides the dashboard's setting, with which Stripe would convert the currency.
     adaptive_pricing: { enabled: false },
     allow_promotion_codes: false,

@@ -21,6 +21,8 @@ beforeEach(async () => {
   scene = await openChargeScene(app, stripe, shop)
 })
 
+const CREATE_INTENT = { method: 'POST', path: '/v1/payment_intents', times: 'always' } as const
+
 const args = (...more: string[]) => ['charges:run', '--conference', shop.conference, ...more]
 
 describe('charges:run', () => {
@@ -74,6 +76,83 @@ describe('charges:run', () => {
       })
       expect(stdout).toContain('no saved card')
     }
+  })
+
+  it('does not try a final refusal of Stripe again, and tells the hooks of it once (issue 8, line 14)', async () => {
+    await app.request('POST', `${shop.path}/webhook-endpoints`, {
+      body: { url: 'https://receiver.example/hook', event_types: ['charge.declined'] },
+    })
+    scene.save()
+    const refused = await scene.create()
+    stripe.fake.control.injectFault({ ...CREATE_INTENT, action: { kind: 'refuse', status: 400 } })
+    const first = await cli.run(args())
+    expect(first).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/^1\/1 \S+ 12\.34 EUR declined: ./),
+      stdout: expect.stringContaining('0 paid, 1 failed'),
+    })
+    const failure = { code: 'stripe_refused', message: expect.stringMatching(/./) }
+    expect(await scene.get(refused.id)).toMatchObject({ status: 'declined', failure, attempts: 1 })
+    stripe.fake.control.clearFaults()
+
+    const other = await scene.create()
+    stripe.fake.control.clearRequests()
+    const second = await cli.run([...args(), '--json'])
+    expect(second.exitCode).toBe(0)
+    expect(JSON.parse(second.stdout)).toMatchObject({
+      data: [{ id: other.id, outcome: 'paid' }],
+      summary: { paid: 1, failed: 0, skipped: 1 },
+    })
+    const third = await cli.run(args())
+    expect(third.stdout).toContain('0 paid, 0 failed, 0 waiting, 1 skipped')
+    expect(await scene.get(refused.id)).toMatchObject({ status: 'declined', failure, attempts: 1 })
+    const told = await app.rows<{ body: string }>(
+      'select body from webhook_deliveries where conference_id = $1',
+      [shop.conference],
+    )
+    expect(told.map(({ body }) => JSON.parse(body))).toMatchObject([
+      {
+        type: 'charge.declined',
+        data: { charge: refused.id, attempt: 1, failure_code: 'stripe_refused' },
+      },
+    ])
+    // Staff may still charge it.
+    expect((await scene.act(refused.id, 'charge')).body).toMatchObject({ status: 'succeeded' })
+  })
+
+  it('does not try the own card of a charge again after it was detached (issue 8, line 14)', async () => {
+    scene.save()
+    const own = scene.save('pm_card_mastercard')
+    const charge = await scene.create({ payment_method: own })
+    const detached = await app.request(
+      'DELETE',
+      `${shop.path}/customers/${scene.customer}/payment-methods/${own}`,
+    )
+    expect(detached.status).toBeLessThan(300)
+    for (const [exitCode, said] of [
+      [1, '1 failed'],
+      [0, '0 failed, 0 waiting, 1 skipped'],
+    ] as const) {
+      expect(await cli.run(args())).toMatchObject({
+        exitCode,
+        stdout: expect.stringContaining(said),
+      })
+      expect(await scene.get(charge.id)).toMatchObject({
+        status: 'declined',
+        failure: { code: 'no_payment_method' },
+        attempts: 1,
+      })
+    }
+    expect(scene.taken(charge.id)).toBe(0)
+  })
+
+  it('makes no attempt in each run for a sponsor who has no card yet (issue 8, line 14)', async () => {
+    const charge = await scene.create()
+    for (const _ of [1, 2, 3]) expect((await cli.run(args())).exitCode).toBe(1)
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'open', attempts: 1 })
+    scene.save()
+    expect((await cli.run(args())).exitCode).toBe(0)
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded', attempts: 2 })
   })
 
   it('F8: continues with charges that an earlier run left open', async () => {

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { connect } from '../../src/db/connect.ts'
+import {
+  up as moveCharges,
+  down as moveChargesBack,
+} from '../../migrations/0050_charge_payments.ts'
+import { connect, type Tx } from '../../src/db/connect.ts'
 import { isSchemaCompatible, migrateDown, migrateToLatest } from '../../src/db/migrations.ts'
 import { insertAttempt } from '../../src/payments/payment-store.ts'
 import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
@@ -25,6 +29,50 @@ async function withDb<T>(work: (db: ReturnType<typeof connect>) => Promise<T>): 
     await db.destroy()
   }
 }
+
+const CHARGE_TABLES = ['payment_attempts', 'payments', 'payment_refunds', 'refund_requests']
+
+/** The rows of charges, without the time at which a snapshot first showed them. */
+async function rowsOf(trx: Tx, table: string, owner = 'charge_id'): Promise<unknown[]> {
+  const { rows } = await trx.raw<{ rows: unknown[] }>(
+    `select to_jsonb(t) - 'seen_at' as row from ${table} t where ${owner} is not null order by 1`,
+  )
+  return rows
+}
+
+/** A declined card, an expired page, and a card that paid with one refund. */
+const CHARGES = `
+  with c as (select cast(:conference as text) as id),
+  s as (insert into sponsors (conference_id, id, slug, name)
+    select id, 'spon_1', 'spon-1', 'Sponsor' from c),
+  k as (insert into customers (conference_id, id, sponsor_id, params, idempotency_key, created_by)
+    select id, 'cust_1', 'spon_1', '{}', 'key', 'test' from c),
+  h as (insert into charges (conference_id, id, customer_id, sponsor_id, status, amount, currency,
+      description, amount_received, amount_refunded, payment_intent_id, created_by)
+    select id, 'chg_1', 'cust_1', 'spon_1', 'succeeded', 500, 'EUR', 'Booth', 500, 100, 'pi_3', 'test' from c),
+  a as (insert into payment_attempts (conference_id, charge_id, attempt, kind, state, params, session_id,
+      payment_intent_id, failure_code, failure_message, requested_by)
+    select c.id, 'chg_1', v.*, 'test' from c, (values
+      (1, 'saved_card', 'failed', '{"description": "Booth", "currency": "EUR", "sponsorId": "spon_1",
+        "statementDescriptorSuffix": null, "amount": 500, "named": "pm_1"}'::jsonb, null, 'pi_1',
+        'card_declined', 'No.'),
+      (2, 'checkout', 'expired', '{"description": "Booth", "currency": "EUR", "sponsorId": "spon_1",
+        "statementDescriptorSuffix": null, "quantity": 1, "unitAmount": 500,
+        "successUrl": "https://x.example/y", "cancelUrl": "https://x.example/n", "contactEmail": null,
+        "expiresAt": null, "invoiceCreation": false, "taxIdCollection": false}'::jsonb, 'cs_2', null,
+        null, null),
+      (3, 'saved_card', 'paid', '{"description": "Booth", "currency": "EUR", "sponsorId": "spon_1",
+        "statementDescriptorSuffix": null, "amount": 500, "named": null}'::jsonb, null, 'pi_3',
+        null, null)) v),
+  p as (insert into payments (conference_id, charge_id, payment_intent_id, attempt, status, amount,
+      amount_received, currency)
+    select c.id, 'chg_1', v.*, 'EUR' from c, (values
+      ('pi_1', 1, 'canceled', 500, 0), ('pi_3', 3, 'succeeded', 500, 500)) v),
+  r as (insert into payment_refunds (conference_id, charge_id, id, payment_intent_id, status, amount, currency)
+    select id, 'chg_1', 're_1', 'pi_3', 'succeeded', 100, 'EUR' from c)
+  insert into refund_requests (conference_id, charge_id, id, payment_intent_id, amount, state, refund_id,
+      requested_by)
+    select id, 'chg_1', 'chr_1', 'pi_3', 100, 'accepted', 're_1', 'test' from c`
 
 describe('migrations', () => {
   it('roll back completely and migrate again to the same schema (D33)', async () => {
@@ -60,6 +108,54 @@ describe('migrations', () => {
     await migrateDown(database.connectionString)
     expect(await tables()).not.toContain('payment_attempts')
     await migrateToLatest(database.connectionString)
+  })
+
+  it('move the attempts and refunds of charges to the tables of purchases and back', async () => {
+    await withDb(async (db) => {
+      const { ref, run } = await openScene(db)
+      await db.transaction(async (trx) => {
+        await trx.raw(`select set_config('app.system_task', 'migrate', true)`)
+        await trx.raw(CHARGES, { conference: ref.conferenceId })
+        const rows = async () => {
+          const found: unknown[][] = []
+          for (const table of CHARGE_TABLES) found.push(await rowsOf(trx, table))
+          return found
+        }
+        const before = await rows()
+        await moveChargesBack(trx)
+        const { rows: old } = await trx.raw(
+          'select attempt, kind, state, params from charge_attempts order by attempt',
+        )
+        expect(old).toEqual([
+          {
+            attempt: 1,
+            kind: 'payment_intent',
+            state: 'canceled',
+            params: { kind: 'payment_intent', paymentMethod: 'pm_1' },
+          },
+          {
+            attempt: 2,
+            kind: 'checkout',
+            state: 'expired',
+            params: {
+              kind: 'checkout',
+              urls: { successUrl: 'https://x.example/y', cancelUrl: 'https://x.example/n' },
+            },
+          },
+          {
+            attempt: 3,
+            kind: 'payment_intent',
+            state: 'succeeded',
+            params: { kind: 'payment_intent', paymentMethod: null },
+          },
+        ])
+        expect(await rowsOf(trx, 'payment_attempts')).toEqual([])
+        await moveCharges(trx)
+        expect(await rows()).toEqual(before)
+      })
+      // The purchase of the scene stays as it was.
+      expect(await run((trx) => rowsOf(trx, 'payment_attempts', 'purchase_id'))).toHaveLength(1)
+    })
   })
 
   it('may run in several processes at the same time', async () => {

@@ -5,6 +5,7 @@ import { createJobHandlers } from '../../src/job-handlers.ts'
 import { workOnSyncRun } from '../../src/mirror/runs/sync-run-job.ts'
 import { publishEvent } from '../../src/notifications/outbound-events.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
+import { systemClock } from '../../src/shared/time.ts'
 import { serviceTimers } from '../../src/worker.ts'
 import { useSyncScene, type WiredShop } from '../mirror/sync-scene.ts'
 import type { Body } from '../support/test-app.ts'
@@ -28,6 +29,7 @@ async function sweep(): Promise<void> {
     config: loadConfig({}),
     encryption: createEncryption(TEST_ENCRYPTION_KEY),
     mailer: null,
+    clock: systemClock,
     stopping: new AbortController().signal,
   })
   const context = { attempt: 1, isLastAttempt: false, signal: new AbortController().signal }

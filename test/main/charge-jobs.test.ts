@@ -67,11 +67,29 @@ it('detects that a link has expired', async () => {
   const charge = await scene.create()
   const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
   stripe.fake.control.expire(String(link.body['session_id']))
-  await app.rows(`update charge_attempts set expires_at = now() where charge_id = $1`, [charge.id])
+  await app.rows(`update payment_attempts set expires_at = now() where charge_id = $1`, [charge.id])
   await work()
   const states = () =>
-    app.rows('select state from charge_attempts where charge_id = $1', [charge.id])
+    app.rows('select state from payment_attempts where charge_id = $1', [charge.id])
   await expect.poll(states, POLL_OPTIONS).toEqual([{ state: 'expired' }])
+})
+
+it('closes a payment page of a charge whose URL no caller got', async () => {
+  const charge = await scene.create()
+  trouble('POST', '/v1/checkout/sessions', 'fail_after')
+  expect((await scene.act(charge.id, 'checkout', RETURN_URLS)).status).toBe(503)
+  stripe.fake.control.clearFaults()
+  const [made] = stripe.fake.control.list(shop.stripeKey, 'checkout.session')
+  await work()
+  const atStripe = () => stripe.fake.control.get(made?.id ?? '')
+  await expect.poll(atStripe, POLL_OPTIONS).toMatchObject({
+    status: 'expired',
+    metadata: { charge_id: charge.id },
+  })
+  const states = () =>
+    app.rows('select state from payment_attempts where charge_id = $1', [charge.id])
+  await expect.poll(states, POLL_OPTIONS).toEqual([{ state: 'cancelled' }])
+  expect(await scene.get(charge.id)).toMatchObject({ status: 'open', checkout: null })
 })
 
 it('finishes a refund of a charge whose response was lost, once', async () => {

@@ -6,12 +6,15 @@ import { type AccessRule, callerOf } from '../../http/access-control.ts'
 import { conferenceParams, emptyBody } from '../../http/common-schemas.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../../payments/checkout-schemas.ts'
-import { assertReturnUrls } from '../../payments/payable.ts'
+import {
+  type AttemptRequest,
+  assertReturnUrls,
+  type ChosenAttempt,
+} from '../../payments/payable.ts'
 import { invalidField } from '../../shared/errors.ts'
 import { toTimestamp } from '../../shared/time.ts'
 import { findSponsor } from '../../sponsors/sponsor-store.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
-import { beginChargeCancel, finishChargeCancel, startChargeAttempt } from './charge-attempts.ts'
 import {
   chargeNowBody,
   chargePage,
@@ -20,12 +23,18 @@ import {
   chargeSchema,
   createChargeBody,
   refundChargeBody,
+  toChargeBody,
   viewCharge,
-  viewCharges,
 } from './charge-schemas.ts'
-import { type ChargeRef, getCharge, listCharges, toCharge } from './charge-store.ts'
+import { type ChargeRef, getCharge, listCharges } from './charge-store.ts'
 import { createCharge } from './create-charge.ts'
-import { chargeSavedCard, checkoutCharge } from './pay-charge.ts'
+import {
+  beginChargeCancel,
+  beginChargePayment,
+  finishChargeCancel,
+  finishChargeCard,
+  finishChargeCheckout,
+} from './pay-charge.ts'
 import { reconcileCharge } from './reconcile-charge.ts'
 import { beginChargeRefund, finishChargeRefund } from './refund-charge.ts'
 
@@ -83,6 +92,7 @@ function createRoute(app: App, deps: Deps): void {
             body.success_url === undefined || body.cancel_url === undefined
               ? null
               : { successUrl: body.success_url, cancelUrl: body.cancel_url },
+          metadata: body.metadata ?? {},
         })
         return viewCharge(trx, { conferenceId: caller.conferenceId, chargeId: id })
       })
@@ -115,7 +125,7 @@ function readRoutes(app: App, { db }: Deps): void {
         }
         const filter = { status, manual, sourceReference, sponsorId: sponsor?.id }
         const page = await listCharges(trx, conferenceId, filter, request.query)
-        return { ...page, data: await viewCharges(trx, conferenceId, page.data.map(toCharge)) }
+        return { ...page, data: page.data.map(toChargeBody) }
       })
     },
   )
@@ -157,6 +167,29 @@ function chargeOf(request: FastifyRequest) {
 
 const viewOf = ({ db }: Deps, ref: ChargeRef) => withTenant(db, ref, (trx) => viewCharge(trx, ref))
 
+/** Both ways to pay: choose the attempt in the request's transaction, then ask Stripe. */
+function pay<T>(
+  deps: Deps,
+  request: FastifyRequest,
+  wanted: AttemptRequest,
+  finish: (chosen: ChosenAttempt) => Promise<T>,
+): Promise<T> {
+  const { actorId, ref } = chargeOf(request)
+  // A repeat of the request does not begin again: then an earlier run may have asked Stripe.
+  let inserted: ChosenAttempt['inserted'] = null
+  return deps.idempotency.resume(request, {
+    begin: async (trx) => {
+      if (wanted.kind === 'checkout') {
+        assertReturnUrls(wanted.urls, await getConference(trx, ref.conferenceId))
+      }
+      const chosen = await beginChargePayment(trx, deps, ref, wanted, actorId)
+      inserted = chosen.inserted
+      return String(chosen.number)
+    },
+    finish: (number) => finish({ number: Number(number), inserted }),
+  })
+}
+
 function chargeNowRoute(app: App, deps: Deps): void {
   const docs = {
     operationId: 'chargeCharge',
@@ -166,16 +199,10 @@ function chargeNowRoute(app: App, deps: Deps): void {
   }
   app.post(`${CHARGE}/charge`, action(docs, chargeNowBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
-    const paymentMethod = request.body?.payment_method ?? null
-    return deps.idempotency.resume(request, {
-      begin: async (trx) => {
-        const params = { kind: 'payment_intent', paymentMethod } as const
-        return String(await startChargeAttempt(trx, ref, params, actorId))
-      },
-      finish: async (number) => {
-        await chargeSavedCard(deps, ref, Number(number), paymentMethod, actorId)
-        return viewOf(deps, ref)
-      },
+    const named = request.body?.payment_method ?? null
+    return pay(deps, request, { kind: 'saved_card', named }, async (chosen) => {
+      await finishChargeCard(deps, ref, chosen, named, actorId)
+      return viewOf(deps, ref)
     })
   })
 }
@@ -199,20 +226,13 @@ function checkoutRoute(app: App, deps: Deps): void {
     (request) => {
       const { actorId, ref } = chargeOf(request)
       const urls = { successUrl: request.body.success_url, cancelUrl: request.body.cancel_url }
-      return deps.idempotency.resume(request, {
-        begin: async (trx) => {
-          await getCharge(trx, ref)
-          assertReturnUrls(urls, await getConference(trx, ref.conferenceId))
-          return String(await startChargeAttempt(trx, ref, { kind: 'checkout', urls }, actorId))
-        },
-        finish: async (number) => {
-          const session = await checkoutCharge(deps, ref, Number(number), urls, actorId)
-          return {
-            url: session.url,
-            session_id: session.sessionId,
-            expires_at: toTimestamp(session.expiresAt),
-          }
-        },
+      return pay(deps, request, { kind: 'checkout', urls }, async (chosen) => {
+        const session = await finishChargeCheckout(deps, ref, chosen, urls, actorId)
+        return {
+          url: session.url,
+          session_id: session.sessionId,
+          expires_at: toTimestamp(session.expiresAt),
+        }
       })
     },
   )
@@ -228,10 +248,14 @@ function refundRoute(app: App, deps: Deps): void {
   app.post(`${CHARGE}/refund`, action(docs, refundChargeBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
     const input = { amount: request.body?.amount ?? null, reason: request.body?.reason ?? null }
+    let isNew = false
     return deps.idempotency.resume(request, {
-      begin: (trx) => beginChargeRefund(trx, ref, input, actorId),
-      finish: async (refund) => {
-        await finishChargeRefund(deps, ref, refund)
+      begin: (trx) => {
+        isNew = true
+        return beginChargeRefund(trx, ref, input, actorId)
+      },
+      finish: async (id) => {
+        await finishChargeRefund(deps, ref, { id, isNew })
         return viewOf(deps, ref)
       },
     })
@@ -246,14 +270,14 @@ function cancelRoute(app: App, deps: Deps): void {
       'Possible until the charge is paid. An open payment attempt is closed at Stripe first.',
   }
   app.post(`${CHARGE}/cancel`, action(docs, emptyBody), (request) => {
-    const { ref } = chargeOf(request)
+    const { actorId, ref } = chargeOf(request)
     return deps.idempotency.resume(request, {
       begin: async (trx) => {
         await beginChargeCancel(trx, ref)
         return ref.chargeId
       },
       finish: async () => {
-        await finishChargeCancel(deps, ref)
+        await finishChargeCancel(deps, ref, actorId)
         return viewOf(deps, ref)
       },
     })
@@ -265,7 +289,7 @@ function reconcileRoute(app: App, deps: Deps): void {
   app.post(`${CHARGE}/reconcile`, action(docs, emptyBody), (request) => {
     const { ref } = chargeOf(request)
     return deps.idempotency.resume(request, {
-      begin: async (trx) => (await getCharge(trx, ref)).id,
+      begin: async (trx) => (await getCharge(trx, ref)).charge.id,
       finish: async () => {
         await reconcileCharge(deps, ref)
         return viewOf(deps, ref)

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
 import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import type { PaymentAttempt } from '../../payments/payment-records.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
-import { type ChargeAttempt, latestAttempts } from './charge-attempt-store.ts'
-import { CHARGE_STATUSES, type Charge, type ChargeRef, getCharge } from './charge-store.ts'
+import { metadataInput } from '../metadata.ts'
+import { CHARGE_STATUSES, type ChargeAggregate, type ChargeRef, getCharge } from './charge-store.ts'
 
 export const chargeParams = conferenceParams.extend({ charge: z.string() })
 
@@ -52,6 +53,7 @@ export const createChargeBody = z
         'With `cancel_url`: if the bank requires the cardholder to authenticate, a Checkout page is opened automatically.',
     }),
     cancel_url: url.optional(),
+    metadata: metadataInput.optional(),
   })
   .refine(({ customer, sponsor }) => (customer === undefined) !== (sponsor === undefined), {
     path: ['customer'],
@@ -118,6 +120,7 @@ export const chargeSchema = z
       .object({ session_id: z.string(), url: z.string().nullable(), expires_at: timestamp })
       .nullable()
       .meta({ description: 'The open Checkout page where the payer can pay.' }),
+    metadata: z.record(z.string(), z.string()),
     created_by: z.string(),
     created_at: timestamp,
     updated_at: timestamp,
@@ -129,28 +132,13 @@ export const chargePage = pageOf(chargeSchema).meta({ id: 'ChargePage' })
 
 export type ChargeBody = z.infer<typeof chargeSchema>
 
-/** API representations of charges, with a fixed number of queries. */
-export async function viewCharges(
-  trx: Tx,
-  conferenceId: string,
-  charges: readonly Charge[],
-): Promise<ChargeBody[]> {
-  const attempts = await latestAttempts(
-    trx,
-    conferenceId,
-    charges.map(({ id }) => id),
-  )
-  return charges.map((charge) => toChargeBody(charge, attempts.get(charge.id)))
-}
-
 /** @throws AppError `not_found` */
 export async function viewCharge(trx: Tx, ref: ChargeRef): Promise<ChargeBody> {
-  const [body] = await viewCharges(trx, ref.conferenceId, [await getCharge(trx, ref)])
-  if (body === undefined) throw new Error(`Charge ${ref.chargeId} has no representation`)
-  return body
+  return toChargeBody(await getCharge(trx, ref))
 }
 
-function toChargeBody(charge: Charge, last: ChargeAttempt | undefined): ChargeBody {
+export function toChargeBody({ charge, records }: ChargeAggregate): ChargeBody {
+  const last = records.attempts.at(-1)
   return {
     id: charge.id,
     object: 'charge',
@@ -172,6 +160,7 @@ function toChargeBody(charge: Charge, last: ChargeAttempt | undefined): ChargeBo
     failure: charge.failure,
     attempts: last?.attempt ?? 0,
     checkout: openCheckoutOf(last),
+    metadata: charge.metadata,
     created_by: charge.createdBy,
     created_at: toTimestamp(charge.createdAt),
     updated_at: toTimestamp(charge.updatedAt),
@@ -179,10 +168,9 @@ function toChargeBody(charge: Charge, last: ChargeAttempt | undefined): ChargeBo
   }
 }
 
-function openCheckoutOf(attempt: ChargeAttempt | undefined): ChargeBody['checkout'] {
-  if (attempt?.state !== 'open' || attempt.sessionId === null || attempt.expiresAt === null) {
-    return null
-  }
+function openCheckoutOf(attempt: PaymentAttempt | undefined): ChargeBody['checkout'] {
+  if (attempt?.kind !== 'checkout' || attempt.state !== 'open') return null
   const { sessionId, url, expiresAt } = attempt
+  if (sessionId === null || expiresAt === null) return null
   return { session_id: sessionId, url, expires_at: toTimestamp(expiresAt) }
 }

@@ -1,12 +1,18 @@
 import type { Tx } from '../../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../../db/pages.ts'
 import { isUniqueViolation } from '../../db/pg-errors.ts'
+import type { PaymentOwner, PaymentRecords } from '../../payments/payment-records.ts'
+import {
+  type PaymentRecordsRow,
+  paymentRecordsOf,
+  toPaymentRecords,
+} from '../../payments/payment-store.ts'
 import { AppError, notFound } from '../../shared/errors.ts'
 
 /**
  * - `open`: there was no payment attempt, or the outcome of one is unknown.
  * - `processing`: a bank debit is in progress.
- * - `declined`: the last attempt failed. Only staff start another one.
+ * - `declined`: the last attempt failed, or Stripe refused it finally. Only staff start another one.
  * - `requires_action`: the bank requires the payer to authenticate, on the charge's Checkout page.
  */
 export const CHARGE_STATUSES = [
@@ -50,6 +56,8 @@ export type Charge = {
   /** The payment intent that paid the charge. */
   paymentIntentId: string | null
   failure: { code: string; message: string } | null
+  /** The caller's own entries. */
+  metadata: Record<string, string>
   appliedTicket: number
   createdBy: string
   createdAt: Date
@@ -57,7 +65,17 @@ export type Charge = {
   succeededAt: Date | null
 }
 
-export type ChargeRow = {
+/** A charge with everything that decisions about it depend on. */
+export type ChargeAggregate = { charge: Charge; records: PaymentRecords }
+
+/** Names the charge as the owner of its payments. */
+export const ownerOf = ({ conferenceId, chargeId }: ChargeRef): PaymentOwner => ({
+  conferenceId,
+  kind: 'charge',
+  id: chargeId,
+})
+
+type ChargeRow = {
   conference_id: string
   id: string
   customer_id: string
@@ -79,6 +97,7 @@ export type ChargeRow = {
   payment_intent_id: string | null
   failure_code: string | null
   failure_message: string | null
+  metadata: Record<string, string>
   applied_ticket: number
   created_by: string
   created_at: Date
@@ -102,10 +121,11 @@ type NewChargeRow = Pick<
   | 'payment_method'
   | 'success_url'
   | 'cancel_url'
+  | 'metadata'
   | 'created_by'
 >
 
-export function toCharge(row: ChargeRow): Charge {
+function toCharge(row: ChargeRow): Charge {
   return {
     conferenceId: row.conference_id,
     id: row.id,
@@ -130,6 +150,7 @@ export function toCharge(row: ChargeRow): Charge {
       row.failure_code === null
         ? null
         : { code: row.failure_code, message: row.failure_message ?? row.failure_code },
+    metadata: row.metadata,
     appliedTicket: row.applied_ticket,
     createdBy: row.created_by,
     createdAt: row.created_at,
@@ -138,15 +159,10 @@ export function toCharge(row: ChargeRow): Charge {
   }
 }
 
-const chargeKey = ({ conferenceId, chargeId }: ChargeRef) => ({
-  conference_id: conferenceId,
-  id: chargeId,
-})
-
 /** @throws AppError `already_exists` for a source reference in use. */
 export async function insertCharge(trx: Tx, charge: NewChargeRow): Promise<void> {
   try {
-    await trx('charges').insert(charge)
+    await trx('charges').insert({ ...charge, metadata: JSON.stringify(charge.metadata) })
   } catch (error) {
     if (!isUniqueViolation(error, 'charges_source_reference_key')) throw error
     const detail = `A charge with the source_reference "${charge.source_reference ?? ''}" already exists.`
@@ -156,33 +172,59 @@ export async function insertCharge(trx: Tx, charge: NewChargeRow): Promise<void>
   }
 }
 
-export async function findCharge(trx: Tx, ref: ChargeRef): Promise<Charge | null> {
-  const row = await trx('charges').where(chargeKey(ref)).first<ChargeRow | undefined>()
-  return row === undefined ? null : toCharge(row)
+type AggregateRow = ChargeRow & { records: PaymentRecordsRow }
+
+const toAggregate = ({ records, ...row }: AggregateRow): ChargeAggregate => ({
+  charge: toCharge(row),
+  records: toPaymentRecords(records),
+})
+
+/** Charges with their payment records, in one statement. */
+const aggregates = (trx: Tx, conferenceId: string) =>
+  trx('charges')
+    .where({ conference_id: conferenceId })
+    .select('charges.*', trx.raw(`${paymentRecordsOf('charges')} as records`))
+
+/** The charge without a lock, or null. */
+export async function findCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggregate | null> {
+  const row = await aggregates(trx, ref.conferenceId)
+    .where({ id: ref.chargeId })
+    .first<AggregateRow | undefined>()
+  return row === undefined ? null : toAggregate(row)
 }
 
-/** @throws AppError `not_found` */
-export async function getCharge(trx: Tx, ref: ChargeRef): Promise<Charge> {
-  const charge = await findCharge(trx, ref)
-  if (charge === null) throw notFound('charge')
-  return charge
+/** The charge without a lock. @throws AppError `not_found` */
+export async function getCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggregate> {
+  const found = await findCharge(trx, ref)
+  if (found === null) throw notFound('charge')
+  return found
 }
 
-/** Locks the charge's row. Every change of a charge or of its attempts begins with this. */
-export async function lockCharge(trx: Tx, ref: ChargeRef): Promise<Charge> {
-  const row = await trx('charges').where(chargeKey(ref)).forUpdate().first<ChargeRow | undefined>()
-  if (row === undefined) throw notFound('charge')
-  return toCharge(row)
-}
-
-type Changes = {
-  [Column in keyof ChargeRow]?: ChargeRow[Column]
-}
-
-export async function updateCharge(trx: Tx, ref: ChargeRef, changes: Changes): Promise<void> {
+/**
+ * Locks the charge until the transaction ends, then loads it: in one statement, the rows of its payments
+ * would be those from before the wait for the lock. Every change of a charge begins with this.
+ *
+ * @throws AppError `not_found`
+ */
+export async function lockCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggregate> {
   await trx('charges')
-    .where(chargeKey(ref))
-    .update({ ...changes, updated_at: trx.fn.now() })
+    .where({ conference_id: ref.conferenceId, id: ref.chargeId })
+    .forUpdate()
+    .select('id')
+  return getCharge(trx, ref)
+}
+
+/** Takes the next ticket of a reconcile, then reads the records. Null: no such charge. */
+export async function takeChargeTicket(
+  trx: Tx,
+  ref: ChargeRef,
+): Promise<{ ticket: number; records: PaymentRecords } | null> {
+  const [row] = await trx('charges')
+    .where({ conference_id: ref.conferenceId, id: ref.chargeId })
+    .increment('reconcile_ticket', 1)
+    .returning<{ reconcile_ticket: number }[]>('reconcile_ticket')
+  if (row === undefined) return null
+  return { ticket: row.reconcile_ticket, records: (await getCharge(trx, ref)).records }
 }
 
 export type ChargeFilter = {
@@ -192,27 +234,36 @@ export type ChargeFilter = {
   manual?: boolean | undefined
 }
 
-export function listCharges(
+export async function listCharges(
   trx: Tx,
   conferenceId: string,
   filter: ChargeFilter,
   page: PageQuery,
-): Promise<Page<ChargeRow>> {
-  const query = trx('charges').where({ conference_id: conferenceId })
+): Promise<Page<ChargeAggregate>> {
+  const query = aggregates(trx, conferenceId)
   if (filter.status !== undefined) void query.where({ status: filter.status })
   if (filter.sponsorId !== undefined) void query.where({ sponsor_id: filter.sponsorId })
   if (filter.manual !== undefined) void query.where({ manual: filter.manual })
   if (filter.sourceReference !== undefined) {
     void query.where({ source_reference: filter.sourceReference })
   }
-  return fetchPage(query.select('charges.*'), page)
+  const found = await fetchPage<AggregateRow>(query, page)
+  return { ...found, data: found.data.map(toAggregate) }
 }
 
-/** The charges for `charges:run`: open and not manual, oldest first. */
-export async function openCharges(trx: Tx, conferenceId: string): Promise<Charge[]> {
-  const rows = await trx('charges')
+/** The ids of the charges for `charges:run`: open and not manual, oldest first. */
+export async function openChargeIds(trx: Tx, conferenceId: string): Promise<string[]> {
+  return trx('charges')
     .where({ conference_id: conferenceId, status: 'open', manual: false })
     .orderBy(['created_at', 'id'])
-    .select<ChargeRow[]>('*')
-  return rows.map(toCharge)
+    .pluck<string[]>('id')
+}
+
+/** How many charges `charges:run` leaves to staff: an earlier attempt failed. */
+export async function countFailedCharges(trx: Tx, conferenceId: string): Promise<number> {
+  const [row] = await trx('charges')
+    .where({ conference_id: conferenceId, manual: false })
+    .whereIn('status', ['declined', 'requires_action'])
+    .count<{ count: number }[]>('id as count')
+  return row?.count ?? 0
 }

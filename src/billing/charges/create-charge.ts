@@ -20,6 +20,7 @@ export type NewCharge = {
   manual: boolean
   paymentMethod: string | null
   urls: ReturnUrls | null
+  metadata: Record<string, string>
 }
 
 /**
@@ -51,6 +52,7 @@ export async function createCharge(trx: Tx, caller: Caller, input: NewCharge): P
     payment_method: input.paymentMethod,
     success_url: input.urls?.successUrl ?? null,
     cancel_url: input.urls?.cancelUrl ?? null,
+    metadata: input.metadata,
     created_by: caller.actor.id,
   })
   return id

@@ -1,214 +1,274 @@
+import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
-import type { ReturnUrls } from '../../payments/payable.ts'
-import type { OpenedSession } from '../../payments/payment-gateway.ts'
-import { AppError } from '../../shared/errors.ts'
+import { isPayable } from '../../payments/attempt-machine.ts'
 import {
-  type CreateIntentResult,
-  confirmIntent,
-  createIntent,
-} from '../../stripe/payment-requests.ts'
+  closeAttempt,
+  finishStaleAttempt,
+  openPaymentPage,
+  payWithSavedCard,
+} from '../../payments/make-payment.ts'
+import {
+  type AttemptRequest,
+  type ChosenAttempt,
+  chooseAttempt,
+  type Payable,
+  paymentInProgress,
+  type ReturnUrls,
+} from '../../payments/payable.ts'
+import type { OpenedSession, SavedCard } from '../../payments/payment-gateway.ts'
+import type { CardParams, CheckoutParams, PaymentAttempt } from '../../payments/payment-records.ts'
+import { insertAttempt, noteOnAttempt } from '../../payments/payment-store.ts'
+import { AUTHENTICATION_REQUIRED } from '../../payments/plan-records.ts'
+import { AppError } from '../../shared/errors.ts'
+import type { Clock } from '../../shared/time.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
+import { ensureCustomer } from '../customers/ensure-customer.ts'
 import { chooseCard } from '../customers/saved-cards.ts'
-import { type ChargeAttempt, findAttempt, updateAttempt } from './charge-attempt-store.ts'
-import { closeChargeAttempt, obtainChargeAttempt, startChargeAttempt } from './charge-attempts.ts'
-import { chargeMetadata, openChargeCheckout } from './charge-checkout-session.ts'
-import { type ChargeRef, getCharge, lockCharge } from './charge-store.ts'
-import { AUTHENTICATION_REQUIRED, reconcileCharge, updateChargeStatus } from './reconcile-charge.ts'
+import { saveChargePlan } from './change-charge.ts'
+import {
+  type Charge,
+  type ChargeAggregate,
+  type ChargeRef,
+  getCharge,
+  lockCharge,
+  ownerOf,
+} from './charge-store.ts'
+import { planCharge } from './plan-charge.ts'
+import { reconcileCharge } from './reconcile-charge.ts'
+
+/** A 409 with the charge's status. */
+export function wrongChargeState(detail: string, { status }: Charge): AppError {
+  return new AppError('wrong_state', detail, { extra: { state: status } })
+}
+
+/** @throws AppError `wrong_state`, `payment_in_progress` */
+function assertUnpaid(charge: Charge, action: 'paid' | 'canceled'): void {
+  if (charge.status === 'processing') {
+    throw paymentInProgress('A bank payment is pending. Wait until it succeeds or fails.')
+  }
+  if (['succeeded', 'refunded', 'canceled'].includes(charge.status)) {
+    const detail = `The charge cannot be ${action}: its status is ${charge.status}.`
+    throw wrongChargeState(detail, charge)
+  }
+}
 
 /**
- * Charges a saved card. Needs only the number of the attempt, so it can be retried after a crash at
- * any line: the intent is created unconfirmed, its id is saved, and then it is confirmed by that id. An
- * intent can be paid only once. The intent is fetched afterwards, whether or not Stripe responded.
+ * The first step of a payment, in the request's transaction: chooses the attempt of this request, and
+ * inserts it if no attempt is open. It does not call Stripe.
  *
- * A decline ends the attempt and is not an error. When the bank requires the payer to authenticate, the
- * intent is canceled; a charge with return URLs gets a Checkout session instead.
+ * @throws AppError `not_found`, `wrong_state`, `payment_in_progress`
+ */
+export async function beginChargePayment(
+  trx: Tx,
+  deps: { clock: Clock },
+  ref: ChargeRef,
+  request: AttemptRequest,
+  actorId: string,
+): Promise<ChosenAttempt> {
+  const aggregate = await lockCharge(trx, ref)
+  assertUnpaid(aggregate.charge, 'paid')
+  const { number, insert } = chooseAttempt(aggregate.records, request, deps.clock)
+  const inserted = insert ? await insertNext(trx, aggregate, number, request, actorId) : null
+  return { number, inserted }
+}
+
+async function insertNext(
+  trx: Tx,
+  { charge, records }: ChargeAggregate,
+  attempt: number,
+  request: AttemptRequest,
+  requestedBy: string,
+): Promise<PaymentAttempt> {
+  const owner = ownerOf({ conferenceId: charge.conferenceId, chargeId: charge.id })
+  const kind =
+    request.kind === 'checkout'
+      ? { kind: request.kind, params: checkoutParams(charge, request.urls) }
+      : { kind: request.kind, params: cardParams(charge, request.named) }
+  const inserted = await insertAttempt(trx, owner, { attempt, requestedBy, ...kind })
+  const attempts = [...records.attempts, inserted]
+  const now = { charge, records: { ...records, attempts } }
+  await saveChargePlan(trx, planCharge(now, { type: 'refresh' }))
+  return inserted
+}
+
+const commonParams = ({ description, currency, sponsorId, ...charge }: Charge) => ({
+  description,
+  currency,
+  sponsorId,
+  statementDescriptorSuffix: charge.statementDescriptorSuffix,
+  metadata: charge.metadata,
+})
+
+const checkoutParams = (charge: Charge, urls: ReturnUrls): CheckoutParams => ({
+  ...commonParams(charge),
+  ...urls,
+  quantity: 1,
+  unitAmount: charge.amount,
+  // The session is the customer's, whose address Stripe knows.
+  contactEmail: null,
+  expiresAt: null,
+  invoiceCreation: false,
+  taxIdCollection: false,
+})
+
+const cardParams = (charge: Charge, named: string | null): CardParams => ({
+  ...commonParams(charge),
+  amount: charge.amount,
+  named,
+})
+
+function attemptOf(attempts: PaymentAttempt[], number: number): PaymentAttempt {
+  const found = attempts.find(({ attempt }) => attempt === number)
+  if (found === undefined) throw new Error(`Attempt ${number} is missing`)
+  return found
+}
+
+/** The charge as the payment flows use it. Each change is one transaction under its lock. */
+function asPayable(deps: ChargeDeps, ref: ChargeRef, actorId: string): Payable {
+  const { db, chargeHooks } = deps
+  const owner = ownerOf(ref)
+  const get = () => withTenant(db, ref, (trx) => getCharge(trx, ref))
+  return {
+    owner,
+    listAttempts: async () => (await get()).records.attempts,
+    apply: (input, from) =>
+      withTenant(db, ref, async (trx) => {
+        const before = await lockCharge(trx, ref)
+        const attempt = attemptOf(before.records.attempts, input.attempt)
+        if (from !== undefined && !from.includes(attempt.state)) return { attempt, isChange: false }
+        const plan = planCharge(before, { type: 'attempt', ...input })
+        await saveChargePlan(trx, plan, chargeHooks)
+        const after = attemptOf(plan.after.records.attempts, input.attempt)
+        return { attempt: after, isChange: plan.accepted }
+      }),
+    insertAttempt: (number, request) =>
+      withTenant(db, ref, async (trx) => {
+        const aggregate = await lockCharge(trx, ref)
+        const found = aggregate.records.attempts.find(({ attempt }) => attempt === number)
+        if (found !== undefined) return found
+        assertUnpaid(aggregate.charge, 'paid')
+        return insertNext(trx, aggregate, number, request, actorId)
+      }),
+    note: (number, from, notes) =>
+      withTenant(db, ref, (trx) => noteOnAttempt(trx, owner, number, from, notes)),
+    reconcile: () => reconcileCharge(deps, ref),
+    customer: async () => {
+      const { customerId } = (await get()).charge
+      return ensureCustomer(deps, { conferenceId: ref.conferenceId, customerId })
+    },
+    chooseCard: async (named) => chooseChargeCard(deps, (await get()).charge, named),
+  }
+}
+
+/**
+ * The card of a payment: the named one, else the charge's own, else the customer's default.
  *
- * @param named - the payment method in the request, or null.
+ * @throws AppError `no_payment_method`, also if the charge's own card does not exist any more;
+ *   `validation_failed` for another named card that is not the sponsor's.
+ */
+async function chooseChargeCard(
+  deps: ChargeDeps,
+  { conferenceId, sponsorId, paymentMethod: own }: Charge,
+  named: string | null,
+): Promise<SavedCard> {
+  const wanted = named ?? own
+  try {
+    return await chooseCard(deps, conferenceId, sponsorId, wanted)
+  } catch (error) {
+    const isMissing = error instanceof AppError && error.code === 'validation_failed'
+    if (!isMissing || wanted !== own) throw error
+    const detail = `The sponsor no longer has the charge's payment method "${own}". Charge another one.`
+    throw new AppError('no_payment_method', detail)
+  }
+}
+
+/**
+ * Makes sure that the charge has a card, if its last attempt was refused, perhaps because it had none:
+ * another attempt without a card would only be one more row.
+ *
+ * @throws AppError `no_payment_method`, `stripe_…`
+ */
+export async function assertCardAfterRefusal(deps: ChargeDeps, ref: ChargeRef): Promise<void> {
+  const { charge, records } = await withTenant(deps.db, ref, (trx) => getCharge(trx, ref))
+  if (records.attempts.at(-1)?.state === 'refused') await chooseChargeCard(deps, charge, null)
+}
+
+/**
+ * Charges a saved card; see `payWithSavedCard`. A decline ends the attempt and is not an error. If the bank
+ * requires the cardholder to authenticate, the intent is closed; a charge with return URLs gets a Checkout
+ * session instead.
+ *
  * @throws AppError `no_payment_method`, `validation_failed`, `payment_in_progress`, `stripe_refused`;
  *   `stripe_unavailable` and `stripe_failed` after an unknown outcome: the charge stays open.
  */
-export async function chargeSavedCard(
+export async function finishChargeCard(
   deps: ChargeDeps,
   ref: ChargeRef,
-  number: number,
+  chosen: ChosenAttempt,
   named: string | null,
   actorId: string,
 ): Promise<void> {
-  const attempt = await prepareAttempt(deps, ref, number, named, actorId)
-  await confirmAttempt(deps, ref, attempt)
-  const after = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, attempt.attempt))
-  if (after?.state === 'declined') await closeDeclined(deps, ref, after, actorId)
-}
-
-/** The attempt with a saved intent. After a stored error, one more attempt is made with a new key. */
-async function prepareAttempt(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  number: number,
-  named: string | null,
-  actorId: string,
-): Promise<ChargeAttempt> {
-  const params = { kind: 'payment_intent', paymentMethod: named } as const
-  const prepare = async (from: number) => {
-    const attempt = await obtainChargeAttempt(deps, ref, from, params, actorId)
-    return attempt.state === 'creating' ? createAttemptIntent(deps, ref, attempt) : attempt
-  }
-  const first = await prepare(number)
-  const attempt = first.state === 'refused' ? await prepare(first.attempt + 1) : first
-  if (attempt.state !== 'refused') return attempt
-  const detail = 'Stripe stored an error under this idempotency key. Retry the request.'
-  throw new AppError('stripe_failed', detail, { retryAfterSeconds: 1 })
-}
-
-/** Creates the intent and saves its id. @returns the updated attempt; `refused` for a stored error. */
-async function createAttemptIntent(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  attempt: ChargeAttempt,
-): Promise<ChargeAttempt> {
-  let result: CreateIntentResult
-  try {
-    result = await requestIntent(deps, ref, attempt)
-  } catch (error) {
-    // This service refused it, for example without a saved card. Another attempt may name one.
-    if (error instanceof AppError && error.status < 500) {
-      await saveRefused(deps, ref, attempt, error.code, error.message)
-    }
-    throw error
-  }
-  if (result.kind === 'refused') {
-    await saveRefused(deps, ref, attempt, 'stripe_refused', result.message)
-    if (result.storedError) return { ...attempt, state: 'refused' }
-    throw new AppError('stripe_refused', result.message)
-  }
-  const { paymentIntent } = result
-  return withTenant(deps.db, ref, async (trx) => {
-    await lockCharge(trx, ref)
-    const changes = { state: 'unconfirmed', payment_intent_id: paymentIntent } as const
-    await updateAttempt(trx, ref, attempt.attempt, changes, ['creating'])
-    return assertExists(await findAttempt(trx, ref, attempt.attempt), ref)
-  })
-}
-
-async function requestIntent(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  attempt: ChargeAttempt,
-): Promise<CreateIntentResult> {
-  const charge = await withTenant(deps.db, ref, (trx) => getCharge(trx, ref))
-  const named = attempt.params.kind === 'payment_intent' ? attempt.params.paymentMethod : null
-  const wanted = attempt.paymentMethod ?? named ?? charge.paymentMethod
-  const card = await chooseCard(deps, ref.conferenceId, charge.sponsorId, wanted)
-  // Saved before the request: the customer's default may change before a retry.
-  await withTenant(deps.db, ref, (trx) =>
-    updateAttempt(trx, ref, attempt.attempt, { payment_method: card.paymentMethod }, ['creating']),
-  )
-  const { stripe } = await deps.clients.connect(ref.conferenceId)
-  const params = { ...charge, ...card, metadata: chargeMetadata(charge, attempt.attempt) }
-  return createIntent(stripe, params, `${attempt.idempotencyKey}:create`)
-}
-
-async function saveRefused(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  { attempt, state }: ChargeAttempt,
-  code: string,
-  message: string,
-): Promise<void> {
-  await withTenant(deps.db, ref, async (trx) => {
-    const charge = await lockCharge(trx, ref)
-    const changes = { state: 'refused', failure_code: code, failure_message: message } as const
-    await updateAttempt(trx, ref, attempt, changes, [state])
-    await updateChargeStatus(trx, charge)
-  })
-}
-
-function assertExists(attempt: ChargeAttempt | null, ref: ChargeRef): ChargeAttempt {
-  if (attempt === null) throw new Error(`An attempt of ${ref.chargeId} no longer exists`)
-  return attempt
-}
-
-/**
- * Confirms the intent unless it was confirmed already, and fetches the outcome.
- *
- * @throws AppError when the outcome is still unknown, or when Stripe refuses to charge the intent.
- */
-async function confirmAttempt(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  attempt: ChargeAttempt,
-): Promise<void> {
-  // An earlier request sent a confirmation and may have died: fetch the outcome first.
-  if (attempt.state === 'confirming') await reconcileCharge(deps, ref)
-  const error = await confirmOnce(deps, ref, attempt.attempt)
-  await reconcileCharge(deps, ref)
-  const after = await withTenant(deps.db, ref, (trx) => findAttempt(trx, ref, attempt.attempt))
-  if (after?.state !== 'confirming' || error === null) return
-  if (error instanceof AppError && error.code === 'stripe_refused') {
-    // No decline, but the intent cannot be charged: the card was detached in the meantime, for example.
-    await closeChargeAttempt(deps, ref, after.attempt)
-    await saveRefused(deps, ref, after, error.code, error.message)
-  }
-  throw error
-}
-
-/** @returns the error; null for none, or when there was nothing to confirm. */
-async function confirmOnce(deps: ChargeDeps, ref: ChargeRef, number: number): Promise<unknown> {
-  const next = await withTenant(deps.db, ref, async (trx) => {
-    await lockCharge(trx, ref)
-    const attempt = assertExists(await findAttempt(trx, ref, number), ref)
-    if (attempt.state !== 'unconfirmed' && attempt.state !== 'confirming') return null
-    const confirms = attempt.confirms + 1
-    await updateAttempt(trx, ref, number, { state: 'confirming', confirms })
-    return { intent: attempt.paymentIntentId, key: `${attempt.idempotencyKey}:confirm:${confirms}` }
-  })
-  if (next === null || next.intent === null) return null
-  const { stripe } = await deps.clients.connect(ref.conferenceId)
-  return confirmIntent(stripe, next.intent, next.key)
-}
-
-/**
- * Cancels the intent of a declined attempt, since another card could still pay it. If the bank requires
- * the payer to authenticate, opens a Checkout session instead.
- */
-async function closeDeclined(
-  deps: ChargeDeps,
-  ref: ChargeRef,
-  { attempt, failure }: ChargeAttempt,
-  actorId: string,
-): Promise<void> {
-  await closeChargeAttempt(deps, ref, attempt)
-  const charge = await withTenant(deps.db, ref, async (trx) => {
-    const locked = await lockCharge(trx, ref)
-    await updateAttempt(trx, ref, attempt, { state: 'canceled' }, ['declined'])
-    await updateChargeStatus(trx, locked)
-    return locked
-  })
-  if (failure?.code !== AUTHENTICATION_REQUIRED) return
+  const payable = asPayable(deps, ref, actorId)
+  const { state, failure } = await payWithSavedCard(deps, payable, chosen, named)
+  if (state !== 'failed' || failure?.code !== AUTHENTICATION_REQUIRED) return
+  const { charge } = await withTenant(deps.db, ref, (trx) => getCharge(trx, ref))
   const { successUrl, cancelUrl } = charge
   if (successUrl === null || cancelUrl === null) return
   const urls = { successUrl, cancelUrl }
-  const number = await withTenant(deps.db, ref, (trx) =>
-    startChargeAttempt(trx, ref, { kind: 'checkout', urls }, actorId),
+  const page = await withTenant(deps.db, ref, (trx) =>
+    beginChargePayment(trx, deps, ref, { kind: 'checkout', urls }, actorId),
   )
-  await checkoutCharge(deps, ref, number, urls, actorId)
+  await openPaymentPage(deps, payable, page, urls)
 }
 
-/**
- * Opens the Checkout session where the payer pays the charge. Needs only the number of the attempt. A
- * previous attempt that could still be paid is closed first.
- *
- * @throws AppError `payment_in_progress`, `wrong_state`, `stripe_…`
- */
-export async function checkoutCharge(
+/** Opens the Checkout session where the payer pays the charge; see `openPaymentPage`. */
+export function finishChargeCheckout(
   deps: ChargeDeps,
   ref: ChargeRef,
-  number: number,
+  chosen: ChosenAttempt,
   urls: ReturnUrls,
   actorId: string,
 ): Promise<OpenedSession> {
-  const attempt = await obtainChargeAttempt(deps, ref, number, { kind: 'checkout', urls }, actorId)
-  const opened = await openChargeCheckout(deps, ref, attempt)
-  if (opened.kind === 'refused') throw new AppError('stripe_refused', opened.message)
-  return opened.session
+  return openPaymentPage(deps, asPayable(deps, ref, actorId), chosen, urls)
+}
+
+/** First step of a cancellation. @throws AppError `wrong_state`, `payment_in_progress`, `not_found` */
+export async function beginChargeCancel(trx: Tx, ref: ChargeRef): Promise<void> {
+  const { charge } = await lockCharge(trx, ref)
+  if (charge.status !== 'canceled') assertUnpaid(charge, 'canceled')
+}
+
+/**
+ * Cancels an unpaid charge, after what could still be paid is closed at Stripe. Safe to repeat.
+ *
+ * @throws AppError `payment_in_progress` when it was paid in the meantime, `stripe_…`
+ */
+export async function finishChargeCancel(
+  deps: ChargeDeps,
+  ref: ChargeRef,
+  actorId: string,
+): Promise<void> {
+  const payable = asPayable(deps, ref, actorId)
+  const last = (await payable.listAttempts()).at(-1)
+  if (last !== undefined) await closeAttempt(deps, payable, last.attempt, 'CANCELLED')
+  await withTenant(deps.db, ref, async (trx) => {
+    const before = await lockCharge(trx, ref)
+    if (before.charge.status === 'canceled') return
+    assertUnpaid(before.charge, 'canceled')
+    if (before.records.attempts.some(isPayable)) {
+      throw paymentInProgress(
+        'Another request opened a payment attempt in the meantime. Get the charge again to see its status.',
+      )
+    }
+    await saveChargePlan(trx, planCharge(before, { type: 'cancel' }), deps.chargeHooks)
+  })
+}
+
+/** Closes an attempt that no request continues; see `finishStaleAttempt`. It never charges a card. */
+export function finishStaleChargeAttempt(
+  deps: ChargeDeps,
+  ref: ChargeRef,
+  attempt: number,
+): Promise<void> {
+  return finishStaleAttempt(deps, asPayable(deps, ref, 'sweep'), attempt)
 }

@@ -1,21 +1,27 @@
 import { withTenant } from '../../db/tenant-scope.ts'
 import { AppError } from '../../shared/errors.ts'
 import type { ChargeDeps } from '../billing-deps.ts'
-import { startChargeAttempt } from './charge-attempts.ts'
 import { type ChargeBody, viewCharge } from './charge-schemas.ts'
-import { type ChargeRef, openCharges } from './charge-store.ts'
-import { chargeSavedCard } from './pay-charge.ts'
+import { type ChargeRef, countFailedCharges, openChargeIds } from './charge-store.ts'
+import { assertCardAfterRefusal, beginChargePayment, finishChargeCard } from './pay-charge.ts'
 
 export type RunResult = { charge: ChargeBody; error: unknown }
 
 /** `actorId`: recorded with the attempts. */
 type RunOptions = { actorId: string; signal?: AbortSignal; onDone?: (result: RunResult) => void }
 
-/** The open charges of a conference that are not manual, oldest first. */
-export function listOpenCharges({ db }: ChargeDeps, conferenceId: string): Promise<ChargeRef[]> {
+/**
+ * The open charges of a conference that are not manual, oldest first. `skipped`: how many others failed in
+ * an earlier attempt; staff decide about them.
+ */
+export function listOpenCharges(
+  { db }: Pick<ChargeDeps, 'db'>,
+  conferenceId: string,
+): Promise<{ refs: ChargeRef[]; skipped: number }> {
   return withTenant(db, { conferenceId }, async (trx) => {
-    const charges = await openCharges(trx, conferenceId)
-    return charges.map(({ id }) => ({ conferenceId, chargeId: id }))
+    const ids = await openChargeIds(trx, conferenceId)
+    const skipped = await countFailedCharges(trx, conferenceId)
+    return { refs: ids.map((chargeId) => ({ conferenceId, chargeId })), skipped }
   })
 }
 
@@ -47,11 +53,12 @@ function isPaid({ status }: ChargeBody): boolean {
 
 async function chargeOne(deps: ChargeDeps, ref: ChargeRef, actorId: string): Promise<unknown> {
   try {
-    const params = { kind: 'payment_intent', paymentMethod: null } as const
-    const number = await withTenant(deps.db, ref, (trx) =>
-      startChargeAttempt(trx, ref, params, actorId),
+    await assertCardAfterRefusal(deps, ref)
+    const request = { kind: 'saved_card', named: null } as const
+    const chosen = await withTenant(deps.db, ref, (trx) =>
+      beginChargePayment(trx, deps, ref, request, actorId),
     )
-    await chargeSavedCard(deps, ref, number, null, actorId)
+    await finishChargeCard(deps, ref, chosen, null, actorId)
     return null
   } catch (error) {
     // An unexpected error would occur for every charge, so it ends the run.

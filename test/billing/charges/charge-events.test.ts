@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { ChargeDeps } from '../../../src/billing/billing-deps.ts'
-import { startChargeAttempt } from '../../../src/billing/charges/charge-attempts.ts'
 import type { ChargeHooks } from '../../../src/billing/charges/charge-hooks.ts'
-import { chargeSavedCard } from '../../../src/billing/charges/pay-charge.ts'
+import { beginChargePayment, finishChargeCard } from '../../../src/billing/charges/pay-charge.ts'
 import { reconcileCharge } from '../../../src/billing/charges/reconcile-charge.ts'
 import { withTenant } from '../../../src/db/tenant-scope.ts'
+import { systemClock } from '../../../src/shared/time.ts'
 import { useInboxApp } from '../../stripe-events/inbox-app.ts'
 import { RETURN_URLS } from '../../support/shop.ts'
 import type { Body } from '../../support/test-app.ts'
@@ -103,16 +103,16 @@ describe('charge hooks', () => {
         heard.push(`chargeRefunded ${amount} ${charge.status}`)
       },
     }
-    const deps: ChargeDeps = { ...app.deps, chargeHooks: [hooks] }
+    const deps: ChargeDeps = { ...app.deps, clock: systemClock, chargeHooks: [hooks] }
     const bad = scene.save('pm_card_chargeCustomerFail')
     const good = scene.save()
     const { id } = await scene.create({ amount: 500 })
     const ref = { conferenceId: shop.conference, chargeId: id }
-    const pay = async (paymentMethod: string) => {
-      const number = await withTenant(app.db, ref, (trx) =>
-        startChargeAttempt(trx, ref, { kind: 'payment_intent', paymentMethod }, 'key_1'),
+    const pay = async (named: string) => {
+      const chosen = await withTenant(app.db, ref, (trx) =>
+        beginChargePayment(trx, deps, ref, { kind: 'saved_card', named }, 'key_1'),
       )
-      await chargeSavedCard(deps, ref, number, paymentMethod, 'key_1')
+      await finishChargeCard(deps, ref, chosen, named, 'key_1')
     }
     await pay(bad)
     await pay(good)

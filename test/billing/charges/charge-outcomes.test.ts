@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { lockCharge } from '../../../src/billing/charges/charge-store.ts'
-import { applyChargeSnapshot } from '../../../src/billing/charges/reconcile-charge.ts'
+import { changeCharge } from '../../../src/billing/charges/change-charge.ts'
 import { sweepCharges } from '../../../src/billing/charges/sweep-charges.ts'
 import { withSystem, withTenant } from '../../../src/db/tenant-scope.ts'
+import { NOTHING } from '../../purchases/purchase-scene.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../../support/shop.ts'
 import { startTestProcess, useTestApp } from '../../support/test-app.ts'
 import { type ChargeScene, openChargeScene } from './charge-scene.ts'
@@ -117,16 +117,16 @@ describe('an unknown outcome', () => {
   })
 
   it('gets a job from the sweep, one at a time', async () => {
-    await app.rows(`update charge_attempts set state = 'canceled' where state = 'confirming'`)
+    await app.rows(`update payment_attempts set state = 'cancelled' where state = 'open'`)
     scene.save()
     const charge = await scene.create()
     stripe.fake.control.injectFault({ ...CONFIRM, times: 'always', action: { kind: 'cut' } })
     await scene.act(charge.id, 'charge')
     const sweep = (after: number) => withSystem(app.db, 'timers', (trx) => sweepCharges(trx, after))
-    expect(await sweep(3_600)).toEqual({ charges: 0, chargeRefunds: 0 })
-    expect(await sweep(0)).toMatchObject({ charges: 1 })
+    expect(await sweep(3_600)).toEqual({ charges: 0, chargeAttempts: 0, chargeRefunds: 0 })
+    expect(await sweep(0)).toMatchObject({ chargeAttempts: 1 })
     // The existing job is enough.
-    expect(await sweep(0)).toMatchObject({ charges: 0 })
+    expect(await sweep(0)).toMatchObject({ chargeAttempts: 0 })
     await app.db('graphile_worker._private_jobs').delete()
   })
 
@@ -148,26 +148,26 @@ describe('an unknown outcome', () => {
     await scene.act(charge.id, 'charge')
     const [intent] = scene.intents(charge.id)
     const ref = { conferenceId: shop.conference, chargeId: charge.id }
-    const declined = {
+    const unconfirmed = {
+      paymentIntent: String(intent?.['id']),
       attempt: 1,
-      session: null,
-      intent: {
-        id: String(intent?.['id']),
-        status: 'requires_payment_method',
-        received: 0,
-        decline: { code: 'generic_decline', message: 'No.' },
-      },
-      refunds: [],
+      status: 'requires_confirmation',
+      amount: 1_234,
+      received: 0,
+      currency: 'EUR',
+      decline: null,
     }
+    const snapshot = { ...NOTHING, payments: [unconfirmed] }
     const heard: number[] = []
     const hooks = { chargeDeclined: async () => void heard.push(1) }
-    await withTenant(app.db, ref, async (trx) =>
-      applyChargeSnapshot(trx, await lockCharge(trx, ref), [declined], [hooks]),
+    await withTenant(app.db, ref, (trx) =>
+      changeCharge(trx, ref, { type: 'snapshot', snapshot }, [hooks]),
     )
-    const states = await app.rows('select state from charge_attempts where charge_id = $1', [
+    const states = await app.rows('select state from payment_attempts where charge_id = $1', [
       charge.id,
     ])
-    expect(states).toEqual([{ state: 'canceled' }])
+    expect(states).toEqual([{ state: 'failed' }])
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'declined' })
     expect(heard).toEqual([])
   })
 

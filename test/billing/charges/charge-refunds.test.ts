@@ -69,6 +69,39 @@ describe('a refund of a charge', () => {
     })
   })
 
+  it.each(['/v1/disputes', '/v1/refunds'])(
+    'is made once for three repeats under one key while the key may not read %s afterwards (issue 8, line 6)',
+    async (path) => {
+      const action = { kind: 'refuse', status: 403 } as const
+      stripe.fake.control.injectFault({ method: 'GET', path, times: 'always', action })
+      const ask = () =>
+        app.request<ChargeAnswer>('POST', `${shop.path}/charges/${charge.id}/refund`, {
+          body: { amount: 100 },
+          headers: { 'idempotency-key': `refund ${path}` },
+        })
+      for (const _ of [1, 2, 3]) expect((await ask()).status).toBe(502)
+      expect(atStripe()).toEqual([100])
+      expect(await scene.get(charge.id)).toMatchObject({
+        amount_refunded: 0,
+        amount_refunding: 100,
+      })
+      stripe.fake.control.clearFaults()
+      expect(await ask()).toMatchObject({ status: 200, body: { amount_refunded: 100 } })
+      expect(atStripe()).toEqual([100])
+    },
+  )
+
+  it('is not requested while a known dispute of the payment is open (issue 8, line 31)', async () => {
+    const dispute = stripe.fake.control.dispute(String(charge.payment_intent))
+    await scene.act(charge.id, 'reconcile')
+    stripe.fake.control.clearRequests()
+    expect(await refund(100)).toMatchObject({ status: 409, body: { code: 'wrong_state' } })
+    expect(stripe.fake.control.requests(REFUNDS)).toEqual([])
+    stripe.fake.control.closeDispute(dispute.id, 'won')
+    await scene.act(charge.id, 'reconcile')
+    expect((await refund(100)).body).toMatchObject({ amount_refunded: 100 })
+  })
+
   it('F5: must be positive and at most the amount left', async () => {
     for (const amount of [-10, 0, 501]) {
       expect((await refund(amount)).body).toMatchObject({ errors: [{ pointer: '/amount' }] })
@@ -125,7 +158,7 @@ describe('a refund of a charge', () => {
     stripe.fake.control.injectFault({ ...REFUNDS, times: 'always', action: { kind: 'cut' } })
     expect((await refund(10)).status).toBe(503)
     const swept = await withSystem(app.db, 'timers', (trx) => sweepCharges(trx, 0))
-    expect(swept).toEqual({ charges: 0, chargeRefunds: 1 })
+    expect(swept).toEqual({ charges: 0, chargeAttempts: 0, chargeRefunds: 1 })
     await app.db('graphile_worker._private_jobs').delete()
   })
 })

@@ -73,7 +73,23 @@ describe('a charge', () => {
       `/v1/payment_intents/${String(body.payment_intent)}/confirm`,
     ])
     expect(posts[0]?.params).not.toHaveProperty('confirm')
-    expect(posts[0]?.idempotencyKey).toBe(`charge:${charge.id}:1:create`)
+    expect(posts[0]?.idempotencyKey).toBe(`charge:${charge.id}:pay:1`)
+  })
+
+  it('has metadata of the caller, here and at Stripe (issue 8, line 28)', async () => {
+    scene.save()
+    const metadata = { booth: '14', 'cost centre': 'Nordsee' }
+    const charge = await scene.create({ metadata })
+    expect(charge).toMatchObject({ metadata })
+    expect(await scene.get((await scene.create()).id)).toMatchObject({ metadata: {} })
+    const link = await scene.act(charge.id, 'checkout', RETURN_URLS)
+    await scene.act(charge.id, 'charge')
+    const session = stripe.fake.control.get(String(link.body['session_id']))
+    for (const made of [session, ...scene.intents(charge.id)]) {
+      expect(made).toMatchObject({ metadata: { ...metadata, charge_id: charge.id } })
+    }
+    expect(scene.intents(charge.id)).toHaveLength(1)
+    expect(await scene.get(charge.id)).toMatchObject({ status: 'succeeded', metadata })
   })
 
   it('cannot be charged again once it is paid', async () => {
@@ -160,6 +176,7 @@ describe('a charge', () => {
     ['an amount below Stripe’s minimum', { amount: 10 }, '/amount'],
     ['an amount with a fraction', { amount: 1.5 }, '/amount'],
     ['only one return URL', { success_url: 'https://shop.example/ok' }, '/cancel_url'],
+    ['metadata of this service', { metadata: { charge_id: 'chg_1' } }, '/metadata/charge_id'],
     ['an unknown customer', { customer: 'cust_unknown' }, '/customer'],
   ])('is not created with %s', async (_, body, pointer) => {
     const answer = await app.request<Body>('POST', `${shop.path}/charges`, {
