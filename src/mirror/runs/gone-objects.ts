@@ -10,18 +10,27 @@ import type { SyncRunProgress } from './sync-run-progress.ts'
 /** What one fetch returned. `object` is null if Stripe does not have the object. */
 export type FetchedObject = { id: string; asOf: FetchTime; object: StripeObject | null }
 
-/** Fetches one complete object, with retries. */
-export async function fetchObject(progress: SyncRunProgress, id: string): Promise<FetchedObject> {
+/**
+ * Fetches one complete object.
+ *
+ * @param retry repeats requests after temporary errors; default: for minutes, since a long run must not
+ * end because of one error.
+ */
+export async function fetchObject(
+  progress: SyncRunProgress,
+  id: string,
+  retry: typeof retryWithBackoff = retryWithBackoff,
+): Promise<FetchedObject> {
   const { action, connection, signal } = progress
   signal.throwIfAborted()
   const asOf = await databaseNow(progress.db)
   const { resource } = action
   const { stripe } = connection
   try {
-    const object = await retryWithBackoff(() => resource.retrieve(stripe, id), signal)
+    const object = await retry(() => resource.retrieve(stripe, id), signal)
     if (object.deleted === true) return { id, asOf, object: null }
     const complete = async () => (await resource.complete?.(stripe, object)) ?? object
-    return { id, asOf, object: await retryWithBackoff(complete, signal) }
+    return { id, asOf, object: await retry(complete, signal) }
   } catch (error) {
     if (isMissing(error)) return { id, asOf, object: null }
     throw error

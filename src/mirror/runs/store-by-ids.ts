@@ -83,7 +83,8 @@ async function fetchAndStore(
   const { action, signal, isDry } = progress
   try {
     if (isForeignId(action.resource, id)) throw new Error(foreignIdMessage(action.resource, id))
-    const fetched = await fetchObject(progress, id)
+    // A person named the ids and waits for the run. The SDK itself repeats a request twice.
+    const fetched = await fetchObject(progress, id, async (request) => request())
     const { object, asOf } = fetched
     if (object === null) return { ...fetched, row: null }
     counts.fetched += 1
