@@ -1,15 +1,24 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Interrupted, interruptSignal, unlessInterrupted } from '../src/cli/terminal.ts'
 import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
 import { migrateToLatest } from '../src/db/migrations.ts'
 import { benchBudget } from './budget.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIssue } from './issue.ts'
+import { benchPurchases } from './purchases.ts'
 import { benchSync } from './sync.ts'
 
 // Figures are ratios within one run on one durable server: they compare ways, not machines.
-const BENCHES = { budget: benchBudget, inbox: benchInbox, issue: benchIssue, sync: benchSync }
+const BENCHES = {
+  budget: benchBudget,
+  inbox: benchInbox,
+  issue: benchIssue,
+  purchases: benchPurchases,
+  sync: benchSync,
+}
 
 function chosen(names: string[]): (keyof typeof BENCHES)[] {
   const known = Object.keys(BENCHES) as (keyof typeof BENCHES)[]
@@ -20,23 +29,40 @@ function chosen(names: string[]): (keyof typeof BENCHES)[] {
   return names.length === 0 ? known : known.filter((name) => names.includes(name))
 }
 
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { against: { type: 'string' } },
+})
+const names = chosen(positionals)
 const print = (line: string) => void process.stdout.write(`${line}\n`)
-const names = process.argv.slice(2).filter((word) => !word.startsWith('-'))
+const signal = interruptSignal()
+
+const undoing: (() => Promise<unknown>)[] = []
+const onEnd = (undo: () => Promise<unknown>) => void undoing.push(undo)
+async function undoAll(): Promise<void> {
+  for (const undo of undoing.splice(0).toReversed()) {
+    await undo().catch((error: unknown) => print(`could not clean up: ${String(error)}`))
+  }
+}
 
 const folder = await mkdtemp(join(tmpdir(), 'sponsor-vouchers-bench-'))
 try {
-  for (const name of chosen(names)) {
+  for (const name of names) {
     print(`\n${name}`)
     // A database of its own for each: the figures depend on what is in it.
     const server = await startEmbeddedPostgres({ folder: join(folder, name) })
-    try {
-      await migrateToLatest(server.connectionString)
-      const { connectionString } = server
-      await BENCHES[name]({ connectionString, print, folder: join(folder, `${name}-more`) })
-    } finally {
-      await server.stop()
-    }
+    onEnd(() => server.stop())
+    await migrateToLatest(server.connectionString)
+    const options = { ...server, print, folder: join(folder, `${name}-more`), onEnd, ...values }
+    await unlessInterrupted<unknown>(signal, BENCHES[name](options))
+    await undoAll()
   }
+} catch (error) {
+  if (!(error instanceof Interrupted)) throw error
+  process.exitCode = 130
 } finally {
+  await undoAll()
   await rm(folder, { recursive: true, force: true })
 }
+// An interrupted bench may still have sockets open.
+if (signal.aborted) process.exit()

@@ -1,7 +1,4 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
 import type * as StripeSyncEngine from '@supabase/stripe-sync-engine'
 import Stripe from 'stripe'
 import { connect, type Db } from '../src/db/connect.ts'
@@ -19,6 +16,7 @@ import {
   createThrottledHttpClient,
   type StripeSettings,
 } from '../src/stripe/stripe-client.ts'
+import { startFakeStripeProcess } from './processes.ts'
 
 // Its ES module cannot find its own migrations (0.48.5 uses __dirname there); its other one can.
 const { runMigrations, StripeSync }: typeof StripeSyncEngine = createRequire(import.meta.url)(
@@ -31,6 +29,8 @@ export type SyncBenchOptions = {
   print: (line: string) => void
   /** For the peer's own server. */
   folder: string
+  /** Gets what must be undone, newest first, also after an interrupt. */
+  onEnd: (undo: () => Promise<unknown>) => void
   /** Customers, and as many coupons. */
   objects?: number
 }
@@ -39,22 +39,6 @@ const KEY = 'sk_test_benchbenchbenchbenchbench'
 const LIMIT = 20 // requests/s, the default
 const ROUNDS = 3
 const logger = createLogger('silent')
-
-type FakeProcess = { url: string; stop(): Promise<void> }
-
-async function startFake(objects: number): Promise<FakeProcess> {
-  const script = fileURLToPath(new URL('./fake-stripe-process.ts', import.meta.url))
-  const child = fork(script, [KEY, String(objects), String(objects)])
-  const [url] = (await once(child, 'message')) as [string] // what the script sends
-  const ended = once(child, 'exit')
-  return {
-    url,
-    async stop() {
-      child.disconnect()
-      await ended
-    },
-  }
-}
 
 /** Counts what is sent, beneath everything that could send it. */
 function countingClient() {
@@ -106,17 +90,23 @@ function assertComplete(run: SyncRun, objects: number): void {
 }
 
 /** The peer, on a server of its own and the same fake. */
-async function measurePeer(folder: string, fakeUrl: string, objects: number): Promise<Measured> {
+async function measurePeer(
+  { folder, onEnd }: Pick<SyncBenchOptions, 'folder' | 'onEnd'>,
+  fakeUrl: string,
+  objects: number,
+): Promise<Measured> {
   const server = await startEmbeddedPostgres({ folder })
+  onEnd(() => server.stop())
+  // Its migrations give functions to a role of this name, so it runs as an administrator.
+  const connectionString = server.adminConnectionString
+  const admin = connect(connectionString, { max: 1 })
+  await admin.raw('create role postgres').catch(() => {})
+  await admin.destroy()
+  await runMigrations({ databaseUrl: connectionString, schema: 'stripe' })
   try {
-    // Its migrations give functions to a role of this name, so it runs as an administrator.
-    const connectionString = server.adminConnectionString
-    const admin = connect(connectionString, { max: 1 })
-    await admin.raw('create role postgres').catch(() => {})
-    await admin.destroy()
-    await runMigrations({ databaseUrl: connectionString, schema: 'stripe' })
     return await syncPeer(connectionString, fakeUrl, objects)
   } finally {
+    // What follows must not share the machine with it.
     await server.stop()
   }
 }
@@ -160,9 +150,11 @@ export async function benchSync({
   connectionString,
   print,
   folder,
+  onEnd,
   objects = 10_000,
 }: SyncBenchOptions): Promise<{ peer: number; paging: number; limited: number }> {
-  const fake = await startFake(objects)
+  const fake = await startFakeStripeProcess(KEY, objects)
+  onEnd(() => fake.stop())
   const db = connect(connectionString, { max: 10 })
   try {
     const { counter, http } = countingClient()
@@ -181,7 +173,7 @@ export async function benchSync({
 
     const customers = await full(StripeCustomerAction)
     tell(`sync ${objects} customers`, customers)
-    const peer = await measurePeer(folder, fake.url, objects)
+    const peer = await measurePeer({ folder, onEnd }, fake.url, objects)
     tell(
       '  @supabase/stripe-sync-engine',
       peer,
@@ -213,7 +205,6 @@ export async function benchSync({
     }
   } finally {
     await db.destroy()
-    await fake.stop()
   }
 }
 

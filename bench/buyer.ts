@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto'
+import type { DatabaseWatch } from './database-watch.ts'
+import type { ServiceProcess } from './processes.ts'
+
+/** Of each purchase. */
+export const CODES = 40
+
+type Made = { id: string }
+type Page<T> = { data: T[] }
+
+async function send<T>(method: string, url: string, key: string, body?: object): Promise<T> {
+  const response = await fetch(url, {
+    method,
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${method} ${url} answered ${response.status}: ${text}`)
+  return JSON.parse(text) as T // the caller says what it expects
+}
+
+/** A sponsor who buys through HTTP only, so that it works with any version of the service. */
+export type Buyer = {
+  /** Orders, opens the payment page, pays at Stripe and waits for the codes. */
+  buy(): Promise<Bought>
+  /** Waits until Stripe has delivered all events and the service has processed them. */
+  rest(): Promise<void>
+  /** When Stripe sent the event of each session's payment, in milliseconds since 1970. */
+  webhookTimes(): Promise<Map<string, number>>
+}
+
+/** A session that was paid, and when its codes were read, in milliseconds since 1970. */
+export type Bought = { session: string; visibleAt: number }
+
+// As docs/operations.md names them, as far as a purchase without trouble causes them.
+const COMPLETED = 'checkout.session.completed'
+const EVENTS = [COMPLETED, 'payment_intent.succeeded']
+
+const RETURN_URLS = {
+  success_url: 'https://shop.example/thanks?session={CHECKOUT_SESSION_ID}',
+  cancel_url: 'https://shop.example/cart',
+}
+
+/** Sets up a conference on its own Stripe account, with a ticket type for 10.00 EUR and a sponsor. */
+export async function createBuyer(
+  service: ServiceProcess,
+  stripeUrl: string,
+  watch: DatabaseWatch,
+): Promise<Buyer> {
+  const secret = `whsec_${randomBytes(16).toString('hex')}`
+  const control = async <T>(method: string, path: string, body?: object): Promise<T> =>
+    (await send<{ data: T }>(method, `${stripeUrl}/_fake/${path}`, '-', body)).data
+  const conferences = `${service.url}/v1/conferences`
+  const here = `${conferences}/bench`
+  const make = <T extends Made>(path: string, body: object) =>
+    send<T>('POST', `${here}/${path}`, service.operatorKey, body)
+
+  const account = await control<{ id: string; secretKey: string }>('POST', 'create-account', {})
+  await send('POST', conferences, service.operatorKey, {
+    slug: 'bench',
+    name: 'Bench',
+    currency: 'EUR',
+    stripe_secret_key: account.secretKey,
+    stripe_webhook_secret: secret,
+  })
+  const url = `${service.url}/webhooks/stripe/bench`
+  const endpoint = { account: account.id, url, secret, events: EVENTS }
+  await control('POST', 'add-webhook-endpoint', endpoint)
+  const ticket = await make('ticket-types', { name: 'Regular', price: 1_000, bulk_enabled: true })
+  const sponsor = await make('sponsors', { name: 'Acme', contact_email: 'team@acme.example' })
+  const { key } = await make<Made & { key: string }>('api-keys', {
+    role: 'sponsor',
+    sponsor: sponsor.id,
+    name: 'bench',
+  })
+
+  return {
+    async buy() {
+      const order = { ticket_type: ticket.id, quantity: CODES }
+      const purchase = await send<Made>('POST', `${here}/purchases`, key, order)
+      const at = `${here}/purchases/${purchase.id}`
+      const { session_id: session } = await send<{ session_id: string }>(
+        'POST',
+        `${at}/checkout`,
+        key,
+        RETURN_URLS,
+      )
+      await control('POST', 'pay', { session })
+      await watch.paid(purchase.id)
+      const { data } = await send<Page<Made>>('GET', `${at}/vouchers?limit=100`, key)
+      const visibleAt = Date.now()
+      if (data.length !== CODES) throw new Error(`${purchase.id} has ${data.length} codes`)
+      return { session, visibleAt }
+    },
+    async rest() {
+      await control('POST', 'wait-for-deliveries', { timeout_ms: 60_000 })
+      await watch.allEventsProcessed()
+    },
+    async webhookTimes() {
+      type Event = { id: string; data: { object: { id: string } } }
+      type Delivery = { event: string; attempts: { at: string }[] }
+      const filter = `account=${account.id}&type=${COMPLETED}`
+      const deliveries = await control<Delivery[]>('GET', `deliveries?${filter}`)
+      const events = await control<Event[]>('GET', `events?${filter}`)
+      const sent = new Map(deliveries.map(({ event, attempts }) => [event, attempts[0]?.at]))
+      return new Map(events.map(({ id, data }) => [data.object.id, Date.parse(sent.get(id) ?? '')]))
+    },
+  }
+}
