@@ -1,29 +1,73 @@
 import type { Tx } from '../db/connect.ts'
-import { pendingJob } from '../jobs/job-queue.ts'
+import { addJob, pendingJob } from '../jobs/job-queue.ts'
 import type { PaymentOwner } from './payment-records.ts'
 
 type OwnerKind = PaymentOwner['kind']
-
-/** The jobs that finish what a request left, by owner: their keys tell whether one is waiting. */
-const JOB_KEYS = {
-  purchase: { attempt: 'finish_attempt:', refund: 'finish_refund:' },
-  charge: { attempt: 'finish_charge_attempt:', refund: 'finish_charge_refund:' },
-} as const satisfies Record<OwnerKind, { attempt: string; refund: string }>
-
-export type StaleAttempt = { conferenceId: string; ownerId: string; attempt: number }
+type StaleAttempt = { conferenceId: string; ownerId: string; attempt: number }
+type UnansweredRefund = { conferenceId: string; ownerId: string; id: string }
 
 /**
- * Attempts that no request continues any more, oldest first, without those that have a job: one whose
- * session or intent is unknown for this long, and one of a saved card that nobody confirmed or whose
- * confirmation got no answer.
+ * Jobs that one sweep adds at most, by kind: enough for 1,000 purchases a minute at the default settings,
+ * and few enough that the transaction takes well under a second.
+ */
+export const MAX_SWEEP_JOBS = 500
+
+/** The jobs that finish what a request left, by owner: their keys tell whether one is waiting. */
+const JOBS = {
+  purchase: {
+    attemptKey: 'finish_attempt:',
+    refundKey: 'finish_refund:',
+    finishAttempt: (trx: Tx, { conferenceId, ownerId, attempt }: StaleAttempt) =>
+      addJob(trx, 'finish_attempt', {
+        conference_id: conferenceId,
+        purchase_id: ownerId,
+        attempt,
+      }),
+    finishRefund: (trx: Tx, { conferenceId, ownerId, id }: UnansweredRefund) =>
+      addJob(trx, 'finish_refund', { conference_id: conferenceId, purchase_id: ownerId, id }),
+  },
+  charge: {
+    attemptKey: 'finish_charge_attempt:',
+    refundKey: 'finish_charge_refund:',
+    finishAttempt: (trx: Tx, { conferenceId, ownerId, attempt }: StaleAttempt) =>
+      addJob(trx, 'finish_charge_attempt', {
+        conference_id: conferenceId,
+        charge_id: ownerId,
+        attempt,
+      }),
+    finishRefund: (trx: Tx, { conferenceId, ownerId, id }: UnansweredRefund) =>
+      addJob(trx, 'finish_charge_refund', { conference_id: conferenceId, charge_id: ownerId, id }),
+  },
+} as const
+
+/**
+ * Adds a job for each attempt that no request continues, and for each refund request whose outcome at
+ * Stripe is unknown, for longer than `afterSeconds`. Oldest first. Rows that have a pending job are
+ * skipped, so that rows which fail repeatedly do not block the others. No job charges a card.
  *
  * @param trx of a system task: it covers all conferences.
+ * @returns how many jobs it added.
  */
-export function findStaleAttempts(
+export async function sweepPayments(
   trx: Tx,
   kind: OwnerKind,
   afterSeconds: number,
-  limit: number,
+): Promise<{ attempts: number; refunds: number }> {
+  const attempts = await findStaleAttempts(trx, kind, afterSeconds)
+  for (const attempt of attempts) await JOBS[kind].finishAttempt(trx, attempt)
+  const refunds = await findUnansweredRefunds(trx, kind, afterSeconds)
+  for (const refund of refunds) await JOBS[kind].finishRefund(trx, refund)
+  return { attempts: attempts.length, refunds: refunds.length }
+}
+
+/**
+ * Attempts whose session or intent is unknown for this long, and those of a saved card that were not
+ * confirmed or whose confirmation got no answer.
+ */
+function findStaleAttempts(
+  trx: Tx,
+  kind: OwnerKind,
+  afterSeconds: number,
 ): Promise<StaleAttempt[]> {
   return trx('payment_attempts as a')
     .whereNotNull(`a.${kind}_id`)
@@ -41,11 +85,9 @@ export function findStaleAttempts(
             .whereRaw(`a.created_at < now() - make_interval(secs => ?)`, [afterSeconds])
         })
     })
-    .whereNotExists(
-      pendingJob(trx, `'${JOB_KEYS[kind].attempt}' || a.owner_id || ':' || a.attempt`),
-    )
+    .whereNotExists(pendingJob(trx, `'${JOBS[kind].attemptKey}' || a.owner_id || ':' || a.attempt`))
     .orderBy('a.created_at')
-    .limit(limit)
+    .limit(MAX_SWEEP_JOBS)
     .select<StaleAttempt[]>(
       'a.conference_id as conferenceId',
       'a.owner_id as ownerId',
@@ -53,12 +95,31 @@ export function findStaleAttempts(
     )
 }
 
+function findUnansweredRefunds(
+  trx: Tx,
+  kind: OwnerKind,
+  afterSeconds: number,
+): Promise<UnansweredRefund[]> {
+  return trx('refund_requests as r')
+    .whereNotNull(`r.${kind}_id`)
+    .where('r.state', 'requested')
+    .whereRaw(`r.updated_at < now() - make_interval(secs => ?)`, [afterSeconds])
+    .whereNotExists(pendingJob(trx, `'${JOBS[kind].refundKey}' || r.id`))
+    .orderBy('r.created_at')
+    .limit(MAX_SWEEP_JOBS)
+    .select<UnansweredRefund[]>(
+      'r.conference_id as conferenceId',
+      'r.owner_id as ownerId',
+      'r.id as id',
+    )
+}
+
 /** Webhooks report changes of an open payment page, so it is fetched only once in this time. */
-export const OPEN_PAGE_SECONDS = 3_600
+const OPEN_PAGE_SECONDS = 3_600
 
 /**
- * SQL for whether an owner waits for Stripe: a payment is processing, or a payment page is open, and
- * neither was fetched for `:after` seconds, an open page for `:open` seconds.
+ * SQL for whether an owner waits for Stripe: a payment is processing, or a payment page is open, and it
+ * was not fetched for `:after` seconds, a page that can be paid for an hour.
  *
  * @param owner - alias of a row with conference_id, id and reconciled_at.
  */
@@ -67,27 +128,5 @@ export const waitsForStripe = (owner: string) => `exists (
   where a.conference_id = ${owner}.conference_id and a.owner_id = ${owner}.id
     and (a.state = 'processing' or (a.state = 'open' and a.kind = 'checkout'))
     and greatest(a.updated_at, ${owner}.reconciled_at) < now() - make_interval(secs =>
-      case when a.state = 'open' and a.expires_at > now() then :open::int else :after::int end))`
-
-export type UnansweredRefund = { conferenceId: string; ownerId: string; id: string }
-
-/** Refund requests whose outcome is unknown for this long, oldest first, without those that have a job. */
-export function findUnansweredRefunds(
-  trx: Tx,
-  kind: OwnerKind,
-  afterSeconds: number,
-  limit: number,
-): Promise<UnansweredRefund[]> {
-  return trx('refund_requests as r')
-    .whereNotNull(`r.${kind}_id`)
-    .where('r.state', 'requested')
-    .whereRaw(`r.updated_at < now() - make_interval(secs => ?)`, [afterSeconds])
-    .whereNotExists(pendingJob(trx, `'${JOB_KEYS[kind].refund}' || r.id`))
-    .orderBy('r.created_at')
-    .limit(limit)
-    .select<UnansweredRefund[]>(
-      'r.conference_id as conferenceId',
-      'r.owner_id as ownerId',
-      'r.id as id',
-    )
-}
+      case when a.state = 'open' and a.expires_at > now() then ${OPEN_PAGE_SECONDS}
+        else cast(:after as integer) end))`

@@ -4,7 +4,9 @@ import { planCharge } from '../../../src/billing/charges/plan-charge.ts'
 import type { PaymentAttempt } from '../../../src/payments/payment-records.ts'
 import { NO_RECORDS } from '../../../src/payments/payment-records.ts'
 import type { PaymentSnapshot } from '../../../src/payments/payment-snapshot.ts'
+import { newAttempt, StripeSide } from '../../purchases/payment-history.ts'
 import { dispute, NOTHING, payment, refund, session } from '../../purchases/purchase-scene.ts'
+import { generator } from '../../support/random.ts'
 
 const NOW = new Date('2027-01-01T00:00:00Z')
 
@@ -37,36 +39,18 @@ const CHARGE: Charge = {
   succeededAt: null,
 }
 
-const common = {
-  sessionId: null,
-  url: null,
-  expiresAt: null,
-  paymentIntentId: null,
-  paymentMethod: null,
-  confirms: 0,
-  decline: null,
-  failure: null,
-  createdAt: NOW,
-}
-
 const card = (attempt: number, over: Partial<PaymentAttempt> = {}): PaymentAttempt =>
   ({
-    kind: 'saved_card',
-    params: { description: 'x', amount: 1_000, currency: 'EUR', sponsorId: null, named: null },
-    attempt,
+    ...newAttempt(attempt, 'saved_card'),
     state: 'open',
-    ...common,
     paymentIntentId: `pi_${attempt}`,
     ...over,
   }) as PaymentAttempt
 
 const page = (attempt: number, over: Partial<PaymentAttempt> = {}): PaymentAttempt =>
   ({
-    kind: 'checkout',
-    params: {},
-    attempt,
+    ...newAttempt(attempt, 'checkout'),
     state: 'open',
-    ...common,
     sessionId: `cs_${attempt}`,
     ...over,
   }) as PaymentAttempt
@@ -191,6 +175,89 @@ describe('a refused attempt', () => {
       planCharge(before, { type: 'attempt', ...input }),
     ]) {
       expect(plan.after.charge).toMatchObject({ status: 'requires_action', failure })
+    }
+  })
+})
+
+type Fact = (stripe: StripeSide, random: () => number) => unknown
+
+const paid = ({ payments }: StripeSide) => payments.find(({ received }) => received > 0)
+
+function refundPart(status: 'pending' | 'succeeded'): Fact {
+  return (stripe, random) => {
+    const payment = paid(stripe)
+    const amount = payment === undefined ? 0 : Math.ceil(stripe.left(payment) * random())
+    if (payment === undefined || amount === 0) return
+    const { paymentIntent } = payment
+    stripe.refunds.push(refund(`re_${stripe.refunds.length}`, amount, { paymentIntent, status }))
+  }
+}
+
+/** What may happen at Stripe to a charge whose two attempts were opened. */
+const FACTS: Fact[] = [
+  (stripe) => {
+    const open = stripe.sessions.find(({ status }) => status === 'open')
+    if (open !== undefined) stripe.pay(open, 1_000)
+  },
+  (stripe) => {
+    const open = stripe.sessions.find(({ status }) => status === 'open')
+    if (open !== undefined) stripe.debit(open, 1_000)
+  },
+  (stripe) => {
+    const debit = stripe.payments.find(({ status }) => status === 'processing')
+    if (debit !== undefined) Object.assign(debit, { status: 'succeeded', received: 1_000 })
+  },
+  (stripe) => {
+    const debit = stripe.payments.find(({ status }) => status === 'processing')
+    if (debit !== undefined) debit.status = 'requires_payment_method'
+  },
+  (stripe) => {
+    const open = stripe.sessions.find(({ status }) => status === 'open')
+    if (open !== undefined) open.status = 'expired'
+  },
+  refundPart('pending'),
+  refundPart('succeeded'),
+  (stripe, random) => {
+    const pending = stripe.refunds.find(({ status }) => status === 'pending')
+    if (pending !== undefined) pending.status = random() < 0.5 ? 'succeeded' : 'failed'
+  },
+  (stripe, random) => {
+    const last = stripe.disputes.at(-1)
+    if (last !== undefined) last.status = random() < 0.5 ? 'won' : 'lost'
+    else if (paid(stripe) !== undefined) stripe.disputes.push(dispute('needs_response'))
+  },
+]
+
+describe('random histories of a charge', () => {
+  it('end the same for any snapshots in between, and never break a rule', () => {
+    for (let seed = 1; seed <= 5_000; seed += 1) {
+      const random = generator(seed)
+      const stripe = new StripeSide()
+      const start = charge([card(1, { state: 'cancelled' }), page(2)])
+      stripe.openSession(2)
+      let ours = start
+      let successes = 0
+      let declines = 0
+      for (let step = 0; step < 10; step += 1) {
+        FACTS[Math.floor(random() * FACTS.length)]?.(stripe, random)
+        if (random() < 0.4) continue
+        const plan = read(ours, stripe.snapshot())
+        const again = read(plan.after, stripe.snapshot())
+        expect(again.after).toEqual(plan.after)
+        expect(again.declines).toEqual([])
+        const isPaid = ({ status }: Charge) => status === 'succeeded' || status === 'refunded'
+        if (isPaid(plan.after.charge) && !isPaid(ours.charge)) successes += 1
+        declines += plan.declines.length
+        ours = plan.after
+        const { status, amountReceived, amountRefunded, amountRefunding } = ours.charge
+        // The check constraint of the table.
+        expect(amountRefunded + amountRefunding).toBeLessThanOrEqual(amountReceived)
+        expect(isPaid(ours.charge)).toBe(paid(stripe) !== undefined)
+        expect(status === 'refunded').toBe(amountReceived > 0 && amountRefunded === amountReceived)
+      }
+      expect(successes + declines).toBeLessThanOrEqual(1)
+      const end = stripe.snapshot()
+      expect(read(ours, end).after.charge).toEqual(read(start, end).after.charge)
     }
   })
 })
