@@ -4,7 +4,7 @@ import {
   getCustomer,
   listCustomers,
 } from '../billing/customers/customer-store.ts'
-import { refreshCustomer } from '../billing/customers/saved-cards.ts'
+import { refreshCustomer, refreshListedCustomers } from '../billing/customers/saved-cards.ts'
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { AppError } from '../shared/errors.ts'
@@ -28,8 +28,8 @@ export function addCustomersRefresh(program: Command, cli: Cli): void {
     usage: 'customers:refresh',
     summary: 'Re-read customers and their saved cards from Stripe',
     details:
-      'Repairs what missed webhooks would have updated. Stays within the request limit of the Stripe ' +
-      'account. If a customer cannot be read, the command continues and ends with exit code 1.',
+      'Repairs what missed webhooks would have updated, also for customers that were made at Stripe. ' +
+      'Stays within the request limit of the Stripe account. If a customer cannot be read, the command continues and ends with exit code 1.',
     examples: [
       ['customers:refresh', 'every customer of all conferences with a Stripe key'],
       ['customers:refresh --conference devconf', 'every customer of one conference'],
@@ -42,11 +42,12 @@ export function addCustomersRefresh(program: Command, cli: Cli): void {
   command.action(async (options: Options) => {
     const isJson = wantsJson(command)
     const lines = await withSession(cli, async (session) => {
+      const listed = await readLists(cli, session, options)
       const found = await find(session.db, options)
       const done: RefreshedLine[] = []
       for (const ref of found) {
         if (cli.signal.aborted) break
-        const line = await tryOne(session, ref)
+        const line = await tryOne(session, ref, listed.has(ref.conferenceId))
         done.push(line)
         if (!isJson) cli.terminal.err.write(refreshedText(line, done.length, found.length))
       }
@@ -65,6 +66,28 @@ export function addCustomersRefresh(program: Command, cli: Cli): void {
       )
     }
   })
+}
+
+/**
+ * Reads the list of customers of each conference into the mirror, unless single customers are named.
+ * Returns the conferences whose list was read; the customers of the others are read one by one.
+ */
+async function readLists(cli: Cli, session: Session, options: Options): Promise<Set<string>> {
+  const read = new Set<string>()
+  if (options.ids !== undefined) return read
+  const deps = inBackground(session)
+  for (const { conferenceId } of await conferencesToSearch(session.db, options.conference)) {
+    try {
+      const run = await refreshListedCustomers(deps, conferenceId, cli.signal)
+      if (run.state !== 'succeeded') continue
+      read.add(conferenceId)
+      cli.terminal.err.write(`${conferenceId}: read ${run.counts.fetched} customers\n`)
+    } catch (error) {
+      const { code } = toProblem(toFailure(error))
+      cli.terminal.err.write(`${conferenceId}: could not read the list of customers (${code})\n`)
+    }
+  }
+  return read
 }
 
 async function find(db: Db, { conference, ids }: Options): Promise<CustomerRef[]> {
@@ -90,10 +113,14 @@ async function allOf(db: Db, conferenceId: string): Promise<CustomerRef[]> {
   return found.map(({ id }) => ({ conferenceId, customerId: id }))
 }
 
-async function tryOne(session: Session, ref: CustomerRef): Promise<RefreshedLine> {
+async function tryOne(
+  session: Session,
+  ref: CustomerRef,
+  isListed: boolean,
+): Promise<RefreshedLine> {
   const line = { id: ref.customerId, conference: ref.conferenceId }
   try {
-    const { isAlive, methods } = await refreshCustomer(inBackground(session), ref)
+    const { isAlive, methods } = await refreshCustomer(inBackground(session), ref, isListed)
     return { ...line, at_stripe: isAlive, payment_methods: methods, problem: null }
   } catch (error) {
     return {

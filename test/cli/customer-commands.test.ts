@@ -45,6 +45,24 @@ describe('customers:refresh', () => {
     })
   })
 
+  it('reads 100 customers a request, also those that were made at Stripe (issue 8, line 28)', async () => {
+    const shop = await openShop(app)
+    const id = await customerWithCard(shop)
+    stripe.fake.control.seedCustomers(shop.stripeKey, 150)
+    stripe.fake.control.clearRequests()
+    const args = ['customers:refresh', '--conference', shop.conference]
+    const { exitCode, stderr } = await cli.run(args)
+    expect(exitCode).toBe(0)
+    expect(stderr).toContain('read 151 customers')
+    expect(stderr).toContain(`1/1 ${id} 1 payment methods`)
+    const asked = stripe.fake.control.requests().filter(({ path }) => path === '/v1/customers')
+    expect(asked).toHaveLength(2)
+    const mirrored = await app.rows('select id from stripe.customers where conference_id = $1', [
+      shop.conference,
+    ])
+    expect(mirrored).toHaveLength(151)
+  })
+
   it('reads the named customers, in any conference', async () => {
     const [shop, other] = [await openShop(app), await openShop(app)]
     const [id, left] = [await customerWithCard(shop), await customerWithCard(other)]

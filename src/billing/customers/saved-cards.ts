@@ -2,11 +2,15 @@ import type Stripe from 'stripe'
 import { getConference } from '../../conferences/conference-store.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { databaseNow } from '../../mirror/fetch-time.ts'
-import { StripeCustomerAction } from '../../mirror/resources/customer-resource.ts'
+import {
+  resource as customerResource,
+  StripeCustomerAction,
+} from '../../mirror/resources/customer-resource.ts'
 import {
   resource as paymentMethods,
   StripePaymentMethodAction,
 } from '../../mirror/resources/payment-method-resource.ts'
+import type { SyncRun } from '../../mirror/runs/sync-run.ts'
 import { tableOf } from '../../mirror/stripe-resource.ts'
 import type { ReturnUrls } from '../../payments/payable.ts'
 import type { OpenedSession, SavedCard, SavedCards } from '../../payments/payment-gateway.ts'
@@ -232,24 +236,42 @@ type RefreshedCustomer = {
 }
 
 /**
+ * Fetches every customer of the conference's account into the mirror, 100 a request: also those that were
+ * made at Stripe and have no row here. Their cards are fetched by `refreshCustomer`.
+ *
+ * @returns the sync run after its end.
+ * @throws AppError `sync_running`, `stripe_key_missing`, `stripe_…`
+ */
+export function refreshListedCustomers(
+  deps: BillingDeps,
+  conferenceId: string,
+  signal: AbortSignal,
+): Promise<SyncRun> {
+  return new StripeCustomerAction(mirrorContext(deps, conferenceId)).syncAll({ signal })
+}
+
+/**
  * Fetches a customer and all its payment methods into the mirror. A customer with payment methods but no
  * default gets the oldest as its default: that is the first card that is saved, or the replacement of a
  * detached default. An existing default is never changed, also not by a card that is declined or added
  * later.
  *
+ * @param isListed whether `refreshListedCustomers` has just fetched the customer itself.
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  */
 export async function refreshCustomer(
   deps: BillingDeps,
   ref: CustomerRef,
+  isListed = false,
 ): Promise<RefreshedCustomer> {
   const { stripeCustomerId } = await withTenant(deps.db, ref, (trx) => getCustomer(trx, ref))
   if (stripeCustomerId === null) return { isAlive: false, methods: 0 }
   const { conferenceId } = ref
-  const context = mirrorContext(deps, conferenceId)
   const { stripe } = await deps.clients.connect(conferenceId)
-  const customers = new StripeCustomerAction(context)
-  const { object } = await callStripe(() => customers.refresh(stripeCustomerId))
+  const customers = new StripeCustomerAction(mirrorContext(deps, conferenceId))
+  const object = isListed
+    ? await mirroredCustomer(deps, conferenceId, stripeCustomerId)
+    : (await callStripe(() => customers.refresh(stripeCustomerId))).object
   if (object === null) return { isAlive: false, methods: 0 }
   const methods = await refreshCards(deps, stripe, conferenceId, stripeCustomerId)
   const oldest = oldestCard(methods)
@@ -258,6 +280,19 @@ export async function refreshCustomer(
     await saveDefaultCard(deps, conferenceId, stripeCustomerId, oldest)
   }
   return { isAlive: true, methods: methods.length }
+}
+
+async function mirroredCustomer(
+  { db }: BillingDeps,
+  conferenceId: string,
+  id: string,
+): Promise<unknown> {
+  const row = await withTenant(db, { conferenceId }, (trx) =>
+    trx(tableOf(customerResource))
+      .where({ conference_id: conferenceId, id, deleted_at: null })
+      .first<{ data: unknown } | undefined>('data'),
+  )
+  return row?.data ?? null
 }
 
 async function refreshCards(
