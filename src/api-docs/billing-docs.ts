@@ -84,6 +84,7 @@ const OPEN = {
   statement_descriptor_suffix: 'BOOTH 14',
   comment: null,
   source_reference: 'INV-2027-118',
+  metadata: {},
   manual: false,
   payment_method: null,
   payment_intent: null,
