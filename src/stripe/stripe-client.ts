@@ -171,10 +171,22 @@ export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
         return response
       } catch (error) {
         report('unreachable')
-        throw error
+        throw withoutClosedCode(error)
       }
     },
   }
+}
+
+const CLOSED_CODES: readonly unknown[] = ['ECONNRESET', 'EPIPE']
+
+/**
+ * The SDK repeats a request once whose connection was closed, even if `maxNetworkRetries` is 0, and
+ * returns the answer to the repeat. A refusal would then look like that of the first request, which
+ * proves that nothing was made. Without the error's code, the SDK repeats only as often as it is told.
+ */
+function withoutClosedCode(error: unknown): unknown {
+  if (!(error instanceof Error && 'code' in error)) return error
+  return CLOSED_CODES.includes(error.code) ? new Error(error.message, { cause: error }) : error
 }
 
 // Path prefixes after which a second word names the resource, as in `/v1/checkout/sessions`.

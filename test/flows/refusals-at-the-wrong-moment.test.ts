@@ -118,8 +118,36 @@ describe('a refund', () => {
   })
 })
 
+/** The answer of the first request is lost, and Stripe refuses the next one. */
+function loseThenRefuse(path: string): void {
+  const request = { method: 'POST', path } as const
+  stripe.fake.control.injectFault({ ...request, action: { kind: 'fail_after' } })
+  stripe.fake.control.injectFault({
+    ...request,
+    times: 'always',
+    action: { kind: 'refuse', status: 400 },
+  })
+}
+
+it('a refund whose answer was lost is found although Stripe refuses the next request (issue 8, line 7)', async () => {
+  const { shop, id } = await paid()
+  const refund = refundOnce(shop, id)
+  loseThenRefuse('/v1/refunds')
+  expect(await refund()).toMatchObject({ status: 200, body: { amount_refunded: 1_000 } })
+  expect(refundsAtStripe(shop)).toHaveLength(1)
+})
+
 describe('a checkout', () => {
   const sessions = (shop: Shop) => stripe.fake.control.list(shop.stripeKey, 'checkout.session')
+
+  it('whose answer was lost opens one page although Stripe refuses the next request (issue 8, line 7)', async () => {
+    const shop = await openShop(app)
+    const { id } = await shop.buy()
+    loseThenRefuse('/v1/checkout/sessions')
+    const { status, body } = await shop.checkout(id)
+    expect(status).toBe(200)
+    expect(sessions(shop)).toMatchObject([{ id: body['session_id'], status: 'open' }])
+  })
 
   it.each([401, 403])(
     'that a rejected key answered %i after the work opens one page, however it is repeated (issue 8, line 7)',

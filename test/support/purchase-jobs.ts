@@ -1,5 +1,6 @@
 import { withSystem } from '../../src/db/tenant-scope.ts'
 import { sweepPurchases } from '../../src/purchases/sweep-purchases.ts'
+import { AppError } from '../../src/shared/errors.ts'
 import { purchaseService } from './purchase-service.ts'
 import type { TestApp } from './test-app.ts'
 
@@ -10,6 +11,8 @@ type Job = {
   task: string
   payload: { conference_id: string; purchase_id: string; attempt?: number; id?: string }
 }
+
+const isRefused = (error: unknown) => error instanceof AppError && error.code === 'stripe_refused'
 
 /**
  * Sweeps the purchases as the timer does, then runs the jobs of one conference as a worker does: one that
@@ -36,8 +39,11 @@ export async function sweepAndWork(app: TestApp, conference: string): Promise<nu
       if (task === 'finish_attempt') await service.finishStaleAttempt(ref, payload.attempt ?? 0)
       if (task === 'finish_refund') await service.finishRefund(ref, payload.id ?? '', cause)
       await app.rows('delete from graphile_worker._private_jobs where id = $1', [id])
-    } catch {
-      failed += 1
+    } catch (error) {
+      // A refused refund has ended: the worker does not repeat it.
+      const isOver = task === 'finish_refund' && isRefused(error)
+      if (isOver) await app.rows('delete from graphile_worker._private_jobs where id = $1', [id])
+      else failed += 1
     }
   }
   return failed
