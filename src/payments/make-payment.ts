@@ -68,17 +68,8 @@ async function obtainAttempt(
   number: number,
   request: AttemptRequest,
 ): Promise<PaymentAttempt> {
-  const attempts = await payable.listAttempts()
-  const found = attempts.find(({ attempt }) => attempt === number)
-  if (found !== undefined) {
-    // The timer may have died between its decision and its request to Stripe: see closeUnseenSession.
-    const before = attempts.find(({ attempt }) => attempt === number - 1)
-    const isNew = found.state === 'creating' && found.sessionId === null
-    if (isNew && before?.state === 'cancelled' && before.sessionId !== null) {
-      await closeSession(deps, payable, before.sessionId)
-    }
-    return found
-  }
+  const found = (await payable.listAttempts()).find(({ attempt }) => attempt === number)
+  if (found !== undefined) return found
   // Check the card before an open payment page is closed for it.
   if (request.kind === 'saved_card') await payable.chooseCard(request.named)
   await closeAttempt(deps, payable, number - 1, 'EXPIRED')
@@ -156,6 +147,11 @@ export async function closeAttempt(
   if (attempt === undefined) return
   if (attempt.kind === 'saved_card' && attempt.state === 'failed') {
     return closeDeclined(deps, payable, attempt)
+  }
+  if (attempt.kind === 'checkout' && attempt.state === 'cancelled') {
+    // The timer may have died between its decision and its request to Stripe: see closeUnseenSession.
+    if (attempt.sessionId !== null) await closeSession(deps, payable, attempt.sessionId)
+    return
   }
   if (!isPayable(attempt)) return
   if (attempt.kind === 'saved_card') return closeCard(deps, payable, attempt)

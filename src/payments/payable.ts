@@ -74,7 +74,8 @@ export function chooseAttempt(
   const last = attempts.at(-1)
   if (last === undefined) return { number: 1, insert: true }
   if (!isPayable(last)) {
-    return { number: last.attempt + 1, insert: !isDeclinedIntentOpen(last, payments) }
+    const mayBeOpen = isDeclinedIntentOpen(last, payments) || isCancelledPageOpen(last, clock)
+    return { number: last.attempt + 1, insert: !mayBeOpen }
   }
   const number = isSameRequest(last, request, clock) ? last.attempt : last.attempt + 1
   return { number, insert: false }
@@ -89,6 +90,12 @@ function isDeclinedIntentOpen(last: PaymentAttempt, payments: readonly StoredPay
   if (kind !== 'saved_card' || state !== 'failed' || paymentIntentId === null) return false
   const payment = payments.find(({ paymentIntent }) => paymentIntent === paymentIntentId)
   return payment?.status !== 'canceled'
+}
+
+/** Whether the page of a cancelled attempt may still be open: the timer cancels before Stripe expires it. */
+function isCancelledPageOpen({ kind, state, sessionId, expiresAt }: PaymentAttempt, clock: Clock) {
+  if (kind !== 'checkout' || state !== 'cancelled' || sessionId === null) return false
+  return expiresAt === null || expiresAt > clock.now()
 }
 
 function isSameRequest(last: PaymentAttempt, request: AttemptRequest, clock: Clock): boolean {

@@ -1,10 +1,11 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { type ChargeScene, openChargeScene } from '../billing/charges/charge-scene.ts'
 import { purchaseService } from '../support/purchase-service.ts'
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import { useStripeProxy } from '../support/stripe-proxy.ts'
 import { type Body, useTestApp } from '../support/test-app.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
 
 const stripe = useFakeStripe()
 const proxy = useStripeProxy(stripe)
@@ -237,6 +238,38 @@ describe('a payment by a saved card', () => {
     held.release()
     expect(await paying).toMatchObject({ status: 409, body: { code: 'payment_in_progress' } })
     expect(confirms()).toBe(before)
+    expect(intents()).toMatchObject([{ status: 'canceled', amount_received: 0 }])
+    expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'FAILED' })
+  })
+
+  /** How many transactions wait for the lock of a row. */
+  const waiting = async () => {
+    const [row] = await app.rows<{ count: string }>(
+      `select count(*) from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock'`,
+    )
+    return Number(row?.count)
+  }
+
+  it('whose intent is stored while the timer gives it up is not charged (issue 8, line 30)', async () => {
+    const { id } = await shop.buy()
+    const made = proxy.holdAnswer({ method: 'POST', path: INTENTS })
+    const confirmed = proxy.holdRequest({ method: 'POST', path: CONFIRM })
+    const paying = pay(id)
+    await made.reached
+    let timed: Promise<void> | undefined
+    await withTenant(app.db, { conferenceId: shop.conference }, async (trx) => {
+      await trx('bulk_purchases').where({ id }).forUpdate().select('id')
+      made.release()
+      await vi.waitUntil(async () => (await waiting()) === 1, POLL_OPTIONS)
+      // The timer has seen an attempt without an intent; the intent is stored before its turn.
+      timed = timer(id)
+      await vi.waitUntil(async () => (await waiting()) === 2, POLL_OPTIONS)
+    })
+    await timed
+    expect(intents()).toMatchObject([{ status: 'canceled', amount_received: 0 }])
+    confirmed.release()
+    await paying
     expect(intents()).toMatchObject([{ status: 'canceled', amount_received: 0 }])
     expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'FAILED' })
   })

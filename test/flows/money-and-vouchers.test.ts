@@ -157,6 +157,18 @@ describe('a payment of another amount', () => {
 })
 
 describe('a refund', () => {
+  it('that is pending counts: the same money is not refunded twice (issue 8, line 31)', async () => {
+    const { id } = await paid()
+    control().setRefundMode('pending', 1)
+    await shop.act(id, 'refund', { amount: 3_000 })
+    expect(await shop.act(id, 'refund', { amount: 7_001 })).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '/amount' }] },
+    })
+    expect((await shop.act(id, 'refund', { amount: 7_000 })).status).toBe(200)
+    expect(refunds()).toHaveLength(2)
+  })
+
   it('that is pending freezes the codes after those of one that succeeds (issue 8, line 29)', async () => {
     const { id } = await paid()
     control().setRefundMode('pending', 1)
