@@ -149,6 +149,19 @@ describe('a checkout', () => {
     expect(sessions(shop)).toMatchObject([{ id: body['session_id'], status: 'open' }])
   })
 
+  it('whose answer was lost is found by a later request that Stripe refuses (issue 8, line 7)', async () => {
+    const shop = await openShop(app)
+    const { id } = await shop.buy()
+    const request = { method: 'POST', path: '/v1/checkout/sessions', times: 'always' } as const
+    stripe.fake.control.injectFault({ ...request, action: { kind: 'fail_after' } })
+    expect((await shop.checkout(id)).status).toBe(503)
+    stripe.fake.control.clearFaults()
+    stripe.fake.control.injectFault({ ...request, action: { kind: 'refuse', status: 400 } })
+    const { status, body } = await shop.checkout(id)
+    expect(status).toBe(200)
+    expect(sessions(shop)).toMatchObject([{ id: body['session_id'], status: 'open' }])
+  })
+
   it.each([401, 403])(
     'that a rejected key answered %i after the work opens one page, however it is repeated (issue 8, line 7)',
     async (status) => {
