@@ -136,8 +136,8 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       }))
       if (swept.runs > 0 || swept.deliveries > 0) logger.warn(swept, 'swept abandoned work')
     }),
-    handle('find_missed_events', async ({ conference_id }) => {
-      await findMissedEvents({ ...deps, inbox }, conference_id)
+    handle('find_missed_events', async ({ conference_id }, { jobId }) => {
+      await findMissedEvents({ ...deps, inbox }, conference_id, `job:${jobId}`)
     }),
     handle('retry_with_new_key', async ({ conference_id }) => {
       const retried = await withTenant(db, { conferenceId: conference_id }, async (trx) => ({

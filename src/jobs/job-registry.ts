@@ -11,6 +11,8 @@ import {
 import type { RunningJob } from './job-queue.ts'
 
 type JobContext = {
+  /** The same in every attempt: a later attempt begins only after the earlier one lost its lock. */
+  jobId: string
   /** 1 for the first attempt. */
   attempt: number
   isLastAttempt: boolean
@@ -83,6 +85,7 @@ export function toTaskList(
   for (const [name, run] of registry) {
     tasks[name] = async (payload, { job, abortSignal }) => {
       const context = {
+        jobId: job.id,
         attempt: job.attempts,
         isLastAttempt: job.attempts >= job.max_attempts,
         signal: abortSignal,

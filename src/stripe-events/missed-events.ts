@@ -40,6 +40,8 @@ const MAIL_EVERY_HOURS = 6
  * appear in the list later than its timestamp. When many events were missing, the operators get a
  * mail.
  *
+ * @param checkId of this run. The next attempt of a job whose worker died has the same id, so it does not
+ * wait for the lease of the dead one.
  * @returns null when another run for this conference is in progress.
  * @throws AppError `stripe_key_missing`, `stripe_…`; then the next run covers the same range again.
  * @see https://docs.stripe.com/webhooks/process-undelivered-events
@@ -47,8 +49,9 @@ const MAIL_EVERY_HOURS = 6
 export function findMissedEvents(
   deps: MissedEventsDeps,
   conferenceId: string,
+  checkId: string = newId('eventCheck'),
 ): Promise<MissedEvents | null> {
-  return claimCheck(deps.db, conferenceId, async (beforePage) => {
+  return claimCheck(deps.db, conferenceId, checkId, async (beforePage) => {
     const stripe = await deps.clients.forConference(conferenceId)
     const range = await loadRange(deps.db, conferenceId)
     const list = { created: { gte: range.since } }
@@ -94,7 +97,7 @@ export function checkWebhooks(
   conferenceId: string,
   { reportOnly }: { reportOnly: boolean },
 ): Promise<WebhookCheck | null> {
-  return claimCheck(deps.db, conferenceId, async (beforePage) => {
+  return claimCheck(deps.db, conferenceId, newId('eventCheck'), async (beforePage) => {
     const stripe = await deps.clients.forConference(conferenceId)
     const range = await loadRange(deps.db, conferenceId)
     const compare = (list: Parameters<typeof compareEvents>[3]) =>
@@ -199,9 +202,9 @@ const LEASE_SECONDS = 120
 async function claimCheck<T>(
   db: Db,
   conferenceId: string,
+  checkId: string,
   work: (prolong: () => Promise<void>) => Promise<T>,
 ): Promise<T | null> {
-  const checkId = newId('eventCheck')
   const claim = () =>
     withTenant(db, { conferenceId }, (trx) =>
       claimEventCheck(trx, conferenceId, checkId, LEASE_SECONDS),

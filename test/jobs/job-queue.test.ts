@@ -6,7 +6,12 @@ import { createJobRegistry, handle, type JobBinding } from '../../src/jobs/job-r
 import { useTestDatabase } from '../support/test-database.ts'
 import { everyHandler } from './job-kit.ts'
 
-const context = { attempt: 1, isLastAttempt: false, signal: new AbortController().signal }
+const context = {
+  jobId: '1',
+  attempt: 1,
+  isLastAttempt: false,
+  signal: new AbortController().signal,
+}
 
 describe('adding a job', () => {
   const database = useTestDatabase()

@@ -32,7 +32,12 @@ async function sweep(): Promise<void> {
     clock: systemClock,
     stopping: new AbortController().signal,
   })
-  const context = { attempt: 1, isLastAttempt: false, signal: new AbortController().signal }
+  const context = {
+    jobId: '1',
+    attempt: 1,
+    isLastAttempt: false,
+    signal: new AbortController().signal,
+  }
   await handlers.get('sweep_abandoned')?.({ version: 1 }, context)
 }
 
