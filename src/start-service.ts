@@ -20,6 +20,7 @@ import { createShutdown, DRAIN_SHARE, type Shutdown } from './shutdown.ts'
 import { createStripeAccounts } from './stripe/stripe-account.ts'
 import { createStripeClients } from './stripe/stripe-client.ts'
 import { createStripePaymentGateway } from './stripe/stripe-payment-gateway.ts'
+import { MAX_SLOT_WAIT_SECONDS } from './stripe/wait-for-rate-limit.ts'
 import { startWorker } from './worker.ts'
 
 export type Service = {
@@ -91,7 +92,14 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
 
 /** The adapter to Stripe for one kind of work. It uses only the connections of that kind. */
 function connectStripe({ encryption, config, metrics, logger }: Resources, db: Db) {
-  const clients = createStripeClients({ db, encryption, config, metrics, logger })
+  const clients = createStripeClients({
+    db,
+    encryption,
+    config,
+    metrics,
+    logger,
+    maxWaitSeconds: MAX_SLOT_WAIT_SECONDS,
+  })
   const mirrorFeed = createMirrorFeed({ db, clients, logger })
   return {
     db,

@@ -13,8 +13,9 @@ import {
   OUTBOUND_JOBS,
   THROTTLED_JOBS,
 } from './jobs/job-catalogue.ts'
-import { addJob } from './jobs/job-queue.ts'
-import { toTaskList } from './jobs/job-registry.ts'
+import { addJob, parkJob } from './jobs/job-queue.ts'
+import { type ParkFailedJob, toTaskList } from './jobs/job-registry.ts'
+import { createJobShares } from './jobs/job-shares.ts'
 import { runJobs } from './jobs/run-jobs.ts'
 import { startTimers, type Timer } from './jobs/timers.ts'
 import type { MirrorFeed } from './mirror/mirror-feed.ts'
@@ -22,6 +23,7 @@ import { createMailer } from './notifications/mailer.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { Logger } from './shared/logger.ts'
 import { createKeyParking } from './stripe/wait-for-key.ts'
+import { createRateLimitParking } from './stripe/wait-for-rate-limit.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
 
@@ -52,7 +54,7 @@ const JOB_RUNNERS: readonly { takes: (name: JobName) => boolean; concurrency: nu
   { takes: (name) => !SLOW_JOBS.some((jobs) => jobs.has(name)), concurrency: 4 },
   { takes: (name) => LONG_JOBS.has(name), concurrency: 3 },
   { takes: (name) => THROTTLED_JOBS.has(name), concurrency: 3 },
-  // More than the endpoints of one conference; deliveries to one endpoint run one after the other.
+  // Many, because receivers may hang. A conference has a share of them (see job-catalogue.ts).
   { takes: (name) => OUTBOUND_JOBS.has(name), concurrency: 48 },
   { takes: (name) => MAIL_JOBS.has(name), concurrency: 4 },
 ]
@@ -75,22 +77,28 @@ export function startWorker(deps: WorkerDeps): Worker {
     email: { ...config, mailer, logger },
   })
   const registry = createJobHandlers({ ...deps, mailer, purchases, stopping: stopping.signal })
-  const runners = JOB_RUNNERS.map(({ takes, concurrency }) =>
-    runJobs({
+  const runners = JOB_RUNNERS.map(({ takes, concurrency }) => {
+    const shares = createJobShares()
+    return runJobs({
       connectionString,
       db,
       logger,
       tasks: toTaskList(new Map([...registry].filter(([name]) => takes(name))), {
         logger,
         metrics,
-        park: createKeyParking(deps),
+        park: parkWaitingJobs(deps),
+        limit: {
+          shares,
+          putBack: (job) => db.transaction((trx) => parkJob(trx, job, { waitSeconds: 0 })),
+        },
       }),
+      forbiddenFlags: () => shares.usedUp(),
       concurrency,
       pollMs: Math.min(MAX_POLL_MS, leaseSeconds * 100),
       drainMs: deps.drainMs,
       onWorkersChanged: () => heartbeat.beat(),
-    }),
-  )
+    })
+  })
   const heartbeat = startHeartbeat({
     db: upkeepDb,
     logger,
@@ -117,6 +125,12 @@ export function startWorker(deps: WorkerDeps): Worker {
       return drained.every(Boolean)
     },
   }
+}
+
+/** Jobs that wait for a valid key, or for the rate limit of their account, give their worker back. */
+function parkWaitingJobs(deps: Pick<WorkerDeps, 'db' | 'logger'>): ParkFailedJob {
+  const [forKey, forRateLimit] = [createKeyParking(deps), createRateLimitParking(deps)]
+  return async (...failure) => (await forKey(...failure)) || forRateLimit(...failure)
 }
 
 export type TimerSettings = Pick<

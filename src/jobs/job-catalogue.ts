@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { JobShare } from './job-shares.ts'
 
 const conference = { conference_id: z.string() }
 const purchase = { ...conference, purchase_id: z.string() }
@@ -6,6 +7,10 @@ const purchase = { ...conference, purchase_id: z.string() }
 // Six attempts with waits of e to e⁵ seconds take less than four minutes. Then a sweep adds the job
 // again. More attempts would have longer waits, and a purchase would wait longer after an outage.
 const ATTEMPTS_UNTIL_SWEEP = 6
+
+// A receiver may take 15 seconds to answer. With 48 workers, twelve conferences whose receivers all hang
+// would occupy a process.
+const DELIVERIES_PER_CONFERENCE = 4
 
 const definitions = {
   /** Fetch the payments of one purchase from Stripe and apply them. */
@@ -164,6 +169,10 @@ const definitions = {
     maxAttempts: 25,
     key: ({ delivery_id }) => `deliver_webhook:${delivery_id}`,
     queue: ({ endpoint_id }) => `webhooks:${endpoint_id}`,
+    share: ({ conference_id }) => ({
+      name: `webhooks:${conference_id}`,
+      max: DELIVERIES_PER_CONFERENCE,
+    }),
   }),
   /** Send a mail to the contact of a purchase's sponsor. */
   mail_purchase: defineJob({
@@ -230,6 +239,8 @@ export type JobDefinition<Payload> = {
   key?: (payload: Payload) => string
   /** Jobs of one queue run one after the other, so a slow one delays only its own queue. */
   queue?: (payload: Payload) => string
+  /** Limits how many jobs run in a process at the same time, besides the number of workers. */
+  share?: (payload: Payload) => JobShare
 }
 
 /** Declares a job. Its payload may have only the declared members. */
@@ -239,6 +250,7 @@ function defineJob<Shape extends z.ZodRawShape>(job: {
   maxAttempts: number
   key?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => string
   queue?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => string
+  share?: (payload: z.infer<z.ZodObject<Shape, z.core.$strict>>) => JobShare
 }): JobDefinition<z.infer<z.ZodObject<Shape, z.core.$strict>>> {
   return { ...job, payload: z.strictObject(job.payload) }
 }

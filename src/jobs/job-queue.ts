@@ -43,6 +43,7 @@ export async function addJob<Name extends JobName>(
 ): Promise<void> {
   const job: JobDefinition<JobPayload<Name>> = JOBS[name]
   const stored = serializePayload(name, job, payload)
+  const flags = [options.flag, job.share?.(stored).name].filter((flag) => flag !== undefined)
   await trx.raw(
     `select graphile_worker.add_job(
        identifier => ?::text, payload => ?::json, run_at => ?::timestamptz, max_attempts => ?::int,
@@ -55,7 +56,7 @@ export async function addJob<Name extends JobName>(
       options.jobKey ?? job.key?.(stored) ?? null,
       options.jobKeyMode ?? 'replace',
       job.queue?.(stored) ?? null,
-      options.flag === undefined ? null : [options.flag],
+      flags.length === 0 ? null : flags,
     ],
   )
 }
@@ -86,7 +87,7 @@ export type RunningJob<Name extends JobName = JobName> = {
 export async function parkJob<Name extends JobName>(
   trx: Tx,
   { id, name, key, payload }: RunningJob<Name>,
-  { flag, waitSeconds }: { flag: string; waitSeconds: number },
+  { flag, waitSeconds }: { flag?: string; waitSeconds: number },
 ): Promise<void> {
   const newer = await trx('graphile_worker.jobs')
     .where({ key })
@@ -99,7 +100,7 @@ export async function parkJob<Name extends JobName>(
   await addJob(trx, name, parsePayload(name, job, payload), {
     ...(key === null ? {} : { jobKey: key }),
     runAt: new Date(now.getTime() + waitSeconds * 1000),
-    flag,
+    ...(flag === undefined ? {} : { flag }),
   })
 }
 

@@ -9,6 +9,7 @@ import {
   parsePayload,
 } from './job-catalogue.ts'
 import type { RunningJob } from './job-queue.ts'
+import type { JobShare, JobShares } from './job-shares.ts'
 
 type JobContext = {
   /** The same in every attempt: a later attempt begins only after the earlier one lost its lock. */
@@ -72,14 +73,22 @@ export type ParkFailedJob = (
   elapsedSeconds: number,
 ) => Promise<boolean>
 
+/** Limits the jobs of a share. */
+export type ShareLimit = {
+  shares: JobShares
+  /** Puts a job back into the queue without using up an attempt, because its share is used up. */
+  putBack: (job: RunningJob) => Promise<void>
+}
+
 /**
  * The registry in the form of graphile-worker, with logs and metrics for every run.
  *
  * @param deps.park absent: every failure counts as an attempt.
+ * @param deps.limit absent: the number of workers is the only limit.
  */
 export function toTaskList(
   registry: JobRegistry,
-  deps: { logger: Logger; metrics: ServiceMetrics; park?: ParkFailedJob },
+  deps: { logger: Logger; metrics: ServiceMetrics; park?: ParkFailedJob; limit?: ShareLimit },
 ): TaskList {
   const tasks: TaskList = {}
   for (const [name, run] of registry) {
@@ -94,12 +103,14 @@ export function toTaskList(
       const begun = performance.now()
       const report = (outcome: JobOutcome) =>
         deps.metrics.jobRun(name, outcome, (performance.now() - begun) / 1000)
+      const running = { id: job.id, name, key: job.key, payload }
       try {
-        await run(payload, context)
+        if (!(await runInShare(deps.limit, running, () => run(payload, context)))) {
+          return report('parked')
+        }
         report('done')
         logger.debug({ ms: Math.round(performance.now() - begun) }, 'job done')
       } catch (err) {
-        const running = { id: job.id, name, key: job.key, payload }
         const elapsedSeconds = (performance.now() - begun) / 1000
         if (await isParked(deps.park?.(running, err, elapsedSeconds), logger)) {
           report('parked')
@@ -113,6 +124,37 @@ export function toTaskList(
     }
   }
   return tasks
+}
+
+/**
+ * Runs a job, unless its share is used up. Workers skip such jobs, but several workers may take jobs of
+ * one share at the same moment. Then the job is put back, and the result is false.
+ */
+async function runInShare(
+  limit: ShareLimit | undefined,
+  job: RunningJob,
+  run: () => Promise<void>,
+): Promise<boolean> {
+  const share = shareOf(job)
+  if (limit === undefined || share === undefined) {
+    await run()
+    return true
+  }
+  if (!limit.shares.begin(share)) {
+    await limit.putBack(job)
+    return false
+  }
+  try {
+    await run()
+  } finally {
+    limit.shares.end(share)
+  }
+  return true
+}
+
+function shareOf<Name extends JobName>({ name, payload }: RunningJob<Name>): JobShare | undefined {
+  const job: JobDefinition<JobPayload<Name>> = JOBS[name]
+  return job.share?.(parsePayload(name, job, payload))
 }
 
 /** False also when parking fails: then the failure counts, and graphile-worker keeps the job. */

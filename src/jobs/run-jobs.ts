@@ -23,6 +23,8 @@ export type RunJobsDeps = {
   drainMs: number
   /** Called when the names under which jobs are locked have changed. */
   onWorkersChanged: () => void
+  /** Jobs with one of these flags are not taken now. Absent: all are. */
+  forbiddenFlags?: () => string[]
 }
 
 export type JobRunner = {
@@ -107,6 +109,7 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
       concurrency: deps.concurrency,
       pollInterval: deps.pollMs,
       noHandleSignals: true,
+      ...(deps.forbiddenFlags === undefined ? {} : { forbiddenFlags: deps.forbiddenFlags }),
       logger: bridgeGraphileLogger(deps.logger),
       events,
       gracefulShutdownAbortTimeout: deps.drainMs,

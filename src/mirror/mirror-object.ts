@@ -2,6 +2,7 @@ import type { Db } from '../db/connect.ts'
 import { literal, tenantStatement } from '../db/tenant-scope.ts'
 import { callStripe, errorText } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
+import { rateLimitWaitOf } from '../stripe/wait-for-rate-limit.ts'
 import type { FetchTime } from './fetch-time.ts'
 import { findResource } from './resource-registry.ts'
 import {
@@ -16,7 +17,8 @@ import type { SyncOutcome } from './sync-outcome.ts'
 /**
  * Makes sure that the mirror holds a version of the object that was requested at `after` or later, and
  * any version of the objects that it refers to, such as a subscription's customer. Failures of those
- * are logged and do not fail the object itself.
+ * are logged and do not fail the object itself, except a long wait for the account's rate limit: the
+ * caller repeats all of it later.
  *
  * @throws AppError `stripe_…`, and database errors.
  */
@@ -55,11 +57,13 @@ async function mirrorReferences(
   visited: Set<string>,
 ): Promise<void> {
   const { db, conferenceId, logger } = context
-  const logFailure = (error: unknown, reference?: Reference) =>
+  const logFailure = (error: unknown, reference?: Reference) => {
+    if (rateLimitWaitOf(error) !== null) throw error
     logger.warn(
       { conference: conferenceId, object: object?.id, reference, error: errorText(error) },
       'could not mirror an object that another object refers to',
     )
+  }
   try {
     const references = referencesOf(resource, object)
     for (const reference of await findUnmirrored(db, conferenceId, references)) {

@@ -9,6 +9,7 @@ import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
 import { keyProblemOf, logKeyAlarm, waitForKey } from '../stripe/wait-for-key.ts'
+import { rateLimitWaitOf } from '../stripe/wait-for-rate-limit.ts'
 import type { Lane } from './classify-event.ts'
 import { wakeWorkers } from './event-inbox.ts'
 
@@ -227,18 +228,22 @@ async function failClaimed(
   })
 }
 
-/** Ends an attempt that does not count: due again after `waitSeconds`. */
-function postponeClaimed(
+/** Ends an attempt that does not count: due again after `waitSeconds`. Returns the number of events. */
+async function postponeClaimed(
   trx: Tx,
-  event: ClaimedEvent,
-  { error, waitSeconds }: { error: string; waitSeconds: number },
+  events: readonly ClaimedEvent[],
+  { error, waitSeconds }: { error: unknown; waitSeconds: number },
 ): Promise<number> {
-  return claimed(trx, [event]).update({
-    attempts: trx.raw('attempts - 1'),
-    last_error: error,
-    lease_until: null,
-    next_attempt_at: trx.raw('now() + make_interval(secs => ?)', [waitSeconds]),
-  })
+  let count = 0
+  for (const event of events) {
+    count += await claimed(trx, [event]).update({
+      attempts: trx.raw('attempts - 1'),
+      last_error: lastErrorOf(event, error),
+      lease_until: null,
+      next_attempt_at: trx.raw('now() + make_interval(secs => ?)', [waitSeconds]),
+    })
+  }
+  return count
 }
 
 /** Extends the lease of events that are still being processed. */
@@ -272,8 +277,8 @@ const MAX_BACKOFF_SECONDS = 900
 
 /**
  * Runs one attempt of claimed events that belong together. When `work` fails, the error is recorded on
- * the events, and they are retried later with back-off. A failure because of the conference's Stripe key
- * uses up no attempt. Throws only when the failure cannot be
+ * the events, and they are retried later with back-off. A failure because of the conference's Stripe key,
+ * and a long wait for the account's rate limit, use up no attempt. Throws only when the failure cannot be
  * recorded; then the events are due again when their lease ends.
  *
  * @param work - returns the number of events that it closed.
@@ -304,6 +309,11 @@ export async function runWithRetry(
       report('retried', await recordKeyFailure(deps, events, { problem, error, elapsedSeconds }))
       return
     }
+    const waitSeconds = rateLimitWaitOf(error)
+    if (waitSeconds !== null) {
+      report('retried', await recordRateLimit(deps, events, { error, waitSeconds }))
+      return
+    }
     const { failed, retried } = await recordFailure(deps, events, error, isFinal(error))
     report('failed', failed)
     report('retried', retried)
@@ -321,15 +331,8 @@ async function recordKeyFailure(
   const failure = { conferenceId: first.conferenceId, ...failed }
   const { unusable, count } = await withTenant(db, first, async (trx) => {
     const unusable = await waitForKey(trx, failure)
-    let count = 0
-    for (const event of events) {
-      const { waitSeconds } = unusable
-      count += await postponeClaimed(trx, event, {
-        error: lastErrorOf(event, failure.error),
-        waitSeconds,
-      })
-    }
-    return { unusable, count }
+    const { waitSeconds } = unusable
+    return { unusable, count: await postponeClaimed(trx, events, { ...failed, waitSeconds }) }
   })
   logKeyAlarm(logger, failure, unusable)
   logger.warn(
@@ -341,6 +344,21 @@ async function recordKeyFailure(
     'events wait for a valid Stripe key',
   )
   return count
+}
+
+/** The events are due when the rate limit of the account allows a request. Returns their number. */
+async function recordRateLimit(
+  { db, logger }: RetryDeps,
+  events: readonly ClaimedEvent[],
+  wait: { error: unknown; waitSeconds: number },
+): Promise<number> {
+  const [first] = events
+  if (first === undefined) return 0
+  const { conferenceId: conference } = first
+  const ids = events.map(({ id }) => id)
+  const line = { conference, events: ids, waitSeconds: wait.waitSeconds }
+  logger.info(line, "events wait for the account's rate limit")
+  return withTenant(db, first, (trx) => postponeClaimed(trx, events, wait))
 }
 
 /** 1, 2, 4 … seconds, at most 15 minutes, or longer when Stripe sent a longer `Retry-After`. */

@@ -16,12 +16,6 @@ import type { ProcessDeps } from './process-events.ts'
 export type MirrorDeps = Pick<ProcessDeps, 'db' | 'clients' | 'logger' | 'metrics' | 'eventHooks'>
 
 /**
- * How long a fetch may wait for the account's rate limit. An account that must wait longer would delay
- * the mirror of other accounts.
- */
-const RATE_LIMIT_TIMEOUT_MS = 60_000
-
-/**
  * Processes claimed events of one mirror object (see groupByObject): fetches the object, unless it was
  * fetched after the events arrived, and closes the events. When Stripe refuses the request, the events
  * fail immediately, because Stripe would refuse every retry.
@@ -73,8 +67,7 @@ async function updateMirror(
   const resource = mirrored === null ? undefined : findResource(mirrored.resource)
   if (mirrored === null || resource === undefined) return false
   const after = Math.max(...events.map((event) => event.mirrored?.after ?? 0))
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(RATE_LIMIT_TIMEOUT_MS)])
-  const context = createSyncContext(deps, conferenceId, limited)
+  const context = createSyncContext(deps, conferenceId, signal)
   const outcome = await mirrorObject(context, resource, mirrored.id, after)
   // After an abort, referenced objects may be missing: retry the event.
   signal.throwIfAborted()

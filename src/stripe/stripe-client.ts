@@ -8,9 +8,11 @@ import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics, StripeRequestOutcome } from '../shared/service-metrics.ts'
 import {
   createStripeRateLimiter,
+  RateLimitWait,
   rateLimitKeyOf,
   type StripeRateLimiter,
 } from './rate-limit/stripe-rate-limiter.ts'
+import { MAX_PAUSE_SECONDS } from './wait-for-rate-limit.ts'
 
 /** Set explicitly, so that an update of the SDK cannot change it unnoticed. */
 const STRIPE_API_VERSION = '2026-10-28.endive'
@@ -33,7 +35,8 @@ export type StripeClients = {
   connect(conferenceId: string): Promise<StripeConnection>
   /**
    * For background work, such as a sync: its requests wait until the account's rate limit allows
-   * them (STRIPE_REQUESTS_PER_SECOND, shared by all processes). Interactive requests go first.
+   * them (STRIPE_REQUESTS_PER_SECOND, shared by all processes). Interactive requests go first. A request
+   * that must wait longer than `maxWaitSeconds` fails with a 429 whose `Retry-After` is that wait.
    *
    * @param signal - ends the waiting; the SDK reports that as a connection error.
    */
@@ -85,13 +88,16 @@ export function createStripeClients(deps: {
   config: StripeSettings & Pick<Config, 'stripeRequestsPerSecond'>
   metrics: ServiceMetrics
   logger: Logger
+  /** For background requests. Absent: no limit, as for a command, which delays no other work. */
+  maxWaitSeconds?: number
 }): StripeClients {
-  const { db, config, logger } = deps
+  const { db, config, logger, maxWaitSeconds } = deps
   const inner = createCountingHttpClient(deps.metrics)
   const rateLimiter = createStripeRateLimiter({
     db,
     logger,
     requestsPerSecond: config.stripeRequestsPerSecond,
+    ...(maxWaitSeconds === undefined ? {} : { maxWaitSeconds }),
   })
   const cache = new Map<string, Credentials & { stripe: Stripe }>()
 
@@ -137,6 +143,7 @@ export function createStripeClients(deps: {
         accountKey,
         logger,
         ...(signal === undefined ? {} : { signal }),
+        ...(maxWaitSeconds === undefined ? {} : { maxWaitSeconds }),
       })
       return { stripe: buildStripe(key, config, http), livemode: livemodeOf(key) }
     },
@@ -219,26 +226,34 @@ type RateLimitedClientOptions = {
   logger: Pick<Logger, 'warn'>
 }
 
-// With the longest back-offs these take about two minutes. After that the job's own retries take over.
+// With the longest back-offs these take about a minute. After that the job's own retries take over. Less
+// than MAX_SLOT_WAIT_SECONDS, so that a lock on one object at Stripe does not interrupt all work.
 const MAX_RETRIES = 8
-const MAX_BACKOFF_SECONDS = 32
+const MAX_BACKOFF_SECONDS = 8
 
 /**
  * For background work: each request first waits for a slot of the account. A 429 pauses the
  * account's background work in every process, and the request is retried with the same idempotency
  * key. The last 429 is returned to the caller.
  *
+ * @param options.maxWaitSeconds - a 429 is returned immediately when the wait would be longer.
  * @param options.signal - ends the waiting; the SDK reports that as a connection error.
  */
 export function createThrottledHttpClient(
-  options: RateLimitedClientOptions & { signal?: AbortSignal },
+  options: RateLimitedClientOptions & { signal?: AbortSignal; maxWaitSeconds?: number },
 ): HttpClient {
   const { inner, rateLimiter, accountKey, logger, signal } = options
+  const { maxWaitSeconds = Number.POSITIVE_INFINITY } = options
   return {
     getClientName: () => inner.getClientName(),
     async makeRequest(...request) {
       for (let retry = 0; ; retry += 1) {
-        await rateLimiter.acquire(accountKey, signal)
+        try {
+          await rateLimiter.acquire(accountKey, signal)
+        } catch (error) {
+          if (error instanceof RateLimitWait) return pausedResponse(error)
+          throw error
+        }
         const response = await inner.makeRequest(...request)
         const limit = parseRateLimit(response)
         if (limit === null) return response
@@ -247,7 +262,7 @@ export function createThrottledHttpClient(
           { accountKey, pausedSeconds, ...limit },
           'Stripe rate-limited a background request',
         )
-        const isLast = retry === MAX_RETRIES
+        const isLast = retry === MAX_RETRIES || pausedSeconds > maxWaitSeconds
         // A response whose body is not read would keep its connection.
         if (!isLast) await response.toJSON().catch(() => {})
         await rateLimiter.pause(accountKey, pausedSeconds)
@@ -257,7 +272,25 @@ export function createThrottledHttpClient(
   }
 }
 
-/** 1, 2, 4 … 32 s; up to half of it is random, so that processes do not retry at the same time. */
+/**
+ * Takes the place of the 429 that Stripe would send. The SDK would repeat a request that throws, but not
+ * one with this response.
+ */
+function pausedResponse(wait: RateLimitWait): HttpResponse {
+  const headers = {
+    'retry-after': String(Math.ceil(wait.seconds)),
+    'stripe-should-retry': 'false',
+  }
+  return {
+    getStatusCode: () => 429,
+    getHeaders: () => headers,
+    getRawResponse: () => null,
+    toStream: () => null,
+    toJSON: async () => ({ error: { type: 'rate_limit_error', message: wait.message } }),
+  }
+}
+
+/** 1, 2, 4, 8 s; up to half of it is random, so that processes do not retry at the same time. */
 function backoffSeconds(retry: number): number {
   const longest = Math.min(2 ** retry, MAX_BACKOFF_SECONDS)
   return longest * (0.5 + Math.random() / 2)
@@ -299,9 +332,6 @@ type HttpResponse = Awaited<ReturnType<HttpClient['makeRequest']>>
 
 /** Headers of a 429. `retryAfterSeconds` is null when Stripe named no time. */
 type RateLimitHeaders = { retryAfterSeconds: number | null; reason: string | null }
-
-// A single wrong header must not stop all syncs for days.
-const MAX_PAUSE_SECONDS = 3600
 
 /**
  * Null unless the response is a 429.

@@ -133,6 +133,35 @@ describe('a purchase is PAID', () => {
     expect(new Set(left.map(({ attempts }) => attempts))).toEqual(new Set([0]))
   })
 
+  it('and the mirror follows, while two other accounts wait for their rate limits (issue 8, line 19)', async () => {
+    const busy = [await scene.openWiredShop(), await scene.openWiredShop()]
+    const shop = await scene.openWiredShop()
+    for (const each of busy) {
+      const { id: account } = await scene.stripeOf(each).accounts.retrieveCurrent()
+      scene.fake.control.injectFault({
+        account,
+        method: 'GET',
+        path: '/v1/customers/*',
+        times: 'always',
+        action: { kind: 'rate_limit', retry_after_seconds: 3_600 },
+      })
+      for (let i = 0; i < 6; i += 1)
+        await scene.stripeOf(each).customers.create({ name: `Ada ${i}` })
+    }
+    const { id } = await scene.stripeOf(shop).customers.create({ name: 'Grace' })
+    await scene.fake.control.waitForDeliveries()
+    startWorker('mirror')
+    const isMirrored = async () => (await storedRow(scene, shop, 'customers', id)) !== undefined
+    await expect.poll(isMirrored, POLL_OPTIONS).toBe(true)
+    // The others are due again when the hour is over, with all of their attempts.
+    const waiting = () =>
+      scene.rows<{ attempts: number; hour: boolean; count: number }>(
+        `select attempts, next_attempt_at > now() + interval '50 minutes' as hour, count(*)::int
+         from stripe_events where status = 'pending' and lane = 'mirror' group by 1, 2`,
+      )
+    await expect.poll(waiting, POLL_OPTIONS).toEqual([{ attempts: 0, hour: true, count: 12 }])
+  })
+
   it('while the requests of the mirror get no answer', async () => {
     const shop = await scene.openWiredShop()
     const { id } = await scene.stripeOf(shop).customers.create({ name: 'Ada' })

@@ -86,3 +86,40 @@ it('a worker retries a failed delivery when it is due, once', async () => {
     retries[0]?.due ?? Number.NaN,
   )
 })
+
+it('three conferences whose 48 receivers do not answer delay no delivery of a fourth (issue 8, line 19)', async () => {
+  const [hanging, quick] = [await startHookReceiver(), await startHookReceiver()]
+  hanging.answerWith(...Array<'hang'>(200).fill('hang'))
+  const publish = (conferenceId: string) =>
+    withTenant(app.db, { conferenceId }, (trx) =>
+      publishEvent(trx, { conferenceId, type: 'purchase.paid', data: { purchase: 'bp_1' } }),
+    )
+  const slow = await Promise.all([1, 2, 3].map(() => createConference(app)))
+  for (const { path, id } of slow) {
+    for (let i = 0; i < 16; i += 1) await app.addEndpoint(path, { url: `${hanging.url}/${i}` })
+    await publish(id)
+  }
+  await work()
+  await expect.poll(() => hanging.received.length, POLL_OPTIONS).toBeGreaterThanOrEqual(12)
+  const healthy = await createConference(app)
+  await app.addEndpoint(healthy.path, { url: quick.url })
+  await publish(healthy.id)
+  await expect.poll(() => quick.received.length, POLL_OPTIONS).toBe(1)
+  // No receiver has reached its time limit yet, and each conference has four deliveries in flight.
+  expect(hanging.received).toHaveLength(12)
+  const conferences = slow.map(({ id }) => id)
+  const attempts = await app.rows<{ attempts: number }>(
+    'select distinct attempts from webhook_deliveries where conference_id = any($1)',
+    [conferences],
+  )
+  expect(attempts).toEqual([{ attempts: 0 }])
+  // The others wait in the queue with all of their attempts.
+  const waiting = await app.rows<{ count: number; used: number }>(
+    `select count(*)::int, sum(attempts)::int as used from graphile_worker.jobs
+     where task_identifier = 'deliver_webhook' and locked_at is null and attempts < max_attempts
+       and exists (select from webhook_deliveries d
+         where key = 'deliver_webhook:' || d.id and d.conference_id = any($1))`,
+    [conferences],
+  )
+  expect(waiting).toEqual([{ count: 36, used: 0 }])
+})

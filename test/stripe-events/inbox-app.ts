@@ -10,6 +10,7 @@ import { createLogger } from '../../src/shared/logger.ts'
 import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { createStripeClients } from '../../src/stripe/stripe-client.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
+import { MAX_SLOT_WAIT_SECONDS } from '../../src/stripe/wait-for-rate-limit.ts'
 import {
   type ClaimedEvent,
   claimEvents,
@@ -139,6 +140,7 @@ export function useInboxApp(
       config: loadConfig(settings),
       metrics: noMetrics,
       logger,
+      maxWaitSeconds: MAX_SLOT_WAIT_SECONDS,
     })
     const mirrorFeed = createMirrorFeed({ db: app.db, clients, logger })
     const gateway = createStripePaymentGateway(clients, logger, mirrorFeed)

@@ -8,6 +8,7 @@ import type { SyncContext } from '../../mirror/stripe-resource.ts'
 import { AppError, isFinalRefusal } from '../../shared/errors.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
 import { callStripe, fetchOrNull } from '../../stripe/stripe-errors.ts'
+import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import {
   FROM_PUBLISHED,
   HAS_PENDING_CHANGE,
@@ -73,10 +74,10 @@ export async function alignPromotionCodes(
   const connect = () => deps.clients.background(conferenceId, signal)
   const context: SyncContext = { db, conferenceId, logger, connect }
   const { stripe } = await connect()
-  const work = { context, stripe, ref, publication }
+  const work: Work = { context, stripe, ref, publication, wait: null }
   const failures = await inParallel(pending, CONCURRENCY, (voucher) => alignOne(work, voucher))
   // Throw after all requests have ended: the retry must not run beside one of them.
-  const failure = failures.find((each) => each !== null)
+  const failure = work.wait ?? failures.find((each) => each !== null)
   if (failure) throw failure.reason
   await withTenant(db, ref, async (trx) => {
     const progress = await progressOf(trx, conferenceId, publication.id)
@@ -121,10 +122,20 @@ async function ensureCoupon(
   }
 }
 
-type Work = { context: SyncContext; stripe: Stripe; ref: BatchRef; publication: Publication }
+type Failure = { reason: unknown }
+
+type Work = {
+  context: SyncContext
+  stripe: Stripe
+  ref: BatchRef
+  publication: Publication
+  /** Set when the account's rate limit asks for a long wait, which all other codes would meet too. */
+  wait: Failure | null
+}
 
 /** Null when the code was aligned, or Stripe's refusal was saved; else why it must be retried. */
-async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: unknown } | null> {
+async function alignOne(work: Work, voucher: PendingVoucher): Promise<Failure | null> {
+  if (work.wait !== null) return work.wait
   try {
     const { promotion_code_id: known, should_be_active: active } = voucher
     // An earlier request may have created the code of a voucher that has been deactivated since then. It
@@ -133,7 +144,9 @@ async function alignOne(work: Work, voucher: PendingVoucher): Promise<{ reason: 
     if (id !== null && (known !== null || !active)) await switchPromotionCode(work, voucher, id)
     return null
   } catch (error) {
-    return { reason: error }
+    const failure = { reason: error }
+    if (rateLimitWaitOf(error) !== null) work.wait = failure
+    return failure
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { errorText } from '../../stripe/stripe-errors.ts'
+import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import type { BillingDeps } from '../billing-deps.ts'
 import { cancelSubscription } from './change-subscription.ts'
 import { ENDED_STATUSES, type Subscription } from './subscription.ts'
@@ -45,8 +46,10 @@ export async function endDueSubscriptions(
   const [first] = failed
   if (first !== undefined) {
     const message = `${failed.length} of ${ended.length} subscriptions could not be cancelled`
-    // A rejected Stripe key fails all of them, and must be found in the cause.
-    throw new Error(message, { cause: first.error })
+    // A rejected Stripe key fails all of them, a long rate limit the last one. Either must be the cause.
+    const last = ended.at(-1)
+    const waits = last !== undefined && 'error' in last && rateLimitWaitOf(last.error) !== null
+    throw new Error(message, { cause: waits ? last.error : first.error })
   }
 }
 
@@ -88,8 +91,8 @@ export async function dueSubscriptions(
 }
 
 /**
- * Cancels the due subscriptions of a conference. A failure does not stop the others. Concurrent runs are
- * safe.
+ * Cancels the due subscriptions of a conference. A failure does not stop the others, unless it is a long
+ * wait for the account's rate limit. Concurrent runs are safe.
  */
 export async function endSubscriptions(
   deps: BillingDeps,
@@ -105,6 +108,7 @@ export async function endSubscriptions(
       ended.push({ ...one, subscription: await endSubscription(deps, one, options) })
     } catch (error) {
       ended.push({ ...one, error })
+      if (rateLimitWaitOf(error) !== null) break
     }
   }
   return ended

@@ -1,6 +1,7 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { AppError } from '../../shared/errors.ts'
+import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import type { SyncAction } from '../stripe-resource.ts'
 import { toSyncError } from '../sync-outcome.ts'
 import { listAndStore } from './list-and-store.ts'
@@ -245,7 +246,9 @@ async function stopRun(
     return endRun(work, run, { state: 'cancelled', error: null })
   }
   const error = toSyncError(thrown)
-  if (!signal.aborted && (!isRetried || PERMANENT_ERROR_CODES.has(error.code))) {
+  // The job of the run waits for the rate limit without using up an attempt, so none is the last one.
+  const isParked = whenAborted === 'release' && rateLimitWaitOf(thrown) !== null
+  if (!signal.aborted && !isParked && (!isRetried || PERMANENT_ERROR_CODES.has(error.code))) {
     return endRun(work, run, { state: 'failed', error })
   }
   await withTenant(action.context.db, run, (trx) => releaseSyncRun(trx, run))

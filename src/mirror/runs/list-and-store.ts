@@ -3,6 +3,7 @@ import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
 import { isMissing } from '../../stripe/stripe-errors.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
+import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import type { MirrorRow } from '../mirror-column.ts'
 import { type Listing, type StripeResource, tableOf } from '../stripe-resource.ts'
 import { clearForeignRows } from '../write-mirror-rows.ts'
@@ -240,6 +241,8 @@ async function toRows(
       if (storesItself) countOutcome(counts, (await action.sync(object, asOf)).outcome)
       else rows.push(await action.toRow(object))
     } catch (error) {
+      // A hook of a subclass asked Stripe. The run resumes with this page.
+      if (rateLimitWaitOf(error) !== null) throw error
       counts.failed += 1
       details.push({ id: object.id, outcome: 'failed', message: messageOf(error) })
     }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../shared/errors.ts'
 import { toAppError } from '../../stripe/stripe-errors.ts'
+import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 
 const MAX_ATTEMPTS = 8
 const MAX_WAIT_SECONDS = 60
@@ -14,7 +15,8 @@ function isTemporary(error: unknown): error is AppError {
 
 /**
  * Repeats a request to Stripe after temporary errors, with waits of 1, 2, 4 … seconds: about two
- * minutes in all. A run of hours must not end because of one error.
+ * minutes in all. A run of hours must not end because of one error. It does not wait for a long
+ * `Retry-After`: the caller gives its worker back meanwhile.
  *
  * @throws the first permanent error or the last temporary one, as the SDK threw it; the signal's reason
  * immediately when it aborts.
@@ -30,6 +32,7 @@ export async function retryWithBackoff<T>(
     } catch (thrown) {
       const error = toAppError(thrown)
       if (!isTemporary(error) || attempt === MAX_ATTEMPTS) throw thrown
+      if (rateLimitWaitOf(error) !== null) throw thrown
       const wait = Math.max(
         Math.min(2 ** (attempt - 1), MAX_WAIT_SECONDS),
         error.retryAfterSeconds ?? 0,

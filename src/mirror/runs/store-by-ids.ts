@@ -1,5 +1,6 @@
 import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
+import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import type { FetchTime } from '../fetch-time.ts'
 import type { MirrorRow } from '../mirror-column.ts'
 import { foreignIdMessage, isForeignId, tableOf } from '../stripe-resource.ts'
@@ -98,6 +99,8 @@ async function fetchAndStore(
     return { ...fetched, row: null }
   } catch (error) {
     signal.throwIfAborted()
+    // Not a failure of the object. The run resumes with this batch.
+    if (rateLimitWaitOf(error) !== null) throw error
     counts.failed += 1
     progress.note({ id, outcome: 'failed', message: toSyncError(error).message })
     return null

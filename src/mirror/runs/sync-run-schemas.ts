@@ -9,7 +9,7 @@ const MAX_IDS = 1_000
 
 const state = z.enum(SYNC_RUN_STATES).meta({
   description:
-    '`queued`: waits for a worker. `failed`: see `error`; everything stored before the failure is kept.',
+    '`queued`: waits for a worker, or for the rate limit of the Stripe account. `failed`: see `error`; everything stored before the failure is kept.',
 })
 
 export const startSyncRunBody = optionalBody(

@@ -9,8 +9,14 @@ export type PauseState = { now: DatabaseMs; pausedUntil: DatabaseMs }
 export type Reservation = PauseState & { first: DatabaseMs }
 
 export type RateLimitStore = {
-  /** Reserves the account's next `count` free slots, one interval apart. */
-  reserve(accountKey: string, count: number): Promise<Reservation>
+  /**
+   * Reserves the account's next `count` free slots, one interval apart. Null when the first of them is
+   * further away than the longest wait; then nothing is reserved, because a slot that no
+   * caller waits for would delay later requests.
+   */
+  reserve(accountKey: string, count: number): Promise<Reservation | null>
+  /** Seconds until the account's next free slot. */
+  readWait(accountKey: string): Promise<number>
   readPause(accountKey: string): Promise<PauseState>
   /** Moves the end of the account's pause forward, never back. */
   pause(accountKey: string, seconds: number): Promise<PauseState>
@@ -37,7 +43,12 @@ const RESERVE = `
   values (:accountKey, clock_timestamp() + make_interval(secs => :length::float8 - :credit::float8))
   on conflict (account_key) do update
     set next_at = ${NEXT_FREE_SLOT} + make_interval(secs => :length::float8)
+    where ${NEXT_FREE_SLOT} <= clock_timestamp() + make_interval(secs => :maxWait::float8)
   returning ${toMs('next_at - make_interval(secs => :length::float8)')} as first, ${PAUSE_COLUMNS}`
+
+const READ_WAIT = `
+  select greatest(0, extract(epoch from ${NEXT_FREE_SLOT} - clock_timestamp()))::float8 as seconds
+  from stripe_request_budgets budget where account_key = :accountKey`
 
 const RECORD_USAGE = `
   insert into stripe_request_budgets as budget (account_key, next_at)
@@ -65,9 +76,9 @@ const READ_PAUSE = `
  */
 export function createRateLimitStore(
   db: Db,
-  rate: { requestsPerSecond: number; burst: number },
+  rate: { requestsPerSecond: number; burst: number; maxWaitSeconds: number },
 ): RateLimitStore {
-  const { requestsPerSecond, burst } = rate
+  const { requestsPerSecond, burst, maxWaitSeconds: maxWait } = rate
   // An idle account may use the slots of the last `credit` seconds as well as the current one.
   const credit = (burst - 1) / requestsPerSecond
 
@@ -79,8 +90,18 @@ export function createRateLimitStore(
   }
 
   return {
-    reserve: (accountKey, count) =>
-      one<Reservation>(RESERVE, { accountKey, credit, length: count / requestsPerSecond }),
+    async reserve(accountKey, count) {
+      const length = count / requestsPerSecond
+      const { rows } = await db.raw<{ rows: Reservation[] }>(RESERVE, {
+        accountKey,
+        credit,
+        length,
+        maxWait,
+      })
+      return rows[0] ?? null
+    },
+    readWait: async (accountKey) =>
+      (await one<{ seconds: number }>(READ_WAIT, { accountKey, credit })).seconds,
     readPause: (accountKey) => one<PauseState>(READ_PAUSE, { accountKey }),
     pause: (accountKey, seconds) => one<PauseState>(PAUSE, { accountKey, seconds }),
     async recordRequests(accountKey, count) {

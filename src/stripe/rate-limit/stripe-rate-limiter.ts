@@ -17,13 +17,25 @@ export type StripeRateLimiter = {
   /**
    * Resolves when the caller may send one request. Callers are served in the order of their calls.
    *
-   * @throws the error of the database; the signal's reason when it is aborted.
+   * @throws RateLimitWait when the next request must wait longer than `maxWaitSeconds`; the error of the
+   * database; the signal's reason when it is aborted.
    */
   acquire(accountKey: string, signal?: AbortSignal): Promise<void>
   /** Counts a request that was sent without waiting. Never throws. */
   recordRequest(accountKey: string): void
   /** No `acquire` resolves for this many seconds. @throws the error of the database. */
   pause(accountKey: string, seconds: number): Promise<void>
+}
+
+/** The account's next request must wait too long for the caller to hold its place meanwhile. */
+export class RateLimitWait extends Error {
+  override readonly name = 'RateLimitWait'
+  readonly seconds: number
+
+  constructor(seconds: number) {
+    super(`The account's next background request must wait for ${Math.ceil(seconds)} seconds`)
+    this.seconds = seconds
+  }
 }
 
 export type StripeRateLimiterOptions = {
@@ -35,24 +47,35 @@ export type StripeRateLimiterOptions = {
    * Requests that an idle account may send without waiting. Default: those of a quarter of a second.
    */
   burst?: number
+  /** The longest wait for the account's next request. Default: no limit. */
+  maxWaitSeconds?: number
 }
+
+/** Longer than any wait. A finite number, because Postgres computes with it. */
+const NO_MAX_WAIT_SECONDS = 1_000_000_000
 
 // The default of 20 a second with a burst of 5 makes at most 25 in any second: Stripe's limit for a
 // sandbox, and for one endpoint in live mode.
 const defaultBurst = (requestsPerSecond: number) => Math.max(1, Math.floor(requestsPerSecond / 4))
 
 export function createStripeRateLimiter(options: StripeRateLimiterOptions): StripeRateLimiter {
-  const { db, logger, requestsPerSecond } = options
-  if (requestsPerSecond === null) return createUnlimitedRateLimiter()
+  const { db, logger, requestsPerSecond, maxWaitSeconds = NO_MAX_WAIT_SECONDS } = options
+  if (requestsPerSecond === null) return createUnlimitedRateLimiter(maxWaitSeconds)
   const batchSize = defaultBurst(requestsPerSecond)
-  const store = createRateLimitStore(db, { requestsPerSecond, burst: options.burst ?? batchSize })
+  const burst = options.burst ?? batchSize
+  const store = createRateLimitStore(db, { requestsPerSecond, burst, maxWaitSeconds })
   const intervalMs = 1000 / requestsPerSecond
   const limiters = new Map<string, AccountRateLimiter>()
 
   function limiterOf(accountKey: string): AccountRateLimiter {
     const existing = limiters.get(accountKey)
     if (existing !== undefined) return existing
-    const limiter = createAccountRateLimiter(store, { accountKey, intervalMs, batchSize })
+    const limiter = createAccountRateLimiter(store, {
+      accountKey,
+      intervalMs,
+      batchSize,
+      maxWaitSeconds,
+    })
     limiters.set(accountKey, limiter)
     return limiter
   }
@@ -117,7 +140,7 @@ function createUsageRecorder(
 }
 
 /** Sets no limit and sends no SQL. A pause applies to this process only. */
-function createUnlimitedRateLimiter(): StripeRateLimiter {
+function createUnlimitedRateLimiter(maxWaitSeconds: number): StripeRateLimiter {
   const pausedUntil = new Map<string, number>()
   const remainingMs = (accountKey: string) => (pausedUntil.get(accountKey) ?? 0) - performance.now()
 
@@ -125,6 +148,7 @@ function createUnlimitedRateLimiter(): StripeRateLimiter {
     async acquire(accountKey, signal) {
       signal?.throwIfAborted()
       for (let ms = remainingMs(accountKey); ms > 0; ms = remainingMs(accountKey)) {
+        if (ms > maxWaitSeconds * 1000) throw new RateLimitWait(ms / 1000)
         await setTimeout(ms, undefined, signal === undefined ? {} : { signal }).catch((error) => {
           throw signal?.aborted ? signal.reason : error
         })
@@ -146,7 +170,7 @@ const PAUSE_MAX_AGE_MS = 25
 
 /** The callers of one process that wait to send requests for one account. */
 type AccountRateLimiter = {
-  /** Resolves on the caller's turn. @throws the error of the database; the signal's reason. */
+  /** See StripeRateLimiter. */
   acquire(signal?: AbortSignal): Promise<void>
   /** Applies a pause that this process has just set. */
   applyPause(state: PauseState): void
@@ -159,10 +183,10 @@ type AccountRateLimiter = {
  * back by interactive requests.
  */
 function createAccountRateLimiter(
-  store: Pick<RateLimitStore, 'reserve' | 'readPause'>,
-  options: { accountKey: string; intervalMs: number; batchSize: number },
+  store: Pick<RateLimitStore, 'reserve' | 'readPause' | 'readWait'>,
+  options: { accountKey: string; intervalMs: number; batchSize: number; maxWaitSeconds: number },
 ): AccountRateLimiter {
-  const { accountKey, intervalMs, batchSize } = options
+  const { accountKey, intervalMs, batchSize, maxWaitSeconds } = options
   let wakeUp = new AbortController()
   const queue = createWaitQueue(() => wakeUp.abort())
   /** Ascending times by the database's clock. A slot belongs to no caller: the queue sets the order. */
@@ -181,9 +205,12 @@ function createAccountRateLimiter(
     slots = slots.filter((slot) => slot >= state.pausedUntil)
   }
 
-  async function readState<State extends PauseState>(statement: Promise<State>): Promise<State> {
+  async function readState<State extends PauseState | null>(
+    statement: Promise<State>,
+  ): Promise<State> {
     const readAt = performance.now()
     const state = await statement
+    if (state === null) return state
     apply(state)
     pauseReadAt = readAt
     return state
@@ -200,8 +227,16 @@ function createAccountRateLimiter(
 
   async function reserve(): Promise<void> {
     const count = Math.min(queue.length, batchSize)
-    const { first } = await readState(store.reserve(accountKey, count))
+    const reserved = await readState(store.reserve(accountKey, count))
+    if (reserved === null) return refuseLongWait()
+    const { first } = reserved
     slots = Array.from({ length: count }, (_, index) => first + index * intervalMs)
+  }
+
+  async function refuseLongWait(): Promise<void> {
+    const seconds = await store.readWait(accountKey)
+    // The wait may have become shorter since the attempt to reserve.
+    if (seconds > maxWaitSeconds) throw new RateLimitWait(seconds)
   }
 
   async function sleep(ms: number): Promise<void> {

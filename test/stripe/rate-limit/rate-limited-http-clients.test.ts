@@ -9,18 +9,30 @@ import {
   createInteractiveHttpClient,
   createThrottledHttpClient,
 } from '../../../src/stripe/stripe-client.ts'
+import { toAppError } from '../../../src/stripe/stripe-errors.ts'
+import { rateLimitWaitOf } from '../../../src/stripe/wait-for-rate-limit.ts'
 import { useFakeStripe } from '../../support/shop.ts'
 import { newAccount, useRateLimiters } from './use-rate-limiters.ts'
 
 const limiters = useRateLimiters()
 const stripe = useFakeStripe()
 
-type Setting = { limiter: StripeRateLimiter; account?: string; signal?: AbortSignal }
+type Setting = {
+  limiter: StripeRateLimiter
+  account?: string
+  signal?: AbortSignal
+  maxWaitSeconds?: number
+}
 
 const ONCE = { maxNetworkRetries: 0 }
 
 /** A background and an interactive client on a Stripe account of their own. */
-function clientsOf({ limiter, account: accountKey = newAccount(), signal }: Setting) {
+function clientsOf({
+  limiter,
+  account: accountKey = newAccount(),
+  signal,
+  maxWaitSeconds,
+}: Setting) {
   const log: string[] = []
   const logger = createLogger('trace', { write: (line) => void log.push(line) })
   const inner = createCountingHttpClient(noMetrics)
@@ -30,6 +42,7 @@ function clientsOf({ limiter, account: accountKey = newAccount(), signal }: Sett
   const throttled = createThrottledHttpClient({
     ...options,
     ...(signal === undefined ? {} : { signal }),
+    ...(maxWaitSeconds === undefined ? {} : { maxWaitSeconds }),
   })
   return {
     log,
@@ -116,7 +129,7 @@ describe('a background request', () => {
   it('backs off exponentially when Stripe names no time', async () => {
     const { limiter, pauses } = unlimitedLimiter()
     const clients = clientsOf({ limiter })
-    const longest = [1, 2, 4, 8, 16, 32, 32, 32, 32]
+    const longest = [1, 2, 4, 8, 8, 8, 8, 8, 8]
     const trouble = clients.lock(longest.length)
     // The SDK's own retry after a lock timeout succeeds.
     await clients.background.customers.list({}, { maxNetworkRetries: 1 })
@@ -126,6 +139,22 @@ describe('a background request', () => {
       expect(seconds).toBeGreaterThanOrEqual((longest[index] ?? 0) / 2)
     }
     stripe.fake.control.clearFaults(trouble.id)
+  })
+
+  it('fails when it must wait longer than allowed, and later ones are not sent', async () => {
+    const limit = { maxWaitSeconds: 10 }
+    const clients = clientsOf({ limiter: limiters.process(limit), ...limit })
+    clients.limit(3_600)
+    const busy = { type: 'StripeRateLimitError', statusCode: 429 }
+    const error = await list(clients.background).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject(busy)
+    expect(rateLimitWaitOf(error)).toBe(3_600)
+    // Also with the SDK's own retries.
+    const later = await clients.background.customers.create().catch((thrown: unknown) => thrown)
+    expect(later).toMatchObject(busy)
+    expect(rateLimitWaitOf(later)).toBeGreaterThan(3_000)
+    expect(rateLimitWaitOf(new Error('wrapped', { cause: toAppError(later) }))).not.toBeNull()
+    expect(clients.statuses()).toEqual([429])
   })
 
   it('stops waiting when its signal is aborted', async () => {

@@ -285,6 +285,39 @@ describe('an interactive request', () => {
   })
 })
 
+describe('a longest wait', () => {
+  const nextAt = (account: string) =>
+    limiters.rows('select next_at from stripe_request_budgets where account_key = ?', [account])
+
+  it('refuses callers during a longer pause with its rest, and reserves no slot for them', async () => {
+    const account = newAccount()
+    const limiter = limiters.process({ maxWaitSeconds: 10 })
+    await limiter.acquire(account)
+    await limiter.pause(account, 3_600)
+    const before = await nextAt(account)
+    const refused = { name: 'RateLimitWait', seconds: expect.closeTo(3_600, -2) }
+    const others = [limiter, limiters.process({ maxWaitSeconds: 10 })]
+    for (const each of others) await expect(each.acquire(account)).rejects.toMatchObject(refused)
+    expect(await nextAt(account)).toEqual(before)
+    await limiters.rows(
+      'update stripe_request_budgets set paused_until = now() where account_key = ?',
+      [account],
+    )
+    await limiter.acquire(account)
+  })
+
+  it('lets callers wait for a shorter pause, also without a rate limit', async () => {
+    for (const requestsPerSecond of [20, null]) {
+      const account = newAccount()
+      const limiter = limiters.process({ maxWaitSeconds: 10, requestsPerSecond })
+      await limiter.pause(account, 0.1)
+      await limiter.acquire(account)
+      await limiter.pause(account, 60)
+      await expect(limiter.acquire(account)).rejects.toMatchObject({ name: 'RateLimitWait' })
+    }
+  })
+})
+
 describe('no limit', () => {
   it('lets all requests through without SQL statements', async () => {
     const limiter = limiters.process({ requestsPerSecond: null })

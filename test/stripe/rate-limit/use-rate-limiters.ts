@@ -10,7 +10,9 @@ import {
 } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
 import { useTestDatabase } from '../../support/test-database.ts'
 
-type Options = Partial<Pick<StripeRateLimiterOptions, 'requestsPerSecond' | 'burst'>> & {
+type Options = Partial<
+  Pick<StripeRateLimiterOptions, 'requestsPerSecond' | 'burst' | 'maxWaitSeconds'>
+> & {
   /** Delay added to each statement. */
   latencyMs?: number
 }
