@@ -104,10 +104,11 @@ async function openSession(
   const opened = { attempt: attempt.attempt, event: 'OPENED', changes: session } as const
   const { attempt: after } = await payable.apply(opened)
   const saved = storedSession(after)
-  if (saved !== null) return { kind: 'opened', session: saved }
-  // It was closed here while Stripe was asked, so nobody may pay the session.
-  await closeSession(deps, payable, session.sessionId)
-  return { kind: 'ended' }
+  // It was closed here meanwhile, or a parallel request with another API key made and stored another one.
+  if (saved?.sessionId !== session.sessionId) {
+    await closeSession(deps, payable, session.sessionId)
+  }
+  return saved === null ? { kind: 'ended' } : { kind: 'opened', session: saved }
 }
 
 /** Null while the attempt is `creating`, even if a webhook already stored its session. */
@@ -386,6 +387,8 @@ async function closeUnseenSession(
   }
   const { session } = result
   const input = { attempt: attempt.attempt, event: 'CANCELLED', changes: session } as const
-  const { isChange } = await payable.apply(input, ['creating'])
-  if (isChange) await closeSession(deps, payable, session.sessionId)
+  const { attempt: after, isChange } = await payable.apply(input, ['creating'])
+  if (isChange || after.sessionId !== session.sessionId) {
+    await closeSession(deps, payable, session.sessionId)
+  }
 }

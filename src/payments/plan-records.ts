@@ -52,6 +52,31 @@ export function applySnapshotToRecords(
   }
 }
 
+/**
+ * What a stale snapshot still says: payments that have no record, because only an event or a person named
+ * them, so that no newer snapshot can contain them. Null: nothing.
+ */
+export function unrecordedPart(
+  { payments: stored }: PaymentRecords,
+  snapshot: PaymentSnapshot,
+): PaymentSnapshot | null {
+  const known = new Set<string | null>(stored.map(({ paymentIntent }) => paymentIntent))
+  const found = new Set<string | null>()
+  for (const { paymentIntent } of snapshot.payments) {
+    if (!known.has(paymentIntent)) found.add(paymentIntent)
+  }
+  if (found.size === 0) return null
+  const ofFound = <T extends { paymentIntent: string | null }>(all: T[]) =>
+    all.filter(({ paymentIntent }) => found.has(paymentIntent))
+  return {
+    sessions: ofFound(snapshot.sessions),
+    payments: ofFound(snapshot.payments),
+    refunds: ofFound(snapshot.refunds),
+    disputes: ofFound(snapshot.disputes),
+    warnings: ofFound(snapshot.warnings),
+  }
+}
+
 const toStored = ({
   paymentIntent,
   attempt,
@@ -137,7 +162,9 @@ const CARDHOLDER_REQUIRED: Failure = {
 }
 
 function cardChange(before: PaymentAttempt, payment: PaymentIntentSnapshot): AttemptChange {
-  const event = cardEvent(payment)
+  const canceled = before.state === 'processing' && payment.status === 'canceled'
+  // Stripe may cancel a bank debit that is pending: the money did not arrive.
+  const event = canceled ? 'FAILED' : cardEvent(payment)
   const state = (event === null ? null : nextAttemptState(before.state, event)) ?? before.state
   const isChange = state !== before.state
   const failure =

@@ -9,11 +9,7 @@ import type { RefundInput } from '../payments/refund-payment.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { Clock } from '../shared/time.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
-import {
-  issuePurchaseVouchers,
-  type TransitionResult,
-  transitionPurchase,
-} from './change-purchase.ts'
+import { fulfillPurchase, type TransitionResult, transitionPurchase } from './change-purchase.ts'
 import {
   createPurchase,
   type NewPurchaseInput,
@@ -356,12 +352,13 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
 
     fulfillBulkPurchase: (ref) =>
       withTenant(db, ref, async (trx) => {
-        const { purchase } = await lockAggregate(trx, ref)
+        const aggregate = await lockAggregate(trx, ref)
+        const { purchase } = aggregate
         if (purchase.status !== 'PAID') {
           const detail = `Only a PAID purchase has vouchers to issue; this one is ${purchase.status}.`
           throw new BulkPurchaseError('wrong_state', detail, { extra: { state: purchase.status } })
         }
-        return issuePurchaseVouchers(trx, purchase)
+        return fulfillPurchase(trx, aggregate)
       }),
 
     async handleCheckoutWebhook(webhook) {

@@ -19,7 +19,12 @@ import {
   planPurchase,
   type Transition,
 } from './plan-purchase.ts'
-import type { BulkPurchase, StoredTarget } from './purchase-aggregate.ts'
+import {
+  type BulkPurchase,
+  type PurchaseAggregate,
+  type StoredTarget,
+  targetOf,
+} from './purchase-aggregate.ts'
 import type { PurchaseEmailKind } from './purchase-email.ts'
 import { raiseSingleFlag } from './purchase-flags.ts'
 import type { PurchaseEvent, PurchaseStatus } from './purchase-machine.ts'
@@ -204,6 +209,19 @@ export async function issuePurchaseVouchers(trx: Tx, purchase: BulkPurchase): Pr
     terms: purchase.terms,
     createdBy: purchase.requestedBy,
   })
+  return issued
+}
+
+/**
+ * Issues the vouchers that a paid purchase lacks, as its refunds and disputes require them now. Returns
+ * how many it issued.
+ */
+export async function fulfillPurchase(trx: Tx, aggregate: PurchaseAggregate): Promise<number> {
+  const { purchase } = aggregate
+  const issued = await issuePurchaseVouchers(trx, purchase)
+  const target = targetOf(aggregate)
+  const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
+  if (target !== null) await alignVouchers(trx, ref, target)
   return issued
 }
 

@@ -3,6 +3,7 @@ import { addJob } from '../jobs/job-queue.ts'
 import { fetchOwnedSnapshot, type SnapshotHints } from '../payments/fetch-owned-snapshot.ts'
 import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentSnapshot } from '../payments/payment-snapshot.ts'
+import { unrecordedPart } from '../payments/plan-records.ts'
 import { notFound } from '../shared/errors.ts'
 import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
@@ -20,7 +21,7 @@ type Deps = { db: Db; gateway: PaymentGateway }
 /** A snapshot with the ticket that was taken before it was fetched. */
 export type FetchedSnapshot = { ref: PurchaseRef; ticket: number; snapshot: PaymentSnapshot }
 
-/** `superseded`: a snapshot with a higher ticket was applied before, so this one changed nothing. */
+/** `superseded`: a snapshot with a higher ticket was applied before, and this one added nothing. */
 export type Applied = 'applied' | 'superseded'
 
 /**
@@ -62,7 +63,7 @@ export async function fetchSnapshot(
 
 /**
  * Applies a snapshot in the caller's transaction. Snapshots may arrive in any order: one whose ticket
- * is lower than the last applied one is stale and changes nothing.
+ * is lower than the last applied one is stale: it only adds payments that no newer snapshot contained.
  */
 export async function applyFetched(
   trx: Tx,
@@ -78,8 +79,11 @@ async function applyTo(
   { ticket, snapshot }: FetchedSnapshot,
   cause: Cause,
 ): Promise<Applied> {
-  if (before.purchase.appliedTicket > ticket) return 'superseded'
-  await savePlan(trx, planPurchase(before, { type: 'snapshot', snapshot }), cause, ticket)
+  const isStale = before.purchase.appliedTicket > ticket
+  const applied = isStale ? unrecordedPart(before.records, snapshot) : snapshot
+  if (applied === null) return 'superseded'
+  const plan = planPurchase(before, { type: 'snapshot', snapshot: applied })
+  await savePlan(trx, plan, cause, isStale ? null : ticket)
   return 'applied'
 }
 

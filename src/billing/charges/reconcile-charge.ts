@@ -1,6 +1,7 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { fetchOwnedSnapshot, type SnapshotHints } from '../../payments/fetch-owned-snapshot.ts'
+import { unrecordedPart } from '../../payments/plan-records.ts'
 import { notFound } from '../../shared/errors.ts'
 import type { ReconcileChargeDeps } from '../billing-deps.ts'
 import { saveChargePlan } from './change-charge.ts'
@@ -9,7 +10,7 @@ import { planCharge } from './plan-charge.ts'
 
 /**
  * Fetches a charge's payments from Stripe and updates the charge; never charges anything. As with
- * purchases, a stale snapshot changes nothing.
+ * purchases, a stale snapshot only adds payments without a record.
  *
  * @throws AppError `not_found`, `stripe_key_missing`, `stripe_…`
  */
@@ -28,8 +29,10 @@ export async function reconcileCharge(
   const { ticket, snapshot } = fetched
   await withTenant(deps.db, ref, async (trx) => {
     const before = await lockCharge(trx, ref)
-    if (before.charge.appliedTicket > ticket) return
-    const plan = planCharge(before, { type: 'snapshot', snapshot })
-    await saveChargePlan(trx, plan, deps.chargeHooks, ticket)
+    const isStale = before.charge.appliedTicket > ticket
+    const applied = isStale ? unrecordedPart(before.records, snapshot) : snapshot
+    if (applied === null) return
+    const plan = planCharge(before, { type: 'snapshot', snapshot: applied })
+    await saveChargePlan(trx, plan, deps.chargeHooks, isStale ? null : ticket)
   })
 }
