@@ -1,6 +1,7 @@
 import { type Conference, getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
+import { isPayable } from '../payments/attempt-machine.ts'
 import {
   closeAttempt,
   finishStaleAttempt,
@@ -22,7 +23,7 @@ import { AUTHENTICATION_REQUIRED } from '../payments/plan-records.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { Clock } from '../shared/time.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
-import { changePurchase, ownerOf, savePlan } from './change-purchase.ts'
+import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
 import {
   allowedActions,
@@ -236,14 +237,23 @@ function assertCancellable(aggregate: PurchaseAggregate, isSponsor: boolean): vo
  */
 export async function finishCancel(deps: PayDeps, ref: PurchaseRef, cause: Cause): Promise<void> {
   const payable = asPayable(deps, ref, cause)
-  const last = (await payable.listAttempts()).at(-1)
-  if (last !== undefined) await closeAttempt(deps, payable, last.attempt, 'CANCELLED')
-  const { accepted, after } = await withTenant(deps.db, ref, (trx) =>
-    changePurchase(trx, ref, { type: 'event', event: { type: 'CANCELLED' } }, cause),
-  )
-  // Stripe's own event about the expired session may have failed the purchase first.
-  if (accepted || after.purchase.status === 'FAILED') return
-  throw wrongState('cancel', after.purchase.status, [])
+  const event = { type: 'event', event: { type: 'CANCELLED' } } as const
+  for (;;) {
+    const last = (await payable.listAttempts()).at(-1)
+    if (last !== undefined) await closeAttempt(deps, payable, last.attempt, 'CANCELLED')
+    const plan = await withPurchase(deps.db, ref, async (trx, before) => {
+      if (before.records.attempts.some(isPayable)) return null
+      const cancelled = planPurchase(before, event)
+      await savePlan(trx, cancelled, cause)
+      return cancelled
+    })
+    // A parallel request opened another attempt meanwhile: a FAILED purchase must not have one.
+    if (plan === null) continue
+    const { status } = plan.after.purchase
+    // Stripe's own event about the expired session may have failed the purchase first.
+    if (plan.accepted || status === 'FAILED') return
+    throw wrongState('cancel', status, [])
+  }
 }
 
 const STALE_CAUSE = {
