@@ -8,8 +8,13 @@ import {
 } from '../notifications/outbound-events.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentOwner } from '../payments/payment-records.ts'
-import { type SavePart, saveRecordsParts } from '../payments/payment-store.ts'
 import { recordChanges } from '../payments/plan-records.ts'
+import {
+  expectedRows,
+  type SavePart,
+  saveRecordsParts,
+  writtenRows,
+} from '../payments/save-records.ts'
 import { newId } from '../shared/ids.ts'
 import { alignVouchers, type VoucherTarget } from '../vouchers/align-vouchers.ts'
 import { issueVouchers } from '../vouchers/issue-vouchers.ts'
@@ -110,7 +115,7 @@ async function saveRows(
   if (!isChange && ticket === null) return
 
   const applied = ticket === null ? '' : `, applied_ticket = :ticket, reconciled_at = now()`
-  const { rows } = await trx.raw<{ rows: { purchases: number; attempts: number }[] }>(
+  const { rows } = await trx.raw<{ rows: { purchases: number; written: number }[] }>(
     `with ${parts.map(({ sql }) => `${sql}, `).join('')} saved_purchase as (
        update bulk_purchases p
        set ${PURCHASE_ASSIGNMENTS}, updated_at = case when :isChange then now() else p.updated_at end
@@ -118,7 +123,7 @@ async function saveRows(
        where p.conference_id = :conference and p.id = :owner and p.status = :from
        returning 1)
      select (select count(*) from saved_purchase) as purchases,
-       ${changes.attempts.length === 0 ? '0' : '(select count(*) from saved_attempts)'} as attempts`,
+       ${writtenRows(parts)} as written`,
     {
       ...Object.assign({}, ...parts.map(({ bindings }) => bindings)),
       ...purchaseBindings(after.purchase),
@@ -131,8 +136,10 @@ async function saveRows(
     },
   )
   const saved = rows[0]
-  if (saved?.purchases !== 1 || saved.attempts !== changes.attempts.length) {
-    throw new Error(`Purchase ${id} or an attempt of it changed although it is locked`)
+  if (saved?.purchases !== 1 || saved.written !== expectedRows(parts)) {
+    throw new Error(
+      `Purchase ${id} was not saved: a row of it changed although it is locked, or a payment of it belongs to another purchase or charge.`,
+    )
   }
 }
 
@@ -171,6 +178,8 @@ function transitionsPart(
   }))
   const columns = 'from_status, to_status, event, cause, actor_kind, actor_id'
   return {
+    name: 'saved_transitions',
+    rows: null,
     sql: `saved_transitions as (
       insert into purchase_transitions (conference_id, purchase_id, ${columns})
       select cast(:conference as text), cast(:owner as text), ${columns}
@@ -184,6 +193,8 @@ function transitionsPart(
 function flagsPart(raised: PurchasePlan['raisedFlags']): SavePart {
   const rows = raised.map(({ code, flag: { fact, detail } }) => ({ code, fact, detail }))
   return {
+    name: 'saved_flags',
+    rows: null,
     sql: `saved_flags as (
       insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
       select cast(:conference as text), cast(:owner as text), f.code, f.fact, f.detail

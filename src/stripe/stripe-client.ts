@@ -26,7 +26,7 @@ export type StripeConnection = { stripe: Stripe; livemode: boolean }
 
 /**
  * Stripe clients of conferences. Each method throws AppError `stripe_key_missing`, and
- * `stripe_refused` for a live key when STRIPE_API_BASE does not point to Stripe.
+ * `stripe_key_rejected` for a live key when STRIPE_API_BASE does not point to Stripe.
  */
 export type StripeClients = {
   /** For interactive work, such as a purchase: its requests are sent without waiting. */
@@ -111,7 +111,8 @@ export function createStripeClients(deps: {
     }
     if (!mayReceiveKey(config.stripeApiBase, found.key)) {
       throw new AppError(
-        'stripe_refused',
+        // No refusal: after a write it would release the Idempotency-Key of what was made.
+        'stripe_key_rejected',
         'The conference has a live Stripe key, but STRIPE_API_BASE does not point to Stripe. An operator must remove STRIPE_API_BASE.',
       )
     }

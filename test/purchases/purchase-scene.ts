@@ -20,18 +20,27 @@ export type Scene = {
 /** A conference with a purchase of 10 codes at 1.00 EUR whose first checkout is open. */
 export async function openScene(
   db: Db,
-  order: { quantity?: number; unitAmount?: number; maxUses?: number } = {},
+  order: {
+    quantity?: number
+    unitAmount?: number
+    maxUses?: number
+    conferenceId?: string
+    attempts?: 0
+  } = {},
 ): Promise<Scene> {
-  const conferenceId = newId('conference')
+  const conferenceId = order.conferenceId ?? newId('conference')
   const ref = { conferenceId, purchaseId: newId('purchase') }
   const run = <T>(work: (trx: Tx) => Promise<T>) => withTenant(db, ref, work)
   await run(async (trx) => {
-    await trx('conferences').insert({
-      id: conferenceId,
-      slug: conferenceId.toLowerCase().replace('_', '-'),
-      name: 'Conference',
-      currency: 'EUR',
-    })
+    await trx('conferences')
+      .insert({
+        id: conferenceId,
+        slug: conferenceId.toLowerCase().replace('_', '-'),
+        name: 'Conference',
+        currency: 'EUR',
+      })
+      .onConflict('id')
+      .ignore()
     await insertPurchase(trx, {
       conference_id: conferenceId,
       id: ref.purchaseId,
@@ -67,7 +76,7 @@ export async function openScene(
       return scene.view()
     },
   }
-  if ((order.unitAmount ?? 100) > 0) await openAttempt(scene, 1)
+  if ((order.unitAmount ?? 100) > 0 && order.attempts !== 0) await openAttempt(scene, 1)
   return scene
 }
 

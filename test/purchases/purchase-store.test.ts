@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { useTestDatabase } from '../support/test-database.ts'
-import { openScene, PAID, refund } from './purchase-scene.ts'
+import { openScene, PAID, payment, refund } from './purchase-scene.ts'
 
 const database = useTestDatabase()
 let db: Db
@@ -37,4 +37,15 @@ describe('the history of a purchase', () => {
       { from_status: 'PAID', event: 'REFUNDED', to_status: 'REFUNDED' },
     ])
   })
+})
+
+it('a payment that belongs to another purchase pays no second one: nothing is saved', async () => {
+  const first = await openScene(db)
+  await first.read(PAID)
+  const conferenceId = first.ref.conferenceId
+  const second = await openScene(db, { conferenceId, attempts: 0 })
+  await expect(second.read({ payments: [payment({ attempt: null })] })).rejects.toThrow(
+    'belongs to another',
+  )
+  expect(await second.view()).toMatchObject({ status: 'PENDING', vouchers: { issued: 0 } })
 })

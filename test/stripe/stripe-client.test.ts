@@ -78,7 +78,7 @@ describe('a conference’s Stripe client', () => {
     )
     stripe.fake.control.clearRequests()
     await expect(clientsFor(stripe.fake.url).forConference(id)).rejects.toMatchObject({
-      code: 'stripe_refused',
+      code: 'stripe_key_rejected',
     })
     expect(stripe.fake.control.requests()).toEqual([])
     expect(mayReceiveKey(null, 'sk_live_0123456789')).toBe(true)

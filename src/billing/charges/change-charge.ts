@@ -1,6 +1,6 @@
 import type { Tx } from '../../db/connect.ts'
-import { saveRecordsParts } from '../../payments/payment-store.ts'
 import { recordChanges } from '../../payments/plan-records.ts'
+import { expectedRows, saveRecordsParts, writtenRows } from '../../payments/save-records.ts'
 import { CHARGE_HOOKS, type ChargeHooks } from './charge-hooks.ts'
 import { type Charge, type ChargeRef, lockCharge, ownerOf } from './charge-store.ts'
 import { type ChargeInput, type ChargePlan, planCharge } from './plan-charge.ts'
@@ -51,7 +51,7 @@ async function saveRows(
   const parts = saveRecordsParts(ownerOf({ conferenceId, chargeId: id }), changes)
   const isChange = parts.length > 0 || JSON.stringify(before.charge) !== JSON.stringify(charge)
   if (!isChange && ticket === null) return charge
-  type Saved = { saved_at: Date; succeeded_at: Date | null; attempts: number }
+  type Saved = { saved_at: Date; succeeded_at: Date | null; written: number }
   const { rows } = await trx.raw<{ rows: Saved[] }>(
     `with ${parts.map(({ sql }) => `${sql}, `).join('')} saved_charge as (
        update charges c
@@ -64,7 +64,7 @@ async function saveRows(
        where c.conference_id = :conference and c.id = :owner and c.status = :from
        returning c.updated_at as saved_at, c.succeeded_at)
      select saved_at, succeeded_at,
-       ${changes.attempts.length === 0 ? '0' : '(select count(*) from saved_attempts)'} as attempts
+       ${writtenRows(parts)} as written
      from saved_charge`,
     {
       ...Object.assign({}, ...parts.map(({ bindings }) => bindings)),
@@ -84,8 +84,10 @@ async function saveRows(
     },
   )
   const [saved] = rows
-  if (saved === undefined || saved.attempts !== changes.attempts.length) {
-    throw new Error(`Charge ${id} or an attempt of it changed although it is locked`)
+  if (saved === undefined || saved.written !== expectedRows(parts)) {
+    throw new Error(
+      `Charge ${id} was not saved: a row of it changed although it is locked, or a payment of it belongs to another charge or purchase.`,
+    )
   }
   return { ...charge, updatedAt: saved.saved_at, succeededAt: saved.succeeded_at }
 }
