@@ -117,8 +117,9 @@ export function longLiteral(text: string): string {
 }
 
 /**
- * Runs one statement for one conference in one round trip, for writing pages of objects. Everything
- * else uses withTenant, which binds values instead of writing them into the SQL.
+ * Runs one statement for one conference in one round trip: pages of objects, the ticket of a
+ * reconcile, the Stripe key. Everything else uses withTenant, which binds values instead of writing them
+ * into the SQL.
  *
  * @param sql one statement without parameters; write values into it with `literal`.
  * @param options.lazily does not wait for the disk. Use it only for work that is repeated after a

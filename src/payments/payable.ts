@@ -18,8 +18,8 @@ export type AttemptRequest =
   | { kind: 'saved_card'; named: string | null }
 
 /**
- * A purchase or a charge, as these flows use it. Each method but `reconcile`, `customer` and `chooseCard`
- * is one short transaction under its lock.
+ * A purchase or a charge, as these flows use it. `apply` and `insertAttempt` are one short
+ * transaction each, under its lock; `note` is one guarded statement.
  */
 export type Payable = {
   owner: PaymentOwner

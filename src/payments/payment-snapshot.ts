@@ -1,4 +1,4 @@
-/** What one fetch from Stripe returned about a purchase. Amounts are in our minor units. */
+/** What one fetch from Stripe returned about a purchase or a charge. Amounts are in our minor units. */
 export type PaymentSnapshot = {
   sessions: SessionSnapshot[]
   payments: PaymentIntentSnapshot[]

@@ -49,7 +49,7 @@ export type Transition = {
   purchase: BulkPurchase
 }
 
-/** Everything that an input changes. save-purchase.ts writes it. */
+/** Everything that an input changes. change-purchase.ts writes it. */
 export type PurchasePlan = {
   before: PurchaseAggregate
   after: Omit<PurchaseAggregate, 'target'>

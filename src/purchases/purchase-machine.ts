@@ -47,7 +47,7 @@ export type FlagFact = { fact: string; detail: string }
 
 export type Failure = { code: string; message: string }
 
-// Effects are only names here; transition-purchase.ts performs them on the locked row.
+// Effects are only names here; plan-purchase.ts says what each adds to the plan.
 const effect = () => {}
 
 type Guard = (args: { context: PurchaseContext; event: PurchaseEvent }) => boolean

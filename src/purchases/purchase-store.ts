@@ -309,7 +309,7 @@ export async function insertPurchase(trx: Tx, row: NewPurchase): Promise<BulkPur
   return toPurchase(inserted)
 }
 
-/** Updates the columns of an order that was not paid yet. Only save-plan.ts writes the status. */
+/** Updates the columns of an order that was not paid yet. Only change-purchase.ts writes the status. */
 export async function updateOrder(
   trx: Tx,
   ref: PurchaseRef,
@@ -355,7 +355,7 @@ export function listTransitions(
   return fetchPage(query, page)
 }
 
-/** The id of a purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
+/** Asserts that there is such a purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
 export async function assertPurchase(
   trx: Tx,
   ref: PurchaseRef,

@@ -143,7 +143,7 @@ function refusalMessage(error: Stripe.errors.StripeError): string {
   return maskStripeSecrets(error.message) || 'Stripe did not give a reason.'
 }
 
-/** See `stored_error` of StripeErrorKind. The SDK retries 5xx itself and throws the last response. */
+/** See `stored_error` of StripeErrorKind. */
 export function isStoredError(error: unknown): error is Stripe.errors.StripeError {
   return classifyStripeError(error) === 'stored_error'
 }

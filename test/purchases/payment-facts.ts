@@ -203,7 +203,7 @@ const reinstate: Fact = (history) => {
 export const AT_STRIPE: Record<string, Fact> = {
   pay: payFact(TOTAL, 'EUR'),
   'pay less': payFact(300, 'EUR'),
-  'pay in another currency': payFact(TOTAL, 'USD'),
+  'pay in another currency': payFact(700, 'USD'),
   'debit begins': (history) => {
     const session = openSession(history)
     return session === undefined ? null : () => void history.stripe.debit(session, TOTAL)

@@ -34,7 +34,9 @@ function oracle({ purchase, records }: PurchaseAggregate) {
     if (status === 'lost') net -= amount
     if (disputeOutcome(status) === 'open') disputed = true
   }
-  const due = Math.min(TOTAL, purchase.accepted?.amount ?? TOTAL)
+  const accepted = purchase.accepted?.amount ?? TOTAL
+  // The total is in EUR: an amount of another currency is not compared with it.
+  const due = currency === 'EUR' ? Math.min(TOTAL, accepted) : accepted
   const off = (left: number) =>
     Math.min(QUANTITY, Math.floor((Math.max(0, due - left) * QUANTITY) / due))
   return { net, disputed, inactive: off(net), frozen: off(net - pending) }
