@@ -258,7 +258,7 @@ export async function finishCancel(deps: PayDeps, ref: PurchaseRef, cause: Cause
 
 const STALE_CAUSE = {
   actor: { kind: 'system', id: 'sweep' },
-  cause: 'attempt without a session',
+  cause: 'unfinished attempt',
 } as const
 
 /** Closes an attempt that no request continues; see `finishStaleAttempt`. */

@@ -12,7 +12,7 @@ import { type Cause, lockAggregate } from './purchase-store.ts'
 /**
  * Staff approve a free purchase, which issues its vouchers. The history names what they approved.
  *
- * @param quantity what they believe that they approve. Null: whatever the purchase says.
+ * @param quantity the quantity that they want to approve. Null: any quantity.
  * @throws BulkPurchaseError `wrong_state` unless it is free and PENDING, and of this quantity.
  */
 export async function approveComp(

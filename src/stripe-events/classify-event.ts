@@ -84,7 +84,7 @@ function ignoreReason(hints: EventHints, owner: EventOwner): string | null {
   return null
 }
 
-/** The event gives an object to another conference that was ours, or nobody's, before. */
+/** Whether the object belonged to this conference, or to no conference, before the event's change. */
 function wasOurs({ previousConference }: EventHints, owner: EventOwner): boolean {
   return previousConference === null || previousConference === owner.id
 }

@@ -190,7 +190,7 @@ const CLOSED_CODES: readonly unknown[] = ['ECONNRESET', 'EPIPE']
 /**
  * The SDK repeats a request once whose connection was closed, even if `maxNetworkRetries` is 0, and
  * returns the answer to the repeat. A refusal would then look like that of the first request, which
- * proves that nothing was made. Without the error's code, the SDK repeats only as often as it is told.
+ * proves that nothing was made. Without the error's code, the SDK obeys `maxNetworkRetries`.
  */
 function withoutClosedCode(error: unknown): unknown {
   if (!(error instanceof Error && 'code' in error)) return error

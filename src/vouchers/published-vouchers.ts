@@ -125,8 +125,9 @@ const USABLE = `(v.times_used < v.max_uses
 
 /**
  * SQL: the promotion code of published voucher `p` must be created, activated or deactivated. Stripe's
- * refusal ends a creation or an activation. A deactivation is never given up, because the code stays
- * usable. Neither is a request whose outcome is unknown: it may have made or activated a code.
+ * refusal ends a creation or an activation. A deactivation is retried until it succeeds, because until
+ * then the code stays usable. A request with an unknown outcome is retried too: it may have made or
+ * activated a code.
  */
 export const HAS_PENDING_CHANGE = `(p.tried_at is not null or case
   when p.is_on then v.state <> 'active'

@@ -108,7 +108,8 @@ describe('two sessions for one attempt, because the key was rolled while one was
       session: { sessionId, url: 'https://pay', expiresAt: new Date(Date.now() + 86_400_000) },
     }) as const
 
-  it('leave one that can be paid: the other is closed at Stripe', async () => {
+  /** Attempt 2 gets its session while Stripe makes another one for it. */
+  const crossing = async () => {
     const scene = await openScene(db)
     await secondAttempt(scene)
     const closed: string[] = []
@@ -122,25 +123,18 @@ describe('two sessions for one attempt, because the key was rolled while one was
         return Promise.resolve('expired')
       },
     })
+    return { scene, closed, deps }
+  }
+
+  it('leave one that can be paid: the other is closed at Stripe', async () => {
+    const { scene, closed, deps } = await crossing()
     const page = await finishCheckout(deps, scene.ref, { number: 2, inserted: null }, urls, cause)
     expect(page.session_id).toBe('cs_2')
     expect(closed).toEqual(['cs_other'])
   })
 
   it('leave the one whose URL the sponsor got when the timer made the other', async () => {
-    const scene = await openScene(db)
-    await secondAttempt(scene)
-    const closed: string[] = []
-    const deps = depsOf({
-      openCheckout: async () => {
-        await openAttempt(scene, 2)
-        return made('cs_other')
-      },
-      closeCheckout: (_, id) => {
-        closed.push(id)
-        return Promise.resolve('expired')
-      },
-    })
+    const { scene, closed, deps } = await crossing()
     await finishStalePurchaseAttempt(deps, scene.ref, 2)
     expect(closed).toEqual(['cs_other'])
     expect(await scene.view()).toMatchObject({
