@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { afterAll, beforeAll } from 'vitest'
 import { type Binaries, locateBinaries } from '../../../src/db/embedded/postgres-binaries.ts'
+import { discardScratchFolder, makeScratchFolder } from '../../support/test-servers.ts'
 
 const run = promisify(execFile)
 
@@ -17,5 +19,24 @@ export async function copyOfBinaries(parent: string): Promise<Binaries> {
     initdb: program('initdb'),
     pgCtl: program('pg_ctl'),
     postgres: program('postgres'),
+  }
+}
+
+/**
+ * One copy for all tests of a file, which every user may run. Other users may have no access to the
+ * checkout, for example below /root.
+ */
+export function useBinariesForEveryUser(): () => Binaries {
+  let folder = ''
+  let copy: Binaries | undefined
+  beforeAll(async () => {
+    folder = await makeScratchFolder()
+    copy = await copyOfBinaries(folder)
+    await run('chmod', ['-R', 'a+rX', folder])
+  })
+  afterAll(() => discardScratchFolder(folder))
+  return () => {
+    if (copy === undefined) throw new Error('The copy exists from beforeAll on.')
+    return copy
   }
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { Binaries } from '../../../src/db/embedded/postgres-binaries.ts'
 import { builtProgram } from '../../support/built-programs.ts'
 import { afterThisTest } from './scratch.ts'
 
@@ -26,7 +27,8 @@ export type LauncherProcess = {
 export type LauncherOptions = {
   folder: string
   end?: 'wait' | 'finish' | 'abandon'
-  user?: { uid: number; gid: number }
+  /** Runs the launcher as another user, with PostgreSQL's programs in a place that the user may read. */
+  user?: { uid: number; gid: number; binaries: Binaries }
 }
 
 const PROGRAM = fileURLToPath(new URL('launcher-program.mjs', import.meta.url))
@@ -34,8 +36,8 @@ const PROGRAM = fileURLToPath(new URL('launcher-program.mjs', import.meta.url))
 /** Runs the launcher in its own process group, as a shell does. */
 export function launcherProcess({ folder, end = 'wait', user }: LauncherOptions): LauncherProcess {
   const launcher = builtProgram('src/db/embedded/start-embedded-postgres.ts')
-  const child = spawn(process.execPath, [PROGRAM, launcher, folder, end], {
-    ...user,
+  const otherUser = user === undefined ? [] : [JSON.stringify(user)]
+  const child = spawn(process.execPath, [PROGRAM, launcher, folder, end, ...otherUser], {
     cwd: '/',
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],

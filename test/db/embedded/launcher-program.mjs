@@ -1,16 +1,26 @@
 // The tests run this as another process, which uses the launcher like main.ts: it starts the
 // database, reports it on stdout, and stops it on SIGINT and SIGTERM, or immediately with "finish".
 // Its first argument is the compiled launcher: loading the source would take a second of CPU.
+// Its last one, if any, names the user to become, after loading what that user may not be able to read.
 import { once } from 'node:events'
 
-const [launcher = '', folder = '', end = 'wait'] = process.argv.slice(2)
+const [launcher = '', folder = '', end = 'wait', otherUser] = process.argv.slice(2)
+
+function become({ uid, gid }) {
+  process.setgroups([])
+  process.setgid(gid)
+  process.setuid(uid)
+}
 
 // Before the start, as in the service: a signal during the start must not end the process.
 const signal = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 const keepAlive = setInterval(() => {}, 60_000)
 try {
-  const { startEmbeddedPostgres } = await import(launcher)
-  const server = await startEmbeddedPostgres({ folder, durable: false })
+  const { startWithin } = await import(launcher)
+  const user = otherUser === undefined ? undefined : JSON.parse(otherUser)
+  if (user !== undefined) become(user)
+  const surroundings = user === undefined ? {} : { binaries: user.binaries }
+  const server = await startWithin({ folder, durable: false }, surroundings)
   // JSON omits `stop`, because it is a function.
   process.stdout.write(`${JSON.stringify(server)}\n`)
   if (end === 'wait') await signal

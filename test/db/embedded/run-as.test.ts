@@ -12,7 +12,7 @@ import {
   type EmbeddedPostgres,
   startWithin,
 } from '../../../src/db/embedded/start-embedded-postgres.ts'
-import { copyOfBinaries } from './copy-of-binaries.ts'
+import { copyOfBinaries, useBinariesForEveryUser } from './copy-of-binaries.ts'
 import { launcherProcess } from './launcher-process.ts'
 import {
   AS_ROOT,
@@ -25,6 +25,8 @@ import {
 } from './scratch.ts'
 
 const readyCluster = useReadyCluster()
+const binariesForEveryUser = useBinariesForEveryUser()
+const nobody = () => ({ ...NOBODY, binaries: binariesForEveryUser() })
 
 // As on machines that forbid user namespaces: the command exists and fails.
 const forbiddenUnshare: Runner = {
@@ -47,7 +49,8 @@ const missingUnshare: Runner = {
 
 /** Stopped after the test, even if its folder is too deep to be found. */
 async function startIn(folder: string, surroundings: Surroundings = {}): Promise<EmbeddedPostgres> {
-  const server = await startWithin({ folder, durable: false }, surroundings)
+  const binaries = binariesForEveryUser()
+  const server = await startWithin({ folder, durable: false }, { binaries, ...surroundings })
   afterThisTest(() => server.stop())
   return server
 }
@@ -119,16 +122,16 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
 
   it("runs an ordinary user's database as that user, who can still use it later", async () => {
     const folder = await scratchFolder(NOBODY)
-    const before = launcherProcess({ folder, end: 'finish', user: NOBODY })
+    const before = launcherProcess({ folder, end: 'finish', user: nobody() })
     expect((await before.started).error).toBeUndefined()
     await before.ended
     const server = await startIn(folder)
     expect(await serverUser(server.dataFolder)).toBe(NOBODY.uid)
-    const joining = launcherProcess({ folder, end: 'finish', user: NOBODY })
+    const joining = launcherProcess({ folder, end: 'finish', user: nobody() })
     expect(await joining.started).toMatchObject({ reused: true })
     await joining.ended
     await server.stop()
-    const after = launcherProcess({ folder, end: 'finish', user: NOBODY })
+    const after = launcherProcess({ folder, end: 'finish', user: nobody() })
     expect(await after.started).toMatchObject({ reused: false })
     expect(await after.ended).toEqual({ code: 0, signal: null })
   })
@@ -137,7 +140,7 @@ describe.runIf(AS_ROOT && process.platform === 'linux')('root on Linux', () => {
 describe.runIf(AS_ROOT)('an ordinary user', () => {
   it('runs the server directly', async () => {
     const folder = await scratchFolder(NOBODY)
-    const launcher = launcherProcess({ folder, user: NOBODY })
+    const launcher = launcherProcess({ folder, user: nobody() })
     const { connectionString, dataFolder, error } = await launcher.started
     expect(error).toBeUndefined()
     expect(await ask(connectionString, 'select 1 as one')).toEqual([{ one: 1 }])
@@ -148,7 +151,7 @@ describe.runIf(AS_ROOT)('an ordinary user', () => {
 
   it('gets an error when it has no access to the folder', async () => {
     const folder = await readyCluster()
-    const launcher = launcherProcess({ folder, user: NOBODY })
+    const launcher = launcherProcess({ folder, user: nobody() })
     const { error } = await launcher.started
     expect(error).toContain(`${folder} cannot be started: EACCES`)
     expect(error).toContain('DATABASE_URL')
@@ -158,7 +161,7 @@ describe.runIf(AS_ROOT)('an ordinary user', () => {
     const folder = await readyCluster()
     await chown(folder, NOBODY.uid, NOBODY.gid)
     await chown(join(folder, 'passwords.json'), NOBODY.uid, NOBODY.gid)
-    const launcher = launcherProcess({ folder, user: NOBODY })
+    const launcher = launcherProcess({ folder, user: nobody() })
     const { error } = await launcher.started
     expect(error).toContain(`${join(folder, 'data')} belongs to user 0`)
     expect(error).toContain('chown')
