@@ -116,7 +116,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     ),
     handle('finish_charge_refund', (payload) =>
       ignoreStripeRefusal(
-        finishChargeRefund(deps, chargeOf(payload), { id: payload.id, isNew: false }),
+        finishChargeRefund(deps, chargeOf(payload), { id: payload.id, isRepeat: true }),
       ),
     ),
     handle('sweep_purchases', async () => {

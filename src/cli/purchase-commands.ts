@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
+import { withoutIdempotencyKey } from '../db/idempotency-runner.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type {
   BulkPurchaseService,
@@ -218,14 +219,15 @@ async function processingOf(purchases: BulkPurchaseService, caller: Caller): Pro
 
 /** Re-reads one purchase from Stripe, as `POST …/reconcile` does. */
 async function tryOne(
-  { purchases }: Session,
+  { db, purchases }: Session,
   caller: Caller,
   id: string,
   paymentIntent: string | null,
 ): Promise<ReconciledLine> {
   try {
     const { status: before } = await purchases.getBulkPurchase(caller, id)
-    const purchase = await purchases.reconcileBulkPurchase(caller, id, paymentIntent)
+    const everyTime = withoutIdempotencyKey(db, caller.conferenceId)
+    const purchase = await purchases.reconcileBulkPurchase(caller, id, paymentIntent, everyTime)
     return { id, before, after: purchase.status, purchase, problem: null }
   } catch (error) {
     return { id, before: null, after: null, purchase: null, problem: toProblem(toFailure(error)) }

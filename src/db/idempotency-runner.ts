@@ -16,10 +16,13 @@ export type IdempotencyRunner = {
    * attempt, a refund request) and returns its name; `finish` does the rest from that name alone. A
    * repeat after a crash finds the name and runs only `finish`.
    */
-  resume<T>(steps: {
-    begin: (trx: Tx) => Promise<string>
-    finish: (resource: string) => Promise<T>
-  }): Promise<T>
+  resume<T>(steps: ResumableSteps<T>): Promise<T>
+}
+
+export type ResumableSteps<T> = {
+  begin: (trx: Tx) => Promise<string>
+  /** `isRepeat`: `finish` ran before for this resource, and its outcome is unknown. */
+  finish: (resource: string, isRepeat: boolean) => Promise<T>
 }
 
 /** For callers that have no idempotency key, such as the CLI: every call runs. */
@@ -27,6 +30,6 @@ export function withoutIdempotencyKey(db: Db, conferenceId: string): Idempotency
   const inTransaction = <T>(work: (trx: Tx) => Promise<T>) => withTenant(db, { conferenceId }, work)
   return {
     run: inTransaction,
-    resume: async ({ begin, finish }) => finish(await inTransaction(begin)),
+    resume: async ({ begin, finish }) => finish(await inTransaction(begin), false),
   }
 }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../db/connect.ts'
 import { deleteInBatches } from '../db/delete-in-batches.ts'
-import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
+import type { IdempotencyRunner, ResumableSteps } from '../db/idempotency-runner.ts'
 import type { LivenessLock } from '../db/liveness-lock.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
@@ -22,13 +22,7 @@ export type Idempotency = {
    * refund request) and returns its id. `finish` does the rest and needs only that id. A repeat after
    * a crash finds the id and runs only `finish`.
    */
-  resume<T>(request: FastifyRequest, steps: Steps<T>): Promise<T>
-}
-
-type Steps<T> = {
-  begin: (trx: Tx) => Promise<string>
-  /** `isRepeat`: `finish` ran before for this resource, and its outcome is unknown. */
-  finish: (resource: string, isRepeat: boolean) => Promise<T>
+  resume<T>(request: FastifyRequest, steps: ResumableSteps<T>): Promise<T>
 }
 
 type Key = { caller: string; key: string; fingerprint: string; conferenceId: string | null }
@@ -157,7 +151,7 @@ export function createIdempotency(deps: {
       })
     },
 
-    async resume<T>(request: FastifyRequest, steps: Steps<T>): Promise<T> {
+    async resume<T>(request: FastifyRequest, steps: ResumableSteps<T>): Promise<T> {
       const key = keyOf(request)
       if (key === null) return steps.finish(await inScope(request, steps.begin), false)
       const taken = await inScope(request, (trx) => take<T>(trx, key, steps.begin))

@@ -1,4 +1,6 @@
 import type { Conference } from '../conferences/conference-store.ts'
+import type { Tx } from '../db/connect.ts'
+import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import { AppError, type FieldError, invalidFields } from '../shared/errors.ts'
 import type { Clock } from '../shared/time.ts'
 import { type AttemptState, isPayable } from './attempt-machine.ts'
@@ -58,6 +60,26 @@ export type PaymentFlowDeps = { gateway: PaymentGateway; clock: Clock }
 
 /** The attempt that a request uses. `inserted`: this request inserted it, so Stripe was not asked before. */
 export type ChosenAttempt = { number: number; inserted: PaymentAttempt | null }
+
+/**
+ * Both ways to pay: `begin` chooses the attempt in the request's transaction, then `finish` asks Stripe. A
+ * repeat does not begin again, so it knows no inserted attempt: an earlier run may have asked Stripe.
+ */
+export function resumePayment<T>(
+  idempotency: IdempotencyRunner,
+  begin: (trx: Tx) => Promise<ChosenAttempt>,
+  finish: (chosen: ChosenAttempt) => Promise<T>,
+): Promise<T> {
+  let inserted: ChosenAttempt['inserted'] = null
+  return idempotency.resume({
+    begin: async (trx) => {
+      const chosen = await begin(trx)
+      inserted = chosen.inserted
+      return String(chosen.number)
+    },
+    finish: (number) => finish({ number: Number(number), inserted }),
+  })
+}
 
 /**
  * Chooses the attempt of a request among the stored ones: the open one if it was made for the same

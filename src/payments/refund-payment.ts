@@ -85,13 +85,14 @@ export type Refundable = {
  * repeat after a crash or an unknown outcome: the same request is sent under the same key, after Stripe
  * was asked for its refund.
  *
+ * @param request.isRepeat whether an earlier run may have asked Stripe.
  * @throws AppError `stripe_refused`; `stripe_key_rejected`, `stripe_unavailable`, `stripe_failed` after an
  *   unknown outcome, or if the snapshot could not be fetched after the refund.
  */
 export async function sendRefund(
   deps: { db: Db; gateway: PaymentGateway },
   { owner, load, saved, reconcile }: Refundable,
-  request: { id: string; isNew: boolean },
+  request: { id: string; isRepeat: boolean },
 ): Promise<void> {
   const { records, stored } = await withTenant(deps.db, owner, async (trx) => {
     const all = await load(trx)
@@ -111,7 +112,7 @@ export async function sendRefund(
         currency: payment.currency,
         reason: stored.reason,
       },
-      { askedBefore: !request.isNew },
+      { askedBefore: request.isRepeat },
     )
     await withTenant(deps.db, owner, async (trx) => {
       await saveRefundOutcome(

@@ -1,8 +1,13 @@
 import type { Db, Tx } from '../db/connect.ts'
-import { type IdempotencyRunner, withoutIdempotencyKey } from '../db/idempotency-runner.ts'
+import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { AttemptRequest, ChosenAttempt, ReturnUrls } from '../payments/payable.ts'
+import {
+  type AttemptRequest,
+  type ChosenAttempt,
+  type ReturnUrls,
+  resumePayment,
+} from '../payments/payable.ts'
 import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
 import { findPaymentOwner } from '../payments/payment-store.ts'
 import type { RefundInput } from '../payments/refund-payment.ts'
@@ -61,21 +66,21 @@ export type { Cause, FetchedSnapshot, PurchaseBody, TransitionBody }
 /**
  * The only way into purchases: routes, Stripe events, jobs and the CLI call this service and nothing
  * else of this folder. An operation with an `idempotency` parameter runs at most once per idempotency
- * key; without one, every call runs.
+ * key. A caller that has no key passes `withoutIdempotencyKey`.
  */
 export type BulkPurchaseService = {
   /** Creates a PENDING purchase. @throws AppError `validation_failed` naming each field. */
   createBulkPurchase(
     caller: Caller,
     input: NewPurchaseInput,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /** @throws AppError `wrong_state` once a checkout was opened, `validation_failed`, `not_found`. */
   updateBulkPurchase(
     caller: Caller,
     purchaseId: string,
     changes: PurchaseChanges,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /** @throws AppError `not_found`, also for another sponsor's purchase. */
   getBulkPurchase(
@@ -103,7 +108,7 @@ export type BulkPurchaseService = {
     caller: Caller,
     purchaseId: string,
     urls: ReturnUrls,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<CheckoutPage>
   /**
    * Charges a saved card.
@@ -114,13 +119,13 @@ export type BulkPurchaseService = {
     caller: Caller,
     purchaseId: string,
     paymentMethod: string | null,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /** @throws BulkPurchaseError `wrong_state`, `payment_in_progress`. */
   cancelBulkPurchase(
     caller: Caller,
     purchaseId: string,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /**
    * Approves a free purchase, which issues its vouchers.
@@ -131,20 +136,20 @@ export type BulkPurchaseService = {
     caller: Caller,
     purchaseId: string,
     quantity: number | null,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
   refundBulkPurchase(
     caller: Caller,
     purchaseId: string,
     input: RefundInput,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   resolveFlag(
     caller: Caller,
     purchaseId: string,
     resolution: FlagResolution,
-    idempotency?: IdempotencyRunner,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /**
    * What staff request by hand: reconciles the purchase, fetches fraud warnings too, and issues the
@@ -154,8 +159,8 @@ export type BulkPurchaseService = {
   reconcileBulkPurchase(
     caller: Caller,
     purchaseId: string,
-    paymentIntent?: string | null,
-    idempotency?: IdempotencyRunner,
+    paymentIntent: string | null,
+    idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
 
   /**
@@ -225,11 +230,9 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
   const { db, email } = deps
   const refOf = ({ conferenceId }: Caller, purchaseId: string) => ({ conferenceId, purchaseId })
   const causeOf = ({ actor }: Caller, cause: string) => ({ actor, cause })
-  const everyTime = ({ conferenceId }: Caller) => withoutIdempotencyKey(db, conferenceId)
   const view = (caller: Caller, purchaseId: string) =>
     withTenant(db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
 
-  /** Both ways to pay: choose the attempt in the request's transaction, then ask Stripe. */
   function pay<T>(
     idempotency: IdempotencyRunner,
     caller: Caller,
@@ -237,25 +240,17 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     request: AttemptRequest,
     finish: (chosen: ChosenAttempt) => Promise<T>,
   ): Promise<T> {
-    // A repeat of the request does not begin again: then an earlier run may have asked Stripe.
-    let inserted: ChosenAttempt['inserted'] = null
-    return idempotency.resume({
-      begin: async (trx) => {
-        const chosen = await beginPayment(trx, deps, caller, purchaseId, request)
-        inserted = chosen.inserted
-        return String(chosen.number)
-      },
-      finish: (number) => finish({ number: Number(number), inserted }),
-    })
+    const begin = (trx: Tx) => beginPayment(trx, deps, caller, purchaseId, request)
+    return resumePayment(idempotency, begin, finish)
   }
 
   const service: BulkPurchaseService = {
-    createBulkPurchase: (caller, input, idempotency = everyTime(caller)) =>
+    createBulkPurchase: (caller, input, idempotency) =>
       idempotency.run(async (trx) =>
         viewNewPurchase(caller, await createPurchase(trx, deps, caller, input)),
       ),
 
-    updateBulkPurchase: (caller, purchaseId, changes, idempotency = everyTime(caller)) =>
+    updateBulkPurchase: (caller, purchaseId, changes, idempotency) =>
       idempotency.run(async (trx) => {
         await updatePurchaseOrder(trx, deps, caller, purchaseId, changes)
         return viewPurchase(trx, caller, purchaseId)
@@ -281,19 +276,19 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
         return { ...found, data: found.data.map(toTransitionBody) }
       }),
 
-    createCheckoutSession: (caller, purchaseId, urls, idempotency = everyTime(caller)) =>
+    createCheckoutSession: (caller, purchaseId, urls, idempotency) =>
       pay(idempotency, caller, purchaseId, { kind: 'checkout', urls }, (chosen) => {
         const ref = refOf(caller, purchaseId)
         return finishCheckout(deps, ref, chosen, urls, causeOf(caller, 'checkout'))
       }),
 
-    payWithSavedCard: (caller, purchaseId, named, idempotency = everyTime(caller)) =>
+    payWithSavedCard: (caller, purchaseId, named, idempotency) =>
       pay(idempotency, caller, purchaseId, { kind: 'saved_card', named }, async (chosen) => {
         await finishPay(deps, refOf(caller, purchaseId), chosen, named, causeOf(caller, 'pay'))
         return view(caller, purchaseId)
       }),
 
-    cancelBulkPurchase: (caller, purchaseId, idempotency = everyTime(caller)) =>
+    cancelBulkPurchase: (caller, purchaseId, idempotency) =>
       idempotency.resume({
         begin: async (trx) => {
           await beginCancel(trx, caller, purchaseId)
@@ -305,34 +300,29 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
         },
       }),
 
-    approveComp: (caller, purchaseId, quantity, idempotency = everyTime(caller)) =>
+    approveComp: (caller, purchaseId, quantity, idempotency) =>
       idempotency.run(async (trx) => {
         await approveComp(trx, caller, purchaseId, quantity)
         return viewPurchase(trx, caller, purchaseId)
       }),
 
-    refundBulkPurchase: (caller, purchaseId, input, idempotency = everyTime(caller)) => {
-      let isNew = false
-      return idempotency.resume({
-        begin: (trx) => {
-          isNew = true
-          return beginRefund(trx, caller, purchaseId, input)
-        },
-        finish: async (id) => {
+    refundBulkPurchase: (caller, purchaseId, input, idempotency) =>
+      idempotency.resume({
+        begin: (trx) => beginRefund(trx, caller, purchaseId, input),
+        finish: async (id, isRepeat) => {
           const ref = refOf(caller, purchaseId)
-          await finishRefund(deps, ref, { id, isNew }, causeOf(caller, 'refund'))
+          await finishRefund(deps, ref, { id, isRepeat }, causeOf(caller, 'refund'))
           return view(caller, purchaseId)
         },
-      })
-    },
+      }),
 
-    resolveFlag: (caller, purchaseId, resolution, idempotency = everyTime(caller)) =>
+    resolveFlag: (caller, purchaseId, resolution, idempotency) =>
       idempotency.run(async (trx) => {
         await resolveFlag(trx, caller, purchaseId, resolution)
         return viewPurchase(trx, caller, purchaseId)
       }),
 
-    reconcileBulkPurchase: (caller, purchaseId, payment = null, idempotency = everyTime(caller)) =>
+    reconcileBulkPurchase: (caller, purchaseId, payment, idempotency) =>
       idempotency.resume({
         begin: async (trx) => {
           await assertPurchase(trx, refOf(caller, purchaseId))
@@ -378,7 +368,7 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
 
     reconcile: (ref, cause) => reconcilePurchase(deps, ref, cause),
     finishStaleAttempt: (ref, attempt) => finishStalePurchaseAttempt(deps, ref, attempt),
-    finishRefund: (ref, id, cause) => finishRefund(deps, ref, { id, isNew: false }, cause),
+    finishRefund: (ref, id, cause) => finishRefund(deps, ref, { id, isRepeat: true }, cause),
     async sendEmail(ref, kind, message) {
       if (email === undefined) throw new Error('This process is not set up to send e-mails.')
       const emailDeps = { ...email, db, linkOf: createPurchaseLink(email) }

@@ -31,13 +31,11 @@ export async function beginRefund(
 
 /**
  * Sends the refund request to Stripe; see `sendRefund`. The vouchers follow from the snapshot.
- *
- * @param request.isNew whether this run stored it, so that Stripe was not asked before.
  */
 export function finishRefund(
   deps: { db: Db; gateway: PaymentGateway },
   ref: PurchaseRef,
-  request: { id: string; isNew: boolean },
+  request: { id: string; isRepeat: boolean },
   cause: Cause,
 ): Promise<void> {
   const refundable = {

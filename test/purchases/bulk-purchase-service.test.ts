@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { type IdempotencyRunner, withoutIdempotencyKey } from '../../src/db/idempotency-runner.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import type { PurchaseRef } from '../../src/payments/payment-gateway.ts'
 import type { BulkPurchaseService } from '../../src/purchases/bulk-purchase-service.ts'
@@ -19,6 +20,7 @@ const app = useTestApp({ env })
 let shop: Shop
 let service: BulkPurchaseService
 let caller: Caller
+let everyTime: IdempotencyRunner
 beforeAll(async () => {
   shop = await openShop(app)
   service = purchaseService(app.db, app.gateway)
@@ -27,21 +29,23 @@ beforeAll(async () => {
     actor: { kind: 'staff', id: 'key_test' },
     sponsorId: null,
   }
+  everyTime = withoutIdempotencyKey(app.db, shop.conference)
 })
 
 const cause = { actor: { kind: 'system', id: 'test' }, cause: 'test' } as const
 const urls = { successUrl: 'https://shop.example/ok', cancelUrl: 'https://shop.example/no' }
 
 async function order() {
-  const purchase = await service.createBulkPurchase(caller, {
-    item: { kind: 'ticket_type', id: shop.ticketType },
+  const input = {
+    item: { kind: 'ticket_type' as const, id: shop.ticketType },
     quantity: 3,
     reference: null,
     sponsor: shop.sponsor,
     unitAmount: null,
     description: null,
     terms: null,
-  })
+  }
+  const purchase = await service.createBulkPurchase(caller, input, everyTime)
   return { conferenceId: shop.conference, purchaseId: purchase.id }
 }
 
@@ -64,9 +68,14 @@ async function handleWebhook(session: string) {
 const expire = (ref: PurchaseRef) =>
   withTenant(app.db, ref, (trx) => service.markFailed(trx, ref, 'CHECKOUT_EXPIRED', cause))
 
+async function openCheckout({ purchaseId }: PurchaseRef): Promise<string> {
+  const page = await service.createCheckoutSession(caller, purchaseId, urls, everyTime)
+  return page.session_id
+}
+
 async function paidOrder() {
   const ref = await order()
-  const { session_id: session } = await service.createCheckoutSession(caller, ref.purchaseId, urls)
+  const session = await openCheckout(ref)
   stripe.fake.control.pay(session)
   const purchase = await handleWebhook(session)
   return { ref, session, purchase }
@@ -112,13 +121,10 @@ describe('BulkPurchaseService', () => {
     )
   })
 
-  it('refunds', async () => {
+  it('deactivates the vouchers of a purchase that is refunded in full', async () => {
     const { ref } = await paidOrder()
-    await service.refundBulkPurchase(caller, ref.purchaseId, {
-      paymentIntent: null,
-      amount: null,
-      reason: null,
-    })
+    const all = { paymentIntent: null, amount: null, reason: null }
+    await service.refundBulkPurchase(caller, ref.purchaseId, all, everyTime)
     expect(await shop.get(ref.purchaseId)).toMatchObject({
       status: 'REFUNDED',
       vouchers: { deactivated: 3 },
@@ -129,7 +135,7 @@ describe('BulkPurchaseService', () => {
     const { ref } = await paidOrder()
     expect(await expire(ref)).toEqual({ kind: 'refused', status: 'PAID' })
     const open = await order()
-    await service.createCheckoutSession(caller, open.purchaseId, urls)
+    await openCheckout(open)
     expect(await expire(open)).toEqual({ kind: 'refused', status: 'PROCESSING' })
     expect(await expire(await order())).toMatchObject({ status: 'FAILED' })
   })

@@ -1,15 +1,18 @@
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { getConference } from '../../conferences/conference-store.ts'
+import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../../http/access-control.ts'
 import { conferenceParams, emptyBody } from '../../http/common-schemas.ts'
+import { idempotencyRunner } from '../../http/idempotency.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../../payments/checkout-schemas.ts'
 import {
   type AttemptRequest,
   assertReturnUrls,
   type ChosenAttempt,
+  resumePayment,
 } from '../../payments/payable.ts'
 import { invalidField } from '../../shared/errors.ts'
 import { toTimestamp } from '../../shared/time.ts'
@@ -167,7 +170,6 @@ function chargeOf(request: FastifyRequest) {
 
 const viewOf = ({ db }: Deps, ref: ChargeRef) => withTenant(db, ref, (trx) => viewCharge(trx, ref))
 
-/** Both ways to pay: choose the attempt in the request's transaction, then ask Stripe. */
 function pay<T>(
   deps: Deps,
   request: FastifyRequest,
@@ -175,19 +177,13 @@ function pay<T>(
   finish: (chosen: ChosenAttempt) => Promise<T>,
 ): Promise<T> {
   const { actorId, ref } = chargeOf(request)
-  // A repeat of the request does not begin again: then an earlier run may have asked Stripe.
-  let inserted: ChosenAttempt['inserted'] = null
-  return deps.idempotency.resume(request, {
-    begin: async (trx) => {
-      if (wanted.kind === 'checkout') {
-        assertReturnUrls(wanted.urls, await getConference(trx, ref.conferenceId))
-      }
-      const chosen = await beginChargePayment(trx, deps, ref, wanted, actorId)
-      inserted = chosen.inserted
-      return String(chosen.number)
-    },
-    finish: (number) => finish({ number: Number(number), inserted }),
-  })
+  const begin = async (trx: Tx) => {
+    if (wanted.kind === 'checkout') {
+      assertReturnUrls(wanted.urls, await getConference(trx, ref.conferenceId))
+    }
+    return beginChargePayment(trx, deps, ref, wanted, actorId)
+  }
+  return resumePayment(idempotencyRunner(deps.idempotency, request), begin, finish)
 }
 
 function chargeNowRoute(app: App, deps: Deps): void {
@@ -248,14 +244,10 @@ function refundRoute(app: App, deps: Deps): void {
   app.post(`${CHARGE}/refund`, action(docs, refundChargeBody.nullish()), (request) => {
     const { actorId, ref } = chargeOf(request)
     const input = { amount: request.body?.amount ?? null, reason: request.body?.reason ?? null }
-    let isNew = false
     return deps.idempotency.resume(request, {
-      begin: (trx) => {
-        isNew = true
-        return beginChargeRefund(trx, ref, input, actorId)
-      },
-      finish: async (id) => {
-        await finishChargeRefund(deps, ref, { id, isNew })
+      begin: (trx) => beginChargeRefund(trx, ref, input, actorId),
+      finish: async (id, isRepeat) => {
+        await finishChargeRefund(deps, ref, { id, isRepeat })
         return viewOf(deps, ref)
       },
     })

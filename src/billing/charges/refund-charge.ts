@@ -35,13 +35,11 @@ export async function beginChargeRefund(
 
 /**
  * Sends the refund request to Stripe; see `sendRefund`. Only refunds that Stripe lists are booked.
- *
- * @param request.isNew whether this run stored it, so that Stripe was not asked before.
  */
 export function finishChargeRefund(
   deps: ReconcileChargeDeps,
   ref: ChargeRef,
-  request: { id: string; isNew: boolean },
+  request: { id: string; isRepeat: boolean },
 ): Promise<void> {
   const refundable = {
     owner: ownerOf(ref),
