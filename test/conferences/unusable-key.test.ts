@@ -5,6 +5,7 @@ import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { createConference } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
+import { asAnotherRequest } from '../support/watch-transactions.ts'
 
 const app = useTestApp()
 
@@ -40,7 +41,7 @@ it('work that fails while a key is being set waits for its commit, and is retrie
       livemode: false,
       stripe_account: null,
     })
-    const answer = record(id)
+    const answer = asAnotherRequest(() => record(id))
     await expect.poll(() => app.rows(WAITING), POLL_OPTIONS).toHaveLength(1)
     return { answer }
   })

@@ -6,6 +6,7 @@ import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop
 import { useStripeProxy } from '../support/stripe-proxy.ts'
 import { type Body, useTestApp } from '../support/test-app.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
+import { asAnotherRequest } from '../support/watch-transactions.ts'
 
 const stripe = useFakeStripe()
 const proxy = useStripeProxy(stripe)
@@ -263,7 +264,7 @@ describe('a payment by a saved card', () => {
       made.release()
       await vi.waitUntil(async () => (await waiting()) === 1, POLL_OPTIONS)
       // The timer has seen an attempt without an intent; the intent is stored before its turn.
-      timed = timer(id)
+      timed = asAnotherRequest(() => timer(id))
       await vi.waitUntil(async () => (await waiting()) === 2, POLL_OPTIONS)
     })
     await timed

@@ -18,6 +18,7 @@ import type { EventHook } from '../../src/stripe-events/event-hook.ts'
 import { adminQuery } from './test-connections.ts'
 import { useTestDatabase } from './test-database.ts'
 import { validateResponse } from './validate-response.ts'
+import { asAnotherRequest, expectNoViolations, watchTransactions } from './watch-transactions.ts'
 
 // Nothing listens there: a test that needs Stripe starts a fake one and names it in `env`.
 const NO_STRIPE = { STRIPE_API_BASE: 'http://127.0.0.1:9' }
@@ -87,6 +88,7 @@ export async function startTestProcess(
 ): Promise<TestProcess> {
   const logger = createLogger(options.log === undefined ? 'silent' : 'trace', options.log)
   const db = connect(connectionString)
+  watchTransactions(db)
   const livenessLock = holdLivenessLock(connectionString, () => {})
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
@@ -115,12 +117,14 @@ export async function startTestProcess(
     gateway,
     async request<T>(method: Method, path: string, sent: RequestOptions = {}) {
       const payload = payloadOf(sent.body)
-      const answer = await app.inject({
-        method,
-        url: path,
-        headers: headersOf(sent),
-        ...(payload === undefined ? {} : { payload }),
-      })
+      const answer = await asAnotherRequest(async () =>
+        app.inject({
+          method,
+          url: path,
+          headers: headersOf(sent),
+          ...(payload === undefined ? {} : { payload }),
+        }),
+      )
       const { statusCode: status, headers, body: text } = answer
       validateResponse({ method, path, status, headers, text })
       // The caller says what it expects; its assertions would fail on anything else.
@@ -147,6 +151,7 @@ export type TestApp = Pick<TestProcess, 'request'> & {
 export function useTestApp(options: TestAppOptions = {}): TestApp {
   const database = useTestDatabase()
   let running: TestProcess | undefined
+  expectNoViolations()
   beforeAll(async () => {
     running = await startTestProcess(database.connectionString, options)
   })
