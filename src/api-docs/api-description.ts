@@ -111,14 +111,17 @@ curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8
 - **Objects of another tenant**: the response is 404, as if the object did not exist.
 - **Request ids**: every response has the header \`Request-Id\`, the id of the request in the logs of the
   service. It is the \`X-Request-Id\` of the request, if the request has one.
+- **Callers**: the \`x-access\` of an operation lists the roles that may call it, and the scopes of which
+  a staff key needs one. A sponsor can call it for its own objects only. The role \`anyone\` needs no key;
+  \`stripe\` signs its requests instead.
 - **Sponsors** can read the part of this document that their keys may call:
   \`GET /openapi.json?audience=sponsor\`.
 
 ## Errors
 
-Every error is \`application/problem+json\` (RFC 9457) with a stable \`code\`. The response \`default\`
-of an operation lists the codes that it shares with similar operations. If a status has a response of
-its own, that response lists all codes of this status.
+Every error is \`application/problem+json\` (RFC 9457) with a stable \`code\`; the schema of a response
+lists its codes. The response \`default\` of an operation has the codes that it shares with similar
+operations. If a status has a response of its own, that response has all codes of this status.
 
 | code | status | meaning |
 |---|---|---|

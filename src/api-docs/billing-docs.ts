@@ -47,7 +47,6 @@ export const CUSTOMER_DOCS: ApiDocs = {
       staff: { summary: 'As staff, for a sponsor', value: { sponsor: CUSTOMER.sponsor } },
       own: { summary: 'As the sponsor itself', value: {} },
     },
-    answers: { created: { summary: 'No card is saved yet', value: CUSTOMER } },
   },
   updateCustomer: {
     problems: STRIPE_PROBLEMS,
@@ -131,8 +130,6 @@ const NEEDS_PAYER = {
   checkout: LINK,
 }
 
-const PARTLY_BACK = { ...PAID, amount_refunded: 20_000 }
-
 const PAYMENT_PROBLEMS = ['wrong_state', 'payment_in_progress', ...STRIPE_PROBLEMS] as const
 
 export const CHARGE_EXAMPLES = { Charge: PAID }
@@ -187,7 +184,6 @@ export const CHARGE_DOCS: ApiDocs = {
         value: { amount: 20_000, reason: 'requested_by_customer' },
       },
     },
-    answers: { part: { value: PARTLY_BACK } },
   },
   cancelCharge: { problems: PAYMENT_PROBLEMS },
   reconcileCharge: { problems: STRIPE_PROBLEMS },

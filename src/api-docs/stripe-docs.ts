@@ -139,12 +139,6 @@ const MIRRORED_COUPON = {
   },
 }
 
-const DELETED_COUPON = {
-  ...MIRRORED_COUPON,
-  as_of: '2027-02-01T08:00:02.908Z',
-  deleted_at: '2027-02-01T08:00:02.908Z',
-}
-
 const RUN = {
   id: 'sync_2fG7hQx0RkLmN4pTyVbWz',
   object: 'sync_run',
@@ -165,17 +159,6 @@ const RUN = {
   finished_at: '2027-02-01T08:00:01.320Z',
 }
 
-const QUEUED = {
-  ...RUN,
-  state: 'queued',
-  counts: { fetched: 0, created: 0, updated: 0, unchanged: 0, deleted: 0, failed: 0 },
-  requests: 0,
-  duration_seconds: null,
-  details: [],
-  started_at: null,
-  finished_at: null,
-}
-
 const REFUSED = {
   ...RUN,
   state: 'failed',
@@ -191,18 +174,12 @@ const REFUSED = {
 export const MIRROR_EXAMPLES = { MirroredCoupon: MIRRORED_COUPON, SyncRun: RUN }
 
 export const MIRROR_DOCS: ApiDocs = {
-  getStripeObject: {
-    answers: {
-      deleted: { summary: 'A coupon that was deleted at Stripe', value: DELETED_COUPON },
-    },
-  },
   syncStripeObjects: {
     problems: ['sync_running'],
     requests: {
       all: { summary: 'Everything', value: {} },
       dry: { summary: 'Report what a sync would change', value: { dry_run: true } },
     },
-    answers: { queued: { value: QUEUED } },
   },
   getSyncRun: {
     answers: {

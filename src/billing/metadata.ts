@@ -32,6 +32,7 @@ export const metadataInput = z
   .record(metadataKey, metadataValue)
   .refine(hasFewEntries, TOO_MANY_ENTRIES)
   .meta({
+    id: 'Metadata',
     description: 'Stored with the object at Stripe. At most 40 entries.',
   })
 
@@ -40,6 +41,7 @@ export const metadataChanges = z
   .record(metadataKey, metadataValue.nullable())
   .refine(hasFewEntries, TOO_MANY_ENTRIES)
   .meta({
+    id: 'MetadataChange',
     description: 'Entries to set; null removes an entry. Other entries stay unchanged.',
   })
 

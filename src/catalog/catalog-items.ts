@@ -259,6 +259,7 @@ const utcMoment = moment.transform((text) => new Date(text).toISOString())
 export const voucherConfigFields = {
   voucher_type: z.enum(['comp', 'percentage', 'fixed_amount']),
   discount_value: z.number().min(0).max(STRIPE_MAXIMUM_AMOUNT).meta({
+    id: 'DiscountValue',
     description:
       'percentage: 0 to 100 with at most two decimals; fixed_amount: integer minor units; comp: 0 or 100.',
   }),

@@ -1,4 +1,4 @@
-import { Document, isMap, isPair, isScalar, isSeq } from 'yaml'
+import { Document, isMap, isPair, isScalar, isSeq, Scalar, visit } from 'yaml'
 import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { connect } from '../db/connect.ts'
@@ -42,18 +42,27 @@ const WIDTH = 120
 /**
  * Lists and maps that fit on one line take one, below the operations and components themselves; long
  * lists of values, and examples, fill their lines. Texts that a YAML 1.1 parser would read as a date
- * or a boolean are quoted.
+ * or a boolean are quoted, and those with a question mark, which PyYAML refuses inside of braces.
  */
 function toYaml(value: unknown): string {
   const document = new Document(value, { aliasDuplicateObjects: false, compat: 'yaml-1.1' })
   preferShort(document.contents, 0, '')
+  visit(document, {
+    Scalar(_, node) {
+      const { value: text } = node
+      const isLine = typeof text === 'string' && !text.includes('\n')
+      if (isLine && text.includes('?')) node.type = Scalar.QUOTE_DOUBLE
+    },
+  })
   const text = document.toString({
     lineWidth: WIDTH,
     blockQuote: 'literal',
     flowCollectionPadding: false,
     indentSeq: false,
   })
-  return text.replace(/^( *)(- )?([[{])\n((?:\1 {2}.*\n)+)\1(?: {2})?([\]}])$/gm, fillLines)
+  return text
+    .replace(/^( *)(- )?([[{])\n((?:\1 {2}.*\n)+)\1(?: {2})?([\]}])$/gm, fillLines)
+    .replace(/^( *)([\w/-]+|"\w+"): (\{.*\})$/gm, belowKey)
 }
 
 /** The depth of an operation's or a component's own members. */
@@ -63,8 +72,11 @@ function preferShort(node: unknown, depth: number, key: string): void {
   if (!isMap(node) && !isSeq(node)) return
   const isExample = depth > MEMBERS && key === 'value'
   const isPlainList = isSeq(node) && node.items.every(isScalar)
-  const mayShorten = depth >= MEMBERS && (isMap(node) || node.items.length === 1)
-  const column = 2 * depth + key.length + 2
+  const isShort = isMap(node) || node.items.length === 1 || key === 'parameters'
+  const mayShorten = isShort && (depth >= MEMBERS || key === 'parameters')
+  // A small map may stand alone on the line below its key.
+  const isLeaf = isMap(node) && key !== 'properties' && levelsOf(node) <= 2
+  const column = 2 * depth + (isLeaf ? 2 : key.length + 2)
   const fits = mayShorten && column + lengthOnOneLine(node.toJSON()) <= WIDTH
   node.flow = isExample || isPlainList || fits
   if (node.flow) return
@@ -72,6 +84,12 @@ function preferShort(node: unknown, depth: number, key: string): void {
     if (!isPair(item)) preferShort(item, depth + 1, key === 'examples' ? 'value' : '')
     else preferShort(item.value, depth + 1, isScalar(item.key) ? String(item.key.value) : '')
   }
+}
+
+/** The number of maps inside each other. */
+function levelsOf(node: unknown): number {
+  if (!isMap(node)) return 0
+  return 1 + Math.max(0, ...node.items.map(({ value }) => levelsOf(value)))
 }
 
 // Other texts are written without quotes.
@@ -89,6 +107,11 @@ function lengthOnOneLine(value: unknown): number {
   const lengths = [...names.map((name) => name.length), ...members.map(lengthOnOneLine)]
   // `{`, `}`, and after each name or member `: ` or `, `, except after the last one.
   return lengths.reduce((sum, length) => sum + length + 2, 0)
+}
+
+/** A map that does not fit on the line of its key. */
+function belowKey(line: string, indent: string, key: string, map: string): string {
+  return line.length > WIDTH ? `${indent}${key}:\n${indent}  ${map}` : line
 }
 
 /** A flow collection that the library wrote with one member a line. */

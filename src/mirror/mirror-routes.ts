@@ -35,7 +35,7 @@ const LISTED = {
     operationId: 'listStripeObjects',
     summary: 'List mirrored objects of a resource',
     description:
-      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality. Each resource accepts its own columns. Keys with `billing:write` can also read coupons and promotion codes.',
+      'Newest first, by creation at Stripe. A parameter with the name of a column filters by equality; it may not be empty. Each resource accepts its own columns. Keys with `billing:write` can also read coupons and promotion codes.',
     tags,
     params: documentedMirror.params,
     querystring: documentedMirror.query,

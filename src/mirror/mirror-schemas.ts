@@ -40,6 +40,15 @@ function filtersOf({ columns }: TableShape): Shape {
   return filters
 }
 
+/** Without the rule that the document gives once for all filters: none may be empty. */
+function documentedFilters(resource: TableShape): Shape {
+  const texts = Object.entries(resource.columns).filter(([, { type }]) => type === 'text')
+  return {
+    ...filtersOf(resource),
+    ...Object.fromEntries(texts.map(([name]) => [name, z.string().optional()])),
+  }
+}
+
 const fixedQuery = {
   created_after: timestampInput.optional(),
   created_before: timestampInput.optional(),
@@ -73,7 +82,7 @@ function querySchema(resource: TableShape) {
     })
 }
 
-const json = z.unknown().meta({ description: "As in Stripe's object." })
+const json = z.unknown()
 
 const VALUES: { readonly [Type in ColumnType]: z.ZodType } = {
   text: z.string().nullable(),
@@ -91,7 +100,6 @@ function valueOf(name: string, type: ColumnType): z.ZodType {
   return VALUES[type]
 }
 
-/** The members of every row. */
 const rowBase = z
   .object({
     id: z.string().meta({ description: "Stripe's id." }),
@@ -112,7 +120,10 @@ const rowBase = z
       description: 'The whole Stripe object. Every `client_secret` is removed.',
     }),
   })
-  .meta({ id: 'StripeObjectBase' })
+  .meta({
+    id: 'StripeObjectBase',
+    description: "The fields of every row. A field without a type is as in Stripe's object.",
+  })
 
 /** The zod schemas of one resource's routes. Call it once for a resource: zod registers the names. */
 function mirrorSchemas(resource: TableShape) {
@@ -214,9 +225,13 @@ export function mirrorSchemasOf(name: string): Mirror['schemas'] {
   return found.schemas
 }
 
+export const resourceName = z
+  .enum(ALL_RESOURCES.map(({ name }) => name))
+  .meta({ id: 'StripeResource' })
+
 /** The path parameters with the name of a resource. */
 export const resourceParams = conferenceParams.extend({
-  resource: z.enum(ALL_RESOURCES.map(({ name }) => name)),
+  resource: resourceName,
 })
 
 const anyRow = z.union(MIRRORS.map(({ schemas }) => schemas.row)).meta({
@@ -238,7 +253,10 @@ const anyRow = z.union(MIRRORS.map(({ schemas }) => schemas.row)).meta({
 export const documentedMirror = {
   row: anyRow,
   page: pageOf(anyRow).meta({ id: 'StripeObjectPage' }),
-  query: z.strictObject(Object.assign({}, ...ALL_RESOURCES.map(filtersOf), fixedQuery) as Shape),
+  query: z.strictObject({
+    ...Object.assign({}, ...ALL_RESOURCES.map(documentedFilters)),
+    ...fixedQuery,
+  } as Shape),
   params: resourceParams,
   rowParams: resourceParams.extend({
     id: z.string().meta({ description: "Stripe's id of the object." }),

@@ -110,6 +110,7 @@ export function toEndpointWithSecretBody({
 }
 
 const state = z.enum(DELIVERY_STATES).meta({
+  id: 'WebhookDeliveryState',
   description:
     'pending: waits for its next attempt. failed: no attempt is left; it waits for a replay.',
 })

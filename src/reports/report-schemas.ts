@@ -37,9 +37,9 @@ const purchaseSums = {
   currency: z.string(),
   count: sum('Number of purchases.'),
   quantity: sum('Number of vouchers ordered.'),
-  total_amount: sum('Minor units.'),
-  amount_received: sum('Minor units.'),
-  amount_refunded: sum('Minor units.'),
+  total_amount: z.int(),
+  amount_received: z.int(),
+  amount_refunded: z.int(),
 }
 
 const voucherSums = {
@@ -53,6 +53,8 @@ const voucherSums = {
   remaining: sum('Active vouchers that have uses left.'),
 }
 
+const purchaseTotals = z.object(purchaseSums).meta({ id: 'PurchaseReportTotals' })
+const voucherTotals = z.object(voucherSums).meta({ id: 'VoucherReportTotals' })
 const purchaseGroup = z.object({ group, name, ...purchaseSums }).meta({ id: 'PurchaseReportGroup' })
 const voucherGroup = z.object({ group, name, ...voucherSums }).meta({ id: 'VoucherReportGroup' })
 
@@ -61,7 +63,7 @@ export const purchaseReportSchema = z
     object: z.literal('purchase_report'),
     group_by: z.string(),
     data: z.array(purchaseGroup),
-    totals: z.array(z.object(purchaseSums)).meta({ description: 'One per currency.' }),
+    totals: z.array(purchaseTotals).meta({ description: 'One per currency.' }),
   })
   .meta({ id: 'PurchaseReport' })
 
@@ -70,7 +72,7 @@ export const voucherReportSchema = z
     object: z.literal('voucher_report'),
     group_by: z.string(),
     data: z.array(voucherGroup),
-    totals: z.object(voucherSums),
+    totals: voucherTotals,
   })
   .meta({ id: 'VoucherReport' })
 

@@ -4,6 +4,7 @@ import { timestamp, toTimestamp } from '../shared/time.ts'
 import { EVENT_STATUSES, type EventRow } from './event-inbox.ts'
 
 const status = z.enum(EVENT_STATUSES).meta({
+  id: 'StripeEventStatus',
   description:
     'pending: will be processed or retried. done: processed. ignored: not relevant to this conference. failed: all retries failed; replay the event.',
 })

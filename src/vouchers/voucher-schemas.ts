@@ -8,6 +8,7 @@ import type { VoucherBatch } from './voucher-batch-store.ts'
 import { VOUCHER_TYPES } from './voucher-terms.ts'
 
 const code = z.string().min(1).max(200).meta({
+  id: 'VoucherCode',
   description:
     'The voucher code. Upper and lower case are the same; spaces and hyphens are ignored.',
   example: 'BULK-ACME-7KQ2M9XWPT4A',

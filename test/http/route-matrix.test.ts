@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Operation, operationsOf } from '../../src/http/openapi/api-document.ts'
+import { operationsOf } from '../../src/http/openapi/api-document.ts'
 import { SCOPES, type Scope } from '../../src/shared/caller.ts'
 import { inParallel } from '../../src/shared/in-parallel.ts'
 import {
@@ -287,11 +287,12 @@ function partsOf({ path }: Route): string[] {
 
 /** A valid body of the route: its first example in openapi.yaml, or an empty one. */
 function bodyOf({ template, method }: Route): unknown {
-  const operation: Operation | undefined = openapiYaml().paths[template]?.[method.toLowerCase()]
-  const [example] = Object.values(
-    operation?.requestBody?.content['application/json']?.examples ?? {},
-  )
-  return example !== undefined && 'value' in example ? example.value : {}
+  const operation = operationsOf(openapiYaml()).find(
+    (one) => one.path === template && one.method === method.toLowerCase(),
+  )?.operation
+  const media = operation?.requestBody?.content['application/json']
+  const [example] = Object.values(media?.examples ?? {})
+  return media?.example ?? (example !== undefined && 'value' in example ? example.value : {})
 }
 
 describe('an object of another tenant', () => {

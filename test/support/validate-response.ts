@@ -1,13 +1,14 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { inject } from 'vitest'
-import type {
-  Answer,
-  ApiDocument,
-  JsonSchema,
-  Media,
-  Operation,
-  Reference,
+import {
+  type Answer,
+  type ApiDocument,
+  type JsonSchema,
+  type Media,
+  type Operation,
+  operationsOf,
+  type Reference,
 } from '../../src/http/openapi/api-document.ts'
 import { ERROR_CATALOGUE, type ErrorCode } from '../../src/shared/errors.ts'
 
@@ -66,11 +67,9 @@ function routesOf(method: string): KnownRoute[] {
   const known = routes.get(method)
   if (known !== undefined) return known
   const fixed = (parts: string[]) => parts.filter((part) => !part.startsWith('{')).length
-  const found = Object.entries(openapiYaml().paths)
-    .flatMap(([template, operations]) => {
-      const operation = operations[method]
-      return operation === undefined ? [] : [{ template, parts: template.split('/'), operation }]
-    })
+  const found = operationsOf(openapiYaml())
+    .filter((one) => one.method === method)
+    .map(({ path, operation }) => ({ template: path, parts: path.split('/'), operation }))
     .toSorted((a, b) => fixed(b.parts) - fixed(a.parts))
   routes.set(method, found)
   return found

@@ -95,7 +95,7 @@ export const chargeSchema = z
     customer: z.string(),
     sponsor: z.string(),
     status: z.enum(CHARGE_STATUSES),
-    amount: z.int().meta({ description: 'In minor units.' }),
+    amount: z.int(),
     currency: z.string(),
     amount_received: z.int(),
     amount_refunded: z

@@ -26,6 +26,7 @@ const newMetadata = z
   .record(metadataKey, metadataValue)
   .refine(withFewKeys, TOO_MANY)
   .meta({
+    id: 'DiscountMetadata',
     description: `At most ${MAX_METADATA_KEYS} keys. Keys have at most 40 characters, values at most 500.`,
   })
 
@@ -33,7 +34,10 @@ const newMetadata = z
 const changedMetadata = z
   .record(metadataKey, metadataValue.nullable())
   .refine(withFewKeys, TOO_MANY)
-  .meta({ description: 'Keys to set. null removes a key; other keys stay unchanged.' })
+  .meta({
+    id: 'DiscountMetadataChange',
+    description: 'Keys to set. null removes a key; other keys stay unchanged.',
+  })
 
 /** An amount of a discount, or a minimum amount, in minor units of its currency. */
 const discountAmount = z.int().min(1).max(99_999_999)
@@ -42,9 +46,10 @@ const couponName = z.string().trim().min(1).max(40).meta({
   description: 'Shown to customers on receipts. Without a name, receipts show the id.',
 })
 
-const currencyOptions = z
-  .record(z.string(), z.strictObject({ amount_off: discountAmount }))
-  .meta({ description: 'The discount in other currencies. Allowed only with amount_off.' })
+const currencyOptions = z.record(z.string(), z.strictObject({ amount_off: discountAmount })).meta({
+  id: 'CurrencyOptions',
+  description: 'The discount in other currencies. Allowed only with amount_off.',
+})
 
 type CurrencyOptions = z.output<typeof currencyOptions>
 

@@ -7,6 +7,13 @@ import type { PlanInput } from './write-plan.ts'
 
 export const planParams = conferenceParams.extend({ plan: z.string() })
 
+/** Of plans and subscriptions. */
+export const creationState = z.enum(CREATION_STATES).meta({
+  id: 'CreationState',
+  description:
+    '`requested`: Stripe has not confirmed the creation yet; it is retried. `refused`: see `failure`.',
+})
+
 const name = z.string().trim().min(1).max(200)
 
 // https://docs.stripe.com/api/products/create#create_product-statement_descriptor
@@ -69,7 +76,7 @@ export const planSchema = z
     id: z.string(),
     object: z.literal('plan'),
     name: z.string(),
-    amount: z.int().meta({ description: 'Minor units.' }),
+    amount: z.int(),
     currency: z.string(),
     interval: z.enum(INTERVALS),
     interval_count: z.int(),
@@ -77,10 +84,7 @@ export const planSchema = z
     statement_descriptor: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),
     active: z.boolean().meta({ description: 'New subscriptions can use the plan.' }),
-    state: z.enum(CREATION_STATES).meta({
-      description:
-        '`requested`: Stripe has not confirmed the creation yet; it is retried. `refused`: see `failure`.',
-    }),
+    state: creationState,
     failure: z.object({ message: z.string() }).nullable(),
     stripe_product: z.string().nullable(),
     stripe_price: z.string().nullable(),

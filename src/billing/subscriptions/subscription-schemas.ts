@@ -3,7 +3,8 @@ import type { Tx } from '../../db/connect.ts'
 import { conferenceParams, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataChanges, metadataInput } from '../metadata.ts'
-import { CREATION_STATES, INTERVALS } from './plan-store.ts'
+import { creationState } from './plan-schemas.ts'
+import { INTERVALS } from './plan-store.ts'
 import { SUBSCRIPTION_STATUSES, type Subscription, type SubscriptionItem } from './subscription.ts'
 import { findItems } from './subscription-items.ts'
 
@@ -95,10 +96,7 @@ export const subscriptionSchema = z
       description:
         "Stripe's status, as last fetched. null until Stripe has created the subscription.",
     }),
-    state: z.enum(CREATION_STATES).meta({
-      description:
-        '`requested`: Stripe has not confirmed the creation yet; it is retried. `refused`: see `failure`.',
-    }),
+    state: creationState,
     failure: z.object({ message: z.string() }).nullable(),
     items: z.array(itemSchema),
     payment_method: z.string().nullable(),

@@ -76,7 +76,8 @@ export async function addOpenapi(
     isAddingDocs = true
     await app.register(swaggerUi, {
       routePrefix: '/docs',
-      uiConfig: { persistAuthorization: true },
+      // `x-access` shows who may call an operation.
+      uiConfig: { persistAuthorization: true, showExtensions: true },
     })
     isAddingDocs = false
   }

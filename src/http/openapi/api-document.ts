@@ -14,7 +14,7 @@ export type ApiDocument = {
   tags: { name: string; description: string }[]
   /** Applies to every operation without its own `security`. */
   security: Record<string, string[]>[]
-  paths: Record<string, Record<string, Operation>>
+  paths: Record<string, PathItem>
   components: Components
 }
 
@@ -23,6 +23,7 @@ export type Components = {
   parameters: Record<string, Parameter>
   headers: Record<string, object>
   responses: Record<string, Answer>
+  examples: Record<string, Example>
   securitySchemes: Record<string, object>
 }
 
@@ -42,12 +43,23 @@ export type Parameter = {
 
 export type Example = { summary?: string; value: unknown }
 
-export type Media = { schema: JsonSchema; examples?: Record<string, Example> }
+export type Media = {
+  schema: JsonSchema
+  example?: unknown
+  examples?: Record<string, Example | Reference>
+}
 
 export type Answer = {
   description: string
   headers?: Record<string, object>
   content?: Record<string, Media>
+}
+
+type Method = 'get' | 'put' | 'post' | 'patch' | 'delete'
+
+/** The operations of a path, and the parameters that all of them take. */
+export type PathItem = { [method in Method]?: Operation } & {
+  parameters?: (Parameter | Reference)[]
 }
 
 export type Operation = {
@@ -57,7 +69,7 @@ export type Operation = {
   description?: string
   security?: Record<string, string[]>[]
   parameters?: (Parameter | Reference)[]
-  requestBody?: { required: boolean; description?: string; content: Record<string, Media> }
+  requestBody?: { required?: boolean; description?: string; content: Record<string, Media> }
   responses: Record<string, Answer | Reference>
   'x-access'?: unknown
   /** Set by add-openapi.ts; finish-document.ts reads and removes it. */
@@ -75,9 +87,12 @@ export function refTo(section: keyof Components, name: string): Reference {
 /** All operations, with their path and method, in the order of the document. */
 export function operationsOf(
   document: Pick<ApiDocument, 'paths'>,
-): { path: string; method: string; operation: Operation }[] {
+): { path: string; method: Method; operation: Operation }[] {
   return Object.entries(document.paths).flatMap(([path, item]) =>
-    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+    Object.entries(item).flatMap(([method, part]) =>
+      // The only list of a path is that of its parameters.
+      Array.isArray(part) ? [] : [{ path, method: method as Method, operation: part }],
+    ),
   )
 }
 

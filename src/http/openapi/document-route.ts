@@ -90,7 +90,10 @@ function chooseEncoding(accepted: string): Encoding {
 function onlyFor(document: ApiDocument, role: NonNullable<Audience>): ApiDocument {
   const paths: ApiDocument['paths'] = {}
   for (const { path, method, operation } of operationsOf(document)) {
-    if (rolesOf(operation).includes(role)) paths[path] = { ...paths[path], [method]: operation }
+    if (!rolesOf(operation).includes(role)) continue
+    const { parameters } = document.paths[path] ?? {}
+    paths[path] ??= parameters === undefined ? {} : { parameters }
+    paths[path][method] = operation
   }
   const used = new Set(operationsOf({ paths }).flatMap(({ operation }) => operation.tags))
   const tags = document.tags.filter(({ name }) => used.has(name))

@@ -3,7 +3,10 @@ import {
   type Answer,
   type ApiDescription,
   type ApiDocument,
+  type Components,
+  type Example,
   type JsonSchema,
+  type Media,
   type Operation,
   type OperationDocs,
   operationsOf,
@@ -12,11 +15,18 @@ import {
 import {
   IDEMPOTENCY_KEY,
   PROBLEM_SCHEMAS,
+  pascal,
   problemAnswers,
   SHARED_HEADERS,
   shareParameters,
 } from './shared-components.ts'
-import { inReadingOrder, nameBodies, oneComponentEach, spellShort } from './tidy-document.ts'
+import {
+  inReadingOrder,
+  nameBodies,
+  oneComponentEach,
+  shareParts,
+  spellShort,
+} from './tidy-document.ts'
 
 /** Adds access, problems, examples and shared components to the generated document. Changes its input. */
 export function finishDocument(generated: ApiDocument, description: ApiDescription): ApiDocument {
@@ -26,25 +36,27 @@ export function finishDocument(generated: ApiDocument, description: ApiDescripti
     parameters: { IdempotencyKey: IDEMPOTENCY_KEY },
     headers: SHARED_HEADERS,
     responses: {},
+    examples: {},
     securitySchemes: SECURITY_SCHEMES,
   }
   for (const place of operationsOf(document)) {
     const docs = description.operations[place.operation.operationId] ?? {}
-    describeOperation(place, docs, document.components.responses)
+    describeOperation(place, docs, document.components)
   }
   nameBodies(document)
   shareParameters(document)
   shareAnswers(document)
   const finished = inReadingOrder(oneComponentEach(document))
+  shareParts(finished)
   addExamples(finished, description.examples)
   return finished
 }
 
 const SUCCESS: Record<string, string> = {
-  200: 'Success.',
-  201: 'Created.',
-  202: 'Accepted; the work continues in the background.',
-  204: 'Success, without content.',
+  200: 'OK',
+  201: 'Created',
+  202: 'Accepted; the work continues in the background',
+  204: 'No content',
 }
 
 const ANY_OBJECT: JsonSchema = { type: 'object' }
@@ -55,14 +67,26 @@ function takesIdempotencyKey({ path, method }: Place): boolean {
   return path.startsWith('/v1/') && (method === 'post' || method === 'patch')
 }
 
+/** A single example needs no name, unless it has something to say. */
+function addRequestExamples(media: Media, requests: Record<string, Example>): void {
+  const [first, ...others] = Object.values(requests)
+  if (first !== undefined && first.summary === undefined && others.length === 0) {
+    media.example = first.value
+  } else {
+    media.examples = requests
+  }
+}
+
 function describeBody({ requestBody }: Operation, required: boolean, docs: OperationDocs): void {
   if (requestBody === undefined) return
-  requestBody.required = required
+  // false is the default.
+  if (required) requestBody.required = true
+  else delete requestBody.required
   for (const [type, media] of Object.entries(requestBody.content)) {
     // `.nullish()` means that a body may be absent; here `required` expresses that.
     const [schema, empty] = (media.schema['anyOf'] ?? []) as JsonSchema[]
     if (schema !== undefined && empty?.['type'] === 'null') media.schema = schema
-    if (type === 'application/json' && docs.requests) media.examples = docs.requests
+    if (type === 'application/json' && docs.requests) addRequestExamples(media, docs.requests)
   }
 }
 
@@ -70,29 +94,34 @@ function rawBody(description: string): NonNullable<Operation['requestBody']> {
   return { required: true, description, content: { 'application/json': { schema: ANY_OBJECT } } }
 }
 
-function describeSuccess({ responses }: Operation, docs: OperationDocs): void {
+/** The examples of answers are long, so they stand among the components. */
+function describeSuccess(
+  { operationId, responses }: Operation,
+  docs: OperationDocs,
+  shared: Components['examples'],
+): void {
+  const examples = Object.entries(docs.answers ?? {}).map(([name, example]) => {
+    const component = pascal(`_${operationId}_${name}`)
+    shared[component] = example
+    return [name, refTo('examples', component)] as const
+  })
   for (const [status, answer] of Object.entries(responses)) {
     if ('$ref' in answer) continue
-    if (answer.description === 'Default Response')
-      answer.description = SUCCESS[status] ?? 'Success.'
+    if (answer.description === 'Default Response') answer.description = SUCCESS[status] ?? 'OK'
     const json = answer.content?.['application/json']
-    if (json !== undefined && docs.answers !== undefined) json.examples = docs.answers
+    if (json !== undefined && examples.length > 0) json.examples = Object.fromEntries(examples)
   }
 }
 
-function describeOperation(
-  place: Place,
-  docs: OperationDocs,
-  shared: Record<string, Answer>,
-): void {
+function describeOperation(place: Place, docs: OperationDocs, shared: Components): void {
   const { operation } = place
   const route = operation['x-route']
   delete operation['x-route']
   if (route === undefined) throw new Error(`${place.method} ${place.path} was not described`)
-  Object.assign(operation, describeAccess(route.access, operation.description))
+  Object.assign(operation, securityOf(route.access), { 'x-access': accessOf(route.access) })
   if (docs.rawBody !== undefined) operation.requestBody = rawBody(docs.rawBody)
   else describeBody(operation, route.bodyRequired, docs)
-  describeSuccess(operation, docs)
+  describeSuccess(operation, docs, shared.examples)
   const facts = {
     ...route,
     hasPathParameters: place.path.includes('{'),
@@ -102,7 +131,7 @@ function describeOperation(
   }
   // The first declaration wins: a route may describe an error status of its own.
   Object.assign(operation.responses, {
-    ...problemAnswers(facts, docs.problems ?? [], shared),
+    ...problemAnswers(facts, docs.problems ?? [], shared.responses),
     ...operation.responses,
   })
   if (!facts.takesIdempotencyKey) return
@@ -184,31 +213,8 @@ function accessOf(rule: AccessRule): Access {
   return { roles: ['operator', 'staff', ...sponsors], scopes: rule.anyOf }
 }
 
-function sentenceOf(rule: AccessRule): string {
-  if (rule === 'public') return 'Callers: anyone; no API key is needed.'
-  if (rule === 'stripe') return 'Callers: Stripe, which signs the request instead of sending a key.'
-  if (rule === 'operator') return 'Callers: operator.'
-  if (rule === 'staff') return 'Callers: operator, staff of the conference.'
-  const scopes = rule.anyOf.map((scope) => `\`${scope}\``).join(' or ')
-  const sponsors = rule.sponsor === true ? ', sponsor (own objects)' : ''
-  return `Callers: operator, staff with ${scopes}${sponsors}.`
-}
-
 /** What differs from the document's own `security`. */
 function securityOf(rule: AccessRule): Pick<Operation, 'security'> {
   if (rule === 'public') return { security: [] }
   return rule === 'stripe' ? { security: [{ [STRIPE_SIGNATURE]: [] }] } : {}
-}
-
-/** The access rule of a route, in the three places where readers and tools expect it. */
-function describeAccess(
-  rule: AccessRule,
-  description: string | undefined,
-): Pick<Operation, 'security' | 'description' | 'x-access'> {
-  const sentence = sentenceOf(rule)
-  return {
-    ...securityOf(rule),
-    description: description === undefined ? sentence : `${description}\n\n${sentence}`,
-    'x-access': accessOf(rule),
-  }
 }

@@ -5,8 +5,10 @@ import {
   type Answer,
   type ApiDocument,
   type JsonSchema,
+  type Operation,
   operationsOf,
   type Parameter,
+  type PathItem,
   refTo,
 } from './api-document.ts'
 
@@ -15,7 +17,7 @@ const CODES = Object.keys(ERROR_CATALOGUE) as ErrorCode[]
 const statusOf = (code: ErrorCode) => ERROR_CATALOGUE[code].status
 
 /** `payment_in_progress` as `PaymentInProgress`: the name of a component. */
-const pascal = (name: string) =>
+export const pascal = (name: string) =>
   name.replaceAll(/(?:^|[_ -])([a-z])/g, (_, letter: string) => letter.toUpperCase())
 
 // The documents of these codes have more than the members that follow from the catalogue.
@@ -156,29 +158,29 @@ function headersFor(codes: readonly ErrorCode[]): Record<string, object> {
 
 function problemAnswer(codes: readonly ErrorCode[]): Answer {
   const headers = headersFor(codes)
-  const ofCodes = { properties: { code: { enum: codes } } }
-  const schema = { allOf: [refTo('schemas', 'Problem'), ofCodes] }
+  const schema = {
+    allOf: [refTo('schemas', 'Problem')],
+    properties: { code: { enum: codes } },
+  }
   return {
-    description: describeCodes(codes),
+    description: describeStatuses(codes),
     ...(Object.keys(headers).length > 0 ? { headers } : {}),
     content: { [PROBLEM_CONTENT_TYPE]: { schema } },
   }
 }
 
-/** `400 malformed_json, validation_failed; 401 unauthenticated`. */
-function describeCodes(codes: readonly ErrorCode[]): string {
-  const statuses = [...new Set(codes.map(statusOf))]
-  const parts = statuses.map((status) => {
-    const ofStatus = codes.filter((code) => statusOf(code) === status)
-    return `${status} ${ofStatus.map((code) => `\`${code}\``).join(', ')}`
-  })
-  return `${parts.join('; ')}.`
+/** `Error 400, 401 or 503`: the schema lists the codes, and the introduction the status of each. */
+function describeStatuses(codes: readonly ErrorCode[]): string {
+  const statuses = [...new Set(codes.map(statusOf))].toSorted((a, b) => a - b)
+  const last = statuses.at(-1)
+  const before = statuses.slice(0, -1).join(', ')
+  return before === '' ? `Error ${last}` : `Error ${before} or ${last}`
 }
 
 /** The codes of a problem answer of the document; none for another answer. */
 export function problemCodesOf({ content }: Answer): string[] {
-  const parts = content?.[PROBLEM_CONTENT_TYPE]?.schema['allOf'] as JsonSchema[] | undefined
-  const { code } = (parts?.[1]?.['properties'] ?? {}) as { code?: { enum: string[] } }
+  const properties = content?.[PROBLEM_CONTENT_TYPE]?.schema['properties'] ?? {}
+  const { code } = properties as { code?: { enum: string[] } }
   return code?.enum ?? []
 }
 
@@ -208,7 +210,9 @@ export function problemAnswers(
         (code) => statusOf(code) === status,
       )
       const ownCodes = codes.filter((code) => !common.includes(code)).map(pascal)
-      return [String(status), add(name.replace('Problem', ownCodes.join('Or')), codes)] as const
+      // Without the path's own part of the name: it adds no code to these statuses.
+      const component = name.replace('Platform', '').replace('Problem', ownCodes.join('Or'))
+      return [String(status), add(component, codes)] as const
     })
   return { ...Object.fromEntries(answers), default: add(name, common) }
 }
@@ -239,6 +243,7 @@ const WORDS: Record<string, Pick<Parameter, 'in'> & Partial<Parameter>> = {
     example: 'pycon-2027',
   },
   purchase: { in: 'path', description: 'The id of the purchase.', example: 'bp_3hTq8ZsW1nLd' },
+  code: { in: 'path', description: 'The voucher code.' },
   resource: { in: 'path', description: 'The name of a mirrored resource.', example: 'coupons' },
   created_after: { in: 'query', description: 'Only objects created after this time.' },
   created_before: { in: 'query', description: 'Only objects created before this time.' },
@@ -270,28 +275,72 @@ function describeParameter({ required, ...rest }: Parameter, path: string): Para
   return { ...parameter, description: `The id of the ${NOUNS[noun] ?? noun}.` }
 }
 
-/** Describes all parameters and moves those that several operations have to the components. In place. */
+/**
+ * Describes all parameters, moves those in a path from its operations to the path, and moves those that
+ * occur several times to the components. In place.
+ *
+ * @throws Error if operations of one path describe it differently.
+ */
 export function shareParameters(document: ApiDocument): void {
-  const { parameters: shared } = document.components
-  const seen = new Map<string, { whole: Parameter; path: string; uses: number }>()
+  const { paths } = document
   for (const { path, operation } of operationsOf(document)) {
     if (operation.parameters === undefined) continue
-    operation.parameters = operation.parameters.map((parameter) => {
-      if ('$ref' in parameter) return parameter
-      const whole = describeParameter(parameter, path)
-      const text = JSON.stringify(whole)
-      const uses = (seen.get(text)?.uses ?? 0) + 1
-      seen.set(text, { whole, path, uses })
-      return whole
-    })
+    operation.parameters = operation.parameters.map((parameter) =>
+      '$ref' in parameter ? parameter : describeParameter(parameter, path),
+    )
   }
+  for (const [path, item] of Object.entries(paths)) {
+    moveToPath(
+      item,
+      operationsOf({ paths: { [path]: item } }).map(({ operation }) => operation),
+    )
+  }
+  shareRepeatedParameters(document)
+}
+
+type Parameters = NonNullable<Operation['parameters']>
+
+function moveToPath(item: PathItem, operations: Operation[]): void {
+  const isInPath = (parameter: Parameters[number]) => 'in' in parameter && parameter.in === 'path'
+  const inPath = operations.map(({ parameters = [] }) => parameters.filter(isInPath))
+  const [first = []] = inPath
+  if (new Set(inPath.map((parameters) => JSON.stringify(parameters))).size > 1) {
+    throw new Error(`Operations differ in their path: ${operations[0]?.operationId}`)
+  }
+  if (first.length === 0) return
+  item.parameters = first
+  for (const operation of operations) {
+    const rest = (operation.parameters ?? []).filter((parameter) => !isInPath(parameter))
+    if (rest.length > 0) operation.parameters = rest
+    else delete operation.parameters
+  }
+}
+
+/** What has parameters: paths and operations. */
+function ownersOf(document: ApiDocument): { path: string; owner: PathItem | Operation }[] {
+  return [
+    ...Object.entries(document.paths).map(([path, owner]) => ({ path, owner })),
+    ...operationsOf(document).map(({ path, operation }) => ({ path, owner: operation })),
+  ]
+}
+
+function shareRepeatedParameters(document: ApiDocument): void {
+  const seen = new Map<string, { whole: Parameter; path: string; uses: number }>()
+  for (const { path, owner } of ownersOf(document)) {
+    for (const whole of owner.parameters ?? []) {
+      if ('$ref' in whole) continue
+      const text = JSON.stringify(whole)
+      seen.set(text, { whole, path, uses: (seen.get(text)?.uses ?? 0) + 1 })
+    }
+  }
+  const { parameters: shared } = document.components
   const names = new Map<string, string>()
   for (const [text, { whole, path, uses }] of seen) {
     if (uses > 1) names.set(text, componentName(shared, whole, path))
   }
-  for (const { operation } of operationsOf(document)) {
-    if (operation.parameters === undefined) continue
-    operation.parameters = operation.parameters.map((parameter) => {
+  for (const { owner } of ownersOf(document)) {
+    if (owner.parameters === undefined) continue
+    owner.parameters = owner.parameters.map((parameter) => {
       const name = names.get(JSON.stringify(parameter))
       return name === undefined ? parameter : refTo('parameters', name)
     })

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import {
   type ApiDocument,
   type JsonSchema,
+  type Operation,
   operationsOf,
   type Parameter,
   type Reference,
@@ -109,7 +110,87 @@ export function oneComponentEach(document: ApiDocument): ApiDocument {
   return renameReferences({ ...document, components }, nameOf)
 }
 
+/** What the pages of all lists have in common. */
+const PAGE: JsonSchema = {
+  type: 'object',
+  properties: { has_more: { type: 'boolean' }, next_cursor: { type: ['string', 'null'] } },
+  required: ['has_more', 'next_cursor'],
+}
+
+// One of these may be a part of other schemas, which then refer to it with `allOf`.
+const SHARED_PARTS = [
+  'Page',
+  'PurchaseReportTotals',
+  'VoucherReportTotals',
+  'SetVoucherConfig',
+  'UpdateCatalogItem',
+]
+
+type ObjectSchema = JsonSchema & { properties: Record<string, JsonSchema>; required?: string[] }
+
+function isObject(schema: JsonSchema | undefined): schema is ObjectSchema {
+  return schema?.['type'] === 'object' && typeof schema['properties'] === 'object'
+}
+
+/** Whether every object that fits `whole` also fits `part`, by their members. */
+function contains(whole: ObjectSchema, part: ObjectSchema): boolean {
+  const names = Object.keys(part.properties)
+  // A schema that allows no other members cannot be a part of one that has some.
+  const isClosed = part['additionalProperties'] === false
+  if (whole['additionalProperties'] !== part['additionalProperties']) return false
+  if (isClosed && names.length !== Object.keys(whole.properties).length) return false
+  return (
+    names.every(
+      (name) => JSON.stringify(whole.properties[name]) === JSON.stringify(part.properties[name]),
+    ) && (part.required ?? []).every((name) => whole.required?.includes(name))
+  )
+}
+
+/** The schema as `allOf` the part, with only the members and rules that the part does not have. */
+function extending(part: JsonSchema, inherited: ObjectSchema | null, whole: ObjectSchema) {
+  const { type: _type, properties, required = [], additionalProperties: _others, ...rest } = whole
+  const own = Object.entries(properties).filter(
+    ([name]) => !(name in (inherited?.properties ?? {})),
+  )
+  const ownRequired = required.filter((name) => inherited?.required?.includes(name) !== true)
+  return {
+    ...rest,
+    allOf: [part],
+    ...(own.length > 0 ? { properties: Object.fromEntries(own) } : {}),
+    ...(ownRequired.length > 0 ? { required: ownRequired } : {}),
+  }
+}
+
+/** Refers to the parts that schemas have in common instead of repeating their members. In place. */
+export function shareParts(document: ApiDocument): void {
+  const schemas: ApiDocument['components']['schemas'] = {
+    ...document.components.schemas,
+    Page: PAGE,
+  }
+  const parts = SHARED_PARTS.map((name) => ({ name, part: schemas[name] }))
+  for (const [name, schema] of Object.entries(schemas)) {
+    const [base, own] = (schema['allOf'] ?? []) as JsonSchema[]
+    if (base !== undefined && '$ref' in base && isObject(own)) {
+      // The form of zod's intersections.
+      const { allOf: _, ...rest } = schema
+      schemas[name] = { ...extending(base, null, own), ...rest }
+    } else if (isObject(schema)) {
+      const found = parts.find(
+        ({ part }) => part !== schema && isObject(part) && contains(schema, part),
+      )
+      if (!isObject(found?.part)) continue
+      schemas[name] = extending(refTo('schemas', found.name), found.part, schema)
+    }
+  }
+  document.components.schemas = Object.fromEntries(
+    Object.entries(schemas).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+  )
+}
+
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+
+/** The schema of `emptyBody`. */
+const EMPTY_BODY = 'EmptyBody'
 
 /**
  * Names each unnamed body after its operation: `createPurchase` takes a `CreatePurchase`. In place.
@@ -119,11 +200,13 @@ const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 export function nameBodies(document: ApiDocument): void {
   for (const { operation } of operationsOf(document)) {
     const media = operation.requestBody?.content['application/json']
-    const members = media?.schema['properties'] ?? {}
-    if (media === undefined || Object.keys(members).length === 0) continue
-    const name = capital(operation.operationId)
-    if (name in document.components.schemas) throw new Error(`Two schemas are called ${name}`)
-    document.components.schemas[name] = media.schema
+    const members = media?.schema['properties']
+    if (media === undefined || typeof members !== 'object' || members === null) continue
+    const isEmpty = Object.keys(members).length === 0
+    const name = isEmpty ? EMPTY_BODY : capital(operation.operationId)
+    const { schemas } = document.components
+    if (!isEmpty && name in schemas) throw new Error(`Two schemas are called ${name}`)
+    schemas[name] = media.schema
     media.schema = refTo('schemas', name)
   }
 }
@@ -153,10 +236,13 @@ function ordered<T extends object>(part: T, names: readonly string[]): T {
 
 /** Paths in the order of the tags; within a tag, in the order of the routes. */
 function byChapter({ paths, tags }: ApiDocument): ApiDocument['paths'] {
-  const chapter = (path: string) => {
-    const [first] = Object.values(paths[path] ?? {})
-    return tags.findIndex(({ name }) => first?.tags.includes(name))
-  }
+  const chapters = new Map(
+    operationsOf({ paths }).map(({ path, operation }) => [
+      path,
+      tags.findIndex(({ name }) => operation.tags.includes(name)),
+    ]),
+  )
+  const chapter = (path: string) => chapters.get(path) ?? 0
   return Object.fromEntries(Object.entries(paths).toSorted(([a], [b]) => chapter(a) - chapter(b)))
 }
 
@@ -171,13 +257,17 @@ export function inReadingOrder(document: ApiDocument): ApiDocument {
   for (const [name, parameter] of Object.entries(parameters)) {
     parameters[name] = ordered(parameter, PARAMETER)
   }
+  const inOrder = (list: NonNullable<Operation['parameters']>) =>
+    list
+      .map((parameter) => ordered(parameter, PARAMETER))
+      .toSorted((a, b) => placeOf(a) - placeOf(b))
   for (const { path, method, operation } of operationsOf(document)) {
-    if (operation.parameters !== undefined) {
-      operation.parameters = operation.parameters
-        .map((parameter) => ordered(parameter, PARAMETER))
-        .toSorted((a, b) => placeOf(a) - placeOf(b))
-    }
+    if (operation.parameters !== undefined) operation.parameters = inOrder(operation.parameters)
     Object.assign(document.paths[path] ?? {}, { [method]: ordered(operation, OPERATION) })
+  }
+  for (const [path, item] of Object.entries(document.paths)) {
+    if (item.parameters !== undefined) item.parameters = inOrder(item.parameters)
+    document.paths[path] = ordered(item, ['parameters'])
   }
   return ordered({ ...document, paths: byChapter(document) }, DOCUMENT)
 }

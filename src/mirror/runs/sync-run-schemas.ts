@@ -1,13 +1,14 @@
 import { z } from 'zod'
 import { conferenceParams, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import { timestamp, timestampInput, toTimestamp } from '../../shared/time.ts'
-import { ALL_RESOURCES } from '../resource-registry.ts'
+import { resourceName } from '../mirror-schemas.ts'
 import { COUNT_NAMES, SYNC_RUN_STARTERS, SYNC_RUN_STATES, type SyncRun } from './sync-run.ts'
 
 /** Maximum number of ids in one request. */
 const MAX_IDS = 1_000
 
 const state = z.enum(SYNC_RUN_STATES).meta({
+  id: 'SyncRunState',
   description:
     '`queued`: waits for a worker, or for the rate limit of the Stripe account. `failed`: see `error`; everything stored before the failure is kept.',
 })
@@ -38,7 +39,7 @@ export const startSyncRunBody = optionalBody(
 export const syncRunParams = conferenceParams.extend({ run: z.string() })
 
 export const syncRunQuery = z.strictObject({
-  resource: z.enum(ALL_RESOURCES.map(({ name }) => name)).optional(),
+  resource: resourceName.optional(),
   state: state.optional(),
   ...pageQuery,
 })
