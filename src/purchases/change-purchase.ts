@@ -18,6 +18,7 @@ import {
 import { newId } from '../shared/ids.ts'
 import { alignVouchers, type VoucherTarget } from '../vouchers/align-vouchers.ts'
 import { issueVouchers } from '../vouchers/issue-vouchers.ts'
+import { isSameTarget } from '../vouchers/voucher-batch-store.ts'
 import {
   type PurchaseInput,
   type PurchasePlan,
@@ -31,7 +32,7 @@ import {
   targetOf,
 } from './purchase-aggregate.ts'
 import type { PurchaseEmailKind } from './purchase-email.ts'
-import { raiseSingleFlag } from './purchase-flags.ts'
+import { raiseSingleFlag, withdrawFlag } from './purchase-flags.ts'
 import type { PurchaseEvent, PurchaseStatus } from './purchase-machine.ts'
 import { type Cause, lockAggregate } from './purchase-store.ts'
 
@@ -241,21 +242,32 @@ async function alignToPlan(trx: Tx, plan: PurchasePlan): Promise<void> {
   const { target } = plan
   const current = plan.before.target ?? (plan.issuesVouchers ? NEWLY_ISSUED : null)
   if (target === null || current === null) return
-  if (current.isAligned && isSameTarget(current, target)) return
   const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
-  const { missing } = await alignVouchers(trx, ref, target)
-  if (missing === 0 || purchase.status === 'REFUNDED') return
+  const isAligned = isSameTarget(current, target)
+  const missing = isAligned ? current.missing : null
+  await flagMissing(trx, plan, target, missing ?? (await alignVouchers(trx, ref, target)).missing)
+}
+
+/** The flag holds as long as redeemed vouchers are missing; a full refund deactivates those too. */
+async function flagMissing(
+  trx: Tx,
+  { before, after: { purchase } }: PurchasePlan,
+  target: VoucherTarget,
+  missing: number,
+): Promise<void> {
+  const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
+  if (missing === 0 || purchase.status === 'REFUNDED') {
+    const isOpen = before.flags.some((one) => one.code === 'too_few_unredeemed' && one.isOpen)
+    if (isOpen) await withdrawFlag(trx, ref, 'too_few_unredeemed')
+    return
+  }
   await raiseSingleFlag(trx, ref, 'too_few_unredeemed', {
     fact: `off:${target.inactive}`,
     detail: `Refunds require ${target.inactive} inactive vouchers, but ${missing} of them cannot be deactivated because they are redeemed. Decide with the sponsor what to do.`,
   })
 }
 
-const NEWLY_ISSUED: StoredTarget = { inactive: 0, frozen: 0, disputed: false, isAligned: true }
-
-function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
-  return a.inactive === b.inactive && a.frozen === b.frozen && a.disputed === b.disputed
-}
+const NEWLY_ISSUED: StoredTarget = { inactive: 0, frozen: 0, disputed: false, missing: 0 }
 
 type OutgoingPurchaseEvent = { type: OutboundEventType; more?: OutboundEvent['data'] }
 

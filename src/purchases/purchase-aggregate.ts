@@ -63,8 +63,11 @@ export type PurchaseAggregate = {
   target: StoredTarget | null
 }
 
-/** `isAligned` is false for vouchers that were issued before their target was stored. */
-export type StoredTarget = VoucherTarget & { isAligned: boolean }
+/**
+ * `missing`: how many of `inactive` are redeemed, so that they cannot be deactivated. Null for vouchers that
+ * were issued before their target was stored: they are not aligned to it yet.
+ */
+export type StoredTarget = VoucherTarget & { missing: number | null }
 
 export type RaisedFlag = {
   code: FlagCode

@@ -42,11 +42,16 @@ export async function raiseSingleFlag(
     .where({ ...ofPurchase(ref), code, fact: flag.fact })
     .first('fact')
   if (seen !== undefined) return
+  await withdrawFlag(trx, ref, code)
+  await trx('purchase_flags').insert({ ...ofPurchase(ref), code, ...flag })
+}
+
+/** Withdraws an open flag whose cause has ended: the same cause may raise it again. */
+export async function withdrawFlag(trx: Tx, ref: PurchaseRef, code: FlagCode): Promise<void> {
   await trx('purchase_flags')
     .where({ ...ofPurchase(ref), code })
     .whereNull('resolved_at')
     .delete()
-  await trx('purchase_flags').insert({ ...ofPurchase(ref), code, ...flag })
 }
 
 /**

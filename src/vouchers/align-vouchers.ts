@@ -1,7 +1,12 @@
 import type { Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
-import { type LockedBatch, lockBatch, type VoucherTarget } from './voucher-batch-store.ts'
+import {
+  isSameTarget,
+  type LockedBatch,
+  lockBatch,
+  type VoucherTarget,
+} from './voucher-batch-store.ts'
 
 export type { VoucherTarget }
 
@@ -29,10 +34,8 @@ export async function alignVouchers(
 ): Promise<{ missing: number }> {
   const batch = await lockBatch(trx, conferenceId, { purchase_id: purchaseId })
   if (batch === null) return { missing: 0 }
-  const { inactive, frozen, disputed } = batch.target
-  const isSame =
-    inactive === target.inactive && frozen === target.frozen && disputed === target.disputed
-  if (isSame && batch.missing !== null) return { missing: batch.missing }
+  if (isSameTarget(batch.target, target) && batch.missing !== null)
+    return { missing: batch.missing }
   return alignLockedBatch(trx, { ...batch, target })
 }
 

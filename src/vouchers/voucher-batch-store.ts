@@ -41,6 +41,11 @@ export type VoucherTarget = {
   disputed: boolean
 }
 
+/** Whether two targets require the same. */
+export function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
+  return a.inactive === b.inactive && a.frozen === b.frozen && a.disputed === b.disputed
+}
+
 /** A batch whose row this transaction has locked. */
 export type LockedBatch = {
   conferenceId: string
@@ -308,6 +313,6 @@ export async function findPurchaseBatch(
  */
 export const voucherTargetOf = (purchase: string) => `(
   select json_build_object('inactive', b.required_inactive, 'frozen', b.required_frozen,
-    'disputed', b.disputed, 'isAligned', b.missing_inactive is not null)
+    'disputed', b.disputed, 'missing', b.missing_inactive)
   from voucher_batches b
   where b.conference_id = ${purchase}.conference_id and b.purchase_id = ${purchase}.id)`

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { resolveFlag } from '../../src/purchases/staff-decisions.ts'
+import { realignBatch } from '../../src/vouchers/align-vouchers.ts'
+import { lockBatch } from '../../src/vouchers/voucher-batch-store.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import {
   dispute,
@@ -318,6 +320,36 @@ describe('a refund', () => {
     expect(part.flags).toMatchObject([{ code: 'too_few_unredeemed' }])
     const all = await scene.read({ ...PAID, refunds: [refund('re_1', 800), refund('re_2', 200)] })
     expect(all.vouchers).toMatchObject({ redeemed: 4, deactivated: 10 })
+  })
+
+  it('withdraws the flag about missing codes when their cause ends, and raises it again', async () => {
+    const scene = await paidScene()
+    const use = (uses: number) =>
+      scene.run((trx) =>
+        trx('vouchers')
+          .where({ conference_id: scene.ref.conferenceId })
+          .whereIn('ordinal', [7, 8, 9, 10])
+          .update({ times_used: uses }),
+      )
+    await use(1)
+    const refunds = [refund('re_1', 800)]
+    await scene.read({ ...PAID, refunds })
+    expect(await flagCodes(scene)).toEqual(['too_few_unredeemed'])
+    // The refund failed, so no code must be inactive.
+    await scene.read({ ...PAID, refunds: [refund('re_1', 800, { status: 'failed' })] })
+    expect(await flagCodes(scene)).toEqual(['refund_failed'])
+    await scene.read({ ...PAID, refunds: [refund('re_2', 800)] })
+    expect(await flagCodes(scene)).toContain('too_few_unredeemed')
+    // A use was given back: the alignment of the batch says so, and the next snapshot sees it.
+    await use(0)
+    await scene.run(async (trx) => {
+      const batch = await lockBatch(trx, scene.ref.conferenceId, {
+        purchase_id: scene.ref.purchaseId,
+      })
+      if (batch !== null) await realignBatch(trx, batch)
+    })
+    await scene.read({ ...PAID, refunds: [refund('re_2', 800)] })
+    expect(await flagCodes(scene)).toEqual(['refund_failed'])
   })
 
   it('counts codes that staff deactivated before', async () => {

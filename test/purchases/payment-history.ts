@@ -74,7 +74,7 @@ export function saved(plan: PurchasePlan): PurchaseAggregate {
     isOpen: true,
   }))
   const hasVouchers = before.target !== null || issuesVouchers
-  const target = plan.target === null ? before.target : { ...plan.target, isAligned: true }
+  const target = plan.target === null ? before.target : { ...plan.target, missing: 0 }
   return { ...after, flags: [...after.flags, ...flags], target: hasVouchers ? target : null }
 }
 
