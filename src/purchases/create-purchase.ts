@@ -63,7 +63,7 @@ export async function createPurchase(
     quantity: input.quantity,
     unit_amount: unitAmount,
     currency: conference.currency,
-    price_source: input.unitAmount === null ? 'catalogue' : 'staff',
+    price_source: input.unitAmount === null && input.terms === null ? 'catalogue' : 'staff',
     description: descriptionOf(input, item),
     reference: input.reference,
     ticket_type_id: item?.kind === 'ticket_type' ? item.id : null,
@@ -192,9 +192,10 @@ export async function updatePurchaseOrder(
   const { purchase } = aggregate
   const foreign = STAFF_FIELDS.find((field) => isSponsor && changes[field] !== undefined)
   if (foreign !== undefined) throw invalidField(`/${foreign}`, 'can be set only by staff')
-  // The price of one code says nothing about what staff would ask for more, or give away.
+  // What staff ask for one code, or give with it, says nothing about more of them.
   if (isSponsor && purchase.priceSource === 'staff') {
-    const detail = 'Staff set the price of this purchase, so only staff can change it.'
+    const detail =
+      'Staff set the price or the vouchers of this purchase, so only staff can change it.'
     throw new BulkPurchaseError('forbidden', detail)
   }
   const allowed = allowedActions(aggregate, isSponsor)
@@ -206,7 +207,7 @@ export async function updatePurchaseOrder(
   const terms = mergeTerms(purchase.terms, changes.voucher_config ?? {})
   assertSellable(conference, { quantity, unitAmount, terms }, deps.clock.now())
   await updateOrder(trx, ref, {
-    ...(changes.unit_amount === undefined ? {} : { price_source: 'staff' }),
+    ...(isByStaff(changes) ? { price_source: 'staff' } : {}),
     quantity,
     unit_amount: unitAmount,
     total_amount: quantity * unitAmount,
@@ -217,6 +218,10 @@ export async function updatePurchaseOrder(
     ...termsColumns(terms),
   })
 }
+
+/** Whether staff set what a code costs or what it is good for. */
+const isByStaff = ({ unit_amount, voucher_config }: PurchaseChanges) =>
+  unit_amount !== undefined || voucher_config !== undefined
 
 /** Updates the quantity in a description of ours; one that staff wrote stays as it is. */
 function descriptionWithQuantity(description: string, before: number, now: number): string {

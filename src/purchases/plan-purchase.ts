@@ -1,5 +1,5 @@
 import { isPayable } from '../payments/attempt-machine.ts'
-import { balancesOf, netOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
+import { balancesOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
 import type { Failure, PaymentRecords } from '../payments/payment-records.ts'
 import {
   disputeOutcome,
@@ -388,12 +388,12 @@ function disputeEvents(now: Returned, before: Returned): PurchaseEvent[] {
   return events
 }
 
-/** Whether a payment that staff were asked about can still be accepted: something of it is left. */
-export function acceptablePayment(
-  { records }: PurchaseAggregate,
-  facts: readonly string[],
-): PaymentBalance | undefined {
-  return balancesOf(records).findLast(
-    (balance) => facts.includes(balance.paymentIntent) && netOf(balance) > 0,
+/** The payments of another amount or currency about which staff have not decided. */
+export function flaggedPayments({ records, flags }: PurchaseAggregate): PaymentBalance[] {
+  const facts = new Set(
+    flags
+      .filter(({ code, isOpen }) => code === 'amount_mismatch' && isOpen)
+      .map(({ fact }) => fact),
   )
+  return balancesOf(records).filter(({ paymentIntent }) => facts.has(paymentIntent))
 }

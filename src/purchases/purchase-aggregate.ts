@@ -28,7 +28,7 @@ export type BulkPurchase = {
   unitAmount: number
   totalAmount: number
   currency: string
-  /** A sponsor may change the quantity only if the catalogue set the price. */
+  /** A sponsor may change the quantity only if the catalogue set the price and the vouchers' terms. */
   priceSource: 'catalogue' | 'staff'
   description: string
   reference: string | null

@@ -55,28 +55,29 @@ export async function withdrawFlag(trx: Tx, ref: PurchaseRef, code: FlagCode): P
 }
 
 /**
- * Resolves every open flag of this code for good.
+ * Resolves open flags of this code for good.
  *
- * @returns the facts that had raised them. @throws AppError `not_found` if none is open.
+ * @param facts which of them; null: all.
+ * @throws AppError `not_found` if none is open.
  */
 export async function resolveFlags(
   trx: Tx,
   ref: PurchaseRef,
   code: FlagCode,
+  facts: readonly string[] | null,
   by: { actorId: string; note: string; action: string | null },
-): Promise<string[]> {
-  const rows = await trx('purchase_flags')
+): Promise<void> {
+  const query = trx('purchase_flags')
     .where({ ...ofPurchase(ref), code })
     .whereNull('resolved_at')
-    .update({
-      resolved_at: trx.fn.now(),
-      resolved_by: by.actorId,
-      note: by.note,
-      resolution: by.action,
-    })
-    .returning<{ fact: string }[]>('fact')
-  if (rows.length === 0) throw notFound(`open flag ${code} on this purchase`)
-  return rows.map((row) => row.fact)
+  if (facts !== null) void query.whereIn('fact', [...facts])
+  const resolved = await query.update({
+    resolved_at: trx.fn.now(),
+    resolved_by: by.actorId,
+    note: by.note,
+    resolution: by.action,
+  })
+  if (resolved === 0) throw notFound(`open flag ${code} on this purchase`)
 }
 
 /** The number of purchases of all conferences with an open flag, by code, for the metrics. */

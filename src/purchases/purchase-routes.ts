@@ -234,12 +234,18 @@ function resolveFlagRoute(app: App, { idempotency, purchases }: Deps): void {
   const docs = {
     operationId: 'resolvePurchaseFlag',
     summary: 'Resolve a flag',
-    description: 'The same cause does not raise the flag again.',
+    description:
+      'The same cause does not raise the flag again. `accept_payment` resolves the flag of the accepted payment; the flag of another payment stays open until it is refunded and resolved.',
   }
   app.post(`${PURCHASE}/resolve-flag`, action(STAFF, docs, resolveFlagBody), (request) => {
     const { caller, purchase } = subject(request)
-    const { code, note, action: decision } = request.body
-    const resolution = { code, note, action: decision ?? null }
+    const {
+      code,
+      note,
+      action: decision = null,
+      payment_intent: paymentIntent = null,
+    } = request.body
+    const resolution = { code, note, action: decision, paymentIntent }
     const runner = idempotencyRunner(idempotency, request)
     return purchases.resolveFlag(caller, purchase, resolution, runner)
   })

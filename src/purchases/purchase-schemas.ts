@@ -92,6 +92,10 @@ export const resolveFlagBody = z.strictObject({
   code: z.enum(FLAG_CODES),
   note: z.string().trim().min(1).max(2_000),
   action: z.enum(['accept_payment', 'reinstate']).optional(),
+  payment_intent: z.string().min(1).max(255).optional().meta({
+    description:
+      'With `accept_payment`: the payment to accept. Required if several payments of another amount wait for a decision.',
+  }),
 })
 
 export const approveBody = z

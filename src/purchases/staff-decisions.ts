@@ -1,11 +1,17 @@
 import type { Tx } from '../db/connect.ts'
+import { netOf, type PaymentBalance } from '../payments/balances.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
-import { AppError, invalidField } from '../shared/errors.ts'
+import { AppError, invalidField, notFound } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
 import { savePlan, transitionPurchase } from './change-purchase.ts'
-import { acceptablePayment, planPurchase } from './plan-purchase.ts'
-import { allowedActions, BulkPurchaseError, wrongState } from './purchase-aggregate.ts'
+import { flaggedPayments, planPurchase } from './plan-purchase.ts'
+import {
+  allowedActions,
+  BulkPurchaseError,
+  type PurchaseAggregate,
+  wrongState,
+} from './purchase-aggregate.ts'
 import { type FlagCode, resolveFlags } from './purchase-flags.ts'
 import { type Cause, lockAggregate } from './purchase-store.ts'
 
@@ -43,14 +49,17 @@ export type FlagResolution = {
   code: FlagCode
   note: string
   action: 'accept_payment' | 'reinstate' | null
+  /** The payment to accept. Null: the only one that can be accepted. */
+  paymentIntent: string | null
 }
 
 /**
- * Resolves a flag for good, with a note and an optional action: `accept_payment` accepts a payment of
- * another amount as full payment; `reinstate` reactivates the vouchers of a refunded purchase after
- * its refund failed.
+ * Resolves the flags of a code for good, with a note and an optional action: `accept_payment` accepts one
+ * payment of another amount as full payment, and the flag of another payment stays open until it is refunded;
+ * `reinstate` reactivates the vouchers of a refunded purchase after its refund failed.
  *
- * @throws AppError `not_found` if no such flag is open, `wrong_state` if the action is not possible.
+ * @throws AppError `not_found` if no such flag is open, `wrong_state` if the action is not possible;
+ *   `validation_failed` if several payments could be accepted and none is named.
  */
 export async function resolveFlag(
   trx: Tx,
@@ -62,17 +71,15 @@ export async function resolveFlag(
   const cause = { actor: caller.actor, cause: `resolve-flag ${resolution.code}` }
   assertFits(resolution)
   const before = await lockAggregate(trx, ref)
-  const facts = await resolveFlags(trx, ref, resolution.code, {
-    actorId: caller.actor.id,
-    note: resolution.note,
-    action: resolution.action,
-  })
-  if (resolution.action === 'reinstate') await reinstate(trx, ref, cause)
-  if (resolution.action !== 'accept_payment') return
-  const payment = acceptablePayment(before, facts)
-  if (payment === undefined) {
-    throw new AppError('wrong_state', 'The payment was refunded, so it cannot be accepted.')
+  const { code, note, action } = resolution
+  const by = { actorId: caller.actor.id, note, action }
+  if (action !== 'accept_payment') {
+    await resolveFlags(trx, ref, code, null, by)
+    if (action === 'reinstate') await reinstate(trx, ref, cause)
+    return
   }
+  const { payment, refunded } = paymentToAccept(before, resolution.paymentIntent)
+  await resolveFlags(trx, ref, code, [payment.paymentIntent, ...refunded], by)
   const plan = planPurchase(before, { type: 'accept_payment', ...payment })
   if (!plan.accepted) {
     const { status } = before.purchase
@@ -85,7 +92,37 @@ export async function resolveFlag(
   await savePlan(trx, plan, cause)
 }
 
-function assertFits({ code, action }: FlagResolution): void {
+/** The payment that staff accept, and the flagged ones of which nothing is left. */
+function paymentToAccept(
+  before: PurchaseAggregate,
+  named: string | null,
+): { payment: PaymentBalance; refunded: string[] } {
+  const flagged = flaggedPayments(before)
+  if (flagged.length === 0) throw notFound('open flag amount_mismatch on this purchase')
+  const left = flagged.filter((balance) => netOf(balance) > 0)
+  const found = named === null ? left : left.filter((one) => one.paymentIntent === named)
+  const [payment] = found
+  if (
+    payment === undefined &&
+    (named === null || flagged.some((one) => one.paymentIntent === named))
+  ) {
+    throw new AppError('wrong_state', 'The payment was refunded, so it cannot be accepted.')
+  }
+  if (payment === undefined || found.length > 1) {
+    const names = left.map(({ paymentIntent }) => paymentIntent).join(', ')
+    throw invalidField(
+      '/payment_intent',
+      `Several payments wait for a decision: set it to one of: ${names}.`,
+    )
+  }
+  const refunded = flagged.filter((balance) => netOf(balance) <= 0)
+  return { payment, refunded: refunded.map(({ paymentIntent }) => paymentIntent) }
+}
+
+function assertFits({ code, action, paymentIntent }: FlagResolution): void {
+  if (paymentIntent !== null && action !== 'accept_payment') {
+    throw invalidField('/payment_intent', 'goes only with the action accept_payment')
+  }
   const fits =
     action === null ||
     (action === 'accept_payment' && code === 'amount_mismatch') ||

@@ -1,7 +1,8 @@
 import { isPayable } from '../../src/payments/attempt-machine.ts'
+import { netOf } from '../../src/payments/balances.ts'
 import { disputeOutcome } from '../../src/payments/payment-snapshot.ts'
 import {
-  acceptablePayment,
+  flaggedPayments,
   type PurchaseInput,
   type PurchasePlan,
   planPurchase,
@@ -185,10 +186,7 @@ const cancel: Fact = (history) => {
 }
 
 const accept: Fact = (history) => {
-  const facts = history.ours.flags
-    .filter(({ code, isOpen }) => code === 'amount_mismatch' && isOpen)
-    .map(({ fact }) => fact)
-  const payment = acceptablePayment(history.ours, facts)
+  const payment = flaggedPayments(history.ours).findLast((balance) => netOf(balance) > 0)
   return payment === undefined
     ? null
     : () => void history.plan({ type: 'accept_payment', ...payment })

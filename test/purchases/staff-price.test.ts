@@ -52,6 +52,16 @@ describe('what staff priced', () => {
     expect(await shop.get(id)).toMatchObject({ quantity: 4, total_amount: 400 })
   })
 
+  it('includes the vouchers that staff shaped at the price of the catalogue (issue 8, line 9)', async () => {
+    const config = { voucher_config: { voucher_type: 'percentage', discount_value: 50 } }
+    const id = await staffOrder({ quantity: 10, ...config })
+    expect(await asSponsor(id, { quantity: 400 })).toMatchObject(FORBIDDEN)
+    const { id: own } = await shop.buy({ quantity: 3 })
+    expect((await patch(own, { voucher_config: { max_uses: 5 } })).status).toBe(200)
+    expect(await asSponsor(own, { quantity: 400 })).toMatchObject(FORBIDDEN)
+    expect(await shop.get(own)).toMatchObject({ quantity: 3, total_amount: 3_000 })
+  })
+
   it('stays open to the sponsor when staff ordered at the price of the catalogue (issue 8, line 9)', async () => {
     const id = await staffOrder({ quantity: 10 })
     expect((await asSponsor(id, { quantity: 11 })).body).toMatchObject({ total_amount: 11_000 })
