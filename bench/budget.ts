@@ -1,6 +1,6 @@
 import { connect } from '../src/db/connect.ts'
 import { createLogger } from '../src/shared/logger.ts'
-import { createStripeRateLimiter } from '../src/stripe/rate-limit/stripe-rate-limiter.ts'
+import { createStripeRateLimiter } from '../src/stripe/stripe-rate-limiter.ts'
 
 export type BudgetBenchOptions = {
   /** A migrated database that nothing else uses. */

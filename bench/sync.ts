@@ -10,12 +10,12 @@ import type { SyncRun } from '../src/mirror/runs/sync-run.ts'
 import type { SyncContext } from '../src/mirror/stripe-resource.ts'
 import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
-import { createStripeRateLimiter } from '../src/stripe/rate-limit/stripe-rate-limiter.ts'
 import {
   buildStripe,
   createThrottledHttpClient,
   type StripeSettings,
 } from '../src/stripe/stripe-client.ts'
+import { createStripeRateLimiter } from '../src/stripe/stripe-rate-limiter.ts'
 import { startFakeStripeProcess } from './processes.ts'
 
 // Its ES module cannot find its own migrations (0.48.5 uses __dirname there); its other one can.

@@ -2,17 +2,12 @@ import Stripe from 'stripe'
 import { livemodeOf, readStripeCredentials } from '../conferences/stripe-credentials.ts'
 import { type Config, isStripeApi } from '../config.ts'
 import type { Db } from '../db/connect.ts'
-import type { Encryption } from '../shared/cryptography.ts'
+import { type Encryption, sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics, StripeRequestOutcome } from '../shared/service-metrics.ts'
-import {
-  createStripeRateLimiter,
-  RateLimitWait,
-  rateLimitKeyOf,
-  type StripeRateLimiter,
-} from './rate-limit/stripe-rate-limiter.ts'
-import { MAX_PAUSE_SECONDS } from './wait-for-rate-limit.ts'
+import { createStripeRateLimiter, type StripeRateLimiter } from './stripe-rate-limiter.ts'
+import { MAX_PAUSE_SECONDS, RateLimitWait } from './wait-for-rate-limit.ts'
 
 /** Set explicitly, so that an update of the SDK cannot change it unnoticed. */
 const STRIPE_API_VERSION = '2026-10-28.endive'
@@ -46,6 +41,18 @@ export type StripeClients = {
 /** A live key can move money, so it is only sent to Stripe itself. */
 export function mayReceiveKey(apiBase: string | null, stripeKey: string): boolean {
   return !livemodeOf(stripeKey) || isStripeApi(apiBase ?? undefined)
+}
+
+/**
+ * The account whose limit a Stripe key counts against. Conferences on one account share its limit;
+ * Stripe limits test mode and live mode separately. Until the account is known, this is a hash from
+ * which the key cannot be derived: it appears in the database and in the log.
+ *
+ * @param account - `acct_…` or null.
+ */
+export function rateLimitKeyOf(stripeKey: string, account: string | null): string {
+  if (account === null) return `key_${sha256(stripeKey).slice(0, 32)}`
+  return livemodeOf(stripeKey) ? account : `${account}:test`
 }
 
 function hostOptions(apiBase: string | null) {

@@ -17,6 +17,17 @@ export const MAX_SLOT_WAIT_SECONDS = 10
 /** Longer values of `Retry-After` count as this: one wrong header must not stop all syncs for days. */
 export const MAX_PAUSE_SECONDS = 3600
 
+/** The account's next request must wait too long for the caller to hold its place meanwhile. */
+export class RateLimitWait extends Error {
+  override readonly name = 'RateLimitWait'
+  readonly seconds: number
+
+  constructor(seconds: number) {
+    super(`The account's next background request must wait for ${Math.ceil(seconds)} seconds`)
+    this.seconds = seconds
+  }
+}
+
 /**
  * The seconds for which work must wait after this error, if it may not hold its worker for so long; else
  * null. Looks at the causes of the error too, because callers wrap errors of Stripe.

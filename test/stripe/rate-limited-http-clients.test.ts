@@ -1,17 +1,17 @@
 import type Stripe from 'stripe'
 import { describe, expect, it } from 'vitest'
-import { createLogger } from '../../../src/shared/logger.ts'
-import { noMetrics } from '../../../src/shared/service-metrics.ts'
-import type { StripeRateLimiter } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
 import {
   buildStripe,
   createCountingHttpClient,
   createInteractiveHttpClient,
   createThrottledHttpClient,
-} from '../../../src/stripe/stripe-client.ts'
-import { toAppError } from '../../../src/stripe/stripe-errors.ts'
-import { rateLimitWaitOf } from '../../../src/stripe/wait-for-rate-limit.ts'
-import { useFakeStripe } from '../../support/shop.ts'
+} from '../../src/stripe/stripe-client.ts'
+import { toAppError } from '../../src/stripe/stripe-errors.ts'
+import type { StripeRateLimiter } from '../../src/stripe/stripe-rate-limiter.ts'
+import { rateLimitWaitOf } from '../../src/stripe/wait-for-rate-limit.ts'
+import { useFakeStripe } from '../support/shop.ts'
 import { newAccount, useRateLimiters } from './use-rate-limiters.ts'
 
 const limiters = useRateLimiters()

@@ -1,14 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { loadConfig } from '../../../src/config.ts'
-import { createEncryption } from '../../../src/shared/cryptography.ts'
-import { createLogger } from '../../../src/shared/logger.ts'
-import { noMetrics } from '../../../src/shared/service-metrics.ts'
-import { rateLimitKeyOf } from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
-import { fetchStripeAccount } from '../../../src/stripe/stripe-account.ts'
-import { createStripeClients } from '../../../src/stripe/stripe-client.ts'
-import { createConference } from '../../support/fixtures.ts'
-import { newStripeKey, useFakeStripe } from '../../support/shop.ts'
-import { TEST_ENCRYPTION_KEY, useTestApp } from '../../support/test-app.ts'
+import { loadConfig } from '../../src/config.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
+import { createLogger } from '../../src/shared/logger.ts'
+import { noMetrics } from '../../src/shared/service-metrics.ts'
+import { fetchStripeAccount } from '../../src/stripe/stripe-account.ts'
+import { createStripeClients, rateLimitKeyOf } from '../../src/stripe/stripe-client.ts'
+import { createConference } from '../support/fixtures.ts'
+import { newStripeKey, useFakeStripe } from '../support/shop.ts'
+import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'
 
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}

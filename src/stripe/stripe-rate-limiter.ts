@@ -1,10 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { setImmediate, setTimeout } from 'node:timers/promises'
-import { livemodeOf } from '../../conferences/stripe-credentials.ts'
-import type { Db } from '../../db/connect.ts'
-import { sha256 } from '../../shared/cryptography.ts'
-import type { Logger } from '../../shared/logger.ts'
-import { createRateLimitStore, type PauseState, type RateLimitStore } from './rate-limit-store.ts'
+import type { Db } from '../db/connect.ts'
+import type { Logger } from '../shared/logger.ts'
+import { RateLimitWait } from './wait-for-rate-limit.ts'
 
 /**
  * Limits the requests that background work sends to Stripe for an account. All processes on the
@@ -25,17 +23,6 @@ export type StripeRateLimiter = {
   recordRequest(accountKey: string): void
   /** No `acquire` resolves for this many seconds. @throws the error of the database. */
   pause(accountKey: string, seconds: number): Promise<void>
-}
-
-/** The account's next request must wait too long for the caller to hold its place meanwhile. */
-export class RateLimitWait extends Error {
-  override readonly name = 'RateLimitWait'
-  readonly seconds: number
-
-  constructor(seconds: number) {
-    super(`The account's next background request must wait for ${Math.ceil(seconds)} seconds`)
-    this.seconds = seconds
-  }
 }
 
 export type StripeRateLimiterOptions = {
@@ -70,12 +57,8 @@ export function createStripeRateLimiter(options: StripeRateLimiterOptions): Stri
   function limiterOf(accountKey: string): AccountRateLimiter {
     const existing = limiters.get(accountKey)
     if (existing !== undefined) return existing
-    const limiter = createAccountRateLimiter(store, {
-      accountKey,
-      intervalMs,
-      batchSize,
-      maxWaitSeconds,
-    })
+    const rules = { accountKey, intervalMs, batchSize, maxWaitSeconds }
+    const limiter = createAccountRateLimiter(store, rules)
     limiters.set(accountKey, limiter)
     return limiter
   }
@@ -87,18 +70,6 @@ export function createStripeRateLimiter(options: StripeRateLimiterOptions): Stri
       limiterOf(accountKey).applyPause(await store.pause(accountKey, seconds))
     },
   }
-}
-
-/**
- * The account whose limit a Stripe key counts against. Conferences on one account share its limit;
- * Stripe limits test mode and live mode separately. Until the account is known, this is a hash from
- * which the key cannot be derived: it appears in the database and in the log.
- *
- * @param account - `acct_…` or null.
- */
-export function rateLimitKeyOf(stripeKey: string, account: string | null): string {
-  if (account === null) return `key_${sha256(stripeKey).slice(0, 32)}`
-  return livemodeOf(stripeKey) ? account : `${account}:test`
 }
 
 /** One statement records all requests of this interval: at most ten commits a second. */
@@ -169,12 +140,7 @@ function createUnlimitedRateLimiter(maxWaitSeconds: number): StripeRateLimiter {
 const PAUSE_MAX_AGE_MS = 25
 
 /** The callers of one process that wait to send requests for one account. */
-type AccountRateLimiter = {
-  /** See StripeRateLimiter. */
-  acquire(signal?: AbortSignal): Promise<void>
-  /** Applies a pause that this process has just set. */
-  applyPause(state: PauseState): void
-}
+type AccountRateLimiter = ReturnType<typeof createAccountRateLimiter>
 
 /**
  * Reserves slots for the waiting callers, at most `batchSize` in one statement, and lets one caller
@@ -185,7 +151,7 @@ type AccountRateLimiter = {
 function createAccountRateLimiter(
   store: Pick<RateLimitStore, 'reserve' | 'readPause' | 'readWait'>,
   options: { accountKey: string; intervalMs: number; batchSize: number; maxWaitSeconds: number },
-): AccountRateLimiter {
+) {
   const { accountKey, intervalMs, batchSize, maxWaitSeconds } = options
   let wakeUp = new AbortController()
   const queue = createWaitQueue(() => wakeUp.abort())
@@ -273,11 +239,13 @@ function createAccountRateLimiter(
   }
 
   return {
-    applyPause(state) {
+    /** Applies a pause that this process has just set. */
+    applyPause(state: PauseState): void {
       pauseSetAt = performance.now()
       apply(state)
     },
-    acquire(signal) {
+    /** See StripeRateLimiter. */
+    acquire(signal?: AbortSignal): Promise<void> {
       const turn = queue.join(signal)
       if (!running && queue.length > 0) void run()
       return turn
@@ -287,17 +255,8 @@ function createAccountRateLimiter(
 
 type Waiter = { resolve: () => void; reject: (error: unknown) => void }
 
-/** First in, first out. */
-type WaitQueue = {
-  readonly length: number
-  /** Resolves on the caller's turn. @throws the signal's reason when it is aborted. */
-  join(signal?: AbortSignal): Promise<void>
-  resolveFirst(): void
-  rejectAll(error: unknown): void
-}
-
-/** @param onEmptied - called when an abort removes the last waiting caller. */
-function createWaitQueue(onEmptied: () => void): WaitQueue {
+/** First in, first out. @param onEmptied - called when an abort removes the last waiting caller. */
+function createWaitQueue(onEmptied: () => void) {
   // A set keeps the order and removes any element in constant time.
   const waiters = new Set<Waiter>()
 
@@ -305,7 +264,8 @@ function createWaitQueue(onEmptied: () => void): WaitQueue {
     get length() {
       return waiters.size
     },
-    join: (signal) =>
+    /** Resolves on the caller's turn. @throws the signal's reason when it is aborted. */
+    join: (signal?: AbortSignal): Promise<void> =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
         const leave = () => {
@@ -326,12 +286,112 @@ function createWaitQueue(onEmptied: () => void): WaitQueue {
         if (signal !== undefined) setMaxListeners(0, signal)
         signal?.addEventListener('abort', onAbort)
       }),
-    resolveFirst() {
+    resolveFirst(): void {
       const [first] = waiters
       first?.resolve()
     },
-    rejectAll(error) {
+    rejectAll(error: unknown): void {
       for (const waiter of waiters) waiter.reject(error)
+    },
+  }
+}
+
+/** Milliseconds since 1970 by the database's clock, which all processes share. */
+type DatabaseMs = number
+
+type PauseState = { now: DatabaseMs; pausedUntil: DatabaseMs }
+
+/** `first`: when the first of the reserved slots may be used. */
+type Reservation = PauseState & { first: DatabaseMs }
+
+type RateLimitStore = ReturnType<typeof createRateLimitStore>
+
+// Stripe counts requests per second: how many were sent before that does not matter.
+const MAX_DEBT_SECONDS = 1
+
+const toMs = (time: string) => `(extract(epoch from ${time}) * 1000)::float8`
+const PAUSE_COLUMNS = `${toMs('clock_timestamp()')} as now,
+  coalesce(${toMs('paused_until')}, 0) as "pausedUntil"`
+
+/**
+ * clock_timestamp(), not now(): now() is the time at which the transaction began to wait for the row
+ * lock, and that may lie before slots that others have reserved since.
+ */
+const NEXT_FREE_SLOT = `greatest(budget.next_at, budget.paused_until,
+  clock_timestamp() - make_interval(secs => :credit::float8))`
+
+const RESERVE = `
+  insert into stripe_request_budgets as budget (account_key, next_at)
+  values (:accountKey, clock_timestamp() + make_interval(secs => :length::float8 - :credit::float8))
+  on conflict (account_key) do update
+    set next_at = ${NEXT_FREE_SLOT} + make_interval(secs => :length::float8)
+    where ${NEXT_FREE_SLOT} <= clock_timestamp() + make_interval(secs => :maxWait::float8)
+  returning ${toMs('next_at - make_interval(secs => :length::float8)')} as first, ${PAUSE_COLUMNS}`
+
+const READ_WAIT = `
+  select greatest(0, extract(epoch from ${NEXT_FREE_SLOT} - clock_timestamp()))::float8 as seconds
+  from stripe_request_budgets budget where account_key = :accountKey`
+
+const RECORD_USAGE = `
+  insert into stripe_request_budgets as budget (account_key, next_at)
+  values (:accountKey, clock_timestamp()
+    + make_interval(secs => least(:length::float8 - :credit::float8, :debt::float8)))
+  on conflict (account_key) do update
+    set next_at = greatest(budget.next_at, least(
+      ${NEXT_FREE_SLOT} + make_interval(secs => :length::float8),
+      clock_timestamp() + make_interval(secs => :debt::float8)))`
+
+const PAUSE = `
+  insert into stripe_request_budgets as budget (account_key, next_at, paused_until)
+  values (:accountKey, clock_timestamp(), clock_timestamp() + make_interval(secs => :seconds::float8))
+  on conflict (account_key) do update
+    set paused_until = greatest(budget.paused_until, excluded.paused_until)
+  returning ${PAUSE_COLUMNS}`
+
+const READ_PAUSE = `
+  select ${toMs('clock_timestamp()')} as now, coalesce((select ${toMs('paused_until')}
+    from stripe_request_budgets where account_key = :accountKey), 0) as "pausedUntil"`
+
+/**
+ * The generic cell rate algorithm, with one row per account: `next_at` is the theoretical arrival
+ * time of the next request. Each method is one statement, and so one short transaction.
+ */
+function createRateLimitStore(
+  db: Db,
+  rate: { requestsPerSecond: number; burst: number; maxWaitSeconds: number },
+) {
+  const { requestsPerSecond, burst, maxWaitSeconds: maxWait } = rate
+  // An idle account may use the slots of the last `credit` seconds as well as the current one.
+  const credit = (burst - 1) / requestsPerSecond
+
+  async function one<Row>(sql: string, bindings: Record<string, string | number>): Promise<Row> {
+    const { rows } = await db.raw<{ rows: Row[] }>(sql, bindings)
+    const [row] = rows
+    if (row === undefined) throw new Error('The rate-limit statement returned no row.')
+    return row
+  }
+
+  return {
+    /**
+     * Reserves the account's next `count` free slots, one interval apart. Null when the first of them is
+     * further away than the longest wait; then nothing is reserved, because a slot that no caller waits
+     * for would delay later requests.
+     */
+    async reserve(accountKey: string, count: number): Promise<Reservation | null> {
+      const bindings = { accountKey, credit, length: count / requestsPerSecond, maxWait }
+      const { rows } = await db.raw<{ rows: Reservation[] }>(RESERVE, bindings)
+      return rows[0] ?? null
+    },
+    /** Seconds until the account's next free slot. */
+    readWait: async (accountKey: string): Promise<number> =>
+      (await one<{ seconds: number }>(READ_WAIT, { accountKey, credit })).seconds,
+    readPause: (accountKey: string) => one<PauseState>(READ_PAUSE, { accountKey }),
+    /** Moves the end of the account's pause forward, never back. */
+    pause: (accountKey: string, seconds: number) => one<PauseState>(PAUSE, { accountKey, seconds }),
+    /** Moves the account's next free slot back by `count` requests that were sent without a slot. */
+    async recordRequests(accountKey: string, count: number): Promise<void> {
+      const length = count / requestsPerSecond
+      await db.raw(RECORD_USAGE, { accountKey, credit, length, debt: MAX_DEBT_SECONDS })
     },
   }
 }

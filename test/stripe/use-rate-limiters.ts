@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll } from 'vitest'
-import { connect, type Db } from '../../../src/db/connect.ts'
-import { createLogger } from '../../../src/shared/logger.ts'
+import { connect, type Db } from '../../src/db/connect.ts'
+import { createLogger } from '../../src/shared/logger.ts'
 import {
   createStripeRateLimiter,
   type StripeRateLimiter,
   type StripeRateLimiterOptions,
-} from '../../../src/stripe/rate-limit/stripe-rate-limiter.ts'
-import { useTestDatabase } from '../../support/test-database.ts'
+} from '../../src/stripe/stripe-rate-limiter.ts'
+import { useTestDatabase } from '../support/test-database.ts'
 
 type Options = Partial<
   Pick<StripeRateLimiterOptions, 'requestsPerSecond' | 'burst' | 'maxWaitSeconds'>
