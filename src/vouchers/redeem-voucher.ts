@@ -5,9 +5,8 @@ import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { realignBatch } from './align-vouchers.ts'
-import { INVALID_REASON, type InvalidReason } from './voucher.ts'
+import { codeKey, INVALID_REASON, type InvalidReason } from './voucher.ts'
 import { lockBatch } from './voucher-batch-store.ts'
-import { codeKey } from './voucher-code.ts'
 
 export type RedeemRequest = { code: string; reference: string; actor: Actor }
 

@@ -1,8 +1,13 @@
 import type { Tx } from '../db/connect.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { invalidField, notFound } from '../shared/errors.ts'
-import { INVALID_REASON, type InvalidReason, type Voucher, type VoucherState } from './voucher.ts'
-import { codeKey } from './voucher-code.ts'
+import {
+  codeKey,
+  INVALID_REASON,
+  type InvalidReason,
+  type Voucher,
+  type VoucherState,
+} from './voucher.ts'
 import type { VoucherType } from './voucher-terms.ts'
 
 export type VoucherRow = {

@@ -1,7 +1,6 @@
 import { discountRule } from '../catalog/catalog-items.ts'
 import type { FieldError } from '../shared/errors.ts'
 import { STRIPE_MAXIMUM_AMOUNT } from '../shared/money.ts'
-import { MAX_CODE_LENGTH, MAX_PREFIX_LENGTH } from './voucher-code.ts'
 
 export const VOUCHER_TYPES = ['comp', 'percentage', 'fixed_amount'] as const
 
@@ -82,6 +81,12 @@ export function toVoucherConfig(terms: VoucherTerms): VoucherConfig {
 }
 
 const MAX_USES_LIMIT = 1_000_000
+
+/** The maximum length of a code with its prefix. */
+const MAX_CODE_LENGTH = 100
+
+/** With the longest random part (32 symbols), a code has at most 100 characters. */
+const MAX_PREFIX_LENGTH = 68
 
 function discountProblem({ voucherType, discountValue }: VoucherTerms): string | null {
   if (discountValue < 0 || discountValue > STRIPE_MAXIMUM_AMOUNT) {

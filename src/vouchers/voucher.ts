@@ -5,6 +5,14 @@ export const VOUCHER_STATES = ['active', 'frozen', 'deactivated'] as const
 /** `frozen`: a refund or dispute is open. A used-up voucher stays `active`. */
 export type VoucherState = (typeof VOUCHER_STATES)[number]
 
+/**
+ * The normal form of a code, by which codes are compared: it ignores case, spaces and hyphens. The check
+ * constraint `vouchers_code_key_normal` contains the same rule in SQL.
+ */
+export function codeKey(code: string): string {
+  return code.replace(/[ -]/g, '').toUpperCase()
+}
+
 /** One voucher with the terms of its batch, and whether it could be redeemed when it was read. */
 export type Voucher = Omit<VoucherTerms, 'prefix'> & {
   id: number

@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { isDatabaseUnavailable } from '../../src/db/pg-errors.ts'
 import { type ExportFormat, exportVouchers } from '../../src/vouchers/export-vouchers.ts'
-import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
+import type { CodeMaker } from '../../src/vouchers/issue-vouchers.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'
 

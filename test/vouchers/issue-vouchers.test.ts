@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { issueVouchers } from '../../src/vouchers/issue-vouchers.ts'
-import type { CodeMaker } from '../../src/vouchers/voucher-code.ts'
-import { newCodes } from '../../src/vouchers/voucher-code.ts'
+import { type CodeMaker, issueVouchers, newCodes } from '../../src/vouchers/issue-vouchers.ts'
 import { useTenants } from './voucher-fixture.ts'
 
 const tenants = useTenants()
