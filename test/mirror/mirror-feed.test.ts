@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createBestEffortQueue } from '../../src/mirror/best-effort-queue.ts'
+import { createBestEffortQueue } from '../../src/mirror/mirror-feed.ts'
 
 function newQueue(timeoutMs?: number) {
   const warnings: object[] = []
