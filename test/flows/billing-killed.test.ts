@@ -71,23 +71,42 @@ const POINTS = [
   ['after Stripe has charged the card', CONFIRM, true],
 ] as const
 
+const MOMENTS = [
+  { when: 'before', executed: false },
+  { when: 'after', executed: true },
+] as const
+
+const post = (path: string, body: Body, key: string) =>
+  server.request<Body>('POST', `${shop.path}/${path}`, {
+    body,
+    headers: { 'idempotency-key': key },
+  })
+const planBody = (when: string) => ({ name: `Booth ${when}`, amount: 0, interval: 'month' })
+const postPlan = (when: string) => post('plans', planBody(when), `plan ${when}`)
+
+const charges: string[] = []
+const purchases: string[] = []
+const plans = new Map<string, Answer<Body>>()
+const pay = (purchase: string) => shop.act(purchase, 'pay', {})
+
+beforeAll(async () => {
+  const stops: Stop[] = MOMENTS.map(({ when, executed }) => ({
+    path: '/v1/products',
+    executed,
+    work: () => postPlan(when),
+  }))
+  for (const [, path, executed] of POINTS) {
+    const [charge, purchase] = [await scene.create(), await shop.buy()]
+    charges.push(charge.id)
+    purchases.push(purchase.id)
+    stops.push({ path, executed, work: () => scene.act(charge.id, 'charge') })
+    stops.push({ path, executed, work: () => pay(purchase.id) })
+  }
+  await killDuring(stops)
+  for (const { when } of MOMENTS) plans.set(when, await postPlan(when))
+}, TEST_TIMEOUT)
+
 describe('a process that is killed with cards in its hands', () => {
-  const charges: string[] = []
-  const purchases: string[] = []
-  const pay = (purchase: string) => shop.act(purchase, 'pay', {})
-
-  beforeAll(async () => {
-    const stops: Stop[] = []
-    for (const [, path, executed] of POINTS) {
-      const [charge, purchase] = [await scene.create(), await shop.buy()]
-      charges.push(charge.id)
-      purchases.push(purchase.id)
-      stops.push({ path, executed, work: () => scene.act(charge.id, 'charge') })
-      stops.push({ path, executed, work: () => pay(purchase.id) })
-    }
-    await killDuring(stops)
-  }, TEST_TIMEOUT)
-
   it.each(POINTS.map(([when], index) => [when, index] as const))(
     'F8: %s of a charge: the repeat ends with one payment',
     async (_, index) => {
@@ -115,35 +134,10 @@ describe('a process that is killed with cards in its hands', () => {
 })
 
 describe('a process that is killed while it makes something at Stripe', () => {
-  const MOMENTS = [
-    { when: 'before', executed: false },
-    { when: 'after', executed: true },
-  ] as const
-
-  const post = (path: string, body: Body, key: string) =>
-    server.request<Body>('POST', `${shop.path}/${path}`, {
-      body,
-      headers: { 'idempotency-key': key },
-    })
-  const planBody = (when: string) => ({ name: `Booth ${when}`, amount: 0, interval: 'month' })
-  const postPlan = (when: string) => post('plans', planBody(when), `plan ${when}`)
-
   const made = (type: string, field: string, value: unknown) =>
     stripe.fake.control
       .events({ account: shop.stripeKey, type })
       .filter(({ data }) => JSON.stringify(data.object).includes(`"${field}":"${String(value)}"`))
-
-  const plans = new Map<string, Answer<Body>>()
-  beforeAll(async () => {
-    await killDuring(
-      MOMENTS.map(({ when, executed }) => ({
-        path: '/v1/products',
-        executed,
-        work: () => postPlan(when),
-      })),
-    )
-    for (const { when } of MOMENTS) plans.set(when, await postPlan(when))
-  }, TEST_TIMEOUT)
 
   it.each(MOMENTS)('F8: killed $when Stripe has made it, a plan is made once', ({ when }) => {
     expect(plans.get(when)).toMatchObject({

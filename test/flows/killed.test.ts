@@ -77,6 +77,8 @@ const sessionsOf = (purchase: string) => {
 
 let server: ServiceProcess
 let shop: Shop
+/** The purchase whose checkout was cut and is not repeated. */
+let abandoned: string
 beforeAll(async () => {
   server = await start('serve')
   shop = await openShop({
@@ -109,7 +111,6 @@ describe('a serving process that is killed', () => {
     beforeSession: '',
     beforeAnswer: '',
     refund: '',
-    abandoned: '',
   }
 
   beforeAll(async () => {
@@ -140,9 +141,8 @@ describe('a serving process that is killed', () => {
     await hangAt(stripe.fake, { path: SESSIONS, executed: true }, () =>
       begin(send(purchases.afterStripe)),
     )
-    await hangAt(stripe.fake, { path: SESSIONS, executed: true }, () =>
-      begin(send(purchases.abandoned)),
-    )
+    abandoned = (await shop.buy()).id
+    await hangAt(stripe.fake, { path: SESSIONS, executed: true }, () => begin(send(abandoned)))
     const session = await hold('lock table purchase_transitions in share mode')
     begin(send(purchases.beforeSession))
     await untilWaiting(1, '%purchase_transitions%')
@@ -207,21 +207,6 @@ describe('a serving process that is killed', () => {
       status: 200,
       body: { amount_refunded: 3_000, vouchers: { active: 7, deactivated: 3 } },
     })
-  })
-
-  it('and the checkout is not repeated: a worker finds the session and closes it', async () => {
-    const purchase = purchases.abandoned
-    const worker = await start('work')
-    await expect
-      .poll(() => shop.get(purchase), POLL_OPTIONS)
-      .toMatchObject({
-        status: 'FAILED',
-        checkout: { attempt: 1 },
-        allowed_actions: expect.arrayContaining(['checkout']),
-      })
-    expect([...sessionsOf(purchase)]).toEqual([`bp:${purchase}:checkout:1`])
-    // The workers below are to be alone.
-    await worker.kill()
   })
 })
 
@@ -326,8 +311,19 @@ describe('a working process that is killed', () => {
     await rows(
       `update stripe_events set next_attempt_at = now(), lease_until = null where status = 'pending'`,
     )
-    const next = await start('work')
+    survivor = await start('work')
     await expectPaidOnce(paid)
-    expect(await next.terminate()).toBe(0)
+  })
+
+  it('and the checkout that was cut at its session is not repeated: another worker finds the session and closes it', async () => {
+    await expect
+      .poll(() => shop.get(abandoned), POLL_OPTIONS)
+      .toMatchObject({
+        status: 'FAILED',
+        checkout: { attempt: 1 },
+        allowed_actions: expect.arrayContaining(['checkout']),
+      })
+    expect([...sessionsOf(abandoned)]).toEqual([`bp:${abandoned}:checkout:1`])
+    expect(await survivor.terminate()).toBe(0)
   })
 })

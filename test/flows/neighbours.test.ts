@@ -3,7 +3,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect as connectSocket, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { eventOf, sign } from '../stripe-events/inbox-app.ts'
 import { createConference } from '../support/fixtures.ts'
 import {
@@ -21,8 +21,8 @@ useServiceProcesses()
 const database = useTestDatabase()
 
 const sockets: Socket[] = []
-afterAll(() => {
-  for (const socket of sockets) socket.destroy()
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
 })
 
 /** Requests an export and reads nothing but its status, when the first bytes are here. */
@@ -39,19 +39,15 @@ async function downloadUnread(address: string, path: string): Promise<string> {
 
 const stripe = useFakeStripe()
 
-const started: ServiceProcess[] = []
-// Its workers would take the jobs of the next test, with other settings.
-afterEach(() => Promise.all(started.splice(0).map((service) => service.kill())))
-
 const start = async (settings: NodeJS.ProcessEnv = {}) => {
-  const service = await startServiceProcess({
+  const process = await startServiceProcess({
     DATABASE_URL: database.connectionString,
     STRIPE_API_BASE: stripe.fake.url,
+    RECONCILE_AFTER_SECONDS: '1',
     ...settings,
   })
-  started.push(service)
-  await service.ready()
-  return service
+  await process.ready()
+  return process
 }
 
 /** A conference, and its webhook as Stripe calls it. */
@@ -68,11 +64,45 @@ async function openConference(service: ServiceProcess) {
   return { path, deliver }
 }
 
-describe('slow readers', () => {
+describe('a process with one connection for each kind of work', () => {
+  it('sells and refunds, because nothing takes a second connection while it holds one (issue 8, line 20)', {
+    timeout: TEST_TIMEOUT,
+  }, async () => {
+    const service = await start({ DATABASE_POOL: '2' })
+    const shop = await openShop(service)
+    const { id } = await shop.buy()
+    stripe.fake.control.pay(await shop.openSession(id))
+    // No webhook is sent: a job finds the payment.
+    await vi.waitUntil(async () => (await shop.get(id)).status === 'PAID', POLL_OPTIONS)
+    expect(await shop.act(id, 'refund', { amount: 3_000 })).toMatchObject({ status: 200 })
+    await vi.waitUntil(async () => (await shop.get(id)).vouchers.active === 7, POLL_OPTIONS)
+    const sync = await service.request('POST', `${shop.path}/stripe/refunds/sync`)
+    expect(sync.status).toBe(202)
+    const run = `${shop.path}/stripe/sync-runs/${String(sync.body['id'])}`
+    await vi.waitUntil(async () => {
+      const { body } = await service.request('GET', run)
+      return body['state'] === 'succeeded'
+    }, POLL_OPTIONS)
+    // Its workers would take the jobs of the other tests.
+    await service.kill()
+  })
+})
+
+describe('a process for all conferences', () => {
+  let service: ServiceProcess
+  let mails: string
+  beforeAll(async () => {
+    mails = await mkdtemp(join(tmpdir(), 'mails-'))
+    service = await start({ WEBHOOKS_ALLOW_LOOPBACK: 'true', MAIL_FOLDER: mails })
+  })
+  afterAll(async () => {
+    await service.kill()
+    await rm(mails, { recursive: true })
+  })
+
   it('Sixteen unread downloads of 60,000 codes delay neither requests nor webhooks (issue 8, line 16)', {
     timeout: TEST_TIMEOUT,
   }, async () => {
-    const service = await start()
     const { path, deliver } = await openConference(service)
     const batch = await service.request('POST', `${path}/voucher-batches`, {
       body: { count: 60_000, voucher_type: 'comp', prefix: 'SLOW-' },
@@ -94,10 +124,10 @@ describe('slow readers', () => {
     const lines = (await response.text()).trim().split('\n')
     expect(new Set(lines.slice(1)).size).toBe(60_000)
   })
+
   it('Requests that all wait in the database leave connections for webhooks and readiness (issue 8, line 16)', {
     timeout: TEST_TIMEOUT,
   }, async () => {
-    const service = await start()
     const { path, deliver } = await openConference(service)
     await withAdminClient(database.adminConnectionString, async (admin) => {
       await admin.query('begin')
@@ -117,31 +147,7 @@ describe('slow readers', () => {
       await Promise.all(waiting)
     })
   })
-})
 
-describe('a process with one connection for each kind of work', () => {
-  it('sells and refunds, because nothing takes a second connection while it holds one (issue 8, line 20)', {
-    timeout: TEST_TIMEOUT,
-  }, async () => {
-    const service = await start({ DATABASE_POOL: '2', RECONCILE_AFTER_SECONDS: '1' })
-    const shop = await openShop(service)
-    const { id } = await shop.buy()
-    stripe.fake.control.pay(await shop.openSession(id))
-    // No webhook is sent: a job finds the payment.
-    await vi.waitUntil(async () => (await shop.get(id)).status === 'PAID', POLL_OPTIONS)
-    expect(await shop.act(id, 'refund', { amount: 3_000 })).toMatchObject({ status: 200 })
-    await vi.waitUntil(async () => (await shop.get(id)).vouchers.active === 7, POLL_OPTIONS)
-    const sync = await service.request('POST', `${shop.path}/stripe/refunds/sync`)
-    expect(sync.status).toBe(202)
-    const run = `${shop.path}/stripe/sync-runs/${String(sync.body['id'])}`
-    await vi.waitUntil(async () => {
-      const { body } = await service.request('GET', run)
-      return body['state'] === 'succeeded'
-    }, POLL_OPTIONS)
-  })
-})
-
-describe('slow work of one conference', () => {
   it('Sixteen endpoints that do not answer delay no mail (issue 8, line 19)', {
     timeout: TEST_TIMEOUT,
   }, async () => {
@@ -149,12 +155,6 @@ describe('slow work of one conference', () => {
     const receiver = createServer((_request, response) => void held.add(response))
     await new Promise<void>((resolve) => void receiver.listen(0, '127.0.0.1', resolve))
     const { port } = receiver.address() as AddressInfo
-    const folder = await mkdtemp(join(tmpdir(), 'mails-'))
-    const service = await start({
-      WEBHOOKS_ALLOW_LOOPBACK: 'true',
-      MAIL_FOLDER: folder,
-      RECONCILE_AFTER_SECONDS: '1',
-    })
     const shop = await openShop(service)
     for (let i = 0; i < 16; i += 1) {
       const body = { url: `http://127.0.0.1:${port}/${i}` }
@@ -166,7 +166,7 @@ describe('slow work of one conference', () => {
     stripe.fake.control.pay(await shop.openSession(id))
     // As many as a conference may have in flight.
     await vi.waitUntil(() => held.size >= 4, POLL_OPTIONS)
-    await vi.waitUntil(async () => (await readdir(folder)).length > 0, POLL_OPTIONS)
+    await vi.waitUntil(async () => (await readdir(mails)).length > 0, POLL_OPTIONS)
     const { data } = (
       await service.request<{ data: { attempts: number }[] }>(
         'GET',
@@ -176,13 +176,11 @@ describe('slow work of one conference', () => {
     expect(data.map(({ attempts }) => attempts)).toEqual(data.map(() => 0))
     receiver.closeAllConnections()
     receiver.close()
-    await rm(folder, { recursive: true })
   })
 
   it('Sync runs that hang occupy one worker, and another conference syncs meanwhile (issue 8, line 19)', {
     timeout: TEST_TIMEOUT,
   }, async () => {
-    const service = await start()
     const [slow, other] = [await openShop(service), await openShop(service)]
     const resources = ['customers', 'coupons', 'products', 'prices']
     for (const resource of resources) {

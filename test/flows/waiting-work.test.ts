@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
   type ServiceProcess,
   startServiceProcess,
@@ -16,19 +16,20 @@ useServiceProcesses()
 const database = useTestDatabase()
 const stripe = useFakeStripe()
 
-const start = async () => {
-  const service = await startServiceProcess({
+let service: ServiceProcess
+beforeAll(async () => {
+  service = await startServiceProcess({
     DATABASE_URL: database.connectionString,
     STRIPE_API_BASE: stripe.fake.url,
   })
   await service.ready()
-  return service
-}
+})
+afterAll(() => service.kill())
 
 const query = <Row extends Body>(sql: string) => adminQuery<Row>(database.connectionString, sql)
 
 /** The conference's account lets `skip` such requests through. Then Stripe asks to wait for an hour. */
-async function openPausedShop(service: ServiceProcess, path: string, skip = 0) {
+async function openPausedShop(path: string, skip = 0) {
   const { id: account, secretKey } = stripe.fake.control.createAccount()
   const shop = await openShop(service, { stripe_secret_key: secretKey })
   const action = { kind: 'rate_limit', retry_after_seconds: 3_600 } as const
@@ -46,7 +47,7 @@ async function endPauses(): Promise<void> {
 
 type Run = Body & { state: string; counts: Record<string, number>; requests: number }
 
-const sync = async (service: ServiceProcess, { path }: Shop, resource: string, body?: Body) => {
+const sync = async ({ path }: Shop, resource: string, body?: Body) => {
   const options = body === undefined ? {} : { body }
   const started = await service.request('POST', `${path}/stripe/${resource}/sync`, options)
   expect(started.status).toBe(202)
@@ -67,22 +68,21 @@ const parkedJobs = (name: string) =>
 
 describe('work that waits for the rate limit of its Stripe account', () => {
   it('gives its worker back: four paused conferences do not stop the sync of a fifth (issue 8, line 19)', async () => {
-    const service = await start()
-    const listing = await openPausedShop(service, '/v1/customers', 1)
+    const listing = await openPausedShop('/v1/customers', 1)
     stripe.fake.control.seedCustomers(listing.secretKey, 150)
-    const named = await openPausedShop(service, '/v1/customers/*')
+    const named = await openPausedShop('/v1/customers/*')
     const ids = stripe.fake.control.seedCustomers(named.secretKey, 3)
     const [cancelled, fourth] = [
-      await openPausedShop(service, '/v1/coupons'),
-      await openPausedShop(service, '/v1/coupons'),
+      await openPausedShop('/v1/coupons'),
+      await openPausedShop('/v1/coupons'),
     ]
     const runs = {
-      listing: await sync(service, listing, 'customers'),
-      named: await sync(service, named, 'customers', { ids }),
-      cancelled: await sync(service, cancelled, 'coupons'),
-      fourth: await sync(service, fourth, 'coupons'),
+      listing: await sync(listing, 'customers'),
+      named: await sync(named, 'customers', { ids }),
+      cancelled: await sync(cancelled, 'coupons'),
+      fourth: await sync(fourth, 'coupons'),
     }
-    const healthy = await sync(service, await openShop(service), 'refunds')
+    const healthy = await sync(await openShop(service), 'refunds')
     await expect.poll(async () => (await healthy.now()).state, POLL_OPTIONS).toBe('succeeded')
 
     await expect.poll(() => parkedJobs('run_sync'), POLL_OPTIONS).toHaveLength(4)
@@ -117,11 +117,9 @@ describe('work that waits for the rate limit of its Stripe account', () => {
     const { account } = listing
     expect(stripe.fake.control.requests({ account, path: '/v1/customers' })).toHaveLength(1)
     expect(stripe.fake.control.requests({ account: cancelled.account })).toEqual([])
-    await service.terminate()
   })
 
   it('gives its worker back: three paused conferences do not stop the publication of a fourth (issue 8, line 19)', async () => {
-    const service = await start()
     const publish = async ({ path }: Shop) => {
       const { body } = await service.request('POST', `${path}/voucher-batches`, {
         body: { count: 30, voucher_type: 'percentage', discount_value: 10 },
@@ -132,7 +130,7 @@ describe('work that waits for the rate limit of its Stripe account', () => {
     }
     const paused = []
     for (let i = 0; i < 3; i += 1) {
-      paused.push(await publish(await openPausedShop(service, '/v1/promotion_codes')))
+      paused.push(await publish(await openPausedShop('/v1/promotion_codes')))
     }
     await expect
       .poll(
@@ -151,6 +149,5 @@ describe('work that waits for the rate limit of its Stripe account', () => {
     for (const progress of paused) {
       await expect.poll(progress, POLL_OPTIONS).toMatchObject({ state: 'done', published: 30 })
     }
-    await service.terminate()
   })
 })
