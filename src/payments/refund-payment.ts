@@ -3,8 +3,7 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { AppError, afterWrite, invalidField, notFound } from '../shared/errors.ts'
 import { balancesOf, type PaymentBalance, refundable } from './balances.ts'
 import type { PaymentGateway } from './payment-gateway.ts'
-import type { PaymentOwner, PaymentRecords } from './payment-records.ts'
-import { insertRefundRequest, saveRefundOutcome } from './payment-store.ts'
+import type { PaymentOwner, PaymentRecords, RefundRequest } from './payment-records.ts'
 
 export type RefundInput = {
   /** Null: the payment of the owner. */
@@ -67,6 +66,24 @@ function choosePayment(
   const names = left.map(({ paymentIntent }) => paymentIntent).join(', ')
   const detail = `The ${kind} has several payments. Set payment_intent to one of: ${names}.`
   throw invalidField('/payment_intent', detail)
+}
+
+async function insertRefundRequest(
+  trx: Tx,
+  owner: PaymentOwner,
+  request: Pick<RefundRequest, 'id' | 'paymentIntent' | 'amount' | 'reason'> & {
+    requestedBy: string
+  },
+): Promise<void> {
+  await trx('refund_requests').insert({
+    conference_id: owner.conferenceId,
+    [`${owner.kind}_id`]: owner.id,
+    id: request.id,
+    payment_intent_id: request.paymentIntent,
+    amount: request.amount,
+    reason: request.reason,
+    requested_by: request.requestedBy,
+  })
 }
 
 /** A purchase or a charge whose refund is sent. */
@@ -132,6 +149,18 @@ export async function sendRefund(
     }
   }
   await afterWrite(reconcile)
+}
+
+/** Saves the outcome of a refund request, unless one is saved. */
+async function saveRefundOutcome(
+  trx: Tx,
+  owner: PaymentOwner,
+  id: string,
+  outcome: { state: 'accepted'; refund_id: string } | { state: 'refused'; refusal: string },
+): Promise<void> {
+  await trx('refund_requests')
+    .where({ conference_id: owner.conferenceId, owner_id: owner.id, id, state: 'requested' })
+    .update({ ...outcome, updated_at: trx.fn.now() })
 }
 
 function refundRefused(message: string | null): AppError {

@@ -8,13 +8,13 @@ import {
 } from '../notifications/outbound-events.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentOwner } from '../payments/payment-records.ts'
-import { recordChanges } from '../payments/plan-records.ts'
 import {
   expectedRows,
   type SavePart,
   saveRecordsParts,
   writtenRows,
-} from '../payments/save-records.ts'
+} from '../payments/payment-store.ts'
+import { recordChanges } from '../payments/plan-records.ts'
 import { newId } from '../shared/ids.ts'
 import { alignVouchers, type VoucherTarget } from '../vouchers/align-vouchers.ts'
 import { issueVouchers } from '../vouchers/issue-vouchers.ts'

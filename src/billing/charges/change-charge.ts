@@ -1,6 +1,6 @@
 import type { Tx } from '../../db/connect.ts'
+import { expectedRows, saveRecordsParts, writtenRows } from '../../payments/payment-store.ts'
 import { recordChanges } from '../../payments/plan-records.ts'
-import { expectedRows, saveRecordsParts, writtenRows } from '../../payments/save-records.ts'
 import { CHARGE_HOOKS, type ChargeHooks } from './charge-hooks.ts'
 import { type Charge, type ChargeRef, lockCharge, ownerOf } from './charge-store.ts'
 import { type ChargeInput, type ChargePlan, planCharge } from './plan-charge.ts'
