@@ -28,7 +28,10 @@ export function balancesOf({
   return payments.map(({ paymentIntent, currency, received }) => {
     const ofPayment = <T extends { paymentIntent: string }>(all: T[]) =>
       all.filter((one) => one.paymentIntent === paymentIntent)
-    const ownRefunds = ofPayment(refunds)
+    // An amount in another currency cannot be subtracted: staff decide by the flag of the dispute.
+    const inCurrency = <T extends { currency: string }>(all: T[]) =>
+      all.filter((one) => one.currency === currency)
+    const ownRefunds = inCurrency(ofPayment(refunds))
     const ownDisputes = ofPayment(disputes)
     return {
       paymentIntent,
@@ -36,7 +39,7 @@ export function balancesOf({
       received,
       refunded: sum(ownRefunds.filter(({ status }) => status === 'succeeded')),
       refundPending: sum(ownRefunds.filter(({ status }) => isRefundPending(status))),
-      lost: sum(ownDisputes.filter(({ status }) => disputeOutcome(status) === 'lost')),
+      lost: sum(inCurrency(ownDisputes).filter(({ status }) => disputeOutcome(status) === 'lost')),
       disputed: ownDisputes.some(({ status }) => disputeOutcome(status) === 'open'),
       requested: sum(
         ofPayment(requests).filter(

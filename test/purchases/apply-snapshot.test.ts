@@ -334,6 +334,17 @@ describe('a dispute', () => {
     expect(lost).toMatchObject({ status: 'REFUNDED', vouchers: { deactivated: 10 } })
   })
 
+  it('in another currency than its payment changes no code when it is lost: staff see its flag', async () => {
+    const scene = await openScene(db)
+    await scene.read(PAID)
+    const lost = { ...PAID, disputes: [dispute('lost', { amount: 1000, currency: 'JPY' })] }
+    expect(await scene.read(lost)).toMatchObject({
+      status: 'PAID',
+      vouchers: { active: 10 },
+      flags: [{ code: 'dispute' }],
+    })
+  })
+
   it('deactivates its share when part of the payment was disputed and lost', async () => {
     const scene = await openScene(db)
     await scene.read(PAID)
