@@ -1,4 +1,3 @@
-import type Stripe from 'stripe'
 import type { Db } from '../db/connect.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
 import type { SyncContext } from '../mirror/stripe-resource.ts'
@@ -6,6 +5,7 @@ import type { StripeSyncAction } from '../mirror/stripe-sync-action.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Clock } from '../shared/time.ts'
+import { isReplayed } from '../stripe/remote-operation.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import { callStripe } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
@@ -31,11 +31,10 @@ export function mirrorContext(
  */
 export async function mirrorAnswer<T extends StripeObject>(
   action: StripeSyncAction<T>,
-  response: T & Partial<Pick<Stripe.Response<T>, 'lastResponse'>>,
+  response: T,
   requestedAt: FetchTime,
 ): Promise<void> {
-  const isReplayed = response.lastResponse?.headers['idempotent-replayed'] === 'true'
-  if (!isReplayed) {
+  if (!isReplayed(response)) {
     const { outcome } = await action.sync(response, requestedAt)
     if (outcome !== 'stale') return
   }

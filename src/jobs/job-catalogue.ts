@@ -20,7 +20,7 @@ const definitions = {
     maxAttempts: ATTEMPTS_UNTIL_SWEEP,
     key: ({ purchase_id }) => `reconcile_purchase:${purchase_id}`,
   }),
-  /** End a payment attempt whose outcome at Stripe is unknown. */
+  /** End a payment attempt whose outcome at Stripe is unknown, or that is open although its purchase is paid. */
   finish_attempt: defineJob({
     version: 1,
     payload: { ...purchase, attempt: z.int().min(1) },

@@ -15,7 +15,7 @@ import {
   refusedFailure,
   type SavedCard,
 } from './payment-gateway.ts'
-import type { CardAttempt, CheckoutAttempt, PaymentAttempt } from './payment-records.ts'
+import type { CardAttempt, CheckoutAttempt, Failure, PaymentAttempt } from './payment-records.ts'
 import { PAYMENT_CANCELED } from './plan-records.ts'
 
 /** A refused attempt is followed by another one this often; then the refusal goes to the caller. */
@@ -95,14 +95,18 @@ async function openSession(
     askedBefore: !isNew,
   })
   if (result.kind === 'refused') {
-    const failure = refusedFailure(result)
-    const input = { attempt: attempt.attempt, event: 'REFUSED', changes: { failure } } as const
-    const { attempt: after } = await payable.apply(input, ['creating'])
+    const { attempt: after } = await refuse(payable, attempt.attempt, refusedFailure(result))
     return after.state === 'refused' ? result : { kind: 'ended' }
   }
-  const { session } = result
-  const opened = { attempt: attempt.attempt, event: 'OPENED', changes: session } as const
+  const { session, status } = result
+  const event = status === 'expired' ? 'EXPIRED' : 'OPENED'
+  const opened = { attempt: attempt.attempt, event, changes: session } as const
   const { attempt: after } = await payable.apply(opened)
+  if (status !== 'open') {
+    // A lost page that was found, but nobody can pay it any more.
+    if (status === 'complete') await payable.reconcile({ sessionIds: [session.sessionId] })
+    return { kind: 'ended' }
+  }
   const saved = storedSession(after)
   // It was closed here meanwhile, or a parallel request with another API key made and stored another one.
   if (saved?.sessionId !== session.sessionId) {
@@ -111,21 +115,36 @@ async function openSession(
   return saved === null ? { kind: 'ended' } : { kind: 'opened', session: saved }
 }
 
+/** Stores why Stripe refused to make an attempt's object, or to charge it. */
+function refuse(
+  payable: Payable,
+  attempt: number,
+  failure: Failure,
+  from: 'creating' | 'open' = 'creating',
+) {
+  return payable.apply({ attempt, event: 'REFUSED', changes: { failure } }, [from])
+}
+
 /** Null while the attempt is `creating`, even if a webhook already stored its session. */
 function storedSession({ state, sessionId, url, expiresAt }: PaymentAttempt): OpenedSession | null {
   if (state !== 'open' || sessionId === null || expiresAt === null) return null
   return { sessionId, url, expiresAt }
 }
 
-/** @throws AppError `payment_in_progress` if the payer completed it first. */
+/**
+ * The snapshot names the session and its payment, because no attempt of ours may show them any more.
+ *
+ * @throws AppError `payment_in_progress` if the payer completed it first.
+ */
 async function closeSession(
   { gateway }: PaymentFlowDeps,
   payable: Payable,
   sessionId: string,
 ): Promise<void> {
   const end = await gateway.closeCheckout(payable.owner.conferenceId, sessionId)
-  if (end === 'expired') return
-  await payable.reconcile()
+  if (end.status === 'expired') return
+  const paymentIntents = end.paymentIntent === null ? [] : [end.paymentIntent]
+  await payable.reconcile({ sessionIds: [sessionId], paymentIntents })
   throw paymentInProgress(
     'The payer has just completed the checkout. Get the object again to see its status.',
   )
@@ -147,7 +166,8 @@ export async function closeAttempt(
   const attempt = (await payable.listAttempts()).find((one) => one.attempt === number)
   if (attempt === undefined) return
   if (attempt.kind === 'saved_card' && attempt.state === 'failed') {
-    return closeDeclined(deps, payable, attempt)
+    // Another card could still pay a declined intent.
+    return closeIntent(deps, payable, attempt.paymentIntentId)
   }
   if (attempt.kind === 'checkout' && attempt.state === 'cancelled') {
     // The timer may have died between its decision and its request to Stripe: see closeUnseenSession.
@@ -179,20 +199,12 @@ async function closeCard(
   if (!closed.isChange) await closeAttempt(deps, payable, attempt, 'CANCELLED')
 }
 
-/** Another card could still pay a declined intent. */
-async function closeDeclined(
-  deps: PaymentFlowDeps,
-  payable: Payable,
-  { paymentIntentId }: CardAttempt,
-): Promise<void> {
-  if (paymentIntentId !== null) await closeIntent(deps, payable, paymentIntentId)
-}
-
 async function closeIntent(
   { gateway }: PaymentFlowDeps,
   payable: Payable,
-  paymentIntent: string,
+  paymentIntent: string | null,
 ): Promise<void> {
+  if (paymentIntent === null) return
   const end = await gateway.closeIntent(payable.owner.conferenceId, paymentIntent)
   if (end === 'canceled') return
   await payable.reconcile()
@@ -218,7 +230,7 @@ export async function payWithSavedCard(
   const { attempt: number } = await prepareIntent(deps, payable, chosen, named)
   await confirmIntent(deps, payable, number)
   const after = asCard(await findAttempt(payable, number))
-  if (after.state === 'failed') await closeDeclined(deps, payable, after)
+  if (after.state === 'failed') await closeIntent(deps, payable, after.paymentIntentId)
   return after
 }
 
@@ -265,9 +277,7 @@ async function openIntent(
     askedBefore: !isNew,
   })
   if (result.kind === 'refused') {
-    const failure = refusedFailure(result)
-    const input = { attempt: attempt.attempt, event: 'REFUSED', changes: { failure } } as const
-    const refused = await payable.apply(input, ['creating'])
+    const refused = await refuse(payable, attempt.attempt, refusedFailure(result))
     if (refused.attempt.state === 'refused') return result
     return { kind: 'opened', attempt: asCard(refused.attempt) }
   }
@@ -298,9 +308,7 @@ async function chooseAndStoreCard(payable: Payable, attempt: CardAttempt): Promi
     return card
   } catch (error) {
     if (error instanceof AppError && error.status < 500) {
-      const failure = { code: error.code, message: error.message }
-      const input = { attempt: attempt.attempt, event: 'REFUSED', changes: { failure } } as const
-      await payable.apply(input, ['creating'])
+      await refuse(payable, attempt.attempt, { code: error.code, message: error.message })
     }
     throw error
   }
@@ -322,9 +330,8 @@ async function confirmIntent(
   if (after.state !== 'open') return
   if (error instanceof AppError && error.code === 'stripe_refused') {
     // No decline, but the intent cannot be charged: for example, the card was detached meanwhile.
-    if (after.paymentIntentId !== null) await closeIntent(deps, payable, after.paymentIntentId)
-    const failure = { code: error.code, message: error.message }
-    await payable.apply({ attempt: number, event: 'REFUSED', changes: { failure } }, ['open'])
+    await closeIntent(deps, payable, after.paymentIntentId)
+    await refuse(payable, number, { code: error.code, message: error.message }, 'open')
   }
   throw error
 }
@@ -344,7 +351,7 @@ async function confirmOnce(
 }
 
 /**
- * Closes an attempt that no request continues. One without a session was left by a process that died
+ * Closes an attempt that no request continues, or that is open although its owner is paid. One without a session was left by a process that died
  * between Stripe's response and our commit: the session is found or opened under the same key. It is
  * closed only if no caller was given its URL meanwhile: that is decided here, before Stripe is asked to
  * expire it. The snapshot at the end finds a payment that was faster.
@@ -357,8 +364,9 @@ export async function finishStaleAttempt(
   const attempt = (await payable.listAttempts()).find((one) => one.attempt === number)
   if (attempt === undefined) return
   try {
-    if (attempt.kind === 'checkout') await closeUnseenSession(deps, payable, attempt)
-    else await closeAttempt(deps, payable, number, 'CANCELLED')
+    if (attempt.kind === 'saved_card') await closeAttempt(deps, payable, number, 'CANCELLED')
+    else if (attempt.state !== 'open') await closeUnseenSession(deps, payable, attempt)
+    else if (await payable.isPaid()) await closeAttempt(deps, payable, number, 'EXPIRED')
   } catch (error) {
     if (!(error instanceof AppError && error.code === 'payment_in_progress')) throw error
   }
@@ -380,9 +388,7 @@ async function closeUnseenSession(
     askedBefore: true,
   })
   if (result.kind === 'refused') {
-    const failure = refusedFailure(result)
-    const input = { attempt: attempt.attempt, event: 'REFUSED', changes: { failure } } as const
-    await payable.apply(input, ['creating'])
+    await refuse(payable, attempt.attempt, refusedFailure(result))
     return
   }
   const { session } = result

@@ -4,6 +4,7 @@ import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import { AppError, type FieldError, invalidFields } from '../shared/errors.ts'
 import type { Clock } from '../shared/time.ts'
 import { type AttemptState, isPayable } from './attempt-machine.ts'
+import type { SnapshotHints } from './fetch-owned-snapshot.ts'
 import type { PaymentGateway, RefusedResult, SavedCard } from './payment-gateway.ts'
 import type {
   PaymentAttempt,
@@ -48,8 +49,10 @@ export type Payable = {
     from: readonly AttemptState[],
     notes: { payment_method?: string; confirms?: number },
   ): Promise<boolean>
+  /** Whether it is paid, so that nothing may be paid any more. */
+  isPaid(): Promise<boolean>
   /** Fetches a snapshot and applies it. */
-  reconcile(): Promise<unknown>
+  reconcile(hints?: SnapshotHints): Promise<unknown>
   /** Stripe's id of the customer for a Checkout session, or null. */
   customer(): Promise<string | null>
   /** @throws AppError `no_payment_method`, `validation_failed` */

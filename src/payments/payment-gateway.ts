@@ -1,5 +1,5 @@
 import type { Failure, PaymentAttempt, PaymentOwner } from './payment-records.ts'
-import type { PaymentSnapshot } from './payment-snapshot.ts'
+import type { PaymentSnapshot, SessionSnapshot } from './payment-snapshot.ts'
 
 /** Names one purchase of one tenant. */
 export type PurchaseRef = { conferenceId: string; purchaseId: string }
@@ -13,7 +13,15 @@ export type OpenedSession = { sessionId: string; url: string | null; expiresAt: 
  */
 export type RefusedResult = { kind: 'refused'; message: string; storedError: boolean }
 
-export type OpenCheckoutResult = { kind: 'made'; session: OpenedSession } | RefusedResult
+/** `status`: an earlier request may have made the session, which has ended since then. */
+export type OpenCheckoutResult =
+  | { kind: 'made'; session: OpenedSession; status: SessionSnapshot['status'] }
+  | RefusedResult
+
+/** `complete`: the payer completed it first, so it cannot expire. Its payment may be pending. */
+export type ClosedSession =
+  | { status: 'expired' }
+  | { status: 'complete'; paymentIntent: string | null }
 
 /** An intent that is not confirmed charges nothing. */
 export type OpenIntentResult = { kind: 'made'; paymentIntent: string } | RefusedResult
@@ -82,8 +90,8 @@ export type PaymentGateway = {
     attempt: RequestedAttempt<'checkout'>,
     options: { customer: string | null; askedBefore: boolean },
   ): Promise<OpenCheckoutResult>
-  /** Expires the session. `complete`: it was completed before, so it cannot expire. */
-  closeCheckout(conferenceId: string, sessionId: string): Promise<'expired' | 'complete'>
+  /** Expires the session. */
+  closeCheckout(conferenceId: string, sessionId: string): Promise<ClosedSession>
   /** Null: Stripe has no such session. */
   findSession(conferenceId: string, sessionId: string): Promise<FoundSession | null>
   /** Creates an intent without confirming it. */

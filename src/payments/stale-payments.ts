@@ -61,8 +61,8 @@ export async function sweepPayments(
 }
 
 /**
- * Attempts whose session or intent is unknown for this long, and those of a saved card that were not
- * confirmed or whose confirmation got no answer.
+ * Attempts whose session or intent is unknown for this long, those of a saved card that were not confirmed
+ * or whose confirmation got no answer, and open payment pages of owners that received a payment meanwhile.
  */
 function findStaleAttempts(
   trx: Tx,
@@ -77,6 +77,12 @@ function findStaleAttempts(
           void unknown
             .where('a.state', 'creating')
             .whereRaw(`a.updated_at < now() - make_interval(secs => ?)`, [afterSeconds])
+        })
+        .orWhere((page) => {
+          void page
+            .where({ 'a.kind': 'checkout', 'a.state': 'open' })
+            .whereRaw(`a.expires_at > now()`)
+            .whereRaw(`${IS_PAID} < now() - make_interval(secs => ?)`, [afterSeconds])
         })
         // Each confirmation updates the row, so only created_at tells.
         .orWhere((card) => {
@@ -94,6 +100,10 @@ function findStaleAttempts(
       'a.attempt as attempt',
     )
 }
+
+/** SQL for when the owner of attempt `a` first received a payment, or null. */
+const IS_PAID = `(select min(p.seen_at) from payments p
+  where p.conference_id = a.conference_id and p.owner_id = a.owner_id and p.amount_received > 0)`
 
 function findUnansweredRefunds(
   trx: Tx,

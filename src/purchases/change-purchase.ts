@@ -6,6 +6,7 @@ import {
   type OutboundEventType,
   publishEvent,
 } from '../notifications/outbound-events.ts'
+import { isPayable } from '../payments/attempt-machine.ts'
 import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentOwner } from '../payments/payment-records.ts'
 import {
@@ -27,6 +28,7 @@ import {
 } from './plan-purchase.ts'
 import {
   type BulkPurchase,
+  isPaid,
   type PurchaseAggregate,
   type StoredTarget,
   targetOf,
@@ -96,6 +98,7 @@ export async function savePlan(
   await saveRows(trx, plan, cause, ticket)
   if (plan.issuesVouchers) await issuePurchaseVouchers(trx, plan.after.purchase)
   await alignToPlan(trx, plan)
+  await closeOpenAttempts(trx, plan)
   for (const transition of plan.transitions) await publishTransition(trx, transition)
 }
 
@@ -235,6 +238,24 @@ export async function fulfillPurchase(trx: Tx, aggregate: PurchaseAggregate): Pr
   const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
   if (target !== null) await alignVouchers(trx, ref, target)
   return issued
+}
+
+/**
+ * Adds a job for each attempt that can still be paid although the purchase is paid: a late payment of another
+ * attempt, or one that staff took at Stripe. Otherwise, the sponsor could pay twice.
+ */
+async function closeOpenAttempts(trx: Tx, { before, after }: PurchasePlan): Promise<void> {
+  const { purchase, records } = after
+  if (!isPaid(purchase)) return
+  const known = isPaid(before.purchase) ? before.records.attempts : []
+  const opened = records.attempts.filter(
+    ({ attempt, ...now }) =>
+      isPayable(now) && !known.some((one) => one.attempt === attempt && isPayable(one)),
+  )
+  for (const { attempt } of opened) {
+    const ref = { conference_id: purchase.conferenceId, purchase_id: purchase.id }
+    await addJob(trx, 'finish_attempt', { ...ref, attempt })
+  }
 }
 
 async function alignToPlan(trx: Tx, plan: PurchasePlan): Promise<void> {

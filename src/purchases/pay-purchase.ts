@@ -30,6 +30,7 @@ import {
   assertPayable,
   type BulkPurchase,
   BulkPurchaseError,
+  isPaid,
   machineContext,
   type PurchaseAggregate,
   wrongState,
@@ -155,7 +156,8 @@ function asPayable(deps: PayDeps, ref: PurchaseRef, cause: Cause): Payable {
       }),
     note: (number, from, notes) =>
       withTenant(db, ref, (trx) => noteOnAttempt(trx, owner, number, from, notes)),
-    reconcile: () => reconcilePurchase(deps, ref, cause),
+    isPaid: async () => isPaid((await get()).purchase),
+    reconcile: (hints) => reconcilePurchase(deps, ref, cause, hints),
     // A purchase does not require a customer at Stripe.
     customer: async () => null,
     chooseCard: async (named) => {

@@ -106,6 +106,11 @@ function moneyOf(purchase: BulkPurchase, balances: PaymentBalance[]): PurchaseMo
   return { currency, net, refundPending, disputed, due }
 }
 
+/** Whether it was paid, also if the money went back. No attempt of it may be paid any more. */
+export function isPaid({ status }: BulkPurchase): boolean {
+  return status === 'PAID' || status === 'REFUNDED'
+}
+
 /** What the machine's guards compare. */
 export function machineContext({ purchase, records }: PurchaseAggregate): PurchaseContext {
   const balances = balancesOf(records)
@@ -143,7 +148,7 @@ function inactiveCount(quantity: number, due: number, net: number): number {
  */
 export function targetOf({ purchase, records }: PurchaseAggregate): VoucherTarget | null {
   const { status, quantity } = purchase
-  if (status !== 'PAID' && status !== 'REFUNDED') return null
+  if (!isPaid(purchase)) return null
   const { due, net, refundPending, disputed } = moneyOf(purchase, balancesOf(records))
   if (status === 'REFUNDED') return { inactive: quantity, frozen: quantity, disputed }
   return {

@@ -75,6 +75,12 @@ function isWorthRepeating(error: unknown, kind: StripeErrorKind | null): boolean
   return isTemporary && advice !== 'false'
 }
 
+/** Whether Stripe repeated its answer to an earlier request under the same key: it may be stale. */
+export function isReplayed(response: object): boolean {
+  const { lastResponse } = response as Partial<Pick<Stripe.Response<object>, 'lastResponse'>>
+  return lastResponse?.headers['idempotent-replayed'] === 'true'
+}
+
 async function findMade<T>({ find }: RemoteOperation<T>): Promise<Outcome<T> | null> {
   const object = await afterWrite(() => callStripe(find))
   return object === null ? null : { kind: 'made', object }

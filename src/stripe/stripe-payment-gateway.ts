@@ -1,10 +1,11 @@
 import type Stripe from 'stripe'
-import type { OpenedSession, PaymentGateway, RefundParams } from '../payments/payment-gateway.ts'
+import type { ClosedSession, PaymentGateway, RefundParams } from '../payments/payment-gateway.ts'
 import type { CheckoutAttempt, PaymentOwner } from '../payments/payment-records.ts'
+import { afterWrite } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { toStripeAmount } from '../shared/money.ts'
 import { type FetchRecorder, fetchPaymentSnapshot } from './fetch-payment-snapshot.ts'
-import { makeOnce, type Outcome } from './remote-operation.ts'
+import { isReplayed, makeOnce, type Outcome } from './remote-operation.ts'
 import type { StripeClients } from './stripe-client.ts'
 import { callStripe, fetchOrNull, isRefusal, toAppError } from './stripe-errors.ts'
 import {
@@ -37,10 +38,16 @@ export function createStripePaymentGateway(
       const made = await makeOnce({
         idempotencyKey: `${keyPrefix(owner)}:checkout:${attempt.attempt}`,
         askedBefore,
-        send: async (options) => toSession(await stripe.checkout.sessions.create(params, options)),
+        send: (options) => stripe.checkout.sessions.create(params, options),
         find: () => findSessionOf(stripe, owner, attempt),
       })
-      return made.kind === 'made' ? { kind: 'made', session: made.object } : made
+      if (made.kind !== 'made') return made
+      const { object } = made
+      // A replayed answer is as old as the first request: the session may have ended since then.
+      const session = isReplayed(object)
+        ? await afterWrite(() => callStripe(() => stripe.checkout.sessions.retrieve(object.id)))
+        : object
+      return { kind: 'made', ...toSession(session) }
     },
     async closeCheckout(conferenceId, sessionId) {
       return closeCheckout(await clients.forConference(conferenceId), sessionId)
@@ -191,10 +198,10 @@ function sessionParams(
   }
 }
 
-function toSession(response: unknown): OpenedSession {
+function toSession(response: unknown) {
   const session = parseStripeObject(sessionObject, response, 'checkout session')
-  const { id, url, expires_at } = session
-  return { sessionId: id, url, expiresAt: new Date(expires_at * 1000) }
+  const { id, url, expires_at, status } = session
+  return { session: { sessionId: id, url, expiresAt: new Date(expires_at * 1000) }, status }
 }
 
 const toIntentId = (response: unknown) =>
@@ -208,11 +215,9 @@ async function findSessionOf(
   stripe: Stripe,
   owner: PaymentOwner,
   { attempt, createdAt }: Pick<CheckoutAttempt, 'attempt' | 'createdAt'>,
-): Promise<OpenedSession | null> {
+): Promise<Stripe.Checkout.Session | null> {
   const created = { gte: startOfSearch(createdAt) }
-  const all = stripe.checkout.sessions.list({ created, limit: 100 })
-  const found = await findByMetadata(all, owner, attempt)
-  return found === null ? null : toSession(found)
+  return findByMetadata(stripe.checkout.sessions.list({ created, limit: 100 }), owner, attempt)
 }
 
 async function findByMetadata<T extends { metadata?: Record<string, string> | null }>(
@@ -240,16 +245,17 @@ async function findByMetadata<T extends { metadata?: Record<string, string> | nu
  * @throws AppError `stripe_…`
  * @see https://docs.stripe.com/api/checkout/sessions/expire
  */
-async function closeCheckout(stripe: Stripe, sessionId: string): Promise<'expired' | 'complete'> {
+async function closeCheckout(stripe: Stripe, sessionId: string): Promise<ClosedSession> {
   try {
     await stripe.checkout.sessions.expire(sessionId)
-    return 'expired'
+    return { status: 'expired' }
   } catch (error) {
     if (!isRefusal(error)) throw toAppError(error)
     const response = await callStripe(() => stripe.checkout.sessions.retrieve(sessionId))
-    const { status } = parseStripeObject(sessionObject, response, 'checkout session')
+    const session = parseStripeObject(sessionObject, response, 'checkout session')
+    const { status, payment_intent: paymentIntent } = session
     if (status === 'open') throw toAppError(error)
-    return status
+    return status === 'expired' ? { status } : { status, paymentIntent }
   }
 }
 

@@ -106,6 +106,7 @@ describe('two sessions for one attempt, because the key was rolled while one was
     ({
       kind: 'made',
       session: { sessionId, url: 'https://pay', expiresAt: new Date(Date.now() + 86_400_000) },
+      status: 'open',
     }) as const
 
   /** Attempt 2 gets its session while Stripe makes another one for it. */
@@ -120,7 +121,7 @@ describe('two sessions for one attempt, because the key was rolled while one was
       },
       closeCheckout: (_, id) => {
         closed.push(id)
-        return Promise.resolve('expired')
+        return Promise.resolve({ status: 'expired' })
       },
     })
     return { scene, closed, deps }
@@ -131,6 +132,22 @@ describe('two sessions for one attempt, because the key was rolled while one was
     const page = await finishCheckout(deps, scene.ref, { number: 2, inserted: null }, urls, cause)
     expect(page.session_id).toBe('cs_2')
     expect(closed).toEqual(['cs_other'])
+  })
+
+  it('bring the payment of the other, if the payer completed it before it could be closed', async () => {
+    const { scene, deps } = await crossing()
+    deps.gateway.closeCheckout = async () => ({ status: 'complete', paymentIntent: 'pi_other' })
+    deps.gateway.fetchSnapshot = async ({ hintedPaymentIntents }) => ({
+      ...NOTHING,
+      payments: hintedPaymentIntents.map((paymentIntent) =>
+        payment({ paymentIntent, attempt: null }),
+      ),
+    })
+    const chosen = { number: 2, inserted: null }
+    await expect(finishCheckout(deps, scene.ref, chosen, urls, cause)).rejects.toMatchObject({
+      code: 'payment_in_progress',
+    })
+    expect(await scene.view()).toMatchObject({ status: 'PAID', payment_intent: 'pi_other' })
   })
 
   it('leave the one whose URL the sponsor got when the timer made the other', async () => {
@@ -156,7 +173,7 @@ describe('a cancellation', () => {
           await openAttempt(scene, 2)
         }
         closed.push(id)
-        return 'expired'
+        return { status: 'expired' }
       },
     })
     await finishCancel(deps, scene.ref, cause)

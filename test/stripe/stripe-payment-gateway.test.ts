@@ -96,6 +96,18 @@ describe('opening a Checkout session', () => {
     expect(await scene.ask(ref, 2, PARAMS)).not.toEqual(first)
   })
 
+  it('says of a replayed answer what became of the session since then', async () => {
+    const ref = scene.newRef()
+    const session = await scene.open(ref)
+    expect(await scene.ask(ref, 1, PARAMS)).toMatchObject({ status: 'open' })
+    scene.fake.control.expire(session)
+    expect(await scene.ask(ref, 1, PARAMS)).toMatchObject({
+      kind: 'made',
+      status: 'expired',
+      session: { sessionId: session, url: null },
+    })
+  })
+
   it('reports an error that Stripe stored under the key, so that the next attempt uses another', async () => {
     const ref = scene.newRef()
     scene.fake.control.injectFault({ path: SESSIONS, action: { kind: 'error', status: 500 } })
@@ -154,7 +166,7 @@ describe('opening a Checkout session', () => {
 describe('closing a Checkout session', () => {
   it('expires an open session', async () => {
     const session = await scene.open(scene.newRef())
-    expect(await scene.gateway.closeCheckout('conf', session)).toBe('expired')
+    expect(await scene.gateway.closeCheckout('conf', session)).toEqual({ status: 'expired' })
     expect(() => scene.fake.control.pay(session)).toThrow('expired')
   })
 
@@ -163,8 +175,8 @@ describe('closing a Checkout session', () => {
     scene.fake.control.expire(expired)
     const paid = await scene.open(scene.newRef())
     scene.fake.control.pay(paid)
-    expect(await scene.gateway.closeCheckout('conf', expired)).toBe('expired')
-    expect(await scene.gateway.closeCheckout('conf', paid)).toBe('complete')
+    expect(await scene.gateway.closeCheckout('conf', expired)).toEqual({ status: 'expired' })
+    expect(await scene.gateway.closeCheckout('conf', paid)).toMatchObject({ status: 'complete' })
   })
 
   it('fails for a session that Stripe does not have', async () => {

@@ -1,8 +1,10 @@
 import type { Tx } from '../../db/connect.ts'
+import { addJob } from '../../jobs/job-queue.ts'
+import { isPayable } from '../../payments/attempt-machine.ts'
 import { expectedRows, saveRecordsParts, writtenRows } from '../../payments/payment-store.ts'
 import { recordChanges } from '../../payments/plan-records.ts'
 import { CHARGE_HOOKS, type ChargeHooks } from './charge-hooks.ts'
-import { type Charge, type ChargeRef, lockCharge, ownerOf } from './charge-store.ts'
+import { type Charge, type ChargeRef, isPaid, lockCharge, ownerOf } from './charge-store.ts'
 import { type ChargeInput, type ChargePlan, planCharge } from './plan-charge.ts'
 
 /**
@@ -34,10 +36,19 @@ export async function saveChargePlan(
   ticket: number | null = null,
 ): Promise<void> {
   const charge = await saveRows(trx, plan, ticket)
+  await closeOpenAttempts(trx, plan)
   await runHooks(trx, plan, charge, [...CHARGE_HOOKS, ...more])
 }
 
-const isPaid = ({ status }: Charge) => status === 'succeeded' || status === 'refunded'
+/** Adds a job for each attempt that can still be paid although the charge is paid, as for a purchase. */
+async function closeOpenAttempts(trx: Tx, { before, after }: ChargePlan): Promise<void> {
+  const { charge, records } = after
+  if (!isPaid(charge) || isPaid(before.charge)) return
+  for (const { attempt } of records.attempts.filter(isPayable)) {
+    const ref = { conference_id: charge.conferenceId, charge_id: charge.id }
+    await addJob(trx, 'finish_charge_attempt', { ...ref, attempt })
+  }
+}
 
 /** @returns the charge as it was saved. */
 async function saveRows(

@@ -65,6 +65,11 @@ export type Charge = {
   succeededAt: Date | null
 }
 
+/** Whether it was paid, also if the money went back. */
+export function isPaid({ status }: Pick<Charge, 'status'>): boolean {
+  return status === 'succeeded' || status === 'refunded'
+}
+
 /** A charge with everything that decisions about it depend on. */
 export type ChargeAggregate = { charge: Charge; records: PaymentRecords }
 

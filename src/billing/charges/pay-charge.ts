@@ -30,6 +30,7 @@ import {
   type ChargeAggregate,
   type ChargeRef,
   getCharge,
+  isPaid,
   lockCharge,
   ownerOf,
 } from './charge-store.ts'
@@ -151,7 +152,8 @@ function asPayable(deps: ChargeDeps, ref: ChargeRef, actorId: string): Payable {
       }),
     note: (number, from, notes) =>
       withTenant(db, ref, (trx) => noteOnAttempt(trx, owner, number, from, notes)),
-    reconcile: () => reconcileCharge(deps, ref),
+    isPaid: async () => isPaid((await get()).charge),
+    reconcile: (hints) => reconcileCharge(deps, ref, hints),
     customer: async () => {
       const { customerId } = (await get()).charge
       return ensureCustomer(deps, { conferenceId: ref.conferenceId, customerId })
