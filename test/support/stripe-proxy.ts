@@ -8,7 +8,10 @@ type Match = { method?: 'GET' | 'POST'; path: RegExp }
 export type HeldRequest = {
   /** Resolves when the request waits. */
   reached: Promise<void>
-  /** Lets it go on. `lose`: the client gets no answer, its connection is closed. */
+  /**
+   * Lets it go on. `lose`: the client gets no answer, its connection is closed. If the request has not come
+   * yet, nothing is held any more.
+   */
   release(how?: 'answer' | 'lose'): void
 }
 
@@ -97,10 +100,19 @@ export function useStripeProxy(stripe: { readonly fake: { url: string } }): Stri
     const released = new Promise<'answer' | 'lose'>((resolve) => {
       release = (how = 'answer') => resolve(how)
     })
-    const reached = new Promise<void>((reach) => {
-      holds.push({ ...match, when, reach, released })
+    let reach = () => {}
+    const reached = new Promise<void>((resolve) => {
+      reach = resolve
     })
-    return { reached, release }
+    const hold = { ...match, when, reach, released }
+    holds.push(hold)
+    return {
+      reached,
+      release(how) {
+        holds = holds.filter((one) => one !== hold)
+        release(how)
+      },
+    }
   }
 
   return {
