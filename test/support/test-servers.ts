@@ -1,5 +1,5 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -64,6 +64,7 @@ export async function discardScratchFolder(folder: string): Promise<void> {
 /** Discards the folders of test processes that no longer live, and the servers of deleted checkouts. */
 export async function discardAbandonedFolders(): Promise<void> {
   for (const name of await readdir(ROOT)) {
+    if (!(await isOurs(join(ROOT, name)))) continue
     const pid = NAME.exec(name)?.[1]
     const checkout = CHECKOUT_NAME.exec(name)?.[1]
     const isAbandoned =
@@ -71,4 +72,12 @@ export async function discardAbandonedFolders(): Promise<void> {
       (checkout !== undefined && !existsSync(Buffer.from(checkout, 'base64url')))
     if (isAbandoned) await discardScratchFolder(join(ROOT, name))
   }
+}
+
+/** Another user's folders cannot be removed, and that user's checkout may only look deleted. */
+async function isOurs(folder: string): Promise<boolean> {
+  const user = process.getuid?.()
+  if (user === undefined || user === 0) return true
+  const found = await stat(folder).catch(() => null)
+  return found?.uid === user
 }
