@@ -3,8 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { Command, InvalidArgumentError } from 'commander'
 import { fakeId } from './core/ids.ts'
-import { applySeed, readSeed } from './seed-file.ts'
-import { type FakeStripe, startFakeStripe } from './start-fake-stripe.ts'
+import type { FakeStripe } from './start-fake-stripe.ts'
 
 type Options = {
   port: number
@@ -57,6 +56,9 @@ async function run(options: Options): Promise<void> {
 }
 
 async function serve(options: Options): Promise<void> {
+  // Loading the API takes longer than printing the help or refusing an option.
+  const { startFakeStripe } = await import('./start-fake-stripe.ts')
+  const { applySeed, readSeed } = await import('./seed-file.ts')
   const { port, host, key: keys = [], webhook: url } = options
   const seed =
     options.seed === undefined ? undefined : readSeed(await readFile(options.seed, 'utf8'))
