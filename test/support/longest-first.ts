@@ -1,0 +1,31 @@
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+// By their length in a full run. Most start processes, which the size of a file does not show.
+const LONGEST = [
+  'test/flows/refusal-campaign.test.ts',
+  'test/demo/demo.test.ts',
+  'test/bench/purchases.test.ts',
+  'test/mirror/runs/killed-sync-runs.test.ts',
+  'fake-stripe/test/command.test.ts',
+  'test/purchases/plan-purchase.test.ts',
+  'test/flows/killed.test.ts',
+  'test/flows/neighbours.test.ts',
+  'test/billing/discounts/publish-batch.test.ts',
+  'test/main/worker-process.test.ts',
+  'test/db/embedded/run-as.test.ts',
+  'test/mirror/runs/start-all-sync-runs.test.ts',
+]
+
+/**
+ * Runs the longest files first, so that none of them is still running when all others have ended. Vitest
+ * itself knows the lengths only after the first run of a checkout.
+ */
+export class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const index = LONGEST.findIndex((file) => moduleId.endsWith(file))
+      return index === -1 ? LONGEST.length : index
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
