@@ -6,7 +6,7 @@ import { type Body, useTestApp } from '../support/test-app.ts'
 import { useCommandLine } from './command-line.ts'
 
 const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = { STRIPE_REQUESTS_PER_SECOND: '0', STRIPE_TIMEOUT_SECONDS: '2' }
+const env: NodeJS.ProcessEnv = { STRIPE_REQUESTS_PER_SECOND: '0' }
 beforeAll(() => {
   env['STRIPE_API_BASE'] = stripe.fake.url
 })

@@ -7,7 +7,6 @@ const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
   env['STRIPE_API_BASE'] = stripe.fake.url
-  env['STRIPE_TIMEOUT_SECONDS'] = '2'
 })
 const app = useTestApp({ env })
 const cli = useCommandLine(app, env)

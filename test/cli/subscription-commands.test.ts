@@ -8,7 +8,7 @@ import {
 import { useCommandLine } from './command-line.ts'
 
 const scene = useSubscriptionScene()
-const env: NodeJS.ProcessEnv = { STRIPE_TIMEOUT_SECONDS: '2' }
+const env: NodeJS.ProcessEnv = {}
 const cli = useCommandLine(scene, env)
 
 beforeEach(async () => {

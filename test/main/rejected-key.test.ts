@@ -12,7 +12,6 @@ const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
   env['STRIPE_API_BASE'] = stripe.fake.url
-  env['STRIPE_TIMEOUT_SECONDS'] = '2'
 })
 const app = useTestApp({ env })
 const start = useServices()

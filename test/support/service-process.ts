@@ -59,13 +59,14 @@ export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<Servi
     return found
   }
 
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null
+
   return {
     get url() {
       return address()
     },
     output,
     async ready() {
-      const hasEnded = () => child.exitCode !== null || child.signalCode !== null
       const isReady = () => output().includes('"msg":"ready"')
       await vi.waitUntil(() => isReady() || hasEnded(), POLL_OPTIONS)
       if (!isReady()) throw new Error(`The process ended before it was ready:\n${output()}`)
@@ -83,6 +84,12 @@ export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<Servi
           ...headers,
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      }).catch((cause: unknown) => {
+        // "fetch failed" does not say that the process has ended, or why.
+        const state = hasEnded() ? `has ended (${child.signalCode ?? child.exitCode})` : 'runs'
+        throw new Error(`${method} ${path}: no answer; the process ${state}:\n${output()}`, {
+          cause,
+        })
       })
       const text = await response.text()
       return {

@@ -8,7 +8,6 @@ const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
   env['STRIPE_API_BASE'] = stripe.fake.url
-  env['STRIPE_TIMEOUT_SECONDS'] = '1'
 })
 const app = useTestApp({ env })
 

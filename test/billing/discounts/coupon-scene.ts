@@ -18,7 +18,7 @@ export type CouponScene = SyncScene & {
 
 /** A shop whose coupons are changed through the API and at Stripe. */
 export function useCouponScene(): CouponScene {
-  const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '2' })
+  const scene = useSyncScene()
   let shop: WiredShop | undefined
   beforeAll(async () => {
     shop = await scene.openWiredShop()

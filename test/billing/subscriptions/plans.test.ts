@@ -6,7 +6,7 @@ import type { Answer, Body } from '../../support/test-app.ts'
 
 type PlanAnswer = Body & { id: string; stripe_product: string; stripe_price: string }
 
-const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '2' })
+const scene = useSyncScene()
 let shop: WiredShop
 beforeAll(async () => {
   shop = await scene.openWiredShop()

@@ -40,7 +40,7 @@ export type SubscriptionScene = SyncScene & {
 
 /** A shop with a plan, whose sponsors subscribe through the API. */
 export function useSubscriptionScene(): SubscriptionScene {
-  const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '2' })
+  const scene = useSyncScene()
   let shop: WiredShop | undefined
   let monthly = ''
   beforeAll(async () => {
