@@ -15,8 +15,8 @@ import {
 import { isForbidden, isMissing, isRefusal, toAppError } from './stripe-errors.ts'
 import { accountObject, parseStripeObject } from './stripe-objects.ts'
 
-// A person waits for this request, and its result is optional.
-const REQUEST_OPTIONS = { timeout: 5_000, maxNetworkRetries: 0 }
+// A person waits for these requests, at most ten seconds. They only read, so the SDK may repeat them.
+const REQUEST_OPTIONS = { timeout: 5_000, maxNetworkRetries: 1 }
 
 /** `acct_…`, or null when the key is not allowed to read it. @throws AppError `stripe_…` */
 async function fetchAccountId(stripe: Stripe): Promise<string | null> {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { useSyncScene } from '../mirror/sync-scene.ts'
+import { createConference } from '../support/fixtures.ts'
 import { newStripeKey } from '../support/shop.ts'
 
 const scene = useSyncScene()
@@ -35,6 +36,15 @@ describe('a new key of a conference with purchases, whose account Stripe does no
     failAccounts('/**')
     const { status, body } = await setKey(shop.path, newStripeKey())
     expect({ status, code: body['code'] }).toEqual({ status: 503, code: 'stripe_unavailable' })
+  })
+
+  it('is known although the first request for it failed', async () => {
+    const action = { kind: 'error', status: 503 } as const
+    scene.fake.control.injectFault({ path: '/v1/account', times: 1, action })
+    const { id, path } = await createConference(scene)
+    expect((await setKey(path, newStripeKey())).status).toBe(200)
+    const known = await scene.rows('select stripe_account from conferences where id = $1', [id])
+    expect(known).toEqual([{ stripe_account: expect.stringMatching(/^acct_/) }])
   })
 
   it('is accepted while no purchase has a payment (issue 8, line 26)', async () => {
