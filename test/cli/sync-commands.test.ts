@@ -2,13 +2,12 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { runCli } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/config.ts'
 import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
-import { startServiceProcess, useServiceProcesses } from '../support/service-process.ts'
+import { useServices } from '../main/run-service.ts'
 import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
 import { type Body, useTestApp } from '../support/test-app.ts'
 import { settingsFor, useCommandLine } from './command-line.ts'
 import { startProgram } from './start-program.ts'
 
-useServiceProcesses()
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = { STRIPE_REQUESTS_PER_SECOND: '0' }
 beforeAll(() => {
@@ -16,6 +15,7 @@ beforeAll(() => {
 })
 const app = useTestApp({ env })
 const cli = useCommandLine(app, env)
+const startService = useServices()
 afterEach(() => stripe.fake.control.clearFaults())
 
 type Run = Body & {
@@ -356,7 +356,7 @@ describe('a sync that is killed with -9', { timeout: 120_000 }, () => {
 
   it('is resumed by a worker', async () => {
     const run = await killInTheMiddle({ LEASE_SECONDS: '3' })
-    const worker = await startServiceProcess({
+    await startService({
       DATABASE_URL: app.connectionString,
       ...env,
       RUN: 'work',
@@ -364,7 +364,6 @@ describe('a sync that is killed with -9', { timeout: 120_000 }, () => {
     await expect
       .poll(async () => (await runsOf(shop))[0]?.state, { timeout: 60_000 })
       .toBe('succeeded')
-    await worker.terminate()
     expect(await runsOf(shop)).toMatchObject([{ id: run.id, started_by: 'cli', attempt: 2 }])
     expect(await mirrored(shop)).toHaveLength(2_000)
   })

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { beforeAll, expect, it } from 'vitest'
+import { useServices } from '../main/run-service.ts'
 import {
   type ServiceProcess,
   startServiceProcess,
@@ -20,13 +21,14 @@ beforeAll(async () => {
   shop = await scene.openWiredShop()
 })
 
-const startWorker = (leaseSeconds: number) =>
-  startServiceProcess({
-    DATABASE_URL: scene.connectionString,
-    STRIPE_API_BASE: scene.fake.url,
-    RUN: 'work',
-    LEASE_SECONDS: String(leaseSeconds),
-  })
+const startHere = useServices()
+const worker = (leaseSeconds: number) => ({
+  DATABASE_URL: scene.connectionString,
+  STRIPE_API_BASE: scene.fake.url,
+  RUN: 'work',
+  LEASE_SECONDS: String(leaseSeconds),
+})
+const startWorker = (leaseSeconds: number) => startServiceProcess(worker(leaseSeconds))
 
 async function hold(sql: string, parameters: unknown[] = []) {
   const client = new pg.Client({ connectionString: scene.connectionString })
@@ -74,9 +76,9 @@ let survivor: ServiceProcess
 it('if a worker dies after a fetch, another one fetches the object again', async () => {
   await newCustomer()
   const lock = await hold('lock table stripe.customers in share mode')
-  const worker = await startWorker(2)
+  const doomed = await startWorker(2)
   await waitsFor('%jsonb_to_recordset%')
-  await worker.kill()
+  await doomed.kill()
   // Postgres has not noticed the death yet and would still execute the statement.
   await scene.rows(
     `select pg_terminate_backend(pid) from pg_stat_activity
@@ -103,8 +105,8 @@ it('if a worker dies before it closes the event, another one closes it without a
   expect(await eventOfCustomer()).toMatchObject({ status: 'pending', attempts: 1 })
   expect(readsOf(scene, `/v1/customers/${id}`)).toBe(1)
   await scene.makeDue()
-  const next = await startWorker(2)
+  const next = await startHere(worker(2))
   await expectDoneByAnother()
-  expect(await next.terminate()).toBe(0)
+  expect(await next.stop()).toBe(true)
   expect(readsOf(scene, `/v1/customers/${id}`)).toBe(2) // this test's own
 })

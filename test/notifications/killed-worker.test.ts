@@ -1,13 +1,10 @@
 import { expect, it, vi } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { publishEvent } from '../../src/notifications/outbound-events.ts'
+import { useServices } from '../main/run-service.ts'
 import { openScene, PAID } from '../purchases/purchase-scene.ts'
 import { createConference } from '../support/fixtures.ts'
-import {
-  type ServiceProcess,
-  startServiceProcess,
-  useServiceProcesses,
-} from '../support/service-process.ts'
+import { startServiceProcess, useServiceProcesses } from '../support/service-process.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { startMailServer } from './mail-server.ts'
 import { useOutgoingScene } from './outbound-webhook-scene.ts'
@@ -41,19 +38,16 @@ async function enqueueMail(): Promise<void> {
   await scene.read(PAID)
 }
 
-async function startWorker(): Promise<ServiceProcess> {
-  const worker = await startServiceProcess({
-    DATABASE_URL: app.connectionString,
-    STRIPE_API_BASE: 'http://127.0.0.1:9',
-    RUN: 'work',
-    LEASE_SECONDS: '2',
-    WEBHOOKS_ALLOW_LOOPBACK: 'true',
-    SMTP_URL: mailServer.url,
-    MAIL_FROM: 'vouchers@conf.example',
-  })
-  await worker.ready()
-  return worker
-}
+const startHere = useServices()
+const worker = () => ({
+  DATABASE_URL: app.connectionString,
+  STRIPE_API_BASE: 'http://127.0.0.1:9',
+  RUN: 'work',
+  LEASE_SECONDS: '2',
+  WEBHOOKS_ALLOW_LOOPBACK: 'true',
+  SMTP_URL: mailServer.url,
+  MAIL_FROM: 'vouchers@conf.example',
+})
 
 it('webhooks and a mail of a killed worker are sent again with their ids, and the next webhook in the queue too', async () => {
   const receiver = await startHookReceiver()
@@ -66,11 +60,11 @@ it('webhooks and a mail of a killed worker are sent again with their ids, and th
     )
   }
   await enqueueMail()
-  const doomed = await startWorker()
+  const doomed = await startServiceProcess(worker())
   await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(1)
   await expect.poll(() => mailServer.mails.length, POLL_OPTIONS).toBe(1)
   await doomed.kill()
-  const replacement = await startWorker()
+  const replacement = await startHere(worker())
   await expect.poll(() => receiver.received.length, POLL_OPTIONS).toBe(3)
   const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
   expect(ids.filter((id) => id === ids[0])).toHaveLength(2)
@@ -84,5 +78,5 @@ it('webhooks and a mail of a killed worker are sent again with their ids, and th
   await expect.poll(() => mailServer.mails.length, POLL_OPTIONS).toBe(2)
   const [first, second] = mailServer.mails
   expect(second?.header('Message-ID')).toBe(first?.header('Message-ID'))
-  expect(await replacement.terminate()).toBe(0)
+  expect(await replacement.stop()).toBe(true)
 })

@@ -1,5 +1,6 @@
 import Stripe from 'stripe'
 import { beforeAll, expect, it } from 'vitest'
+import { useServices } from '../../main/run-service.ts'
 import { startServiceProcess, useServiceProcesses } from '../../support/service-process.ts'
 import { openShop, useFakeStripe } from '../../support/shop.ts'
 import { type Body, useTestApp } from '../../support/test-app.ts'
@@ -14,13 +15,13 @@ beforeAll(() => {
 })
 const app = useTestApp({ env })
 
-const work = () =>
-  startServiceProcess({
-    ...env,
-    DATABASE_URL: app.connectionString,
-    RUN: 'work',
-    LEASE_SECONDS: '2',
-  })
+const startHere = useServices()
+const worker = () => ({
+  ...env,
+  DATABASE_URL: app.connectionString,
+  RUN: 'work',
+  LEASE_SECONDS: '2',
+})
 
 const POLL_OPTIONS = { timeout: 60_000, interval: 100 }
 
@@ -38,7 +39,7 @@ it('another worker finishes the publication of a killed worker: one promotion co
     times: 6,
     action: { kind: 'hang', executed: true },
   })
-  const first = await work()
+  const first = await startServiceProcess(worker())
   await app.request('POST', `${path}/publish`, { body: {} })
   const made = () =>
     stripe.fake.control.requests({ method: 'POST', path: '/v1/promotion_codes' }).length
@@ -47,11 +48,10 @@ it('another worker finishes the publication of a killed worker: one promotion co
   const halfway = await progress()
   expect(halfway).toMatchObject({ state: 'running', published: 15 })
   stripe.fake.control.clearFaults()
-  const second = await work()
+  await startHere(worker())
   await expect
     .poll(progress, POLL_OPTIONS)
     .toMatchObject({ state: 'done', published: 40, pending: 0, failed: 0 })
-  await second.terminate()
 
   const { hostname, port } = new URL(stripe.fake.url)
   const account = new Stripe(shop.stripeKey, {

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
 import { ALL_RESOURCES } from '../../../src/mirror/resource-registry.ts'
-import { startServiceProcess, useServiceProcesses } from '../../support/service-process.ts'
+import { useServices } from '../../main/run-service.ts'
 import type { Body } from '../../support/test-app.ts'
 import { useSyncScene } from '../sync-scene.ts'
 
-useServiceProcesses()
 const scene = useSyncScene()
+const start = useServices()
 
 type Row = Body & { resource: string; state: string; started_by: string; error: unknown }
 
@@ -22,7 +22,7 @@ it('the timer syncs every resource, payment methods after customers', {
     scene.rows<Row>('select * from sync_runs where conference_id = $1 order by created_at', [
       shop.conference,
     ])
-  const worker = await startServiceProcess({
+  const worker = await start({
     DATABASE_URL: scene.connectionString,
     STRIPE_API_BASE: scene.fake.url,
     STRIPE_REQUESTS_PER_SECOND: '0',
@@ -35,7 +35,7 @@ it('the timer syncs every resource, payment methods after customers', {
     return all.filter(({ state }) => state !== 'succeeded')
   }
   await expect.poll(unfinished, { timeout: 90_000 }).toEqual([])
-  await worker.terminate()
+  await worker.stop()
   const done = await runs()
   expect(done.map(({ resource }) => resource).toSorted()).toEqual(
     ALL_RESOURCES.map(({ name }) => name).toSorted(),

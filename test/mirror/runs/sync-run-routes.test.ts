@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { useServices } from '../../main/run-service.ts'
 import { createStaffKey } from '../../support/fixtures.ts'
-import { startServiceProcess, useServiceProcesses } from '../../support/service-process.ts'
 import type { Body } from '../../support/test-app.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
 // `scene.request` compares every response with openapi.yaml.
 
-useServiceProcesses()
 const scene = useSyncScene()
+const start = useServices()
 let shop: WiredShop
 beforeEach(async () => {
   shop = await scene.openWiredShop()
@@ -168,7 +168,7 @@ describe('a worker', { timeout: 60_000 }, () => {
   it('executes the run to its end', async () => {
     const ids = scene.fake.control.seedCustomers(shop.stripeKey, 230)
     const { body } = await ask('customers')
-    const worker = await startServiceProcess({
+    await start({
       DATABASE_URL: scene.connectionString,
       STRIPE_API_BASE: scene.fake.url,
       RUN: 'work',
@@ -176,7 +176,6 @@ describe('a worker', { timeout: 60_000 }, () => {
     await expect
       .poll(async () => (await get(body.id)).body.state, { timeout: 45_000 })
       .toBe('succeeded')
-    await worker.terminate()
     expect((await get(body.id)).body).toMatchObject({
       counts: { fetched: 230, created: 230, updated: 0, unchanged: 0, deleted: 0, failed: 0 },
       requests: 3,
