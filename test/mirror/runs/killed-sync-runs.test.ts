@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type RunningService, useServices } from '../../main/run-service.ts'
 import {
   type ServiceProcess,
   startServiceProcess,
@@ -13,6 +14,7 @@ const PAGES = CUSTOMERS / 100
 
 useServiceProcesses()
 const scene = useSyncScene()
+const startHere = useServices()
 let shop: WiredShop
 let ids: string[]
 beforeEach(async () => {
@@ -29,15 +31,17 @@ type Row = Body & { id: string; state: string; attempt: number; fetched: number;
 
 const started: ServiceProcess[] = []
 
+const settings = (leaseSeconds: number) => ({
+  DATABASE_URL: scene.connectionString,
+  STRIPE_API_BASE: scene.fake.url,
+  STRIPE_REQUESTS_PER_SECOND: '0',
+  STRIPE_TIMEOUT_SECONDS: '3600',
+  RUN: 'all',
+  LEASE_SECONDS: String(leaseSeconds),
+})
+
 async function start(leaseSeconds: number): Promise<ServiceProcess> {
-  const process = await startServiceProcess({
-    DATABASE_URL: scene.connectionString,
-    STRIPE_API_BASE: scene.fake.url,
-    STRIPE_REQUESTS_PER_SECOND: '0',
-    STRIPE_TIMEOUT_SECONDS: '3600',
-    RUN: 'all',
-    LEASE_SECONDS: String(leaseSeconds),
-  })
+  const process = await startServiceProcess(settings(leaseSeconds))
   started.push(process)
   return process
 }
@@ -69,8 +73,8 @@ async function blockedRun(leaseSeconds: number) {
   await expect
     .poll(async () => (await row(body.id)).fetched, POLL_OPTIONS)
     .toBeGreaterThanOrEqual(500)
-  const second = await start(leaseSeconds)
-  await second.ready()
+  const second = await startHere(settings(leaseSeconds))
+  await second.ready
   const before = await row(body.id)
   expect(before).toMatchObject({ state: 'running', attempt: 1 })
   return { first, second, before, requested: lists().length }
@@ -103,10 +107,10 @@ const expectTakenOver = (id: string) =>
 async function expectComplete(
   before: Row,
   requested: number,
-  worker: ServiceProcess,
+  worker: RunningService,
 ): Promise<void> {
   await expect.poll(async () => (await row(before.id)).state, POLL_OPTIONS).toBe('succeeded')
-  await worker.terminate()
+  await worker.stop()
   const after = await row(before.id)
   const stored = await scene.stored(shop, 'customers')
   expect(stored.map(({ id }) => id)).toEqual(ids.toSorted())
@@ -145,8 +149,8 @@ describe('a process that is terminated during a run', { timeout: TEST_TIMEOUT },
     scene.fake.control.clearFaults()
     expect(await ended).toBe(0)
     // The second process still waits for answers that never come. A third one sends its own requests.
-    await second.terminate()
-    const third = await start(3_600)
+    await second.stop()
+    const third = await startHere(settings(3_600))
     await expectComplete({ ...before, attempt: 2 }, requested, third)
   })
 })
