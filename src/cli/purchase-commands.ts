@@ -8,8 +8,7 @@ import type {
   PurchaseBody,
   TransitionBody,
 } from '../purchases/bulk-purchase-service.ts'
-import { FLAG_CODES } from '../purchases/purchase-flags.ts'
-import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
+import { FLAG_CODES, PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
 import { listPurchasesQuery } from '../purchases/purchase-schemas.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'

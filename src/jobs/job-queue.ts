@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
 import { DELETE_BATCH_SIZE } from '../db/delete-in-batches.ts'
 import {
@@ -77,6 +78,13 @@ export type RunningJob<Name extends JobName = JobName> = {
   key: string | null
   /** As it is stored. */
   payload: unknown
+}
+
+const conferencePayload = z.looseObject({ conference_id: z.string() })
+
+/** The conference that a job is about, or null. */
+export function conferenceOfJob({ payload }: { payload: unknown }): string | null {
+  return conferencePayload.safeParse(payload).data?.conference_id ?? null
 }
 
 /**

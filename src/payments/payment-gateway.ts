@@ -1,9 +1,6 @@
 import type { Failure, PaymentAttempt, PaymentOwner } from './payment-records.ts'
 import type { PaymentSnapshot, SessionSnapshot } from './payment-snapshot.ts'
 
-/** Names one purchase of one tenant. */
-export type PurchaseRef = { conferenceId: string; purchaseId: string }
-
 /** A Checkout session that Stripe opened. */
 export type OpenedSession = { sessionId: string; url: string | null; expiresAt: Date }
 

@@ -8,7 +8,7 @@ import {
   type ReturnUrls,
   resumePayment,
 } from '../payments/payable.ts'
-import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
+import type { PaymentGateway, SavedCards } from '../payments/payment-gateway.ts'
 import { findPaymentOwner } from '../payments/payment-store.ts'
 import type { RefundInput } from '../payments/refund-payment.ts'
 import type { Caller } from '../shared/caller.ts'
@@ -30,7 +30,7 @@ import {
   finishPay,
   finishStalePurchaseAttempt,
 } from './pay-purchase.ts'
-import { BulkPurchaseError } from './purchase-aggregate.ts'
+import { BulkPurchaseError, type PurchaseRef } from './purchase-aggregate.ts'
 import {
   createPurchaseLink,
   type PurchaseEmailDeps,
@@ -61,7 +61,7 @@ import { approveComp, type FlagResolution, resolveFlag } from './staff-decisions
 import { type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
 
 // What the operations below take and return.
-export type { Cause, FetchedSnapshot, PurchaseBody, TransitionBody }
+export type { Cause, FetchedSnapshot, PurchaseBody, PurchaseRef, TransitionBody }
 
 /**
  * The only way into purchases: routes, Stripe events, jobs and the CLI call this service and nothing

@@ -7,7 +7,6 @@ import {
   publishEvent,
 } from '../notifications/outbound-events.ts'
 import { isPayable } from '../payments/attempt-machine.ts'
-import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentOwner } from '../payments/payment-records.ts'
 import {
   expectedRows,
@@ -30,6 +29,7 @@ import {
   type BulkPurchase,
   isPaid,
   type PurchaseAggregate,
+  type PurchaseRef,
   type StoredTarget,
   targetOf,
 } from './purchase-aggregate.ts'

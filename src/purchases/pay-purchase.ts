@@ -16,7 +16,7 @@ import {
   type Payable,
   type ReturnUrls,
 } from '../payments/payable.ts'
-import type { PaymentGateway, PurchaseRef, SavedCards } from '../payments/payment-gateway.ts'
+import type { PaymentGateway, SavedCards } from '../payments/payment-gateway.ts'
 import type { CardParams, CheckoutParams, PaymentAttempt } from '../payments/payment-records.ts'
 import { insertAttempt, noteOnAttempt } from '../payments/payment-store.ts'
 import { AUTHENTICATION_REQUIRED } from '../payments/plan-records.ts'
@@ -33,6 +33,7 @@ import {
   isPaid,
   machineContext,
   type PurchaseAggregate,
+  type PurchaseRef,
   wrongState,
 } from './purchase-aggregate.ts'
 import type { Cause } from './purchase-store.ts'

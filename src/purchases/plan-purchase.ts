@@ -22,9 +22,10 @@ import {
   type PurchaseAggregate,
   targetOf,
 } from './purchase-aggregate.ts'
-import { FLAG_OF_EVENT, type FlagCode } from './purchase-flags.ts'
 import {
   decide,
+  FLAG_OF_EVENT,
+  type FlagCode,
   type FlagFact,
   type PurchaseEffect,
   type PurchaseEvent,

@@ -1,4 +1,5 @@
 import type { Conference } from '../conferences/conference-store.ts'
+import { isPayable } from '../payments/attempt-machine.ts'
 import {
   balancesOf,
   netOf,
@@ -10,13 +11,16 @@ import type { PaymentRecords } from '../payments/payment-records.ts'
 import { AppError, type AppErrorOptions, type ErrorCode } from '../shared/errors.ts'
 import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
-import type { FlagCode } from './purchase-flags.ts'
 import {
   decide,
+  type FlagCode,
   type PurchaseContext,
   type PurchaseEvent,
   type PurchaseStatus,
 } from './purchase-machine.ts'
+
+/** Names one purchase of one tenant. */
+export type PurchaseRef = { conferenceId: string; purchaseId: string }
 
 /** A row of bulk_purchases. Amounts are integer minor units of `currency`. */
 export type BulkPurchase = {
@@ -121,7 +125,7 @@ export function machineContext({ purchase, records }: PurchaseAggregate): Purcha
     due,
     net,
     attempts: {
-      open: records.attempts.some(({ state }) => state === 'creating' || state === 'open'),
+      open: records.attempts.some(isPayable),
       pending: records.attempts.some(({ state }) => state === 'processing'),
       // A payment that was refunded or lost completely does not count, even if its session is paid.
       paid: balances.some((balance) => netOf(balance) > 0),

@@ -1,27 +1,7 @@
 import type { Tx } from '../db/connect.ts'
-import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import { notFound } from '../shared/errors.ts'
-import type { FlagFact, PurchaseEvent } from './purchase-machine.ts'
-
-export const FLAG_CODES = [
-  'amount_mismatch',
-  'overpaid',
-  'refund_failed',
-  'dispute',
-  'too_few_unredeemed',
-  'early_fraud_warning',
-] as const
-
-export type FlagCode = (typeof FLAG_CODES)[number]
-
-/** The flag that an event raises. */
-export const FLAG_OF_EVENT = {
-  PAYMENT_MISMATCHED: 'amount_mismatch',
-  SECOND_PAYMENT: 'overpaid',
-  REFUND_FAILED: 'refund_failed',
-  DISPUTE_OPENED: 'dispute',
-  FRAUD_WARNED: 'early_fraud_warning',
-} as const satisfies Partial<Record<PurchaseEvent['type'], FlagCode>>
+import type { PurchaseRef } from './purchase-aggregate.ts'
+import type { FlagCode, FlagFact } from './purchase-machine.ts'
 
 const ofPurchase = (ref: PurchaseRef) => ({
   conference_id: ref.conferenceId,

@@ -1,4 +1,5 @@
 import { type ExecutableActionsFrom, type StateValueFrom, setup, transition } from 'xstate'
+import type { Failure } from '../payments/payment-records.ts'
 
 /**
  * What the guards compare. It is loaded from the locked rows. Amounts are integer minor units of the
@@ -45,7 +46,25 @@ export type PurchaseEvent =
 /** `fact` names the object (`re_…`, `pi_…`), so that the same fact never raises its flag again. */
 export type FlagFact = { fact: string; detail: string }
 
-export type Failure = { code: string; message: string }
+export const FLAG_CODES = [
+  'amount_mismatch',
+  'overpaid',
+  'refund_failed',
+  'dispute',
+  'too_few_unredeemed',
+  'early_fraud_warning',
+] as const
+
+export type FlagCode = (typeof FLAG_CODES)[number]
+
+/** The flag that an event raises. */
+export const FLAG_OF_EVENT = {
+  PAYMENT_MISMATCHED: 'amount_mismatch',
+  SECOND_PAYMENT: 'overpaid',
+  REFUND_FAILED: 'refund_failed',
+  DISPUTE_OPENED: 'dispute',
+  FRAUD_WARNED: 'early_fraud_warning',
+} as const satisfies Partial<Record<PurchaseEvent['type'], FlagCode>>
 
 // Effects are only names here; plan-purchase.ts says what each adds to the plan.
 const effect = () => {}

@@ -4,8 +4,7 @@ import { amount, conferenceParams, pageOf, pageQuery } from '../http/common-sche
 import { timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
 import { PURCHASE_ACTIONS } from './purchase-aggregate.ts'
-import { FLAG_CODES } from './purchase-flags.ts'
-import { PURCHASE_STATUSES } from './purchase-machine.ts'
+import { FLAG_CODES, PURCHASE_STATUSES } from './purchase-machine.ts'
 
 export const purchaseParams = conferenceParams.extend({ purchase: z.string() })
 

@@ -1,7 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { literal, tenantStatement, withTenantLock } from '../db/tenant-scope.ts'
-import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { PaymentRecords } from '../payments/payment-records.ts'
 import {
   type PaymentRecordsRow,
@@ -16,6 +15,7 @@ import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
 import type {
   BulkPurchase,
   PurchaseAggregate,
+  PurchaseRef,
   RaisedFlag,
   StoredTarget,
 } from './purchase-aggregate.ts'
@@ -214,6 +214,9 @@ export async function getAggregate(
   return found
 }
 
+const lockOf = (conference: string, id: string) =>
+  `select from bulk_purchases where conference_id = ${conference} and id = ${id} for update`
+
 /**
  * Locks the purchase until the transaction ends, then loads it: in one statement, the rows of its
  * payments would be those from before the wait for the lock. Every change of a purchase begins with this.
@@ -225,10 +228,8 @@ export async function lockAggregate(
   ref: PurchaseRef,
   sponsorId: string | null = null,
 ): Promise<PurchaseAggregate> {
-  await trx('bulk_purchases')
-    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
-    .forUpdate()
-    .select('id')
+  const { conferenceId: conference, purchaseId: id } = ref
+  await trx.raw(lockOf(':conference', ':id'), { conference, id })
   return getAggregate(trx, ref, sponsorId)
 }
 
@@ -238,8 +239,7 @@ export function withPurchase<T>(
   ref: PurchaseRef,
   work: (trx: Tx, purchase: PurchaseAggregate) => Promise<T>,
 ): Promise<T> {
-  const lock = `select from bulk_purchases where conference_id = ${literal(ref.conferenceId)}
-    and id = ${literal(ref.purchaseId)} for update`
+  const lock = lockOf(literal(ref.conferenceId), literal(ref.purchaseId))
   return withTenantLock(db, ref, lock, async (trx) => work(trx, await getAggregate(trx, ref)))
 }
 

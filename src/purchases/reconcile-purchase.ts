@@ -1,13 +1,13 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import { fetchOwnedSnapshot, type SnapshotHints } from '../payments/fetch-owned-snapshot.ts'
-import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import type { PaymentSnapshot } from '../payments/payment-snapshot.ts'
 import { unrecordedPart } from '../payments/plan-records.ts'
 import { notFound } from '../shared/errors.ts'
 import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
-import type { PurchaseAggregate } from './purchase-aggregate.ts'
+import type { PurchaseAggregate, PurchaseRef } from './purchase-aggregate.ts'
 import {
   type Cause,
   isUnreconciledFor,

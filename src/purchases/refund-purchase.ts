@@ -1,10 +1,10 @@
 import type { Db, Tx } from '../db/connect.ts'
-import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import { type RefundInput, requestRefund, sendRefund } from '../payments/refund-payment.ts'
 import type { Caller } from '../shared/caller.ts'
 import { newId } from '../shared/ids.ts'
 import { ownerOf } from './change-purchase.ts'
-import { allowedActions, wrongState } from './purchase-aggregate.ts'
+import { allowedActions, type PurchaseRef, wrongState } from './purchase-aggregate.ts'
 import { type Cause, getAggregate, lockAggregate } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 

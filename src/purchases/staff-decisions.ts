@@ -1,6 +1,5 @@
 import type { Tx } from '../db/connect.ts'
 import { netOf, type PaymentBalance } from '../payments/balances.ts'
-import type { PurchaseRef } from '../payments/payment-gateway.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField, notFound } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
@@ -10,9 +9,11 @@ import {
   allowedActions,
   BulkPurchaseError,
   type PurchaseAggregate,
+  type PurchaseRef,
   wrongState,
 } from './purchase-aggregate.ts'
-import { type FlagCode, resolveFlags } from './purchase-flags.ts'
+import { resolveFlags } from './purchase-flags.ts'
+import { type FlagCode } from './purchase-machine.ts'
 import { type Cause, lockAggregate } from './purchase-store.ts'
 
 /**

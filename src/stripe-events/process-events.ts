@@ -2,11 +2,12 @@ import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { MirrorFeed } from '../mirror/mirror-feed.ts'
 import { referenceKey } from '../mirror/mirror-object.ts'
-import type { PaymentGateway, PurchaseRef } from '../payments/payment-gateway.ts'
+import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import type {
   BulkPurchaseService,
   CheckoutWebhook,
   FetchedSnapshot,
+  PurchaseRef,
 } from '../purchases/bulk-purchase-service.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import {
   type KeyProblem,
   recordUnusableKey,
@@ -6,7 +5,7 @@ import {
 } from '../conferences/unusable-key.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import { addJob, parkJob, resumeParkedJobs } from '../jobs/job-queue.ts'
+import { addJob, conferenceOfJob, parkJob, resumeParkedJobs } from '../jobs/job-queue.ts'
 import type { ParkFailedJob } from '../jobs/job-registry.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -81,17 +80,14 @@ function rejectedKeyMail(slug: string, error: string): { subject: string; text: 
   }
 }
 
-const conferencePayload = z.looseObject({ conference_id: z.string() })
-
 const flagOf = (conferenceId: string) => `stripe_key:${conferenceId}`
 
 /** Parks jobs that failed because of their conference's key. */
 export function createKeyParking(deps: { db: Db; logger: Logger }): ParkFailedJob {
   return async (job, error, elapsedSeconds) => {
     const problem = keyProblemOf(error)
-    const payload = conferencePayload.safeParse(job.payload)
-    if (problem === null || !payload.success) return false
-    const conferenceId = payload.data.conference_id
+    const conferenceId = conferenceOfJob(job)
+    if (problem === null || conferenceId === null) return false
     const failure = { conferenceId, problem, error, elapsedSeconds }
     const unusable = await withTenant(deps.db, { conferenceId }, async (trx) => {
       const found = await waitForKey(trx, failure)

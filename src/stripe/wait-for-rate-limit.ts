@@ -1,8 +1,7 @@
-import { z } from 'zod'
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { LONG_JOBS, THROTTLED_JOBS } from '../jobs/job-catalogue.ts'
-import { parkJob } from '../jobs/job-queue.ts'
+import { conferenceOfJob, parkJob } from '../jobs/job-queue.ts'
 import type { ParkFailedJob } from '../jobs/job-registry.ts'
 import { AppError } from '../shared/errors.ts'
 import { toAppError } from './stripe-errors.ts'
@@ -43,8 +42,6 @@ export function rateLimitWaitOf(error: unknown): number | null {
   return error instanceof Error && error.cause !== undefined ? rateLimitWaitOf(error.cause) : null
 }
 
-const conferencePayload = z.looseObject({ conference_id: z.string() })
-
 /**
  * Parks jobs until the rate limit of their Stripe account allows their next request. Only jobs whose
  * requests are throttled: jobs of purchases retry earlier, because a pause does not apply to them.
@@ -52,10 +49,9 @@ const conferencePayload = z.looseObject({ conference_id: z.string() })
 export function createRateLimitParking({ db }: { db: Db }): ParkFailedJob {
   return async (job, error) => {
     const waitSeconds = rateLimitWaitOf(error)
-    const payload = conferencePayload.safeParse(job.payload)
+    const conferenceId = conferenceOfJob(job)
     const isThrottled = LONG_JOBS.has(job.name) || THROTTLED_JOBS.has(job.name)
-    if (waitSeconds === null || !payload.success || !isThrottled) return false
-    const conferenceId = payload.data.conference_id
+    if (waitSeconds === null || conferenceId === null || !isThrottled) return false
     const wait = { flag: `stripe_rate_limit:${conferenceId}`, waitSeconds }
     await withTenant(db, { conferenceId }, (trx) => parkJob(trx, job, wait))
     return true

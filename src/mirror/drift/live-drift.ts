@@ -1,6 +1,7 @@
 import type { Db, Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
-import type { PurchaseRef, SnapshotQuery } from '../../payments/payment-gateway.ts'
+import type { SnapshotQuery } from '../../payments/payment-gateway.ts'
+import type { PurchaseRef } from '../../purchases/bulk-purchase-service.ts'
 import { AppError } from '../../shared/errors.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
 import type { Logger } from '../../shared/logger.ts'
