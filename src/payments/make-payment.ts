@@ -282,11 +282,8 @@ async function openIntent(
     return { kind: 'opened', attempt: asCard(refused.attempt) }
   }
   const { paymentIntent } = result
-  const opened = await payable.apply({
-    attempt: attempt.attempt,
-    event: 'OPENED',
-    changes: { paymentIntentId: paymentIntent },
-  })
+  const changes = { paymentIntentId: paymentIntent }
+  const opened = await payable.apply({ attempt: attempt.attempt, event: 'OPENED', changes })
   if (opened.isChange || opened.attempt.paymentIntentId === paymentIntent) {
     return { kind: 'opened', attempt: asCard(opened.attempt) }
   }
@@ -344,6 +341,8 @@ async function confirmOnce(
 ): Promise<unknown> {
   const { state, paymentIntentId, confirms } = await findAttempt(payable, number)
   if (state !== 'open' || paymentIntentId === null) return null
+  // Another payment arrived meanwhile: a job closes this attempt.
+  if (await payable.isPaid()) return null
   // Counted before the request, and only while the attempt is open: one that was closed is not charged.
   const isOpen = await payable.note(number, ['open'], { confirms: confirms + 1 })
   if (!isOpen) return null

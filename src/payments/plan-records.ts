@@ -54,7 +54,8 @@ export function applySnapshotToRecords(
 
 /**
  * What a stale snapshot still says: payments that have no record, because only an event or a person named
- * them, so that no newer snapshot can contain them. Null: nothing.
+ * them, so that no newer snapshot can contain them; and fraud warnings, which only some snapshots fetch. Null:
+ * nothing.
  */
 export function unrecordedPart(
   { payments: stored }: PaymentRecords,
@@ -65,7 +66,7 @@ export function unrecordedPart(
   for (const { paymentIntent } of snapshot.payments) {
     if (!known.has(paymentIntent)) found.add(paymentIntent)
   }
-  if (found.size === 0) return null
+  if (found.size === 0 && snapshot.warnings.length === 0) return null
   const ofFound = <T extends { paymentIntent: string | null }>(all: T[]) =>
     all.filter(({ paymentIntent }) => found.has(paymentIntent))
   return {
@@ -73,7 +74,7 @@ export function unrecordedPart(
     payments: ofFound(snapshot.payments),
     refunds: ofFound(snapshot.refunds),
     disputes: ofFound(snapshot.disputes),
-    warnings: ofFound(snapshot.warnings),
+    warnings: snapshot.warnings,
   }
 }
 

@@ -96,6 +96,7 @@ export async function savePlan(
   ticket: number | null = null,
 ): Promise<void> {
   await saveRows(trx, plan, cause, ticket)
+  await withdrawMismatch(trx, plan)
   if (plan.issuesVouchers) await issuePurchaseVouchers(trx, plan.after.purchase)
   await alignToPlan(trx, plan)
   await closeOpenAttempts(trx, plan)
@@ -238,6 +239,20 @@ export async function fulfillPurchase(trx: Tx, aggregate: PurchaseAggregate): Pr
   const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
   if (target !== null) await alignVouchers(trx, ref, target)
   return issued
+}
+
+/** A bank transfer may arrive in parts: while one is missing, the payment has another amount. */
+async function withdrawMismatch(trx: Tx, { before, transitions }: PurchasePlan): Promise<void> {
+  const { conferenceId, id: purchaseId } = before.purchase
+  for (const { event } of transitions) {
+    if (event.type !== 'PAYMENT_SUCCEEDED' || event.accepted) continue
+    const isFlagged = before.flags.some(
+      ({ code, fact, isOpen }) =>
+        code === 'amount_mismatch' && fact === event.paymentIntent && isOpen,
+    )
+    if (!isFlagged) continue
+    await withdrawFlag(trx, { conferenceId, purchaseId }, 'amount_mismatch', event.paymentIntent)
+  }
 }
 
 /**

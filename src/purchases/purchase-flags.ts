@@ -26,10 +26,19 @@ export async function raiseSingleFlag(
   await trx('purchase_flags').insert({ ...ofPurchase(ref), code, ...flag })
 }
 
-/** Withdraws an open flag whose cause has ended: the same cause may raise it again. */
-export async function withdrawFlag(trx: Tx, ref: PurchaseRef, code: FlagCode): Promise<void> {
+/**
+ * Withdraws open flags whose cause has ended: the same cause may raise them again.
+ *
+ * @param fact of one flag. Absent: all of the code.
+ */
+export async function withdrawFlag(
+  trx: Tx,
+  ref: PurchaseRef,
+  code: FlagCode,
+  fact?: string,
+): Promise<void> {
   await trx('purchase_flags')
-    .where({ ...ofPurchase(ref), code })
+    .where({ ...ofPurchase(ref), code, ...(fact === undefined ? {} : { fact }) })
     .whereNull('resolved_at')
     .delete()
 }

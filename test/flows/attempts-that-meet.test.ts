@@ -229,6 +229,29 @@ describe('a payment by a saved card', () => {
       .requests({ method: 'POST' })
       .filter(({ path }) => CONFIRM.test(path)).length
 
+  it('that another payment makes needless while its intent is made is not charged', async () => {
+    const { id } = await shop.buy()
+    const held = proxy.holdAnswer({ method: 'POST', path: INTENTS })
+    const paying = pay(id)
+    await held.reached
+    const before = confirms()
+    const taken = control().call(shop.stripeKey, 'POST', '/v1/payment_intents', {
+      amount: 10_000,
+      currency: 'eur',
+      confirm: true,
+      payment_method: 'pm_card_visa',
+      return_url: 'https://shop.example/',
+      metadata: { purchase_id: id, conference_id: shop.conference },
+    }) as Body
+    const { body } = await shop.act(id, 'reconcile', { payment_intent: taken['id'] })
+    expect(body.status).toBe('PAID')
+    held.release()
+    expect(await paying).toMatchObject({ status: 200, body: { status: 'PAID', flags: [] } })
+    expect(confirms()).toBe(before)
+    await timer(id)
+    expect((await shop.act(id, 'reconcile')).body).toMatchObject({ status: 'PAID', flags: [] })
+  })
+
   it('that was cancelled while its intent was made is not charged (issue 8, line 30)', async () => {
     const { id } = await shop.buy()
     const held = proxy.holdAnswer({ method: 'POST', path: INTENTS })

@@ -91,6 +91,30 @@ describe('a stale snapshot', () => {
   })
 })
 
+describe('a fraud warning in a stale snapshot', () => {
+  it('still raises its flag: the newer snapshot did not ask for warnings', async () => {
+    const scene = await openScene(db)
+    await scene.read(PAID)
+    let release: (snapshot: PaymentSnapshot) => void = () => {}
+    let isAsked = false
+    const slow = gatewayOf({
+      fetchSnapshot: () =>
+        new Promise((resolve) => {
+          release = resolve
+          isAsked = true
+        }),
+    })
+    const hints = { fraudWarnings: true }
+    const byEvent = reconcilePurchase({ db, gateway: slow }, scene.ref, cause, hints)
+    await expect.poll(() => isAsked).toBe(true)
+    await reconcilePurchase({ db, gateway: gatewayOf({}) }, scene.ref, cause)
+    const warnings = [{ id: 'issfr_1', paymentIntent: 'pi_1', fraudType: 'made_with_stolen_card' }]
+    release({ ...NOTHING, ...PAID, warnings })
+    await byEvent
+    expect((await scene.view()).flags).toMatchObject([{ code: 'early_fraud_warning' }])
+  })
+})
+
 describe('two sessions for one attempt, because the key was rolled while one was requested', () => {
   const secondAttempt = async (scene: Scene) => {
     const owner = ownerOf(scene.ref)

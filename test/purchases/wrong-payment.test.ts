@@ -62,6 +62,18 @@ describe('a payment of another amount or currency (D12)', () => {
     expect(all).toMatchObject({ status: 'REFUNDED', vouchers: { deactivated: 10 }, flags: [] })
   })
 
+  it('pays the purchase when the rest of it arrives, and its flag ends', async () => {
+    const scene = await openScene(db)
+    const part = payment({ status: 'requires_action', received: 400 })
+    await scene.read({ sessions: [session({ paid: false })], payments: [part] })
+    expect(await flagCodes(scene)).toEqual(['amount_mismatch'])
+    expect(await scene.read({ sessions: [session()], payments: [payment()] })).toMatchObject({
+      status: 'PAID',
+      vouchers: { active: 10 },
+      flags: [],
+    })
+  })
+
   it('is accepted alone: the flag of another payment stays open until it is refunded', async () => {
     const scene = await openScene(db)
     const two = [
