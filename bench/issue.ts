@@ -44,7 +44,6 @@ async function issue(db: Db, conferenceId: string, count: number) {
       purchaseId: null,
       sponsorId: null,
       count,
-      codeLength: 12,
       currency: 'EUR',
       ticketTypeId: null,
       addOnId: null,

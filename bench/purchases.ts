@@ -37,7 +37,7 @@ type Round = {
   serviceMs: number
   postgresMs: number | null
   othersMs: number
-  sqlMessages: number
+  roundTrips: number
   stripeRequests: number
   /** Of each purchase. */
   latencies: number[]
@@ -164,7 +164,7 @@ async function measureRound(
     serviceMs: each(({ service }) => service.cpuMs),
     postgresMs: before.postgresMs === null ? null : each(({ postgresMs }) => postgresMs ?? 0),
     othersMs: each(({ othersMs }) => othersMs),
-    sqlMessages: each(({ service }) => service.sqlMessages),
+    roundTrips: each(({ service }) => service.roundTrips),
     stripeRequests: each(({ service }) => service.stripeRequests),
     latencies: bought.map(
       ({ session, visibleAt }) => visibleAt - (sentAt.get(session) ?? Number.NaN),
@@ -233,7 +233,7 @@ const LINES: readonly Line[] = [
   medianOf('  service', ({ serviceMs }) => serviceMs),
   orUnknown('  Postgres', ({ postgresMs }) => postgresMs),
   medianOf('the load and the fake Stripe', ({ othersMs }) => othersMs),
-  medianOf('SQL messages a purchase', ({ sqlMessages }) => sqlMessages),
+  medianOf('round trips to Postgres', ({ roundTrips }) => roundTrips),
   medianOf('Stripe requests a purchase', ({ stripeRequests }) => stripeRequests),
 ]
 

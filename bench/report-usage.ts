@@ -7,14 +7,14 @@ import pg from 'pg'
 export type Usage = {
   /** Of this process, user and system. */
   cpuMs: number
-  /** Messages to Postgres: each is one round trip, also with several statements in it. */
-  sqlMessages: number
+  /** Round trips to Postgres: one may carry several statements. */
+  roundTrips: number
   stripeRequests: number
 }
 
 const stripe = process.env['STRIPE_API_BASE']
 const stripeHost = stripe === undefined ? null : new URL(stripe).host
-let sqlMessages = 0
+let roundTrips = 0
 let stripeRequests = 0
 
 const query: unknown = Reflect.get(pg.Client.prototype, 'query')
@@ -22,8 +22,9 @@ if (typeof query !== 'function') throw new TypeError('pg.Client has no method qu
 Object.defineProperty(pg.Client.prototype, 'query', {
   configurable: true,
   writable: true,
-  value(this: pg.Client, ...message: unknown[]): unknown {
-    sqlMessages += 1
+  value(this: pg.Client & { readyForQuery?: boolean }, ...message: unknown[]): unknown {
+    // What is sent while the connection waits for an answer shares its round trip.
+    if (this.readyForQuery === true) roundTrips += 1
     return Reflect.apply(query, this, message)
   },
 })
@@ -35,7 +36,7 @@ subscribe('http.client.request.start', (message) => {
 
 process.on('message', () => {
   const { user, system } = process.cpuUsage()
-  const usage: Usage = { cpuMs: (user + system) / 1000, sqlMessages, stripeRequests }
+  const usage: Usage = { cpuMs: (user + system) / 1000, roundTrips, stripeRequests }
   process.send?.(usage)
 })
 // Neither keep the process alive nor outlive the bench, also if it was killed.

@@ -17,6 +17,7 @@ const schema = z.object({
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
     .optional(),
   DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(16),
+  PREPARE_STATEMENTS: flag.default(true),
   EMBEDDED_DATABASE: flag.default(false),
   DATA_DIR: z.string().min(1).default('.data'),
   PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
@@ -76,6 +77,7 @@ export type Config = Readonly<{
   /** null: use the embedded database. */
   databaseUrl: string | null
   databasePool: number
+  prepareStatements: boolean
   /** The embedded database may also serve production and live keys. */
   embeddedAllowed: boolean
   dataDir: string
@@ -164,6 +166,7 @@ export function loadConfig(
     nodeEnv: set.NODE_ENV,
     databaseUrl: set.DATABASE_URL ?? null,
     databasePool: set.DATABASE_POOL,
+    prepareStatements: set.PREPARE_STATEMENTS,
     embeddedAllowed: set.EMBEDDED_DATABASE,
     dataDir: set.DATA_DIR,
     port: set.PORT,

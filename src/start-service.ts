@@ -65,6 +65,7 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
       applicationName,
       max,
       acquireTimeoutMs,
+      prepareStatements: config.prepareStatements,
       logger,
     })
     shutdown.add('pools', applicationName, () => db.destroy())

@@ -59,8 +59,10 @@ const JOB_RUNNERS: readonly { takes: (name: JobName) => boolean; concurrency: nu
   { takes: (name) => MAIL_JOBS.has(name), concurrency: 4 },
 ]
 
-// NOTIFY wakes a worker immediately. Polling finds released jobs, and jobs whose NOTIFY was lost.
+// NOTIFY wakes a worker immediately. Polling finds released jobs, jobs that are due later, and jobs whose
+// NOTIFY was lost. Each worker polls by itself, so many of them poll rarely.
 const MAX_POLL_MS = 1_000
+const WORKERS_PER_POLL = 8
 
 /**
  * Composes and starts the background work of the service: Stripe's events, jobs, timers, and the
@@ -94,7 +96,7 @@ export function startWorker(deps: WorkerDeps): Worker {
       }),
       forbiddenFlags: () => shares.usedUp(),
       concurrency,
-      pollMs: Math.min(MAX_POLL_MS, leaseSeconds * 100),
+      pollMs: Math.min(MAX_POLL_MS, leaseSeconds * 100) * Math.ceil(concurrency / WORKERS_PER_POLL),
       drainMs: deps.drainMs,
       onWorkersChanged: () => heartbeat.beat(),
     })

@@ -1,5 +1,5 @@
 import type { Db } from '../db/connect.ts'
-import { literal, systemStatement, withSystem } from '../db/tenant-scope.ts'
+import { systemStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Principal, Scope } from '../shared/caller.ts'
 import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
 import { type KeyRole, parseKey } from './api-key-store.ts'
@@ -67,12 +67,12 @@ async function findUsableKey(db: Db, id: string): Promise<LoginRow | null> {
   const [row] = await systemStatement<LoginRow>(
     db,
     'authenticate',
-    `select role, conference_id, sponsor_id, scopes, secret_hash,
+    (bind) => `select role, conference_id, sponsor_id, scopes, secret_hash,
        coalesce(
          last_used_at < now() - make_interval(secs => ${LAST_USED_INTERVAL_SECONDS}), true
        ) as use_is_due
      from api_keys
-     where id = ${literal(id)} and revoked_at is null
+     where id = ${bind(id)} and revoked_at is null
        and (expires_at is null or expires_at > now())`,
   )
   return row ?? null

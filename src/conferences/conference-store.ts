@@ -1,3 +1,4 @@
+import type { Knex } from 'knex'
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
@@ -135,6 +136,11 @@ export async function getConference(trx: Tx, id: string): Promise<Conference> {
     .first([...COLUMNS])
   if (row === undefined) throw notFound('conference')
   return toConference(row)
+}
+
+/** A query for how many random symbols the codes of the conference have, for use as a value. */
+export function codeLengthOf(trx: Tx, id: string): Knex.QueryBuilder {
+  return trx('conferences').where({ id }).select('code_length')
 }
 
 /** The id of the conference with this slug or id, or null. */

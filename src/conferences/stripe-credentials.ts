@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import { literal, tenantStatement, withSystem } from '../db/tenant-scope.ts'
+import { systemStatement, tenantStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { notFound, StartupError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -30,8 +30,8 @@ export async function readStripeCredentials(
   const [row] = await tenantStatement<{ sealed: string | null; account: string | null }>(
     db,
     { conferenceId },
-    `select stripe_secret_key_sealed as sealed, stripe_account as account
-     from conferences where id = ${literal(conferenceId)}`,
+    (bind) => `select stripe_secret_key_sealed as sealed, stripe_account as account
+     from conferences where id = ${bind(conferenceId)}`,
   )
   if (!row?.sealed) return null
   return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
@@ -86,19 +86,36 @@ function canDecrypt(encryption: Encryption, { sealed, context }: SealedValue): b
   }
 }
 
-/** Every active webhook secret, decrypted. Stripe signs with two while one is rolled. */
-export async function readWebhookSecrets(
-  trx: Tx,
+/** What a webhook of Stripe is checked against. */
+export type WebhookReceiver = {
+  id: string
+  livemode: boolean | null
+  stripeAccount: string | null
+  /** Every active signing secret, decrypted. Stripe signs with two while one is rolled. */
+  secrets: string[]
+}
+
+/** The conference with this slug or id, or null. Do not log the secrets or put them into a response. */
+export async function readWebhookReceiver(
+  db: Db,
   encryption: Encryption,
-  conferenceId: string,
-): Promise<string[]> {
-  const rows = await trx('webhook_secrets')
-    .where({ conference_id: conferenceId })
-    .orderBy('created_at')
-    .select<{ id: string; secret_sealed: string }[]>('id', 'secret_sealed')
-  return rows.map((row) =>
-    encryption.decrypt(row.secret_sealed, secretContext(conferenceId, row.id)),
+  slugOrId: string,
+): Promise<WebhookReceiver | null> {
+  const [row] = await systemStatement<
+    Omit<WebhookReceiver, 'secrets'> & { secrets: { id: string; sealed: string }[] }
+  >(
+    db,
+    'resolve-conference',
+    (bind) => `select c.id, c.livemode, c.stripe_account as "stripeAccount",
+      (select coalesce(json_agg(json_build_object('id', s.id, 'sealed', s.secret_sealed)
+          order by s.created_at), '[]')
+        from webhook_secrets s where s.conference_id = c.id) as secrets
+      from conferences c where c.id = ${bind(slugOrId)} or c.slug = ${bind(slugOrId)}`,
   )
+  if (row === undefined) return null
+  const open = ({ id, sealed }: { id: string; sealed: string }) =>
+    encryption.decrypt(sealed, secretContext(row.id, id))
+  return { ...row, secrets: row.secrets.map(open) }
 }
 
 export type WebhookSecretRow = { id: string; last4: string; created_at: Date }

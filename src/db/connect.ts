@@ -1,5 +1,6 @@
 import knexFactory, { type Knex } from 'knex'
 import pg from 'pg'
+import { pipelineStatements } from './pipeline.ts'
 
 export type Db = Knex
 export type Tx = Knex.Transaction
@@ -29,6 +30,8 @@ export type PoolOptions = {
   max?: number
   /** How long a caller waits for a connection before the request fails with 503. */
   acquireTimeoutMs?: number
+  /** False for a pooler that cannot keep prepared statements, such as PgBouncer before 1.21. */
+  prepareStatements?: boolean
   applicationName?: string
   /** Logs lost connections. The query that needed one reports it too. */
   logger?: { debug(details: object, message: string): void }
@@ -45,11 +48,19 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
       connectionString,
       application_name: options.applicationName ?? 'sponsor-vouchers',
       types: PG_TYPES,
+      pipeline: true,
       // A dead server must cause an error, not a request that hangs.
       connectionTimeoutMillis: 5_000,
       keepAlive: true,
     } as Knex.PgConnectionConfig,
-    pool: { min: 0, max: options.max ?? 10 },
+    pool: {
+      min: 0,
+      max: options.max ?? 10,
+      afterCreate(connection: pg.Client, done: (error: null, connection: pg.Client) => void) {
+        pipelineStatements(connection, { prepare: options.prepareStatements !== false })
+        done(null, connection)
+      },
+    },
     acquireConnectionTimeout: options.acquireTimeoutMs ?? 8_000,
     // By default, knex prints to standard output, between our lines of JSON.
     log: knexLog(options.logger),

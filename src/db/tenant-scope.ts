@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Knex } from 'knex'
 import pg from 'pg'
 import type { Db, Tx } from './connect.ts'
@@ -33,21 +32,6 @@ export function withTenant<T>(
   return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId }, work)
 }
 
-/**
- * Like `withTenant`, and takes a lock in the message that begins the transaction: a round trip less for
- * each change of a purchase.
- *
- * @param lock one statement without parameters; write values into it with `literal`. Its rows are lost.
- */
-export function withTenantLock<T>(
-  db: Db,
-  tenant: { conferenceId: string },
-  lock: string,
-  work: (trx: Tx) => Promise<T>,
-): Promise<T> {
-  return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId }, work, `; ${lock}`)
-}
-
 /** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */
 export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
   return scopedTransaction(db, systemSettings(task), work)
@@ -61,113 +45,99 @@ function systemSettings(task: SystemTask): Settings {
   return { 'app.system_task': task, ...readOnly }
 }
 
-function setStatement(settings: Settings): string {
+/**
+ * Begins a transaction and sets its scope, in one message. Statements follow before its answer, so it must
+ * not fail: the names are ours, and the values are escaped.
+ */
+function beginStatement(settings: Settings): string {
   const calls = Object.entries(settings).map(
-    ([name, value]) => `set_config('${name}', ${literal(value)}, true)`,
+    ([name, value]) => `set_config('${name}', ${pg.escapeLiteral(value)}, true)`,
   )
-  return `select ${calls.join(', ')}`
+  return `begin; select ${calls.join(', ')}`
 }
 
 type Begin = { begin(connection: pg.Client): Promise<unknown> }
 
-/**
- * Begins the transaction and sets its scope in one message: every transaction of the service has one
- * round trip less. A message without parameters may hold several statements; knex would send two.
- */
-function scopedTransaction<T>(
+/** The first statement does not wait for the beginning: both are one round trip. */
+async function scopedTransaction<T>(
   db: Db,
   settings: Settings,
   work: (trx: Tx) => Promise<T>,
-  more = '',
 ): Promise<T> {
   if (db.isTransaction) throw new Error('A scope begins its own transaction')
-  const message = `begin; ${setStatement(settings)}${more}`
   // knex returns its Transaction, and acquires the connection and begins only after that. Its types
   // say a promise.
   const transaction = db.transaction(work) as Promise<T> & Begin
+  const failures: unknown[] = []
   transaction.begin = async (connection) => {
-    try {
-      await connection.query(message)
-    } catch (error) {
+    connection.query(beginStatement(settings)).catch((error: unknown) => {
+      failures.push(error)
       // The transaction may be open. The pool closes a connection with this mark.
       Object.assign(connection, { __knex__disposed: error })
-      throw error
-    }
+    })
   }
-  return transaction
+  const [ended] = await Promise.allSettled([transaction])
+  // Without a beginning, the other statements fail too, for less obvious reasons.
+  if (failures.length > 0) throw failures[0]
+  if (ended.status === 'rejected') throw ended.reason
+  return ended.value
 }
 
-/** A value as an SQL literal, escaped by pg. */
-export function literal(value: string | number | boolean | null): string {
-  if (value === null) return 'null'
-  return typeof value === 'string' ? pg.escapeLiteral(value) : String(value)
-}
-
-/**
- * A long text, such as a page of objects, as an SQL literal in dollar quotes. They need no escaping,
- * which would take longer than all the work of Postgres on the page.
- *
- * @see https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-DOLLAR-QUOTING
- */
-export function longLiteral(text: string): string {
-  const newQuote = () => `$p${randomBytes(8).toString('hex')}$`
-  let quote = newQuote()
-  while (`${text}$`.includes(quote)) quote = newQuote()
-  return `${quote}${text}${quote}`
-}
+/** Adds a value to a statement and returns the parameter that stands for it. */
+export type Bind = (value: string | number | boolean | null) => string
 
 /**
  * Runs one statement for one conference in one round trip: pages of objects, the ticket of a
- * reconcile, the Stripe key. Everything else uses withTenant, which binds values instead of writing them
- * into the SQL.
+ * reconcile, the Stripe key. Everything else uses withTenant.
  *
- * @param sql one statement without parameters; write values into it with `literal`.
+ * @param write writes the SQL. It binds every value.
  * @param options.lazily does not wait for the disk. Use it only for work that is repeated after a
  * crash of the database server.
  */
 export function tenantStatement<Row extends object>(
   db: Db,
   tenant: { conferenceId: string },
-  sql: string,
+  write: (bind: Bind) => string,
   options: { lazily?: boolean } = {},
 ): Promise<Row[]> {
   const conference = { 'app.conference_id': tenant.conferenceId }
   const lazily = options.lazily ? { synchronous_commit: 'off' } : {}
-  return scopedStatement(db, { ...conference, ...lazily }, sql)
+  return scopedStatement(db, { ...conference, ...lazily }, write)
 }
 
 /**
  * Runs one statement for all tenants in one round trip, for the reads that precede every request.
  * Everything else uses withSystem.
  *
- * @param sql one statement without parameters; write values into it with `literal`.
+ * @param write writes the SQL. It binds every value.
  */
 export function systemStatement<Row extends object>(
   db: Db,
   task: SystemTask,
-  sql: string,
+  write: (bind: Bind) => string,
 ): Promise<Row[]> {
-  return scopedStatement(db, systemSettings(task), sql)
+  return scopedStatement(db, systemSettings(task), write)
 }
 
-/**
- * Postgres runs the statements of one message as one transaction, so the settings hold for this
- * statement only.
- *
- * @see https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT
- */
+/** Sends the statement together with the beginning and the end of its transaction. */
 async function scopedStatement<Row extends object>(
   db: Db,
   settings: Settings,
-  sql: string,
+  write: (bind: Bind) => string,
 ): Promise<Row[]> {
-  // Not with knex, because knex treats every question mark in the text as a parameter.
+  const values: Parameters<Bind>[0][] = []
+  const text = write((value) => `$${values.push(value)}`)
+  // Not with knex, which sends the end only after the answer to the statement.
   const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
-    // pg returns two results for a message with two statements, but its types do not say so.
-    const answer = (await connection.query(`${setStatement(settings)};${sql}`)) as unknown
-    const [, result] = answer as [pg.QueryResult, pg.QueryResult<Row>]
-    return result.rows
+    const begun = connection.query(beginStatement(settings))
+    const answered = connection.query<Row>({ text, values })
+    // After an error, Postgres rolls back instead.
+    const ended = connection.query('commit')
+    const all = await Promise.allSettled([begun, answered, ended])
+    const failure = all.find(({ status }) => status === 'rejected')
+    if (failure?.status === 'rejected') throw failure.reason
+    return (await answered).rows
   } finally {
     await db.client.releaseConnection(connection)
   }
@@ -211,7 +181,7 @@ export async function allowSystemTasks(
 }
 
 const isTask = (names: readonly string[]) =>
-  `current_setting('app.system_task', true) in (${names.map(literal).join(', ')})`
+  `current_setting('app.system_task', true) in (${names.map((name) => `'${name}'`).join(', ')})`
 
 type Role = { name: string; superuser: boolean; bypasses: boolean }
 

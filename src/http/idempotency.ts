@@ -72,7 +72,7 @@ export function createIdempotency(deps: {
       .delete()
     const row = await trx<Row & { caller: string; key: string }>('idempotency_keys')
       .where({ caller: key.caller, key: key.key })
-      .first()
+      .first('fingerprint', 'resource', 'owner', 'answer_sealed')
     if (row !== undefined && row.fingerprint !== key.fingerprint) {
       throw keyReused()
     }

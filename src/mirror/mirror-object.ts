@@ -1,5 +1,5 @@
 import type { Db } from '../db/connect.ts'
-import { literal, tenantStatement } from '../db/tenant-scope.ts'
+import { tenantStatement } from '../db/tenant-scope.ts'
 import { callStripe, errorText } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { rateLimitWaitOf } from '../stripe/wait-for-rate-limit.ts'
@@ -135,16 +135,16 @@ async function queryRows(
   data: string,
 ): Promise<StoredObjectRow[]> {
   const distinct = new Map(objects.map((object) => [referenceKey(object), object]))
-  const selects = [...distinct.values()].flatMap(({ resource: name, id }) => {
-    const resource = findResource(name)
-    if (resource === undefined) return []
-    return [
-      `select ${literal(name)} as resource, id, ${data} as data,
-         (extract(epoch from as_of) * 1000000)::bigint as fetched_at
-       from ${tableOf(resource)}
-       where conference_id = ${literal(conferenceId)} and id = ${literal(id)}`,
-    ]
-  })
-  if (selects.length === 0) return []
-  return tenantStatement<StoredObjectRow>(db, { conferenceId }, selects.join(' union all '))
+  const known = [...distinct.values()].filter(({ resource }) => findResource(resource))
+  if (known.length === 0) return []
+  return tenantStatement<StoredObjectRow>(db, { conferenceId }, (bind) =>
+    known
+      .map(
+        ({ resource: name, id }) => `select '${name}' as resource, id, ${data} as data,
+          (extract(epoch from as_of) * 1000000)::bigint as fetched_at
+        from ${tableOf({ name })}
+        where conference_id = ${bind(conferenceId)} and id = ${bind(id)}`,
+      )
+      .join(' union all '),
+  )
 }

@@ -1,5 +1,5 @@
 import { findSharingConferences, noteOtherConferences } from '../conferences/shared-accounts.ts'
-import { literal, tenantStatement } from '../db/tenant-scope.ts'
+import { tenantStatement } from '../db/tenant-scope.ts'
 import { inParallel } from '../shared/in-parallel.ts'
 import { fetchOrNull } from '../stripe/stripe-errors.ts'
 import { idOf, type StripeObject } from '../stripe/stripe-objects.ts'
@@ -120,8 +120,8 @@ async function fetchOwner(
   const [row] = await tenantStatement<{ data: StripeObject }>(
     context.db,
     context,
-    `select data from ${tableOf(resource)}
-     where conference_id = ${literal(context.conferenceId)} and id = ${literal(id)}`,
+    (bind) => `select data from ${tableOf(resource)}
+     where conference_id = ${bind(context.conferenceId)} and id = ${bind(id)}`,
   )
   const stored = row && (await findOwner(context, resource, row.data, depth))
   if (stored !== undefined && stored !== 'unknown') return stored
@@ -136,17 +136,15 @@ async function isUsedByOurs(
   { usedBy = [] }: ParentResource,
   id: string,
 ): Promise<boolean> {
-  const ours = literal(JSON.stringify({ conference_id: conferenceId }))
-  const users = usedBy.map(
-    ([name, column]) => `exists (select from ${tableOf({ name })}
-      where conference_id = ${literal(conferenceId)} and ${column} = ${literal(id)}
-        and metadata @> ${ours}::jsonb)`,
-  )
-  if (users.length === 0) return false
-  const [row] = await tenantStatement<{ isUsed: boolean }>(
-    db,
-    { conferenceId },
-    `select ${users.join(' or ')} as "isUsed"`,
-  )
+  if (usedBy.length === 0) return false
+  const ours = JSON.stringify({ conference_id: conferenceId })
+  const [row] = await tenantStatement<{ isUsed: boolean }>(db, { conferenceId }, (bind) => {
+    const users = usedBy.map(
+      ([name, column]) => `exists (select from ${tableOf({ name })}
+          where conference_id = ${bind(conferenceId)} and ${column} = ${bind(id)}
+            and metadata @> ${bind(ours)}::jsonb)`,
+    )
+    return `select ${users.join(' or ')} as "isUsed"`
+  })
   return row?.isUsed === true
 }

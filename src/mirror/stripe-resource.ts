@@ -72,7 +72,7 @@ export type StripeResource<T extends StripeObject = StripeObject> = {
    * Further CTEs of the statement that writes rows, for changes that must be in the same commit. They
    * read `given` (the columns of the rows) and `written` (the ids that were written).
    *
-   * @param conferenceId an SQL literal.
+   * @param conferenceId SQL for it.
    */
   followUpCtes?(conferenceId: string): string
   /** Fetches one object. For a deleted one it throws the SDK's 404 or returns `{ deleted: true }`. */

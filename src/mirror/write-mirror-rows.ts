@@ -1,5 +1,5 @@
 import type { Db } from '../db/connect.ts'
-import { literal, longLiteral, tenantStatement } from '../db/tenant-scope.ts'
+import { type Bind, tenantStatement } from '../db/tenant-scope.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { type FetchTime, toTimestampSql } from './fetch-time.ts'
 import { type Defaults, type MirrorRow, toColumnValue } from './mirror-column.ts'
@@ -23,8 +23,10 @@ export function writeRows<T extends StripeObject>(
   return tenantStatement<Synced>(
     db,
     { conferenceId },
-    `with ${givenRowsCte(resource, rows)}, ${comparedRowsCte(resource, write)},
-      ${writtenRowsCtes(resource, write)}
+    (
+      bind,
+    ) => `with ${givenRowsCte(bind, resource, rows)}, ${comparedRowsCte(bind, resource, write)},
+      ${writtenRowsCtes(bind, resource, write)}
     select compared.id, compared.outcome from compared left join written using (id)`,
   )
 }
@@ -43,20 +45,19 @@ export async function writeTombstones(
   asOf: FetchTime,
 ): Promise<string[]> {
   if (ids.length === 0) return []
-  const at = toTimestampSql(literal(asOf))
   const rows = ids.map((id) => ({ id, object: resource.objects[0], deleted: true }))
   const found = await tenantStatement<{ id: string }>(
     db,
     { conferenceId },
-    `with given as (
-      select distinct data ->> 'id' as id, data
-      from jsonb_array_elements(${literal(JSON.stringify(rows))}::jsonb) as data
+    (bind) => `with given as (
+      select distinct data ->> 'id' as id, data, ${toTimestampSql(bind(asOf))} as at
+      from jsonb_array_elements(${bind(JSON.stringify(rows))}::jsonb) as data
     ), living as (
       select mirror.id from ${tableOf(resource)} mirror join given using (id)
-      where mirror.conference_id = ${literal(conferenceId)} and mirror.deleted_at is null
+      where mirror.conference_id = ${bind(conferenceId)} and mirror.deleted_at is null
     ), written as (
       insert into ${tableOf(resource)} as mirror (conference_id, id, data, as_of, deleted_at)
-      select ${literal(conferenceId)}, given.id, given.data, ${at}, ${at} from given order by given.id
+      select ${bind(conferenceId)}, given.id, given.data, given.at, given.at from given order by given.id
       on conflict (conference_id, id) do update
       set as_of = excluded.as_of, deleted_at = coalesce(mirror.deleted_at, excluded.deleted_at)
       where excluded.as_of > mirror.as_of
@@ -81,7 +82,6 @@ export async function clearForeignRows<T extends StripeObject>(
   asOf: FetchTime,
 ): Promise<string[]> {
   if (ids.length === 0) return []
-  const at = toTimestampSql(literal(asOf))
   const data = `jsonb_build_object('id', mirror.id, 'object', mirror.data -> 'object', 'deleted', true)`
   const cleared = ['metadata', ...Object.keys(resource.columns)].map(
     (name) => `${quoted(name)} = null`,
@@ -89,17 +89,18 @@ export async function clearForeignRows<T extends StripeObject>(
   const found = await tenantStatement<{ id: string; was_live: boolean }>(
     db,
     { conferenceId },
-    `with given as (
-      select id, deleted_at is null as was_live from ${tableOf(resource)}
-      where conference_id = ${literal(conferenceId)} and as_of < ${at}
-        and id in (select jsonb_array_elements_text(${literal(JSON.stringify(ids))}::jsonb))
+    (bind) => `with read as (select ${toTimestampSql(bind(asOf))} as at
+    ), given as (
+      select id, deleted_at is null as was_live, read.at from ${tableOf(resource)}, read
+      where conference_id = ${bind(conferenceId)} and as_of < read.at
+        and id in (select jsonb_array_elements_text(${bind(JSON.stringify(ids))}::jsonb))
       order by id for update
     )
     update ${tableOf(resource)} as mirror
-    set as_of = ${at}, deleted_at = coalesce(mirror.deleted_at, ${at}), data = ${data},
+    set as_of = given.at, deleted_at = coalesce(mirror.deleted_at, given.at), data = ${data},
       ${cleared.join(', ')}
     from given
-    where mirror.conference_id = ${literal(conferenceId)} and mirror.id = given.id
+    where mirror.conference_id = ${bind(conferenceId)} and mirror.id = given.id
     returning mirror.id, given.was_live`,
   )
   return found.filter(({ was_live }) => was_live).map(({ id }) => id)
@@ -127,6 +128,7 @@ export const quoted = (name: string) => `"${name}"`
 
 /** The CTE `given`: the rows to write, if `condition` is true. */
 export function givenRowsCte<T extends StripeObject>(
+  bind: Bind,
   resource: StripeResource<T>,
   rows: readonly MirrorRow[],
   condition = 'true',
@@ -140,7 +142,7 @@ export function givenRowsCte<T extends StripeObject>(
   ]
   const record = fields.map(([name, type]) => `${quoted(name ?? '')} ${type}`).join(', ')
   return `given as (
-    select * from jsonb_to_recordset(${longLiteral(rowsAsJson(rows))}::jsonb) as given(${record})
+    select * from jsonb_to_recordset(${bind(rowsAsJson(rows))}::jsonb) as given(${record})
     where ${condition}
   )`
 }
@@ -154,18 +156,19 @@ function isSameRowSql<T extends StripeObject>(resource: StripeResource<T>, other
 
 /** The CTE `compared`: the outcome that writing each given row would have. */
 export function comparedRowsCte<T extends StripeObject>(
+  bind: Bind,
   resource: StripeResource<T>,
   { conferenceId, asOf }: Omit<Write, 'onlyChanged'>,
 ): string {
   return `compared as (
     select given.id, case
         when mirror.id is null then 'created'
-        when mirror.as_of >= ${toTimestampSql(literal(asOf))} then 'stale'
+        when mirror.as_of >= ${toTimestampSql(bind(asOf))} then 'stale'
         when ${isSameRowSql(resource, 'given')} then 'unchanged'
         else 'updated'
       end as outcome
     from given left join ${tableOf(resource)} mirror
-      on mirror.conference_id = ${literal(conferenceId)} and mirror.id = given.id
+      on mirror.conference_id = ${bind(conferenceId)} and mirror.id = given.id
   )`
 }
 
@@ -174,6 +177,7 @@ export function comparedRowsCte<T extends StripeObject>(
  * the ids that it wrote and whether each row is new.
  */
 function writtenRowsCte<T extends StripeObject>(
+  bind: Bind,
   resource: StripeResource<T>,
   { conferenceId, asOf, onlyChanged }: Write,
 ): string {
@@ -184,7 +188,7 @@ function writtenRowsCte<T extends StripeObject>(
   // Every writer uses the same order, so two writers of the same rows cannot deadlock.
   return `written as (
     insert into ${tableOf(resource)} as mirror (conference_id, id, as_of, ${names})
-    select ${literal(conferenceId)}, given.id, ${toTimestampSql(literal(asOf))}, ${columnList(columns, 'given')}
+    select ${bind(conferenceId)}, given.id, ${toTimestampSql(bind(asOf))}, ${columnList(columns, 'given')}
     from given order by given.id
     on conflict (conference_id, id) do update
     set as_of = excluded.as_of, deleted_at = null, ${changes}
@@ -195,11 +199,12 @@ function writtenRowsCte<T extends StripeObject>(
 
 /** The CTE `written`, and the follow-up CTEs of the resource. */
 export function writtenRowsCtes<T extends StripeObject>(
+  bind: Bind,
   resource: StripeResource<T>,
   write: Write,
 ): string {
-  const written = writtenRowsCte(resource, write)
-  const followUp = resource.followUpCtes?.(literal(write.conferenceId))
+  const written = writtenRowsCte(bind, resource, write)
+  const followUp = resource.followUpCtes?.(bind(write.conferenceId))
   return followUp === undefined ? written : `${written}, ${followUp}`
 }
 

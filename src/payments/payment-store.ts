@@ -43,6 +43,11 @@ type AttemptRow = Pick<
   created_at: string | Date
 }
 
+const ATTEMPT_COLUMNS = `kind, params, attempt, state, url, confirms, session_id, expires_at,
+  payment_intent_id, payment_method, decline, failure_code, failure_message, created_at`.split(
+  /,\s+/,
+)
+
 type PaymentRow = {
   payment_intent_id: string
   attempt: number | null
@@ -288,7 +293,7 @@ export async function insertAttempt(
       params: JSON.stringify(attempt.params),
       requested_by: attempt.requestedBy,
     })
-    .returning<AttemptRow[]>('*')
+    .returning<AttemptRow[]>(ATTEMPT_COLUMNS)
   if (row === undefined) throw new Error('The insert returned no row')
   return toAttempt(row)
 }

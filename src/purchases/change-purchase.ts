@@ -1,4 +1,3 @@
-import { getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import {
@@ -211,14 +210,12 @@ function flagsPart(raised: PurchasePlan['raisedFlags']): SavePart {
 
 /** Issues the vouchers that a paid purchase lacks. Safe to repeat. Returns how many it issued. */
 export async function issuePurchaseVouchers(trx: Tx, purchase: BulkPurchase): Promise<number> {
-  const { codeLength } = await getConference(trx, purchase.conferenceId)
   const { issued } = await issueVouchers(trx, {
     conferenceId: purchase.conferenceId,
     source: 'purchase',
     purchaseId: purchase.id,
     sponsorId: purchase.sponsorId,
     count: purchase.quantity,
-    codeLength,
     currency: purchase.currency,
     ticketTypeId: purchase.ticketTypeId,
     addOnId: purchase.addOnId,

@@ -44,11 +44,13 @@ export async function createPurchase(
   input: NewPurchaseInput,
 ): Promise<BulkPurchase> {
   const now = deps.clock.now()
-  const conference = await getConference(trx, caller.conferenceId)
-  const sponsor = await findBuyer(trx, caller, input)
+  const [conference, sponsor, found] = await Promise.all([
+    getConference(trx, caller.conferenceId),
+    findBuyer(trx, caller, input),
+    input.item && findCatalogItem(trx, caller.conferenceId, input.item.kind, input.item.id),
+  ])
   if (caller.sponsorId !== null && sponsor !== null) assertSponsorFields(input, sponsor)
-  const item =
-    input.item === null ? null : await findItemOnSale(trx, caller.conferenceId, input.item, now)
+  const item = input.item && assertOnSale(found, input.item, now)
   const defaults = {
     ...DEFAULT_TERMS,
     prefix: defaultPrefix(sponsor?.slug ?? null, conference.codeLength),
@@ -140,18 +142,12 @@ function unitAmountOf(input: NewPurchaseInput, item: CatalogItem | null): number
 }
 
 /**
- * Finds the item to buy. It must belong to this conference, be enabled for bulk purchases and be on
+ * Returns the item to buy. It must belong to this conference, be enabled for bulk purchases and be on
  * sale now.
  *
  * @throws AppError `validation_failed` with the pointer `/ticket_type` or `/add_on`.
  */
-async function findItemOnSale(
-  trx: Tx,
-  conferenceId: string,
-  { kind, id }: ItemRef,
-  now: Date,
-): Promise<CatalogItem> {
-  const item = await findCatalogItem(trx, conferenceId, kind, id)
+function assertOnSale(item: CatalogItem | null, { kind, id }: ItemRef, now: Date): CatalogItem {
   const refuse = (detail: string) => invalidField(`/${kind}`, detail)
   if (item === null) throw refuse(`This conference has no ${kind} "${id}".`)
   if (!item.bulkEnabled) throw refuse(`The item "${item.name}" is not enabled for bulk purchases.`)

@@ -57,8 +57,10 @@ export async function beginPayment(
   request: AttemptRequest,
 ): Promise<ChosenAttempt> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const aggregate = await lockAggregate(trx, ref, caller.sponsorId)
-  const conference = await getConference(trx, caller.conferenceId)
+  const [aggregate, conference] = await Promise.all([
+    lockAggregate(trx, ref, caller.sponsorId),
+    getConference(trx, caller.conferenceId),
+  ])
   if (request.kind === 'checkout') assertReturnUrls(request.urls, conference)
   const action = request.kind === 'checkout' ? 'checkout' : 'pay'
   assertPayable(conference, aggregate, action, caller.sponsorId !== null)

@@ -1,6 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import { literal, tenantStatement, withTenantLock } from '../db/tenant-scope.ts'
+import { runInOrder } from '../db/pipeline.ts'
+import { withTenant } from '../db/tenant-scope.ts'
 import type { PaymentRecords } from '../payments/payment-records.ts'
 import {
   type PaymentRecordsRow,
@@ -184,17 +185,27 @@ function toAggregate({ records, flags, target, ...row }: AggregateRow): Purchase
   return { purchase: toPurchase(row), records: toPaymentRecords(records), flags, target }
 }
 
+const aggregatesOf = (trx: Tx, conferenceId: string, ids: readonly string[]) =>
+  trx.raw<{ rows: AggregateRow[] }>(`${AGGREGATES} and p.id = any(:ids)`, {
+    conference: conferenceId,
+    ids: [...ids],
+  })
+
 /** The purchases of these ids, in no order. */
 export async function loadAggregates(
   trx: Tx,
   conferenceId: string,
   ids: readonly string[],
 ): Promise<PurchaseAggregate[]> {
-  const { rows } = await trx.raw<{ rows: AggregateRow[] }>(`${AGGREGATES} and p.id = any(:ids)`, {
-    conference: conferenceId,
-    ids: [...ids],
-  })
+  const { rows } = await aggregatesOf(trx, conferenceId, ids)
   return rows.map(toAggregate)
+}
+
+function oneOf([row]: AggregateRow[], sponsorId: string | null): PurchaseAggregate {
+  if (row === undefined || (sponsorId !== null && row.sponsor_id !== sponsorId)) {
+    throw notFound('purchase')
+  }
+  return toAggregate(row)
 }
 
 /**
@@ -207,15 +218,9 @@ export async function getAggregate(
   ref: PurchaseRef,
   sponsorId: string | null = null,
 ): Promise<PurchaseAggregate> {
-  const [found] = await loadAggregates(trx, ref.conferenceId, [ref.purchaseId])
-  if (found === undefined || (sponsorId !== null && found.purchase.sponsorId !== sponsorId)) {
-    throw notFound('purchase')
-  }
-  return found
+  const { rows } = await aggregatesOf(trx, ref.conferenceId, [ref.purchaseId])
+  return oneOf(rows, sponsorId)
 }
-
-const lockOf = (conference: string, id: string) =>
-  `select from bulk_purchases where conference_id = ${conference} and id = ${id} for update`
 
 /**
  * Locks the purchase until the transaction ends, then loads it: in one statement, the rows of its
@@ -228,43 +233,44 @@ export async function lockAggregate(
   ref: PurchaseRef,
   sponsorId: string | null = null,
 ): Promise<PurchaseAggregate> {
-  const { conferenceId: conference, purchaseId: id } = ref
-  await trx.raw(lockOf(':conference', ':id'), { conference, id })
-  return getAggregate(trx, ref, sponsorId)
+  const lock = trx('bulk_purchases')
+    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
+    .forUpdate()
+    .select('id')
+  const load = aggregatesOf(trx, ref.conferenceId, [ref.purchaseId])
+  const [, rows] = await runInOrder<[unknown[], AggregateRow[]]>(trx, [lock, load])
+  return oneOf(rows, sponsorId)
 }
 
-/** `lockAggregate` at the beginning of a transaction of its own, with a round trip less. */
+/** `lockAggregate` in a transaction of its own. */
 export function withPurchase<T>(
   db: Db,
   ref: PurchaseRef,
   work: (trx: Tx, purchase: PurchaseAggregate) => Promise<T>,
 ): Promise<T> {
-  const lock = lockOf(literal(ref.conferenceId), literal(ref.purchaseId))
-  return withTenantLock(db, ref, lock, async (trx) => work(trx, await getAggregate(trx, ref)))
+  return withTenant(db, ref, async (trx) => work(trx, await lockAggregate(trx, ref)))
 }
 
 /**
  * Takes the next ticket of a reconcile, in its own commit, then reads what is stored about its payments:
  * in one statement, they would be those from before the wait for the lock. Null: no such purchase.
  */
-export async function takeReconcileTicket(
+export function takeReconcileTicket(
   db: Db,
   ref: PurchaseRef,
 ): Promise<{ ticket: number; records: PaymentRecords } | null> {
-  const isThis = `p.conference_id = ${literal(ref.conferenceId)} and p.id = ${literal(ref.purchaseId)}`
-  const [taken] = await tenantStatement<{ ticket: number }>(
-    db,
-    ref,
-    `update bulk_purchases p set reconcile_ticket = p.reconcile_ticket + 1
-     where ${isThis} returning p.reconcile_ticket as ticket`,
-  )
-  const [found] = await tenantStatement<{ records: PaymentRecordsRow }>(
-    db,
-    ref,
-    `select ${paymentRecordsOf('p')} as records from bulk_purchases p where ${isThis}`,
-  )
-  if (taken === undefined || found === undefined) return null
-  return { ticket: taken.ticket, records: toPaymentRecords(found.records) }
+  const isThis = { 'p.conference_id': ref.conferenceId, 'p.id': ref.purchaseId }
+  return withTenant(db, ref, async (trx) => {
+    const purchase = () => trx('bulk_purchases as p').where(isThis)
+    const [[taken], [found]] = await runInOrder<
+      [{ ticket: number }[], { records: PaymentRecordsRow }[]]
+    >(trx, [
+      purchase().increment('reconcile_ticket', 1).returning('p.reconcile_ticket as ticket'),
+      purchase().select(trx.raw(`${paymentRecordsOf('p')} as records`)),
+    ])
+    if (taken === undefined || found === undefined) return null
+    return { ticket: taken.ticket, records: toPaymentRecords(found.records) }
+  })
 }
 
 /** Whether the purchase is PROCESSING and was not changed or reconciled for this long. */

@@ -1,16 +1,14 @@
 import Stripe from 'stripe'
 import { z } from 'zod'
-import { findConferenceId, getConference } from '../conferences/conference-store.ts'
-import { readWebhookSecrets } from '../conferences/stripe-credentials.ts'
+import { readWebhookReceiver, type WebhookReceiver } from '../conferences/stripe-credentials.ts'
 import type { Db } from '../db/connect.ts'
-import { withSystem } from '../db/tenant-scope.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { FailedLookups } from '../http/failed-lookups.ts'
 import type { App } from '../http/route-deps.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
-import { classifyEvent, type EventHints, type EventOwner, parseEvent } from './classify-event.ts'
+import { classifyEvent, type EventHints, parseEvent } from './classify-event.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
 
@@ -77,9 +75,6 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
   })
 }
 
-/** What the webhook route needs of a conference. The secrets are decrypted. */
-type WebhookConference = EventOwner & { secrets: string[] }
-
 /**
  * Finds the conference of a slug or id. Nothing is cached: in every process a secret is valid from
  * the commit that added it until the commit that deleted it. A burst of webhooks shares lookups.
@@ -87,16 +82,8 @@ type WebhookConference = EventOwner & { secrets: string[] }
 function createConferenceLookup(deps: {
   db: Db
   encryption: Encryption
-}): (slugOrId: string) => Promise<WebhookConference | null> {
-  return shareLookups((slugOrId) =>
-    withSystem(deps.db, 'resolve-conference', async (trx) => {
-      const id = await findConferenceId(trx, slugOrId)
-      if (id === null) return null
-      const { livemode, stripeAccount } = await getConference(trx, id)
-      const secrets = await readWebhookSecrets(trx, deps.encryption, id)
-      return { id, livemode, stripeAccount, secrets }
-    }),
-  )
+}): (slugOrId: string) => Promise<WebhookReceiver | null> {
+  return shareLookups((slugOrId) => readWebhookReceiver(deps.db, deps.encryption, slugOrId))
 }
 
 /**
@@ -129,7 +116,7 @@ function shareLookups<T>(read: (key: string) => Promise<T>): (key: string) => Pr
 }
 
 function assertSigned(
-  conference: WebhookConference,
+  conference: WebhookReceiver,
   body: Buffer,
   header: string | string[] | undefined,
 ): void {

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { customAlphabet } from 'nanoid'
-import type pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import type { Tx } from '../db/connect.ts'
+import { withCopy } from '../db/pipeline.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
 import { realignBatch } from './align-vouchers.ts'
 import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch-store.ts'
@@ -162,10 +162,10 @@ async function insertByCopy(
   await trx.raw(
     `create temporary table if not exists made_codes (ordinal integer, code text) on commit drop`,
   )
-  // knex types a transaction's client as any. It is the pg connection of this transaction.
-  const connection = (await trx.client.acquireConnection()) as pg.Client
-  const copy = connection.query(copyFrom('copy made_codes (ordinal, code) from stdin'))
-  await pipeline(Readable.from(copyLines(ordinals, codes)), copy)
+  await withCopy(trx, (connection) => {
+    const copy = connection.query(copyFrom('copy made_codes (ordinal, code) from stdin'))
+    return pipeline(Readable.from(copyLines(ordinals, codes)), copy)
+  })
   const { rowCount } = await trx.raw<{ rowCount: number }>(
     `${INSERT} from made_codes made ${SKIP_EXISTING}`,
     bindings(batch),

@@ -140,7 +140,7 @@ end)`
  * promotion codes, `given` their `times_redeemed`. It locks several vouchers, so it locks their batches
  * first, like a refund: `order by` sorts all rows before the first voucher is locked.
  *
- * @param conferenceId - an SQL literal.
+ * @param conferenceId - SQL for it.
  */
 export const countUsesAtStripe = (conferenceId: string) => `batches as materialized (
     select b.id from voucher_batches b

@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
-import { literal, tenantStatement, withTenant } from '../db/tenant-scope.ts'
+import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -109,8 +109,9 @@ export async function redeemVoucherAtOnce(
   request: RedeemRequest,
 ): Promise<Redeemed> {
   const bindings: Record<string, string> = redeemBindings(conferenceId, request)
-  const sql = REDEEM.replaceAll(/:(\w+)/g, (_, name: string) => literal(bindings[name] ?? null))
-  const [row] = await tenantStatement<RedeemRow>(db, { conferenceId }, sql)
+  const [row] = await tenantStatement<RedeemRow>(db, { conferenceId }, (bind) =>
+    REDEEM.replaceAll(/:(\w+)/g, (_, name: string) => bind(bindings[name] ?? null)),
+  )
   const redeemed = row === undefined ? null : toRedeemed(row)
   return (
     redeemed ?? withTenant(db, { conferenceId }, (trx) => redeemVoucher(trx, conferenceId, request))

@@ -1,3 +1,4 @@
+import { codeLengthOf } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
 import { notFound } from '../shared/errors.ts'
@@ -15,8 +16,6 @@ export type BatchSpec = {
   sponsorId: string | null
   /** 1 to 1,000,000. */
   count: number
-  /** Random symbols of a code, 8 to 32. */
-  codeLength: number
   /** ISO 4217: the currency of a fixed discount. */
   currency: string
   ticketTypeId: string | null
@@ -100,6 +99,7 @@ function toLockedBatch(conferenceId: string, row: LockedRow): LockedBatch {
 /** A locked batch with the columns that issuing needs. */
 export type IssuableBatch = LockedBatch & {
   prefix: string
+  /** Random symbols of a code, 8 to 32: what the conference had set when the batch was inserted. */
   codeLength: number
   maxUses: number
   /** Whether this transaction inserted the batch, so that it has no vouchers yet. */
@@ -121,7 +121,7 @@ async function insertBatch(trx: Tx, spec: BatchSpec): Promise<IssuableRow | unde
       sponsor_id: spec.sponsorId,
       count: spec.count,
       prefix: terms.prefix,
-      code_length: spec.codeLength,
+      code_length: codeLengthOf(trx, spec.conferenceId),
       voucher_type: terms.voucherType,
       discount_value: terms.discountValue,
       currency: spec.currency,
@@ -199,7 +199,6 @@ type BatchRow = {
   sponsor_id: string | null
   count: number
   prefix: string
-  code_length: number
   voucher_type: VoucherType
   discount_value: number
   currency: string
@@ -221,7 +220,6 @@ const BATCH_COLUMNS = [
   'sponsor_id',
   'count',
   'prefix',
-  'code_length',
   'voucher_type',
   'discount_value',
   'currency',
@@ -243,7 +241,6 @@ function toBatch(row: BatchRow): VoucherBatch {
     purchaseId: row.purchase_id,
     sponsorId: row.sponsor_id,
     count: row.count,
-    codeLength: row.code_length,
     currency: row.currency,
     ticketTypeId: row.ticket_type_id,
     addOnId: row.add_on_id,

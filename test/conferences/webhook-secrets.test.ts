@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readWebhookSecrets } from '../../src/conferences/stripe-credentials.ts'
-import { withTenant } from '../../src/db/tenant-scope.ts'
+import { readWebhookReceiver } from '../../src/conferences/stripe-credentials.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
 import {
   createConference,
@@ -14,10 +13,8 @@ const app = useTestApp()
 
 const SECRET = 'whsec_0123456789abcdefWXYZ'
 
-const activeSecrets = (conferenceId: string) =>
-  withTenant(app.db, { conferenceId }, (trx) =>
-    readWebhookSecrets(trx, createEncryption(TEST_ENCRYPTION_KEY), conferenceId),
-  )
+const activeSecrets = async (conferenceId: string) =>
+  (await readWebhookReceiver(app.db, createEncryption(TEST_ENCRYPTION_KEY), conferenceId))?.secrets
 
 describe('webhook secrets', () => {
   it('can be several until they are deleted, and are always masked', async () => {

@@ -34,7 +34,7 @@ async function byStripe(): Promise<void> {
   await new Stripe('sk_test_1', { host: hostname, port, protocol: 'http' }).balance.retrieve()
 }
 
-const statement = (pool: Db) => tenantStatement(pool, tenant, 'select 1 as one')
+const statement = (pool: Db) => tenantStatement(pool, tenant, (bind) => `select ${bind(1)} as one`)
 
 /** The first line of what the guard found. */
 async function found(work: () => Promise<unknown>): Promise<string[]> {

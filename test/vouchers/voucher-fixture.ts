@@ -27,7 +27,6 @@ type Issue = {
   purchaseId?: string | null
   source?: BatchSpec['source']
   sponsorId?: string | null
-  codeLength?: number
   makeCodes?: CodeMaker
 }
 
@@ -89,14 +88,13 @@ export class Tenant {
     return id
   }
 
-  spec({ count, terms = {}, purchaseId = null, source, sponsorId, codeLength }: Issue): BatchSpec {
+  spec({ count, terms = {}, purchaseId = null, source, sponsorId }: Issue): BatchSpec {
     return {
       conferenceId: this.conferenceId,
       source: source ?? (purchaseId === null ? 'staff' : 'purchase'),
       purchaseId,
       sponsorId: sponsorId === undefined ? this.sponsorId : sponsorId,
       count,
-      codeLength: codeLength ?? 12,
       currency: 'EUR',
       ticketTypeId: null,
       addOnId: null,

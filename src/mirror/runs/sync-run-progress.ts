@@ -1,5 +1,5 @@
 import type { Db } from '../../db/connect.ts'
-import { literal, longLiteral, tenantStatement } from '../../db/tenant-scope.ts'
+import { type Bind, tenantStatement } from '../../db/tenant-scope.ts'
 import type { StripeConnection } from '../../stripe/stripe-client.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import {
@@ -186,25 +186,27 @@ async function saveRunStep<T extends StripeObject>(
   step: RunStep,
   leaseSeconds: number,
 ): Promise<SavedStep> {
-  const isRun = `conference_id = ${literal(run.conferenceId)} and id = ${literal(run.id)}`
-  const ctes = [
-    `ours as (
+  const ctes = (bind: Bind) => {
+    const isRun = `conference_id = ${bind(run.conferenceId)} and id = ${bind(run.id)}`
+    return [
+      `ours as (
       select id from sync_runs
-      where ${isRun} and attempt = ${literal(run.attempt)} and state = 'running' for update
+      where ${isRun} and attempt = ${bind(run.attempt)} and state = 'running' for update
     )`,
-    ...rowCtes(resource, run, step),
-    ...listedIdsCte(run, step),
-    `counted as (
-      update sync_runs set ${progressAssignments(run, step, leaseSeconds)}
+      ...rowCtes(bind, resource, run, step),
+      ...listedIdsCte(bind, run, step),
+      `counted as (
+      update sync_runs set ${progressAssignments(bind, run, step, leaseSeconds)}
       where ${isRun} and exists (select 1 from ours)
     )`,
-  ]
+    ]
+  }
   const outcomes = outcomeCountSql(run, step)
   const changes = isCompared(run, step) ? CHANGES_SQL : 'null::jsonb'
   const [saved] = await tenantStatement<SavedStep>(
     db,
     run,
-    `with ${ctes.join(', ')}
+    (bind) => `with ${ctes(bind).join(', ')}
     select ${DATABASE_NOW_SQL} as now, exists (select 1 from ours) as held,
       jsonb_build_object('created', ${outcomes.created}, 'updated', ${outcomes.updated},
         'unchanged', ${outcomes.unchanged}) as stored,
@@ -217,23 +219,27 @@ async function saveRunStep<T extends StripeObject>(
 }
 
 function rowCtes<T extends StripeObject>(
+  bind: Bind,
   resource: StripeResource<T>,
   run: RunKey,
   { rows, asOf }: RunStep,
 ): string[] {
   if (rows.length === 0) return []
-  const given = givenRowsCte(resource, rows, 'exists (select 1 from ours)')
+  const given = givenRowsCte(bind, resource, rows, 'exists (select 1 from ours)')
   const write = { conferenceId: run.conferenceId, asOf, onlyChanged: true }
-  return [given, run.dryRun ? comparedRowsCte(resource, write) : writtenRowsCtes(resource, write)]
+  return [
+    given,
+    run.dryRun ? comparedRowsCte(bind, resource, write) : writtenRowsCtes(bind, resource, write),
+  ]
 }
 
-function listedIdsCte(run: RunKey, { listed }: RunStep): string[] {
+function listedIdsCte(bind: Bind, run: RunKey, { listed }: RunStep): string[] {
   if (listed === null || listed.length === 0) return []
-  const ids = `jsonb_array_elements_text(${longLiteral(JSON.stringify(listed))}::jsonb)`
+  const ids = `jsonb_array_elements_text(${bind(JSON.stringify(listed))}::jsonb)`
   return [
     `listed as (
       insert into sync_run_ids (conference_id, run_id, ids)
-      select ${literal(run.conferenceId)}, ${literal(run.id)}, array(select ${ids}) from ours
+      select ${bind(run.conferenceId)}, ${bind(run.id)}, array(select ${ids}) from ours
     )`,
   ]
 }
@@ -266,28 +272,28 @@ function outcomeCountSql(run: RunKey, { rows }: RunStep) {
   return OUTCOME_COUNT_SQL[run.dryRun ? 'compared' : 'written']
 }
 
-function progressAssignments(run: RunKey, step: RunStep, leaseSeconds: number): string {
-  const added: { [count: string]: string } = { requests: literal(step.requests) }
-  for (const [count, more] of Object.entries(step.counts)) added[count] = literal(more)
+function progressAssignments(bind: Bind, run: RunKey, step: RunStep, leaseSeconds: number): string {
+  const added: { [count: string]: string } = { requests: bind(step.requests) }
+  for (const [count, more] of Object.entries(step.counts)) added[count] = bind(more)
   for (const [count, sql] of Object.entries(outcomeCountSql(run, step))) {
     added[count] = `${added[count] ?? 0} + ${sql}`
   }
   const sums = Object.entries(added).map(
     ([count, more]) => `${count} = sync_runs.${count} + ${more}`,
   )
-  const cursor = step.cursor === null ? 'null' : `${literal(JSON.stringify(step.cursor))}::jsonb`
+  const cursor = step.cursor === null ? 'null' : `${bind(JSON.stringify(step.cursor))}::jsonb`
   return [
     ...sums,
-    ...detailsAssignments(run, step),
+    ...detailsAssignments(bind, run, step),
     `cursor = ${cursor}`,
-    `lease_until = now() + make_interval(secs => ${literal(leaseSeconds)})`,
+    `lease_until = now() + make_interval(secs => ${bind(leaseSeconds)})`,
     'updated_at = now()',
   ].join(', ')
 }
 
-function detailsAssignments(run: RunKey, step: RunStep): string[] {
+function detailsAssignments(bind: Bind, run: RunKey, step: RunStep): string[] {
   const { details } = step
-  const given = details === null ? null : `${literal(JSON.stringify(details))}::jsonb`
+  const given = details === null ? null : `${bind(JSON.stringify(details))}::jsonb`
   if (!isCompared(run, step)) return given === null ? [] : [`details = ${given}`]
   // The same statement also stores what the dry run found, because no other step may follow.
   const all = `${given ?? 'sync_runs.details'} || coalesce(${CHANGES_SQL}, '[]')`

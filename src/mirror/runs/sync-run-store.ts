@@ -204,7 +204,7 @@ export async function claimSyncRun(
      where conference_id = ? and id = ?
        and (state = 'queued'
          or (state = 'running' and (lease_until is null or lease_until < now())))
-     returning *, (extract(epoch from listed_from) * 1000000)::bigint as listed_from_us`,
+     returning ${COLUMNS.join(', ')}, attempt, cursor, (extract(epoch from listed_from) * 1000000)::bigint as listed_from_us`,
     [leaseSeconds, conferenceId, runId],
   )
   const [row] = rows

@@ -1,0 +1,127 @@
+import type { Writable } from 'node:stream'
+import type { Knex } from 'knex'
+import pg from 'pg'
+
+// pgjdbc's defaults are 5 and 256. A plan takes up to 200 kB of the server's memory.
+const PREPARE_FROM = 5
+const MAX_PREPARED = 100
+const MAX_COUNTED = 1_000
+
+/** A statement has the same name on all connections. */
+const names = new Map<string, string>()
+
+/**
+ * Makes statements cheaper. Those of one turn of the event loop, such as the beginning of a transaction
+ * and its first statement, are written to the socket at once and share a round trip. Postgres parses and
+ * plans a statement with values once if the connection repeats it: planning takes as long as running for
+ * most of ours.
+ *
+ * @param connection a new connection with `pipeline: true`.
+ * @see https://node-postgres.com/features/pipelining
+ * @see https://www.postgresql.org/docs/current/sql-prepare.html
+ */
+export function pipelineStatements(connection: pg.Client, { prepare }: { prepare: boolean }): void {
+  const writeTogether = corkOf(connection)
+  const isPrepared = prepare ? repeatedStatements() : () => false
+  const { prototype } = pg.Client as { prototype: { query: (...args: unknown[]) => unknown } }
+  const query = (config: unknown, ...more: unknown[]): unknown => {
+    writeTogether()
+    const sent = hasValues(config) && isPrepared(config.text) ? named(config) : config
+    return prototype.query.call(connection, sent, ...more)
+  }
+  Object.assign(connection, { query })
+}
+
+/** A function that holds back what is written to the socket until this turn of the event loop ends. */
+function corkOf(connection: pg.Client): () => void {
+  // Not in pg's types.
+  const { stream } = (connection as unknown as { connection: { stream: Writable } }).connection
+  let corked = false
+  return () => {
+    if (corked) return
+    corked = true
+    stream.cork()
+    // Runs after the promises of this turn.
+    process.nextTick(() => {
+      corked = false
+      stream.uncork()
+    })
+  }
+}
+
+/** A function that counts the statements of one connection and says which are prepared. */
+function repeatedStatements(): (text: string) => boolean {
+  const counts = new Map<string, number>()
+  const prepared = new Set<string>()
+  return (text) => {
+    if (prepared.has(text)) return true
+    const count = (counts.get(text) ?? 0) + 1
+    if (count >= PREPARE_FROM && prepared.size < MAX_PREPARED) {
+      counts.delete(text)
+      prepared.add(text)
+      return true
+    }
+    if (counts.has(text) || counts.size < MAX_COUNTED) counts.set(text, count)
+    return false
+  }
+}
+
+type WithValues = { text: string; values: unknown[] }
+
+/** Statements without values contain them as text, so they are rarely repeated. */
+function hasValues(config: unknown): config is WithValues {
+  if (typeof config !== 'object' || config === null) return false
+  const { text, values } = config as Partial<WithValues>
+  return typeof text === 'string' && Array.isArray(values) && values.length > 0
+}
+
+function named(config: WithValues): WithValues & { name: string } {
+  const name = names.get(config.text) ?? `s${names.size + 1}`
+  names.set(config.text, name)
+  return { ...config, name }
+}
+
+// knex types a transaction's client as any. It is the pg connection of the transaction.
+const connectionOf = async (trx: Knex.Transaction) =>
+  (await trx.client.acquireConnection()) as pg.Client & { pipeline: boolean }
+
+type Statement = Pick<Knex.Raw, 'toSQL'> | Pick<Knex.QueryBuilder, 'toSQL'>
+
+/**
+ * Runs statements one after the other in one round trip: a lock, and a read that must not see rows from
+ * before it. With `Promise.all`, knex promises no order.
+ *
+ * @returns the rows of each.
+ */
+export async function runInOrder<Rows extends unknown[][]>(
+  trx: Knex.Transaction,
+  statements: { [K in keyof Rows]: Statement },
+): Promise<Rows> {
+  const connection = await connectionOf(trx)
+  const answers = statements.map((statement) => {
+    const { sql, bindings } = statement.toSQL().toNative()
+    return connection.query({ text: sql, values: [...bindings] })
+  })
+  const settled = await Promise.allSettled(answers)
+  const failure = settled.find(({ status }) => status === 'rejected')
+  if (failure?.status === 'rejected') throw failure.reason
+  // The caller says what its statements return, as with knex.
+  return (await Promise.all(answers)).map(({ rows }) => rows as unknown[]) as Rows
+}
+
+/**
+ * Runs `work`, which sends one COPY and waits for its end. pg refuses COPY on a pipelined connection,
+ * because statements behind it would corrupt it. So nothing else may use the transaction meanwhile.
+ */
+export async function withCopy<T>(
+  trx: Knex.Transaction,
+  work: (connection: pg.Client) => Promise<T>,
+): Promise<T> {
+  const connection = await connectionOf(trx)
+  connection.pipeline = false
+  try {
+    return await work(connection)
+  } finally {
+    connection.pipeline = true
+  }
+}
