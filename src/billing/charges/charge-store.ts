@@ -11,7 +11,8 @@ import { AppError, notFound } from '../../shared/errors.ts'
 
 /**
  * - `open`: there was no payment attempt, or the outcome of one is unknown.
- * - `processing`: a bank debit is in progress.
+ * - `processing`: a bank debit is in progress, or a payment of another amount or currency arrived: staff
+ *   refund it.
  * - `declined`: the last attempt failed, or Stripe refused it finally. Only staff start another one.
  * - `requires_action`: the bank requires the payer to authenticate, on the charge's Checkout page.
  */

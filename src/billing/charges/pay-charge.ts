@@ -45,7 +45,9 @@ export function wrongChargeState(detail: string, { status }: Charge): AppError {
 /** @throws AppError `wrong_state`, `payment_in_progress` */
 function assertUnpaid(charge: Charge, action: 'paid' | 'canceled'): void {
   if (charge.status === 'processing') {
-    throw paymentInProgress('A bank payment is pending. Wait until it succeeds or fails.')
+    throw paymentInProgress(
+      'A bank payment is pending, or a payment of another amount arrived. Wait until it succeeds or fails, or refund it.',
+    )
   }
   if (['succeeded', 'refunded', 'canceled'].includes(charge.status)) {
     const detail = `The charge cannot be ${action}: its status is ${charge.status}.`

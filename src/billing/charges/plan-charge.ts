@@ -1,4 +1,4 @@
-import { balancesOf, sumBalances } from '../../payments/balances.ts'
+import { balancesOf, netOf, sumBalances } from '../../payments/balances.ts'
 import type { Failure, PaymentAttempt, PaymentRecords } from '../../payments/payment-records.ts'
 import type { PaymentSnapshot } from '../../payments/payment-snapshot.ts'
 import {
@@ -76,7 +76,13 @@ function derive(charge: Charge, records: PaymentRecords, isCanceled: boolean): D
     .filter(({ currency }) => currency === charge.currency)
     .reduce((total, balance) => total + balance.requested, 0)
   const amountRefunded = Math.min(refunded, received)
-  const paid = records.payments.find(({ status }) => status === 'succeeded')
+  // As with a purchase, less than the amount, or another currency, does not pay it.
+  const paid =
+    received < charge.amount
+      ? undefined
+      : records.payments.find(
+          ({ status, currency }) => status === 'succeeded' && currency === charge.currency,
+        )
   const sums = {
     paymentIntentId: charge.paymentIntentId ?? paid?.paymentIntent ?? null,
     amountReceived: received,
@@ -88,22 +94,23 @@ function derive(charge: Charge, records: PaymentRecords, isCanceled: boolean): D
     const isRefunded = received > 0 && amountRefunded === received
     return { ...sums, status: isRefunded ? 'refunded' : 'succeeded', failure: null }
   }
-  return { ...sums, ...unpaidStatus(charge, records, isCanceled) }
+  const hasMoney = balances.some((balance) => netOf(balance) > 0)
+  return { ...sums, ...unpaidStatus(charge, records.attempts, isCanceled, hasMoney) }
 }
 
 type StatusAndFailure = { status: ChargeStatus; failure: Failure | null }
 
 function unpaidStatus(
   charge: Charge,
-  { attempts, payments }: PaymentRecords,
+  attempts: PaymentAttempt[],
   isCanceled: boolean,
+  hasMoney: boolean,
 ): StatusAndFailure {
-  // A bank transfer may have arrived in part.
-  const isPending =
-    attempts.some(({ state }) => state === 'processing') ||
-    payments.some(({ received }) => received > 0)
+  const isPending = attempts.some(({ state }) => state === 'processing')
   if (isPending) return { status: 'processing', failure: null }
   if (isCanceled) return { status: 'canceled', failure: null }
+  // A bank transfer arrived in part, or a payment of another amount or currency, which staff refund.
+  if (hasMoney) return { status: 'processing', failure: null }
   const decisive = attempts.findLast((attempt) => !isNeverOffered(charge, attempt))
   if (decisive === undefined) return { status: 'open', failure: null }
   const failure = failureOf(charge, decisive)

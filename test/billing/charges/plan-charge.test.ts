@@ -102,6 +102,25 @@ describe('a charge', () => {
     expect(late).toMatchObject({ status: 'succeeded', amountReceived: 1_000 })
   })
 
+  it.each([
+    ['a smaller amount', payment({ received: 999, amount: 999 })],
+    ['another currency', payment({ currency: 'JPY' })],
+  ])('is not paid by a payment of %s, and is free again when that is refunded', (_, wrong) => {
+    const { after } = read(charge([]), { payments: [{ ...wrong, attempt: null }] })
+    expect(after.charge).toMatchObject({ status: 'processing', paymentIntentId: null })
+    const all = refund('re_1', wrong.received, { currency: wrong.currency })
+    expect(read(after, { payments: [wrong], refunds: [all] }).after.charge.status).toBe('open')
+  })
+
+  it('that is canceled stays so when a payment of another amount arrives', () => {
+    const { after } = planCharge(charge([]), { type: 'cancel' })
+    const wrong = payment({ received: 400, amount: 400, attempt: null })
+    const held = read(after, { payments: [wrong] }).after
+    expect(held.charge).toMatchObject({ status: 'canceled', amountReceived: 400 })
+    const free = read(held, { payments: [wrong], refunds: [refund('re_1', 400)] }).after
+    expect(free.charge.status).toBe('canceled')
+  })
+
   it('is processing while a bank transfer has arrived in part', () => {
     const { after } = read(charge([page(1)]), {
       sessions: [session({ paid: false })],
