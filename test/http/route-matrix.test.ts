@@ -264,8 +264,12 @@ async function fill(path: string, conference: string): Promise<Omit<World, 'path
     ...(await fillMirror(app, conference, sponsor)),
   }
   await app.rows(
-    `insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
-     values ($1, $2, 'amount_mismatch', 'pi_1', 'x')`,
+    `with payment as (
+       insert into payments (conference_id, purchase_id, payment_intent_id, status, amount,
+         amount_received, currency)
+       values ($1, $2, 'pi_' || $2, 'succeeded', 5, 5, 'EUR') returning payment_intent_id)
+     insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
+     select $1, $2, 'amount_mismatch', payment_intent_id, 'x' from payment`,
     [conference, ids.purchase],
   )
   return { ids, sponsorKey: (await createSponsorKey(app, { path }, sponsor)).key }
