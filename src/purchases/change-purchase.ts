@@ -15,9 +15,8 @@ import {
 } from '../payments/payment-store.ts'
 import { recordChanges } from '../payments/plan-records.ts'
 import { newId } from '../shared/ids.ts'
-import { alignVouchers, type VoucherTarget } from '../vouchers/align-vouchers.ts'
+import { alignVouchers, isSameTarget, type VoucherTarget } from '../vouchers/align-vouchers.ts'
 import { issueVouchers } from '../vouchers/issue-vouchers.ts'
-import { isSameTarget } from '../vouchers/voucher-batch-store.ts'
 import {
   type PurchaseInput,
   type PurchasePlan,

@@ -11,7 +11,7 @@ import {
 } from '../payments/payment-store.ts'
 import type { Actor } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
-import { voucherTargetOf } from '../vouchers/voucher-batch-store.ts'
+import { voucherTargetOf } from '../vouchers/align-vouchers.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
 import type {
   BulkPurchase,

@@ -1,14 +1,27 @@
 import type { Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
-import {
-  isSameTarget,
-  type LockedBatch,
-  lockBatch,
-  type VoucherTarget,
-} from './voucher-batch-store.ts'
 
-export type { VoucherTarget }
+/** What refunds and disputes require of a purchase's vouchers. It follows from money, not from events. */
+export type VoucherTarget = {
+  /**
+   * How many vouchers in all must be inactive, by a refund or by staff. Redeemed ones stay active, unless
+   * this is the count of the batch.
+   */
+  inactive: number
+  /**
+   * How many in all must be inactive, or frozen because refunds are pending; at least `inactive`. If this
+   * is the count of the batch, redeemed ones with uses left are frozen too.
+   */
+  frozen: number
+  /** Whether a dispute is open: then every active voucher with uses left is frozen. */
+  disputed: boolean
+}
+
+/** Whether two targets require the same. */
+export function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
+  return a.inactive === b.inactive && a.frozen === b.frozen && a.disputed === b.disputed
+}
 
 // Everything here runs under the batch's row lock, so changes of state run one after the other.
 // Redemptions do not take that lock. They lock only one voucher each, so they cannot deadlock with the
@@ -168,3 +181,82 @@ export async function enqueuePromotionCodeSync(
   if (!isPublished) return
   await addJob(trx, 'align_promotion_codes', { conference_id: conferenceId, batch_id: id })
 }
+
+/** A batch whose row this transaction has locked. */
+export type LockedBatch = {
+  conferenceId: string
+  id: string
+  purchaseId: string | null
+  count: number
+  isPublished: boolean
+  /** The target to which the vouchers were aligned last. */
+  target: VoucherTarget
+  /** How many of `target.inactive` are missing. Null: the vouchers were not aligned to the target yet. */
+  missing: number | null
+}
+
+export type LockedRow = {
+  id: string
+  purchase_id: string | null
+  count: number
+  published_at: Date | null
+  required_inactive: number
+  required_frozen: number
+  disputed: boolean
+  missing_inactive: number | null
+}
+
+export const LOCKED_COLUMNS = [
+  'id',
+  'purchase_id',
+  'count',
+  'published_at',
+  'required_inactive',
+  'required_frozen',
+  'disputed',
+  'missing_inactive',
+] as const satisfies readonly (keyof LockedRow)[]
+
+export function toLockedBatch(conferenceId: string, row: LockedRow): LockedBatch {
+  return {
+    conferenceId,
+    id: row.id,
+    purchaseId: row.purchase_id,
+    count: row.count,
+    isPublished: row.published_at !== null,
+    target: {
+      inactive: row.required_inactive,
+      frozen: row.required_frozen,
+      disputed: row.disputed,
+    },
+    missing: row.missing_inactive,
+  }
+}
+
+/**
+ * Locks a batch, by its id or by its purchase, until the transaction ends. Null: there is none, or
+ * nothing was issued for the purchase.
+ */
+export async function lockBatch(
+  trx: Tx,
+  conferenceId: string,
+  which: { id: string } | { purchase_id: string },
+): Promise<LockedBatch | null> {
+  const row = await trx('voucher_batches')
+    .where({ conference_id: conferenceId, ...which })
+    .forNoKeyUpdate()
+    .first<LockedRow | undefined>([...LOCKED_COLUMNS])
+  return row === undefined ? null : toLockedBatch(conferenceId, row)
+}
+
+/**
+ * SQL for what was last required of a purchase's vouchers: a `VoucherTarget`, and whether the vouchers
+ * were aligned to it. Null if none were issued.
+ *
+ * @param purchase - alias of a row with conference_id and id.
+ */
+export const voucherTargetOf = (purchase: string) => `(
+  select json_build_object('inactive', b.required_inactive, 'frozen', b.required_frozen,
+    'disputed', b.disputed, 'missing', b.missing_inactive)
+  from voucher_batches b
+  where b.conference_id = ${purchase}.conference_id and b.purchase_id = ${purchase}.id)`

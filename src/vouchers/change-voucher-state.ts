@@ -2,11 +2,12 @@ import type { Tx } from '../db/connect.ts'
 import { AppError } from '../shared/errors.ts'
 import {
   enqueuePromotionCodeSync,
+  type LockedBatch,
+  lockBatch,
   publishVoucherStateChange,
   realignBatch,
 } from './align-vouchers.ts'
 import type { Voucher } from './voucher.ts'
-import { type LockedBatch, lockBatch } from './voucher-batch-store.ts'
 import { getVoucher } from './voucher-store.ts'
 
 /**

@@ -2,11 +2,38 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { customAlphabet } from 'nanoid'
 import { from as copyFrom } from 'pg-copy-streams'
+import { codeLengthOf } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import { withCopy } from '../db/pipeline.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
-import { realignBatch } from './align-vouchers.ts'
-import { type BatchSpec, type IssuableBatch, takeBatch } from './voucher-batch-store.ts'
+import { newId } from '../shared/ids.ts'
+import {
+  LOCKED_COLUMNS,
+  type LockedBatch,
+  type LockedRow,
+  realignBatch,
+  toLockedBatch,
+} from './align-vouchers.ts'
+import type { VoucherTerms } from './voucher-terms.ts'
+
+/** Where the vouchers come from: a paid purchase, a staff member, or a sponsor's level. */
+type BatchSource = 'purchase' | 'staff' | 'comp'
+
+/** Everything that the vouchers of one batch share. */
+export type BatchSpec = {
+  conferenceId: string
+  source: BatchSource
+  purchaseId: string | null
+  sponsorId: string | null
+  /** 1 to 1,000,000. */
+  count: number
+  /** ISO 4217: the currency of a fixed discount. */
+  currency: string
+  ticketTypeId: string | null
+  addOnId: string | null
+  terms: VoucherTerms
+  createdBy: string
+}
 
 /**
  * Issues the vouchers of a batch. Called again for the same purchase, or for the same sponsor's
@@ -38,6 +65,78 @@ export async function issueVouchers(
     await realignBatch(trx, batch)
   }
   return { batchId: batch.id, issued }
+}
+
+/** A locked batch with the columns that issuing needs. */
+type IssuableBatch = LockedBatch & {
+  prefix: string
+  /** Random symbols of a code, 8 to 32: what the conference had set when the batch was inserted. */
+  codeLength: number
+  maxUses: number
+  /** Whether this transaction inserted the batch, so that it has no vouchers yet. */
+  fresh: boolean
+}
+
+type IssuableRow = LockedRow & { prefix: string; code_length: number; max_uses: number }
+
+const ISSUABLE_COLUMNS = [...LOCKED_COLUMNS, 'prefix', 'code_length', 'max_uses'] as const
+
+async function insertBatch(trx: Tx, spec: BatchSpec): Promise<IssuableRow | undefined> {
+  const { terms } = spec
+  const [row] = await trx('voucher_batches')
+    .insert({
+      conference_id: spec.conferenceId,
+      id: newId('voucherBatch'),
+      source: spec.source,
+      purchase_id: spec.purchaseId,
+      sponsor_id: spec.sponsorId,
+      count: spec.count,
+      prefix: terms.prefix,
+      code_length: codeLengthOf(trx, spec.conferenceId),
+      voucher_type: terms.voucherType,
+      discount_value: terms.discountValue,
+      currency: spec.currency,
+      max_uses: terms.maxUses,
+      valid_from: terms.validFrom,
+      valid_until: terms.validUntil,
+      unlocks_hidden_tickets: terms.unlocksHiddenTickets,
+      ticket_type_id: spec.ticketTypeId,
+      add_on_id: spec.addOnId,
+      created_by: spec.createdBy,
+    })
+    .onConflict()
+    .ignore()
+    .returning<IssuableRow[]>([...ISSUABLE_COLUMNS])
+  return row
+}
+
+/**
+ * Locks the batch of a purchase, or of a sponsor's complimentary vouchers, and inserts it if there is
+ * none; a staff batch is always new. Whoever issues vouchers, changes their state or locks more than one
+ * of them locks their batches first, so that these transactions run one after the other.
+ */
+async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch> {
+  const { conferenceId } = spec
+  const inserted = await insertBatch(trx, spec)
+  const row =
+    inserted ??
+    (await trx('voucher_batches')
+      .where({ conference_id: conferenceId, source: spec.source })
+      .where(
+        spec.source === 'purchase'
+          ? { purchase_id: spec.purchaseId }
+          : { sponsor_id: spec.sponsorId },
+      )
+      .forNoKeyUpdate()
+      .first<IssuableRow | undefined>([...ISSUABLE_COLUMNS]))
+  if (row === undefined) throw new Error('The batch was neither inserted nor found')
+  return {
+    ...toLockedBatch(conferenceId, row),
+    prefix: row.prefix,
+    codeLength: row.code_length,
+    maxUses: row.max_uses,
+    fresh: inserted !== undefined,
+  }
 }
 
 /** Generates distinct codes; a test passes one whose codes collide. */

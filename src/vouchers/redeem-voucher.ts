@@ -4,9 +4,8 @@ import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { realignBatch } from './align-vouchers.ts'
+import { lockBatch, realignBatch } from './align-vouchers.ts'
 import { codeKey, INVALID_REASON, type InvalidReason } from './voucher.ts'
-import { lockBatch } from './voucher-batch-store.ts'
 
 export type RedeemRequest = { code: string; reference: string; actor: Actor }
 

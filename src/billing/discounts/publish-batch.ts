@@ -4,6 +4,7 @@ import { addJob } from '../../jobs/job-queue.ts'
 import { AppError, invalidField } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem } from '../../shared/money.ts'
+import { lockBatch } from '../../vouchers/align-vouchers.ts'
 import {
   FROM_PUBLISHED,
   HAS_PENDING_CHANGE,
@@ -11,7 +12,7 @@ import {
   markBatchPublished,
   retryRefusedVouchers,
 } from '../../vouchers/published-vouchers.ts'
-import { getBatch, lockBatch, type VoucherBatch } from '../../vouchers/voucher-batch-store.ts'
+import { getBatch, type VoucherBatch } from '../../vouchers/voucher-batch-store.ts'
 import type { Requester } from './discount-change.ts'
 import type { CreateCouponInput } from './discount-schemas.ts'
 import { endProblem } from './stripe-discount-values.ts'
