@@ -190,7 +190,7 @@ describe('a payment page', () => {
     return { id, session, answer: await checkout }
   }
 
-  it('that was paid while Stripe’s answer was under way is not opened again (issue 8, line 30)', async () => {
+  it('that was paid while Stripe’s answer was under way is not opened again (D6; issue 8, line 30)', async () => {
     const { id, answer } = await settledMeanwhile((session) => control().pay(session))
     expect(answer).toMatchObject({ status: 409, body: { code: 'payment_in_progress' } })
     expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })

@@ -98,28 +98,34 @@ describe('ordering', () => {
   })
 })
 
-describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () => {
-  it.each([0, -1, 1.5, '3', null])('quantity %o', async (quantity) => {
-    expect(await bySponsor({ quantity })).toMatchObject(refusedAt('/quantity'))
-  })
+describe('an order that breaks a rule (D4, D5, D24)', () => {
+  it.each([0, -1, 1.5, '3', null])(
+    'is refused with the field for quantity %o',
+    async (quantity) => {
+      expect(await bySponsor({ quantity })).toMatchObject(refusedAt('/quantity'))
+    },
+  )
 
-  it('quantity above the conference’s limit', async () => {
+  it('is refused for a quantity above the conference’s limit', async () => {
     const answer = await bySponsor({ quantity: 101 })
     expect(answer).toMatchObject(refusedAt('/quantity'))
     expect(answer.body['detail']).toMatch(/at most 100/)
   })
 
-  it.each([-1, 1.5, '10', 100_000_000])('unit_amount %o', async (unit_amount) => {
-    expect(await byStaff({ unit_amount })).toMatchObject(refusedAt('/unit_amount'))
-  })
+  it.each([-1, 1.5, '10', 100_000_000])(
+    'is refused with the field for unit_amount %o',
+    async (unit_amount) => {
+      expect(await byStaff({ unit_amount })).toMatchObject(refusedAt('/unit_amount'))
+    },
+  )
 
-  it('a total below what Stripe charges', async () => {
+  it('is refused for a total below what Stripe charges', async () => {
     const answer = await byStaff({ unit_amount: 49 })
     expect(answer).toMatchObject(refusedAt('/quantity'))
     expect(answer.body['detail']).toMatch(/minimum charge of 0.50 EUR/)
   })
 
-  it('a total above what Stripe charges', async () => {
+  it('is refused for a total above what Stripe charges', async () => {
     const answer = await byStaff({ quantity: 100, unit_amount: 1_000_000 })
     expect(answer.body['detail']).toMatch(/maximum of 999999.99 EUR/)
   })
@@ -138,25 +144,25 @@ describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () =>
       { valid_from: '2099-01-02T00:00:00Z', valid_until: '2099-01-01T00:00:00Z' },
     ],
     ['/voucher_config/valid_until', { valid_until: '2020-01-01T00:00:00Z' }],
-  ])('%s in %o', async (pointer, voucher_config) => {
+  ])('is refused at %s for the terms %o', async (pointer, voucher_config) => {
     expect(await byStaff({ voucher_config })).toMatchObject(refusedAt(pointer))
   })
 
-  it('an unknown field', async () => {
+  it('is refused for an unknown field', async () => {
     expect(await byStaff({ price: 1 })).toMatchObject(refusedAt('/price'))
   })
 
-  it('no item, no price', async () => {
+  it('is refused without an item and a price', async () => {
     expect(await order({ quantity: 1 })).toMatchObject(refusedAt('/unit_amount'))
     expect(await order({ quantity: 1, unit_amount: 100 })).toMatchObject(refusedAt('/description'))
   })
 
-  it('two items', async () => {
+  it('is refused for two items', async () => {
     const body = { add_on: 'add_x', ticket_type: shop.ticketType, quantity: 1 }
     expect(await order(body)).toMatchObject(refusedAt('/add_on'))
   })
 
-  it('a ticket type, add-on or sponsor of another conference (D17)', async () => {
+  it('is refused for a ticket type, add-on or sponsor of another conference (D17)', async () => {
     const addOn = await createAddOn(app, other)
     expect(await byStaff({ ticket_type: other.ticketType })).toMatchObject(
       refusedAt('/ticket_type'),
@@ -165,7 +171,7 @@ describe('an order that breaks a rule names the field (D4, D5, D13, D24)', () =>
     expect(await byStaff({ sponsor: other.sponsor })).toMatchObject(refusedAt('/sponsor'))
   })
 
-  it('an item that is not for bulk, or not on sale now', async () => {
+  it('is refused for an item that is not for bulk, or not on sale now', async () => {
     const single = await createTicketType(app, shop, { bulk_enabled: false })
     const later = await createTicketType(app, shop, { active_from: '2099-01-01T00:00:00Z' })
     const past = await createTicketType(app, shop, { active_until: '2020-01-01T00:00:00Z' })

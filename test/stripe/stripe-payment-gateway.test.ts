@@ -14,7 +14,7 @@ const requestsOf = (purchase: string) =>
     .filter(({ params }) => params['client_reference_id'] === purchase)
 
 describe('opening a Checkout session', () => {
-  it('sends the saved parameters and our ids, and fixes the total', async () => {
+  it('sends the saved parameters and our ids, and fixes the total (D13)', async () => {
     const ref = scene.newRef()
     await scene.open(ref)
     const metadata = {

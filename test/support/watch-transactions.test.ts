@@ -43,7 +43,7 @@ async function found(work: () => Promise<unknown>): Promise<string[]> {
 }
 
 describe('the guard of transactions', () => {
-  it('finds a request inside a transaction', async () => {
+  it('finds a request inside a transaction (F20)', async () => {
     expect(await found(() => withTenant(db, tenant, byFetch))).toEqual([
       'GET /probe inside a transaction',
     ])
