@@ -81,7 +81,7 @@ process.once('exit', () => {
 })
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 
-say(`${runs} runs beside ${BURNERS} processes that use the CPU`)
+say(`${runs} ${runs === 1 ? 'run' : 'runs'} beside ${BURNERS} processes that use the CPU`)
 const failed = await runAll(runs, args)
 say(`${runs - failed} of ${runs} runs passed`)
 process.exit(failed === 0 ? 0 : 1)

@@ -34,7 +34,12 @@ it('answers running requests and accepts no new ones when it stops', async () =>
   const waiting = () => stripe.fake.control.faults().api.some(({ id }) => id === trouble.id)
   await expect.poll(waiting, POLL_OPTIONS).toBe(false)
   const stopped = service.stop()
-  await expect(fetch(`${service.address}/livez`)).rejects.toThrow('fetch failed')
+  const connecting = () =>
+    fetch(`${service.address}/livez`).then(
+      () => 'accepted',
+      (error: unknown) => String(error),
+    )
+  await expect.poll(connecting, POLL_OPTIONS).toContain('fetch failed')
   expect((await answer).status).toBe(200)
   expect(await stopped).toBe(true)
   expect(await shop.get(id)).toMatchObject({ status: 'PROCESSING', checkout: { attempt: 1 } })

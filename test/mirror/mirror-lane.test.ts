@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lane } from '../../src/stripe-events/classify-event.ts'
 import { createEventWorker, type EventWorker } from '../../src/stripe-events/event-worker.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { expectMirrored, storedRow } from './expect-mirrored.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
 // A request without an answer must end within the test.
 const scene = useSyncScene({ STRIPE_TIMEOUT_SECONDS: '8' })
-const POLL_OPTIONS = { timeout: 20_000, interval: 50 }
 
 const workers: EventWorker[] = []
 beforeEach(() => scene.rows('delete from stripe_events'))

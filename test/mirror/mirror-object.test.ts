@@ -2,12 +2,12 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { createEventWorker, type EventWorker } from '../../src/stripe-events/event-worker.ts'
 import { eventOf } from '../stripe-events/inbox-app.ts'
 import { idOf } from '../support/shop.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { expectMirrored, readsOf, storedRow } from './expect-mirrored.ts'
 import { actionOf } from './mirrored-row.ts'
 import { useSyncScene, type WiredShop } from './sync-scene.ts'
 
 const scene = useSyncScene()
-const POLL_OPTIONS = { timeout: 20_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {

@@ -4,10 +4,10 @@ import { createEventWorker, type EventWorker } from '../../src/stripe-events/eve
 import type { ProcessDeps } from '../../src/stripe-events/process-events.ts'
 import { purchaseService } from '../support/purchase-service.ts'
 import { withAdminClient } from '../support/test-connections.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { eventOf, type Order, useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
-const POLL_OPTIONS = { timeout: 60_000, interval: 50 }
 
 const workers: EventWorker[] = []
 afterEach(async () => {

@@ -4,6 +4,7 @@ import { useServices } from '../../main/run-service.ts'
 import { startServiceProcess, useServiceProcesses } from '../../support/service-process.ts'
 import { openShop, useFakeStripe } from '../../support/shop.ts'
 import { type Body, useTestApp } from '../../support/test-app.ts'
+import { POLL_OPTIONS } from '../../support/timeouts.ts'
 
 // The fake does not respond, so the worker waits for it, and is killed with -9 there.
 
@@ -22,8 +23,6 @@ const worker = () => ({
   RUN: 'work',
   LEASE_SECONDS: '2',
 })
-
-const POLL_OPTIONS = { timeout: 60_000, interval: 100 }
 
 it('another worker finishes the publication of a killed worker: one promotion code per voucher', async () => {
   const shop = await openShop(app)

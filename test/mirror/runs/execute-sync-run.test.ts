@@ -58,7 +58,7 @@ class SleepingAction extends StripeCustomerAction {
 async function sleeper() {
   const action = new SleepingAction(scene.context(shop))
   const executed = execute(action)
-  await expect.poll(() => action.isAsleep, { timeout: 20_000 }).toBe(true)
+  await expect.poll(() => action.isAsleep).toBe(true)
   return { action, executed }
 }
 

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { useServices } from '../../main/run-service.ts'
 import { createStaffKey } from '../../support/fixtures.ts'
 import type { Body } from '../../support/test-app.ts'
+import { POLL_OPTIONS } from '../../support/timeouts.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
 // `scene.request` compares every response with openapi.yaml.
@@ -164,7 +165,7 @@ describe('the list of runs', () => {
   })
 })
 
-describe('a worker', { timeout: 60_000 }, () => {
+describe('a worker', () => {
   it('executes the run to its end', async () => {
     const ids = scene.fake.control.seedCustomers(shop.stripeKey, 230)
     const { body } = await ask('customers')
@@ -173,9 +174,7 @@ describe('a worker', { timeout: 60_000 }, () => {
       STRIPE_API_BASE: scene.fake.url,
       RUN: 'work',
     })
-    await expect
-      .poll(async () => (await get(body.id)).body.state, { timeout: 45_000 })
-      .toBe('succeeded')
+    await expect.poll(async () => (await get(body.id)).body.state, POLL_OPTIONS).toBe('succeeded')
     expect((await get(body.id)).body).toMatchObject({
       counts: { fetched: 230, created: 230, updated: 0, unchanged: 0, deleted: 0, failed: 0 },
       requests: 3,
