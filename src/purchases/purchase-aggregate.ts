@@ -126,7 +126,10 @@ export function machineContext({ purchase, records }: PurchaseAggregate): Purcha
     net,
     attempts: {
       open: records.attempts.some(isPayable),
-      pending: records.attempts.some(({ state }) => state === 'processing'),
+      // A bank debit that staff took at Stripe belongs to no attempt.
+      pending:
+        records.attempts.some(({ state }) => state === 'processing') ||
+        records.payments.some(({ status }) => status === 'processing'),
       // A payment that was refunded or lost completely does not count, even if its session is paid.
       paid: balances.some((balance) => netOf(balance) > 0),
     },
@@ -193,12 +196,12 @@ export function allowedActions(
   const can = (event: PurchaseEvent) => decide(purchase.status, context, event).kind === 'applied'
   const isPriceOpen = !isSponsor || purchase.priceSource === 'catalogue'
   const possible: Record<PurchaseAction, boolean> = {
-    update: purchase.status === 'PENDING' && !open && isPriceOpen,
+    update: purchase.status === 'PENDING' && !open && !pending && isPriceOpen,
     checkout: can({ type: 'CHECKOUT_OPENED' }) && !pending && !paid,
     cancel: can({ type: 'CANCELLED' }),
     approve: can({ type: 'COMP_APPROVED' }),
     refund: balancesOf(records).some((balance) => refundable(balance) > 0),
-    reconcile: records.attempts.length > 0,
+    reconcile: records.attempts.length > 0 || records.payments.length > 0,
     resolve_flag: hasOpenFlag,
   }
   return PURCHASE_ACTIONS.filter(
@@ -274,7 +277,7 @@ const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
 
 function reasonOf(action: PurchaseAction | 'pay', status: PurchaseStatus): string {
   if (action === 'approve' && status === 'PENDING') return 'the purchase is not free'
-  if (action === 'update' && status === 'PENDING') return 'a payment attempt is open'
+  if (action === 'update' && status === 'PENDING') return 'a payment is open or pending'
   if (action === 'refund' && (status === 'PAID' || status === 'REFUNDED')) {
     return 'nothing is left to refund'
   }

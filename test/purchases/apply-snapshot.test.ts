@@ -71,6 +71,19 @@ describe('money that arrives', () => {
     expect(partly.status).toBe('PROCESSING')
   })
 
+  it('waits for a bank debit that staff took at Stripe: nobody pays a second time meanwhile', async () => {
+    const scene = await openScene(db, { attempts: 0 })
+    const debit = payment({ attempt: null, status: 'processing', received: 0 })
+    expect((await scene.read({ payments: [debit] })).allowed_actions).toEqual(['reconcile'])
+    const failed = { ...debit, status: 'requires_payment_method' }
+    const free = await scene.read({ payments: [failed] })
+    expect(free.allowed_actions).toEqual(['update', 'checkout', 'cancel', 'reconcile'])
+    expect(await scene.read({ payments: [payment({ attempt: null })] })).toMatchObject({
+      status: 'PAID',
+      vouchers: { active: 10 },
+    })
+  })
+
   it('fails with the reason when a bank debit fails, and allows another checkout (D8)', async () => {
     const scene = await openScene(db)
     await scene.read({
