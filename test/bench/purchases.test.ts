@@ -44,7 +44,7 @@ describe('the bench of whole purchases', () => {
       })
       const [head] = lines
       expect(head).toContain('whole purchases: this version against')
-      expect(lines.join('\n')).toMatch(/SQL messages a purchase +\d+\.\d +\d+\.\d +\d+\.\d\d/)
+      expect(lines.join('\n')).toMatch(/round trips to Postgres +\d+\.\d +\d+\.\d +\d+\.\d\d/)
       expect(lines.join('\n')).not.toContain('NaN')
       expect(figures).toEqual({ now: expect.any(Number), ratio: expect.any(Number) })
       expect(await git('worktree', 'list')).toContain(version)
