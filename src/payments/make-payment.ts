@@ -103,7 +103,7 @@ async function openSession(
   const opened = { attempt: attempt.attempt, event, changes: session } as const
   const { attempt: after } = await payable.apply(opened)
   if (status !== 'open') {
-    // A lost page that was found, but nobody can pay it any more.
+    // A lost page that was found, but cannot be paid any more.
     if (status === 'complete') await payable.reconcile({ sessionIds: [session.sessionId] })
     return { kind: 'ended' }
   }
