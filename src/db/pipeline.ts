@@ -11,14 +11,21 @@ const MAX_COUNTED = 1_000
 const names = new Map<string, string>()
 
 /**
+ * Marks a statement that is worth preparing: `trx.raw(sql, bindings).options(PREPARED)`. Postgres then parses
+ * and plans it once for each connection. A prepared plan must fit all values, so this is for hot statements that
+ * find their rows by key; a list needs a plan for its values.
+ *
+ * @see https://www.postgresql.org/docs/current/sql-prepare.html
+ */
+export const PREPARED = { prepare: true } as const
+
+/**
  * Makes statements cheaper. Those of one turn of the event loop, such as the beginning of a transaction
- * and its first statement, are written to the socket at once and share a round trip. Postgres parses and
- * plans a statement with values once if the connection repeats it: planning takes as long as running for
- * most of ours.
+ * and its first statement, are written to the socket at once and share a round trip. Marked statements are
+ * prepared if the connection repeats them.
  *
  * @param connection a new connection with `pipeline: true`.
  * @see https://node-postgres.com/features/pipelining
- * @see https://www.postgresql.org/docs/current/sql-prepare.html
  */
 export function pipelineStatements(connection: pg.Client, { prepare }: { prepare: boolean }): void {
   const writeTogether = corkOf(connection)
@@ -26,7 +33,7 @@ export function pipelineStatements(connection: pg.Client, { prepare }: { prepare
   const { prototype } = pg.Client as { prototype: { query: (...args: unknown[]) => unknown } }
   const query = (config: unknown, ...more: unknown[]): unknown => {
     writeTogether()
-    const sent = hasValues(config) && isPrepared(config.text) ? named(config) : config
+    const sent = isMarked(config) && isPrepared(config.text) ? named(config) : config
     return prototype.query.call(connection, sent, ...more)
   }
   Object.assign(connection, { query })
@@ -66,16 +73,13 @@ function repeatedStatements(): (text: string) => boolean {
   }
 }
 
-type WithValues = { text: string; values: unknown[] }
+type Marked = { text: string; prepare: true }
 
-/** Statements without values contain them as text, so they are rarely repeated. */
-function hasValues(config: unknown): config is WithValues {
-  if (typeof config !== 'object' || config === null) return false
-  const { text, values } = config as Partial<WithValues>
-  return typeof text === 'string' && Array.isArray(values) && values.length > 0
+function isMarked(config: unknown): config is Marked {
+  return typeof config === 'object' && config !== null && 'prepare' in config
 }
 
-function named(config: WithValues): WithValues & { name: string } {
+function named(config: Marked): Marked & { name: string } {
   const name = names.get(config.text) ?? `s${names.size + 1}`
   names.set(config.text, name)
   return { ...config, name }
@@ -100,7 +104,8 @@ export async function runInOrder<Rows extends unknown[][]>(
   const connection = await connectionOf(trx)
   const answers = statements.map((statement) => {
     const { sql, bindings } = statement.toSQL().toNative()
-    return connection.query({ text: sql, values: [...bindings] })
+    // All of them find rows by key.
+    return connection.query({ text: sql, values: [...bindings], ...PREPARED })
   })
   const settled = await Promise.allSettled(answers)
   const failure = settled.find(({ status }) => status === 'rejected')

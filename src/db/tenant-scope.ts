@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import pg from 'pg'
 import type { Db, Tx } from './connect.ts'
+import { PREPARED } from './pipeline.ts'
 
 /**
  * Work for more than one tenant. Its name is a setting of the transaction, by which row security
@@ -84,7 +85,7 @@ async function scopedTransaction<T>(
 }
 
 /** Adds a value to a statement and returns the parameter that stands for it. */
-export type Bind = (value: string | number | boolean | null) => string
+export type Bind = (value: string | number | boolean | readonly string[] | null) => string
 
 /**
  * Runs one statement for one conference in one round trip: pages of objects, the ticket of a
@@ -131,7 +132,7 @@ async function scopedStatement<Row extends object>(
   const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
     const begun = connection.query(beginStatement(settings))
-    const answered = connection.query<Row>({ text, values })
+    const answered = connection.query<Row>({ text, values, ...PREPARED })
     // After an error, Postgres rolls back instead.
     const ended = connection.query('commit')
     const all = await Promise.allSettled([begun, answered, ended])

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import {
   type OutboundEvent,
@@ -118,8 +119,9 @@ async function saveRows(
   if (!isChange && ticket === null) return
 
   const applied = ticket === null ? '' : `, applied_ticket = :ticket, reconciled_at = now()`
-  const { rows } = await trx.raw<{ rows: { purchases: number; written: number }[] }>(
-    `with ${parts.map(({ sql }) => `${sql}, `).join('')} saved_purchase as (
+  const { rows } = await trx
+    .raw<{ rows: { purchases: number; written: number }[] }>(
+      `with ${parts.map(({ sql }) => `${sql}, `).join('')} saved_purchase as (
        update bulk_purchases p
        set ${PURCHASE_ASSIGNMENTS}, updated_at = case when :isChange then now() else p.updated_at end
          ${applied}
@@ -127,17 +129,18 @@ async function saveRows(
        returning 1)
      select (select count(*) from saved_purchase) as purchases,
        ${writtenRows(parts)} as written`,
-    {
-      ...Object.assign({}, ...parts.map(({ bindings }) => bindings)),
-      ...purchaseBindings(after.purchase),
-      conference: conferenceId,
-      owner: id,
-      from: status,
-      becamePaid: transitions.some(({ to }) => to === 'PAID'),
-      isChange,
-      ...(ticket === null ? {} : { ticket }),
-    },
-  )
+      {
+        ...Object.assign({}, ...parts.map(({ bindings }) => bindings)),
+        ...purchaseBindings(after.purchase),
+        conference: conferenceId,
+        owner: id,
+        from: status,
+        becamePaid: transitions.some(({ to }) => to === 'PAID'),
+        isChange,
+        ...(ticket === null ? {} : { ticket }),
+      },
+    )
+    .options(PREPARED)
   const saved = rows[0]
   if (saved?.purchases !== 1 || saved.written !== expectedRows(parts)) {
     throw new Error(

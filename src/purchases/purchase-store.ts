@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import { runInOrder } from '../db/pipeline.ts'
+import { PREPARED, runInOrder } from '../db/pipeline.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { PaymentRecords } from '../payments/payment-records.ts'
 import {
@@ -186,10 +186,12 @@ function toAggregate({ records, flags, target, ...row }: AggregateRow): Purchase
 }
 
 const aggregatesOf = (trx: Tx, conferenceId: string, ids: readonly string[]) =>
-  trx.raw<{ rows: AggregateRow[] }>(`${AGGREGATES} and p.id = any(:ids)`, {
-    conference: conferenceId,
-    ids: [...ids],
-  })
+  trx
+    .raw<{ rows: AggregateRow[] }>(`${AGGREGATES} and p.id = any(:ids)`, {
+      conference: conferenceId,
+      ids: [...ids],
+    })
+    .options(PREPARED)
 
 /** The purchases of these ids, in no order. */
 export async function loadAggregates(

@@ -1,6 +1,6 @@
 import type { KeyProblem } from '../conferences/unusable-key.ts'
 import type { Db, Tx } from '../db/connect.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import { type Bind, systemStatement, withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
 import type { Reference } from '../mirror/stripe-resource.ts'
 import { purchaseIdOfEvent } from '../purchases/purchase-store.ts'
@@ -53,19 +53,19 @@ type ClaimedRow = {
 // due, what failed and what a dead worker held. A claim spans all tenants, so each lookup compares
 // the conference_id of the event's own row.
 // The lane is part of the text, not a binding: each lane has a partial index.
-const claimOf = (lane: Lane) => `
+const claimOf = (bind: Bind, { lane, limit, leaseSeconds, except = [] }: Claim) => `
   with due as (
     select conference_id, id from stripe_events
     where status = 'pending' and lane = '${lane}' and next_attempt_at <= now()
-      and not conference_id = any(?)
+      and not conference_id = any(${bind(except)}::text[])
     order by next_attempt_at
-    limit ?
+    limit ${bind(limit)}
     for update skip locked
   ), claimed as (
     update stripe_events e
     set attempts = e.attempts + 1,
-        lease_until = now() + make_interval(secs => ?),
-        next_attempt_at = now() + make_interval(secs => ?)
+        lease_until = now() + make_interval(secs => ${bind(leaseSeconds)}),
+        next_attempt_at = now() + make_interval(secs => ${bind(leaseSeconds)})
     from due
     where e.conference_id = due.conference_id and e.id = due.id
     returning e.conference_id, e.id, e.lane, e.type, e.attempts, e.object_id,
@@ -77,26 +77,21 @@ const claimOf = (lane: Lane) => `
   from claimed c
   order by c.received_at, c.id`
 
+type Claim = {
+  lane: Lane
+  limit: number
+  leaseSeconds: number
+  /** Conferences whose events are not claimed now. */
+  except?: readonly string[]
+}
+
 /**
  * Claims due events of a lane, of all tenants, for `leaseSeconds`, longest due first. Workers do not
  * block each other. The events of a dead worker are due again when its lease ends.
- *
- * @param options.except - conferences whose events are not claimed now.
  */
-export function claimEvents(
-  db: Db,
-  options: { lane: Lane; limit: number; leaseSeconds: number; except?: readonly string[] },
-): Promise<ClaimedEvent[]> {
-  const { lane, limit, leaseSeconds, except = [] } = options
-  return withSystem(db, 'claim-events', async (trx) => {
-    const { rows } = await trx.raw<{ rows: ClaimedRow[] }>(claimOf(lane), [
-      [...except],
-      limit,
-      leaseSeconds,
-      leaseSeconds,
-    ])
-    return rows.map(toClaimed)
-  })
+export async function claimEvents(db: Db, claim: Claim): Promise<ClaimedEvent[]> {
+  const rows = await systemStatement<ClaimedRow>(db, 'claim-events', (bind) => claimOf(bind, claim))
+  return rows.map(toClaimed)
 }
 
 function toClaimed(row: ClaimedRow): ClaimedEvent {

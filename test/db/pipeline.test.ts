@@ -39,9 +39,16 @@ describe('a connection', () => {
   it('prepares a hundred statements at most, so that the memory of the server is bounded', async () => {
     const db = open()
     for (let n = 1; n <= 110; n += 1) {
-      for (let times = 1; times <= 5; times += 1) await db.raw(`select ?::int + ${n}`, [1])
+      for (let times = 1; times <= 5; times += 1)
+        await tenantStatement(db, tenant, (bind) => `select ${bind(1)}::int + ${n}`)
     }
     expect(await preparedBy(db)).toHaveLength(100)
+  })
+
+  it('prepares no list: its plan depends on its values', async () => {
+    const db = open()
+    for (let times = 1; times <= 6; times += 1) await db.raw('select ?::int', [times])
+    expect(await preparedBy(db)).toEqual([])
   })
 
   it('prepares nothing if the settings say so', async () => {
