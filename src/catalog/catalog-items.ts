@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { AppError, invalidField, notFound } from '../shared/errors.ts'
 import { type IdKind, newId } from '../shared/ids.ts'
 import { STRIPE_MAXIMUM_AMOUNT } from '../shared/money.ts'
@@ -202,6 +203,7 @@ export async function findCatalogItem(
 ): Promise<CatalogItem | null> {
   const row = await itemsOf(trx, kind, conferenceId)
     .where({ id })
+    .options(PREPARED)
     .first<CatalogRow | undefined>([...COLUMNS])
   return row === undefined ? null : toCatalogItem(kind, row)
 }

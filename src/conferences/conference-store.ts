@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { withSystem } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 
@@ -133,6 +134,7 @@ export async function insertConference(
 export async function getConference(trx: Tx, id: string): Promise<Conference> {
   const row = await trx<ConferenceRow>('conferences')
     .where({ id })
+    .options(PREPARED)
     .first([...COLUMNS])
   if (row === undefined) throw notFound('conference')
   return toConference(row)

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import { newId } from '../shared/ids.ts'
 
@@ -17,6 +18,7 @@ export async function publishEvent(trx: Tx, event: OutboundEvent): Promise<void>
     .orderBy('id')
     // A deletion of the endpoint waits, so that no delivery is without its endpoint.
     .forKeyShare()
+    .options(PREPARED)
     .select<{ id: string; now: Date }[]>('id', trx.raw('now() as now'))
   for (const { id: endpointId, now } of endpoints) {
     const deliveryId = newId('webhookDelivery')

@@ -1,4 +1,5 @@
 import type { Tx } from '../db/connect.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import type { AttemptState } from './attempt-machine.ts'
 import type {
   PaymentAttempt,
@@ -285,6 +286,7 @@ export async function insertAttempt(
   attempt: Pick<PaymentAttempt, 'attempt' | 'kind' | 'params'> & { requestedBy: string },
 ): Promise<PaymentAttempt> {
   const [row] = await trx('payment_attempts')
+    .options(PREPARED)
     .insert({
       conference_id: owner.conferenceId,
       [`${owner.kind}_id`]: owner.id,

@@ -311,6 +311,7 @@ export type NewPurchase = Omit<
 
 export async function insertPurchase(trx: Tx, row: NewPurchase): Promise<BulkPurchase> {
   const [inserted] = await trx('bulk_purchases')
+    .options(PREPARED)
     .insert({ ...row, total_amount: row.quantity * row.unit_amount })
     .returning<PurchaseRow[]>([...PURCHASE_COLUMNS])
   if (inserted === undefined) throw new Error('The insert returned no row')
@@ -369,7 +370,9 @@ export async function assertPurchase(
   ref: PurchaseRef,
   sponsorId: string | null = null,
 ): Promise<void> {
-  const query = trx('bulk_purchases').where({ conference_id: ref.conferenceId, id: ref.purchaseId })
+  const query = trx('bulk_purchases')
+    .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
+    .options(PREPARED)
   if (sponsorId !== null) void query.andWhere({ sponsor_id: sponsorId })
   if ((await query.first('id')) === undefined) throw notFound('purchase')
 }

@@ -1,6 +1,7 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { slugTaken } from './slugs.ts'
 
@@ -84,9 +85,9 @@ export async function findSponsor(
   conferenceId: string,
   idOrSlugOrExternalId: string,
 ): Promise<Sponsor | null> {
-  const row = await byReference(trx, conferenceId, idOrSlugOrExternalId).first<
-    SponsorRow | undefined
-  >([...COLUMNS])
+  const row = await byReference(trx, conferenceId, idOrSlugOrExternalId)
+    .options(PREPARED)
+    .first<SponsorRow | undefined>([...COLUMNS])
   return row === undefined ? null : toSponsor(row)
 }
 

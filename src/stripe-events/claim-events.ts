@@ -1,5 +1,6 @@
 import type { KeyProblem } from '../conferences/unusable-key.ts'
 import type { Db, Tx } from '../db/connect.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { type Bind, systemStatement, withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
 import type { Reference } from '../mirror/stripe-resource.ts'
@@ -147,16 +148,19 @@ function groupBy(
   return [...groups.values()]
 }
 
-// An attempt's number occurs in one claim of a lane, so it tells our claim from a later one.
-const STILL_OURS = `status = 'pending' and (conference_id, id, lane, attempts) in (
-  select * from unnest(?::text[], ?::text[], ?::text[], ?::integer[]))`
+// An attempt's number occurs in one claim of a lane, so it tells our claim from a later one. The status is a
+// value too: with a constant, Postgres may read the index of pending events, which is full of dead rows.
+const STILL_OURS = `(conference_id, id, lane, attempts, status) in (
+  select * from unnest(?::text[], ?::text[], ?::text[], ?::integer[], ?::text[]))`
 
 function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
-  return trx('stripe_events').whereRaw(STILL_OURS, [
+  const query = trx('stripe_events').options(PREPARED)
+  return query.whereRaw(STILL_OURS, [
     events.map(({ conferenceId }) => conferenceId),
     events.map(({ id }) => id),
     events.map(({ lane }) => lane),
     events.map(({ attempts }) => attempts),
+    events.map(() => 'pending'),
   ])
 }
 

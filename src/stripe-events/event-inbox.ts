@@ -3,6 +3,7 @@ import type { Db, Tx } from '../db/connect.ts'
 import { updateInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -84,6 +85,9 @@ function takeGroup(queue: PendingInsert[]): PendingInsert[] {
   return queue.splice(0, size === -1 ? queue.length : size)
 }
 
+/** Postgres channel on which workers wait for due events. The messages are empty. */
+export const WAKE_CHANNEL = 'stripe_events'
+
 const INSERT = `
   with given as (
     select * from unnest(
@@ -103,7 +107,10 @@ const INSERT = `
     on conflict do nothing
     returning conference_id, id, status
   )
-  select conference_id, id from inserted`
+  select conference_id, id, (
+    select pg_notify('${WAKE_CHANNEL}', '') from inserted where status = 'pending' limit 1
+  ) as woken
+  from inserted`
 
 /** Identifies an event. The id is not enough: each conference keeps its own copy of an event. */
 function eventKey(event: { conferenceId: string; id: string }): string {
@@ -111,7 +118,7 @@ function eventKey(event: { conferenceId: string; id: string }): string {
 }
 
 /**
- * Inserts events with one statement and wakes the workers once. Events that are already stored stay
+ * Inserts events and wakes the workers once, with one statement. Events that are already stored stay
  * unchanged.
  *
  * @returns the keys of the new events.
@@ -120,7 +127,7 @@ export async function insertEvents(trx: Tx, events: IncomingEvent[]): Promise<Se
   const column = (name: keyof IncomingEvent) =>
     // pg accepts nulls in an array, but knex's type for bindings does not allow them.
     events.map((event) => event[name]) as Knex.Value
-  const { rows } = await trx.raw<{ rows: { conference_id: string; id: string }[] }>(INSERT, [
+  const insert = trx.raw<{ rows: { conference_id: string; id: string }[] }>(INSERT, [
     column('conferenceId'),
     column('id'),
     column('type'),
@@ -137,16 +144,9 @@ export async function insertEvents(trx: Tx, events: IncomingEvent[]): Promise<Se
     column('status'),
     column('createdAtStripe'),
   ])
-  const added = new Set(
-    rows.map(({ conference_id: conferenceId, id }) => eventKey({ conferenceId, id })),
-  )
-  const isWork = events.some((event) => event.status === 'pending' && added.has(eventKey(event)))
-  if (isWork) await wakeWorkers(trx)
-  return added
+  const { rows } = await insert.options(PREPARED)
+  return new Set(rows.map(({ conference_id: conferenceId, id }) => eventKey({ conferenceId, id })))
 }
-
-/** Postgres channel on which workers wait for due events. The messages are empty. */
-export const WAKE_CHANNEL = 'stripe_events'
 
 /** Makes every worker look for due events when the transaction commits. */
 export async function wakeWorkers(trx: Tx): Promise<void> {

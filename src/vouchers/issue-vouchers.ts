@@ -4,7 +4,7 @@ import { customAlphabet } from 'nanoid'
 import { from as copyFrom } from 'pg-copy-streams'
 import { codeLengthOf } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
-import { withCopy } from '../db/pipeline.ts'
+import { PREPARED, withCopy } from '../db/pipeline.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
 import { newId } from '../shared/ids.ts'
 import {
@@ -84,6 +84,7 @@ const ISSUABLE_COLUMNS = [...LOCKED_COLUMNS, 'prefix', 'code_length', 'max_uses'
 async function insertBatch(trx: Tx, spec: BatchSpec): Promise<IssuableRow | undefined> {
   const { terms } = spec
   const [row] = await trx('voucher_batches')
+    .options(PREPARED)
     .insert({
       conference_id: spec.conferenceId,
       id: newId('voucherBatch'),

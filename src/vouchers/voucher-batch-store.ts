@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { notFound } from '../shared/errors.ts'
 import type { BatchSpec } from './issue-vouchers.ts'
 import type { VoucherType } from './voucher-terms.ts'
@@ -118,6 +119,7 @@ export async function findPurchaseBatch(
 ): Promise<string | null> {
   const row = await trx('voucher_batches')
     .where({ conference_id: conferenceId, purchase_id: purchaseId })
+    .options(PREPARED)
     .first<{ id: string } | undefined>('id')
   return row?.id ?? null
 }
