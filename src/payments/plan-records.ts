@@ -270,8 +270,9 @@ function changed<T extends object>(before: T[], after: T[], idOf: (object: T) =>
 function isSame(before: object | undefined, after: object): boolean {
   if (before === after) return true
   if (before === undefined) return false
-  const stored = new Map(Object.entries(before))
+  const stored: Record<string, unknown> = { ...before }
   return Object.entries(after).every(
-    ([field, value]) => JSON.stringify(stored.get(field)) === JSON.stringify(value),
+    ([field, value]) =>
+      stored[field] === value || JSON.stringify(stored[field]) === JSON.stringify(value),
   )
 }

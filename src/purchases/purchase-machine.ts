@@ -193,6 +193,7 @@ export const PURCHASE_STATUSES = ['PENDING', 'PROCESSING', 'PAID', 'FAILED', 'RE
 /** Every event that a state handles, for the printed table. */
 export const PURCHASE_EVENTS: readonly string[] = machine.events
 
+const ALL_GUARDS = Object.values<Guard>(guards)
 const decisions = new Map<string, Decision>()
 
 /**
@@ -204,10 +205,11 @@ export function decide(
   context: PurchaseContext,
   event: PurchaseEvent,
 ): Decision {
-  const passed = Object.values<Guard>(guards).map((guard) =>
-    guard({ context, event }) ? '1' : '0',
+  const passed = ALL_GUARDS.reduce(
+    (bits, guard) => bits * 2 + (guard({ context, event }) ? 1 : 0),
+    0,
   )
-  const key = `${status} ${event.type} ${passed.join('')}`
+  const key = `${status} ${event.type} ${passed}`
   const known = decisions.get(key)
   if (known !== undefined) return known
   const decision = askMachine(status, context, event)
