@@ -95,7 +95,6 @@ export async function savePlan(
   ticket: number | null = null,
 ): Promise<void> {
   await saveRows(trx, plan, cause, ticket)
-  await withdrawMismatch(trx, plan)
   if (plan.issuesVouchers) await issuePurchaseVouchers(trx, plan.after.purchase)
   await alignToPlan(trx, plan)
   await closeOpenAttempts(trx, plan)
@@ -104,7 +103,7 @@ export async function savePlan(
 
 async function saveRows(
   trx: Tx,
-  { before, after, transitions, raisedFlags }: PurchasePlan,
+  { before, after, transitions, raisedFlags, withdrawnFlags }: PurchasePlan,
   cause: Cause,
   ticket: number | null,
 ): Promise<void> {
@@ -114,8 +113,8 @@ async function saveRows(
   const parts: SavePart[] = saveRecordsParts(owner, changes)
   if (transitions.length > 0) parts.push(transitionsPart(transitions, cause))
   if (raisedFlags.length > 0) parts.push(flagsPart(raisedFlags))
-  const isChange =
-    parts.length > 0 || JSON.stringify(before.purchase) !== JSON.stringify(after.purchase)
+  if (withdrawnFlags.length > 0) parts.push(withdrawalsPart(withdrawnFlags))
+  const isChange = parts.length > 0 || before.purchase !== after.purchase
   if (!isChange && ticket === null) return
 
   const applied = ticket === null ? '' : `, applied_ticket = :ticket, reconciled_at = now()`
@@ -210,6 +209,20 @@ function flagsPart(raised: PurchasePlan['raisedFlags']): SavePart {
   }
 }
 
+/** A flag that staff resolved stays, also if they resolved it in this transaction. */
+function withdrawalsPart(withdrawn: PurchasePlan['withdrawnFlags']): SavePart {
+  return {
+    name: 'withdrawn_flags',
+    rows: null,
+    sql: `withdrawn_flags as (
+      delete from purchase_flags f
+      using json_to_recordset(:withdrawn_flags) as w (code text, fact text)
+      where f.conference_id = :conference and f.purchase_id = :owner and f.code = w.code
+        and f.fact = w.fact and f.resolved_at is null)`,
+    bindings: { withdrawn_flags: JSON.stringify(withdrawn) },
+  }
+}
+
 /** Issues the vouchers that a paid purchase lacks. Safe to repeat. Returns how many it issued. */
 export async function issuePurchaseVouchers(trx: Tx, purchase: BulkPurchase): Promise<number> {
   const { issued } = await issueVouchers(trx, {
@@ -238,20 +251,6 @@ export async function fulfillPurchase(trx: Tx, aggregate: PurchaseAggregate): Pr
   const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
   if (target !== null) await alignVouchers(trx, ref, target)
   return issued
-}
-
-/** A bank transfer may arrive in parts: while one is missing, the payment has another amount. */
-async function withdrawMismatch(trx: Tx, { before, transitions }: PurchasePlan): Promise<void> {
-  const { conferenceId, id: purchaseId } = before.purchase
-  for (const { event } of transitions) {
-    if (event.type !== 'PAYMENT_SUCCEEDED' || event.accepted) continue
-    const isFlagged = before.flags.some(
-      ({ code, fact, isOpen }) =>
-        code === 'amount_mismatch' && fact === event.paymentIntent && isOpen,
-    )
-    if (!isFlagged) continue
-    await withdrawFlag(trx, { conferenceId, purchaseId }, 'amount_mismatch', event.paymentIntent)
-  }
 }
 
 /**

@@ -1,5 +1,5 @@
 import { isPayable } from '../payments/attempt-machine.ts'
-import { balancesOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
+import { balancesOf, netOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
 import type { Failure, PaymentRecords } from '../payments/payment-records.ts'
 import {
   disputeOutcome,
@@ -18,6 +18,7 @@ import { formatMoney } from '../shared/money.ts'
 import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
 import {
   type BulkPurchase,
+  isPaid,
   machineContext,
   type PurchaseAggregate,
   targetOf,
@@ -59,6 +60,8 @@ export type PurchasePlan = {
   /** In causal order. */
   transitions: Transition[]
   raisedFlags: { code: FlagCode; flag: FlagFact }[]
+  /** Open flags whose cause has ended. They are deleted, so that the same cause may raise them again. */
+  withdrawnFlags: { code: FlagCode; fact: string }[]
   issuesVouchers: boolean
   /** Whether the machine took the input's own event; true for a snapshot. */
   accepted: boolean
@@ -105,33 +108,27 @@ class Draft {
   readonly #before: PurchaseAggregate
   readonly #transitions: Transition[] = []
   readonly #raised: PurchasePlan['raisedFlags'] = []
-  #purchase: BulkPurchase
-  #records: PaymentRecords
+  #now: PurchaseAggregate
   #issues = false
   accepted = true
 
   constructor(before: PurchaseAggregate) {
     this.#before = before
-    this.#purchase = before.purchase
-    this.#records = before.records
-  }
-
-  get #now(): PurchaseAggregate {
-    return { ...this.#before, purchase: this.#purchase, records: this.#records }
+    this.#now = before
   }
 
   change(changes: Partial<BulkPurchase>): void {
-    this.#purchase = { ...this.#purchase, ...changes }
+    this.#now = { ...this.#now, purchase: { ...this.#now.purchase, ...changes } }
   }
 
   /** Sends an event to the machine. Returns whether the machine has such a transition. */
   send(event: PurchaseEvent): boolean {
-    const from = this.#purchase.status
+    const from = this.#now.purchase.status
     const decision = decide(from, machineContext(this.#now), event)
     if (decision.kind === 'refused') return false
     this.change({ status: decision.status, ...fieldsAfter(event) })
     for (const effect of decision.effects) effects[effect](this, event)
-    this.#transitions.push({ from, to: decision.status, event, purchase: this.#purchase })
+    this.#transitions.push({ from, to: decision.status, event, purchase: this.#now.purchase })
     return true
   }
 
@@ -151,7 +148,7 @@ class Draft {
   }
 
   applySnapshot(snapshot: PaymentSnapshot): void {
-    const { records, changes } = applySnapshotToRecords(this.#records, snapshot)
+    const { records, changes } = applySnapshotToRecords(this.#now.records, snapshot)
     this.#setRecords(records)
     this.#checkoutEvents(changes)
     const becamePaid = this.#paymentEvents()
@@ -162,7 +159,7 @@ class Draft {
   }
 
   applyAttempt(input: AttemptInput): void {
-    const applied = applyAttemptEvent(this.#records, input)
+    const applied = applyAttemptEvent(this.#now.records, input)
     this.accepted = applied !== null
     if (applied === null) return
     this.#setRecords(applied.records)
@@ -177,8 +174,7 @@ class Draft {
 
   /** Refused once the purchase is paid: another amount would then change what the codes cost. */
   acceptPayment({ paymentIntent, received }: { paymentIntent: string; received: number }): void {
-    const { status } = this.#purchase
-    this.accepted = status !== 'PAID' && status !== 'REFUNDED'
+    this.accepted = !isPaid(this.#now.purchase)
     if (!this.accepted) return
     this.change({ accepted: { paymentIntentId: paymentIntent, amount: received } })
     this.accepted = this.#paymentEvents()
@@ -186,13 +182,13 @@ class Draft {
   }
 
   finish(): PurchasePlan {
-    const after = this.#now
     return {
       before: this.#before,
-      after,
-      target: targetOf(after),
+      after: this.#now,
+      target: targetOf(this.#now),
       transitions: this.#transitions,
       raisedFlags: this.#raised,
+      withdrawnFlags: endedPaymentFlags(this.#now),
       issuesVouchers: this.#issues,
       accepted: this.accepted,
     }
@@ -200,8 +196,10 @@ class Draft {
 
   /** The purchase shows the sums in its own currency; lists filter by them. */
   #setRecords(records: PaymentRecords): void {
-    this.#records = records
-    const { received, refunded } = sumBalances(balancesOf(records), this.#purchase.currency)
+    this.#now = { ...this.#now, records }
+    const { currency, amountReceived, amountRefunded } = this.#now.purchase
+    const { received, refunded } = sumBalances(balancesOf(records), currency)
+    if (received === amountReceived && refunded === amountRefunded) return
     this.change({ amountReceived: received, amountRefunded: refunded })
   }
 
@@ -215,24 +213,23 @@ class Draft {
   }
 
   /**
-   * Handles each payment that Stripe has received, in the order of the attempts. It pays the purchase,
-   * or it is a second payment, or it has another amount: staff must look at the last two.
+   * Handles each payment that Stripe has received, in the order of the attempts. It pays the purchase, or
+   * staff must decide about what is left of it: it is a second payment, or it has another amount.
    *
    * @returns whether the purchase became PAID.
    */
   #paymentEvents(): boolean {
     let becamePaid = false
-    for (const payment of balancesOf(this.#records)) {
+    for (const payment of balancesOf(this.#now.records)) {
       const { paymentIntent } = payment
-      if (payment.received === 0 || paymentIntent === this.#purchase.paymentIntentId) continue
-      const { status } = this.#purchase
-      const isPaid = status === 'PAID' || status === 'REFUNDED'
-      if (!isPaid && this.send(paymentSucceeded(this.#purchase, payment))) becamePaid = true
+      if (payment.received === 0 || paymentIntent === this.#now.purchase.paymentIntentId) continue
+      const isSecond = isPaid(this.#now.purchase)
+      if (!isSecond && this.send(paymentSucceeded(this.#now.purchase, payment))) becamePaid = true
       else if (
-        !this.#isFlagged('overpaid', paymentIntent) &&
-        !this.#isFlagged('amount_mismatch', paymentIntent)
+        netOf(payment) > 0 &&
+        !PAYMENT_FLAGS.some((code) => this.#isFlagged(code, paymentIntent))
       ) {
-        this.send(isPaid ? secondPayment(payment) : mismatch(this.#purchase, payment))
+        this.send(isSecond ? secondPayment(payment) : mismatch(this.#now.purchase, payment))
       }
     }
     return becamePaid
@@ -244,8 +241,8 @@ class Draft {
    * refunds arrive in one snapshot or in several.
    */
   #refundAndDisputeEvents(before: Returned): void {
-    for (const event of disputeEvents(this.#records, before)) this.send(event)
-    for (const event of refundEvents(this.#records, before)) this.send(event)
+    for (const event of disputeEvents(this.#now.records, before)) this.send(event)
+    for (const event of refundEvents(this.#now.records, before)) this.send(event)
   }
 
   #fraudWarningEvents(warnings: FraudWarning[]): void {
@@ -261,13 +258,13 @@ class Draft {
    * changed, so that a purchase which a crash left PROCESSING fails with the next snapshot.
    */
   #failIfAllAttemptsEnded(): void {
-    const { status } = this.#purchase
+    const { status } = this.#now.purchase
     if (status !== 'PROCESSING' && status !== 'PENDING') return
-    const { attempts } = this.#records
+    const { attempts } = this.#now.records
     const hasEnded = attempts.some((one) => !isPayable(one) && one.state !== 'refused')
     if (!hasEnded) return
     const last = attempts.findLast(({ state }) => state !== 'refused')
-    const wasRefunded = this.#records.payments.some(({ received }) => received > 0)
+    const wasRefunded = this.#now.records.payments.some(({ received }) => received > 0)
     const failure = last?.failure ?? (wasRefunded ? PAYMENT_REFUNDED : null)
     if (failure !== null) this.send({ type: 'PAYMENT_FAILED', failure })
     // The machine refuses it while anything is open, pending or paid, and after PAYMENT_FAILED.
@@ -344,6 +341,19 @@ function mismatch(
   return { type: 'PAYMENT_MISMATCHED', flag: { fact: paymentIntent, detail } }
 }
 
+/** The flags of a payment that does not pay the purchase. Each exists while something is left of it. */
+const PAYMENT_FLAGS: readonly FlagCode[] = ['overpaid', 'amount_mismatch']
+
+/** A payment also pays the purchase after its flag was raised: the rest of a bank transfer arrived. */
+function endedPaymentFlags({ purchase, records, flags }: PurchaseAggregate) {
+  const hasCause = (fact: string) =>
+    fact !== purchase.paymentIntentId &&
+    balancesOf(records).some((payment) => payment.paymentIntent === fact && netOf(payment) > 0)
+  return flags
+    .filter(({ code, fact, isOpen }) => isOpen && PAYMENT_FLAGS.includes(code) && !hasCause(fact))
+    .map(({ code, fact }) => ({ code, fact }))
+}
+
 function statusChanges<S extends { id: string; status: string }>(now: S[], before: S[]) {
   const known = new Map(before.map(({ id, status }) => [id, status]))
   const changed = now.filter(({ id, status }) => known.get(id) !== status)
@@ -387,14 +397,4 @@ function disputeEvents(now: Returned, before: Returned): PurchaseEvent[] {
     }
   }
   return events
-}
-
-/** The payments of another amount or currency about which staff have not decided. */
-export function flaggedPayments({ records, flags }: PurchaseAggregate): PaymentBalance[] {
-  const facts = new Set(
-    flags
-      .filter(({ code, isOpen }) => code === 'amount_mismatch' && isOpen)
-      .map(({ fact }) => fact),
-  )
-  return balancesOf(records).filter(({ paymentIntent }) => facts.has(paymentIntent))
 }

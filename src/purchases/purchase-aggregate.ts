@@ -110,6 +110,14 @@ function moneyOf(purchase: BulkPurchase, balances: PaymentBalance[]): PurchaseMo
   return { currency, net, refundPending, disputed, due }
 }
 
+/** The payments of another amount or currency that staff can still accept or refund. */
+export function paymentsToDecide({ records, flags }: PurchaseAggregate): PaymentBalance[] {
+  const open = flags.filter(({ code, isOpen }) => code === 'amount_mismatch' && isOpen)
+  return balancesOf(records).filter(
+    (payment) => netOf(payment) > 0 && open.some(({ fact }) => fact === payment.paymentIntent),
+  )
+}
+
 /** Whether it was paid, also if the money went back. No attempt of it may be paid any more. */
 export function isPaid({ status }: BulkPurchase): boolean {
   return status === 'PAID' || status === 'REFUNDED'

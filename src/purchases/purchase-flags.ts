@@ -26,19 +26,10 @@ export async function raiseSingleFlag(
   await trx('purchase_flags').insert({ ...ofPurchase(ref), code, ...flag })
 }
 
-/**
- * Withdraws open flags whose cause has ended: the same cause may raise them again.
- *
- * @param fact of one flag. Absent: all of the code.
- */
-export async function withdrawFlag(
-  trx: Tx,
-  ref: PurchaseRef,
-  code: FlagCode,
-  fact?: string,
-): Promise<void> {
+/** Withdraws the open flags of a code, whose cause has ended: the same cause may raise them again. */
+export async function withdrawFlag(trx: Tx, ref: PurchaseRef, code: FlagCode): Promise<void> {
   await trx('purchase_flags')
-    .where({ ...ofPurchase(ref), code, ...(fact === undefined ? {} : { fact }) })
+    .where({ ...ofPurchase(ref), code })
     .whereNull('resolved_at')
     .delete()
 }

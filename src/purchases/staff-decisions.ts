@@ -1,15 +1,16 @@
 import type { Tx } from '../db/connect.ts'
-import { netOf, type PaymentBalance } from '../payments/balances.ts'
+import { balancesOf, netOf, type PaymentBalance } from '../payments/balances.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField, notFound } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
 import { savePlan, transitionPurchase } from './change-purchase.ts'
-import { flaggedPayments, planPurchase } from './plan-purchase.ts'
+import { planPurchase } from './plan-purchase.ts'
 import {
   allowedActions,
   BulkPurchaseError,
   type PurchaseAggregate,
   type PurchaseRef,
+  paymentsToDecide,
   wrongState,
 } from './purchase-aggregate.ts'
 import { resolveFlags } from './purchase-flags.ts'
@@ -79,8 +80,8 @@ export async function resolveFlag(
     if (action === 'reinstate') await reinstate(trx, ref, cause)
     return
   }
-  const { payment, refunded } = paymentToAccept(before, resolution.paymentIntent)
-  await resolveFlags(trx, ref, code, [payment.paymentIntent, ...refunded], by)
+  const payment = paymentToAccept(before, resolution.paymentIntent)
+  await resolveFlags(trx, ref, code, [payment.paymentIntent], by)
   const plan = planPurchase(before, { type: 'accept_payment', ...payment })
   if (!plan.accepted) {
     const { status } = before.purchase
@@ -93,31 +94,28 @@ export async function resolveFlag(
   await savePlan(trx, plan, cause)
 }
 
-/** The payment that staff accept, and the flagged ones of which nothing is left. */
-function paymentToAccept(
-  before: PurchaseAggregate,
-  named: string | null,
-): { payment: PaymentBalance; refunded: string[] } {
-  const flagged = flaggedPayments(before)
-  if (flagged.length === 0) throw notFound('open flag amount_mismatch on this purchase')
-  const left = flagged.filter((balance) => netOf(balance) > 0)
-  const found = named === null ? left : left.filter((one) => one.paymentIntent === named)
-  const [payment] = found
-  if (
-    payment === undefined &&
-    (named === null || flagged.some((one) => one.paymentIntent === named))
-  ) {
+/** The payment that staff accept. The flag of a refunded one is withdrawn, so the records tell it apart. */
+function paymentToAccept(before: PurchaseAggregate, named: string | null): PaymentBalance {
+  const isMeant = ({ paymentIntent }: PaymentBalance) => named === null || paymentIntent === named
+  const waiting = paymentsToDecide(before)
+  const [payment, ...others] = waiting.filter(isMeant)
+  if (payment !== undefined && others.length === 0) return payment
+  const isRefunded = balancesOf(before.records).some(
+    (one) =>
+      isMeant(one) &&
+      one.received > 0 &&
+      netOf(one) <= 0 &&
+      one.paymentIntent !== before.purchase.paymentIntentId,
+  )
+  if (payment === undefined && isRefunded) {
     throw new AppError('wrong_state', 'The payment was refunded, so it cannot be accepted.')
   }
-  if (payment === undefined || found.length > 1) {
-    const names = left.map(({ paymentIntent }) => paymentIntent).join(', ')
-    throw invalidField(
-      '/payment_intent',
-      `Several payments wait for a decision: set it to one of: ${names}.`,
-    )
-  }
-  const refunded = flagged.filter((balance) => netOf(balance) <= 0)
-  return { payment, refunded: refunded.map(({ paymentIntent }) => paymentIntent) }
+  if (waiting.length === 0) throw notFound('open flag amount_mismatch on this purchase')
+  const names = waiting.map(({ paymentIntent }) => paymentIntent).join(', ')
+  throw invalidField(
+    '/payment_intent',
+    `Several payments wait for a decision: set it to one of: ${names}.`,
+  )
 }
 
 function assertFits({ code, action, paymentIntent }: FlagResolution): void {

@@ -61,6 +61,13 @@ function payInDashboard(purchase: string): string {
   return String(intent['id'])
 }
 
+/** A refund that staff make in Stripe's dashboard. Absent: of the whole payment. */
+function refundInDashboard(payment: string, amount?: number): string {
+  const params = { payment_intent: payment, ...(amount === undefined ? {} : { amount }) }
+  const refund = control().call(shop.stripeKey, 'POST', '/v1/refunds', params) as Body
+  return String(refund['id'])
+}
+
 const refunds = () =>
   control()
     .list(shop.stripeKey, 'refund')
@@ -144,6 +151,26 @@ describe('a payment of another amount', () => {
     expect((await reconcile(id)).vouchers).toMatchObject({ active: 10, frozen: 0 })
   })
 
+  it('that was refunded in full loses its flag and cannot be accepted (issue 8, line 5)', async () => {
+    const { id, session } = await mismatched(9_000)
+    const refund = control().refund(session)
+    expect(await reconcile(id)).toMatchObject({
+      status: 'FAILED',
+      failure: { code: 'payment_refunded' },
+      flags: [],
+    })
+    expect(await resolve(id, 'amount_mismatch', 'accept_payment')).toMatchObject({
+      status: 409,
+      body: { code: 'wrong_state' },
+    })
+    control().failRefund(refund.id)
+    expect((await reconcile(id)).flags).toMatchObject([{ code: 'amount_mismatch' }])
+    expect((await resolve(id, 'amount_mismatch', 'accept_payment')).body).toMatchObject({
+      status: 'PAID',
+      vouchers: { active: 10 },
+    })
+  })
+
   it('that was refunded in part before staff accept it deactivates its codes (issue 8, line 29)', async () => {
     const { id, session } = await mismatched(9_000)
     control().refund(session, { amount: 4_500 })
@@ -153,6 +180,71 @@ describe('a payment of another amount', () => {
       amount_refunded: 4_500,
       vouchers: { active: 5, deactivated: 5 },
     })
+  })
+})
+
+describe('a second payment', () => {
+  /** A purchase that was paid twice: by its page, and by a payment in Stripe's dashboard. */
+  async function paidTwice() {
+    const { id } = await paid()
+    const second = payInDashboard(id)
+    expect((await reconcile(id, { payment_intent: second })).flags).toMatchObject([
+      { code: 'overpaid', detail: expect.stringContaining(second) },
+    ])
+    return { id, second }
+  }
+
+  it("loses its flag when staff refund it in Stripe's dashboard, and its history is kept (issue 8, line 5)", async () => {
+    const { id, second } = await paidTwice()
+    refundInDashboard(second)
+    expect(await reconcile(id)).toMatchObject({
+      status: 'PAID',
+      flags: [],
+      vouchers: { active: 10 },
+    })
+    expect(await transitions(id)).toContain('SECOND_PAYMENT')
+  })
+
+  it('is flagged again when its refund fails (issue 8, line 5)', async () => {
+    const { id, second } = await paidTwice()
+    const refund = refundInDashboard(second)
+    await reconcile(id)
+    control().failRefund(refund)
+    const { flags } = await reconcile(id)
+    expect(flags.map(({ code }) => code).toSorted()).toEqual(['overpaid', 'refund_failed'])
+  })
+
+  it('keeps its flag while a part of it is left (issue 8, line 5)', async () => {
+    const { id, second } = await paidTwice()
+    refundInDashboard(second, 4_000)
+    expect((await reconcile(id)).flags).toMatchObject([{ code: 'overpaid' }])
+  })
+
+  it('that was refunded before its first snapshot raises no flag (issue 8, line 5)', async () => {
+    const { id } = await paid()
+    const second = payInDashboard(id)
+    refundInDashboard(second)
+    expect(await reconcile(id, { payment_intent: second })).toMatchObject({
+      status: 'PAID',
+      amount_refunded: 10_000,
+      flags: [],
+    })
+    expect(await transitions(id)).not.toContain('SECOND_PAYMENT')
+  })
+
+  it('whose flag staff resolved is not flagged again when its refund fails (issue 8, line 5)', async () => {
+    const { id, second } = await paidTwice()
+    const note = 'the sponsor wants the money back'
+    expect((await shop.act(id, 'resolve-flag', { code: 'overpaid', note })).status).toBe(200)
+    const refund = refundInDashboard(second)
+    await reconcile(id)
+    control().failRefund(refund)
+    expect((await reconcile(id)).flags).toMatchObject([{ code: 'refund_failed' }])
+    const [flag] = await app.rows(
+      `select note, resolved_at is not null as resolved from purchase_flags where fact = $1`,
+      [second],
+    )
+    expect(flag).toEqual({ note, resolved: true })
   })
 })
 

@@ -174,7 +174,7 @@ describe('money that arrives', () => {
       ...PAID,
       refunds: [refund('re_1', 1000, { paymentIntent: 'pi_2' })],
     })
-    expect(refunded).toMatchObject({ status: 'PAID', vouchers: { active: 10 } })
+    expect(refunded).toMatchObject({ status: 'PAID', flags: [], vouchers: { active: 10 } })
   })
 })
 

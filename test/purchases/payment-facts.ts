@@ -1,23 +1,26 @@
 import { isPayable } from '../../src/payments/attempt-machine.ts'
-import { netOf } from '../../src/payments/balances.ts'
 import { disputeOutcome } from '../../src/payments/payment-snapshot.ts'
 import {
-  flaggedPayments,
   type PurchaseInput,
   type PurchasePlan,
   planPurchase,
 } from '../../src/purchases/plan-purchase.ts'
-import type { PurchaseAggregate } from '../../src/purchases/purchase-aggregate.ts'
-import { allowedActions } from '../../src/purchases/purchase-aggregate.ts'
+import {
+  allowedActions,
+  type PurchaseAggregate,
+  paymentsToDecide,
+} from '../../src/purchases/purchase-aggregate.ts'
 import { newAggregate, newAttempt, StripeSide, saved } from './payment-history.ts'
 
 export const QUANTITY = 5
 export const TOTAL = 500
 
+const ORDERED = newAggregate(QUANTITY)
+
 /** One purchase and what Stripe has of it. */
 export class History {
   stripe = new StripeSide()
-  ours: PurchaseAggregate = newAggregate(QUANTITY)
+  ours: PurchaseAggregate = ORDERED
   /** How often vouchers were issued. */
   issues = 0
   ticket = 0
@@ -53,8 +56,12 @@ export class History {
     this.plan({ type: 'snapshot', snapshot })
   }
 
-  get lastSession() {
-    return this.stripe.sessions.at(-1)
+  /** Staff resolve the flags of one payment. */
+  resolveFlags(paymentIntent: string): void {
+    const flags = this.ours.flags.map((flag) =>
+      flag.fact === paymentIntent ? { ...flag, isOpen: false } : flag,
+    )
+    this.ours = { ...this.ours, flags }
   }
 }
 
@@ -139,10 +146,14 @@ function payFact(amount: number, currency: string): Fact {
   }
 }
 
-function debitEnds(status: 'succeeded' | 'requires_payment_method'): Fact {
+/** A bank debit (`processing`) or the rest of a transfer (`requires_action`), of which nothing was returned. */
+function debitEnds(
+  from: 'processing' | 'requires_action',
+  status: 'succeeded' | 'requires_payment_method',
+): Fact {
   return ({ stripe }, random) => {
     const debit = pick(
-      stripe.payments.filter((payment) => payment.status === 'processing'),
+      stripe.payments.filter((payment) => payment.status === from && !stripe.isReturned(payment)),
       random,
     )
     if (debit === undefined) return null
@@ -153,6 +164,30 @@ function debitEnds(status: 'succeeded' | 'requires_payment_method'): Fact {
       if (session !== undefined) session.paid = status === 'succeeded'
     }
   }
+}
+
+/** A bank transfer arrives in parts. */
+const transferBegins: Fact = (history) => {
+  const session = openSession(history)
+  return session === undefined
+    ? null
+    : () => {
+        const payment = history.stripe.debit(session, TOTAL)
+        payment.status = 'requires_action'
+        payment.received = 200
+      }
+}
+
+/** Staff take a second payment in Stripe's dashboard, while there is a first one with something left. */
+const paySecond: Fact = ({ stripe }) => {
+  const isLeft = stripe.payments.some(
+    (payment) =>
+      payment.status === 'succeeded' &&
+      stripe.left(payment) > 0 &&
+      !stripe.disputes.some((one) => one.paymentIntent === payment.paymentIntent),
+  )
+  const isTaken = stripe.payments.some(({ attempt }) => attempt === null)
+  return isTaken || !isLeft ? null : () => void stripe.receive(null, TOTAL)
 }
 
 /** Opens the next payment page, if the purchase allows it. `isLost`: our process dies before it stores it. */
@@ -186,10 +221,19 @@ const cancel: Fact = (history) => {
 }
 
 const accept: Fact = (history) => {
-  const payment = flaggedPayments(history.ours).findLast((balance) => netOf(balance) > 0)
-  return payment === undefined
-    ? null
-    : () => void history.plan({ type: 'accept_payment', ...payment })
+  const payment = paymentsToDecide(history.ours).at(-1)
+  if (payment === undefined) return null
+  return () => {
+    const before = history.ours
+    history.resolveFlags(payment.paymentIntent)
+    const { accepted } = history.plan({ type: 'accept_payment', ...payment })
+    if (!accepted) history.ours = before
+  }
+}
+
+const resolve: Fact = (history) => {
+  const flag = history.ours.flags.find(({ fact, isOpen }) => isOpen && fact.startsWith('pi_'))
+  return flag === undefined ? null : () => history.resolveFlags(flag.fact)
 }
 
 const reinstate: Fact = (history) => {
@@ -202,12 +246,15 @@ export const AT_STRIPE: Record<string, Fact> = {
   pay: payFact(TOTAL, 'EUR'),
   'pay less': payFact(300, 'EUR'),
   'pay in another currency': payFact(700, 'USD'),
+  'a second payment arrives': paySecond,
   'debit begins': (history) => {
     const session = openSession(history)
     return session === undefined ? null : () => void history.stripe.debit(session, TOTAL)
   },
-  'debit succeeds': debitEnds('succeeded'),
-  'debit fails': debitEnds('requires_payment_method'),
+  'debit succeeds': debitEnds('processing', 'succeeded'),
+  'debit fails': debitEnds('processing', 'requires_payment_method'),
+  'part of a transfer arrives': transferBegins,
+  'the rest of a transfer arrives': debitEnds('requires_action', 'succeeded'),
   'session expires': (history) => {
     const session = openSession(history)
     return session === undefined ? null : () => void (session.status = 'expired')
@@ -231,5 +278,6 @@ export const HERE: Record<string, Fact> = {
   'checkout opens, and its answer is lost': openFact(true),
   'staff cancel': cancel,
   'staff accept a payment': accept,
+  'staff resolve a flag': resolve,
   'staff reinstate': reinstate,
 }

@@ -8,7 +8,11 @@ import type {
   SessionSnapshot,
 } from '../../src/payments/payment-snapshot.ts'
 import type { PurchasePlan } from '../../src/purchases/plan-purchase.ts'
-import type { BulkPurchase, PurchaseAggregate } from '../../src/purchases/purchase-aggregate.ts'
+import type {
+  BulkPurchase,
+  PurchaseAggregate,
+  RaisedFlag,
+} from '../../src/purchases/purchase-aggregate.ts'
 
 const EPOCH = new Date(0)
 
@@ -65,50 +69,57 @@ export function newAggregate(quantity: number, unitAmount?: number): PurchaseAgg
 
 /** What the next load finds after a plan was saved. */
 export function saved(plan: PurchasePlan): PurchaseAggregate {
-  const { after, before, raisedFlags, issuesVouchers } = plan
-  const flags = raisedFlags.map(({ code, flag: { fact, detail } }) => ({
-    code,
-    fact,
-    detail,
-    raisedAt: EPOCH.toISOString(),
-    isOpen: true,
-  }))
+  const { after, before, issuesVouchers } = plan
   const hasVouchers = before.target !== null || issuesVouchers
   const target = plan.target === null ? before.target : { ...plan.target, missing: 0 }
-  return { ...after, flags: [...after.flags, ...flags], target: hasVouchers ? target : null }
+  return { ...after, flags: savedFlags(plan), target: hasVouchers ? target : null }
+}
+
+const RAISED = { raisedAt: EPOCH.toISOString(), isOpen: true }
+
+function savedFlags({ before: { flags }, raisedFlags, withdrawnFlags }: PurchasePlan) {
+  if (raisedFlags.length === 0 && withdrawnFlags.length === 0) return flags
+  const isWithdrawn = ({ code, fact }: RaisedFlag) =>
+    withdrawnFlags.some((one) => one.code === code && one.fact === fact)
+  if (flags.filter((flag) => flag.isOpen && isWithdrawn(flag)).length !== withdrawnFlags.length) {
+    throw new Error(`not open, so not to be withdrawn: ${JSON.stringify(withdrawnFlags)}`)
+  }
+  const raised = raisedFlags.map(({ code, flag }) => ({ code, ...flag, ...RAISED }))
+  return [...flags.filter((flag) => !isWithdrawn(flag)), ...raised]
+}
+
+const INSERTED = {
+  state: 'creating',
+  sessionId: null,
+  url: null,
+  expiresAt: null,
+  paymentIntentId: null,
+  paymentMethod: null,
+  confirms: 0,
+  decline: null,
+  failure: null,
+  createdAt: EPOCH,
+} as const
+
+const COMMON_PARAMS = { description: 'codes', currency: 'EUR', sponsorId: null }
+const CARD_PARAMS = { ...COMMON_PARAMS, amount: 100, named: null }
+const CHECKOUT_PARAMS = {
+  ...COMMON_PARAMS,
+  successUrl: 'https://a.example',
+  cancelUrl: 'https://b.example',
+  quantity: 1,
+  unitAmount: 100,
+  contactEmail: null,
+  expiresAt: null,
+  invoiceCreation: false,
+  taxIdCollection: false,
 }
 
 /** An attempt by the payment page or by a saved card, as it is inserted. */
 export function newAttempt(attempt: number, kind: PaymentAttempt['kind']): PaymentAttempt {
-  const common = {
-    attempt,
-    state: 'creating' as const,
-    sessionId: null,
-    url: null,
-    expiresAt: null,
-    paymentIntentId: null,
-    paymentMethod: null,
-    confirms: 0,
-    decline: null,
-    failure: null,
-    createdAt: EPOCH,
-  }
-  const base = { description: 'codes', currency: 'EUR', sponsorId: null }
-  if (kind === 'saved_card') {
-    return { ...common, kind, params: { ...base, amount: 100, named: null } }
-  }
-  const urls = { successUrl: 'https://a.example', cancelUrl: 'https://b.example' }
-  const params = {
-    ...base,
-    ...urls,
-    quantity: 1,
-    unitAmount: 100,
-    contactEmail: null,
-    expiresAt: null,
-    invoiceCreation: false,
-    taxIdCollection: false,
-  }
-  return { ...common, kind, params }
+  return kind === 'saved_card'
+    ? { attempt, ...INSERTED, kind, params: CARD_PARAMS }
+    : { attempt, ...INSERTED, kind, params: CHECKOUT_PARAMS }
 }
 
 /** What Stripe has of one purchase. It only ever moves forward, as Stripe does. */
@@ -147,10 +158,16 @@ export class StripeSide {
   }
 
   pay(session: SessionSnapshot, amount: number, currency = 'EUR'): PaymentIntentSnapshot {
-    const payment = this.#newPayment(session.attempt, amount, currency)
+    const payment = this.receive(session.attempt, amount, currency)
+    Object.assign(session, { status: 'complete', paid: true, paymentIntent: payment.paymentIntent })
+    return payment
+  }
+
+  /** A payment that succeeds at once. Without an attempt: staff take it in Stripe's dashboard. */
+  receive(attempt: number | null, amount: number, currency = 'EUR'): PaymentIntentSnapshot {
+    const payment = this.#newPayment(attempt, amount, currency)
     payment.received = amount
     payment.status = 'succeeded'
-    Object.assign(session, { status: 'complete', paid: true, paymentIntent: payment.paymentIntent })
     return payment
   }
 
@@ -166,9 +183,9 @@ export class StripeSide {
     return payment
   }
 
-  #newPayment(attempt: number, amount: number, currency: string): PaymentIntentSnapshot {
+  #newPayment(attempt: number | null, amount: number, currency: string): PaymentIntentSnapshot {
     const payment: PaymentIntentSnapshot = {
-      paymentIntent: `pi_${attempt}`,
+      paymentIntent: attempt === null ? 'pi_dashboard' : `pi_${attempt}`,
       attempt,
       status: 'requires_payment_method',
       amount,
@@ -178,6 +195,11 @@ export class StripeSide {
     }
     this.payments.push(payment)
     return payment
+  }
+
+  /** Whether a refund or a dispute of the payment exists. */
+  isReturned({ paymentIntent }: PaymentIntentSnapshot): boolean {
+    return [...this.refunds, ...this.disputes].some((one) => one.paymentIntent === paymentIntent)
   }
 
   /** How much of a payment Stripe would still refund. */
