@@ -148,20 +148,21 @@ function groupBy(
   return [...groups.values()]
 }
 
-// An attempt's number occurs in one claim of a lane, so it tells our claim from a later one. The status is a
-// value too: with a constant, Postgres may read the index of pending events, which is full of dead rows.
-const STILL_OURS = `(conference_id, id, lane, attempts, status) in (
-  select * from unnest(?::text[], ?::text[], ?::text[], ?::integer[], ?::text[]))`
-
+/**
+ * The events that are still ours: an attempt's number occurs in one claim of a lane, so it tells our claim
+ * from a later one. They are found by their primary key: the indexes by status are full of dead rows of
+ * events that were pending.
+ */
 function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
+  const row = '(?::text, ?::text, ?::text, ?::integer)'
   const query = trx('stripe_events').options(PREPARED)
-  return query.whereRaw(STILL_OURS, [
-    events.map(({ conferenceId }) => conferenceId),
-    events.map(({ id }) => id),
-    events.map(({ lane }) => lane),
-    events.map(({ attempts }) => attempts),
-    events.map(() => 'pending'),
-  ])
+  if (events.length === 0) return query.whereRaw('false')
+  return query
+    .whereRaw(
+      `(conference_id, id, lane, attempts) in (values ${events.map(() => row).join(', ')})`,
+      events.flatMap(({ conferenceId, id, lane, attempts }) => [conferenceId, id, lane, attempts]),
+    )
+    .whereRaw(`status || '' = 'pending'`)
 }
 
 /** Locks the events that are still ours and returns them: another worker may have claimed some. */
