@@ -350,10 +350,10 @@ async function confirmOnce(
 }
 
 /**
- * Closes an attempt that no request continues, or that is open although its owner is paid. One without a session was left by a process that died
- * between Stripe's response and our commit: the session is found or opened under the same key. It is
- * closed only if no caller was given its URL meanwhile: that is decided here, before Stripe is asked to
- * expire it. The snapshot at the end finds a payment that was faster.
+ * Closes an attempt that no request continues, or that is open although its owner is paid. One without a
+ * session was left by a process that died between Stripe's response and our commit: the session is found
+ * or opened under the same key. It is closed only if no caller was given its URL meanwhile: that is decided
+ * here, before Stripe is asked to expire it. The snapshot at the end finds a payment that was faster.
  */
 export async function finishStaleAttempt(
   deps: PaymentFlowDeps,
