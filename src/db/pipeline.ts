@@ -107,11 +107,21 @@ export async function runInOrder<Rows extends unknown[][]>(
     // All of them find rows by key.
     return connection.query({ text: sql, values: [...bindings], ...PREPARED })
   })
-  const settled = await Promise.allSettled(answers)
-  const failure = settled.find(({ status }) => status === 'rejected')
-  if (failure?.status === 'rejected') throw failure.reason
   // The caller says what its statements return, as with knex.
-  return (await Promise.all(answers)).map(({ rows }) => rows as unknown[]) as Rows
+  return (await untilAllEnd(answers)).map(({ rows }) => rows as unknown[]) as Rows
+}
+
+/**
+ * The answers to statements that were sent together. It waits for all of them, so that none is under way
+ * when the connection goes back to its pool.
+ *
+ * @throws the first failure; those after it are its consequences.
+ */
+export async function untilAllEnd<T>(answers: readonly Promise<T>[]): Promise<T[]> {
+  const all = await Promise.allSettled(answers)
+  const failure = all.find(({ status }) => status === 'rejected')
+  if (failure?.status === 'rejected') throw failure.reason
+  return Promise.all(answers)
 }
 
 /**

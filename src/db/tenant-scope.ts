@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import pg from 'pg'
 import type { Db, Tx } from './connect.ts'
-import { PREPARED } from './pipeline.ts'
+import { PREPARED, untilAllEnd } from './pipeline.ts'
 
 /**
  * Work for more than one tenant. Its name is a setting of the transaction, by which row security
@@ -135,9 +135,7 @@ async function scopedStatement<Row extends object>(
     const answered = connection.query<Row>({ text, values, ...PREPARED })
     // After an error, Postgres rolls back instead.
     const ended = connection.query('commit')
-    const all = await Promise.allSettled([begun, answered, ended])
-    const failure = all.find(({ status }) => status === 'rejected')
-    if (failure?.status === 'rejected') throw failure.reason
+    await untilAllEnd<unknown>([begun, answered, ended])
     return (await answered).rows
   } finally {
     await db.client.releaseConnection(connection)
