@@ -38,43 +38,27 @@ it('runs with npx', async () => {
   expect(version.trim()).toMatch(/^\d+\.\d+\.\d+$/)
 })
 
-it('accepts every well-formed key by default, makes a signing secret, and ends on SIGINT', async () => {
-  const command = await installed.start('--port', '0', '--webhook', 'http://127.0.0.1:9/hook')
+it('accepts every well-formed key by default, sends the events of every account signed with a new secret, and ends on SIGINT', async () => {
+  const receiver = await startReceiver()
+  const command = await installed.start('--port', '0', '--webhook', receiver.url)
   expect(command.output).toContain('Dashboard:   http://127.0.0.1:')
-  expect(command.output).toMatch(
-    /Webhooks: +http:\/\/127\.0\.0\.1:9\/hook, signing secret whsec_\w{32}/,
-  )
+  const [, url, secret = ''] =
+    /Webhooks: +(\S+), signing secret (whsec_\w{32})$/m.exec(command.output) ?? []
+  expect(url).toBe(receiver.url)
   const { id } = await sdk(command.url, 'sk_test_123').customers.create({ name: 'A' })
   expect(id).toMatch(/^cus_/)
+  await sdk(command.url, 'sk_test_456').customers.create({})
+  await expect.poll(() => receiver.types()).toEqual(['customer.created', 'customer.created'])
+  for (const { body, signature } of receiver.received) {
+    const event = Stripe.webhooks.constructEvent(body, signature, secret)
+    expect(event.type).toBe('customer.created')
+  }
   expect((await fetch(`${command.url}/`)).status).toBe(200)
   expect(await command.stop('SIGINT')).toBe(0)
 })
 
-it('accepts only the keys that it is given, and ends on SIGTERM', async () => {
-  const keys = ['--key', 'sk_test_first', '--key', 'sk_test_second']
-  const command = await installed.start('--port', '0', ...keys)
-  expect(command.output).toContain('sk_test_first, sk_test_second')
-  await sdk(command.url, 'sk_test_first').customers.create({ name: 'A' })
-  expect((await sdk(command.url, 'sk_test_second').customers.list()).data).toEqual([])
-  await expect(sdk(command.url, 'sk_test_third').customers.list()).rejects.toThrow(
-    /Invalid API Key/,
-  )
-  expect(await command.stop('SIGTERM')).toBe(0)
-})
-
-it('sends the events of every account to the webhook, signed with the secret', async () => {
+it('creates the objects of a seed file, accepts only the keys and signs with the secret that it is given, and ends on SIGTERM', async () => {
   const receiver = await startReceiver()
-  const endpoint = ['--webhook', receiver.url, '--webhook-secret', 'whsec_of_the_test']
-  const command = await installed.start('--port', '0', ...endpoint)
-  await sdk(command.url, 'sk_test_123').customers.create({})
-  await sdk(command.url, 'sk_test_456').customers.create({})
-  await expect.poll(() => receiver.types()).toEqual(['customer.created', 'customer.created'])
-  const [{ body, signature } = { body: '', signature: '' }] = receiver.received
-  const event = Stripe.webhooks.constructEvent(body, signature, 'whsec_of_the_test')
-  expect(event.type).toBe('customer.created')
-})
-
-it('creates the objects of a seed file', async () => {
   const seed = await seedFile('seed.json', {
     accounts: [{ key: 'sk_test_shop', name: 'Shop', country: 'DE', default_currency: 'eur' }],
     objects: [{ id: 'HALF', object: 'coupon', percent_off: 50, valid: true, created: 1 }],
@@ -90,7 +74,9 @@ it('creates the objects of a seed file', async () => {
     ],
   })
   const keys = ['--key', 'sk_test_shop', '--key', 'sk_test_other']
-  const command = await installed.start('--port', '0', '--seed', seed, ...keys)
+  const endpoint = ['--webhook', receiver.url, '--webhook-secret', 'whsec_of_the_test']
+  const command = await installed.start('--port', '0', '--seed', seed, ...keys, ...endpoint)
+  expect(command.output).toContain('sk_test_shop, sk_test_other')
   const shop = sdk(command.url, 'sk_test_shop')
   expect(await shop.accounts.retrieveCurrent()).toMatchObject({ country: 'DE' })
   const [customer] = (await shop.customers.list()).data
@@ -98,7 +84,20 @@ it('creates the objects of a seed file', async () => {
   expect((await shop.paymentMethods.list({ customer: customer?.id ?? '' })).data).toHaveLength(1)
   expect((await shop.coupons.retrieve('HALF')).percent_off).toBe(50)
   expect((await shop.products.list()).data).toEqual([])
-  expect((await sdk(command.url, 'sk_test_other').products.list()).data).toHaveLength(1)
+  const other = sdk(command.url, 'sk_test_other')
+  expect((await other.products.list()).data).toHaveLength(1)
+  await expect(sdk(command.url, 'sk_test_third').customers.list()).rejects.toThrow(
+    /Invalid API Key/,
+  )
+  const { id } = await other.customers.create({})
+  const signed = () =>
+    receiver.received.map(({ body, signature }) =>
+      Stripe.webhooks.constructEvent(body, signature, 'whsec_of_the_test'),
+    )
+  await expect
+    .poll(() => signed().map(({ data }) => (data.object as { id?: string }).id))
+    .toContain(id)
+  expect(await command.stop('SIGTERM')).toBe(0)
 })
 
 it('says when the port is in use', async () => {

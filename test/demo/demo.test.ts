@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { runDemo } from '../../demo/run-demo.ts'
 import { findServer } from '../../src/db/embedded/running-server.ts'
 import { makeDataFolder, type Program, startProgram } from '../cli/start-program.ts'
@@ -14,21 +14,24 @@ beforeAll(async () => {
 })
 afterAll(() => discardScratchFolder(folder))
 
-const running: Program[] = []
-afterEach(async () => {
-  for (const program of running.splice(0)) {
-    program.kill('SIGKILL')
-    await program.ended
-  }
+/** A process, as `npm run demo` starts it. The tests share it and its database server. */
+let demo: Program
+afterAll(async () => {
+  demo.kill('SIGKILL')
+  await demo.ended
 })
-
-/** A process, as `npm run demo` starts it. */
-function startDemo(args: readonly string[]): Program {
-  const all = ['--data-dir', folder, '--port', '0', '--stripe-port', '0', ...args]
-  const program = startProgram('demo/main.ts', all)
-  running.push(program)
-  return program
-}
+let service: string
+let ports: string[]
+beforeAll(async () => {
+  const args = ['--data-dir', folder, '--port', '0', '--stripe-port', '0']
+  demo = startProgram('demo/main.ts', args)
+  let hasEnded = false
+  void demo.ended.then(() => (hasEnded = true))
+  await vi.waitUntil(() => hasEnded || demo.stdout.includes('Try it yourself'), TIMEOUT_MS)
+  if (hasEnded) throw new Error(`The demo ended:\n${demo.stdout}\n${demo.stderr}`)
+  ports = portsOf(demo)
+  service = `http://127.0.0.1:${ports[1]}`
+}, TIMEOUT_MS)
 
 type DemoHere = Pick<Program, 'stdout' | 'stderr'> & {
   exitCode: Promise<number>
@@ -37,16 +40,16 @@ type DemoHere = Pick<Program, 'stdout' | 'stderr'> & {
 }
 
 /** A demo in this process: loading everything into another one takes longer than the story. */
-function startDemoHere(once: boolean): DemoHere {
+function startDemoHere(wanted: { port?: number; stripePort?: number; once?: boolean }): DemoHere {
   const written = { stdout: '', stderr: '' }
   const streamTo = (name: 'stdout' | 'stderr') => ({
     colours: false,
     write: (text: string) => void (written[name] += text),
   })
   const controller = new AbortController()
-  const options = { dataDir: folder, port: 0, stripePort: 0, nodeEnv: 'test', once }
+  const defaults = { dataDir: folder, port: 0, stripePort: 0, nodeEnv: 'test', once: true }
   const terminal = { out: streamTo('stdout'), err: streamTo('stderr') }
-  const exitCode = runDemo(options, terminal, controller.signal)
+  const exitCode = runDemo({ ...defaults, ...wanted }, terminal, controller.signal)
   return {
     get stdout() {
       return written.stdout
@@ -59,48 +62,13 @@ function startDemoHere(once: boolean): DemoHere {
   }
 }
 
-const portsOf = (program: Pick<Program, 'stdout'>) =>
-  [...program.stdout.matchAll(/✔ (?:service|fake Stripe) +http:\/\/127\.0\.0\.1:(\d+)/g)].map(
-    ([, port]) => port,
-  )
+function portsOf({ stdout }: Pick<Program, 'stdout'>): string[] {
+  const lines = stdout.matchAll(/✔ (?:service|fake Stripe) +http:\/\/127\.0\.0\.1:(\d+)/g)
+  return [...lines].map(([, port]) => port ?? '')
+}
 
-describe('the demo', { timeout: 2 * TIMEOUT_MS }, () => {
-  it('exits with 1 and prints both values when a step has an unexpected result', async () => {
-    const send = globalThis.fetch
-    // The service leaves a code out of its answers.
-    vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
-      const answer = await send(input, init)
-      if (!/\/purchases\/bp_\w+\/vouchers/.test(new Request(input).url)) return answer
-      const page = (await answer.json()) as { data: unknown[] }
-      return Response.json({ ...page, data: page.data.slice(1) }, { status: answer.status })
-    })
-    const demo = startDemoHere(true)
-    expect(await demo.exitCode).toBe(1)
-    expect(demo.stdout).toMatch(/✘ different codes\n +expected +40\n +got +39\n/)
-    expect(demo.stdout).not.toContain('Every step')
-    expect(demo.stderr).toContain('different codes: expected 40, got 39')
-    expect(await findServer(`${folder}/data`)).toBeUndefined()
-  })
-
-  it('keeps running until it is stopped, while another demo runs the whole story', async () => {
-    const demo = startDemoHere(false)
-    await vi.waitFor(() => expect(demo.stdout).toContain('Try it yourself'), TIMEOUT_MS)
-    const [stripePort, port] = portsOf(demo)
-    const service = `http://127.0.0.1:${port}`
-    expect((await fetch(`${service}/readyz`)).status).toBe(200)
-    expect((await fetch(`http://127.0.0.1:${stripePort}/`)).status).toBe(200)
-    const key = /sponsor key +(\S+)/.exec(demo.stdout)?.[1]
-    const list = `${service}/v1/conferences/devconf/purchases`
-    const mine = await fetch(list, { headers: { authorization: `Bearer ${key}` } })
-    expect(await mine.json()).toMatchObject({ data: [{ status: 'REFUNDED', quantity: 40 }] })
-
-    const taken = ['--port', String(port), '--stripe-port', String(stripePort)]
-    const beside = startDemo(['--once', ...taken])
-    expect({ exitCode: await beside.ended, stderr: beside.stderr }).toEqual({
-      exitCode: 0,
-      stderr: '',
-    })
-    expect(portsOf(beside)).not.toEqual(portsOf(demo))
+describe('the demo', { timeout: TIMEOUT_MS }, () => {
+  it('runs the whole story and keeps running', async () => {
     for (const line of [
       /✔ different codes +40/,
       /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
@@ -111,28 +79,65 @@ describe('the demo', { timeout: 2 * TIMEOUT_MS }, () => {
       /✔ each transition exactly once +4 transitions/,
       /Every step had the expected result/,
     ]) {
-      expect(beside.stdout).toMatch(line)
+      expect(demo.stdout).toMatch(line)
     }
     // No terminal, no colours.
-    expect(beside.stdout).not.toContain('\u001b')
-
+    expect(demo.stdout).not.toContain('\u001b')
     expect((await fetch(`${service}/readyz`)).status).toBe(200)
-    demo.interrupt()
-    expect(await demo.exitCode).toBe(0)
-    await expect(fetch(`${service}/readyz`)).rejects.toThrow('fetch failed')
-    expect(await findServer(`${folder}/data`)).toBeUndefined()
-    expect((await readdir(folder)).filter((name) => name.endsWith('.env'))).toEqual([])
+    expect((await fetch(`http://127.0.0.1:${ports[0]}/`)).status).toBe(200)
+    const key = /sponsor key +(\S+)/.exec(demo.stdout)?.[1]
+    const list = `${service}/v1/conferences/devconf/purchases`
+    const mine = await fetch(list, { headers: { authorization: `Bearer ${key}` } })
+    expect(await mine.json()).toMatchObject({ data: [{ status: 'REFUNDED', quantity: 40 }] })
+  })
+
+  it('exits with 1 and prints both values when a step has an unexpected result', async () => {
+    const send = globalThis.fetch
+    // The service leaves a code out of its answers.
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
+      const answer = await send(input, init)
+      if (!/\/purchases\/bp_\w+\/vouchers/.test(new Request(input).url)) return answer
+      const page = (await answer.json()) as { data: unknown[] }
+      return Response.json({ ...page, data: page.data.slice(1) }, { status: answer.status })
+    })
+    const failing = startDemoHere({})
+    expect(await failing.exitCode).toBe(1)
+    expect(failing.stdout).toMatch(/✘ different codes\n +expected +40\n +got +39\n/)
+    expect(failing.stdout).not.toContain('Every step')
+    expect(failing.stderr).toContain('different codes: expected 40, got 39')
+  })
+
+  it('with --once exits with 0 after the story, beside another demo that has its ports', async () => {
+    const [stripePort = 0, port = 0] = ports.map(Number)
+    const beside = startDemoHere({ port, stripePort })
+    expect({ exitCode: await beside.exitCode, stderr: beside.stderr }).toEqual({
+      exitCode: 0,
+      stderr: '',
+    })
+    expect(beside.stdout).toMatch(/Every step had the expected result/)
+    expect(beside.stdout).not.toContain('Try it yourself')
+    expect(portsOf(beside)).toHaveLength(2)
+    for (const taken of ports) expect(portsOf(beside)).not.toContain(taken)
   })
 
   it('can be stopped with Ctrl-C during the story', async () => {
-    const demo = startDemo([])
+    const stopped = startDemoHere({ once: false })
     await vi.waitFor(
-      () => expect(demo.stdout).toContain('A conference sets up its shop'),
+      () => expect(stopped.stdout).toContain('A conference sets up its shop'),
       TIMEOUT_MS,
     )
+    stopped.interrupt()
+    expect(await stopped.exitCode).toBe(130)
+    expect(stopped.stdout).not.toContain('Try it yourself')
+  })
+
+  it('runs on after other demos of its database server, and deletes everything at Ctrl-C', async () => {
+    expect((await fetch(`${service}/readyz`)).status).toBe(200)
     demo.kill('SIGINT')
-    expect(await demo.ended).toBe(130)
-    expect(demo.stdout).not.toContain('Try it yourself')
+    expect(await demo.ended).toBe(0)
+    await expect(fetch(`${service}/readyz`)).rejects.toThrow('fetch failed')
+    // None of the demos keeps the server: the last one has stopped it.
     expect(await findServer(`${folder}/data`)).toBeUndefined()
+    expect((await readdir(folder)).filter((name) => name.endsWith('.env'))).toEqual([])
   })
 })
