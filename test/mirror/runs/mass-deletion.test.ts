@@ -9,7 +9,7 @@ import { NO_OPTIONS } from '../../../src/mirror/runs/sync-run.ts'
 import { getSyncRun, insertSyncRun } from '../../../src/mirror/runs/sync-run-store.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
-const scene = useSyncScene()
+const scene = useSyncScene({ STRIPE_REQUESTS_PER_SECOND: '0' })
 let shop: WiredShop
 let customers: StripeCustomerAction
 beforeEach(async () => {

@@ -7,7 +7,7 @@ import type { SyncRun } from '../../../src/mirror/runs/sync-run.ts'
 import { POLL_OPTIONS } from '../../support/timeouts.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
-const scene = useSyncScene()
+const scene = useSyncScene({ STRIPE_REQUESTS_PER_SECOND: '0' })
 let shop: WiredShop
 let customers: StripeCustomerAction
 let coupons: StripeCouponAction
