@@ -21,13 +21,13 @@ export type PublicationScene = CouponScene & {
   atStripe(code: string): Promise<Stripe.PromotionCode[]>
   voucher(code: string): Promise<VoucherRow>
   /** Uses the code at Stripe, which sends no event for that. */
-  use(code: string, times?: number): Promise<void>
+  use(code: string, times?: number): void
   redeem: (code: string) => Promise<Answer<Body>>
   switchCode: (code: string, action: 'activate' | 'deactivate') => Promise<Answer<Body>>
   /** Fetches all promotion codes, as the timer does. */
   refresh: () => Promise<unknown>
   /** Whether each code is active at Stripe. */
-  activeOf: (codes: readonly string[]) => Promise<boolean[]>
+  activeOf: (codes: readonly string[]) => boolean[]
   batchOf: (purchase: string) => Promise<string>
   /** The number of waiting jobs of the batch. */
   waiting(batch: string): Promise<number>
@@ -38,6 +38,12 @@ export function usePublicationScene(): PublicationScene {
   const scene = useCouponScene()
   const path = (batch: string) => `${scene.shop.path}/voucher-batches/${batch}`
   const jobKey = (batch: string) => `align_promotion_codes:${batch}`
+  /** The newest of the account with this text, without a request. */
+  const promotionCode = (code: string) =>
+    scene.fake.control
+      .list(scene.shop.stripeKey, 'promotion_code')
+      .map((one) => one as unknown as Stripe.PromotionCode)
+      .find((one) => one.code === code)
   const own = {
     async batch(body: Body = {}): Promise<string> {
       const answer = await scene.request('POST', `${scene.shop.path}/voucher-batches`, {
@@ -86,11 +92,11 @@ export function usePublicationScene(): PublicationScene {
       const url = `${scene.shop.path}/vouchers/${code}`
       return (await scene.request<VoucherRow>('GET', url)).body
     },
-    async use(code: string, times = 1): Promise<void> {
-      const [found] = await own.atStripe(code)
-      if (found === undefined) throw new Error(`Stripe has no code ${code}`)
-      const used = { ...found, times_redeemed: found.times_redeemed + times }
-      scene.fake.control.put(scene.shop.stripeKey, JSON.parse(JSON.stringify(used)))
+    use(code: string, times = 1): void {
+      const used = promotionCode(code)
+      if (used === undefined) throw new Error(`Stripe has no code ${code}`)
+      const times_redeemed = used.times_redeemed + times
+      scene.fake.control.put(scene.shop.stripeKey, { ...used, times_redeemed })
     },
   }
   const more = {
@@ -101,11 +107,8 @@ export function usePublicationScene(): PublicationScene {
     switchCode: (code: string, action: 'activate' | 'deactivate') =>
       scene.request('POST', `${scene.shop.path}/vouchers/${code}/${action}`),
     refresh: () => new StripePromotionCodeAction(scene.context(scene.shop)).syncAll(),
-    async activeOf(codes: readonly string[]): Promise<boolean[]> {
-      const active: boolean[] = []
-      for (const code of codes) active.push((await own.atStripe(code))[0]?.active ?? false)
-      return active
-    },
+    activeOf: (codes: readonly string[]) =>
+      codes.map((code) => promotionCode(code)?.active ?? false),
     async batchOf(purchase: string): Promise<string> {
       const sql = `select id from voucher_batches where purchase_id = $1`
       const [row] = await scene.rows<{ id: string }>(sql, [purchase])

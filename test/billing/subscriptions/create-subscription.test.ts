@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { finishSubscription } from '../../../src/billing/subscriptions/create-subscription.ts'
 import { createConference } from '../../support/fixtures.ts'
 import type { Body } from '../../support/test-app.ts'
@@ -184,7 +184,32 @@ describe('a new subscription', () => {
     expect(await scene.atStripe(other)).toEqual([])
   })
 
-  it.each<[string, (good: { plan: string; archived: string; payer: Payer }) => Body]>([
+  it('needs a customer and a plan of its conference, and a Stripe key', async () => {
+    const payer = await scene.payer()
+    const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
+    const other = await scene.openWiredShop()
+    const foreign = await scene.request('POST', `${other.path}/subscriptions`, { body })
+    expect(foreign).toMatchObject({ status: 400, body: { errors: [{ pointer: '/customer' }] } })
+    const { path } = await createConference(scene, { stripe_secret_key: undefined })
+    expect(await scene.request('POST', `${path}/subscriptions`, { body })).toMatchObject({
+      status: 409,
+      body: { code: 'stripe_key_missing' },
+    })
+  })
+})
+
+describe('a request for a subscription', () => {
+  type Known = { payer: Payer; plan: string; archived: string }
+  let known: Known
+  beforeAll(async () => {
+    const payer = await scene.payer()
+    const [plan, archived] = [await scene.plan(), await scene.plan()]
+    const url = `${scene.shop.path}/plans/${archived}`
+    await scene.request('PATCH', url, { body: { active: false } })
+    known = { payer, plan, archived }
+  })
+
+  it.each<[string, (known: Known) => Body]>([
     ['/customer', () => ({ customer: 'cust_none' })],
     ['/customer', ({ payer }) => ({ customer: payer.stripeCustomer })],
     ['/items', () => ({ items: [] })],
@@ -199,29 +224,12 @@ describe('a new subscription', () => {
     ['/metadata/subscription_id', () => ({ metadata: { subscription_id: 'subs_1' } })],
     ['/status', () => ({ status: 'active' })],
   ])('is refused for its %s', async (pointer, change) => {
-    const payer = await scene.payer()
-    const [plan, archived] = [await scene.plan(), await scene.plan()]
-    await scene.request('PATCH', `${scene.shop.path}/plans/${archived}`, {
-      body: { active: false },
-    })
+    const { payer, plan } = known
     const good = { customer: payer.customer, items: [{ plan }] }
-    const answer = await scene.ask({ ...good, ...change({ plan, archived, payer }) })
+    const answer = await scene.ask({ ...good, ...change(known) })
     expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
     expect(answer.body['errors']).toContainEqual(expect.objectContaining({ pointer }))
     expect(await scene.atStripe(payer)).toEqual([])
-  })
-
-  it('needs a customer and a plan of its conference, and a Stripe key', async () => {
-    const payer = await scene.payer()
-    const body = { customer: payer.customer, items: [{ plan: await scene.plan() }] }
-    const other = await scene.openWiredShop()
-    const foreign = await scene.request('POST', `${other.path}/subscriptions`, { body })
-    expect(foreign).toMatchObject({ status: 400, body: { errors: [{ pointer: '/customer' }] } })
-    const { path } = await createConference(scene, { stripe_secret_key: undefined })
-    expect(await scene.request('POST', `${path}/subscriptions`, { body })).toMatchObject({
-      status: 409,
-      body: { code: 'stripe_key_missing' },
-    })
   })
 })
 
