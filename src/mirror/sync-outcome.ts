@@ -1,5 +1,7 @@
 import { AppError } from '../shared/errors.ts'
 import { toAppError } from '../stripe/stripe-errors.ts'
+import { keyProblemOf } from '../stripe/wait-for-key.ts'
+import { rateLimitWaitOf } from '../stripe/wait-for-rate-limit.ts'
 
 /**
  * What storing an object did. `unchanged`: the row already held the same object. `stale`: the row holds
@@ -41,6 +43,14 @@ export function toSyncError(thrown: unknown): SyncError {
     message: error.message,
     stripe_request_id: typeof requestId === 'string' ? requestId : null,
   }
+}
+
+/**
+ * Whether all requests of a run would fail as this one did, until the rate limit of its account allows more
+ * of them or a valid key is set. Its job then waits and uses up no attempt.
+ */
+export function mustWait(error: unknown): boolean {
+  return rateLimitWaitOf(error) !== null || keyProblemOf(error) === 'rejected'
 }
 
 /** Ends a sync run that would tombstone too many rows. */

@@ -1,9 +1,8 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { AppError } from '../../shared/errors.ts'
-import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import type { SyncAction } from '../stripe-resource.ts'
-import { toSyncError } from '../sync-outcome.ts'
+import { mustWait, toSyncError } from '../sync-outcome.ts'
 import { listAndStore } from './list-and-store.ts'
 import { storeByIds } from './store-by-ids.ts'
 import {
@@ -246,8 +245,8 @@ async function stopRun(
     return endRun(work, run, { state: 'cancelled', error: null })
   }
   const error = toSyncError(thrown)
-  // The job of the run waits for the rate limit without using up an attempt, so none is the last one.
-  const isParked = whenAborted === 'release' && rateLimitWaitOf(thrown) !== null
+  // The job of the run waits without using up an attempt, so none is the last one.
+  const isParked = whenAborted === 'release' && mustWait(thrown)
   if (!signal.aborted && !isParked && (!isRetried || PERMANENT_ERROR_CODES.has(error.code))) {
     return endRun(work, run, { state: 'failed', error })
   }

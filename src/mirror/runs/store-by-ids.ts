@@ -1,10 +1,9 @@
 import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
-import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
 import type { FetchTime } from '../fetch-time.ts'
 import type { MirrorRow } from '../mirror-column.ts'
 import { foreignIdMessage, isForeignId, tableOf } from '../stripe-resource.ts'
-import { toSyncError } from '../sync-outcome.ts'
+import { mustWait, toSyncError } from '../sync-outcome.ts'
 import { type FetchedObject, fetchObject, MassDeletionGuard, tombstone } from './gone-objects.ts'
 import { COUNT_NAMES, type SyncRunCounts } from './sync-run.ts'
 import type { SyncRunProgress } from './sync-run-progress.ts'
@@ -100,7 +99,7 @@ async function fetchAndStore(
   } catch (error) {
     signal.throwIfAborted()
     // Not a failure of the object. The run resumes with this batch.
-    if (rateLimitWaitOf(error) !== null) throw error
+    if (mustWait(error)) throw error
     counts.failed += 1
     progress.note({ id, outcome: 'failed', message: toSyncError(error).message })
     return null

@@ -8,6 +8,8 @@ import {
   getSyncRun,
   insertSyncRun,
 } from '../../../src/mirror/runs/sync-run-store.ts'
+import { workOnSyncRun } from '../../../src/mirror/runs/sync-run-job.ts'
+import { keyProblemOf } from '../../../src/stripe/wait-for-key.ts'
 import { createConference } from '../../support/fixtures.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
 
@@ -102,6 +104,32 @@ describe('a process that has lost its run', () => {
     expect(await executed).toBe('held')
     expect(await scene.stored(shop, 'customers')).toEqual([])
     expect(await runNow()).toMatchObject({ state: 'cancelled', counts: { fetched: 0 } })
+  })
+})
+
+describe('a run whose Stripe key is rejected', () => {
+  it.each([
+    ['listing', null],
+    ['single ids', ['ONE', 'TWO']],
+  ])('by %s waits for another key also on its last attempt', async (_, ids) => {
+    const { body } = await scene.request<{ id: string }>(
+      'POST',
+      `${shop.path}/stripe/coupons/sync`,
+      { body: ids === null ? {} : { ids } },
+    )
+    const run = { conferenceId: shop.conference, runId: body.id }
+    const coupon = { percent_off: 10, duration: 'once' } as const
+    for (const id of ['ONE', 'TWO']) await scene.stripeOf(shop).coupons.create({ id, ...coupon })
+    const freshKey = scene.fake.control.createKey(shop.stripeKey)
+    scene.fake.control.revokeKey(shop.stripeKey)
+    const last = { signal: new AbortController().signal, isLastTry: true }
+    const work = () => workOnSyncRun({ ...scene.deps, leaseSeconds: 60 }, run, last)
+    await expect(work()).rejects.toSatisfy((error) => keyProblemOf(error) === 'rejected')
+    expect(await runNow(run)).toMatchObject({ state: 'queued', counts: { failed: 0 } })
+    const key = { stripe_secret_key: freshKey }
+    expect((await scene.request('PATCH', shop.path, { body: key })).status).toBe(200)
+    await work()
+    expect(await runNow(run)).toMatchObject({ state: 'succeeded', counts: { created: 2 } })
   })
 })
 
