@@ -5,6 +5,7 @@ import {
   listConferences,
 } from '../conferences/conference-store.ts'
 import type { StripeAccountPort } from '../conferences/manage-conference.ts'
+import { assertEncryptionKey } from '../conferences/stripe-credentials.ts'
 import type { Config, ConfigUse } from '../config.ts'
 import { connect, type Db, type Tx } from '../db/connect.ts'
 import { isSchemaCompatible, migrateToLatest } from '../db/migrations.ts'
@@ -65,9 +66,9 @@ export async function withDatabase<T>(
 }
 
 /**
- * Runs `work` with the parts of the service, after a check of the database schema.
+ * Runs `work` with the parts of the service, after the checks that a process makes at its start.
  *
- * @throws StartupError for the schema of another release.
+ * @throws StartupError for the schema of another release, or another ENCRYPTION_KEY than the database's.
  */
 export function withSession<T>(cli: Cli, work: (session: Session) => Promise<T>): Promise<T> {
   return withDatabase(cli, async (connectionString, config, logger) => {
@@ -121,6 +122,8 @@ async function prepareSchema(connectionString: string, db: Db, config: Config): 
 async function openSession(db: Db, config: Config, logger: Logger): Promise<Session> {
   const { encryptionKey } = await loadSecrets(config, logger)
   const encryption = createEncryption(encryptionKey)
+  // Otherwise a command could store a Stripe key that no process of the service can decrypt.
+  await assertEncryptionKey(db, encryption)
   const metrics = noMetrics
   const clients = createStripeClients({ db, encryption, config, metrics, logger })
   const gateway = createStripePaymentGateway(

@@ -52,6 +52,18 @@ describe('conferences', () => {
     expect((await app.request('GET', `/v1/conferences/${slug}`)).status).toBe(404)
   })
 
+  it('are not created with another ENCRYPTION_KEY than the database has', async () => {
+    await cli.json(newConference(unique('conf')))
+    const slug = unique('conf')
+    const args = [...newConference(slug), '--stripe-key', STRIPE_KEY]
+    const env = { ENCRYPTION_KEY: Buffer.alloc(32, 9).toString('base64') }
+    const ran = await cli.run(args, { env })
+    const message = 'ENCRYPTION_KEY is not the key with which this database was encrypted'
+    expect(ran).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(message) })
+    expect((await app.request('GET', `/v1/conferences/${slug}`)).status).toBe(404)
+    expect((await cli.run(args)).exitCode).toBe(0)
+  })
+
   it('never print a secret, on success or failure', async () => {
     const slug = unique('conf')
     const args = [...newConference(slug), '--stripe-key', STRIPE_KEY]
