@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   hasZodFastifySchemaValidationErrors,
   isResponseSerializationError,
@@ -66,22 +66,35 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
 }
 
 /**
- * Answers a request that Node could not parse, so no route and no request id exist: 431 for an address or
- * headers above 16 kB, otherwise 400.
+ * Answers a request that Node could not parse, so it has no route: 431 for an address or headers above
+ * 16 kB, otherwise 400.
  */
-export function sendUnreadableRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+export function sendUnreadableRequest(
+  error: NodeJS.ErrnoException,
+  socket: Duplex,
+  { requestId, logger }: { requestId: string; logger: Pick<FastifyBaseLogger, 'info'> },
+): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
   }
-  const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
-  const code = isTooLarge ? 'request_header_too_large' : 'malformed_http'
-  const status = isTooLarge ? 431 : 400
-  const title = isTooLarge ? 'The address or the headers are too large' : 'The request is not HTTP'
-  const body = JSON.stringify({ type: problemType(code), title, status, code, detail: `${title}.` })
+  const code: ErrorCode =
+    error.code === 'HPE_HEADER_OVERFLOW' ? 'request_header_too_large' : 'malformed_http'
+  const { status, title } = ERROR_CATALOGUE[code]
+  logger.info({ problem: code, reason: error.code, request_id: requestId }, 'request refused')
+  const problem: Problem = {
+    type: problemType(code),
+    title,
+    status,
+    code,
+    detail: `${title}.`,
+    request_id: requestId,
+  }
+  const body = JSON.stringify(problem)
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     `content-type: ${PROBLEM_CONTENT_TYPE}`,
+    `request-id: ${requestId}`,
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
   ]

@@ -17,7 +17,8 @@ import { addReadinessGate, type Lifecycle } from './readiness.ts'
 import type { App } from './route-deps.ts'
 import { rejectUnstorableText } from './validation-errors.ts'
 
-const newRequestId = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
+const randomPart = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
+const newRequestId = () => `req_${randomPart()}`
 
 /** Webhooks have their own limit. */
 const BODY_LIMIT_BYTES = 256 * 1024
@@ -47,12 +48,13 @@ export async function createServer(options: ServerOptions): Promise<App> {
       const given = request.headers['x-request-id']
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given)
         ? given
-        : `req_${newRequestId()}`
+        : newRequestId()
     },
     forceCloseConnections: 'idle',
     // The readiness gate answers with a problem document.
     return503OnClosing: false,
-    clientErrorHandler: sendUnreadableRequest,
+    clientErrorHandler: (error, socket) =>
+      sendUnreadableRequest(error, socket, { requestId: newRequestId(), logger: options.logger }),
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()

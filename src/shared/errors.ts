@@ -3,6 +3,7 @@
  * openapi.yaml in both directions. Codes are stable: clients depend on them.
  */
 export const ERROR_CATALOGUE = {
+  malformed_http: { status: 400, title: 'The request is not valid HTTP' },
   malformed_json: { status: 400, title: 'The request body is not valid JSON' },
   validation_failed: { status: 400, title: 'The request is not valid' },
   invalid_signature: { status: 400, title: 'The webhook signature is not valid' },
@@ -38,6 +39,7 @@ export const ERROR_CATALOGUE = {
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body must be application/json' },
   rate_limited: { status: 429, title: 'Too many requests' },
+  request_header_too_large: { status: 431, title: 'The address or the headers are too large' },
   internal: { status: 500, title: 'An unexpected error occurred in this service' },
   stripe_key_rejected: { status: 502, title: "Stripe rejected the conference's API key" },
   stripe_failed: { status: 502, title: 'Stripe returned an error' },

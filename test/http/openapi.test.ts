@@ -181,6 +181,8 @@ describe('every operation', () => {
     for (const { path, method, operation } of operations) {
       const isApi = path.startsWith('/v1/')
       const expected = [
+        'malformed_http',
+        'request_header_too_large',
         'internal',
         ...(path.includes('{') ? ['not_found'] : []),
         ...(isApi ? [...ofKeys, ...ofWork] : []),

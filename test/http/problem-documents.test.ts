@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { connect as connectSocket } from 'node:net'
+import { text as textOf } from 'node:stream/consumers'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { createConference } from '../support/fixtures.ts'
 import { type Body, type RequestOptions, useTestApp } from '../support/test-app.ts'
+import { validatorFor } from '../support/validate-response.ts'
 
 const app = useTestApp()
 
@@ -172,6 +175,12 @@ it('a DELETE may come with a JSON content type and no body', async () => {
 })
 
 describe('a request that reaches no route', () => {
+  const documented = validatorFor({ $ref: '#/components/schemas/Problem' })
+  let address: string
+  beforeAll(async () => {
+    address = await app.app.listen({ port: 0, host: '127.0.0.1' })
+  })
+
   it('with an unpaired surrogate is a broken field, not an error of the service (issue 8, line 27)', async () => {
     expect(await post('{"slug":"x","name":"\\ud800","currency":"EUR"}')).toMatchObject(
       broken('/name'),
@@ -183,10 +192,27 @@ describe('a request that reaches no route', () => {
   })
 
   it('with an address above 16 kB gets a problem document (issue 8, line 27)', async () => {
-    const address = await app.app.listen({ port: 0, host: '127.0.0.1' })
     const answer = await fetch(`${address}/${'x'.repeat(20_000)}`)
     expect(answer.status).toBe(431)
     expect(answer.headers.get('content-type')).toBe('application/problem+json')
-    expect(await answer.json()).toMatchObject({ status: 431, code: 'request_header_too_large' })
+    const body = await answer.json()
+    expect(body).toMatchObject({
+      status: 431,
+      code: 'request_header_too_large',
+      request_id: answer.headers.get('request-id'),
+    })
+    expect(documented(body), JSON.stringify(documented.errors)).toBe(true)
+  })
+
+  it('because it is not HTTP gets one too', async () => {
+    const { hostname, port } = new URL(address)
+    const socket = connectSocket(Number(port), hostname)
+    socket.end('not HTTP\r\n\r\n')
+    const [head = '', text = ''] = (await textOf(socket)).split('\r\n\r\n')
+    expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
+    expect(head).toContain('content-type: application/problem+json')
+    const body: unknown = JSON.parse(text)
+    expect(body).toMatchObject({ status: 400, code: 'malformed_http' })
+    expect(documented(body), JSON.stringify(documented.errors)).toBe(true)
   })
 })

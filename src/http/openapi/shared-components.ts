@@ -100,7 +100,8 @@ function codesThatFollow(route: OperationFacts): ErrorCode[] {
     [route.hasBody, ['payload_too_large']],
     [route.hasBody && !isStripe, ['malformed_json', 'unsupported_media_type']],
     [route.takesIdempotencyKey, ['idempotency_in_progress', 'idempotency_key_reused']],
-    [true, ['internal']],
+    // Node refuses these before it knows the route.
+    [true, ['malformed_http', 'request_header_too_large', 'internal']],
   ]
   return groups.flatMap(([applies, codes]) => (applies ? codes : []))
 }
