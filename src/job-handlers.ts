@@ -242,14 +242,8 @@ export type Pruned = {
   changes: number
 }
 
-const KEEP_ALL: Config['retention'] = {
-  eventBodyDays: null,
-  syncRunDays: null,
-  discountChangeDays: null,
-}
-
 /** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
-export async function prune(db: Db, retention: Config['retention'] = KEEP_ALL): Promise<Pruned> {
+export async function prune(db: Db, retention: Config['retention']): Promise<Pruned> {
   const { eventBodyDays, syncRunDays, discountChangeDays } = retention
   return {
     keys: await deleteExpiredKeys(db),

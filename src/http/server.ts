@@ -46,9 +46,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     // A caller's own id is kept when it is safe to log, so that both sides can find the request.
     genReqId: (request) => {
       const given = request.headers['x-request-id']
-      return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given)
-        ? given
-        : newRequestId()
+      return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : newRequestId()
     },
     forceCloseConnections: 'idle',
     // The readiness gate answers with a problem document.

@@ -12,6 +12,10 @@ const ATTEMPTS_UNTIL_SWEEP = 6
 // would occupy a process.
 const DELIVERIES_PER_CONFERENCE = 4
 
+/** A conference has one worker of those that wait for rate limits. */
+const throttledQueue = ({ conference_id }: { conference_id: string }) =>
+  `throttled:${conference_id}`
+
 const definitions = {
   /** Fetch the payments of one purchase from Stripe and apply them. */
   reconcile_purchase: defineJob({
@@ -107,7 +111,7 @@ const definitions = {
     // After a refund, codes must become inactive at Stripe even after an outage: the waits are 16 hours in all.
     maxAttempts: 12,
     key: ({ batch_id }) => `align_promotion_codes:${batch_id}`,
-    queue: ({ conference_id }) => `promotion_codes:${conference_id}`,
+    queue: throttledQueue,
   }),
   /** Fetch the uses of published vouchers. Stripe sends no event for them. */
   read_published_vouchers: defineJob({
@@ -115,7 +119,7 @@ const definitions = {
     payload: conference,
     maxAttempts: 3,
     key: ({ conference_id }) => `read_published_vouchers:${conference_id}`,
-    queue: ({ conference_id }) => `promotion_codes:${conference_id}`,
+    queue: throttledQueue,
   }),
   /** Start a sync run of every resource of one conference. */
   start_sync_runs: defineJob({
@@ -138,6 +142,7 @@ const definitions = {
     // The timer adds the job again within the hour.
     maxAttempts: 3,
     key: ({ conference_id }) => `end_subscriptions:${conference_id}`,
+    queue: throttledQueue,
   }),
   /** Retry the creation of a plan whose outcome at Stripe is unknown. */
   finish_plan: defineJob({

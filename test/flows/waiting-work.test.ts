@@ -28,11 +28,11 @@ afterAll(() => service.kill())
 
 const query = <Row extends Body>(sql: string) => adminQuery<Row>(database.connectionString, sql)
 
-/** The conference's account lets `skip` such requests through. Then Stripe asks to wait for an hour. */
-async function openPausedShop(path: string, skip = 0) {
+/** The conference's account lets `skip` such requests through. Then Stripe asks to wait, for an hour. */
+async function openPausedShop(path: string, skip = 0, seconds = 3_600) {
   const { id: account, secretKey } = stripe.fake.control.createAccount()
   const shop = await openShop(service, { stripe_secret_key: secretKey })
-  const action = { kind: 'rate_limit', retry_after_seconds: 3_600 } as const
+  const action = { kind: 'rate_limit', retry_after_seconds: seconds } as const
   stripe.fake.control.injectFault({ account, path, skip, times: 'always', action })
   return { ...shop, account, secretKey }
 }
@@ -57,6 +57,16 @@ const sync = async ({ path }: Shop, resource: string, body?: Body) => {
     now: async () => (await service.request<Run>('GET', url)).body,
     cancel: () => service.request('POST', `${url}/cancel`),
   }
+}
+
+/** Publishes 30 vouchers as promotion codes. @returns how far that is. */
+async function publish({ path }: Shop): Promise<() => Promise<Body>> {
+  const { body } = await service.request('POST', `${path}/voucher-batches`, {
+    body: { count: 30, voucher_type: 'percentage', discount_value: 10 },
+  })
+  const batch = `${path}/voucher-batches/${String(body['id'])}`
+  await service.request('POST', `${batch}/publish`, { body: {} })
+  return async () => (await service.request('GET', `${batch}/publication`)).body
 }
 
 const parkedJobs = (name: string) =>
@@ -120,14 +130,6 @@ describe('work that waits for the rate limit of its Stripe account', () => {
   })
 
   it('gives its worker back: three paused conferences do not stop the publication of a fourth (issue 8, line 19)', async () => {
-    const publish = async ({ path }: Shop) => {
-      const { body } = await service.request('POST', `${path}/voucher-batches`, {
-        body: { count: 30, voucher_type: 'percentage', discount_value: 10 },
-      })
-      const batch = `${path}/voucher-batches/${String(body['id'])}`
-      await service.request('POST', `${batch}/publish`, { body: {} })
-      return async () => (await service.request('GET', `${batch}/publication`)).body
-    }
     const paused = []
     for (let i = 0; i < 3; i += 1) {
       paused.push(await publish(await openPausedShop('/v1/promotion_codes')))
@@ -149,5 +151,36 @@ describe('work that waits for the rate limit of its Stripe account', () => {
     for (const progress of paused) {
       await expect.poll(progress, POLL_OPTIONS).toMatchObject({ state: 'done', published: 30 })
     }
+  })
+
+  it('of one conference occupies one worker: another one publishes and ends subscriptions meanwhile (issue 8, line 19)', async () => {
+    // So short that the work keeps its worker, and so often that it keeps it longer than this test waits.
+    const throttled = await openPausedShop('/v1/promotion_codes', 0, 9)
+    const waiting = []
+    for (let i = 0; i < 4; i += 1) waiting.push(await publish(throttled))
+    const { account } = throttled
+    const asked = () => stripe.fake.control.requests({ account, path: '/v1/promotion_codes' })
+    await expect.poll(() => asked().length, POLL_OPTIONS).toBeGreaterThan(0)
+
+    const neighbour = await openShop(service)
+    await expect
+      .poll(await publish(neighbour), POLL_OPTIONS)
+      .toMatchObject({ state: 'done', published: 30 })
+    const payload = JSON.stringify({ version: 1, conference_id: neighbour.conference })
+    for (const job of ['read_published_vouchers', 'end_subscriptions']) {
+      await query(
+        `select graphile_worker.add_job('${job}', '${payload}', job_key => 'neighbour:${job}')`,
+      )
+    }
+    const left = () => query(`select key from graphile_worker.jobs where key like 'neighbour:%'`)
+    await expect.poll(left, POLL_OPTIONS).toEqual([])
+
+    for (const progress of waiting) {
+      expect(await progress()).toMatchObject({ state: 'running', published: 0, failed: 0 })
+    }
+    const held = `select task_identifier as job from graphile_worker.jobs j
+      join graphile_worker._private_jobs p using (id)
+      where j.locked_at is not null and p.payload ->> 'conference_id' = '${throttled.conference}'`
+    expect(await query(held)).toEqual([{ job: 'align_promotion_codes' }])
   })
 })

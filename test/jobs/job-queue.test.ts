@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
-import { JobPayloadError } from '../../src/jobs/job-catalogue.ts'
+import { JobPayloadError, THROTTLED_JOBS } from '../../src/jobs/job-catalogue.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobBinding } from '../../src/jobs/job-registry.ts'
 import { useTestDatabase } from '../support/test-database.ts'
@@ -31,6 +31,18 @@ describe('adding a job', () => {
       .join('graphile_worker._private_jobs as job', 'job.id', 'view.id')
       .where('view.key', key)
       .select('view.task_identifier', 'view.run_at', 'view.max_attempts', 'job.payload')
+
+  it('puts all jobs of a conference that wait for its rate limit into one queue (issue 8, line 19)', async () => {
+    const payload = { conference_id: 'conf_1' }
+    await db.transaction(async (trx) => {
+      await addJob(trx, 'align_promotion_codes', { ...payload, batch_id: 'batch_1' })
+      await addJob(trx, 'read_published_vouchers', payload)
+      await addJob(trx, 'end_subscriptions', payload)
+    })
+    const added = db('graphile_worker.jobs').whereIn('task_identifier', [...THROTTLED_JOBS])
+    expect(await added.clone().distinct('queue_name')).toEqual([{ queue_name: 'throttled:conf_1' }])
+    expect(await added.pluck('task_identifier')).toHaveLength(THROTTLED_JOBS.size)
+  })
 
   it('adds nothing when its transaction is rolled back', async () => {
     const undone = db.transaction(async (trx) => {

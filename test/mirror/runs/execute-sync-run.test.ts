@@ -3,12 +3,12 @@ import { withTenant } from '../../../src/db/tenant-scope.ts'
 import { StripeCustomerAction } from '../../../src/mirror/resources/customer-resource.ts'
 import { executeSyncRun } from '../../../src/mirror/runs/execute-sync-run.ts'
 import { NO_OPTIONS, type SyncRunRef } from '../../../src/mirror/runs/sync-run.ts'
+import { workOnSyncRun } from '../../../src/mirror/runs/sync-run-job.ts'
 import {
   cancelSyncRun,
   getSyncRun,
   insertSyncRun,
 } from '../../../src/mirror/runs/sync-run-store.ts'
-import { workOnSyncRun } from '../../../src/mirror/runs/sync-run-job.ts'
 import { keyProblemOf } from '../../../src/stripe/wait-for-key.ts'
 import { createConference } from '../../support/fixtures.ts'
 import { useSyncScene, type WiredShop } from '../sync-scene.ts'
