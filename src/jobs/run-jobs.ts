@@ -47,7 +47,7 @@ const RELEASE_TIMEOUT_MS = 2_000
  */
 export function runJobs(deps: RunJobsDeps): JobRunner {
   const { db, logger, onWorkersChanged } = deps
-  const pgPool = openPool(deps)
+  const pgPool = openJobPool(deps)
   const abandoned = new Set<string>()
   let pool: WorkerPool | null = null
   let stopping = false
@@ -85,7 +85,14 @@ export function runJobs(deps: RunJobsDeps): JobRunner {
   }
 }
 
-function openPool({ connectionString, logger }: RunJobsDeps): pg.Pool {
+/**
+ * The connections of one runner. Their callback's `done` may be called twice: graphile-worker does so if the
+ * database fails while its runner stops, and the error would end the process as an unhandled rejection.
+ */
+export function openJobPool({
+  connectionString,
+  logger,
+}: Pick<RunJobsDeps, 'connectionString' | 'logger'>): pg.Pool {
   const pool = new pg.Pool({
     connectionString,
     application_name: 'sponsor-vouchers jobs',
@@ -98,8 +105,21 @@ function openPool({ connectionString, logger }: RunJobsDeps): pg.Pool {
   const ignore = (err: unknown) => logger.debug({ err }, 'job connection lost')
   pool.on('error', ignore)
   pool.on('connect', (client) => client.on('error', ignore))
-  return pool
+  const connect = pool.connect.bind(pool)
+  const withDoneOnce = (callback?: ConnectCallback) => {
+    if (callback === undefined) return connect()
+    return connect((err, client, done) => {
+      let isDone = false
+      callback(err, client, (release) => {
+        if (!isDone) done(release)
+        isDone = true
+      })
+    })
+  }
+  return Object.assign(pool, { connect: withDoneOnce })
 }
+
+type ConnectCallback = Parameters<pg.Pool['connect']>[0]
 
 function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
   const events: WorkerEvents = new EventEmitter()

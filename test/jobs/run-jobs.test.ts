@@ -3,7 +3,7 @@ import { afterEach, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
 import { createJobRegistry, toTaskList } from '../../src/jobs/job-registry.ts'
-import { runJobs } from '../../src/jobs/run-jobs.ts'
+import { openJobPool, runJobs } from '../../src/jobs/run-jobs.ts'
 import { noMetrics, type ServiceMetrics } from '../../src/shared/service-metrics.ts'
 import { withAdminClient } from '../support/test-connections.ts'
 import { createTestDatabase, useTestDatabase } from '../support/test-database.ts'
@@ -187,3 +187,16 @@ async function setConnectionsAllowed(admin: string, allowed: boolean): Promise<v
     )
   })
 }
+
+it("a runner's connection that is given back twice, as graphile-worker does in an outage, is no error", async () => {
+  const pool = openJobPool({ connectionString: database.connectionString, logger: silent })
+  stops.push(() => pool.end())
+  const giveBack = await new Promise<() => void>((resolve, reject) => {
+    pool.connect((error, _client, done) => (error ? reject(error) : resolve(done)))
+  })
+  giveBack()
+  expect(giveBack).not.toThrow()
+  // The pool keeps the connection once.
+  expect(pool.idleCount).toBe(1)
+  expect((await pool.query<{ one: number }>('select 1 as one')).rows).toEqual([{ one: 1 }])
+})

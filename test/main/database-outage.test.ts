@@ -46,13 +46,15 @@ it('is not ready while the database is down, and recovers without help', async (
   await expect.poll(() => service.get('/readyz')).toMatchObject(unavailable)
   expect(await service.get('/v1/conferences')).toMatchObject(unavailable)
   expect(await service.get('/livez')).toMatchObject({ status: 200 })
+  const logged = (message: string) => () => service.log.filter(({ msg }) => msg === message).length
+  await expect.poll(logged('failed and will be retried'), POLL_OPTIONS).toBeGreaterThan(0)
   await up()
   await expect.poll(status(service, '/readyz'), POLL_OPTIONS).toBe(200)
   await expect.poll(status(service, '/v1/conferences'), POLL_OPTIONS).toBe(200)
   // The worker has recovered too: the timer fires, and its jobs run.
   const before = await sweepsDone(service)
   await expect.poll(() => sweepsDone(service), POLL_OPTIONS).toBeGreaterThan(before)
-  expect(service.log.filter(({ msg }) => msg === 'recovered')).not.toEqual([])
+  await expect.poll(logged('recovered'), POLL_OPTIONS).toBeGreaterThan(0)
 })
 
 async function sweepsDone(service: RunningService): Promise<number> {
