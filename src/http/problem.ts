@@ -71,9 +71,15 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
 }
 
+/** The reasons for which Node gives up a request. All others: it is not valid HTTP. */
+const UNREADABLE: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'request_header_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+}
+
 /**
- * Answers a request that Node could not parse, so it has no route: 431 for an address or headers above
- * 16 kB, otherwise 400.
+ * Answers a request that Node could not read, so it has no route: 431 for an address or headers above
+ * 16 kB, 408 for one that stays incomplete, otherwise 400.
  */
 export function sendUnreadableRequest(
   error: NodeJS.ErrnoException,
@@ -84,8 +90,7 @@ export function sendUnreadableRequest(
     socket.destroy()
     return
   }
-  const code: ErrorCode =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 'request_header_too_large' : 'malformed_http'
+  const code = UNREADABLE[error.code ?? ''] ?? 'malformed_http'
   const { status, title } = ERROR_CATALOGUE[code]
   logger.info({ problem: code, reason: error.code, request_id: requestId }, 'request refused')
   const problem: Problem = {

@@ -36,6 +36,7 @@ export const ERROR_CATALOGUE = {
     status: 422,
     title: 'The Idempotency-Key was used for a different request',
   },
+  request_timeout: { status: 408, title: 'The request did not arrive completely in time' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The request body must be application/json' },
   rate_limited: { status: 429, title: 'Too many requests' },

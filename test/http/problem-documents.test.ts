@@ -1,6 +1,8 @@
 import { connect as connectSocket } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { text as textOf } from 'node:stream/consumers'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { sendUnreadableRequest } from '../../src/http/problem.ts'
 import { createConference } from '../support/fixtures.ts'
 import { type Body, type RequestOptions, useTestApp } from '../support/test-app.ts'
 import { validatorFor } from '../support/validate-response.ts'
@@ -213,6 +215,18 @@ describe('a request that reaches no route', () => {
     expect(head).toContain('content-type: application/problem+json')
     const body: unknown = JSON.parse(text)
     expect(body).toMatchObject({ status: 400, code: 'malformed_http' })
+    expect(documented(body), JSON.stringify(documented.errors)).toBe(true)
+  })
+
+  // Node waits a minute for the headers, so the test starts where Node has given up.
+  it('because it stays incomplete is not called invalid', async () => {
+    const socket = new PassThrough()
+    const late = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
+    sendUnreadableRequest(late, socket, { requestId: 'req_1', logger: { info: () => {} } })
+    const [head = '', text = ''] = (await textOf(socket)).split('\r\n\r\n')
+    expect(head).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/)
+    const body: unknown = JSON.parse(text)
+    expect(body).toMatchObject({ status: 408, code: 'request_timeout', request_id: 'req_1' })
     expect(documented(body), JSON.stringify(documented.errors)).toBe(true)
   })
 })

@@ -101,7 +101,7 @@ function codesThatFollow(route: OperationFacts): ErrorCode[] {
     [route.hasBody && !isStripe, ['malformed_json', 'unsupported_media_type']],
     [route.takesIdempotencyKey, ['idempotency_in_progress', 'idempotency_key_reused']],
     // Node refuses these before it knows the route.
-    [true, ['malformed_http', 'request_header_too_large', 'internal']],
+    [true, ['malformed_http', 'request_timeout', 'request_header_too_large', 'internal']],
   ]
   return groups.flatMap(([applies, codes]) => (applies ? codes : []))
 }
