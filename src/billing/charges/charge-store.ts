@@ -1,6 +1,7 @@
 import type { Tx } from '../../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../../db/pages.ts'
 import { isUniqueViolation } from '../../db/pg-errors.ts'
+import { runInOrder } from '../../db/pipeline.ts'
 import type { PaymentOwner, PaymentRecords } from '../../payments/payment-records.ts'
 import {
   type PaymentRecordsRow,
@@ -111,6 +112,36 @@ type ChargeRow = {
   succeeded_at: Date | null
 }
 
+const CHARGE_COLUMNS = [
+  'conference_id',
+  'id',
+  'customer_id',
+  'sponsor_id',
+  'status',
+  'amount',
+  'currency',
+  'description',
+  'statement_descriptor_suffix',
+  'comment',
+  'source_reference',
+  'manual',
+  'payment_method',
+  'success_url',
+  'cancel_url',
+  'amount_received',
+  'amount_refunded',
+  'amount_refunding',
+  'payment_intent_id',
+  'failure_code',
+  'failure_message',
+  'metadata',
+  'applied_ticket',
+  'created_by',
+  'created_at',
+  'updated_at',
+  'succeeded_at',
+] as const satisfies readonly (keyof ChargeRow)[]
+
 type NewChargeRow = Pick<
   ChargeRow,
   | 'conference_id'
@@ -189,7 +220,7 @@ const toAggregate = ({ records, ...row }: AggregateRow): ChargeAggregate => ({
 const aggregates = (trx: Tx, conferenceId: string) =>
   trx('charges')
     .where({ conference_id: conferenceId })
-    .select('charges.*', trx.raw(`${paymentRecordsOf('charges')} as records`))
+    .select([...CHARGE_COLUMNS, trx.raw(`${paymentRecordsOf('charges')} as records`)])
 
 /** The charge without a lock, or null. */
 export async function findCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggregate | null> {
@@ -213,11 +244,13 @@ export async function getCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggregat
  * @throws AppError `not_found`
  */
 export async function lockCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggregate> {
-  await trx('charges')
-    .where({ conference_id: ref.conferenceId, id: ref.chargeId })
-    .forUpdate()
-    .select('id')
-  return getCharge(trx, ref)
+  const isThis = { conference_id: ref.conferenceId, id: ref.chargeId }
+  const [, [row]] = await runInOrder<[unknown[], AggregateRow[]]>(trx, [
+    trx('charges').where(isThis).forUpdate().select('id'),
+    aggregates(trx, ref.conferenceId).where({ id: ref.chargeId }),
+  ])
+  if (row === undefined) throw notFound('charge')
+  return toAggregate(row)
 }
 
 /** Takes the next ticket of a reconcile, then reads the records. Null: no such charge. */
@@ -225,12 +258,16 @@ export async function takeChargeTicket(
   trx: Tx,
   ref: ChargeRef,
 ): Promise<{ ticket: number; records: PaymentRecords } | null> {
-  const [row] = await trx('charges')
-    .where({ conference_id: ref.conferenceId, id: ref.chargeId })
-    .increment('reconcile_ticket', 1)
-    .returning<{ reconcile_ticket: number }[]>('reconcile_ticket')
-  if (row === undefined) return null
-  return { ticket: row.reconcile_ticket, records: (await getCharge(trx, ref)).records }
+  const isThis = { conference_id: ref.conferenceId, id: ref.chargeId }
+  const [[taken], [row]] = await runInOrder<[{ ticket: number }[], AggregateRow[]]>(trx, [
+    trx('charges')
+      .where(isThis)
+      .increment('reconcile_ticket', 1)
+      .returning('reconcile_ticket as ticket'),
+    aggregates(trx, ref.conferenceId).where({ id: ref.chargeId }),
+  ])
+  if (taken === undefined || row === undefined) return null
+  return { ticket: taken.ticket, records: toAggregate(row).records }
 }
 
 export type ChargeFilter = {
