@@ -1,20 +1,15 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { type ChargeScene, openChargeScene } from '../billing/charges/charge-scene.ts'
 import { purchaseService } from '../support/purchase-service.ts'
-import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useStripeProxy } from '../support/stripe-proxy.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
+import { openShop, RETURN_URLS, type Shop } from '../support/shop.ts'
+import { useAppBehindProxy } from '../support/stripe-app.ts'
+import type { HeldRequest } from '../support/stripe-proxy.ts'
+import type { Body } from '../support/test-app.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { asAnotherRequest } from '../support/watch-transactions.ts'
 
-const stripe = useFakeStripe()
-const proxy = useStripeProxy(stripe)
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = proxy.url
-})
-const app = useTestApp({ env })
+const { app, stripe, proxy } = useAppBehindProxy()
 
 let shop: Shop
 beforeEach(async () => {
@@ -84,35 +79,40 @@ describe('an attempt whose session is unknown', () => {
     })
   }
 
-  it('is left open if a sponsor is given its URL while the timer asks Stripe for it (issue 8, line 11)', async () => {
-    const id = await lostPage()
-    const held = proxy.holdAnswer({ path: SESSIONS })
+  /** The session that a sponsor gets while the timer's request is held. */
+  async function askDuring(id: string, held: HeldRequest): Promise<string> {
     const timed = timer(id)
     await held.reached
     const session = await shop.openSession(id)
     held.release()
     await timed
-    await expectPayable(id, session)
-  })
+    return session
+  }
 
-  it('is closed by the timer, and a sponsor who asks meanwhile gets a page that can be paid (issue 8, line 11)', async () => {
-    const id = await lostPage()
-    const held = proxy.holdRequest({ method: 'POST', path: EXPIRE })
-    const timed = timer(id)
-    await held.reached
-    const session = await shop.openSession(id)
-    held.release()
-    await timed
-    await expectPayable(id, session)
-  })
-
-  it('is closed by the timer if nobody asks for it, also when its first run dies after its decision (issue 8, line 11)', async () => {
-    const id = await lostPage()
+  /** The timer decides to close the page, and Stripe rejects our key. */
+  async function failToClose(id: string): Promise<void> {
     const action = { kind: 'refuse', status: 401 } as const
     const path = '/v1/checkout/sessions/*/expire'
     control().injectFault({ method: 'POST', path, times: 'always', action })
     await expect(timer(id)).rejects.toThrow(/key/)
     control().clearFaults()
+  }
+
+  it('is left open if a sponsor is given its URL while the timer asks Stripe for it (issue 8, line 11)', async () => {
+    const id = await lostPage()
+    const session = await askDuring(id, proxy.holdAnswer({ path: SESSIONS }))
+    await expectPayable(id, session)
+  })
+
+  it('is closed by the timer, and a sponsor who asks meanwhile gets a page that can be paid (issue 8, line 11)', async () => {
+    const id = await lostPage()
+    const session = await askDuring(id, proxy.holdRequest({ method: 'POST', path: EXPIRE }))
+    await expectPayable(id, session)
+  })
+
+  it('is closed by the timer if nobody asks for it, also when its first run dies after its decision (issue 8, line 11)', async () => {
+    const id = await lostPage()
+    await failToClose(id)
     await timer(id)
     expect(open(id)).toEqual([])
     expect((await shop.get(id)).status).toBe('FAILED')
@@ -120,11 +120,7 @@ describe('an attempt whose session is unknown', () => {
 
   it('is never open beside the page that a sponsor gets after the timer could not close it (issue 8, lines 7 and 11)', async () => {
     const id = await lostPage()
-    const action = { kind: 'refuse', status: 401 } as const
-    const path = '/v1/checkout/sessions/*/expire'
-    control().injectFault({ method: 'POST', path, times: 'always', action })
-    await expect(timer(id)).rejects.toThrow(/key/)
-    control().clearFaults()
+    await failToClose(id)
     const session = await shop.openSession(id)
     expect(open(id)).toEqual([session])
     await timer(id)

@@ -1,16 +1,10 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { unique } from '../support/fixtures.ts'
-import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useStripeProxy } from '../support/stripe-proxy.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
+import { openShop, type PurchaseAnswer, type Shop } from '../support/shop.ts'
+import { useAppBehindProxy } from '../support/stripe-app.ts'
+import type { Body } from '../support/test-app.ts'
 
-const stripe = useFakeStripe()
-const proxy = useStripeProxy(stripe)
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = proxy.url
-})
-const app = useTestApp({ env })
+const { app, stripe, proxy } = useAppBehindProxy()
 
 let shop: Shop
 beforeEach(async () => {

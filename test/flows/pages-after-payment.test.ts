@@ -1,17 +1,13 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { reconcileCharge } from '../../src/billing/charges/reconcile-charge.ts'
 import type { PaymentSnapshot } from '../../src/payments/payment-snapshot.ts'
 import { openChargeScene } from '../billing/charges/charge-scene.ts'
 import { sweepAndWork } from '../support/purchase-jobs.ts'
-import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
+import { openShop, RETURN_URLS, type Shop } from '../support/shop.ts'
+import { useAppOnStripe } from '../support/stripe-app.ts'
+import type { Body } from '../support/test-app.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 
 let shop: Shop
 beforeEach(async () => {

@@ -1,13 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useTestApp } from '../support/test-app.ts'
+import { openShop, type PurchaseAnswer, type Shop } from '../support/shop.ts'
+import { useAppOnStripe } from '../support/stripe-app.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 
 let shop: Shop
 beforeAll(async () => {

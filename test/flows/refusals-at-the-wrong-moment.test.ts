@@ -1,17 +1,10 @@
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { unique } from '../support/fixtures.ts'
 import { sweepAndWork } from '../support/purchase-jobs.ts'
-import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useStripeProxy } from '../support/stripe-proxy.ts'
-import { useTestApp } from '../support/test-app.ts'
+import { openShop, type PurchaseAnswer, type Shop } from '../support/shop.ts'
+import { useAppBehindProxy } from '../support/stripe-app.ts'
 
-const stripe = useFakeStripe()
-const proxy = useStripeProxy(stripe)
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = proxy.url
-})
-const app = useTestApp({ env })
+const { app, stripe, proxy } = useAppBehindProxy()
 afterEach(() => stripe.fake.control.clearFaults())
 
 async function paid(): Promise<{ shop: Shop; id: string }> {

@@ -6,15 +6,10 @@ import { BulkPurchaseError } from '../../src/purchases/purchase-aggregate.ts'
 import { getAggregate } from '../../src/purchases/purchase-store.ts'
 import type { Caller } from '../../src/shared/caller.ts'
 import { purchaseService } from '../support/purchase-service.ts'
-import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useTestApp } from '../support/test-app.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import { useAppOnStripe } from '../support/stripe-app.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 
 let shop: Shop
 let service: BulkPurchaseService

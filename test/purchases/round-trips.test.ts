@@ -2,20 +2,15 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { createStaffKey } from '../support/fixtures.ts'
 import { purchaseService } from '../support/purchase-service.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
-import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useTestApp } from '../support/test-app.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import { useAppOnStripe } from '../support/stripe-app.ts'
 
 // Each number is a budget: a change that needs more round trips must say why here. They count every message
 // from the authentication of the request to its answer, except two kinds that no flow waits for in turn:
 // the mirror's copies of what was fetched, which have a budget of their own (one for each of the two requests
 // to Stripe that return objects), and the use of the rate limit, which a timer writes at any moment.
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 let shop: Shop
 beforeAll(async () => {
   shop = await openShop(app)

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { sealStripeKey } from '../../src/conferences/stripe-credentials.ts'
 import { loadConfig } from '../../src/config.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
@@ -12,15 +12,11 @@ import {
   type StripeClients,
 } from '../../src/stripe/stripe-client.ts'
 import { createConference } from '../support/fixtures.ts'
-import { newStripeKey, useFakeStripe } from '../support/shop.ts'
-import { TEST_ENCRYPTION_KEY, useTestApp } from '../support/test-app.ts'
+import { newStripeKey } from '../support/shop.ts'
+import { useAppOnStripe } from '../support/stripe-app.ts'
+import { TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 const encryption = createEncryption(TEST_ENCRYPTION_KEY)
 const logger = createLogger('silent')
 

@@ -1,16 +1,11 @@
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { sweepCharges } from '../../../src/billing/charges/sweep-charges.ts'
 import { withSystem } from '../../../src/db/tenant-scope.ts'
-import { openShop, type Shop, useFakeStripe } from '../../support/shop.ts'
-import { useTestApp } from '../../support/test-app.ts'
+import { openShop, type Shop } from '../../support/shop.ts'
+import { useAppOnStripe } from '../../support/stripe-app.ts'
 import { type ChargeAnswer, type ChargeScene, openChargeScene } from './charge-scene.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 
 let shop: Shop
 let scene: ChargeScene

@@ -1,15 +1,11 @@
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { createStaffKey } from '../../support/fixtures.ts'
-import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../../support/shop.ts'
-import { type Body, useTestApp } from '../../support/test-app.ts'
+import { openShop, RETURN_URLS, type Shop } from '../../support/shop.ts'
+import { useAppOnStripe } from '../../support/stripe-app.ts'
+import { type Body } from '../../support/test-app.ts'
 import { type ChargeScene, openChargeScene } from './charge-scene.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
+const { app, stripe } = useAppOnStripe()
 
 let shop: Shop
 let scene: ChargeScene
