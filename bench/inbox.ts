@@ -5,18 +5,17 @@ import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import type { IncomingEvent } from '../src/stripe-events/classify-event.ts'
 import { createEventInbox, insertEvents } from '../src/stripe-events/event-inbox.ts'
+import { compareRounds, type Figure } from './compare.ts'
 
 export type InboxBenchOptions = {
   /** A migrated database of its own. */
   connectionString: string
-  print: (line: string) => void
   /** Events of each round. */
   events?: number
 }
 
 /** Concurrent requests, as in a burst of webhooks. */
 const CONCURRENCY = 64
-const ROUNDS = 3
 /** Bytes; a `checkout.session.completed` has about 3,500. */
 const BODY = Buffer.alloc(3_500, 'x')
 
@@ -69,23 +68,14 @@ async function rate(conferenceId: string, count: number, store: Store): Promise<
   return count / ((performance.now() - begun) / 1000)
 }
 
-async function best(conferenceId: string, count: number, store: Store): Promise<number> {
-  let most = 0
-  for (let round = 0; round < ROUNDS; round += 1) {
-    most = Math.max(most, await rate(conferenceId, count, store))
-  }
-  return most
-}
-
 /**
  * Events a second that the inbox stores durably, against one transaction an event, and against one
  * transaction that adds a job row too, which is what an ordinary queue beside the table would need.
  */
 export async function benchInbox({
   connectionString,
-  print,
   events = 3_000,
-}: InboxBenchOptions): Promise<{ single: number; withJob: number }> {
+}: InboxBenchOptions): Promise<Figure[]> {
   const db = connect(connectionString, { max: 10 })
   try {
     const conference = await makeConference(db)
@@ -99,15 +89,21 @@ export async function benchInbox({
           JSON.stringify({ id: event.id }),
         ])
       })
-    await rate(conference, 500, alone) // connects and warms up
-    const grouped = await best(conference, events, (event) => inbox.store(event))
-    const single = await best(conference, events, alone)
-    const job = await best(conference, events, withJobRow)
-    const figures = { single: grouped / single, withJob: grouped / job }
-    print(`store events in groups: ${Math.round(grouped)} events/s, ${CONCURRENCY} concurrently`)
-    print(`  one insert each: ${Math.round(single)} events/s, ratio ${figures.single.toFixed(2)}`)
-    print(`  and a job each: ${Math.round(job)} events/s, ratio ${figures.withJob.toFixed(2)}`)
-    return figures
+    const of = (store: Store) => () => rate(conference, events, store)
+    const grouped = of((event) => inbox.store(event))
+    const figure = { work: `store ${events} events, ${CONCURRENCY} at once`, unit: 'events/s' }
+    return [
+      {
+        ...figure,
+        against: 'a transaction for each',
+        ...(await compareRounds(grouped, of(alone))),
+      },
+      {
+        ...figure,
+        against: 'and a job row for each',
+        ...(await compareRounds(grouped, of(withJobRow))),
+      },
+    ]
   } finally {
     await db.destroy()
   }

@@ -6,6 +6,7 @@ import { Interrupted, interruptSignal, unlessInterrupted } from '../src/cli/term
 import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
 import { migrateToLatest } from '../src/db/migrations.ts'
 import { benchBudget } from './budget.ts'
+import { describeMachine, type Figure, isMet, renderFigures } from './compare.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIssue } from './issue.ts'
 import { benchPurchases } from './purchases.ts'
@@ -31,9 +32,9 @@ function chosen(names: string[]): (keyof typeof BENCHES)[] {
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { against: { type: 'string' } },
+  options: { against: { type: 'string' }, only: { type: 'string', multiple: true } },
 })
-const names = chosen(positionals)
+const names = chosen([...positionals, ...(values.only ?? [])])
 const print = (line: string) => void process.stdout.write(`${line}\n`)
 const signal = interruptSignal()
 
@@ -45,6 +46,9 @@ async function undoAll(): Promise<void> {
   }
 }
 
+const figures: Figure[] = []
+const keep = (result: unknown) => void (Array.isArray(result) && figures.push(...result))
+print(describeMachine())
 const folder = await mkdtemp(join(tmpdir(), 'sponsor-vouchers-bench-'))
 try {
   for (const name of names) {
@@ -54,9 +58,12 @@ try {
     onEnd(() => server.stop())
     await migrateToLatest(server.connectionString)
     const options = { ...server, print, folder: join(folder, `${name}-more`), onEnd, ...values }
-    await unlessInterrupted<unknown>(signal, BENCHES[name](options))
+    keep(await unlessInterrupted<unknown>(signal, BENCHES[name](options)))
     await undoAll()
   }
+  const missed = figures.filter((figure) => !isMet(figure)).length
+  if (figures.length > 0)
+    print(`\n${renderFigures(figures)}${missed} of ${figures.length} aims missed`)
 } catch (error) {
   if (!(error instanceof Interrupted)) throw error
   process.exitCode = 130
