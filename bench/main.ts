@@ -10,6 +10,7 @@ import { describeMachine, type Figure, isMet, renderFigures } from './compare.ts
 import { benchInbox } from './inbox.ts'
 import { benchIssue } from './issue.ts'
 import { benchPurchases } from './purchases.ts'
+import { soak } from './soak.ts'
 import { benchSync } from './sync.ts'
 
 // Figures are ratios within one run on one durable server: they compare ways, not machines.
@@ -19,7 +20,10 @@ const BENCHES = {
   issue: benchIssue,
   purchases: benchPurchases,
   sync: benchSync,
+  soak,
 }
+/** Takes ten minutes, so it runs only when it is named. */
+const LONG: readonly string[] = ['soak']
 
 function chosen(names: string[]): (keyof typeof BENCHES)[] {
   const known = Object.keys(BENCHES) as (keyof typeof BENCHES)[]
@@ -27,13 +31,24 @@ function chosen(names: string[]): (keyof typeof BENCHES)[] {
   if (unknown.length > 0) {
     throw new Error(`There is no bench ${unknown.join(', ')}. There are: ${known.join(', ')}.`)
   }
-  return names.length === 0 ? known : known.filter((name) => names.includes(name))
+  return known.filter((name) => (names.length === 0 ? !LONG.includes(name) : names.includes(name)))
+}
+
+function numberOf(minutes: string | undefined): { minutes?: number } {
+  if (minutes === undefined) return {}
+  if (!/^[1-9]\d*$/.test(minutes)) throw new Error('--minutes must be a whole number, 1 or more.')
+  return { minutes: Number(minutes) }
 }
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { against: { type: 'string' }, only: { type: 'string', multiple: true } },
+  options: {
+    against: { type: 'string' },
+    only: { type: 'string', multiple: true },
+    minutes: { type: 'string' },
+  },
 })
+const { against, minutes } = values
 const names = chosen([...positionals, ...(values.only ?? [])])
 const print = (line: string) => void process.stdout.write(`${line}\n`)
 const signal = interruptSignal()
@@ -57,7 +72,14 @@ try {
     const server = await startEmbeddedPostgres({ folder: join(folder, name) })
     onEnd(() => server.stop())
     await migrateToLatest(server.connectionString)
-    const options = { ...server, print, folder: join(folder, `${name}-more`), onEnd, ...values }
+    const options = {
+      ...server,
+      print,
+      folder: join(folder, `${name}-more`),
+      onEnd,
+      against,
+      ...numberOf(minutes),
+    }
     keep(await unlessInterrupted<unknown>(signal, BENCHES[name](options)))
     await undoAll()
   }

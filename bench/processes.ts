@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { Usage } from './report-usage.ts'
+import type { Usage, UsageRequest } from './report-usage.ts'
 
 /** A process that the bench started. It ends with the bench, however the bench ends. */
 export type BenchProcess = {
@@ -27,11 +27,11 @@ function start(program: string, args: string[], options: ForkOptions): ChildProc
   return fork(program, args, { execArgv: LOADERS, ...options })
 }
 
-async function usageOf(child: ChildProcess): Promise<Usage> {
+async function ask<T>(child: ChildProcess, request: UsageRequest): Promise<T> {
   const answered = once(child, 'message')
-  child.send('usage')
-  const [usage] = (await answered) as [Usage] // what report-usage.ts sends
-  return usage
+  child.send(request)
+  const [answer] = (await answered) as [T] // what report-usage.ts sends
+  return answer
 }
 
 /** Resolves when the process is gone. */
@@ -47,10 +47,14 @@ export async function startFakeStripeProcess(key: string, objects = 0): Promise<
   const args = [key, String(objects), String(objects)]
   const child = start(FAKE_STRIPE, args, {})
   const [url] = (await once(child, 'message')) as [string] // what the script sends
-  return { url, usage: () => usageOf(child), stop: () => end(child, 'SIGKILL') }
+  return { url, usage: () => ask(child, 'usage'), stop: () => end(child, 'SIGKILL') }
 }
 
-export type ServiceProcess = BenchProcess & { operatorKey: string }
+export type ServiceProcess = BenchProcess & {
+  operatorKey: string
+  /** MB of its heap that are in use after a collection. */
+  heapMb(): Promise<number>
+}
 
 type LogLine = { level?: number; msg?: string; address?: string }
 
@@ -89,7 +93,13 @@ export async function startServiceProcess(
   const stop = () => end(child, 'SIGTERM')
   onStart(stop)
   const url = await untilReady(child)
-  return { url, operatorKey, usage: () => usageOf(child), stop }
+  return {
+    url,
+    operatorKey,
+    usage: () => ask(child, 'usage'),
+    heapMb: () => ask(child, 'heap'),
+    stop,
+  }
 }
 
 async function untilReady(child: ChildProcess): Promise<string> {
