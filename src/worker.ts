@@ -26,6 +26,7 @@ import { createKeyParking } from './stripe/wait-for-key.ts'
 import { createRateLimitParking } from './stripe/wait-for-rate-limit.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
+import { addUpVoucherCounts } from './vouchers/voucher-counts.ts'
 
 export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer'> & {
   config: Config
@@ -142,6 +143,9 @@ export type TimerSettings = Pick<
 
 const PRUNE_SECONDS = 3_600
 
+// Lists and reports read the changes since then one by one.
+const ADD_UP_SECONDS = 5
+
 // Such work waits for days already when every worker that took it has died.
 const SWEEP_ABANDONED_SECONDS = 60
 
@@ -183,6 +187,11 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
       name: 'prune',
       everySeconds: PRUNE_SECONDS,
       fire: (trx) => addJob(trx, 'prune', {}),
+    },
+    {
+      name: 'add_up_voucher_counts',
+      everySeconds: ADD_UP_SECONDS,
+      fire: addUpVoucherCounts,
     },
     {
       // Not a job, because it must also run when all remaining workers are busy.

@@ -24,13 +24,16 @@ const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set(['resolve-conference', 
  * Runs `work` in a transaction that sees only the rows of one conference. Row security in Postgres
  * separates the tenants (docs/decisions/0004), so a query without its `where` shows no row of another
  * tenant. All SQL of tenants runs through this function.
+ *
+ * @param settings of Postgres, for this transaction.
  */
 export function withTenant<T>(
   db: Db,
   tenant: { conferenceId: string },
   work: (trx: Tx) => Promise<T>,
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<T> {
-  return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId }, work)
+  return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId, ...settings }, work)
 }
 
 /** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */

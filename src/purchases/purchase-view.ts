@@ -7,7 +7,7 @@ import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
 import { findSponsor, SPONSOR_IDS_BY_TEXT } from '../sponsors/sponsor-store.ts'
-import { countVouchers, NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-store.ts'
+import { countVouchers, NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-counts.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase, PurchaseAggregate } from './purchase-aggregate.ts'
 import { allowedActions } from './purchase-aggregate.ts'
@@ -69,22 +69,17 @@ function toBody(
   }
 }
 
-/** Purchases as the API shows them, in two queries for any number of purchases. */
+/** Purchases as the API shows them, in one round trip for any number of purchases. */
 async function viewPurchases(
   trx: Tx,
   caller: Caller,
   ids: readonly string[],
 ): Promise<PurchaseBody[]> {
-  const aggregates = await loadAggregates(trx, caller.conferenceId, ids)
-  const issued = aggregates.filter(({ target }) => target !== null)
-  const counts =
-    issued.length === 0
-      ? new Map<string, VoucherCounts>()
-      : await countVouchers(
-          trx,
-          caller.conferenceId,
-          issued.map(({ purchase }) => purchase.id),
-        )
+  if (ids.length === 0) return []
+  const [aggregates, counts] = await Promise.all([
+    loadAggregates(trx, caller.conferenceId, ids),
+    countVouchers(trx, caller.conferenceId, ids),
+  ])
   const byId = new Map(aggregates.map((aggregate) => [aggregate.purchase.id, aggregate]))
   return ids.flatMap((id) => {
     const aggregate = byId.get(id)

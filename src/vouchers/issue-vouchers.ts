@@ -14,6 +14,7 @@ import {
   realignBatch,
   toLockedBatch,
 } from './align-vouchers.ts'
+import { countIssuedAgain } from './voucher-counts.ts'
 import type { VoucherTerms } from './voucher-terms.ts'
 
 /** Where the vouchers come from: a paid purchase, a staff member, or a sponsor's level. */
@@ -54,6 +55,8 @@ export async function issueVouchers(
   for (const window of windows(batch.count)) {
     issued += await fillWindow(trx, batch, window, makeCodes)
   }
+  // A batch counts all its vouchers as issued from the beginning.
+  if (issued > 0 && !batch.fresh) await countIssuedAgain(trx, batch, issued)
   if (issued > 0) {
     const { conferenceId, source, purchaseId, sponsorId } = spec
     await publishEvent(trx, {

@@ -19,6 +19,8 @@ export const OWNERS: Readonly<Record<string, string>> = {
   webhook_deliveries: 'src/notifications/',
   vouchers: 'src/vouchers/',
   voucher_batches: 'src/vouchers/',
+  voucher_counts: 'src/vouchers/',
+  voucher_count_changes: 'src/vouchers/',
   redemptions: 'src/vouchers/',
   published_vouchers: 'src/vouchers/',
   bulk_purchases: 'src/purchases/',

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/shared/ids.ts'
+import { countVouchers } from '../../src/vouchers/voucher-counts.ts'
 import {
   assignVoucher,
-  countVouchers,
   getVoucher,
   listBatchVouchers,
   listVouchers,
