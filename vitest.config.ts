@@ -5,6 +5,8 @@ import { LongestFirst } from './test/support/longest-first.ts'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'fake-stripe/test/**/*.test.ts'],
+    // They install and build in clean folders: `npm run test:deploy`.
+    exclude: ['test/deploy/**'],
     globalSetup: [
       'test/support/built-programs.ts',
       'test/support/database-server.ts',

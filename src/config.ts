@@ -236,6 +236,11 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
       problems.push('OPERATOR_API_KEY is required: a random text with at least 16 characters')
     }
   }
+  if (use === 'service' && production && env.PUBLIC_URL === undefined) {
+    problems.push(
+      'PUBLIC_URL is required in production: the address at which people reach the service',
+    )
+  }
   return problems
 }
 

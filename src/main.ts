@@ -11,8 +11,7 @@ const FORCED_EXIT_MS = 2_000
 /** Errors whose message is complete without a stack. */
 function isExpected(error: unknown): error is Error {
   if (error instanceof ConfigError || error instanceof StartupError) return true
-  if (error instanceof EmbeddedPostgresError) return true
-  return error instanceof Error && 'syscall' in error && error.syscall === 'listen'
+  return error instanceof EmbeddedPostgresError
 }
 
 function reportStartError(error: unknown, logger: Logger | null): void {

@@ -127,9 +127,37 @@ async function serve(resources: Resources, shutdown: Shutdown): Promise<string> 
     lifecycle.stop()
     await app.close()
   })
-  const address = await app.listen({ host: config.host, port: config.port })
+  const address = await app
+    .listen({ host: config.host, port: config.port })
+    .catch((error: unknown) => {
+      throw toListenError(error, config)
+    })
   logger.info({ address }, 'listening')
   return address
+}
+
+/** An error that says what to do when the port cannot be used; any other error as it is. */
+export function toListenError(
+  error: unknown,
+  { host, port }: { host: string; port: number },
+): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  if (code === 'EADDRINUSE') {
+    return new StartupError(
+      `Port ${port} of ${host} is in use. Stop the process that uses it, or set PORT to another port.`,
+    )
+  }
+  if (code === 'EACCES') {
+    return new StartupError(
+      `This user may not listen on port ${port} of ${host}. Set PORT to a port above 1023.`,
+    )
+  }
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return new StartupError(
+      `HOST ${host} is not an address of this machine. Set HOST to 127.0.0.1, or to 0.0.0.0 for all networks.`,
+    )
+  }
+  return error
 }
 
 /** Waits for the database as long as necessary, then serves and works. */

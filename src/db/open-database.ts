@@ -90,7 +90,10 @@ async function tryToPrepare(deps: PrepareDeps): Promise<{ waiting_for: string } 
         'The database has the schema of a newer release, which this release cannot use.',
       )
     }
-    return { waiting_for: 'the schema of this release: run `npm run migrate`' }
+    return {
+      waiting_for:
+        'the schema of this release: run `sponsor-vouchers migrate` (in a checkout: `npm run migrate`)',
+    }
   } catch (error) {
     if (!isDatabaseUnavailable(error)) throw error
     logger.debug({ err: error }, 'the database did not answer')

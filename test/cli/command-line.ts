@@ -46,8 +46,8 @@ export function useCommandLine(
         err: { colours: false, write: (text) => void (written.err += text) },
         readLine: async () => lines.shift() ?? null,
       },
-      loadConfig: () =>
-        loadConfig({ ...settingsFor(database.connectionString), ...settings, ...env }),
+      loadConfig: (use) =>
+        loadConfig({ ...settingsFor(database.connectionString), ...settings, ...env }, use),
       signal,
     })
     return { exitCode, stdout: written.out, stderr: written.err }

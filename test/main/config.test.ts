@@ -8,6 +8,7 @@ const SECRETS = {
 const PRODUCTION = {
   NODE_ENV: 'production',
   DATABASE_URL: 'postgres://service@db/vouchers',
+  PUBLIC_URL: 'https://vouchers.example.org',
   ...SECRETS,
 }
 
@@ -93,11 +94,11 @@ describe('the settings', () => {
     )
   })
 
-  it('are complete for production with a database and the two secrets', () => {
+  it('are complete for production with a database, the two secrets and the public address', () => {
     expect(loadConfig(PRODUCTION)).toMatchObject({ production: true, migrateOnStart: false })
   })
 
-  it.each(['DATABASE_URL', 'ENCRYPTION_KEY', 'OPERATOR_API_KEY'])(
+  it.each(['DATABASE_URL', 'ENCRYPTION_KEY', 'OPERATOR_API_KEY', 'PUBLIC_URL'])(
     'are refused in production without %s, by its name',
     (name) => {
       expect(problemsOf({ ...PRODUCTION, [name]: undefined })).toEqual([
@@ -114,6 +115,7 @@ describe('the settings', () => {
       expect.stringContaining('STRIPE_API_BASE'),
       expect.stringContaining('ENCRYPTION_KEY'),
       expect.stringContaining('OPERATOR_API_KEY'),
+      expect.stringContaining('PUBLIC_URL'),
     ])
   })
 

@@ -31,6 +31,7 @@ it('reports why it must not run and exits with 1, without a stack', async () => 
     DATABASE_URL: database.adminConnectionString,
     ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
     OPERATOR_API_KEY: 'operator-key-of-the-tests',
+    PUBLIC_URL: 'https://vouchers.example.org',
   })
   expect({ code, lines: output.trim().split('\n') }).toMatchObject({
     code: 1,

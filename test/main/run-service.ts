@@ -46,6 +46,7 @@ function configOf(env: NodeJS.ProcessEnv) {
     OPERATOR_API_KEY: OPERATOR_KEY,
     ENCRYPTION_KEY: TEST_ENCRYPTION_KEY.toString('base64'),
     STRIPE_API_BASE: 'http://127.0.0.1:9',
+    PUBLIC_URL: 'https://vouchers.example.org',
     SHUTDOWN_SECONDS: '10',
     ...env,
   })

@@ -42,7 +42,9 @@ it('answers 503 until the schema is migrated, and then serves', async () => {
   expect(await service.get('/v1/conferences')).toMatchObject(notReady)
   await expect
     .poll(() => service.log.map((line) => line['waiting_for']))
-    .toContain('the schema of this release: run `npm run migrate`')
+    .toContain(
+      'the schema of this release: run `sponsor-vouchers migrate` (in a checkout: `npm run migrate`)',
+    )
   await migrateToLatest(database.connectionString)
   await service.ready
   await expect.poll(() => service.get('/readyz')).toMatchObject({ status: 200 })
@@ -151,11 +153,10 @@ it('refuses a live key with a stand-in for Stripe, or in the embedded database',
   }
 })
 
-it('reports the address that it cannot listen on', async () => {
+it('says what to do when its port is in use', async () => {
   const service = await start(withMigrations({ RUN: 'serve' }))
   const { port } = new URL(service.address ?? '')
-  await expect(start(withMigrations({ PORT: port }))).rejects.toMatchObject({
-    code: 'EADDRINUSE',
-    message: expect.stringContaining(port),
-  })
+  await expect(start(withMigrations({ PORT: port }))).rejects.toThrow(
+    `Port ${port} of 127.0.0.1 is in use. Stop the process that uses it, or set PORT to another port.`,
+  )
 })

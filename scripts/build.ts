@@ -1,0 +1,83 @@
+// `npm run build`: compiles the service into `dist`. The old build stays in place until the new one is
+// complete, so a failed or interrupted build changes nothing.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+const DIST = join(ROOT, 'dist')
+const STAMP = 'built-from'
+const SOURCES = ['src', 'migrations']
+// The lock file names the compiler.
+const FILES = ['knexfile.ts', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json']
+
+/** @returns whether `dist` was built from what the source files contain now. */
+export async function isBuilt(): Promise<boolean> {
+  const stamp = await readFile(join(DIST, STAMP), 'utf8').catch(() => null)
+  return stamp === (await hashOfSources())
+}
+
+/** @throws Error when the compiler finds an error; it has printed it. */
+export async function build(): Promise<void> {
+  const hash = await hashOfSources()
+  const fresh = `${DIST}-new-${process.pid}`
+  try {
+    await compileInto(fresh)
+    await writeFile(join(fresh, STAMP), hash)
+    await replaceDist(fresh)
+  } finally {
+    await rm(fresh, { recursive: true, force: true })
+  }
+}
+
+async function hashOfSources(): Promise<string> {
+  const names = await Promise.all(
+    SOURCES.map(async (folder) =>
+      (await readdir(join(ROOT, folder), { recursive: true }))
+        .filter((name) => name.endsWith('.ts'))
+        .map((name) => join(folder, name)),
+    ),
+  )
+  const hash = createHash('sha256')
+  for (const name of [...FILES, ...names.flat().toSorted()]) {
+    hash.update(`${name}\0`).update(await readFile(join(ROOT, name)))
+  }
+  return hash.digest('hex')
+}
+
+async function compileInto(folder: string): Promise<void> {
+  const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
+  const compiler = join(dirname(typescript), 'bin', 'tsc')
+  const options = [compiler, '-p', 'tsconfig.build.json', '--outDir', folder]
+  const [code] = await once(
+    spawn(process.execPath, options, { cwd: ROOT, stdio: 'inherit' }),
+    'exit',
+  )
+  if (code !== 0) throw new Error('The build failed. The old build, if there is one, is unchanged.')
+}
+
+/** Processes that run the old build have loaded its files. */
+async function replaceDist(fresh: string): Promise<void> {
+  const old = `${DIST}-old-${process.pid}`
+  await rename(DIST, old).catch(ignore('ENOENT'))
+  // If another build was faster, its result is as good.
+  await rename(fresh, DIST).catch(ignore('ENOTEMPTY', 'EEXIST'))
+  await rm(old, { recursive: true, force: true })
+}
+
+const ignore =
+  (...codes: string[]) =>
+  (error: NodeJS.ErrnoException) => {
+    if (!codes.includes(error.code ?? '')) throw error
+  }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await build().catch((error: Error) => {
+    process.stderr.write(`${error.message}\n`)
+    process.exitCode = 1
+  })
+}

@@ -1,0 +1,284 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { DockerfileParser, type Instruction } from 'dockerfile-ast'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { parse } from 'yaml'
+import { useTestDatabase } from '../support/test-database.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
+
+// Without Docker: each stage of the Dockerfile is a folder, and its instructions run there with the Node
+// and the npm of this machine. It shows that the image has what it needs, not that Docker builds it.
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const run = promisify(execFile)
+const database = useTestDatabase()
+
+let folder = ''
+let image: Image
+
+type Image = {
+  app: string
+  bin: string
+  env: Record<string, string>
+  user: string | null
+  command: string[]
+}
+
+/** The files that .dockerignore lets through: it excludes all and names what is copied. */
+async function buildContext(): Promise<string[]> {
+  const lines = (await readFile(join(ROOT, '.dockerignore'), 'utf8')).split('\n')
+  const rules = lines.filter((line) => line !== '' && !line.startsWith('#'))
+  expect(rules[0]).toBe('*')
+  expect(rules.slice(1).every((rule) => rule.startsWith('!'))).toBe(true)
+  return rules.slice(1).map((rule) => rule.slice(1))
+}
+
+async function copy(from: string, to: string, context: readonly string[] | null): Promise<void> {
+  const isSent = (path: string) =>
+    context === null ||
+    context.some(
+      (name) =>
+        path === '' ||
+        path === name ||
+        `${path}/`.startsWith(`${name}/`) ||
+        name.startsWith(`${path}/`),
+    )
+  await mkdir(dirname(to), { recursive: true })
+  await cp(from, to, {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (each) => isSent(relative(from, each)),
+  })
+}
+
+/** With its flags, in one line. */
+function textOf(instruction: Instruction, lines: readonly string[]): string {
+  const { start, end } = instruction.getRange()
+  const parts = lines.slice(start.line, end.line + 1).map((line) => line.replace(/\\$/, '').trim())
+  return parts.join(' ').replace(/^\w+\s+/, '')
+}
+
+/** Runs the instructions of all stages. @returns the last one. */
+async function buildImage(): Promise<Image> {
+  const dockerfile = await readFile(join(ROOT, 'Dockerfile'), 'utf8')
+  const lines = dockerfile.split('\n')
+  const context = await buildContext()
+  const stages = new Map<string, Image>()
+  let stage: Image | undefined
+  for (const instruction of DockerfileParser.parse(dockerfile).getInstructions()) {
+    const keyword = instruction.getKeyword()
+    const text = textOf(instruction, lines)
+    if (keyword === 'FROM') {
+      const name = / AS (\w+)$/i.exec(text)?.[1] ?? 'final'
+      const home = join(folder, name)
+      stage = { app: join(home, 'app'), bin: join(home, 'bin'), env: {}, user: null, command: [] }
+      await mkdir(stage.bin, { recursive: true })
+      stages.set(name, stage)
+      continue
+    }
+    if (stage === undefined) throw new Error(`${keyword} stands before FROM`)
+    await follow(stage, keyword, text, { context, stages })
+  }
+  if (stage === undefined) throw new Error('The Dockerfile has no stage')
+  return stage
+}
+
+type Others = { context: readonly string[]; stages: ReadonlyMap<string, Image> }
+
+async function follow(stage: Image, keyword: string, text: string, others: Others): Promise<void> {
+  const words = text.split(/\s+/)
+  switch (keyword) {
+    case 'WORKDIR':
+      expect(text).toBe('/app')
+      await mkdir(stage.app, { recursive: true })
+      return
+    case 'COPY': {
+      const from = /^--from=(\w+)/.exec(text)?.[1]
+      const paths = words.filter((word) => !word.startsWith('--'))
+      const to = paths.pop() ?? ''
+      for (const path of paths) await copyOne(stage, path, to, from, others)
+      return
+    }
+    case 'RUN':
+      await shell(stage, text)
+      return
+    case 'ENV':
+      for (const word of words) {
+        const [name = '', value = ''] = word.split('=')
+        stage.env[name] = value
+      }
+      return
+    case 'USER':
+      stage.user = text
+      return
+    case 'CMD':
+      stage.command = JSON.parse(text) as string[] // the form that starts no shell
+      return
+    case 'EXPOSE':
+      return
+    default:
+      throw new Error(`This test does not know ${keyword}`)
+  }
+}
+
+async function copyOne(
+  stage: Image,
+  path: string,
+  to: string,
+  from: string | undefined,
+  { context, stages }: Others,
+): Promise<void> {
+  const target = (name: string) => join(stage.app, to.endsWith('/') ? join(to, name) : to)
+  if (from === undefined) {
+    if (path !== '.') expect(context).toContain(path)
+    return copy(
+      join(ROOT, path),
+      path === '.' ? stage.app : target(path),
+      path === '.' ? context : null,
+    )
+  }
+  const source = stages.get(from)
+  if (source === undefined) throw new Error(`There is no stage ${from}`)
+  const inside = relative('/app', path)
+  return copy(join(source.app, inside), target(inside), null)
+}
+
+async function shell(stage: Image, command: string): Promise<void> {
+  const here = command
+    .replaceAll('/usr/local/bin/', `${stage.bin}/`)
+    .replaceAll('/app/', `${stage.app}/`)
+  // What npm stored when it installed this repository need not be fetched again.
+  const env = {
+    ...withoutNpm(process.env),
+    npm_config_prefer_offline: 'true',
+    npm_config_audit: 'false',
+  }
+  await run('sh', ['-c', here], { cwd: stage.app, env, maxBuffer: 2 ** 24 })
+}
+
+/** `npm test` passes its own settings on; a shell in a container has none. */
+const withoutNpm = (env: NodeJS.ProcessEnv) =>
+  Object.fromEntries(
+    Object.entries(env).filter(([name]) => !/^(npm_|NODE_|VITEST|TEST$)/.test(name)),
+  )
+
+/** Nobody may write, as in a container with `read_only: true`. */
+async function makeReadOnly(path: string): Promise<void> {
+  await run('chmod', ['-R', 'a-w,a+rX', path])
+}
+
+// `nobody` on every Linux. Root would be allowed everything.
+const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+
+/** The embedded server's socket lets only its own user in, so the image reaches it through a port. */
+async function databaseUrl(): Promise<string> {
+  const url = new URL(database.connectionString)
+  const socketFolder = url.searchParams.get('host')
+  if (socketFolder === null) return url.href
+  const path = join(socketFolder, `.s.PGSQL.${url.port || '5432'}`)
+  const forwarder = createServer((client) => {
+    const server = connect(path)
+    for (const end of [client, server]) end.on('error', () => {})
+    client.pipe(server).pipe(client)
+  })
+  await once(forwarder.listen(0, '127.0.0.1'), 'listening')
+  onTestFinished(() => void forwarder.close())
+  url.searchParams.delete('host')
+  url.hostname = '127.0.0.1'
+  url.port = String((forwarder.address() as AddressInfo).port) // it listens on a port
+  return url.href
+}
+
+const settings = (address: string) => ({
+  ...image.env,
+  PATH: `${image.bin}:${process.env['PATH']}`,
+  DATABASE_URL: address,
+  ENCRYPTION_KEY: Buffer.alloc(32, 7).toString('base64'),
+  OPERATOR_API_KEY: 'operator-key-of-the-image-test',
+  PUBLIC_URL: 'https://vouchers.example.org',
+  HOST: '127.0.0.1',
+  PORT: '0',
+})
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sponsor-vouchers-image-'))
+  await chmod(folder, 0o755)
+  image = await buildImage()
+  await makeReadOnly(image.app)
+})
+afterAll(async () => {
+  await run('chmod', ['-R', 'u+w', folder])
+  await rm(folder, { recursive: true })
+})
+
+describe('the container image', () => {
+  it('runs as an ordinary user and contains only what production needs', async () => {
+    expect(image.user).toBe('node')
+    const inside = await readdir(image.app)
+    expect(inside.toSorted()).toEqual(['dist', 'node_modules', 'package.json'])
+    const packages = await readdir(join(image.app, 'node_modules'))
+    expect(packages).toContain('fastify')
+    for (const name of ['typescript', 'vitest', 'tsx', 'fake-stripe']) {
+      expect(packages).not.toContain(name)
+    }
+  })
+
+  it('migrates, serves and stops as an ordinary user on files that it cannot write', async () => {
+    const env = settings(await databaseUrl())
+    const cli = async (...args: string[]) =>
+      run('sponsor-vouchers', args, { cwd: image.app, env, ...user })
+    await cli('migrate', '--down', '--yes')
+    expect((await cli('migrate')).stdout).toBe('The schema is up to date.\n')
+
+    const [program = '', ...args] = image.command
+    const service = spawn(program, args, { cwd: image.app, env, ...user })
+    const lines: string[] = []
+    for (const stream of [service.stdout, service.stderr]) {
+      stream.on('data', (chunk: Buffer) => lines.push(chunk.toString()))
+    }
+    try {
+      const output = () => lines.join('')
+      await vi.waitUntil(
+        () => output().includes('"msg":"ready"') || service.exitCode !== null,
+        POLL_OPTIONS,
+      )
+      const address = /"address":"([^"]+)"/.exec(output())?.[1]
+      expect(address, output()).toBeDefined()
+      const response = await fetch(`${address}/v1/conferences`, {
+        headers: { authorization: 'Bearer operator-key-of-the-image-test' },
+      })
+      expect(await response.json()).toMatchObject({ data: [] })
+    } finally {
+      const ended = once(service, 'exit')
+      service.kill('SIGTERM')
+      expect(await ended, lines.join('')).toEqual([0, null])
+    }
+  })
+})
+
+describe('compose.yaml', () => {
+  it('gives the service every setting that production requires', async () => {
+    type Compose = { services: Record<string, { environment: Record<string, string> }> }
+    const { services } = parse(await readFile(join(ROOT, 'compose.yaml'), 'utf8'), {
+      merge: true,
+    }) as Compose // the two services are checked next
+    for (const [name, role] of [
+      ['serve', 'serve'],
+      ['work', 'work'],
+    ] as const) {
+      expect(services[name]?.environment).toMatchObject({
+        RUN: role,
+        DATABASE_URL: expect.any(String),
+        ENCRYPTION_KEY: expect.any(String),
+        OPERATOR_API_KEY: expect.any(String),
+        PUBLIC_URL: expect.any(String),
+      })
+    }
+  })
+})
