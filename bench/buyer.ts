@@ -8,7 +8,8 @@ export const CODES = 40
 type Made = { id: string }
 type Page<T> = { data: T[] }
 
-async function send<T>(method: string, url: string, key: string, body?: object): Promise<T> {
+/** Sends JSON and returns the answer's. @throws Error if it is not 2xx. */
+export async function send<T>(method: string, url: string, key: string, body?: object): Promise<T> {
   const response = await fetch(url, {
     method,
     headers: {

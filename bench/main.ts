@@ -8,8 +8,10 @@ import { migrateToLatest } from '../src/db/migrations.ts'
 import { benchBudget } from './budget.ts'
 import { describeMachine, type Figure, isMet, renderFigures } from './compare.ts'
 import { benchInbox } from './inbox.ts'
+import { benchIngest } from './ingest.ts'
 import { benchIssue } from './issue.ts'
 import { benchPurchases } from './purchases.ts'
+import { benchRedeem } from './redeem.ts'
 import { soak } from './soak.ts'
 import { benchSync } from './sync.ts'
 
@@ -17,8 +19,10 @@ import { benchSync } from './sync.ts'
 const BENCHES = {
   budget: benchBudget,
   inbox: benchInbox,
+  ingest: benchIngest,
   issue: benchIssue,
   purchases: benchPurchases,
+  redeem: benchRedeem,
   sync: benchSync,
   soak,
 }

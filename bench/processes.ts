@@ -16,6 +16,7 @@ export type BenchProcess = {
 }
 
 const FAKE_STRIPE = fileURLToPath(new URL('./fake-stripe-process.ts', import.meta.url))
+const BARE_SERVER = fileURLToPath(new URL('./bare-server-process.ts', import.meta.url))
 const REPORT_USAGE = fileURLToPath(new URL('./report-usage.ts', import.meta.url))
 const LOADERS = [
   createRequire(import.meta.url).resolve('tsx'),
@@ -48,6 +49,21 @@ export async function startFakeStripeProcess(key: string, objects = 0): Promise<
   const child = start(FAKE_STRIPE, args, {})
   const [url] = (await once(child, 'message')) as [string] // what the script sends
   return { url, usage: () => ask(child, 'usage'), stop: () => end(child, 'SIGKILL') }
+}
+
+/**
+ * fastify and pg with one statement for each request and nothing else: the ceiling of our routes. It makes
+ * its tables in the database and has as many connections to it as the service.
+ */
+export async function startBareServerProcess(
+  connectionString: string,
+  onStart: (stop: () => Promise<void>) => void,
+): Promise<BenchProcess> {
+  const child = start(BARE_SERVER, [connectionString], {})
+  const stop = () => end(child, 'SIGKILL')
+  onStart(stop)
+  const [url] = (await once(child, 'message')) as [string] // what the script sends
+  return { url, usage: () => ask(child, 'usage'), stop }
 }
 
 export type ServiceProcess = BenchProcess & {
@@ -114,13 +130,19 @@ async function untilReady(child: ChildProcess): Promise<string> {
     child.once('exit', (code) =>
       reject(new Error(`The service ended with ${code}:\n${lines.join('\n')}`)),
     )
-    if (child.stdout === null) return
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    const { stdout } = child
+    if (stdout === null) return
+    const reader = createInterface({ input: stdout })
+    reader.on('line', (line) => {
       keep(line)
       if (!line.startsWith('{')) return
       const entry = JSON.parse(line) as LogLine
       address = entry.address ?? address
-      if (entry.msg === 'ready') resolve(address)
+      if (entry.msg !== 'ready') return
+      // Reading the request log would take time from what is measured.
+      reader.close()
+      stdout.resume()
+      resolve(address)
     })
   })
 }
