@@ -25,9 +25,11 @@ const REDEEM = `
     where v.conference_id = :conferenceId and v.code_key = :key
     for no key update of v for key share of b),
   known as (
-    select r.id, r.redeemed_by, r.created_at from redemptions r
-    join target on target.id = r.voucher_id
-    where r.conference_id = :conferenceId and r.reference = :reference and r.released_at is null),
+    select r.* from target cross join lateral (
+      select r.id, r.redeemed_by, r.created_at from redemptions r
+      where r.conference_id = :conferenceId and r.voucher_id = target.id
+        and r.reference = :reference and r.released_at is null
+      limit 1) r),
   made as (
     insert into redemptions (conference_id, id, voucher_id, reference, redeemed_by, created_at)
     select :conferenceId, :id, target.id, :reference, :actor, statement_timestamp()

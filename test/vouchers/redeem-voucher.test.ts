@@ -7,6 +7,7 @@ import {
   releaseRedemption,
 } from '../../src/vouchers/redeem-voucher.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 
 const tenants = useTenants()
@@ -193,6 +194,34 @@ describe('a redemption in one round trip', () => {
       expect(answers.filter(({ created }) => created)).toHaveLength(1)
       expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
     }
+  })
+})
+
+type PlanNode = { 'Relation Name'?: string; 'Index Cond'?: string; Plans?: PlanNode[] }
+
+const nodesOf = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)]
+
+describe('the plan of a redemption', () => {
+  // A prepared plan stays when the table grows.
+  it('finds the redemptions of one voucher by key, also when it is made on an empty table', async () => {
+    const tenant = await tenants.create()
+    const { code } = await tenant.sold(1)
+    const sent = await roundTripsOf(() =>
+      redeemVoucherAtOnce(tenant.db, tenant.conferenceId, { code, reference: 'order-1', actor }),
+    )
+    const statement = sent
+      .flatMap((trip) => trip.split('; '))
+      .find((sql) => sql.includes('insert into redemptions'))
+    const { rows } = await tenant.run((trx) =>
+      trx.raw<{ rows: { 'QUERY PLAN': [{ Plan: PlanNode }] }[] }>(
+        `explain (generic_plan, format json) ${statement}`,
+      ),
+    )
+    const conditions = rows
+      .flatMap((row) => nodesOf(row['QUERY PLAN'][0].Plan))
+      .filter((node) => node['Relation Name'] === 'redemptions')
+      .flatMap((node) => node['Index Cond'] ?? [])
+    expect(conditions).toEqual([expect.stringContaining('voucher_id')])
   })
 })
 
