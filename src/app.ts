@@ -87,6 +87,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     logger,
     trustProxy: config.trustProxy,
     rateLimitPerMinute: config.rateLimitPerMinute,
+    publicUrl: config.publicUrl,
+    corsOrigins: config.corsOrigins,
     api: apiDescription(config.publicUrl),
     lifecycle,
     auth: {

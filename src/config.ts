@@ -24,6 +24,20 @@ const schema = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
   PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
   TRUST_PROXY: z.string().optional(),
+  CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(',').map((origin) => origin.trim()))
+    .pipe(
+      z.array(
+        z
+          .string()
+          .regex(
+            /^(\*|https?:\/\/[^/\s]+)$/,
+            'must be origins such as https://portal.example.org, separated by commas, or *',
+          ),
+      ),
+    )
+    .optional(),
   STRIPE_API_BASE: z.url({ protocol: /^https?$/ }).optional(),
   STRIPE_TIMEOUT_SECONDS: seconds(20),
   STRIPE_REQUESTS_PER_SECOND: z.coerce.number().int().min(0).max(1_000).default(20),
@@ -86,6 +100,8 @@ export type Config = Readonly<{
   /** null: derived from the port. */
   publicUrl: string | null
   trustProxy: boolean | number | string[]
+  /** Web pages of these origins may call the API. `*`: of all origins. Empty: of none. */
+  corsOrigins: readonly string[]
   /** null: Stripe itself. */
   stripeApiBase: string | null
   stripeTimeoutSeconds: number
@@ -173,6 +189,7 @@ export function loadConfig(
     host: set.HOST,
     publicUrl: set.PUBLIC_URL ?? null,
     trustProxy: parseTrustProxy(set.TRUST_PROXY),
+    corsOrigins: set.CORS_ORIGINS ?? [],
     stripeApiBase: set.STRIPE_API_BASE ?? null,
     stripeTimeoutSeconds: set.STRIPE_TIMEOUT_SECONDS,
     stripeRequestsPerSecond: set.STRIPE_REQUESTS_PER_SECOND || null,

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Db, Tx } from '../db/connect.ts'
 import { deleteInBatches } from '../db/delete-in-batches.ts'
 import type { IdempotencyRunner, ResumableSteps } from '../db/idempotency-runner.ts'
@@ -9,6 +9,21 @@ import type { Encryption } from '../shared/cryptography.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField, isFinalRefusal } from '../shared/errors.ts'
 import { principalOf } from './access-control.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The answer is the stored one of an earlier request with the same Idempotency-Key. */
+    isReplay: boolean
+  }
+}
+
+/** Adds `Idempotent-Replayed: true` to stored answers, as Stripe does. */
+export function addReplayHeader(app: FastifyInstance): void {
+  app.decorateRequest('isReplay', false)
+  app.addHook('onSend', async (request, reply) => {
+    if (request.isReplay) void reply.header('idempotent-replayed', 'true')
+  })
+}
 
 /** Runs writes so that a repeat with the same `Idempotency-Key` does not write twice. */
 export type Idempotency = {
@@ -144,7 +159,10 @@ export function createIdempotency(deps: {
       return inScope(request, async (trx) => {
         if (key === null) return work(trx)
         const row = await lockAndFind(trx, key)
-        if (row?.answer_sealed) return open(key, row.answer_sealed)
+        if (row?.answer_sealed) {
+          request.isReplay = true
+          return open(key, row.answer_sealed)
+        }
         const answer = await work(trx)
         await insert(trx, key, { answer_sealed: seal(key, answer) })
         return answer
@@ -155,7 +173,10 @@ export function createIdempotency(deps: {
       const key = keyOf(request)
       if (key === null) return steps.finish(await inScope(request, steps.begin), false)
       const taken = await inScope(request, (trx) => take<T>(trx, key, steps.begin))
-      if ('answer' in taken) return taken.answer
+      if ('answer' in taken) {
+        request.isReplay = true
+        return taken.answer
+      }
       running.add(contextOf(key))
       try {
         return await close(request, key, () => steps.finish(taken.resource, taken.isRepeat))

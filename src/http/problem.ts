@@ -22,6 +22,15 @@ import {
 } from '../shared/errors.ts'
 import { fieldErrorsOf } from './validation-errors.ts'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The methods of all routes that match an address; none for an unknown path. */
+    methodsAt(url: string): string[]
+    /** The address of the service, which the `type` of a problem leads to; null: unknown. */
+    publicUrl: string | null
+  }
+}
+
 export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
 
 /** The body of every error: RFC 9457 plus a stable `code`, the broken rules and the request id. */
@@ -53,7 +62,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   log(request, known)
   const { title } = ERROR_CATALOGUE[known.code]
   const problem: Problem & Record<string, unknown> = {
-    type: problemType(known.code),
+    type: problemType(known.code, request.server.publicUrl),
     title,
     status: known.status,
     code: known.code,
@@ -67,6 +76,9 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   }
   // The hook that sets it does not run when fastify refuses a request first.
   void reply.header('request-id', request.id)
+  if (known.code === 'method_not_allowed') {
+    void reply.header('allow', request.server.methodsAt(request.url).join(', '))
+  }
   if (known.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer')
   void reply.code(known.status).type(PROBLEM_CONTENT_TYPE).serializer(JSON.stringify).send(problem)
 }
@@ -77,6 +89,12 @@ const UNREADABLE: Readonly<Record<string, ErrorCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
 }
 
+type UnreadableRequestDeps = {
+  requestId: string
+  publicUrl: string | null
+  logger: Pick<FastifyBaseLogger, 'info'>
+}
+
 /**
  * Answers a request that Node could not read, so it has no route: 431 for an address or headers above
  * 16 kB, 408 for one that stays incomplete, otherwise 400.
@@ -84,7 +102,7 @@ const UNREADABLE: Readonly<Record<string, ErrorCode>> = {
 export function sendUnreadableRequest(
   error: NodeJS.ErrnoException,
   socket: Duplex,
-  { requestId, logger }: { requestId: string; logger: Pick<FastifyBaseLogger, 'info'> },
+  { requestId, publicUrl, logger }: UnreadableRequestDeps,
 ): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
@@ -94,7 +112,7 @@ export function sendUnreadableRequest(
   const { status, title } = ERROR_CATALOGUE[code]
   logger.info({ problem: code, reason: error.code, request_id: requestId }, 'request refused')
   const problem: Problem = {
-    type: problemType(code),
+    type: problemType(code, publicUrl),
     title,
     status,
     code,
@@ -161,14 +179,38 @@ function toAppError(error: unknown, request: FastifyRequest): AppError {
   )
 }
 
-/** Answers every error and every unknown path with a problem document. */
-export function addProblemHandlers(app: FastifyInstance): void {
+/** Answers every error and every unknown path with a problem document. Routes are added after it. */
+export function addProblemHandlers(app: FastifyInstance, publicUrl: string | null): void {
+  app.decorate('publicUrl', publicUrl)
+  const methodsOf = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = methodsOf.get(url) ?? new Set()
+    for (const each of [method].flat()) methods.add(each)
+    methodsOf.set(url, methods)
+  })
+  app.decorate('methodsAt', (url: string) => {
+    const path = url.replace(/\?.*/s, '').replace(/(?<=.)\/$/, '')
+    const found = [...methodsOf].filter(([pattern]) => patternOf(pattern).test(path))
+    return [...new Set(found.flatMap(([, methods]) => [...methods]))].toSorted()
+  })
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error))
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      request,
-      reply,
-      new AppError('not_found', `This path does not support ${request.method}.`),
-    ),
-  )
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)))
 }
+
+/** Why no route takes the request: its path is unknown (404), or its method at this path (405). */
+export function noRoute(request: FastifyRequest): AppError {
+  const methods = request.server.methodsAt(request.url)
+  if (methods.length === 0) return new AppError('not_found', 'There is no such path.')
+  const detail = `This path supports ${methods.join(', ')}, not ${request.method}.`
+  return new AppError('method_not_allowed', detail)
+}
+
+/** `/purchases/:purchase/cancel` matches `/purchases/bp_1/cancel`. A wildcard matches nothing: `/*` is no path. */
+function patternOf(pattern: string): RegExp {
+  const segments = pattern
+    .split('/')
+    .map((part) => (part.startsWith(':') ? '[^/]+' : escaped(part)))
+  return new RegExp(`^${segments.join('/')}$`)
+}
+
+const escaped = (text: string) => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')

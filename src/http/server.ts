@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
@@ -10,6 +11,8 @@ import {
 import { customAlphabet } from 'nanoid'
 import { AppError } from '../shared/errors.ts'
 import { type AuthPorts, addAuthHook } from './access-control.ts'
+import { errorPageRoute } from './error-page.ts'
+import { addReplayHeader } from './idempotency.ts'
 import { addOpenapi } from './openapi/add-openapi.ts'
 import type { ApiDescription } from './openapi/api-document.ts'
 import { addProblemHandlers, sendProblem, sendUnreadableRequest } from './problem.ts'
@@ -27,6 +30,9 @@ export type ServerOptions = {
   logger: FastifyBaseLogger
   trustProxy: boolean | number | string[]
   rateLimitPerMinute: number
+  publicUrl: string | null
+  /** Web pages of these origins may call the API; `*`: of all. */
+  corsOrigins: readonly string[]
   auth: AuthPorts
   api: ApiDescription
   lifecycle: Lifecycle
@@ -52,14 +58,19 @@ export async function createServer(options: ServerOptions): Promise<App> {
     // The readiness gate answers with a problem document.
     return503OnClosing: false,
     clientErrorHandler: (error, socket) =>
-      sendUnreadableRequest(error, socket, { requestId: newRequestId(), logger: options.logger }),
+      sendUnreadableRequest(error, socket, {
+        requestId: newRequestId(),
+        publicUrl: options.publicUrl,
+        logger: options.logger,
+      }),
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   closeIdleConnectionsOnShutdown(app)
-  addProblemHandlers(app)
+  addProblemHandlers(app, options.publicUrl)
+  addReplayHeader(app)
   addRequestLog(app)
   app.addHook('onRequest', async (request, reply) => {
     void reply.header('request-id', request.id)
@@ -68,6 +79,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     // The API answers only JSON. /docs has its own, weaker policy for its pages.
     contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   })
+  await allowOrigins(app, options.corsOrigins)
   rejectUnstorableText(app)
   allowEmptyBody(app)
   const addDocs = await addOpenapi(app, options.api)
@@ -89,8 +101,38 @@ export async function createServer(options: ServerOptions): Promise<App> {
       ),
   })
   await addDocs()
+  errorPageRoute(app)
   return app
 }
+
+/**
+ * Lets web pages of other origins call the API. No cookies: every request carries its key.
+ *
+ * @see https://fetch.spec.whatwg.org/#http-cors-protocol
+ */
+async function allowOrigins(app: FastifyInstance, origins: readonly string[]): Promise<void> {
+  if (origins.length === 0) return
+  await app.register(cors, {
+    origin: origins.includes('*') ? '*' : [...origins],
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'X-Request-Id'],
+    exposedHeaders: EXPOSED_HEADERS,
+    maxAge: 600, // seconds
+  })
+}
+
+/** What a page may read of a response, beside the headers that it may always read. */
+const EXPOSED_HEADERS = [
+  'Request-Id',
+  'Retry-After',
+  'Idempotent-Replayed',
+  'Allow',
+  'Content-Disposition',
+  'ETag',
+  'X-RateLimit-Limit',
+  'X-RateLimit-Remaining',
+  'X-RateLimit-Reset',
+]
 
 /** A number counts the trusted proxies in front of the service; fastify takes that as a function. */
 function proxyTrust(setting: boolean | number | string[]) {

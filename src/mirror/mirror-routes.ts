@@ -3,8 +3,9 @@ import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
+import { noRoute } from '../http/problem.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { AppError, notFound } from '../shared/errors.ts'
+import { notFound } from '../shared/errors.ts'
 import { documentedMirror, MIRRORS, type Mirror, toMirrorBody } from './mirror-schemas.ts'
 import { findMirroredObject, listMirroredObjects } from './mirror-store.ts'
 import { findResource, mirrorNames, unknownResource } from './resource-registry.ts'
@@ -113,7 +114,7 @@ function unknownResourceRoutes(app: App, path: string): void {
         if (name !== '' && findResource(name) === undefined && !isPage(name)) {
           throw unknownResource()
         }
-        throw new AppError('not_found', `This path does not support ${request.method}.`)
+        throw noRoute(request)
       })
     },
     { prefix: path },

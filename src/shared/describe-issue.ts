@@ -42,8 +42,9 @@ const MESSAGE_OF_ZOD = /^(Invalid|Too small|Too big|Unrecognized)/
  * @param isMissing whether the field is absent from the input.
  */
 export function describeIssue(issue: Issue, isMissing: boolean): string {
+  // A rule that compares fields has code `custom`, and says when this one is required.
+  if (isMissing && issue.code !== 'custom') return 'is required'
   if (!MESSAGE_OF_ZOD.test(issue.message)) return issue.message
-  if (isMissing) return 'is required'
   switch (issue.code) {
     case 'invalid_type':
       return mustBe(KINDS[issue.expected ?? ''])

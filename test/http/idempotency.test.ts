@@ -39,6 +39,8 @@ describe('a write with an Idempotency-Key', () => {
     expect(again.status).toBe(201)
     expect(again.body).toEqual(first.body)
     expect(await sponsorsNamed(name)).toBe(1)
+    expect(first.headers).not.toHaveProperty('idempotent-replayed')
+    expect(again.headers).toMatchObject({ 'idempotent-replayed': 'true' })
   })
 
   it('happens twice without the key', async () => {

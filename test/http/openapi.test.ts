@@ -100,7 +100,9 @@ describe('openapi.yaml', () => {
     const answered = new Set(
       operations.flatMap(({ operation }) => problemsOf(operation)).map((p) => p.code),
     )
-    expect([...answered].toSorted()).toEqual(CODES.toSorted())
+    // An operation of the document has a path that supports its method.
+    const ofOperations = CODES.filter((code) => code !== 'method_not_allowed')
+    expect([...answered].toSorted()).toEqual(ofOperations.toSorted())
   })
 
   it('has docs only for existing operations and tags', () => {

@@ -79,10 +79,21 @@ describe('an unknown path', () => {
       expect(await app.request('GET', '/v1/nothing', options)).toMatchObject(
         problem(404, 'not_found'),
       )
-      expect(await app.request('PUT', '/v1/conferences', options)).toMatchObject(
-        problem(404, 'not_found'),
-      )
     }
+  })
+})
+
+describe('an unknown method of a known path', () => {
+  it('is 405 with the methods that the path supports, with and without a key', async () => {
+    for (const as of [undefined, null]) {
+      const options = as === undefined ? {} : { as }
+      const answer = await app.request('PUT', '/v1/conferences', options)
+      expect(answer).toMatchObject(problem(405, 'method_not_allowed'))
+      expect(answer.body).toMatchObject({ detail: 'This path supports GET, HEAD, POST, not PUT.' })
+      expect(answer.headers['allow']).toBe('GET, HEAD, POST')
+    }
+    const path = '/v1/conferences/pyconf/purchases/bp_1/cancel?reason=none'
+    expect((await app.request('DELETE', path)).headers['allow']).toBe('POST')
   })
 })
 
@@ -222,7 +233,11 @@ describe('a request that reaches no route', () => {
   it('because it stays incomplete is not called invalid', async () => {
     const socket = new PassThrough()
     const late = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
-    sendUnreadableRequest(late, socket, { requestId: 'req_1', logger: { info: () => {} } })
+    sendUnreadableRequest(late, socket, {
+      requestId: 'req_1',
+      publicUrl: null,
+      logger: { info: () => {} },
+    })
     const [head = '', text = ''] = (await textOf(socket)).split('\r\n\r\n')
     expect(head).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/)
     const body: unknown = JSON.parse(text)

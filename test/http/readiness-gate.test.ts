@@ -8,7 +8,7 @@ let lifecycle: Lifecycle
 beforeEach(() => {
   app = Fastify()
   lifecycle = createLifecycle()
-  addProblemHandlers(app)
+  addProblemHandlers(app, null)
   addReadinessGate(app, lifecycle)
   app.get('/probe', { config: { access: 'public' } }, async () => 'alive')
   app.get('/purchases', { config: { access: 'operator' } }, async () => 'answer')

@@ -95,17 +95,14 @@ describe('an unknown resource', () => {
   })
 
   it.each([
-    ['DELETE', 'coupons'],
-    ['POST', 'events'],
-    ['GET', 'events/evt_1/nothing'],
-    ['GET', ''],
-  ] as const)('is not what is wrong with %s /stripe/%s', async (method, rest) => {
-    const { status, body } = await scene.request(method, `${shop.path}/stripe/${rest}`)
-    expect({ status, body }).toMatchObject({
-      status: 404,
-      body: { detail: `This path does not support ${method}.` },
-    })
-    expect(body).not.toHaveProperty('known_resources')
+    ['GET', 'events/evt_1/nothing', 404, 'There is no such path.'],
+    ['GET', '', 404, 'There is no such path.'],
+    ['DELETE', 'coupons', 405, 'This path supports GET, HEAD, POST, not DELETE.'],
+    ['POST', 'events', 405, 'This path supports GET, HEAD, not POST.'],
+  ] as const)('is not what is wrong with %s /stripe/%s', async (method, rest, status, detail) => {
+    const answer = await scene.request(method, `${shop.path}/stripe/${rest}`)
+    expect(answer).toMatchObject({ status, body: { detail } })
+    expect(answer.body).not.toHaveProperty('known_resources')
   })
 
   it('does not affect paths that are not resources', async () => {

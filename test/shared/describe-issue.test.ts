@@ -13,6 +13,8 @@ describe('a broken rule of a schema', () => {
   it.each([
     [z.int(), undefined, 'is required'],
     [z.enum(['a', 'b']), undefined, 'is required'],
+    [z.string({ error: 'must be a name' }), undefined, 'is required'],
+    [z.union([z.string(), z.int()]), undefined, 'is required'],
     [z.string(), 7, 'must be a string'],
     [z.number(), 'x', 'must be a number'],
     [z.int(), 1.5, 'must be an integer'],

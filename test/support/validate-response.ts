@@ -118,7 +118,7 @@ const OURS = /^\/(v1|webhooks)\//
 
 function checkUnknown(path: string, status: number, text: string): string | null {
   if (!OURS.test(path)) return null
-  if (status !== 404 && status !== 400) return 'the operation is not there'
+  if (![400, 404, 405].includes(status)) return 'the operation is not there'
   const validate = validatorOf(pointerTo('components', 'schemas', 'Problem'))
   return validate(JSON.parse(text)) ? null : ajv.errorsText(validate.errors, { dataVar: 'body' })
 }

@@ -231,7 +231,7 @@ export const IDEMPOTENCY_KEY: Parameter = {
   in: 'header',
   required: false,
   description:
-    'A random id of this request, chosen by the caller. A repeat within 24 hours with the same key and body returns the first response, or resumes the first request if it was interrupted. The work is done once.',
+    'A random id of this request, chosen by the caller. A repeat within 24 hours with the same key and body returns the first response with the header `Idempotent-Replayed: true`, or resumes the first request if it was interrupted. The work is done once.',
   schema: { type: 'string', minLength: 1, maxLength: 255 },
   example: '5f2b8e0e-6a0b-4a0e-9a57-0d6f1c1b7a11',
 }
