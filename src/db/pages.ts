@@ -12,35 +12,53 @@ type Position = { at: string; id: string }
 
 const badCursor = () => invalidField('query/cursor', 'Invalid cursor for this list.')
 
-/** Every row of a paged query also has its position in the list. */
-type Positioned = { page_at: string; page_id: string }
+/** The time and id columns that order a list, qualified when the query has a join. */
+export type ListOrder = { at: string; id: string }
+
+/** Every row of a page's query also has its position in the list. */
+export type Positioned = { page_at: string; page_id: string }
+
+/** Adds its position to each row of a query. */
+export const withPositions = (query: Knex.QueryBuilder, { at, id }: ListOrder) =>
+  query
+    .select(query.client.raw(`(?? at time zone 'utc')::text || '+00' as page_at`, [at]))
+    .select(query.client.raw('??::text as page_id', [id]))
+
+/** Orders a query from the position of the cursor on, and limits its rows. */
+export function fromCursor(
+  query: Knex.QueryBuilder,
+  cursor: string | undefined,
+  order: ListOrder,
+  rows: number,
+): Knex.QueryBuilder {
+  const ordered = query
+    .orderBy([
+      { column: order.at, order: 'desc' },
+      { column: order.id, order: 'desc' },
+    ])
+    .limit(rows)
+  if (cursor === undefined) return ordered
+  const { at, id } = decodeCursor(cursor)
+  return ordered.whereRaw('(??, ??) < (?::timestamptz, ?)', [order.at, order.id, at, id])
+}
 
 /**
  * Filters and orders a query for one page. It fetches one row more than requested to learn whether
  * there is another page.
- *
- * @param columns the time and id columns that order the list, qualified when the query has a join.
  */
 export async function fetchPage<Row extends object>(
   query: Knex.QueryBuilder,
   page: PageQuery,
-  columns: { at: string; id: string } = { at: 'created_at', id: 'id' },
+  order: ListOrder = { at: 'created_at', id: 'id' },
 ): Promise<Page<Row>> {
-  const client = query.client
-  const paged = query
-    .select(client.raw(`(?? at time zone 'utc')::text || '+00' as page_at`, [columns.at]))
-    .select(client.raw('??::text as page_id', [columns.id]))
-    .orderBy([
-      { column: columns.at, order: 'desc' },
-      { column: columns.id, order: 'desc' },
-    ])
-    .limit(page.limit + 1)
-  if (page.cursor !== undefined) {
-    const { at, id } = decodeCursor(page.cursor)
-    void paged.whereRaw('(??, ??) < (?::timestamptz, ?)', [columns.at, columns.id, at, id])
-  }
+  const rows = fromCursor(withPositions(query, order), page.cursor, order, page.limit + 1)
+  return toPage(await fetchRows<Row & Positioned>(rows, page), page.limit)
+}
+
+/** Fetches rows from a cursor on. @throws AppError `validation_failed` for an invented cursor. */
+export async function fetchRows<Row>(query: Knex.QueryBuilder, page: PageQuery): Promise<Row[]> {
   try {
-    return toPage((await paged) as (Row & Positioned)[], page.limit)
+    return (await query) as Row[]
   } catch (error) {
     throw page.cursor !== undefined && isDataException(error) ? badCursor() : error
   }
@@ -61,7 +79,8 @@ function isDataException(error: unknown): boolean {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('22')
 }
 
-function toPage<Row extends Positioned>(rows: Row[], limit: number): Page<Row> {
+/** The page of the rows that were fetched for it. */
+export function toPage<Row extends Positioned>(rows: Row[], limit: number): Page<Row> {
   const data = rows.slice(0, limit)
   const hasMore = rows.length > limit
   const last = data.at(-1)

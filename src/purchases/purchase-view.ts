@@ -1,12 +1,13 @@
 import type { Knex } from 'knex'
 import type { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
-import { fetchPage, type Page } from '../db/pages.ts'
+import { fetchPage, fromCursor, type ListOrder, type Page, type PageQuery } from '../db/pages.ts'
+import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
 import { NO_RECORDS, type PaymentAttempt } from '../payments/payment-records.ts'
 import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
-import { findSponsor, SPONSOR_IDS_BY_TEXT } from '../sponsors/sponsor-store.ts'
+import { findSponsor, sponsorIdsByText } from '../sponsors/sponsor-store.ts'
 import { countVouchers, NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-counts.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase, PurchaseAggregate } from './purchase-aggregate.ts'
@@ -106,22 +107,9 @@ export async function viewPurchase(
   return body
 }
 
-// `%` and `_` in a search text are not wildcards.
-const like = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}%`
-
 export type PurchaseFilter = z.infer<typeof listPurchasesQuery>
 
-function flagged(trx: Tx, conferenceId: string, flag: PurchaseFilter['flag']): Knex.QueryBuilder {
-  const query = trx('purchase_flags')
-    .select('purchase_id')
-    .where({ conference_id: conferenceId })
-    .whereNull('resolved_at')
-  return flag === 'any' ? query : query.where({ code: flag })
-}
-
-// A sub-select and not a join: each purchase must be one row.
-const TEXT_MATCH = `(id ilike :text or description ilike :text or reference ilike :text
-  or payment_intent_id ilike :text or sponsor_id in (${SPONSOR_IDS_BY_TEXT}))`
+type PurchaseId = { id: string }
 
 /** The purchases that match the filter, newest first; a sponsor sees only its own. */
 export async function listPurchases(
@@ -130,29 +118,96 @@ export async function listPurchases(
   filter: PurchaseFilter,
 ): Promise<Page<PurchaseBody>> {
   const { conferenceId } = caller
-  const query = trx('bulk_purchases')
-    .select('id', 'created_at')
-    .where({ conference_id: conferenceId })
-  if (caller.sponsorId !== null) void query.where({ sponsor_id: caller.sponsorId })
-  if (filter.status !== undefined) void query.where({ status: filter.status })
-  if (filter.ticket_type !== undefined) void query.where({ ticket_type_id: filter.ticket_type })
-  if (filter.created_after !== undefined) void query.where('created_at', '>', filter.created_after)
+  const list = trx('bulk_purchases as p').where({ 'p.conference_id': conferenceId })
+  if (caller.sponsorId !== null) void list.where({ 'p.sponsor_id': caller.sponsorId })
+  if (filter.status !== undefined) void list.where({ 'p.status': filter.status })
+  if (filter.ticket_type !== undefined) void list.where({ 'p.ticket_type_id': filter.ticket_type })
+  if (filter.created_after !== undefined) {
+    void list.where('p.created_at', '>', filter.created_after)
+  }
   if (filter.created_before !== undefined) {
-    void query.where('created_at', '<', filter.created_before)
+    void list.where('p.created_at', '<', filter.created_before)
   }
   if (filter.sponsor !== undefined) {
     const sponsor = await findSponsor(trx, conferenceId, filter.sponsor)
-    void query.where({ sponsor_id: sponsor?.id ?? filter.sponsor })
+    void list.where({ 'p.sponsor_id': sponsor?.id ?? filter.sponsor })
   }
-  if (filter.flag !== undefined) {
-    void query.whereIn('id', flagged(trx, conferenceId, filter.flag))
-  }
-  if (filter.q !== undefined) {
-    void query.whereRaw(TEXT_MATCH, { text: like(filter.q), conference: conferenceId })
-  }
-  const page = await fetchPage<{ id: string; created_at: Date }>(query, filter)
+  const page = await fetchPurchases(trx, conferenceId, list, filter)
   const ids = page.data.map(({ id }) => id)
   return { ...page, data: await viewPurchases(trx, caller, ids) }
+}
+
+const NEWEST: ListOrder = { at: 'p.created_at', id: 'p.id' }
+
+/** The page of a list with the flag and the text of the filter. */
+async function fetchPurchases(
+  trx: Tx,
+  conferenceId: string,
+  list: Knex.QueryBuilder,
+  filter: PurchaseFilter,
+): Promise<Page<PurchaseId>> {
+  const { flag, q } = filter
+  if (flag === undefined && q === undefined) {
+    return fetchPage<PurchaseId>(list.select('p.id'), filter, NEWEST)
+  }
+  const flagged = trx('purchase_flags')
+    .where({ conference_id: conferenceId, ...(flag === 'any' ? {} : { code: flag }) })
+    .whereNull('resolved_at')
+  if (q !== undefined) {
+    const few = flag === undefined ? list : list.whereIn('p.id', flagged.select('purchase_id'))
+    return searchPurchases(trx, conferenceId, few, filter, q)
+  }
+  // An index has the flagged purchases in this order. One may have several flags.
+  const order = { at: 'f.purchased_at', id: 'f.purchase_id' }
+  const once = flagged.distinct('purchased_at', 'purchase_id').orderBy([
+    { column: 'purchased_at', order: 'desc' },
+    { column: 'purchase_id', order: 'desc' },
+  ])
+  return fetchPage<PurchaseId>(
+    list.join(once.as('f'), 'f.purchase_id', 'p.id').select('p.id'),
+    filter,
+    order,
+  )
+}
+
+const TEXT_MATCH = `(p.id ilike :text or p.description ilike :text or p.reference ilike :text
+  or p.payment_intent_id ilike :text or p.sponsor_id = any(:sponsors))`
+
+/** The page of purchases that contain the text, or whose sponsor does. */
+async function searchPurchases(
+  trx: Tx,
+  conferenceId: string,
+  list: Knex.QueryBuilder,
+  page: PageQuery,
+  text: string,
+): Promise<Page<PurchaseId>> {
+  const sponsors = await sponsorIdsByText(trx, conferenceId, text)
+  const ofSponsor = fromCursor(
+    list.clone().whereRaw('p.sponsor_id = s.id').select('p.id'),
+    page.cursor,
+    NEWEST,
+    page.limit + 1,
+  )
+  const ofSponsors = trx
+    .queryBuilder()
+    .from(
+      trx.raw('unnest(cast(? as text[])) as s (id) cross join lateral ? as own', [
+        sponsors,
+        ofSponsor,
+      ]),
+    )
+    .select('own.id')
+  return fetchSearchPage<PurchaseId>(
+    {
+      list,
+      alias: 'p',
+      columns: ['p.id'],
+      order: NEWEST,
+      match: (query) => query.whereRaw(TEXT_MATCH, { text: containing(text), sponsors }),
+      candidates: searchCandidates(trx, conferenceId, 'purchase', text)?.union(ofSponsors) ?? null,
+    },
+    page,
+  )
 }
 
 export type TransitionBody = z.infer<typeof transitionSchema>

@@ -2,6 +2,7 @@ import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
 import { PREPARED } from '../db/pipeline.ts'
+import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { slugTaken } from './slugs.ts'
 
@@ -132,22 +133,34 @@ export type SponsorFilter = {
   text?: string | undefined
 }
 
-export function listSponsors(
+export async function listSponsors(
   trx: Tx,
   conferenceId: string,
   filter: SponsorFilter,
   page: PageQuery,
 ): Promise<Page<SponsorRow>> {
-  const query = trx('sponsors').where({ conference_id: conferenceId })
-  if (filter.externalId !== undefined) void query.where({ external_id: filter.externalId })
-  if (filter.levelId !== undefined) void query.where({ level_id: filter.levelId })
-  if (filter.text !== undefined) {
-    void query.whereRaw(
-      `strpos(lower(concat_ws(E'\\n', name, slug, contact_email)), lower(?)) > 0`,
-      filter.text,
-    )
-  }
-  return fetchPage(query.select([...COLUMNS]), page)
+  const { text } = filter
+  const columns = COLUMNS.map((column) => `s.${column}`)
+  const order = { at: 's.created_at', id: 's.id' }
+  const list = trx('sponsors as s').where({ 's.conference_id': conferenceId })
+  if (filter.externalId !== undefined) void list.where({ 's.external_id': filter.externalId })
+  if (filter.levelId !== undefined) void list.where({ 's.level_id': filter.levelId })
+  if (text === undefined) return fetchPage(list.select(columns), page, order)
+  return fetchSearchPage(
+    {
+      list,
+      alias: 's',
+      columns,
+      order,
+      match: (query) =>
+        query.whereRaw(
+          '(s.name ilike :text or s.slug ilike :text or s.contact_email ilike :text)',
+          { text: containing(text) },
+        ),
+      candidates: searchCandidates(trx, conferenceId, 'sponsor', text),
+    },
+    page,
+  )
 }
 
 /** Updates the given fields. @throws AppError `already_exists` for a slug or external id in use. */
@@ -194,7 +207,12 @@ export type Sponsor = {
   updatedAt: Date
 }
 
-/** SQL for the ids of the sponsors whose name or slug matches `:text`, a pattern of `ilike`. */
-export const SPONSOR_IDS_BY_TEXT = `
-  select s.id from sponsors s
-  where s.conference_id = :conference and (s.name ilike :text or s.slug ilike :text)`
+/** The ids of the sponsors whose name or slug contains the text, in any case. */
+export function sponsorIdsByText(trx: Tx, conferenceId: string, text: string): Promise<string[]> {
+  const query = trx('sponsors as s')
+    .where({ 's.conference_id': conferenceId })
+    .whereRaw('(s.name ilike :text or s.slug ilike :text)', { text: containing(text) })
+  const candidates = searchCandidates(trx, conferenceId, 'sponsor', text)
+  if (candidates !== null) void query.whereIn('s.id', candidates)
+  return query.pluck<string[]>('s.id')
+}

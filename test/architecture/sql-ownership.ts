@@ -8,6 +8,7 @@ export const OWNERS: Readonly<Record<string, string>> = {
   processes: 'src/jobs/',
   timers: 'src/jobs/',
   schema_version: 'src/db/',
+  text_search: 'src/db/',
   conferences: 'src/conferences/',
   webhook_secrets: 'src/conferences/',
   encryption_check: 'src/conferences/',
