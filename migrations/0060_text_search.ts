@@ -24,7 +24,7 @@ const gramsOf = (salt: string, texts: readonly string[]) => `(
 function indexRow(table: SearchedTable, row: string): string {
   const { kind, texts } = SEARCHED[table]
   const columns = texts.map((text) => `${row}.${text}`)
-  return `${row}.conference_id, '${kind}', ${row}.id, ${gramsOf(`${row}.conference_id || '${kind}'`, columns)}`
+  return `${row}.conference_id, '${kind}', ${row}.id, ${row}.created_at, ${gramsOf(`${row}.conference_id || '${kind}'`, columns)}`
 }
 
 /** SQL that fills the index with all rows of a table. */
@@ -50,6 +50,8 @@ export async function up(knex: Knex): Promise<void> {
       conference_id text not null,
       kind text not null,
       id text not null,
+      -- The object's created_at: its place in the list.
+      listed_at timestamptz not null,
       grams integer[] not null,
       primary key (conference_id, kind, id)
     );

@@ -20,8 +20,8 @@ const MIN_LENGTH = 3
 export const containing = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}%`
 
 /**
- * The ids of all objects that contain the text, in any case, and of some that do not. Null if the text is
- * too short for the index.
+ * The ids of all objects that contain the text, in any case, and of some that do not, with the times of
+ * their creation. Null if the text is too short for the index.
  */
 export function searchCandidates(
   trx: Tx,
@@ -33,7 +33,7 @@ export function searchCandidates(
   return trx('text_search')
     .where({ conference_id: conferenceId, kind })
     .whereRaw('grams @> text_grams(?, ?)', [`${conferenceId}${kind}`, text])
-    .select('id')
+    .select('id', 'listed_at')
 }
 
 export type Search = {
@@ -45,7 +45,7 @@ export type Search = {
   order: ListOrder
   /** Adds the condition on the text. */
   match: (query: Knex.QueryBuilder) => Knex.QueryBuilder
-  /** The ids among which all matches are. Null: every row must be read. */
+  /** Columns `id` and `listed_at` of rows among which all matches are. Null: every row must be read. */
   candidates: Knex.QueryBuilder | null
 }
 
@@ -54,7 +54,8 @@ const NEXT_ROWS = 2_000
 
 /**
  * A page of those rows of a list that contain a text. A text that many rows contain is found within the next
- * rows of the list, in its order. For any other text, the index finds few candidates, which are sorted.
+ * rows of the list. For any other text, the index finds few candidates, which are sorted before any is
+ * looked up.
  */
 export async function fetchSearchPage<Row extends object>(
   search: Search,
@@ -79,11 +80,17 @@ export async function fetchSearchPage<Row extends object>(
   const isWholeList = rows[0] !== undefined && rows[0].seen < NEXT_ROWS
   if (rows.length > page.limit || isWholeList) return toPage(rows, page.limit)
 
-  // `limit` keeps Postgres from walking the list instead: it cannot know that the matches are far away.
+  // Postgres keeps the order of a sub-select and can neither merge it nor move its limit. So it looks for the
+  // candidates one by one, newest first, until the page is full.
+  const inOrder = client.queryBuilder().from(candidates.as('candidates')).orderBy(NEWEST_FIRST)
   const one = list.clone().select(`${alias}.*`).whereRaw('?? = c.id', [order.id]).limit(1)
-  const found = matching(client.queryBuilder().withMaterialized('candidates', candidates))
-    .from('candidates as c')
+  const found = match(client.queryBuilder().from(inOrder.as('c')))
     .joinRaw(client.raw('cross join lateral ? as ??', [one, alias]))
-  const all = fromCursor(found, page.cursor, order, page.limit + 1)
-  return toPage(await fetchRows<Row & Positioned>(all, page), page.limit)
+    .select([...columns])
+  return fetchPage<Row>(found, page, { at: 'c.listed_at', id: 'c.id' })
 }
+
+const NEWEST_FIRST = [
+  { column: 'listed_at', order: 'desc' },
+  { column: 'id', order: 'desc' },
+]

@@ -183,7 +183,7 @@ async function searchPurchases(
 ): Promise<Page<PurchaseId>> {
   const sponsors = await sponsorIdsByText(trx, conferenceId, text)
   const ofSponsor = fromCursor(
-    list.clone().whereRaw('p.sponsor_id = s.id').select('p.id'),
+    list.clone().whereRaw('p.sponsor_id = s.id').select('p.id', 'p.created_at'),
     page.cursor,
     NEWEST,
     page.limit + 1,
@@ -196,7 +196,7 @@ async function searchPurchases(
         ofSponsor,
       ]),
     )
-    .select('own.id')
+    .select('own.id', 'own.created_at')
   return fetchSearchPage<PurchaseId>(
     {
       list,

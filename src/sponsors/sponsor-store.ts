@@ -213,6 +213,6 @@ export function sponsorIdsByText(trx: Tx, conferenceId: string, text: string): P
     .where({ 's.conference_id': conferenceId })
     .whereRaw('(s.name ilike :text or s.slug ilike :text)', { text: containing(text) })
   const candidates = searchCandidates(trx, conferenceId, 'sponsor', text)
-  if (candidates !== null) void query.whereIn('s.id', candidates)
+  if (candidates !== null) void query.whereIn('s.id', candidates.clear('select').select('id'))
   return query.pluck<string[]>('s.id')
 }
