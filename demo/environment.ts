@@ -10,6 +10,7 @@ import { createLogger } from '../src/shared/logger.ts'
 import type { Service } from '../src/start-service.ts'
 import type { Narrator } from './narrator.ts'
 import type { StoryContext } from './story-context.ts'
+import { startWebhookReceiver } from './webhook-receiver.ts'
 
 export type EnvironmentOptions = {
   /** The folder for all files of the demo, e.g. `.data/demo`. */
@@ -23,7 +24,7 @@ export type EnvironmentOptions = {
 
 export type Environment = Pick<
   StoryContext,
-  'serviceUrl' | 'stripe' | 'operatorKey' | 'mailFolder'
+  'serviceUrl' | 'stripe' | 'operatorKey' | 'mailFolder' | 'receiver'
 > & {
   /** A shell file with the settings of this run, for commands. */
   settingsFile: string
@@ -90,6 +91,11 @@ export async function startEnvironment(
     onTearDown('fake Stripe', () => fake.close())
     return [fake, fake.url]
   })
+  const receiver = await timed('receiver', async () => {
+    const started = await startWebhookReceiver()
+    onTearDown('receiver', () => started.close())
+    return [started, `${started.url}  for outbound webhooks`]
+  })
   const secrets = {
     ENCRYPTION_KEY: randomBytes(32).toString('base64'),
     OPERATOR_API_KEY: `operator_${newSecret()}`,
@@ -98,6 +104,8 @@ export async function startEnvironment(
     DATABASE_URL: database.connectionString,
     STRIPE_API_BASE: stripe.url,
     MAIL_FOLDER: mailFolder,
+    // The receiver below is on this machine.
+    WEBHOOKS_ALLOW_LOOPBACK: 'true',
     ...secrets,
   }
   const service = await timed('service', async () => {
@@ -121,7 +129,15 @@ export async function startEnvironment(
   await writeFile(settingsFile, envLines(settings), { mode: 0o600 })
   onTearDown('settings', () => rm(settingsFile, { force: true }))
   const operatorKey = secrets.OPERATOR_API_KEY
-  return { serviceUrl: urlOf(service), stripe, operatorKey, mailFolder, settingsFile, logFile }
+  return {
+    serviceUrl: urlOf(service),
+    stripe,
+    operatorKey,
+    mailFolder,
+    receiver,
+    settingsFile,
+    logFile,
+  }
 }
 
 async function loadParts() {
@@ -209,9 +225,15 @@ async function onFreePort<T>(wanted: number, start: (port: number) => Promise<T>
   try {
     return await start(wanted)
   } catch (error) {
-    // EACCES: this user may not open the port.
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error
+    // The service explains the error, and keeps it as the cause.
+    if (!isPortRefused(error) && !(error instanceof Error && isPortRefused(error.cause)))
+      throw error
     return start(0)
   }
 }
+
+/** EACCES: this user may not open the port. */
+const isPortRefused = (error: unknown) =>
+  error instanceof Error &&
+  'code' in error &&
+  (error.code === 'EADDRINUSE' || error.code === 'EACCES')

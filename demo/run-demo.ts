@@ -62,12 +62,12 @@ async function perform(
   const narrator = createNarrator(out)
   narrator.title('sponsor-vouchers', 'a demo: real requests, fake money')
   const stage = await startEnvironment(options, narrator, signal, onTearDown)
-  const { serviceUrl, stripe, operatorKey, mailFolder, settingsFile } = stage
+  const { serviceUrl, stripe, operatorKey, mailFolder, receiver, settingsFile } = stage
   const { createDemoApi } = await import('./demo-api.ts')
   const { runStory } = await import('./story.ts')
   const place = `/v1/conferences/${CONFERENCE}`
   const api = createDemoApi({ serviceUrl, place, signal }, narrator)
-  const scene = { narrator, api, serviceUrl, stripe, operatorKey, mailFolder, signal }
+  const scene = { narrator, api, serviceUrl, stripe, operatorKey, mailFolder, receiver, signal }
   const shop = await unlessInterrupted(signal, runStory(scene))
   narrator.end(performance.now() - begun)
   if (options.once) return
@@ -76,8 +76,11 @@ async function perform(
     stripeUrl: stripe.url,
     operatorKey,
     mailFolder,
+    receiverUrl: receiver.url,
     settingsFile,
   })
+  // What the reader does now arrives here.
+  receiver.onEvent(({ type, data }) => out.write(`  ← ${type}  ${JSON.stringify(data)}\n`))
   if (!signal.aborted) await once(signal, 'abort')
   out.write('\n  Stopping.\n')
 }
@@ -88,6 +91,8 @@ export type Addresses = {
   operatorKey: string
   /** The service writes mails to this folder as `.eml` files. */
   mailFolder: string
+  /** Prints every event that it receives. */
+  receiverUrl: string
   /** Settings of this run, for the command line. */
   settingsFile: string
 }
@@ -95,7 +100,7 @@ export type Addresses = {
 /** Prints addresses, keys, and commands to paste into a shell. */
 function printNextSteps(out: Output, shop: Shop, addresses: Addresses): void {
   const paint = createPaint(out.colours)
-  const { serviceUrl, stripeUrl, operatorKey, mailFolder } = addresses
+  const { serviceUrl, stripeUrl, operatorKey, mailFolder, receiverUrl } = addresses
   const fields = [
     ['API docs', `${serviceUrl}/docs`],
     ['fake Stripe', `${stripeUrl}/`],
@@ -103,6 +108,7 @@ function printNextSteps(out: Output, shop: Shop, addresses: Addresses): void {
     ['staff key', shop.staffKey],
     ['sponsor key', shop.sponsorKey],
     ['mails', `${relative(process.cwd(), mailFolder)}/*.eml`],
+    ['webhooks', `${receiverUrl}  receives the events of ${CONFERENCE}; they are printed below`],
   ] as const
   const lines = commandLines(shop, addresses, paint).map((line) => `${line}\n`)
   out.write(

@@ -2,6 +2,7 @@ import type { FakeStripe } from 'fake-stripe/source'
 import type { PurchaseBody } from '../src/purchases/purchase-view.ts'
 import type { DemoApi } from './demo-api.ts'
 import type { Narrator } from './narrator.ts'
+import type { WebhookReceiver } from './webhook-receiver.ts'
 
 /** What every chapter of the story needs. */
 export type StoryContext = {
@@ -12,6 +13,8 @@ export type StoryContext = {
   operatorKey: string
   /** The folder where the service writes mails. */
   mailFolder: string
+  /** Receives the outbound webhooks of the conference. */
+  receiver: WebhookReceiver
   /** Aborts the story on Ctrl-C. */
   signal: AbortSignal
 }

@@ -16,7 +16,7 @@ import {
   type Shop,
   type StoryContext,
 } from './story-context.ts'
-import { showMail, showWebhooks, watchPurchase } from './wait-for.ts'
+import { showMail, showOutbound, showWebhooks, watchPurchase } from './wait-for.ts'
 
 /**
  * Runs the whole story and checks each step.
@@ -25,14 +25,18 @@ import { showMail, showWebhooks, watchPurchase } from './wait-for.ts'
  * @throws Mismatch at the first step with an unexpected result.
  */
 export async function runStory(scene: StoryContext): Promise<Shop> {
+  const outbound: string[] = []
+  scene.receiver.onEvent(({ type }) => outbound.push(type))
   const shop = await openShop(scene)
   const order = await orderVouchers(scene, shop)
   await payOrder(scene, order)
   const seen = new Set<string>()
   const bought = await receiveCodes(scene, shop, order, seen)
+  await showOutbound(scene, outbound, ['purchase.paid', 'vouchers.issued'])
   await redeemCode(scene, shop, bought.codes[0] ?? '')
   await refundSome(scene, shop, bought, seen)
   await refundAll(scene, shop, bought, seen)
+  await showOutbound(scene, outbound, ['purchase.refunded', 'vouchers.deactivated'])
   await showHistory(scene, shop, bought)
   return shop
 }
@@ -80,6 +84,13 @@ async function openShop(scene: StoryContext): Promise<Shop> {
   )
   const price = formatMoney(ticket.price, CURRENCY)
   narrator.check('a ticket type for bulk purchases', ticket.price, PRICE, price)
+  const endpoint = await post(
+    `${path}/webhook-endpoints`,
+    { url: scene.receiver.url, description: 'The receiver of the demo' },
+    z.object({ secret: z.string(), enabled: z.boolean() }),
+  )
+  scene.receiver.useSecret(endpoint.secret)
+  narrator.check('an endpoint for its own webhooks', endpoint.enabled, true, scene.receiver.url)
   const forSponsor = { role: 'sponsor', sponsor: 'acme', name: 'Acme, purchasing' }
   const sponsorKey = await post(`${path}/api-keys`, forSponsor, madeKey)
   const forStaff = { role: 'staff', scopes: STAFF_SCOPES, name: 'Staff' }

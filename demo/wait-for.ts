@@ -59,6 +59,20 @@ export async function showWebhooks(
   narrator.check('webhooks acknowledged', taken.length, fresh.length)
 }
 
+/** Waits until the receiver of the conference has got events of these types, with a valid signature. */
+export async function showOutbound(
+  { narrator, signal }: StoryContext,
+  received: readonly string[],
+  types: readonly string[],
+): Promise<void> {
+  const until = performance.now() + TIMEOUT_MS
+  const arrived = () => types.filter((type) => received.includes(type))
+  while (arrived().length < types.length && performance.now() < until) {
+    await sleep(POLL_MS, undefined, { signal })
+  }
+  narrator.check('its webhooks, verified', arrived(), types, types.join(', '))
+}
+
 /** Waits for the mail about a purchase with this subject, and prints its file. */
 export async function showMail(
   { narrator, mailFolder, signal }: StoryContext,

@@ -145,16 +145,19 @@ export function toListenError(
   if (code === 'EADDRINUSE') {
     return new StartupError(
       `Port ${port} of ${host} is in use. Stop the process that uses it, or set PORT to another port.`,
+      { cause: error },
     )
   }
   if (code === 'EACCES') {
     return new StartupError(
       `This user may not listen on port ${port} of ${host}. Set PORT to a port above 1023.`,
+      { cause: error },
     )
   }
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
     return new StartupError(
       `HOST ${host} is not an address of this machine. Set HOST to 127.0.0.1, or to 0.0.0.0 for all networks.`,
+      { cause: error },
     )
   }
   return error

@@ -72,7 +72,9 @@ describe('the demo', { timeout: TIMEOUT_MS }, () => {
     for (const line of [
       /✔ different codes +40/,
       /✔ a mail to the sponsor +Your 40 voucher codes for DevConf are ready\n +\S+\/mail\/mail_\w+\.eml\n/,
+      /✔ its webhooks, verified +purchase.paid, vouchers.issued/,
       /✔ for another order: refused +used_up/,
+      /✔ its webhooks, verified +purchase.refunded, vouchers.deactivated/,
       /✔ deactivated codes +10/,
       /✔ deactivated codes +40/,
       /✔ redeeming a code: refused +deactivated/,
@@ -89,6 +91,22 @@ describe('the demo', { timeout: TIMEOUT_MS }, () => {
     const list = `${service}/v1/conferences/devconf/purchases`
     const mine = await fetch(list, { headers: { authorization: `Bearer ${key}` } })
     expect(await mine.json()).toMatchObject({ data: [{ status: 'REFUNDED', quantity: 40 }] })
+  })
+
+  it('prints the webhooks that the requests of its user cause', async () => {
+    const [, path = ''] = /API=(\S+)/.exec(demo.stdout) ?? []
+    const [, order = ''] = /-d '(\{"ticket_type[^']+)'/.exec(demo.stdout) ?? []
+    const [, key = ''] = /sponsor key +(\S+)/.exec(demo.stdout) ?? []
+    const post = async (url: string, body: string) => {
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+      const answer = await fetch(url, { method: 'POST', headers, body })
+      return (await answer.json()) as { id: string }
+    }
+    const { id } = await post(`${path}/purchases`, order)
+    await post(`${path}/purchases/${id}/cancel`, '{}')
+    await expect
+      .poll(() => demo.stdout, { timeout: TIMEOUT_MS })
+      .toContain(`← purchase.failed  {"purchase":"${id}"`)
   })
 
   it('exits with 1 and prints both values when a step has an unexpected result', async () => {
