@@ -74,7 +74,9 @@ describe('row security', () => {
   })
 
   it('shows no row outside withTenant and withSystem', async () => {
-    for (const { table } of await tenantTables()) {
+    // The rows of text_search are hashes (decision 20).
+    const hidden = (await tenantTables()).filter(({ table }) => table !== 'text_search')
+    for (const { table } of hidden) {
       expect(await app.db(table).limit(1), `table ${table}`).toEqual([])
     }
   })
