@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Logger as GraphileLogger,
   runTaskList,
@@ -141,6 +142,7 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
     pgPool,
   )
   stopIfFirstFetchFails(pool, events)
+  wakeForFreedQueues(pool, events, deps.db)
   return pool
 }
 
@@ -162,6 +164,37 @@ function stopIfFirstFetchFails(pool: WorkerPool, events: WorkerEvents): void {
       Promise.resolve(pool.gracefulShutdown('The first query for jobs failed')).catch(() => {})
     })
   })
+}
+
+/**
+ * A worker that has done a job looks for the next one while the end of the first is still being recorded.
+ * It finds the queue of that job taken, and would sleep until its next poll. So a worker is woken once
+ * the end is recorded.
+ */
+function wakeForFreedQueues(pool: WorkerPool, events: WorkerEvents, db: Db): void {
+  events.on('job:complete', ({ job }) => {
+    if (job.job_queue_id === null) return
+    // If the look-up fails, a poll finds the next job.
+    whenRecorded(db, job.id).then(
+      () => pool.nudge(1),
+      () => {},
+    )
+  })
+}
+
+const FIRST_LOOK_MS = 5
+/** About a second in all. */
+const LOOKS = 8
+
+async function whenRecorded(db: Db, jobId: string): Promise<void> {
+  for (let look = 0; look < LOOKS; look += 1) {
+    await sleep(FIRST_LOOK_MS * 2 ** look, undefined, { ref: false })
+    const running = await db('graphile_worker.jobs')
+      .where({ id: jobId })
+      .whereNotNull('locked_at')
+      .first('id')
+    if (running === undefined) return
+  }
 }
 
 async function releaseLocks(db: Db, abandoned: Set<string>): Promise<void> {

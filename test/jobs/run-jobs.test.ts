@@ -24,7 +24,10 @@ function open(connectionString = database.connectionString): Db {
   return db
 }
 
-function run(tasks: TaskList, more: { connectionString?: string; drainMs?: number } = {}) {
+function run(
+  tasks: TaskList,
+  more: { connectionString?: string; drainMs?: number; pollMs?: number } = {},
+) {
   const connectionString = more.connectionString ?? database.connectionString
   const db = open(connectionString)
   const runner = runJobs({
@@ -33,7 +36,7 @@ function run(tasks: TaskList, more: { connectionString?: string; drainMs?: numbe
     logger: silent,
     tasks,
     concurrency: 2,
-    pollMs: 200,
+    pollMs: more.pollMs ?? 200,
     drainMs: more.drainMs ?? 10_000,
     onWorkersChanged: () => {},
   })
@@ -199,4 +202,21 @@ it("a runner's connection that is given back twice, as graphile-worker does in a
   // The pool keeps the connection once.
   expect(pool.idleCount).toBe(1)
   expect((await pool.query<{ one: number }>('select 1 as one')).rows).toEqual([{ one: 1 }])
+})
+
+it('does the jobs of one queue one after the other, without waiting for a poll', async () => {
+  const db = open()
+  const calls: string[] = []
+  const deliver = async (payload: { delivery_id: string }) => void calls.push(payload.delivery_id)
+  const bindings = everyHandler({ deliver_webhook: deliver })
+  const tasks = toTaskList(createJobRegistry(bindings), { logger: silent, metrics: noMetrics })
+  await db.transaction(async (trx) => {
+    for (const id of ['one', 'two', 'three']) {
+      const delivery = { conference_id: 'conf_1', endpoint_id: 'we_1', delivery_id: id }
+      await addJob(trx, 'deliver_webhook', delivery)
+    }
+  })
+  // The test would end before the first poll.
+  run(tasks, { pollMs: 3_600_000 })
+  await expect.poll(() => calls, POLL_OPTIONS).toEqual(['one', 'two', 'three'])
 })
