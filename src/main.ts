@@ -2,7 +2,7 @@ import closeWithGrace from 'close-with-grace'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { EmbeddedPostgresError } from './db/embedded/embedded-postgres-error.ts'
 import { StartupError } from './shared/errors.ts'
-import { createLogger, type Logger } from './shared/logger.ts'
+import { createLogger, type Logger, standardOutput } from './shared/logger.ts'
 import { startService } from './start-service.ts'
 
 // Added to the time for an orderly stop. Then the process exits even if something still runs.
@@ -30,7 +30,7 @@ function readConfig(): Config {
 }
 
 const config = readConfig()
-const logger = createLogger(config.logLevel)
+const logger = createLogger(config.logLevel, standardOutput())
 const starting = startService(config, logger)
 
 // From here on, also during the start: SIGTERM, SIGINT and uncaught errors end the process in order. A
