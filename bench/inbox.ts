@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { connect, type Db } from '../src/db/connect.ts'
-import { withSystem, withTenant } from '../src/db/tenant-scope.ts'
+import type pg from 'pg'
+import { connect, type Db, type Tx } from '../src/db/connect.ts'
+import { PREPARED } from '../src/db/pipeline.ts'
+import { systemStatement, withSystem, withTenant } from '../src/db/tenant-scope.ts'
 import { newId } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import type { IncomingEvent } from '../src/stripe-events/classify-event.ts'
-import { createEventInbox, insertEvents } from '../src/stripe-events/event-inbox.ts'
+import { createEventInbox, insertOf } from '../src/stripe-events/event-inbox.ts'
 import { compareRounds, type Figure } from './compare.ts'
 
 export type InboxBenchOptions = {
@@ -54,6 +56,14 @@ async function makeConference(db: Db): Promise<string> {
   return conferenceId
 }
 
+async function insertAlone(trx: Tx, event: IncomingEvent): Promise<void> {
+  const values: unknown[] = []
+  const text = insertOf((value) => `$${values.push(value)}`, [event])
+  // What knex's pg pool holds. knex itself wants a question mark for each value.
+  const connection = (await trx.client.acquireConnection()) as pg.Client
+  await connection.query({ text, values, ...PREPARED })
+}
+
 /** Events a second, each waiting for its commit. */
 async function rate(conferenceId: string, count: number, store: Store): Promise<number> {
   let left = count
@@ -81,10 +91,10 @@ export async function benchInbox({
     const conference = await makeConference(db)
     const inbox = createEventInbox({ db, logger: createLogger('silent') })
     const alone: Store = (event) =>
-      withSystem(db, 'store-events', (trx) => insertEvents(trx, [event]))
+      systemStatement(db, 'store-events', (bind) => insertOf(bind, [event]))
     const withJobRow: Store = (event) =>
       withSystem(db, 'store-events', async (trx) => {
-        await insertEvents(trx, [event])
+        await insertAlone(trx, event)
         await trx.raw(`select graphile_worker.add_job('bench_event', ?::json)`, [
           JSON.stringify({ id: event.id }),
         ])

@@ -2,6 +2,7 @@ import type { Db } from '../db/connect.ts'
 import { systemStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Principal, Scope } from '../shared/caller.ts'
 import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
+import { inGroups } from '../shared/in-groups.ts'
 import { type KeyRole, parseKey } from './api-key-store.ts'
 
 /** The id of the operator key in OPERATOR_API_KEY, which has no row. */
@@ -16,19 +17,21 @@ export type AuthenticatorDeps = {
 
 /**
  * Creates a function that returns the owner of an API key, or null when the key is unknown, expired or
- * revoked. It caches nothing, so a revocation takes effect immediately in every process.
+ * revoked. It caches nothing, so a revocation takes effect immediately in every process. Requests that
+ * arrive together share a look-up that begins after all of them.
  */
 export function createAuthenticator(
   deps: AuthenticatorDeps,
 ): (key: string) => Promise<Principal | null> {
   const { db, operatorApiKey, logger } = deps
+  const findUsableKey = inGroups({ run: (ids: string[]) => findUsableKeys(db, ids), inFlight: 2 })
   return async (key) => {
     if (equalInConstantTime(key, operatorApiKey)) {
       return { role: 'operator', keyId: BOOTSTRAP_KEY_ID }
     }
     const parts = parseKey(key)
     if (parts === null) return null
-    const row = await findUsableKey(db, parts.id)
+    const row = await findUsableKey(parts.id)
     if (row === null || row.role !== parts.role) return null
     if (!equalInConstantTime(sha256(parts.secret), row.secret_hash)) return null
     if (row.use_is_due) {
@@ -53,6 +56,7 @@ const LAST_USED_INTERVAL_SECONDS = 60
 
 /** The columns of a key that authentication needs. */
 type LoginRow = {
+  id: string
   role: KeyRole
   conference_id: string | null
   sponsor_id: string | null
@@ -62,20 +66,21 @@ type LoginRow = {
   use_is_due: boolean
 }
 
-/** The row of the key, or null if it is revoked or expired by the database's clock. */
-async function findUsableKey(db: Db, id: string): Promise<LoginRow | null> {
-  const [row] = await systemStatement<LoginRow>(
+/** The rows of keys, in their order, null for those that are revoked or expired by the database's clock. */
+async function findUsableKeys(db: Db, ids: readonly string[]): Promise<(LoginRow | null)[]> {
+  const rows = await systemStatement<LoginRow>(
     db,
     'authenticate',
-    (bind) => `select role, conference_id, sponsor_id, scopes, secret_hash,
+    (bind) => `select id, role, conference_id, sponsor_id, scopes, secret_hash,
        coalesce(
          last_used_at < now() - make_interval(secs => ${LAST_USED_INTERVAL_SECONDS}), true
        ) as use_is_due
      from api_keys
-     where id = ${bind(id)} and revoked_at is null
+     where id = any(${bind([...new Set(ids)])}) and revoked_at is null
        and (expires_at is null or expires_at > now())`,
   )
-  return row ?? null
+  const found = new Map(rows.map((row) => [row.id, row]))
+  return ids.map((id) => found.get(id) ?? null)
 }
 
 /** Writes `last_used_at`, unless another transaction has locked the row. */

@@ -95,27 +95,46 @@ export type WebhookReceiver = {
   secrets: string[]
 }
 
-/** The conference with this slug or id, or null. Do not log the secrets or put them into a response. */
-export async function readWebhookReceiver(
+/**
+ * The conferences with these slugs or ids, in their order, null for unknown ones. Do not log the secrets
+ * or put them into a response.
+ */
+export async function readWebhookReceivers(
   db: Db,
   encryption: Encryption,
-  slugOrId: string,
-): Promise<WebhookReceiver | null> {
-  const [row] = await systemStatement<
-    Omit<WebhookReceiver, 'secrets'> & { secrets: { id: string; sealed: string }[] }
-  >(
+  slugsOrIds: readonly string[],
+): Promise<(WebhookReceiver | null)[]> {
+  const distinct = [...new Set(slugsOrIds)]
+  const rows = await systemStatement<ReceiverRow>(
     db,
     'resolve-conference',
-    (bind) => `select c.id, c.livemode, c.stripe_account as "stripeAccount",
+    (bind) => `select c.id, c.slug, c.livemode, c.stripe_account as account,
       (select coalesce(json_agg(json_build_object('id', s.id, 'sealed', s.secret_sealed)
           order by s.created_at), '[]')
         from webhook_secrets s where s.conference_id = c.id) as secrets
-      from conferences c where c.id = ${bind(slugOrId)} or c.slug = ${bind(slugOrId)}`,
+      from conferences c where c.id = any(${bind(distinct)}) or c.slug = any(${bind(distinct)})`,
   )
-  if (row === undefined) return null
-  const open = ({ id, sealed }: { id: string; sealed: string }) =>
-    encryption.decrypt(sealed, secretContext(row.id, id))
-  return { ...row, secrets: row.secrets.map(open) }
+  const found = new Map<string, WebhookReceiver>()
+  for (const { id, slug, livemode, account, secrets } of rows) {
+    const receiver = {
+      id,
+      livemode,
+      stripeAccount: account,
+      secrets: secrets.map((secret) =>
+        encryption.decrypt(secret.sealed, secretContext(id, secret.id)),
+      ),
+    }
+    found.set(id, receiver).set(slug, receiver)
+  }
+  return slugsOrIds.map((name) => found.get(name) ?? null)
+}
+
+type ReceiverRow = {
+  id: string
+  slug: string
+  livemode: boolean | null
+  account: string | null
+  secrets: { id: string; sealed: string }[]
 }
 
 export type WebhookSecretRow = { id: string; last4: string; created_at: Date }

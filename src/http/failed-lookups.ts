@@ -2,8 +2,10 @@ import type { FastifyRequest } from 'fastify'
 import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Db } from '../db/connect.ts'
 import { deleteInBatches } from '../db/delete-in-batches.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
+import { inGroups } from '../shared/in-groups.ts'
 
 const WINDOW_SECONDS = 60
 
@@ -53,17 +55,24 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
   // Conferences are never deleted and keep their slug.
   const known = new Set<string>()
 
-  /** Until when one of the names is limited, in milliseconds. One query, since each look-up asks. */
-  async function endOfLimit(names: string[]): Promise<number | null> {
-    const [row] = await db('rate_limits')
-      .whereIn(
-        'key',
-        names.map((name) => codes.getKey(name)),
+  /** Until when one of the names is limited, in milliseconds. Requests that arrive together share a query. */
+  const endOfLimit = inGroups<string[], number | null>({
+    run: async (groups) => {
+      const ends = await endsOfLimits([...new Set(groups.flat())])
+      return groups.map((names) => Math.max(0, ...names.map((name) => ends.get(name) ?? 0)) || null)
+    },
+    inFlight: 2,
+  })
+
+  async function endsOfLimits(names: string[]): Promise<Map<string, number>> {
+    const keys = new Map(names.map((name) => [codes.getKey(name), name]))
+    const { rows } = await db
+      .raw<{ rows: { key: string; expire: number }[] }>(
+        'select key, expire from rate_limits where key = any(?) and expire > ? and points >= ?',
+        [[...keys.keys()], Date.now(), perMinute],
       )
-      .where('expire', '>', Date.now())
-      .where('points', '>=', perMinute)
-      .max<{ until: number | null }[]>('expire as until')
-    return row?.until ?? null
+      .options(PREPARED)
+    return new Map(rows.map(({ key, expire }) => [keys.get(key) ?? key, expire]))
   }
 
   return {

@@ -1,11 +1,10 @@
-import type { Knex } from 'knex'
 import type { Db, Tx } from '../db/connect.ts'
 import { updateInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
-import { PREPARED } from '../db/pipeline.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import { type Bind, systemStatement, withTenant } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
+import { inGroups } from '../shared/in-groups.ts'
 import type { Logger } from '../shared/logger.ts'
 import { type EventHints, HANDLED_TYPES, type IncomingEvent, parseEvent } from './classify-event.ts'
 
@@ -21,80 +20,72 @@ export type EventInbox = {
   store(event: IncomingEvent): Promise<StoreResult>
 }
 
-type PendingInsert = {
-  event: IncomingEvent
-  resolve: (stored: StoreResult) => void
-  reject: (error: unknown) => void
-}
-
 /**
- * Stores events durably. Events that arrive during an insert share the next insert. On two cores this
- * stores several times as many events per second as one insert per event (bench/inbox.ts).
+ * Stores events durably. Events that arrive while two groups are being inserted share the next insert.
+ * On two cores this stores several times as many events per second as one insert per event
+ * (bench/inbox.ts).
  */
 export function createEventInbox(deps: { db: Db; logger: Pick<Logger, 'warn'> }): EventInbox {
-  const queue: PendingInsert[] = []
-  let running = false
-
-  async function run(): Promise<void> {
-    running = true
-    // Events of the same turn of the event loop join the first group.
-    await new Promise((resolve) => setImmediate(resolve))
-    while (queue.length > 0) await storeGroup(takeGroup(queue))
-    running = false
-  }
-
-  async function storeGroup(group: PendingInsert[]): Promise<void> {
-    try {
-      const added = await insert(group)
+  const store = inGroups<IncomingEvent, StoreResult>({
+    run: async (events) => {
+      const distinct = new Map(events.map((event) => [eventKey(event), event]))
+      const added = await storeEvents(deps.db, [...distinct.values()])
       // Two deliveries of one event may be in the same group: only the first one is new.
-      for (const { event, resolve } of group)
-        resolve(added.delete(eventKey(event)) ? 'new' : 'duplicate')
-    } catch (error) {
-      if (group.length === 1 || isDatabaseUnavailable(error)) {
-        for (const { reject } of group) reject(error)
-        return
-      }
+      return events.map((event) => (added.delete(eventKey(event)) ? 'new' : 'duplicate'))
+    },
+    // While one waits for the disk, the next one is prepared.
+    inFlight: 2,
+    sizeOf: sizeOfGroup,
+    splits: (error, events) => {
+      if (isDatabaseUnavailable(error)) return false
       deps.logger.warn(
-        { events: group.length },
+        { events: events.length },
         'could not store a group of events; storing them one by one',
       )
-      for (const waiting of group) await storeGroup([waiting])
-    }
-  }
-
-  function insert(group: PendingInsert[]): Promise<Set<string>> {
-    const distinct = new Map(group.map(({ event }) => [eventKey(event), event]))
-    return withSystem(deps.db, 'store-events', (trx) => insertEvents(trx, [...distinct.values()]))
-  }
-
-  return {
-    store: (event) =>
-      new Promise((resolve, reject) => {
-        queue.push({ event, resolve, reject })
-        if (!running) void run()
-      }),
-  }
+      return true
+    },
+  })
+  return { store }
 }
 
-function takeGroup(queue: PendingInsert[]): PendingInsert[] {
+function sizeOfGroup(waiting: readonly IncomingEvent[]): number {
   let bytes = 0
-  const size = queue.findIndex(({ event }, index) => {
-    bytes += event.body.length
+  const size = waiting.findIndex(({ body }, index) => {
+    bytes += body.length
     return index > 0 && (index >= GROUP_EVENTS || bytes > GROUP_BYTES)
   })
-  return queue.splice(0, size === -1 ? queue.length : size)
+  return size === -1 ? waiting.length : size
 }
 
 /** Postgres channel on which workers wait for due events. The messages are empty. */
 export const WAKE_CHANNEL = 'stripe_events'
 
-const INSERT = `
+/**
+ * SQL that stores events and wakes the workers once. The order of the rows prevents a deadlock between two
+ * groups with the same events.
+ */
+export const insertOf = (bind: Bind, events: readonly IncomingEvent[]) => {
+  const column = (name: Exclude<keyof IncomingEvent, 'body'>) =>
+    bind(events.map((event) => event[name]))
+  // One value, since pg sends a buffer as bytes and an array of buffers as text.
+  const bodies = bind(Buffer.concat(events.map(({ body }) => body)))
+  let end = 1
+  const starts = events.map(({ body }) => (end += body.length) - body.length)
+  return `
   with given as (
-    select * from unnest(
-      ?::text[], ?::text[], ?::text[], ?::boolean[], ?::text[], ?::bytea[],
-      ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[],
-      ?::timestamptz[]
-    ) as event (conference_id, id, type, livemode, api_version, body,
+    select conference_id, id, type, livemode, api_version,
+      substring(${bodies}::bytea from body_start for body_length), object_id, payment_intent_id,
+      purchase_id, lane, mirror_resource, mirror_id, source, status, created_at_stripe
+    from unnest(
+      ${column('conferenceId')}::text[], ${column('id')}::text[], ${column('type')}::text[],
+      ${column('livemode')}::boolean[], ${column('apiVersion')}::text[],
+      ${bind(starts)}::integer[], ${bind(events.map(({ body }) => body.length))}::integer[],
+      ${column('objectId')}::text[], ${column('paymentIntentId')}::text[],
+      ${column('purchaseId')}::text[], ${column('lane')}::text[],
+      ${column('mirrorResource')}::text[], ${column('mirrorId')}::text[],
+      ${column('source')}::text[], ${column('status')}::text[],
+      ${column('createdAtStripe')}::timestamptz[]
+    ) as event (conference_id, id, type, livemode, api_version, body_start, body_length,
       object_id, payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
       created_at_stripe)
   ), inserted as (
@@ -102,7 +93,6 @@ const INSERT = `
       payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
       created_at_stripe, finished_at)
     select given.*, case when status = 'ignored' then now() end from given
-    -- The order prevents a deadlock between two processes that store the same events.
     order by conference_id, id
     on conflict do nothing
     returning conference_id, id, status
@@ -111,6 +101,7 @@ const INSERT = `
     select pg_notify('${WAKE_CHANNEL}', '') from inserted where status = 'pending' limit 1
   ) as woken
   from inserted`
+}
 
 /** Identifies an event. The id is not enough: each conference keeps its own copy of an event. */
 function eventKey(event: { conferenceId: string; id: string }): string {
@@ -118,33 +109,17 @@ function eventKey(event: { conferenceId: string; id: string }): string {
 }
 
 /**
- * Inserts events and wakes the workers once, with one statement. Events that are already stored stay
+ * Stores events and wakes the workers once, in one round trip. Events that are already stored stay
  * unchanged.
  *
  * @returns the keys of the new events.
  */
-export async function insertEvents(trx: Tx, events: IncomingEvent[]): Promise<Set<string>> {
-  const column = (name: keyof IncomingEvent) =>
-    // pg accepts nulls in an array, but knex's type for bindings does not allow them.
-    events.map((event) => event[name]) as Knex.Value
-  const insert = trx.raw<{ rows: { conference_id: string; id: string }[] }>(INSERT, [
-    column('conferenceId'),
-    column('id'),
-    column('type'),
-    column('livemode'),
-    column('apiVersion'),
-    column('body'),
-    column('objectId'),
-    column('paymentIntentId'),
-    column('purchaseId'),
-    column('lane'),
-    column('mirrorResource'),
-    column('mirrorId'),
-    column('source'),
-    column('status'),
-    column('createdAtStripe'),
-  ])
-  const { rows } = await insert.options(PREPARED)
+async function storeEvents(db: Db, events: readonly IncomingEvent[]): Promise<Set<string>> {
+  const rows = await systemStatement<{ conference_id: string; id: string }>(
+    db,
+    'store-events',
+    (bind) => insertOf(bind, events),
+  )
   return new Set(rows.map(({ conference_id: conferenceId, id }) => eventKey({ conferenceId, id })))
 }
 

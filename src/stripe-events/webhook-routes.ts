@@ -1,12 +1,14 @@
 import Stripe from 'stripe'
 import { z } from 'zod'
-import { readWebhookReceiver, type WebhookReceiver } from '../conferences/stripe-credentials.ts'
+import { readWebhookReceivers, type WebhookReceiver } from '../conferences/stripe-credentials.ts'
 import type { Db } from '../db/connect.ts'
+import { isDatabaseUnavailable } from '../db/pg-errors.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { FailedLookups } from '../http/failed-lookups.ts'
 import type { App } from '../http/route-deps.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound } from '../shared/errors.ts'
+import { inGroups } from '../shared/in-groups.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { classifyEvent, type EventHints, parseEvent } from './classify-event.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
@@ -77,42 +79,19 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
 
 /**
  * Finds the conference of a slug or id. Nothing is cached: in every process a secret is valid from
- * the commit that added it until the commit that deleted it. A burst of webhooks shares lookups.
+ * the commit that added it until the commit that deleted it. Webhooks that arrive together share a
+ * look-up that begins after all of them.
  */
 function createConferenceLookup(deps: {
   db: Db
   encryption: Encryption
 }): (slugOrId: string) => Promise<WebhookReceiver | null> {
-  return shareLookups((slugOrId) => readWebhookReceiver(deps.db, deps.encryption, slugOrId))
-}
-
-/**
- * Lets callers that ask for the same key at the same time share one lookup. A caller never gets the
- * result of a lookup that started before it asked, so nothing is cached and no result is stale.
- */
-function shareLookups<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
-  const running = new Map<string, Promise<unknown>>()
-  const next = new Map<string, Promise<T>>()
-
-  function start(key: string): Promise<T> {
-    next.delete(key)
-    const result = read(key)
-    const settled = result
-      .catch(() => {})
-      .then(() => {
-        if (running.get(key) === settled) running.delete(key)
-      })
-    running.set(key, settled)
-    return result
-  }
-
-  return (key) => {
-    const shared = next.get(key)
-    if (shared !== undefined) return shared
-    const queued = (running.get(key) ?? Promise.resolve()).then(() => start(key))
-    next.set(key, queued)
-    return queued
-  }
+  return inGroups({
+    run: (names) => readWebhookReceivers(deps.db, deps.encryption, names),
+    inFlight: 2,
+    // A secret that cannot be decrypted concerns one conference only.
+    splits: (error) => !isDatabaseUnavailable(error),
+  })
 }
 
 function assertSigned(

@@ -8,7 +8,7 @@ import {
   type KeyMade,
   unique,
 } from '../support/fixtures.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
+import { type Body, startTestProcess, useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp()
 
@@ -226,6 +226,24 @@ describe('the end of an API key', () => {
     expect(await app.request('DELETE', `${conference.path}/api-keys/key_none`)).toMatchObject(
       notFound,
     )
+  })
+
+  it('comes immediately for requests that share a look-up, also by another process', async () => {
+    const conference = await createConference(app)
+    const { id, key } = await createStaffKey(app, conference, ['catalog:write'])
+    const other = await startTestProcess(app.connectionString)
+    const sending = new AbortController()
+    const keepSending = async () => {
+      while (!sending.signal.aborted) await isLetIn(conference, key)
+    }
+    const senders = Array.from({ length: 8 }, keepSending)
+    expect(await isLetIn(conference, key)).toBe(true)
+    await other.request('DELETE', `${conference.path}/api-keys/${id}`)
+    const after = await Promise.all(Array.from({ length: 20 }, () => isLetIn(conference, key)))
+    sending.abort()
+    await Promise.all(senders)
+    await other.close()
+    expect(after).toEqual(Array(20).fill(false))
   })
 
   it('comes with its expiry', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readWebhookReceiver } from '../../src/conferences/stripe-credentials.ts'
+import { readWebhookReceivers } from '../../src/conferences/stripe-credentials.ts'
 import { createEncryption } from '../../src/shared/cryptography.ts'
 import {
   createConference,
@@ -13,8 +13,11 @@ const app = useTestApp()
 
 const SECRET = 'whsec_0123456789abcdefWXYZ'
 
-const activeSecrets = async (conferenceId: string) =>
-  (await readWebhookReceiver(app.db, createEncryption(TEST_ENCRYPTION_KEY), conferenceId))?.secrets
+const activeSecrets = async (conferenceId: string) => {
+  const encryption = createEncryption(TEST_ENCRYPTION_KEY)
+  const [receiver] = await readWebhookReceivers(app.db, encryption, [conferenceId])
+  return receiver?.secrets
+}
 
 describe('webhook secrets', () => {
   it('can be several until they are deleted, and are always masked', async () => {

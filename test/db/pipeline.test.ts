@@ -74,7 +74,7 @@ describe('a connection', () => {
       withTenant(app.db, tenant, (trx) => Promise.all([trx.raw('select 1'), trx.raw('select 2')])),
     )
     expect(trips).toEqual([
-      `begin; select set_config('app.conference_id', 'conf_1', true); select 1; select 2`,
+      `begin; set local app.conference_id = 'conf_1'; select 1; select 2`,
       'COMMIT;',
     ])
   })

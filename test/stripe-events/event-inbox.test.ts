@@ -4,12 +4,11 @@ import { createLogger } from '../../src/shared/logger.ts'
 import type { IncomingEvent } from '../../src/stripe-events/classify-event.ts'
 import { createEventInbox, type EventInbox } from '../../src/stripe-events/event-inbox.ts'
 import { createConference } from '../support/fixtures.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { startTestProcess } from '../support/test-app.ts'
 import { eventOf, newEventId, sign, useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
-
-type Statement = { sql: string }
 
 function inboxEvent(conferenceId: string, more: Partial<IncomingEvent> = {}): IncomingEvent {
   return {
@@ -37,16 +36,10 @@ function newInbox(log: string[] = []): EventInbox {
   return createEventInbox({ db: app.db, logger })
 }
 
-/** The inserts that `work` sends. */
+/** How many inserts `work` sends. */
 async function insertsDuring(work: () => Promise<unknown>): Promise<number> {
-  let inserts = 0
-  const count = ({ sql }: Statement) => {
-    if (sql.includes('insert into stripe_events')) inserts += 1
-  }
-  app.db.on('query', count)
-  await work()
-  app.db.removeListener('query', count)
-  return inserts
+  const sent = await roundTripsOf(work)
+  return sent.filter((sql) => sql.includes('insert into stripe_events')).length
 }
 
 const conferenceId = async () => (await createConference(app)).id
