@@ -140,6 +140,7 @@ export async function startTestProcess(
 
 export type TestApp = Pick<TestProcess, 'request'> & {
   readonly connectionString: string
+  readonly adminConnectionString: string
   readonly app: App
   readonly db: Db
   readonly gateway: PaymentGateway
@@ -163,6 +164,9 @@ export function useTestApp(options: TestAppOptions = {}): TestApp {
   return {
     get connectionString() {
       return database.connectionString
+    },
+    get adminConnectionString() {
+      return database.adminConnectionString
     },
     get app() {
       return made().app

@@ -1,0 +1,274 @@
+import pg from 'pg'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { seedConference } from '../../bench/many-rows.ts'
+import { withTenant } from '../../src/db/tenant-scope.ts'
+import { operationsOf } from '../../src/http/openapi/api-document.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import { useTestApp } from '../support/test-app.ts'
+import { openapiYaml } from '../support/validate-response.ts'
+import { fillOutgoing } from './route-matrix-objects.ts'
+
+// The statements are those that the service sends; the plans are those of the ordinary role with row security.
+
+const app = useTestApp()
+const BIG = 'conf_big'
+const SIZE = {
+  purchases: 500_000,
+  detailed: 1_000,
+  searchable: 20_000,
+  batches: 1_000,
+  vouchersPerBatch: 40,
+}
+/** Of every table that `seedConference` leaves empty. */
+const ROWS = 4_000
+
+let small: Shop
+let ids: Record<string, string>
+let sizes: Map<string, number>
+beforeAll(async () => {
+  small = await openShop(app)
+  const { id: purchase } = await small.buy()
+  const batch = await app.request<{ id: string }>('POST', `${small.path}/voucher-batches`, {
+    body: { count: 3, voucher_type: 'comp' },
+  })
+  const outgoing = await fillOutgoing(app, small.conference, 'plans')
+  await app.rows(
+    `insert into customers (conference_id, id, sponsor_id, params, idempotency_key, created_by)
+     select conference_id, 'cust_plans', id, '{"name": "x", "email": null}', 'plans', 'x' from sponsors`,
+  )
+  ids = {
+    conference: small.conference,
+    purchase,
+    batch: batch.body.id,
+    customer: 'cust_plans',
+    id: outgoing['webhook-endpoints'] ?? '',
+  }
+  await seedConference(app.adminConnectionString, BIG, SIZE)
+  for (const table of await emptyTables()) await app.rows(await rowsLike(table))
+  await app.rows('analyze')
+  sizes = await sizesOfTables()
+}, 120_000)
+
+const emptyTables = async () =>
+  (
+    await app.rows<{ name: string }>(
+      `select c.oid::regclass::text as name from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('public', 'stripe')
+       join pg_attribute a on a.attrelid = c.oid and a.attname = 'conference_id'
+       where c.relkind = 'r' and c.reltuples < 10`,
+    )
+  ).map(({ name }) => name)
+
+const VALUES: Record<string, string> = {
+  text: `'x' || n`,
+  integer: 'n',
+  bigint: 'n',
+  boolean: 'n % 2 = 0',
+  jsonb: `'{}'`,
+  bytea: `''`,
+  'text[]': `'{}'`,
+  'timestamp with time zone': `now() - n * interval '1 second'`,
+}
+
+/** SQL that fills a table without its checks: the big conference has every row, each with other values. */
+async function rowsLike(table: string): Promise<string> {
+  const checks = await app.rows<{ name: string }>(
+    `select conname as name from pg_constraint where conrelid = $1::regclass and contype in ('c', 'f')`,
+    [table],
+  )
+  const drops = checks.map(({ name }) => `alter table ${table} drop constraint ${name};`)
+  const columns = await app.rows<{ name: string; type: string }>(
+    `select attname as name, format_type(atttypid, null) as type from pg_attribute
+     where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''
+       and attidentity = '' and (attname in ('conference_id', 'created_at', 'purchase_id') or attnotnull and not atthasdef)`,
+    [table],
+  )
+  const values = columns.map(({ name, type }) =>
+    name === 'conference_id' ? `'${BIG}'` : (VALUES[type] ?? `unknown_type('${type}')`),
+  )
+  return `${drops.join(' ')} insert into ${table} (${columns.map(({ name }) => name).join(', ')})
+    select ${values.join(', ')} from generate_series(1, ${ROWS}) n`
+}
+
+type Sent = { text: string; values: unknown[] }
+
+/** The reads that the service sends to answer a request. */
+async function readsOf(path: string): Promise<Sent[]> {
+  const real: unknown = Reflect.get(pg.Client.prototype, 'query')
+  if (typeof real !== 'function') throw new TypeError('pg.Client has no method query')
+  const sent: Sent[] = []
+  const query = vi.spyOn(pg.Client.prototype, 'query')
+  query.mockImplementation(function (this: pg.Client, ...message) {
+    const [config] = message as unknown as [Partial<Sent>]
+    if (/^\s*(select|with)\b/.test(config.text ?? '') && !/set_config/.test(config.text ?? '')) {
+      sent.push({ text: config.text ?? '', values: config.values ?? [] })
+    }
+    return Reflect.apply(real, this, message) as never
+  })
+  try {
+    const { status, body } = await app.request('GET', path)
+    expect({ status, path, body: status === 200 ? null : body }).toMatchObject({ status: 200 })
+    return sent
+  } finally {
+    query.mockRestore()
+  }
+}
+
+type Node = {
+  'Node Type': string
+  'Relation Name'?: string
+  'Plan Rows': number
+  'Actual Rows'?: number
+  'Actual Loops'?: number
+  'Rows Removed by Filter'?: number
+  Plans?: Node[]
+}
+
+async function planOf({ text, values }: Sent, options: string): Promise<Node[]> {
+  const rows = await withTenant(app.db, { conferenceId: BIG }, async (trx) => {
+    const connection = (await trx.client.acquireConnection()) as pg.Client
+    const explain = `explain (format json${options}) ${text}`
+    return (await connection.query<{ 'QUERY PLAN': [{ Plan: Node }] }>(explain, values)).rows
+  })
+  const flat = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(flat)]
+  return rows.flatMap((row) => flat(row['QUERY PLAN'][0].Plan))
+}
+
+/** What no list of a large conference may do. */
+function faultsOf(nodes: Node[]): string[] {
+  return nodes.flatMap((node) => {
+    const type = node['Node Type']
+    const table = node['Relation Name'] ?? ''
+    const below = Math.max(0, ...(node.Plans ?? []).map((child) => child['Plan Rows']))
+    return [
+      ...(type === 'Seq Scan' && (sizes.get(table) ?? 0) >= ROWS ? [`reads all of ${table}`] : []),
+      ...(type === 'Sort' && below > 1_000 ? [`sorts ${below} rows`] : []),
+    ]
+  })
+}
+
+/** The most rows that a node of the plan reads. */
+const rowsRead = (nodes: Node[]) =>
+  Math.max(
+    ...nodes.map(
+      (node) =>
+        ((node['Actual Rows'] ?? 0) + (node['Rows Removed by Filter'] ?? 0)) *
+        (node['Actual Loops'] ?? 0),
+    ),
+  )
+
+async function sizesOfTables(): Promise<Map<string, number>> {
+  const rows = await app.rows<{ name: string; n: number }>(
+    `select relname as name, reltuples::int as n from pg_class where relkind = 'r'`,
+  )
+  return new Map(rows.map(({ name, n }) => [name, n]))
+}
+
+const base64 = (text: string) => Buffer.from(text).toString('base64url')
+const TIME_AND_ID = `cursor=${base64('2026-01-02 03:04:05.678901+00|x5')}`
+const NUMBER = `cursor=${base64('5')}`
+const TIME_AND_NUMBER = `cursor=${base64('2026-01-02 03:04:05.678901+00|5')}`
+
+/** The filters of each list; `''` is the list without any. Absent: the list and its next page. */
+const FILTERS: Record<string, readonly string[]> = {
+  listPurchaseTransitions: ['', TIME_AND_NUMBER],
+  listVouchers: [
+    '',
+    NUMBER,
+    'state=frozen',
+    'state=active',
+    'batch={batch}',
+    'purchase={purchase}',
+  ],
+  listPurchaseVouchers: ['', NUMBER],
+  listBatchVouchers: ['', NUMBER],
+  listRedemptions: ['', TIME_AND_ID, 'reference=x', 'voucher=X5', 'purchase={purchase}'],
+  listSponsors: ['', TIME_AND_ID, 'external_id=x', 'q=sponsor-77', 'q=no%20such'],
+  listCharges: ['', TIME_AND_ID, 'status=open', 'source_reference=x', 'manual=true'],
+  listSubscriptions: ['', TIME_AND_ID, 'customer=cust_plans'],
+  listWebhookDeliveries: ['', TIME_AND_ID, 'state=failed'],
+  // A filter by type reads the newest events: an index would cost every event.
+  listStripeEvents: ['', TIME_AND_ID, 'status=failed'],
+  listDiscountChanges: ['', TIME_AND_ID, 'object_id=x'],
+  // What differs is found by comparing whole tables.
+  listStripeDrift: [],
+  // Their own tests, with all rows.
+  listPurchases: [],
+}
+
+const LISTS = operationsOf(openapiYaml())
+  .filter(({ operation }) => operation.operationId.startsWith('list'))
+  .flatMap(({ path, operation: { operationId } }) =>
+    (path.includes('{resource}') ? ALL_RESOURCES.map(({ name }) => name) : ['']).flatMap((name) =>
+      (FILTERS[operationId] ?? ['', TIME_AND_ID]).map((filter) => ({
+        path: path.replace('{resource}', name),
+        filter,
+      })),
+    ),
+  )
+
+const filled = (template: string) =>
+  template.replaceAll(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? `no ${name}`)
+
+describe('a list of a large conference (issue 9, line 6)', () => {
+  it.each(LISTS)('follows an index: $path $filter', async ({ path, filter }) => {
+    for (const sent of await readsOf(filled(`${path}?limit=50&${filter}`))) {
+      const values = sent.values.map((value) => (value === small.conference ? BIG : value))
+      const faults = faultsOf(await planOf({ ...sent, values }, ''))
+      expect(faults, sent.text).toEqual([])
+    }
+  })
+})
+
+const PURCHASE_FILTERS = [
+  '',
+  'status=PAID',
+  'status=REFUNDED',
+  'sponsor=sponsor-7',
+  'created_before=2099-01-01T00:00:00Z&created_after=2020-01-01T00:00:00Z',
+  'flag=any',
+  'flag=dispute',
+  'flag=refund_failed',
+  'q=PO-1000300',
+  'q=ticket%207',
+  'q=sponsor%20777',
+  'q=nothing%20like%20this',
+  'q=ticket&status=FAILED',
+]
+
+describe('a list of 500,000 purchases', () => {
+  it.each(PURCHASE_FILTERS)('reads a bounded number of rows: %s', async (filter) => {
+    const path = `/v1/conferences/${BIG}/purchases?limit=50&${filter}`
+    const { body } = await app.request<{ next_cursor: string | null }>('GET', path)
+    const more = body.next_cursor === null ? [] : [`${path}&cursor=${body.next_cursor}`]
+    for (const page of [path, ...more]) {
+      for (const sent of await readsOf(page)) {
+        const nodes = await planOf(sent, ', analyze, timing off, buffers off')
+        expect(faultsOf(nodes), sent.text).toEqual([])
+        expect(rowsRead(nodes), sent.text).toBeLessThanOrEqual(2_000)
+      }
+    }
+  })
+})
+
+describe('a report of a large conference', () => {
+  it.each(['status', 'source', 'sponsor', 'day'])(
+    'counts vouchers without reading them, by %s',
+    async (group) => {
+      const path = `/v1/conferences/${BIG}/reports/vouchers?group_by=${group}`
+      for (const sent of await readsOf(path)) {
+        const tables = (await planOf(sent, '')).map((node) => node['Relation Name'])
+        expect(tables).not.toContain('vouchers')
+      }
+    },
+  )
+
+  it.each(['status', 'day', 'sponsor'])('sorts no purchases, by %s', async (group) => {
+    const path = `/v1/conferences/${BIG}/reports/purchases?group_by=${group}`
+    for (const sent of await readsOf(path)) {
+      const sorts = faultsOf(await planOf(sent, '')).filter((fault) => fault.startsWith('sorts'))
+      expect(sorts, sent.text).toEqual([])
+    }
+  })
+})
