@@ -1,42 +1,41 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import pg from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
 import { connect, type Db } from '../src/db/connect.ts'
 import { withTenant } from '../src/db/tenant-scope.ts'
 import { newId } from '../src/shared/ids.ts'
-import { exportVouchers } from '../src/vouchers/export-vouchers.ts'
-import { issueVouchers } from '../src/vouchers/issue-vouchers.ts'
+import { issueVouchers, newCodes } from '../src/vouchers/issue-vouchers.ts'
+import { codeKey } from '../src/vouchers/voucher.ts'
 import { DEFAULT_TERMS } from '../src/vouchers/voucher-terms.ts'
+import { compareRounds, type Figure, type Round } from './compare.ts'
 
 export type IssueBenchOptions = {
   /** A migrated database of its own: the figures depend on what is in it. */
   connectionString: string
-  print: (line: string) => void
-  /** Leaves out the batch of a million codes, which takes about half a minute. */
-  quick?: boolean
+  rounds?: number
+  /** Codes of the larger conference. */
+  existing?: number
 }
 
-const EXISTING = 500_000
-const SAMPLE = 10_000
-const ROUNDS = 5
+const PREFIX = 'BULK-BENCH-'
 
-const megabytes = () => Math.round(process.memoryUsage().rss / 2 ** 20)
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
-
-async function makeConference(db: Db): Promise<string> {
-  const conferenceId = newId('conference')
-  await withTenant(db, { conferenceId }, async (trx) =>
+async function createBenchConference(db: Db): Promise<string> {
+  const id = newId('conference')
+  await withTenant(db, { conferenceId: id }, async (trx) =>
     trx('conferences').insert({
-      id: conferenceId,
-      slug: `bench-${Date.now()}`,
+      id,
+      slug: id.replace('_', '-').toLowerCase(),
       name: 'Bench',
       currency: 'EUR',
       max_quantity: 1_000_000,
     }),
   )
-  return conferenceId
+  return id
 }
 
-/** Issues one batch and commits it. Returns its id and the seconds that it took. */
-async function issue(db: Db, conferenceId: string, count: number) {
-  const started = performance.now()
+/** Issues one batch and commits it. Returns its id. */
+async function issueBatch(db: Db, conferenceId: string, count: number): Promise<string> {
   const { batchId, issued } = await withTenant(db, { conferenceId }, (trx) =>
     issueVouchers(trx, {
       conferenceId,
@@ -47,58 +46,90 @@ async function issue(db: Db, conferenceId: string, count: number) {
       currency: 'EUR',
       ticketTypeId: null,
       addOnId: null,
-      terms: { ...DEFAULT_TERMS, prefix: 'BULK-BENCH-' },
+      terms: { ...DEFAULT_TERMS, prefix: PREFIX },
       createdBy: 'bench',
     }),
   )
   if (issued !== count) throw new Error(`${issued} of ${count} codes were issued`)
-  return { batchId, seconds: (performance.now() - started) / 1000 }
+  return batchId
 }
 
-async function costPerCode(db: Db, conferenceId: string): Promise<number> {
-  const seconds: number[] = []
-  for (let round = 0; round < ROUNDS; round += 1) {
-    seconds.push((await issue(db, conferenceId, SAMPLE)).seconds)
-  }
-  return median(seconds) / SAMPLE
+/** Milliseconds of one of several repetitions. */
+async function milliseconds(times: number, work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  for (let time = 0; time < times; time += 1) await work()
+  return (performance.now() - begun) / times
 }
 
-async function readExport(db: Db, conferenceId: string, batchId: string) {
-  const started = performance.now()
-  let bytes = 0
-  for await (const part of exportVouchers(db, conferenceId, batchId, 'csv')) bytes += part.length
-  return { bytes, seconds: (performance.now() - started) / 1000 }
+/** COPY lines of a batch, sorted as the batch is. */
+function linesOf(conferenceId: string, count: number): Readable {
+  const batchId = newId('voucherBatch')
+  const lines = newCodes(PREFIX, 12, count).map(
+    (code, i) => `${conferenceId}\t${batchId}\t${i + 1}\t${code}\t${codeKey(code)}\t1\n`,
+  )
+  const groups = Array.from({ length: Math.ceil(count / 1_000) }, (_, i) =>
+    Buffer.from(lines.slice(i * 1_000, (i + 1) * 1_000).join('')),
+  )
+  return Readable.from(groups)
 }
 
 /**
- * Codes a second by batch size, the memory that a large batch takes, and what must stay near 1: the
- * cost of a code with 500,000 codes in the conference against its cost in an empty one.
+ * Milliseconds of a batch, from nothing to its commit, against a COPY of as many finished, sorted rows into
+ * a table with the same columns, indexes and checks but without row security and without a reference to
+ * the batch.
  */
 export async function benchIssue({
   connectionString,
-  print,
-  quick = false,
-}: IssueBenchOptions): Promise<{ ratio: number }> {
-  const db = connect(connectionString, { max: 2 })
+  rounds = 5,
+  existing = 500_000,
+}: IssueBenchOptions): Promise<Figure[]> {
+  const db = connect(connectionString, { max: 1 })
+  const session = new pg.Client({ connectionString })
+  await session.connect()
   try {
-    await issue(db, await makeConference(db), SAMPLE) // connects and warms up
-    const empty = await costPerCode(db, await makeConference(db))
-    const sizes = [500, 10_000, 100_000, ...(quick ? [] : [1_000_000])]
-    for (const size of sizes) {
-      const conference = await makeConference(db)
-      const { batchId, seconds } = await issue(db, conference, size)
-      const rate = Math.round(size / seconds)
-      print(`issue ${size} codes: ${seconds.toFixed(2)} s, ${rate} codes/s, ${megabytes()} MB`)
-      if (size < 1_000_000) continue
-      const { bytes, seconds: took } = await readExport(db, conference, batchId)
-      print(`export ${size} codes as CSV: ${took.toFixed(2)} s, ${bytes} bytes, ${megabytes()} MB`)
-    }
-    const full = await makeConference(db)
-    await issue(db, full, EXISTING)
-    const ratio = (await costPerCode(db, full)) / empty
-    print(`cost of a code with ${EXISTING} existing / with none: ${ratio.toFixed(2)}`)
-    return { ratio }
+    await session.query('create table vouchers_copy (like vouchers including all)')
+    const conferenceId = await createBenchConference(db)
+    const issue =
+      (id: string, count: number, times = 1): Round =>
+      () =>
+        milliseconds(times, () => issueBatch(db, id, count))
+    const copy =
+      (count: number, times = 1): Round =>
+      () => {
+        const batches = Array.from({ length: times }, () => linesOf(conferenceId, count))
+        return milliseconds(times, async () => {
+          const into = session.query(
+            copyFrom(
+              'copy vouchers_copy (conference_id, batch_id, ordinal, code, code_key, max_uses) from stdin',
+            ),
+          )
+          await pipeline(batches.pop() ?? [], into)
+        })
+      }
+
+    const figure = { against: 'COPY of the sorted rows', unit: 'ms' }
+    const aim = { atMost: 1.3 }
+    const small = await compareRounds(issue(conferenceId, 40, 50), copy(40, 50), rounds)
+    const middle = await compareRounds(issue(conferenceId, 10_000, 5), copy(10_000, 5), rounds)
+    const large = await compareRounds(issue(conferenceId, 100_000), copy(100_000), rounds)
+
+    const [empty, full] = [await createBenchConference(db), await createBenchConference(db)]
+    await issueBatch(db, full, existing)
+    const grown = await compareRounds(issue(full, 10_000, 3), issue(empty, 10_000, 3), rounds)
+    return [
+      { ...small, ...figure, work: 'issue 40 codes' },
+      { ...middle, ...figure, aim, work: 'issue 10k codes' },
+      { ...large, ...figure, aim, work: 'issue 100k codes' },
+      {
+        ...grown,
+        work: `issue 10k codes beside ${existing / 1_000}k`,
+        against: 'in an empty conference',
+        unit: 'ms',
+        aim,
+      },
+    ]
   } finally {
+    await session.end()
     await db.destroy()
   }
 }

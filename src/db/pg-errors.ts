@@ -10,6 +10,11 @@ export function isUniqueViolation(error: unknown, constraint?: string): boolean 
   return constraint === undefined || error.constraint === constraint
 }
 
+/** Whether Postgres ended the statement because transactions waited for each other (40P01). */
+export function isDeadlock(error: unknown): boolean {
+  return isPgError(error) && error.code === '40P01'
+}
+
 function isPgError(error: unknown): error is PgError {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }

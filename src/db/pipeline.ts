@@ -87,7 +87,7 @@ function named(config: Marked): Marked & { name: string } {
 
 // knex types a transaction's client as any. It is the pg connection of the transaction.
 const connectionOf = async (trx: Knex.Transaction) =>
-  (await trx.client.acquireConnection()) as pg.Client & { pipeline: boolean }
+  (await trx.client.acquireConnection()) as pg.Client
 
 type Statement = Pick<Knex.Raw, 'toSQL'> | Pick<Knex.QueryBuilder, 'toSQL'>
 
@@ -104,7 +104,7 @@ export async function runInOrder<Rows extends unknown[][]>(
   const connection = await connectionOf(trx)
   const answers = statements.map((statement) => {
     const { sql, bindings } = statement.toSQL().toNative()
-    // All of them find rows by key.
+    // All of them find rows by key or insert rows.
     return connection.query({ text: sql, values: [...bindings], ...PREPARED })
   })
   // The caller says what its statements return, as with knex.
@@ -122,21 +122,4 @@ export async function untilAllEnd<T>(answers: readonly Promise<T>[]): Promise<T[
   const failure = all.find(({ status }) => status === 'rejected')
   if (failure?.status === 'rejected') throw failure.reason
   return Promise.all(answers)
-}
-
-/**
- * Runs `work`, which sends one COPY and waits for its end. pg refuses COPY on a pipelined connection,
- * because statements behind it would corrupt it. So nothing else may use the transaction meanwhile.
- */
-export async function withCopy<T>(
-  trx: Knex.Transaction,
-  work: (connection: pg.Client) => Promise<T>,
-): Promise<T> {
-  const connection = await connectionOf(trx)
-  connection.pipeline = false
-  try {
-    return await work(connection)
-  } finally {
-    connection.pipeline = true
-  }
 }

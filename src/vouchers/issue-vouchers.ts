@@ -1,10 +1,10 @@
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { randomInt } from 'node:crypto'
+import type { Knex } from 'knex'
 import { customAlphabet } from 'nanoid'
-import { from as copyFrom } from 'pg-copy-streams'
 import { codeLengthOf } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
-import { PREPARED, withCopy } from '../db/pipeline.ts'
+import { isDeadlock, isUniqueViolation } from '../db/pg-errors.ts'
+import { PREPARED, runInOrder } from '../db/pipeline.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
 import { newId } from '../shared/ids.ts'
 import {
@@ -52,8 +52,8 @@ export async function issueVouchers(
 ): Promise<{ batchId: string; issued: number }> {
   const batch = await takeBatch(trx, spec)
   let issued = 0
-  for (const window of windows(batch.count)) {
-    issued += await fillWindow(trx, batch, window, makeCodes)
+  for (const slice of slicesOf(batch.count)) {
+    issued += await fillSlice(trx, batch, slice, makeCodes)
   }
   // A batch counts all its vouchers as issued from the beginning.
   if (issued > 0 && !batch.fresh) await countIssuedAgain(trx, batch, issued)
@@ -143,37 +143,71 @@ async function takeBatch(trx: Tx, spec: BatchSpec): Promise<IssuableBatch> {
   }
 }
 
-/** Generates distinct codes; a test passes one whose codes collide. */
-export type CodeMaker = (prefix: string, codeLength: number, count: number) => string[]
+/** A part of the range of all codes, which is 0 to 1. */
+type CodeRange = { from: number; to: number }
 
-/** 32 symbols without 0 and O, 1 and I: people read codes aloud and type them from paper. */
-const randomPart = customAlphabet('23456789ABCDEFGHJKLMNPQRSTUVWXYZ')
+const ALL_CODES: CodeRange = { from: 0, to: 1 }
+
+/** Generates sorted codes; a test passes one whose codes collide. */
+export type CodeMaker = (
+  prefix: string,
+  codeLength: number,
+  count: number,
+  range?: CodeRange,
+) => string[]
+
+/** 32 symbols without 0 and O, 1 and I: people read codes aloud and type them from paper. In their order. */
+const SYMBOLS = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
+const randomPart = customAlphabet(SYMBOLS)
+
+// The first symbols of a code are one number, by which codes are sorted. Its range has more values than
+// a batch has codes.
+const LEADING = 4
+const LEADING_VALUES = SYMBOLS.length ** LEADING
+
+function leadingSymbols(value: number): string {
+  let symbols = ''
+  for (let shift = 5 * (LEADING - 1); shift >= 0; shift -= 5) {
+    symbols += SYMBOLS.charAt((value >> shift) & 31)
+  }
+  return symbols
+}
 
 /**
  * Generates unguessable codes: the prefix and `codeLength` random symbols (12 of 32 are 60 bits).
  *
  * They are sorted, because rows that are inserted in index order touch each index page once.
  */
-export const newCodes: CodeMaker = (prefix, codeLength, count) =>
-  Array.from({ length: count }, () => prefix + randomPart(codeLength)).sort()
+export const newCodes: CodeMaker = (prefix, codeLength, count, { from, to } = ALL_CODES) => {
+  const first = Math.floor(from * LEADING_VALUES)
+  const end = Math.floor(to * LEADING_VALUES)
+  const newCode = () =>
+    prefix + leadingSymbols(randomInt(first, end)) + randomPart(codeLength - LEADING)
+  return Array.from({ length: count }, newCode).sort()
+}
 
-// How many codes are in memory at a time, for a batch of any size.
-const WINDOW_SIZE = 50_000
+// How many codes are in memory at a time, for a batch of any size. Larger slices are not faster.
+const SLICE_SIZE = 10_000
 
 // With eight symbols and a million existing codes, about one new code in a million collides. Ten rounds
 // without a new code mean that all codes are used or the random source is broken.
 const MAX_FRUITLESS_ROUNDS = 10
 
-type Window = { first: number; last: number }
+/** Ordinals of a batch, which get codes of one part of the range: so a batch is inserted in index order. */
+type Slice = { first: number; last: number; range: CodeRange }
 
-function windows(count: number): Window[] {
-  return Array.from({ length: Math.ceil(count / WINDOW_SIZE) }, (_, i) => ({
-    first: i * WINDOW_SIZE + 1,
-    last: Math.min((i + 1) * WINDOW_SIZE, count),
-  }))
+function slicesOf(count: number): Slice[] {
+  return Array.from({ length: Math.ceil(count / SLICE_SIZE) }, (_, i) => {
+    const [before, last] = [i * SLICE_SIZE, Math.min((i + 1) * SLICE_SIZE, count)]
+    return { first: before + 1, last, range: { from: before / count, to: last / count } }
+  })
 }
 
-async function missingOrdinals(trx: Tx, batch: IssuableBatch, window: Window): Promise<number[]> {
+async function missingOrdinals(
+  trx: Tx,
+  batch: IssuableBatch,
+  { first, last }: Slice,
+): Promise<number[]> {
   const { rows } = await trx.raw<{ rows: { ordinal: number }[] }>(
     `select wanted.ordinal
      from generate_series(cast(:first as integer), cast(:last as integer)) as wanted (ordinal)
@@ -182,114 +216,80 @@ async function missingOrdinals(trx: Tx, batch: IssuableBatch, window: Window): P
        where v.conference_id = :conferenceId and v.batch_id = :batchId
          and v.ordinal = wanted.ordinal)
      order by wanted.ordinal`,
-    { ...window, conferenceId: batch.conferenceId, batchId: batch.id },
+    { first, last, conferenceId: batch.conferenceId, batchId: batch.id },
   )
   return rows.map((row) => row.ordinal)
 }
 
-const allOrdinals = ({ first, last }: Window) =>
+const allOrdinals = ({ first, last }: Slice) =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
 
-async function fillWindow(
+/** Issues the missing vouchers of a slice. Returns how many. */
+async function fillSlice(
   trx: Tx,
   batch: IssuableBatch,
-  window: Window,
+  slice: Slice,
   makeCodes: CodeMaker,
 ): Promise<number> {
-  let issued = 0
+  const wanted = batch.fresh ? allOrdinals(slice) : await missingOrdinals(trx, batch, slice)
+  let missing = wanted
   let fruitless = 0
-  let missing = batch.fresh ? allOrdinals(window) : await missingOrdinals(trx, batch, window)
   while (missing.length > 0) {
-    const codes = makeCodes(batch.prefix, batch.codeLength, missing.length)
-    const written = await insertCodes(trx, batch, missing, codes)
-    issued += written
-    if (written === missing.length) break
-    fruitless = written === 0 ? fruitless + 1 : 0
+    const codes = makeCodes(batch.prefix, batch.codeLength, missing.length, slice.range)
+    if (await insertCodes(trx, batch, missing, codes)) break
+    const left = await missingOrdinals(trx, batch, slice)
+    fruitless = left.length === missing.length ? fruitless + 1 : 0
     if (fruitless === MAX_FRUITLESS_ROUNDS) {
       throw new Error(`Every code generated for batch ${batch.id} already exists`)
     }
-    missing = await missingOrdinals(trx, batch, window)
+    missing = left
   }
-  return issued
+  return wanted.length
 }
 
-// Above this many codes, COPY avoids an array parameter of megabytes.
-const COPY_THRESHOLD = 10_000
-
-// With one conflict target, Postgres checks one index instead of three. Under the batch's lock no other
-// conflict can occur.
 const INSERT = `
   insert into vouchers (conference_id, batch_id, ordinal, code, code_key, max_uses)
   select :conferenceId, :batchId, made.ordinal, made.code,
-    upper(translate(made.code, ' -', '')) collate "C", :maxUses`
-const SKIP_EXISTING = `
-  order by made.ordinal
-  on conflict (conference_id, code_key) do nothing`
-
-function bindings(batch: IssuableBatch) {
-  return { conferenceId: batch.conferenceId, batchId: batch.id, maxUses: batch.maxUses }
-}
-
-async function insertByUnnest(
-  trx: Tx,
-  batch: IssuableBatch,
-  ordinals: number[],
-  codes: string[],
-): Promise<number> {
-  const { rowCount } = await trx.raw<{ rowCount: number }>(
-    `${INSERT} from unnest(cast(:ordinals as integer[]), cast(:codes as text[])) as made (ordinal, code)
-     ${SKIP_EXISTING}`,
-    { ...bindings(batch), ordinals, codes },
-  )
-  return rowCount
-}
-
-// Codes are [A-Z0-9-], so COPY needs no escaping. Groups of lines keep the stream's overhead per code
-// small.
-function* copyLines(ordinals: number[], codes: string[]): Generator<string> {
-  const GROUP = 1_000
-  for (let start = 0; start < codes.length; start += GROUP) {
-    const group = codes.slice(start, start + GROUP)
-    yield group.map((code, i) => `${ordinals[start + i]}\t${code}\n`).join('')
-  }
-}
-
-// COPY writes to a temporary table: Postgres refuses COPY FROM on a table with row security, and COPY
-// cannot skip codes that exist.
-async function insertByCopy(
-  trx: Tx,
-  batch: IssuableBatch,
-  ordinals: number[],
-  codes: string[],
-): Promise<number> {
-  await trx.raw(
-    `create temporary table if not exists made_codes (ordinal integer, code text) on commit drop`,
-  )
-  await withCopy(trx, (connection) => {
-    const copy = connection.query(copyFrom('copy made_codes (ordinal, code) from stdin'))
-    return pipeline(Readable.from(copyLines(ordinals, codes)), copy)
-  })
-  const { rowCount } = await trx.raw<{ rowCount: number }>(
-    `${INSERT} from made_codes made ${SKIP_EXISTING}`,
-    bindings(batch),
-  )
-  await trx.raw(`truncate made_codes`)
-  return rowCount
-}
+    upper(translate(made.code, ' -', '')) collate "C", :maxUses
+  from unnest(cast(:ordinals as integer[]), cast(:codes as text[])) as made (ordinal, code)`
+// With one conflict target, Postgres checks one index instead of three. Under the batch's lock no other
+// conflict can occur.
+const INSERT_NEW = `${INSERT} on conflict (conference_id, code_key) do nothing`
 
 /**
- * Inserts codes at the given ordinals (both sorted, same length). A code that already exists is skipped,
- * and its ordinal stays free.
+ * Inserts codes at the given ordinals (both sorted, same length). It expects that none of them exists,
+ * because looking for each one first takes Postgres a third longer. If one exists, it inserts the others.
  *
- * @returns how many were inserted.
+ * A code that another transaction has inserted makes this one wait for its end. If both wait for each
+ * other's codes, Postgres fails one of them, which then needs other codes.
+ *
+ * @returns whether all were inserted. If not, some ordinals are still free.
  */
-function insertCodes(
+async function insertCodes(
   trx: Tx,
   batch: IssuableBatch,
   ordinals: number[],
   codes: string[],
-): Promise<number> {
-  return codes.length > COPY_THRESHOLD
-    ? insertByCopy(trx, batch, ordinals, codes)
-    : insertByUnnest(trx, batch, ordinals, codes)
+): Promise<boolean> {
+  const { conferenceId, id: batchId, maxUses } = batch
+  const values = { conferenceId, batchId, maxUses, ordinals, codes }
+  const first = await tryInsert(trx, trx.raw(INSERT, values))
+  if (first === 'code exists') await tryInsert(trx, trx.raw(INSERT_NEW, values))
+  return first === 'inserted'
+}
+
+/** Runs the insert in one round trip with a savepoint, so that the transaction can go on after a failure. */
+async function tryInsert(
+  trx: Tx,
+  insert: Knex.Raw,
+): Promise<'inserted' | 'code exists' | 'deadlock'> {
+  try {
+    await runInOrder(trx, [trx.raw('savepoint codes'), insert, trx.raw('release codes')])
+    return 'inserted'
+  } catch (error) {
+    const exists = isUniqueViolation(error, 'vouchers_code_key')
+    if (!exists && !isDeadlock(error)) throw error
+    await trx.raw('rollback to codes; release codes')
+    return exists ? 'code exists' : 'deadlock'
+  }
 }

@@ -4,6 +4,19 @@ import { useTenants } from './voucher-fixture.ts'
 
 const tenants = useTenants()
 
+/** Returns a function whose promises resolve when it was called by all. */
+function meetingPoint(parties: number): () => Promise<void> {
+  let open = () => {}
+  const all = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return () => {
+    parties -= 1
+    if (parties === 0) open()
+    return all
+  }
+}
+
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
 describe('issuing the codes of a purchase', () => {
@@ -103,7 +116,7 @@ describe('codes that exist already', () => {
     expect(made.map(({ code }) => code).toSorted()).toEqual(['AA', 'BB', 'CC'])
   })
 
-  it('D23: tops up on the COPY path too', async () => {
+  it('D23: tops up each part of a large batch', async () => {
     const tenant = await tenants.create()
     await tenant.issue({ count: 50, makeCodes: poor(upTo(50).map((n) => `X${n}`)) })
     let round = 0
@@ -113,7 +126,7 @@ describe('codes that exist already', () => {
       return [...colliding, ...newCodes(prefix, length, count - colliding.length)].sort()
     }
     const { batchId, issued } = await tenant.issue({ count: 10_050, makeCodes })
-    expect({ issued, round }).toEqual({ issued: 10_050, round: 2 })
+    expect({ issued, round }).toEqual({ issued: 10_050, round: 3 })
     expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(10_050))
   })
 
@@ -137,6 +150,41 @@ describe('codes that exist already', () => {
     for (const { batchId } of batches) expect(await tenant.stored(batchId)).toHaveLength(100)
   })
 
+  it('are issued for two transactions that wait for codes of each other', async () => {
+    const tenant = await tenants.create()
+    const bothHoldOne = meetingPoint(2)
+    const issueTwice = (own: string, other: string) =>
+      tenant.run(async (trx) => {
+        const spec = tenant.spec({ count: 1 })
+        const first = await issueVouchers(trx, spec, poor([own]))
+        await bothHoldOne()
+        const second = await issueVouchers(trx, spec, poor([other, `${own}${other}`]))
+        return [first.batchId, second.batchId]
+      })
+    const batches = (await Promise.all([issueTwice('P', 'Q'), issueTwice('Q', 'P')])).flat()
+    const stored = await Promise.all(batches.map((batchId) => tenant.stored(batchId)))
+    const codes = stored.map((vouchers) => vouchers.map(({ code }) => code))
+    expect(codes).toEqual([['P'], ['PQ'], ['Q'], ['QP']])
+  })
+
+  it('are issued for two large batches whose parts collide crosswise', async () => {
+    const tenant = await tenants.create()
+    const [a, b] = [newCodes('A-', 12, 10_000), newCodes('B-', 12, 10_000)]
+    const issueLarge = (parts: string[][]) => {
+      const makeCodes: CodeMaker = (...draw) => parts.shift() ?? newCodes(...draw)
+      return tenant.issue({ count: 20_000, makeCodes })
+    }
+    const batches = await Promise.all([issueLarge([a, b]), issueLarge([b, a])])
+    expect(batches.map(({ issued }) => issued)).toEqual([20_000, 20_000])
+    for (const { batchId } of batches) {
+      expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(20_000))
+    }
+    const { rows } = await tenant.run((trx) =>
+      trx.raw(`select count(distinct code_key) as keys from vouchers`),
+    )
+    expect(rows).toEqual([{ keys: 40_000 }])
+  })
+
   it('fail instead of looping forever if no new code can be generated', async () => {
     const tenant = await tenants.create()
     const makeCodes: CodeMaker = (_prefix, _length, count) => Array(count).fill('ONLY')
@@ -145,7 +193,7 @@ describe('codes that exist already', () => {
 })
 
 describe('large batches', () => {
-  it('are issued by COPY, and only missing codes again', async () => {
+  it('are issued in parts, and only missing codes again', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(20_000)
     const { batchId, issued } = await tenant.issue({ count: 20_000, purchaseId })
@@ -157,15 +205,19 @@ describe('large batches', () => {
     expect(await tenant.ordinals(batchId, () => true)).toEqual(upTo(20_000))
   })
 
-  it('have every ordinal across the windows in which they are filled', async () => {
+  it('have every ordinal, in the order of the codes, across the parts in which they are issued', async () => {
     const tenant = await tenants.create()
     const purchaseId = await tenant.purchase(60_001)
     await tenant.issue({ count: 60_001, purchaseId })
     const { rows } = await tenant.run((trx) =>
-      trx.raw(`select min(ordinal), max(ordinal), count(*), count(distinct code_key) as keys
-               from vouchers`),
+      trx.raw(`select min(ordinal), max(ordinal), count(*), count(distinct code_key) as keys,
+                 bool_and(is_above) as is_sorted
+               from (select ordinal, code_key,
+                   code_key > coalesce(lag(code_key) over (order by ordinal), '') as is_above
+                 from vouchers) as in_order`),
     )
-    expect(rows).toEqual([{ min: 1, max: 60_001, count: 60_001, keys: 60_001 }])
+    const [of, keys] = [{ min: 1, max: 60_001, count: 60_001 }, 60_001]
+    expect(rows).toEqual([{ ...of, keys, is_sorted: true }])
   })
 })
 

@@ -140,6 +140,16 @@ describe('codes', () => {
     expect(codes.join('').replaceAll('P-', '')).not.toMatch(/[01IO]/)
   })
 
+  it('of a part of a large batch are in their part of the range', () => {
+    const parts = [0, 1, 2].map((part) =>
+      newCodes('P-', 8, 500, { from: part / 3, to: (part + 1) / 3 }),
+    )
+    expect(parts.flat()).toEqual(parts.flat().toSorted())
+    // A third of 32 symbols.
+    const first = parts.map((codes) => new Set(codes.map((code) => code[2])).size)
+    expect(first).toEqual([11, 12, 11])
+  })
+
   it('use every symbol about equally often', () => {
     const symbols = newCodes('', 12, 10_000).join('')
     const counts = new Map<string, number>()
