@@ -16,6 +16,7 @@ import { pageQuery } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { systemClock } from '../shared/time.ts'
+import { UsageError } from './cli-errors.ts'
 import {
   allConferences,
   CLI_PRINCIPAL,
@@ -66,6 +67,9 @@ export function addKeysCreate(program: Command, cli: Cli): void {
 
   command.action(async () => {
     const fields = fieldsOf(command)
+    if (fields['role'] === 'staff' && fields['scopes'] === undefined) {
+      throw new UsageError(`--scopes is required for a staff key. Scopes: ${SCOPES.join(', ')}`)
+    }
     const issue = fields['role'] === 'operator' ? forOperator(fields) : forTenant(fields)
     const issued = await withSession(cli, issue)
     const body = toIssuedKeyBody(issued)

@@ -16,10 +16,27 @@ import { addEventsFindMissed, addEventsList, addEventsReplay } from './event-com
 import { addKeysCreate, addKeysList, addKeysRevoke } from './key-commands.ts'
 import { addMigrate } from './migrate-command.ts'
 import { addPlansCreate, addPlansList } from './plan-commands.ts'
+import {
+  addPurchasesApprove,
+  addPurchasesCancel,
+  addPurchasesCreate,
+  addPurchasesRefund,
+} from './purchase-actions.ts'
 import { addPurchasesList, addPurchasesReconcile, addPurchasesShow } from './purchase-commands.ts'
+import { addSponsorsCreate, addSponsorsList } from './sponsor-commands.ts'
 import { addSubscriptionsEnd, addSubscriptionsRefresh } from './subscription-commands.ts'
 import { addSync, addSyncCancel, addSyncRuns } from './sync-commands.ts'
 import { createPaint } from './terminal.ts'
+import { addTicketTypesCreate, addTicketTypesList } from './ticket-type-commands.ts'
+import {
+  addVouchersActivate,
+  addVouchersDeactivate,
+  addVouchersExport,
+  addVouchersList,
+  addVouchersRedeem,
+  addVouchersRelease,
+  addVouchersShow,
+} from './voucher-commands.ts'
 import { addWebhooksCheck } from './webhook-commands.ts'
 
 /**
@@ -87,11 +104,28 @@ export function buildProgram(cli: Cli): Command {
   addKeysCreate(program, cli)
   addKeysList(program, cli)
   addKeysRevoke(program, cli)
+  addSponsorsCreate(program, cli)
+  addSponsorsList(program, cli)
+  addTicketTypesCreate(program, cli)
+  addTicketTypesList(program, cli)
 
   program.commandsGroup('Purchases:')
   addPurchasesList(program, cli)
   addPurchasesShow(program, cli)
+  addPurchasesCreate(program, cli)
+  addPurchasesApprove(program, cli)
+  addPurchasesCancel(program, cli)
+  addPurchasesRefund(program, cli)
   addPurchasesReconcile(program, cli)
+
+  program.commandsGroup('Vouchers:')
+  addVouchersList(program, cli)
+  addVouchersShow(program, cli)
+  addVouchersExport(program, cli)
+  addVouchersRedeem(program, cli)
+  addVouchersRelease(program, cli)
+  addVouchersDeactivate(program, cli)
+  addVouchersActivate(program, cli)
 
   program.commandsGroup('Billing:')
   addCustomersRefresh(program, cli)

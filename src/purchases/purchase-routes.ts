@@ -17,6 +17,7 @@ import {
   reconcileBody,
   refundBody,
   resolveFlagBody,
+  toNewPurchaseInput,
   transitionPage,
   updatePurchaseBody,
 } from './purchase-schemas.ts'
@@ -62,27 +63,12 @@ function createRoute(app: App, { idempotency, purchases }: Deps): void {
       },
     },
     async (request, reply) => {
-      const { body } = request
-      const input = {
-        item: itemOf(body),
-        quantity: body.quantity,
-        reference: body.reference ?? null,
-        sponsor: body.sponsor ?? null,
-        unitAmount: body.unit_amount ?? null,
-        description: body.description ?? null,
-        terms: body.voucher_config ?? null,
-      }
+      const input = toNewPurchaseInput(request.body)
       const runner = idempotencyRunner(idempotency, request)
       const created = await purchases.createBulkPurchase(callerOf(request), input, runner)
       return reply.code(201).send(created)
     },
   )
-}
-
-function itemOf(body: { ticket_type?: string | undefined; add_on?: string | undefined }) {
-  if (body.ticket_type !== undefined) return { kind: 'ticket_type' as const, id: body.ticket_type }
-  if (body.add_on !== undefined) return { kind: 'add_on' as const, id: body.add_on }
-  return null
 }
 
 function readRoutes(app: App, { purchases }: Deps): void {

@@ -3,6 +3,7 @@ import { voucherConfigFields } from '../catalog/catalog-items.ts'
 import { amount, conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
+import type { NewPurchaseInput } from './create-purchase.ts'
 import { PURCHASE_ACTIONS } from './purchase-aggregate.ts'
 import { FLAG_CODES, PURCHASE_STATUSES } from './purchase-machine.ts'
 
@@ -45,6 +46,25 @@ export const createPurchaseBody = z
     path: ['add_on'],
     message: 'cannot be combined with ticket_type',
   })
+
+/** The body of a request as the service takes it. */
+export function toNewPurchaseInput(body: z.output<typeof createPurchaseBody>): NewPurchaseInput {
+  return {
+    item: itemOf(body),
+    quantity: body.quantity,
+    reference: body.reference ?? null,
+    sponsor: body.sponsor ?? null,
+    unitAmount: body.unit_amount ?? null,
+    description: body.description ?? null,
+    terms: body.voucher_config ?? null,
+  }
+}
+
+function itemOf(body: { ticket_type?: string | undefined; add_on?: string | undefined }) {
+  if (body.ticket_type !== undefined) return { kind: 'ticket_type' as const, id: body.ticket_type }
+  if (body.add_on !== undefined) return { kind: 'add_on' as const, id: body.add_on }
+  return null
+}
 
 export const updatePurchaseBody = z
   .strictObject({

@@ -142,7 +142,7 @@ describe('API keys', () => {
   it('are shown only when they are created', async () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
-    const role = ['--role', 'staff', '--conference', slug]
+    const role = ['--role', 'staff', '--scopes', 'vouchers:read', '--conference', slug]
     const { stdout } = await cli.run(['keys:create', ...role, '--name', 'Desk'])
     const text = /sv_staff_\S+/.exec(stdout)?.[0] ?? ''
     expect(await isLetIn(`/v1/conferences/${slug}`, text)).toBe(true)
@@ -156,7 +156,7 @@ describe('API keys', () => {
   it('of any role stop working once they are revoked', async () => {
     const slug = unique('conf')
     await cli.json(newConference(slug))
-    const role = ['--role', 'staff', '--conference', slug]
+    const role = ['--role', 'staff', '--scopes', 'vouchers:read', '--conference', slug]
     const staff = await cli.json<Key>(['keys:create', ...role, '--name', 'Desk'])
     const platform = await cli.json<Key>(['keys:create', '--role', 'operator', '--name', 'Ops'])
     for (const { id, key } of [staff, platform]) {
@@ -168,7 +168,7 @@ describe('API keys', () => {
   })
 
   it('are refused for a conference or a key that does not exist', async () => {
-    const role = ['--role', 'staff', '--conference', 'nowhere']
+    const role = ['--role', 'staff', '--scopes', 'vouchers:read', '--conference', 'nowhere']
     const runs = [
       await cli.run(['keys:create', ...role, '--name', 'Desk']),
       await cli.run(['keys:revoke', 'key_none']),

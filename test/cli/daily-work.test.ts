@@ -1,0 +1,160 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { openShop, type PurchaseAnswer, type Shop, useFakeStripe } from '../support/shop.ts'
+import { type Body, useTestApp } from '../support/test-app.ts'
+import { useCommandLine } from './command-line.ts'
+
+const stripe = useFakeStripe()
+const env: NodeJS.ProcessEnv = {}
+beforeAll(() => {
+  env['STRIPE_API_BASE'] = stripe.fake.url
+})
+const app = useTestApp({ env })
+const cli = useCommandLine(app, env)
+
+let shop: Shop
+beforeAll(async () => {
+  shop = await openShop(app)
+})
+
+type Made = Body & { id: string }
+type Purchase = Pick<PurchaseAnswer, 'id' | 'status' | 'vouchers'> & Body
+
+const here = (...args: string[]) => [...args, '--conference', shop.conference]
+
+describe('the set-up of a conference', () => {
+  it('creates a sponsor like the API, and finds it by its name', async () => {
+    const sponsor = await cli.json<Made>(
+      here('sponsors:create', '--name', 'Globex Corp', '--email', 'ops@globex.example'),
+    )
+    expect(sponsor).toMatchObject({ slug: 'globex-corp', contact_email: 'ops@globex.example' })
+    const found = await cli.json<{ data: Made[] }>(here('sponsors:list', '--q', 'LOBEX'))
+    expect(found.data).toEqual([sponsor])
+    expect(await cli.run(here('sponsors:list', '--level', 'no-such-level'))).toMatchObject({
+      exitCode: 0,
+      stdout: 'None.\n',
+    })
+    expect(
+      await cli.run(here('sponsors:create', '--name', 'X', '--email', 'not-an-address')),
+    ).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--email') })
+  })
+
+  it('creates a ticket type with its price in the currency of the conference', async () => {
+    const made = await cli.run(
+      here('ticket-types:create', '--name', 'Speaker', '--price', '12345', '--bulk-enabled'),
+    )
+    expect(made).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/123\.45 EUR/) })
+    const { stdout } = await cli.run(here('ticket-types:list'))
+    expect(stdout).toMatch(/Speaker +123\.45 EUR +yes/)
+    expect(
+      await cli.run(here('ticket-types:create', '--name', 'Y', '--price', '1.5')),
+    ).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('--price') })
+  })
+
+  it('makes no staff key that may do nothing', async () => {
+    const args = here('keys:create', '--role', 'staff', '--name', 'Front desk')
+    const ran = await cli.run(args)
+    expect(ran).toMatchObject({ exitCode: 2, stdout: '' })
+    expect(ran.stderr).toMatch(/--scopes is required for a staff key\. Scopes: .*vouchers:redeem/)
+  })
+})
+
+describe('the daily work of staff', () => {
+  const free = (quantity: string) =>
+    cli.json<Purchase>(
+      here(
+        ...`purchases:create --sponsor ${shop.sponsor} --ticket-type ${shop.ticketType}`.split(' '),
+        ...`--quantity ${quantity} --unit-amount 0`.split(' '),
+      ),
+    )
+  const codesOf = async ({ id }: Purchase) => {
+    const { data } = await cli.json<{ data: { code: string }[] }>(
+      here('vouchers:list', '--purchase', id),
+    )
+    return data.map(({ code }) => code)
+  }
+
+  it('gives a sponsor five free vouchers', async () => {
+    const purchase = await free('5')
+    expect(purchase).toMatchObject({ status: 'PENDING', total_amount: 0 })
+    expect(await cli.run(['purchases:approve', purchase.id, '--quantity', '4'])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('wrong_state'),
+    })
+    const approved = await cli.json<Purchase>(['purchases:approve', purchase.id, '--quantity', '5'])
+    expect(approved).toMatchObject({ status: 'PAID', vouchers: { issued: 5 } })
+    expect(new Set(await codesOf(purchase)).size).toBe(5)
+  })
+
+  it('refunds a part of a payment, and says what is left', async () => {
+    const { id } = await shop.buy({ quantity: 4 })
+    stripe.fake.control.pay(await shop.openSession(id))
+    await cli.run(['purchases:reconcile', id])
+    const after = await cli.json<Purchase>(['purchases:refund', id, '--amount', '2000'])
+    expect(after).toMatchObject({ status: 'PAID', amount_refunded: 2_000 })
+    expect((await shop.get(id)).vouchers).toMatchObject({ active: 2, deactivated: 2 })
+    const tooMuch = await cli.run(['purchases:refund', id, '--amount', '2001'])
+    expect(tooMuch).toMatchObject({ exitCode: 1, stdout: '' })
+    expect(tooMuch.stderr).toContain('amount')
+    const text = await cli.run(['purchases:refund', id])
+    expect(text.stdout).toMatch(/status +REFUNDED\n[^]*refunded +40\.00 EUR/)
+  })
+
+  it('cancels a purchase that nobody paid', async () => {
+    const { id } = await free('1')
+    expect(await cli.json<Purchase>(['purchases:cancel', id])).toMatchObject({ status: 'FAILED' })
+    expect(await cli.run(['purchases:cancel', id])).toMatchObject({ exitCode: 1 })
+    expect(await cli.run(['purchases:cancel', 'bp_unknown'])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('bp_unknown'),
+    })
+  })
+
+  it('says whether a code is good, redeems it and gives the use back', async () => {
+    const purchase = await free('1')
+    await cli.json(['purchases:approve', purchase.id])
+    const [code = ''] = await codesOf(purchase)
+    const look = async () => (await cli.run(here('vouchers:show', code.toLowerCase()))).stdout
+    expect(await look()).toMatch(/can be redeemed +yes/)
+    const redeem = () => cli.run(here('vouchers:redeem', code, '--reference', 'order-1'))
+    const first = await redeem()
+    expect(first.stdout).toMatch(/^Redeemed for order-1: red_/)
+    expect((await redeem()).stdout).toBe(first.stdout.replace('Redeemed', 'Already redeemed'))
+    expect(await look()).toMatch(/can be redeemed +no: used_up/)
+    const redemption = /red_\w+/.exec(first.stdout)?.[0] ?? ''
+    await cli.json(here('vouchers:release', redemption))
+    expect(await look()).toMatch(/can be redeemed +yes/)
+  })
+
+  it('deactivates codes, and names those that it cannot change', async () => {
+    const purchase = await free('2')
+    await cli.json(['purchases:approve', purchase.id])
+    const [one = '', two = ''] = await codesOf(purchase)
+    const ran = await cli.run(here('vouchers:deactivate', one, 'NO-SUCH-CODE', two))
+    expect(ran).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('1 of 3 vouchers were not changed'),
+    })
+    expect(ran.stdout).toMatch(new RegExp(`${one} +deactivated`))
+    expect(ran.stdout).toMatch(/NO-SUCH-CODE .*not_found/)
+    const again = await cli.json<{ data: { voucher: { state: string } }[] }>(
+      here('vouchers:activate', one, two),
+    )
+    expect(again.data.map(({ voucher }) => voucher.state)).toEqual(['active', 'active'])
+  })
+
+  it('exports the codes as the API does', async () => {
+    const purchase = await free('3')
+    await cli.json(['purchases:approve', purchase.id])
+    const path = `${shop.path}/purchases/${purchase.id}/vouchers`
+    const { body } = await app.request<string>('GET', path, { headers: { accept: 'text/csv' } })
+    expect(await cli.run(here('vouchers:export', '--purchase', purchase.id))).toEqual({
+      exitCode: 0,
+      stdout: body,
+      stderr: '',
+    })
+    expect(await cli.run(here('vouchers:export'))).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('either --purchase or --batch'),
+    })
+  })
+})
