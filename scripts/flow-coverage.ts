@@ -125,7 +125,6 @@ function withPurchaseWorker(config: Config, connectionString: string): WhileWork
     })
     const worker = createEventWorker({
       db,
-      connectionString,
       clients,
       gateway,
       mirrorFeed,

@@ -4,15 +4,10 @@ import { conferencesWithDueSubscriptions } from './billing/subscriptions/end-sub
 import { conferencesWithStripeKey } from './conferences/conference-store.ts'
 import type { Config } from './config.ts'
 import type { Db, Tx } from './db/connect.ts'
+import { listenForWakeUps } from './db/wake-ups.ts'
 import { createJobHandlers, type JobHandlerDeps } from './job-handlers.ts'
 import { beatSeconds, releaseDeadWorkers, startHeartbeat } from './jobs/heartbeat.ts'
-import {
-  type JobName,
-  LONG_JOBS,
-  MAIL_JOBS,
-  OUTBOUND_JOBS,
-  THROTTLED_JOBS,
-} from './jobs/job-catalogue.ts'
+import { type JobLane, laneOf } from './jobs/job-catalogue.ts'
 import { addJob, parkJob } from './jobs/job-queue.ts'
 import { type ParkFailedJob, toTaskList } from './jobs/job-registry.ts'
 import { createJobShares } from './jobs/job-shares.ts'
@@ -45,20 +40,18 @@ export type Worker = {
   stop(): Promise<boolean>
 }
 
-const SLOW_JOBS = [LONG_JOBS, THROTTLED_JOBS, OUTBOUND_JOBS, MAIL_JOBS]
-
 /**
- * The workers of a process, by what their jobs wait for, so that slow work of one kind delays no other.
- * Waiting costs little: a job holds no database connection while it waits.
+ * The number of workers of each lane, so that slow work of one kind delays no other. Waiting costs little: a
+ * job holds no database connection while it waits.
  */
-const JOB_RUNNERS: readonly { takes: (name: JobName) => boolean; concurrency: number }[] = [
-  { takes: (name) => !SLOW_JOBS.some((jobs) => jobs.has(name)), concurrency: 4 },
-  { takes: (name) => LONG_JOBS.has(name), concurrency: 3 },
-  { takes: (name) => THROTTLED_JOBS.has(name), concurrency: 3 },
+const JOB_WORKERS: Readonly<Record<JobLane, number>> = {
+  quick: 4,
+  long: 3,
+  throttled: 3,
   // Many, because receivers may hang. A conference has a share of them (see job-catalogue.ts).
-  { takes: (name) => OUTBOUND_JOBS.has(name), concurrency: 48 },
-  { takes: (name) => MAIL_JOBS.has(name), concurrency: 4 },
-]
+  outbound: 48,
+  mail: 4,
+}
 
 // NOTIFY wakes a worker immediately. Polling finds released jobs, jobs that are due later, and jobs whose
 // NOTIFY was lost. Each worker polls by itself, so many of them poll rarely.
@@ -80,13 +73,16 @@ export function startWorker(deps: WorkerDeps): Worker {
     email: { ...config, mailer, logger },
   })
   const registry = createJobHandlers({ ...deps, mailer, purchases, stopping: stopping.signal })
-  const runners = JOB_RUNNERS.map(({ takes, concurrency }) => {
+  const wakeUps = listenForWakeUps(deps)
+  // Object.entries forgets the type of the keys.
+  const lanes = Object.entries(JOB_WORKERS) as [JobLane, number][]
+  const runners = lanes.map(([lane, concurrency]) => {
     const shares = createJobShares()
     return runJobs({
       connectionString,
       db,
       logger,
-      tasks: toTaskList(new Map([...registry].filter(([name]) => takes(name))), {
+      tasks: toTaskList(new Map([...registry].filter(([name]) => laneOf(name) === lane)), {
         logger,
         metrics,
         park: parkWaitingJobs(deps),
@@ -95,6 +91,8 @@ export function startWorker(deps: WorkerDeps): Worker {
           putBack: (job) => db.transaction((trx) => parkJob(trx, job, { waitSeconds: 0 })),
         },
       }),
+      lane,
+      wakeUps,
       forbiddenFlags: () => shares.usedUp(),
       concurrency,
       pollMs: Math.min(MAX_POLL_MS, leaseSeconds * 100) * Math.ceil(concurrency / WORKERS_PER_POLL),
@@ -112,13 +110,14 @@ export function startWorker(deps: WorkerDeps): Worker {
   const timers = startTimers({ db: upkeepDb, logger, timers: serviceTimers(config, logger) })
   // Two workers, so that thousands of mirror events do not delay a purchase.
   const events = (['purchase', 'mirror'] as const).map((lane) =>
-    createEventWorker({ ...deps, purchases, leaseSeconds, lane }),
+    createEventWorker({ ...deps, purchases, wakeUps, leaseSeconds, lane }),
   )
   for (const worker of events) worker.start()
   return {
     async stop() {
       stopping.abort()
       await timers.stop()
+      await wakeUps.stop()
       const [drained] = await Promise.all([
         Promise.all(runners.map((runner) => runner.stop())),
         ...events.map((worker) => worker.stop()),

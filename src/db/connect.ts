@@ -5,6 +5,9 @@ import { pipelineStatements } from './pipeline.ts'
 export type Db = Knex
 export type Tx = Knex.Transaction
 
+/** SQL for the database's clock, in microseconds since 1970, UTC. */
+export const DATABASE_NOW_SQL = `(extract(epoch from clock_timestamp()) * 1000000)::bigint`
+
 const INT8 = 20
 const NUMERIC = 1700
 

@@ -89,7 +89,8 @@ function named(config: Marked): Marked & { name: string } {
 const connectionOf = async (trx: Knex.Transaction) =>
   (await trx.client.acquireConnection()) as pg.Client
 
-type Statement = Pick<Knex.Raw, 'toSQL'> | Pick<Knex.QueryBuilder, 'toSQL'>
+/** A statement that is not sent yet. */
+export type Statement = Pick<Knex.Raw, 'toSQL'> | Pick<Knex.QueryBuilder, 'toSQL'>
 
 /**
  * Runs statements one after the other in one round trip: a lock, and a read that must not see rows from

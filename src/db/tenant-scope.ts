@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import pg from 'pg'
 import type { Db, Tx } from './connect.ts'
-import { PREPARED, untilAllEnd } from './pipeline.ts'
+import { PREPARED, type Statement, untilAllEnd } from './pipeline.ts'
 
 /**
  * Work for more than one tenant. Its name is a setting of the transaction, by which row security
@@ -127,7 +127,26 @@ export function systemStatement<Row extends object>(
   return scopedStatement(db, systemSettings(task), write)
 }
 
-/** Sends the statement together with the beginning and the end of its transaction. */
+/**
+ * Runs statements for one conference one after the other, in one transaction and one round trip: none may
+ * depend on the answer to another one.
+ *
+ * @param statements build them with `db`; all of them find rows by key.
+ * @returns the rows of each.
+ */
+export async function tenantStatements<Rows extends unknown[][]>(
+  db: Db,
+  tenant: { conferenceId: string },
+  statements: { [K in keyof Rows]: Statement },
+): Promise<Rows> {
+  const built = statements.map((statement) => {
+    const { sql, bindings } = statement.toSQL().toNative()
+    return { text: sql, values: [...bindings] }
+  })
+  // The caller says what its statements return, as with knex.
+  return (await sendScoped(db, { 'app.conference_id': tenant.conferenceId }, built)) as Rows
+}
+
 async function scopedStatement<Row extends object>(
   db: Db,
   settings: Settings,
@@ -135,15 +154,25 @@ async function scopedStatement<Row extends object>(
 ): Promise<Row[]> {
   const values: Parameters<Bind>[0][] = []
   const text = write((value) => `$${values.push(value)}`)
+  const [rows] = await sendScoped(db, settings, [{ text, values }])
+  return rows as Row[] // what the caller says that it selects
+}
+
+/** Sends statements together with the beginning and the end of their transaction. */
+async function sendScoped(
+  db: Db,
+  settings: Settings,
+  statements: readonly { text: string; values: unknown[] }[],
+): Promise<unknown[][]> {
   // Not with knex, which sends the end only after the answer to the statement.
   const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
     const begun = connection.query(beginStatement(settings))
-    const answered = connection.query<Row>({ text, values, ...PREPARED })
+    const answers = statements.map((each) => connection.query({ ...each, ...PREPARED }))
     // After an error, Postgres rolls back instead.
     const ended = connection.query('commit')
-    await untilAllEnd<unknown>([begun, answered, ended])
-    return (await answered).rows
+    await untilAllEnd<unknown>([begun, ...answers, ended])
+    return (await Promise.all(answers)).map(({ rows }) => rows as unknown[])
   } finally {
     await db.client.releaseConnection(connection)
   }

@@ -222,10 +222,20 @@ export const THROTTLED_JOBS: ReadonlySet<JobName> = new Set<JobName>([
 ])
 
 /** Jobs that wait for other people's servers, which may be slow. They have their own workers too. */
-export const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook'])
+const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook'])
 
 /** Jobs that wait for the mail server. No slow receiver of webhooks delays them. */
-export const MAIL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['mail_purchase', 'mail_operators'])
+const MAIL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['mail_purchase', 'mail_operators'])
+
+/** The workers that take a job, by what it waits for. */
+export type JobLane = 'quick' | 'long' | 'throttled' | 'outbound' | 'mail'
+
+export function laneOf(name: JobName): JobLane {
+  if (LONG_JOBS.has(name)) return 'long'
+  if (THROTTLED_JOBS.has(name)) return 'throttled'
+  if (OUTBOUND_JOBS.has(name)) return 'outbound'
+  return MAIL_JOBS.has(name) ? 'mail' : 'quick'
+}
 
 /** Every job of this service. job-handlers.ts binds each one to its use case. */
 export const JOBS: { readonly [Name in JobName]: JobDefinition<Payloads[Name]> } = definitions

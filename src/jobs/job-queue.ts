@@ -7,6 +7,7 @@ import {
   type JobDefinition,
   type JobName,
   type JobPayload,
+  laneOf,
   parsePayload,
   serializePayload,
 } from './job-catalogue.ts'
@@ -46,10 +47,11 @@ export async function addJob<Name extends JobName>(
   const stored = serializePayload(name, job, payload)
   const flags = [options.flag, job.share?.(stored).name].filter((flag) => flag !== undefined)
   await trx.raw(
-    `select graphile_worker.add_job(
+    `select pg_notify('${JOB_CHANNEL}', ?), graphile_worker.add_job(
        identifier => ?::text, payload => ?::json, run_at => ?::timestamptz, max_attempts => ?::int,
        job_key => ?::text, job_key_mode => ?::text, queue_name => ?::text, flags => ?::text[])`,
     [
+      laneOf(name),
       name,
       JSON.stringify(stored),
       options.runAt ?? null,
@@ -124,9 +126,15 @@ export async function resumeParkedJobs(trx: Tx, flag: string): Promise<number> {
   return rows.length
 }
 
-/** The notification of a new job, so that workers look immediately and not at their next poll. */
+/**
+ * Postgres channel on which workers wait for jobs. A message names the lane of one new job; empty: of several.
+ * The notifications of graphile-worker do not say which workers may take the job.
+ */
+export const JOB_CHANNEL = 'sponsor_vouchers_jobs'
+
+/** Makes the workers of all lanes look for jobs now, and not at their next poll. */
 export async function wakeJobWorkers(trx: Tx): Promise<void> {
-  await trx.raw(`select pg_notify('jobs:insert', '{"count":4}')`)
+  await trx.raw(`select pg_notify('${JOB_CHANNEL}', '')`)
 }
 
 /**

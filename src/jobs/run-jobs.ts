@@ -10,7 +10,10 @@ import {
 import pg from 'pg'
 import type { Db } from '../db/connect.ts'
 import { isSchemaCompatible } from '../db/migrations.ts'
+import type { WakeUps } from '../db/wake-ups.ts'
 import type { Logger } from '../shared/logger.ts'
+import type { JobLane } from './job-catalogue.ts'
+import { JOB_CHANNEL } from './job-queue.ts'
 import { type Repeated, repeat } from './repeat.ts'
 
 export type RunJobsDeps = {
@@ -18,6 +21,10 @@ export type RunJobsDeps = {
   db: Db
   logger: Logger
   tasks: TaskList
+  /** The jobs that `tasks` has. */
+  lane: JobLane
+  /** Absent: the runner only polls. */
+  wakeUps?: WakeUps
   concurrency: number
   pollMs: number
   /** How long a stop waits for running jobs before it aborts their signal. */
@@ -86,19 +93,12 @@ export function runJobs(deps: RunJobsDeps): JobRunner {
   }
 }
 
-/**
- * The connections of one runner. Their callback's `done` may be called twice: graphile-worker does so if the
- * database fails while its runner stops, and the error would end the process as an unhandled rejection.
- */
-export function openJobPool({
-  connectionString,
-  logger,
-}: Pick<RunJobsDeps, 'connectionString' | 'logger'>): pg.Pool {
+/** The connections with which one runner fetches and finishes jobs. The jobs use the service's pool. */
+function openJobPool({ connectionString, logger, lane, wakeUps }: RunJobsDeps): pg.Pool {
   const pool = new pg.Pool({
     connectionString,
     application_name: 'sponsor-vouchers jobs',
-    // One connection listens, two fetch and finish jobs. The jobs themselves use the service's pool.
-    max: 3,
+    max: 2,
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
   })
@@ -107,20 +107,32 @@ export function openJobPool({
   pool.on('error', ignore)
   pool.on('connect', (client) => client.on('error', ignore))
   const connect = pool.connect.bind(pool)
-  const withDoneOnce = (callback?: ConnectCallback) => {
-    if (callback === undefined) return connect()
-    return connect((err, client, done) => {
-      let isDone = false
-      callback(err, client, (release) => {
-        if (!isDone) done(release)
-        isDone = true
-      })
-    })
-  }
-  return Object.assign(pool, { connect: withDoneOnce })
+  const listening = listeningClient(lane, wakeUps)
+  // With a callback, graphile-worker asks for the client with which it listens.
+  const connectOrListen = (callback?: (...answer: [undefined, object, () => void]) => void) =>
+    callback === undefined ? connect() : callback(undefined, listening, () => {})
+  return Object.assign(pool, { connect: connectOrListen })
 }
 
-type ConnectCallback = Parameters<pg.Pool['connect']>[0]
+const SEVERAL_JOBS = 4
+
+/**
+ * Stands in for the client with which a runner listens. All runners of the process share one connection,
+ * and only those are woken that may take the job: otherwise each job would cost a query of every runner.
+ */
+function listeningClient(lane: JobLane, wakeUps: WakeUps | undefined): object {
+  const client = new EventEmitter()
+  const notify = (channel: string, payload: string) =>
+    client.emit('notification', { channel, payload })
+  const notifyOfJobs = (count: number) => notify('jobs:insert', JSON.stringify({ count }))
+  wakeUps?.on(JOB_CHANNEL, (announced) => {
+    if (announced === lane) notifyOfJobs(1)
+    else if (announced === null || announced === '') notifyOfJobs(SEVERAL_JOBS)
+  })
+  wakeUps?.on('worker:migrate', (payload) => payload !== null && notify('worker:migrate', payload))
+  // graphile-worker sends LISTEN and UNLISTEN.
+  return Object.assign(client, { query: async () => {} })
+}
 
 function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
   const events: WorkerEvents = new EventEmitter()
@@ -175,10 +187,10 @@ function wakeForFreedQueues(pool: WorkerPool, events: WorkerEvents, db: Db): voi
   events.on('job:complete', ({ job }) => {
     if (job.job_queue_id === null) return
     // If the look-up fails, a poll finds the next job.
-    whenRecorded(db, job.id).then(
-      () => pool.nudge(1),
-      () => {},
-    )
+    whenRecorded(db, job.id)
+      // It throws if the pool has ended meanwhile.
+      .then(() => pool.nudge(1))
+      .catch(() => {})
   })
 }
 

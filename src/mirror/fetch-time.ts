@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import type { Db } from '../db/connect.ts'
+import { DATABASE_NOW_SQL, type Db } from '../db/connect.ts'
 
 /**
  * The time at which an object was requested from Stripe, in microseconds since 1970, UTC. The row with
@@ -7,9 +7,6 @@ import type { Db } from '../db/connect.ts'
  * sends the request. A JavaScript number is exact until the year 2255.
  */
 export type FetchTime = number
-
-/** SQL for the database clock as a FetchTime. */
-export const DATABASE_NOW_SQL = `(extract(epoch from clock_timestamp()) * 1000000)::bigint`
 
 /** SQL that converts a FetchTime, given as SQL text, into a timestamptz without rounding. */
 export const toTimestampSql = (sql: string) =>

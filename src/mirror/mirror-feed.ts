@@ -4,7 +4,7 @@ import type { StripeClients } from '../stripe/stripe-client.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import type { FetchRecording } from '../stripe/stripe-payment-gateway.ts'
-import { databaseNow, type FetchTime, trackDatabaseClock } from './fetch-time.ts'
+import { type FetchTime, trackDatabaseClock } from './fetch-time.ts'
 import {
   findStoredObjects,
   findUnmirrored,
@@ -21,20 +21,22 @@ import { createSyncContext, type Reference, type StripeResource } from './stripe
  * not delay a purchase.
  */
 export type MirrorFeed = {
-  /** Starts to record the fetches of one task. */
-  begin(conferenceId: string): Promise<FetchRecording>
+  /** Starts to record the fetches of one task. @param takenAt a time before all of them. */
+  begin(conferenceId: string, takenAt: FetchTime): FetchRecording
   /**
    * When each object in the mirror was fetched, by `referenceKey`. Omits objects whose time cannot be
    * read, and objects that refer to an object which is not in the mirror.
+   *
+   * @param objects with the earliest time that is new enough.
    */
   fetchTimes(
     conferenceId: string,
-    objects: readonly Reference[],
+    objects: readonly MirroredObject[],
   ): Promise<ReadonlyMap<string, FetchTime>>
 }
 
-/** Records nothing. Used when the database clock cannot be read. */
-const NO_RECORDING: FetchRecording = { now: () => 0, record: () => {}, settled: async () => {} }
+/** An object and the earliest time of a fetch of it that is new enough. */
+export type MirroredObject = Reference & { after: FetchTime }
 
 export function createMirrorFeed(deps: {
   db: Db
@@ -43,6 +45,7 @@ export function createMirrorFeed(deps: {
 }): MirrorFeed {
   const { db, logger } = deps
   const queue = createBestEffortQueue(logger)
+  const memory = createFetchMemory()
 
   async function store(
     conferenceId: string,
@@ -51,15 +54,18 @@ export function createMirrorFeed(deps: {
   ): Promise<void> {
     const context = { ...createSyncContext(deps, conferenceId), ownsAll: true }
     for (const [resource, ofResource] of groupByResource(objects)) {
-      await resource.createAction(context).syncBatch(ofResource, fetchedAt)
+      const synced = await resource.createAction(context).syncBatch(ofResource, fetchedAt)
+      for (const [index, { outcome }] of synced.entries()) {
+        const object = ofResource[index]
+        if (object === undefined || outcome === 'foreign') continue
+        memory.remember(conferenceId, resource.name, object, fetchedAt)
+      }
     }
   }
 
   return {
-    async begin(conferenceId) {
-      const now = await queue.run('mirror: read the database clock', () => databaseNow(db))
-      if (now === undefined) return NO_RECORDING
-      const clock = trackDatabaseClock(now)
+    begin(conferenceId, takenAt) {
+      const clock = trackDatabaseClock(takenAt)
       const writes: Promise<unknown>[] = []
       return {
         now: () => clock.now(),
@@ -74,10 +80,47 @@ export function createMirrorFeed(deps: {
     },
 
     async fetchTimes(conferenceId, objects) {
-      const times = await queue.run('mirror: read fetch times', () =>
-        fetchTimesOfComplete(db, conferenceId, objects),
+      const known = new Map(
+        objects.flatMap((object) => {
+          const time = memory.fetchTime(conferenceId, object)
+          return time === null || time < object.after ? [] : [[referenceKey(object), time]]
+        }),
       )
-      return times ?? new Map()
+      const others = objects.filter((object) => !known.has(referenceKey(object)))
+      if (others.length === 0) return known
+      const times = await queue.run('mirror: read fetch times', () =>
+        fetchTimesOfComplete(db, conferenceId, others),
+      )
+      return new Map([...known, ...(times ?? [])])
+    },
+  }
+}
+
+/** Enough for the time between a snapshot and the end of its events. */
+const MAX_REMEMBERED = 1_000
+
+/**
+ * Remembers what this process stored, which saves reading it back. Nothing makes it wrong: a row is never
+ * deleted, and its fetch time only grows.
+ */
+function createFetchMemory() {
+  const times = new Map<string, { fetchedAt: FetchTime; references: readonly Reference[] }>()
+  const keyOf = (conferenceId: string, object: Reference) =>
+    `${conferenceId} ${referenceKey(object)}`
+  return {
+    remember(conferenceId: string, resource: string, object: StripeObject, fetchedAt: FetchTime) {
+      const key = keyOf(conferenceId, { resource, id: object.id })
+      // The newest is the last one.
+      times.delete(key)
+      times.set(key, { fetchedAt, references: referencesOf(resource, object) })
+      const [oldest] = times.keys()
+      if (times.size > MAX_REMEMBERED && oldest !== undefined) times.delete(oldest)
+    },
+    /** Null if this process did not store the object with everything it refers to. */
+    fetchTime(conferenceId: string, object: Reference): FetchTime | null {
+      const found = times.get(keyOf(conferenceId, object))
+      const isComplete = found?.references.every((one) => times.has(keyOf(conferenceId, one)))
+      return found !== undefined && isComplete === true ? found.fetchedAt : null
     },
   }
 }

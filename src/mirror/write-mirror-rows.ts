@@ -126,7 +126,10 @@ const columnList = (names: string[], qualifier: string) =>
 /** Quotes a column name: names such as `limit` or `default` are SQL keywords. */
 export const quoted = (name: string) => `"${name}"`
 
-/** The CTE `given`: the rows to write, if `condition` is true. */
+/**
+ * The CTE `given`: the rows to write, if `condition` is true. Postgres expects a hundred rows of a JSON array.
+ * To compare one row, it would read the whole table, unless a limit says that it is one.
+ */
 export function givenRowsCte<T extends StripeObject>(
   bind: Bind,
   resource: StripeResource<T>,
@@ -144,6 +147,7 @@ export function givenRowsCte<T extends StripeObject>(
   return `given as (
     select * from jsonb_to_recordset(${bind(rowsAsJson(rows))}::jsonb) as given(${record})
     where ${condition}
+    ${rows.length === 1 ? 'limit 1' : ''}
   )`
 }
 

@@ -12,15 +12,8 @@ import { newId } from '../shared/ids.ts'
  */
 export async function publishEvent(trx: Tx, event: OutboundEvent): Promise<void> {
   const { conferenceId, type, data } = event
-  const endpoints = await trx('webhook_endpoints')
-    .where({ conference_id: conferenceId, disabled_at: null })
-    .whereRaw('(event_types is null or ? = any(event_types))', [type])
-    .orderBy('id')
-    // A deletion of the endpoint waits, so that no delivery is without its endpoint.
-    .forKeyShare()
-    .options(PREPARED)
-    .select<{ id: string; now: Date }[]>('id', trx.raw('now() as now'))
-  for (const { id: endpointId, now } of endpoints) {
+  for (const { id: endpointId, event_types: types, now } of await endpointsOf(trx, conferenceId)) {
+    if (types !== null && !types.includes(type)) continue
     const deliveryId = newId('webhookDelivery')
     await trx('webhook_deliveries').insert({
       conference_id: conferenceId,
@@ -33,6 +26,28 @@ export async function publishEvent(trx: Tx, event: OutboundEvent): Promise<void>
     await addDeliveryJob(trx, { conferenceId, endpointId, deliveryId })
   }
 }
+
+type Endpoint = { id: string; event_types: string[] | null; now: Date }
+
+/** By transaction and conference: most transactions that publish an event publish several. */
+const lockedEndpoints = new WeakMap<Tx, Map<string, Promise<Endpoint[]>>>()
+
+function endpointsOf(trx: Tx, conferenceId: string): Promise<Endpoint[]> {
+  const ofTransaction = lockedEndpoints.get(trx) ?? new Map<string, Promise<Endpoint[]>>()
+  lockedEndpoints.set(trx, ofTransaction)
+  const endpoints = ofTransaction.get(conferenceId) ?? lockEndpoints(trx, conferenceId)
+  ofTransaction.set(conferenceId, endpoints)
+  return endpoints
+}
+
+/** Locked, so that their deletion waits: no delivery may be without its endpoint. */
+const lockEndpoints = async (trx: Tx, conferenceId: string): Promise<Endpoint[]> =>
+  trx('webhook_endpoints')
+    .where({ conference_id: conferenceId, disabled_at: null })
+    .orderBy('id')
+    .forKeyShare()
+    .options(PREPARED)
+    .select<Endpoint[]>('id', 'event_types', trx.raw('now() as now'))
 
 export type DeliveryRef = { conferenceId: string; endpointId: string; deliveryId: string }
 

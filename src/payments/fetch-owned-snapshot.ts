@@ -15,6 +15,9 @@ export type SnapshotHints = {
   fraudWarnings?: boolean
 }
 
+/** `takenAt`: see SnapshotQuery. */
+export type TakenTicket = { ticket: number; takenAt: number; records: PaymentRecords }
+
 /** A purchase or a charge whose payments are fetched. */
 export type SnapshotSource = {
   owner: PaymentOwner
@@ -22,7 +25,7 @@ export type SnapshotSource = {
    * Takes the next ticket in a commit of its own: it orders snapshots by the time at which they were
    * requested. Then reads the records. Null: no such owner.
    */
-  takeTicket: () => Promise<{ ticket: number; records: PaymentRecords } | null>
+  takeTicket: () => Promise<TakenTicket | null>
   /** Locks the owner and reads its records. */
   lock: (trx: Tx) => Promise<PaymentRecords>
 }
@@ -40,19 +43,20 @@ export async function fetchOwnedSnapshot(
 ): Promise<{ ticket: number; snapshot: PaymentSnapshot } | null> {
   const taken = await source.takeTicket()
   if (taken === null) return null
+  const { ticket, takenAt } = taken
   let { records } = taken
   for (const sessionId of hints.sessionIds ?? []) {
     records = await adoptSession(deps, source, records, sessionId)
   }
-  const query = { owner: source.owner, ...objectsToFetch(records, hints) }
-  return { ticket: taken.ticket, snapshot: await deps.gateway.fetchSnapshot(query) }
+  const query = { owner: source.owner, takenAt, ...objectsToFetch(records, hints) }
+  return { ticket, snapshot: await deps.gateway.fetchSnapshot(query) }
 }
 
 /** What to fetch about an owner's payments. */
 function objectsToFetch(
   { attempts, payments }: PaymentRecords,
   hints: SnapshotHints,
-): Omit<SnapshotQuery, 'owner'> {
+): Omit<SnapshotQuery, 'owner' | 'takenAt'> {
   const intents = new Map(
     payments.map(({ paymentIntent, attempt }) => [paymentIntent, { paymentIntent, attempt }]),
   )

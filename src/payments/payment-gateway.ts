@@ -56,6 +56,8 @@ export type RefundParams = {
 /** The objects to fetch for a snapshot. */
 export type SnapshotQuery = {
   owner: PaymentOwner
+  /** A time before all requests, in microseconds since 1970 by the database's clock. */
+  takenAt: number
   sessions: { attempt: number; sessionId: string }[]
   paymentIntents: { paymentIntent: string; attempt: number | null }[]
   /**

@@ -376,8 +376,11 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     },
     sweep: sweepPurchases,
     async findVoucherBatch(trx, caller, purchaseId) {
-      await assertPurchase(trx, refOf(caller, purchaseId), caller.sponsorId)
-      return findPurchaseBatch(trx, caller.conferenceId, purchaseId)
+      const [batch] = await Promise.all([
+        findPurchaseBatch(trx, caller.conferenceId, purchaseId),
+        assertPurchase(trx, refOf(caller, purchaseId), caller.sponsorId),
+      ])
+      return batch
     },
   }
   return service

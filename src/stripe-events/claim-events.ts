@@ -3,7 +3,7 @@ import type { Db, Tx } from '../db/connect.ts'
 import { PREPARED } from '../db/pipeline.ts'
 import { type Bind, systemStatement, withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { FetchTime } from '../mirror/fetch-time.ts'
-import type { Reference } from '../mirror/stripe-resource.ts'
+import type { MirroredObject } from '../mirror/mirror-feed.ts'
 import { purchaseIdOfEvent } from '../purchases/purchase-store.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -32,9 +32,6 @@ export type ClaimedEvent = {
   /** The mirror object that the event is about. */
   mirrored: MirroredObject | null
 }
-
-/** A mirror object and the earliest time of a fetch that is new enough for the event. */
-export type MirroredObject = Reference & { after: FetchTime }
 
 type ClaimedRow = {
   conference_id: string
@@ -71,8 +68,7 @@ const claimOf = (bind: Bind, { lane, limit, leaseSeconds, except = [] }: Claim) 
     where e.conference_id = due.conference_id and e.id = due.id
     returning e.conference_id, e.id, e.lane, e.type, e.attempts, e.object_id,
       e.payment_intent_id, e.purchase_id, e.received_at, e.mirror_resource, e.mirror_id,
-      (extract(epoch from coalesce(e.mirror_after, e.received_at)) * 1000000)::bigint
-        as mirror_after
+      (extract(epoch from coalesce(e.mirror_after, e.received_at)) * 1000000)::bigint as mirror_after
   )
   select c.*, ${purchaseIdOfEvent('c')} as known_purchase_id
   from claimed c
@@ -175,14 +171,20 @@ export async function lockClaimed(
   return events.filter(({ id }) => ids.has(id))
 }
 
-/** Closes events. `purchaseId` is the purchase that they were about. */
+/** The events that are still ours, locked in the order of `lockClaimed`, to be updated. */
+function lockedForUpdate(trx: Tx, events: readonly ClaimedEvent[]) {
+  const keys = claimed(trx, events).orderBy('id').forUpdate().select('conference_id', 'id')
+  return trx('stripe_events').options(PREPARED).whereIn(['conference_id', 'id'], keys)
+}
+
+/** Locks and closes the events that are still ours; returns their number. `purchaseId`: they were about it. */
 export async function closeClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
   end: { status: 'done' | 'ignored'; purchaseId?: string },
 ): Promise<number> {
   if (events.length === 0) return 0
-  return claimed(trx, events).update({
+  return lockedForUpdate(trx, events).update({
     status: end.status,
     ...(end.purchaseId === undefined ? {} : { purchase_id: end.purchaseId }),
     last_error: null,
@@ -192,16 +194,16 @@ export async function closeClaimed(
 }
 
 /**
- * Moves events to the mirror lane, where attempts are counted from zero. `purchaseId` is the purchase
- * that they were applied to.
+ * Locks the events that are still ours and moves them to the mirror lane, where attempts are counted from
+ * zero; returns their number. `purchaseId` is the purchase that they were applied to.
  */
 export async function moveToMirror(
   trx: Tx,
   events: readonly ClaimedEvent[],
   purchaseId?: string,
-): Promise<void> {
-  if (events.length === 0) return
-  await claimed(trx, events).update({
+): Promise<number> {
+  if (events.length === 0) return 0
+  const count = await lockedForUpdate(trx, events).update({
     lane: 'mirror',
     ...(purchaseId === undefined ? {} : { purchase_id: purchaseId }),
     attempts: 0,
@@ -209,7 +211,8 @@ export async function moveToMirror(
     last_error: null,
     lease_until: null,
   })
-  await wakeWorkers(trx)
+  await wakeWorkers(trx, 'mirror')
+  return count
 }
 
 /** Records a failed attempt: due again after `waitSeconds`, or `failed` when that is null. */
@@ -272,7 +275,6 @@ export async function releaseClaimed(db: Db, events: readonly ClaimedEvent[]): P
 }
 
 type RetryDeps = { db: Db; logger: Logger; metrics: ServiceMetrics }
-
 const MAX_BACKOFF_SECONDS = 900
 
 /**
@@ -356,8 +358,8 @@ async function recordRateLimit(
   if (first === undefined) return 0
   const { conferenceId: conference } = first
   const ids = events.map(({ id }) => id)
-  const line = { conference, events: ids, waitSeconds: wait.waitSeconds }
-  logger.info(line, "events wait for the account's rate limit")
+  const { waitSeconds } = wait
+  logger.info({ conference, events: ids, waitSeconds }, "events wait for the account's rate limit")
   return withTenant(db, first, (trx) => postponeClaimed(trx, events, wait))
 }
 

@@ -6,7 +6,13 @@ import { type Bind, systemStatement, withTenant } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { inGroups } from '../shared/in-groups.ts'
 import type { Logger } from '../shared/logger.ts'
-import { type EventHints, HANDLED_TYPES, type IncomingEvent, parseEvent } from './classify-event.ts'
+import {
+  type EventHints,
+  HANDLED_TYPES,
+  type IncomingEvent,
+  type Lane,
+  parseEvent,
+} from './classify-event.ts'
 
 /** Maximum number of events in one insert. Larger groups bring no further gain. */
 const GROUP_EVENTS = 100
@@ -57,7 +63,7 @@ function sizeOfGroup(waiting: readonly IncomingEvent[]): number {
   return size === -1 ? waiting.length : size
 }
 
-/** Postgres channel on which workers wait for due events. The messages are empty. */
+/** Postgres channel on which workers wait for due events. A message names their lanes; empty: all. */
 export const WAKE_CHANNEL = 'stripe_events'
 
 /**
@@ -95,10 +101,11 @@ export const insertOf = (bind: Bind, events: readonly IncomingEvent[]) => {
     select given.*, case when status = 'ignored' then now() end from given
     order by conference_id, id
     on conflict do nothing
-    returning conference_id, id, status
+    returning conference_id, id, status, lane
   )
   select conference_id, id, (
-    select pg_notify('${WAKE_CHANNEL}', '') from inserted where status = 'pending' limit 1
+    select pg_notify('${WAKE_CHANNEL}', string_agg(distinct lane, ','))
+    from inserted where status = 'pending' having count(*) > 0
   ) as woken
   from inserted`
 }
@@ -123,9 +130,9 @@ async function storeEvents(db: Db, events: readonly IncomingEvent[]): Promise<Se
   return new Set(rows.map(({ conference_id: conferenceId, id }) => eventKey({ conferenceId, id })))
 }
 
-/** Makes every worker look for due events when the transaction commits. */
-export async function wakeWorkers(trx: Tx): Promise<void> {
-  await trx.raw(`select pg_notify(?, '')`, [WAKE_CHANNEL])
+/** Makes workers look for due events when the transaction commits. @param lane absent: of all lanes. */
+export async function wakeWorkers(trx: Tx, lane: Lane | '' = ''): Promise<void> {
+  await trx.raw('select pg_notify(?, ?)', [WAKE_CHANNEL, lane])
 }
 
 /** Which of these events of a conference are already stored. */

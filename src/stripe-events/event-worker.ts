@@ -1,6 +1,5 @@
-import pg from 'pg'
+import type { WakeUps } from '../db/wake-ups.ts'
 import { type Repeated, repeat } from '../jobs/repeat.ts'
-import type { Logger } from '../shared/logger.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
 import {
   type ClaimedEvent,
@@ -25,7 +24,8 @@ const RENEWALS_PER_LEASE = 3
 const MAX_RENEWALS = 10 * RENEWALS_PER_LEASE
 
 export type EventWorkerDeps = ProcessDeps & {
-  connectionString: string
+  /** Absent: the worker only polls. */
+  wakeUps?: WakeUps
   leaseSeconds: number
   /** Default: `purchase`. */
   lane?: Lane
@@ -77,13 +77,18 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
   const queue = createWorkQueue({ concurrency, perConference, keyOf })
   const running = new Map<Work, Promise<void>>()
   const stopping = new AbortController()
-  let parts: { poll: Repeated; renewal: Repeated; listener: WakeListener } | null = null
+  let parts: { poll: Repeated; renewal: Repeated } | null = null
+  /** Whether events may be due that no claim looked for. */
+  let mayBeDue = true
 
   async function claimMore(): Promise<void> {
-    while (!stopping.signal.aborted && queue.wantsMore()) {
+    mayBeDue = true
+    while (mayBeDue && !stopping.signal.aborted && queue.wantsMore()) {
       const except = queue.busyConferences()
+      mayBeDue = except.length > 0
       const events = await claimEvents(db, { lane, limit: CLAIM_LIMIT, leaseSeconds, except })
       if (events.length === 0) return
+      if (events.length === CLAIM_LIMIT) mayBeDue = true
       for (const each of group(events)) queue.add(each)
       beginNext()
     }
@@ -111,7 +116,7 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
     running.delete(work)
     queue.end(work)
     beginNext()
-    if (queue.wantsMore()) parts?.poll.soon()
+    if (mayBeDue && queue.wantsMore()) parts?.poll.soon()
   }
 
   async function renewLeases(): Promise<void> {
@@ -139,13 +144,16 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
         logger,
         work: renewLeases,
       })
-      const listener = listenForEvents(deps.connectionString, logger, () => poll.soon())
-      parts = { poll, renewal, listener }
+      deps.wakeUps?.on(WAKE_CHANNEL, (lanes) => {
+        if (lanes !== null && lanes !== '' && !lanes.split(',').includes(lane)) return
+        mayBeDue = true
+        if (!stopping.signal.aborted) poll.soon()
+      })
+      parts = { poll, renewal }
     },
 
     async stop() {
       stopping.abort()
-      await parts?.listener.stop()
       await parts?.poll.stop()
       const untouched = queue.takeWaiting().flatMap(({ events }) => events)
       await releaseClaimed(db, untouched).catch((error: unknown) =>
@@ -156,66 +164,6 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
       )
       await Promise.all(running.values())
       await parts?.renewal.stop()
-    },
-  }
-}
-
-const RECONNECT_MS = 1_000
-
-type WakeListener = { stop(): Promise<void> }
-
-/**
- * Calls `onWake` when any process stores an event. It uses its own connection, because a pool gives
- * its connections to other queries. Notifications are lost while it reconnects; polling finds those
- * events.
- */
-function listenForEvents(
-  connectionString: string,
-  logger: Logger,
-  onWake: () => void,
-): WakeListener {
-  let client: pg.Client | null = null
-  let timer: NodeJS.Timeout | undefined
-  let stopped = false
-
-  async function connect(): Promise<void> {
-    const next = new pg.Client({
-      connectionString,
-      application_name: 'sponsor-vouchers events',
-      connectionTimeoutMillis: 5_000,
-      keepAlive: true,
-    })
-    // `error`, `end` and a failed query may all report the same failure.
-    let lost = false
-    const lose = (err: unknown) => {
-      if (lost) return
-      lost = true
-      if (client === next) client = null
-      next.end().catch(() => {})
-      if (stopped) return
-      logger.debug({ err }, 'the notification connection failed; polling only')
-      timer = setTimeout(() => void connect(), RECONNECT_MS)
-    }
-    next.on('error', lose)
-    next.on('end', () => lose(new Error('The server closed the connection')))
-    next.on('notification', onWake)
-    client = next
-    try {
-      await next.connect()
-      await next.query(`listen ${WAKE_CHANNEL}`)
-      onWake() // for events that were stored before `listen`
-    } catch (error) {
-      lose(error)
-    }
-  }
-
-  const first = connect()
-  return {
-    async stop() {
-      stopped = true
-      clearTimeout(timer)
-      await first
-      await client?.end().catch(() => {})
     },
   }
 }

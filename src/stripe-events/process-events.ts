@@ -109,15 +109,16 @@ async function applyAndClose(
   // Outside the transaction: an error of the mirror would abort it.
   const isMirrored = await checkMirror(deps, snapshot.ref, events)
   return withTenant(deps.db, snapshot.ref, async (trx) => {
-    const left = await lockClaimed(trx, events)
+    const waiting = events.filter((event) => !isMirrored(event))
+    // The two updates below lock the events, but only each of them in order.
+    if (waiting.length > 0) await lockClaimed(trx, events)
+    const mirrored = events.filter(isMirrored)
+    const closed = await closeClaimed(trx, mirrored, { status: 'done', purchaseId })
+    const moved = await moveToMirror(trx, waiting, purchaseId)
     // Another worker claimed the events in the meantime and fetches its own snapshot.
-    if (left.length === 0) return 0
+    if (closed + moved === 0) return 0
     const cause = { actor: { kind: 'stripe', id: first.id }, cause: first.type } as const
     await deps.purchases.applySnapshot(trx, snapshot, cause)
-    const mirrored = left.filter(isMirrored)
-    const waiting = left.filter((event) => !isMirrored(event))
-    const closed = await closeClaimed(trx, mirrored, { status: 'done', purchaseId })
-    await moveToMirror(trx, waiting, purchaseId)
     return closed
   })
 }

@@ -34,7 +34,7 @@ export type FetchRecorder = {
 }
 
 type SnapshotContext = StripeConnection & {
-  query: SnapshotQuery
+  query: Omit<SnapshotQuery, 'takenAt'>
   logger: Logger
   recorder: FetchRecorder
 }
@@ -58,9 +58,12 @@ const PAGE_SIZE = 100
 export async function fetchPaymentSnapshot(context: SnapshotContext): Promise<PaymentSnapshot> {
   const { query } = context
   const sessions = await fetchEach(query.sessions, (session) => fetchSession(context, session))
-  const payments = await fetchEach(paymentsToFetch(query, sessions), (payment) =>
-    fetchMoney(context, payment),
-  )
+  const payments: Money[] = []
+  // One by one: each has several requests in flight.
+  for (const payment of paymentsToFetch(query, sessions)) {
+    const money = await fetchMoney(context, payment)
+    if (money !== null) payments.push(money)
+  }
   return {
     sessions,
     payments: payments.map(({ payment }) => payment),
@@ -124,7 +127,10 @@ function assertMode(
   )
 }
 
-function paymentsToFetch(query: SnapshotQuery, sessions: SessionSnapshot[]): PaymentRef[] {
+function paymentsToFetch(
+  query: SnapshotContext['query'],
+  sessions: SessionSnapshot[],
+): PaymentRef[] {
   const found = new Map<string, PaymentRef>()
   for (const { paymentIntent, attempt } of sessions) {
     if (paymentIntent !== null) found.set(paymentIntent, { paymentIntent, attempt, isHint: false })
@@ -141,15 +147,22 @@ function paymentsToFetch(query: SnapshotQuery, sessions: SessionSnapshot[]): Pay
   return [...found.values()]
 }
 
-async function fetchMoney(context: SnapshotContext, ref: PaymentRef) {
-  const payment = await fetchPayment(context, ref)
-  if (payment === null) return null
-  return {
+type Money = Pick<PaymentSnapshot, 'refunds' | 'disputes' | 'warnings'> & {
+  payment: PaymentIntentSnapshot
+}
+
+async function fetchMoney(context: SnapshotContext, ref: PaymentRef): Promise<Money | null> {
+  const { paymentIntent, isHint } = ref
+  const payment = fetchPayment(context, ref)
+  // What belongs to another conference must not be fetched: the recorder would take it for ours.
+  if (isHint && (await payment) === null) return null
+  const [found, refunds, disputes, warnings] = await Promise.all([
     payment,
-    refunds: await fetchRefunds(context, ref.paymentIntent),
-    disputes: await fetchDisputes(context, ref.paymentIntent),
-    warnings: await fetchWarnings(context, ref.paymentIntent),
-  }
+    fetchRefunds(context, paymentIntent),
+    fetchDisputes(context, paymentIntent),
+    fetchWarnings(context, paymentIntent),
+  ])
+  return found === null ? null : { payment: found, refunds, disputes, warnings }
 }
 
 async function fetchPayment(

@@ -29,7 +29,7 @@ export type FetchRecording = FetchRecorder & {
 export function createStripePaymentGateway(
   clients: StripeClients,
   logger: Logger,
-  mirrorFeed: { begin(conferenceId: string): Promise<FetchRecording> },
+  mirrorFeed: { begin(conferenceId: string, takenAt: number): FetchRecording },
 ): PaymentGateway {
   return {
     async openCheckout(owner, attempt, { customer, askedBefore }) {
@@ -121,8 +121,8 @@ export function createStripePaymentGateway(
     },
     async fetchSnapshot(query) {
       const { conferenceId } = query.owner
+      const recorder = mirrorFeed.begin(conferenceId, query.takenAt)
       const connection = await clients.connect(conferenceId)
-      const recorder = await mirrorFeed.begin(conferenceId)
       try {
         return await fetchPaymentSnapshot({ ...connection, query, logger, recorder })
       } finally {

@@ -295,19 +295,19 @@ describe('a working process that is killed', () => {
   it('in the middle of issuing: nothing is half-written, another worker makes exactly the codes', () =>
     expectPaidOnce(whileIssuing))
 
-  it('after issuing, before the event is done: another worker makes no second set', async () => {
+  it('after issuing, before the commit: another worker makes no second set', async () => {
     const paid = await order()
     const issuing = await hold('lock table vouchers in share mode')
     stripe.fake.control.pay(paid.session)
     // The survivor of the tests above. It renews its long leases so seldom that no renewal waits
     // for our second lock.
     await untilWaiting(1)
-    // The event's row is locked by now; this stops the statement that closes it.
-    const closing = await hold('lock table stripe_events in share mode')
+    // This stops the statement after the vouchers.
+    const publishing = await hold('lock table webhook_endpoints in exclusive mode')
     await issuing.release()
-    await untilWaiting(1, 'update "stripe_events"%')
+    await untilWaiting(1, 'select "id", "event_types"%')
     await survivor.kill()
-    await closing.release()
+    await publishing.release()
     await rows(
       `update stripe_events set next_attempt_at = now(), lease_until = null where status = 'pending'`,
     )

@@ -104,6 +104,7 @@ it('a job whose parking fails uses up an attempt and is retried', async () => {
     db,
     logger: silent,
     tasks: toTaskList(createJobRegistry(bindings), { logger: silent, metrics, park }),
+    lane: 'quick',
     concurrency: 1,
     pollMs: 200,
     drainMs: 10_000,

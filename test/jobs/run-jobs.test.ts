@@ -1,10 +1,13 @@
 import type { TaskList } from 'graphile-worker'
 import { afterEach, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
+import { listenForWakeUps, type WakeUps } from '../../src/db/wake-ups.ts'
+import type { JobLane } from '../../src/jobs/job-catalogue.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
 import { createJobRegistry, toTaskList } from '../../src/jobs/job-registry.ts'
-import { openJobPool, runJobs } from '../../src/jobs/run-jobs.ts'
+import { runJobs } from '../../src/jobs/run-jobs.ts'
 import { noMetrics, type ServiceMetrics } from '../../src/shared/service-metrics.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { withAdminClient } from '../support/test-connections.ts'
 import { createTestDatabase, useTestDatabase } from '../support/test-database.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
@@ -24,10 +27,15 @@ function open(connectionString = database.connectionString): Db {
   return db
 }
 
-function run(
-  tasks: TaskList,
-  more: { connectionString?: string; drainMs?: number; pollMs?: number } = {},
-) {
+type RunOptions = {
+  connectionString?: string
+  drainMs?: number
+  pollMs?: number
+  lane?: JobLane
+  wakeUps?: WakeUps
+}
+
+function run(tasks: TaskList, more: RunOptions = {}) {
   const connectionString = more.connectionString ?? database.connectionString
   const db = open(connectionString)
   const runner = runJobs({
@@ -35,6 +43,8 @@ function run(
     db,
     logger: silent,
     tasks,
+    lane: more.lane ?? 'quick',
+    ...(more.wakeUps === undefined ? {} : { wakeUps: more.wakeUps }),
     concurrency: 2,
     pollMs: more.pollMs ?? 200,
     drainMs: more.drainMs ?? 10_000,
@@ -191,17 +201,36 @@ async function setConnectionsAllowed(admin: string, allowed: boolean): Promise<v
   })
 }
 
-it("a runner's connection that is given back twice, as graphile-worker does in an outage, is no error", async () => {
-  const pool = openJobPool({ connectionString: database.connectionString, logger: silent })
-  stops.push(() => pool.end())
-  const giveBack = await new Promise<() => void>((resolve, reject) => {
-    pool.connect((error, _client, done) => (error ? reject(error) : resolve(done)))
+it('a new job wakes the workers of its lane immediately, and costs the others no statement', async () => {
+  const wakeUps = listenForWakeUps({
+    connectionString: database.connectionString,
+    logger: silent,
   })
-  giveBack()
-  expect(giveBack).not.toThrow()
-  // The pool keeps the connection once.
-  expect(pool.idleCount).toBe(1)
-  expect((await pool.query<{ one: number }>('select 1 as one')).rows).toEqual([{ one: 1 }])
+  stops.push(() => wakeUps.stop())
+  const listening = new Promise<void>((resolve) => {
+    wakeUps.on('sponsor_vouchers_jobs', (lane) => lane === null && resolve())
+  })
+  const ran: string[] = []
+  const none: TaskList = {}
+  // They poll too rarely to find the job.
+  const rarely = { wakeUps, pollMs: 3_600_000 }
+  run(
+    tasksOf(async () => void ran.push('prune')),
+    { ...rarely, lane: 'quick' },
+  )
+  run(none, { ...rarely, lane: 'mail' })
+  await listening
+  const db = open()
+  await addPrune(db)
+  await expect.poll(() => ran, POLL_OPTIONS).toEqual(['prune'])
+  await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
+  const statements = await roundTripsOf(async () => {
+    await addPrune(db)
+    await expect.poll(() => ran, POLL_OPTIONS).toHaveLength(2)
+    await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
+  })
+  // One finds the job, the other one finds that there are no more.
+  expect(statements.filter((text) => text.includes('_private_jobs')).length).toBeLessThanOrEqual(4)
 })
 
 it('does the jobs of one queue one after the other, without waiting for a poll', async () => {

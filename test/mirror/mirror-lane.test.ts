@@ -16,8 +16,7 @@ afterEach(async () => {
 })
 
 function startWorker(lane: Lane): void {
-  const { connectionString } = scene
-  const worker = createEventWorker({ ...scene.deps, connectionString, leaseSeconds: 60, lane })
+  const worker = createEventWorker({ ...scene.deps, leaseSeconds: 60, lane })
   workers.push(worker)
   worker.start()
 }

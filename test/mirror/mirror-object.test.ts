@@ -61,7 +61,6 @@ describe('the events of one object', () => {
     })
     const worker = createEventWorker({
       ...scene.deps,
-      connectionString: scene.connectionString,
       leaseSeconds: 60,
       lane: 'mirror',
     })

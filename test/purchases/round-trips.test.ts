@@ -36,36 +36,36 @@ async function countedOf(work: () => Promise<unknown>): Promise<string[]> {
 const listOf = (trips: string[]) => trips.map((trip) => trip.slice(0, 120)).join('\n')
 
 describe('the round trips to Postgres (issue 8, line 2)', () => {
-  it('are at most 6 to view a paid purchase', async () => {
+  it('are at most 2 to view a paid purchase', async () => {
     const { id } = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(id))
     await shop.act(id, 'reconcile')
-    expect((await countedOf(() => shop.get(id))).length).toBeLessThanOrEqual(6)
+    expect((await countedOf(() => shop.get(id))).length).toBeLessThanOrEqual(2)
   })
 
-  it('are at most 14 to open a payment page', async () => {
+  it('are at most 9 to open a payment page', async () => {
     const { id } = await shop.buy()
     const trips = await countedOf(() => shop.openSession(id))
-    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(14)
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(9)
   })
 
-  it('are at most 20 to reconcile a purchase that becomes paid', async () => {
+  it('are at most 9 to reconcile a purchase that becomes paid', async () => {
     const { id } = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(id))
     const trips = await countedOf(() => reconcile(id))
     expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
-    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(20)
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(9)
   })
 
-  it('are at most 8 to reconcile a purchase about which Stripe has nothing new', async () => {
+  it('are at most 5 to reconcile a purchase about which Stripe has nothing new', async () => {
     const { id } = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(id))
     await reconcile(id)
     const trips = await countedOf(() => reconcile(id))
-    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(8)
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(5)
   })
 
-  it('are at most 5 to redeem a voucher', async () => {
+  it('are at most 3 to redeem a voucher', async () => {
     const { id } = await shop.buy()
     stripe.fake.control.pay(await shop.openSession(id))
     await reconcile(id)
@@ -79,6 +79,6 @@ describe('the round trips to Postgres (issue 8, line 2)', () => {
     // The first request of a key also writes when it was last used.
     await redeem(first)
     const trips = await countedOf(async () => expect((await redeem(second)).status).toBe(201))
-    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(5)
+    expect(trips.length, listOf(trips)).toBeLessThanOrEqual(3)
   })
 })

@@ -18,7 +18,6 @@ afterEach(async () => {
 function startWorker(more: Partial<ProcessDeps> & { leaseSeconds?: number } = {}): EventWorker {
   const worker = createEventWorker({
     ...app.deps,
-    connectionString: app.connectionString,
     leaseSeconds: 60,
     ...more,
   })

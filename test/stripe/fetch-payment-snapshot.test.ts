@@ -104,6 +104,7 @@ describe('a payment snapshot', () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
     const query = {
+      takenAt: 0,
       sessions: [],
       paymentIntents: [],
       hintedPaymentIntents: [intent, 'pi_unknown'],
@@ -120,6 +121,7 @@ describe('a payment snapshot', () => {
     const { ref, session } = await paidSession()
     const intent = (await scene.facts(ref, session)).payments[0]?.paymentIntent ?? ''
     const facts = await scene.gateway.fetchSnapshot({
+      takenAt: 0,
       owner: ref,
       sessions: [],
       paymentIntents: [{ paymentIntent: intent, attempt: 3 }],

@@ -85,7 +85,7 @@ export function useStripeScene(
     const logger = createLogger('trace', { write: (line) => void log.push(line) })
     made = {
       clients,
-      gateway: createStripePaymentGateway(clients, logger, { begin: async () => recording }),
+      gateway: createStripePaymentGateway(clients, logger, { begin: () => recording }),
     }
   })
   const parts = () => {
@@ -122,6 +122,7 @@ export function useStripeScene(
     },
     facts: (owner, session, more = {}) =>
       scene.gateway.fetchSnapshot({
+        takenAt: 0,
         owner,
         sessions: [{ attempt: 1, sessionId: session }],
         paymentIntents: [],

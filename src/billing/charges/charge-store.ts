@@ -1,7 +1,8 @@
-import type { Tx } from '../../db/connect.ts'
+import { DATABASE_NOW_SQL, type Tx } from '../../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../../db/pages.ts'
 import { isUniqueViolation } from '../../db/pg-errors.ts'
 import { runInOrder } from '../../db/pipeline.ts'
+import type { TakenTicket } from '../../payments/fetch-owned-snapshot.ts'
 import type { PaymentOwner, PaymentRecords } from '../../payments/payment-records.ts'
 import {
   type PaymentRecordsRow,
@@ -254,20 +255,17 @@ export async function lockCharge(trx: Tx, ref: ChargeRef): Promise<ChargeAggrega
 }
 
 /** Takes the next ticket of a reconcile, then reads the records. Null: no such charge. */
-export async function takeChargeTicket(
-  trx: Tx,
-  ref: ChargeRef,
-): Promise<{ ticket: number; records: PaymentRecords } | null> {
+export async function takeChargeTicket(trx: Tx, ref: ChargeRef): Promise<TakenTicket | null> {
   const isThis = { conference_id: ref.conferenceId, id: ref.chargeId }
-  const [[taken], [row]] = await runInOrder<[{ ticket: number }[], AggregateRow[]]>(trx, [
+  const [[taken], [row]] = await runInOrder<[Omit<TakenTicket, 'records'>[], AggregateRow[]]>(trx, [
     trx('charges')
       .where(isThis)
       .increment('reconcile_ticket', 1)
-      .returning('reconcile_ticket as ticket'),
+      .returning(['reconcile_ticket as ticket', trx.raw(`${DATABASE_NOW_SQL} as "takenAt"`)]),
     aggregates(trx, ref.conferenceId).where({ id: ref.chargeId }),
   ])
   if (taken === undefined || row === undefined) return null
-  return { ticket: taken.ticket, records: toAggregate(row).records }
+  return { ...taken, records: toAggregate(row).records }
 }
 
 export type ChargeFilter = {

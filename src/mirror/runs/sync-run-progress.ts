@@ -1,9 +1,8 @@
-import type { Db } from '../../db/connect.ts'
+import { DATABASE_NOW_SQL, type Db } from '../../db/connect.ts'
 import { type Bind, tenantStatement } from '../../db/tenant-scope.ts'
 import type { StripeConnection } from '../../stripe/stripe-client.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import {
-  DATABASE_NOW_SQL,
   type DatabaseClock,
   databaseNow,
   type FetchTime,
