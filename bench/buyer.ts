@@ -27,6 +27,15 @@ export async function send<T>(method: string, url: string, key: string, body?: o
 export type Buyer = {
   /** Orders, opens the payment page, pays at Stripe and waits for the codes. */
   buy(): Promise<Bought>
+  /** Orders and opens the payment page. */
+  open(): Promise<OpenPurchase>
+  /** Pays at Stripe, which then sends its events. */
+  pay(session: string): Promise<unknown>
+  /** Reads the codes of a purchase through the API. @throws Error if one is missing. */
+  readCodes(purchase: string): Promise<void>
+  conference: string
+  /** Of its account at Stripe. */
+  stripeKey: string
   /** Waits until Stripe has delivered all events and the service has processed them. */
   rest(): Promise<void>
   /** When Stripe sent the event of each session's payment, in milliseconds since 1970. */
@@ -35,6 +44,8 @@ export type Buyer = {
 
 /** A session that was paid, and when its codes were read, in milliseconds since 1970. */
 export type Bought = { session: string; visibleAt: number }
+
+export type OpenPurchase = { purchase: string; session: string }
 
 // As docs/operations.md names them, as far as a purchase without trouble causes them.
 const COMPLETED = 'checkout.session.completed'
@@ -60,7 +71,7 @@ export async function createBuyer(
     send<T>('POST', `${here}/${path}`, service.operatorKey, body)
 
   const account = await control<{ id: string; secretKey: string }>('POST', 'create-account', {})
-  await send('POST', conferences, service.operatorKey, {
+  const conference = await send<Made>('POST', conferences, service.operatorKey, {
     slug: 'bench',
     name: 'Bench',
     currency: 'EUR',
@@ -78,23 +89,32 @@ export async function createBuyer(
     name: 'bench',
   })
 
-  return {
+  const at = (purchase: string) => `${here}/purchases/${purchase}`
+  const buyer: Buyer = {
+    conference: conference.id,
+    stripeKey: account.secretKey,
     async buy() {
+      const { purchase, session } = await buyer.open()
+      await buyer.pay(session)
+      await watch.paid(purchase)
+      await buyer.readCodes(purchase)
+      return { session, visibleAt: Date.now() }
+    },
+    async open() {
       const order = { ticket_type: ticket.id, quantity: CODES }
-      const purchase = await send<Made>('POST', `${here}/purchases`, key, order)
-      const at = `${here}/purchases/${purchase.id}`
-      const { session_id: session } = await send<{ session_id: string }>(
+      const { id: purchase } = await send<Made>('POST', `${here}/purchases`, key, order)
+      const page = await send<{ session_id: string }>(
         'POST',
-        `${at}/checkout`,
+        `${at(purchase)}/checkout`,
         key,
         RETURN_URLS,
       )
-      await control('POST', 'pay', { session })
-      await watch.paid(purchase.id)
-      const { data } = await send<Page<Made>>('GET', `${at}/vouchers?limit=100`, key)
-      const visibleAt = Date.now()
-      if (data.length !== CODES) throw new Error(`${purchase.id} has ${data.length} codes`)
-      return { session, visibleAt }
+      return { purchase, session: page.session_id }
+    },
+    pay: (session) => control('POST', 'pay', { session }),
+    async readCodes(purchase) {
+      const { data } = await send<Page<Made>>('GET', `${at(purchase)}/vouchers?limit=100`, key)
+      if (data.length !== CODES) throw new Error(`${purchase} has ${data.length} codes`)
     },
     async rest() {
       await control('POST', 'wait-for-deliveries', { timeout_ms: 60_000 })
@@ -110,4 +130,5 @@ export async function createBuyer(
       return new Map(events.map(({ id, data }) => [data.object.id, Date.parse(sent.get(id) ?? '')]))
     },
   }
+  return buyer
 }

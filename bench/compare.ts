@@ -50,7 +50,7 @@ export async function compareRounds(ours: Round, other: Round, rounds = 5): Prom
   }
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   if (values.length === 0) throw new Error('There is no median of nothing')
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1

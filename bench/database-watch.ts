@@ -4,24 +4,28 @@ import pg from 'pg'
 
 /** Watches a database from an administrator's session, so that waiting costs the service nothing. */
 export type DatabaseWatch = {
-  /** Resolves when the purchase is paid, within a poll of 10 ms. */
+  /** Resolves when the purchase is paid, within a poll. */
   paid(purchase: string): Promise<void>
   /** @throws Error if an event failed. */
   allEventsProcessed(): Promise<void>
+  /** Collects the statistics for plans, as autovacuum does within a minute. */
+  analyze(): Promise<void>
   /** CPU time of all processes of the server without this session; null where /proc does not show it. */
   cpuMs(): Promise<number | null>
   close(): Promise<void>
 }
 
-const POLL_MS = 10
 const TIMEOUT_MS = 120_000
 /** Linux counts CPU time in these; the value is part of its interface to programs. */
 const TICK_MS = 10
 
 type Waiting = { resolve: () => void; reject: (reason: unknown) => void; since: number }
 
-/** @param connectionString of an administrator: row security hides other tenants from everybody else. */
-export async function watchDatabase(connectionString: string): Promise<DatabaseWatch> {
+/**
+ * @param connectionString of an administrator: row security hides other tenants from everybody else.
+ * @param pollMs how often it looks.
+ */
+export async function watchDatabase(connectionString: string, pollMs = 10): Promise<DatabaseWatch> {
   const client = new pg.Client({ connectionString, application_name: 'sponsor-vouchers bench' })
   // The server may stop first when the bench is interrupted.
   client.on('error', () => {})
@@ -39,7 +43,7 @@ export async function watchDatabase(connectionString: string): Promise<DatabaseW
           waiting.delete(id)
         }
         failLate()
-        await sleep(POLL_MS)
+        await sleep(pollMs)
       }
     } catch (error) {
       for (const { reject } of waiting.values()) reject(error)
@@ -80,9 +84,10 @@ export async function watchDatabase(connectionString: string): Promise<DatabaseW
         )
         if (rows.some(({ status }) => status === 'failed')) throw new Error('An event failed')
         if (rows.length === 0) return
-        await sleep(POLL_MS)
+        await sleep(pollMs)
       }
     },
+    analyze: async () => void (await client.query('analyze')),
     async cpuMs() {
       const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
       return serverCpuMs(rows[0]?.pid ?? 0)

@@ -10,6 +10,7 @@ import { describeMachine, type Figure, isMet, renderFigures } from './compare.ts
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchIssue } from './issue.ts'
+import { benchPaidAtOnce } from './paid-at-once.ts'
 import { benchPurchases } from './purchases.ts'
 import { benchRedeem } from './redeem.ts'
 import { soak } from './soak.ts'
@@ -21,6 +22,7 @@ const BENCHES = {
   inbox: benchInbox,
   ingest: benchIngest,
   issue: benchIssue,
+  'paid-at-once': benchPaidAtOnce,
   purchases: benchPurchases,
   redeem: benchRedeem,
   sync: benchSync,

@@ -5,6 +5,7 @@ import { type Column, renderTable } from '../src/cli/table.ts'
 import { createPaint } from '../src/cli/terminal.ts'
 import { inParallel } from '../src/shared/in-parallel.ts'
 import { type Buyer, CODES, createBuyer } from './buyer.ts'
+import type { Figure } from './compare.ts'
 import { type DatabaseWatch, watchDatabase } from './database-watch.ts'
 import { checkOutVersion, type OtherVersion, ROOT } from './other-version.ts'
 import { type BenchProcess, startFakeStripeProcess, startServiceProcess } from './processes.ts'
@@ -51,14 +52,11 @@ type Side = {
   rounds: Round[]
 }
 
-/** Purchases a second of this version, and divided by those of the other one. */
-export type PurchasesFigures = { now: number; ratio: number | null }
-
 /**
  * Whole purchases (order, payment page, payment, signed webhook, codes) through this version and through
  * another one, in alternating rounds on one server, each version with a database of its own.
  */
-export async function benchPurchases(options: PurchasesBenchOptions): Promise<PurchasesFigures> {
+export async function benchPurchases(options: PurchasesBenchOptions): Promise<Figure[]> {
   const { print, folder, onEnd, against = BEFORE_ONE_ENGINE } = options
   const { rounds = 10, purchases = 50, inFlight = 16 } = options
   const other = await checkOutVersion(against, folder, onEnd)
@@ -73,22 +71,59 @@ export async function benchPurchases(options: PurchasesBenchOptions): Promise<Pu
   const now = await startSide('now', ROOT, stripe.url, options)
   const before = other && (await startSide(other.commit, other.folder, stripe.url, options))
   const sides = before === null ? [now] : [before, now]
-  for (const side of sides) await measureRound(side, stripe, 2 * inFlight, inFlight)
-  for (const { rounds: warmUp } of sides) warmUp.length = 0
+  for (const side of sides) {
+    await measureRound(side, stripe, 2 * purchases, inFlight)
+    side.rounds.length = 0
+    // Plans that were made while the tables were empty are bad until autovacuum has run, a minute later.
+    await side.watch.analyze()
+  }
   for (let round = 0; round < rounds; round += 1) {
     // Each version is the first one of a pair in turn.
     const inOrder = round % 2 === 0 ? sides : sides.toReversed()
     for (const side of inOrder) await measureRound(side, stripe, purchases, inFlight)
   }
   print(render(now.rounds, before))
-  if (before === null) return { now: median(now.rounds, rateOf), ratio: null }
+  const budgets = [
+    ...(now.rounds.some(({ postgresMs }) => postgresMs === null)
+      ? []
+      : [againstBudget('CPU of a purchase, service and Postgres', 'ms', 35, now.rounds, cpuOf)]),
+    againstBudget('round trips of a purchase', '', 60, now.rounds, ({ roundTrips }) => roundTrips),
+  ]
+  if (before === null) return budgets
   // What else the machine does changes from minute to minute, less within a pair.
   const ratios = now.rounds.map(({ rate }, pair) => rate / (before.rounds[pair]?.rate ?? 0))
-  const ratio = quantile(ratios, 0.5)
   const pairs = ratios.map((each) => each.toFixed(2)).join(' ')
-  print(`purchases a second, now / before, pair by pair: ${pairs}; median ${ratio.toFixed(2)}`)
-  return { now: median(now.rounds, rateOf), ratio }
+  const rate: Figure = {
+    work: `whole purchases, ${inFlight} in flight`,
+    against: before.name,
+    unit: 'purchases/s',
+    aim: { atLeast: 3 },
+    ours: median(now.rounds, rateOf),
+    other: median(before.rounds, rateOf),
+    ...spreadOf(ratios),
+  }
+  print(`purchases a second, now / before, pair by pair: ${pairs}; median ${rate.ratio.toFixed(2)}`)
+  return [rate, ...budgets]
 }
+
+/** What a purchase uses, against what it may use. */
+function againstBudget(
+  work: string,
+  unit: string,
+  budget: number,
+  rounds: readonly Round[],
+  get: (round: Round) => number,
+): Figure {
+  const ratios = rounds.map((round) => get(round) / budget)
+  const measured = { ours: median(rounds, get), other: budget, ...spreadOf(ratios) }
+  return { work, against: 'its budget', unit, aim: { atMost: 1 }, ...measured }
+}
+
+const spreadOf = (ratios: readonly number[]) => ({
+  ratio: quantile(ratios, 0.5),
+  lowest: Math.min(...ratios),
+  highest: Math.max(...ratios),
+})
 
 function announce(print: (line: string) => void, ref: string, other: OtherVersion | null): void {
   if (other === null) {
@@ -194,6 +229,7 @@ function quantile(values: readonly number[], share: number): number {
 const median = (rounds: readonly Round[], get: (round: Round) => number) =>
   quantile(rounds.map(get), 0.5)
 const rateOf = ({ rate }: Round) => rate
+const cpuOf = ({ serviceMs, postgresMs }: Round) => serviceMs + (postgresMs ?? 0)
 
 type Line = { what: string; digits: number; of: (rounds: readonly Round[]) => number | null }
 
