@@ -10,6 +10,7 @@ import { describeMachine, type Figure, isMet, renderFigures } from './compare.ts
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchIssue } from './issue.ts'
+import { benchLists } from './lists.ts'
 import { benchPaidAtOnce } from './paid-at-once.ts'
 import { benchPurchases } from './purchases.ts'
 import { benchRedeem } from './redeem.ts'
@@ -22,6 +23,7 @@ const BENCHES = {
   inbox: benchInbox,
   ingest: benchIngest,
   issue: benchIssue,
+  lists: benchLists,
   'paid-at-once': benchPaidAtOnce,
   purchases: benchPurchases,
   redeem: benchRedeem,
