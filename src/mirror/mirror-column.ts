@@ -17,8 +17,11 @@ export type Column<T> = {
 /** The values of the typed columns, by column name. Hooks of a sync action can change them. */
 export type Defaults = { [column: string]: unknown }
 
-/** A row as JSON, with one member for each column that is not null. */
+/** The values of a row, by column. */
 export type MirrorRow = { id: string; data: StripeObject } & { [column: string]: unknown }
+
+/** A row as it is sent to Postgres: a JSON array of its id, its fetch time and the values of its columns. */
+export type RowText = { id: string; json: string }
 
 type ColumnOptions = { indexed?: boolean }
 

@@ -4,7 +4,7 @@ import type { Logger } from '../shared/logger.ts'
 import type { StripeClients, StripeConnection } from '../stripe/stripe-client.ts'
 import { idOf, type StripeObject } from '../stripe/stripe-objects.ts'
 import type { FetchTime } from './fetch-time.ts'
-import type { Column, MirrorRow } from './mirror-column.ts'
+import type { Column, RowText } from './mirror-column.ts'
 import type { Refreshed, Synced, SyncedId } from './sync-outcome.ts'
 
 /** One page of a Stripe list, newest object first. @see https://docs.stripe.com/api/pagination */
@@ -115,7 +115,7 @@ export type SyncAction<T extends StripeObject = StripeObject> = {
   syncByIds(ids: readonly string[], signal?: AbortSignal): Promise<SyncedId[]>
   refresh(id: string, fetchedAt?: FetchTime): Promise<Refreshed<T>>
   isSyncOverridden(): boolean
-  toRow(object: T): Promise<MirrorRow>
+  toRow(object: T, asOf: FetchTime): Promise<RowText>
   findOwned(objects: readonly T[]): Promise<boolean[]>
 }
 

@@ -2,7 +2,7 @@ import { inParallel } from '../shared/in-parallel.ts'
 import { isMissing } from '../stripe/stripe-errors.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { databaseNow, type FetchTime } from './fetch-time.ts'
-import type { Column, ColumnType, Defaults, MirrorRow } from './mirror-column.ts'
+import type { Column, ColumnType, Defaults, RowText } from './mirror-column.ts'
 import { findOwned } from './ownership.ts'
 import { type SyncAllOptions, syncAll } from './runs/execute-sync-run.ts'
 import type { SyncRun } from './runs/sync-run.ts'
@@ -17,7 +17,7 @@ import { type Refreshed, type Synced, type SyncedId, toSyncError } from './sync-
 import {
   clearForeignRows,
   readColumns,
-  toMirrorRow,
+  toRowText,
   writeRows,
   writeTombstones,
 } from './write-mirror-rows.ts'
@@ -162,14 +162,14 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
   }
 
   /** The row of an object, after all hooks. */
-  async toRow(object: T): Promise<MirrorRow> {
+  async toRow(object: T, asOf: FetchTime): Promise<RowText> {
     // Copying costs more than the rest of the mapping, and only a hook can change the object.
     const hasHook = this.isOverridden('preSetDefault') || this.isOverridden('setDefault')
     const copy = hasHook ? copyOf(object) : object
     await this.preSetDefault(copy)
     const defaults = await this.setDefault(copy)
     await this.postSetDefault(defaults)
-    return toMirrorRow(this.resource, object, defaults)
+    return toRowText(this.resource, object, defaults, asOf)
   }
 
   private async syncById(id: string): Promise<SyncedId> {
@@ -215,8 +215,8 @@ export class StripeSyncAction<T extends StripeObject = StripeObject> implements 
     )
     const ours = live.filter((_, index) => owned[index])
     if (ours.length > 0) {
-      const rows = await Promise.all(ours.map((object) => this.toRow(object)))
-      const written = await writeRows(db, this.resource, conferenceId, rows, asOf)
+      const rows = await Promise.all(ours.map((object) => this.toRow(object, asOf)))
+      const written = await writeRows(db, this.resource, conferenceId, rows)
       for (const { id, outcome } of written) outcomes.set(id, outcome)
     }
     return objects.map(({ id }) => ({ id, outcome: outcomes.get(id) ?? 'foreign' }))

@@ -2,13 +2,18 @@ import type { Db } from '../db/connect.ts'
 import { type Bind, tenantStatement } from '../db/tenant-scope.ts'
 import type { StripeObject } from '../stripe/stripe-objects.ts'
 import { type FetchTime, toTimestampSql } from './fetch-time.ts'
-import { type Defaults, type MirrorRow, toColumnValue } from './mirror-column.ts'
+import {
+  type ColumnType,
+  type Defaults,
+  type MirrorRow,
+  type RowText,
+  toColumnValue,
+} from './mirror-column.ts'
 import { type StripeResource, tableOf } from './stripe-resource.ts'
 import type { Synced } from './sync-outcome.ts'
 
 /**
- * Writes rows that were fetched at the same time, in one statement. Keeps a stored row that was fetched
- * later.
+ * Writes rows in one statement. Keeps a stored row that was fetched later.
  *
  * @param rows at most one row for each id.
  */
@@ -16,16 +21,15 @@ export function writeRows<T extends StripeObject>(
   db: Db,
   resource: StripeResource<T>,
   conferenceId: string,
-  rows: readonly MirrorRow[],
-  asOf: FetchTime,
+  rows: readonly RowText[],
 ): Promise<Synced[]> {
-  const write = { conferenceId, asOf, onlyChanged: false }
+  const write = { conferenceId, onlyChanged: false }
   return tenantStatement<Synced>(
     db,
     { conferenceId },
     (
       bind,
-    ) => `with ${givenRowsCte(bind, resource, rows)}, ${comparedRowsCte(bind, resource, write)},
+    ) => `with ${givenRowsCte(bind, resource, rows)}, ${comparedRowsCte(bind, resource, conferenceId)},
       ${writtenRowsCtes(bind, resource, write)}
     select compared.id, compared.outcome from compared left join written using (id)`,
   )
@@ -111,14 +115,21 @@ const COMMON_COLUMNS = { created: 'timestamptz', livemode: 'boolean', metadata: 
 
 type Write = {
   conferenceId: string
-  asOf: FetchTime
   /** Write only rows whose object changed; do not update `as_of` of unchanged rows. */
   onlyChanged: boolean
 }
 
-function contentColumns<T extends StripeObject>(resource: StripeResource<T>): string[] {
-  return [...Object.keys(COMMON_COLUMNS), ...Object.keys(resource.columns), 'data']
+/** The names and types of the columns that hold an object, in the order of their values in a RowText. */
+function contentFields<T extends StripeObject>({ columns }: Pick<StripeResource<T>, 'columns'>) {
+  return [
+    ...Object.entries<ColumnType>(COMMON_COLUMNS),
+    ...Object.entries(columns).map(([name, { type }]): [string, ColumnType] => [name, type]),
+    ['data', 'jsonb'] satisfies [string, ColumnType],
+  ]
 }
+
+const contentColumns = <T extends StripeObject>(resource: StripeResource<T>) =>
+  contentFields(resource).map(([name]) => name)
 
 const columnList = (names: string[], qualifier: string) =>
   names.map((name) => `${qualifier}.${quoted(name)}`).join(', ')
@@ -133,23 +144,27 @@ export const quoted = (name: string) => `"${name}"`
 export function givenRowsCte<T extends StripeObject>(
   bind: Bind,
   resource: StripeResource<T>,
-  rows: readonly MirrorRow[],
+  rows: readonly RowText[],
   condition = 'true',
 ): string {
-  const typed = Object.entries(resource.columns).map(([name, { type }]) => [name, type] as const)
-  const fields = [
-    ['id', 'text'] as const,
-    ...Object.entries(COMMON_COLUMNS),
-    ...typed,
-    ['data', 'jsonb'],
-  ]
-  const record = fields.map(([name, type]) => `${quoted(name ?? '')} ${type}`).join(', ')
+  const fields = [['id', 'text'], ['as_of', 'bigint'], ...contentFields(resource)] as const
+  const values = fields.map(([name, type], index) => `${valueSql(type, index)} as ${quoted(name)}`)
+  const json = `[${rows.map((row) => row.json).join(',')}]`
   return `given as (
-    select * from jsonb_to_recordset(${bind(rowsAsJson(rows))}::jsonb) as given(${record})
+    select ${values.join(', ')} from jsonb_array_elements(${bind(json)}::jsonb) as row_values
     where ${condition}
     ${rows.length === 1 ? 'limit 1' : ''}
   )`
 }
+
+/** SQL for a value of a RowText. */
+function valueSql(type: ColumnType, index: number): string {
+  if (type === 'text') return `row_values ->> ${index}`
+  if (type === 'jsonb') return `nullif(row_values -> ${index}, 'null')`
+  return `(row_values ->> ${index})::${type}`
+}
+
+const FETCHED_AT_SQL = toTimestampSql('given.as_of')
 
 /** An SQL condition: the stored row `mirror` has the same content as the row `other`. */
 function isSameRowSql<T extends StripeObject>(resource: StripeResource<T>, other: string): string {
@@ -162,12 +177,12 @@ function isSameRowSql<T extends StripeObject>(resource: StripeResource<T>, other
 export function comparedRowsCte<T extends StripeObject>(
   bind: Bind,
   resource: StripeResource<T>,
-  { conferenceId, asOf }: Omit<Write, 'onlyChanged'>,
+  conferenceId: string,
 ): string {
   return `compared as (
     select given.id, case
         when mirror.id is null then 'created'
-        when mirror.as_of >= ${toTimestampSql(bind(asOf))} then 'stale'
+        when mirror.as_of >= ${FETCHED_AT_SQL} then 'stale'
         when ${isSameRowSql(resource, 'given')} then 'unchanged'
         else 'updated'
       end as outcome
@@ -183,7 +198,7 @@ export function comparedRowsCte<T extends StripeObject>(
 function writtenRowsCte<T extends StripeObject>(
   bind: Bind,
   resource: StripeResource<T>,
-  { conferenceId, asOf, onlyChanged }: Write,
+  { conferenceId, onlyChanged }: Write,
 ): string {
   const columns = contentColumns(resource)
   const names = columns.map(quoted).join(', ')
@@ -192,7 +207,7 @@ function writtenRowsCte<T extends StripeObject>(
   // Every writer uses the same order, so two writers of the same rows cannot deadlock.
   return `written as (
     insert into ${tableOf(resource)} as mirror (conference_id, id, as_of, ${names})
-    select ${bind(conferenceId)}, given.id, ${toTimestampSql(bind(asOf))}, ${columnList(columns, 'given')}
+    select ${bind(conferenceId)}, given.id, ${FETCHED_AT_SQL}, ${columnList(columns, 'given')}
     from given order by given.id
     on conflict (conference_id, id) do update
     set as_of = excluded.as_of, deleted_at = null, ${changes}
@@ -220,29 +235,40 @@ export function readColumns<T extends StripeObject>(
   resource: StripeResource<T>,
   object: T,
 ): Defaults {
-  return Object.fromEntries(
-    Object.entries(resource.columns).map(([name, column]) => [name, column.from(object)]),
-  )
+  const defaults: Defaults = {}
+  for (const [name, column] of Object.entries(resource.columns)) {
+    defaults[name] = column.from(object)
+  }
+  return defaults
 }
 
-/** Builds the row of an object from the values of its typed columns. */
+/** The values of the content columns, in their order. */
+function contentValues<T extends StripeObject>(
+  { columns }: StripeResource<T>,
+  object: T,
+  defaults: Defaults,
+): unknown[] {
+  const values: unknown[] = [
+    toColumnValue('timestamptz', object.created) ?? UNKNOWN_TIME,
+    toColumnValue('boolean', object.livemode),
+    object.metadata ?? null,
+  ]
+  for (const [name, { type }] of Object.entries(columns)) {
+    values.push(toColumnValue(type, defaults[name]))
+  }
+  values.push(object)
+  return values
+}
+
+/** The values of an object's row, by column. */
 export function toMirrorRow<T extends StripeObject>(
   resource: StripeResource<T>,
   object: T,
   defaults: Defaults,
 ): MirrorRow {
-  const row: MirrorRow = {
-    id: object.id,
-    created: toColumnValue('timestamptz', object.created) ?? UNKNOWN_TIME,
-    livemode: toColumnValue('boolean', object.livemode),
-    metadata: object.metadata ?? null,
-    data: object,
-  }
-  for (const [name, { type }] of Object.entries(resource.columns)) {
-    const value = toColumnValue(type, defaults[name])
-    if (value !== null) row[name] = value
-  }
-  return row
+  const values = contentValues(resource, object, defaults)
+  const columns = contentColumns(resource).map((name, index) => [name, values[index]])
+  return { id: object.id, data: object, ...Object.fromEntries(columns) }
 }
 
 // NUL and unpaired surrogates are valid in JSON and in JavaScript, but not in jsonb.
@@ -252,8 +278,14 @@ function storable(_key: string, value: unknown): unknown {
   return typeof value === 'string' ? value.replaceAll('\0', '').toWellFormed() : value
 }
 
-/** The rows as JSON. Removes the characters that Postgres cannot store. */
-function rowsAsJson(rows: readonly MirrorRow[]): string {
-  const json = JSON.stringify(rows)
-  return UNSTORABLE.test(json) ? JSON.stringify(rows, storable) : json
+/** The row of an object. Removes the characters that Postgres cannot store. */
+export function toRowText<T extends StripeObject>(
+  resource: StripeResource<T>,
+  object: T,
+  defaults: Defaults,
+  asOf: FetchTime,
+): RowText {
+  const values = [object.id, asOf, ...contentValues(resource, object, defaults)]
+  const json = JSON.stringify(values)
+  return { id: object.id, json: UNSTORABLE.test(json) ? JSON.stringify(values, storable) : json }
 }

@@ -77,7 +77,7 @@ it('if a worker dies after a fetch, another one fetches the object again', async
   await newCustomer()
   const lock = await hold('lock table stripe.customers in share mode')
   const doomed = await startWorker(2)
-  await waitsFor('%jsonb_to_recordset%')
+  await waitsFor('with given as (%row_values%')
   await doomed.kill()
   // Postgres has not noticed the death yet and would still execute the statement.
   await scene.rows(
@@ -95,7 +95,7 @@ it('if a worker dies before it closes the event, another one closes it without a
   const writing = await hold('lock table stripe.customers in share mode')
   // Its lease is long: a renewal would also wait for the second lock.
   await newCustomer()
-  await waitsFor('%jsonb_to_recordset%')
+  await waitsFor('with given as (%row_values%')
   const closing = await hold('select from stripe_events where object_id = $1 for update', [id])
   await writing.release()
   await waitsFor('%"stripe_events"%for update%')

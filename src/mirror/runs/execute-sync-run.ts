@@ -25,7 +25,7 @@ import {
   releaseSyncRun,
   renewSyncRunLease,
 } from './sync-run-store.ts'
-import { tombstoneMissing } from './tombstone-missing.ts'
+import { searchesMissing, tombstoneMissing } from './tombstone-missing.ts'
 
 export type SyncAllOptions = Partial<SyncRunOptions> & Partial<Omit<InProcessRunOptions, 'options'>>
 
@@ -53,11 +53,11 @@ type InProcessRunOptions = {
   options: SyncRunOptions
   /** LEASE_SECONDS: if this process dies, a worker resumes the run within this time. */
   leaseSeconds: number
-  /** Ends the run as `cancelled` after the current page is stored. */
+  /** Ends the run as `cancelled` after the current step is stored. */
   signal: AbortSignal
   /** Called once, before the first request. `isResumed`: another process started the run. */
   onBegin?: (run: SyncRun, isResumed: boolean) => void
-  /** Called after each page. */
+  /** Called after each step, which stores a page or some that arrived together. */
   onProgress?: (run: SyncRun) => void
 }
 
@@ -209,8 +209,7 @@ function keepLease({ action, options }: SyncRunWork, run: ClaimedSyncRun): NodeJ
 async function performRun(progress: SyncRunProgress): Promise<void> {
   if (progress.run.options.ids !== null) return storeByIds(progress, progress.run.options.ids)
   await listAndStore(progress)
-  const isComplete = progress.run.options.since === null
-  if (isComplete && progress.action.resource.deletable) await tombstoneMissing(progress)
+  if (searchesMissing(progress)) await tombstoneMissing(progress)
 }
 
 async function endRun(

@@ -4,41 +4,116 @@ import { inParallel } from '../../shared/in-parallel.ts'
 import { isMissing } from '../../stripe/stripe-errors.ts'
 import type { StripeObject } from '../../stripe/stripe-objects.ts'
 import { rateLimitWaitOf } from '../../stripe/wait-for-rate-limit.ts'
-import type { MirrorRow } from '../mirror-column.ts'
+import type { RowText } from '../mirror-column.ts'
 import { type Listing, type StripeResource, tableOf } from '../stripe-resource.ts'
 import { clearForeignRows } from '../write-mirror-rows.ts'
 import { listByParent } from './list-by-parent.ts'
 import { type FetchedPage, type ListingReader, listByWindow } from './list-by-window.ts'
 import { retryWithBackoff } from './retry-with-backoff.ts'
-import type { SyncRunCounts, SyncRunDetail, Window } from './sync-run.ts'
+import { COUNT_NAMES, type SyncRunCounts, type SyncRunDetail, type Window } from './sync-run.ts'
 import type { RunStep, SyncRunProgress } from './sync-run-progress.ts'
+import { searchesMissing } from './tombstone-missing.ts'
 
 /** Objects that are completed in parallel, each with its own requests. */
 const CONCURRENCY = 3
 
 const PARENT_BATCH_SIZE = 200
 
+/** Rows that one statement stores, unless a single page has more. */
+const MAX_STEP_ROWS = 500
+
 /**
- * Reads the listing from the run's cursor and stores it page by page, in order. While Postgres stores a
- * page, this process prepares the next one and Stripe returns the one after it.
+ * Reads the listing from the run's cursor and stores it in order. While Postgres stores pages, this
+ * process prepares the next one and Stripe returns the one after it.
  */
 export async function listAndStore(progress: SyncRunProgress): Promise<void> {
-  let storing = Promise.resolve()
+  const writer = new PageWriter(progress)
   try {
-    let idleSince = performance.now()
-    for await (const page of readPages(progress, () => idleSince)) {
-      const prepared = await preparePage(progress, page)
-      await storing
-      idleSince = Number.POSITIVE_INFINITY
-      storing = storePage(progress, prepared).finally(() => {
-        idleSince = performance.now()
-      })
-      // Awaited in the next iteration; without a handler a failure would end the process until then.
-      storing.catch(() => {})
+    for await (const page of readPages(progress, () => writer.idleSince)) {
+      await writer.add(await preparePage(progress, page))
     }
   } finally {
-    await storing
+    await writer.end()
   }
+}
+
+/**
+ * Stores pages in order. Those that arrive while others are being stored share the next statement, so
+ * a slow database costs fewer statements and round trips.
+ */
+class PageWriter {
+  readonly #progress: SyncRunProgress
+  /** Stays rejected after a failure. */
+  #writing: Promise<void> | null = null
+  #waiting: PreparedPage | null = null
+  #hasFailed = false
+  /** Since when no page is being stored (performance.now(), ms). Infinity while one is. */
+  idleSince = performance.now()
+
+  constructor(progress: SyncRunProgress) {
+    this.#progress = progress
+  }
+
+  /**
+   * Waits while enough other pages are waiting.
+   *
+   * @throws what storing an earlier page threw.
+   */
+  async add(page: PreparedPage): Promise<void> {
+    while (this.#hasFailed || (this.#waiting !== null && !canJoin(this.#waiting, page))) {
+      await this.#writing
+    }
+    if (this.#writing === null) this.#write(page)
+    else this.#waiting = this.#waiting === null ? page : joinPages(this.#waiting, page)
+  }
+
+  /** Waits until all pages are stored. @throws what storing one threw. */
+  async end(): Promise<void> {
+    while (this.#writing !== null) await this.#writing
+  }
+
+  #write(page: PreparedPage): void {
+    this.idleSince = Number.POSITIVE_INFINITY
+    const writing = storePage(this.#progress, page).then(() => {
+      this.#writing = null
+      this.idleSince = performance.now()
+      const next = this.#waiting
+      this.#waiting = null
+      if (next !== null) this.#write(next)
+    })
+    // Awaited by `add` or `end`; without a handler a failure would end the process until then.
+    writing.catch(() => {
+      this.#hasFailed = true
+    })
+    this.#writing = writing
+  }
+}
+
+/** A statement can write a row only once, and a listing that was restarted contains objects again. */
+function canJoin({ step: one }: PreparedPage, { step: other }: PreparedPage): boolean {
+  if (one.rows.length + other.rows.length > MAX_STEP_ROWS) return false
+  const ids = new Set(one.rows.map(({ id }) => id))
+  return !other.rows.some(({ id }) => ids.has(id))
+}
+
+function joinPages(one: PreparedPage, other: PreparedPage): PreparedPage {
+  const { listed } = other.step
+  return {
+    step: {
+      rows: [...one.step.rows, ...other.step.rows],
+      listed: listed === null ? null : [...(one.step.listed ?? []), ...listed],
+      counts: addCounts(one.step.counts, other.step.counts),
+      requests: one.step.requests + other.step.requests,
+      cursor: other.step.cursor,
+    },
+    details: [...one.details, ...other.details],
+  }
+}
+
+function addCounts(one: SyncRunCounts, other: SyncRunCounts): SyncRunCounts {
+  const sums = { ...one }
+  for (const name of COUNT_NAMES) sums[name] += other[name]
+  return sums
 }
 
 function readPages(
@@ -108,8 +183,9 @@ function parentIds(
   )
 }
 
+/** What storing a page, or some of them together, writes. */
 type PreparedPage = {
-  step: Omit<RunStep, 'details'>
+  step: Omit<RunStep, 'details'> & { counts: SyncRunCounts }
   details: readonly SyncRunDetail[]
 }
 
@@ -119,12 +195,10 @@ async function preparePage(
 ): Promise<PreparedPage> {
   progress.signal.throwIfAborted()
   const { objects, requests } = await completeObjects(progress, page)
-  const { deletable } = progress.action.resource
   const { rows, counts, details } = await toRows(progress, objects, page.asOf)
   const step = {
     rows,
-    asOf: page.asOf,
-    listed: deletable ? page.objects.map(({ id }) => id) : null,
+    listed: searchesMissing(progress) ? page.objects.map(({ id }) => id) : null,
     counts,
     requests: page.requests + requests,
     cursor: page.advance(),
@@ -142,24 +216,20 @@ async function storePage(
     await progress.save(step)
   } catch (error) {
     if (progress.isLost || step.rows.length < 2 || !isDataError(error)) throw error
-    await storeRowByRow(progress, step.rows, step.asOf)
+    await storeRowByRow(progress, step.rows)
     await progress.save({ ...step, rows: [] })
   }
 }
 
-/** SQLSTATE classes 22 and 23: Postgres rejects a value. The other rows of the page must be stored. */
+/** SQLSTATE classes 22 and 23: Postgres rejects a value. The other rows must be stored. */
 function isDataError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^2[23]/.test(String(error.code))
 }
 
-async function storeRowByRow(
-  progress: SyncRunProgress,
-  rows: readonly MirrorRow[],
-  asOf: number,
-): Promise<void> {
+async function storeRowByRow(progress: SyncRunProgress, rows: readonly RowText[]): Promise<void> {
   for (const row of rows) {
     try {
-      await progress.save({ ...progress.emptyStep(), rows: [row], asOf })
+      await progress.save({ ...progress.emptyStep(), rows: [row] })
     } catch (error) {
       if (progress.isLost || !isDataError(error)) throw error
       progress.note({ id: row.id, outcome: 'failed', message: messageOf(error) })
@@ -206,7 +276,7 @@ async function completeObject(
 }
 
 type PageRows = {
-  rows: MirrorRow[]
+  rows: RowText[]
   counts: SyncRunCounts
   /** Objects that could not be converted, and rows that now belong to another conference. */
   details: SyncRunDetail[]
@@ -234,12 +304,12 @@ async function toRows(
     deleted: cleared.length,
     failed: 0,
   }
-  const rows: MirrorRow[] = []
+  const rows: RowText[] = []
   const storesItself = action.isSyncOverridden() && !isDry
   for (const object of objects.filter((_, index) => owned[index])) {
     try {
       if (storesItself) countOutcome(counts, (await action.sync(object, asOf)).outcome)
-      else rows.push(await action.toRow(object))
+      else rows.push(await action.toRow(object, asOf))
     } catch (error) {
       // A hook of a subclass asked Stripe. The run resumes with this page.
       if (rateLimitWaitOf(error) !== null) throw error

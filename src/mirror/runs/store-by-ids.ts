@@ -1,7 +1,7 @@
 import { withTenant } from '../../db/tenant-scope.ts'
 import { inParallel } from '../../shared/in-parallel.ts'
 import type { FetchTime } from '../fetch-time.ts'
-import type { MirrorRow } from '../mirror-column.ts'
+import type { RowText } from '../mirror-column.ts'
 import { foreignIdMessage, isForeignId, tableOf } from '../stripe-resource.ts'
 import { mustWait, toSyncError } from '../sync-outcome.ts'
 import { type FetchedObject, fetchObject, MassDeletionGuard, tombstone } from './gone-objects.ts'
@@ -60,7 +60,6 @@ async function storeBatch(
   const rows = results.flatMap((result) => result?.row ?? [])
   await progress.save({
     rows,
-    asOf: Math.min(...results.map((result) => result?.asOf ?? Number.MAX_SAFE_INTEGER)),
     listed: null,
     counts,
     requests: ids.length,
@@ -71,7 +70,7 @@ async function storeBatch(
 
 type StoredObject = FetchedObject & {
   /** The row that a dry run compares with the stored one. */
-  row: MirrorRow | null
+  row: RowText | null
 }
 
 /** Null if the object could not be fetched or stored. That does not affect the others. */
@@ -90,7 +89,7 @@ async function fetchAndStore(
     counts.fetched += 1
     if (isDry) {
       const [isOurs] = await action.findOwned([object])
-      return { ...fetched, row: isOurs ? await action.toRow(object) : null }
+      return { ...fetched, row: isOurs ? await action.toRow(object, asOf) : null }
     }
     const { outcome } = await action.sync(object, asOf)
     if (outcome === 'created' || outcome === 'updated') counts[outcome] += 1

@@ -8,7 +8,7 @@ import {
   type FetchTime,
   trackDatabaseClock,
 } from '../fetch-time.ts'
-import type { MirrorRow } from '../mirror-column.ts'
+import type { RowText } from '../mirror-column.ts'
 import type { StripeResource, SyncAction } from '../stripe-resource.ts'
 import type { SyncError } from '../sync-outcome.ts'
 import { comparedRowsCte, givenRowsCte, writtenRowsCtes } from '../write-mirror-rows.ts'
@@ -103,7 +103,7 @@ export class SyncRunProgress {
 
   /** A step that stores nothing and keeps the cursor. */
   emptyStep(): Omit<RunStep, 'details'> {
-    return { rows: [], asOf: 0, listed: null, counts: {}, requests: 0, cursor: this.cursor }
+    return { rows: [], listed: null, counts: {}, requests: 0, cursor: this.cursor }
   }
 
   /** Writes a step. @throws LeaseLost if this process no longer holds the run. */
@@ -147,11 +147,11 @@ export class SyncRunProgress {
   }
 }
 
-/** One step of a run: the rows of a page, and the cursor after it. */
+/** One step of a run: the rows of some pages, and the cursor after them. */
 export type RunStep = {
-  rows: readonly MirrorRow[]
-  asOf: FetchTime
-  /** The ids that the listing contained. Null if objects of this kind cannot be deleted. */
+  /** At most one for each id. */
+  rows: readonly RowText[]
+  /** The ids that the listing contained. Null if the run does not search for those that it did not. */
   listed: readonly string[] | null
   /** Added to the counts, in addition to the outcomes of the rows. */
   counts: Partial<SyncRunCounts>
@@ -175,7 +175,7 @@ type SavedStep = {
 type RunKey = Pick<ClaimedSyncRun, 'conferenceId' | 'id' | 'attempt'> & { dryRun: boolean }
 
 /**
- * Writes a page, its listed ids and the progress of the run in one statement, so all or nothing is
+ * Writes rows, the listed ids and the progress of the run in one statement, so all or nothing is
  * written, and only while this process holds the run.
  */
 async function saveRunStep<T extends StripeObject>(
@@ -200,16 +200,18 @@ async function saveRunStep<T extends StripeObject>(
     )`,
     ]
   }
-  const outcomes = outcomeCountSql(run, step)
   const changes = isCompared(run, step) ? CHANGES_SQL : 'null::jsonb'
   const [saved] = await tenantStatement<SavedStep>(
     db,
     run,
-    (bind) => `with ${ctes(bind).join(', ')}
-    select ${DATABASE_NOW_SQL} as now, exists (select 1 from ours) as held,
-      jsonb_build_object('created', ${outcomes.created}, 'updated', ${outcomes.updated},
-        'unchanged', ${outcomes.unchanged}) as stored,
-      ${changes} as changes`,
+    (bind) => {
+      const outcomes = outcomeCountSql(bind, run, step)
+      return `with ${ctes(bind).join(', ')}
+      select ${DATABASE_NOW_SQL} as now, exists (select 1 from ours) as held,
+        jsonb_build_object('created', ${outcomes.created}, 'updated', ${outcomes.updated},
+          'unchanged', ${outcomes.unchanged}) as stored,
+        ${changes} as changes`
+    },
     // A crash loses rows and cursor together. The commit that ends the run waits for the disk.
     { lazily: true },
   )
@@ -221,42 +223,55 @@ function rowCtes<T extends StripeObject>(
   bind: Bind,
   resource: StripeResource<T>,
   run: RunKey,
-  { rows, asOf }: RunStep,
+  { rows }: RunStep,
 ): string[] {
   if (rows.length === 0) return []
-  const given = givenRowsCte(bind, resource, rows, 'exists (select 1 from ours)')
-  const write = { conferenceId: run.conferenceId, asOf, onlyChanged: true }
+  const { conferenceId } = run
   return [
-    given,
-    run.dryRun ? comparedRowsCte(bind, resource, write) : writtenRowsCtes(bind, resource, write),
+    givenRowsCte(bind, resource, rows, 'exists (select 1 from ours)'),
+    run.dryRun
+      ? comparedRowsCte(bind, resource, conferenceId)
+      : writtenRowsCtes(bind, resource, { conferenceId, onlyChanged: true }),
   ]
 }
 
-function listedIdsCte(bind: Bind, run: RunKey, { listed }: RunStep): string[] {
+/** A row that the run wrote was fetched after its listing began, so nobody will search for it. */
+function listedIdsCte(bind: Bind, run: RunKey, { rows, listed }: RunStep): string[] {
   if (listed === null || listed.length === 0) return []
-  const ids = `jsonb_array_elements_text(${bind(JSON.stringify(listed))}::jsonb)`
+  const isWritten = run.dryRun || rows.length === 0 ? 'false' : 'id in (select id from written)'
   return [
+    `unwritten as (
+      select array_agg(id) as ids
+      from jsonb_array_elements_text(${bind(JSON.stringify(listed))}::jsonb) as id
+      where not (${isWritten})
+    )`,
     `listed as (
       insert into sync_run_ids (conference_id, run_id, ids)
-      select ${bind(run.conferenceId)}, ${bind(run.id)}, array(select ${ids}) from ours
+      select ${bind(run.conferenceId)}, ${bind(run.id)}, ids from unwritten, ours
+      where ids is not null
     )`,
   ]
 }
 
-// SQL that counts the outcomes of rows that were written, or only compared in a dry run.
-const OUTCOME_COUNT_SQL = {
-  written: {
-    created: '(select count(*) from written where is_new)',
-    updated: '(select count(*) from written where not is_new)',
-    unchanged: '(select count(*) from given) - (select count(*) from written)',
-  },
-  compared: {
-    created: `(select count(*) from compared where outcome = 'created')`,
-    updated: `(select count(*) from compared where outcome = 'updated')`,
-    unchanged: `(select count(*) from compared where outcome in ('unchanged', 'stale'))`,
-  },
-  nothing: { created: '0', updated: '0', unchanged: '0' },
-} as const
+const isCompared = (run: RunKey, { rows }: RunStep) => run.dryRun && rows.length > 0
+
+/** SQL that counts the outcomes of rows that were written, or only compared in a dry run. */
+function outcomeCountSql(bind: Bind, run: RunKey, { rows }: RunStep) {
+  if (rows.length === 0) return { created: '0', updated: '0', unchanged: '0' }
+  const count = (source: string) => `(select count(*) from ${source})`
+  if (run.dryRun) {
+    return {
+      created: count(`compared where outcome = 'created'`),
+      updated: count(`compared where outcome = 'updated'`),
+      unchanged: count(`compared where outcome in ('unchanged', 'stale')`),
+    }
+  }
+  return {
+    created: count('written where is_new'),
+    updated: count('written where not is_new'),
+    unchanged: `${bind(rows.length)}::bigint - ${count('written')}`,
+  }
+}
 
 /** The changes that a dry run would make, as details. Null if there are none. */
 const CHANGES_SQL = `(
@@ -264,17 +279,10 @@ const CHANGES_SQL = `(
   from compared where outcome in ('created', 'updated')
 )`
 
-const isCompared = (run: RunKey, { rows }: RunStep) => run.dryRun && rows.length > 0
-
-function outcomeCountSql(run: RunKey, { rows }: RunStep) {
-  if (rows.length === 0) return OUTCOME_COUNT_SQL.nothing
-  return OUTCOME_COUNT_SQL[run.dryRun ? 'compared' : 'written']
-}
-
 function progressAssignments(bind: Bind, run: RunKey, step: RunStep, leaseSeconds: number): string {
   const added: { [count: string]: string } = { requests: bind(step.requests) }
   for (const [count, more] of Object.entries(step.counts)) added[count] = bind(more)
-  for (const [count, sql] of Object.entries(outcomeCountSql(run, step))) {
+  for (const [count, sql] of Object.entries(outcomeCountSql(bind, run, step))) {
     added[count] = `${added[count] ?? 0} + ${sql}`
   }
   const sums = Object.entries(added).map(

@@ -63,11 +63,13 @@ describe('a full sync', () => {
     expect(changed).toMatchObject({ name: 'Changed' })
   })
 
-  it('reports its progress after each page', async () => {
+  it('reports its progress from the first page to the last', async () => {
     seed(250)
     const seen: number[] = []
     await customers.syncAll({ onProgress: (run: SyncRun) => seen.push(run.counts.fetched) })
-    expect(seen.slice(0, 3)).toEqual([100, 200, 250])
+    expect(seen[0]).toBe(100)
+    expect(seen.at(-1)).toBe(250)
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b))
   })
 
   it('reads windows of a large account in parallel, and every object once or twice', async () => {
@@ -291,12 +293,10 @@ describe('an error', () => {
     const stop = new AbortController()
     const run = await customers.syncAll({
       signal: stop.signal,
-      onProgress: ({ counts }) => {
-        if (counts.fetched >= 200) stop.abort()
-      },
+      onProgress: () => stop.abort(),
     })
     expect(run.state).toBe('cancelled')
-    expect(await live('customers')).toHaveLength(200)
+    expect(await live('customers')).toHaveLength(100)
   })
 
   it('`sync_running` refuses a second run of the resource', async () => {
