@@ -113,6 +113,7 @@ export async function listVouchers(
   page: PageQuery,
 ): Promise<Page<Voucher>> {
   const batches = await batchesOf(trx, conferenceId, filter)
+  if (batches?.length === 0) return { data: [], has_more: false, next_cursor: null }
   const isOneBatch = filter.batchId !== undefined || filter.purchaseId !== undefined
   const keyset = isOneBatch ? NEWEST_OF_BATCH : NEWEST
   return readVouchers(trx, conferenceId, { ...filter, batches }, page, keyset)

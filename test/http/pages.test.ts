@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createConference, createSponsor } from '../support/fixtures.ts'
+import { createConference, createSponsor, createSponsorKey } from '../support/fixtures.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { type Body, useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp()
@@ -41,6 +42,24 @@ describe('a list', () => {
   it('is empty at first', async () => {
     const { path } = await createConference(app)
     expect(await page(path, {})).toEqual({ data: [], has_more: false, next_cursor: null })
+  })
+
+  it('sends no query for the rows of nothing (issue 9, line 6)', async () => {
+    const { path, id } = await createConference(app)
+    const sponsor = await createSponsor(app, { path })
+    await app.rows(
+      `insert into customers (conference_id, id, sponsor_id, params, idempotency_key, created_by)
+       values ($1, 'cust_none', $2, '{"name": "Acme", "email": null}', 'none', 'x')`,
+      [id, sponsor.id],
+    )
+    const { key: as } = await createSponsorKey(app, { path }, sponsor.id)
+    const purchases = await roundTripsOf(() => app.request('GET', `${path}/purchases`))
+    expect(purchases.filter((sql) => sql.includes('payment_attempts'))).toEqual([])
+    const vouchers = await roundTripsOf(() => app.request('GET', `${path}/vouchers`, { as }))
+    expect(vouchers.filter((sql) => sql.includes('from vouchers'))).toEqual([])
+    const customers = await roundTripsOf(() => app.request('GET', `${path}/customers`))
+    expect(customers.filter((sql) => sql.includes('from "customers"'))).toHaveLength(1)
+    expect(customers.filter((sql) => sql.includes('"stripe"'))).toEqual([])
   })
 
   it('is newest first, in pages that contain every row once (D31)', async () => {

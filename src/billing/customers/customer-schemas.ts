@@ -111,14 +111,8 @@ type MirroredCustomer = {
   as_of: Date
 }
 
-/** API representations of customers, with a fixed number of queries. */
-export async function viewCustomers(
-  trx: Tx,
-  conferenceId: string,
-  customers: readonly Customer[],
-): Promise<CustomerBody[]> {
-  const ids = customers.flatMap(({ stripeCustomerId }) => stripeCustomerId ?? [])
-  const rows = await trx(tableOf(mirroredCustomers))
+const mirrored = (trx: Tx, conferenceId: string, ids: string[]) =>
+  trx(tableOf(mirroredCustomers))
     .where({ conference_id: conferenceId, deleted_at: null })
     .whereIn('id', ids)
     .select<MirroredCustomer[]>(
@@ -129,6 +123,15 @@ export async function viewCustomers(
       'default_source',
       'as_of',
     )
+
+/** API representations of customers, with a fixed number of queries. */
+export async function viewCustomers(
+  trx: Tx,
+  conferenceId: string,
+  customers: readonly Customer[],
+): Promise<CustomerBody[]> {
+  const ids = customers.flatMap(({ stripeCustomerId }) => stripeCustomerId ?? [])
+  const rows = ids.length === 0 ? [] : await mirrored(trx, conferenceId, ids)
   const byId = new Map(rows.map((row) => [row.id, row]))
   return customers.map((customer) =>
     toCustomerBody(customer, byId.get(customer.stripeCustomerId ?? '')),
