@@ -4,6 +4,7 @@ import { seedConference } from '../../bench/many-rows.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { operationsOf } from '../../src/http/openapi/api-document.ts'
 import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
+import { createSponsorKey } from '../support/fixtures.ts'
 import { openShop, type Shop } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
 import { openapiYaml } from '../support/validate-response.ts'
@@ -94,7 +95,7 @@ async function rowsLike(table: string): Promise<string> {
 type Sent = { text: string; values: unknown[] }
 
 /** The reads that the service sends to answer a request. */
-async function readsOf(path: string): Promise<Sent[]> {
+async function readsOf(path: string, as?: string): Promise<Sent[]> {
   const real: unknown = Reflect.get(pg.Client.prototype, 'query')
   if (typeof real !== 'function') throw new TypeError('pg.Client has no method query')
   const sent: Sent[] = []
@@ -107,7 +108,7 @@ async function readsOf(path: string): Promise<Sent[]> {
     return Reflect.apply(real, this, message) as never
   })
   try {
-    const { status, body } = await app.request('GET', path)
+    const { status, body } = await app.request('GET', path, as === undefined ? {} : { as })
     expect({ status, path, body: status === 200 ? null : body }).toMatchObject({ status: 200 })
     return sent
   } finally {
@@ -250,6 +251,25 @@ describe('a list of 500,000 purchases', () => {
       }
     }
   })
+})
+
+describe('a sponsor in a conference with 500,000 purchases', () => {
+  it.each(['purchases?', 'purchases?q=ticket%207&', 'purchases?q=nothing&', 'vouchers?'])(
+    'reads a bounded number of rows: %s',
+    async (list) => {
+      const conference = { path: `/v1/conferences/${BIG}` }
+      const sponsor = await app.request<{ id: string }>(
+        'GET',
+        `${conference.path}/sponsors/sponsor-7`,
+      )
+      const { key } = await createSponsorKey(app, conference, sponsor.body.id)
+      for (const sent of await readsOf(`${conference.path}/${list}limit=50`, key)) {
+        const nodes = await planOf(sent, ', analyze, timing off, buffers off')
+        expect(faultsOf(nodes), sent.text).toEqual([])
+        expect(rowsRead(nodes), sent.text).toBeLessThanOrEqual(2_000)
+      }
+    },
+  )
 })
 
 describe('a report of a large conference', () => {
