@@ -24,8 +24,8 @@ export function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
 }
 
 // Everything here runs under the batch's row lock, so changes of state run one after the other.
-// Redemptions do not take that lock. They lock only one voucher each, so they cannot deadlock with the
-// alignment, and `for no key update` re-reads a voucher that was redeemed while the statement waited.
+// Redemptions do not take that lock. They lock one voucher each, or several without waiting for any, so they
+// cannot deadlock with the alignment, and `for no key update` re-reads a voucher that was redeemed while the statement waited.
 
 /**
  * Aligns the vouchers of a purchase to what its refunds and disputes require now, and stores that target

@@ -1,53 +1,76 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
+import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import { runInOrder } from '../db/pipeline.ts'
 import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import type { Actor } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { lockBatch, realignBatch } from './align-vouchers.ts'
+import { inGroups } from '../shared/in-groups.ts'
+import { LOCKED_COLUMNS, type LockedRow, realignBatch, toLockedBatch } from './align-vouchers.ts'
 import { codeKey, INVALID_REASON, type InvalidReason } from './voucher.ts'
 
 export type RedeemRequest = { code: string; reference: string; actor: Actor }
 
 /**
- * One statement, since the ticket shop waits for it at the door.
+ * Redeems for several requests in one statement, since the ticket shops wait for it at the door.
  *
- * `target` locks the voucher and, against a publication, its batch; Postgres reads rows again that were
+ * `target` locks the vouchers and, against a publication, their batches; Postgres reads rows again that were
  * changed while it waited. The other tables are read as they were before. So a parallel call that made
- * the redemption may be invisible: then the unique index refuses this one, or the voucher is used up,
+ * a redemption may be invisible: then the unique index refuses this one, or the voucher is used up,
  * and no redemption comes back.
+ *
+ * Requests for the same voucher take its uses in their order. `limit 1` keeps the look-up of known redemptions
+ * by voucher in every plan, also in one that was made for an empty table.
+ *
+ * @param locked - what to do about rows that another transaction has locked.
  */
-const REDEEM = `
-  with target as materialized (
-    select v.id, v.code, v.batch_id, b.purchase_id, ${INVALID_REASON} as invalid_reason
+const redeemOf = (locked: 'wait' | 'skip locked') => `
+  with given as materialized (
+    select * from unnest(cast(:keys as text[]), cast(:references as text[]), cast(:ids as text[]),
+      cast(:actors as text[])) with ordinality as given (code_key, reference, id, actor, place)),
+  target as materialized (
+    select v.id, v.code, v.code_key, v.batch_id, b.purchase_id, v.max_uses - v.times_used as uses_left,
+      ${INVALID_REASON} as invalid_reason
     from vouchers v
     join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
-    where v.conference_id = :conferenceId and v.code_key = :key
-    for no key update of v for key share of b),
-  known as (
-    select r.* from target cross join lateral (
+    where v.conference_id = :conferenceId and v.code_key = any(cast(:keys as text[]))
+    for no key update of v ${locked === 'wait' ? '' : locked}
+    for key share of b ${locked === 'wait' ? '' : locked}),
+  wanted as materialized (
+    select given.id, given.reference, given.actor, given.place, target.id as voucher_id, target.code,
+      target.batch_id, target.purchase_id, target.uses_left, target.invalid_reason,
+      known.id as known_id, known.redeemed_by, known.created_at
+    from given
+    join target on target.code_key = given.code_key
+    left join lateral (
       select r.id, r.redeemed_by, r.created_at from redemptions r
       where r.conference_id = :conferenceId and r.voucher_id = target.id
-        and r.reference = :reference and r.released_at is null
-      limit 1) r),
+        and r.reference = given.reference and r.released_at is null
+      limit 1) as known on true),
   made as (
     insert into redemptions (conference_id, id, voucher_id, reference, redeemed_by, created_at)
-    select :conferenceId, :id, target.id, :reference, :actor, statement_timestamp()
-    from target where target.invalid_reason is null and not exists (select from known)
+    select :conferenceId, id, voucher_id, reference, actor, statement_timestamp()
+    from (
+      select *, row_number() over (partition by voucher_id order by place) as use
+      from wanted where known_id is null and invalid_reason is null) as possible
+    where use <= uses_left
     on conflict (conference_id, voucher_id, reference) where released_at is null do nothing
     returning id, voucher_id, redeemed_by, created_at),
   used as (
-    update vouchers v set times_used = v.times_used + 1
-    from made where v.conference_id = :conferenceId and v.id = made.voucher_id)
-  select coalesce(made.id, known.id) as id, made.id is not null as created,
-    target.code, target.batch_id, target.purchase_id, target.invalid_reason,
-    cast(:reference as text) as reference,
-    coalesce(made.redeemed_by, known.redeemed_by) as redeemed_by,
-    coalesce(made.created_at, known.created_at) as created_at,
+    update vouchers v set times_used = v.times_used + made.uses
+    from (select voucher_id, cast(count(*) as integer) as uses from made group by voucher_id) as made
+    where v.conference_id = :conferenceId and v.id = made.voucher_id)
+  select wanted.place, coalesce(made.id, wanted.known_id) as id, made.id is not null as created,
+    wanted.code, wanted.batch_id, wanted.purchase_id, wanted.invalid_reason, wanted.reference,
+    coalesce(made.redeemed_by, wanted.redeemed_by) as redeemed_by,
+    coalesce(made.created_at, wanted.created_at) as created_at,
     cast(null as timestamptz) as released_at, cast(null as text) as released_by
-  from target left join known on true left join made on true`
+  from wanted left join made on made.id = wanted.id`
 
 type RedeemRow = Omit<RedemptionRow, 'id'> & {
+  /** Of its request, from 1. */
+  place: number
   /** Null: none was made or known. */
   id: string | null
   created: boolean
@@ -56,12 +79,12 @@ type RedeemRow = Omit<RedemptionRow, 'id'> & {
 
 type Redeemed = { redemption: Redemption; created: boolean }
 
-const redeemBindings = (conferenceId: string, { code, reference, actor }: RedeemRequest) => ({
+const redeemBindings = (conferenceId: string, requests: readonly RedeemRequest[]) => ({
   conferenceId,
-  key: codeKey(code),
-  reference,
-  id: newId('redemption'),
-  actor: actor.id,
+  keys: requests.map(({ code }) => codeKey(code)),
+  references: requests.map(({ reference }) => reference),
+  ids: requests.map(() => newId('redemption')),
+  actors: requests.map(({ actor }) => actor.id),
 })
 
 const toRedeemed = ({ id, ...row }: RedeemRow): Redeemed | null =>
@@ -83,8 +106,8 @@ export async function redeemVoucher(
   request: RedeemRequest,
 ): Promise<Redeemed> {
   const { rows } = await trx.raw<{ rows: RedeemRow[] }>(
-    REDEEM,
-    redeemBindings(conferenceId, request),
+    redeemOf('wait'),
+    redeemBindings(conferenceId, [request]),
   )
   const [row] = rows
   if (row === undefined) throw notFound('voucher')
@@ -99,25 +122,56 @@ export async function redeemVoucher(
   throw invalidVoucherError(row.invalid_reason)
 }
 
+/** Maximum number of redemptions in one statement. */
+const GROUP_REDEMPTIONS = 100
+
+/** Redeems in a transaction of its own. @throws the errors of `redeemVoucher`. */
+export type Redeemer = (conferenceId: string, request: RedeemRequest) => Promise<Redeemed>
+
 /**
- * `redeemVoucher` in a transaction of its own, and in one round trip if it succeeds.
- *
- * @throws the errors of `redeemVoucher`.
+ * A `redeemVoucher` for many callers. Requests of a conference that arrive together share one statement and
+ * one commit, so a hot code is locked once for all of them. Such a statement never waits for a lock: it skips
+ * locked rows. So it cannot deadlock, and one locked voucher delays no other. A request whose voucher it
+ * skipped or refused gets a transaction of its own.
  */
-export async function redeemVoucherAtOnce(
+export function createRedeemer(db: Db): Redeemer {
+  // Conferences are never deleted.
+  const groups = new Map<string, (request: RedeemRequest) => Promise<Redeemed | null>>()
+
+  function groupsOf(conferenceId: string) {
+    const known = groups.get(conferenceId)
+    if (known !== undefined) return known
+    const made = inGroups<RedeemRequest, Redeemed | null>({
+      run: (requests) => redeemTogether(db, conferenceId, requests),
+      // A second group would skip the hot code that the first one has locked.
+      inFlight: 1,
+      sizeOf: ({ length }) => Math.min(length, GROUP_REDEMPTIONS),
+      splits: (error) => !isDatabaseUnavailable(error),
+    })
+    groups.set(conferenceId, made)
+    return made
+  }
+
+  return async (conferenceId, request) =>
+    (await groupsOf(conferenceId)(request)) ??
+    withTenant(db, { conferenceId }, (trx) => redeemVoucher(trx, conferenceId, request))
+}
+
+/** Null for each request that was not decided. */
+async function redeemTogether(
   db: Db,
   conferenceId: string,
-  request: RedeemRequest,
-): Promise<Redeemed> {
-  const bindings: Record<string, string> = redeemBindings(conferenceId, request)
-  const [row] = await tenantStatement<RedeemRow>(db, { conferenceId }, (bind) =>
-    REDEEM.replaceAll(/:(\w+)/g, (_, name: string) => bind(bindings[name] ?? null)),
+  requests: readonly RedeemRequest[],
+): Promise<(Redeemed | null)[]> {
+  const bindings: Record<string, string | string[]> = redeemBindings(conferenceId, requests)
+  const rows = await tenantStatement<RedeemRow>(db, { conferenceId }, (bind) =>
+    REDEEM_TOGETHER.replaceAll(/:(\w+)/g, (_, name: string) => bind(bindings[name] ?? null)),
   )
-  const redeemed = row === undefined ? null : toRedeemed(row)
-  return (
-    redeemed ?? withTenant(db, { conferenceId }, (trx) => redeemVoucher(trx, conferenceId, request))
-  )
+  const redeemed = new Map(rows.map((row) => [row.place, toRedeemed(row)]))
+  return requests.map((_, index) => redeemed.get(index + 1) ?? null)
 }
+
+const REDEEM_TOGETHER = redeemOf('skip locked')
 
 function invalidVoucherError(reason: InvalidReason | null): AppError {
   if (reason === null) throw new Error('A valid voucher was not redeemed')
@@ -143,24 +197,44 @@ export async function releaseRedemption(
   id: string,
   actor: Actor,
 ): Promise<Redemption> {
-  const { code, batchId } = await getRedemption(trx, conferenceId, id)
-  // Lock the batch first, as a change of state does, then the voucher, as a redemption does.
-  const batch = await lockBatch(trx, conferenceId, { id: batchId })
-  await trx('vouchers')
-    .where({ conference_id: conferenceId, code_key: codeKey(code) })
-    .forNoKeyUpdate()
-    .select('id')
-  const { rowCount } = await trx.raw<{ rowCount: number }>(
-    `with released as (
-       update redemptions r set released_at = statement_timestamp(), released_by = :actor
-       where r.conference_id = :conferenceId and r.id = :id and r.released_at is null
-       returning r.voucher_id)
-     update vouchers v set times_used = v.times_used - 1
-     from released where v.conference_id = :conferenceId and v.id = released.voucher_id`,
-    { conferenceId, id, actor: actor.id },
-  )
-  if (batch !== null && rowCount > 0) await realignBatch(trx, batch)
-  return getRedemption(trx, conferenceId, id)
+  const ref = { conferenceId, id, actor: actor.id }
+  // In one round trip. Lock the batch first, as a change of state does, then the voucher, as a redemption
+  // does. Each statement sees what was committed before its predecessor got its lock.
+  const [batches, , released, rows] = await runInOrder<
+    [LockedRow[], unknown[], unknown[], RedemptionRow[]]
+  >(trx, [
+    trx.raw(
+      `select ${LOCKED_COLUMNS.join(', ')} from voucher_batches
+       where conference_id = :conferenceId and id = (
+         select v.batch_id from redemptions r
+         join vouchers v on v.conference_id = r.conference_id and v.id = r.voucher_id
+         where r.conference_id = :conferenceId and r.id = :id)
+       for no key update`,
+      ref,
+    ),
+    trx.raw(
+      `select id from vouchers where conference_id = :conferenceId and id = (
+         select voucher_id from redemptions where conference_id = :conferenceId and id = :id)
+       for no key update`,
+      ref,
+    ),
+    trx.raw(
+      `with released as (
+         update redemptions r set released_at = statement_timestamp(), released_by = :actor
+         where r.conference_id = :conferenceId and r.id = :id and r.released_at is null
+         returning r.voucher_id)
+       update vouchers v set times_used = v.times_used - 1
+       from released where v.conference_id = :conferenceId and v.id = released.voucher_id
+       returning v.id`,
+      ref,
+    ),
+    redemptions(trx, conferenceId).where('r.id', id),
+  ])
+  const [batch] = batches
+  const [row] = rows
+  if (batch === undefined || row === undefined) throw notFound('redemption')
+  if (released.length > 0) await realignBatch(trx, toLockedBatch(conferenceId, batch))
+  return toRedemption(row)
 }
 
 /** One use of one voucher, by one order of the ticket shop. */
@@ -225,15 +299,6 @@ function toRedemption(row: RedemptionRow): Redemption {
     releasedAt: row.released_at,
     releasedBy: row.released_by,
   }
-}
-
-/** @throws AppError `not_found` */
-async function getRedemption(trx: Tx, conferenceId: string, id: string): Promise<Redemption> {
-  const row = await redemptions(trx, conferenceId)
-    .where('r.id', id)
-    .first<RedemptionRow | undefined>()
-  if (row === undefined) throw notFound('redemption')
-  return toRedemption(row)
 }
 
 export type RedemptionFilter = {

@@ -5,10 +5,10 @@ import { callerOf } from '../http/access-control.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import {
+  createRedeemer,
   listRedemptions,
   type Redemption,
   redeemVoucher,
-  redeemVoucherAtOnce,
   releaseRedemption,
 } from './redeem-voucher.ts'
 import {
@@ -33,6 +33,7 @@ export function redemptionRoutes(app: App, deps: RouteDeps): void {
 }
 
 function redeemRoute(app: App, { db, idempotency, failedLookups }: RouteDeps): void {
+  const redeem = createRedeemer(db)
   app.post(
     `${CONFERENCE}/vouchers/:code/redemptions`,
     {
@@ -53,7 +54,7 @@ function redeemRoute(app: App, { db, idempotency, failedLookups }: RouteDeps): v
       const wanted = { code: request.params.code, reference: request.body.reference, actor }
       const { created, body } = await failedLookups.guard(request, async () => {
         if (request.headers['idempotency-key'] === undefined) {
-          return toAnswer(await redeemVoucherAtOnce(db, conferenceId, wanted))
+          return toAnswer(await redeem(conferenceId, wanted))
         }
         return idempotency.run(request, async (trx) =>
           toAnswer(await redeemVoucher(trx, conferenceId, wanted)),

@@ -3,11 +3,9 @@ import { markBatchPublished } from '../../src/vouchers/published-vouchers.ts'
 import {
   listRedemptions,
   redeemVoucher,
-  redeemVoucherAtOnce,
   releaseRedemption,
 } from '../../src/vouchers/redeem-voucher.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
-import { roundTripsOf } from '../support/round-trips.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 
 const tenants = useTenants()
@@ -168,62 +166,6 @@ async function countRedemptions(tenant: Tenant): Promise<number> {
     return row?.count ?? 0
   })
 }
-
-describe('a redemption in one round trip', () => {
-  const atOnce = (tenant: Tenant, code: string, reference: string) =>
-    redeemVoucherAtOnce(tenant.db, tenant.conferenceId, { code, reference, actor })
-
-  it('returns and refuses the same as one in a transaction', async () => {
-    const tenant = await tenants.create()
-    const { code } = await tenant.sold(1)
-    const reference = `'; drop table redemptions; -- ?? :id $1 \\`
-    const { redemption } = await atOnce(tenant, code, reference)
-    expect(redemption).toMatchObject({ reference, releasedAt: null, redeemedBy: 'key_shop' })
-    expect(await atOnce(tenant, code, reference)).toEqual({ redemption, created: false })
-    expect(await redeem(tenant, code, reference)).toEqual({ redemption, created: false })
-    await expect(atOnce(tenant, code, 'order-2')).rejects.toEqual(invalid('used_up'))
-    await expect(atOnce(tenant, 'NEVER-MADE', 'x')).rejects.toMatchObject({ code: 'not_found' })
-  })
-
-  it('takes one use when the same order redeems in parallel, also of a code with one use', async () => {
-    const tenant = await tenants.create()
-    for (const maxUses of [1, 50]) {
-      const { code } = await tenant.sold(1, { maxUses })
-      const answers = await Promise.all(times(30).map(() => atOnce(tenant, code, 'order-1')))
-      expect(new Set(answers.map(({ redemption }) => redemption.id)).size).toBe(1)
-      expect(answers.filter(({ created }) => created)).toHaveLength(1)
-      expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
-    }
-  })
-})
-
-type PlanNode = { 'Relation Name'?: string; 'Index Cond'?: string; Plans?: PlanNode[] }
-
-const nodesOf = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)]
-
-describe('the plan of a redemption', () => {
-  // A prepared plan stays when the table grows.
-  it('finds the redemptions of one voucher by key, also when it is made on an empty table', async () => {
-    const tenant = await tenants.create()
-    const { code } = await tenant.sold(1)
-    const sent = await roundTripsOf(() =>
-      redeemVoucherAtOnce(tenant.db, tenant.conferenceId, { code, reference: 'order-1', actor }),
-    )
-    const statement = sent
-      .flatMap((trip) => trip.split('; '))
-      .find((sql) => sql.includes('insert into redemptions'))
-    const { rows } = await tenant.run((trx) =>
-      trx.raw<{ rows: { 'QUERY PLAN': [{ Plan: PlanNode }] }[] }>(
-        `explain (generic_plan, format json) ${statement}`,
-      ),
-    )
-    const conditions = rows
-      .flatMap((row) => nodesOf(row['QUERY PLAN'][0].Plan))
-      .filter((node) => node['Relation Name'] === 'redemptions')
-      .flatMap((node) => node['Index Cond'] ?? [])
-    expect(conditions).toEqual([expect.stringContaining('voucher_id')])
-  })
-})
 
 describe('a batch that is published meanwhile', () => {
   it('waits for a redemption and subtracts its use', async () => {

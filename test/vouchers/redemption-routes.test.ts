@@ -100,18 +100,24 @@ describe('redeeming over HTTP', () => {
 })
 
 describe('a redemption', () => {
-  it('takes two round trips to the database after the authentication (issue 8, line 2)', async () => {
-    const { redeem } = await shopWith(3)
+  it('takes two round trips to the database after the authentication, and so does its release (issue 9, line 2)', async () => {
+    const { redeem, release } = await shopWith(3)
     // The first request of a key also writes when the key was last used.
-    await redeem('order-1')
+    const { body } = await redeem('order-1')
+    const afterAuthentication = async (work: () => Promise<unknown>) => {
+      const sent = await roundTripsOf(work)
+      return sent.slice(sent.findIndex((sql) => sql.includes('from api_keys')) + 1)
+    }
     for (const reference of ['order-2', 'order-2']) {
-      const sent = await roundTripsOf(() => redeem(reference))
-      const first = sent.findIndex((sql) => sql.includes('rate_limits'))
-      expect(sent.slice(first)).toEqual([
+      expect(await afterAuthentication(() => redeem(reference))).toEqual([
         expect.stringContaining('rate_limits'),
         expect.stringContaining('insert into redemptions'),
       ])
     }
+    expect(await afterAuthentication(() => release(body.id))).toEqual([
+      expect.stringContaining('update redemptions'),
+      expect.stringMatching(/^commit/i),
+    ])
   })
 })
 
