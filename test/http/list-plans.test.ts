@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
-import { seedConference } from '../../bench/many-rows.ts'
+import { SEEDED_TABLES, seedConference } from '../../bench/many-rows.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { operationsOf } from '../../src/http/openapi/api-document.ts'
 import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
@@ -21,7 +21,7 @@ const SIZE = {
   batches: 1_000,
   vouchersPerBatch: 40,
 }
-/** Of every table that `seedConference` leaves empty. */
+/** Of every table that `seedConference` does not fill. */
 const ROWS = 4_000
 
 let small: Shop
@@ -45,19 +45,19 @@ beforeAll(async () => {
     customer: 'cust_plans',
     id: outgoing['webhook-endpoints'] ?? '',
   }
+  for (const table of await otherTables()) await app.rows(await rowsLike(table))
   await seedConference(app.adminConnectionString, BIG, SIZE)
-  for (const table of await emptyTables()) await app.rows(await rowsLike(table))
-  await app.rows('analyze')
   sizes = await sizesOfTables()
 }, 120_000)
 
-const emptyTables = async () =>
+const otherTables = async () =>
   (
     await app.rows<{ name: string }>(
       `select c.oid::regclass::text as name from pg_class c
        join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('public', 'stripe')
        join pg_attribute a on a.attrelid = c.oid and a.attname = 'conference_id'
-       where c.relkind = 'r' and c.reltuples < 10`,
+       where c.relkind = 'r' and not c.relname = any($1)`,
+      [SEEDED_TABLES],
     )
   ).map(({ name }) => name)
 
@@ -144,7 +144,7 @@ function faultsOf(nodes: Node[]): string[] {
     const below = Math.max(0, ...(node.Plans ?? []).map((child) => child['Plan Rows']))
     return [
       ...(type === 'Seq Scan' && (sizes.get(table) ?? 0) >= ROWS ? [`reads all of ${table}`] : []),
-      ...(type === 'Sort' && below > 1_000 ? [`sorts ${below} rows`] : []),
+      ...(type === 'Sort' && below > 2_000 ? [`sorts ${below} rows`] : []),
     ]
   })
 }
