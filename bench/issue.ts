@@ -20,7 +20,7 @@ export type IssueBenchOptions = {
 
 const PREFIX = 'BULK-BENCH-'
 
-async function createBenchConference(db: Db): Promise<string> {
+export async function createBenchConference(db: Db): Promise<string> {
   const id = newId('conference')
   await withTenant(db, { conferenceId: id }, async (trx) =>
     trx('conferences').insert({
@@ -35,7 +35,7 @@ async function createBenchConference(db: Db): Promise<string> {
 }
 
 /** Issues one batch and commits it. Returns its id. */
-async function issueBatch(db: Db, conferenceId: string, count: number): Promise<string> {
+export async function issueBatch(db: Db, conferenceId: string, count: number): Promise<string> {
   const { batchId, issued } = await withTenant(db, { conferenceId }, (trx) =>
     issueVouchers(trx, {
       conferenceId,

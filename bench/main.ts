@@ -7,6 +7,7 @@ import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgre
 import { migrateToLatest } from '../src/db/migrations.ts'
 import { benchBudget } from './budget.ts'
 import { describeMachine, type Figure, isMet, renderFigures } from './compare.ts'
+import { benchExport } from './export.ts'
 import { benchInbox } from './inbox.ts'
 import { benchIngest } from './ingest.ts'
 import { benchIssue } from './issue.ts'
@@ -20,6 +21,7 @@ import { benchSync } from './sync.ts'
 // Figures are ratios within one run on one durable server: they compare ways, not machines.
 const BENCHES = {
   budget: benchBudget,
+  export: benchExport,
   inbox: benchInbox,
   ingest: benchIngest,
   issue: benchIssue,

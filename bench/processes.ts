@@ -17,6 +17,7 @@ export type BenchProcess = {
 
 const FAKE_STRIPE = fileURLToPath(new URL('./fake-stripe-process.ts', import.meta.url))
 const BARE_SERVER = fileURLToPath(new URL('./bare-server-process.ts', import.meta.url))
+const EXPORT_MEMORY = fileURLToPath(new URL('./export-memory-process.ts', import.meta.url))
 const REPORT_USAGE = fileURLToPath(new URL('./report-usage.ts', import.meta.url))
 const LOADERS = [
   createRequire(import.meta.url).resolve('tsx'),
@@ -64,6 +65,25 @@ export async function startBareServerProcess(
   onStart(stop)
   const [url] = (await once(child, 'message')) as [string] // what the script sends
   return { url, usage: () => ask(child, 'usage'), stop }
+}
+
+/** By how many MB a new process grows while it exports a batch as CSV. */
+export async function measureExportMemory(
+  connectionString: string,
+  conferenceId: string,
+  batchId: string,
+): Promise<number> {
+  const child = start(EXPORT_MEMORY, [connectionString, conferenceId, batchId], {})
+  const failed = once(child, 'exit').then(([code]) => {
+    throw new Error(`The process that exports ended with ${code}`)
+  })
+  try {
+    const [growth] = (await Promise.race([once(child, 'message'), failed])) as [number]
+    return growth
+  } finally {
+    await end(child, 'SIGKILL')
+    await failed.catch(() => {})
+  }
 }
 
 export type ServiceProcess = BenchProcess & {

@@ -1,9 +1,12 @@
 import { text } from 'node:stream/consumers'
+import { stringify } from 'csv-stringify/sync'
+import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { isDatabaseUnavailable } from '../../src/db/pg-errors.ts'
 import { type ExportFormat, exportVouchers } from '../../src/vouchers/export-vouchers.ts'
 import type { CodeMaker } from '../../src/vouchers/issue-vouchers.ts'
+import { codeKey } from '../../src/vouchers/voucher.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'
 
@@ -47,6 +50,36 @@ describe('the CSV of a purchase', () => {
       expect(line).toContain(`'${code}`)
     },
   )
+
+  it('is what csv-stringify writes, whatever characters codes have', async () => {
+    const tenant = await tenants.create()
+    const symbol = fc.constantFrom(...Array.from('=+-@\t\r\n",;\'\\ A9b＝＋－＠é'))
+    const drawn = fc.sample(fc.string({ unit: symbol, maxLength: 5 }), { numRuns: 500, seed: 1 })
+    const codes = [...new Map(drawn.map((code) => [codeKey(code), code])).values()]
+    const { batchId } = await tenant.issue({ count: codes.length, makeCodes: () => codes })
+    const rows = codes.map((code) => [code, 0, 1, 'true', '', ''])
+    const expected = stringify([HEADER.split(','), ...rows], { escape_formulas: true })
+    expect(await exported(tenant, batchId, 'csv')).toBe(expected)
+  })
+
+  it('goes on after codes that are missing', async () => {
+    const tenant = await tenants.create()
+    const { batchId } = await tenant.issue({ count: 11_000 })
+    await tenant.run(async (trx) => trx('vouchers').whereBetween('ordinal', [2, 10_500]).delete())
+    const stored = await tenant.stored(batchId)
+    const lines = linesOf(await exported(tenant, batchId, 'csv')).slice(1)
+    expect(lines.map((line) => line.split(',')[0])).toEqual(stored.map(({ code }) => code))
+    expect(lines).toHaveLength(501)
+  })
+
+  it('shows the times in UTC, with milliseconds', async () => {
+    const tenant = await tenants.create()
+    const validFrom = new Date('2026-02-28T23:59:59.999Z')
+    const { batchId } = await tenant.sold(1, { validFrom })
+    expect(linesOf(await exported(tenant, batchId, 'csv'))[1]).toMatch(
+      /,0,1,true,2026-02-28T23:59:59\.999Z,$/,
+    )
+  })
 })
 
 describe('the NDJSON of a purchase', () => {
@@ -81,9 +114,9 @@ describe('the NDJSON of a purchase', () => {
 })
 
 describe('a large export', () => {
-  it('has every voucher once, as it is when its page is read', async () => {
+  it('has every voucher once, as it is when its part is read', async () => {
     const tenant = await tenants.create()
-    const { batchId } = await tenant.issue({ count: 6_000 })
+    const { batchId } = await tenant.issue({ count: 26_000 })
     const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'csv')
     const parts: string[] = []
     for await (const part of stream) {
@@ -98,28 +131,38 @@ describe('a large export', () => {
     expect(lines.at(-1)?.split(',')[1]).toBe('1')
   })
 
-  it('reads only as fast as the reader takes rows, and holds no connection meanwhile (issue 8, line 16)', async () => {
-    const tenant = await tenants.create()
-    const { batchId } = await tenant.issue({ count: 20_000 })
-    const oneConnection = connect(tenants.connectionString, { max: 1 })
-    const stream = exportVouchers(oneConnection, tenant.conferenceId, batchId, 'ndjson')
-    await new Promise((resolve) => stream.once('readable', resolve))
-    await expect.poll(() => openTransactions(tenant)).toBe(0)
-    // 20,000 lines are 7 MB; the stream buffers one or two pages.
-    expect(stream.readableLength).toBeLessThan(1_000_000)
-    expect((await oneConnection.raw('select 1 as one')).rows).toEqual([{ one: 1 }])
-    stream.destroy()
-    await oneConnection.destroy()
-  })
+  it.each([
+    ['csv' as const, 400_000],
+    // 20,000 lines are 7 MB.
+    ['ndjson' as const, 1_000_000],
+  ])(
+    'as %s reads only as fast as the reader takes rows, and holds no connection meanwhile (issue 8, line 16)',
+    async (format, buffered) => {
+      const tenant = await tenants.create()
+      const { batchId } = await tenant.issue({ count: 20_000 })
+      const oneConnection = connect(tenants.connectionString, { max: 1 })
+      const stream = exportVouchers(oneConnection, tenant.conferenceId, batchId, format)
+      await new Promise((resolve) => stream.once('readable', resolve))
+      await expect.poll(() => openTransactions(tenant)).toBe(0)
+      // One or two parts.
+      expect(stream.readableLength).toBeLessThan(buffered)
+      expect((await oneConnection.raw('select 1 as one')).rows).toEqual([{ one: 1 }])
+      stream.destroy()
+      await oneConnection.destroy()
+    },
+  )
 
-  it('ends when the reader takes nothing until the timeout', async () => {
-    const tenant = await tenants.create()
-    const { batchId } = await tenant.issue({ count: 20_000 })
-    const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'ndjson', 50)
-    const failed = new Promise<Error>((resolve) => stream.once('error', resolve))
-    expect((await failed).message).toMatch(/The reader took nothing for 50 ms/)
-    await expect.poll(() => openTransactions(tenant)).toBe(0)
-  })
+  it.each(['csv', 'ndjson'] as const)(
+    'as %s ends when the reader takes nothing until the timeout',
+    async (format) => {
+      const tenant = await tenants.create()
+      const { batchId } = await tenant.issue({ count: 20_000 })
+      const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, format, 50)
+      const failed = new Promise<Error>((resolve) => stream.once('error', resolve))
+      expect((await failed).message).toMatch(/The reader took nothing for 50 ms/)
+      await expect.poll(() => openTransactions(tenant)).toBe(0)
+    },
+  )
 
   it('fails the stream, and not the process, when the database is lost', async () => {
     const tenant = await tenants.create()
@@ -132,7 +175,7 @@ describe('a large export', () => {
     const reading = (async () => {
       for await (const _ of stream) {
         parts += 1
-        // The first part is the header, the second the first page.
+        // The first part is the header, the second the first slice.
         if (parts !== 2) continue
         await lock.raw('lock table vouchers')
         killed = vi.waitUntil(
