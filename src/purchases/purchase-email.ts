@@ -10,7 +10,7 @@ import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { exportVouchers } from '../vouchers/export-vouchers.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
 import type { BulkPurchase, PurchaseRef } from './purchase-aggregate.ts'
-import { loadAggregates } from './purchase-store.ts'
+import { loadViews } from './purchase-store.ts'
 
 /** A larger file exceeds a megabyte; many mail servers refuse that once it is encoded. */
 const MAX_ATTACHED_CODES = 20_000
@@ -76,7 +76,7 @@ export async function sendPurchaseEmail(
 }
 
 async function findRecipient(trx: Tx, ref: PurchaseRef): Promise<Recipient | null> {
-  const [found] = await loadAggregates(trx, ref.conferenceId, [ref.purchaseId])
+  const [found] = await loadViews(trx, ref.conferenceId, [ref.purchaseId])
   if (found === undefined || found.purchase.sponsorId === null) return null
   const { purchase } = found
   const sponsor = await findSponsor(trx, ref.conferenceId, found.purchase.sponsorId)

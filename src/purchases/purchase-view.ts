@@ -8,12 +8,12 @@ import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
 import { findSponsor, sponsorIdsByText } from '../sponsors/sponsor-store.ts'
-import { countVouchers, NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-counts.ts'
+import { NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-counts.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase, PurchaseAggregate } from './purchase-aggregate.ts'
 import { allowedActions } from './purchase-aggregate.ts'
 import type { listPurchasesQuery, purchaseSchema, transitionSchema } from './purchase-schemas.ts'
-import { loadAggregates, type TransitionRow } from './purchase-store.ts'
+import { loadViews, type TransitionRow } from './purchase-store.ts'
 
 export type PurchaseBody = z.infer<typeof purchaseSchema>
 
@@ -70,22 +70,18 @@ function toBody(
   }
 }
 
-/** Purchases as the API shows them, in one round trip for any number of purchases. */
+/** Purchases as the API shows them, in one statement for any number of purchases. */
 async function viewPurchases(
   trx: Tx,
   caller: Caller,
   ids: readonly string[],
 ): Promise<PurchaseBody[]> {
-  if (ids.length === 0) return []
-  const [aggregates, counts] = await Promise.all([
-    loadAggregates(trx, caller.conferenceId, ids),
-    countVouchers(trx, caller.conferenceId, ids),
-  ])
-  const byId = new Map(aggregates.map((aggregate) => [aggregate.purchase.id, aggregate]))
+  const found = await loadViews(trx, caller.conferenceId, ids)
+  const byId = new Map(found.map((view) => [view.purchase.id, view]))
   return ids.flatMap((id) => {
-    const aggregate = byId.get(id)
-    if (aggregate === undefined) return []
-    return [toBody(aggregate, counts.get(id) ?? NO_VOUCHERS, caller.sponsorId !== null)]
+    const view = byId.get(id)
+    if (view === undefined) return []
+    return [toBody(view, view.vouchers ?? NO_VOUCHERS, caller.sponsorId !== null)]
   })
 }
 

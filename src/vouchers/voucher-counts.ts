@@ -1,5 +1,4 @@
 import type { Tx } from '../db/connect.ts'
-import { PREPARED } from '../db/pipeline.ts'
 
 /** The numbers of a purchase's vouchers by state. */
 export type VoucherCounts = {
@@ -30,9 +29,14 @@ const COLUMNS = ['issued', 'frozen', 'deactivated', 'redeemed', 'uses', 'remaini
 
 const SUMS = COLUMNS.map((name) => `coalesce(sum(d.${name}), 0)::bigint as ${name}`).join(', ')
 
-const COUNTS_OF_PURCHASES = `
-  select b.purchase_id, b.count + issued as issued, b.count + issued - frozen - deactivated as active, frozen,
-    deactivated, redeemed, b.count + remaining as remaining
+/**
+ * SQL for the counts of a purchase's vouchers: a `VoucherCounts`, or null if none were issued.
+ *
+ * @param purchase - alias of a row with conference_id and id.
+ */
+export const voucherCountsOf = (purchase: string) => `(
+  select json_build_object('issued', b.count + issued, 'active', b.count + issued - frozen - deactivated,
+    'frozen', frozen, 'deactivated', deactivated, 'redeemed', redeemed, 'remaining', b.count + remaining)
   from voucher_batches b
   cross join lateral (
     select ${SUMS} from (
@@ -41,25 +45,7 @@ const COUNTS_OF_PURCHASES = `
       union all
       select ${COLUMNS.join(', ')} from voucher_count_changes c
       where c.conference_id = b.conference_id and c.batch_id = b.id) as d) as difference
-  where b.conference_id = ? and b.purchase_id = any(?)`
-
-/** The counts of each given purchase; all zero if it has no vouchers. */
-export async function countVouchers(
-  trx: Tx,
-  conferenceId: string,
-  purchaseIds: readonly string[],
-): Promise<Map<string, VoucherCounts>> {
-  const counts = new Map(purchaseIds.map((id) => [id, NO_VOUCHERS]))
-  if (purchaseIds.length === 0) return counts
-  const { rows } = await trx
-    .raw<{ rows: (VoucherCounts & { purchase_id: string })[] }>(COUNTS_OF_PURCHASES, [
-      conferenceId,
-      [...purchaseIds],
-    ])
-    .options(PREPARED)
-  for (const { purchase_id: id, ...count } of rows) counts.set(id, count)
-  return counts
-}
+  where b.conference_id = ${purchase}.conference_id and b.purchase_id = ${purchase}.id)`
 
 /** Counts vouchers that were missing and are issued now. */
 export async function countIssuedAgain(

@@ -7,6 +7,7 @@ import { activateVoucher, deactivateVoucher } from '../../src/vouchers/change-vo
 import type { BatchSpec } from '../../src/vouchers/issue-vouchers.ts'
 import { type CodeMaker, issueVouchers } from '../../src/vouchers/issue-vouchers.ts'
 import type { Voucher } from '../../src/vouchers/voucher.ts'
+import { type VoucherCounts, voucherCountsOf } from '../../src/vouchers/voucher-counts.ts'
 import { DEFAULT_TERMS, type VoucherTerms } from '../../src/vouchers/voucher-terms.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
@@ -159,6 +160,17 @@ export class Tenant {
     return this.run(async (trx) =>
       trx('vouchers').where({ batch_id: batchId }).orderBy('ordinal').select<Stored[]>(),
     )
+  }
+
+  /** The counts of the purchase's vouchers that the database keeps; undefined: there are none. */
+  async counts(purchaseId: string): Promise<VoucherCounts | undefined> {
+    const { rows } = await this.run((trx) =>
+      trx.raw<{ rows: { counts: VoucherCounts | null }[] }>(
+        `select ${voucherCountsOf('p')} as counts from bulk_purchases p where p.id = ?`,
+        [purchaseId],
+      ),
+    )
+    return rows[0]?.counts ?? undefined
   }
 
   /** Ordinals of the batch's vouchers that match. */
