@@ -43,6 +43,7 @@ beforeAll(async () => {
     purchase,
     batch: batch.body.id,
     customer: 'cust_plans',
+    sponsor: small.sponsorSlug,
     id: outgoing['webhook-endpoints'] ?? '',
   }
   for (const table of await otherTables()) await app.rows(await rowsLike(table))
@@ -171,6 +172,7 @@ const TIME_AND_ID = `cursor=${base64('2026-01-02 03:04:05.678901+00|x5')}`
 const NUMBER = `cursor=${base64('5')}`
 const TIME_AND_NUMBER = `cursor=${base64('2026-01-02 03:04:05.678901+00|5')}`
 
+// Whether a plan is active, and the status of a subscription, are in the mirror: all of them are read.
 /** The filters of each list; `''` is the list without any. Absent: the list and its next page. */
 const FILTERS: Record<string, readonly string[]> = {
   listPurchaseTransitions: ['', TIME_AND_NUMBER],
@@ -186,9 +188,18 @@ const FILTERS: Record<string, readonly string[]> = {
   listBatchVouchers: ['', NUMBER],
   listRedemptions: ['', TIME_AND_ID, 'reference=x', 'voucher=X5', 'purchase={purchase}'],
   listSponsors: ['', TIME_AND_ID, 'external_id=x', 'q=sponsor-77', 'q=no%20such'],
-  listCharges: ['', TIME_AND_ID, 'status=open', 'source_reference=x', 'manual=true'],
+  listCharges: [
+    '',
+    TIME_AND_ID,
+    'status=open',
+    'source_reference=x',
+    'manual=true',
+    'sponsor={sponsor}',
+  ],
   listSubscriptions: ['', TIME_AND_ID, 'customer=cust_plans'],
-  listWebhookDeliveries: ['', TIME_AND_ID, 'state=failed'],
+  listCustomers: ['', TIME_AND_ID, 'sponsor={sponsor}'],
+  listSyncRuns: ['', TIME_AND_ID, 'resource=coupons', 'state=failed'],
+  listWebhookDeliveries: ['', TIME_AND_ID, 'state=failed', 'type=purchase.paid'],
   // A filter by type reads the newest events: an index would cost every event.
   listStripeEvents: ['', TIME_AND_ID, 'status=failed'],
   listDiscountChanges: ['', TIME_AND_ID, 'object_id=x'],
