@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { Agent, request as httpRequest, type RequestOptions } from 'node:http'
 import type { DatabaseWatch } from './database-watch.ts'
 import type { ServiceProcess } from './processes.ts'
 
@@ -10,17 +11,39 @@ type Page<T> = { data: T[] }
 
 /** Sends JSON and returns the answer's. @throws Error if it is not 2xx. */
 export async function send<T>(method: string, url: string, key: string, body?: object): Promise<T> {
-  const response = await fetch(url, {
-    method,
-    headers: {
-      authorization: `Bearer ${key}`,
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  const text = body === undefined ? '' : JSON.stringify(body)
+  const headers = {
+    authorization: `Bearer ${key}`,
+    ...(body === undefined
+      ? {}
+      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+  }
+  const { status, answer } = await exchange(url, { method, headers, agent }, text)
+  if (status >= 300) throw new Error(`${method} ${url} answered ${status}: ${answer}`)
+  return JSON.parse(answer) as T // the caller says what it expects
+}
+
+const agent = new Agent({ keepAlive: true })
+
+/** Not with fetch, which takes three times the CPU: the load shares the machine with what is measured. */
+function exchange(
+  url: string,
+  options: RequestOptions,
+  body: string,
+): Promise<{ status: number; answer: string }> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(url, options, (response) => {
+      const chunks: Buffer[] = []
+      response.on('error', reject)
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('end', () => {
+        const answer = Buffer.concat(chunks).toString()
+        resolve({ status: response.statusCode ?? 0, answer })
+      })
+    })
+    request.on('error', reject)
+    request.end(body)
   })
-  const text = await response.text()
-  if (!response.ok) throw new Error(`${method} ${url} answered ${response.status}: ${text}`)
-  return JSON.parse(text) as T // the caller says what it expects
 }
 
 /** A sponsor who buys through HTTP only, so that it works with any version of the service. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { reconcilePurchase } from '../../src/purchases/reconcile-purchase.ts'
+import { roundTripsOf } from '../support/round-trips.ts'
 import { useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -46,6 +47,25 @@ describe('webhooks alone', () => {
       actor: { kind: 'stripe', id: expect.stringMatching(/^evt_/) },
       cause: expect.stringMatching(/^(payment_intent\.succeeded|checkout\.session\.completed)$/),
     })
+  })
+
+  it('cost at most 14 round trips from the claim to the commit that issues the codes', async () => {
+    const shop = await app.openWiredShop()
+    const { session, now } = await app.order(shop)
+    await app.drain()
+    app.fake.control.pay(session)
+    await app.fake.control.waitForDeliveries()
+    const trips = await roundTripsOf(async () => {
+      while ((await app.workOn('purchase')) > 0);
+    })
+    expect(await now()).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
+    const list = trips.map((trip) => trip.slice(0, 120))
+    expect(
+      list.filter((trip) => !trip.includes('stripe_request_budgets')).length,
+      list.join('\n'),
+    ).toBeLessThanOrEqual(14)
+    // What this process has just stored in the mirror is not read back.
+    expect(trips.filter((trip) => trip.includes(' as fetched_at'))).toEqual([])
   })
 
   it('of one purchase share one fetch from Stripe', async () => {
