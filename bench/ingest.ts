@@ -29,7 +29,7 @@ const LOADS = [
  * to process.
  */
 export async function benchIngest(options: IngestBenchOptions): Promise<Figure[]> {
-  const { rounds = 5, requests = 2_500 } = options
+  const { rounds = 5, requests = 3_000 } = options
   const { url, secret } = await openConference(options)
   const bare = await startBareServerProcess(options.connectionString, options.onEnd)
   const load = (connections: number): Omit<Load, 'url'> => ({

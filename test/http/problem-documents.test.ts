@@ -4,7 +4,12 @@ import { text as textOf } from 'node:stream/consumers'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { sendUnreadableRequest } from '../../src/http/problem.ts'
 import { createConference } from '../support/fixtures.ts'
-import { type Body, type RequestOptions, useTestApp } from '../support/test-app.ts'
+import {
+  type Body,
+  type RequestOptions,
+  startTestProcess,
+  useTestApp,
+} from '../support/test-app.ts'
 import { validatorFor } from '../support/validate-response.ts'
 
 const app = useTestApp()
@@ -170,12 +175,24 @@ describe('every response', () => {
     expect(odd.headers['request-id']).toMatch(/^req_[0-9A-Z]{20}$/)
   })
 
-  it('has security headers', async () => {
-    expect((await app.request('GET', '/v1/conferences')).headers).toMatchObject({
-      'x-content-type-options': 'nosniff',
-      'strict-transport-security': expect.any(String),
-      'content-security-policy': expect.stringContaining("default-src 'none'"),
-    })
+  it('has the security headers of any other response, and no header of another', async () => {
+    const process = await startTestProcess(app.connectionString)
+    const names: string[][] = []
+    for (const path of ['/v1/conferences/none', '/v1/conferences', '/nowhere', '/livez']) {
+      const { headers } = await process.request('GET', path)
+      expect(headers).toMatchObject({
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'SAMEORIGIN',
+        'referrer-policy': 'no-referrer',
+        'cross-origin-resource-policy': 'same-origin',
+        'strict-transport-security': expect.any(String),
+        'content-security-policy': expect.stringContaining("default-src 'none'"),
+      })
+      const isOfHelmet = (name: string) => !/^(x-ratelimit|content-(type|length)|cache)/.test(name)
+      names.push(Object.keys(headers).filter(isOfHelmet).toSorted())
+    }
+    await process.close()
+    expect(new Set(names.map((each) => each.join()))).toHaveLength(1)
   })
 })
 
