@@ -203,12 +203,21 @@ function writtenRowsCte<T extends StripeObject>(
   const columns = contentColumns(resource)
   const names = columns.map(quoted).join(', ')
   const changes = columns.map((name) => `${quoted(name)} = excluded.${quoted(name)}`).join(', ')
-  const changed = onlyChanged ? `and not ${isSameRowSql(resource, 'excluded')}` : ''
+  const isSame = (other: string) => isSameRowSql(resource, other)
+  const changed = onlyChanged ? `and not ${isSame('excluded')}` : ''
+  // A conflict locks the row even if nothing of it changed, which writes its page and the log.
+  const source = onlyChanged
+    ? `given left join lateral (
+        select * from ${tableOf(resource)}
+        where conference_id = ${bind(conferenceId)} and id = given.id limit 1
+      ) mirror on true
+      where mirror.id is null or (mirror.as_of < ${FETCHED_AT_SQL} and not ${isSame('given')})`
+    : 'given'
   // Every writer uses the same order, so two writers of the same rows cannot deadlock.
   return `written as (
     insert into ${tableOf(resource)} as mirror (conference_id, id, as_of, ${names})
     select ${bind(conferenceId)}, given.id, ${FETCHED_AT_SQL}, ${columnList(columns, 'given')}
-    from given order by given.id
+    from ${source} order by given.id
     on conflict (conference_id, id) do update
     set as_of = excluded.as_of, deleted_at = null, ${changes}
     where excluded.as_of > mirror.as_of ${changed}

@@ -24,9 +24,10 @@ const live = async (table: string) =>
 
 const seed = (count: number) => scene.fake.control.seedCustomers(shop.stripeKey, count)
 
+/** What wrote or locked each row: both cost writes. */
 const versions = () =>
-  scene.rows<{ id: string; xmin: string }>(
-    `select id, xmin::text from stripe.customers where conference_id = $1 order by id`,
+  scene.rows<{ id: string; xmin: string; xmax: string }>(
+    `select id, xmin::text, xmax::text from stripe.customers where conference_id = $1 order by id`,
     [shop.conference],
   )
 
@@ -45,7 +46,7 @@ describe('a full sync', () => {
     expect(stored.map(({ id }) => id)).toEqual(ids.toSorted())
   })
 
-  it('rewrites nothing when nothing changed', async () => {
+  it('neither rewrites nor locks a row when nothing changed', async () => {
     seed(150)
     await customers.syncAll()
     const before = await versions()
