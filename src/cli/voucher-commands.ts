@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Caller } from '../shared/caller.ts'
-import { AppError, notFound } from '../shared/errors.ts'
+import { AppError } from '../shared/errors.ts'
 import { activateVoucher, deactivateVoucher } from '../vouchers/change-voucher-state.ts'
 import { type ExportFormat, exportVouchers } from '../vouchers/export-vouchers.ts'
 import { redeemVoucher, releaseRedemption } from '../vouchers/redeem-voucher.ts'
@@ -276,11 +276,11 @@ export function addVouchersExport(program: Command, cli: Cli): void {
 function batchOf(
   { db, purchases }: Session,
   caller: Caller,
-  { purchase, batch }: ExportOptions,
+  { purchase, batch = '' }: ExportOptions,
 ): Promise<string | null> {
-  return withTenant(db, caller, async (trx) => {
-    if (purchase !== undefined) return purchases.findVoucherBatch(trx, caller, purchase)
-    if (batch === undefined) throw notFound('voucher batch')
-    return (await getBatch(trx, caller.conferenceId, batch, null)).id
-  })
+  return withTenant(db, caller, async (trx) =>
+    purchase === undefined
+      ? (await getBatch(trx, caller.conferenceId, batch, null)).id
+      : purchases.findVoucherBatch(trx, caller, purchase),
+  )
 }

@@ -182,16 +182,16 @@ function toAppError(error: unknown, request: FastifyRequest): AppError {
 /** Answers every error and every unknown path with a problem document. Routes are added after it. */
 export function addProblemHandlers(app: FastifyInstance, publicUrl: string | null): void {
   app.decorate('publicUrl', publicUrl)
-  const methodsOf = new Map<string, Set<string>>()
+  const routes = new Map<string, { pattern: RegExp; methods: Set<string> }>()
   app.addHook('onRoute', ({ url, method }) => {
-    const methods = methodsOf.get(url) ?? new Set()
-    for (const each of [method].flat()) methods.add(each)
-    methodsOf.set(url, methods)
+    const route = routes.get(url) ?? { pattern: patternOf(url), methods: new Set() }
+    for (const each of [method].flat()) route.methods.add(each)
+    routes.set(url, route)
   })
   app.decorate('methodsAt', (url: string) => {
     const path = url.replace(/\?.*/s, '').replace(/(?<=.)\/$/, '')
-    const found = [...methodsOf].filter(([pattern]) => patternOf(pattern).test(path))
-    return [...new Set(found.flatMap(([, methods]) => [...methods]))].toSorted()
+    const found = [...routes.values()].filter(({ pattern }) => pattern.test(path))
+    return [...new Set(found.flatMap(({ methods }) => [...methods]))].toSorted()
   })
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error))
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)))

@@ -46,7 +46,7 @@ async function* csvLines(source: Source): AsyncGenerator<string> {
 
 /** Lines of the vouchers whose ordinals follow `after`. Empty: they do not exist. */
 async function readSlice(source: Source, after: number, end: string): Promise<string> {
-  // Ranges and not `limit`: whatever plan Postgres chooses, it reads only the rows of the slice.
+  // With a range of ordinals, every plan reads only the rows of the slice. With `limit`, some plans read all.
   const [slice] = await tenantStatement<{ lines: string }>(
     source.db,
     source,

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, vi } from 'vitest'
 import { runCli } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/config.ts'
+import { useAppOnStripe } from '../support/stripe-app.ts'
 import { OPERATOR_KEY, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 
 export type Ran = { exitCode: number; stdout: string; stderr: string }
@@ -63,4 +64,10 @@ export function useCommandLine(
       return JSON.parse(stdout) as T
     },
   }
+}
+
+/** The command line beside an app on the same database and the same fake Stripe. */
+export function useCliOnStripe(settings?: NodeJS.ProcessEnv) {
+  const { app, stripe, env } = useAppOnStripe(settings)
+  return { app, stripe, env, cli: useCommandLine(app, env) }
 }

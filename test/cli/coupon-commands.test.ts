@@ -1,17 +1,11 @@
 import Stripe from 'stripe'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { unique } from '../support/fixtures.ts'
-import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
-import { useCommandLine } from './command-line.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import type { Body } from '../support/test-app.ts'
+import { useCliOnStripe } from './command-line.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = { STRIPE_REQUESTS_PER_SECOND: '0' }
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
-const cli = useCommandLine(app, env)
+const { app, cli, stripe } = useCliOnStripe({ STRIPE_REQUESTS_PER_SECOND: '0' })
 afterEach(() => stripe.fake.control.clearFaults())
 
 const at = (shop: Shop) => ['--conference', shop.conference]

@@ -1,15 +1,9 @@
 import { beforeAll, expect, it } from 'vitest'
-import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
-import { useCommandLine } from './command-line.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import type { Body } from '../support/test-app.ts'
+import { useCliOnStripe } from './command-line.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
-const cli = useCommandLine(app, env)
+const { app, cli, stripe } = useCliOnStripe()
 
 let shop: Shop
 beforeAll(async () => {

@@ -1,20 +1,14 @@
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { runCli } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/config.ts'
 import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { useServices } from '../main/run-service.ts'
-import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
-import { type Body, useTestApp } from '../support/test-app.ts'
-import { settingsFor, useCommandLine } from './command-line.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import type { Body } from '../support/test-app.ts'
+import { settingsFor, useCliOnStripe } from './command-line.ts'
 import { startProgram } from './start-program.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = { STRIPE_REQUESTS_PER_SECOND: '0' }
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
-const cli = useCommandLine(app, env)
+const { app, cli, env, stripe } = useCliOnStripe({ STRIPE_REQUESTS_PER_SECOND: '0' })
 const startService = useServices()
 afterEach(() => stripe.fake.control.clearFaults())
 

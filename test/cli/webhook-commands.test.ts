@@ -1,16 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { startMailServer } from '../notifications/mail-server.ts'
-import { openShop, type Shop, useFakeStripe } from '../support/shop.ts'
-import { useTestApp } from '../support/test-app.ts'
-import { useCommandLine } from './command-line.ts'
+import { openShop, type Shop } from '../support/shop.ts'
+import { useCliOnStripe } from './command-line.ts'
 
-const stripe = useFakeStripe()
-const env: NodeJS.ProcessEnv = {}
-beforeAll(() => {
-  env['STRIPE_API_BASE'] = stripe.fake.url
-})
-const app = useTestApp({ env })
-const cli = useCommandLine(app, env)
+const { app, cli, stripe } = useCliOnStripe()
 
 type Line = {
   conference: string

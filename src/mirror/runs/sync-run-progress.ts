@@ -235,7 +235,10 @@ function rowCtes<T extends StripeObject>(
   ]
 }
 
-/** A row that the run wrote was fetched after its listing began, so nobody will search for it. */
+/**
+ * SQL that remembers the listed ids, without those of rows that this statement writes: the search for deleted
+ * objects finds objects whose last fetch is older than the listing, and theirs is newer.
+ */
 function listedIdsCte(bind: Bind, run: RunKey, { rows, listed }: RunStep): string[] {
   if (listed === null || listed.length === 0) return []
   const isWritten = run.dryRun || rows.length === 0 ? 'false' : 'id in (select id from written)'
