@@ -47,6 +47,8 @@ export type Search = {
   match: (query: Knex.QueryBuilder) => Knex.QueryBuilder
   /** Columns `id` and `listed_at` of rows among which all matches are. Null: every row must be read. */
   candidates: Knex.QueryBuilder | null
+  /** The text is a whole id, so few rows contain it. */
+  isWholeId?: boolean
 }
 
 // Reading them takes about as long as reading a page of candidates.
@@ -55,7 +57,7 @@ const NEXT_ROWS = 2_000
 /**
  * A page of those rows of a list that contain a text. A text that many rows contain is found within the next
  * rows of the list. For any other text, the index finds few candidates, which are sorted before any is
- * looked up.
+ * looked up. Both ways find the same rows in the same order. For a whole id, only the index is asked.
  */
 export async function fetchSearchPage<Row extends object>(
   search: Search,
@@ -65,6 +67,27 @@ export async function fetchSearchPage<Row extends object>(
   if (candidates === null) {
     return fetchPage<Row>(match(list.clone().select([...columns])), page, order)
   }
+  if (search.isWholeId !== true) {
+    const near = await fetchFromNextRows<Row>(search, page)
+    if (near !== null) return near
+  }
+
+  // Postgres keeps the order of a sub-select and can neither merge it nor move its limit. So it looks for the
+  // candidates one by one, newest first, until the page is full.
+  const { client } = list
+  const inOrder = client.queryBuilder().from(candidates.as('candidates')).orderBy(NEWEST_FIRST)
+  const one = list.clone().select(`${alias}.*`).whereRaw('?? = c.id', [order.id]).limit(1)
+  const found = match(client.queryBuilder().from(inOrder.as('c')))
+    .joinRaw(client.raw('cross join lateral ? as ??', [one, alias]))
+    .select([...columns])
+  return fetchPage<Row>(found, page, { at: 'c.listed_at', id: 'c.id' })
+}
+
+/** The page, if the next rows of the list contain all of it. */
+async function fetchFromNextRows<Row extends object>(
+  { list, alias, columns, order, match }: Search,
+  page: PageQuery,
+): Promise<Page<Row> | null> {
   const { client } = list
   const matching = (from: Knex.QueryBuilder) =>
     match(withPositions(from, order)).select([...columns])
@@ -78,16 +101,7 @@ export async function fetchSearchPage<Row extends object>(
     page,
   )
   const isWholeList = rows[0] !== undefined && rows[0].seen < NEXT_ROWS
-  if (rows.length > page.limit || isWholeList) return toPage(rows, page.limit)
-
-  // Postgres keeps the order of a sub-select and can neither merge it nor move its limit. So it looks for the
-  // candidates one by one, newest first, until the page is full.
-  const inOrder = client.queryBuilder().from(candidates.as('candidates')).orderBy(NEWEST_FIRST)
-  const one = list.clone().select(`${alias}.*`).whereRaw('?? = c.id', [order.id]).limit(1)
-  const found = match(client.queryBuilder().from(inOrder.as('c')))
-    .joinRaw(client.raw('cross join lateral ? as ??', [one, alias]))
-    .select([...columns])
-  return fetchPage<Row>(found, page, { at: 'c.listed_at', id: 'c.id' })
+  return rows.length > page.limit || isWholeList ? toPage(rows, page.limit) : null
 }
 
 const NEWEST_FIRST = [

@@ -169,6 +169,9 @@ async function fetchPurchases(
 const TEXT_MATCH = `(p.id ilike :text or p.description ilike :text or p.reference ilike :text
   or p.payment_intent_id ilike :text or p.sponsor_id = any(:sponsors))`
 
+// The ids of ours have 21 random characters, those of Stripe more.
+const WHOLE_ID = /^(bp|pi)_[a-z0-9]{21,}$/i
+
 /** The page of purchases that contain the text, or whose sponsor does. */
 async function searchPurchases(
   trx: Tx,
@@ -201,6 +204,7 @@ async function searchPurchases(
       order: NEWEST,
       match: (query) => query.whereRaw(TEXT_MATCH, { text: containing(text), sponsors }),
       candidates: searchCandidates(trx, conferenceId, 'purchase', text)?.union(ofSponsors) ?? null,
+      isWholeId: WHOLE_ID.test(text),
     },
     page,
   )

@@ -264,6 +264,25 @@ describe('a list of 500,000 purchases', () => {
   })
 })
 
+describe('a whole id among 500,000 purchases', () => {
+  it.each(['id', 'payment_intent_id'])('is found without reading others: %s', async (column) => {
+    const [paid] = await app.rows<Record<string, string>>(
+      `select id, payment_intent_id from bulk_purchases
+       where conference_id = $1 and status = 'PAID' order by created_at desc offset 9000 limit 1`,
+      [BIG],
+    )
+    const path = `/v1/conferences/${BIG}/purchases?limit=50&q=${paid?.[column] ?? ''}`
+    const { body } = await app.request<{ data: { id: string }[] }>('GET', path)
+    expect(body.data.map(({ id }) => id)).toEqual([paid?.['id']])
+    for (const sent of await readsOf(path)) {
+      const nodes = await planOf(sent, ', analyze, timing off, buffers off')
+      expect(faultsOf(nodes), sent.text).toEqual([])
+      const purchases = nodes.filter((node) => node['Relation Name'] === 'bulk_purchases')
+      expect(rowsRead(purchases), sent.text).toBeLessThanOrEqual(10)
+    }
+  })
+})
+
 describe('a sponsor in a conference with 500,000 purchases', () => {
   it.each(['purchases?', 'purchases?q=ticket%207&', 'purchases?q=nothing&', 'vouchers?'])(
     'reads a bounded number of rows: %s',

@@ -94,6 +94,21 @@ describe('a search for purchases (issue 9, line 6)', () => {
     expect(await listed('purchases', { q: oldest?.payment_intent_id ?? '' })).toEqual([oldest?.id])
   })
 
+  it('finds with a whole id also the purchases that name it, page by page', async () => {
+    const [named] = await expected('Ticket 11')
+    const id = named ?? ''
+    await app.rows(
+      `update bulk_purchases set reference = 'replaces ' || upper($2)
+       where conference_id = $1 and description = 'Ticket 12' and id <> $2`,
+      [shop.conference, id],
+    )
+    const all = await expected(id)
+    expect(all.length).toBeGreaterThan(40)
+    expect(all).toContain(id)
+    expect(await listed('purchases', { q: id.toUpperCase() })).toEqual(all)
+    expect(await listed('purchases', { q: `${id}x` })).toEqual([])
+  })
+
   it('keeps to the other filters', async () => {
     const query = { q: 'ticket 7', status: 'PAID' }
     const paid = await expected('ticket 7', `p.status = 'PAID'`)
