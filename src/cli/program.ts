@@ -1,5 +1,12 @@
 import { Command, CommanderError } from 'commander'
 import { SERVICE_VERSION } from '../shared/service-version.ts'
+import {
+  addVoucherBatchesCreate,
+  addVoucherBatchesList,
+  addVoucherBatchesPublication,
+  addVoucherBatchesPublish,
+} from './batch-commands.ts'
+import { addCatalogCommands } from './catalog-commands.ts'
 import { addChargesRun } from './charge-commands.ts'
 import { EXIT, toFailure, toProblem } from './cli-errors.ts'
 import type { Cli } from './command.ts'
@@ -24,10 +31,10 @@ import {
 } from './purchase-actions.ts'
 import { addPurchasesList, addPurchasesReconcile, addPurchasesShow } from './purchase-commands.ts'
 import { addSponsorsCreate, addSponsorsList } from './sponsor-commands.ts'
+import { addSponsorLevelsCreate, addSponsorLevelsList } from './sponsor-level-commands.ts'
 import { addSubscriptionsEnd, addSubscriptionsRefresh } from './subscription-commands.ts'
 import { addSync, addSyncCancel, addSyncRuns } from './sync-commands.ts'
 import { createPaint } from './terminal.ts'
-import { addTicketTypesCreate, addTicketTypesList } from './ticket-type-commands.ts'
 import {
   addVouchersActivate,
   addVouchersDeactivate,
@@ -38,6 +45,15 @@ import {
   addVouchersShow,
 } from './voucher-commands.ts'
 import { addWebhooksCheck } from './webhook-commands.ts'
+import {
+  addWebhookEndpointsCreate,
+  addWebhookEndpointsDelete,
+  addWebhookEndpointsDeliveries,
+  addWebhookEndpointsList,
+  addWebhookEndpointsReplay,
+  addWebhookEndpointsRotateSecret,
+  addWebhookEndpointsUpdate,
+} from './webhook-endpoint-commands.ts'
 
 /**
  * Runs one command line.
@@ -106,8 +122,9 @@ export function buildProgram(cli: Cli): Command {
   addKeysRevoke(program, cli)
   addSponsorsCreate(program, cli)
   addSponsorsList(program, cli)
-  addTicketTypesCreate(program, cli)
-  addTicketTypesList(program, cli)
+  addSponsorLevelsCreate(program, cli)
+  addSponsorLevelsList(program, cli)
+  addCatalogCommands(program, cli)
 
   program.commandsGroup('Purchases:')
   addPurchasesList(program, cli)
@@ -126,6 +143,10 @@ export function buildProgram(cli: Cli): Command {
   addVouchersRelease(program, cli)
   addVouchersDeactivate(program, cli)
   addVouchersActivate(program, cli)
+  addVoucherBatchesCreate(program, cli)
+  addVoucherBatchesList(program, cli)
+  addVoucherBatchesPublish(program, cli)
+  addVoucherBatchesPublication(program, cli)
 
   program.commandsGroup('Billing:')
   addCustomersRefresh(program, cli)
@@ -138,6 +159,15 @@ export function buildProgram(cli: Cli): Command {
   addPlansList(program, cli)
   addSubscriptionsEnd(program, cli)
   addSubscriptionsRefresh(program, cli)
+
+  program.commandsGroup('Outbound webhooks:')
+  addWebhookEndpointsCreate(program, cli)
+  addWebhookEndpointsList(program, cli)
+  addWebhookEndpointsUpdate(program, cli)
+  addWebhookEndpointsDelete(program, cli)
+  addWebhookEndpointsRotateSecret(program, cli)
+  addWebhookEndpointsDeliveries(program, cli)
+  addWebhookEndpointsReplay(program, cli)
 
   program.commandsGroup('Stripe:')
   addEventsList(program, cli)

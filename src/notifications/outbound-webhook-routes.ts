@@ -92,13 +92,8 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
     },
     async (request) => {
       const { conferenceId } = callerOf(request)
-      const { url, description, event_types: eventTypes, enabled } = request.body
-      const changes = {
-        ...(url === undefined ? {} : { url }),
-        ...(description === undefined ? {} : { description }),
-        ...(eventTypes === undefined ? {} : { eventTypes }),
-        enabled,
-      }
+      const { event_types: eventTypes, ...rest } = request.body
+      const changes = { ...rest, eventTypes }
       return deps.idempotency.run(request, async (trx) =>
         toEndpointBody(await updateEndpoint(trx, conferenceId, request.params.id, changes)),
       )

@@ -131,7 +131,9 @@ export async function getEndpoint(
   return toEndpoint(row)
 }
 
-export type EndpointChanges = Partial<EndpointInput> & { enabled?: boolean | undefined }
+export type EndpointChanges = {
+  [K in keyof EndpointInput]?: EndpointInput[K] | undefined
+} & { enabled?: boolean | undefined }
 
 /**
  * Updates the given fields. Pending deliveries go to the new address. Events that occurred while the

@@ -1,7 +1,7 @@
 import { getConference } from '../../conferences/conference-store.ts'
 import type { Tx } from '../../db/connect.ts'
 import { addJob } from '../../jobs/job-queue.ts'
-import { AppError, invalidField } from '../../shared/errors.ts'
+import { AppError, invalidField, notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem } from '../../shared/money.ts'
 import { lockBatch } from '../../vouchers/align-vouchers.ts'
@@ -184,6 +184,20 @@ export async function findPublication(trx: Tx, ref: BatchRef): Promise<Publicati
     .orderByRaw(`state = 'failed', created_at desc, id desc`)
     .first<Publication | undefined>([...COLUMNS])
   return row ?? null
+}
+
+export type PublicationView = { publication: Publication; progress: PublicationProgress }
+
+/** The batch's publication with its present counts. @throws AppError `not_found` */
+export async function getPublication(
+  trx: Tx,
+  conferenceId: string,
+  batchId: string,
+): Promise<PublicationView> {
+  await getBatch(trx, conferenceId, batchId, null)
+  const publication = await findPublication(trx, { conferenceId, batchId })
+  if (publication === null) throw notFound('publication: the batch was never published')
+  return { publication, progress: await progressOf(trx, conferenceId, publication.id) }
 }
 
 /** The progress of a publication. `failed`: codes that Stripe refused; `errors` shows some of them. */
