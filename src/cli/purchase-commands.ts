@@ -328,8 +328,10 @@ const TIMELINE_COLUMNS: readonly Column<TransitionBody>[] = [
   { head: 'WHAT', cell: ({ event }) => event },
   { head: 'FROM', cell: ({ from }) => from },
   { head: 'TO', cell: ({ to }) => to, paint: ({ to }, paint) => paintStatus(to, paint) },
-  { head: 'BY', cell: ({ actor }) => `${actor.kind} ${actor.id}` },
+  { head: 'WHY', cell: ({ code }) => code },
+  { head: 'BY', cell: ({ actor }) => `${actor.kind} ${actor.name ?? actor.id}` },
   { head: 'CAUSE', cell: ({ cause }) => cause },
+  { head: 'NOTE', cell: ({ note }) => note },
 ]
 
 /** The result for one purchase. With a problem, the purchase is unchanged. */

@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
 import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
-import type { Page, PageQuery } from '../db/pages.ts'
+import { mapPage, type Page, type PageQuery } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import {
   type AttemptRequest,
@@ -38,13 +38,17 @@ import {
   purchaseEmailKind,
   sendPurchaseEmail,
 } from './purchase-email.ts'
-import { assertPurchase, type Cause, listTransitions, lockAggregate } from './purchase-store.ts'
+import {
+  type Cause,
+  listTransitions,
+  type TransitionBody,
+  toTransitionBody,
+} from './purchase-history.ts'
+import { assertPurchase, lockAggregate } from './purchase-store.ts'
 import {
   listPurchases,
   type PurchaseBody,
   type PurchaseFilter,
-  type TransitionBody,
-  toTransitionBody,
   viewNewPurchase,
   viewPurchase,
 } from './purchase-view.ts'
@@ -273,7 +277,8 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
         const ref = refOf(caller, purchaseId)
         await assertPurchase(trx, ref, caller.sponsorId)
         const found = await listTransitions(trx, ref, page)
-        return { ...found, data: found.data.map(toTransitionBody) }
+        const isSponsor = caller.sponsorId !== null
+        return mapPage(found, (row) => toTransitionBody(row, isSponsor))
       }),
 
     createCheckoutSession: (caller, purchaseId, urls, idempotency) =>

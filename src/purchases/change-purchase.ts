@@ -34,8 +34,9 @@ import {
 } from './purchase-aggregate.ts'
 import type { PurchaseEmailKind } from './purchase-email.ts'
 import { raiseSingleFlag, withdrawFlag } from './purchase-flags.ts'
+import { type Cause, transitionsPart } from './purchase-history.ts'
 import type { PurchaseEvent, PurchaseStatus } from './purchase-machine.ts'
-import { type Cause, lockAggregate } from './purchase-store.ts'
+import { lockAggregate } from './purchase-store.ts'
 
 /** Names the purchase as the owner of its payments. */
 export const ownerOf = ({ conferenceId, purchaseId }: PurchaseRef): PaymentOwner => ({
@@ -167,32 +168,6 @@ const purchaseBindings = (purchase: BulkPurchase) => ({
   failureMessage: purchase.failure?.message ?? null,
   approvedBy: purchase.approvedBy,
 })
-
-/** The history is append-only: the table's privileges allow only inserts. */
-function transitionsPart(
-  transitions: PurchasePlan['transitions'],
-  { actor, cause }: Cause,
-): SavePart {
-  const rows = transitions.map(({ from, to, event }) => ({
-    from_status: from,
-    to_status: to,
-    event: event.type,
-    cause,
-    actor_kind: actor.kind,
-    actor_id: actor.id,
-  }))
-  const columns = 'from_status, to_status, event, cause, actor_kind, actor_id'
-  return {
-    name: 'saved_transitions',
-    rows: null,
-    sql: `saved_transitions as (
-      insert into purchase_transitions (conference_id, purchase_id, ${columns})
-      select cast(:conference as text), cast(:owner as text), ${columns}
-      from json_to_recordset(:saved_transitions) as t (from_status text, to_status text, event text,
-        cause text, actor_kind text, actor_id text))`,
-    bindings: { saved_transitions: JSON.stringify(rows) },
-  }
-}
 
 /** Once for each fact: a resolved flag stays resolved. */
 function flagsPart(raised: PurchasePlan['raisedFlags']): SavePart {

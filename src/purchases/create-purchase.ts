@@ -1,3 +1,4 @@
+import { findNamedActor } from '../access/actor-names.ts'
 import { type CatalogItem, findCatalogItem } from '../catalog/catalog-items.ts'
 import { type Conference, getConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
@@ -17,7 +18,13 @@ import {
 } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase } from './purchase-aggregate.ts'
 import { allowedActions, BulkPurchaseError, wrongState } from './purchase-aggregate.ts'
-import { insertPurchase, lockAggregate, termsColumns, updateOrder } from './purchase-store.ts'
+import {
+  insertPurchase,
+  lockAggregate,
+  type PurchaseNames,
+  termsColumns,
+  updateOrder,
+} from './purchase-store.ts'
 
 export type NewPurchaseInput = {
   item: ItemRef | null
@@ -42,12 +49,13 @@ export async function createPurchase(
   deps: { clock: Clock },
   caller: Caller,
   input: NewPurchaseInput,
-): Promise<BulkPurchase> {
+): Promise<{ purchase: BulkPurchase; names: PurchaseNames }> {
   const now = deps.clock.now()
-  const [conference, sponsor, found] = await Promise.all([
+  const [conference, sponsor, found, requestedBy] = await Promise.all([
     getConference(trx, caller.conferenceId),
     findBuyer(trx, caller, input),
     input.item && findCatalogItem(trx, caller.conferenceId, input.item.kind, input.item.id),
+    findNamedActor(trx, caller.actor.id),
   ])
   if (caller.sponsorId !== null && sponsor !== null) assertSponsorFields(input, sponsor)
   const item = input.item && assertOnSale(found, input.item, now)
@@ -58,7 +66,7 @@ export async function createPurchase(
   const terms = mergeTerms(mergeTerms(defaults, item?.voucherDefaults ?? {}), input.terms ?? {})
   const unitAmount = unitAmountOf(input, item)
   assertSellable(conference, { quantity: input.quantity, unitAmount, terms }, now)
-  return insertPurchase(trx, {
+  const purchase = await insertPurchase(trx, {
     conference_id: caller.conferenceId,
     id: newId('purchase'),
     sponsor_id: sponsor?.id ?? null,
@@ -73,6 +81,7 @@ export async function createPurchase(
     ...termsColumns(terms),
     requested_by: caller.actor.id,
   })
+  return { purchase, names: { requestedBy, approvedBy: null } }
 }
 
 type ItemRef = { kind: 'ticket_type' | 'add_on'; id: string }

@@ -36,7 +36,7 @@ import {
   type PurchaseRef,
   wrongState,
 } from './purchase-aggregate.ts'
-import type { Cause } from './purchase-store.ts'
+import type { Cause } from './purchase-history.ts'
 import { getAggregate, lockAggregate, withPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 

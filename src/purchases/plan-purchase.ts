@@ -1,13 +1,7 @@
 import { isPayable } from '../payments/attempt-machine.ts'
 import { balancesOf, netOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
 import type { Failure, PaymentRecords } from '../payments/payment-records.ts'
-import {
-  disputeOutcome,
-  type FraudWarning,
-  isRefundFailed,
-  isRefundPending,
-  type PaymentSnapshot,
-} from '../payments/payment-snapshot.ts'
+import type { FraudWarning, PaymentSnapshot } from '../payments/payment-snapshot.ts'
 import {
   type AttemptChange,
   type AttemptInput,
@@ -32,6 +26,7 @@ import {
   type PurchaseEvent,
   type PurchaseStatus,
 } from './purchase-machine.ts'
+import { disputeEvents, NOTHING_RETURNED, type Returned, refundEvents } from './returned-money.ts'
 
 /** What happened, or what a person decided. */
 export type PurchaseInput =
@@ -98,11 +93,6 @@ const PAYMENT_REFUNDED: Failure = {
   message: 'The payment was refunded in full.',
 }
 
-/** The records of money that went back, or may go back. */
-type Returned = Pick<PaymentRecords, 'refunds' | 'disputes'>
-
-const NOTHING_RETURNED: Returned = { refunds: [], disputes: [] }
-
 /** The aggregate while events are folded over it. */
 class Draft {
   readonly #before: PurchaseAggregate
@@ -126,7 +116,7 @@ class Draft {
     const from = this.#now.purchase.status
     const decision = decide(from, machineContext(this.#now), event)
     if (decision.kind === 'refused') return false
-    this.change({ status: decision.status, ...fieldsAfter(event) })
+    this.change({ status: decision.status, ...fieldsAfter(event, this.#now.purchase) })
     for (const effect of decision.effects) effects[effect](this, event)
     this.#transitions.push({ from, to: decision.status, event, purchase: this.#now.purchase })
     return true
@@ -272,22 +262,26 @@ class Draft {
   }
 }
 
-/** What else an event changes on the purchase: the reason of a failure, or the payment that paid it. */
-function fieldsAfter(event: PurchaseEvent): Partial<BulkPurchase> {
+const CHECKOUT_EXPIRED: Failure = {
+  code: 'checkout_expired',
+  message: 'The checkout expired before it was paid.',
+}
+const CANCELLED: Failure = { code: 'cancelled', message: 'The purchase was cancelled.' }
+
+/**
+ * What else an event changes on the purchase: the reason of a failure, or the payment that paid it. If a
+ * payment failed before the checkout ended, its failure stays: it is the reason why nothing was paid.
+ */
+function fieldsAfter(event: PurchaseEvent, { failure }: BulkPurchase): Partial<BulkPurchase> {
   switch (event.type) {
     case 'PAYMENT_SUCCEEDED':
       return { paymentIntentId: event.paymentIntent, failure: null }
     case 'PAYMENT_FAILED':
       return { failure: event.failure }
     case 'CHECKOUT_EXPIRED':
-      return {
-        failure: {
-          code: 'checkout_expired',
-          message: 'The checkout expired before it was paid.',
-        },
-      }
+      return { failure: failure ?? CHECKOUT_EXPIRED }
     case 'CANCELLED':
-      return { failure: { code: 'cancelled', message: 'The purchase was cancelled.' } }
+      return { failure: failure ?? CANCELLED }
     case 'CHECKOUT_OPENED':
     case 'PAYMENT_PENDING':
       return { failure: null }
@@ -329,7 +323,8 @@ function paymentSucceeded(
 
 function secondPayment({ paymentIntent, received, currency }: PaymentBalance): PurchaseEvent {
   const detail = `A second payment ${paymentIntent} of ${formatMoney(received, currency)} arrived. Refund one of the payments.`
-  return { type: 'SECOND_PAYMENT', flag: { fact: paymentIntent, detail } }
+  const flag = { fact: paymentIntent, detail }
+  return { type: 'SECOND_PAYMENT', flag, amount: received, currency }
 }
 
 function mismatch(
@@ -338,7 +333,8 @@ function mismatch(
 ): PurchaseEvent {
   const expected = formatMoney(purchase.totalAmount, purchase.currency)
   const detail = `Payment ${paymentIntent} is ${formatMoney(received, currency)} instead of ${expected}. No vouchers were issued: accept the payment or refund it.`
-  return { type: 'PAYMENT_MISMATCHED', flag: { fact: paymentIntent, detail } }
+  const flag = { fact: paymentIntent, detail }
+  return { type: 'PAYMENT_MISMATCHED', flag, amount: received, currency }
 }
 
 /** The flags of a payment that does not pay the purchase. Each exists while something is left of it. */
@@ -352,49 +348,4 @@ function endedPaymentFlags({ purchase, records, flags }: PurchaseAggregate) {
   return flags
     .filter(({ code, fact, isOpen }) => isOpen && PAYMENT_FLAGS.includes(code) && !hasCause(fact))
     .map(({ code, fact }) => ({ code, fact }))
-}
-
-function statusChanges<S extends { id: string; status: string }>(now: S[], before: S[]) {
-  const known = new Map(before.map(({ id, status }) => [id, status]))
-  const changed = now.filter(({ id, status }) => known.get(id) !== status)
-  return changed.map(({ id, status }: { id: string; status: S['status'] }) => ({
-    id,
-    status,
-    previous: known.get(id),
-  }))
-}
-
-function refundEvents(now: Returned, before: Returned): PurchaseEvent[] {
-  const changes = statusChanges(now.refunds, before.refunds)
-  const events: PurchaseEvent[] = []
-  if (changes.some(({ status }) => isRefundPending(status))) events.push({ type: 'REFUND_PENDING' })
-  for (const { id, status } of changes.filter((refund) => isRefundFailed(refund.status))) {
-    const detail = `Refund ${id} ${status === 'failed' ? 'failed' : 'was canceled'}, so the sponsor did not get the money. Pay the sponsor in another way, or reinstate the purchase.`
-    events.push({ type: 'REFUND_FAILED', flag: { fact: id, detail } })
-  }
-  if (changes.some(({ status }) => status === 'succeeded')) {
-    // At most one of the two passes its guard.
-    events.push({ type: 'PARTIALLY_REFUNDED' }, { type: 'REFUNDED' })
-  }
-  return events
-}
-
-function disputeEvents(now: Returned, before: Returned): PurchaseEvent[] {
-  const events: PurchaseEvent[] = []
-  for (const { id, status, previous } of statusChanges(now.disputes, before.disputes)) {
-    const outcome = disputeOutcome(status)
-    if (previous !== undefined && disputeOutcome(previous) === outcome) continue
-    // A dispute that is closed in its first snapshot was opened before: both events are sent.
-    if (previous === undefined) {
-      const detail = `Dispute ${id} was opened (${status}). Answer it in Stripe's dashboard.`
-      events.push({ type: 'DISPUTE_OPENED', flag: { fact: id, detail } })
-    }
-    if (outcome === 'won') events.push({ type: 'DISPUTE_WON' })
-    if (outcome === 'lost') events.push({ type: 'DISPUTE_LOST' })
-    if (previous !== undefined && outcome === 'open') {
-      const detail = `Dispute ${id} is open again. Answer it in Stripe's dashboard.`
-      events.push({ type: 'DISPUTE_OPENED', flag: { fact: id, detail } })
-    }
-  }
-  return events
 }

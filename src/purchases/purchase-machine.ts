@@ -15,6 +15,9 @@ export type PurchaseContext = {
   attempts: { open: boolean; pending: boolean; paid: boolean }
 }
 
+/** What the history says about money: its amount, and Stripe's reason of a refund or a dispute. */
+type MoneyOfEvent = { amount?: number; currency?: string; reason?: string | null }
+
 /** A business fact. An event that raises a flag carries the flag's text. */
 export type PurchaseEvent =
   | { type: 'CHECKOUT_OPENED' }
@@ -26,20 +29,20 @@ export type PurchaseEvent =
       currency: string
       accepted: boolean
     }
-  | { type: 'PAYMENT_MISMATCHED'; flag: FlagFact }
+  | ({ type: 'PAYMENT_MISMATCHED'; flag: FlagFact } & MoneyOfEvent)
   | { type: 'PAYMENT_PENDING' }
   | { type: 'PAYMENT_DECLINED'; failure: Failure }
   | { type: 'PAYMENT_FAILED'; failure: Failure }
   | { type: 'CHECKOUT_EXPIRED' }
   | { type: 'CANCELLED' }
-  | { type: 'SECOND_PAYMENT'; flag: FlagFact }
-  | { type: 'REFUND_PENDING' }
-  | { type: 'PARTIALLY_REFUNDED' }
-  | { type: 'REFUNDED' }
-  | { type: 'REFUND_FAILED'; flag: FlagFact }
-  | { type: 'DISPUTE_OPENED'; flag: FlagFact }
-  | { type: 'DISPUTE_WON' }
-  | { type: 'DISPUTE_LOST' }
+  | ({ type: 'SECOND_PAYMENT'; flag: FlagFact } & MoneyOfEvent)
+  | ({ type: 'REFUND_PENDING' } & MoneyOfEvent)
+  | ({ type: 'PARTIALLY_REFUNDED' } & MoneyOfEvent)
+  | ({ type: 'REFUNDED' } & MoneyOfEvent)
+  | ({ type: 'REFUND_FAILED'; flag: FlagFact } & MoneyOfEvent)
+  | ({ type: 'DISPUTE_OPENED'; flag: FlagFact } & MoneyOfEvent)
+  | ({ type: 'DISPUTE_WON' } & MoneyOfEvent)
+  | ({ type: 'DISPUTE_LOST' } & MoneyOfEvent)
   | { type: 'FRAUD_WARNED'; flag: FlagFact }
   | { type: 'REINSTATED' }
 

@@ -139,6 +139,10 @@ const checkoutSchema = z
   })
   .meta({ id: 'PurchaseCheckout' })
 
+const actorName = z.string().nullable().meta({
+  description: "The key's name, also of a revoked key. A sponsor sees the names of its own keys.",
+})
+
 export const purchaseSchema = z
   .object({
     id: z.string(),
@@ -187,7 +191,9 @@ export const purchaseSchema = z
     ),
     allowed_actions: z.array(z.enum(PURCHASE_ACTIONS)),
     requested_by: z.string(),
+    requested_by_name: actorName,
     approved_by: z.string().nullable(),
+    approved_by_name: actorName,
     created_at: timestamp,
     updated_at: timestamp,
     paid_at: timestamp.nullable(),
@@ -204,8 +210,20 @@ export const transitionSchema = z
     from: z.enum(PURCHASE_STATUSES),
     to: z.enum(PURCHASE_STATUSES),
     event: z.string(),
+    code: z.string().nullable().meta({
+      description:
+        "The reason: the failure's code, the flag's code, or Stripe's reason of a refund or dispute.",
+    }),
+    amount: z.int().nullable().meta({
+      description: "Minor units of the purchase's currency. Null: no money, or another currency.",
+    }),
+    note: z.string().nullable().meta({ description: 'What staff wrote. Sponsors do not see it.' }),
     cause: z.string(),
-    actor: z.object({ kind: z.string(), id: z.string() }),
+    actor: z.object({
+      kind: z.string(),
+      id: z.string(),
+      name: actorName,
+    }),
     created_at: timestamp,
   })
   .meta({ id: 'PurchaseTransition' })

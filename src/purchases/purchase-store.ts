@@ -1,5 +1,5 @@
+import { type NamedActor, namedActorOf } from '../access/actor-names.ts'
 import { DATABASE_NOW_SQL, type Db, type Tx } from '../db/connect.ts'
-import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { PREPARED, runInOrder } from '../db/pipeline.ts'
 import { tenantStatements, withTenant } from '../db/tenant-scope.ts'
 import type { TakenTicket } from '../payments/fetch-owned-snapshot.ts'
@@ -9,7 +9,6 @@ import {
   purchaseIdOfPayment,
   toPaymentRecords,
 } from '../payments/payment-store.ts'
-import type { Actor } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { voucherTargetOf } from '../vouchers/align-vouchers.ts'
 import { type VoucherCounts, voucherCountsOf } from '../vouchers/voucher-counts.ts'
@@ -192,8 +191,14 @@ const aggregateOf = (trx: Tx, { conferenceId: conference, purchaseId: id }: Purc
     .raw<{ rows: AggregateRow[] }>(`${aggregates()} and p.id = ?`, [conference, id])
     .options(PREPARED)
 
-type PurchaseView = PurchaseAggregate & { vouchers: VoucherCounts | null }
-const VIEWS = aggregates(`, ${voucherCountsOf('p')} as vouchers`)
+/** The names of what a purchase refers to by id. */
+export type PurchaseNames = { requestedBy: NamedActor | null; approvedBy: NamedActor | null }
+
+const NAMES = `json_build_object('requestedBy', ${namedActorOf('p.requested_by')},
+  'approvedBy', ${namedActorOf('p.approved_by')})`
+
+type PurchaseView = PurchaseAggregate & { vouchers: VoucherCounts | null; names: PurchaseNames }
+const VIEWS = aggregates(`, ${voucherCountsOf('p')} as vouchers, ${NAMES} as names`)
 
 /** The purchases of these ids, in no order. */
 export async function loadViews(
@@ -205,7 +210,7 @@ export async function loadViews(
   const [which, value] = ids.length === 1 ? ['= ?', ids[0] ?? ''] : ['= any(?)', [...ids]]
   const statement = trx.raw(`${VIEWS} and p.id ${which}`, [conference, value])
   const { rows } = (await statement.options(PREPARED)) as { rows: (AggregateRow & PurchaseView)[] }
-  return rows.map(({ vouchers, ...row }) => ({ ...toAggregate(row), vouchers }))
+  return rows.map(({ vouchers, names, ...row }) => ({ ...toAggregate(row), vouchers, names }))
 }
 
 function oneOf([row]: AggregateRow[], sponsorId: string | null): PurchaseAggregate {
@@ -329,41 +334,6 @@ export async function updateOrder(
   await trx('bulk_purchases')
     .where({ conference_id: ref.conferenceId, id: ref.purchaseId })
     .update({ ...changes, updated_at: trx.fn.now() })
-}
-
-/** Why something happened: the event, request or timer that caused it, and who is responsible. */
-export type Cause = { actor: Actor; cause: string }
-
-export type TransitionRow = {
-  id: number
-  from_status: PurchaseStatus
-  to_status: PurchaseStatus
-  event: string
-  cause: string
-  actor_kind: Actor['kind']
-  actor_id: string
-  created_at: Date
-}
-
-/** The transitions of a purchase, newest first. */
-export function listTransitions(
-  trx: Tx,
-  ref: PurchaseRef,
-  page: PageQuery,
-): Promise<Page<TransitionRow>> {
-  const query = trx('purchase_transitions')
-    .where({ conference_id: ref.conferenceId, purchase_id: ref.purchaseId })
-    .select(
-      'id',
-      'from_status',
-      'to_status',
-      'event',
-      'cause',
-      'actor_kind',
-      'actor_id',
-      'created_at',
-    )
-  return fetchPage(query, page)
 }
 
 /** Asserts that there is such a purchase. @throws AppError `not_found`, also for another sponsor's purchase. */

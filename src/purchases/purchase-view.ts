@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { z } from 'zod'
+import { visibleName } from '../access/actor-names.ts'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, fromCursor, type ListOrder, type Page, type PageQuery } from '../db/pages.ts'
 import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
@@ -12,8 +13,8 @@ import { NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-counts.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase, PurchaseAggregate } from './purchase-aggregate.ts'
 import { allowedActions } from './purchase-aggregate.ts'
-import type { listPurchasesQuery, purchaseSchema, transitionSchema } from './purchase-schemas.ts'
-import { loadViews, type TransitionRow } from './purchase-store.ts'
+import type { listPurchasesQuery, purchaseSchema } from './purchase-schemas.ts'
+import { loadViews, type PurchaseNames } from './purchase-store.ts'
 
 export type PurchaseBody = z.infer<typeof purchaseSchema>
 
@@ -30,6 +31,7 @@ function toCheckout(attempt: PaymentAttempt | undefined): PurchaseBody['checkout
 function toBody(
   aggregate: PurchaseAggregate,
   vouchers: VoucherCounts,
+  names: PurchaseNames,
   isSponsor: boolean,
 ): PurchaseBody {
   const flags = aggregate.flags.filter(({ isOpen }) => isOpen)
@@ -62,7 +64,9 @@ function toBody(
     })),
     allowed_actions: allowedActions(aggregate, isSponsor, flags.length > 0),
     requested_by: purchase.requestedBy,
+    requested_by_name: visibleName(names.requestedBy, isSponsor),
     approved_by: purchase.approvedBy,
+    approved_by_name: visibleName(names.approvedBy, isSponsor),
     created_at: toTimestamp(purchase.createdAt),
     updated_at: toTimestamp(purchase.updatedAt),
     paid_at: toTimestamp(purchase.paidAt),
@@ -81,14 +85,17 @@ async function viewPurchases(
   return ids.flatMap((id) => {
     const view = byId.get(id)
     if (view === undefined) return []
-    return [toBody(view, view.vouchers ?? NO_VOUCHERS, caller.sponsorId !== null)]
+    return [toBody(view, view.vouchers ?? NO_VOUCHERS, view.names, caller.sponsorId !== null)]
   })
 }
 
 /** A purchase that was just created: it has no attempts, payments, vouchers or flags to load. */
-export function viewNewPurchase(caller: Caller, purchase: BulkPurchase): PurchaseBody {
+export function viewNewPurchase(
+  caller: Caller,
+  { purchase, names }: { purchase: BulkPurchase; names: PurchaseNames },
+): PurchaseBody {
   const aggregate = { purchase, records: NO_RECORDS, flags: [], target: null }
-  return toBody(aggregate, NO_VOUCHERS, caller.sponsorId !== null)
+  return toBody(aggregate, NO_VOUCHERS, names, caller.sponsorId !== null)
 }
 
 /** One purchase. @throws AppError `not_found`, also for another sponsor's purchase. */
@@ -208,20 +215,4 @@ async function searchPurchases(
     },
     page,
   )
-}
-
-export type TransitionBody = z.infer<typeof transitionSchema>
-
-/** A transition as the API and the CLI show it. */
-export function toTransitionBody(row: TransitionRow): TransitionBody {
-  return {
-    id: String(row.id),
-    object: 'purchase_transition',
-    from: row.from_status,
-    to: row.to_status,
-    event: row.event,
-    cause: row.cause,
-    actor: { kind: row.actor_kind, id: row.actor_id },
-    created_at: toTimestamp(row.created_at),
-  }
 }

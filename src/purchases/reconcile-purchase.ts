@@ -8,8 +8,8 @@ import { notFound } from '../shared/errors.ts'
 import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
 import type { PurchaseAggregate, PurchaseRef } from './purchase-aggregate.ts'
+import type { Cause } from './purchase-history.ts'
 import {
-  type Cause,
   isUnreconciledFor,
   lockAggregate,
   takeReconcileTicket,

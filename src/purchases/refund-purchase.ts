@@ -5,7 +5,8 @@ import type { Caller } from '../shared/caller.ts'
 import { newId } from '../shared/ids.ts'
 import { ownerOf } from './change-purchase.ts'
 import { allowedActions, type PurchaseRef, wrongState } from './purchase-aggregate.ts'
-import { type Cause, getAggregate, lockAggregate } from './purchase-store.ts'
+import type { Cause } from './purchase-history.ts'
+import { getAggregate, lockAggregate } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 
 /**

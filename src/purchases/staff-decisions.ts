@@ -14,8 +14,9 @@ import {
   wrongState,
 } from './purchase-aggregate.ts'
 import { resolveFlags } from './purchase-flags.ts'
-import { type FlagCode } from './purchase-machine.ts'
-import { type Cause, lockAggregate } from './purchase-store.ts'
+import type { Cause } from './purchase-history.ts'
+import type { FlagCode } from './purchase-machine.ts'
+import { lockAggregate } from './purchase-store.ts'
 
 /**
  * Staff approve a free purchase, which issues its vouchers. The history names what they approved.
@@ -70,10 +71,10 @@ export async function resolveFlag(
   resolution: FlagResolution,
 ): Promise<void> {
   const ref = { conferenceId: caller.conferenceId, purchaseId }
-  const cause = { actor: caller.actor, cause: `resolve-flag ${resolution.code}` }
   assertFits(resolution)
   const before = await lockAggregate(trx, ref)
   const { code, note, action } = resolution
+  const cause = { actor: caller.actor, cause: `resolve-flag ${code}`, note }
   const by = { actorId: caller.actor.id, note, action }
   if (action !== 'accept_payment') {
     await resolveFlags(trx, ref, code, null, by)

@@ -3,6 +3,7 @@ import { type SourceTree, withoutComments } from './source-tree.ts'
 /** Each table of the schema and the folder whose files alone name it in SQL. */
 export const OWNERS: Readonly<Record<string, string>> = {
   api_keys: 'src/access/',
+  actor_names: 'src/access/',
   rate_limits: 'src/http/',
   idempotency_keys: 'src/http/',
   processes: 'src/jobs/',

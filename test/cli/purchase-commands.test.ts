@@ -67,7 +67,7 @@ describe('a purchase is shown', () => {
     const { stdout } = await cli.run(['purchases:show', id])
     expect(stdout).toMatch(/^id +bp_/)
     expect(stdout).toContain(session)
-    expect(stdout).toMatch(/CHECKOUT_OPENED +PENDING +PROCESSING +sponsor key_/)
+    expect(stdout).toMatch(/CHECKOUT_OPENED +PENDING +PROCESSING +- +sponsor sponsor-\d+ +checkout/)
   })
 
   it('without its codes', async () => {
@@ -106,7 +106,9 @@ describe('reconciling', () => {
     expect(data).toMatchObject([{ id, before: 'PROCESSING', after: 'PAID', problem: null }])
     expect(await shop.get(id)).toMatchObject({ status: 'PAID', vouchers: { issued: 10 } })
     const { stdout } = await cli.run(['purchases:show', id])
-    expect(stdout).toMatch(/PAYMENT_SUCCEEDED +PROCESSING +PAID +operator cli +reconcile/)
+    expect(stdout).toMatch(
+      /PAYMENT_SUCCEEDED +PROCESSING +PAID +- +operator Command line +reconcile/,
+    )
   })
 
   it('issues missing codes of a paid purchase', async () => {

@@ -44,7 +44,7 @@ describe('webhooks alone', () => {
     )
     expect(body.data[0]).toMatchObject({
       to: 'PAID',
-      actor: { kind: 'stripe', id: expect.stringMatching(/^evt_/) },
+      actor: { kind: 'stripe', id: expect.stringMatching(/^evt_/), name: 'Stripe' },
       cause: expect.stringMatching(/^(payment_intent\.succeeded|checkout\.session\.completed)$/),
     })
   })
