@@ -12,7 +12,7 @@ const PENDING = {
   amount_received: 0,
   amount_refunded: 0,
   currency: 'EUR',
-  description: '40 × Conference ticket',
+  description: '40 × Conference ticket voucher codes',
   reference: 'PO-2027-118',
   ticket_type: 'tkt_6xKq2mVb9TzR',
   add_on: null,

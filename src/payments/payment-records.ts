@@ -13,6 +13,8 @@ export type Failure = { code: string; message: string }
 export type CheckoutParams = {
   successUrl: string
   cancelUrl: string
+  /** What the payer sees next to the quantity. Absent in older attempts and in charges: the description. */
+  name?: string
   description: string
   quantity: number
   unitAmount: number

@@ -18,6 +18,7 @@ import {
 } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase } from './purchase-aggregate.ts'
 import { allowedActions, BulkPurchaseError, wrongState } from './purchase-aggregate.ts'
+import { describeAgain, describePurchase } from './purchase-description.ts'
 import {
   insertPurchase,
   lockAggregate,
@@ -139,7 +140,7 @@ function descriptionOf(input: NewPurchaseInput, item: CatalogItem | null): strin
   if (input.description !== null) return input.description
   if (item === null)
     throw invalidField('/description', 'is required without a ticket_type or add_on')
-  return `${input.quantity} × ${item.name} voucher codes`
+  return describePurchase(input.quantity, item.name)
 }
 
 function unitAmountOf(input: NewPurchaseInput, item: CatalogItem | null): number {
@@ -218,8 +219,7 @@ export async function updatePurchaseOrder(
     total_amount: quantity * unitAmount,
     reference: changes.reference === undefined ? purchase.reference : changes.reference,
     description:
-      changes.description ??
-      descriptionWithQuantity(purchase.description, purchase.quantity, quantity),
+      changes.description ?? describeAgain(purchase.description, purchase.quantity, quantity),
     ...termsColumns(terms),
   })
 }
@@ -227,9 +227,3 @@ export async function updatePurchaseOrder(
 /** Whether staff set what a code costs or what it is good for. */
 const isByStaff = ({ unit_amount, voucher_config }: PurchaseChanges) =>
   unit_amount !== undefined || voucher_config !== undefined
-
-/** Updates the quantity in a description of ours; one that staff wrote stays as it is. */
-function descriptionWithQuantity(description: string, before: number, now: number): string {
-  const own = `${before} × `
-  return description.startsWith(own) ? `${now} × ${description.slice(own.length)}` : description
-}

@@ -36,6 +36,7 @@ import {
   type PurchaseRef,
   wrongState,
 } from './purchase-aggregate.ts'
+import { lineItemName } from './purchase-description.ts'
 import type { Cause } from './purchase-history.ts'
 import { getAggregate, lockAggregate, withPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
@@ -104,6 +105,7 @@ async function checkoutParams(
     purchase.sponsorId === null ? null : await findSponsor(trx, conference.id, purchase.sponsorId)
   return {
     ...urls,
+    name: lineItemName(purchase),
     description: purchase.description,
     quantity: purchase.quantity,
     unitAmount: purchase.unitAmount,

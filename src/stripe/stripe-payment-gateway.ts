@@ -171,7 +171,7 @@ function sessionParams(
         price_data: {
           currency: params.currency.toLowerCase(),
           unit_amount: toStripeAmount(params.unitAmount, params.currency),
-          product_data: { name: params.description, metadata },
+          product_data: { name: params.name ?? params.description, metadata },
         },
         quantity: params.quantity,
       },
