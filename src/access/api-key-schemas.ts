@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, optionalBody, pageOf } from '../http/common-schemas.ts'
+import { conferenceParams, id, optionalBody, pageOf, sponsorKey } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
 import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key-store.ts'
@@ -11,13 +11,13 @@ const name = z.string().trim().min(1).max(200)
 const OVERLAP_DEFAULT = 86_400
 const OVERLAP_MAXIMUM = 30 * 86_400
 
-export const conferenceKeyIdParams = conferenceParams.extend({ id: z.string() })
-export const operatorKeyIdParams = z.object({ id: z.string() })
+export const conferenceKeyIdParams = conferenceParams.extend({ id })
+export const operatorKeyIdParams = z.object({ id })
 
 export const createConferenceKeyBody = z
   .strictObject({
     role: z.enum(['staff', 'sponsor']),
-    sponsor: z.string().min(1).max(200).optional().meta({
+    sponsor: sponsorKey.optional().meta({
       description: 'Required for the role sponsor: id, slug or external id of the sponsor.',
     }),
     scopes: z.array(scope).max(SCOPES.length).optional().meta({

@@ -19,6 +19,7 @@ const MAX_ENTRIES = 40
 
 const metadataKey = z
   .string()
+  .max(40)
   .regex(/^[^[\]]{1,40}$/, 'must be 1 to 40 characters without [ and ]')
   .refine((name) => !RESERVED_KEYS.includes(name), 'is reserved for this service')
 
@@ -33,6 +34,7 @@ export const metadataInput = z
   .refine(hasFewEntries, TOO_MANY_ENTRIES)
   .meta({
     id: 'Metadata',
+    maxProperties: MAX_ENTRIES,
     description: 'Stored with the object at Stripe. At most 40 entries.',
   })
 
@@ -42,6 +44,7 @@ export const metadataChanges = z
   .refine(hasFewEntries, TOO_MANY_ENTRIES)
   .meta({
     id: 'MetadataChange',
+    maxProperties: MAX_ENTRIES,
     description: 'Entries to set; null removes an entry. Other entries stay unchanged.',
   })
 

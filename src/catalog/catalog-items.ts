@@ -276,7 +276,8 @@ export const voucherConfigFields = {
   // A code has at most 100 characters, of which up to 32 are random.
   prefix: z
     .string()
-    .regex(/^[A-Z0-9-]{0,68}$/, 'must have at most 68 characters, only A-Z, 0-9 and hyphens'),
+    .regex(/^[A-Z0-9-]{0,68}$/, 'must have at most 68 characters, only A-Z, 0-9 and hyphens')
+    .meta({ maxLength: 68 }),
 }
 
 const fields = z.strictObject(voucherConfigFields).partial()

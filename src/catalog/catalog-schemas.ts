@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { amount, conferenceParams, pageOf } from '../http/common-schemas.ts'
+import { amount, conferenceParams, id, pageOf } from '../http/common-schemas.ts'
 import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import type { CatalogItem, CatalogKind } from './catalog-items.ts'
 import { CATALOG_KINDS, voucherConfigFields, voucherDefaultsSchema } from './catalog-items.ts'
@@ -33,7 +33,7 @@ const voucherDefaultsBody = z
   .partial()
   .meta({ id: 'VoucherDefaults' })
 
-export const catalogParams = conferenceParams.extend({ id: z.string() })
+export const catalogParams = conferenceParams.extend({ id })
 
 /** The request and response schemas of one kind, with their own component names. */
 export function catalogSchemas(kind: CatalogKind) {

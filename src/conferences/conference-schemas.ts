@@ -1,16 +1,23 @@
 import { z } from 'zod'
-import { conferenceParams, currencyCode, pageOf, slug } from '../http/common-schemas.ts'
+import { conferenceParams, currencyCode, id, pageOf, slug } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import type { Conference } from './conference-store.ts'
 import type { WebhookSecretRow } from './stripe-credentials.ts'
 
+/** Stripe publishes no limit; its keys have about 110 characters. */
+const MAX_SECRET_LENGTH = 500
+
 const stripeSecretKey = z
   .string()
+  .max(MAX_SECRET_LENGTH)
   .regex(
     /^[sr]k_(test|live)_[A-Za-z0-9_]{8,}$/,
     'must be a secret or restricted Stripe key (sk_… or rk_…)',
   )
-const webhookSecret = z.string().regex(/^whsec_[\x21-\x7e]{8,}$/, 'must begin with whsec_')
+const webhookSecret = z
+  .string()
+  .max(MAX_SECRET_LENGTH)
+  .regex(/^whsec_[\x21-\x7e]{8,}$/, 'must begin with whsec_')
 
 function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false
@@ -20,7 +27,11 @@ function isOrigin(text: string): boolean {
 
 const origin = z
   .string()
+  // A host has at most 253 characters.
+  .max(300)
   .refine(isOrigin, 'must be an origin such as https://example.org, without a path')
+
+const EXPIRY_RULE = 'must be from 31 to 1435, or 1440'
 
 const settings = {
   name: z.string().trim().min(1).max(200),
@@ -35,7 +46,9 @@ const settings = {
   }),
   checkout_expires_after_minutes: z
     .int()
-    .refine((m) => m === 1440 || (m >= 31 && m <= 1435), 'must be from 31 to 1435, or 1440')
+    .min(31, EXPIRY_RULE)
+    .max(1440, { error: EXPIRY_RULE, abort: true })
+    .refine((minutes) => minutes === 1440 || minutes <= 1435, EXPIRY_RULE)
     .meta({
       description: 'Minutes until a Checkout session expires. The default of Stripe is 1440.',
     }),
@@ -60,7 +73,7 @@ export const createWebhookSecretBody = z
   .strictObject({ secret: webhookSecret })
   .meta({ id: 'CreateWebhookSecret' })
 
-export const webhookSecretParams = conferenceParams.extend({ id: z.string() })
+export const webhookSecretParams = conferenceParams.extend({ id })
 
 export const conferenceSchema = z
   .object({

@@ -65,7 +65,8 @@ export async function createServer(options: ServerOptions): Promise<App> {
         logger: options.logger,
       }),
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
+    // Above every limit of a path parameter, so that the schema refuses a longer one and names it.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 },
   }).withTypeProvider<ZodTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)

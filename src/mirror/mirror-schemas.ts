@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type PageQuery } from '../db/pages.ts'
-import { conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, flag, pageOf, pageQuery, stripeId } from '../http/common-schemas.ts'
 import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import type { ColumnType } from './mirror-column.ts'
 import type { MirrorFilter, StoredMirrorRow } from './mirror-store.ts'
@@ -11,42 +11,39 @@ type TableShape = Pick<StripeResource, 'name' | 'description' | 'objects' | 'col
 
 type Shape = { [name: string]: z.ZodType }
 
+/** Stripe's own limit of most texts. @see https://github.com/stripe/openapi */
+const MAX_TEXT_LENGTH = 5_000
+
 // `z.coerce` would read an empty text as 0 and every text as true.
 const integer = z.preprocess(
   (value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value),
   z.int(),
 )
 
-const BOOLEAN_WORDS: { [word: string]: boolean } = { true: true, false: false }
-
-const flag = z.preprocess(
-  (value) => (typeof value === 'string' ? (BOOLEAN_WORDS[value] ?? value) : value),
-  z.boolean(),
-)
-
 /** The column types that a list can be filtered by. Equality is of little use for the others. */
 const FILTERS: { readonly [Type in ColumnType]?: z.ZodType } = {
-  text: z.string().min(1),
+  text: z.string().min(1).max(MAX_TEXT_LENGTH),
   bigint: integer,
   boolean: flag,
 }
 
-function filtersOf({ columns }: TableShape): Shape {
+function filtersOf({ columns }: TableShape, known = FILTERS): Shape {
   const filters: Shape = {}
   for (const [name, { type }] of Object.entries(columns)) {
-    const filter = FILTERS[type]
+    const filter = known[type]
     if (filter !== undefined) filters[name] = filter.optional()
   }
   return filters
 }
 
-/** Without the rule that the document gives once for all filters: none may be empty. */
-function documentedFilters(resource: TableShape): Shape {
-  const texts = Object.entries(resource.columns).filter(([, { type }]) => type === 'text')
-  return {
-    ...filtersOf(resource),
-    ...Object.fromEntries(texts.map(([name]) => [name, z.string().optional()])),
-  }
+/**
+ * As the document shows them: with the bounds of every JavaScript integer, and without the rule that the
+ * document gives once for all filters: none may be empty.
+ */
+const DOCUMENTED_FILTERS: typeof FILTERS = {
+  text: z.string().max(MAX_TEXT_LENGTH),
+  bigint: z.int().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER),
+  boolean: flag,
 }
 
 const fixedQuery = {
@@ -143,7 +140,7 @@ function mirrorSchemas(resource: TableShape) {
     body,
     page: pageOf(body),
     query: querySchema(resource),
-    params: conferenceParams.extend({ id: z.string() }),
+    params: conferenceParams.extend({ id: stripeId }),
   }
 }
 
@@ -254,11 +251,11 @@ export const documentedMirror = {
   row: anyRow,
   page: pageOf(anyRow).meta({ id: 'StripeObjectPage' }),
   query: z.strictObject({
-    ...Object.assign({}, ...ALL_RESOURCES.map(documentedFilters)),
+    ...Object.assign({}, ...ALL_RESOURCES.map((one) => filtersOf(one, DOCUMENTED_FILTERS))),
     ...fixedQuery,
   } as Shape),
   params: resourceParams,
   rowParams: resourceParams.extend({
-    id: z.string().meta({ description: "Stripe's id of the object." }),
+    id: stripeId.meta({ description: "Stripe's id of the object." }),
   }),
 }

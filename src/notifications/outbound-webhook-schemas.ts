@@ -1,9 +1,14 @@
 import { z } from 'zod'
-import { conferenceParams, optionalBody, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, id, optionalBody, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import { OUTBOUND_EVENT_TYPES } from './outbound-events.ts'
 import { DELIVERY_STATES, type DeliveryRow } from './webhook-deliveries.ts'
-import { type EndpointWithSecret, urlProblem, type WebhookEndpoint } from './webhook-endpoints.ts'
+import {
+  type EndpointWithSecret,
+  MAX_URL_LENGTH,
+  urlProblem,
+  type WebhookEndpoint,
+} from './webhook-endpoints.ts'
 
 const outboundEventType = z.enum(OUTBOUND_EVENT_TYPES).meta({ id: 'OutgoingEventType' })
 
@@ -33,6 +38,7 @@ function fields(allowLoopback: boolean) {
   })
   return {
     url: url.meta({
+      maxLength: MAX_URL_LENGTH,
       description: 'Must be https. Addresses in private networks are never called.',
     }),
     description: z.string().trim().min(1).max(200).nullable(),
@@ -61,7 +67,7 @@ export const rotateSecretBody = optionalBody(
     .meta({ id: 'RotateWebhookEndpointSecret' }),
 )
 
-export const endpointParams = conferenceParams.extend({ id: z.string() })
+export const endpointParams = conferenceParams.extend({ id })
 
 export const endpointSchema = z
   .object({
@@ -121,7 +127,7 @@ export const deliveryQuery = z.strictObject({
   ...pageQuery,
 })
 
-export const deliveryParams = endpointParams.extend({ delivery: z.string() })
+export const deliveryParams = endpointParams.extend({ delivery: id })
 
 const payload = z
   .object({

@@ -237,7 +237,7 @@ export function openSigningSecret(
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
-const MAX_URL_LENGTH = 2_000
+export const MAX_URL_LENGTH = 2_000
 
 /**
  * The rule that a webhook address breaks, or null. Whether it is in a private network is checked when it

@@ -1,13 +1,20 @@
 import { z } from 'zod'
 import { voucherConfigFields } from '../catalog/catalog-items.ts'
-import { amount, conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
-import { timestamp } from '../shared/time.ts'
+import {
+  amount,
+  conferenceParams,
+  id,
+  pageOf,
+  pageQuery,
+  stripeId,
+} from '../http/common-schemas.ts'
+import { moment, timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
 import type { NewPurchaseInput } from './create-purchase.ts'
 import { PURCHASE_ACTIONS } from './purchase-aggregate.ts'
 import { FLAG_CODES, PURCHASE_STATUSES } from './purchase-machine.ts'
 
-export const purchaseParams = conferenceParams.extend({ purchase: z.string() })
+export const purchaseParams = conferenceParams.extend({ purchase: id })
 
 const quantity = z
   .int()
@@ -33,11 +40,15 @@ const voucherConfig = z
 
 export const createPurchaseBody = z
   .strictObject({
-    ticket_type: z.string().optional(),
-    add_on: z.string().optional(),
+    ticket_type: id.optional(),
+    add_on: id.optional(),
     quantity,
     reference: reference.nullish(),
-    sponsor: z.string().optional().meta({ description: 'Staff only: id, slug or external id.' }),
+    sponsor: z
+      .string()
+      .max(200)
+      .optional()
+      .meta({ description: 'Staff only: id, slug or external id.' }),
     unit_amount: amount.optional().meta({ description: 'Staff only.' }),
     description: description.optional(),
     voucher_config: voucherConfig.optional(),
@@ -80,10 +91,10 @@ export const listPurchasesQuery = z.strictObject({
   ...pageQuery,
   status: z.enum(PURCHASE_STATUSES).optional(),
   flag: z.enum([...FLAG_CODES, 'any']).optional(),
-  sponsor: z.string().optional(),
-  ticket_type: z.string().optional(),
-  created_after: timestamp.optional(),
-  created_before: timestamp.optional(),
+  sponsor: z.string().max(200).optional(),
+  ticket_type: id.optional(),
+  created_after: moment.optional(),
+  created_before: moment.optional(),
   q: z
     .string()
     .trim()
@@ -94,13 +105,13 @@ export const listPurchasesQuery = z.strictObject({
 })
 
 export const payBody = z.strictObject({
-  payment_method: z.string().min(1).max(255).optional().meta({
+  payment_method: stripeId.optional().meta({
     description: "A saved payment method of the sponsor. Default: the customer's default.",
   }),
 })
 
 export const refundBody = z.strictObject({
-  payment_intent: z.string().regex(/^pi_/, 'must be the id of a payment intent (pi_…)').optional(),
+  payment_intent: stripeId.regex(/^pi_/, 'must be the id of a payment intent (pi_…)').optional(),
   amount: z.int().min(1).max(99_999_999).optional().meta({
     description: 'Minor units. Default: the amount of the payment that is not refunded yet.',
   }),
@@ -111,7 +122,7 @@ export const resolveFlagBody = z.strictObject({
   code: z.enum(FLAG_CODES),
   note: z.string().trim().min(1).max(2_000),
   action: z.enum(['accept_payment', 'reinstate']).optional(),
-  payment_intent: z.string().min(1).max(255).optional().meta({
+  payment_intent: stripeId.optional().meta({
     description:
       'With `accept_payment`: the payment to accept. Required if several payments of another amount wait for a decision.',
   }),
@@ -119,12 +130,17 @@ export const resolveFlagBody = z.strictObject({
 
 export const approveBody = z
   .strictObject({
-    quantity: z.int().min(1).optional().meta({ description: 'The quantity that you approve.' }),
+    quantity: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .meta({ description: 'The quantity that you approve.' }),
   })
   .meta({ id: 'PurchaseApproval' })
 
 export const reconcileBody = z.strictObject({
-  payment_intent: z.string().min(1).max(255).optional().meta({
+  payment_intent: stripeId.optional().meta({
     description:
       "A payment that is not part of the purchase yet. It is added if its metadata at Stripe contains this purchase's purchase_id and conference_id.",
   }),

@@ -11,6 +11,8 @@ export type Issue = {
   values?: readonly unknown[]
   keys?: readonly string[]
   divisor?: number | bigint
+  /** Of a member's name. */
+  issues?: readonly Issue[]
 }
 
 const KINDS: Record<string, string> = {
@@ -60,6 +62,8 @@ export function describeIssue(issue: Issue, isMissing: boolean): string {
       return `must be a multiple of ${issue.divisor}`
     case 'unrecognized_keys':
       return `has unknown fields: ${(issue.keys ?? []).join(', ')}`
+    case 'invalid_key':
+      return describeName(issue.issues ?? [])
     default:
       return mustBe(undefined)
   }
@@ -72,6 +76,10 @@ function mustBe(kind: string | undefined): string {
 function describeValues(values: readonly unknown[]): string {
   const list = values.map(String).join(', ')
   return values.length === 1 ? `must be ${list}` : `must be one of: ${list}`
+}
+
+function describeName([first]: readonly Issue[]): string {
+  return first === undefined ? mustBe(undefined) : `has a name that ${describeIssue(first, false)}`
 }
 
 function describeMinimum({ origin, minimum, inclusive }: Issue): string {

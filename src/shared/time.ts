@@ -9,7 +9,7 @@ export const systemClock: Clock = { now: () => new Date() }
 export const timestamp = z.iso.datetime({ offset: true })
 
 /** A time in a request, limited to years that a response can show. */
-export const moment = timestamp.refine((text) => {
+export const moment = timestamp.max(64).refine((text) => {
   const year = new Date(text).getUTCFullYear()
   // The rule above already refuses a text that is not a time.
   return Number.isNaN(year) || (year >= 1970 && year <= 9999)

@@ -13,7 +13,7 @@ const fields = {
 }
 
 export const sponsorParams = conferenceParams.extend({
-  id: z.string().meta({ description: 'Id, slug or external id.' }),
+  id: z.string().max(200).meta({ description: 'Id, slug or external id.' }),
 })
 
 export const createSponsorBody = z
@@ -86,7 +86,7 @@ const compTicketCount = z.int().min(0).max(10_000).meta({
 })
 
 export const levelParams = conferenceParams.extend({
-  id: z.string().meta({ description: 'Id or slug.' }),
+  id: z.string().max(200).meta({ description: 'Id or slug.' }),
 })
 
 export const createLevelBody = z

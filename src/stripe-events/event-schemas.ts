@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, pageOf, pageQuery, stripeId } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import { EVENT_STATUSES, type EventRow } from './event-inbox.ts'
 
@@ -9,7 +9,7 @@ const status = z.enum(EVENT_STATUSES).meta({
     'pending: will be processed or retried. done: processed. ignored: not relevant to this conference. failed: all retries failed; replay the event.',
 })
 
-export const eventParams = conferenceParams.extend({ event: z.string() })
+export const eventParams = conferenceParams.extend({ event: stripeId })
 
 export const eventQuery = z.strictObject({
   status: status.optional(),

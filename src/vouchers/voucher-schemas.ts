@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { voucherConfigFields } from '../catalog/catalog-items.ts'
-import { conferenceParams, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, id, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import type { Redemption } from './redeem-voucher.ts'
 import { INVALID_REASONS, VOUCHER_STATES } from './voucher.ts'
@@ -15,16 +15,16 @@ const code = z.string().min(1).max(200).meta({
 })
 
 export const codeParams = conferenceParams.extend({ code })
-export const batchParams = conferenceParams.extend({ batch: z.string() })
-export const redemptionParams = conferenceParams.extend({ redemption: z.string() })
-export const vouchersOfPurchaseParams = conferenceParams.extend({ purchase: z.string() })
+export const batchParams = conferenceParams.extend({ batch: id })
+export const redemptionParams = conferenceParams.extend({ redemption: id })
+export const vouchersOfPurchaseParams = conferenceParams.extend({ purchase: id })
 
 export const voucherQuery = z.strictObject({
   ...pageQuery,
   code: code.optional(),
   state: z.enum(VOUCHER_STATES).optional(),
-  purchase: z.string().optional(),
-  batch: z.string().optional(),
+  purchase: id.optional(),
+  batch: id.optional(),
 })
 
 export const updateVoucherBody = z
@@ -73,9 +73,9 @@ export const createBatchBody = z
     voucher_type,
     discount_value: discount_value.optional(),
     ...z.object(otherTerms).partial().shape,
-    sponsor: z.string().optional().meta({ description: 'Id, slug or external id.' }),
-    ticket_type: z.string().optional(),
-    add_on: z.string().optional(),
+    sponsor: z.string().max(200).optional().meta({ description: 'Id, slug or external id.' }),
+    ticket_type: id.optional(),
+    add_on: id.optional(),
   })
   .refine((body) => body.voucher_type === 'comp' || body.discount_value !== undefined, {
     path: ['discount_value'],
@@ -145,7 +145,7 @@ export const redeemBody = z.strictObject({ reference }).meta({ id: 'RedeemVouche
 export const redemptionQuery = z.strictObject({
   ...pageQuery,
   voucher: code.optional(),
-  purchase: z.string().optional(),
+  purchase: id.optional(),
   reference: reference.optional(),
 })
 

@@ -19,8 +19,19 @@ describe('requests', () => {
     const one = await createStaffKey(app, conference, [])
     const two = await createStaffKey(app, conference, [])
     const ask = (key: string) => app.request('GET', conference.path, { as: key })
-    for (let i = 0; i < 10; i += 1) expect(await ask(one.key)).toMatchObject({ status: 200 })
-    expect(await ask(one.key)).toMatchObject(limited)
+    for (let left = 9; left >= 0; left -= 1) {
+      expect(await ask(one.key)).toMatchObject({
+        status: 200,
+        headers: {
+          'x-ratelimit-limit': '10',
+          'x-ratelimit-remaining': String(left),
+          'x-ratelimit-reset': expect.stringMatching(/^([1-5]?\d|60)$/),
+        },
+      })
+    }
+    const refused = await ask(one.key)
+    expect(refused).toMatchObject(limited)
+    expect(refused).toMatchObject({ headers: { 'x-ratelimit-remaining': '0' } })
     expect(await ask(two.key)).toMatchObject({ status: 200 })
   })
 })

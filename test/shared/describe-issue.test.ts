@@ -34,6 +34,11 @@ describe('a broken rule of a schema', () => {
     [z.email(), 'x', 'must be an email address'],
     [z.string().regex(/^[a-z]+$/, 'must be lower case'), 'X', 'must be lower case'],
     [z.string().regex(/^[a-z]+$/), 'X', 'is not valid'],
+    [
+      z.record(z.string().max(2), z.int()),
+      { abc: 1 },
+      'has a name that must have at most 2 characters',
+    ],
   ])('%o refuses %j: %s', (schema, input, expected) => {
     expect(describeFirst(schema, input)).toBe(expected)
   })

@@ -26,7 +26,7 @@ const NO_STRIPE = { STRIPE_API_BASE: 'http://127.0.0.1:9' }
 export const OPERATOR_KEY = 'operator-key-of-the-tests'
 export const TEST_ENCRYPTION_KEY = Buffer.alloc(32, 7)
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
+export type Method = 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
 
 export type RequestOptions = {
   /** An API key's text; null for none. The operator's when absent. */

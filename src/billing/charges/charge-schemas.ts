@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
-import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { conferenceParams, id, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import type { PaymentAttempt } from '../../payments/payment-records.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataInput } from '../metadata.ts'
 import { CHARGE_STATUSES, type ChargeAggregate, type ChargeRef, getCharge } from './charge-store.ts'
 
-export const chargeParams = conferenceParams.extend({ charge: z.string() })
+export const chargeParams = conferenceParams.extend({ charge: id })
 
 const paymentMethod = z
   .string()
@@ -33,7 +33,7 @@ const statementSuffix = z
 
 export const createChargeBody = z
   .strictObject({
-    customer: z.string().min(1).max(200).optional(),
+    customer: id.min(1).optional(),
     sponsor: z.string().min(1).max(200).optional().meta({
       description: 'Id, slug or external id of the sponsor; instead of `customer`.',
     }),
@@ -83,7 +83,7 @@ export const chargeQuery = z.strictObject({
   status: z.enum(CHARGE_STATUSES).optional(),
   sponsor: z.string().min(1).max(200).optional(),
   source_reference: reference.optional(),
-  manual: z.stringbool().optional(),
+  manual: z.stringbool().meta({ type: 'boolean' }).optional(),
 })
 
 const failure = z.object({ code: z.string(), message: z.string() })

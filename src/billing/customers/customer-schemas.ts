@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
 import { mapPage, type Page, type PageQuery } from '../../db/pages.ts'
-import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { conferenceParams, id, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import {
   findMirroredObject,
   listMirroredObjects,
@@ -14,7 +14,7 @@ import { notFound } from '../../shared/errors.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import type { Customer } from './customer-store.ts'
 
-export const customerParams = conferenceParams.extend({ customer: z.string() })
+export const customerParams = conferenceParams.extend({ customer: id })
 
 export const paymentMethodParams = customerParams.extend({
   payment_method: z.string().max(255).meta({ description: "Stripe's id, such as `pm_…`." }),
@@ -43,6 +43,7 @@ export const attachPaymentMethodBody = z
     payment_method: z
       .string()
       .regex(/^pm_\w{1,250}$/, 'must be the id of a Stripe payment method: `pm_…`')
+      .max(253)
       .meta({ description: 'From Stripe.js, such as `stripe.createPaymentMethod()`.' }),
   })
   .meta({ id: 'AttachPaymentMethod' })

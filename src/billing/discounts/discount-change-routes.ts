@@ -4,7 +4,7 @@ import type { Tx } from '../../db/connect.ts'
 import { fetchPage, mapPage } from '../../db/pages.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../../http/access-control.ts'
-import { conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { conferenceParams, pageOf, pageQuery, stripeId } from '../../http/common-schemas.ts'
 import type { App, RouteDeps } from '../../http/route-deps.ts'
 import type { MirrorBody } from '../../mirror/mirror-schemas.ts'
 import type { SyncContext } from '../../mirror/stripe-resource.ts'
@@ -79,9 +79,7 @@ const changePage = pageOf(changeSchema).meta({ id: 'DiscountChangePage' })
 
 const changeQuery = z.strictObject({
   ...pageQuery,
-  object_id: z
-    .string()
-    .min(1)
+  object_id: stripeId
     .optional()
     .meta({ description: 'Only the changes of the coupon or promotion code with this Stripe id.' }),
 })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, currencyCode } from '../../http/common-schemas.ts'
+import { conferenceParams, currencyCode, stripeId } from '../../http/common-schemas.ts'
 import { CURRENCIES, priceProblem } from '../../shared/money.ts'
 import { timestampInput } from '../../shared/time.ts'
 
@@ -27,6 +27,7 @@ const newMetadata = z
   .refine(withFewKeys, TOO_MANY)
   .meta({
     id: 'DiscountMetadata',
+    maxProperties: MAX_METADATA_KEYS,
     description: `At most ${MAX_METADATA_KEYS} keys. Keys have at most 40 characters, values at most 500.`,
   })
 
@@ -36,6 +37,7 @@ const changedMetadata = z
   .refine(withFewKeys, TOO_MANY)
   .meta({
     id: 'DiscountMetadataChange',
+    maxProperties: MAX_METADATA_KEYS,
     description: 'Keys to set. null removes a key; other keys stay unchanged.',
   })
 
@@ -48,6 +50,9 @@ const couponName = z.string().trim().min(1).max(40).meta({
 
 const currencyOptions = z.record(z.string(), z.strictObject({ amount_off: discountAmount })).meta({
   id: 'CurrencyOptions',
+  // `currencyRules` enforces both, and names the wrong currency.
+  propertyNames: { type: 'string', pattern: '^[A-Za-z]{3}$', maxLength: 3 },
+  maxProperties: CURRENCIES.length,
   description: 'The discount in other currencies. Allowed only with amount_off.',
 })
 
@@ -59,6 +64,7 @@ const couponFields = {
     .regex(/^[A-Za-z0-9_-]{1,200}$/, 'must be 1 to 200 letters, digits, hyphens and underscores')
     .optional()
     .meta({
+      maxLength: 200,
       description: 'Default: a random id. The id of a deleted coupon can be used again.',
     }),
   amount_off: discountAmount.optional().meta({
@@ -198,7 +204,7 @@ export type UpdateCouponInput = Pick<
 >
 
 export const couponParams = conferenceParams.extend({
-  id: z.string().meta({ description: "Stripe's id of the coupon." }),
+  id: stripeId.meta({ description: "Stripe's id of the coupon." }),
 })
 
 const restrictions = z
@@ -231,6 +237,7 @@ const promotionCodeFields = {
     .regex(/^[A-Za-z0-9-]{1,500}$/, 'must be 1 to 500 letters, digits and hyphens')
     .optional()
     .meta({
+      maxLength: 500,
       description:
         'The text that a customer types; upper and lower case are the same. Default: a random code. No two active codes of a customer may have the same text.',
     }),
@@ -287,5 +294,5 @@ export type UpdatePromotionCodeInput = Pick<
 >
 
 export const promotionCodeParams = conferenceParams.extend({
-  id: z.string().meta({ description: "Stripe's id of the promotion code." }),
+  id: stripeId.meta({ description: "Stripe's id of the promotion code." }),
 })

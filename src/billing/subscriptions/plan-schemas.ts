@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import { amount, conferenceParams, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { amount, conferenceParams, flag, id, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataChanges, metadataInput } from '../metadata.ts'
 import { CREATION_STATES, INTERVALS, type Plan } from './plan-store.ts'
 import type { PlanInput } from './write-plan.ts'
 
-export const planParams = conferenceParams.extend({ plan: z.string() })
+export const planParams = conferenceParams.extend({ plan: id })
 
 /** Of plans and subscriptions. */
 export const creationState = z.enum(CREATION_STATES).meta({
@@ -24,7 +24,7 @@ const statementDescriptor = z
     /^(?=.*[A-Za-z])[^<>\\'"*]{1,22}$/,
     'must be 1 to 22 characters with a letter and without < > \\ \' " *',
   )
-  .meta({ description: 'What subscribers read on their bank statements.' })
+  .meta({ maxLength: 22, description: 'What subscribers read on their bank statements.' })
 
 export const createPlanBody = z
   .strictObject({
@@ -58,14 +58,8 @@ export const updatePlanBody = z
   .partial()
   .meta({ id: 'UpdatePlan' })
 
-const WORDS: { [word: string]: boolean } = { true: true, false: false }
-
 export const listPlansQuery = z.strictObject({
-  active: z
-    .preprocess(
-      (value) => (typeof value === 'string' ? (WORDS[value] ?? value) : value),
-      z.boolean(),
-    )
+  active: flag
     .optional()
     .meta({ description: 'Only plans that new subscriptions can (true) or cannot (false) use.' }),
   ...pageQuery,

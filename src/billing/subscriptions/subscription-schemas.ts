@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Tx } from '../../db/connect.ts'
-import { conferenceParams, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { conferenceParams, id, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../../shared/time.ts'
 import { metadataChanges, metadataInput } from '../metadata.ts'
 import { creationState } from './plan-schemas.ts'
@@ -8,27 +8,32 @@ import { INTERVALS } from './plan-store.ts'
 import { SUBSCRIPTION_STATUSES, type Subscription, type SubscriptionItem } from './subscription.ts'
 import { findItems } from './subscription-items.ts'
 
-export const subscriptionParams = conferenceParams.extend({ subscription: z.string() })
+export const subscriptionParams = conferenceParams.extend({ subscription: id })
 
-const endDate = z.iso.date().nullable().meta({
+const endDate = z.iso.date().max(10).nullable().meta({
   description:
     'From this day on (UTC), the subscription is cancelled at the end of its period. null: no end.',
 })
 
 const taxRates = z
-  .array(z.string().regex(/^txr_\w{1,250}$/, 'must be the id of a Stripe tax rate: `txr_…`'))
+  .array(
+    z
+      .string()
+      .regex(/^txr_\w{1,250}$/, 'must be the id of a Stripe tax rate: `txr_…`')
+      .max(254),
+  )
   .max(5)
   .meta({ description: 'Stripe tax rates of all items. Stripe adds the tax to each invoice.' })
 
 export const createSubscriptionBody = z
   .strictObject({
-    customer: z
-      .string()
-      .meta({ description: 'The id of a customer of this service: `cust_…`, not the Stripe id.' }),
+    customer: id.meta({
+      description: 'The id of a customer of this service: `cust_…`, not the Stripe id.',
+    }),
     items: z
       .array(
         z.strictObject({
-          plan: z.string(),
+          plan: id,
           quantity: z.int().min(1).max(1_000_000).default(1),
         }),
       )
@@ -69,7 +74,7 @@ export const cancelSubscriptionBody = optionalBody(
 
 export const listSubscriptionsQuery = z.strictObject({
   status: z.enum(SUBSCRIPTION_STATUSES).optional(),
-  customer: z.string().min(1).optional(),
+  customer: id.min(1).optional(),
   ...pageQuery,
 })
 

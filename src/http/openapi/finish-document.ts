@@ -17,6 +17,7 @@ import {
   PROBLEM_SCHEMAS,
   pascal,
   problemAnswers,
+  rateLimitHeaders,
   SHARED_HEADERS,
   shareParameters,
 } from './shared-components.ts'
@@ -98,6 +99,7 @@ function rawBody(description: string): NonNullable<Operation['requestBody']> {
 function describeSuccess(
   { operationId, responses }: Operation,
   docs: OperationDocs,
+  headers: Record<string, object>,
   shared: Components['examples'],
 ): void {
   const examples = Object.entries(docs.answers ?? {}).map(([name, example]) => {
@@ -108,6 +110,7 @@ function describeSuccess(
   for (const [status, answer] of Object.entries(responses)) {
     if ('$ref' in answer) continue
     if (answer.description === 'Default Response') answer.description = SUCCESS[status] ?? 'OK'
+    if (Object.keys(headers).length > 0) answer.headers = { ...answer.headers, ...headers }
     const json = answer.content?.['application/json']
     if (json !== undefined && examples.length > 0) json.examples = Object.fromEntries(examples)
   }
@@ -121,7 +124,7 @@ function describeOperation(place: Place, docs: OperationDocs, shared: Components
   Object.assign(operation, securityOf(route.access), { 'x-access': accessOf(route.access) })
   if (docs.rawBody !== undefined) operation.requestBody = rawBody(docs.rawBody)
   else describeBody(operation, route.bodyRequired, docs)
-  describeSuccess(operation, docs, shared.examples)
+  describeSuccess(operation, docs, rateLimitHeaders(route), shared.examples)
   const facts = {
     ...route,
     hasPathParameters: place.path.includes('{'),

@@ -157,8 +157,8 @@ function headersFor(codes: readonly ErrorCode[]): Record<string, object> {
   }
 }
 
-function problemAnswer(codes: readonly ErrorCode[]): Answer {
-  const headers = headersFor(codes)
+function problemAnswer(route: OperationFacts, codes: readonly ErrorCode[]): Answer {
+  const headers = { ...headersFor(codes), ...rateLimitHeaders(route) }
   const schema = {
     allOf: [refTo('schemas', 'Problem')],
     properties: { code: { enum: codes } },
@@ -200,7 +200,7 @@ export function problemAnswers(
 ): Record<string, { $ref: string }> {
   const { name, codes: common } = commonProblems(route, own)
   const add = (component: string, codes: readonly ErrorCode[]) => {
-    shared[component] ??= problemAnswer(codes)
+    shared[component] ??= problemAnswer(route, codes)
     return refTo('responses', component)
   }
   const statuses = new Set(own.filter((code) => !common.includes(code)).map(statusOf))
@@ -224,6 +224,36 @@ export const SHARED_HEADERS: Record<string, object> = {
     schema: { type: 'integer', minimum: 1 },
   },
   WwwAuthenticate: { schema: { type: 'string', const: 'Bearer' } },
+  RateLimitLimit: {
+    description: 'Requests per minute that the key may send; without a key, the address.',
+    schema: { type: 'integer', minimum: 1 },
+  },
+  RateLimitRemaining: {
+    description: 'Requests that are left in this minute.',
+    schema: { type: 'integer', minimum: 0 },
+  },
+  RateLimitReset: {
+    description: 'Seconds until the full number is available again.',
+    schema: { type: 'integer', minimum: 0, maximum: 60 },
+  },
+}
+
+/**
+ * The headers of every response of a route with a limit, except where the request was refused before it
+ * was counted: by its key, its conference or its schema.
+ */
+const RATE_LIMIT_HEADERS: Record<string, object> = {
+  'X-RateLimit-Limit': refTo('headers', 'RateLimitLimit'),
+  'X-RateLimit-Remaining': refTo('headers', 'RateLimitRemaining'),
+  'X-RateLimit-Reset': refTo('headers', 'RateLimitReset'),
+}
+
+/** The headers that say how many requests are left; none for a route without a limit. */
+export function rateLimitHeaders({
+  access,
+  rateLimited,
+}: Pick<OperationFacts, 'access' | 'rateLimited'>): Record<string, object> {
+  return rateLimited && access !== 'stripe' ? RATE_LIMIT_HEADERS : {}
 }
 
 export const IDEMPOTENCY_KEY: Parameter = {
@@ -231,9 +261,9 @@ export const IDEMPOTENCY_KEY: Parameter = {
   in: 'header',
   required: false,
   description:
-    'A random id of this request, chosen by the caller. A repeat within 24 hours with the same key and body returns the first response with the header `Idempotent-Replayed: true`, or resumes the first request if it was interrupted. The work is done once.',
-  schema: { type: 'string', minLength: 1, maxLength: 255 },
-  example: '5f2b8e0e-6a0b-4a0e-9a57-0d6f1c1b7a11',
+    'A random id of this request, chosen by the caller, such as a UUID. A repeat within 24 hours with the same key and body returns the first response with the header `Idempotent-Replayed: true`, or resumes the first request if it was interrupted. The work is done once.',
+  // Without an example: a form would send it with every request, and the second would be a repeat.
+  schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[ -~]*$' },
 }
 
 /** What the document says of a parameter of this name, wherever it occurs. */

@@ -19,8 +19,14 @@ const FORMATS_THAT_SAY_IT = ['date-time', 'date', 'email', 'uri']
 export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: JsonSchema }): void {
   const { jsonSchema: schema, zodSchema } = context
   if (FORMATS_THAT_SAY_IT.includes(String(schema['format']))) delete schema['pattern']
-  if (schema['minimum'] === Number.MIN_SAFE_INTEGER) delete schema['minimum']
-  if (schema['maximum'] === Number.MAX_SAFE_INTEGER) delete schema['maximum']
+  const { def } = zodSchema._zod
+  if (def.type === 'number') {
+    // zod gives these bounds to an integer without bounds of its own.
+    const { MIN_SAFE_INTEGER: least, MAX_SAFE_INTEGER: most } = Number
+    const rules = def.checks?.map(({ _zod: check }) => check.def.check) ?? []
+    if (schema['minimum'] === least && !rules.includes('greater_than')) delete schema['minimum']
+    if (schema['maximum'] === most && !rules.includes('less_than')) delete schema['maximum']
+  }
   // The keys of a JSON object are always strings; only a rule for them says more.
   const keys = schema['propertyNames']
   if (JSON.stringify(keys) === '{"type":"string"}') delete schema['propertyNames']
@@ -29,7 +35,6 @@ export function simplify(context: { zodSchema: z.core.$ZodTypes; jsonSchema: Jso
     schema['oneOf'] = schema['anyOf']
     delete schema['anyOf']
   }
-  const { def } = zodSchema._zod
   if (def.type === 'object' && def.catchall === undefined) delete schema['additionalProperties']
 }
 

@@ -1,16 +1,12 @@
 import { z } from 'zod'
-import { pageOf, pageQuery } from '../../http/common-schemas.ts'
+import { id, pageOf, pageQuery } from '../../http/common-schemas.ts'
 import { timestamp } from '../../shared/time.ts'
 import { DRIFT_KINDS, DRIFT_OBJECTS, DRIFT_RESOURCES, type DriftResource } from './drift-line.ts'
 import type { DriftPage, ResourceState } from './mirror-drift.ts'
 
 export const driftQuery = z.strictObject({
   kind: z.enum(DRIFT_KINDS).optional().meta({ description: 'Only differences of this kind.' }),
-  purchase: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ description: 'Only differences of this purchase.' }),
+  purchase: id.min(1).optional().meta({ description: 'Only differences of this purchase.' }),
   ...pageQuery,
 })
 

@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { conferenceParams, optionalBody, pageOf, pageQuery } from '../../http/common-schemas.ts'
+import {
+  conferenceParams,
+  id,
+  optionalBody,
+  pageOf,
+  pageQuery,
+  stripeId,
+} from '../../http/common-schemas.ts'
 import { timestamp, timestampInput, toTimestamp } from '../../shared/time.ts'
 import { resourceName } from '../mirror-schemas.ts'
 import { COUNT_NAMES, SYNC_RUN_STARTERS, SYNC_RUN_STATES, type SyncRun } from './sync-run.ts'
@@ -16,7 +23,7 @@ const state = z.enum(SYNC_RUN_STATES).meta({
 export const startSyncRunBody = optionalBody(
   z.strictObject({
     ids: z
-      .array(z.string().min(1).max(255))
+      .array(stripeId)
       .min(1)
       .max(MAX_IDS)
       .optional()
@@ -36,7 +43,7 @@ export const startSyncRunBody = optionalBody(
   }),
 )
 
-export const syncRunParams = conferenceParams.extend({ run: z.string() })
+export const syncRunParams = conferenceParams.extend({ run: id })
 
 export const syncRunQuery = z.strictObject({
   resource: resourceName.optional(),
