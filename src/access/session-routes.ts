@@ -4,6 +4,7 @@ import { findConferenceNames } from '../conferences/conference-store.ts'
 import type { Db } from '../db/connect.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { principalOf } from '../http/access-control.ts'
+import { id } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { clearSessionCookie, setSessionCookie } from '../http/session-cookie.ts'
 import type { Principal, SignedIn } from '../shared/caller.ts'
@@ -105,7 +106,8 @@ export function sessionRoutes(app: App, { db, failedLookups }: RouteDeps): void 
           .strictObject({
             token: z
               .string()
-              .regex(/^[0-9A-Za-z_]{10,100}$/, 'must be the part of the link after #token='),
+              .max(100)
+              .regex(/^[0-9A-Za-z_]{10,}$/, 'must be the part of the link after #token='),
           })
           .meta({ id: 'CreateSession' }),
         response: { 201: z.object({ object: z.literal('session'), id: z.string() }) },
@@ -166,7 +168,7 @@ export function sessionRoutes(app: App, { db, failedLookups }: RouteDeps): void 
         summary: 'Sign out',
         description: '`current` ends the session of this request; an id ends another one of yours.',
         tags,
-        params: z.object({ id: z.string() }),
+        params: z.object({ id }),
         response: { 204: z.null() },
       },
     },

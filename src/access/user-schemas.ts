@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, pageOf } from '../http/common-schemas.ts'
+import { conferenceParams, id, pageOf, sponsorKey } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import { scopeSchema } from './api-key-schemas.ts'
@@ -9,15 +9,15 @@ import type { UserRow } from './user-store.ts'
 const email = z.email().max(254)
 const name = z.string().trim().min(1).max(200)
 
-export const conferenceUserParams = conferenceParams.extend({ id: z.string() })
-export const operatorUserParams = z.object({ id: z.string() })
+export const conferenceUserParams = conferenceParams.extend({ id })
+export const operatorUserParams = z.object({ id })
 
 export const inviteUserBody = z
   .strictObject({
     email,
     name: name.optional(),
     role: z.enum(['staff', 'sponsor']),
-    sponsor: z.string().min(1).max(200).optional().meta({
+    sponsor: sponsorKey.optional().meta({
       description:
         'For the role sponsor: id, slug or external id of the sponsor. A sponsor that invites a colleague may omit it.',
     }),

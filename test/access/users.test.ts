@@ -273,7 +273,10 @@ describe('a session', () => {
       ticket_type: ticket.body.id,
       quantity: 2,
     })
-    expect(bought).toMatchObject({ status: 201, body: { sponsor, requested_by: buyer.id } })
+    expect(bought).toMatchObject({
+      status: 201,
+      body: { sponsor, requested_by: buyer.id, requested_by_name: email },
+    })
   })
 
   it('ends with the removal of the user, in every process', async () => {
