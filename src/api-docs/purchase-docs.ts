@@ -5,6 +5,7 @@ const PENDING = {
   object: 'bulk_purchase',
   conference: 'conf_9aYw4PcE7uKs',
   sponsor: 'spon_5mNf1RbX8vJh',
+  sponsor_name: 'ACME',
   status: 'PENDING',
   quantity: 40,
   unit_amount: 10_000,
@@ -16,6 +17,7 @@ const PENDING = {
   reference: 'PO-2027-118',
   ticket_type: 'tkt_6xKq2mVb9TzR',
   add_on: null,
+  ticket_name: 'Conference ticket',
   voucher_config: {
     voucher_type: 'comp',
     discount_value: 100,

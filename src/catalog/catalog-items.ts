@@ -208,6 +208,17 @@ export async function findCatalogItem(
   return row === undefined ? null : toCatalogItem(kind, row)
 }
 
+/**
+ * SQL for the name of a ticket type or an add-on.
+ *
+ * @param row - alias of a row with conference_id, ticket_type_id and add_on_id.
+ */
+export const itemNameOf = (row: string) => `coalesce(
+  (select t.name from ticket_types t
+    where t.conference_id = ${row}.conference_id and t.id = ${row}.ticket_type_id),
+  (select a.name from add_ons a
+    where a.conference_id = ${row}.conference_id and a.id = ${row}.add_on_id))`
+
 /** The item under a row lock. @throws AppError `not_found` */
 async function lockItem(
   trx: Tx,

@@ -1,8 +1,6 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
-import type { Tx } from '../db/connect.ts'
 import { withoutIdempotencyKey } from '../db/idempotency-runner.ts'
-import { withTenant } from '../db/tenant-scope.ts'
 import type {
   BulkPurchaseService,
   PurchaseBody,
@@ -13,7 +11,6 @@ import { listPurchasesQuery } from '../purchases/purchase-schemas.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
-import { findSponsor } from '../sponsors/sponsor-store.ts'
 import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import {
   allPages,
@@ -51,6 +48,10 @@ export function addPurchasesList(program: Command, cli: Cli): void {
         'purchases:list --conference devconf --created-after 2027-01-01T00:00:00Z --json',
         'purchases of this year as JSON',
       ],
+      [
+        'purchases:list --conference devconf --status PAID --csv > paid.csv',
+        'all paid purchases, for a spreadsheet',
+      ],
     ],
   })
     .requiredOption('--conference <slug|id>', 'the conference')
@@ -60,33 +61,27 @@ export function addPurchasesList(program: Command, cli: Cli): void {
     .option('--ticket-type <id>', 'only purchases of this ticket type')
     .option('--created-after <time>', 'only purchases created after this time (RFC 3339)')
     .option('--created-before <time>', 'only purchases created before this time (RFC 3339)')
-    .option('--q <text>', 'text in the id, description, reference, sponsor or payment intent')
+    .option(
+      '--q <text>',
+      'text in the id, description, reference, sponsor or payment intent; or a code',
+    )
+    .option('--csv', 'write all purchases as CSV, the same file as from the API')
 
   addPageOptions(command).action(async () => {
-    const { conference, ...query } = parseInput(input, toFields(command.opts()))
-    const { page, sponsors } = await withSession(cli, async ({ db, purchases }) => {
+    const { csv = false, ...fields } = command.opts<{ csv?: true }>()
+    const { conference, ...query } = parseInput(input, toFields(fields))
+    const filter = { ...query, readsCodes: true }
+    await withSession(cli, async ({ db, purchases }) => {
       const caller = await findConference(db, conference)
-      const page = await purchases.listBulkPurchases(caller, query)
-      const sponsors = await withTenant(db, caller, (trx) =>
-        sponsorNames(trx, caller.conferenceId, page.data),
-      )
-      return { page, sponsors }
+      if (csv) {
+        const lines = purchases.exportBulkPurchases(caller, filter)
+        for await (const part of lines) cli.terminal.out.write(String(part))
+        return
+      }
+      const page = await purchases.listBulkPurchases(caller, filter)
+      answer(cli, command, page, (paint) => renderPage(page, PURCHASE_COLUMNS, paint))
     })
-    answer(cli, command, page, (paint) => renderPage(page, purchaseColumns(sponsors), paint))
   })
-}
-
-async function sponsorNames(
-  trx: Tx,
-  conferenceId: string,
-  purchases: readonly PurchaseBody[],
-): Promise<Map<string, string>> {
-  const names = new Map<string, string>()
-  for (const id of new Set(purchases.flatMap(({ sponsor }) => sponsor ?? []))) {
-    const sponsor = await findSponsor(trx, conferenceId, id)
-    if (sponsor !== null) names.set(id, sponsor.slug)
-  }
-  return names
 }
 
 type Shown = PurchaseBody & { transitions: TransitionBody[] }
@@ -260,28 +255,28 @@ const flagsOf = ({ flags }: PurchaseBody) => flags.map(({ code }) => code).join(
 const codesOf = ({ vouchers: { active, issued } }: PurchaseBody) =>
   issued === 0 ? null : `${active}/${issued}`
 
-/** @param sponsors slugs by id: a page has only ids. */
-function purchaseColumns(sponsors: ReadonlyMap<string, string>): readonly Column<PurchaseBody>[] {
-  return [
-    { head: 'ID', cell: ({ id }) => id },
-    {
-      head: 'STATUS',
-      cell: ({ status }) => status,
-      paint: ({ status }, paint) => paintStatus(status, paint),
-    },
-    { head: 'SPONSOR', cell: ({ sponsor }) => sponsors.get(sponsor ?? '') ?? sponsor },
-    { head: 'QTY', cell: ({ quantity }) => quantity, align: 'right' },
-    {
-      head: 'TOTAL',
-      cell: ({ total_amount, currency }) => formatMoney(total_amount, currency),
-      align: 'right',
-    },
-    { head: 'CODES', cell: codesOf, align: 'right' },
-    { head: 'FLAGS', cell: flagsOf, paint: (_row, paint) => paint.yellow },
-    { head: 'CREATED (UTC)', cell: ({ created_at }) => momentText(created_at) },
-    { head: 'FOR', cell: ({ description }) => description },
-  ]
-}
+const PURCHASE_COLUMNS: readonly Column<PurchaseBody>[] = [
+  { head: 'ID', cell: ({ id }) => id },
+  {
+    head: 'STATUS',
+    cell: ({ status }) => status,
+    paint: ({ status }, paint) => paintStatus(status, paint),
+  },
+  { head: 'SPONSOR', cell: ({ sponsor_name }) => sponsor_name },
+  { head: 'TICKET', cell: ({ ticket_name }) => ticket_name },
+  { head: 'QTY', cell: ({ quantity }) => quantity, align: 'right' },
+  {
+    head: 'TOTAL',
+    cell: ({ total_amount, currency }) => formatMoney(total_amount, currency),
+    align: 'right',
+  },
+  { head: 'CODES', cell: codesOf, align: 'right' },
+  { head: 'FLAGS', cell: flagsOf, paint: (_row, paint) => paint.yellow },
+  { head: 'CREATED (UTC)', cell: ({ created_at }) => momentText(created_at) },
+  { head: 'FOR', cell: ({ description }) => description },
+]
+
+const named = (id: string | null, name: string | null) => (id === null ? null : `${name} (${id})`)
 
 /** A purchase, one field per line. */
 function purchaseFields(body: PurchaseBody) {
@@ -291,7 +286,8 @@ function purchaseFields(body: PurchaseBody) {
     ['id', body.id],
     ['status', body.status],
     ['conference', body.conference],
-    ['sponsor', body.sponsor],
+    ['sponsor', named(body.sponsor, body.sponsor_name)],
+    ['ticket', named(body.ticket_type ?? body.add_on, body.ticket_name)],
     ['for', body.description],
     ['reference', body.reference],
     ['price', `${body.quantity} × ${money(body.unit_amount)} = ${money(body.total_amount)}`],
@@ -306,6 +302,8 @@ function purchaseFields(body: PurchaseBody) {
     ],
     ['flags', body.flags.map(({ code, detail }) => `${code} (${detail})`).join('; ')],
     ['allowed actions', body.allowed_actions.join(', ')],
+    ['requested by', body.requested_by_name ?? body.requested_by],
+    ['approved by', body.approved_by_name ?? body.approved_by],
     ['created (UTC)', momentText(body.created_at)],
     ['paid (UTC)', momentText(body.paid_at)],
     ['refunded (UTC)', momentText(body.refunded_at)],

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Db, Tx } from '../db/connect.ts'
 import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import { mapPage, type Page, type PageQuery } from '../db/pages.ts'
@@ -21,6 +22,8 @@ import {
   type PurchaseChanges,
   updatePurchaseOrder,
 } from './create-purchase.ts'
+import { exportPurchases } from './export-purchases.ts'
+import { listPurchases, type PurchaseFilter } from './list-purchases.ts'
 import {
   beginCancel,
   beginPayment,
@@ -45,13 +48,7 @@ import {
   toTransitionBody,
 } from './purchase-history.ts'
 import { assertPurchase, lockAggregate } from './purchase-store.ts'
-import {
-  listPurchases,
-  type PurchaseBody,
-  type PurchaseFilter,
-  viewNewPurchase,
-  viewPurchase,
-} from './purchase-view.ts'
+import { type PurchaseBody, viewNewPurchase, viewPurchase } from './purchase-view.ts'
 import {
   type Applied,
   applyFetched,
@@ -97,6 +94,8 @@ export type BulkPurchaseService = {
   ): Promise<PurchaseBody>
   /** Newest first; a sponsor sees its own. */
   listBulkPurchases(caller: Caller, filter: PurchaseFilter): Promise<Page<PurchaseBody>>
+  /** The whole list as CSV, in short transactions. */
+  exportBulkPurchases(caller: Caller, filter: PurchaseFilter): Readable
   /** Newest first. @throws AppError `not_found`, also for another sponsor's purchase. */
   listTransitions(
     caller: Caller,
@@ -222,6 +221,8 @@ export type CheckoutWebhook = {
 
 export type BulkPurchaseServiceDeps = {
   db: Db
+  /** The connections of exports. Absent: those of `db`. */
+  exportDb?: Db
   gateway: PaymentGateway
   cards: SavedCards
   clock: Clock
@@ -231,7 +232,7 @@ export type BulkPurchaseServiceDeps = {
 
 /** The service over one database and one Stripe gateway. */
 export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPurchaseService {
-  const { db, email } = deps
+  const { db, email, exportDb = db } = deps
   const refOf = ({ conferenceId }: Caller, purchaseId: string) => ({ conferenceId, purchaseId })
   const causeOf = ({ actor }: Caller, cause: string) => ({ actor, cause })
   const view = (caller: Caller, purchaseId: string) =>
@@ -271,6 +272,11 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
 
     listBulkPurchases: (caller, filter) =>
       withTenant(db, caller, (trx) => listPurchases(trx, caller, filter)),
+
+    exportBulkPurchases: (caller, filter) =>
+      exportPurchases((page) =>
+        withTenant(exportDb, caller, (trx) => listPurchases(trx, caller, { ...filter, ...page })),
+      ),
 
     listTransitions: (caller, purchaseId, page) =>
       withTenant(db, caller, async (trx) => {

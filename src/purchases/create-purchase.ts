@@ -82,7 +82,8 @@ export async function createPurchase(
     ...termsColumns(terms),
     requested_by: caller.actor.id,
   })
-  return { purchase, names: { requestedBy, approvedBy: null } }
+  const names = { sponsor: sponsor?.name ?? null, item: item?.name ?? null, requestedBy }
+  return { purchase, names: { ...names, approvedBy: null } }
 }
 
 type ItemRef = { kind: 'ticket_type' | 'add_on'; id: string }

@@ -1,11 +1,16 @@
-import type { FastifyRequest } from 'fastify'
+import type { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { type AccessRule, callerOf } from '../http/access-control.ts'
+import type { Page, PageQuery } from '../db/pages.ts'
+import { acceptedFormat } from '../http/accepted-format.ts'
+import { type AccessRule, callerOf, principalOf } from '../http/access-control.ts'
 import { conferenceParams, emptyBody, pageQuery } from '../http/common-schemas.ts'
 import { idempotencyRunner } from '../http/idempotency.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../payments/checkout-schemas.ts'
-import type { BulkPurchaseService } from './bulk-purchase-service.ts'
+import { invalidField } from '../shared/errors.ts'
+import type { BulkPurchaseService, PurchaseBody } from './bulk-purchase-service.ts'
+import { PURCHASE_CSV_HEADER } from './export-purchases.ts'
 import {
   approveBody,
   createPurchaseBody,
@@ -71,6 +76,42 @@ function createRoute(app: App, { idempotency, purchases }: Deps): void {
   )
 }
 
+const LIST_DESCRIPTION =
+  'Newest first; a sponsor sees only its own. JSON is paged. With `Accept: text/csv`, the response is one stream of all purchases that match, each as it is when its part of the stream is read; amounts are in minor units.'
+
+const listResponse = {
+  200: {
+    description: 'The purchases.',
+    content: {
+      'application/json': { schema: purchasePage },
+      'text/csv': { schema: z.string().meta({ description: PURCHASE_CSV_HEADER }) },
+    },
+  },
+}
+
+/** Sends a page as JSON or the whole list as CSV. @throws AppError `validation_failed` for a cursor with CSV. */
+async function sendList(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { cursor }: PageQuery,
+  list: { page(): Promise<Page<PurchaseBody>>; csv(): Readable },
+) {
+  // Caches must not mix the formats.
+  void reply.header('vary', 'accept').header('cache-control', 'no-store')
+  if (acceptedFormat(request.headers.accept) !== 'csv') return list.page()
+  if (cursor !== undefined) throw invalidField('query/cursor', 'is allowed only with JSON')
+  void reply
+    .type('text/csv; charset=utf-8; header=present')
+    .header('content-disposition', 'attachment; filename="purchases.csv"')
+  return reply.send(list.csv())
+}
+
+/** Whether the key may read voucher codes: otherwise, a search would tell which codes exist. */
+function readsCodes(request: FastifyRequest): boolean {
+  const principal = principalOf(request)
+  return principal.role !== 'staff' || principal.scopes.includes('vouchers:read')
+}
+
 function readRoutes(app: App, { purchases }: Deps): void {
   app.get(
     PURCHASES,
@@ -78,14 +119,22 @@ function readRoutes(app: App, { purchases }: Deps): void {
       config: { access: READ },
       schema: {
         operationId: 'listPurchases',
-        summary: 'List purchases',
+        summary: 'List or export purchases',
+        description: LIST_DESCRIPTION,
         tags,
         params: conferenceParams,
         querystring: listPurchasesQuery,
-        response: { 200: purchasePage },
+        response: listResponse,
       },
     },
-    (request) => purchases.listBulkPurchases(callerOf(request), request.query),
+    (request, reply) => {
+      const caller = callerOf(request)
+      const filter = { ...request.query, readsCodes: readsCodes(request) }
+      return sendList(request, reply, filter, {
+        page: () => purchases.listBulkPurchases(caller, filter),
+        csv: () => purchases.exportBulkPurchases(caller, filter),
+      })
+    },
   )
 
   app.get(

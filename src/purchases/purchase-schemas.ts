@@ -95,13 +95,10 @@ export const listPurchasesQuery = z.strictObject({
   ticket_type: id.optional(),
   created_after: moment.optional(),
   created_before: moment.optional(),
-  q: z
-    .string()
-    .trim()
-    .min(1)
-    .max(100)
-    .optional()
-    .meta({ description: 'Searches id, description, reference, sponsor and payment intent.' }),
+  q: z.string().trim().min(1).max(100).optional().meta({
+    description:
+      'Searches id, description, reference, sponsor and payment intent. A whole voucher code finds its purchase, if the key may read vouchers.',
+  }),
 })
 
 export const payBody = z.strictObject({
@@ -165,6 +162,7 @@ export const purchaseSchema = z
     object: z.literal('bulk_purchase'),
     conference: z.string(),
     sponsor: z.string().nullable(),
+    sponsor_name: z.string().nullable(),
     status: z.enum(PURCHASE_STATUSES),
     quantity: z.int(),
     unit_amount: z.int(),
@@ -176,6 +174,7 @@ export const purchaseSchema = z
     reference: z.string().nullable(),
     ticket_type: z.string().nullable(),
     add_on: z.string().nullable(),
+    ticket_name: z.string().nullable().meta({ description: 'Of the ticket type or the add-on.' }),
     voucher_config: z
       .object({
         voucher_type: z.enum(VOUCHER_TYPES),

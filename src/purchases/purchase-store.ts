@@ -1,4 +1,5 @@
 import { type NamedActor, namedActorOf } from '../access/actor-names.ts'
+import { itemNameOf } from '../catalog/catalog-items.ts'
 import { DATABASE_NOW_SQL, type Db, type Tx } from '../db/connect.ts'
 import { PREPARED, runInOrder } from '../db/pipeline.ts'
 import { tenantStatements, withTenant } from '../db/tenant-scope.ts'
@@ -10,6 +11,7 @@ import {
   toPaymentRecords,
 } from '../payments/payment-store.ts'
 import { notFound } from '../shared/errors.ts'
+import { sponsorNameOf } from '../sponsors/sponsor-store.ts'
 import { voucherTargetOf } from '../vouchers/align-vouchers.ts'
 import { type VoucherCounts, voucherCountsOf } from '../vouchers/voucher-counts.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
@@ -192,10 +194,16 @@ const aggregateOf = (trx: Tx, { conferenceId: conference, purchaseId: id }: Purc
     .options(PREPARED)
 
 /** The names of what a purchase refers to by id. */
-export type PurchaseNames = { requestedBy: NamedActor | null; approvedBy: NamedActor | null }
+export type PurchaseNames = {
+  sponsor: string | null
+  /** Of the ticket type or the add-on. */
+  item: string | null
+  requestedBy: NamedActor | null
+  approvedBy: NamedActor | null
+}
 
-const NAMES = `json_build_object('requestedBy', ${namedActorOf('p.requested_by')},
-  'approvedBy', ${namedActorOf('p.approved_by')})`
+const NAMES = `json_build_object('sponsor', ${sponsorNameOf('p')}, 'item', ${itemNameOf('p')},
+  'requestedBy', ${namedActorOf('p.requested_by')}, 'approvedBy', ${namedActorOf('p.approved_by')})`
 
 type PurchaseView = PurchaseAggregate & { vouchers: VoucherCounts | null; names: PurchaseNames }
 const VIEWS = aggregates(`, ${voucherCountsOf('p')} as vouchers, ${NAMES} as names`)

@@ -207,6 +207,14 @@ export type Sponsor = {
   updatedAt: Date
 }
 
+/**
+ * SQL for the name of a sponsor.
+ *
+ * @param row - alias of a row with conference_id and sponsor_id.
+ */
+export const sponsorNameOf = (row: string) => `(
+  select s.name from sponsors s where s.conference_id = ${row}.conference_id and s.id = ${row}.sponsor_id)`
+
 /** The ids of the sponsors whose name or slug contains the text, in any case. */
 export function sponsorIdsByText(trx: Tx, conferenceId: string, text: string): Promise<string[]> {
   const query = trx('sponsors as s')

@@ -1,7 +1,7 @@
-import { PassThrough, Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
 import type { Db } from '../db/connect.ts'
 import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
+import { streamText } from '../shared/text-stream.ts'
 import { toVoucherBody, type Voucher } from './voucher.ts'
 import { getBatch } from './voucher-batch-store.ts'
 import { SELECT_VOUCHERS, toVoucher, type VoucherRow } from './voucher-store.ts'
@@ -11,9 +11,6 @@ export type ExportFormat = 'csv' | 'ndjson'
 /** Ordinals of one statement. A line has at most 160 characters. */
 const CSV_SLICE = 5_000
 const JSON_PAGE = 1_000
-
-/** If the reader takes nothing for this time, the stream is destroyed. */
-const STALL_TIMEOUT_MS = 60_000
 
 const CSV_HEADER = 'code,times_used,max_uses,is_active,valid_from,valid_until\n'
 
@@ -81,22 +78,6 @@ function readPage({ db, conferenceId, batchId }: Source, after: number): Promise
   })
 }
 
-/** The parts, one when the reader takes it. `onStalled` is called if it does not take the next one in time. */
-async function* watched(
-  parts: AsyncIterable<string>,
-  stalledAfterMs: number,
-  onStalled: () => void,
-): AsyncGenerator<string> {
-  for await (const part of parts) {
-    const timer = setTimeout(onStalled, stalledAfterMs)
-    try {
-      yield part
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-}
-
 /**
  * Streams all vouchers of one batch as text, by ordinal. Memory does not grow with the batch, and rows
  * are read only as fast as the reader takes them. Between two parts it holds no connection; each part
@@ -109,17 +90,11 @@ export function exportVouchers(
   conferenceId: string,
   batchId: string | null,
   format: ExportFormat,
-  stalledAfterMs = STALL_TIMEOUT_MS,
+  stalledAfterMs?: number,
 ): Readable {
   if (batchId === null) {
     return Readable.from(format === 'csv' ? [CSV_HEADER] : [], { objectMode: false })
   }
   const lines = format === 'csv' ? csvLines : jsonLines
-  const out = new PassThrough()
-  const onStalled = () => out.destroy(new Error(`The reader took nothing for ${stalledAfterMs} ms`))
-  const parts = watched(lines({ db, conferenceId, batchId }), stalledAfterMs, onStalled)
-  pipeline(parts, out).catch((error: unknown) =>
-    out.destroy(error instanceof Error ? error : new Error(String(error))),
-  )
-  return out
+  return streamText(lines({ db, conferenceId, batchId }), stalledAfterMs)
 }

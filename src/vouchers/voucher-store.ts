@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
+import { PREPARED } from '../db/pipeline.ts'
 import { invalidField, notFound } from '../shared/errors.ts'
 import {
   codeKey,
@@ -169,6 +170,25 @@ function readVouchers(
     },
     (voucher) => (keyset.column === 'v.id' ? voucher.id : voucher.ordinal),
   )
+}
+
+// A random part has at least eight symbols.
+const MIN_CODE_LENGTH = 8
+
+/** The purchase that bought the code, or null. Only a whole code finds it. */
+export async function findPurchaseOfCode(
+  trx: Tx,
+  conferenceId: string,
+  code: string,
+): Promise<string | null> {
+  const key = codeKey(code)
+  if (key.length < MIN_CODE_LENGTH) return null
+  const row = await trx('vouchers as v')
+    .join('voucher_batches as b', { 'b.conference_id': 'v.conference_id', 'b.id': 'v.batch_id' })
+    .where({ 'v.conference_id': conferenceId, 'v.code_key': key })
+    .options(PREPARED)
+    .first<{ purchase: string | null } | undefined>('b.purchase_id as purchase')
+  return row?.purchase ?? null
 }
 
 /** Stores who holds the voucher; null: no one. @throws AppError `not_found` */

@@ -36,12 +36,25 @@ describe('the list of purchases', () => {
     expect(none.data).toEqual([])
   })
 
-  it('is a table for people, with slugs instead of ids', async () => {
-    const { id } = await shop.buy({ quantity: 3 })
+  it('is a table for people, with names instead of ids (issue 10, line 10)', async () => {
+    const made = await shop.buy({ quantity: 3 })
+    const { id } = made
     const { stdout } = await cli.run(['purchases:list', '--conference', shop.conference])
     const line = stdout.split('\n').find((text) => text.startsWith(id))
-    expect(stdout).toMatch(/^ID +STATUS +SPONSOR +QTY +TOTAL/)
-    expect(line).toMatch(new RegExp(`PENDING +${shop.sponsorSlug} +3 +30\\.00 EUR`))
+    expect(stdout).toMatch(/^ID +STATUS +SPONSOR +TICKET +QTY +TOTAL/)
+    const names = `${String(made['sponsor_name'])} +${String(made['ticket_name'])}`
+    expect(line).toMatch(new RegExp(`PENDING +${names} +3 +30\\.00 EUR`))
+  })
+
+  it('is the same file as from the API with --csv (issue 10, line 10)', async () => {
+    await shop.buy({ quantity: 3, reference: 'PO-CSV' })
+    const { body } = await app.request<string>('GET', `${shop.path}/purchases?q=PO-CSV`, {
+      headers: { accept: 'text/csv' },
+    })
+    const list = ['purchases:list', '--conference', shop.conference, '--q', 'PO-CSV', '--csv']
+    const { stdout } = await cli.run(list)
+    expect(stdout).toBe(body)
+    expect(stdout.split('\n')).toHaveLength(3)
   })
 
   it('removes control characters from texts of sponsors', async () => {

@@ -16,13 +16,17 @@ export type Program = {
   kill(signal: NodeJS.Signals): void
 }
 
-/** Starts a program in a process of its own, without the settings of this one. */
+/**
+ * Starts a program in a process of its own, without the settings of this one: a compiled one of `src`,
+ * or the demo, which runs from its source as `npm run demo` does.
+ */
 export function startProgram(
   file: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): Program {
-  const child: ChildProcess = spawn(process.execPath, [builtProgram(file), ...args], {
+  const script = file.startsWith('src/') ? [builtProgram(file)] : ['--import', 'tsx', file]
+  const child: ChildProcess = spawn(process.execPath, [...script, ...args], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
