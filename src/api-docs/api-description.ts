@@ -108,6 +108,9 @@ curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8
   responses: ignore fields that you do not know.
 - **Retries**: send an \`Idempotency-Key\` with every POST and PATCH. If no response arrives,
   repeat the request with the same key.
+- **Limits**: every value of a request has a limit, which its schema shows. A key may send a number of
+  requests per minute: see the headers \`X-RateLimit-Limit\`, \`X-RateLimit-Remaining\` and
+  \`X-RateLimit-Reset\`. Above it the response is 429 with \`Retry-After\`.
 - **Objects of another tenant**: the response is 404, as if the object did not exist.
 - **Request ids**: every response has the header \`Request-Id\`, the id of the request in the logs of the
   service. It is the \`X-Request-Id\` of the request, if the request has one.
@@ -115,7 +118,7 @@ curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8
   a staff key needs one. A sponsor can call it for its own objects only. The role \`anyone\` needs no key;
   \`stripe\` signs its requests instead.
 - **Sponsors** can read the part of this document that their keys may call:
-  \`GET /openapi.json?audience=sponsor\`.
+  \`GET /openapi.json?audience=sponsor\`, or \`/docs?audience=sponsor\` as a page.
 
 ## Errors
 

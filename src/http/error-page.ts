@@ -1,4 +1,5 @@
 import { ERROR_CATALOGUE, ERRORS_PATH } from '../shared/errors.ts'
+import { html, inlineMarkdown, page } from './html.ts'
 import type { App } from './route-deps.ts'
 
 const ENTRIES = Object.entries(ERROR_CATALOGUE).map(([code, entry]) => ({ code, ...entry }))
@@ -26,14 +27,14 @@ ${rows.join('\n')}
 
 /** Adds the page to which the `type` of a problem document leads. It has an anchor for each code. */
 export function errorPageRoute(app: App): void {
-  const page = errorsAsHtml()
+  const text = errorsAsHtml()
   app.get(
     ERRORS_PATH,
     {
       config: { access: 'public', helmet: { contentSecurityPolicy: PAGE_POLICY } },
       schema: { hide: true },
     },
-    async (_request, reply) => reply.type('text/html; charset=utf-8').send(page),
+    async (_request, reply) => reply.type('text/html; charset=utf-8').send(text),
   )
 }
 
@@ -45,38 +46,19 @@ const PAGE_POLICY = {
 function errorsAsHtml(): string {
   const entries = ENTRIES.map(
     ({ code, status, title, help }) =>
-      `<dt id="${code}"><code>${code}</code> (${status})</dt><dd>${toHtml(title)}. ${toHtml(help)}</dd>`,
+      html`<dt id="${code}"><code>${code}</code> (${status})</dt><dd>${inlineMarkdown(title)}. ${inlineMarkdown(help)}</dd>\n`,
   )
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Errors · sponsor-vouchers</title>
-<style>
+  const body = html`<h1>Errors</h1>
+<p>${INTRODUCTION}</p>
+<dl>
+${entries}</dl>`
+  return page({ title: 'Errors · sponsor-vouchers', style: STYLE, body })
+}
+
+const STYLE = `
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
 body { max-width: 44rem; margin: 2rem auto; padding: 0 1rem }
 dt { margin-top: 1rem; font-weight: 600 }
 dd { margin-left: 0 }
 dt:target { outline: 2px solid; outline-offset: .3rem }
-</style>
-</head>
-<body>
-<h1>Errors</h1>
-<p>${toHtml(INTRODUCTION)}</p>
-<dl>
-${entries.join('\n')}
-</dl>
-</body>
-</html>
 `
-}
-
-/** Text with code in backticks as HTML. */
-function toHtml(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll(/`([^`]+)`/g, '<code>$1</code>')
-}

@@ -8,7 +8,7 @@ import {
 import { z } from 'zod'
 import type { App } from '../route-deps.ts'
 import type { ApiDescription, ApiDocument } from './api-document.ts'
-import { documentRoute } from './document-route.ts'
+import { documentRoutes } from './document-route.ts'
 import { finishDocument } from './finish-document.ts'
 import { simplify } from './tidy-document.ts'
 
@@ -72,12 +72,18 @@ export async function addOpenapi(
   })
   return async () => {
     // As above: our type is narrower.
-    documentRoute(app, () => ({ ...(app.swagger() as ApiDocument), openapi: '3.1.1' }))
+    documentRoutes(app, () => ({ ...(app.swagger() as ApiDocument), openapi: '3.1.1' }))
     isAddingDocs = true
     await app.register(swaggerUi, {
-      routePrefix: '/docs',
+      routePrefix: '/docs/try',
+      theme: { title: `Try the ${info.title} API` },
       // `x-access` shows who may call an operation.
-      uiConfig: { persistAuthorization: true, showExtensions: true },
+      uiConfig: {
+        persistAuthorization: true,
+        showExtensions: true,
+        docExpansion: 'none',
+        filter: true,
+      },
     })
     isAddingDocs = false
   }

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
-import { brotliCompress, gzip } from 'node:zlib'
-import type { FastifyReply } from 'fastify'
+import { brotliCompress, constants, gzip } from 'node:zlib'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { App } from '../route-deps.ts'
 import { type ApiDocument, type Operation, operationsOf } from './api-document.ts'
+import { REFERENCE_POLICY, referencePage } from './reference-page.ts'
 
 const query = z.object({
   audience: z
@@ -13,21 +14,48 @@ const query = z.object({
     .meta({ description: 'Only the operations that a key of this role may call.' }),
 })
 
+/** Of the page: its filter begins with `q`. */
+const pageQuery = query.extend({ q: z.string().optional() })
+
 type Audience = z.output<typeof query>['audience']
 
+/** The forms in which the document is served. */
+const FORMS = {
+  json: {
+    type: 'application/json; charset=utf-8',
+    render: (document: ApiDocument) => JSON.stringify(document),
+  },
+  html: { type: 'text/html; charset=utf-8', render: referencePage },
+}
+
 /**
- * Adds `/openapi.json`. The document never changes while the process runs, so each form of it is
- * made once, at the first request for it, and kept compressed: 250 kB of JSON become about 30 kB.
+ * Adds `/openapi.json` and the page `/docs`. The document never changes while the process runs, so each
+ * form of it is made once, at the first request for it, and kept compressed: 250 kB of JSON become
+ * about 30 kB.
  *
  * @param whole the document; called after all routes have been added.
  */
-export function documentRoute(app: App, whole: () => ApiDocument): void {
-  const made = new Map<Audience, Promise<ServedDocument>>()
-  const served = (audience: Audience): Promise<ServedDocument> => {
-    const document = made.get(audience) ?? serve(whole, audience)
-    made.set(audience, document)
-    document.catch(() => made.delete(audience))
+export function documentRoutes(app: App, whole: () => ApiDocument): void {
+  const made = new Map<string, Promise<ServedDocument>>()
+  const served = (form: keyof typeof FORMS, audience: Audience): Promise<ServedDocument> => {
+    const key = `${form} ${audience ?? ''}`
+    const document = made.get(key) ?? serve(whole, form, audience)
+    made.set(key, document)
+    document.catch(() => made.delete(key))
     return document
+  }
+  async function send(
+    form: keyof typeof FORMS,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    audience: Audience,
+  ): Promise<FastifyReply> {
+    const { etag, bodies } = await served(form, audience)
+    void reply.header('etag', etag).header('vary', 'accept-encoding')
+    if (request.headers['if-none-match'] === etag) return reply.status(304).send(null)
+    const encoding = chooseEncoding(request.headers['accept-encoding'] ?? '')
+    if (encoding !== 'identity') void reply.header('content-encoding', encoding)
+    return reply.type(FORMS[form].type).send(bodies[encoding])
   }
   app.get(
     '/openapi.json',
@@ -43,33 +71,40 @@ export function documentRoute(app: App, whole: () => ApiDocument): void {
         response: { 200: z.looseObject({ openapi: z.string() }), 304: z.null() },
       },
     },
-    async (request, reply) => {
-      const { etag, bodies } = await served(request.query.audience)
-      void reply.header('etag', etag).header('vary', 'accept-encoding')
-      if (request.headers['if-none-match'] === etag) return reply.status(304).send(null)
-      const encoding = chooseEncoding(request.headers['accept-encoding'] ?? '')
-      if (encoding !== 'identity') void reply.header('content-encoding', encoding)
-      // Bytes are sent as they are: the schema above describes them to readers only.
-      const raw: FastifyReply = reply
-      return raw.type('application/json; charset=utf-8').send(bodies[encoding])
+    // Bytes are sent as they are: the schema above describes them to readers only.
+    async (request, reply) => send('json', request, reply as FastifyReply, request.query.audience),
+  )
+  app.get(
+    '/docs',
+    {
+      config: { access: 'public', helmet: { contentSecurityPolicy: REFERENCE_POLICY } },
+      schema: { hide: true, querystring: pageQuery },
     },
+    async (request, reply) => send('html', request, reply, request.query.audience),
   )
 }
 
 type Encoding = 'br' | 'gzip' | 'identity'
 
+// The default is 11: ten times the time for a tenth less.
+const BROTLI = { [constants.BROTLI_PARAM_QUALITY]: 9 }
+
 type ServedDocument = { etag: string; bodies: Record<Encoding, Buffer> }
 
-async function serve(whole: () => ApiDocument, audience: Audience): Promise<ServedDocument> {
+async function serve(
+  whole: () => ApiDocument,
+  form: keyof typeof FORMS,
+  audience: Audience,
+): Promise<ServedDocument> {
   const document = audience === undefined ? whole() : onlyFor(whole(), audience)
-  const identity = Buffer.from(JSON.stringify(document))
+  const identity = Buffer.from(FORMS[form].render(document, audience))
   const hash = createHash('sha256').update(identity).digest('base64url').slice(0, 22)
   return {
     // Weak: the same for every encoding.
     etag: `W/"${hash}"`,
     bodies: {
       identity,
-      br: await promisify(brotliCompress)(identity),
+      br: await promisify(brotliCompress)(identity, { params: BROTLI }),
       gzip: await promisify(gzip)(identity),
     },
   }
