@@ -1,9 +1,11 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import { systemStatement, tenantStatement, withSystem } from '../db/tenant-scope.ts'
+import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import { type Bind, systemStatement, tenantStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { notFound, StartupError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
+import { inGroups } from '../shared/in-groups.ts'
 
 const keyContext = (conferenceId: string) => `conferences.stripe_secret_key:${conferenceId}`
 const secretContext = (conferenceId: string, id: string) =>
@@ -89,11 +91,14 @@ function canDecrypt(encryption: Encryption, { sealed, context }: SealedValue): b
 /** What a webhook of Stripe is checked against. */
 export type WebhookReceiver = {
   id: string
+  slug: string
   livemode: boolean | null
   stripeAccount: string | null
   /** Every active signing secret, decrypted. Stripe signs with two while one is rolled. */
-  secrets: string[]
+  secrets: WebhookSecret[]
 }
+
+type WebhookSecret = { id: string; value: string }
 
 /**
  * The conferences with these slugs or ids, in their order, null for unknown ones. Do not log the secrets
@@ -118,11 +123,13 @@ export async function readWebhookReceivers(
   for (const { id, slug, livemode, account, secrets } of rows) {
     const receiver = {
       id,
+      slug,
       livemode,
       stripeAccount: account,
-      secrets: secrets.map((secret) =>
-        encryption.decrypt(secret.sealed, secretContext(id, secret.id)),
-      ),
+      secrets: secrets.map((secret) => ({
+        id: secret.id,
+        value: encryption.decrypt(secret.sealed, secretContext(id, secret.id)),
+      })),
     }
     found.set(id, receiver).set(slug, receiver)
   }
@@ -135,6 +142,64 @@ type ReceiverRow = {
   livemode: boolean | null
   account: string | null
   secrets: { id: string; sealed: string }[]
+}
+
+type WebhookReceivers = {
+  /** The conference as this process read it last. What is accepted by it needs `outdatedVerifications`. */
+  remembered(slugOrId: string): WebhookReceiver | undefined
+  /** Webhooks that arrive together share a read, which begins after all of them. */
+  read(slugOrId: string): Promise<WebhookReceiver | null>
+}
+
+/** The conferences of webhooks by slug or id. At most `max` are remembered, and no unknown name. */
+export function createWebhookReceivers(
+  deps: { db: Db; encryption: Encryption },
+  max = 1_000,
+): WebhookReceivers {
+  const remembered = new Map<string, WebhookReceiver>()
+  const read = inGroups<string, WebhookReceiver | null>({
+    run: (names) => readWebhookReceivers(deps.db, deps.encryption, names),
+    inFlight: 2,
+    // A secret that cannot be decrypted concerns one conference only.
+    splits: (error) => !isDatabaseUnavailable(error),
+  })
+  return {
+    remembered: (name) => remembered.get(name),
+    async read(name) {
+      const receiver = await read(name)
+      remembered.delete(name)
+      if (receiver === null) return null
+      remembered.set(name, receiver)
+      const [first = name] = remembered.keys()
+      if (remembered.size > max) remembered.delete(first)
+      return receiver
+    },
+  }
+}
+
+/** What a webhook was accepted by: a secret, and the conference as it was when it was read. */
+export type Verification = { receiver: WebhookReceiver; secret: WebhookSecret }
+
+/**
+ * SQL for the numbers, from 1, of the verifications that no longer hold: the secret was deleted, or the
+ * conference changed in a way that matters to its webhooks.
+ */
+export function outdatedVerifications(bind: Bind, verifications: readonly Verification[]): string {
+  const list = verifications.map(({ receiver, secret }, index) => {
+    const { id, slug, livemode, stripeAccount: account } = receiver
+    return { number: index + 1, id, slug, livemode, account, secret: secret.id }
+  })
+  // A sub-select as a value: Postgres looks up each row by its keys, however many it expects.
+  return `
+    select seen.number
+    from json_to_recordset(${bind(JSON.stringify(list))}::json) as seen
+      (number integer, id text, slug text, livemode boolean, account text, secret text)
+    where (
+      select (c.slug, c.livemode, c.stripe_account)
+        is not distinct from (seen.slug, seen.livemode, seen.account)
+      from conferences c join webhook_secrets s on s.conference_id = c.id
+      where c.id = seen.id and s.id = seen.secret
+    ) is not true`
 }
 
 export type WebhookSecretRow = { id: string; last4: string; created_at: Date }

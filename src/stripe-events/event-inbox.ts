@@ -1,3 +1,4 @@
+import { outdatedVerifications, type Verification } from '../conferences/stripe-credentials.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { updateInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
@@ -19,12 +20,20 @@ const GROUP_EVENTS = 100
 /** Maximum size of all bodies in one insert, in bytes. */
 const GROUP_BYTES = 4 * 1024 * 1024
 
-export type StoreResult = 'new' | 'duplicate'
+/** `outdated`: what verified the event no longer holds. Then this call has not stored it. */
+export type StoreResult = 'new' | 'duplicate' | 'outdated'
 
 export type EventInbox = {
-  /** Resolves after the commit. @throws the database's error; the event is not stored then. */
-  store(event: IncomingEvent): Promise<StoreResult>
+  /**
+   * Resolves after the commit.
+   *
+   * @param by absent: Stripe's API returned the event.
+   * @throws the database's error; the event is not stored then.
+   */
+  store(event: IncomingEvent, by?: Verification): Promise<StoreResult>
 }
+
+type Item = { event: IncomingEvent; by: Verification | undefined }
 
 /**
  * Stores events durably. Events that arrive while two groups are being inserted share the next insert.
@@ -32,32 +41,27 @@ export type EventInbox = {
  * (bench/inbox.ts).
  */
 export function createEventInbox(deps: { db: Db; logger: Pick<Logger, 'warn'> }): EventInbox {
-  const store = inGroups<IncomingEvent, StoreResult>({
-    run: async (events) => {
-      const distinct = new Map(events.map((event) => [eventKey(event), event]))
-      const added = await storeEvents(deps.db, [...distinct.values()])
-      // Two deliveries of one event may be in the same group: only the first one is new.
-      return events.map((event) => (added.delete(eventKey(event)) ? 'new' : 'duplicate'))
-    },
+  const store = inGroups<Item, StoreResult>({
+    run: (items) => storeEvents(deps.db, items),
     // While one waits for the disk, the next one is prepared.
     inFlight: 2,
     sizeOf: sizeOfGroup,
-    splits: (error, events) => {
+    splits: (error, items) => {
       if (isDatabaseUnavailable(error)) return false
       deps.logger.warn(
-        { events: events.length },
+        { events: items.length },
         'could not store a group of events; storing them one by one',
       )
       return true
     },
   })
-  return { store }
+  return { store: (event, by) => store({ event, by }) }
 }
 
-function sizeOfGroup(waiting: readonly IncomingEvent[]): number {
+function sizeOfGroup(waiting: readonly Item[]): number {
   let bytes = 0
-  const size = waiting.findIndex(({ body }, index) => {
-    bytes += body.length
+  const size = waiting.findIndex(({ event }, index) => {
+    bytes += event.body.length
     return index > 0 && (index >= GROUP_EVENTS || bytes > GROUP_BYTES)
   })
   return size === -1 ? waiting.length : size
@@ -66,11 +70,16 @@ function sizeOfGroup(waiting: readonly IncomingEvent[]): number {
 /** Postgres channel on which workers wait for due events. A message names their lanes; empty: all. */
 export const WAKE_CHANNEL = 'stripe_events'
 
+/** What verified events; `numbers` has the place of each event's verification from 1, or 0 for none. */
+type Verified = { verifications: readonly Verification[]; numbers: readonly number[] }
+
 /**
- * SQL that stores events and wakes the workers once. The order of the rows prevents a deadlock between two
- * groups with the same events.
+ * SQL that stores events and wakes the workers once. It checks in the same snapshot that what verified them
+ * still holds, so a conference that a process remembers accepts nothing that it would refuse now. The order
+ * of the rows prevents a deadlock between two groups with the same events.
  */
-export const insertOf = (bind: Bind, events: readonly IncomingEvent[]) => {
+export const insertOf = (bind: Bind, events: readonly IncomingEvent[], verified?: Verified) => {
+  const { verifications, numbers } = verified ?? { verifications: [], numbers: events.map(() => 0) }
   const column = (name: Exclude<keyof IncomingEvent, 'body'>) =>
     bind(events.map((event) => event[name]))
   // One value, since pg sends a buffer as bytes and an array of buffers as text.
@@ -78,7 +87,8 @@ export const insertOf = (bind: Bind, events: readonly IncomingEvent[]) => {
   let end = 1
   const starts = events.map(({ body }) => (end += body.length) - body.length)
   return `
-  with given as (
+  with outdated as (${outdatedVerifications(bind, verifications)}
+  ), given as (
     select conference_id, id, type, livemode, api_version,
       substring(${bodies}::bytea from body_start for body_length), object_id, payment_intent_id,
       purchase_id, lane, mirror_resource, mirror_id, source, status, created_at_stripe
@@ -90,10 +100,11 @@ export const insertOf = (bind: Bind, events: readonly IncomingEvent[]) => {
       ${column('purchaseId')}::text[], ${column('lane')}::text[],
       ${column('mirrorResource')}::text[], ${column('mirrorId')}::text[],
       ${column('source')}::text[], ${column('status')}::text[],
-      ${column('createdAtStripe')}::timestamptz[]
+      ${column('createdAtStripe')}::timestamptz[], ${bind(numbers)}::integer[]
     ) as event (conference_id, id, type, livemode, api_version, body_start, body_length,
       object_id, payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
-      created_at_stripe)
+      created_at_stripe, verification)
+    where not verification = any(array(select number from outdated))
   ), inserted as (
     insert into stripe_events (conference_id, id, type, livemode, api_version, body, object_id,
       payment_intent_id, purchase_id, lane, mirror_resource, mirror_id, source, status,
@@ -106,8 +117,9 @@ export const insertOf = (bind: Bind, events: readonly IncomingEvent[]) => {
   select conference_id, id, (
     select pg_notify('${WAKE_CHANNEL}', string_agg(distinct lane, ','))
     from inserted where status = 'pending' having count(*) > 0
-  ) as woken
-  from inserted`
+  ) as woken, null as outdated
+  from inserted
+  union all select null, null, null, number from outdated`
 }
 
 /** Identifies an event. The id is not enough: each conference keeps its own copy of an event. */
@@ -115,19 +127,35 @@ function eventKey(event: { conferenceId: string; id: string }): string {
   return `${event.conferenceId} ${event.id}`
 }
 
+type StoredRow =
+  | { conference_id: string; id: string; outdated: null }
+  | { conference_id: null; id: null; outdated: number }
+
 /**
  * Stores events and wakes the workers once, in one round trip. Events that are already stored stay
  * unchanged.
- *
- * @returns the keys of the new events.
  */
-async function storeEvents(db: Db, events: readonly IncomingEvent[]): Promise<Set<string>> {
-  const rows = await systemStatement<{ conference_id: string; id: string }>(
-    db,
-    'store-events',
-    (bind) => insertOf(bind, events),
+async function storeEvents(db: Db, items: readonly Item[]): Promise<StoreResult[]> {
+  const verifications = [
+    ...new Map(items.flatMap(({ by }) => (by === undefined ? [] : [[by.secret, by]]))).values(),
+  ]
+  const secrets = verifications.map(({ secret }) => secret)
+  const numbers = items.map(({ by }) => (by === undefined ? 0 : secrets.indexOf(by.secret) + 1))
+  const events = items.map(({ event }) => event)
+  const rows = await systemStatement<StoredRow>(db, 'store-events', (bind) =>
+    insertOf(bind, events, { verifications, numbers }),
   )
-  return new Set(rows.map(({ conference_id: conferenceId, id }) => eventKey({ conferenceId, id })))
+  const added = new Set<string>()
+  const outdated = new Set<number>()
+  for (const row of rows) {
+    if (row.outdated === null) added.add(eventKey({ conferenceId: row.conference_id, id: row.id }))
+    else outdated.add(row.outdated)
+  }
+  return events.map((event, index) => {
+    if (outdated.has(numbers[index] ?? 0)) return 'outdated'
+    // Two deliveries of one event may be in the same group: only the first one is new.
+    return added.delete(eventKey(event)) ? 'new' : 'duplicate'
+  })
 }
 
 /** Makes workers look for due events when the transaction commits. @param lane absent: of all lanes. */

@@ -1,14 +1,16 @@
 import Stripe from 'stripe'
 import { z } from 'zod'
-import { readWebhookReceivers, type WebhookReceiver } from '../conferences/stripe-credentials.ts'
+import {
+  createWebhookReceivers,
+  type Verification,
+  type WebhookReceiver,
+} from '../conferences/stripe-credentials.ts'
 import type { Db } from '../db/connect.ts'
-import { isDatabaseUnavailable } from '../db/pg-errors.ts'
 import { conferenceParams } from '../http/common-schemas.ts'
 import type { FailedLookups } from '../http/failed-lookups.ts'
 import type { App } from '../http/route-deps.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound } from '../shared/errors.ts'
-import { inGroups } from '../shared/in-groups.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
 import { classifyEvent, type EventHints, parseEvent } from './classify-event.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
@@ -32,8 +34,19 @@ type WebhookDeps = {
  * @see https://docs.stripe.com/webhooks#best-practices
  */
 export function webhookRoutes(app: App, deps: WebhookDeps): void {
-  const findConference = createConferenceLookup(deps)
+  const receivers = createWebhookReceivers(deps)
   const isWanted = (type: string) => hooksFor(deps.eventHooks ?? [], type).length > 0
+
+  /** False: the conference has changed since it was read, and the event is not stored. */
+  async function store(by: Verification, body: Buffer): Promise<boolean> {
+    const event = classifyEvent(parseBody(body), by.receiver, body, 'webhook', isWanted)
+    const stored = await deps.inbox.store(event, by)
+    if (stored === 'outdated') return false
+    deps.metrics.eventReceived(
+      stored === 'duplicate' ? 'duplicate' : event.status === 'ignored' ? 'ignored' : 'stored',
+    )
+    return true
+  }
 
   void app.register(async (scope: App) => {
     // The signature covers the raw bytes, so the body must not be parsed before the check.
@@ -59,57 +72,46 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
       },
       async (request) => {
         const name = request.params.conference
-        const conference = await deps.failedLookups.guardConference(request.ip, name, () =>
-          findConference(name),
-        )
-        if (conference === null) throw notFound('conference')
-        request.conferenceId = conference.id
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-        assertSigned(conference, body, request.headers['stripe-signature'])
-        const event = classifyEvent(parseBody(body), conference, body, 'webhook', isWanted)
-        const stored = await deps.inbox.store(event)
-        deps.metrics.eventReceived(
-          stored === 'duplicate' ? 'duplicate' : event.status === 'ignored' ? 'ignored' : 'stored',
-        )
-        return { received: true as const }
+        const header = request.headers['stripe-signature']
+        const signature = Array.isArray(header) ? header.join(',') : header
+
+        const remembered = receivers.remembered(name)
+        const known = remembered && verify(remembered, body, signature)
+        if (known) {
+          request.conferenceId = known.receiver.id
+          if (await store(known, body)) return { received: true as const }
+        }
+        // Only a conference that was read for this request may refuse it.
+        for (let reads = 0; reads < MAX_READS; reads += 1) {
+          const receiver = await deps.failedLookups.guardConference(request.ip, name, () =>
+            receivers.read(name),
+          )
+          if (receiver === null) throw notFound('conference')
+          request.conferenceId = receiver.id
+          const by = verify(receiver, body, signature)
+          if (by === null) throw notSigned(receiver, signature)
+          if (await store(by, body)) return { received: true as const }
+        }
+        throw new Error('The conference changed during each attempt to store its event')
       },
     )
   })
 }
 
-/**
- * Finds the conference of a slug or id. Nothing is cached: in every process a secret is valid from
- * the commit that added it until the commit that deleted it. Webhooks that arrive together share a
- * look-up that begins after all of them.
- */
-function createConferenceLookup(deps: {
-  db: Db
-  encryption: Encryption
-}): (slugOrId: string) => Promise<WebhookReceiver | null> {
-  return inGroups({
-    run: (names) => readWebhookReceivers(deps.db, deps.encryption, names),
-    inFlight: 2,
-    // A secret that cannot be decrypted concerns one conference only.
-    splits: (error) => !isDatabaseUnavailable(error),
-  })
-}
+/** Each further read needs another change of the conference at the same time. */
+const MAX_READS = 5
 
-function assertSigned(
-  conference: WebhookReceiver,
-  body: Buffer,
-  header: string | string[] | undefined,
-): void {
-  if (conference.secrets.length === 0) {
-    throw new AppError(
+function notSigned({ secrets }: WebhookReceiver, header: string | undefined): AppError {
+  if (secrets.length === 0) {
+    return new AppError(
       'invalid_signature',
       'The conference has no webhook secret. Add the signing secret of the Stripe endpoint.',
     )
   }
-  const text = Array.isArray(header) ? header.join(',') : header
-  if (isSignedBy(conference.secrets, body, text)) return
-  throw new AppError(
+  return new AppError(
     'invalid_signature',
-    text === undefined
+    header === undefined
       ? 'The Stripe-Signature header is missing.'
       : 'No webhook secret of the conference matches the signature and the raw body, or the timestamp of the signature is too old.',
   )
@@ -124,20 +126,25 @@ const TOLERANCE_SECONDS = 300
 const { signature } = Stripe.webhooks
 
 /**
- * True when one of the header's `v1` signatures matches one of the secrets. While a secret is
- * rolled, Stripe signs with the old and the new one.
+ * The secret that one of the header's `v1` signatures matches, or null. While a secret is rolled, Stripe
+ * signs with the old and the new one.
  */
-function isSignedBy(secrets: string[], body: Buffer, header: string | undefined): boolean {
-  if (header === undefined || body.length === 0) return false
+function verify(
+  receiver: WebhookReceiver,
+  body: Buffer,
+  header: string | undefined,
+): Verification | null {
+  if (header === undefined || body.length === 0) return null
   if (signature === null) throw new Error('The Stripe SDK has no signature verification')
-  return secrets.some((secret) => {
+  const secret = receiver.secrets.find(({ value }) => {
     try {
-      signature.verifyHeader(body, header, secret, TOLERANCE_SECONDS)
+      signature.verifyHeader(body, header, value, TOLERANCE_SECONDS)
       return true
     } catch {
       return false
     }
   })
+  return secret === undefined ? null : { receiver, secret }
 }
 
 function parseBody(body: Buffer): EventHints {

@@ -16,7 +16,7 @@ const SECRET = 'whsec_0123456789abcdefWXYZ'
 const activeSecrets = async (conferenceId: string) => {
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const [receiver] = await readWebhookReceivers(app.db, encryption, [conferenceId])
-  return receiver?.secrets
+  return receiver?.secrets.map(({ value }) => value)
 }
 
 describe('webhook secrets', () => {

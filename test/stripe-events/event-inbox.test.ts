@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
+import { readWebhookReceivers } from '../../src/conferences/stripe-credentials.ts'
 import { connect } from '../../src/db/connect.ts'
+import { createEncryption } from '../../src/shared/cryptography.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import type { IncomingEvent } from '../../src/stripe-events/classify-event.ts'
 import { createEventInbox, type EventInbox } from '../../src/stripe-events/event-inbox.ts'
 import { createConference } from '../support/fixtures.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
-import { startTestProcess } from '../support/test-app.ts'
+import { startTestProcess, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
 import { eventOf, newEventId, sign, useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -101,6 +103,39 @@ describe('the inbox', () => {
     expect(log.join()).toContain('one by one')
     // The next group is stored as usual.
     expect(await inbox.store(inboxEvent(conference))).toBe('new')
+  })
+
+  it('stores of a group only the events whose verification still holds', async () => {
+    const shops = [await app.openWiredShop(), await app.openWiredShop()]
+    const names = shops.map(({ conference }) => conference)
+    const read = async () =>
+      (await readWebhookReceivers(app.db, createEncryption(TEST_ENCRYPTION_KEY), names)).map(
+        (receiver) => {
+          const [secret] = receiver?.secrets ?? []
+          if (receiver === null || secret === undefined) throw new Error('no secret')
+          return { receiver, secret }
+        },
+      )
+    const [gone, kept] = await read()
+    await app.rows(`update conferences set livemode = true where id = $1`, [names[0]])
+    const [renewed] = await read()
+    const inbox = newInbox()
+    const [mine = '', theirs = ''] = names
+    const both = inboxEvent(mine)
+    const unchecked = inboxEvent(mine, { source: 'missed' })
+    const results = await Promise.all([
+      inbox.store(inboxEvent(mine), gone),
+      inbox.store(inboxEvent(theirs), kept),
+      // The same event, verified before and after the change.
+      inbox.store(both, gone),
+      inbox.store(both, renewed),
+      inbox.store(unchecked),
+    ])
+    expect(results).toEqual(['outdated', 'new', 'outdated', 'new', 'new'])
+    const ids = (await storedBodies(mine)).map(({ id }) => id)
+    expect(ids.toSorted()).toEqual([both.id, unchecked.id].toSorted())
+    await app.rows('delete from webhook_secrets where conference_id = $1', [theirs])
+    expect(await inbox.store(inboxEvent(theirs), kept)).toBe('outdated')
   })
 
   it('causes no deadlock when processes store the same events in different orders', async () => {
