@@ -1,5 +1,8 @@
 import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
+import { sessionRoutes } from './access/session-routes.ts'
+import { authenticateSession } from './access/sign-in.ts'
+import { userRoutes } from './access/user-routes.ts'
 import { apiDescription } from './api-docs/api-description.ts'
 import { chargeRoutes } from './billing/charges/charge-routes.ts'
 import { customerRoutes } from './billing/customers/customer-routes.ts'
@@ -93,6 +96,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     lifecycle,
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
+      authenticateSession: (cookie) => authenticateSession(db, cookie),
       findConference: (slugOrId, caller) =>
         failedLookups.guardConference(caller, slugOrId, () => findConference(slugOrId)),
       countFailedLogin: (address) => failedLookups.countLogin(address),
@@ -109,6 +113,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   })
   webhookSecretRoutes(app, routes)
   apiKeyRoutes(app, routes)
+  userRoutes(app, routes)
+  sessionRoutes(app, routes)
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)

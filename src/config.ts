@@ -143,6 +143,10 @@ export type Config = Readonly<{
   failedLookupsPerMinute: number
 }>
 
+/** Where people reach the pages of this service. In development that is this machine. */
+export const webUrlOf = ({ publicUrl, port }: Pick<Config, 'publicUrl' | 'port'>): string =>
+  publicUrl ?? `http://localhost:${port}`
+
 /** Lists every wrong or missing setting, one per line, so that one start shows all of them. */
 export class ConfigError extends Error {
   constructor(problems: string[]) {

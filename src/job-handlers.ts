@@ -1,3 +1,4 @@
+import { deleteOldSignIns } from './access/sign-in.ts'
 import type { ChargeRef } from './billing/charges/charge-store.ts'
 import { finishStaleChargeAttempt } from './billing/charges/pay-charge.ts'
 import { reconcileCharge } from './billing/charges/reconcile-charge.ts'
@@ -15,7 +16,7 @@ import { endDueSubscriptions } from './billing/subscriptions/end-subscriptions.t
 import { finishPlan } from './billing/subscriptions/write-plan.ts'
 import { sweepBilling } from './billing/sweep-billing.ts'
 import { findSharingConferences } from './conferences/shared-accounts.ts'
-import type { Config } from './config.ts'
+import { type Config, webUrlOf } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { deleteExpiredLimits } from './http/failed-lookups.ts'
@@ -24,6 +25,7 @@ import { deleteFailedJobs } from './jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { startAllSyncRuns, workOnSyncRun } from './mirror/runs/sync-run-job.ts'
 import { deleteOldSyncRuns, endAbandonedSyncRuns } from './mirror/runs/sync-run-store.ts'
+import { mailInvitation, mailSignInLink } from './notifications/access-mails.ts'
 import {
   createPostWebhook,
   type DeliverDeps,
@@ -54,6 +56,8 @@ export type JobHandlerDeps = {
     | 'leaseSeconds'
     | 'webhooksAllowLoopback'
     | 'mail'
+    | 'publicUrl'
+    | 'port'
     | 'retention'
   >
   encryption: DeliverDeps['encryption']
@@ -97,6 +101,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       'the mail server refused the mail to the operators permanently',
     )
   }
+  const signInMail = { db, mailer, logger, webUrl: webUrlOf(config) }
   const postWebhook = createPostWebhook({ allowLoopback: config.webhooksAllowLoopback })
   return createJobRegistry([
     handle('reconcile_purchase', async (payload) => {
@@ -216,6 +221,8 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       const { operators } = config.mail
       await mailOperators({ mailer, operators }, { name, subject, text }).catch(logPermanentError)
     }),
+    handle('mail_sign_in', (payload) => mailSignInLink(signInMail, payload)),
+    handle('mail_invitation', (payload) => mailInvitation(signInMail, payload)),
     handle('prune', async () => {
       logger.info(await prune(db, config.retention), 'pruned')
     }),
@@ -240,6 +247,7 @@ export type Pruned = {
   bodies: number
   runs: number
   changes: number
+  signIns: number
 }
 
 /** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
@@ -250,6 +258,7 @@ export async function prune(db: Db, retention: Config['retention']): Promise<Pru
     limits: await deleteExpiredLimits(db),
     jobs: await deleteFailedJobs(db),
     deliveries: await deleteOldDeliveries(db),
+    signIns: await deleteOldSignIns(db),
     bodies: eventBodyDays === null ? 0 : await deleteOldBodies(db, eventBodyDays),
     runs: syncRunDays === null ? 0 : await deleteOldSyncRuns(db, syncRunDays),
     changes:

@@ -4,7 +4,7 @@ import { SCOPES } from '../shared/caller.ts'
 import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key-store.ts'
 
-const scope = z.enum(SCOPES).meta({ id: 'Scope' })
+export const scopeSchema = z.enum(SCOPES).meta({ id: 'Scope' })
 const name = z.string().trim().min(1).max(200)
 
 /** Seconds during which a rotated key still works: a day by default, at most 30 days. */
@@ -20,7 +20,7 @@ export const createConferenceKeyBody = z
     sponsor: sponsorKey.optional().meta({
       description: 'Required for the role sponsor: id, slug or external id of the sponsor.',
     }),
-    scopes: z.array(scope).max(SCOPES.length).optional().meta({
+    scopes: z.array(scopeSchema).max(SCOPES.length).optional().meta({
       description: 'Only for the role staff. A key can grant only scopes that it has itself.',
     }),
     name,
@@ -50,7 +50,7 @@ export const apiKeySchema = z
     object: z.literal('api_key'),
     role: z.enum(KEY_ROLES),
     sponsor: z.string().nullable(),
-    scopes: z.array(scope),
+    scopes: z.array(scopeSchema),
     name: z.string(),
     key: z.string().nullable().meta({
       description: 'The secret key. Null except in the response that creates it.',

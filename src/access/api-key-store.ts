@@ -1,6 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
-import type { Scope } from '../shared/caller.ts'
+import type { Principal, Scope } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { ID_PREFIXES } from '../shared/ids.ts'
 
@@ -74,6 +74,18 @@ export type KeyRow = {
   rotated_to: string | null
   last_used_at: Date | null
   created_at: Date
+}
+
+/** What a key or a user may do, by its row; null for a row that breaks the constraints of its table. */
+export function toPrincipal(
+  id: string,
+  row: Pick<KeyRow, 'role' | 'conference_id' | 'sponsor_id' | 'scopes'>,
+): Principal | null {
+  if (row.role === 'operator') return { role: 'operator', id }
+  const { conference_id: conferenceId, sponsor_id: sponsorId } = row
+  if (conferenceId === null) return null
+  if (row.role === 'staff') return { role: 'staff', id, conferenceId, scopes: row.scopes }
+  return sponsorId === null ? null : { role: 'sponsor', id, conferenceId, sponsorId }
 }
 
 export type NewKeyRow = Pick<

@@ -3,7 +3,7 @@ import { systemStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Principal, Scope } from '../shared/caller.ts'
 import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
 import { inGroups } from '../shared/in-groups.ts'
-import { type KeyRole, parseKey } from './api-key-store.ts'
+import { type KeyRole, parseKey, toPrincipal } from './api-key-store.ts'
 
 /** The id of the operator key in OPERATOR_API_KEY, which has no row. */
 const BOOTSTRAP_KEY_ID = 'operator'
@@ -27,7 +27,7 @@ export function createAuthenticator(
   const findUsableKey = inGroups({ run: (ids: string[]) => findUsableKeys(db, ids), inFlight: 2 })
   return async (key) => {
     if (equalInConstantTime(key, operatorApiKey)) {
-      return { role: 'operator', keyId: BOOTSTRAP_KEY_ID }
+      return { role: 'operator', id: BOOTSTRAP_KEY_ID }
     }
     const parts = parseKey(key)
     if (parts === null) return null
@@ -41,14 +41,6 @@ export function createAuthenticator(
     }
     return toPrincipal(parts.id, row)
   }
-}
-
-function toPrincipal(keyId: string, row: LoginRow): Principal | null {
-  if (row.role === 'operator') return { role: 'operator', keyId }
-  const { conference_id: conferenceId, sponsor_id: sponsorId } = row
-  if (conferenceId === null) return null
-  if (row.role === 'staff') return { role: 'staff', keyId, conferenceId, scopes: row.scopes }
-  return sponsorId === null ? null : { role: 'sponsor', keyId, conferenceId, sponsorId }
 }
 
 // A write for each request would double the work of the database for little information.

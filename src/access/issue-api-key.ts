@@ -3,7 +3,6 @@ import type { Principal, Scope } from '../shared/caller.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField } from '../shared/errors.ts'
 import { newId, newSecret } from '../shared/ids.ts'
-import { findSponsor } from '../sponsors/sponsor-store.ts'
 import {
   type ApiKey,
   formatKey,
@@ -14,6 +13,7 @@ import {
   lockKey,
   markRotated,
 } from './api-key-store.ts'
+import { assertMayGrant, checkRights } from './grant-rights.ts'
 
 export type KeySpec = Pick<
   ApiKey,
@@ -41,30 +41,10 @@ export async function createConferenceKey(
   conferenceId: string,
   request: ConferenceKeyRequest,
 ): Promise<IssuedKey> {
-  const scopes = [...new Set(request.scopes)]
-  if (request.role === 'sponsor' && scopes.length > 0) {
-    throw invalidField('/scopes', 'is allowed only for the role staff')
-  }
   const { role, name } = request
-  assertMayGrant(creator, { role, scopes })
-  const sponsorId = await sponsorIdOf(trx, conferenceId, request)
+  const { sponsorId, scopes } = await checkRights(trx, creator, conferenceId, request)
   const expiresAt = await expiryOf(trx, request.expires_at)
-  return issueKey(trx, { conferenceId, role, sponsorId, scopes, name, expiresAt }, creator.keyId)
-}
-
-async function sponsorIdOf(
-  trx: Tx,
-  conferenceId: string,
-  { role, sponsor }: ConferenceKeyRequest,
-): Promise<string | null> {
-  if (role === 'staff') {
-    if (sponsor === undefined) return null
-    throw invalidField('/sponsor', 'is allowed only for the role sponsor')
-  }
-  if (sponsor === undefined) throw invalidField('/sponsor', 'is required for the role sponsor')
-  const found = await findSponsor(trx, conferenceId, sponsor)
-  if (found === null) throw invalidField('/sponsor', `This conference has no sponsor "${sponsor}".`)
-  return found.id
+  return issueKey(trx, { conferenceId, role, sponsorId, scopes, name, expiresAt }, creator.id)
 }
 
 async function expiryOf(trx: Tx, expiresAt: Date | undefined): Promise<Date | null> {
@@ -92,22 +72,6 @@ async function issueKey(trx: Tx, spec: KeySpec, createdBy: string): Promise<Issu
   return { apiKey, text: formatKey(spec.role, id, secret) }
 }
 
-/** What a sponsor key amounts to: it pays, also with the saved card, and reads the codes. */
-const SPONSOR_KEY_SCOPES: readonly Scope[] = ['purchases:write', 'vouchers:read']
-
-/** @throws AppError `forbidden` when the creator may not do everything that the key allows. */
-function assertMayGrant(creator: Principal, key: Pick<KeySpec, 'role' | 'scopes'>): void {
-  if (creator.role === 'operator') return
-  const own = creator.role === 'staff' ? creator.scopes : []
-  const granted = key.role === 'sponsor' ? SPONSOR_KEY_SCOPES : key.scopes
-  const missing = granted.filter((scope) => !own.includes(scope))
-  if (missing.length === 0) return
-  throw new AppError(
-    'forbidden',
-    `This key cannot grant scopes that it lacks: ${missing.join(', ')}.`,
-  )
-}
-
 /** Creates an operator key. @throws AppError `validation_failed` for a time in the past. */
 export async function createOperatorKey(
   trx: Tx,
@@ -116,7 +80,7 @@ export async function createOperatorKey(
 ): Promise<IssuedKey> {
   const expiresAt = await expiryOf(trx, request.expires_at)
   const none = { conferenceId: null, sponsorId: null, scopes: [] }
-  return issueKey(trx, { ...none, role: 'operator', name: request.name, expiresAt }, creator.keyId)
+  return issueKey(trx, { ...none, role: 'operator', name: request.name, expiresAt }, creator.id)
 }
 
 /**
@@ -136,7 +100,7 @@ export async function rotateKey(
   assertMayGrant(caller, apiKey)
   const problem = stateProblem(apiKey, expired)
   if (problem !== null) throw new AppError('wrong_state', problem)
-  const issued = await issueKey(trx, apiKey, caller.keyId)
+  const issued = await issueKey(trx, apiKey, caller.id)
   await markRotated(trx, apiKey.id, issued.apiKey.id, overlapSeconds)
   return issued
 }

@@ -164,6 +164,16 @@ const TAGS = [
   { name: 'Conferences', description: 'The tenants: settings, Stripe key and webhook secrets.' },
   { name: 'API keys', description: 'API keys: roles, scopes, expiry and rotation.' },
   {
+    name: 'Users',
+    description:
+      'People who may sign in: operators, staff of a conference, and members of a sponsor. A person is known by the e-mail address and may be a user of several conferences.',
+  },
+  {
+    name: 'Sign-in',
+    description:
+      'Sessions of people, in an HttpOnly cookie. Programs use API keys instead. A write with a session is accepted only from the pages of this service. A session ends after 12 hours without a request, and after 7 days.',
+  },
+  {
     name: 'Billing',
     description:
       'Payments of sponsors by saved card: customers, charges, plans and subscriptions. Each object is stored here first and then created once at Stripe.',

@@ -34,6 +34,38 @@ export const SETUP_DOCS: ApiDocs = {
       },
     },
   },
+  inviteUser: {
+    problems: ['already_exists'],
+    requests: {
+      staff: {
+        summary: 'A colleague at the ticket desk',
+        value: {
+          email: 'grace@pycon.example.org',
+          name: 'Grace',
+          role: 'staff',
+          scopes: ['vouchers:read', 'vouchers:redeem'],
+        },
+      },
+      sponsor: {
+        summary: 'A person who buys for a sponsor',
+        value: { email: 'ada@acme.example', role: 'sponsor', sponsor: 'acme' },
+      },
+    },
+  },
+  inviteOperator: { problems: ['already_exists'] },
+  updateUser: { requests: { scopes: { value: { scopes: ['vouchers:redeem'] } } } },
+  requestSignIn: {
+    requests: { address: { value: { email: 'ada@acme.example' } } },
+  },
+  createSession: {
+    requests: {
+      token: {
+        value: {
+          token: 'V1StGXR8Z5jdHi6BmyT7a_4fT1vK9xQ2mVb9TzR3hTq8ZsW1nLd7aYc6eUiOpQ',
+        },
+      },
+    },
+  },
   rotateApiKey: {
     problems: ['wrong_state'],
     requests: { hour: { value: { overlap_seconds: 3_600 } } },

@@ -158,7 +158,7 @@ const ACTOR_ID = 'cli'
 export const CLI_ACTOR: Actor = { kind: 'operator', id: ACTOR_ID }
 
 /** The same, for creating API keys. */
-export const CLI_PRINCIPAL: Principal = { role: 'operator', keyId: ACTOR_ID }
+export const CLI_PRINCIPAL: Principal = { role: 'operator', id: ACTOR_ID }
 
 /** Finds a conference by slug or id; the caller is an operator. @throws AppError `not_found` */
 export async function findConference(db: Db, reference: string): Promise<Caller> {

@@ -36,6 +36,12 @@ import { addSubscriptionsEnd, addSubscriptionsRefresh } from './subscription-com
 import { addSync, addSyncCancel, addSyncRuns } from './sync-commands.ts'
 import { createPaint } from './terminal.ts'
 import {
+  addUsersInvite,
+  addUsersList,
+  addUsersRemove,
+  addUsersSignInLink,
+} from './user-commands.ts'
+import {
   addVouchersActivate,
   addVouchersDeactivate,
   addVouchersExport,
@@ -120,6 +126,10 @@ export function buildProgram(cli: Cli): Command {
   addKeysCreate(program, cli)
   addKeysList(program, cli)
   addKeysRevoke(program, cli)
+  addUsersInvite(program, cli)
+  addUsersList(program, cli)
+  addUsersRemove(program, cli)
+  addUsersSignInLink(program, cli)
   addSponsorsCreate(program, cli)
   addSponsorsList(program, cli)
   addSponsorLevelsCreate(program, cli)

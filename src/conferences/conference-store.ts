@@ -173,6 +173,20 @@ export function listConferences(trx: Tx, page: PageQuery): Promise<Page<Conferen
   return fetchPage(trx('conferences').select([...COLUMNS]), page)
 }
 
+/** What people call a conference, and what its amounts are in. */
+export type ConferenceName = Pick<Conference, 'id' | 'slug' | 'name' | 'currency' | 'livemode'>
+
+/** Conferences by their ids, for the work of several tenants. */
+export async function findConferenceNames(
+  trx: Tx,
+  ids: readonly string[],
+): Promise<Map<string, ConferenceName>> {
+  const rows = await trx('conferences')
+    .whereIn('id', ids)
+    .select<ConferenceName[]>('id', 'slug', 'name', 'currency', 'livemode')
+  return new Map(rows.map((row) => [row.id, row]))
+}
+
 /** @throws AppError `not_found` */
 export async function updateConference(
   trx: Tx,

@@ -1,19 +1,22 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Actor, Caller, Principal, Scope } from '../shared/caller.ts'
+import type { Actor, Caller, Principal, Scope, SignedIn } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
+import { assertSameOrigin, readSessionCookie } from './session-cookie.ts'
 
 /**
  * Who may call a route. Every route has a rule (`config: { access }`).
  *
  * - `public`: no key is needed. `stripe`: the signature of the webhook authenticates.
+ * - `authenticated`: every valid key, and every user who is signed in.
  * - `operator`: only operators of the platform.
- * - `staff`: any staff key of the conference, or an operator.
- * - `{ anyOf, sponsor }`: a staff key with one of the scopes, or an operator. If `sponsor` is true,
- *   also a sponsor key; the handler shows it only the sponsor's own objects.
+ * - `staff`: any staff of the conference, or an operator.
+ * - `{ anyOf, sponsor }`: staff with one of the scopes, or an operator. If `sponsor` is true, also a
+ *   sponsor; the handler shows it only the sponsor's own objects.
  */
 export type AccessRule =
   | 'public'
   | 'stripe'
+  | 'authenticated'
   | 'operator'
   | 'staff'
   | { anyOf: readonly [Scope, ...Scope[]]; sponsor?: boolean }
@@ -27,6 +30,8 @@ declare module 'fastify' {
     principal: Principal | null
     /** The conference of the path, once the access hook has let the caller in. */
     conferenceId: string | null
+    /** Set by the access hook if a session cookie authenticates the request. */
+    signedIn: SignedIn | null
   }
 }
 
@@ -34,6 +39,8 @@ declare module 'fastify' {
 export type AuthPorts = {
   /** The owner of the key, or null when the key is unknown, expired or revoked. */
   authenticate(key: string): Promise<Principal | null>
+  /** Null when the session is unknown or over, or when nobody with its address is a user any more. */
+  authenticateSession(cookie: string): Promise<SignedIn | null>
   /**
    * The id of the conference with this slug or id, or null.
    *
@@ -52,6 +59,7 @@ export type AuthPorts = {
 export function addAuthHook(app: FastifyInstance, ports: AuthPorts): void {
   app.decorateRequest('principal', null)
   app.decorateRequest('conferenceId', null)
+  app.decorateRequest('signedIn', null)
   app.addHook('onRoute', (route) => {
     if (route.config?.access === undefined) {
       throw new Error(`Route ${route.method.toString()} ${route.url} has no access rule`)
@@ -60,65 +68,89 @@ export function addAuthHook(app: FastifyInstance, ports: AuthPorts): void {
   app.addHook('onRequest', async (request) => {
     const rule = request.routeOptions.config.access
     if (rule === undefined || rule === 'public' || rule === 'stripe') return
-    const principal = await principalFrom(request, ports)
-    request.principal = principal
-    request.conferenceId = await conferenceFrom(request, principal, ports)
-    const refusal = denialReason(rule, principal)
+    const caller = await identify(request, ports)
+    request.conferenceId = await conferenceFrom(request, caller, ports)
+    request.principal = caller.principalIn(request.conferenceId)
+    const refusal = denialReason(rule, request.principal)
     if (refusal !== null) throw new AppError('forbidden', refusal)
   })
 }
 
-async function principalFrom(request: FastifyRequest, ports: AuthPorts): Promise<Principal> {
-  const principal = await ports.authenticate(bearerOf(request))
-  if (principal !== null) return principal
-  await ports.countFailedLogin(request.ip)
-  throw new AppError('unauthenticated', 'The API key is unknown, expired or revoked.')
+type Identity = {
+  /** Unknown conferences are counted for it. */
+  id: string
+  /** The principal for a conference, or for a path without one. @throws AppError `not_found` */
+  principalIn(conferenceId: string | null): Principal
 }
+
+/** A key goes before a cookie: a program that sends one means it. */
+async function identify(request: FastifyRequest, ports: AuthPorts): Promise<Identity> {
+  const cookie = readSessionCookie(request)
+  if (cookie !== null && request.headers.authorization === undefined) {
+    assertSameOrigin(request)
+    const signedIn = await ports.authenticateSession(cookie)
+    if (signedIn === null) {
+      await ports.countFailedLogin(request.ip)
+      throw new AppError('unauthenticated', 'The session is over. Sign in again.')
+    }
+    request.signedIn = signedIn
+    return { id: signedIn.sessionId, principalIn: (id) => userIn(signedIn.users, id) }
+  }
+  const principal = await ports.authenticate(bearerOf(request))
+  if (principal === null) {
+    await ports.countFailedLogin(request.ip)
+    throw new AppError('unauthenticated', 'The API key is unknown, expired or revoked.')
+  }
+  return { id: principal.id, principalIn: (id) => userIn([principal], id) }
+}
+
+/** The principal that belongs to a conference, else an operator. */
+function userIn(users: readonly Principal[], conferenceId: string | null): Principal {
+  const operator = users.find(({ role }) => role === 'operator')
+  const ofConference = users.find(
+    (user) => user.role !== 'operator' && user.conferenceId === conferenceId,
+  )
+  const found = operator ?? (conferenceId === null ? users[0] : ofConference)
+  // Another tenant's conference gets the same answer as one that does not exist.
+  if (found === undefined) throw notFound('conference')
+  return found
+}
+
+const SEND_A_KEY = 'Send an API key in the header Authorization: Bearer <key>.'
 
 function bearerOf(request: FastifyRequest): string {
   const match = /^Bearer ([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')
-  if (match?.[1] === undefined) {
-    throw new AppError(
-      'unauthenticated',
-      'Send an API key in the header Authorization: Bearer <key>.',
-    )
-  }
+  if (match?.[1] === undefined) throw new AppError('unauthenticated', SEND_A_KEY)
   return match[1]
 }
 
 async function conferenceFrom(
   request: FastifyRequest,
-  principal: Principal,
+  caller: Identity,
   ports: AuthPorts,
 ): Promise<string | null> {
   const { conference } = request.params as { conference?: string }
   if (conference === undefined) return null
-  const id = await ports.findConference(conference, principal.keyId)
-  // Another tenant's conference gets the same answer as one that does not exist.
-  const isOwn = principal.role === 'operator' || principal.conferenceId === id
-  if (id === null || !isOwn) throw notFound('conference')
+  const id = await ports.findConference(conference, caller.id)
+  if (id === null) throw notFound('conference')
   return id
 }
 
 /** Null when the rule allows the principal, else the detail of the 403. */
 function denialReason(rule: AccessRule, principal: Principal): string | null {
-  if (rule === 'public' || rule === 'stripe' || principal.role === 'operator') return null
-  if (rule === 'operator') return 'This request requires an operator key.'
-  if (rule === 'staff')
-    return principal.role === 'staff' ? null : 'This request requires a staff key.'
+  if (rule === 'public' || rule === 'stripe' || rule === 'authenticated') return null
+  if (principal.role === 'operator') return null
+  if (rule === 'operator') return 'Only operators may do this.'
+  if (rule === 'staff') return principal.role === 'staff' ? null : 'Only staff may do this.'
   if (principal.role === 'sponsor')
-    return rule.sponsor === true ? null : 'A sponsor key does not allow this request.'
+    return rule.sponsor === true ? null : 'A sponsor may not do this.'
   if (rule.anyOf.some((scope) => principal.scopes.includes(scope))) return null
-  return `This key lacks the scope ${rule.anyOf.join(' or ')}.`
+  return `The scope ${rule.anyOf.join(' or ')} is missing.`
 }
 
 /** The authenticated principal. @throws AppError `unauthenticated` on a public route. */
 export function principalOf(request: FastifyRequest): Principal {
-  if (request.principal === null)
-    throw new AppError(
-      'unauthenticated',
-      'Send an API key in the header Authorization: Bearer <key>.',
-    )
+  if (request.principal === null) throw new AppError('unauthenticated', SEND_A_KEY)
   return request.principal
 }
 
@@ -134,5 +166,5 @@ export function callerOf(request: FastifyRequest): Caller {
 }
 
 function actorOf(principal: Principal): Actor {
-  return { kind: principal.role, id: principal.keyId }
+  return { kind: principal.role, id: principal.id }
 }

@@ -90,7 +90,7 @@ export function createFailedLookups(db: Db, perMinute: number): FailedLookups {
       return found
     },
     async guard(request, lookup) {
-      const names = [request.principal?.keyId ?? 'none', `ip-${sha256(request.ip).slice(0, 32)}`]
+      const names = [request.principal?.id ?? 'none', `ip-${sha256(request.ip).slice(0, 32)}`]
       const limitedUntil = await endOfLimit(names)
       if (limitedUntil !== null) throw tooManyAttempts(limitedUntil - Date.now())
       try {

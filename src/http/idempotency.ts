@@ -196,7 +196,7 @@ function keyOf(request: FastifyRequest): Key | null {
   const body =
     request.body === undefined || request.body === null ? '' : JSON.stringify(request.body)
   return {
-    caller: principalOf(request).keyId,
+    caller: principalOf(request).id,
     key,
     fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
     conferenceId: request.conferenceId,

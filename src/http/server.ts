@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
+import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
@@ -81,6 +82,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   await allowOrigins(app, options.corsOrigins)
   rejectUnstorableText(app)
   allowEmptyBody(app)
+  await app.register(cookie)
   const addDocs = await addOpenapi(app, options.api)
   addReadinessGate(app, options.lifecycle)
   addAuthHook(app, options.auth)
@@ -88,7 +90,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     max: options.rateLimitPerMinute,
     timeWindow: 60_000,
     hook: 'preHandler', // after authentication, so that each key has its own limit from any address
-    keyGenerator: (request) => request.principal?.keyId ?? request.ip,
+    keyGenerator: (request) => request.principal?.id ?? request.ip,
     allowList: (request) => request.routeOptions.config.access === 'stripe',
     errorResponseBuilder: (_request, context) =>
       new AppError(
@@ -105,7 +107,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
 }
 
 /**
- * Lets web pages of other origins call the API. No cookies: every request carries its key.
+ * Lets web pages of other origins call the API with a key. Session cookies are not for them.
  *
  * @see https://fetch.spec.whatwg.org/#http-cors-protocol
  */
@@ -176,7 +178,7 @@ function addRequestLog(app: FastifyInstance, logger: FastifyBaseLogger): void {
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime),
       ...(request.conferenceId === null ? {} : { conference: request.conferenceId }),
-      ...(request.principal === null ? {} : { key: request.principal.keyId }),
+      ...(request.principal === null ? {} : { caller: request.principal.id }),
     }
     if (request.routeOptions.config.access === 'public') log.debug(line, 'request')
     else log.info(line, 'request')

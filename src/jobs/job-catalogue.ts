@@ -194,6 +194,21 @@ const definitions = {
     maxAttempts: 21,
     key: ({ message }) => `mail_operators:${message}`,
   }),
+  /** Send a sign-in link to an address, if it has a user. */
+  mail_sign_in: defineJob({
+    version: 1,
+    payload: { email: z.string(), message: z.string() },
+    // The person waits for the mail, and can request another one.
+    maxAttempts: ATTEMPTS_UNTIL_SWEEP,
+    key: ({ email }) => `mail_sign_in:${email.toLowerCase()}`,
+  }),
+  /** Tell a new user where to sign in. `to` names what the user may use. */
+  mail_invitation: defineJob({
+    version: 1,
+    payload: { email: z.string(), to: z.string(), message: z.string() },
+    maxAttempts: 21,
+    key: ({ message }) => `mail_invitation:${message}`,
+  }),
   /** Delete rows that are no longer needed. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }
@@ -225,7 +240,12 @@ export const THROTTLED_JOBS: ReadonlySet<JobName> = new Set<JobName>([
 const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook'])
 
 /** Jobs that wait for the mail server. No slow receiver of webhooks delays them. */
-const MAIL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['mail_purchase', 'mail_operators'])
+const MAIL_JOBS: ReadonlySet<JobName> = new Set<JobName>([
+  'mail_purchase',
+  'mail_operators',
+  'mail_sign_in',
+  'mail_invitation',
+])
 
 /** The workers that take a job, by what it waits for. */
 export type JobLane = 'quick' | 'long' | 'throttled' | 'outbound' | 'mail'

@@ -14,6 +14,9 @@ export const ID_PREFIXES = {
   voucherBatch: 'vb',
   redemption: 'red',
   apiKey: 'key',
+  user: 'usr',
+  session: 'ses',
+  signInLink: 'sil',
   webhookSecret: 'whs',
   refundRequest: 'rr',
   publication: 'pub',
@@ -39,7 +42,7 @@ export function newId(kind: IdKind): string {
   return `${ID_PREFIXES[kind]}_${body()}`
 }
 
-/** The secret part of an API key: 40 of 62 symbols, 238 random bits. */
+/** The secret part of an API key, session or sign-in link: 40 of 62 symbols, 238 random bits. */
 export function newSecret(): string {
   return secret()
 }

@@ -161,20 +161,24 @@ function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
     .whereRaw(`status || '' = 'pending'`)
 }
 
+/** Every transaction that locks several events locks them in this order. */
+const LOCK_ORDER = ['conference_id', 'id']
+
 /** Locks the events that are still ours and returns them: another worker may have claimed some. */
 export async function lockClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
 ): Promise<ClaimedEvent[]> {
-  const rows = await claimed(trx, events).orderBy('id').forUpdate().select<{ id: string }[]>('id')
+  const locked = claimed(trx, events).orderBy(LOCK_ORDER).forUpdate()
+  const rows = await locked.select<{ id: string }[]>('id')
   const ids = new Set(rows.map(({ id }) => id))
   return events.filter(({ id }) => ids.has(id))
 }
 
 /** The events that are still ours, locked in the order of `lockClaimed`, to be updated. */
 function lockedForUpdate(trx: Tx, events: readonly ClaimedEvent[]) {
-  const keys = claimed(trx, events).orderBy('id').forUpdate().select('conference_id', 'id')
-  return trx('stripe_events').options(PREPARED).whereIn(['conference_id', 'id'], keys)
+  const keys = claimed(trx, events).orderBy(LOCK_ORDER).forUpdate().select(LOCK_ORDER)
+  return trx('stripe_events').options(PREPARED).whereIn(LOCK_ORDER, keys)
 }
 
 /** Locks and closes the events that are still ours; returns their number. `purchaseId`: they were about it. */
@@ -232,21 +236,17 @@ async function failClaimed(
 }
 
 /** Ends an attempt that does not count: due again after `waitSeconds`. Returns the number of events. */
-async function postponeClaimed(
+function postponeClaimed(
   trx: Tx,
   events: readonly ClaimedEvent[],
-  { error, waitSeconds }: { error: unknown; waitSeconds: number },
+  { error, waitSeconds }: { error: string; waitSeconds: number },
 ): Promise<number> {
-  let count = 0
-  for (const event of events) {
-    count += await claimed(trx, [event]).update({
-      attempts: trx.raw('attempts - 1'),
-      last_error: lastErrorOf(event, error),
-      lease_until: null,
-      next_attempt_at: trx.raw('now() + make_interval(secs => ?)', [waitSeconds]),
-    })
-  }
-  return count
+  return lockedForUpdate(trx, events).update({
+    attempts: trx.raw('attempts - 1'),
+    last_error: error,
+    lease_until: null,
+    next_attempt_at: trx.raw('now() + make_interval(secs => ?)', [waitSeconds]),
+  })
 }
 
 /** Extends the lease of events that are still being processed. */
@@ -258,7 +258,7 @@ export async function renewClaimed(
   if (events.length === 0) return
   await withSystem(db, 'claim-events', (trx) => {
     const end = trx.raw('now() + make_interval(secs => ?)', [leaseSeconds])
-    return claimed(trx, events).update({ lease_until: end, next_attempt_at: end })
+    return lockedForUpdate(trx, events).update({ lease_until: end, next_attempt_at: end })
   })
 }
 
@@ -266,7 +266,7 @@ export async function renewClaimed(
 export async function releaseClaimed(db: Db, events: readonly ClaimedEvent[]): Promise<void> {
   if (events.length === 0) return
   await withSystem(db, 'claim-events', (trx) =>
-    claimed(trx, events).update({
+    lockedForUpdate(trx, events).update({
       attempts: trx.raw('attempts - 1'),
       lease_until: null,
       next_attempt_at: trx.fn.now(),
@@ -333,8 +333,8 @@ async function recordKeyFailure(
   const failure = { conferenceId: first.conferenceId, ...failed }
   const { unusable, count } = await withTenant(db, first, async (trx) => {
     const unusable = await waitForKey(trx, failure)
-    const { waitSeconds } = unusable
-    return { unusable, count: await postponeClaimed(trx, events, { ...failed, waitSeconds }) }
+    const wait = { error: lastErrorOf(first, failed.error), waitSeconds: unusable.waitSeconds }
+    return { unusable, count: await postponeClaimed(trx, events, wait) }
   })
   logKeyAlarm(logger, failure, unusable)
   logger.warn(
@@ -352,14 +352,14 @@ async function recordKeyFailure(
 async function recordRateLimit(
   { db, logger }: RetryDeps,
   events: readonly ClaimedEvent[],
-  wait: { error: unknown; waitSeconds: number },
+  { error, waitSeconds }: { error: unknown; waitSeconds: number },
 ): Promise<number> {
   const [first] = events
   if (first === undefined) return 0
   const { conferenceId: conference } = first
   const ids = events.map(({ id }) => id)
-  const { waitSeconds } = wait
   logger.info({ conference, events: ids, waitSeconds }, "events wait for the account's rate limit")
+  const wait = { error: lastErrorOf(first, error), waitSeconds }
   return withTenant(db, first, (trx) => postponeClaimed(trx, events, wait))
 }
 

@@ -4,6 +4,9 @@ import { type SourceTree, withoutComments } from './source-tree.ts'
 export const OWNERS: Readonly<Record<string, string>> = {
   api_keys: 'src/access/',
   actor_names: 'src/access/',
+  users: 'src/access/',
+  sign_in_links: 'src/access/',
+  sessions: 'src/access/',
   rate_limits: 'src/http/',
   idempotency_keys: 'src/http/',
   processes: 'src/jobs/',

@@ -177,3 +177,45 @@ describe('API keys', () => {
     for (const { stderr } of runs) expect(stderr).toMatch(/^error: .*\(not_found\)\n$/)
   })
 })
+
+describe('people', () => {
+  it('are invited, get a sign-in link, and lose their access', async () => {
+    const slug = unique('conf')
+    await cli.json<Body>(newConference(slug))
+    const sponsor = await createSponsor(app, { path: `/v1/conferences/${slug}` })
+    const invite = (email: string, options: string) =>
+      cli.json<Body & { id: string }>(words(`users:invite ${email} ${options}`))
+    const operator = await invite('Ada@example.org', '--role operator')
+    const staff = await invite(
+      'grace@example.org',
+      `--role staff --conference ${slug} --scopes purchases:read,vouchers:read`,
+    )
+    expect(staff).toMatchObject({ role: 'staff', scopes: ['purchases:read', 'vouchers:read'] })
+    const member = await invite(
+      'bob@example.org',
+      `--role sponsor --conference ${slug} --sponsor ${sponsor.slug}`,
+    )
+    expect(member).toMatchObject({ sponsor: sponsor.id })
+    const listed = await cli.json<{ data: Body[] }>(words(`users:list --conference ${slug}`))
+    expect(listed.data.map(({ email }) => email)).toEqual(['bob@example.org', 'grace@example.org'])
+
+    const { stdout } = await cli.run(words('users:sign-in-link ADA@example.org'))
+    const body = { token: stdout.trim().split('#token=')[1] }
+    expect(await app.request('POST', '/v1/sessions', { as: null, body })).toMatchObject({
+      status: 201,
+    })
+    for (const { id } of [operator, staff]) {
+      expect(await cli.run(['users:remove', id])).toMatchObject({ exitCode: 0 })
+    }
+    expect(await cli.run(words('users:sign-in-link ada@example.org'))).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('No user has the address ada@example.org.'),
+    })
+  })
+
+  it('who are staff need scopes, and the list of them is in the message', async () => {
+    const ran = await cli.run(words('users:invite x@example.org --role staff --conference c'))
+    expect(ran).toMatchObject({ exitCode: 2 })
+    expect(ran.stderr).toMatch(/--scopes is required for staff\. Scopes: .*vouchers:redeem/)
+  })
+})

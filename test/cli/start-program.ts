@@ -16,17 +16,13 @@ export type Program = {
   kill(signal: NodeJS.Signals): void
 }
 
-/**
- * Starts a program in a process of its own, without the settings of this one: a compiled one of `src`,
- * or the demo, which runs from its source as `npm run demo` does.
- */
+/** Starts a program in a process of its own, without the settings of this one. */
 export function startProgram(
   file: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): Program {
-  const script = file.startsWith('src/') ? [builtProgram(file)] : ['--import', 'tsx', file]
-  const child: ChildProcess = spawn(process.execPath, [...script, ...args], {
+  const child: ChildProcess = spawn(process.execPath, [builtProgram(file), ...args], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => discardScratchFolder(folder))
 
-/** A process, as `npm run demo` starts it. The tests share it and its database server. */
+/** A process, as of `npm run demo`. The tests share it and its database server. */
 let demo: Program
 afterAll(async () => {
   demo.kill('SIGKILL')

@@ -138,11 +138,11 @@ describe('every operation', () => {
     }
   })
 
-  it('requires the key of its access rule', () => {
+  it('requires the key of its access rule, or a session', () => {
     const schemes: Record<string, object[]> = {
       anyone: [],
       stripe: [{ stripeSignature: [] }],
-      operator: [{ apiKey: [] }],
+      operator: [{ apiKey: [] }, { session: [] }],
     }
     for (const { operation } of operations) {
       const id = operation.operationId
@@ -161,7 +161,9 @@ describe('every operation', () => {
       expect(declared, path).toEqual(named)
       for (const { description } of inPath) expect(description, path).toEqual(expect.any(String))
       const hasKey = parameters.some(({ name }) => name === 'Idempotency-Key')
-      expect(hasKey, `${method} ${path}`).toBe(path.startsWith('/v1/') && isWrite(method))
+      const isPublic = operation.security?.length === 0
+      const takesKey = path.startsWith('/v1/') && isWrite(method) && !isPublic
+      expect(hasKey, `${method} ${path}`).toBe(takesKey)
     }
   })
 
@@ -181,7 +183,7 @@ describe('every operation', () => {
     const ofBodies = ['malformed_json', 'payload_too_large', 'unsupported_media_type']
     const ofRepeats = ['idempotency_in_progress', 'idempotency_key_reused']
     for (const { path, method, operation } of operations) {
-      const isApi = path.startsWith('/v1/')
+      const isApi = path.startsWith('/v1/') && operation.security?.length !== 0
       const expected = [
         'malformed_http',
         'request_header_too_large',
@@ -297,7 +299,7 @@ describe('the service', () => {
       Object.keys(parts).map((name) => `${section}/${name}`),
     )
     expect(new Set(there)).toEqual(referredTo(body))
-    expect(Object.keys(securitySchemes)).toEqual(['apiKey'])
+    expect(Object.keys(securitySchemes)).toEqual(['apiKey', 'session'])
     const unknown = await app.request('GET', '/openapi.json?audience=nobody', { as: null })
     expect(unknown).toMatchObject({ status: 400, body: { code: 'validation_failed' } })
   })

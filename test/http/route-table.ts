@@ -4,10 +4,17 @@ import type { Scope } from '../../src/shared/caller.ts'
 import { openapiYaml } from '../support/validate-response.ts'
 
 /**
- * Who may call an operation. Operators may call all operations. `staff`: any staff key of the
+ * Who may call an operation. Operators may call all operations. `authenticated`: every valid key, and
+ * everybody who is signed in. `staff`: any staff key of the
  * conference. A list: staff with one of the scopes, and with `sponsor` a sponsor for its own objects.
  */
-export type Who = 'public' | 'stripe' | 'operator' | 'staff' | readonly (Scope | 'sponsor')[]
+export type Who =
+  | 'public'
+  | 'stripe'
+  | 'authenticated'
+  | 'operator'
+  | 'staff'
+  | readonly (Scope | 'sponsor')[]
 
 const MIRROR: Who = ['stripe:sync']
 
@@ -32,6 +39,20 @@ export const WHO_MAY: Record<string, Who> = {
   listApiKeys: ['keys:write'],
   rotateApiKey: ['keys:write'],
   revokeApiKey: ['keys:write'],
+
+  inviteOperator: 'operator',
+  listOperators: 'operator',
+  updateOperator: 'operator',
+  removeOperator: 'operator',
+  inviteUser: ['keys:write', 'sponsor'],
+  listUsers: ['keys:write', 'sponsor'],
+  updateUser: ['keys:write', 'sponsor'],
+  removeUser: ['keys:write', 'sponsor'],
+  requestSignIn: 'public',
+  createSession: 'public',
+  getMe: 'authenticated',
+  listSessions: 'authenticated',
+  endSession: 'authenticated',
 
   createSponsorLevel: ['catalog:write'],
   listSponsorLevels: ['catalog:write'],
@@ -186,4 +207,18 @@ export const ROUTES: readonly Route[] = operationsOf(openapiYaml()).flatMap(
 
 function idOf(operationId: string, resource: string | undefined): string {
   return resource === undefined ? operationId : `${operationId} ${resource}`
+}
+
+/** The kind of object of the last id in a path: `purchase`, or `sponsors` for `{id}`. */
+export function kindOf({ path }: Route): string | null {
+  const parts = path.split('/')
+  const at = parts.findIndex((part) => part.startsWith('{') && part !== '{conference}')
+  if (at === -1) return null
+  return parts[at] === '{id}' ? (parts[at - 1] ?? '') : (parts[at] ?? '').slice(1, -1)
+}
+
+/** The names of other ids in a path: `delivery` of an endpoint. */
+export function partsOf({ path }: Route): string[] {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name ?? '')
+  return names.filter((name) => name !== 'conference').slice(1)
 }

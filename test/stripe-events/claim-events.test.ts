@@ -98,6 +98,34 @@ describe('a claim', () => {
     expect(await claim()).toMatchObject([{ attempts: 2 }])
   })
 
+  it('is renewed and released in the order in which events are closed, without a deadlock', async () => {
+    const shop = await fill(20)
+    const events = await claim()
+    const [first] = events.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    if (first === undefined) throw new Error('not claimed')
+    const waiting = () =>
+      app.rows(
+        `select pid from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock'`,
+      )
+    const other = connect(app.connectionString)
+    try {
+      for (const work of [renewClaimed, releaseClaimed]) {
+        let ended: Promise<unknown> = Promise.resolve()
+        const closing = withTenant(app.db, { conferenceId: shop.conference }, async (trx) => {
+          await lockClaimed(trx, [first])
+          ended = work(other, events.toReversed(), 60)
+          await expect.poll(waiting).toHaveLength(1)
+          return lockClaimed(trx, events)
+        })
+        expect(await closing, work.name).toHaveLength(20)
+        await ended
+      }
+    } finally {
+      await other.destroy()
+    }
+  })
+
   it('finds the purchase by our own rows, of this conference only (D17)', async () => {
     await app.rows(`delete from stripe_events`)
     const [mine, theirs] = [await app.openWiredShop(), await app.openWiredShop()]

@@ -31,7 +31,7 @@ import {
 
 /** Adds access, problems, examples and shared components to the generated document. Changes its input. */
 export function finishDocument(generated: ApiDocument, description: ApiDescription): ApiDocument {
-  const document = { ...spellShort(generated), security: [{ [API_KEY]: [] }] }
+  const document = { ...spellShort(generated), security: [{ [API_KEY]: [] }, { [SESSION]: [] }] }
   document.components = {
     schemas: { ...document.components.schemas, ...PROBLEM_SCHEMAS },
     parameters: { IdempotencyKey: IDEMPOTENCY_KEY },
@@ -64,8 +64,10 @@ const ANY_OBJECT: JsonSchema = { type: 'object' }
 
 type Place = { path: string; method: string; operation: Operation }
 
-function takesIdempotencyKey({ path, method }: Place): boolean {
-  return path.startsWith('/v1/') && (method === 'post' || method === 'patch')
+/** A key belongs to a caller, so an operation without one takes none. */
+function takesIdempotencyKey({ path, method }: Place, access: AccessRule): boolean {
+  const isWrite = method === 'post' || method === 'patch'
+  return path.startsWith('/v1/') && isWrite && access !== 'public'
 }
 
 /** A single example needs no name, unless it has something to say. */
@@ -130,7 +132,7 @@ function describeOperation(place: Place, docs: OperationDocs, shared: Components
     hasPathParameters: place.path.includes('{'),
     // Fastify parses the body of a POST even if the route takes none.
     hasBody: place.method === 'post' || place.method === 'patch',
-    takesIdempotencyKey: takesIdempotencyKey(place),
+    takesIdempotencyKey: takesIdempotencyKey(place, route.access),
   }
   // The first declaration wins: a route may describe an error status of its own.
   Object.assign(operation.responses, {
@@ -187,6 +189,7 @@ function addExamples(
 
 // Names of the security schemes in the document.
 const API_KEY = 'apiKey'
+const SESSION = 'session'
 const STRIPE_SIGNATURE = 'stripeSignature'
 
 const SECURITY_SCHEMES = {
@@ -195,6 +198,13 @@ const SECURITY_SCHEMES = {
     scheme: 'bearer',
     description:
       'An API key: `Authorization: Bearer <key>`. Its role is operator (the platform), staff (one conference, with scopes) or sponsor (one sponsor).',
+  },
+  [SESSION]: {
+    type: 'apiKey',
+    in: 'cookie',
+    name: '__Host-sv_session',
+    description:
+      'The session of a person, for the pages of this service. Without https the name is `sv_session`.',
   },
   [STRIPE_SIGNATURE]: {
     type: 'apiKey',
@@ -210,6 +220,7 @@ type Access = { roles: string[]; scopes?: readonly string[] }
 function accessOf(rule: AccessRule): Access {
   if (rule === 'public') return { roles: ['anyone'] }
   if (rule === 'stripe') return { roles: ['stripe'] }
+  if (rule === 'authenticated') return { roles: ['operator', 'staff', 'sponsor'] }
   if (rule === 'operator') return { roles: ['operator'] }
   if (rule === 'staff') return { roles: ['operator', 'staff'] }
   const sponsors = rule.sponsor === true ? ['sponsor'] : []

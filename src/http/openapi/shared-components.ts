@@ -28,7 +28,7 @@ const EXAMPLES: readonly { code: ErrorCode; detail: string; [member: string]: un
     errors: [{ pointer: '/quantity', detail: 'must be at least 1' }],
   },
   { code: 'unauthenticated', detail: 'The API key is unknown, expired or revoked.' },
-  { code: 'forbidden', detail: 'This key lacks the scope purchases:write.' },
+  { code: 'forbidden', detail: 'The scope purchases:write is missing.' },
   { code: 'not_found', detail: 'There is no such purchase.' },
   {
     code: 'wrong_state',
@@ -90,11 +90,14 @@ export type OperationFacts = {
 
 /** The codes that follow from what a route is; api-docs adds its own. */
 function codesThatFollow(route: OperationFacts): ErrorCode[] {
-  const isPublic = route.access === 'public'
+  // The pages of the service need no database, but sign-in does.
+  const isPage = route.access === 'public' && !route.hasBody
+  const isOfKey = route.access !== 'public' && route.access !== 'stripe'
   const isStripe = route.access === 'stripe'
   const groups: [boolean, ErrorCode[]][] = [
-    [!isPublic, ['not_ready', 'database_unavailable']],
-    [!isPublic && !isStripe, ['validation_failed', 'unauthenticated', 'forbidden']],
+    [!isPage, ['not_ready', 'database_unavailable']],
+    [!isPage && !isStripe, ['validation_failed', 'unauthenticated']],
+    [isOfKey, ['forbidden']],
     [!isStripe && route.rateLimited, ['rate_limited']],
     [route.hasPathParameters, ['not_found']],
     [route.hasBody, ['payload_too_large']],
@@ -127,7 +130,7 @@ function commonProblems(
     route.access === 'stripe' ? 'Webhook' : '',
     isOfKey && !route.hasPathParameters ? 'Platform' : '',
     callsStripe ? 'Stripe' : '',
-    route.hasBody && isOfKey ? 'Write' : '',
+    route.hasBody && route.access !== 'stripe' ? 'Write' : '',
     'Problem',
   ]
   const codes = [...codesThatFollow(route), ...(callsStripe ? STRIPE_PROBLEMS : [])]

@@ -1,6 +1,6 @@
 // The tests run this as another process, which uses the launcher like main.ts: it starts the
 // database, reports it on stdout, and stops it on SIGINT and SIGTERM, or immediately with "finish".
-// Its first argument is the compiled launcher: loading the source would take a second of CPU.
+// Its first argument is the bundled launcher: loading the source would take a second of CPU.
 // Its last one, if any, names the user to become, after loading what that user may not be able to read.
 import { once } from 'node:events'
 

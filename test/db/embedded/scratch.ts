@@ -44,7 +44,7 @@ export function useReadyCluster(): () => Promise<string> {
   }
 }
 
-/** The cluster of this test run, which is removed with its compiled programs. */
+/** The cluster of this test run, which is removed with its bundled programs. */
 async function readyCluster(): Promise<string> {
   const ready = join(inject('builtPrograms'), 'ready-cluster')
   if (existsSync(ready)) return ready
