@@ -155,6 +155,15 @@ export const PURCHASE_DOCS: ApiDocs = {
     ],
   },
   approvePurchase: { problems: ['wrong_state'] },
+  revokePurchase: {
+    problems: ['wrong_state'],
+    requests: {
+      mistake: {
+        summary: 'With the reason for the history',
+        value: { note: 'Sent to the wrong sponsor' },
+      },
+    },
+  },
   reconcilePurchase: {
     problems: ['stripe_key_missing', 'stripe_refused', ...STRIPE],
     requests: {

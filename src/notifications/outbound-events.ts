@@ -68,6 +68,7 @@ export const OUTBOUND_EVENT_TYPES = [
   'purchase.partially_refunded',
   'purchase.refunded',
   'purchase.refund_failed',
+  'purchase.revoked',
   'purchase.reinstated',
   'purchase.disputed',
   'purchase.dispute_closed',

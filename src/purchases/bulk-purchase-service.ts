@@ -58,7 +58,7 @@ import {
   requestReconcile,
 } from './reconcile-purchase.ts'
 import { beginRefund, finishRefund } from './refund-purchase.ts'
-import { approveComp, type FlagResolution, resolveFlag } from './staff-decisions.ts'
+import { approveComp, type FlagResolution, resolveFlag, revokeComp } from './staff-decisions.ts'
 import { type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
 
 // What the operations below take and return.
@@ -139,6 +139,13 @@ export type BulkPurchaseService = {
     caller: Caller,
     purchaseId: string,
     quantity: number | null,
+    idempotency: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** Withdraws an approved free purchase. @throws BulkPurchaseError `wrong_state`. */
+  revokeComp(
+    caller: Caller,
+    purchaseId: string,
+    note: string | null,
     idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
@@ -314,6 +321,12 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
     approveComp: (caller, purchaseId, quantity, idempotency) =>
       idempotency.run(async (trx) => {
         await approveComp(trx, caller, purchaseId, quantity)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    revokeComp: (caller, purchaseId, note, idempotency) =>
+      idempotency.run(async (trx) => {
+        await revokeComp(trx, caller, purchaseId, note)
         return viewPurchase(trx, caller, purchaseId)
       }),
 

@@ -264,6 +264,8 @@ async function flagMissing(
   target: VoucherTarget,
   missing: number,
 ): Promise<void> {
+  // A free purchase has no refunds: only its revocation raises the flag.
+  if (purchase.totalAmount === 0) return
   const ref = { conferenceId: purchase.conferenceId, purchaseId: purchase.id }
   if (missing === 0 || purchase.status === 'REFUNDED') {
     const isOpen = before.flags.some((one) => one.code === 'too_few_unredeemed' && one.isOpen)
@@ -297,7 +299,8 @@ function outgoingEventsOf({ from, to, event }: Transition): OutgoingPurchaseEven
   if (event.type === 'REINSTATED') events.push({ type: 'purchase.reinstated' })
   else if (to === 'PAID' && from !== 'PAID') events.push({ type: 'purchase.paid' })
   if (to === 'FAILED' && from !== 'FAILED') events.push({ type: 'purchase.failed' })
-  if (to === 'REFUNDED' && from !== 'REFUNDED') events.push({ type: 'purchase.refunded' })
+  if (event.type === 'COMP_REVOKED') events.push({ type: 'purchase.revoked' })
+  else if (to === 'REFUNDED' && from !== 'REFUNDED') events.push({ type: 'purchase.refunded' })
   return events
 }
 
@@ -308,6 +311,7 @@ const EMAIL_OF_EVENT: Partial<Record<OutboundEventType, PurchaseEmailKind>> = {
   'purchase.failed': 'failed',
   'purchase.partially_refunded': 'partially_refunded',
   'purchase.refunded': 'refunded',
+  'purchase.revoked': 'revoked',
   'purchase.disputed': 'disputed',
 }
 

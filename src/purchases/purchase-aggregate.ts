@@ -179,6 +179,7 @@ export const PURCHASE_ACTIONS = [
   'checkout',
   'cancel',
   'approve',
+  'revoke',
   'refund',
   'reconcile',
   'resolve_flag',
@@ -208,6 +209,7 @@ export function allowedActions(
     checkout: can({ type: 'CHECKOUT_OPENED' }) && !pending && !paid,
     cancel: can({ type: 'CANCELLED' }),
     approve: can({ type: 'COMP_APPROVED' }),
+    revoke: can({ type: 'COMP_REVOKED' }),
     refund: balancesOf(records).some((balance) => refundable(balance) > 0),
     reconcile: records.attempts.length > 0 || records.payments.length > 0,
     resolve_flag: hasOpenFlag,
@@ -278,6 +280,7 @@ const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
   pay: 'Payment by a saved card',
   cancel: 'Cancellation',
   approve: 'Approval',
+  revoke: 'Revocation',
   refund: 'A refund',
   reconcile: 'A refresh',
   resolve_flag: 'Resolving a flag',
@@ -285,6 +288,7 @@ const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
 
 function reasonOf(action: PurchaseAction | 'pay', status: PurchaseStatus): string {
   if (action === 'approve' && status === 'PENDING') return 'the purchase is not free'
+  if (action === 'revoke' && status === 'PAID') return 'the purchase was paid: refund it'
   if (action === 'update' && status === 'PENDING') return 'a payment is open or pending'
   if (action === 'refund' && (status === 'PAID' || status === 'REFUNDED')) {
     return 'nothing is left to refund'

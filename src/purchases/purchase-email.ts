@@ -104,6 +104,7 @@ export const purchaseEmailKind = z.enum([
   'failed',
   'partially_refunded',
   'refunded',
+  'revoked',
   'disputed',
 ])
 
@@ -123,7 +124,7 @@ export type PurchaseEmailData = {
 function isOutdated(kind: PurchaseEmailKind, { status }: BulkPurchase): boolean {
   if (kind === 'codes_ready') return status !== 'PAID'
   if (kind === 'failed') return status !== 'FAILED'
-  return kind === 'refunded' && status !== 'REFUNDED'
+  return (kind === 'refunded' || kind === 'revoked') && status !== 'REFUNDED'
 }
 
 const codeCount = (count: number) => (count === 1 ? '1 voucher code' : `${count} voucher codes`)
@@ -134,6 +135,7 @@ const SUBJECTS: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string> =
   failed: ({ conference }) => `Your purchase of voucher codes for ${conference} was not completed`,
   partially_refunded: ({ conference }) => `Part of your payment for ${conference} was refunded`,
   refunded: ({ conference }) => `Your payment for ${conference} was refunded`,
+  revoked: ({ conference }) => `Your free voucher codes for ${conference} were withdrawn`,
   disputed: ({ conference }) => `Your payment for ${conference} is disputed`,
 }
 
@@ -155,6 +157,9 @@ const BODIES: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string[]> =
   ],
   refunded: () => [
     'we have refunded your payment in full. The codes of this purchase no longer work.',
+  ],
+  revoked: () => [
+    'the organizers withdrew your free voucher codes. The codes of this purchase no longer work.',
   ],
   disputed: () => [
     'your bank reported a dispute about the payment for your voucher codes.',

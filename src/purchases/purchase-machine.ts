@@ -22,6 +22,7 @@ type MoneyOfEvent = { amount?: number; currency?: string; reason?: string | null
 export type PurchaseEvent =
   | { type: 'CHECKOUT_OPENED' }
   | { type: 'COMP_APPROVED' }
+  | { type: 'COMP_REVOKED' }
   | {
       type: 'PAYMENT_SUCCEEDED'
       paymentIntent: string
@@ -152,6 +153,7 @@ const machine = setup({
     },
     PAID: {
       on: {
+        COMP_REVOKED: { target: 'REFUNDED', guard: 'isFree', actions: 'deactivateVouchers' },
         SECOND_PAYMENT: { actions: 'flagForStaff' },
         REFUND_PENDING: { actions: 'freezeForRefund' },
         PARTIALLY_REFUNDED: { guard: 'partlyRefunded', actions: 'deactivateUnredeemed' },

@@ -22,6 +22,7 @@ import {
   reconcileBody,
   refundBody,
   resolveFlagBody,
+  revokeBody,
   toNewPurchaseInput,
   transitionPage,
   updatePurchaseBody,
@@ -45,6 +46,7 @@ export function purchaseRoutes(app: App, deps: Deps): void {
   payRoute(app, deps)
   cancelRoute(app, deps)
   approveRoute(app, deps)
+  revokeRoute(app, deps)
   reconcileRoute(app, deps)
   resolveFlagRoute(app, deps)
   refundRoute(app, deps)
@@ -252,6 +254,20 @@ function approveRoute(app: App, { idempotency, purchases }: Deps): void {
     const quantity = request.body?.quantity ?? null
     const runner = idempotencyRunner(idempotency, request)
     return purchases.approveComp(caller, purchase, quantity, runner)
+  })
+}
+
+function revokeRoute(app: App, { idempotency, purchases }: Deps): void {
+  const docs = {
+    operationId: 'revokePurchase',
+    summary: 'Withdraw a free purchase that was approved',
+    description:
+      'The purchase becomes REFUNDED and all its vouchers inactive. Uses of redeemed vouchers stay counted, and raise the flag `too_few_unredeemed`.',
+  }
+  app.post(`${PURCHASE}/revoke`, action(STAFF, docs, revokeBody.nullish()), (request) => {
+    const { caller, purchase } = subject(request)
+    const note = request.body?.note ?? null
+    return purchases.revokeComp(caller, purchase, note, idempotencyRunner(idempotency, request))
   })
 }
 

@@ -136,6 +136,17 @@ export const approveBody = z
   })
   .meta({ id: 'PurchaseApproval' })
 
+const note = z
+  .string()
+  .trim()
+  .min(1)
+  .max(2_000)
+  .meta({ description: 'Kept in the history. Sponsors do not see it.' })
+
+export const revokeBody = z
+  .strictObject({ note: note.optional() })
+  .meta({ id: 'PurchaseRevocation' })
+
 export const reconcileBody = z.strictObject({
   payment_intent: stripeId.optional().meta({
     description:

@@ -3,6 +3,7 @@ import { balancesOf, netOf, type PaymentBalance } from '../payments/balances.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError, invalidField, notFound } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
+import { purchaseVoucherCounts } from '../vouchers/voucher-counts.ts'
 import { savePlan, transitionPurchase } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
 import {
@@ -13,7 +14,7 @@ import {
   paymentsToDecide,
   wrongState,
 } from './purchase-aggregate.ts'
-import { resolveFlags } from './purchase-flags.ts'
+import { raiseSingleFlag, resolveFlags } from './purchase-flags.ts'
 import type { Cause } from './purchase-history.ts'
 import type { FlagCode } from './purchase-machine.ts'
 import { lockAggregate } from './purchase-store.ts'
@@ -46,6 +47,33 @@ export async function approveComp(
     throw new BulkPurchaseError('wrong_state', detail, { extra: { state: purchase.status } })
   }
   await savePlan(trx, plan, cause)
+}
+
+/**
+ * Staff withdraw a free purchase that was approved: all its vouchers become inactive. What was redeemed
+ * before cannot be taken back, so staff get a flag about it.
+ *
+ * @throws BulkPurchaseError `wrong_state` unless it is free and PAID.
+ */
+export async function revokeComp(
+  trx: Tx,
+  caller: Caller,
+  purchaseId: string,
+  note: string | null,
+): Promise<void> {
+  const ref = { conferenceId: caller.conferenceId, purchaseId }
+  const before = await lockAggregate(trx, ref)
+  const plan = planPurchase(before, { type: 'event', event: { type: 'COMP_REVOKED' } })
+  if (!plan.accepted) {
+    throw wrongState('revoke', before.purchase.status, allowedActions(before, false))
+  }
+  await savePlan(trx, plan, { actor: caller.actor, cause: 'revoke', note })
+  const { redeemed } = await purchaseVoucherCounts(trx, ref)
+  if (redeemed === 0) return
+  await raiseSingleFlag(trx, ref, 'too_few_unredeemed', {
+    fact: 'revoked',
+    detail: `${redeemed} of the ${before.purchase.quantity} vouchers were redeemed before the purchase was revoked. Decide with the sponsor what to do.`,
+  })
 }
 
 export type FlagResolution = {

@@ -47,6 +47,19 @@ export const voucherCountsOf = (purchase: string) => `(
       where c.conference_id = b.conference_id and c.batch_id = b.id) as d) as difference
   where b.conference_id = ${purchase}.conference_id and b.purchase_id = ${purchase}.id)`
 
+/** The counts of one purchase's vouchers. */
+export async function purchaseVoucherCounts(
+  trx: Tx,
+  { conferenceId, purchaseId }: { conferenceId: string; purchaseId: string },
+): Promise<VoucherCounts> {
+  const { rows } = await trx.raw<{ rows: { counts: VoucherCounts | null }[] }>(
+    `select ${voucherCountsOf('p')} as counts
+     from (select cast(:conferenceId as text) as conference_id, cast(:purchaseId as text) as id) as p`,
+    { conferenceId, purchaseId },
+  )
+  return rows[0]?.counts ?? NO_VOUCHERS
+}
+
 /** Counts vouchers that were missing and are issued now. */
 export async function countIssuedAgain(
   trx: Tx,

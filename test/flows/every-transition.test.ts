@@ -123,11 +123,15 @@ describe('a purchase', () => {
     expect(await steps(open.id)).toContain('PROCESSING CANCELLED FAILED')
   })
 
-  it('is free and approved', async () => {
+  it('is free, approved and withdrawn', async () => {
     const body = { quantity: 2, unit_amount: 0, description: 'Speakers' }
     const made = await app.request<{ id: string }>('POST', `${shop.path}/purchases`, { body })
     await shop.act(made.body.id, 'approve')
-    expect(await steps(made.body.id)).toEqual(['PENDING COMP_APPROVED PAID'])
+    await shop.act(made.body.id, 'revoke')
+    expect(await steps(made.body.id)).toEqual([
+      'PENDING COMP_APPROVED PAID',
+      'PAID COMP_REVOKED REFUNDED',
+    ])
   })
 
   it('gets another amount and a fraud warning, and fails when that payment is refunded', async () => {

@@ -81,6 +81,7 @@ export const WHO_MAY: Record<string, Who> = {
   payPurchase: ['purchases:write', 'sponsor'],
   cancelPurchase: ['purchases:write', 'sponsor'],
   approvePurchase: ['purchases:write'],
+  revokePurchase: ['purchases:write'],
   reconcilePurchase: ['purchases:write'],
   resolvePurchaseFlag: ['purchases:write'],
   refundPurchase: ['refunds:write'],

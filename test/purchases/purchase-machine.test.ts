@@ -34,6 +34,7 @@ const payment = { paymentIntent: 'pi_1', currency: 'EUR', accepted: false }
 const SAMPLES: Record<string, Record<string, PurchaseEvent>> = {
   CHECKOUT_OPENED: { '': { type: 'CHECKOUT_OPENED' } },
   COMP_APPROVED: { '': { type: 'COMP_APPROVED' } },
+  COMP_REVOKED: { '': { type: 'COMP_REVOKED' } },
   PAYMENT_SUCCEEDED: {
     '(amount matches)': { type: 'PAYMENT_SUCCEEDED', amount: 1000, ...payment },
     '(other amount)': { type: 'PAYMENT_SUCCEEDED', amount: 999, ...payment },
