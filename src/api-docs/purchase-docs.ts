@@ -29,6 +29,7 @@ const PENDING = {
   },
   checkout: null,
   payment_intent: null,
+  recorded_payment: null,
   failure: null,
   vouchers: { issued: 0, active: 0, frozen: 0, deactivated: 0, redeemed: 0, remaining: 0 },
   flags: [],
@@ -161,6 +162,26 @@ export const PURCHASE_DOCS: ApiDocs = {
       mistake: {
         summary: 'With the reason for the history',
         value: { note: 'Sent to the wrong sponsor' },
+      },
+    },
+  },
+  markPurchasePaid: {
+    problems: [
+      'wrong_state',
+      'payment_in_progress',
+      'stripe_key_missing',
+      'stripe_refused',
+      ...STRIPE,
+    ],
+    requests: {
+      transfer: {
+        summary: 'A bank transfer',
+        value: {
+          amount: 400_000,
+          method: 'bank_transfer',
+          reference: 'RE-2027-118',
+          paid_at: '2027-01-20T00:00:00.000Z',
+        },
       },
     },
   },

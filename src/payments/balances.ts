@@ -1,9 +1,12 @@
-import type { PaymentRecords } from './payment-records.ts'
+import type { PaymentRecords, RecordedPayment } from './payment-records.ts'
 import { disputeOutcome, isRefundPending } from './payment-snapshot.ts'
 
 /** The balance of one payment, in minor units of its own currency. */
 export type PaymentBalance = {
+  /** The id of a payment intent, or of the recorded payment (`rp_…`). */
   paymentIntent: string
+  /** Whether it came outside Stripe: then Stripe cannot refund it. */
+  isRecorded: boolean
   currency: string
   received: number
   refunded: number
@@ -23,9 +26,10 @@ export function balancesOf({
   refunds,
   disputes,
   requests,
+  recorded,
 }: PaymentRecords): PaymentBalance[] {
   const listed = new Set(refunds.map(({ id }) => id))
-  return payments.map(({ paymentIntent, currency, received }) => {
+  const ofStripe = payments.map(({ paymentIntent, currency, received }) => {
     const ofPayment = <T extends { paymentIntent: string }>(all: T[]) =>
       all.filter((one) => one.paymentIntent === paymentIntent)
     // An amount in another currency cannot be subtracted: staff decide by the flag of the dispute.
@@ -35,6 +39,7 @@ export function balancesOf({
     const ownDisputes = ofPayment(disputes)
     return {
       paymentIntent,
+      isRecorded: false,
       currency,
       received,
       refunded: sum(ownRefunds.filter(({ status }) => status === 'succeeded')),
@@ -49,6 +54,21 @@ export function balancesOf({
       ),
     }
   })
+  return recorded === null ? ofStripe : [...ofStripe, recordedBalance(recorded)]
+}
+
+function recordedBalance({ id, currency, amount, refunds }: RecordedPayment): PaymentBalance {
+  return {
+    paymentIntent: id,
+    isRecorded: true,
+    currency,
+    received: amount,
+    refunded: sum(refunds),
+    refundPending: 0,
+    lost: 0,
+    disputed: false,
+    requested: 0,
+  }
 }
 
 function sum(amounts: { amount: number }[]): number {

@@ -82,6 +82,25 @@ export type RefundRequest = {
   refusal: string | null
 }
 
+export const RECORDED_METHODS = ['bank_transfer', 'cheque', 'cash', 'other'] as const
+
+/** A payment that came outside Stripe, as staff recorded it. A purchase has at most one. */
+export type RecordedPayment = {
+  id: string
+  /** Minor units. */
+  amount: number
+  currency: string
+  method: (typeof RECORDED_METHODS)[number]
+  /** What the bank statement or the cheque says. */
+  reference: string
+  paidAt: Date
+  note: string | null
+  /** What was paid back of it, also outside Stripe. */
+  refunds: RecordedRefund[]
+}
+
+export type RecordedRefund = { id: string; amount: number; reason: string | null }
+
 /** Everything that is stored about the payments of one purchase or charge. */
 export type PaymentRecords = {
   /** Oldest first. */
@@ -91,6 +110,8 @@ export type PaymentRecords = {
   refunds: RefundSnapshot[]
   disputes: DisputeSnapshot[]
   requests: RefundRequest[]
+  /** No snapshot changes it: Stripe knows nothing of it. */
+  recorded: RecordedPayment | null
 }
 
 export const NO_RECORDS: PaymentRecords = {
@@ -99,6 +120,7 @@ export const NO_RECORDS: PaymentRecords = {
   refunds: [],
   disputes: [],
   requests: [],
+  recorded: null,
 }
 
 /** What to write over the stored records. Each list holds only what differs from them. */

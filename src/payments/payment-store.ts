@@ -10,6 +10,7 @@ import type {
   StoredPayment,
 } from './payment-records.ts'
 import type { DisputeSnapshot, RefundSnapshot } from './payment-snapshot.ts'
+import { type RecordedRow, recordedPaymentOf, toRecordedPayment } from './recorded-payments.ts'
 
 /**
  * SQL for all payment records of one owner as one JSON value, so that a purchase or a charge is loaded in
@@ -26,7 +27,8 @@ export const paymentRecordsOf = (owner: string) => {
     'payments', ${list('payments', 'r.attempt nulls last, r.seen_at, r.payment_intent_id')},
     'refunds', ${list('payment_refunds', 'r.seen_at, r.id')},
     'disputes', ${list('payment_disputes', 'r.seen_at, r.id')},
-    'requests', ${list('refund_requests', 'r.created_at, r.id')})`
+    'requests', ${list('refund_requests', 'r.created_at, r.id')},
+    'recorded', ${recordedPaymentOf(owner)})`
 }
 
 type AttemptRow = Pick<
@@ -77,6 +79,7 @@ export type PaymentRecordsRow = {
   refunds: RefundRow[]
   disputes: DisputeRow[]
   requests: RequestRow[]
+  recorded: RecordedRow | null
 }
 
 export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
@@ -116,6 +119,7 @@ export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
       refundId: request.refund_id,
       refusal: request.refusal,
     })),
+    recorded: row.recorded === null ? null : toRecordedPayment(row.recorded),
   }
 }
 

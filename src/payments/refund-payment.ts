@@ -13,6 +13,36 @@ export type RefundInput = {
   reason: 'duplicate' | 'fraudulent' | 'requested_by_customer' | null
 }
 
+/** A payment and how much of it is refunded. */
+export type ChosenRefund = { payment: PaymentBalance; amount: number }
+
+/**
+ * Chooses the payment that a refund takes, and the amount. If money of Stripe and a recorded payment are left,
+ * the caller must name one: the one is sent back, the other only booked.
+ *
+ * @param main the payment that paid the owner; it is refunded unless the input names another one.
+ * @returns null if nothing is left to refund: the owner says why.
+ * @throws AppError `validation_failed` for a larger amount than is left, or an unknown payment.
+ */
+export function chooseRefund(
+  kind: PaymentOwner['kind'],
+  records: PaymentRecords,
+  main: string | null,
+  input: Pick<RefundInput, 'paymentIntent' | 'amount'>,
+): ChosenRefund | null {
+  const balances = balancesOf(records)
+  if (!balances.some((balance) => refundable(balance) > 0)) return null
+  const payment = choosePayment(kind, balances, input.paymentIntent, main)
+  const left = refundable(payment)
+  if (left <= 0) return null
+  const amount = input.amount ?? left
+  if (amount > left) {
+    const detail = `must be at most ${left}: the amount left to refund, in minor units of ${payment.currency}`
+    throw invalidField('/amount', detail)
+  }
+  return { payment, amount }
+}
+
 /**
  * Stores a refund request before Stripe is called, so that a retry after a crash sends the same request
  * and never a second one. The owner is locked.
@@ -29,26 +59,14 @@ export async function requestRefund(
   main: string | null,
   request: RefundInput & { id: string; requestedBy: string },
 ): Promise<boolean> {
-  const balances = balancesOf(records)
-  if (!balances.some((balance) => refundable(balance) > 0)) return false
-  const payment = choosePayment(owner, balances, request.paymentIntent, main)
-  const left = refundable(payment)
-  if (left <= 0) return false
-  const amount = request.amount ?? left
-  if (amount > left) {
-    const detail = `must be at most ${left}: the amount left to refund, in minor units of ${payment.currency}`
-    throw invalidField('/amount', detail)
-  }
-  await insertRefundRequest(trx, owner, {
-    ...request,
-    paymentIntent: payment.paymentIntent,
-    amount,
-  })
+  const chosen = chooseRefund(owner.kind, records, main, request)
+  if (chosen === null) return false
+  await insertRefundRequest(trx, owner, { ...request, ...chosen })
   return true
 }
 
 function choosePayment(
-  { kind }: PaymentOwner,
+  kind: PaymentOwner['kind'],
   balances: PaymentBalance[],
   named: string | null,
   main: string | null,
@@ -68,18 +86,17 @@ function choosePayment(
   throw invalidField('/payment_intent', detail)
 }
 
-async function insertRefundRequest(
+/** The owner is locked. The payment is one of Stripe's. */
+export async function insertRefundRequest(
   trx: Tx,
   owner: PaymentOwner,
-  request: Pick<RefundRequest, 'id' | 'paymentIntent' | 'amount' | 'reason'> & {
-    requestedBy: string
-  },
+  request: Pick<RefundRequest, 'id' | 'reason'> & ChosenRefund & { requestedBy: string },
 ): Promise<void> {
   await trx('refund_requests').insert({
     conference_id: owner.conferenceId,
     [`${owner.kind}_id`]: owner.id,
     id: request.id,
-    payment_intent_id: request.paymentIntent,
+    payment_intent_id: request.payment.paymentIntent,
     amount: request.amount,
     reason: request.reason,
     requested_by: request.requestedBy,

@@ -11,7 +11,6 @@ import {
 } from '../payments/payable.ts'
 import type { PaymentGateway, SavedCards } from '../payments/payment-gateway.ts'
 import { findPaymentOwner } from '../payments/payment-store.ts'
-import type { RefundInput } from '../payments/refund-payment.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { Clock } from '../shared/time.ts'
 import { findPurchaseBatch } from '../vouchers/voucher-batch-store.ts'
@@ -57,8 +56,8 @@ import {
   reconcilePurchase,
   requestReconcile,
 } from './reconcile-purchase.ts'
-import { beginRefund, finishRefund } from './refund-purchase.ts'
-import { approveComp, type FlagResolution, resolveFlag, revokeComp } from './staff-decisions.ts'
+import { finishRefund } from './refund-purchase.ts'
+import { createStaffOperations, type StaffOperations } from './staff-operations.ts'
 import { type SweepCounts, sweepPurchases } from './sweep-purchases.ts'
 
 // What the operations below take and return.
@@ -69,7 +68,7 @@ export type { Cause, FetchedSnapshot, PurchaseBody, PurchaseRef, TransitionBody 
  * else of this folder. An operation with an `idempotency` parameter runs at most once per idempotency
  * key. A caller that has no key passes `withoutIdempotencyKey`.
  */
-export type BulkPurchaseService = {
+export type BulkPurchaseService = StaffOperations & {
   /** Creates a PENDING purchase. @throws AppError `validation_failed` naming each field. */
   createBulkPurchase(
     caller: Caller,
@@ -128,37 +127,6 @@ export type BulkPurchaseService = {
   cancelBulkPurchase(
     caller: Caller,
     purchaseId: string,
-    idempotency: IdempotencyRunner,
-  ): Promise<PurchaseBody>
-  /**
-   * Approves a free purchase, which issues its vouchers.
-   * @param quantity what the caller believes that it approves; null: not checked.
-   * @throws BulkPurchaseError `wrong_state`, also for another quantity.
-   */
-  approveComp(
-    caller: Caller,
-    purchaseId: string,
-    quantity: number | null,
-    idempotency: IdempotencyRunner,
-  ): Promise<PurchaseBody>
-  /** Withdraws an approved free purchase. @throws BulkPurchaseError `wrong_state`. */
-  revokeComp(
-    caller: Caller,
-    purchaseId: string,
-    note: string | null,
-    idempotency: IdempotencyRunner,
-  ): Promise<PurchaseBody>
-  /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
-  refundBulkPurchase(
-    caller: Caller,
-    purchaseId: string,
-    input: RefundInput,
-    idempotency: IdempotencyRunner,
-  ): Promise<PurchaseBody>
-  resolveFlag(
-    caller: Caller,
-    purchaseId: string,
-    resolution: FlagResolution,
     idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
   /**
@@ -318,33 +286,7 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
         },
       }),
 
-    approveComp: (caller, purchaseId, quantity, idempotency) =>
-      idempotency.run(async (trx) => {
-        await approveComp(trx, caller, purchaseId, quantity)
-        return viewPurchase(trx, caller, purchaseId)
-      }),
-
-    revokeComp: (caller, purchaseId, note, idempotency) =>
-      idempotency.run(async (trx) => {
-        await revokeComp(trx, caller, purchaseId, note)
-        return viewPurchase(trx, caller, purchaseId)
-      }),
-
-    refundBulkPurchase: (caller, purchaseId, input, idempotency) =>
-      idempotency.resume({
-        begin: (trx) => beginRefund(trx, caller, purchaseId, input),
-        finish: async (id, isRepeat) => {
-          const ref = refOf(caller, purchaseId)
-          await finishRefund(deps, ref, { id, isRepeat }, causeOf(caller, 'refund'))
-          return view(caller, purchaseId)
-        },
-      }),
-
-    resolveFlag: (caller, purchaseId, resolution, idempotency) =>
-      idempotency.run(async (trx) => {
-        await resolveFlag(trx, caller, purchaseId, resolution)
-        return viewPurchase(trx, caller, purchaseId)
-      }),
+    ...createStaffOperations(deps),
 
     reconcileBulkPurchase: (caller, purchaseId, payment, idempotency) =>
       idempotency.resume({

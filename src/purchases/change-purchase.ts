@@ -154,7 +154,7 @@ const PURCHASE_ASSIGNMENTS = `
   accepted_payment_intent_id = :acceptedIntent, accepted_amount = :acceptedAmount,
   amount_received = :received, amount_refunded = :refunded,
   failure_code = :failureCode, failure_message = :failureMessage, approved_by = :approvedBy,
-  paid_at = case when :becamePaid then coalesce(p.paid_at, now()) else p.paid_at end,
+  paid_at = case when :becamePaid then coalesce(p.paid_at, :paidAt, now()) else p.paid_at end,
   refunded_at = case when :status = 'REFUNDED' then coalesce(p.refunded_at, now()) end`
 
 const purchaseBindings = (purchase: BulkPurchase) => ({
@@ -167,6 +167,7 @@ const purchaseBindings = (purchase: BulkPurchase) => ({
   failureCode: purchase.failure?.code ?? null,
   failureMessage: purchase.failure?.message ?? null,
   approvedBy: purchase.approvedBy,
+  paidAt: purchase.paidAt,
 })
 
 /** Once for each fact: a resolved flag stays resolved. */

@@ -243,23 +243,39 @@ function assertCancellable(aggregate: PurchaseAggregate, isSponsor: boolean): vo
  * @throws AppError `payment_in_progress` if the payer completed it first; BulkPurchaseError `wrong_state`.
  */
 export async function finishCancel(deps: PayDeps, ref: PurchaseRef, cause: Cause): Promise<void> {
-  const payable = asPayable(deps, ref, cause)
   const event = { type: 'event', event: { type: 'CANCELLED' } } as const
+  const plan = await afterClosing(deps, ref, cause, async (trx, before) => {
+    const cancelled = planPurchase(before, event)
+    await savePlan(trx, cancelled, cause)
+    return cancelled
+  })
+  const { status } = plan.after.purchase
+  // Stripe's own event about the expired session may have failed the purchase first.
+  if (plan.accepted || status === 'FAILED') return
+  throw wrongState('cancel', status, [])
+}
+
+/**
+ * Closes at Stripe what can still be paid, then runs `work` under the purchase's lock, once no attempt can be
+ * paid.
+ *
+ * @throws AppError `payment_in_progress` if the payer completed it first.
+ */
+export async function afterClosing<T>(
+  deps: PayDeps,
+  ref: PurchaseRef,
+  cause: Cause,
+  work: (trx: Tx, before: PurchaseAggregate) => Promise<T>,
+): Promise<T> {
+  const payable = asPayable(deps, ref, cause)
   for (;;) {
     const last = (await payable.listAttempts()).at(-1)
     if (last !== undefined) await closeAttempt(deps, payable, last.attempt, 'CANCELLED')
-    const plan = await withPurchase(deps.db, ref, async (trx, before) => {
-      if (before.records.attempts.some(isPayable)) return null
-      const cancelled = planPurchase(before, event)
-      await savePlan(trx, cancelled, cause)
-      return cancelled
-    })
-    // A parallel request opened another attempt meanwhile: a FAILED purchase must not have one.
-    if (plan === null) continue
-    const { status } = plan.after.purchase
-    // Stripe's own event about the expired session may have failed the purchase first.
-    if (plan.accepted || status === 'FAILED') return
-    throw wrongState('cancel', status, [])
+    const done = await withPurchase(deps.db, ref, async (trx, before) =>
+      before.records.attempts.some(isPayable) ? null : { result: await work(trx, before) },
+    )
+    // Null: a parallel request opened another attempt meanwhile.
+    if (done !== null) return done.result
   }
 }
 

@@ -1,6 +1,11 @@
 import { isPayable } from '../payments/attempt-machine.ts'
 import { balancesOf, netOf, type PaymentBalance, sumBalances } from '../payments/balances.ts'
-import type { Failure, PaymentRecords } from '../payments/payment-records.ts'
+import type {
+  Failure,
+  PaymentRecords,
+  RecordedPayment,
+  RecordedRefund,
+} from '../payments/payment-records.ts'
 import type { FraudWarning, PaymentSnapshot } from '../payments/payment-snapshot.ts'
 import {
   type AttemptChange,
@@ -35,6 +40,9 @@ export type PurchaseInput =
   | ({ type: 'attempt' } & AttemptInput)
   /** Staff accept a payment of another amount or currency as full payment. */
   | ({ type: 'accept_payment' } & Pick<PaymentBalance, 'paymentIntent' | 'received'>)
+  /** Staff record a payment that came outside Stripe, or a refund of it. */
+  | { type: 'recorded_payment'; payment: RecordedPayment }
+  | { type: 'recorded_refund'; refund: RecordedRefund }
   /** An event of the machine that a person or a timer sends. */
   | { type: 'event'; event: PurchaseEvent; approvedBy?: string }
 
@@ -78,6 +86,12 @@ export function planPurchase(before: PurchaseAggregate, input: PurchaseInput): P
       break
     case 'accept_payment':
       draft.acceptPayment(input)
+      break
+    case 'recorded_payment':
+      draft.recordPayment(input.payment)
+      break
+    case 'recorded_refund':
+      draft.recordRefund(input.refund)
       break
     case 'event':
       draft.accepted = draft.send(input.event)
@@ -171,6 +185,27 @@ class Draft {
     if (this.accepted) this.#refundAndDisputeEvents(NOTHING_RETURNED)
   }
 
+  recordPayment(payment: RecordedPayment): void {
+    const before = this.#now
+    this.#setRecords({ ...before.records, recorded: payment })
+    const { amount, currency, paidAt } = payment
+    this.accepted = this.send({ type: 'PAYMENT_RECORDED', amount, currency, paidAt })
+    if (!this.accepted) this.#now = before
+    // Those of an earlier payment of another amount had no effect until now.
+    else this.#refundAndDisputeEvents(NOTHING_RETURNED)
+  }
+
+  recordRefund(refund: RecordedRefund): void {
+    const { records } = this.#now
+    if (records.recorded === null) throw new Error('There is no recorded payment to refund')
+    const recorded = { ...records.recorded, refunds: [...records.recorded.refunds, refund] }
+    this.#setRecords({ ...records, recorded })
+    const money = { amount: refund.amount, currency: recorded.currency, reason: refund.reason }
+    // At most one of the two passes its guard.
+    this.send({ type: 'PARTIALLY_REFUNDED', ...money })
+    this.send({ type: 'REFUNDED', ...money })
+  }
+
   finish(): PurchasePlan {
     return {
       before: this.#before,
@@ -212,7 +247,12 @@ class Draft {
     let becamePaid = false
     for (const payment of balancesOf(this.#now.records)) {
       const { paymentIntent } = payment
-      if (payment.received === 0 || paymentIntent === this.#now.purchase.paymentIntentId) continue
+      if (
+        payment.isRecorded ||
+        payment.received === 0 ||
+        paymentIntent === this.#now.purchase.paymentIntentId
+      )
+        continue
       const isSecond = isPaid(this.#now.purchase)
       if (!isSecond && this.send(paymentSucceeded(this.#now.purchase, payment))) becamePaid = true
       else if (
@@ -276,6 +316,8 @@ function fieldsAfter(event: PurchaseEvent, { failure }: BulkPurchase): Partial<B
   switch (event.type) {
     case 'PAYMENT_SUCCEEDED':
       return { paymentIntentId: event.paymentIntent, failure: null }
+    case 'PAYMENT_RECORDED':
+      return { failure: null, paidAt: event.paidAt }
     case 'PAYMENT_FAILED':
       return { failure: event.failure }
     case 'CHECKOUT_EXPIRED':

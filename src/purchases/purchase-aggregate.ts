@@ -139,7 +139,7 @@ export function machineContext({ purchase, records }: PurchaseAggregate): Purcha
         records.attempts.some(({ state }) => state === 'processing') ||
         records.payments.some(({ status }) => status === 'processing'),
       // A payment that was refunded or lost completely does not count, even if its session is paid.
-      paid: balances.some((balance) => netOf(balance) > 0),
+      paid: balances.some((balance) => !balance.isRecorded && netOf(balance) > 0),
     },
   }
 }
@@ -180,6 +180,7 @@ export const PURCHASE_ACTIONS = [
   'cancel',
   'approve',
   'revoke',
+  'mark_paid',
   'refund',
   'reconcile',
   'resolve_flag',
@@ -203,6 +204,8 @@ export function allowedActions(
   const context = machineContext(aggregate)
   const { open, pending, paid } = context.attempts
   const can = (event: PurchaseEvent) => decide(purchase.status, context, event).kind === 'applied'
+  // An open page is closed first.
+  const closed = { ...context, attempts: { ...context.attempts, open: false } }
   const isPriceOpen = !isSponsor || purchase.priceSource === 'catalogue'
   const possible: Record<PurchaseAction, boolean> = {
     update: purchase.status === 'PENDING' && !open && !pending && isPriceOpen,
@@ -210,6 +213,7 @@ export function allowedActions(
     cancel: can({ type: 'CANCELLED' }),
     approve: can({ type: 'COMP_APPROVED' }),
     revoke: can({ type: 'COMP_REVOKED' }),
+    mark_paid: decide(purchase.status, closed, wholePayment(purchase)).kind === 'applied',
     refund: balancesOf(records).some((balance) => refundable(balance) > 0),
     reconcile: records.attempts.length > 0 || records.payments.length > 0,
     resolve_flag: hasOpenFlag,
@@ -218,6 +222,9 @@ export function allowedActions(
     (action) => possible[action] && (!isSponsor || SPONSOR_ACTIONS.includes(action)),
   )
 }
+
+const wholePayment = ({ totalAmount: amount, currency, createdAt: paidAt }: BulkPurchase) =>
+  ({ type: 'PAYMENT_RECORDED', amount, currency, paidAt }) as const
 
 /**
  * Refuses a new payment attempt, by the payment page or by a saved card, unless the purchase allows it.
@@ -230,27 +237,36 @@ export function assertPayable(
   action: 'checkout' | 'pay',
   isSponsor: boolean,
 ): void {
+  assertNoPayment(aggregate)
   const { status } = aggregate.purchase
-  const { pending, paid } = machineContext(aggregate).attempts
-  const isUnpaid = status !== 'PAID' && status !== 'REFUNDED'
-  if (isUnpaid && pending) {
-    throw new BulkPurchaseError(
-      'payment_in_progress',
-      'A bank payment is pending. Wait until it succeeds or fails.',
-    )
-  }
-  if (isUnpaid && paid) {
-    throw new BulkPurchaseError(
-      'payment_in_progress',
-      'A payment arrived. Staff must first accept or refund it.',
-    )
-  }
   const allowed = allowedActions(aggregate, isSponsor)
   if (!allowed.includes('checkout')) throw wrongState(action, status, allowed)
   if (conference.livemode === null) {
     throw new BulkPurchaseError(
       'stripe_key_missing',
       'The conference has no Stripe key. An operator must set one.',
+    )
+  }
+}
+
+/**
+ * Refuses another payment of an unpaid purchase while one is pending or has arrived.
+ *
+ * @throws BulkPurchaseError `payment_in_progress`.
+ */
+export function assertNoPayment(aggregate: PurchaseAggregate): void {
+  if (isPaid(aggregate.purchase)) return
+  const { pending, paid } = machineContext(aggregate).attempts
+  if (pending) {
+    throw new BulkPurchaseError(
+      'payment_in_progress',
+      'A bank payment is pending. Wait until it succeeds or fails.',
+    )
+  }
+  if (paid) {
+    throw new BulkPurchaseError(
+      'payment_in_progress',
+      'A payment arrived. Staff must first accept or refund it.',
     )
   }
 }
@@ -281,6 +297,7 @@ const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
   cancel: 'Cancellation',
   approve: 'Approval',
   revoke: 'Revocation',
+  mark_paid: 'Recording a payment',
   refund: 'A refund',
   reconcile: 'A refresh',
   resolve_flag: 'Resolving a flag',
@@ -289,6 +306,7 @@ const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
 function reasonOf(action: PurchaseAction | 'pay', status: PurchaseStatus): string {
   if (action === 'approve' && status === 'PENDING') return 'the purchase is not free'
   if (action === 'revoke' && status === 'PAID') return 'the purchase was paid: refund it'
+  if (action === 'mark_paid' && status === 'PENDING') return 'the purchase is free: approve it'
   if (action === 'update' && status === 'PENDING') return 'a payment is open or pending'
   if (action === 'refund' && (status === 'PAID' || status === 'REFUNDED')) {
     return 'nothing is left to refund'

@@ -4,6 +4,7 @@ import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { type Mailer, PermanentMailError } from '../notifications/mailer.ts'
+import type { RecordedPayment } from '../payments/payment-records.ts'
 import type { Logger } from '../shared/logger.ts'
 import { formatMoney } from '../shared/money.ts'
 import { findSponsor } from '../sponsors/sponsor-store.ts'
@@ -26,6 +27,7 @@ export type PurchaseEmailDeps = {
 
 type Recipient = {
   purchase: BulkPurchase
+  recorded: RecordedPayment | null
   to: string
   sponsor: string
   conference: { slug: string; name: string }
@@ -48,11 +50,12 @@ export async function sendPurchaseEmail(
   if (mailer === null) return
   const found = await withTenant(db, ref, (trx) => findRecipient(trx, ref))
   if (found === null || isOutdated(kind, found.purchase)) return
-  const { purchase, to, sponsor, conference } = found
+  const { purchase, recorded, to, sponsor, conference } = found
   const fields = { conference: ref.conferenceId, purchase: ref.purchaseId, mail: message, kind }
   const file = kind === 'codes_ready' ? await codesFile(db, purchase) : null
   const email = writePurchaseEmail(kind, {
     purchase,
+    recorded,
     sponsor,
     conference: conference.name,
     link: deps.linkOf(conference.slug, purchase.id),
@@ -78,11 +81,18 @@ export async function sendPurchaseEmail(
 async function findRecipient(trx: Tx, ref: PurchaseRef): Promise<Recipient | null> {
   const [found] = await loadViews(trx, ref.conferenceId, [ref.purchaseId])
   if (found === undefined || found.purchase.sponsorId === null) return null
-  const { purchase } = found
+  const { purchase, records } = found
   const sponsor = await findSponsor(trx, ref.conferenceId, found.purchase.sponsorId)
   if (sponsor === null || sponsor.contactEmail === null) return null
   const { slug, name } = await getConference(trx, ref.conferenceId)
-  return { purchase, to: sponsor.contactEmail, sponsor: sponsor.name, conference: { slug, name } }
+  const { recorded } = records
+  return {
+    purchase,
+    recorded,
+    to: sponsor.contactEmail,
+    sponsor: sponsor.name,
+    conference: { slug, name },
+  }
 }
 
 /** The file that the API exports; null if it is too large for an e-mail. */
@@ -112,6 +122,7 @@ export type PurchaseEmailKind = z.infer<typeof purchaseEmailKind>
 
 export type PurchaseEmailData = {
   purchase: BulkPurchase
+  recorded: RecordedPayment | null
   conference: string
   sponsor: string
   /** The URL of the purchase; null if no setting gives one. */
@@ -139,8 +150,20 @@ const SUBJECTS: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string> =
   disputed: ({ conference }) => `Your payment for ${conference} is disputed`,
 }
 
+const METHOD_NAMES: Record<RecordedPayment['method'], string> = {
+  bank_transfer: 'bank transfer',
+  cheque: 'cheque',
+  cash: 'cash',
+  other: 'outside Stripe',
+}
+
 const BODIES: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string[]> = {
-  codes_ready: ({ purchase, attached }) => [
+  codes_ready: ({ purchase, recorded, attached }) => [
+    ...(recorded === null
+      ? []
+      : [
+          `we have received your payment of ${formatMoney(recorded.amount, recorded.currency)} (${METHOD_NAMES[recorded.method]}, ${recorded.reference}).`,
+        ]),
     `the ${codeCount(purchase.quantity)} that you bought are ready.`,
     attached
       ? 'They are attached as a CSV file. Anyone who has a code can use it, so keep the file private.'

@@ -23,6 +23,7 @@ export type PurchaseEvent =
   | { type: 'CHECKOUT_OPENED' }
   | { type: 'COMP_APPROVED' }
   | { type: 'COMP_REVOKED' }
+  | { type: 'PAYMENT_RECORDED'; amount: number; currency: string; paidAt: Date }
   | {
       type: 'PAYMENT_SUCCEEDED'
       paymentIntent: string
@@ -81,6 +82,14 @@ const guards = {
   matchesPrice: ({ context, event }) =>
     event.type === 'PAYMENT_SUCCEEDED' &&
     (event.accepted || (event.amount === context.total && event.currency === context.currency)),
+  isRecordable: ({ context: { total, currency, attempts }, event }) =>
+    event.type === 'PAYMENT_RECORDED' &&
+    total > 0 &&
+    event.amount === total &&
+    event.currency === currency &&
+    !attempts.open &&
+    !attempts.pending &&
+    !attempts.paid,
   noAttemptPayable: ({ context: { attempts } }) =>
     !attempts.open && !attempts.pending && !attempts.paid,
   noPaymentPendingOrPaid: ({ context: { attempts } }) => !attempts.pending && !attempts.paid,
@@ -122,6 +131,7 @@ const machine = setup({
       on: {
         CHECKOUT_OPENED: { target: 'PROCESSING', guard: 'hasPrice' },
         COMP_APPROVED: { target: 'PAID', guard: 'isFree', actions: 'issueVouchers' },
+        PAYMENT_RECORDED: { target: 'PAID', guard: 'isRecordable', actions: 'issueVouchers' },
         PAYMENT_SUCCEEDED: { target: 'PAID', guard: 'matchesPrice', actions: 'issueVouchers' },
         PAYMENT_MISMATCHED: { actions: 'flagForStaff' },
         PAYMENT_PENDING: 'PROCESSING',
@@ -133,6 +143,7 @@ const machine = setup({
     PROCESSING: {
       on: {
         CHECKOUT_OPENED: { guard: 'hasPrice', target: 'PROCESSING' },
+        PAYMENT_RECORDED: { target: 'PAID', guard: 'isRecordable', actions: 'issueVouchers' },
         PAYMENT_SUCCEEDED: { target: 'PAID', guard: 'matchesPrice', actions: 'issueVouchers' },
         PAYMENT_MISMATCHED: { actions: 'flagForStaff' },
         PAYMENT_PENDING: 'PROCESSING',
@@ -146,6 +157,7 @@ const machine = setup({
       on: {
         CHECKOUT_OPENED: { target: 'PROCESSING', guard: 'hasPrice' },
         // A payment always wins: even a late one makes a failed purchase PAID.
+        PAYMENT_RECORDED: { target: 'PAID', guard: 'isRecordable', actions: 'issueVouchers' },
         PAYMENT_SUCCEEDED: { target: 'PAID', guard: 'matchesPrice', actions: 'issueVouchers' },
         PAYMENT_MISMATCHED: { actions: 'flagForStaff' },
         PAYMENT_PENDING: 'PROCESSING',

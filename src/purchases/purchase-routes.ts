@@ -15,6 +15,7 @@ import {
   approveBody,
   createPurchaseBody,
   listPurchasesQuery,
+  markPaidBody,
   payBody,
   purchasePage,
   purchaseParams,
@@ -47,6 +48,7 @@ export function purchaseRoutes(app: App, deps: Deps): void {
   cancelRoute(app, deps)
   approveRoute(app, deps)
   revokeRoute(app, deps)
+  markPaidRoute(app, deps)
   reconcileRoute(app, deps)
   resolveFlagRoute(app, deps)
   refundRoute(app, deps)
@@ -268,6 +270,22 @@ function revokeRoute(app: App, { idempotency, purchases }: Deps): void {
     const { caller, purchase } = subject(request)
     const note = request.body?.note ?? null
     return purchases.revokeComp(caller, purchase, note, idempotencyRunner(idempotency, request))
+  })
+}
+
+function markPaidRoute(app: App, { idempotency, purchases }: Deps): void {
+  const docs = {
+    operationId: 'markPurchasePaid',
+    summary: 'Record a payment that came outside Stripe',
+    description:
+      'The purchase becomes PAID and its vouchers are issued. An open payment page is closed at Stripe first; if the payer was faster, the request fails with `payment_in_progress`. A refund of this payment is booked here and sent nowhere. The same reference may pay several purchases: one bank transfer often does.',
+  }
+  app.post(`${PURCHASE}/mark-paid`, action(STAFF, docs, markPaidBody), (request) => {
+    const { caller, purchase } = subject(request)
+    const { amount, method, reference, paid_at: paidAt, note = null } = request.body
+    const received = paidAt === undefined ? null : new Date(paidAt)
+    const payment = { amount, method, reference, note, paidAt: received }
+    return purchases.markPaid(caller, purchase, payment, idempotencyRunner(idempotency, request))
   })
 }
 

@@ -8,6 +8,7 @@ import {
   pageQuery,
   stripeId,
 } from '../http/common-schemas.ts'
+import { RECORDED_METHODS } from '../payments/payment-records.ts'
 import { moment, timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
 import type { NewPurchaseInput } from './create-purchase.ts'
@@ -108,7 +109,13 @@ export const payBody = z.strictObject({
 })
 
 export const refundBody = z.strictObject({
-  payment_intent: stripeId.regex(/^pi_/, 'must be the id of a payment intent (pi_…)').optional(),
+  payment_intent: stripeId
+    .regex(
+      /^(pi|rp)_/,
+      'must be the id of a payment intent (pi_…) or of the recorded payment (rp_…)',
+    )
+    .optional()
+    .meta({ description: 'Required if several payments could be refunded.' }),
   amount: z.int().min(1).max(99_999_999).optional().meta({
     description: 'Minor units. Default: the amount of the payment that is not refunded yet.',
   }),
@@ -146,6 +153,25 @@ const note = z
 export const revokeBody = z
   .strictObject({ note: note.optional() })
   .meta({ id: 'PurchaseRevocation' })
+
+export const markPaidBody = z
+  .strictObject({
+    amount: z
+      .int()
+      .min(1)
+      .max(99_999_999)
+      .meta({ description: 'Minor units. It must be the total of the purchase.' }),
+    method: z.enum(RECORDED_METHODS),
+    reference: z
+      .string()
+      .trim()
+      .min(1)
+      .max(200)
+      .meta({ description: 'What the bank statement, cheque or receipt says.' }),
+    paid_at: moment.optional().meta({ description: 'When the money came. Default: now.' }),
+    note: note.optional(),
+  })
+  .meta({ id: 'RecordPayment' })
 
 export const reconcileBody = z.strictObject({
   payment_intent: stripeId.optional().meta({
@@ -199,6 +225,17 @@ export const purchaseSchema = z
       .meta({ id: 'VoucherConfig' }),
     checkout: checkoutSchema.nullable(),
     payment_intent: z.string().nullable(),
+    recorded_payment: z
+      .object({
+        id: z.string(),
+        amount: z.int(),
+        amount_refunded: z.int(),
+        method: z.enum(RECORDED_METHODS),
+        reference: z.string(),
+        paid_at: timestamp,
+      })
+      .nullable()
+      .meta({ id: 'RecordedPayment', description: 'A payment that came outside Stripe.' }),
     failure: z.object({ code: z.string(), message: z.string() }).nullable(),
     vouchers: z
       .object({

@@ -24,6 +24,20 @@ function toCheckout(attempt: PaymentAttempt | undefined): PurchaseBody['checkout
   }
 }
 
+function toRecordedPayment({
+  records: { recorded },
+}: PurchaseAggregate): PurchaseBody['recorded_payment'] {
+  if (recorded === null) return null
+  return {
+    id: recorded.id,
+    amount: recorded.amount,
+    amount_refunded: recorded.refunds.reduce((sum, { amount }) => sum + amount, 0),
+    method: recorded.method,
+    reference: recorded.reference,
+    paid_at: toTimestamp(recorded.paidAt),
+  }
+}
+
 function toBody(
   aggregate: PurchaseAggregate,
   vouchers: VoucherCounts,
@@ -53,6 +67,7 @@ function toBody(
     voucher_config: toVoucherConfig(purchase.terms),
     checkout: toCheckout(aggregate.records.attempts.at(-1)),
     payment_intent: purchase.paymentIntentId,
+    recorded_payment: toRecordedPayment(aggregate),
     failure: purchase.failure,
     vouchers,
     flags: flags.map(({ code, detail, raisedAt }) => ({

@@ -132,6 +132,7 @@ function paymentToAccept(before: PurchaseAggregate, named: string | null): Payme
   const isRefunded = balancesOf(before.records).some(
     (one) =>
       isMeant(one) &&
+      !one.isRecorded &&
       one.received > 0 &&
       netOf(one) <= 0 &&
       one.paymentIntent !== before.purchase.paymentIntentId,

@@ -44,11 +44,19 @@ const PURCHASE_GROUPS = {
 
 const PURCHASE_SUMS = ['quantity', 'total_amount', 'amount_received', 'amount_refunded'] as const
 
+/** What came outside Stripe: at most one row for each purchase, so the join counts none twice. */
+const RECORDED = `(
+  select r.purchase_id, r.amount, (
+    select sum(b.amount) from recorded_refunds b
+    where b.conference_id = r.conference_id and b.purchase_id = r.purchase_id) as refunded
+  from recorded_payments r where r.conference_id = :conferenceId)`
+const RECORDED_SUMS = ['recorded_received', 'recorded_refunded'] as const
+
 type PurchaseReportRow = PurchaseReport['data'][number] & { is_total: boolean }
 
 /**
- * Counts and sums of purchases by group and currency. The statement sums one table only: a join to
- * payments or vouchers would count a purchase several times. The totals are sums of groups, because
+ * Counts and sums of purchases by group and currency. It joins no
+ * table with several rows for a purchase, such as payments or vouchers: that would count it several times. The totals are sums of groups, because
  * Postgres does not read a table in parallel for grouping sets.
  */
 export async function reportPurchases(
@@ -59,14 +67,15 @@ export async function reportPurchases(
   const { rows } = await trx.raw<{ rows: PurchaseReportRow[] }>(
     `with grouped as (
        select ${PURCHASE_GROUPS[query.group_by]} as "group", p.currency, count(*) as count,
-         ${PURCHASE_SUMS.map((name) => `sum(p.${name}) as ${name}`).join(', ')}
-       from bulk_purchases p
+         ${PURCHASE_SUMS.map((name) => `sum(p.${name}) as ${name}`).join(', ')},
+         sum(recorded.amount) as recorded_received, sum(recorded.refunded) as recorded_refunded
+       from bulk_purchases p left join ${RECORDED} recorded on recorded.purchase_id = p.id
        where ${created('p', query)}
          ${query.status === undefined ? '' : 'and p.status = :status'}
        group by "group", p.currency),
      summed as (
        select ${textOf(query.group_by)} as "group", currency, grouping("group") = 1 as is_total,
-         ${summed(['count', ...PURCHASE_SUMS])}
+         ${summed(['count', ...PURCHASE_SUMS, ...RECORDED_SUMS])}
        from grouped group by grouping sets (("group", currency), (currency)))
      select summed.*,
        (select s.name from sponsors s

@@ -40,6 +40,8 @@ const purchaseSums = {
   total_amount: z.int(),
   amount_received: z.int(),
   amount_refunded: z.int(),
+  recorded_received: sum('The part of amount_received that came outside Stripe.'),
+  recorded_refunded: sum('The part of amount_refunded that was booked, not sent by Stripe.'),
 }
 
 const voucherSums = {

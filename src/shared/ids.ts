@@ -19,6 +19,8 @@ export const ID_PREFIXES = {
   signInLink: 'sil',
   webhookSecret: 'whs',
   refundRequest: 'rr',
+  recordedPayment: 'rp',
+  recordedRefund: 'rfd',
   publication: 'pub',
   syncRun: 'sync',
   eventCheck: 'check',

@@ -45,6 +45,8 @@ export const OWNERS: Readonly<Record<string, string>> = {
   purchase_flags: 'src/purchases/',
   purchase_transitions: 'src/purchases/',
   refund_requests: 'src/payments/',
+  recorded_payments: 'src/payments/',
+  recorded_refunds: 'src/payments/',
   stripe_request_budgets: 'src/stripe/',
   sync_runs: 'src/mirror/',
   sync_run_ids: 'src/mirror/',

@@ -169,7 +169,7 @@ describe('a payment page', () => {
     expect((await shop.act(id, 'reconcile')).body).toMatchObject({
       status: 'FAILED',
       failure: { code: 'async_payment_failed' },
-      allowed_actions: ['checkout', 'reconcile'],
+      allowed_actions: ['checkout', 'mark_paid', 'reconcile'],
     })
   })
 

@@ -134,6 +134,24 @@ describe('a purchase', () => {
     ])
   })
 
+  it('is paid outside Stripe, before and after its checkout', async () => {
+    const transfer = { amount: 10_000, method: 'bank_transfer', reference: 'RE-1' }
+    const { id } = await shop.buy()
+    await shop.act(id, 'mark-paid', transfer)
+    expect(await steps(id)).toEqual(['PENDING PAYMENT_RECORDED PAID'])
+    const open = await app.order(shop)
+    control().pause()
+    await shop.act(open.id, 'mark-paid', transfer)
+    control().resume()
+    await settle()
+    expect(await steps(open.id)).toContain('PROCESSING PAYMENT_RECORDED PAID')
+    const failed = await app.order(shop)
+    control().expire(failed.session)
+    await settle()
+    await shop.act(failed.id, 'mark-paid', transfer)
+    expect(await steps(failed.id)).toContain('FAILED PAYMENT_RECORDED PAID')
+  })
+
   it('gets another amount and a fraud warning, and fails when that payment is refunded', async () => {
     const { id, session } = await app.order(shop)
     control().pay(session, { amount: 9_000 })

@@ -82,6 +82,7 @@ export const WHO_MAY: Record<string, Who> = {
   cancelPurchase: ['purchases:write', 'sponsor'],
   approvePurchase: ['purchases:write'],
   revokePurchase: ['purchases:write'],
+  markPurchasePaid: ['purchases:write'],
   reconcilePurchase: ['purchases:write'],
   resolvePurchaseFlag: ['purchases:write'],
   refundPurchase: ['refunds:write'],

@@ -77,7 +77,7 @@ describe('money that arrives', () => {
     expect((await scene.read({ payments: [debit] })).allowed_actions).toEqual(['reconcile'])
     const failed = { ...debit, status: 'requires_payment_method' }
     const free = await scene.read({ payments: [failed] })
-    expect(free.allowed_actions).toEqual(['update', 'checkout', 'cancel', 'reconcile'])
+    expect(free.allowed_actions).toEqual(['update', 'checkout', 'cancel', 'mark_paid', 'reconcile'])
     expect(await scene.read({ payments: [payment({ attempt: null })] })).toMatchObject({
       status: 'PAID',
       vouchers: { active: 10 },
@@ -97,7 +97,7 @@ describe('money that arrives', () => {
     expect(failed).toMatchObject({
       status: 'FAILED',
       failure: { code: 'async_payment_failed' },
-      allowed_actions: ['checkout', 'reconcile'],
+      allowed_actions: ['checkout', 'mark_paid', 'reconcile'],
     })
   })
 

@@ -1,4 +1,5 @@
 import { isPayable } from '../../src/payments/attempt-machine.ts'
+import type { RecordedPayment } from '../../src/payments/payment-records.ts'
 import { disputeOutcome } from '../../src/payments/payment-snapshot.ts'
 import {
   type PurchaseInput,
@@ -16,21 +17,30 @@ export const QUANTITY = 5
 export const TOTAL = 500
 
 const ORDERED = newAggregate(QUANTITY)
+const FREE = newAggregate(QUANTITY, 0)
 
 /** One purchase and what Stripe has of it. */
 export class History {
   stripe = new StripeSide()
-  ours: PurchaseAggregate = ORDERED
+  ours: PurchaseAggregate
   /** How often vouchers were issued. */
   issues = 0
   ticket = 0
   applied = 0
   readonly log: string[] = []
 
+  constructor(ours: PurchaseAggregate = ORDERED) {
+    this.ours = ours
+  }
+
+  /** Of a purchase without a price. */
+  static free(): History {
+    return new History(FREE)
+  }
+
   clone(): History {
-    const copy = new History()
+    const copy = new History(this.ours)
     copy.stripe = this.stripe.clone()
-    copy.ours = this.ours
     copy.issues = this.issues
     copy.ticket = this.ticket
     copy.applied = this.applied
@@ -195,7 +205,7 @@ function openFact(isLost: boolean): Fact {
   return (history) => {
     const { attempts } = history.ours.records
     if (!allowedActions(history.ours, false).includes('checkout')) return null
-    if (attempts.some(isPayable)) return null
+    if (attempts.some(isPayable) || history.ours.purchase.totalAmount === 0) return null
     return () => {
       const number = attempts.length + 1
       const attempt = newAttempt(number, 'checkout')
@@ -242,6 +252,51 @@ const reinstate: Fact = (history) => {
   return () => void history.plan({ type: 'event', event: { type: 'REINSTATED' } })
 }
 
+const recordPayment: Fact = (history) => {
+  const session = openSession(history)
+  if (!allowedActions(history.ours, false).includes('mark_paid')) return null
+  // The payer was faster, and no snapshot shows it yet: the page cannot be closed.
+  if (session === undefined && history.ours.records.attempts.some(isPayable)) return null
+  return () => {
+    if (session !== undefined) {
+      session.status = 'expired'
+      history.plan({ type: 'attempt', attempt: session.attempt, event: 'CANCELLED' })
+    }
+    const { accepted } = history.plan({ type: 'recorded_payment', payment: RECORDED })
+    if (!accepted) throw new Error('an allowed action was refused')
+  }
+}
+
+const RECORDED = {
+  id: 'rp_1',
+  amount: TOTAL,
+  currency: 'EUR',
+  method: 'cash',
+  reference: 'receipt 1',
+  paidAt: new Date(0),
+  note: null,
+  refunds: [],
+} as const satisfies RecordedPayment
+
+function bookRefund(share: number): Fact {
+  return (history) => {
+    const { recorded } = history.ours.records
+    if (recorded === null) return null
+    const left = recorded.refunds.reduce((sum, { amount }) => sum - amount, recorded.amount)
+    const amount = Math.floor(left * share)
+    if (amount === 0) return null
+    const refund = { id: `rfd_${recorded.refunds.length + 1}`, amount, reason: null }
+    return () => void history.plan({ type: 'recorded_refund', refund })
+  }
+}
+
+function staffEvent(type: 'COMP_APPROVED' | 'COMP_REVOKED', action: 'approve' | 'revoke'): Fact {
+  return (history) =>
+    allowedActions(history.ours, false).includes(action)
+      ? () => void history.plan({ type: 'event', event: { type } })
+      : null
+}
+
 export const AT_STRIPE: Record<string, Fact> = {
   pay: payFact(TOTAL, 'EUR'),
   'pay less': payFact(300, 'EUR'),
@@ -280,4 +335,9 @@ export const HERE: Record<string, Fact> = {
   'staff accept a payment': accept,
   'staff resolve a flag': resolve,
   'staff reinstate': reinstate,
+  'staff record a payment': recordPayment,
+  'the whole recorded payment is paid back': bookRefund(1),
+  'a part of the recorded payment is paid back': bookRefund(0.3),
+  'staff approve': staffEvent('COMP_APPROVED', 'approve'),
+  'staff revoke': staffEvent('COMP_REVOKED', 'revoke'),
 }

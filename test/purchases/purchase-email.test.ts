@@ -34,8 +34,11 @@ type Bought = Scene & {
 }
 
 /** An open purchase of a sponsor with this address. */
-async function openBought(contactEmail: string | null): Promise<Bought> {
-  const scene = await openScene(app.db)
+async function openBought(
+  contactEmail: string | null,
+  order: Parameters<typeof openScene>[1] = {},
+): Promise<Bought> {
+  const scene = await openScene(app.db, order)
   const { conferenceId, purchaseId } = scene.ref
   const sponsor = newId('sponsor')
   await scene.run(async (trx) => {
@@ -177,6 +180,29 @@ describe('a sponsor', () => {
     const [failed, , refunded] = server.mails
     expect(failed?.raw).toContain('Reason: The checkout expired before it was paid.')
     expect(refunded?.raw).toContain('we have refunded 3.00 EUR of your 10.00 EUR payment.')
+  })
+
+  it('reads which payment outside Stripe arrived, and that free codes were withdrawn', async () => {
+    const server = await startMailServer()
+    const bought = await openBought('team@acme.example')
+    const urlOf = ({ ref }: Scene) =>
+      `/v1/conferences/${ref.conferenceId}/purchases/${ref.purchaseId}`
+    await bought.read({ sessions: [session({ status: 'expired', paid: false })] })
+    const body = { amount: 1_000, method: 'bank_transfer', reference: 'RE-7' }
+    await app.request('POST', `${urlOf(bought)}/mark-paid`, { body })
+    await bought.send(mailerOf(server))
+    const [ready] = server.mails
+    expect(ready?.raw.replaceAll('=\r\n', '')).toContain(
+      'we have received your payment of 10.00 EUR (bank transfer, RE-7).',
+    )
+    const free = await openBought('team@acme.example', { unitAmount: 0 })
+    await app.request('POST', `${urlOf(free)}/approve`)
+    await app.request('POST', `${urlOf(free)}/revoke`)
+    await free.send(mailerOf(server))
+    expect(server.mails.map((mail) => mail.header('Subject'))).toEqual([
+      'Your 10 voucher codes for Conference are ready',
+      'Your free voucher codes for Conference were withdrawn',
+    ])
   })
 
   it('without an address gets no e-mail, and nothing fails', async () => {

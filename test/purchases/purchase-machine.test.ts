@@ -29,6 +29,7 @@ const SITUATIONS: Record<string, Partial<PurchaseContext>> = {
 
 const flag = { fact: 'x', detail: 'x' }
 const failure = { code: 'x', message: 'x' }
+const recorded = { currency: 'EUR', paidAt: new Date(0) }
 const payment = { paymentIntent: 'pi_1', currency: 'EUR', accepted: false }
 
 const SAMPLES: Record<string, Record<string, PurchaseEvent>> = {
@@ -45,6 +46,10 @@ const SAMPLES: Record<string, Record<string, PurchaseEvent>> = {
       ...payment,
       accepted: true,
     },
+  },
+  PAYMENT_RECORDED: {
+    '(amount matches)': { type: 'PAYMENT_RECORDED', amount: 1000, ...recorded },
+    '(other amount)': { type: 'PAYMENT_RECORDED', amount: 999, ...recorded },
   },
   PAYMENT_MISMATCHED: { '': { type: 'PAYMENT_MISMATCHED', flag } },
   PAYMENT_PENDING: { '': { type: 'PAYMENT_PENDING' } },

@@ -82,6 +82,13 @@ const paymentSums = (only: PurchaseFilter) => `(
     and (o.currency = b.currency or o.payment_intent_id = b.accepted_payment_intent_id)
   group by o.purchase_id)`
 
+/** Stripe knows nothing of these. */
+const RECORDED = `(
+  select r.purchase_id, r.amount, (
+    select coalesce(sum(b.amount), 0) from recorded_refunds b
+    where b.conference_id = r.conference_id and b.purchase_id = r.purchase_id) as refunded
+  from recorded_payments r where r.conference_id = :conference)`
+
 const lostDisputes = (only: PurchaseFilter) => `(
   select o.purchase_id, sum(o.amount) as amount from payment_disputes o
   where o.conference_id = :conference and o.status = 'lost' ${only('o.purchase_id')}
@@ -108,13 +115,16 @@ const purchaseMoney: DriftCheck = {
     from bulk_purchases p
     join ${paymentSums(only)} s on s.purchase_id = p.id
     left join ${lostDisputes(only)} lost on lost.purchase_id = p.id
+    left join ${RECORDED} recorded on recorded.purchase_id = p.id
+    cross join lateral (select s.received + coalesce(recorded.amount, 0) as received,
+      s.refunded + coalesce(recorded.refunded, 0) as refunded) as owed
     ${comparedFields([
-      ['amount_received', 'p.amount_received::text', 's.received::text'],
-      ['amount_refunded', 'p.amount_refunded::text', 's.refunded::text'],
+      ['amount_received', 'p.amount_received::text', 'owed.received::text'],
+      ['amount_refunded', 'p.amount_refunded::text', 'owed.refunded::text'],
       [
         'status',
         'p.status',
-        `case when p.status = 'PAID' and s.received > 0 and s.received <= s.refunded + s.lost
+        `case when p.status = 'PAID' and owed.received > 0 and owed.received <= owed.refunded + s.lost
             and p.amount_received > p.amount_refunded + coalesce(lost.amount, 0)
           then 'REFUNDED' else p.status end`,
       ],

@@ -27,7 +27,23 @@ describe('a consistent shop', () => {
     scene.fake.control.closeDispute(scene.fake.control.dispute(disputed.session).id, 'lost')
     await scene.order(wired)
     await wired.buy()
+    // Recorded payments, one of them with money at Stripe too.
+    const transfer = { amount: 10_000, method: 'bank_transfer', reference: 'RE-1' }
+    const mixed = await scene.order(wired)
+    for (const { id } of [mixed, await wired.buy()]) {
+      expect((await wired.act(id, 'mark-paid', transfer)).status).toBe(200)
+      expect((await wired.act(id, 'refund', { amount: 3_000 })).status).toBe(200)
+    }
+    scene.fake.control.call(wired.stripeKey, 'POST', '/v1/payment_intents', {
+      amount: 10_000,
+      currency: 'eur',
+      confirm: true,
+      payment_method: 'pm_card_visa',
+      return_url: 'https://shop.example/',
+      metadata: { purchase_id: mixed.id, conference_id: wired.conference },
+    })
     await scene.settle()
+    expect((await wired.get(mixed.id)).flags).toMatchObject([{ code: 'overpaid' }])
     const byWebhooks = await report(wired)
     expect(byWebhooks).toMatchObject({
       data: [],

@@ -1,0 +1,101 @@
+import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
+import { withTenant } from '../db/tenant-scope.ts'
+import type { RefundInput } from '../payments/refund-payment.ts'
+import type { Caller } from '../shared/caller.ts'
+import type { PayDeps } from './pay-purchase.ts'
+import { type PurchaseBody, viewPurchase } from './purchase-view.ts'
+import { beginMarkPaid, finishMarkPaid, type OutsidePayment } from './record-payment.ts'
+import { beginRefund, finishRefund } from './refund-purchase.ts'
+import { approveComp, type FlagResolution, resolveFlag, revokeComp } from './staff-decisions.ts'
+
+/** What only staff do with a purchase: a part of BulkPurchaseService. */
+export type StaffOperations = {
+  /**
+   * Approves a free purchase, which issues its vouchers.
+   * @param quantity what the caller believes that it approves; null: not checked.
+   * @throws BulkPurchaseError `wrong_state`, also for another quantity.
+   */
+  approveComp(
+    caller: Caller,
+    purchaseId: string,
+    quantity: number | null,
+    idempotency: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** Withdraws an approved free purchase. @throws BulkPurchaseError `wrong_state`. */
+  revokeComp(
+    caller: Caller,
+    purchaseId: string,
+    note: string | null,
+    idempotency: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /**
+   * Records a payment that came outside Stripe, which issues the vouchers. An open payment page is closed first.
+   * @throws BulkPurchaseError `wrong_state`, `payment_in_progress`; `validation_failed`.
+   */
+  markPaid(
+    caller: Caller,
+    purchaseId: string,
+    payment: OutsidePayment,
+    idempotency: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
+  refundBulkPurchase(
+    caller: Caller,
+    purchaseId: string,
+    input: RefundInput,
+    idempotency: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+  resolveFlag(
+    caller: Caller,
+    purchaseId: string,
+    resolution: FlagResolution,
+    idempotency: IdempotencyRunner,
+  ): Promise<PurchaseBody>
+}
+
+/** See StaffOperations. */
+export function createStaffOperations(deps: PayDeps): StaffOperations {
+  const refOf = ({ conferenceId }: Caller, purchaseId: string) => ({ conferenceId, purchaseId })
+  const causeOf = ({ actor }: Caller, cause: string) => ({ actor, cause })
+  const view = (caller: Caller, purchaseId: string) =>
+    withTenant(deps.db, caller, (trx) => viewPurchase(trx, caller, purchaseId))
+  return {
+    approveComp: (caller, purchaseId, quantity, idempotency) =>
+      idempotency.run(async (trx) => {
+        await approveComp(trx, caller, purchaseId, quantity)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    revokeComp: (caller, purchaseId, note, idempotency) =>
+      idempotency.run(async (trx) => {
+        await revokeComp(trx, caller, purchaseId, note)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    markPaid: (caller, purchaseId, payment, idempotency) =>
+      idempotency.resume({
+        begin: (trx) => beginMarkPaid(trx, deps, caller, purchaseId, payment),
+        finish: async (id) => {
+          const ref = refOf(caller, purchaseId)
+          await finishMarkPaid(deps, ref, id, payment, causeOf(caller, 'mark-paid'))
+          return view(caller, purchaseId)
+        },
+      }),
+
+    refundBulkPurchase: (caller, purchaseId, input, idempotency) =>
+      idempotency.resume({
+        begin: (trx) => beginRefund(trx, caller, purchaseId, input),
+        finish: async (id, isRepeat) => {
+          const ref = refOf(caller, purchaseId)
+          await finishRefund(deps, ref, { id, isRepeat }, causeOf(caller, 'refund'))
+          return view(caller, purchaseId)
+        },
+      }),
+
+    resolveFlag: (caller, purchaseId, resolution, idempotency) =>
+      idempotency.run(async (trx) => {
+        await resolveFlag(trx, caller, purchaseId, resolution)
+        return viewPurchase(trx, caller, purchaseId)
+      }),
+  }
+}
