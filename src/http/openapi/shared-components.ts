@@ -160,8 +160,8 @@ function headersFor(codes: readonly ErrorCode[]): Record<string, object> {
   }
 }
 
-function problemAnswer(route: OperationFacts, codes: readonly ErrorCode[]): Answer {
-  const headers = { ...headersFor(codes), ...rateLimitHeaders(route) }
+function problemAnswer(codes: readonly ErrorCode[], more: Record<string, object>): Answer {
+  const headers = { ...headersFor(codes), ...more }
   const schema = {
     allOf: [refTo('schemas', 'Problem')],
     properties: { code: { enum: codes } },
@@ -191,7 +191,8 @@ export function problemCodesOf({ content }: Answer): string[] {
 /**
  * The problem answers of an operation, as references: `default` for all that operations of its sort
  * have in common, and one for each status at which it has codes of its own. That one names the common
- * codes of its status too, since a status replaces the default.
+ * codes of its status too, since a status replaces the default. The headers of the rate limit stand in the
+ * default only, to keep the document short.
  *
  * @param own codes beside those that follow from the route.
  * @param shared components.responses, to which the answers are added.
@@ -202,8 +203,8 @@ export function problemAnswers(
   shared: Record<string, Answer>,
 ): Record<string, { $ref: string }> {
   const { name, codes: common } = commonProblems(route, own)
-  const add = (component: string, codes: readonly ErrorCode[]) => {
-    shared[component] ??= problemAnswer(route, codes)
+  const add = (component: string, codes: readonly ErrorCode[], headers = {}) => {
+    shared[component] ??= problemAnswer(codes, headers)
     return refTo('responses', component)
   }
   const statuses = new Set(own.filter((code) => !common.includes(code)).map(statusOf))
@@ -218,7 +219,7 @@ export function problemAnswers(
       const component = name.replace('Platform', '').replace('Problem', ownCodes.join('Or'))
       return [String(status), add(component, codes)] as const
     })
-  return { ...Object.fromEntries(answers), default: add(name, common) }
+  return { ...Object.fromEntries(answers), default: add(name, common, rateLimitHeaders(route)) }
 }
 
 export const SHARED_HEADERS: Record<string, object> = {
@@ -227,15 +228,15 @@ export const SHARED_HEADERS: Record<string, object> = {
     schema: { type: 'integer', minimum: 1 },
   },
   WwwAuthenticate: { schema: { type: 'string', const: 'Bearer' } },
-  RateLimitLimit: {
+  Limit: {
     description: 'Requests per minute that the key may send; without a key, the address.',
     schema: { type: 'integer', minimum: 1 },
   },
-  RateLimitRemaining: {
+  Remaining: {
     description: 'Requests that are left in this minute.',
     schema: { type: 'integer', minimum: 0 },
   },
-  RateLimitReset: {
+  Reset: {
     description: 'Seconds until the full number is available again.',
     schema: { type: 'integer', minimum: 0, maximum: 60 },
   },
@@ -246,9 +247,9 @@ export const SHARED_HEADERS: Record<string, object> = {
  * was counted: by its key, its conference or its schema.
  */
 const RATE_LIMIT_HEADERS: Record<string, object> = {
-  'X-RateLimit-Limit': refTo('headers', 'RateLimitLimit'),
-  'X-RateLimit-Remaining': refTo('headers', 'RateLimitRemaining'),
-  'X-RateLimit-Reset': refTo('headers', 'RateLimitReset'),
+  'X-RateLimit-Limit': refTo('headers', 'Limit'),
+  'X-RateLimit-Remaining': refTo('headers', 'Remaining'),
+  'X-RateLimit-Reset': refTo('headers', 'Reset'),
 }
 
 /** The headers that say how many requests are left; none for a route without a limit. */
