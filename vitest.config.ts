@@ -5,8 +5,9 @@ import { LongestFirst } from './test/support/longest-first.ts'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'fake-stripe/test/**/*.test.ts'],
-    // They install and build in clean folders: `npm run test:deploy`.
-    exclude: ['test/deploy/**'],
+    // The first install and build in clean folders (`npm run test:deploy`), the others open a browser
+    // (`npm run test:web`).
+    exclude: ['test/deploy/**', 'test/web/**'],
     globalSetup: [
       'test/support/built-programs.ts',
       'test/support/database-server.ts',

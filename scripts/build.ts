@@ -1,4 +1,4 @@
-// `npm run build`: compiles the service into `dist`. The old build stays in place until the new one is
+// `npm run build`: compiles the service and its pages into `dist`. The old build stays in place until the new one is
 // complete, so a failed or interrupted build changes nothing.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -7,11 +7,12 @@ import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const DIST = join(ROOT, 'dist')
 const STAMP = 'built-from'
-const SOURCES = ['src', 'migrations']
+const SOURCES = ['src', 'migrations', 'web']
 // The lock file names the compiler.
 const FILES = ['knexfile.ts', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json']
 
@@ -27,6 +28,7 @@ export async function build(): Promise<void> {
   const fresh = `${DIST}-new-${process.pid}`
   try {
     await compileInto(fresh)
+    await buildPagesInto(join(fresh, 'web'))
     await writeFile(join(fresh, STAMP), hash)
     await replaceDist(fresh)
   } finally {
@@ -38,7 +40,7 @@ async function hashOfSources(): Promise<string> {
   const names = await Promise.all(
     SOURCES.map(async (folder) =>
       (await readdir(join(ROOT, folder), { recursive: true }))
-        .filter((name) => name.endsWith('.ts'))
+        .filter((name) => /\.(ts|tsx|css|html|svg|json)$/.test(name))
         .map((name) => join(folder, name)),
     ),
   )
@@ -52,12 +54,43 @@ async function hashOfSources(): Promise<string> {
 async function compileInto(folder: string): Promise<void> {
   const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
   const compiler = join(dirname(typescript), 'bin', 'tsc')
-  const options = [compiler, '-p', 'tsconfig.build.json', '--outDir', folder]
+  await run([compiler, '-p', 'tsconfig.build.json', '--outDir', folder])
+}
+
+async function run(program: string[], settings: NodeJS.ProcessEnv = {}): Promise<void> {
+  // oxlint-disable-next-line node/no-process-env -- the environment of a compiler, not our settings
+  const env = { ...process.env, ...settings }
   const [code] = await once(
-    spawn(process.execPath, options, { cwd: ROOT, stdio: 'inherit' }),
+    spawn(process.execPath, program, { cwd: ROOT, stdio: 'inherit', env }),
     'exit',
   )
   if (code !== 0) throw new Error('The build failed. The old build, if there is one, is unchanged.')
+}
+
+/** Builds the web applications. They need no service and no database. */
+async function buildPagesInto(folder: string): Promise<void> {
+  const vite = createRequire(import.meta.url).resolve('vite/package.json')
+  const options = ['build', '-c', join('web', 'vite.config.ts'), '--outDir', folder]
+  // React has other code for NODE_ENV=test, in which tests call this.
+  await run([join(dirname(vite), 'bin', 'vite.js'), ...options, '--logLevel', 'warn'], {
+    NODE_ENV: 'production',
+  })
+  await compressFilesIn(folder)
+}
+
+/** Beside each file its compressed forms, so that no request compresses anything. */
+async function compressFilesIn(folder: string): Promise<void> {
+  const names = await readdir(folder, { recursive: true })
+  await Promise.all(
+    names
+      .filter((name) => /\.(js|css|html|svg)$/.test(name))
+      .map(async (name) => {
+        const file = join(folder, name)
+        const content = await readFile(file)
+        await writeFile(`${file}.br`, brotliCompressSync(content))
+        await writeFile(`${file}.gz`, gzipSync(content, { level: 9 }))
+      }),
+  )
 }
 
 /** Processes that run the old build have loaded its files. */

@@ -21,6 +21,7 @@ import { addProblemHandlers, sendProblem, sendUnreadableRequest } from './proble
 import { addReadinessGate, type Lifecycle } from './readiness.ts'
 import type { App } from './route-deps.ts'
 import { rejectUnstorableText } from './validation-errors.ts'
+import { addWebPages } from './web-pages.ts'
 
 const randomPart = customAlphabet('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 20)
 const newRequestId = () => `req_${randomPart()}`
@@ -103,6 +104,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   })
   await addDocs()
   errorPageRoute(app)
+  await addWebPages(app)
   return app
 }
 

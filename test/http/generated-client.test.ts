@@ -48,7 +48,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 it('openapi-typescript generates a client from openapi.yaml that compiles in strict mode', async () => {
-  const hook = new URL('../support/with-typescript-5.mjs', import.meta.url).href
+  const hook = new URL('../../scripts/with-typescript-5.mjs', import.meta.url).href
   const generator = join(
     dirname(require.resolve('openapi-typescript/package.json')),
     'bin',

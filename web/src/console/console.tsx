@@ -1,0 +1,146 @@
+import { useQuery } from '@tanstack/react-query'
+import { Link, Redirect, Route, Router, Switch } from 'wouter'
+import { api, dataOf } from '../api/client.ts'
+import { type Access, hasScope, useMe } from '../api/session.ts'
+import { DataTable } from '../ui/data.tsx'
+import { Empty, Loaded } from '../ui/feedback.tsx'
+import { PageHead, Shell } from '../ui/shell.tsx'
+import { Purchases } from './purchases.tsx'
+import type { ConsoleScope } from './scope.ts'
+
+/** `/console/{conference}/…`: the work of staff. */
+export function Console() {
+  const me = useMe()
+  return (
+    <Loaded query={me}>
+      {({ access, email }) => {
+        const operator = access.find(({ role }) => role === 'operator')
+        const staff = access.filter(({ role }) => role === 'staff')
+        if (operator === undefined && staff.length === 0) return <NotStaff email={email} />
+        return (
+          <Switch>
+            <Route path="/console/:conference" nest>
+              {({ conference }) => {
+                const own = operator ?? staff.find((each) => each.conference?.slug === conference)
+                if (own === undefined) return <NotStaff email={email} />
+                return <OfConference slug={conference} access={own} email={email} />
+              }}
+            </Route>
+            <Route path="/console">
+              {operator !== undefined ? (
+                <Conferences email={email} />
+              ) : (
+                <Redirect to={`/console/${staff[0]?.conference?.slug ?? ''}`} replace />
+              )}
+            </Route>
+          </Switch>
+        )
+      }}
+    </Loaded>
+  )
+}
+
+function OfConference({
+  slug,
+  access,
+  email,
+}: {
+  slug: string
+  access: Access
+  email: string | null
+}) {
+  const conference = useQuery({
+    queryKey: ['conference', slug],
+    queryFn: () =>
+      dataOf(api.GET('/v1/conferences/{conference}', { params: { path: { conference: slug } } })),
+    staleTime: 60_000,
+  })
+  return (
+    <Loaded query={conference}>
+      {({ name, currency }) => {
+        const scope: ConsoleScope = {
+          conference: slug,
+          name,
+          currency,
+          may: (needed) => hasScope(access, needed),
+        }
+        return (
+          <Shell
+            home="/"
+            title={name}
+            nav={navOf(scope)}
+            email={email}
+            extra={access.role === 'operator' ? <a href="/console">All conferences</a> : null}
+          >
+            <Pages scope={scope} />
+          </Shell>
+        )
+      }}
+    </Loaded>
+  )
+}
+
+const PAGES = [{ href: '/', label: 'Purchases', scope: 'purchases:read' }] as const
+
+/** The pages that the person may open. */
+function navOf({ may }: ConsoleScope) {
+  return PAGES.filter(({ scope }) => may(scope))
+}
+
+function Pages({ scope }: { scope: ConsoleScope }) {
+  return (
+    <Switch>
+      <Route path="/">
+        <Purchases scope={scope} />
+      </Route>
+      <Route>
+        <Empty title="This page does not exist." />
+      </Route>
+    </Switch>
+  )
+}
+
+/** For operators: every conference. */
+function Conferences({ email }: { email: string | null }) {
+  const conferences = useQuery({
+    queryKey: ['conferences'],
+    queryFn: () => dataOf(api.GET('/v1/conferences', { params: { query: { limit: 100 } } })),
+  })
+  return (
+    <Shell home="/console" title="Voucher console" nav={[]} email={email}>
+      <PageHead title="Conferences" />
+      <Loaded query={conferences}>
+        {({ data }) =>
+          data.length === 0 ? (
+            <Empty title="There is no conference yet." />
+          ) : (
+            <DataTable
+              caption="Conferences"
+              rows={data}
+              keyOf={({ id }) => id}
+              columns={[
+                {
+                  head: 'Name',
+                  cell: ({ slug, name }) => <Link href={`/console/${slug}`}>{name}</Link>,
+                },
+                { head: 'Currency', cell: ({ currency }) => currency },
+              ]}
+            />
+          )
+        }
+      </Loaded>
+    </Shell>
+  )
+}
+
+function NotStaff({ email }: { email: string | null }) {
+  return (
+    <Router>
+      <Shell home="/console" title="Voucher console" nav={[]} email={email}>
+        <Empty title="You are not staff of this conference.">
+          <a href="/portal">Go to the portal for sponsors</a>
+        </Empty>
+      </Shell>
+    </Router>
+  )
+}

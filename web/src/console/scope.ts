@@ -1,0 +1,10 @@
+import type { Schema } from '../api/client.ts'
+
+/** One conference, and what the person may do in it. */
+export type ConsoleScope = {
+  /** The slug, for paths and requests. */
+  conference: string
+  name: string
+  currency: string
+  may: (scope: Schema<'Scope'>) => boolean
+}

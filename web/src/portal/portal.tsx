@@ -1,0 +1,95 @@
+import { Redirect, Route, Router, Switch } from 'wouter'
+import { useMe } from '../api/session.ts'
+import { Empty, Loaded } from '../ui/feedback.tsx'
+import { Shell } from '../ui/shell.tsx'
+import { Overview } from './overview.tsx'
+import { type PortalScope, portalScopeOf } from './scope.ts'
+
+/** `/portal/{conference}/…`: what a sponsor bought, and buys. */
+export function Portal() {
+  const me = useMe()
+  return (
+    <Loaded query={me}>
+      {({ access, email }) => {
+        const scopes = access.flatMap((each) => portalScopeOf(each) ?? [])
+        const [first] = scopes
+        if (first === undefined) return <NotASponsor email={email} />
+        return (
+          <Switch>
+            {scopes.map((scope) => (
+              <Route key={scope.conference} path={`/portal/${scope.conference}`} nest>
+                <Conference scope={scope} others={scopes} email={email} />
+              </Route>
+            ))}
+            <Route>
+              <Redirect to={`/portal/${first.conference}`} replace />
+            </Route>
+          </Switch>
+        )
+      }}
+    </Loaded>
+  )
+}
+
+const NAV = [{ href: '/', label: 'Overview' }]
+
+function Conference({
+  scope,
+  others,
+  email,
+}: {
+  scope: PortalScope
+  others: readonly PortalScope[]
+  email: string | null
+}) {
+  return (
+    <Shell
+      home="/"
+      title={`${scope.sponsorName} · ${scope.conferenceName}`}
+      nav={NAV}
+      email={email}
+      extra={others.length > 1 ? <OtherConferences scopes={others} current={scope} /> : null}
+    >
+      <Switch>
+        <Route path="/">
+          <Overview scope={scope} />
+        </Route>
+        <Route>
+          <Empty title="This page does not exist." />
+        </Route>
+      </Switch>
+    </Shell>
+  )
+}
+
+function OtherConferences({
+  scopes,
+  current,
+}: {
+  scopes: readonly PortalScope[]
+  current: PortalScope
+}) {
+  return (
+    <span className="row">
+      {scopes
+        .filter(({ conference }) => conference !== current.conference)
+        .map(({ conference, conferenceName }) => (
+          <a key={conference} href={`/portal/${conference}`}>
+            {conferenceName}
+          </a>
+        ))}
+    </span>
+  )
+}
+
+function NotASponsor({ email }: { email: string | null }) {
+  return (
+    <Router>
+      <Shell home="/portal" title="Voucher portal" nav={[]} email={email}>
+        <Empty title="You are not a member of a sponsor.">
+          <a href="/console">Go to the console for staff</a>
+        </Empty>
+      </Shell>
+    </Router>
+  )
+}

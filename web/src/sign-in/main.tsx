@@ -1,0 +1,4 @@
+import { start } from '../ui/application.tsx'
+import { SignIn } from './sign-in.tsx'
+
+start(<SignIn />)

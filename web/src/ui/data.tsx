@@ -1,0 +1,137 @@
+import { type ReactNode, useEffect, useState } from 'react'
+import { formatAgo, formatExactTime, formatMoney, formatTime } from './format.ts'
+
+export function Money({ amount, currency }: { amount: number; currency: string }) {
+  return <span className="number">{formatMoney(amount, currency)}</span>
+}
+
+/** A time in the reader's zone; its title has seconds and zone. */
+export function When({ at, ago = false }: { at: string | null; ago?: boolean }) {
+  const now = useNow(ago ? 10_000 : null)
+  if (at === null) return <span className="muted">–</span>
+  return (
+    <time dateTime={at} title={formatExactTime(at)}>
+      {ago ? formatAgo(at, now) : formatTime(at)}
+    </time>
+  )
+}
+
+function useNow(everyMs: number | null): number {
+  const [now, setNow] = useState(() => Date.now())
+  useEffect(() => {
+    if (everyMs === null) return
+    const timer = setInterval(() => setNow(Date.now()), everyMs)
+    return () => clearInterval(timer)
+  }, [everyMs])
+  return now
+}
+
+export type Tone = 'neutral' | 'busy' | 'good' | 'bad' | 'warn'
+
+/** A short word with a colour. The word alone says everything. */
+export function Badge({ tone = 'neutral', children }: { tone?: Tone; children: ReactNode }) {
+  return <span className={`badge badge-${tone}`}>{children}</span>
+}
+
+const STATES: Record<string, { tone: Tone; staff: string; sponsor: string }> = {
+  PENDING: { tone: 'neutral', staff: 'Pending', sponsor: 'Not paid yet' },
+  PROCESSING: { tone: 'busy', staff: 'Processing', sponsor: 'Payment in progress' },
+  PAID: { tone: 'good', staff: 'Paid', sponsor: 'Paid' },
+  FAILED: { tone: 'bad', staff: 'Failed', sponsor: 'Not completed' },
+  REFUNDED: { tone: 'warn', staff: 'Refunded', sponsor: 'Refunded' },
+}
+
+/** The state of a purchase, in the words of its reader. */
+export function StateBadge({ state, reader }: { state: string; reader: 'staff' | 'sponsor' }) {
+  const known = STATES[state]
+  return <Badge tone={known?.tone ?? 'neutral'}>{known?.[reader] ?? state}</Badge>
+}
+
+/** Copies a text; says so on the button. */
+export function CopyButton({ text, label = 'Copy' }: { text: string; label?: string }) {
+  const [copied, setCopied] = useState(false)
+  useEffect(() => {
+    if (!copied) return
+    const timer = setTimeout(() => setCopied(false), 2_000)
+    return () => clearTimeout(timer)
+  }, [copied])
+  return (
+    <button
+      type="button"
+      className="button button-small"
+      onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true))}
+    >
+      <span aria-live="polite">{copied ? 'Copied' : label}</span>
+    </button>
+  )
+}
+
+/** A big number with its name. */
+export function Figure({
+  name,
+  value,
+  hint,
+}: {
+  name: string
+  value: ReactNode
+  hint?: ReactNode
+}) {
+  return (
+    <div className="figure">
+      <dt>{name}</dt>
+      <dd>
+        <span className="figure-value">{value}</span>
+        {hint === undefined ? null : <span className="muted">{hint}</span>}
+      </dd>
+    </div>
+  )
+}
+
+export type Column<Row> = {
+  head: string
+  cell: (row: Row) => ReactNode
+  /** Numbers are aligned to the right. */
+  numeric?: boolean
+}
+
+/** A table that becomes a list of cards on a phone. */
+export function DataTable<Row>({
+  caption,
+  columns,
+  rows,
+  keyOf,
+}: {
+  /** Read by screen readers. */
+  caption: string
+  columns: readonly Column<Row>[]
+  rows: readonly Row[]
+  keyOf: (row: Row) => string
+}) {
+  return (
+    <div className="table-frame">
+      <table className="table">
+        <caption className="visually-hidden">{caption}</caption>
+        <thead>
+          <tr>
+            {columns.map(({ head, numeric }) => (
+              <th key={head} scope="col" className={numeric ? 'numeric' : undefined}>
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={keyOf(row)}>
+              {columns.map(({ head, cell, numeric }) => (
+                <td key={head} data-head={head} className={numeric ? 'numeric' : undefined}>
+                  {cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}

@@ -1,0 +1,51 @@
+/** How many digits an ISO 4217 currency has after its point: 2 for EUR, 0 for JPY, 3 for KWD. */
+export function exponentOf(currency: string): number {
+  return (
+    new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions()
+      .maximumFractionDigits ?? 2
+  )
+}
+
+/** An amount in minor units, as the reader writes money. */
+export function formatMoney(amount: number, currency: string): string {
+  const format = new Intl.NumberFormat(undefined, { style: 'currency', currency })
+  return format.format(amount / 10 ** exponentOf(currency))
+}
+
+/** A number that a person typed in major units, in minor units; null if it has more digits than the currency. */
+export function toMinorUnits(major: number, currency: string): number | null {
+  const minor = major * 10 ** exponentOf(currency)
+  const rounded = Math.round(minor)
+  return Math.abs(minor - rounded) < 1e-6 ? rounded : null
+}
+
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+const momentWithZone = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' })
+
+/** A time of the API in the reader's zone. */
+export const formatTime = (text: string): string => moment.format(new Date(text))
+
+/** The same with seconds and zone, for a title. */
+export const formatExactTime = (text: string): string => momentWithZone.format(new Date(text))
+
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' })
+const UNITS = [
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+  ['second', 1],
+] as const
+
+/** `3 minutes ago` */
+export function formatAgo(text: string, now: number): string {
+  const seconds = Math.round((new Date(text).getTime() - now) / 1_000)
+  const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS[3]
+  return relative.format(Math.trunc(seconds / length), unit)
+}
+
+const count = new Intl.NumberFormat()
+
+/** `1 code`, `2,000 codes` */
+export function plural(amount: number, one: string, many = `${one}s`): string {
+  return `${count.format(amount)} ${amount === 1 ? one : many}`
+}
