@@ -50,9 +50,10 @@ import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventInbox } from './stripe-events/event-inbox.ts'
 import { eventRoutes } from './stripe-events/event-routes.ts'
 import { webhookRoutes } from './stripe-events/webhook-routes.ts'
+import { assignmentFileRoutes, assignmentRoutes } from './vouchers/assignment-routes.ts'
 import { issueComps } from './vouchers/issue-without-purchase.ts'
 import { redemptionRoutes } from './vouchers/redemption-routes.ts'
-import { voucherExportRoutes } from './vouchers/voucher-export-routes.ts'
+import { type FindPurchaseBatch, voucherExportRoutes } from './vouchers/voucher-export-routes.ts'
 import { voucherBatchRoutes, voucherRoutes } from './vouchers/voucher-routes.ts'
 
 export type AppDeps = {
@@ -121,11 +122,11 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   const purchases = createBulkPurchaseService({ ...deps, cards: createSavedCards(deps) })
   voucherRoutes(app, routes)
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
-  voucherExportRoutes(app, {
-    ...routes,
-    exportDb: deps.exportDb ?? db,
-    findPurchaseBatch: (trx, caller, id) => purchases.findVoucherBatch(trx, caller, id),
-  })
+  const findPurchaseBatch: FindPurchaseBatch = (trx, caller, id) =>
+    purchases.findVoucherBatch(trx, caller, id)
+  voucherExportRoutes(app, { ...routes, exportDb: deps.exportDb ?? db, findPurchaseBatch })
+  assignmentRoutes(app, routes)
+  assignmentFileRoutes(app, { ...routes, findPurchaseBatch })
   redemptionRoutes(app, routes)
   purchaseRoutes(app, { ...routes, purchases })
   reportRoutes(app, routes)

@@ -46,6 +46,7 @@ import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventInbox, deleteOldBodies } from './stripe-events/event-inbox.ts'
 import { findMissedEvents } from './stripe-events/missed-events.ts'
 import { retryWaitingEvents, sweepFailedEvents } from './stripe-events/retry-events.ts'
+import { sendAssignmentEmail } from './vouchers/assignment-email.ts'
 
 export type JobHandlerDeps = {
   db: Db
@@ -206,6 +207,9 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     ),
     handle('mail_purchase', (payload) =>
       purchases.sendEmail(refOf(payload), payload.kind, payload.message),
+    ),
+    handle('mail_assignment', ({ conference_id, voucher_id, message }) =>
+      sendAssignmentEmail(deps, { conferenceId: conference_id, voucherId: voucher_id, message }),
     ),
     handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
       alignPromotionCodes(

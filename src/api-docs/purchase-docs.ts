@@ -1,4 +1,4 @@
-import type { ApiDocs } from '../http/openapi/api-document.ts'
+import type { ApiDocs, RawBody } from '../http/openapi/api-document.ts'
 
 const PENDING = {
   id: 'bp_3hTq8ZsW1nLd',
@@ -238,7 +238,12 @@ const VOUCHER = {
   unlocks_hidden_tickets: false,
   ticket_type: 'tkt_6xKq2mVb9TzR',
   add_on: null,
-  assigned_to: null,
+  assigned_to: {
+    email: 'ada@acme.example',
+    name: 'Ada Lovelace',
+    assigned_at: '2027-01-20T10:12:00.000Z',
+    sent_at: '2027-01-20T10:12:03.000Z',
+  },
   created_at: '2027-01-15T09:34:12.000Z',
 }
 
@@ -257,6 +262,14 @@ const REDEMPTION = {
   released_by: null,
 }
 
+const PERSONS: RawBody = {
+  type: 'text/csv',
+  description:
+    'At most 5,000 lines and 1 MB, in UTF-8, separated by commas, semicolons or tabs. The first line names the columns: `email`, and if wanted `name` and `code`. Columns of the export are ignored, so an exported file can be filled in and uploaded.',
+  schema: { type: 'string', maxLength: 1_048_576 },
+  example: 'email,name\nada@acme.example,Ada Lovelace\ngrace@acme.example,Grace Hopper\n',
+}
+
 export const VOUCHER_EXAMPLES = { Voucher: VOUCHER, Redemption: REDEMPTION }
 
 export const VOUCHER_DOCS: ApiDocs = {
@@ -265,7 +278,20 @@ export const VOUCHER_DOCS: ApiDocs = {
       used_up: { summary: 'It cannot be redeemed: it is used up', value: USED_UP },
     },
   },
-  updateVoucher: { requests: { assign: { value: { assigned_to: 'Ada Lovelace' } } } },
+  assignVoucher: {
+    problems: ['already_assigned', 'wrong_state'],
+    requests: {
+      anyone: { value: { email: 'ada@acme.example', name: 'Ada Lovelace' } },
+      free: {
+        summary: 'Only if no one has the voucher',
+        value: { email: 'ada@acme.example', replaces: null },
+      },
+    },
+  },
+  unassignVoucher: { problems: ['wrong_state'] },
+  sendVoucherAssignment: { problems: ['wrong_state'] },
+  assignPurchaseVouchers: { problems: ['wrong_state'], rawBody: PERSONS },
+  assignBatchVouchers: { problems: ['wrong_state'], rawBody: PERSONS },
   activateVoucher: { problems: ['voucher_refunded', 'wrong_state'] },
   createVoucherBatch: {
     requests: {

@@ -106,7 +106,11 @@ export const SETUP_DOCS: ApiDocs = {
   updateAddOn: { problems: ['already_exists'] },
   receiveStripeEvent: {
     problems: ['invalid_signature', 'validation_failed', 'rate_limited'],
-    rawBody: 'The event, byte for byte as Stripe signed it.',
+    rawBody: {
+      type: 'application/json',
+      description: 'The event, byte for byte as Stripe signed it.',
+      schema: { type: 'object' },
+    },
   },
   replayStripeEvent: { problems: ['wrong_state'] },
   getOpenapi: { problems: ['validation_failed'] },

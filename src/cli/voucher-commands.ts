@@ -9,7 +9,12 @@ import { type ExportFormat, exportVouchers } from '../vouchers/export-vouchers.t
 import { redeemVoucher, releaseRedemption } from '../vouchers/redeem-voucher.ts'
 import { toVoucherBody, type Voucher } from '../vouchers/voucher.ts'
 import { getBatch } from '../vouchers/voucher-batch-store.ts'
-import { redeemBody, toRedemptionBody, voucherQuery } from '../vouchers/voucher-schemas.ts'
+import {
+  redeemBody,
+  toRedemptionBody,
+  toVoucherFilter,
+  voucherQuery,
+} from '../vouchers/voucher-schemas.ts'
 import { getVoucher, listVouchers } from '../vouchers/voucher-store.ts'
 import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import { findConference, type Session, withSession } from './cli-session.ts'
@@ -42,18 +47,19 @@ export function addVouchersList(program: Command, cli: Cli): void {
     .option('--batch <id>', 'only vouchers of this batch')
     .option('--state <state>', 'active, frozen or deactivated')
     .option('--code <code>', 'only this code')
+    .option('--assigned-to <email>', 'only vouchers of this person')
+    .option('--q <text>', "a whole code, or part of a person's name or address")
 
   addPageOptions(command).action(async () => {
-    const { conference, code, state, purchase, batch, ...query } = parseInput(
-      listInput,
-      toFields(command.opts()),
-    )
-    const page = await withSession(cli, async ({ db }) => {
+    const { conference, ...query } = parseInput(listInput, toFields(command.opts()))
+    const { filter, page } = toVoucherFilter(query)
+    const found = await withSession(cli, async ({ db }) => {
       const caller = await findConference(db, conference)
-      const filter = { code, state, purchaseId: purchase, batchId: batch, sponsorId: null }
-      return withTenant(db, caller, (trx) => listVouchers(trx, caller.conferenceId, filter, query))
+      return withTenant(db, caller, (trx) =>
+        listVouchers(trx, caller.conferenceId, { ...filter, sponsorId: null }, page),
+      )
     })
-    const body = mapPage(page, toVoucherBody)
+    const body = mapPage(found, toVoucherBody)
     answer(cli, command, body, (paint) => renderPage(body, COLUMNS, paint))
   })
 }
@@ -69,7 +75,7 @@ const COLUMNS: readonly Column<VoucherBody>[] = [
   },
   { head: 'VALID', cell: ({ valid, invalid_reason: reason }) => (valid ? 'yes' : reason) },
   { head: 'USES', cell: usesOf, align: 'right' },
-  { head: 'ASSIGNED TO', cell: ({ assigned_to: name }) => name },
+  { head: 'ASSIGNED TO', cell: ({ assigned_to: person }) => person && person.email },
   { head: 'PURCHASE', cell: ({ purchase }) => purchase },
 ]
 
@@ -97,7 +103,8 @@ export function addVouchersShow(program: Command, cli: Cli): void {
           ['uses', usesOf(body)],
           ['valid from (UTC)', momentText(body.valid_from)],
           ['valid until (UTC)', momentText(body.valid_until)],
-          ['assigned to', body.assigned_to],
+          ['assigned to', body.assigned_to && body.assigned_to.email],
+          ['code sent (UTC)', momentText(body.assigned_to && body.assigned_to.sent_at)],
           ['purchase', body.purchase],
           ['batch', body.batch],
         ],

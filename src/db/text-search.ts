@@ -26,7 +26,7 @@ export const containing = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}
 export function searchCandidates(
   trx: Tx,
   conferenceId: string,
-  kind: 'purchase' | 'sponsor',
+  kind: 'purchase' | 'sponsor' | 'assignment',
   text: string,
 ): Knex.QueryBuilder | null {
   if (Array.from(text).length < MIN_LENGTH) return null
@@ -34,6 +34,49 @@ export function searchCandidates(
     .where({ conference_id: conferenceId, kind })
     .whereRaw('grams @> text_grams(?, ?)', [`${conferenceId}${kind}`, text])
     .select('id', 'listed_at')
+}
+
+/** An object's entry in the index. */
+export type IndexedText = {
+  id: string
+  /** Its time in the list, as Postgres prints it: a JavaScript Date has no microseconds. */
+  listedAt: string
+  text: string
+}
+
+/** Writes the entries of assignments. Triggers write those of purchases and sponsors. */
+export async function indexAssignments(
+  trx: Tx,
+  conferenceId: string,
+  entries: readonly IndexedText[],
+): Promise<void> {
+  await trx.raw(
+    `insert into text_search (conference_id, kind, id, listed_at, grams)
+     select :conferenceId, 'assignment', e.id, e.listed_at, text_grams(:salt, e.text)
+     from unnest(cast(:ids as text[]), cast(:times as timestamptz[]), cast(:texts as text[]))
+       as e (id, listed_at, text)
+     on conflict (conference_id, kind, id)
+       do update set listed_at = excluded.listed_at, grams = excluded.grams`,
+    {
+      conferenceId,
+      salt: `${conferenceId}assignment`,
+      ids: entries.map(({ id }) => id),
+      times: entries.map(({ listedAt }) => listedAt),
+      texts: entries.map(({ text }) => text),
+    },
+  )
+}
+
+/** Deletes the entries of assignments that no longer exist. */
+export async function unindexAssignments(
+  trx: Tx,
+  conferenceId: string,
+  ids: readonly string[],
+): Promise<void> {
+  await trx('text_search')
+    .where({ conference_id: conferenceId, kind: 'assignment' })
+    .whereIn('id', [...ids])
+    .delete()
 }
 
 export type Search = {

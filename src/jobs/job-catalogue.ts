@@ -187,6 +187,15 @@ const definitions = {
     maxAttempts: 21,
     key: ({ message }) => `mail_purchase:${message}`,
   }),
+  /** Send a mail with a voucher's code to the person to whom the voucher is assigned. */
+  mail_assignment: defineJob({
+    version: 1,
+    payload: { ...conference, voucher_id: z.int(), message: z.string() },
+    maxAttempts: 21,
+    key: ({ message }) => `mail_assignment:${message}`,
+    // One after the other, so that an upload with thousands of lines leaves workers to other mails.
+    queue: ({ conference_id }) => `mail_assignment:${conference_id}`,
+  }),
   /** Send a mail to the operators. */
   mail_operators: defineJob({
     version: 1,
@@ -242,6 +251,7 @@ const OUTBOUND_JOBS: ReadonlySet<JobName> = new Set<JobName>(['deliver_webhook']
 /** Jobs that wait for the mail server. No slow receiver of webhooks delays them. */
 const MAIL_JOBS: ReadonlySet<JobName> = new Set<JobName>([
   'mail_purchase',
+  'mail_assignment',
   'mail_operators',
   'mail_sign_in',
   'mail_invitation',

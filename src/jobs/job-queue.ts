@@ -64,6 +64,33 @@ export async function addJob<Name extends JobName>(
   )
 }
 
+/** Adds many jobs of one kind like `addJob`, each under its own key, in one statement. */
+export async function addJobs<Name extends JobName>(
+  trx: Tx,
+  name: Name,
+  payloads: readonly JobPayload<Name>[],
+): Promise<void> {
+  if (payloads.length === 0) return
+  const job: JobDefinition<JobPayload<Name>> = JOBS[name]
+  const stored = payloads.map((payload) => serializePayload(name, job, payload))
+  await trx.raw(
+    `select pg_notify('${JOB_CHANNEL}', ''), (
+       select count(*) from graphile_worker.add_jobs(array(
+         select row(:name, cast(j.payload as json), j.queue, null, :maxAttempts, j.key, null,
+           case when j.flag is not null then array[j.flag] end)::graphile_worker.job_spec
+         from unnest(cast(:payloads as text[]), cast(:keys as text[]), cast(:queues as text[]),
+           cast(:flags as text[])) as j (payload, key, queue, flag))))`,
+    {
+      name,
+      maxAttempts: job.maxAttempts,
+      payloads: stored.map((each) => JSON.stringify(each)),
+      keys: stored.map((each) => job.key?.(each) ?? null),
+      queues: stored.map((each) => job.queue?.(each) ?? null),
+      flags: stored.map((each) => job.share?.(each).name ?? null),
+    },
+  )
+}
+
 /**
  * An SQL condition: no job with this key runs, or will run. A job that was used up remains in the queue.
  *

@@ -93,6 +93,11 @@ export const ERROR_CATALOGUE = {
     title: 'The voucher cannot be redeemed',
     help: 'Do not accept the voucher. `invalid_reason` says why, for example used up, not valid yet, or deactivated.',
   },
+  already_assigned: {
+    status: 409,
+    title: 'The voucher is assigned to another person',
+    help: 'Read the voucher: `assigned_to` shows the person. To replace that person, name their address in `replaces`.',
+  },
   published: {
     status: 409,
     title: 'The voucher can only be redeemed at Stripe',
@@ -125,8 +130,8 @@ export const ERROR_CATALOGUE = {
   },
   unsupported_media_type: {
     status: 415,
-    title: 'The request body must be application/json',
-    help: 'Send JSON, with `Content-Type: application/json`.',
+    title: 'The media type of the request body is not supported',
+    help: 'Send JSON, with `Content-Type: application/json`. Only uploads of files take `text/csv`.',
   },
   rate_limited: {
     status: 429,
@@ -186,7 +191,8 @@ export function problemType(code: string, publicUrl: string | null = null): stri
 export const ERRORS_PATH = '/docs/errors'
 
 /**
- * One broken rule. `pointer` is a JSON pointer into the body, or `query/…`, `header/…`, `params/…`.
+ * One broken rule. `pointer` is a JSON pointer into the body, or `query/…`, `header/…`, `params/…`, or
+ * `line/3/email` in an uploaded file.
  * `detail` is a predicate that follows the field's name (`is required`), or a whole sentence.
  */
 export type FieldError = { pointer: string; detail: string }

@@ -114,7 +114,7 @@ export type FindPurchaseBatch = (
 ) => Promise<string | null>
 
 /** Finds a batch that the caller may see. @throws AppError `not_found` */
-type FindBatch = (trx: Tx, caller: Caller) => Promise<string | null>
+export type FindBatch = (trx: Tx, caller: Caller) => Promise<string | null>
 
 async function sendVouchers(
   { db, exportDb }: Pick<VoucherExportDeps, 'db' | 'exportDb'>,

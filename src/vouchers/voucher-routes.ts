@@ -16,12 +16,12 @@ import {
   codeParams,
   createBatchBody,
   toBatchBody,
-  updateVoucherBody,
+  toVoucherFilter,
   voucherPage,
   voucherQuery,
   voucherSchema,
 } from './voucher-schemas.ts'
-import { assignVoucher, getVoucher, listVouchers } from './voucher-store.ts'
+import { getVoucher, listVouchers } from './voucher-store.ts'
 
 const PATH = '/v1/conferences/:conference/vouchers'
 const WRITE: AccessRule = { anyOf: ['vouchers:write'] }
@@ -30,7 +30,6 @@ const tags = ['Vouchers']
 /** `C/vouchers`. */
 export function voucherRoutes(app: App, deps: RouteDeps): void {
   readRoutes(app, deps)
-  assignRoute(app, deps)
   stateRoutes(app, deps)
 }
 
@@ -51,9 +50,9 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
     },
     async (request) => {
       const { conferenceId, sponsorId } = callerOf(request)
-      const { code, state, purchase: purchaseId, batch: batchId, ...page } = request.query
+      const { filter, page } = toVoucherFilter(request.query)
       const found = await withTenant(db, { conferenceId }, (trx) =>
-        listVouchers(trx, conferenceId, { code, state, purchaseId, batchId, sponsorId }, page),
+        listVouchers(trx, conferenceId, { ...filter, sponsorId }, page),
       )
       return mapPage(found, toVoucherBody)
     },
@@ -62,47 +61,22 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
   app.get(
     `${PATH}/:code`,
     {
-      config: { access: { anyOf: ['vouchers:redeem'] } },
+      config: { access: { anyOf: ['vouchers:redeem'], sponsor: true } },
       schema: {
         operationId: 'getVoucher',
         summary: 'Look up a voucher by its code',
-        description: 'Shows whether the voucher can be redeemed now and, if not, why.',
+        description:
+          'Shows whether the voucher can be redeemed now and, if not, why. A sponsor finds only its own.',
         tags,
         params: codeParams,
         response: { 200: voucherSchema },
       },
     },
     (request) => {
-      const { conferenceId } = callerOf(request)
+      const { conferenceId, sponsorId } = callerOf(request)
       return failedLookups.guard(request, () =>
         withTenant(db, { conferenceId }, async (trx) =>
-          toVoucherBody(await getVoucher(trx, conferenceId, request.params.code)),
-        ),
-      )
-    },
-  )
-}
-
-function assignRoute(app: App, { idempotency, failedLookups }: RouteDeps): void {
-  app.patch(
-    `${PATH}/:code`,
-    {
-      config: { access: WRITE },
-      schema: {
-        operationId: 'updateVoucher',
-        summary: 'Assign a voucher',
-        tags,
-        params: codeParams,
-        body: updateVoucherBody,
-        response: { 200: voucherSchema },
-      },
-    },
-    (request) => {
-      const { conferenceId } = callerOf(request)
-      const { assigned_to: assignedTo } = request.body
-      return failedLookups.guard(request, () =>
-        idempotency.run(request, async (trx) =>
-          toVoucherBody(await assignVoucher(trx, conferenceId, request.params.code, assignedTo)),
+          toVoucherBody(await getVoucher(trx, conferenceId, request.params.code, sponsorId)),
         ),
       )
     },

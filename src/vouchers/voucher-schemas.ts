@@ -25,15 +25,33 @@ export const voucherQuery = z.strictObject({
   state: z.enum(VOUCHER_STATES).optional(),
   purchase: id.optional(),
   batch: id.optional(),
+  assigned_to: z.string().trim().min(1).max(254).optional().meta({
+    description: "A person's e-mail address, in any case.",
+  }),
+  q: z.string().trim().min(1).max(200).optional().meta({
+    description:
+      'A whole code, or part of the name or address of the person to whom a voucher is assigned. The newest assignment comes first.',
+  }),
 })
 
-export const updateVoucherBody = z
-  .strictObject({
-    assigned_to: z.string().trim().min(1).max(200).nullable().meta({
-      description: 'Who holds the voucher, such as a name or an e-mail address. Null: no one.',
+/** The filter and the page of a query, as the store takes them. */
+export function toVoucherFilter(query: z.output<typeof voucherQuery>) {
+  const { limit, cursor, purchase, batch, assigned_to: assignedTo, q, ...others } = query
+  const filter = { ...others, purchaseId: purchase, batchId: batch, assignedTo, text: q }
+  return { filter, page: { limit, cursor } }
+}
+
+const assignmentSchema = z
+  .object({
+    email: z.string(),
+    name: z.string().nullable(),
+    assigned_at: timestamp,
+    sent_at: timestamp.nullable().meta({
+      description:
+        'When the mail server took the e-mail with the code. Null: it was not sent to this person.',
     }),
   })
-  .meta({ id: 'UpdateVoucher' })
+  .meta({ id: 'Assignment' })
 
 export const voucherSchema = z
   .object({
@@ -55,7 +73,7 @@ export const voucherSchema = z
     unlocks_hidden_tickets: z.boolean(),
     ticket_type: z.string().nullable(),
     add_on: z.string().nullable(),
-    assigned_to: z.string().nullable(),
+    assigned_to: assignmentSchema.nullable().meta({ description: 'Null: no one.' }),
     created_at: timestamp,
   })
   .meta({ id: 'Voucher' })

@@ -1,8 +1,10 @@
 import type { Tx } from '../db/connect.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { PREPARED } from '../db/pipeline.ts'
+import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
 import { invalidField, notFound } from '../shared/errors.ts'
 import {
+  type Assignment,
   codeKey,
   INVALID_REASON,
   type InvalidReason,
@@ -28,18 +30,29 @@ export type VoucherRow = {
   unlocks_hidden_tickets: boolean
   ticket_type_id: string | null
   add_on_id: string | null
-  assigned_to: string | null
+  assigned_email: string | null
+  assigned_name: string | null
+  assigned_at: Date | null
+  sent_at: Date | null
   created_at: Date
 }
 
-/** SQL that selects vouchers `v` with their batches `b`, in the columns of `VoucherRow`. */
+/**
+ * SQL that selects vouchers `v` with batches `b` and assignments `a`, in the columns of `VoucherRow`. `limit 1`
+ * keeps the look-up of assignments by voucher in every plan: few vouchers of a page have one.
+ */
 export const SELECT_VOUCHERS = `
   select v.id, v.ordinal, v.code, v.batch_id, b.purchase_id, v.state,
     ${INVALID_REASON} as invalid_reason,
     v.times_used, v.max_uses, b.valid_from, b.valid_until, b.voucher_type, b.discount_value,
-    b.unlocks_hidden_tickets, b.ticket_type_id, b.add_on_id, v.assigned_to, v.created_at
+    b.unlocks_hidden_tickets, b.ticket_type_id, b.add_on_id, v.created_at,
+    a.email as assigned_email, a.name as assigned_name, a.assigned_at, a.sent_at
   from vouchers v
-  join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id`
+  join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
+  left join lateral (
+    select * from voucher_assignments each
+    where each.conference_id = v.conference_id and each.voucher_id = v.id
+    limit 1) as a on true`
 
 export function toVoucher(row: VoucherRow): Voucher {
   return {
@@ -59,20 +72,33 @@ export function toVoucher(row: VoucherRow): Voucher {
     unlocksHiddenTickets: row.unlocks_hidden_tickets,
     ticketTypeId: row.ticket_type_id,
     addOnId: row.add_on_id,
-    assignedTo: row.assigned_to,
+    assignedTo: toAssignment(row),
     createdAt: row.created_at,
   }
 }
 
+function toAssignment(row: VoucherRow): Assignment | null {
+  const { assigned_email: email, assigned_name: name, assigned_at: assignedAt } = row
+  if (email === null || assignedAt === null) return null
+  return { email, name, assignedAt, sentAt: row.sent_at }
+}
+
 /**
- * The voucher with this code. Case, spaces and hyphens do not matter.
+ * The voucher with this code. Case, spaces and hyphens do not matter. With `sponsorId`, another sponsor's
+ * voucher is not found.
  *
  * @throws AppError `not_found`
  */
-export async function getVoucher(trx: Tx, conferenceId: string, code: string): Promise<Voucher> {
+export async function getVoucher(
+  trx: Tx,
+  conferenceId: string,
+  code: string,
+  sponsorId: string | null = null,
+): Promise<Voucher> {
   const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
-    `${SELECT_VOUCHERS} where v.conference_id = ? and v.code_key = ?`,
-    [conferenceId, codeKey(code)],
+    `${SELECT_VOUCHERS} where v.conference_id = :conferenceId and v.code_key = :key
+       ${sponsorId === null ? '' : 'and b.sponsor_id = :sponsorId'}`,
+    { conferenceId, key: codeKey(code), sponsorId },
   )
   if (rows[0] === undefined) throw notFound('voucher')
   return toVoucher(rows[0])
@@ -83,6 +109,10 @@ export type VoucherFilter = {
   state?: VoucherState | undefined
   purchaseId?: string | undefined
   batchId?: string | undefined
+  /** A person's e-mail address, in any case. */
+  assignedTo?: string | undefined
+  /** A whole code, or part of the name or address of the person to whom a voucher is assigned. */
+  text?: string | undefined
   /** Set for a sponsor's key, which sees only the vouchers of its own batches. */
   sponsorId: string | null
 }
@@ -115,6 +145,9 @@ export async function listVouchers(
 ): Promise<Page<Voucher>> {
   const batches = await batchesOf(trx, conferenceId, filter)
   if (batches?.length === 0) return { data: [], has_more: false, next_cursor: null }
+  if (filter.text !== undefined) {
+    return searchVouchers(trx, conferenceId, { ...filter, batches }, filter.text, page)
+  }
   const isOneBatch = filter.batchId !== undefined || filter.purchaseId !== undefined
   const keyset = isOneBatch ? NEWEST_OF_BATCH : NEWEST
   return readVouchers(trx, conferenceId, { ...filter, batches }, page, keyset)
@@ -138,23 +171,31 @@ const BATCH_CONDITION = {
   several: 'and v.batch_id = any(:batches)',
 }
 
-type Conditions = Pick<VoucherFilter, 'code' | 'state'> & { batches: string[] | null }
+const ASSIGNED_TO = `and v.id = any(array(
+  select p.voucher_id from voucher_assignments p
+  where p.conference_id = :conferenceId and p.email_key = lower(:email)))`
+
+type Conditions = Pick<VoucherFilter, 'code' | 'state' | 'assignedTo'> & {
+  batches: string[] | null
+}
 
 function readVouchers(
   trx: Tx,
   conferenceId: string,
-  { code, state, batches }: Conditions,
+  { code, state, assignedTo, batches }: Conditions,
   page: PageQuery,
   keyset: Keyset,
 ): Promise<Page<Voucher>> {
   const conditions = [
     ...(code === undefined ? [] : ['and v.code_key = :key']),
     ...(state === undefined ? [] : ['and v.state = :state']),
+    ...(assignedTo === undefined ? [] : [ASSIGNED_TO]),
     ...(batches === null ? [] : [BATCH_CONDITION[batches.length === 1 ? 'one' : 'several']]),
   ].join(' ')
   const values = {
     key: codeKey(code ?? ''),
     state: state ?? '',
+    email: assignedTo ?? '',
     batch: batches?.[0] ?? '',
     batches: batches ?? [],
   }
@@ -191,17 +232,60 @@ export async function findPurchaseOfCode(
   return row?.purchase ?? null
 }
 
-/** Stores who holds the voucher; null: no one. @throws AppError `not_found` */
-export async function assignVoucher(
+/**
+ * The voucher whose whole code the text is, else the vouchers of the persons whose name or address contains
+ * the text, the newest assignment first. Parts of codes are not found, so codes cannot be guessed step by step.
+ */
+async function searchVouchers(
   trx: Tx,
   conferenceId: string,
-  code: string,
-  assignedTo: string | null,
-): Promise<Voucher> {
-  await trx('vouchers')
-    .where({ conference_id: conferenceId, code_key: codeKey(code) })
-    .update({ assigned_to: assignedTo })
-  return getVoucher(trx, conferenceId, code)
+  filter: VoucherFilter & { batches: string[] | null },
+  text: string,
+  page: PageQuery,
+): Promise<Page<Voucher>> {
+  if (filter.code === undefined) {
+    const byCode = { ...filter, code: text }
+    const found = await readVouchers(trx, conferenceId, byCode, { limit: 1 }, NEWEST)
+    if (found.data.length > 0) return found
+  }
+  const list = trx('voucher_assignments as a')
+    .join('vouchers as v', (on) =>
+      on.on('v.conference_id', 'a.conference_id').on('v.id', 'a.voucher_id'),
+    )
+    .where('a.conference_id', conferenceId)
+  const { sponsorId, batches, state, assignedTo, code } = filter
+  if (sponsorId !== null) void list.where('a.sponsor_id', sponsorId)
+  if (batches !== null) void list.whereRaw('v.batch_id = any(?)', [batches])
+  if (state !== undefined) void list.where('v.state', state)
+  if (code !== undefined) void list.where('v.code_key', codeKey(code))
+  if (assignedTo !== undefined) void list.whereRaw('a.email_key = lower(?)', [assignedTo])
+  const candidates = searchCandidates(trx, conferenceId, 'assignment', text)
+  const found = await fetchSearchPage<{ voucher_id: number }>(
+    {
+      list,
+      alias: 'a',
+      columns: ['a.voucher_id'],
+      order: { at: 'a.assigned_at', id: 'a.voucher_id' },
+      match: (query) =>
+        query.whereRaw('(a.name ilike :text or a.email ilike :text)', { text: containing(text) }),
+      candidates:
+        candidates &&
+        trx
+          .queryBuilder()
+          .from(candidates.as('found'))
+          .select(trx.raw('cast(found.id as bigint) as id'), 'found.listed_at'),
+    },
+    page,
+  )
+  const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
+    `${SELECT_VOUCHERS} where v.conference_id = ? and v.id = any(?)`,
+    [conferenceId, found.data.map(({ voucher_id: id }) => id)],
+  )
+  const byId = new Map(rows.map((row) => [row.id, toVoucher(row)]))
+  return {
+    ...found,
+    data: found.data.flatMap(({ voucher_id: id }) => byId.get(id) ?? []),
+  }
 }
 
 /** The unique integer column by which a list is ordered. */

@@ -27,8 +27,18 @@ export type Voucher = Omit<VoucherTerms, 'prefix'> & {
   timesUsed: number
   ticketTypeId: string | null
   addOnId: string | null
-  assignedTo: string | null
+  /** Null: no one. */
+  assignedTo: Assignment | null
   createdAt: Date
+}
+
+/** The person to whom a voucher is assigned. */
+export type Assignment = {
+  email: string
+  name: string | null
+  assignedAt: Date
+  /** When the mail server took the e-mail with the code. Null: it was not sent to this person. */
+  sentAt: Date | null
 }
 
 /** Why a voucher cannot be redeemed, in the order in which the reasons are checked. */
@@ -76,7 +86,16 @@ export function toVoucherBody(voucher: Voucher) {
     unlocks_hidden_tickets: voucher.unlocksHiddenTickets,
     ticket_type: voucher.ticketTypeId,
     add_on: voucher.addOnId,
-    assigned_to: voucher.assignedTo,
+    assigned_to: voucher.assignedTo && toAssignmentBody(voucher.assignedTo),
     created_at: voucher.createdAt.toISOString(),
+  }
+}
+
+function toAssignmentBody({ email, name, assignedAt, sentAt }: Assignment) {
+  return {
+    email,
+    name,
+    assigned_at: assignedAt.toISOString(),
+    sent_at: sentAt?.toISOString() ?? null,
   }
 }

@@ -26,6 +26,7 @@ export const OWNERS: Readonly<Record<string, string>> = {
   voucher_batches: 'src/vouchers/',
   voucher_counts: 'src/vouchers/',
   voucher_count_changes: 'src/vouchers/',
+  voucher_assignments: 'src/vouchers/',
   redemptions: 'src/vouchers/',
   published_vouchers: 'src/vouchers/',
   bulk_purchases: 'src/purchases/',

@@ -164,9 +164,7 @@ it('writes no code into the log, also for failed requests', async () => {
   const lines = text(log)
   const process = await startTestProcess(app.connectionString, { log })
   const conference = await createConference(process)
-  const { code } = await freePurchase(process, conference, {
-    quantity: 1,
-  })
+  const { code, purchase } = await freePurchase(process, conference, { quantity: 1 })
   const path = `${conference.path}/vouchers/${code}`
   await process.request('GET', path)
   await process.request('GET', `${path}X`)
@@ -175,10 +173,15 @@ it('writes no code into the log, also for failed requests', async () => {
   await process.request('POST', `${path}/redemptions`, { body: { reference: 'order-2' } })
   await process.request('POST', `${path}/redemptions`, { body: { wrong: code } })
   await process.request('POST', `${path}/deactivate`)
-  await process.request('PATCH', path, { body: { assigned_to: code } })
+  const person = { email: 'ada@acme.example', name: code }
+  await process.request('PUT', `${path}/assignment`, { body: person })
+  await process.request('PUT', `${path}/assignment`, { body: { email: code } })
+  const csv = { headers: { 'content-type': 'text/csv' }, body: `${code},ada@acme.example\n` }
+  await process.request('POST', `${conference.path}/purchases/${purchase}/assignments`, csv)
   await process.close()
   log.end()
   const written = await lines
   expect(written).toContain('/vouchers/:code/redemptions')
   expect(written.toUpperCase()).not.toContain(code)
+  expect(written).not.toContain('ada@acme')
 })

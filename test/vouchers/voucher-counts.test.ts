@@ -3,6 +3,7 @@ import { down, up } from '../../migrations/0057_voucher_counts.ts'
 import type { Tx } from '../../src/db/connect.ts'
 import { withSystem } from '../../src/db/tenant-scope.ts'
 import { reportVouchers } from '../../src/reports/report-queries.ts'
+import { assignVoucher } from '../../src/vouchers/assign-vouchers.ts'
 import { redeemVoucher, releaseRedemption } from '../../src/vouchers/redeem-voucher.ts'
 import { addUpVoucherCounts } from '../../src/vouchers/voucher-counts.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
@@ -61,8 +62,10 @@ describe('the counts of a batch (issue 9, line 6)', () => {
 
   it('write nothing while vouchers are issued or assigned', async () => {
     const tenant = await tenants.create()
-    const { purchaseId } = await tenant.sold(5)
-    await tenant.run(async (trx) => trx('vouchers').update({ assigned_to: 'Ada' }))
+    const { purchaseId, code } = await tenant.sold(5)
+    const caller = { conferenceId: tenant.conferenceId, sponsorId: null, actor }
+    const person = { email: 'ada@acme.example', name: null }
+    await tenant.run((trx) => assignVoucher(trx, caller, code, person, { send: true }))
     expect(await numberOfChanges(tenant)).toBe(0)
     expect(await tenant.counts(purchaseId)).toMatchObject({ issued: 5, active: 5, remaining: 5 })
   })

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { newId } from '../../src/shared/ids.ts'
 import {
-  assignVoucher,
   getVoucher,
   listBatchVouchers,
   listVouchers,
@@ -51,15 +50,6 @@ describe('one voucher', () => {
       assignedTo: null,
       createdAt: expect.any(Date),
     })
-  })
-
-  it('stores who holds it', async () => {
-    const tenant = await tenants.create()
-    const { code } = await tenant.sold(1)
-    const assign = (name: string | null) =>
-      tenant.run((trx) => assignVoucher(trx, tenant.conferenceId, code, name))
-    expect(await assign('Ada')).toMatchObject({ assignedTo: 'Ada' })
-    expect(await assign(null)).toMatchObject({ assignedTo: null })
   })
 })
 

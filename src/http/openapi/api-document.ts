@@ -100,12 +100,19 @@ export function operationsOf(
 export type OperationDocs = {
   /** Error codes besides those that follow from its method, path and access rule. */
   problems?: readonly ErrorCode[]
-  /** For a route that reads the raw body: its description. */
-  rawBody?: string
+  /** For a route that reads the raw body. */
+  rawBody?: RawBody
   /** Examples of request bodies, by a short name. */
   requests?: Record<string, Example>
   /** Examples of success answers, by a short name. */
   answers?: Record<string, Example>
+}
+
+export type RawBody = {
+  type: string
+  description: string
+  schema: JsonSchema
+  example?: string
 }
 
 /** By operationId. */

@@ -10,6 +10,7 @@ import {
   type Operation,
   type OperationDocs,
   operationsOf,
+  type RawBody,
   refTo,
 } from './api-document.ts'
 import {
@@ -60,8 +61,6 @@ const SUCCESS: Record<string, string> = {
   204: 'No content',
 }
 
-const ANY_OBJECT: JsonSchema = { type: 'object' }
-
 type Place = { path: string; method: string; operation: Operation }
 
 /** A key belongs to a caller, so an operation without one takes none. */
@@ -93,8 +92,14 @@ function describeBody({ requestBody }: Operation, required: boolean, docs: Opera
   }
 }
 
-function rawBody(description: string): NonNullable<Operation['requestBody']> {
-  return { required: true, description, content: { 'application/json': { schema: ANY_OBJECT } } }
+function rawBody({
+  type,
+  description,
+  schema,
+  example,
+}: RawBody): NonNullable<Operation['requestBody']> {
+  const media: Media = example === undefined ? { schema } : { schema, example }
+  return { required: true, description, content: { [type]: media } }
 }
 
 /** The examples of answers are long, so they stand among the components. */
@@ -131,7 +136,7 @@ function describeOperation(place: Place, docs: OperationDocs, shared: Components
     ...route,
     hasPathParameters: place.path.includes('{'),
     // Fastify parses the body of a POST even if the route takes none.
-    hasBody: place.method === 'post' || place.method === 'patch',
+    hasBody: ['post', 'put', 'patch'].includes(place.method),
     takesIdempotencyKey: takesIdempotencyKey(place, route.access),
   }
   // The first declaration wins: a route may describe an error status of its own.

@@ -70,7 +70,8 @@ const PROBLEM_FIELD_SCHEMA: JsonSchema = {
   properties: {
     pointer: {
       type: 'string',
-      description: 'A JSON pointer into the body, or `query/…`, `header/…`, `params/…`.',
+      description:
+        'A JSON pointer into the body, or `query/…`, `header/…`, `params/…`, or `line/3/email` in an uploaded file.',
       examples: ['/quantity'],
     },
     detail: { type: 'string', examples: ['must be at least 1'] },
@@ -125,12 +126,14 @@ function commonProblems(
 ): { name: string; codes: ErrorCode[] } {
   const callsStripe = STRIPE_PROBLEMS.every((code) => own.includes(code))
   const isOfKey = route.access !== 'public' && route.access !== 'stripe'
+  // Only PUT has a body and takes no Idempotency-Key.
+  const isPut = isOfKey && !route.takesIdempotencyKey
   const parts = [
     route.access === 'public' ? (route.rateLimited ? 'Public' : 'Unlimited') : '',
     route.access === 'stripe' ? 'Webhook' : '',
     isOfKey && !route.hasPathParameters ? 'Platform' : '',
     callsStripe ? 'Stripe' : '',
-    route.hasBody && route.access !== 'stripe' ? 'Write' : '',
+    route.hasBody && route.access !== 'stripe' ? (isPut ? 'Put' : 'Write') : '',
     'Problem',
   ]
   const codes = [...codesThatFollow(route), ...(callsStripe ? STRIPE_PROBLEMS : [])]
