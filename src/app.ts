@@ -21,7 +21,7 @@ import { createDatabaseGauges } from './database-gauges.ts'
 import type { Db } from './db/connect.ts'
 import type { LivenessLock } from './db/liveness-lock.ts'
 import { createFailedLookups } from './http/failed-lookups.ts'
-import { createIdempotency } from './http/idempotency.ts'
+import { createIdempotency, redactStoredAnswers } from './http/idempotency.ts'
 import { addRequestMetrics, createMetrics, type Metrics, metricsRoutes } from './http/metrics.ts'
 import { createLifecycle, createReadiness, healthRoutes, type Lifecycle } from './http/readiness.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
@@ -35,6 +35,7 @@ import {
 } from './notifications/outbound-webhook-routes.ts'
 import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { findPaymentObject } from './payments/payment-store.ts'
+import { privacyRoutes } from './privacy/privacy-routes.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { hasPurchases } from './purchases/purchase-store.ts'
@@ -132,6 +133,11 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   reportRoutes(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
   webhookDeliveryRoutes(app, routes)
+  privacyRoutes(app, {
+    ...routes,
+    clock: deps.clock,
+    redactAnswers: (conferenceId, redact) => redactStoredAnswers(deps, conferenceId, redact),
+  })
   addStripeRoutes(app, routes, deps, metrics)
   addBillingRoutes(app, routes, deps)
   return app

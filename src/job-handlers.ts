@@ -20,7 +20,7 @@ import { type Config, webUrlOf } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
 import { deleteExpiredLimits } from './http/failed-lookups.ts'
-import { deleteExpiredKeys } from './http/idempotency.ts'
+import { deleteExpiredKeys, redactStoredAnswers } from './http/idempotency.ts'
 import { deleteFailedJobs } from './jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { startAllSyncRuns, workOnSyncRun } from './mirror/runs/sync-run-job.ts'
@@ -34,6 +34,7 @@ import {
 import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
 import { deleteOldDeliveries, resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
 import type { PaymentGateway } from './payments/payment-gateway.ts'
+import { finishErasure } from './privacy/erase-personal-data.ts'
 import type { BulkPurchaseService, Cause, PurchaseRef } from './purchases/bulk-purchase-service.ts'
 import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
@@ -194,6 +195,15 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     handle('update_customer', ({ conference_id, sponsor_id }) =>
       updateSponsorCustomer(deps, conference_id, sponsor_id),
     ),
+    handle('finish_erasure', async ({ conference_id, id }) => {
+      await finishErasure(
+        {
+          ...deps,
+          redactAnswers: (conferenceId, redact) => redactStoredAnswers(deps, conferenceId, redact),
+        },
+        { conferenceId: conference_id, erasureId: id },
+      )
+    }),
     handle('deliver_webhook', (payload, { signal }) =>
       deliverWebhook(
         { ...deps, postWebhook },

@@ -230,6 +230,24 @@ export function endSession(db: Db, email: string, id: string): Promise<boolean> 
   })
 }
 
+/**
+ * Deletes the links and sessions of an address, unless a conference knows it as a user.
+ *
+ * @returns their number, or null if it is known.
+ */
+export function forgetSignIns(db: Db, email: string): Promise<number | null> {
+  return withSystem(db, 'authenticate', async (trx) => {
+    const own = { email_key: keyOf(email) }
+    const user = await trx('users')
+      .where({ ...own, removed_at: null })
+      .first<{ id: string } | undefined>('id')
+    if (user !== undefined) return null
+    const links: number = await trx('sign_in_links').where(own).delete()
+    const sessions: number = await trx('sessions').where(own).delete()
+    return links + sessions
+  })
+}
+
 /** Deletes links and sessions that no longer work. @returns their number. */
 export async function deleteOldSignIns(db: Db): Promise<number> {
   const links = await deleteInBatches(db, 'sign_in_links', `expires_at < now() - interval '1 day'`)

@@ -15,7 +15,12 @@ import {
   VOUCHER_DOCS,
   VOUCHER_EXAMPLES,
 } from './purchase-docs.ts'
-import { OUTBOUND_WEBHOOK_DOCS, OUTBOUND_WEBHOOK_EXAMPLES, SETUP_DOCS } from './setup-docs.ts'
+import {
+  OUTBOUND_WEBHOOK_DOCS,
+  OUTBOUND_WEBHOOK_EXAMPLES,
+  PRIVACY_DOCS,
+  SETUP_DOCS,
+} from './setup-docs.ts'
 import {
   COUPON_DOCS,
   COUPON_EXAMPLES,
@@ -56,6 +61,7 @@ export const OPERATION_DOCS: ApiDocs = {
   ...CUSTOMER_DOCS,
   ...CHARGE_DOCS,
   ...OUTBOUND_WEBHOOK_DOCS,
+  ...PRIVACY_DOCS,
 }
 
 /** One object of each kind, by the name of its schema. */
@@ -183,6 +189,10 @@ const TAGS = [
     name: 'Outbound webhooks',
     description:
       'Events that this service sends to your endpoints, by the Standard Webhooks specification. They are signed, delivered at least once, in no guaranteed order, and retried over three days (ten attempts). After that, staff can replay a delivery. The `webhook-id` is the same in every attempt. A payload is small and contains no voucher code: read other data from this API.',
+  },
+  {
+    name: 'Privacy',
+    description: 'The data of a person or sponsor: its export, and its erasure.',
   },
   { name: 'Stripe', description: "Stripe's webhook, the events that it delivered, and replays." },
   {

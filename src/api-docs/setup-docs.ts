@@ -187,3 +187,21 @@ export const OUTBOUND_WEBHOOK_DOCS: ApiDocs = {
   },
   replayWebhookDelivery: { problems: ['wrong_state'] },
 }
+
+/** Personal data: exports and erasures. */
+export const PRIVACY_DOCS: ApiDocs = {
+  exportPersonalData: {
+    problems: ['not_found'],
+    requests: {
+      person: { value: { email: 'ada@acme.example' } },
+      sponsor: { value: { sponsor: 'acme' } },
+    },
+  },
+  erasePersonalData: {
+    problems: ['not_found', 'money_open'],
+    requests: {
+      person: { value: { email: 'ada@acme.example', confirm: 'ada@acme.example' } },
+      sponsor: { value: { sponsor: 'acme', confirm: 'acme' } },
+    },
+  },
+}

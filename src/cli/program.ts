@@ -23,6 +23,7 @@ import { addEventsFindMissed, addEventsList, addEventsReplay } from './event-com
 import { addKeysCreate, addKeysList, addKeysRevoke } from './key-commands.ts'
 import { addMigrate } from './migrate-command.ts'
 import { addPlansCreate, addPlansList } from './plan-commands.ts'
+import { addPrivacyErase, addPrivacyExport } from './privacy-commands.ts'
 import {
   addPurchasesApprove,
   addPurchasesCancel,
@@ -178,6 +179,10 @@ export function buildProgram(cli: Cli): Command {
   addWebhookEndpointsRotateSecret(program, cli)
   addWebhookEndpointsDeliveries(program, cli)
   addWebhookEndpointsReplay(program, cli)
+
+  program.commandsGroup('Privacy:')
+  addPrivacyExport(program, cli)
+  addPrivacyErase(program, cli)
 
   program.commandsGroup('Stripe:')
   addEventsList(program, cli)

@@ -52,6 +52,10 @@ type Row = {
 /** How long a key is kept. */
 const KEY_LIFETIME_SECONDS = 86_400
 
+/** What is authenticated with a stored answer. */
+const answerContext = ({ caller, key }: Pick<Key, 'caller' | 'key'>) =>
+  `idempotency_keys:${caller}:${key}`
+
 /** @param deps.livenessLock tells whether the process that runs a request is still alive. */
 export function createIdempotency(deps: {
   db: Db
@@ -68,17 +72,16 @@ export function createIdempotency(deps: {
       : withTenant(db, { conferenceId }, work)
   }
 
-  const contextOf = ({ caller, key }: Key) => `idempotency_keys:${caller}:${key}`
   const seal = (key: Key, answer: unknown) =>
-    encryption.encrypt(JSON.stringify(answer ?? null), contextOf(key))
+    encryption.encrypt(JSON.stringify(answer ?? null), answerContext(key))
   const open = <T>(key: Key, sealed: string): T =>
     // The stored value is what `run` or `resume` returned for the same fingerprint.
-    JSON.parse(encryption.decrypt(sealed, contextOf(key))) as T
+    JSON.parse(encryption.decrypt(sealed, answerContext(key))) as T
 
   async function lockAndFind(trx: Tx, key: Key): Promise<Row | undefined> {
     const { rows } = await trx.raw<{ rows: { locked: boolean }[] }>(
       'select pg_try_advisory_xact_lock(hashtextextended(?, 0)) as locked',
-      [contextOf(key)],
+      [answerContext(key)],
     )
     if (rows[0]?.locked !== true) throw stillRunning()
     await trx('idempotency_keys')
@@ -124,7 +127,7 @@ export function createIdempotency(deps: {
     }
     if (row.answer_sealed !== null) return { answer: open<T>(key, row.answer_sealed) }
     const isOurs = row.owner === livenessLock.owner
-    if (isOurs && running.has(contextOf(key))) throw stillRunning()
+    if (isOurs && running.has(answerContext(key))) throw stillRunning()
     if (row.owner !== null && !isOurs && (await livenessLock.isAlive(trx, row.owner))) {
       throw stillRunning()
     }
@@ -177,11 +180,11 @@ export function createIdempotency(deps: {
         request.isReplay = true
         return taken.answer
       }
-      running.add(contextOf(key))
+      running.add(answerContext(key))
       try {
         return await close(request, key, () => steps.finish(taken.resource, taken.isRepeat))
       } finally {
-        running.delete(contextOf(key))
+        running.delete(answerContext(key))
       }
     },
   }
@@ -201,6 +204,52 @@ function keyOf(request: FastifyRequest): Key | null {
     fingerprint: sha256(`${request.method} ${request.url}\n${body}`),
     conferenceId: request.conferenceId,
   }
+}
+
+const ANSWERS_PAGE = 500
+
+/**
+ * Changes the stored answers of a conference, in short transactions. A key that would change itself is
+ * deleted with its answer.
+ *
+ * @returns the number of changed rows.
+ */
+export async function redactStoredAnswers(
+  { db, encryption }: { db: Db; encryption: Encryption },
+  conferenceId: string,
+  redact: (value: unknown) => unknown,
+): Promise<number> {
+  let changed = 0
+  let after: { caller: string; key: string } | null = { caller: '', key: '' }
+  while (after !== null) {
+    const from: { caller: string; key: string } = after
+    after = await withTenant(db, { conferenceId }, async (trx) => {
+      const rows = await trx('idempotency_keys')
+        .where({ conference_id: conferenceId })
+        .whereRaw('(caller, key) > (?, ?)', [from.caller, from.key])
+        .orderBy(['caller', 'key'])
+        .limit(ANSWERS_PAGE)
+        .forUpdate()
+        .select<{ caller: string; key: string; answer_sealed: string | null }[]>(
+          'caller',
+          'key',
+          'answer_sealed',
+        )
+      for (const { caller, key, answer_sealed: sealed } of rows) {
+        const row = () => trx('idempotency_keys').where({ caller, key })
+        const context = answerContext({ caller, key })
+        const text = sealed === null ? null : encryption.decrypt(sealed, context)
+        const redacted = text === null ? null : JSON.stringify(redact(JSON.parse(text)))
+        const isOtherKey = redact(key) !== key
+        if (isOtherKey) await row().delete()
+        else if (redacted !== null && redacted !== text)
+          await row().update({ answer_sealed: encryption.encrypt(redacted, context) })
+        if (isOtherKey || redacted !== text) changed += 1
+      }
+      return rows.length < ANSWERS_PAGE ? null : (rows.at(-1) ?? null)
+    })
+  }
+  return changed
 }
 
 /** Deletes keys that are no longer honoured. @returns their number. */

@@ -166,6 +166,14 @@ const definitions = {
     maxAttempts: 21,
     key: ({ sponsor_id }) => `update_customer:${sponsor_id}`,
   }),
+  /** Finish the erasure of personal data that no request continues. */
+  finish_erasure: defineJob({
+    version: 1,
+    payload: { ...conference, id: z.string() },
+    // No timer adds it again.
+    maxAttempts: 21,
+    key: ({ id }) => `finish_erasure:${id}`,
+  }),
   /** Make one attempt to deliver an outbound webhook. The next attempt is another job. */
   deliver_webhook: defineJob({
     version: 1,

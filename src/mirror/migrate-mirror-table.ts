@@ -69,8 +69,17 @@ function createViews({ name, views = {} }: TableShape): string {
 
 const digestOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12)
 
+// What was erased here still exists at Stripe, and must not return with the next sync.
+function addRedaction(table: string): string {
+  const name = table.replace('stripe.', '')
+  return `
+    create or replace trigger ${name}_redact before insert or update on ${table}
+      for each row execute function redact_mirror_row();`
+}
+
 function definitionOf(shape: TableShape): string {
-  return createTable(tableOf(shape)) + addColumns(shape) + createViews(shape)
+  const table = tableOf(shape)
+  return createTable(table) + addColumns(shape) + addRedaction(table) + createViews(shape)
 }
 
 /**

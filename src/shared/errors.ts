@@ -53,6 +53,11 @@ export const ERROR_CATALOGUE = {
     title: 'The current state does not allow the request',
     help: 'Read the object again: its state changed, or never allowed this. `allowed_actions` of a purchase lists what is possible now.',
   },
+  money_open: {
+    status: 409,
+    title: 'Money is not settled yet',
+    help: 'Wait until the payments, refunds and disputes that `detail` names have ended, or cancel them.',
+  },
   payment_in_progress: {
     status: 409,
     title: 'A payment is in progress',

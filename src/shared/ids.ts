@@ -34,6 +34,7 @@ export const ID_PREFIXES = {
   chargeRefund: 'chr',
   plan: 'plan',
   subscription: 'subs',
+  erasure: 'er',
   process: 'proc',
 } as const
 

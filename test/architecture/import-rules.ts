@@ -24,7 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/mirror/'],
   ['src/billing/'],
   ['src/stripe-events/'],
-  ['src/reports/'],
+  ['src/reports/', 'src/privacy/'],
   ['src/cli/'],
 ]
 

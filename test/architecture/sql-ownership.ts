@@ -59,10 +59,13 @@ export const OWNERS: Readonly<Record<string, string>> = {
   discount_changes: 'src/billing/',
   voucher_publications: 'src/billing/',
   stripe_events: 'src/stripe-events/',
+  erasures: 'src/privacy/',
+  erased_subjects: 'src/privacy/',
+  erasure_salts: 'src/privacy/',
 }
 
-/** Read-only statements across domains: one query is their purpose. */
-const COMPARE_DOMAINS = ['src/reports/', 'src/mirror/drift/']
+/** Statements across domains: one query, or one erasure, is their purpose. */
+const COMPARE_DOMAINS = ['src/reports/', 'src/mirror/drift/', 'src/privacy/']
 
 const TABLES = Object.keys(OWNERS).join('|')
 // A call of knex that takes a table, such as trx('vouchers as v') or .join<Row>('sponsors', …).

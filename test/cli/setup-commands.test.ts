@@ -136,3 +136,26 @@ describe('a webhook endpoint', () => {
     expect(again.stdout).toMatch(/vouchers\.issued +pending/)
   })
 })
+
+describe('the data of a sponsor', () => {
+  it('is exported and erased, like by the API', async () => {
+    const email = 'zoe@plume.example'
+    const { id } = await cli.json<Made>(
+      here('sponsors:create', '--name', 'Plume Pens', '--email', email),
+    )
+    const exported = await cli.run(here('privacy:export', '--email', email))
+    expect(exported.stdout).toMatch(/sponsors +1\n/)
+    const erase = (confirm: string) =>
+      cli.run(here('privacy:erase', '--sponsor', 'plume-pens', '--confirm', confirm))
+    expect(await erase('yes')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('--confirm must repeat'),
+    })
+    expect((await erase('plume-pens')).stdout).toMatch(/state +done\n[^]*sponsors +1\n/)
+    const { body } = await app.request('GET', `${shop.path}/sponsors/${id}`)
+    expect(body).toMatchObject({ name: 'Erased sponsor', contact_email: null })
+    expect((await cli.run(here('privacy:export', '--email', email))).stdout).toBe(
+      'Nothing is stored.\n',
+    )
+  })
+})

@@ -51,7 +51,7 @@ export async function fillPublication(
   )
 }
 
-/** A Stripe event and a sync run, both finished. */
+/** A Stripe event, a sync run and an erasure, all finished. */
 export async function fillInbox(
   app: TestApp,
   conference: string,
@@ -70,7 +70,13 @@ export async function fillInbox(
      values ($1, $2, 'coupons', 'api', 'succeeded', now())`,
     [conference, run],
   )
-  return { event, run }
+  const erasure = `er_${mark}`
+  await app.rows(
+    `insert into erasures (conference_id, id, subject, token, state, requested_by, finished_at)
+     values ($1, $2, 'person', $2, 'done', 'x', now())`,
+    [conference, erasure],
+  )
+  return { event, run, erasure }
 }
 
 /** One row of every mirrored resource. */

@@ -130,6 +130,11 @@ export const WHO_MAY: Record<string, Who> = {
   listWebhookDeliveries: ['settings:write'],
   replayWebhookDelivery: ['settings:write'],
 
+  exportPersonalData: ['settings:write'],
+  erasePersonalData: ['settings:write'],
+  listErasures: ['settings:write'],
+  getErasure: ['settings:write'],
+
   createCharge: ['refunds:write'],
   listCharges: ['refunds:write'],
   getCharge: ['refunds:write'],

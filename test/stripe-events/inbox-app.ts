@@ -28,6 +28,7 @@ import {
   type Body,
   TEST_ENCRYPTION_KEY,
   type TestApp,
+  type TestAppOptions,
   useTestApp,
 } from '../support/test-app.ts'
 
@@ -119,6 +120,7 @@ export function sign(body: string, secret: string, at?: number): string {
 export function useInboxApp(
   env: NodeJS.ProcessEnv = {},
   eventHooks: readonly EventHook[] = [],
+  options: Pick<TestAppOptions, 'log'> = {},
 ): InboxApp {
   const stripe = useFakeStripe()
   const settings: NodeJS.ProcessEnv = { ...env }
@@ -126,7 +128,7 @@ export function useInboxApp(
     settings['STRIPE_API_BASE'] = stripe.fake.url
     settings['STRIPE_TIMEOUT_SECONDS'] ??= '20'
   })
-  const app = useTestApp({ env: settings, eventHooks })
+  const app = useTestApp({ ...options, env: settings, eventHooks })
   const log: string[] = []
   const counted: string[] = []
   let deps: InboxDeps | undefined
