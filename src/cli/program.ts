@@ -1,6 +1,11 @@
 import { Command, CommanderError } from 'commander'
 import { SERVICE_VERSION } from '../shared/service-version.ts'
 import {
+  addVouchersAssign,
+  addVouchersAssignCsv,
+  addVouchersUnassign,
+} from './assignment-commands.ts'
+import {
   addVoucherBatchesCreate,
   addVoucherBatchesList,
   addVoucherBatchesPublication,
@@ -154,6 +159,9 @@ export function buildProgram(cli: Cli): Command {
   addVouchersRelease(program, cli)
   addVouchersDeactivate(program, cli)
   addVouchersActivate(program, cli)
+  addVouchersAssign(program, cli)
+  addVouchersUnassign(program, cli)
+  addVouchersAssignCsv(program, cli)
   addVoucherBatchesCreate(program, cli)
   addVoucherBatchesList(program, cli)
   addVoucherBatchesPublish(program, cli)

@@ -248,7 +248,13 @@ export function addVouchersRelease(program: Command, cli: Cli): void {
   })
 }
 
-type ExportOptions = { conference: string; purchase?: string; batch?: string; format: ExportFormat }
+type ExportOptions = {
+  conference: string
+  purchase?: string
+  batch?: string
+  format: ExportFormat
+  assignments?: true
+}
 
 /** `vouchers:export` */
 export function addVouchersExport(program: Command, cli: Cli): void {
@@ -266,6 +272,7 @@ export function addVouchersExport(program: Command, cli: Cli): void {
     .option('--purchase <id>', 'the purchase')
     .option('--batch <id>', 'or the batch')
     .addOption(program.createOption('--format <format>').choices(['csv', 'ndjson']).default('csv'))
+    .option('--assignments', 'add the persons to the CSV')
 
   command.action(async (options: ExportOptions) => {
     if ((options.purchase === undefined) === (options.batch === undefined)) {
@@ -274,16 +281,19 @@ export function addVouchersExport(program: Command, cli: Cli): void {
     await withSession(cli, async (session) => {
       const caller = await findConference(session.db, options.conference)
       const batchId = await batchOf(session, caller, options)
-      const rows = exportVouchers(session.db, caller.conferenceId, batchId, options.format)
+      const rows = exportVouchers(session.db, caller.conferenceId, batchId, options.format, {
+        withAssignments: options.assignments === true,
+      })
       for await (const part of rows) cli.terminal.out.write(String(part))
     })
   })
 }
 
-function batchOf(
+/** The batch of `--purchase` or `--batch`; null: nothing was issued. */
+export function batchOf(
   { db, purchases }: Session,
   caller: Caller,
-  { purchase, batch = '' }: ExportOptions,
+  { purchase, batch = '' }: Pick<ExportOptions, 'purchase' | 'batch'>,
 ): Promise<string | null> {
   return withTenant(db, caller, async (trx) =>
     purchase === undefined

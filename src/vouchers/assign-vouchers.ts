@@ -6,7 +6,7 @@ import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { lockBatch } from './align-vouchers.ts'
 import { codeKey, INVALID_REASON, type InvalidReason, type Voucher } from './voucher.ts'
-import { getVoucher } from './voucher-store.ts'
+import { getVoucher, JOIN_ASSIGNMENTS } from './voucher-store.ts'
 
 // Every change of an assignment runs under the lock of the voucher's batch, so parallel changes run one after
 // the other, and an upload finds each free voucher once. It locks the vouchers too, as a redemption does,
@@ -202,10 +202,7 @@ export async function readAssignable(
        a.email, a.email_key, a.name
      from vouchers v
      join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
-     left join lateral (
-       select each.email, each.email_key, each.name from voucher_assignments each
-       where each.conference_id = v.conference_id and each.voucher_id = v.id
-       limit 1) as a on true
+     ${JOIN_ASSIGNMENTS}
      where v.conference_id = :conferenceId and v.batch_id = :batchId and ${condition}
      ${lock ? 'for no key update of v' : ''}`,
     { conferenceId, batchId, ...bindings },

@@ -2,7 +2,7 @@ import { CsvError } from 'csv-parse'
 import { parse } from 'csv-parse/sync'
 import { z } from 'zod'
 import { describeIssue } from '../shared/describe-issue.ts'
-import type { FieldError } from '../shared/errors.ts'
+import { type FieldError, invalidField } from '../shared/errors.ts'
 
 /** The rules of a person to whom a voucher is assigned, for JSON and for files. */
 export const assigneeFields = {
@@ -54,6 +54,17 @@ const EXPORTED: readonly string[] = [
   'assigned_at',
   'sent_at',
 ]
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** The text of a file. @throws AppError `validation_failed` if it is not UTF-8. */
+export function assignmentText(bytes: Buffer): string {
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    throw invalidField('/', 'must be text in UTF-8. Save the file as "CSV UTF-8".')
+  }
+}
 
 type Parsed = { info: { lines: number }; record: string[] }
 

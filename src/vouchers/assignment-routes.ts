@@ -5,10 +5,9 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { type AccessRule, callerOf } from '../http/access-control.ts'
 import { emptyBody } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { invalidField } from '../shared/errors.ts'
 import { assignInBulk } from './assign-in-bulk.ts'
 import { assignVoucher, sendAssignment, unassignVoucher } from './assign-vouchers.ts'
-import { parseAssignmentFile } from './assignment-file.ts'
+import { assignmentText, parseAssignmentFile } from './assignment-file.ts'
 import {
   assignBody,
   assignFileQuery,
@@ -141,7 +140,7 @@ export function assignmentFileRoutes(app: App, deps: AssignmentFileDeps): void {
     scope.addContentTypeParser(
       'text/csv',
       { parseAs: 'buffer', bodyLimit: FILE_LIMIT },
-      async (_request: FastifyRequest, body: Buffer) => readText(body),
+      async (_request: FastifyRequest, body: Buffer) => assignmentText(body),
     )
 
     scope.post(
@@ -194,16 +193,6 @@ export function assignmentFileRoutes(app: App, deps: AssignmentFileDeps): void {
       },
     )
   })
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true })
-
-function readText(body: Buffer): string {
-  try {
-    return utf8.decode(body)
-  } catch {
-    throw invalidField('/', 'must be text in UTF-8. Save the file as "CSV UTF-8".')
-  }
 }
 
 async function assignFile(

@@ -62,10 +62,12 @@ export const assignFileSchema = z
   })
   .meta({ id: 'AssignmentUpload' })
 
+export type AssignmentUpload = z.infer<typeof assignFileSchema>
+
 export function toAssignFileBody(
   { lines, skipped, errors }: BulkAssignment,
   dryRun: boolean,
-): z.infer<typeof assignFileSchema> {
+): AssignmentUpload {
   const count = (outcome: string) => lines.filter((each) => each.outcome === outcome).length
   return {
     object: 'assignment_upload',

@@ -4,25 +4,50 @@ import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import { streamText } from '../shared/text-stream.ts'
 import { toVoucherBody, type Voucher } from './voucher.ts'
 import { getBatch } from './voucher-batch-store.ts'
-import { SELECT_VOUCHERS, toVoucher, type VoucherRow } from './voucher-store.ts'
+import { JOIN_ASSIGNMENTS, SELECT_VOUCHERS, toVoucher, type VoucherRow } from './voucher-store.ts'
 
 export type ExportFormat = 'csv' | 'ndjson'
+
+export type ExportOptions = {
+  /** Whether the CSV has the columns of assignments. NDJSON always has them. */
+  withAssignments?: boolean
+  stalledAfterMs?: number
+}
 
 /** Ordinals of one statement. A line has at most 160 characters. */
 const CSV_SLICE = 5_000
 const JSON_PAGE = 1_000
 
-const CSV_HEADER = 'code,times_used,max_uses,is_active,valid_from,valid_until\n'
+const CSV_HEADER = 'code,times_used,max_uses,is_active,valid_from,valid_until'
+const ASSIGNMENT_HEADER = 'email,name,assigned_at,sent_at'
+
+const headerOf = (withAssignments: boolean) =>
+  `${CSV_HEADER}${withAssignments ? `,${ASSIGNMENT_HEADER}` : ''}\n`
 
 // A cell that a spreadsheet would run as a formula gets a leading apostrophe. Apple Numbers also runs the
 // full-width characters.
-const APOSTROPHE = `case when v.code ~ '^[-=+@\\t\\r\\uFF1D\\uFF0B\\uFF0D\\uFF20]' then '''' else '' end`
-const QUOTE = `case when v.code ~ '[",\\r\\n]' then '"' else '' end`
+const apostropheOf = (column: string) =>
+  `case when ${column} ~ '^[-=+@\\t\\r\\uFF1D\\uFF0B\\uFF0D\\uFF20]' then '''' else '' end`
+const quoteOf = (column: string) => `case when ${column} ~ '[",\\r\\n]' then '"' else '' end`
+const cellOf = (column: string) =>
+  `${quoteOf(column)} || ${apostropheOf(column)} || replace(${column}, '"', '""') || ${quoteOf(column)}`
 // The first case is that of generated codes and saves the others.
 const CSV_CODE = `case when v.code ~ '^[A-Z0-9][A-Z0-9-]*$' then v.code
-  else ${QUOTE} || ${APOSTROPHE} || replace(v.code, '"', '""') || ${QUOTE} end`
+  else ${cellOf('v.code')} end`
 
-type Source = { db: Db; conferenceId: string; batchId: string }
+const momentOf = (column: string) =>
+  `to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+// `concat` takes null for an empty text.
+const CSV_ASSIGNMENT = `, ',', ${cellOf('a.email')}, ',', ${cellOf('a.name')}, ',',
+  ${momentOf('a.assigned_at')}, ',', ${momentOf('a.sent_at')}`
+
+type Source = {
+  db: Db
+  conferenceId: string
+  batchId: string
+  /** Whether the CSV has the columns of assignments. */
+  withAssignments: boolean
+}
 
 /**
  * Postgres writes the lines, nearly as fast as COPY. Each slice is a transaction of its own, so a reader
@@ -30,12 +55,12 @@ type Source = { db: Db; conferenceId: string; batchId: string }
  * each of them is in exactly one slice.
  */
 async function* csvLines(source: Source): AsyncGenerator<string> {
-  yield CSV_HEADER
+  yield headerOf(source.withAssignments)
   const { count, terms } = await withTenant(source.db, source, (trx) =>
     getBatch(trx, source.conferenceId, source.batchId, null),
   )
   const [from, until] = [terms.validFrom, terms.validUntil].map((date) => date?.toISOString() ?? '')
-  const end = `${from},${until}\n`
+  const end = `${from},${until}`
   for (let after = 0; after < count; after += CSV_SLICE) {
     yield await readSlice(source, after, end)
   }
@@ -49,9 +74,10 @@ async function readSlice(source: Source, after: number, end: string): Promise<st
     source,
     (bind) => `
       select coalesce(string_agg(concat(${CSV_CODE}, ',', v.times_used, ',', v.max_uses,
-          case when v.state = 'active' then ${bind(`,true,${end}`)} else ${bind(`,false,${end}`)} end),
+          case when v.state = 'active' then ${bind(`,true,${end}`)} else ${bind(`,false,${end}`)} end
+          ${source.withAssignments ? CSV_ASSIGNMENT : ''}, e'\\n'),
         '' order by v.ordinal), '') as lines
-      from vouchers v
+      from vouchers v ${source.withAssignments ? JOIN_ASSIGNMENTS : ''}
       where v.conference_id = ${bind(source.conferenceId)} and v.batch_id = ${bind(source.batchId)}
         and v.ordinal > ${bind(after)} and v.ordinal <= ${bind(after + CSV_SLICE)}`,
   )
@@ -90,11 +116,11 @@ export function exportVouchers(
   conferenceId: string,
   batchId: string | null,
   format: ExportFormat,
-  stalledAfterMs?: number,
+  { withAssignments = false, stalledAfterMs }: ExportOptions = {},
 ): Readable {
   if (batchId === null) {
-    return Readable.from(format === 'csv' ? [CSV_HEADER] : [], { objectMode: false })
+    return Readable.from(format === 'csv' ? [headerOf(withAssignments)] : [], { objectMode: false })
   }
   const lines = format === 'csv' ? csvLines : jsonLines
-  return streamText(lines({ db, conferenceId, batchId }), stalledAfterMs)
+  return streamText(lines({ db, conferenceId, batchId, withAssignments }), stalledAfterMs)
 }

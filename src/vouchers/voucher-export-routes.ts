@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
-import { mapPage, type PageQuery } from '../db/pages.ts'
+import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { acceptedFormat } from '../http/accepted-format.ts'
 import type { AccessRule } from '../http/access-control.ts'
@@ -27,7 +27,13 @@ const MEDIA_TYPES: Record<ExportFormat, string> = {
   ndjson: 'application/x-ndjson; charset=utf-8',
 }
 
-const querystring = z.strictObject(pageQuery)
+const querystring = z.strictObject({
+  ...pageQuery,
+  include: z.enum(['assignment']).optional().meta({
+    description:
+      'Adds the columns `email,name,assigned_at,sent_at` to the CSV. JSON always has the assignments.',
+  }),
+})
 
 const text = (explanation: string) => z.string().meta({ description: explanation })
 
@@ -120,7 +126,7 @@ async function sendVouchers(
   { db, exportDb }: Pick<VoucherExportDeps, 'db' | 'exportDb'>,
   request: FastifyRequest,
   reply: FastifyReply,
-  page: PageQuery,
+  { include, ...page }: z.output<typeof querystring>,
   name: string,
   findBatch: FindBatch,
 ) {
@@ -142,5 +148,9 @@ async function sendVouchers(
   void reply
     .type(MEDIA_TYPES[format])
     .header('content-disposition', `attachment; filename="vouchers-${name}.${format}"`)
-  return reply.send(exportVouchers(exportDb, conferenceId, batchId, format))
+  return reply.send(
+    exportVouchers(exportDb, conferenceId, batchId, format, {
+      withAssignments: include === 'assignment',
+    }),
+  )
 }

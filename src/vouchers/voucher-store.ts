@@ -38,9 +38,16 @@ export type VoucherRow = {
 }
 
 /**
- * SQL that selects vouchers `v` with batches `b` and assignments `a`, in the columns of `VoucherRow`. `limit 1`
- * keeps the look-up of assignments by voucher in every plan: few vouchers of a page have one.
+ * SQL that joins the assignments `a` of vouchers `v`. `limit 1` keeps the look-up by voucher in every plan: few
+ * vouchers of a page have one.
  */
+export const JOIN_ASSIGNMENTS = `
+  left join lateral (
+    select * from voucher_assignments each
+    where each.conference_id = v.conference_id and each.voucher_id = v.id
+    limit 1) as a on true`
+
+/** SQL that selects vouchers `v` with batches `b` and assignments `a`, in the columns of `VoucherRow`. */
 export const SELECT_VOUCHERS = `
   select v.id, v.ordinal, v.code, v.batch_id, b.purchase_id, v.state,
     ${INVALID_REASON} as invalid_reason,
@@ -49,10 +56,7 @@ export const SELECT_VOUCHERS = `
     a.email as assigned_email, a.name as assigned_name, a.assigned_at, a.sent_at
   from vouchers v
   join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
-  left join lateral (
-    select * from voucher_assignments each
-    where each.conference_id = v.conference_id and each.voucher_id = v.id
-    limit 1) as a on true`
+  ${JOIN_ASSIGNMENTS}`
 
 export function toVoucher(row: VoucherRow): Voucher {
   return {

@@ -1,4 +1,7 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { openShop, type PurchaseAnswer, type Shop } from '../support/shop.ts'
 import type { Body } from '../support/test-app.ts'
 import { useCliOnStripe } from './command-line.ts'
@@ -134,6 +137,58 @@ describe('the daily work of staff', () => {
       here('vouchers:activate', one, two),
     )
     expect(again.data.map(({ voucher }) => voucher.state)).toEqual(['active', 'active'])
+  })
+
+  it('assigns a code to a person, finds the person, and replaces no one by mistake', async () => {
+    const purchase = await free('1')
+    await cli.json(['purchases:approve', purchase.id])
+    const [code = ''] = await codesOf(purchase)
+    const assign = (email: string, ...more: string[]) =>
+      cli.run(here('vouchers:assign', code, '--email', email, ...more))
+    expect(await assign('ada@acme.example', '--name', 'Ada Lovelace')).toMatchObject({
+      exitCode: 0,
+      stdout: `Assigned ${code} to ada@acme.example.\n`,
+    })
+    expect(await assign('grace@acme.example', '--only-if-free')).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('already_assigned'),
+    })
+    expect(await assign('grace')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('--email'),
+    })
+    const found = await cli.run(here('vouchers:list', '--q', 'lovelace'))
+    expect(found.stdout).toMatch(new RegExp(`${code} .*ada@acme.example`))
+    expect((await cli.run(here('vouchers:show', code))).stdout).toMatch(/assigned to +ada@acme/)
+    expect((await cli.run(here('vouchers:unassign', code))).stdout).toContain('to no one')
+    const none = await cli.run(here('vouchers:list', '--assigned-to', 'ada@acme.example'))
+    expect(none.stdout).toBe('None.\n')
+  })
+
+  it('assigns the codes of a file, after a preview of its errors by line', async () => {
+    const purchase = await free('2')
+    await cli.json(['purchases:approve', purchase.id])
+    const [one = '', two = ''] = await codesOf(purchase).then((codes) => codes.toReversed())
+    const folder = await mkdtemp(join(tmpdir(), 'assign-'))
+    onTestFinished(() => rm(folder, { recursive: true }))
+    const file = join(folder, 'team.csv')
+    const upload = (...more: string[]) =>
+      cli.run(here('vouchers:assign-csv', file, '--purchase', purchase.id, ...more))
+    expect(await upload()).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('ENOENT'),
+    })
+    await writeFile(file, 'email,name\nada@acme.example,Ada\ngrace,Grace\n')
+    const preview = await upload('--preview')
+    expect(preview).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/line\/3\/email +must be an email address/),
+    })
+    expect(preview.stdout).toMatch(new RegExp(`2 +${one} +ada@acme.example +Ada +assigned`))
+    expect(await upload()).toMatchObject({ exitCode: 1, stdout: '' })
+    await writeFile(file, 'email,name\nada@acme.example,Ada\ngrace@acme.example,Grace\n')
+    expect((await upload()).stdout).toMatch(new RegExp(`3 +${two} +grace@acme.example .*assigned`))
+    expect((await upload()).stdout).toMatch(/ada@acme.example +Ada +unchanged/)
   })
 
   it('exports the codes as the API does', async () => {

@@ -111,6 +111,28 @@ describe('a file of persons', () => {
     expect(await people()).toEqual(['ada@acme.example', null, null])
   })
 
+  it('takes the export with its persons, also with quotes and formulas in their names', async () => {
+    const { upload, conference, purchase, key } = await openAssignments(app, 3)
+    await upload(['email,name', 'ada@acme.example,"Lovelace, ""Ada"""', 'eve@acme.example,=1+1'])
+    const path = `${conference.path}/purchases/${purchase}/vouchers?include=assignment`
+    const headers = { accept: 'text/csv' }
+    const { body } = await app.request<string>('GET', path, { as: key, headers })
+    const [header, first, second, third] = body.trim().split('\n')
+    expect(header).toBe(
+      'code,times_used,max_uses,is_active,valid_from,valid_until,email,name,assigned_at,sent_at',
+    )
+    expect(first).toMatch(
+      /,0,1,true,,,ada@acme.example,"Lovelace, ""Ada""",20\d\d-[\d-]+T[\d:.]+Z,$/,
+    )
+    expect(second).toContain(",eve@acme.example,'=1+1,")
+    expect(third).toMatch(/,0,1,true,,,,,,$/)
+    expect((await upload([header ?? '', first ?? '', third ?? ''])).body).toMatchObject({
+      unchanged: 1,
+      skipped: 1,
+      errors: [],
+    })
+  })
+
   it('runs once under one Idempotency-Key', async () => {
     const { upload, mails } = await openAssignments(app, 2)
     const headers = { 'idempotency-key': 'upload-1' }

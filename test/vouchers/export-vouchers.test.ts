@@ -157,7 +157,9 @@ describe('a large export', () => {
     async (format) => {
       const tenant = await tenants.create()
       const { batchId } = await tenant.issue({ count: 20_000 })
-      const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, format, 50)
+      const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, format, {
+        stalledAfterMs: 50,
+      })
       const failed = new Promise<Error>((resolve) => stream.once('error', resolve))
       expect((await failed).message).toMatch(/The reader took nothing for 50 ms/)
       await expect.poll(() => openTransactions(tenant)).toBe(0)
