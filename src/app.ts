@@ -1,4 +1,5 @@
 import { apiKeyRoutes } from './access/api-key-routes.ts'
+import { auditLogRoutes } from './access/audit-log-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
 import { sessionRoutes } from './access/session-routes.ts'
 import { authenticateSession } from './access/sign-in.ts'
@@ -117,6 +118,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   apiKeyRoutes(app, routes)
   userRoutes(app, routes)
   sessionRoutes(app, routes)
+  auditLogRoutes(app, routes)
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)

@@ -4,7 +4,7 @@ import type { Db, Tx } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { AccessRule } from '../http/access-control.ts'
-import { callerOf, principalOf } from '../http/access-control.ts'
+import { actorOf, callerOf, principalOf } from '../http/access-control.ts'
 import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import {
@@ -133,9 +133,10 @@ function listRoute(app: App, { db }: RouteDeps, place: Place): void {
 
 function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
   const { conferenceId } = request
+  const actor = actorOf(principalOf(request))
   return conferenceId === null
-    ? withSystem(db, 'manage-conferences', work)
-    : withTenant(db, { conferenceId }, work)
+    ? withSystem(db, 'manage-conferences', work, actor)
+    : withTenant(db, { conferenceId, actor }, work)
 }
 
 function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {

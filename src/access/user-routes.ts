@@ -4,7 +4,7 @@ import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
-import { type AccessRule, callerOf, principalOf } from '../http/access-control.ts'
+import { type AccessRule, actorOf, callerOf, principalOf } from '../http/access-control.ts'
 import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { changeUser, inviteOperator, inviteUser, userScopeOf } from './manage-users.ts'
@@ -112,9 +112,10 @@ const scopeOf = (request: FastifyRequest) => userScopeOf(principalOf(request), r
 
 function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
   const { conferenceId } = request
+  const actor = actorOf(principalOf(request))
   return conferenceId === null
-    ? withSystem(db, 'manage-conferences', work)
-    : withTenant(db, { conferenceId }, work)
+    ? withSystem(db, 'manage-conferences', work, actor)
+    : withTenant(db, { conferenceId, actor }, work)
 }
 
 function listRoute(app: App, { db }: RouteDeps, place: Place): void {

@@ -11,7 +11,7 @@ import { findSharingConferences } from '../conferences/shared-accounts.ts'
 import { mapPage } from '../db/pages.ts'
 import { withSystem } from '../db/tenant-scope.ts'
 import { pageQuery } from '../http/common-schemas.ts'
-import { withSession } from './cli-session.ts'
+import { CLI_ACTOR, withSession } from './cli-session.ts'
 import {
   addCommand,
   addPageOptions,
@@ -67,8 +67,11 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
     .action(async (_options: unknown, command: Command) => {
       const input = parseInput(createConferenceBody, await fieldsOf(cli, command), FLAGS)
       const body = await withSession(cli, async ({ db, encryption, stripeAccounts }) => {
-        const conference = await withSystem(db, 'manage-conferences', (trx) =>
-          createConference(trx, { encryption, stripeAccounts }, input),
+        const conference = await withSystem(
+          db,
+          'manage-conferences',
+          (trx) => createConference(trx, { encryption, stripeAccounts }, input),
+          CLI_ACTOR,
         )
         const sharing = await findSharingConferences(db, [conference.id])
         return toConferenceBody(conference, sharing.has(conference.id))

@@ -19,6 +19,7 @@ import { systemClock } from '../shared/time.ts'
 import { UsageError } from './cli-errors.ts'
 import {
   allConferences,
+  CLI_ACTOR,
   CLI_PRINCIPAL,
   findConference,
   inOwner,
@@ -103,15 +104,20 @@ type Issue = (session: Session) => Promise<IssuedKey>
 function forOperator(fields: Record<string, unknown>): Issue {
   const request = parseInput(createOperatorKeyBody, fields, FLAGS)
   return ({ db }) =>
-    withSystem(db, 'manage-conferences', (trx) => createOperatorKey(trx, CLI_PRINCIPAL, request))
+    withSystem(
+      db,
+      'manage-conferences',
+      (trx) => createOperatorKey(trx, CLI_PRINCIPAL, request),
+      CLI_ACTOR,
+    )
 }
 
 function forTenant(fields: Record<string, unknown>): Issue {
   const { conference, ...request } = parseInput(conferenceKey, fields, FLAGS)
   return async ({ db }) => {
-    const { conferenceId } = await findConference(db, conference)
-    return withTenant(db, { conferenceId }, (trx) =>
-      createConferenceKey(trx, CLI_PRINCIPAL, conferenceId, request),
+    const caller = await findConference(db, conference)
+    return withTenant(db, caller, (trx) =>
+      createConferenceKey(trx, CLI_PRINCIPAL, caller.conferenceId, request),
     )
   }
 }
@@ -159,7 +165,7 @@ export function addKeysRevoke(program: Command, cli: Cli): void {
 
 async function revoke(db: Db, id: string): Promise<void> {
   try {
-    await withSystem(db, 'manage-conferences', (trx) => revokeKey(trx, null, id))
+    await withSystem(db, 'manage-conferences', (trx) => revokeKey(trx, null, id), CLI_ACTOR)
   } catch (error) {
     // The key is not an operator key, so it belongs to a conference.
     if (!(error instanceof AppError && error.code === 'not_found')) throw error

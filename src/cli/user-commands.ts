@@ -20,6 +20,7 @@ import { AppError } from '../shared/errors.ts'
 import { UsageError } from './cli-errors.ts'
 import {
   allConferences,
+  CLI_ACTOR,
   CLI_PRINCIPAL,
   findConference,
   inOwner,
@@ -69,7 +70,12 @@ function inviting({ role, scopes, ...fields }: Record<string, unknown>) {
   if (role === 'operator') {
     const person = parseInput(inviteOperatorBody, fields)
     return ({ db }: Session) =>
-      withSystem(db, 'manage-conferences', (trx) => inviteOperator(trx, CLI_PRINCIPAL.id, person))
+      withSystem(
+        db,
+        'manage-conferences',
+        (trx) => inviteOperator(trx, CLI_PRINCIPAL.id, person),
+        CLI_ACTOR,
+      )
   }
   if (role === 'staff' && scopes === undefined) {
     throw new UsageError(`--scopes is required for staff. Scopes: ${SCOPES.join(', ')}`)
@@ -81,9 +87,9 @@ function inviting({ role, scopes, ...fields }: Record<string, unknown>) {
     ...(granted === undefined ? {} : { scopes: granted }),
   })
   return async ({ db }: Session) => {
-    const { conferenceId } = await findConference(db, conference)
-    return withTenant(db, { conferenceId }, async (trx) =>
-      inviteUser(trx, CLI_PRINCIPAL, await getConference(trx, conferenceId), person),
+    const caller = await findConference(db, conference)
+    return withTenant(db, caller, async (trx) =>
+      inviteUser(trx, CLI_PRINCIPAL, await getConference(trx, caller.conferenceId), person),
     )
   }
 }
@@ -134,7 +140,7 @@ export function addUsersRemove(program: Command, cli: Cli): void {
 
 async function remove(db: Db, id: string): Promise<void> {
   try {
-    await withSystem(db, 'manage-conferences', (trx) => removeUser(trx, OPERATORS, id))
+    await withSystem(db, 'manage-conferences', (trx) => removeUser(trx, OPERATORS, id), CLI_ACTOR)
   } catch (error) {
     // The user is not an operator, so it belongs to a conference.
     if (!(error instanceof AppError && error.code === 'not_found')) throw error

@@ -228,9 +228,9 @@ export function webhookSecretRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { conferenceId } = callerOf(request)
-      await withTenant(deps.db, { conferenceId }, (trx) =>
-        deleteWebhookSecret(trx, conferenceId, request.params.id),
+      const caller = callerOf(request)
+      await withTenant(deps.db, caller, (trx) =>
+        deleteWebhookSecret(trx, caller.conferenceId, request.params.id),
       )
       return reply.code(204).send(null)
     },

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import pg from 'pg'
+import type { Actor } from '../shared/caller.ts'
 import type { Db, Tx } from './connect.ts'
 import { PREPARED, type Statement, untilAllEnd } from './pipeline.ts'
 
@@ -25,20 +26,42 @@ const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set(['resolve-conference', 
  * separates the tenants (docs/decisions/0004), so a query without its `where` shows no row of another
  * tenant. All SQL of tenants runs through this function.
  *
+ * @param tenant its actor is the one of the audit log.
  * @param settings of Postgres, for this transaction.
  */
 export function withTenant<T>(
   db: Db,
-  tenant: { conferenceId: string },
+  tenant: Tenant,
   work: (trx: Tx) => Promise<T>,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<T> {
-  return scopedTransaction(db, { 'app.conference_id': tenant.conferenceId, ...settings }, work)
+  return scopedTransaction(db, { ...tenantSettings(tenant), ...settings }, work)
 }
 
-/** Runs `work` in a transaction that sees the rows of all tenants in the tables of its task. */
-export function withSystem<T>(db: Db, task: SystemTask, work: (trx: Tx) => Promise<T>): Promise<T> {
-  return scopedTransaction(db, systemSettings(task), work)
+/** A conference, and who acts in it. */
+type Tenant = { conferenceId: string; actor?: Actor }
+
+const tenantSettings = ({ conferenceId, actor }: Tenant): Settings => ({
+  'app.conference_id': conferenceId,
+  ...actorSetting(actor),
+})
+
+// Migration 0073 reads it.
+const actorSetting = (actor: Actor | undefined): Settings =>
+  actor === undefined ? {} : { 'app.actor': `${actor.kind}:${actor.id}` }
+
+/**
+ * Runs `work` in a transaction that sees the rows of all tenants in the tables of its task.
+ *
+ * @param actor for the audit log.
+ */
+export function withSystem<T>(
+  db: Db,
+  task: SystemTask,
+  work: (trx: Tx) => Promise<T>,
+  actor?: Actor,
+): Promise<T> {
+  return scopedTransaction(db, { ...systemSettings(task), ...actorSetting(actor) }, work)
 }
 
 /** Settings of a transaction, by name. */

@@ -165,6 +165,7 @@ export function callerOf(request: FastifyRequest): Caller {
   }
 }
 
-function actorOf(principal: Principal): Actor {
+/** Who acts, for the history and the audit log. */
+export function actorOf(principal: Principal): Actor {
   return { kind: principal.role, id: principal.id }
 }

@@ -8,7 +8,7 @@ import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField, isFinalRefusal } from '../shared/errors.ts'
-import { principalOf } from './access-control.ts'
+import { actorOf, principalOf } from './access-control.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -67,9 +67,10 @@ export function createIdempotency(deps: {
 
   function inScope<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
     const { conferenceId } = request
+    const actor = actorOf(principalOf(request))
     return conferenceId === null
-      ? withSystem(db, 'manage-conferences', work)
-      : withTenant(db, { conferenceId }, work)
+      ? withSystem(db, 'manage-conferences', work, actor)
+      : withTenant(db, { conferenceId, actor }, work)
   }
 
   const seal = (key: Key, answer: unknown) =>

@@ -113,9 +113,9 @@ function writeRoutes(app: App, deps: WebhookEndpointRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { conferenceId } = callerOf(request)
-      await withTenant(deps.db, { conferenceId }, (trx) =>
-        deleteEndpoint(trx, conferenceId, request.params.id),
+      const caller = callerOf(request)
+      await withTenant(deps.db, caller, (trx) =>
+        deleteEndpoint(trx, caller.conferenceId, request.params.id),
       )
       return reply.code(204).send(null)
     },

@@ -5,6 +5,7 @@ export const OWNERS: Readonly<Record<string, string>> = {
   api_keys: 'src/access/',
   actor_names: 'src/access/',
   users: 'src/access/',
+  audit_log: 'src/access/',
   sign_in_links: 'src/access/',
   sessions: 'src/access/',
   rate_limits: 'src/http/',

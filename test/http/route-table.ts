@@ -40,6 +40,8 @@ export const WHO_MAY: Record<string, Who> = {
   rotateApiKey: ['keys:write'],
   revokeApiKey: ['keys:write'],
 
+  listAuditLog: ['settings:write', 'keys:write'],
+
   inviteOperator: 'operator',
   listOperators: 'operator',
   updateOperator: 'operator',
