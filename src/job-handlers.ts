@@ -48,6 +48,7 @@ import { createEventInbox, deleteOldBodies } from './stripe-events/event-inbox.t
 import { findMissedEvents } from './stripe-events/missed-events.ts'
 import { retryWaitingEvents, sweepFailedEvents } from './stripe-events/retry-events.ts'
 import { sendAssignmentEmail } from './vouchers/assignment-email.ts'
+import { deleteOldHolds, endDueHolds } from './vouchers/held-uses.ts'
 
 export type JobHandlerDeps = {
   db: Db
@@ -237,6 +238,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
     }),
     handle('mail_sign_in', (payload) => mailSignInLink(signInMail, payload)),
     handle('mail_invitation', (payload) => mailInvitation(signInMail, payload)),
+    handle('end_holds', () => endDueHolds(db)),
     handle('prune', async () => {
       logger.info(await prune(db, config.retention), 'pruned')
     }),
@@ -262,6 +264,7 @@ export type Pruned = {
   runs: number
   changes: number
   signIns: number
+  holds: number
 }
 
 /** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
@@ -277,5 +280,6 @@ export async function prune(db: Db, retention: Config['retention']): Promise<Pru
     runs: syncRunDays === null ? 0 : await deleteOldSyncRuns(db, syncRunDays),
     changes:
       discountChangeDays === null ? 0 : await deleteOldDiscountChanges(db, discountChangeDays),
+    holds: await deleteOldHolds(db),
   }
 }

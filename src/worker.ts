@@ -21,6 +21,7 @@ import { createKeyParking } from './stripe/wait-for-key.ts'
 import { createRateLimitParking } from './stripe/wait-for-rate-limit.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
+import { hasDueHolds } from './vouchers/held-uses.ts'
 import { addUpVoucherCounts } from './vouchers/voucher-counts.ts'
 
 export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer'> & {
@@ -145,6 +146,9 @@ const PRUNE_SECONDS = 3_600
 // Lists and reports read the changes since then one by one.
 const ADD_UP_SECONDS = 5
 
+// Until then, a look-up of a voucher counts its ended holds one by one.
+const END_HOLDS_SECONDS = 10
+
 // Such work waits for days already when every worker that took it has died.
 const SWEEP_ABANDONED_SECONDS = 60
 
@@ -191,6 +195,13 @@ export function serviceTimers(settings: TimerSettings, logger: Logger): Timer[] 
       name: 'add_up_voucher_counts',
       everySeconds: ADD_UP_SECONDS,
       fire: addUpVoucherCounts,
+    },
+    {
+      name: 'end_holds',
+      everySeconds: END_HOLDS_SECONDS,
+      async fire(trx) {
+        if (await hasDueHolds(trx)) await addJob(trx, 'end_holds', {})
+      },
     },
     {
       // Not a job, because it must also run when all remaining workers are busy.

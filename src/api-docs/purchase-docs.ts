@@ -230,6 +230,7 @@ const VOUCHER = {
   valid: true,
   invalid_reason: null,
   times_used: 0,
+  uses_held: 0,
   max_uses: 1,
   valid_from: null,
   valid_until: '2027-06-01T00:00:00.000Z',
@@ -256,8 +257,11 @@ const REDEMPTION = {
   batch: VOUCHER.batch,
   purchase: VOUCHER.purchase,
   reference: 'order-1042',
+  status: 'redeemed',
   redeemed_by: 'key_7zPn5XtB1rLc',
   created_at: '2027-03-02T18:11:09.000Z',
+  expires_at: null,
+  confirmed_at: null,
   released_at: null,
   released_by: null,
 }
@@ -269,6 +273,8 @@ const PERSONS: RawBody = {
   schema: { type: 'string', maxLength: 1_048_576 },
   example: 'email,name\nada@acme.example,Ada Lovelace\ngrace@acme.example,Grace Hopper\n',
 }
+
+const HOLD = { ...REDEMPTION, status: 'held', expires_at: '2027-03-02T18:26:09.000Z' }
 
 export const VOUCHER_EXAMPLES = { Voucher: VOUCHER, Redemption: REDEMPTION }
 
@@ -303,7 +309,23 @@ export const VOUCHER_DOCS: ApiDocs = {
   },
   redeemVoucher: {
     problems: ['voucher_invalid', 'published'],
-    requests: { order: { summary: 'One use for one order', value: { reference: 'order-1042' } } },
+    requests: {
+      order: { summary: 'One use for one order', value: { reference: 'order-1042' } },
+      hold: {
+        summary: 'A use held for 15 minutes while the buyer checks out',
+        value: { reference: 'order-1042', hold_seconds: 900 },
+      },
+    },
+    answers: { held: { summary: 'The use is held', value: HOLD } },
+  },
+  confirmRedemption: {
+    problems: ['voucher_invalid', 'published', 'hold_expired', 'wrong_state'],
+    answers: {
+      confirmed: {
+        summary: 'The buyer paid before the hold ended',
+        value: { ...HOLD, status: 'redeemed', confirmed_at: '2027-03-02T18:19:40.000Z' },
+      },
+    },
   },
   releaseRedemption: {
     answers: {
@@ -311,6 +333,7 @@ export const VOUCHER_DOCS: ApiDocs = {
         summary: 'The order was cancelled; the voucher can be used again',
         value: {
           ...REDEMPTION,
+          status: 'released',
           released_at: '2027-03-04T08:00:00.000Z',
           released_by: 'key_7zPn5XtB1rLc',
         },

@@ -49,6 +49,7 @@ import {
 } from './user-commands.ts'
 import {
   addVouchersActivate,
+  addVouchersConfirm,
   addVouchersDeactivate,
   addVouchersExport,
   addVouchersList,
@@ -156,6 +157,7 @@ export function buildProgram(cli: Cli): Command {
   addVouchersShow(program, cli)
   addVouchersExport(program, cli)
   addVouchersRedeem(program, cli)
+  addVouchersConfirm(program, cli)
   addVouchersRelease(program, cli)
   addVouchersDeactivate(program, cli)
   addVouchersActivate(program, cli)

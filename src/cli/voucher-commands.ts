@@ -6,6 +6,7 @@ import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { activateVoucher, deactivateVoucher } from '../vouchers/change-voucher-state.ts'
 import { type ExportFormat, exportVouchers } from '../vouchers/export-vouchers.ts'
+import { confirmRedemption } from '../vouchers/held-uses.ts'
 import { redeemVoucher, releaseRedemption } from '../vouchers/redeem-voucher.ts'
 import { toVoucherBody, type Voucher } from '../vouchers/voucher.ts'
 import { getBatch } from '../vouchers/voucher-batch-store.ts'
@@ -64,7 +65,8 @@ export function addVouchersList(program: Command, cli: Cli): void {
   })
 }
 
-const usesOf = ({ times_used: used, max_uses: max }: VoucherBody) => `${used}/${max}`
+const usesOf = ({ times_used: used, uses_held: held, max_uses: max }: VoucherBody) =>
+  held === 0 ? `${used}/${max}` : `${used}/${max} (${held} held)`
 
 const COLUMNS: readonly Column<VoucherBody>[] = [
   { head: 'CODE', cell: ({ code }) => code, paint: (_voucher, paint) => paint.bold },
@@ -204,26 +206,65 @@ export function addVouchersRedeem(program: Command, cli: Cli): void {
         'vouchers:redeem BULK-ACME-7KQ2M9XWPT4A --conference devconf --reference order-1042',
         'for an order of the ticket shop',
       ],
+      [
+        'vouchers:redeem BULK-ACME-7KQ2M9XWPT4A --conference devconf --reference order-1042 --hold-seconds 900',
+        'only holds the use; vouchers:confirm takes it',
+      ],
     ],
   })
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--reference <text>', 'your own id of the order')
+    .option('--hold-seconds <number>', 'hold the use for so long instead', Number)
 
   command.action(async (code: string) => {
-    const { conference, reference } = parseInput(redeemInput, toFields(command.opts()))
+    const {
+      conference,
+      reference,
+      hold_seconds: holdSeconds,
+    } = parseInput(redeemInput, toFields(command.opts()))
     const { redemption, created } = await withSession(cli, async ({ db }) => {
       const caller = await findConference(db, conference)
       return withTenant(db, caller, (trx) =>
-        redeemVoucher(trx, caller.conferenceId, { code, reference, actor: caller.actor }),
+        redeemVoucher(trx, caller.conferenceId, {
+          code,
+          reference,
+          actor: caller.actor,
+          holdSeconds,
+        }),
       )
     })
     const body = toRedemptionBody(redemption)
+    const isHeld = body.status === 'held'
+    const [done, before] = isHeld ? ['Held', 'Already held'] : ['Redeemed', 'Already redeemed']
+    const until = isHeld ? `, until ${momentText(body.expires_at)} (UTC)` : ''
     answer(
       cli,
       command,
       body,
-      () => `${created ? 'Redeemed' : 'Already redeemed'} for ${body.reference}: ${body.id}\n`,
+      () => `${created ? done : before} for ${body.reference}: ${body.id}${until}\n`,
     )
+  })
+}
+
+/** `vouchers:confirm` */
+export function addVouchersConfirm(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'vouchers:confirm <redemption>',
+    summary: 'Confirm a hold: the held use is taken',
+    details: 'A hold that has ended is confirmed too if a use is still free.',
+    examples: [
+      ['vouchers:confirm red_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'safe to repeat'],
+    ],
+  }).requiredOption('--conference <slug|id>', 'the conference')
+
+  command.action(async (id: string, { conference }: { conference: string }) => {
+    const body = await withSession(cli, async ({ db }) => {
+      const caller = await findConference(db, conference)
+      return withTenant(db, caller, async (trx) =>
+        toRedemptionBody(await confirmRedemption(trx, caller.conferenceId, id)),
+      )
+    })
+    answer(cli, command, body, () => `Redeemed for ${body.reference}: ${body.id}\n`)
   })
 }
 
@@ -231,7 +272,7 @@ export function addVouchersRedeem(program: Command, cli: Cli): void {
 export function addVouchersRelease(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'vouchers:release <redemption>',
-    summary: 'Release a redemption: the voucher gets the use back',
+    summary: 'Release a redemption or a hold: the voucher gets the use back',
     examples: [
       ['vouchers:release red_V1StGXR8Z5jdHi6BmyT7a --conference devconf', 'safe to repeat'],
     ],

@@ -17,6 +17,7 @@ export type SystemTask =
   | 'timers'
   | 'metrics'
   | 'prune'
+  | 'end-holds'
 
 /** Tasks whose transactions refuse to write. */
 const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set(['resolve-conference', 'metrics'])

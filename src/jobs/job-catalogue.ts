@@ -226,6 +226,8 @@ const definitions = {
     maxAttempts: 21,
     key: ({ message }) => `mail_invitation:${message}`,
   }),
+  /** Mark held uses whose holds have ended. */
+  end_holds: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'end_holds' }),
   /** Delete rows that are no longer needed. */
   prune: defineJob({ version: 1, payload: {}, maxAttempts: 3, key: () => 'prune' }),
 }

@@ -108,6 +108,11 @@ export const ERROR_CATALOGUE = {
     title: 'The voucher can only be redeemed at Stripe',
     help: "The voucher is a promotion code of Stripe: the buyer enters it on Stripe's payment page.",
   },
+  hold_expired: {
+    status: 409,
+    title: 'The hold of the use has ended',
+    help: 'The hold ended before it was confirmed, and its use is no longer free. Offer the buyer another voucher or the full price.',
+  },
   voucher_refunded: {
     status: 409,
     title: 'Refunds require the voucher to stay inactive',

@@ -70,7 +70,8 @@ const HELD_BY_DISPUTE = `(not wanted.inactive and :disputed and v.times_used < v
 
 /**
  * `ranked` are the vouchers that the target takes, in this order: those that a refund deactivated
- * already, those that a pending refund froze, then the newest. So no voucher changes without need, and
+ * already, those that a pending refund froze, those without a hold (so a buyer who is checking out keeps the
+ * use), then the newest. So no voucher changes without need, and
  * the oldest are the first to be released. Their ranks begin after the vouchers that staff deactivated,
  * since those count for the target.
  *
@@ -83,17 +84,18 @@ const ALIGN = `
     select count(*) as n from vouchers v
     where v.conference_id = :conferenceId and v.batch_id = :batchId and v.deactivated_by = 'staff'),
   chosen as (
-    select v.id, v.ordinal, v.deactivated_by is not null as is_inactive, v.held_by_refund
+    select v.id, v.ordinal, v.deactivated_by is not null as is_inactive, v.held_by_refund,
+      v.uses_held > 0 as is_held
     from vouchers v
     where v.conference_id = :conferenceId and v.batch_id = :batchId
       and v.deactivated_by is distinct from 'staff' and v.times_used = 0
-    order by v.deactivated_by is not null desc, v.held_by_refund desc, v.ordinal desc
+    order by v.deactivated_by is not null desc, v.held_by_refund desc, v.uses_held > 0, v.ordinal desc
     limit greatest(0, :ranked - (select n from staffs))
     for no key update),
   ranked as (
     select id,
       (select n from staffs) + row_number()
-        over (order by is_inactive desc, held_by_refund desc, ordinal desc) as rank
+        over (order by is_inactive desc, held_by_refund desc, is_held, ordinal desc) as rank
     from chosen),
   wanted as (
     -- Grouped and not joined: Postgres knows too little about the ranks to avoid a nested loop.

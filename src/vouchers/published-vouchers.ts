@@ -138,7 +138,8 @@ end)`
  * SQL that counts the uses of published vouchers: the uses at Stripe plus the redemptions here. These
  * common table expressions follow those of the mirror's statement: `written` has the ids of the written
  * promotion codes, `given` their `times_redeemed`. It locks several vouchers, so it locks their batches
- * first, like a refund: `order by` sorts all rows before the first voucher is locked.
+ * first, like a refund: `order by` sorts all rows before the first voucher is locked. Uses that were held before
+ * the publication cannot be confirmed and do not count; until their holds end, they limit the number.
  *
  * @param conferenceId - SQL for it.
  */
@@ -155,6 +156,7 @@ export const countUsesAtStripe = (conferenceId: string) => `batches as materiali
     select v.id, given.times_redeemed + (
         select count(*) from redemptions r
         where r.conference_id = v.conference_id and r.voucher_id = v.id and r.released_at is null
+          and not r.is_held
       ) as times
     from written
     join given using (id)
@@ -165,7 +167,7 @@ export const countUsesAtStripe = (conferenceId: string) => `batches as materiali
     order by v.batch_id, v.ordinal desc
     for no key update of v
   ), counted_uses as (
-    update vouchers v set times_used = least(v.max_uses, used.times) from used
+    update vouchers v set times_used = least(v.max_uses - v.uses_held, used.times) from used
     where v.conference_id = ${conferenceId} and v.id = used.id
-      and v.times_used is distinct from least(v.max_uses, used.times)
+      and v.times_used is distinct from least(v.max_uses - v.uses_held, used.times)
   )`

@@ -1,16 +1,29 @@
 import type { Db, Tx } from '../db/connect.ts'
-import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
 import { runInOrder } from '../db/pipeline.ts'
 import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import type { Actor } from '../shared/caller.ts'
-import { AppError, notFound } from '../shared/errors.ts'
+import { notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { inGroups } from '../shared/in-groups.ts'
 import { LOCKED_COLUMNS, type LockedRow, realignBatch, toLockedBatch } from './align-vouchers.ts'
-import { codeKey, INVALID_REASON, type InvalidReason } from './voucher.ts'
+import { confirmRedemption, endHolds } from './held-uses.ts'
+import {
+  invalidVoucherError,
+  type Redemption,
+  type RedemptionRow,
+  redemptions,
+  toRedemption,
+} from './redemption.ts'
+import { codeKey, type InvalidReason, invalidReason } from './voucher.ts'
 
-export type RedeemRequest = { code: string; reference: string; actor: Actor }
+export type RedeemRequest = {
+  code: string
+  reference: string
+  actor: Actor
+  /** Holds the use for so long. Absent: takes it. */
+  holdSeconds?: number | undefined
+}
 
 /**
  * Redeems for several requests in one statement, since the ticket shops wait for it at the door.
@@ -18,20 +31,27 @@ export type RedeemRequest = { code: string; reference: string; actor: Actor }
  * `target` locks the vouchers and, against a publication, their batches; Postgres reads rows again that were
  * changed while it waited. The other tables are read as they were before. So a parallel call that made
  * a redemption may be invisible: then the unique index refuses this one, or the voucher is used up,
- * and no redemption comes back.
+ * and no redemption comes back. For the same reason it does not look for holds that have ended: it counts
+ * all of `uses_held`, and no redemption comes back for a use that may be free.
+ *
+ * `used` adds to the numbers of the locked row: Postgres checks the constraints of an update before it finds out that
+ * its row was changed, and the row from before the wait may have had no use left.
  *
  * Requests for the same voucher take its uses in their order. `limit 1` keeps the look-up of known redemptions
- * by voucher in every plan, also in one that was made for an empty table.
+ * by voucher in every plan, also in one that was made for an empty table. A known hold answers only a request
+ * for a hold.
  *
  * @param locked - what to do about rows that another transaction has locked.
  */
 const redeemOf = (locked: 'wait' | 'skip locked') => `
   with given as materialized (
     select * from unnest(cast(:keys as text[]), cast(:references as text[]), cast(:ids as text[]),
-      cast(:actors as text[])) with ordinality as given (code_key, reference, id, actor, place)),
+      cast(:actors as text[]), cast(:holds as integer[]))
+      with ordinality as given (code_key, reference, id, actor, hold_seconds, place)),
   target as materialized (
-    select v.id, v.code, v.code_key, v.batch_id, b.purchase_id, v.max_uses - v.times_used as uses_left,
-      ${INVALID_REASON} as invalid_reason
+    select v.id, v.code, v.code_key, v.batch_id, b.purchase_id, v.times_used, v.uses_held,
+      v.max_uses - v.times_used - v.uses_held as uses_left,
+      ${invalidReason('v.uses_held')} as invalid_reason
     from vouchers v
     join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
     where v.conference_id = :conferenceId and v.code_key = any(cast(:keys as text[]))
@@ -39,32 +59,47 @@ const redeemOf = (locked: 'wait' | 'skip locked') => `
     for key share of b ${locked === 'wait' ? '' : locked}),
   wanted as materialized (
     select given.id, given.reference, given.actor, given.place, target.id as voucher_id, target.code,
-      target.batch_id, target.purchase_id, target.uses_left, target.invalid_reason,
-      known.id as known_id, known.redeemed_by, known.created_at
+      target.batch_id, target.purchase_id, target.uses_left, target.invalid_reason, target.uses_held,
+      statement_timestamp() + make_interval(secs => given.hold_seconds) as hold_until,
+      known.id as known_id, known.redeemed_by, known.created_at, known.expires_at, known.confirmed_at,
+      not known.is_held or given.hold_seconds is not null and known.expires_at > statement_timestamp()
+        as is_known
     from given
     join target on target.code_key = given.code_key
     left join lateral (
-      select r.id, r.redeemed_by, r.created_at from redemptions r
+      select r.id, r.redeemed_by, r.created_at, r.expires_at, r.confirmed_at, r.is_held
+      from redemptions r
       where r.conference_id = :conferenceId and r.voucher_id = target.id
         and r.reference = given.reference and r.released_at is null
       limit 1) as known on true),
   made as (
-    insert into redemptions (conference_id, id, voucher_id, reference, redeemed_by, created_at)
-    select :conferenceId, id, voucher_id, reference, actor, statement_timestamp()
+    insert into redemptions
+      (conference_id, id, voucher_id, reference, redeemed_by, created_at, expires_at, is_held)
+    select :conferenceId, id, voucher_id, reference, actor, statement_timestamp(), hold_until,
+      hold_until is not null
     from (
       select *, row_number() over (partition by voucher_id order by place) as use
       from wanted where known_id is null and invalid_reason is null) as possible
     where use <= uses_left
     on conflict (conference_id, voucher_id, reference) where released_at is null do nothing
-    returning id, voucher_id, redeemed_by, created_at),
+    returning id, voucher_id, redeemed_by, created_at, expires_at, is_held),
   used as (
-    update vouchers v set times_used = v.times_used + made.uses
-    from (select voucher_id, cast(count(*) as integer) as uses from made group by voucher_id) as made
-    where v.conference_id = :conferenceId and v.id = made.voucher_id)
-  select wanted.place, coalesce(made.id, wanted.known_id) as id, made.id is not null as created,
+    update vouchers v
+    set times_used = target.times_used + made.uses, uses_held = target.uses_held + made.holds
+    from target
+    join (
+      select voucher_id, cast(count(*) filter (where not is_held) as integer) as uses,
+        cast(count(*) filter (where is_held) as integer) as holds
+      from made group by voucher_id) as made on made.voucher_id = target.id
+    where v.conference_id = :conferenceId and v.id = target.id)
+  select wanted.place, made.id is not null as created, wanted.voucher_id, wanted.uses_held,
+    case when wanted.is_known then wanted.known_id else made.id end as id,
+    case when made.is_held or wanted.expires_at is not null and wanted.confirmed_at is null
+      then 'held' else 'redeemed' end as status,
     wanted.code, wanted.batch_id, wanted.purchase_id, wanted.invalid_reason, wanted.reference,
     coalesce(made.redeemed_by, wanted.redeemed_by) as redeemed_by,
     coalesce(made.created_at, wanted.created_at) as created_at,
+    coalesce(made.expires_at, wanted.expires_at) as expires_at, wanted.confirmed_at,
     cast(null as timestamptz) as released_at, cast(null as text) as released_by
   from wanted left join made on made.id = wanted.id`
 
@@ -75,6 +110,9 @@ type RedeemRow = Omit<RedemptionRow, 'id'> & {
   id: string | null
   created: boolean
   invalid_reason: InvalidReason | null
+  voucher_id: number
+  /** Uses of the voucher that are held, by holds that may have ended. */
+  uses_held: number
 }
 
 type Redeemed = { redemption: Redemption; created: boolean }
@@ -85,19 +123,21 @@ const redeemBindings = (conferenceId: string, requests: readonly RedeemRequest[]
   references: requests.map(({ reference }) => reference),
   ids: requests.map(() => newId('redemption')),
   actors: requests.map(({ actor }) => actor.id),
+  holds: requests.map(({ holdSeconds }) => holdSeconds ?? null),
 })
 
 const toRedeemed = ({ id, ...row }: RedeemRow): Redeemed | null =>
   id === null ? null : { redemption: toRedemption({ ...row, id }), created: row.created }
 
 /**
- * Redeems a voucher: takes one use of it for `reference`, if no reason of `INVALID_REASON` (voucher.ts)
+ * Redeems a voucher: takes one use of it for `reference`, or holds it, if no reason of `invalidReason` (voucher.ts)
  * forbids it. Who may redeem is declared in redemption-routes.ts. The same reference again returns the
  * same redemption and takes no use, even if the voucher was deactivated since; after a release, it takes
- * a new one. It locks only one voucher, so it cannot deadlock with another redemption or with a change
+ * a new one. A hold is returned as it is until it ends, and not prolonged; a request without `holdSeconds`
+ * confirms it. It locks only one voucher, so it cannot deadlock with another redemption or with a change
  * of state.
  *
- * @returns `created`: whether this call took a use.
+ * @returns `created`: whether this call took a use, held it, or confirmed its hold.
  * @throws AppError `not_found`; `voucher_invalid` with `invalid_reason`; `published`.
  */
 export async function redeemVoucher(
@@ -113,13 +153,23 @@ export async function redeemVoucher(
   if (row === undefined) throw notFound('voucher')
   const redeemed = toRedeemed(row)
   if (redeemed !== null) return redeemed
-  // A separate statement, under the lock of the first: it sees what parallel calls committed.
+  // Separate statements, under the lock of the first: they see what parallel calls committed.
+  const hasEnded = row.uses_held > 0 && (await endHolds(trx, conferenceId, row.voucher_id))
   const known = await redemptions(trx, conferenceId)
-    .where({ 'v.code_key': codeKey(request.code), 'r.reference': request.reference })
+    .where({ 'r.voucher_id': row.voucher_id, 'r.reference': request.reference })
     .whereNull('r.released_at')
     .first<RedemptionRow | undefined>()
-  if (known !== undefined) return { redemption: toRedemption(known), created: false }
-  throw invalidVoucherError(row.invalid_reason)
+  if (known?.status === 'held' && request.holdSeconds === undefined) {
+    return { redemption: await confirmRedemption(trx, conferenceId, known.id), created: true }
+  }
+  // An `expired` one ended after the statement before.
+  if (known !== undefined && known.status !== 'expired') {
+    return { redemption: toRedemption(known), created: false }
+  }
+  const { invalid_reason: reason } = row
+  if (reason !== null && known === undefined && !hasEnded) throw invalidVoucherError(reason)
+  // The first statement met a hold or a redemption that has ended or was released since. This one cannot.
+  return redeemVoucher(trx, conferenceId, request)
 }
 
 /** Maximum number of redemptions in one statement. */
@@ -163,7 +213,10 @@ async function redeemTogether(
   conferenceId: string,
   requests: readonly RedeemRequest[],
 ): Promise<(Redeemed | null)[]> {
-  const bindings: Record<string, string | string[]> = redeemBindings(conferenceId, requests)
+  const bindings: Record<string, string | (string | number | null)[]> = redeemBindings(
+    conferenceId,
+    requests,
+  )
   const rows = await tenantStatement<RedeemRow>(db, { conferenceId }, (bind) =>
     REDEEM_TOGETHER.replaceAll(/:(\w+)/g, (_, name: string) => bind(bindings[name] ?? null)),
   )
@@ -173,20 +226,8 @@ async function redeemTogether(
 
 const REDEEM_TOGETHER = redeemOf('skip locked')
 
-function invalidVoucherError(reason: InvalidReason | null): AppError {
-  if (reason === null) throw new Error('A valid voucher was not redeemed')
-  const extra = { invalid_reason: reason }
-  return reason === 'published'
-    ? new AppError(
-        'published',
-        'The voucher is published as a Stripe promotion code. Use it in a Stripe checkout.',
-        { extra },
-      )
-    : new AppError('voucher_invalid', `The voucher is ${reason.replaceAll('_', ' ')}.`, { extra })
-}
-
 /**
- * Releases a redemption: its use is available again. Releasing it twice is a no-op. If refunds or
+ * Releases a redemption or a hold: its use is available again. Releasing it twice is a no-op. If refunds or
  * disputes require it, the voucher is frozen or inactive afterwards.
  *
  * @throws AppError `not_found`
@@ -201,7 +242,7 @@ export async function releaseRedemption(
   // In one round trip. Lock the batch first, as a change of state does, then the voucher, as a redemption
   // does. Each statement sees what was committed before its predecessor got its lock.
   const [batches, , released, rows] = await runInOrder<
-    [LockedRow[], unknown[], unknown[], RedemptionRow[]]
+    [LockedRow[], unknown[], { was_held: boolean }[], RedemptionRow[]]
   >(trx, [
     trx.raw(
       `select ${LOCKED_COLUMNS.join(', ')} from voucher_batches
@@ -220,12 +261,18 @@ export async function releaseRedemption(
     ),
     trx.raw(
       `with released as (
-         update redemptions r set released_at = statement_timestamp(), released_by = :actor
+         update redemptions r
+         set is_held = false,
+           released_at = least(statement_timestamp(), case when r.is_held then r.expires_at end),
+           released_by = case when r.is_held and r.expires_at <= statement_timestamp() then null
+             else :actor end
          where r.conference_id = :conferenceId and r.id = :id and r.released_at is null
-         returning r.voucher_id)
-       update vouchers v set times_used = v.times_used - 1
+         returning r.voucher_id, r.expires_at is not null and r.confirmed_at is null as was_held)
+       update vouchers v
+       set times_used = v.times_used - cast(not released.was_held as integer),
+         uses_held = v.uses_held - cast(released.was_held as integer)
        from released where v.conference_id = :conferenceId and v.id = released.voucher_id
-       returning v.id`,
+       returning released.was_held`,
       ref,
     ),
     redemptions(trx, conferenceId).where('r.id', id),
@@ -233,92 +280,6 @@ export async function releaseRedemption(
   const [batch] = batches
   const [row] = rows
   if (batch === undefined || row === undefined) throw notFound('redemption')
-  if (released.length > 0) await realignBatch(trx, toLockedBatch(conferenceId, batch))
+  if (released[0]?.was_held === false) await realignBatch(trx, toLockedBatch(conferenceId, batch))
   return toRedemption(row)
-}
-
-/** One use of one voucher, by one order of the ticket shop. */
-export type Redemption = {
-  id: string
-  code: string
-  batchId: string
-  purchaseId: string | null
-  /** The shop's own id of the order. */
-  reference: string
-  /** Id of the API key. */
-  redeemedBy: string
-  createdAt: Date
-  /** When the use was released. Null: it counts. */
-  releasedAt: Date | null
-  releasedBy: string | null
-}
-
-type RedemptionRow = {
-  id: string
-  code: string
-  batch_id: string
-  purchase_id: string | null
-  reference: string
-  redeemed_by: string
-  created_at: Date
-  released_at: Date | null
-  released_by: string | null
-}
-
-function redemptions(trx: Tx, conferenceId: string) {
-  return trx('redemptions as r')
-    .join('vouchers as v', (on) =>
-      on.on('v.conference_id', 'r.conference_id').on('v.id', 'r.voucher_id'),
-    )
-    .join('voucher_batches as b', (on) =>
-      on.on('b.conference_id', 'v.conference_id').on('b.id', 'v.batch_id'),
-    )
-    .where('r.conference_id', conferenceId)
-    .select(
-      'r.id',
-      'v.code',
-      'v.batch_id',
-      'b.purchase_id',
-      'r.reference',
-      'r.redeemed_by',
-      'r.created_at',
-      'r.released_at',
-      'r.released_by',
-    )
-}
-
-function toRedemption(row: RedemptionRow): Redemption {
-  return {
-    id: row.id,
-    code: row.code,
-    batchId: row.batch_id,
-    purchaseId: row.purchase_id,
-    reference: row.reference,
-    redeemedBy: row.redeemed_by,
-    createdAt: row.created_at,
-    releasedAt: row.released_at,
-    releasedBy: row.released_by,
-  }
-}
-
-export type RedemptionFilter = {
-  /** A code; case, spaces and hyphens do not matter. */
-  voucher?: string | undefined
-  purchaseId?: string | undefined
-  reference?: string | undefined
-}
-
-/** A page of redemptions, newest first, with the released ones. */
-export async function listRedemptions(
-  trx: Tx,
-  conferenceId: string,
-  filter: RedemptionFilter,
-  page: PageQuery,
-): Promise<Page<Redemption>> {
-  const query = redemptions(trx, conferenceId)
-  if (filter.voucher !== undefined) void query.where('v.code_key', codeKey(filter.voucher))
-  if (filter.purchaseId !== undefined) void query.where('b.purchase_id', filter.purchaseId)
-  if (filter.reference !== undefined) void query.where('r.reference', filter.reference)
-  const found = await fetchPage<RedemptionRow>(query, page, { at: 'r.created_at', id: 'r.id' })
-  return mapPage(found, toRedemption)
 }

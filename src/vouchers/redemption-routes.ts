@@ -2,15 +2,11 @@ import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
-import { conferenceParams } from '../http/common-schemas.ts'
+import { conferenceParams, emptyBody } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import {
-  createRedeemer,
-  listRedemptions,
-  type Redemption,
-  redeemVoucher,
-  releaseRedemption,
-} from './redeem-voucher.ts'
+import { confirmRedemption } from './held-uses.ts'
+import { createRedeemer, redeemVoucher, releaseRedemption } from './redeem-voucher.ts'
+import { listRedemptions, type Redemption } from './redemption.ts'
 import {
   codeParams,
   redeemBody,
@@ -28,6 +24,7 @@ const tags = ['Redemptions']
 /** `C/vouchers/{code}/redemptions` and `C/redemptions`: the ticket shop calls them. */
 export function redemptionRoutes(app: App, deps: RouteDeps): void {
   redeemRoute(app, deps)
+  confirmRoute(app, deps)
   listRoute(app, deps)
   releaseRoute(app, deps)
 }
@@ -40,9 +37,9 @@ function redeemRoute(app: App, { db, idempotency, failedLookups }: RouteDeps): v
       config: { access },
       schema: {
         operationId: 'redeemVoucher',
-        summary: 'Redeem a voucher',
+        summary: 'Redeem a voucher, or hold a use of it',
         description:
-          'Uses the voucher once (201). A repeat with the same reference returns the same redemption and does not use the voucher again (200).',
+          'Uses the voucher once (201). A repeat with the same reference returns the same redemption and does not use the voucher again (200). With `hold_seconds` the use is only held: no one else can take it, and it is available again when the hold ends, unless it was confirmed. A repeat returns the hold as it is and does not prolong it, also with other `hold_seconds`; without `hold_seconds` it confirms the hold (201). After the end of the hold, the same reference takes a new one.',
         tags,
         params: codeParams,
         body: redeemBody,
@@ -51,7 +48,8 @@ function redeemRoute(app: App, { db, idempotency, failedLookups }: RouteDeps): v
     },
     async (request, reply) => {
       const { conferenceId, actor } = callerOf(request)
-      const wanted = { code: request.params.code, reference: request.body.reference, actor }
+      const { reference, hold_seconds: holdSeconds } = request.body
+      const wanted = { code: request.params.code, reference, actor, holdSeconds }
       const { created, body } = await failedLookups.guard(request, async () => {
         if (request.headers['idempotency-key'] === undefined) {
           return toAnswer(await redeem(conferenceId, wanted))
@@ -70,6 +68,31 @@ const toAnswer = ({ created, redemption }: { created: boolean; redemption: Redem
   body: toRedemptionBody(redemption),
 })
 
+function confirmRoute(app: App, { idempotency }: RouteDeps): void {
+  app.post(
+    `${CONFERENCE}/redemptions/:redemption/confirm`,
+    {
+      config: { access },
+      schema: {
+        operationId: 'confirmRedemption',
+        summary: 'Confirm a hold',
+        description:
+          'The held use is taken. A repeat is a no-op. Fails if the voucher was deactivated, frozen or published since. A hold that has ended is confirmed too if a use is still free and the same order has not taken one: the buyer has paid. Otherwise it fails with `hold_expired`. Holds that were not confirmed are deleted 30 days after their end.',
+        tags,
+        params: redemptionParams,
+        body: emptyBody,
+        response: { 200: redemptionSchema },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      return idempotency.run(request, async (trx) =>
+        toRedemptionBody(await confirmRedemption(trx, conferenceId, request.params.redemption)),
+      )
+    },
+  )
+}
+
 function listRoute(app: App, { db }: RouteDeps): void {
   app.get(
     `${CONFERENCE}/redemptions`,
@@ -78,7 +101,7 @@ function listRoute(app: App, { db }: RouteDeps): void {
       schema: {
         operationId: 'listRedemptions',
         summary: 'List redemptions',
-        description: 'Includes released redemptions.',
+        description: 'Includes holds and released redemptions.',
         tags,
         params: conferenceParams,
         querystring: redemptionQuery,
@@ -103,7 +126,7 @@ function releaseRoute(app: App, { db }: RouteDeps): void {
       config: { access },
       schema: {
         operationId: 'releaseRedemption',
-        summary: 'Release a redemption',
+        summary: 'Release a redemption or a hold',
         description: 'The voucher gets the use back. A repeat is a no-op.',
         tags,
         params: redemptionParams,

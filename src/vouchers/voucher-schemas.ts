@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { voucherConfigFields } from '../catalog/catalog-items.ts'
 import { conferenceParams, id, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
-import type { Redemption } from './redeem-voucher.ts'
+import { MAX_HOLD_SECONDS } from './held-uses.ts'
+import { REDEMPTION_STATUSES, type Redemption } from './redemption.ts'
 import { INVALID_REASONS, VOUCHER_STATES } from './voucher.ts'
 import type { VoucherBatch } from './voucher-batch-store.ts'
 import { VOUCHER_TYPES } from './voucher-terms.ts'
@@ -63,6 +64,9 @@ export const voucherSchema = z
     valid: z.boolean().meta({ description: 'Whether it can be redeemed now.' }),
     invalid_reason: z.enum(INVALID_REASONS).nullable(),
     times_used: z.int(),
+    uses_held: z.int().meta({
+      description: 'Uses that are held now, while buyers check out. They count like used ones.',
+    }),
     max_uses: z.int(),
     valid_from: timestamp.nullable(),
     valid_until: timestamp.nullable(),
@@ -158,7 +162,16 @@ const reference = z.string().trim().min(1).max(200).meta({
   example: 'order-1042',
 })
 
-export const redeemBody = z.strictObject({ reference }).meta({ id: 'RedeemVoucher' })
+export const redeemBody = z
+  .strictObject({
+    reference,
+    hold_seconds: z.int().min(1).max(MAX_HOLD_SECONDS).optional().meta({
+      description:
+        'Holds the use for so many seconds while the buyer checks out. Absent: the use is taken at once.',
+      example: 900,
+    }),
+  })
+  .meta({ id: 'RedeemVoucher' })
 
 export const redemptionQuery = z.strictObject({
   ...pageQuery,
@@ -175,9 +188,19 @@ export const redemptionSchema = z
     batch: z.string(),
     purchase: z.string().nullable(),
     reference: z.string(),
+    status: z.enum(REDEMPTION_STATUSES).meta({
+      description:
+        'held: the use counts until `expires_at`. redeemed: the use is taken. released: the use was given back. expired: the hold ended and was not confirmed.',
+    }),
     redeemed_by: z.string(),
     created_at: timestamp,
-    released_at: timestamp.nullable().meta({ description: 'When the use was released.' }),
+    expires_at: timestamp.nullable().meta({
+      description: 'When the hold ends or ended. Null: the use was not held.',
+    }),
+    confirmed_at: timestamp.nullable().meta({ description: 'When the hold was confirmed.' }),
+    released_at: timestamp.nullable().meta({
+      description: 'When the use became available again: it was given back, or its hold ended.',
+    }),
     released_by: z.string().nullable(),
   })
   .meta({ id: 'Redemption' })
@@ -192,8 +215,11 @@ export function toRedemptionBody(redemption: Redemption): z.infer<typeof redempt
     batch: redemption.batchId,
     purchase: redemption.purchaseId,
     reference: redemption.reference,
+    status: redemption.status,
     redeemed_by: redemption.redeemedBy,
     created_at: toTimestamp(redemption.createdAt),
+    expires_at: toTimestamp(redemption.expiresAt),
+    confirmed_at: toTimestamp(redemption.confirmedAt),
     released_at: toTimestamp(redemption.releasedAt),
     released_by: redemption.releasedBy,
   }

@@ -8,6 +8,7 @@ import {
   codeKey,
   INVALID_REASON,
   type InvalidReason,
+  USES_HELD,
   type Voucher,
   type VoucherState,
 } from './voucher.ts'
@@ -22,6 +23,7 @@ export type VoucherRow = {
   state: VoucherState
   invalid_reason: InvalidReason | null
   times_used: number
+  uses_held: number
   max_uses: number
   valid_from: Date | null
   valid_until: Date | null
@@ -51,8 +53,8 @@ export const JOIN_ASSIGNMENTS = `
 export const SELECT_VOUCHERS = `
   select v.id, v.ordinal, v.code, v.batch_id, b.purchase_id, v.state,
     ${INVALID_REASON} as invalid_reason,
-    v.times_used, v.max_uses, b.valid_from, b.valid_until, b.voucher_type, b.discount_value,
-    b.unlocks_hidden_tickets, b.ticket_type_id, b.add_on_id, v.created_at,
+    v.times_used, ${USES_HELD} as uses_held, v.max_uses, b.valid_from, b.valid_until, b.voucher_type,
+    b.discount_value, b.unlocks_hidden_tickets, b.ticket_type_id, b.add_on_id, v.created_at,
     a.email as assigned_email, a.name as assigned_name, a.assigned_at, a.sent_at
   from vouchers v
   join voucher_batches b on b.conference_id = v.conference_id and b.id = v.batch_id
@@ -68,6 +70,7 @@ export function toVoucher(row: VoucherRow): Voucher {
     state: row.state,
     invalidReason: row.invalid_reason,
     timesUsed: row.times_used,
+    usesHeld: row.uses_held,
     maxUses: row.max_uses,
     validFrom: row.valid_from,
     validUntil: row.valid_until,

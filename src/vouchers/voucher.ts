@@ -25,6 +25,8 @@ export type Voucher = Omit<VoucherTerms, 'prefix'> & {
   /** Null: it can be redeemed. */
   invalidReason: InvalidReason | null
   timesUsed: number
+  /** Uses that are held now. */
+  usesHeld: number
   ticketTypeId: string | null
   addOnId: string | null
   /** Null: no one. */
@@ -57,15 +59,29 @@ export type InvalidReason = (typeof INVALID_REASONS)[number]
  * SQL for the reason why voucher `v` of batch `b` cannot be redeemed now, or null. Look-ups and
  * redemptions both use it, so they always agree. The time is the database's at the start of the
  * statement and not of its transaction, which may have waited for a lock before.
+ *
+ * @param usesHeld SQL for the number of uses that are held.
  */
-export const INVALID_REASON = `case
+export const invalidReason = (usesHeld: string) => `case
   when v.deactivated_by is not null then 'deactivated'
   when v.held_by_refund or v.held_by_dispute then 'frozen'
   when b.published_at is not null then 'published'
-  when v.times_used >= v.max_uses then 'used_up'
+  when v.times_used + ${usesHeld} >= v.max_uses then 'used_up'
   when b.valid_from > statement_timestamp() then 'not_yet_valid'
   when b.valid_until <= statement_timestamp() then 'expired'
 end`
+
+/**
+ * SQL for the number of uses of voucher `v` that are held now. `uses_held` also counts holds that have ended but
+ * are not marked yet (held-uses.ts).
+ */
+export const USES_HELD = `case when v.uses_held = 0 then 0 else v.uses_held - (
+    select cast(count(*) as integer) from redemptions r
+    where r.conference_id = v.conference_id and r.voucher_id = v.id
+      and r.is_held and r.expires_at <= statement_timestamp()) end`
+
+/** SQL for the reason why voucher `v` of batch `b` cannot be redeemed now, or null, for reads without a lock. */
+export const INVALID_REASON = invalidReason(USES_HELD)
 
 /** A voucher as the API and the NDJSON export show it. */
 export function toVoucherBody(voucher: Voucher) {
@@ -78,6 +94,7 @@ export function toVoucherBody(voucher: Voucher) {
     valid: voucher.invalidReason === null,
     invalid_reason: voucher.invalidReason,
     times_used: voucher.timesUsed,
+    uses_held: voucher.usesHeld,
     max_uses: voucher.maxUses,
     valid_from: voucher.validFrom?.toISOString() ?? null,
     valid_until: voucher.validUntil?.toISOString() ?? null,

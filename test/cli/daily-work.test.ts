@@ -122,6 +122,29 @@ describe('the daily work of staff', () => {
     expect(await look()).toMatch(/can be redeemed +yes/)
   })
 
+  it('holds a use for a buyer, confirms it, and says how many are held', async () => {
+    const purchase = await free('1')
+    await cli.json(['purchases:approve', purchase.id])
+    const [code = ''] = await codesOf(purchase)
+    const uses = async () =>
+      /uses +(.*)/.exec((await cli.run(here('vouchers:show', code))).stdout)?.[1]
+    const hold = (seconds: string) =>
+      cli.run(here('vouchers:redeem', code, '--reference', 'order-1', '--hold-seconds', seconds))
+    const held = await hold('900')
+    expect(held.stdout).toMatch(/^Held for order-1: red_\w+, until .* \(UTC\)\n$/)
+    expect((await hold('60')).stdout).toBe(held.stdout.replace('Held', 'Already held'))
+    expect(await uses()).toBe('0/1 (1 held)')
+    const id = /red_\w+/.exec(held.stdout)?.[0] ?? ''
+    expect((await cli.run(here('vouchers:confirm', id))).stdout).toBe(
+      `Redeemed for order-1: ${id}\n`,
+    )
+    expect(await uses()).toBe('1/1')
+    expect(await hold('0')).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('--hold-seconds'),
+    })
+  })
+
   it('deactivates codes, and names those that it cannot change', async () => {
     const purchase = await free('2')
     await cli.json(['purchases:approve', purchase.id])

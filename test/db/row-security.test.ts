@@ -152,7 +152,10 @@ describe('system tasks', () => {
       withSystem(app.db, task, (trx) =>
         trx(table).update({ conference_id: trx.ref('conference_id') }),
       )
-    const own: [SystemTask, string][] = [['authenticate', 'api_keys']]
+    const own: [SystemTask, string][] = [
+      ['authenticate', 'api_keys'],
+      ['end-holds', 'vouchers'],
+    ]
     for (const [task, table] of own) expect(await changed(task, table), task).toBeGreaterThan(0)
     const foreign: [SystemTask, string][] = [
       ['authenticate', 'bulk_purchases'],
@@ -161,6 +164,7 @@ describe('system tasks', () => {
       ['timers', 'bulk_purchases'],
       ['timers', 'vouchers'],
       ['prune', 'vouchers'],
+      ['end-holds', 'bulk_purchases'],
       ['manage-conferences', 'bulk_purchases'],
       ['manage-conferences', 'vouchers'],
     ]

@@ -105,6 +105,7 @@ export const WHO_MAY: Record<string, Who> = {
   activateVoucher: ['vouchers:write'],
 
   redeemVoucher: ['vouchers:redeem'],
+  confirmRedemption: ['vouchers:redeem'],
   listRedemptions: ['vouchers:redeem'],
   releaseRedemption: ['vouchers:redeem'],
 

@@ -1,10 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { markBatchPublished } from '../../src/vouchers/published-vouchers.ts'
-import {
-  listRedemptions,
-  redeemVoucher,
-  releaseRedemption,
-} from '../../src/vouchers/redeem-voucher.ts'
+import { redeemVoucher, releaseRedemption } from '../../src/vouchers/redeem-voucher.ts'
+import { listRedemptions } from '../../src/vouchers/redemption.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 
@@ -36,8 +33,11 @@ describe('redeeming a voucher', () => {
       batchId,
       purchaseId,
       reference: 'order-1',
+      status: 'redeemed',
       redeemedBy: 'key_shop',
       createdAt: expect.any(Date),
+      expiresAt: null,
+      confirmedAt: null,
       releasedAt: null,
       releasedBy: null,
     })
@@ -140,6 +140,20 @@ describe('parallel redemptions', () => {
     const answers = await Promise.all(times(30).map(() => redeem(tenant, code, 'order-1')))
     expect(new Set(answers.map(({ redemption }) => redemption.id)).size).toBe(1)
     expect(answers.filter(({ created }) => created)).toHaveLength(1)
+    expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
+  })
+
+  it('take a use that is released while they wait for it', async () => {
+    const tenant = await tenants.create()
+    const { code } = await tenant.sold(1)
+    const { redemption } = await redeem(tenant, code, 'order-1')
+    let next: Promise<unknown> | undefined
+    await tenant.run(async (trx) => {
+      await releaseRedemption(trx, tenant.conferenceId, redemption.id, actor)
+      next = redeem(tenant, code, 'order-2')
+      await expect.poll(() => waiting(tenant)).toBe(1)
+    })
+    expect(await next).toMatchObject({ created: true })
     expect(await voucherOf(tenant, code)).toMatchObject({ timesUsed: 1 })
   })
 

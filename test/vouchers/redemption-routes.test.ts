@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
 import { createConference, createStaffKey } from '../support/fixtures.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
-import { startTestProcess, useTestApp } from '../support/test-app.ts'
+import { type Body, startTestProcess, useTestApp } from '../support/test-app.ts'
 import { freePurchase, type ListBody } from './voucher-http.ts'
 
 const app = useTestApp()
@@ -17,19 +17,24 @@ async function shopWith(maxUses: number) {
     quantity: 1,
     voucher_config: { max_uses: maxUses },
   })
-  const redeem = (reference: unknown, headers: Record<string, string> = {}) =>
+  const take = (body: Body, headers: Record<string, string> = {}) =>
     app.request<{ id: string }>('POST', `${conference.path}/vouchers/${voucher.code}/redemptions`, {
       as: shop.key,
-      body: { reference },
+      body,
       headers,
     })
+  const redeem = (reference: unknown, headers: Record<string, string> = {}) =>
+    take({ reference }, headers)
+  const hold = (reference: string, seconds: unknown = 900, headers: Record<string, string> = {}) =>
+    take({ reference, hold_seconds: seconds }, headers)
+  const confirm = (id: string, headers: Record<string, string> = {}) =>
+    app.request('POST', `${conference.path}/redemptions/${id}/confirm`, { as: shop.key, headers })
   const release = (id: string) =>
     app.request('DELETE', `${conference.path}/redemptions/${id}`, { as: shop.key })
-  const timesUsed = async () => {
-    const path = `${conference.path}/vouchers/${voucher.code}`
-    return (await app.request('GET', path, { as: shop.key })).body['times_used']
-  }
-  return { conference, shop, ...voucher, redeem, release, timesUsed }
+  const show = async () =>
+    (await app.request('GET', `${conference.path}/vouchers/${voucher.code}`, { as: shop.key })).body
+  const timesUsed = async () => (await show())['times_used']
+  return { conference, shop, ...voucher, redeem, hold, confirm, release, show, timesUsed }
 }
 
 describe('redeeming over HTTP', () => {
@@ -44,7 +49,10 @@ describe('redeeming over HTTP', () => {
         voucher: code,
         purchase,
         reference: 'order-1',
+        status: 'redeemed',
         redeemed_by: shop.id,
+        expires_at: null,
+        confirmed_at: null,
         released_at: null,
         released_by: null,
       },
@@ -118,6 +126,69 @@ describe('a redemption', () => {
       expect.stringContaining('update redemptions'),
       expect.stringMatching(/^commit/i),
     ])
+  })
+})
+
+describe('holding over HTTP (issue 10, line 16)', () => {
+  it('takes a use until the hold is confirmed or given back', async () => {
+    const { hold, confirm, release, show, shop } = await shopWith(1)
+    const held = await hold('order-1')
+    expect(held).toMatchObject({ status: 201, body: { status: 'held', redeemed_by: shop.id } })
+    expect(await hold('order-1', 60)).toMatchObject({ status: 200, body: held.body })
+    const full = { valid: false, invalid_reason: 'used_up' }
+    expect(await show()).toMatchObject({ times_used: 0, uses_held: 1, ...full })
+    expect(await hold('order-2')).toMatchObject({
+      status: 409,
+      body: { code: 'voucher_invalid', invalid_reason: 'used_up' },
+    })
+    expect(await release(held.body.id)).toMatchObject({ status: 200, body: { status: 'released' } })
+    expect(await confirm(held.body.id)).toMatchObject({
+      status: 409,
+      body: { code: 'wrong_state', status_now: 'released' },
+    })
+
+    const { body: second } = await hold('order-2')
+    const confirmed = await confirm(second.id)
+    expect(confirmed).toMatchObject({ status: 200, body: { id: second.id, status: 'redeemed' } })
+    expect(await confirm(second.id)).toMatchObject({ status: 200, body: confirmed.body })
+    expect(await show()).toMatchObject({ times_used: 1, uses_held: 0, ...full })
+  })
+
+  it('answers an Idempotency-Key with the same hold and the same confirmation', async () => {
+    const { hold, confirm, show } = await shopWith(3)
+    const held = await hold('order-1', 900, { 'idempotency-key': 'hold-1' })
+    const again = await hold('order-1', 900, { 'idempotency-key': 'hold-1' })
+    expect(again).toMatchObject({ status: 201, body: held.body })
+    const { id } = held.body
+    const confirmed = await confirm(id, { 'idempotency-key': 'confirm-1' })
+    expect(await confirm(id, { 'idempotency-key': 'confirm-1' })).toMatchObject({
+      status: 200,
+      body: confirmed.body,
+    })
+    expect(await show()).toMatchObject({ times_used: 1, uses_held: 0, valid: true })
+  })
+
+  it('lets exactly 20 of 200 parallel requests hold a voucher with 20 uses', async () => {
+    const { hold, confirm, show } = await shopWith(20)
+    const answers = await Promise.all(times(200).map((n) => hold(`order-${n}`)))
+    const held = answers.filter(({ status }) => status === 201)
+    expect(held).toHaveLength(20)
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(180)
+    expect(await show()).toMatchObject({ times_used: 0, uses_held: 20 })
+    const confirmed = await Promise.all(
+      times(200).map((n) => confirm(held[n % held.length]?.body.id ?? '')),
+    )
+    expect(new Set(confirmed.map(({ status }) => status))).toEqual(new Set([200]))
+    expect(await show()).toMatchObject({ times_used: 20, uses_held: 0 })
+  })
+
+  it.each([0, 3_601, 1.5, '900', null])('refuses hold_seconds of %j', async (seconds) => {
+    const { hold, show } = await shopWith(1)
+    expect(await hold('order-1', seconds)).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '/hold_seconds' }] },
+    })
+    expect(await show()).toMatchObject({ uses_held: 0, valid: true })
   })
 })
 

@@ -39,6 +39,7 @@ describe('one voucher', () => {
       state: 'active',
       invalidReason: null,
       timesUsed: 0,
+      usesHeld: 0,
       maxUses: 3,
       validFrom: null,
       validUntil,
