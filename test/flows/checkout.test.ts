@@ -53,7 +53,7 @@ describe('the payment page', () => {
     expect(await shop.get(purchase.id)).toMatchObject({
       status: 'PROCESSING',
       checkout: { session_id: body['session_id'], url: body['url'], attempt: 1 },
-      allowed_actions: ['checkout', 'cancel', 'reconcile'],
+      allowed_actions: ['checkout', 'cancel', 'mark_paid', 'reconcile'],
     })
   })
 
