@@ -14,10 +14,14 @@ import { publicationRoutes } from './billing/discounts/publication-routes.ts'
 import { planRoutes } from './billing/subscriptions/plan-routes.ts'
 import { subscriptionRoutes } from './billing/subscriptions/subscription-routes.ts'
 import { catalogRoutes } from './catalog/catalog-routes.ts'
-import { conferenceRoutes, webhookSecretRoutes } from './conferences/conference-routes.ts'
+import {
+  conferenceRoutes,
+  purchaseOptionsRoute,
+  webhookSecretRoutes,
+} from './conferences/conference-routes.ts'
 import { createConferenceLookup } from './conferences/conference-store.ts'
 import type { StripeAccountPort } from './conferences/manage-conference.ts'
-import type { Config } from './config.ts'
+import { type Config, webUrlOf } from './config.ts'
 import { createDatabaseGauges } from './database-gauges.ts'
 import type { Db } from './db/connect.ts'
 import type { LivenessLock } from './db/liveness-lock.ts'
@@ -40,7 +44,7 @@ import { privacyRoutes } from './privacy/privacy-routes.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { hasPurchases } from './purchases/purchase-store.ts'
-import { reportRoutes } from './reports/report-routes.ts'
+import { purchaseDocumentsRoute, reportRoutes } from './reports/report-routes.ts'
 import type { Encryption } from './shared/cryptography.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
@@ -107,13 +111,16 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   })
   const metrics = deps.metrics ?? createMetrics({ process: false })
   addOperationRoutes(app, lifecycle, deps, metrics)
-  const routes: RouteDeps = { db, encryption, failedLookups, idempotency: createIdempotency(deps) }
+  const ownOrigin = new URL(webUrlOf(config)).origin
+  const idempotency = createIdempotency(deps)
+  const routes: RouteDeps = { db, encryption, failedLookups, idempotency, ownOrigin }
   conferenceRoutes(app, {
     ...routes,
     stripeAccounts: deps.stripeAccounts,
     hasPurchases,
     findPaymentObject,
   })
+  purchaseOptionsRoute(app, routes)
   webhookSecretRoutes(app, routes)
   apiKeyRoutes(app, routes)
   userRoutes(app, routes)
@@ -122,7 +129,11 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })
   catalogRoutes(app, routes)
-  const purchases = createBulkPurchaseService({ ...deps, cards: createSavedCards(deps) })
+  const purchases = createBulkPurchaseService({
+    ...deps,
+    cards: createSavedCards(deps),
+    ownOrigin,
+  })
   voucherRoutes(app, routes)
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
   const findPurchaseBatch: FindPurchaseBatch = (trx, caller, id) =>
@@ -133,6 +144,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   redemptionRoutes(app, routes)
   purchaseRoutes(app, { ...routes, purchases })
   reportRoutes(app, routes)
+  purchaseDocumentsRoute(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
   webhookDeliveryRoutes(app, routes)
   privacyRoutes(app, {

@@ -17,7 +17,13 @@ export const SETUP_DOCS: ApiDocs = {
   },
   updateConference: {
     problems: ['mode_fixed', 'stripe_unavailable'],
-    requests: { name: { value: { name: 'PyCon 2027 Berlin' } } },
+    requests: {
+      name: { value: { name: 'PyCon 2027 Berlin' } },
+      bankTransfer: {
+        summary: 'Sponsors may also pay by bank transfer',
+        value: { bank_details: 'PyCon e.V.\nIBAN DE02 1203 0000 0000 2020 51\nBIC BYLADEM1001' },
+      },
+    },
   },
   createWebhookSecret: {
     requests: { secret: { value: { secret: 'whsec_5f1c0a9b7e' } } },

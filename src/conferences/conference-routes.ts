@@ -9,7 +9,9 @@ import {
   conferenceSchema,
   createConferenceBody,
   createWebhookSecretBody,
+  purchaseOptionsSchema,
   toConferenceBody,
+  toPurchaseOptions,
   toWebhookSecretBody,
   updateConferenceBody,
   webhookSecretPage,
@@ -111,7 +113,7 @@ export function conferenceRoutes(
         operationId: 'updateConference',
         summary: 'Change settings of a conference',
         description:
-          'Staff may change the name and the allowed origins. An operator may change every field.',
+          'Staff may change the name, the allowed origins and the bank details. An operator may change every field.',
         tags,
         params: conferenceParams,
         body: updateConferenceBody,
@@ -134,6 +136,29 @@ export function conferenceRoutes(
           await changeConference(trx, deps, caller, request.body, keyAccount),
           isShared,
         ),
+      )
+    },
+  )
+}
+
+/** `C/purchase-options` */
+export function purchaseOptionsRoute(app: App, { db }: RouteDeps): void {
+  app.get(
+    '/v1/conferences/:conference/purchase-options',
+    {
+      config: { access: { anyOf: ['purchases:read'], sponsor: true } },
+      schema: {
+        operationId: 'getPurchaseOptions',
+        summary: 'Show how much can be bought, and how it can be paid',
+        tags: ['Purchases'],
+        params: conferenceParams,
+        response: { 200: purchaseOptionsSchema },
+      },
+    },
+    (request) => {
+      const { conferenceId } = callerOf(request)
+      return withTenant(db, { conferenceId }, async (trx) =>
+        toPurchaseOptions(await getConference(trx, conferenceId)),
       )
     },
   )

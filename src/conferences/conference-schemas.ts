@@ -54,6 +54,10 @@ const settings = {
     }),
   invoice_creation: z.boolean(),
   tax_id_collection: z.boolean(),
+  bank_details: z.string().trim().min(1).max(1_000).nullable().meta({
+    description:
+      'What sponsors read who pay by bank transfer: account holder, IBAN, BIC. Null: they cannot.',
+  }),
 }
 
 export const createConferenceBody = z.strictObject({
@@ -95,12 +99,38 @@ export const conferenceSchema = z
     checkout_expires_after_minutes: z.int(),
     invoice_creation: z.boolean(),
     tax_id_collection: z.boolean(),
+    bank_details: z.string().nullable(),
     created_at: timestamp,
     updated_at: timestamp,
   })
   .meta({ id: 'Conference' })
 
 export const conferencePage = pageOf(conferenceSchema).meta({ id: 'ConferencePage' })
+
+export const purchaseOptionsSchema = z
+  .object({
+    object: z.literal('purchase_options'),
+    currency: z.string(),
+    max_quantity: z.int().meta({ description: 'Maximum number of codes in one purchase.' }),
+    checkout: z
+      .boolean()
+      .meta({ description: "Whether purchases can be paid on Stripe's payment page." }),
+    bank_details: z.string().nullable().meta({
+      description: 'For a bank transfer. Null: purchases cannot be paid by one.',
+    }),
+  })
+  .meta({ id: 'PurchaseOptions' })
+
+/** What a sponsor may know of the settings: what it can order, and how it can pay. */
+export function toPurchaseOptions(conference: Conference): z.infer<typeof purchaseOptionsSchema> {
+  return {
+    object: 'purchase_options',
+    currency: conference.currency,
+    max_quantity: conference.maxQuantity,
+    checkout: conference.livemode !== null,
+    bank_details: conference.bankDetails,
+  }
+}
 
 export const webhookSecretSchema = z
   .object({
@@ -134,6 +164,7 @@ export function toConferenceBody(
     checkout_expires_after_minutes: conference.checkoutExpiresAfterMinutes,
     invoice_creation: conference.invoiceCreation,
     tax_id_collection: conference.taxIdCollection,
+    bank_details: conference.bankDetails,
     created_at: toTimestamp(conference.createdAt),
     updated_at: toTimestamp(conference.updatedAt),
   }

@@ -29,6 +29,8 @@ export type Conference = {
   checkoutExpiresAfterMinutes: number
   invoiceCreation: boolean
   taxIdCollection: boolean
+  /** What a sponsor needs for a bank transfer. Null: sponsors cannot pay by one. */
+  bankDetails: string | null
   createdAt: Date
   updatedAt: Date
 }
@@ -48,6 +50,7 @@ const COLUMNS = [
   'checkout_expires_after_minutes',
   'invoice_creation',
   'tax_id_collection',
+  'bank_details',
   'created_at',
   'updated_at',
 ] as const
@@ -67,6 +70,7 @@ export type ConferenceRow = {
   checkout_expires_after_minutes: number
   invoice_creation: boolean
   tax_id_collection: boolean
+  bank_details: string | null
   created_at: Date
   updated_at: Date
 }
@@ -101,6 +105,7 @@ export function toConference(row: ConferenceRow): Conference {
     checkoutExpiresAfterMinutes: row.checkout_expires_after_minutes,
     invoiceCreation: row.invoice_creation,
     taxIdCollection: row.tax_id_collection,
+    bankDetails: row.bank_details,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   }

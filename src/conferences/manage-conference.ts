@@ -45,7 +45,7 @@ export type KeyAccount = {
 }
 
 // Only the operator may change the other fields.
-const STAFF_FIELDS = new Set(['name', 'allowed_origins'])
+const STAFF_FIELDS = new Set(['name', 'allowed_origins', 'bank_details'])
 
 /** Creates a tenant. @throws AppError `already_exists` when the slug is taken. */
 export async function createConference(

@@ -18,6 +18,8 @@ export type App = FastifyInstance<
 /** What the routes of every domain may use. A domain that needs more declares its own parameter. */
 export type RouteDeps = {
   db: Db
+  /** Of the service's own pages, to which a checkout may always return. */
+  ownOrigin: string
   idempotency: Idempotency
   encryption: Encryption
   failedLookups: FailedLookups

@@ -149,7 +149,7 @@ export type ReturnUrls = { successUrl: string; cancelUrl: string }
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 
-function problemOf(text: string, allowedOrigins: string[]): string | null {
+function problemOf(text: string, allowedOrigins: readonly string[]): string | null {
   if (!URL.canParse(text)) return 'must be an absolute URL'
   const url = new URL(text)
   const isSafe =
@@ -162,18 +162,33 @@ function problemOf(text: string, allowedOrigins: string[]): string | null {
   return null
 }
 
-/** @throws AppError `validation_failed` naming `/success_url` and `/cancel_url`. */
-export function assertReturnUrls(urls: ReturnUrls, { allowedOrigins }: Conference): void {
+/**
+ * The pages of this service may always be returned to: that is where its portal is.
+ *
+ * @throws AppError `validation_failed` naming `/success_url` and `/cancel_url`.
+ */
+export function assertReturnUrls(
+  urls: ReturnUrls,
+  { allowedOrigins }: Conference,
+  ownOrigin: string | null,
+): void {
   const errors: FieldError[] = []
   for (const [pointer, text] of [
     ['/success_url', urls.successUrl],
     ['/cancel_url', urls.cancelUrl],
   ] as const) {
-    const detail = problemOf(text, allowedOrigins)
+    const detail = isOwn(text, ownOrigin) ? null : problemOf(text, allowedOrigins)
     if (detail !== null) errors.push({ pointer, detail })
   }
   if (errors.length === 0) return
   throw invalidFields(errors)
+}
+
+/** A user name in the address would be part of what the payer sees, so it is refused there too. */
+function isOwn(text: string, ownOrigin: string | null): boolean {
+  if (ownOrigin === null || !URL.canParse(text)) return false
+  const url = new URL(text)
+  return url.origin === ownOrigin && url.username === '' && url.password === ''
 }
 
 /** Whether a payment page was opened for these URLs. */

@@ -201,6 +201,8 @@ export type BulkPurchaseServiceDeps = {
   gateway: PaymentGateway
   cards: SavedCards
   clock: Clock
+  /** Of the service's own pages, to which a checkout may always return. Absent: no pages. */
+  ownOrigin?: string
   /** Absent: this process sends no e-mail. */
   email?: Pick<PurchaseEmailDeps, 'mailer' | 'logger'> & PurchaseLinkSettings
 }

@@ -41,7 +41,14 @@ import type { Cause } from './purchase-history.ts'
 import { getAggregate, lockAggregate, withPurchase } from './purchase-store.ts'
 import { reconcilePurchase } from './reconcile-purchase.ts'
 
-export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards; clock: Clock }
+export type PayDeps = {
+  db: Db
+  gateway: PaymentGateway
+  cards: SavedCards
+  clock: Clock
+  /** Of the service's own pages, to which a checkout may always return. Absent: no pages. */
+  ownOrigin?: string
+}
 
 /**
  * The first step of a payment, in the request's transaction: chooses the attempt of this request, and
@@ -52,7 +59,7 @@ export type PayDeps = { db: Db; gateway: PaymentGateway; cards: SavedCards; cloc
  */
 export async function beginPayment(
   trx: Tx,
-  deps: { clock: Clock },
+  deps: Pick<PayDeps, 'clock' | 'ownOrigin'>,
   caller: Caller,
   purchaseId: string,
   request: AttemptRequest,
@@ -62,7 +69,8 @@ export async function beginPayment(
     lockAggregate(trx, ref, caller.sponsorId),
     getConference(trx, caller.conferenceId),
   ])
-  if (request.kind === 'checkout') assertReturnUrls(request.urls, conference)
+  if (request.kind === 'checkout')
+    assertReturnUrls(request.urls, conference, deps.ownOrigin ?? null)
   const action = request.kind === 'checkout' ? 'checkout' : 'pay'
   assertPayable(conference, aggregate, action, caller.sponsorId !== null)
   const { number, insert } = chooseAttempt(aggregate.records, request, deps.clock)

@@ -167,12 +167,12 @@ const BODIES: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string[]> =
     `the ${codeCount(purchase.quantity)} that you bought are ready.`,
     attached
       ? 'They are attached as a CSV file. Anyone who has a code can use it, so keep the file private.'
-      : 'There are too many codes to attach. Download them as a CSV file from the link below.',
+      : 'There are too many codes to attach. Download them from the page below.',
   ],
   failed: ({ purchase }) => [
     'the payment for your voucher codes was not completed, so no codes were issued.',
     ...(purchase.failure === null ? [] : [`Reason: ${purchase.failure.message}`]),
-    'You can open the checkout of this purchase again at any time.',
+    'You can pay at any time, on the page of this purchase.',
   ],
   partially_refunded: ({ purchase }) => [
     `we have refunded ${formatMoney(purchase.amountRefunded, purchase.currency)} of your ${formatMoney(purchase.amountReceived, purchase.currency)} payment.`,
@@ -221,7 +221,7 @@ export type PurchaseLinkSettings = {
 
 /**
  * Returns the function that makes the URL of a purchase: the shop's own page if it is configured, else
- * the vouchers in this service's API, else null.
+ * the page in this service's portal, else null.
  */
 export function createPurchaseLink(
   settings: PurchaseLinkSettings,
@@ -235,6 +235,6 @@ export function createPurchaseLink(
     }
     if (publicUrl === null) return null
     const base = publicUrl.replace(/\/+$/, '')
-    return `${base}/v1/conferences/${conference}/purchases/${purchase}/vouchers`
+    return `${base}/portal/${conference}/purchases/${purchase}`
   }
 }

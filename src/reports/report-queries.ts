@@ -1,6 +1,10 @@
 import type { Tx } from '../db/connect.ts'
 import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
+import type { Caller } from '../shared/caller.ts'
+import { notFound } from '../shared/errors.ts'
+import { toTimestamp } from '../shared/time.ts'
 import type {
+  PurchaseDocument,
   PurchaseReport,
   PurchaseReportQuery,
   VoucherReport,
@@ -123,11 +127,11 @@ type VoucherReportRow = VoucherReport['data'][number] & { is_total: boolean }
 
 /**
  * Counts of vouchers by group, for batches created in the range. It reads no vouchers but the counts that
- * the database keeps for each batch (migrations/0057_voucher_counts.ts).
+ * the database keeps for each batch (migrations/0057_voucher_counts.ts). A sponsor gets those of its own batches.
  */
 export async function reportVouchers(
   trx: Tx,
-  conferenceId: string,
+  { conferenceId, sponsorId }: Pick<Caller, 'conferenceId' | 'sponsorId'>,
   query: VoucherReportQuery,
 ): Promise<VoucherReport> {
   const { rows } = await trx.raw<{ rows: VoucherReportRow[] }>(
@@ -144,7 +148,7 @@ export async function reportVouchers(
        left join voucher_counts c on c.conference_id = :conferenceId and c.batch_id = b.id
        left join changed on changed.batch_id = b.id
        ${query.group_by === 'status' ? JOIN_UNPAID : ''}
-       where ${created('b', query)}),
+       where ${created('b', query)} ${sponsorId === null ? '' : 'and b.sponsor_id = :sponsorId'}),
      grouped as (
        select "group", count(*) as batches, sum(issued - frozen - deactivated) as active, ${summed(COUNTS)}
        from counted where issued > 0 group by "group"),
@@ -157,7 +161,12 @@ export async function reportVouchers(
         where s.conference_id = :conferenceId and s.id = summed."group") as name
      from summed
      order by array_position(cast(:statuses as text[]), "group"), name, "group"`,
-    { conferenceId, statuses: [...PURCHASE_STATUSES], ...rangeBindings(query) },
+    {
+      conferenceId,
+      statuses: [...PURCHASE_STATUSES],
+      ...rangeBindings(query),
+      ...(sponsorId === null ? {} : { sponsorId }),
+    },
   )
   const total = rows.find((row) => row.is_total)
   if (total === undefined) throw new Error('The query returned no total')
@@ -167,4 +176,57 @@ export async function reportVouchers(
     data: rows.filter((row) => !row.is_total),
     totals: total,
   }
+}
+
+type DocumentRow = Omit<PurchaseDocument, 'object' | 'created_at'> & { created: Date }
+
+/** An invoice belongs to a payment, or to the payment page that it was paid on. */
+const DOCUMENTS = `
+  with paid as (
+    select payment_intent_id as id from payments
+    where conference_id = :conferenceId and purchase_id = :purchaseId),
+  billed as (
+    select i.id from stripe.invoices i join paid on paid.id = i.payment_intent
+    where i.conference_id = :conferenceId
+    union
+    select s.invoice from payment_attempts a
+    join stripe.checkout_sessions s on s.conference_id = :conferenceId and s.id = a.session_id
+    where a.conference_id = :conferenceId and a.purchase_id = :purchaseId and s.invoice is not null)
+  select 'receipt' as kind, c.receipt_number as number, c.receipt_url as url, null as pdf, c.amount,
+    upper(c.currency) as currency, c.created, c.id
+  from stripe.charges c join paid on paid.id = c.payment_intent
+  where c.conference_id = :conferenceId and c.status = 'succeeded' and c.receipt_url is not null
+    and c.deleted_at is null
+  union all
+  select 'invoice', i.number, i.hosted_invoice_url, i.invoice_pdf, i.total, upper(i.currency), i.created, i.id
+  from stripe.invoices i join billed on billed.id = i.id
+  where i.conference_id = :conferenceId and i.hosted_invoice_url is not null and i.deleted_at is null
+  order by created, kind, id`
+
+/**
+ * The receipts and invoices of Stripe for the payments of a purchase, from the mirror.
+ *
+ * @throws AppError `not_found`, also for another sponsor's purchase.
+ */
+export async function findPurchaseDocuments(
+  trx: Tx,
+  { conferenceId, sponsorId }: Pick<Caller, 'conferenceId' | 'sponsorId'>,
+  purchaseId: string,
+): Promise<PurchaseDocument[]> {
+  const purchase = await trx('bulk_purchases')
+    .where({ conference_id: conferenceId, id: purchaseId })
+    .where(sponsorId === null ? {} : { sponsor_id: sponsorId })
+    .first<{ id: string } | undefined>('id')
+  if (purchase === undefined) throw notFound('purchase')
+  const { rows } = await trx.raw<{ rows: DocumentRow[] }>(DOCUMENTS, { conferenceId, purchaseId })
+  return rows.map((row) => ({
+    object: 'purchase_document',
+    kind: row.kind,
+    number: row.number,
+    url: row.url,
+    pdf: row.pdf,
+    amount: row.amount,
+    currency: row.currency,
+    created_at: toTimestamp(row.created),
+  }))
 }

@@ -6,11 +6,12 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { acceptedFormat } from '../http/accepted-format.ts'
 import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
-import { conferenceParams } from '../http/common-schemas.ts'
+import { conferenceParams, id } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { reportPurchases, reportVouchers } from './report-queries.ts'
+import { findPurchaseDocuments, reportPurchases, reportVouchers } from './report-queries.ts'
 import {
   PURCHASE_COLUMNS,
+  purchaseDocumentsSchema,
   purchaseReportQuery,
   purchaseReportSchema,
   VOUCHER_COLUMNS,
@@ -18,7 +19,7 @@ import {
   voucherReportSchema,
 } from './report-schemas.ts'
 
-const access: AccessRule = { anyOf: ['purchases:read'] }
+const access = { anyOf: ['purchases:read'] } as const satisfies AccessRule
 const tags = ['Reports']
 const description =
   'JSON by default. With `Accept: text/csv`, one line per group, without the totals.'
@@ -61,11 +62,11 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
   app.get(
     '/v1/conferences/:conference/reports/vouchers',
     {
-      config: { access },
+      config: { access: { ...access, sponsor: true } },
       schema: {
         operationId: 'reportVouchers',
         summary: 'Count vouchers and their uses',
-        description,
+        description: `A sponsor gets the counts of its own vouchers. ${description}`,
         tags,
         params: conferenceParams,
         querystring: voucherReportQuery,
@@ -73,11 +74,36 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { conferenceId } = callerOf(request)
-      const report = await withReportSettings(db, conferenceId, (trx) =>
-        reportVouchers(trx, conferenceId, request.query),
+      const caller = callerOf(request)
+      const report = await withReportSettings(db, caller.conferenceId, (trx) =>
+        reportVouchers(trx, caller, request.query),
       )
       return asCsv(request, reply) ? reply.send(toCsv(report.data, VOUCHER_COLUMNS)) : report
+    },
+  )
+}
+
+/** `C/purchases/{id}/documents` */
+export function purchaseDocumentsRoute(app: App, { db }: RouteDeps): void {
+  app.get(
+    '/v1/conferences/:conference/purchases/:purchase/documents',
+    {
+      config: { access: { ...access, sponsor: true } },
+      schema: {
+        operationId: 'listPurchaseDocuments',
+        summary: "List Stripe's receipts and invoices of a purchase",
+        description:
+          'Oldest first, from the mirror, so a new one appears some seconds after the payment. A payment outside Stripe has none.',
+        tags: ['Purchases'],
+        params: conferenceParams.extend({ purchase: id }),
+        response: { 200: purchaseDocumentsSchema },
+      },
+    },
+    (request) => {
+      const caller = callerOf(request)
+      return withTenant(db, caller, async (trx) => ({
+        data: await findPurchaseDocuments(trx, caller, request.params.purchase),
+      }))
     },
   )
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
-import { moment } from '../shared/time.ts'
+import { moment, timestamp } from '../shared/time.ts'
 
 const range = {
   created_after: moment.optional(),
@@ -78,6 +78,26 @@ export const voucherReportSchema = z
   })
   .meta({ id: 'VoucherReport' })
 
+export const purchaseDocumentsSchema = z
+  .object({
+    data: z.array(
+      z
+        .object({
+          object: z.literal('purchase_document'),
+          kind: z.enum(['receipt', 'invoice']),
+          number: z.string().nullable().meta({ description: "Stripe's number of the document." }),
+          url: z.string().meta({ description: 'A page of Stripe that shows the document.' }),
+          pdf: z.string().nullable().meta({ description: 'Invoices only.' }),
+          amount: z.int(),
+          currency: z.string(),
+          created_at: timestamp,
+        })
+        .meta({ id: 'PurchaseDocument' }),
+    ),
+  })
+  .meta({ id: 'PurchaseDocumentList' })
+
+export type PurchaseDocument = z.infer<typeof purchaseDocumentsSchema>['data'][number]
 export type PurchaseReport = z.infer<typeof purchaseReportSchema>
 export type VoucherReport = z.infer<typeof voucherReportSchema>
 export type PurchaseReportQuery = z.infer<typeof purchaseReportQuery>

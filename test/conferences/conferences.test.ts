@@ -129,11 +129,15 @@ describe('a conference', () => {
     }
   })
 
-  it('lets staff with settings:write change only its name and origins', async () => {
+  it('lets staff with settings:write change only its name, origins and bank details', async () => {
     const conference = await createConference(app)
     const settings = await createStaffKey(app, conference, ['settings:write'])
     const other = await createStaffKey(app, conference, ['catalog:write'])
-    const body = { name: 'Renamed', allowed_origins: ['https://example.org'] }
+    const body = {
+      name: 'Renamed',
+      allowed_origins: ['https://example.org'],
+      bank_details: 'PyCon e.V., IBAN DE02 1203 0000 0000 2020 51',
+    }
     expect(await patch(conference.path, body, other.key)).toMatchObject(forbidden)
     expect(await patch(conference.path, body, settings.key)).toMatchObject({ status: 200, body })
     for (const field of [{ max_quantity: 1000 }, { stripe_secret_key: 'sk_test_0123456789' }]) {
@@ -144,6 +148,32 @@ describe('a conference', () => {
     expect(await patch(conference.path, { max_quantity: 1000 })).toMatchObject({
       status: 200,
       body: { ...body, max_quantity: 1000 },
+    })
+  })
+
+  it('shows a sponsor the limit of a purchase and the ways to pay', async () => {
+    const conference = await createConference(app, { max_quantity: 300 })
+    const sponsor = await createSponsor(app, conference)
+    const { key } = await createSponsorKey(app, conference, sponsor.id)
+    const options = {
+      object: 'purchase_options',
+      currency: 'EUR',
+      max_quantity: 300,
+      checkout: true,
+    }
+    const path = `${conference.path}/purchase-options`
+    expect(await app.request('GET', path, { as: key })).toMatchObject({
+      status: 200,
+      body: { ...options, bank_details: null },
+    })
+    const bank_details = 'PyCon e.V.\nIBAN DE02 1203 0000 0000 2020 51'
+    await patch(conference.path, { bank_details })
+    expect(await app.request('GET', path, { as: key })).toMatchObject({
+      body: { ...options, bank_details },
+    })
+    await patch(conference.path, { bank_details: null })
+    expect(await app.request('GET', path, { as: key })).toMatchObject({
+      body: { ...options, bank_details: null },
     })
   })
 

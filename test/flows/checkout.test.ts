@@ -8,11 +8,14 @@ import {
 import { openShop, RETURN_URLS, type Shop, useFakeStripe } from '../support/shop.ts'
 import { type Body, useTestApp } from '../support/test-app.ts'
 
+const OWN_ORIGIN = 'https://vouchers.example'
+
 const stripe = useFakeStripe()
 const env: NodeJS.ProcessEnv = {}
 beforeAll(() => {
   env['STRIPE_API_BASE'] = stripe.fake.url
   env['STRIPE_TIMEOUT_SECONDS'] = '2'
+  env['PUBLIC_URL'] = OWN_ORIGIN
 })
 const app = useTestApp({ env })
 
@@ -237,6 +240,19 @@ describe('a return URL', () => {
       cancel_url: 'https://tickets.example/',
     }
     expect((await strict.checkout(purchase.id, good)).status).toBe(200)
+  })
+
+  it('can always be a page of this service, which has the portal', async () => {
+    const strict = await openShop(app, { allowed_origins: ['https://tickets.example'] })
+    const purchase = await strict.buy()
+    const page = `${OWN_ORIGIN}/portal/any/purchases/${purchase.id}`
+    const urls = { success_url: `${page}?from=checkout`, cancel_url: page }
+    expect((await strict.checkout(purchase.id, urls)).status).toBe(200)
+    const { body } = await strict.checkout(purchase.id, {
+      success_url: page.replace('://', '://eve@'),
+      cancel_url: page,
+    })
+    expect(body['errors']).toMatchObject([{ pointer: '/success_url' }])
   })
 })
 

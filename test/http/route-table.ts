@@ -27,6 +27,7 @@ export const WHO_MAY: Record<string, Who> = {
   listConferences: 'operator',
   getConference: 'staff',
   updateConference: ['settings:write'],
+  getPurchaseOptions: ['purchases:read', 'sponsor'],
   createWebhookSecret: ['settings:write'],
   listWebhookSecrets: ['settings:write'],
   deleteWebhookSecret: ['settings:write'],
@@ -122,7 +123,8 @@ export const WHO_MAY: Record<string, Who> = {
   cancelSubscription: ['billing:write'],
 
   reportPurchases: ['purchases:read'],
-  reportVouchers: ['purchases:read'],
+  reportVouchers: ['purchases:read', 'sponsor'],
+  listPurchaseDocuments: ['purchases:read', 'sponsor'],
 
   createWebhookEndpoint: ['settings:write'],
   listWebhookEndpoints: ['settings:write'],

@@ -112,7 +112,9 @@ describe('the e-mail with the codes', () => {
     const slug = conferenceId.toLowerCase().replace('_', '-')
     const path = `/v1/conferences/${slug}/purchases/${purchaseId}/vouchers`
     // Quoted-printable breaks long lines.
-    expect(mail?.raw.replaceAll('=\r\n', '')).toContain(`https://vouchers.example.org${path}`)
+    expect(mail?.raw.replaceAll('=\r\n', '')).toContain(
+      `https://vouchers.example.org/portal/${slug}/purchases/${purchaseId}`,
+    )
     const { body } = await app.request<string>('GET', path, { headers: { accept: 'text/csv' } })
     expect(mail?.attachment('text/csv')).toBe(body)
     const codes = await codesOf(bought)

@@ -282,14 +282,31 @@ describe('the report of vouchers', () => {
 })
 
 describe('a report', () => {
-  it('is not for sponsors, nor for staff without purchases:read', async () => {
+  it('gives a sponsor the counts of its own vouchers only', async () => {
+    const { key } = await createSponsorKey(app, { path }, acme.id)
+    const { status, body } = await app.request<Report>('GET', `${path}/reports/vouchers`, {
+      as: key,
+    })
+    expect(status).toBe(200)
+    expect(body.totals).toMatchObject({ batches: 2, issued: 50, redeemed: 2, remaining: 48 })
+    const { body: bySponsor } = await app.request<Report>(
+      'GET',
+      `${path}/reports/vouchers?group_by=sponsor`,
+      { as: key },
+    )
+    expect(bySponsor.data.map(({ group }) => group)).toEqual([acme.id])
+  })
+
+  it('of purchases is not for sponsors, nor any for staff without purchases:read', async () => {
     const sponsor = await createSponsorKey(app, { path }, acme.id)
     const other = await createStaffKey(app, { path }, ['vouchers:read'])
-    for (const kind of ['purchases', 'vouchers']) {
-      for (const { key } of [sponsor, other]) {
-        const answer = await app.request('GET', `${path}/reports/${kind}`, { as: key })
-        expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } })
-      }
+    for (const [kind, { key }] of [
+      ['purchases', sponsor],
+      ['purchases', other],
+      ['vouchers', other],
+    ] as const) {
+      const answer = await app.request('GET', `${path}/reports/${kind}`, { as: key })
+      expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } })
     }
   })
 

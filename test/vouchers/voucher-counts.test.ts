@@ -109,7 +109,11 @@ describe('the counts of a batch (issue 9, line 6)', () => {
       expect(await numberOfChanges(tenant)).toBe(0)
     })
     const { totals } = await tenant.run((trx) =>
-      reportVouchers(trx, tenant.conferenceId, { group_by: 'day' }),
+      reportVouchers(
+        trx,
+        { conferenceId: tenant.conferenceId, sponsorId: null },
+        { group_by: 'day' },
+      ),
     )
     expect(totals).toMatchObject({ issued: 40, active: 40, redeemed: 40, uses: 40, remaining: 0 })
   })

@@ -79,7 +79,7 @@ function createRoute(app: App, deps: Deps): void {
       const caller = callerOf(request)
       const { body } = request
       const created = await deps.idempotency.run(request, async (trx) => {
-        const id = await createCharge(trx, caller, {
+        const id = await createCharge(trx, deps, caller, {
           owner:
             body.customer === undefined
               ? { sponsor: body.sponsor ?? '' }
@@ -179,7 +179,8 @@ function pay<T>(
   const { actorId, ref } = chargeOf(request)
   const begin = async (trx: Tx) => {
     if (wanted.kind === 'checkout') {
-      assertReturnUrls(wanted.urls, await getConference(trx, ref.conferenceId))
+      const conference = await getConference(trx, ref.conferenceId)
+      assertReturnUrls(wanted.urls, conference, deps.ownOrigin)
     }
     return beginChargePayment(trx, deps, ref, wanted, actorId)
   }

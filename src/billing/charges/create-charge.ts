@@ -29,12 +29,17 @@ export type NewCharge = {
  * @returns its id.
  * @throws AppError `validation_failed`; `already_exists` when the source reference is in use.
  */
-export async function createCharge(trx: Tx, caller: Caller, input: NewCharge): Promise<string> {
+export async function createCharge(
+  trx: Tx,
+  { ownOrigin }: { ownOrigin: string },
+  caller: Caller,
+  input: NewCharge,
+): Promise<string> {
   const { conferenceId } = caller
   const conference = await getConference(trx, conferenceId)
   const problem = chargeProblem(input.amount, conference.currency)
   if (problem !== null) throw invalidField('/amount', problem)
-  if (input.urls !== null) assertReturnUrls(input.urls, conference)
+  if (input.urls !== null) assertReturnUrls(input.urls, conference, ownOrigin)
   const owner = await ownerOf(trx, caller, input.owner)
   const id = newId('charge')
   await insertCharge(trx, {

@@ -307,7 +307,8 @@ function setupRoute(app: App, deps: Deps): void {
       return deps.idempotency.resume(request, {
         begin: async (trx) => {
           await getCustomer(trx, ref, caller.sponsorId)
-          assertReturnUrls(urls, await getConference(trx, caller.conferenceId))
+          const conference = await getConference(trx, caller.conferenceId)
+          assertReturnUrls(urls, conference, deps.ownOrigin)
           return newId('cardSetup')
         },
         finish: async (id, isRepeat) => {
