@@ -142,7 +142,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   assignmentRoutes(app, routes)
   assignmentFileRoutes(app, { ...routes, findPurchaseBatch })
   redemptionRoutes(app, routes)
-  purchaseRoutes(app, { ...routes, purchases })
+  purchaseRoutes(app, { ...routes, purchases, findConference })
   reportRoutes(app, routes)
   purchaseDocumentsRoute(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })

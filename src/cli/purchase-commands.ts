@@ -1,19 +1,22 @@
 import type { Command } from 'commander'
-import { z } from 'zod'
+import { findConferenceNames } from '../conferences/conference-store.ts'
+import type { Db } from '../db/connect.ts'
 import { withoutIdempotencyKey } from '../db/idempotency-runner.ts'
+import { withSystem } from '../db/tenant-scope.ts'
 import type {
   BulkPurchaseService,
   PurchaseBody,
   TransitionBody,
 } from '../purchases/bulk-purchase-service.ts'
 import { FLAG_CODES, PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
-import { listPurchasesQuery } from '../purchases/purchase-schemas.ts'
+import { listAllPurchasesQuery } from '../purchases/purchase-schemas.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
 import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import {
   allPages,
+  CLI_ACTOR,
   conferencesToSearch,
   findConference,
   type Session,
@@ -31,15 +34,14 @@ import {
 } from './table.ts'
 import type { Paint } from './terminal.ts'
 
-const input = listPurchasesQuery.extend({ conference: z.string().min(1) })
-
 /** `purchases:list` */
 export function addPurchasesList(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'purchases:list',
-    summary: "List a conference's purchases, newest first",
+    summary: 'List purchases of a conference or of all, newest first',
     examples: [
       ['purchases:list --conference devconf --flag any', 'purchases that staff must look at'],
+      ['purchases:list --q BULK-ACME-7KQ2MWPX4TR9', 'the purchase of this code, in any conference'],
       [
         'purchases:list --conference devconf --status PROCESSING',
         'purchases that wait for a payment',
@@ -54,7 +56,7 @@ export function addPurchasesList(program: Command, cli: Cli): void {
       ],
     ],
   })
-    .requiredOption('--conference <slug|id>', 'the conference')
+    .option('--conference <slug|id>', 'only this one (default: all conferences)')
     .option('--status <status>', `one of: ${PURCHASE_STATUSES.join(', ')}`)
     .option('--flag <flag>', `only with this open flag; any, or one of: ${FLAG_CODES.join(', ')}`)
     .option('--sponsor <slug|id>', 'only purchases of this sponsor (id, slug or external id)')
@@ -69,19 +71,34 @@ export function addPurchasesList(program: Command, cli: Cli): void {
 
   addPageOptions(command).action(async () => {
     const { csv = false, ...fields } = command.opts<{ csv?: true }>()
-    const { conference, ...query } = parseInput(input, toFields(fields))
+    const { conference, ...query } = parseInput(listAllPurchasesQuery, toFields(fields))
     const filter = { ...query, readsCodes: true }
     await withSession(cli, async ({ db, purchases }) => {
-      const caller = await findConference(db, conference)
+      const reader =
+        conference === undefined
+          ? { conferenceId: null, actor: CLI_ACTOR, sponsorId: null }
+          : await findConference(db, conference)
       if (csv) {
-        const lines = purchases.exportBulkPurchases(caller, filter)
+        const lines = purchases.exportBulkPurchases(reader, filter)
         for await (const part of lines) cli.terminal.out.write(String(part))
         return
       }
-      const page = await purchases.listBulkPurchases(caller, filter)
-      answer(cli, command, page, (paint) => renderPage(page, PURCHASE_COLUMNS, paint))
+      const page = await purchases.listBulkPurchases(reader, filter)
+      const columns = reader.conferenceId === null ? await ofAll(db, page.data) : PURCHASE_COLUMNS
+      answer(cli, command, page, (paint) => renderPage(page, columns, paint))
     })
   })
+}
+
+/** The columns of purchases of several conferences: each line begins with its slug. */
+async function ofAll(db: Db, purchases: readonly PurchaseBody[]) {
+  const ids = [...new Set(purchases.map(({ conference }) => conference))]
+  const names = await withSystem(db, 'manage-conferences', (trx) => findConferenceNames(trx, ids))
+  const slug: Column<PurchaseBody> = {
+    head: 'CONFERENCE',
+    cell: ({ conference }) => names.get(conference)?.slug ?? conference,
+  }
+  return [slug, ...PURCHASE_COLUMNS]
 }
 
 type Shown = PurchaseBody & { transitions: TransitionBody[] }

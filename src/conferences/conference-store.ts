@@ -178,6 +178,11 @@ export function listConferences(trx: Tx, page: PageQuery): Promise<Page<Conferen
   return fetchPage(trx('conferences').select([...COLUMNS]), page)
 }
 
+/** The ids of all conferences, in a system task that may read them. */
+export function listConferenceIds(trx: Tx): Promise<string[]> {
+  return trx('conferences').pluck<string[]>('id')
+}
+
 /** What people call a conference, and what its amounts are in. */
 export type ConferenceName = Pick<Conference, 'id' | 'slug' | 'name' | 'currency' | 'livemode'>
 

@@ -16,11 +16,16 @@ export type SystemTask =
   | 'claim-events'
   | 'timers'
   | 'metrics'
+  | 'list-purchases'
   | 'prune'
   | 'end-holds'
 
 /** Tasks whose transactions refuse to write. */
-const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set(['resolve-conference', 'metrics'])
+const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set([
+  'resolve-conference',
+  'metrics',
+  'list-purchases',
+])
 
 /**
  * Runs `work` in a transaction that sees only the rows of one conference. Row security in Postgres
@@ -70,8 +75,14 @@ type Settings = Record<string, string>
 
 function systemSettings(task: SystemTask): Settings {
   const readOnly = READ_ONLY_TASKS.has(task) ? { transaction_read_only: 'on' } : {}
-  return { 'app.system_task': task, ...readOnly }
+  return { 'app.system_task': task, ...readOnly, ...(task === 'list-purchases' ? PAGE_PLANS : {}) }
 }
+
+/**
+ * A page follows an index. By the conditions of row security, Postgres expects so few rows of all tenants that it
+ * would rather sort them; and parallel workers take longer to start than to read a page.
+ */
+const PAGE_PLANS: Settings = { enable_sort: 'off', max_parallel_workers_per_gather: '0' }
 
 /**
  * Begins a transaction and sets its scope, in one message. Statements follow before its answer, so it must

@@ -20,20 +20,35 @@ const MIN_LENGTH = 3
 export const containing = (text: string) => `%${text.replace(/[\\%_]/g, '\\$&')}%`
 
 /**
- * The ids of all objects that contain the text, in any case, and of some that do not, with the times of
- * their creation. Null if the text is too short for the index.
+ * All objects that contain the text, in any case, and some that do not: `id`, `listed_at` (the time of their
+ * creation) and `conference_id`. Null if the text is too short for the index.
+ *
+ * @param where - the conference, or several: the index is asked once for each.
  */
 export function searchCandidates(
   trx: Tx,
-  conferenceId: string,
+  where: string | readonly string[],
   kind: 'purchase' | 'sponsor' | 'assignment',
   text: string,
 ): Knex.QueryBuilder | null {
   if (Array.from(text).length < MIN_LENGTH) return null
-  return trx('text_search')
-    .where({ conference_id: conferenceId, kind })
-    .whereRaw('grams @> text_grams(?, ?)', [`${conferenceId}${kind}`, text])
-    .select('id', 'listed_at')
+  const columns = ['t.id', 't.listed_at', 't.conference_id']
+  const candidates = trx('text_search as t').where({ 't.kind': kind })
+  if (typeof where === 'string') {
+    return candidates
+      .where({ 't.conference_id': where })
+      .whereRaw('t.grams @> text_grams(?, ?)', [`${where}${kind}`, text])
+      .select(columns)
+  }
+  const ofOne = candidates
+    .whereRaw('t.conference_id = c.id and t.grams @> text_grams(c.id || ?, ?)', [kind, text])
+    .select(columns)
+  return trx
+    .queryBuilder()
+    .from(
+      trx.raw('unnest(cast(? as text[])) as c (id) cross join lateral ? as t', [[...where], ofOne]),
+    )
+    .select(columns)
 }
 
 /** An object's entry in the index. */
@@ -88,7 +103,10 @@ export type Search = {
   order: ListOrder
   /** Adds the condition on the text. */
   match: (query: Knex.QueryBuilder) => Knex.QueryBuilder
-  /** Columns `id` and `listed_at` of rows among which all matches are. Null: every row must be read. */
+  /**
+   * Columns `id`, `listed_at` and `conference_id` of rows among which all matches are. Null: every row must
+   * be read.
+   */
   candidates: Knex.QueryBuilder | null
   /** The text is a whole id, so few rows contain it. */
   isWholeId?: boolean
@@ -119,7 +137,11 @@ export async function fetchSearchPage<Row extends object>(
   // candidates one by one, newest first, until the page is full.
   const { client } = list
   const inOrder = client.queryBuilder().from(candidates.as('candidates')).orderBy(NEWEST_FIRST)
-  const one = list.clone().select(`${alias}.*`).whereRaw('?? = c.id', [order.id]).limit(1)
+  const one = list
+    .clone()
+    .select(`${alias}.*`)
+    .whereRaw('?? = c.id and ?? = c.conference_id', [order.id, `${alias}.conference_id`])
+    .limit(1)
   const found = match(client.queryBuilder().from(inOrder.as('c')))
     .joinRaw(client.raw('cross join lateral ? as ??', [one, alias]))
     .select([...columns])

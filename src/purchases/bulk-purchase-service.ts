@@ -22,7 +22,7 @@ import {
   updatePurchaseOrder,
 } from './create-purchase.ts'
 import { exportPurchases } from './export-purchases.ts'
-import { listPurchases, type PurchaseFilter } from './list-purchases.ts'
+import { type ListReader, listPurchases, type PurchaseFilter } from './list-purchases.ts'
 import {
   beginCancel,
   beginPayment,
@@ -91,10 +91,10 @@ export type BulkPurchaseService = StaffOperations & {
       refresh?: boolean
     },
   ): Promise<PurchaseBody>
-  /** Newest first; a sponsor sees its own. */
-  listBulkPurchases(caller: Caller, filter: PurchaseFilter): Promise<Page<PurchaseBody>>
+  /** Newest first; a sponsor sees its own, an operator also those of all conferences. */
+  listBulkPurchases(reader: ListReader, filter: PurchaseFilter): Promise<Page<PurchaseBody>>
   /** The whole list as CSV, in short transactions. */
-  exportBulkPurchases(caller: Caller, filter: PurchaseFilter): Readable
+  exportBulkPurchases(reader: ListReader, filter: PurchaseFilter): Readable
   /** Newest first. @throws AppError `not_found`, also for another sponsor's purchase. */
   listTransitions(
     caller: Caller,
@@ -247,13 +247,10 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
         return purchase
       }),
 
-    listBulkPurchases: (caller, filter) =>
-      withTenant(db, caller, (trx) => listPurchases(trx, caller, filter)),
+    listBulkPurchases: (reader, filter) => listPurchases(db, reader, filter),
 
-    exportBulkPurchases: (caller, filter) =>
-      exportPurchases((page) =>
-        withTenant(exportDb, caller, (trx) => listPurchases(trx, caller, { ...filter, ...page })),
-      ),
+    exportBulkPurchases: (reader, filter) =>
+      exportPurchases((page) => listPurchases(exportDb, reader, { ...filter, ...page })),
 
     listTransitions: (caller, purchaseId, page) =>
       withTenant(db, caller, async (trx) => {

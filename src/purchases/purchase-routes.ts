@@ -14,6 +14,7 @@ import { PURCHASE_CSV_HEADER } from './export-purchases.ts'
 import {
   approveBody,
   createPurchaseBody,
+  listAllPurchasesQuery,
   listPurchasesQuery,
   markPaidBody,
   payBody,
@@ -36,9 +37,13 @@ const READ: AccessRule = { anyOf: ['purchases:read'], sponsor: true }
 const WRITE: AccessRule = { anyOf: ['purchases:write'], sponsor: true }
 const STAFF: AccessRule = { anyOf: ['purchases:write'] }
 
-type Deps = Pick<RouteDeps, 'idempotency'> & { purchases: BulkPurchaseService }
+type Deps = Pick<RouteDeps, 'idempotency'> & {
+  purchases: BulkPurchaseService
+  /** The id of the conference with this slug or id, or null. */
+  findConference: (slugOrId: string) => Promise<string | null>
+}
 
-/** `C/purchases`: each handler is one call of BulkPurchaseService. */
+/** `C/purchases` and `/v1/purchases`: each handler is one call of BulkPurchaseService. */
 export function purchaseRoutes(app: App, deps: Deps): void {
   createRoute(app, deps)
   readRoutes(app, deps)
@@ -116,7 +121,7 @@ function readsCodes(request: FastifyRequest): boolean {
   return principal.role !== 'staff' || principal.scopes.includes('vouchers:read')
 }
 
-function readRoutes(app: App, { purchases }: Deps): void {
+function readRoutes(app: App, { purchases, findConference }: Deps): void {
   app.get(
     PURCHASES,
     {
@@ -137,6 +142,36 @@ function readRoutes(app: App, { purchases }: Deps): void {
       return sendList(request, reply, filter, {
         page: () => purchases.listBulkPurchases(caller, filter),
         csv: () => purchases.exportBulkPurchases(caller, filter),
+      })
+    },
+  )
+
+  app.get(
+    '/v1/purchases',
+    {
+      config: { access: 'operator' },
+      schema: {
+        operationId: 'listAllPurchases',
+        summary: 'List or export the purchases of all conferences',
+        description: LIST_DESCRIPTION,
+        tags,
+        querystring: listAllPurchasesQuery,
+        response: listResponse,
+      },
+    },
+    async (request, reply) => {
+      const { conference, ...query } = request.query
+      const conferenceId = conference === undefined ? null : await findConference(conference)
+      if (conferenceId === null && conference !== undefined) {
+        throw invalidField('query/conference', `There is no conference "${conference}".`)
+      }
+      const principal = principalOf(request)
+      const actor = { kind: principal.role, id: principal.id }
+      const reader = { conferenceId, actor, sponsorId: null }
+      const filter = { ...query, readsCodes: true }
+      return sendList(request, reply, filter, {
+        page: () => purchases.listBulkPurchases(reader, filter),
+        csv: () => purchases.exportBulkPurchases(reader, filter),
       })
     },
   )

@@ -102,6 +102,12 @@ export const listPurchasesQuery = z.strictObject({
   }),
 })
 
+export const listAllPurchasesQuery = listPurchasesQuery.extend({
+  conference: id.optional().meta({
+    description: 'Slug or id. Default: all conferences; `sponsor` and `ticket_type` need one.',
+  }),
+})
+
 export const payBody = z.strictObject({
   payment_method: stripeId.optional().meta({
     description: "A saved payment method of the sponsor. Default: the customer's default.",

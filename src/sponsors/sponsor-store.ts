@@ -215,12 +215,24 @@ export type Sponsor = {
 export const sponsorNameOf = (row: string) => `(
   select s.name from sponsors s where s.conference_id = ${row}.conference_id and s.id = ${row}.sponsor_id)`
 
-/** The ids of the sponsors whose name or slug contains the text, in any case. */
-export function sponsorIdsByText(trx: Tx, conferenceId: string, text: string): Promise<string[]> {
-  const query = trx('sponsors as s')
-    .where({ 's.conference_id': conferenceId })
-    .whereRaw('(s.name ilike :text or s.slug ilike :text)', { text: containing(text) })
-  const candidates = searchCandidates(trx, conferenceId, 'sponsor', text)
-  if (candidates !== null) void query.whereIn('s.id', candidates.clear('select').select('id'))
-  return query.pluck<string[]>('s.id')
+/**
+ * The sponsors whose name or slug contains the text, in any case.
+ *
+ * @param where - the conference, or several.
+ */
+export function sponsorsByText(
+  trx: Tx,
+  where: string | readonly string[],
+  text: string,
+): Promise<{ id: string; conference_id: string }[]> {
+  const query = trx('sponsors as s').whereRaw('(s.name ilike :text or s.slug ilike :text)', {
+    text: containing(text),
+  })
+  if (typeof where === 'string') void query.where({ 's.conference_id': where })
+  const candidates = searchCandidates(trx, where, 'sponsor', text)
+  if (candidates !== null) {
+    const keys = candidates.clear('select').select('t.conference_id', 't.id')
+    void query.whereIn(['s.conference_id', 's.id'], keys)
+  }
+  return query.select('s.id', 's.conference_id')
 }

@@ -1,6 +1,5 @@
 import type { Tx } from '../db/connect.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
-import { PREPARED } from '../db/pipeline.ts'
 import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
 import { invalidField, notFound } from '../shared/errors.ts'
 import {
@@ -223,20 +222,24 @@ function readVouchers(
 // A random part has at least eight symbols.
 const MIN_CODE_LENGTH = 8
 
-/** The purchase that bought the code, or null. Only a whole code finds it. */
-export async function findPurchaseOfCode(
+/**
+ * The purchases that bought the code. Only a whole code finds them.
+ *
+ * @param where - the conferences. In each of them, a code exists once.
+ */
+export async function findPurchasesOfCode(
   trx: Tx,
-  conferenceId: string,
+  where: readonly string[],
   code: string,
-): Promise<string | null> {
+): Promise<{ id: string; conference_id: string }[]> {
   const key = codeKey(code)
-  if (key.length < MIN_CODE_LENGTH) return null
-  const row = await trx('vouchers as v')
+  if (key.length < MIN_CODE_LENGTH) return []
+  return trx('vouchers as v')
     .join('voucher_batches as b', { 'b.conference_id': 'v.conference_id', 'b.id': 'v.batch_id' })
-    .where({ 'v.conference_id': conferenceId, 'v.code_key': key })
-    .options(PREPARED)
-    .first<{ purchase: string | null } | undefined>('b.purchase_id as purchase')
-  return row?.purchase ?? null
+    .whereIn('v.conference_id', [...where])
+    .where({ 'v.code_key': key })
+    .whereNotNull('b.purchase_id')
+    .select('b.purchase_id as id', 'b.conference_id')
 }
 
 /**
@@ -280,7 +283,11 @@ async function searchVouchers(
         trx
           .queryBuilder()
           .from(candidates.as('found'))
-          .select(trx.raw('cast(found.id as bigint) as id'), 'found.listed_at'),
+          .select(
+            trx.raw('cast(found.id as bigint) as id'),
+            'found.listed_at',
+            'found.conference_id',
+          ),
     },
     page,
   )

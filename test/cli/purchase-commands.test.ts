@@ -57,6 +57,18 @@ describe('the list of purchases', () => {
     expect(stdout.split('\n')).toHaveLength(3)
   })
 
+  it('is that of all conferences without --conference, also by a code (issue 10, line 10)', async () => {
+    const other = await openShop(app)
+    const id = await paidUnheard(other)
+    await other.act(id, 'reconcile')
+    const [code = ''] = await other.codes(id)
+    const { stdout } = await cli.run(['purchases:list', '--q', code])
+    expect(stdout).toMatch(/^CONFERENCE +ID +STATUS/)
+    expect(stdout).toMatch(new RegExp(`^${other.path.split('/').at(-1)} +${id} +PAID`, 'm'))
+    const all = await cli.json<Page>(['purchases:list'])
+    expect(all).toEqual((await app.request('GET', '/v1/purchases')).body)
+  })
+
   it('removes control characters from texts of sponsors', async () => {
     await shop.buy({ reference: 'x', quantity: 5 })
     await app.rows(`update bulk_purchases set description = $1 where quantity = 5`, [

@@ -1,7 +1,8 @@
 import pg from 'pg'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { SEEDED_TABLES, seedConference } from '../../bench/many-rows.ts'
-import { withTenant } from '../../src/db/tenant-scope.ts'
+import type { Tx } from '../../src/db/connect.ts'
+import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { operationsOf } from '../../src/http/openapi/api-document.ts'
 import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { createSponsorKey } from '../support/fixtures.ts'
@@ -140,8 +141,8 @@ type Node = {
   Plans?: Node[]
 }
 
-async function planOf({ text, values }: Sent, options: string): Promise<Node[]> {
-  const rows = await withTenant(app.db, { conferenceId: BIG }, async (trx) => {
+async function planOf({ text, values }: Sent, options: string, scope = inBig): Promise<Node[]> {
+  const rows = await scope(async (trx) => {
     const connection = (await trx.client.acquireConnection()) as pg.Client
     const explain = `explain (format json${options}) ${text}`
     return (await connection.query<{ 'QUERY PLAN': [{ Plan: Node }] }>(explain, values)).rows
@@ -149,6 +150,11 @@ async function planOf({ text, values }: Sent, options: string): Promise<Node[]> 
   const flat = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(flat)]
   return rows.flatMap((row) => flat(row['QUERY PLAN'][0].Plan))
 }
+
+type Explained = { 'QUERY PLAN': [{ Plan: Node }] }[]
+type Work = (trx: Tx) => Promise<Explained>
+const inBig = (work: Work) => withTenant(app.db, { conferenceId: BIG }, work)
+const ofAll = (work: Work) => withSystem(app.db, 'list-purchases', work)
 
 /** What no list of a large conference may do. */
 function faultsOf(nodes: Node[]): string[] {
@@ -224,6 +230,7 @@ const FILTERS: Record<string, readonly string[]> = {
   listStripeDrift: [],
   // Their own tests, with all rows.
   listPurchases: [],
+  listAllPurchases: [],
 }
 
 const LISTS = operationsOf(openapiYaml())
@@ -298,6 +305,24 @@ describe('a whole id among 500,000 purchases', () => {
       expect(faultsOf(nodes), sent.text).toEqual([])
       const purchases = nodes.filter((node) => node['Relation Name'] === 'bulk_purchases')
       expect(rowsRead(purchases), sent.text).toBeLessThanOrEqual(10)
+    }
+  })
+})
+
+describe('a list of the purchases of all conferences', () => {
+  const filters = PURCHASE_FILTERS.filter((filter) => !filter.startsWith('sponsor='))
+  it.each(filters)('reads a bounded number of rows: %s', async (filter) => {
+    const path = `/v1/purchases?limit=50&${filled(filter)}`
+    const { body } = await app.request<{ next_cursor: string | null }>('GET', path)
+    const more = body.next_cursor === null ? [] : [`${path}&cursor=${body.next_cursor}`]
+    for (const page of [path, ...more]) {
+      for (const sent of await readsOf(page)) {
+        const isView = sent.text.includes('as records')
+        const options = ', analyze, timing off, buffers off'
+        const nodes = await planOf(sent, options, isView ? inBig : ofAll)
+        expect(faultsOf(nodes), sent.text).toEqual([])
+        expect(rowsRead(nodes), sent.text).toBeLessThanOrEqual(2_000)
+      }
     }
   })
 })

@@ -25,6 +25,7 @@ const MIRROR: Who = ['stripe:sync']
 export const WHO_MAY: Record<string, Who> = {
   createConference: 'operator',
   listConferences: 'operator',
+  listAllPurchases: 'operator',
   getConference: 'staff',
   updateConference: ['settings:write'],
   getPurchaseOptions: ['purchases:read', 'sponsor'],

@@ -164,3 +164,124 @@ describe('a list as CSV', () => {
     ).toMatchObject({ status: 400, body: { errors: [{ pointer: 'query/cursor' }] } })
   })
 })
+
+describe('the list of all conferences', () => {
+  let other: Shop
+  let theirs: string
+  let code: string
+  beforeAll(async () => {
+    other = await openShop(app)
+    for (const quantity of [1, 2, 3]) {
+      await shop.buy({ quantity, reference: 'ACROSS' })
+      theirs = (await other.buy({ quantity, reference: 'ACROSS' })).id
+    }
+    stripe.fake.control.pay(await other.openSession(theirs))
+    await other.act(theirs, 'reconcile')
+    code = (await other.codes(theirs))[0] ?? ''
+  })
+
+  const all = async (query: string) =>
+    (await app.request<Page>('GET', `/v1/purchases?${query}`)).body
+  /** The ids of all pages. */
+  async function pages(query: string): Promise<string[]> {
+    const found: string[] = []
+    let next: string | null = ''
+    while (next !== null) {
+      const page: Page = await all(`${query}&limit=2${next === '' ? '' : `&cursor=${next}`}`)
+      found.push(...idsOf(page))
+      next = page.next_cursor
+    }
+    return found
+  }
+  /** The same by reading every purchase. */
+  const expected = async (condition: string) =>
+    (
+      await app.rows<{ id: string }>(
+        `select id from bulk_purchases where ${condition} order by created_at desc, id desc`,
+      )
+    ).map(({ id }) => id)
+
+  it('is one list, newest first, page by page, for an operator (issue 10, line 10)', async () => {
+    expect(await pages('created_after=2000-01-01T00:00:00Z&status=PENDING&q=ACROSS')).toEqual(
+      await expected(`reference = 'ACROSS' and status = 'PENDING'`),
+    )
+    expect(await pages('status=PAID')).toEqual(await expected(`status = 'PAID'`))
+    const newest = await all('limit=4')
+    expect(idsOf(newest)).toEqual((await expected('true')).slice(0, 4))
+    expect(new Set(newest.data.map(({ conference }) => conference))).toEqual(
+      new Set([shop.conference, other.conference]),
+    )
+    expect(newest.data.find(({ id }) => id === theirs)).toEqual(await other.get(theirs))
+  })
+
+  it('finds by text, sponsor, id and code in every conference (issue 10, line 10)', async () => {
+    expect(await pages('q=across')).toEqual(await expected(`reference = 'ACROSS'`))
+    expect(idsOf(await all(`q=${code}`))).toEqual([theirs])
+    expect(idsOf(await all(`q=${theirs}`))).toEqual([theirs])
+    const name = encodeURIComponent(String((await other.get(theirs))['sponsor_name']))
+    expect(await pages(`q=${name}`)).toEqual(
+      await expected(`conference_id = '${other.conference}'`),
+    )
+    expect(await pages('q=nothing%20like%20this')).toEqual([])
+  })
+
+  it('keeps to open flags (issue 10, line 10)', async () => {
+    const flags = [
+      [shop.conference, (await expected(`conference_id = '${shop.conference}'`))[0]],
+      [other.conference, theirs],
+    ]
+    for (const [conference, purchase] of flags) {
+      for (const flag of ['overpaid', 'dispute']) {
+        await app.rows(
+          `insert into purchase_flags (conference_id, purchase_id, code, fact, detail)
+           values ($1, $2, $3, 'x', 'y')`,
+          [conference, purchase, flag],
+        )
+      }
+    }
+    const ids = flags.map(([, purchase]) => `'${purchase}'`).join(', ')
+    const flagged = await expected(`id in (${ids})`)
+    expect(await pages('flag=any')).toEqual(flagged)
+    expect(await pages('flag=dispute')).toEqual(flagged)
+    expect(await pages('flag=dispute&q=across')).toEqual(
+      await expected(`id in (${ids}) and reference = 'ACROSS'`),
+    )
+  })
+
+  it('is that of one conference with its slug or id, and then also of a sponsor (issue 10, line 10)', async () => {
+    const query = `sponsor=${other.sponsorSlug}&ticket_type=${other.ticketType}`
+    for (const name of [other.conference, other.path.split('/').at(-1)]) {
+      expect(await pages(`conference=${name}&${query}`)).toEqual(
+        await expected(`conference_id = '${other.conference}'`),
+      )
+    }
+    for (const filter of query.split('&')) {
+      expect(await app.request('GET', `/v1/purchases?${filter}`)).toMatchObject({
+        status: 400,
+        body: { errors: [{ pointer: `query/${filter.split('=')[0]}` }] },
+      })
+    }
+    expect(await app.request('GET', '/v1/purchases?conference=nowhere')).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: 'query/conference' }] },
+    })
+  })
+
+  it('is also CSV, with the conference of each line (issue 10, line 10)', async () => {
+    const { body } = await app.request<string>('GET', '/v1/purchases?q=across', {
+      headers: { accept: 'text/csv' },
+    })
+    const [, ...lines] = String(body).trimEnd().split('\n').map(cellsOf)
+    expect(lines.map(([id]) => id)).toEqual(await expected(`reference = 'ACROSS'`))
+    expect(new Set(lines.map(([, conference]) => conference))).toEqual(
+      new Set([shop.conference, other.conference]),
+    )
+  })
+
+  it('is refused to staff and sponsors (issue 10, line 10)', async () => {
+    const { key } = await createStaffKey(app, shop, ['purchases:read'])
+    for (const as of [key, shop.sponsorKey]) {
+      expect(await app.request('GET', '/v1/purchases', { as })).toMatchObject({ status: 403 })
+    }
+  })
+})
