@@ -166,7 +166,7 @@ export async function up(knex: Knex): Promise<void> {
       begin
         event := convert_from(body, 'UTF8')::jsonb;
       exception when others then
-        -- jsonb cannot store every text of JSON. Nobody could say what such a body contains.
+        -- jsonb cannot store every text of JSON, so such a body cannot be searched.
         return convert_to('{}', 'UTF8');
       end;
       if is_erased(conference, event -> 'data' -> 'object')

@@ -135,7 +135,7 @@ async function customersAtStripe(
   return rows.map(({ id }) => id)
 }
 
-/** An address to which nobody can send a mail. @see https://www.rfc-editor.org/rfc/rfc2606 */
+/** An address that cannot receive a mail. @see https://www.rfc-editor.org/rfc/rfc2606 */
 const ERASED_ADDRESS = 'erased-'
 
 /** The rows that are about the subject itself: few, so they are erased with the beginning. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -47,7 +47,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-it('openapi-typescript generates a client from openapi.yaml that compiles in strict mode', async () => {
+it('openapi-typescript generates a client from openapi.yaml that compiles in strict mode, also the one of the guide', async () => {
   const hook = new URL('../../scripts/with-typescript-5.mjs', import.meta.url).href
   const generator = join(
     dirname(require.resolve('openapi-typescript/package.json')),
@@ -64,11 +64,17 @@ it('openapi-typescript generates a client from openapi.yaml that compiles in str
     generated,
   ])
   await writeFile(join(folder, 'use.ts'), USE)
+  const guide = await readFile(join(ROOT, 'docs/guides/developers.md'), 'utf8')
+  const [, client = ''] = /^```ts buy\.ts\n(.*?)^```$/ms.exec(guide) ?? []
+  expect(client).toContain('export async function buy')
+  await writeFile(join(folder, 'buy.ts'), client)
   const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']
   const modern = ['--target', 'es2023', '--module', 'nodenext', '--allowImportingTsExtensions']
   const compiler = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
-  const options = ['--ignoreConfig', '--noEmit', ...strict, ...modern]
-  const compiled = run(process.execPath, [compiler, ...options, join(folder, 'use.ts')])
+  const node = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')]
+  const options = ['--ignoreConfig', '--noEmit', ...strict, ...modern, ...node]
+  const files = ['use.ts', 'buy.ts'].map((name) => join(folder, name))
+  const compiled = run(process.execPath, [compiler, ...options, ...files])
   expect(await compiled.catch(({ stdout }: { stdout: string }) => ({ stdout }))).toMatchObject({
     stdout: '',
   })
