@@ -20,7 +20,11 @@ import {
 import { getSponsor, listSponsors, toSponsor } from './sponsor-store.ts'
 
 const PATH = '/v1/conferences/:conference/sponsors'
-const access: AccessRule = { anyOf: ['catalog:write'] }
+const WRITE: AccessRule = { anyOf: ['catalog:write'] }
+/** Whoever buys, issues or invites for a sponsor must find it. */
+const READ: AccessRule = {
+  anyOf: ['catalog:write', 'purchases:read', 'purchases:write', 'vouchers:write', 'keys:write'],
+}
 const tags = ['Sponsors']
 
 /** `C/sponsors`. `issueComps` issues the complimentary vouchers of a first level. */
@@ -33,7 +37,7 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
   app.post(
     PATH,
     {
-      config: { access },
+      config: { access: WRITE },
       schema: {
         operationId: 'createSponsor',
         summary: 'Create a sponsor',
@@ -57,7 +61,7 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
   app.patch(
     `${PATH}/:id`,
     {
-      config: { access },
+      config: { access: WRITE },
       schema: {
         operationId: 'updateSponsor',
         summary: 'Change a sponsor',
@@ -82,7 +86,7 @@ function readRoutes(app: App, { db }: RouteDeps): void {
   app.get(
     PATH,
     {
-      config: { access },
+      config: { access: READ },
       schema: {
         operationId: 'listSponsors',
         summary: 'List sponsors',
@@ -110,7 +114,7 @@ function readRoutes(app: App, { db }: RouteDeps): void {
   app.get(
     `${PATH}/:id`,
     {
-      config: { access },
+      config: { access: READ },
       schema: {
         operationId: 'getSponsor',
         summary: 'Get a sponsor',

@@ -17,6 +17,22 @@ export type Who =
   | readonly (Scope | 'sponsor')[]
 
 const MIRROR: Who = ['stripe:sync']
+const CATALOG_READERS: Who = [
+  'catalog:write',
+  'purchases:read',
+  'purchases:write',
+  'vouchers:read',
+  'vouchers:write',
+  'vouchers:redeem',
+  'sponsor',
+]
+const SPONSOR_READERS: Who = [
+  'catalog:write',
+  'purchases:read',
+  'purchases:write',
+  'vouchers:write',
+  'keys:write',
+]
 
 /**
  * The reviewed decision for every operation of openapi.yaml. It repeats the access rules on purpose: a
@@ -63,17 +79,17 @@ export const WHO_MAY: Record<string, Who> = {
   getSponsorLevel: ['catalog:write'],
   updateSponsorLevel: ['catalog:write'],
   createSponsor: ['catalog:write'],
-  listSponsors: ['catalog:write'],
-  getSponsor: ['catalog:write'],
+  listSponsors: SPONSOR_READERS,
+  getSponsor: SPONSOR_READERS,
   updateSponsor: ['catalog:write'],
 
   createTicketType: ['catalog:write'],
-  listTicketTypes: ['catalog:write', 'sponsor'],
-  getTicketType: ['catalog:write', 'sponsor'],
+  listTicketTypes: CATALOG_READERS,
+  getTicketType: CATALOG_READERS,
   updateTicketType: ['catalog:write'],
   createAddOn: ['catalog:write'],
-  listAddOns: ['catalog:write', 'sponsor'],
-  getAddOn: ['catalog:write', 'sponsor'],
+  listAddOns: CATALOG_READERS,
+  getAddOn: CATALOG_READERS,
   updateAddOn: ['catalog:write'],
 
   createPurchase: ['purchases:write', 'sponsor'],

@@ -243,7 +243,7 @@ describe('a sponsor level', () => {
 })
 
 describe('sponsors and levels', () => {
-  it('require catalog:write to read and to write; a sponsor may do neither', async () => {
+  it('require catalog:write to write; staff who sell find sponsors, a sponsor may do neither', async () => {
     const conference = await createConference(app)
     const sponsor = await createSponsor(app, conference)
     const level = await createLevel(app, conference)
@@ -255,9 +255,15 @@ describe('sponsors and levels', () => {
       ['sponsor-levels', level.id],
     ]) {
       const path = `${conference.path}/${collection}`
-      const calls = [
+      const reads = [
         (as: string) => app.request('GET', path, { as }),
         (as: string) => app.request('GET', `${path}/${id}`, { as }),
+      ]
+      for (const call of reads) {
+        expect((await call(reader.key)).status).toBe(collection === 'sponsors' ? 200 : 403)
+        expect(await call(buyer.key)).toMatchObject(forbidden)
+      }
+      const calls = [
         (as: string) => app.request('PATCH', `${path}/${id}`, { as, body: {} }),
         (as: string) => app.request('POST', path, { as, body: { name: unique('New') } }),
       ]
