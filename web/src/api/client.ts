@@ -67,11 +67,14 @@ export function goToSignIn(): void {
 export const api = createClient<paths>()
 api.use(problems)
 
-/** The data of an answer; the middleware has thrown any other answer. */
-export async function dataOf<T>(answer: Promise<{ data?: T }>): Promise<T> {
+/**
+ * The data of an answer; the middleware has thrown any other answer. Operations that can also answer with a
+ * text, such as CSV, answer JSON here.
+ */
+export async function dataOf<T>(answer: Promise<{ data?: T }>): Promise<Exclude<T, string>> {
   const { data } = await answer
   // A 204 has none, and its callers expect none.
-  return data as T
+  return data as Exclude<T, string>
 }
 
 /** For the header of a write: a repeat with the same key does nothing twice. */

@@ -1,12 +1,16 @@
 import { useQuery } from '@tanstack/react-query'
+import { lazy, Suspense } from 'react'
 import { Link, Redirect, Route, Router, Switch } from 'wouter'
-import { api, dataOf } from '../api/client.ts'
+import { api, dataOf, type Schema } from '../api/client.ts'
 import { type Access, hasScope, useMe } from '../api/session.ts'
 import { DataTable } from '../ui/data.tsx'
-import { Empty, Loaded } from '../ui/feedback.tsx'
+import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
 import { PageHead, Shell } from '../ui/shell.tsx'
 import { Purchases } from './purchases.tsx'
 import type { ConsoleScope } from './scope.ts'
+
+const Vouchers = lazy(async () => ({ default: (await import('./vouchers.tsx')).Vouchers }))
+const VoucherPage = lazy(async () => ({ default: (await import('./vouchers.tsx')).VoucherPage }))
 
 /** `/console/{conference}/…`: the work of staff. */
 export function Console() {
@@ -80,23 +84,44 @@ function OfConference({
   )
 }
 
-const PAGES = [{ href: '/', label: 'Purchases', scope: 'purchases:read' }] as const
+const PAGES: readonly {
+  href: string
+  label: string
+  /** One of them opens the page. */
+  scopes: readonly Schema<'Scope'>[]
+}[] = [
+  { href: '/', label: 'Purchases', scopes: ['purchases:read'] },
+  { href: '/vouchers', label: 'Vouchers', scopes: ['vouchers:read', 'vouchers:redeem'] },
+]
 
 /** The pages that the person may open. */
 function navOf({ may }: ConsoleScope) {
-  return PAGES.filter(({ scope }) => may(scope))
+  return PAGES.filter(({ scopes }) => scopes.some(may))
 }
 
 function Pages({ scope }: { scope: ConsoleScope }) {
+  const [first] = navOf(scope)
   return (
-    <Switch>
-      <Route path="/">
-        <Purchases scope={scope} />
-      </Route>
-      <Route>
-        <Empty title="This page does not exist." />
-      </Route>
-    </Switch>
+    <Suspense fallback={<Loading />}>
+      <Switch>
+        <Route path="/">
+          {scope.may('purchases:read') || first === undefined ? (
+            <Purchases scope={scope} />
+          ) : (
+            <Redirect to={first.href} replace />
+          )}
+        </Route>
+        <Route path="/vouchers">
+          <Vouchers scope={scope} />
+        </Route>
+        <Route path="/vouchers/:code">
+          {({ code }) => <VoucherPage scope={scope} code={code} />}
+        </Route>
+        <Route>
+          <Empty title="This page does not exist." />
+        </Route>
+      </Switch>
+    </Suspense>
   )
 }
 

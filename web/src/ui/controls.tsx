@@ -5,16 +5,21 @@ import { Button as AriaButton, type ButtonProps } from 'react-aria-components/Bu
 export function Button({
   kind = 'normal',
   small = false,
+  big = false,
   busy = false,
   children,
   ...props
 }: Omit<ButtonProps, 'children' | 'className' | 'isPending'> & {
   kind?: 'normal' | 'primary' | 'danger' | 'quiet'
   small?: boolean
+  /** For thumbs. */
+  big?: boolean
   busy?: boolean
   children: ReactNode
 }) {
-  const classes = ['button', `button-${kind}`, ...(small ? ['button-small'] : [])]
+  const classes = ['button', `button-${kind}`]
+  if (small) classes.push('button-small')
+  if (big) classes.push('button-big')
   return (
     <AriaButton {...props} isPending={busy} className={classes.join(' ')}>
       {busy ? <span className="spinner" aria-hidden="true" /> : null}
