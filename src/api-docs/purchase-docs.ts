@@ -208,6 +208,14 @@ export const PURCHASE_DOCS: ApiDocs = {
       },
     },
   },
+  createPurchaseNote: {
+    requests: {
+      note: {
+        summary: 'What the sponsor said',
+        value: { note: 'They pay after their board meeting on 12 February' },
+      },
+    },
+  },
   refundPurchase: {
     problems: ['wrong_state', 'stripe_key_missing', 'stripe_refused', ...STRIPE],
     requests: {

@@ -46,8 +46,14 @@ import {
   type TransitionBody,
   toTransitionBody,
 } from './purchase-history.ts'
-import { assertPurchase, lockAggregate } from './purchase-store.ts'
-import { type PurchaseBody, viewNewPurchase, viewPurchase } from './purchase-view.ts'
+import { assertPurchase, getAggregate, lockAggregate } from './purchase-store.ts'
+import {
+  type PaymentsBody,
+  type PurchaseBody,
+  toPaymentsBody,
+  viewNewPurchase,
+  viewPurchase,
+} from './purchase-view.ts'
 import {
   type Applied,
   applyFetched,
@@ -101,6 +107,8 @@ export type BulkPurchaseService = StaffOperations & {
     purchaseId: string,
     page: PageQuery,
   ): Promise<Page<TransitionBody>>
+  /** The payments, refunds and disputes. @throws AppError `not_found`, also for another sponsor's purchase. */
+  getPayments(caller: Caller, purchaseId: string): Promise<PaymentsBody>
 
   /**
    * Opens the payment page. The same URLs again give the same session.
@@ -256,9 +264,16 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
       withTenant(db, caller, async (trx) => {
         const ref = refOf(caller, purchaseId)
         await assertPurchase(trx, ref, caller.sponsorId)
-        const found = await listTransitions(trx, ref, page)
         const isSponsor = caller.sponsorId !== null
+        const found = await listTransitions(trx, ref, page, isSponsor)
         return mapPage(found, (row) => toTransitionBody(row, isSponsor))
+      }),
+
+    getPayments: (caller, purchaseId) =>
+      withTenant(db, caller, async (trx) => {
+        const ref = refOf(caller, purchaseId)
+        const { records } = await getAggregate(trx, ref, caller.sponsorId)
+        return toPaymentsBody(records, caller.sponsorId !== null)
       }),
 
     createCheckoutSession: (caller, purchaseId, urls, idempotency) =>

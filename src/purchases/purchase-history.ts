@@ -4,11 +4,12 @@ import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import type { SavePart } from '../payments/payment-store.ts'
 import type { Actor } from '../shared/caller.ts'
+import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
 import type { Transition } from './plan-purchase.ts'
 import type { PurchaseRef } from './purchase-aggregate.ts'
+import type { transitionSchema } from './purchase-history-schemas.ts'
 import { FLAG_OF_EVENT, type PurchaseEvent, type PurchaseStatus } from './purchase-machine.ts'
-import type { transitionSchema } from './purchase-schemas.ts'
 
 /** Why something happened: the event, request or timer that caused it, and who is responsible. */
 export type Cause = {
@@ -103,16 +104,51 @@ type TransitionRow = Details & {
   created_at: Date
 }
 
-/** The transitions of a purchase, newest first. */
+/** A note of staff is no event of the machine, but it is part of the history. */
+const NOTE_ADDED = 'NOTE_ADDED'
+
+const transitionsOf = (trx: Tx, { conferenceId, purchaseId }: PurchaseRef) =>
+  trx('purchase_transitions')
+    .where({ conference_id: conferenceId, purchase_id: purchaseId })
+    .select(...COLUMNS, trx.raw(`${namedActorOf('purchase_transitions.actor_id')} as actor`))
+
+/** The transitions of a purchase, newest first. A sponsor does not see the notes of staff. */
 export function listTransitions(
   trx: Tx,
   ref: PurchaseRef,
   page: PageQuery,
+  isSponsor: boolean,
 ): Promise<Page<TransitionRow>> {
-  const query = trx('purchase_transitions')
-    .where({ conference_id: ref.conferenceId, purchase_id: ref.purchaseId })
-    .select(...COLUMNS, trx.raw(`${namedActorOf('purchase_transitions.actor_id')} as actor`))
+  const query = transitionsOf(trx, ref)
+  if (isSponsor) void query.whereNot({ event: NOTE_ADDED })
   return fetchPage(query, page)
+}
+
+/** Adds a note of staff to the history. @throws AppError `not_found`. */
+export async function insertNote(
+  trx: Tx,
+  ref: PurchaseRef,
+  actor: Actor,
+  note: string,
+): Promise<TransitionRow> {
+  const { rows } = await trx.raw<{ rows: { id: number }[] }>(
+    `insert into purchase_transitions (conference_id, purchase_id, from_status, to_status, event, note,
+       cause, actor_kind, actor_id)
+     select p.conference_id, p.id, p.status, p.status, :event, :note, 'note', :kind, :actor
+     from bulk_purchases p where p.conference_id = :conference and p.id = :purchase
+     returning id`,
+    {
+      conference: ref.conferenceId,
+      purchase: ref.purchaseId,
+      event: NOTE_ADDED,
+      note,
+      kind: actor.kind,
+      actor: actor.id,
+    },
+  )
+  const [inserted] = rows
+  if (inserted === undefined) throw notFound('purchase')
+  return (await transitionsOf(trx, ref).where({ id: inserted.id }).first()) as TransitionRow
 }
 
 export type TransitionBody = z.infer<typeof transitionSchema>

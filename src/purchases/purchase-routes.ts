@@ -4,13 +4,14 @@ import { z } from 'zod'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { acceptedFormat } from '../http/accepted-format.ts'
 import { type AccessRule, callerOf, principalOf } from '../http/access-control.ts'
-import { conferenceParams, emptyBody, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, emptyBody } from '../http/common-schemas.ts'
 import { idempotencyRunner } from '../http/idempotency.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../payments/checkout-schemas.ts'
 import { invalidField } from '../shared/errors.ts'
 import type { BulkPurchaseService, PurchaseBody } from './bulk-purchase-service.ts'
 import { PURCHASE_CSV_HEADER } from './export-purchases.ts'
+import { historyRoutes } from './purchase-history-routes.ts'
 import {
   approveBody,
   createPurchaseBody,
@@ -26,7 +27,6 @@ import {
   resolveFlagBody,
   revokeBody,
   toNewPurchaseInput,
-  transitionPage,
   updatePurchaseBody,
 } from './purchase-schemas.ts'
 
@@ -57,7 +57,7 @@ export function purchaseRoutes(app: App, deps: Deps): void {
   reconcileRoute(app, deps)
   resolveFlagRoute(app, deps)
   refundRoute(app, deps)
-  transitionsRoute(app, deps)
+  historyRoutes(app, deps)
 }
 
 function createRoute(app: App, { idempotency, purchases }: Deps): void {
@@ -373,23 +373,4 @@ function refundRoute(app: App, { idempotency, purchases }: Deps): void {
     const runner = idempotencyRunner(idempotency, request)
     return purchases.refundBulkPurchase(caller, purchase, input, runner)
   })
-}
-
-function transitionsRoute(app: App, { purchases }: Deps): void {
-  app.get(
-    `${PURCHASE}/transitions`,
-    {
-      config: { access: READ },
-      schema: {
-        operationId: 'listPurchaseTransitions',
-        summary: 'List the status transitions of a purchase',
-        tags,
-        params: purchaseParams,
-        querystring: z.strictObject(pageQuery),
-        response: { 200: transitionPage },
-      },
-    },
-    (request) =>
-      purchases.listTransitions(callerOf(request), request.params.purchase, request.query),
-  )
 }

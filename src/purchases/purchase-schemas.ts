@@ -149,7 +149,7 @@ export const approveBody = z
   })
   .meta({ id: 'PurchaseApproval' })
 
-const note = z
+export const staffNote = z
   .string()
   .trim()
   .min(1)
@@ -157,7 +157,7 @@ const note = z
   .meta({ description: 'Kept in the history. Sponsors do not see it.' })
 
 export const revokeBody = z
-  .strictObject({ note: note.optional() })
+  .strictObject({ note: staffNote.optional() })
   .meta({ id: 'PurchaseRevocation' })
 
 export const markPaidBody = z
@@ -175,7 +175,7 @@ export const markPaidBody = z
       .max(200)
       .meta({ description: 'What the bank statement, cheque or receipt says.' }),
     paid_at: moment.optional().meta({ description: 'When the money came. Default: now.' }),
-    note: note.optional(),
+    note: staffNote.optional(),
   })
   .meta({ id: 'RecordPayment' })
 
@@ -195,7 +195,7 @@ const checkoutSchema = z
   })
   .meta({ id: 'PurchaseCheckout' })
 
-const actorName = z.string().nullable().meta({
+export const actorName = z.string().nullable().meta({
   description: "The key's name, also of a revoked key. A sponsor sees the names of its own keys.",
 })
 
@@ -271,30 +271,3 @@ export const purchaseSchema = z
   .meta({ id: 'Purchase' })
 
 export const purchasePage = pageOf(purchaseSchema).meta({ id: 'PurchasePage' })
-
-export const transitionSchema = z
-  .object({
-    id: z.string(),
-    object: z.literal('purchase_transition'),
-    from: z.enum(PURCHASE_STATUSES),
-    to: z.enum(PURCHASE_STATUSES),
-    event: z.string(),
-    code: z.string().nullable().meta({
-      description:
-        "The reason: the failure's code, the flag's code, or Stripe's reason of a refund or dispute.",
-    }),
-    amount: z.int().nullable().meta({
-      description: "Minor units of the purchase's currency. Null: no money, or another currency.",
-    }),
-    note: z.string().nullable().meta({ description: 'What staff wrote. Sponsors do not see it.' }),
-    cause: z.string(),
-    actor: z.object({
-      kind: z.string(),
-      id: z.string(),
-      name: actorName,
-    }),
-    created_at: timestamp,
-  })
-  .meta({ id: 'PurchaseTransition' })
-
-export const transitionPage = pageOf(transitionSchema).meta({ id: 'PurchaseTransitionPage' })

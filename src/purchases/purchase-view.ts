@@ -1,7 +1,12 @@
 import type { z } from 'zod'
 import { visibleName } from '../access/actor-names.ts'
 import type { Tx } from '../db/connect.ts'
-import { NO_RECORDS, type PaymentAttempt } from '../payments/payment-records.ts'
+import { balancesOf, refundable } from '../payments/balances.ts'
+import {
+  NO_RECORDS,
+  type PaymentAttempt,
+  type PaymentRecords,
+} from '../payments/payment-records.ts'
 import type { Caller } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { toTimestamp } from '../shared/time.ts'
@@ -9,6 +14,7 @@ import { NO_VOUCHERS, type VoucherCounts } from '../vouchers/voucher-counts.ts'
 import { toVoucherConfig } from '../vouchers/voucher-terms.ts'
 import type { BulkPurchase, PurchaseAggregate } from './purchase-aggregate.ts'
 import { allowedActions } from './purchase-aggregate.ts'
+import type { purchasePaymentsSchema } from './purchase-history-schemas.ts'
 import type { purchaseSchema } from './purchase-schemas.ts'
 import { loadViews, type PurchaseNames } from './purchase-store.ts'
 
@@ -121,4 +127,78 @@ export async function viewPurchase(
   const isForeign = caller.sponsorId !== null && body?.sponsor !== caller.sponsorId
   if (body === undefined || isForeign) throw notFound('purchase')
   return body
+}
+
+export type PaymentsBody = z.infer<typeof purchasePaymentsSchema>
+
+/** The payments of a purchase as the API shows them. A sponsor does not see why a refund failed. */
+export function toPaymentsBody(records: PaymentRecords, isSponsor: boolean): PaymentsBody {
+  const { attempts, payments, disputes } = records
+  return {
+    object: 'purchase_payments',
+    attempts: attempts.map((attempt) => ({
+      attempt: attempt.attempt,
+      kind: attempt.kind,
+      state: attempt.state,
+      session_id: attempt.sessionId,
+      payment_intent: attempt.paymentIntentId,
+      expires_at: toTimestamp(attempt.expiresAt),
+      failure: attempt.failure,
+      created_at: toTimestamp(attempt.createdAt),
+    })),
+    payments: balancesOf(records).map((balance) => {
+      const stored = payments.find(({ paymentIntent }) => paymentIntent === balance.paymentIntent)
+      return {
+        id: balance.paymentIntent,
+        kind: balance.isRecorded ? 'recorded' : 'stripe',
+        status: stored?.status ?? 'succeeded',
+        attempt: stored?.attempt ?? null,
+        amount_received: balance.received,
+        amount_refunded: balance.refunded,
+        amount_refundable: refundable(balance),
+        amount_lost: balance.lost,
+        currency: balance.currency,
+        disputed: balance.disputed,
+      }
+    }),
+    refunds: toRefunds(records, isSponsor),
+    disputes: disputes.map(({ paymentIntent, ...dispute }) => ({
+      ...dispute,
+      payment: paymentIntent,
+    })),
+  }
+}
+
+function toRefunds(
+  { payments, refunds, requests, recorded }: PaymentRecords,
+  isSponsor: boolean,
+): PaymentsBody['refunds'] {
+  const listed = new Set(refunds.map(({ id }) => id))
+  const atStripe = refunds.map(({ paymentIntent, failureReason, ...refund }) => ({
+    ...refund,
+    payment: paymentIntent,
+    failure_reason: isSponsor ? null : failureReason,
+  }))
+  // A request that Stripe made a refund of is that refund.
+  const requested = requests
+    .filter(({ refundId }) => refundId === null || !listed.has(refundId))
+    .map((request) => ({
+      id: request.refundId,
+      payment: request.paymentIntent,
+      status: request.state === 'refused' ? ('refused' as const) : ('requested' as const),
+      amount: request.amount,
+      currency:
+        payments.find(({ paymentIntent }) => paymentIntent === request.paymentIntent)?.currency ??
+        '',
+      reason: request.reason,
+      failure_reason: isSponsor ? null : request.refusal,
+    }))
+  const booked = (recorded?.refunds ?? []).map((refund) => ({
+    ...refund,
+    payment: recorded?.id ?? '',
+    status: 'succeeded' as const,
+    currency: recorded?.currency ?? '',
+    failure_reason: null,
+  }))
+  return [...atStripe, ...requested, ...booked]
 }

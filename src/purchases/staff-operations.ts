@@ -3,6 +3,7 @@ import { withTenant } from '../db/tenant-scope.ts'
 import type { RefundInput } from '../payments/refund-payment.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { PayDeps } from './pay-purchase.ts'
+import { insertNote, type TransitionBody, toTransitionBody } from './purchase-history.ts'
 import { type PurchaseBody, viewPurchase } from './purchase-view.ts'
 import { beginMarkPaid, finishMarkPaid, type OutsidePayment } from './record-payment.ts'
 import { beginRefund, finishRefund } from './refund-purchase.ts'
@@ -51,6 +52,13 @@ export type StaffOperations = {
     resolution: FlagResolution,
     idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
+  /** Adds a note to the history, which sponsors do not see. @throws AppError `not_found`. */
+  addNote(
+    caller: Caller,
+    purchaseId: string,
+    note: string,
+    idempotency: IdempotencyRunner,
+  ): Promise<TransitionBody>
 }
 
 /** See StaffOperations. */
@@ -96,6 +104,12 @@ export function createStaffOperations(deps: PayDeps): StaffOperations {
       idempotency.run(async (trx) => {
         await resolveFlag(trx, caller, purchaseId, resolution)
         return viewPurchase(trx, caller, purchaseId)
+      }),
+
+    addNote: (caller, purchaseId, note, idempotency) =>
+      idempotency.run(async (trx) => {
+        const ref = refOf(caller, purchaseId)
+        return toTransitionBody(await insertNote(trx, ref, caller.actor, note), false)
       }),
   }
 }

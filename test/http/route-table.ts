@@ -97,6 +97,8 @@ export const WHO_MAY: Record<string, Who> = {
   getPurchase: ['purchases:read', 'sponsor'],
   updatePurchase: ['purchases:write', 'sponsor'],
   listPurchaseTransitions: ['purchases:read', 'sponsor'],
+  createPurchaseNote: ['purchases:write'],
+  getPurchasePayments: ['purchases:read', 'sponsor'],
   checkoutPurchase: ['purchases:write', 'sponsor'],
   payPurchase: ['purchases:write', 'sponsor'],
   cancelPurchase: ['purchases:write', 'sponsor'],

@@ -114,6 +114,53 @@ describe('the history of a purchase', () => {
   })
 })
 
+describe('a note of staff', () => {
+  it('is in the history with its author, and not for the sponsor', async () => {
+    const { id } = await shop.buy()
+    const note = 'They pay after the board meeting'
+    const added = await act(id, 'notes', staffKey, { note })
+    expect(added).toMatchObject({
+      status: 201,
+      body: { event: 'NOTE_ADDED', from: 'PENDING', to: 'PENDING', note },
+    })
+    expect(await stepsOf(id)).toMatchObject([{ note, actor: { name: 'Registration desk' } }])
+    expect(await stepsOf(id, shop.sponsorKey)).toEqual([])
+    expect(await act('bp_of_nobody', 'notes', staffKey, { note })).toMatchObject({ status: 404 })
+    expect(await act(id, 'notes', staffKey, { note: '' })).toMatchObject({ status: 400 })
+  })
+})
+
+describe('the payments of a purchase', () => {
+  it('are listed with attempts and refunds; the sponsor does not see why a refund failed', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    stripe.fake.control.pay(session)
+    await shop.act(id, 'reconcile')
+    await shop.act(id, 'refund', { amount: 2_500, reason: 'duplicate' })
+    const url = `${shop.path}/purchases/${id}/payments`
+    const { body } = await app.request('GET', url, { as: staffKey })
+    const paid = { kind: 'stripe', amount_received: 10_000, amount_refunded: 2_500 }
+    expect(body).toMatchObject({
+      attempts: [{ attempt: 1, kind: 'checkout', state: 'paid', session_id: session }],
+      payments: [{ ...paid, amount_refundable: 7_500, disputed: false, currency: 'EUR' }],
+      refunds: [{ status: 'succeeded', amount: 2_500, reason: 'duplicate' }],
+      disputes: [],
+    })
+    expect(await app.request('GET', url, { as: shop.sponsorKey })).toMatchObject({ status: 200 })
+  })
+
+  it('contain a recorded payment and what was booked back of it', async () => {
+    const { id } = await shop.buy()
+    await shop.act(id, 'mark-paid', { amount: 10_000, method: 'cash', reference: 'Receipt 7' })
+    await shop.act(id, 'refund', { amount: 1_000 })
+    const { body } = await app.request('GET', `${shop.path}/purchases/${id}/payments`)
+    expect(body).toMatchObject({
+      payments: [{ kind: 'recorded', amount_received: 10_000, amount_refundable: 9_000 }],
+      refunds: [{ status: 'succeeded', amount: 1_000, currency: 'EUR' }],
+    })
+  })
+})
+
 describe('who did something', () => {
   it('has a name, also after the key was deleted (issue 10, line 5)', async () => {
     const order = {
