@@ -34,7 +34,7 @@ const array = (texts: readonly string[]) => `array[${texts.map((text) => `'${tex
 /**
  * The erasures of people and sponsors, and what must stay erased: salted hashes of e-mail addresses and ids of
  * objects at Stripe. Triggers of the mirror and of Stripe's events remove personal data of erased subjects
- * from every row that is written, also by processes of the previous release (decision 27).
+ * from every row that is written, also by processes of the previous release (decision 28).
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

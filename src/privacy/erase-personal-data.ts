@@ -173,6 +173,14 @@ async function eraseOwnRows(trx: Tx, ref: ErasureRef, subject: SubjectRef): Prom
        and ${isSponsor ? 'sponsor_id = :who' : 'email_key = lower(:who)'} returning id`,
   )
   if (isSponsor) {
+    // Releases before 0075 recorded the external id.
+    await change(
+      'audit_log',
+      `set changes = changes || '{"external_id": {"hidden": true}}'
+       where conference_id = :conferenceId and object_id = :who
+         and changes -> 'external_id' is distinct from '{"hidden": true}'
+         and changes -> 'external_id' is not null returning object_id as id`,
+    )
     await change(
       'api_keys',
       `set name = 'Erased', revoked_at = coalesce(revoked_at, now())

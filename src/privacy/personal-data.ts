@@ -176,10 +176,16 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
   erased_subjects: table('kind token', { none: 'conference_id kind token' }),
   erasure_salts: table('', { none: 'conference_id salt' }),
 
+  // Names are hidden in it; texts of staff are not.
+  audit_log: table('id', {
+    none: 'conference_id actor_kind actor_id action object object_id',
+    json: 'changes',
+  }),
+
   // What a conference says about itself and what it sells, and its secrets.
   conferences: table('id', {
     none: `id slug name currency stripe_account stripe_secret_key_sealed stripe_secret_key_last4
-      allowed_origins events_check_id stripe_key_fingerprint`,
+      allowed_origins events_check_id stripe_key_fingerprint bank_details`,
   }),
   webhook_secrets: table('id', { none: 'conference_id id secret_sealed last4' }),
   webhook_endpoints: table('id', {

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { redactStoredAnswers } from '../../src/http/idempotency.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { beginErasure, finishErasure } from '../../src/privacy/erase-personal-data.ts'
 import { eventOf, type WiredShop } from '../stripe-events/inbox-app.ts'
 import { type Body } from '../support/test-app.ts'
@@ -114,6 +115,24 @@ describe('the erasure of a person', () => {
     expect(await findEverywhere(ADA.name)).toEqual([])
     const bobs = await app.rows(`select from stripe.charges where billing_email = $1`, [BOB.email])
     expect(bobs).toHaveLength(2)
+  })
+
+  it('leaves answers about the mirror and the customer that match their description', async () => {
+    for (const { name } of ALL_RESOURCES) {
+      const list = await app.request('GET', `${shop.path}/stripe/${name}?include_deleted=true`)
+      expect({ name, status: list.status }).toEqual({ name, status: 200 })
+    }
+    const customer = `${shop.path}/customers/${ada.customer.id}`
+    expect(await app.request('GET', customer)).toMatchObject({ status: 200 })
+    expect(await app.request('GET', `${customer}/payment-methods`)).toMatchObject({ status: 200 })
+    for (const path of ['users', 'vouchers', 'purchases', 'charges', 'stripe/events']) {
+      expect(await app.request('GET', `${shop.path}/${path}`)).toMatchObject({ status: 200 })
+    }
+    const history = await app.request(
+      'GET',
+      `${shop.path}/purchases/${ada.purchase.id}/transitions`,
+    )
+    expect(history.status).toBe(200)
   })
 
   it('may be repeated, and then finds nothing', async () => {
