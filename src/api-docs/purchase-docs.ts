@@ -217,15 +217,41 @@ export const PURCHASE_DOCS: ApiDocs = {
     },
   },
   refundPurchase: {
-    problems: ['wrong_state', 'stripe_key_missing', 'stripe_refused', ...STRIPE],
+    problems: [
+      'wrong_state',
+      'voucher_redeemed',
+      'stripe_key_missing',
+      'stripe_refused',
+      ...STRIPE,
+    ],
     requests: {
+      codes: {
+        summary: 'Two codes that the sponsor returns',
+        value: { codes: ['BULK-ACME-7KQ2M9XWPT4A', 'BULK-ACME-9DT3V6RKMB8H'] },
+      },
+      quantity: { summary: 'The price of ten vouchers', value: { quantity: 10 } },
       part: {
-        summary: 'The price of ten vouchers',
+        summary: 'An amount',
         value: { amount: 100_000, reason: 'requested_by_customer' },
       },
       all: { summary: 'The whole amount that is not refunded yet', value: {} },
     },
-    answers: { part: { summary: 'Ten unused codes were deactivated', value: PARTLY_REFUNDED } },
+    answers: {
+      part: { summary: 'Ten unused codes were deactivated', value: PARTLY_REFUNDED },
+      preview: {
+        summary: 'With dry_run=true',
+        value: {
+          object: 'refund_preview',
+          payment_intent: 'pi_3Qx7Lm',
+          amount: 20_000,
+          currency: 'EUR',
+          quantity: 2,
+          codes: ['BULK-ACME-7KQ2M9XWPT4A', 'BULK-ACME-9DT3V6RKMB8H'],
+          has_more: false,
+          missing: 0,
+        },
+      },
+    },
   },
 }
 

@@ -33,7 +33,9 @@ import {
   addPurchasesApprove,
   addPurchasesCancel,
   addPurchasesCreate,
+  addPurchasesMarkPaid,
   addPurchasesRefund,
+  addPurchasesRevoke,
 } from './purchase-actions.ts'
 import { addPurchasesList, addPurchasesReconcile, addPurchasesShow } from './purchase-commands.ts'
 import { addSponsorsCreate, addSponsorsList } from './sponsor-commands.ts'
@@ -148,6 +150,8 @@ export function buildProgram(cli: Cli): Command {
   addPurchasesShow(program, cli)
   addPurchasesCreate(program, cli)
   addPurchasesApprove(program, cli)
+  addPurchasesRevoke(program, cli)
+  addPurchasesMarkPaid(program, cli)
   addPurchasesCancel(program, cli)
   addPurchasesRefund(program, cli)
   addPurchasesReconcile(program, cli)

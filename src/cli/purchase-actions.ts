@@ -1,13 +1,17 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { withoutIdempotencyKey } from '../db/idempotency-runner.ts'
+import { RECORDED_METHODS } from '../payments/payment-records.ts'
 import { type PurchaseBody } from '../purchases/bulk-purchase-service.ts'
 import {
   approveBody,
   createPurchaseBody,
-  refundBody,
+  markPaidBody,
+  revokeBody,
   toNewPurchaseInput,
+  toOutsidePayment,
 } from '../purchases/purchase-schemas.ts'
+import { type RefundPreviewBody, refundBody, toRefundInput } from '../purchases/refund-schemas.ts'
 import type { Caller } from '../shared/caller.ts'
 import { formatMoney } from '../shared/money.ts'
 import {
@@ -62,7 +66,11 @@ export function addPurchasesCreate(program: Command, cli: Cli): void {
   })
 }
 
-type Act = (session: Session, caller: Caller, id: string) => Promise<PurchaseBody>
+type Act = (
+  session: Session,
+  caller: Caller,
+  id: string,
+) => Promise<PurchaseBody | RefundPreviewBody>
 
 /** Runs an action on a purchase, which is searched in all conferences unless one is named. */
 function onPurchase(
@@ -103,6 +111,53 @@ export function addPurchasesApprove(program: Command, cli: Cli): void {
   })
 }
 
+/** `purchases:revoke` */
+export function addPurchasesRevoke(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'purchases:revoke <purchase>',
+    summary: 'Withdraw a free purchase that was approved',
+    details: 'All its vouchers become inactive. Uses of redeemed ones stay counted.',
+    examples: [
+      [
+        'purchases:revoke bp_V1StGXR8Z5jdHi6BmyT7a --note "Wrong sponsor"',
+        'the history has the note',
+      ],
+    ],
+  }).option('--note <text>', 'the reason, for the history')
+  onPurchase(cli, command, (fields) => {
+    const { note = null } = parseInput(revokeBody, fields)
+    return ({ db, purchases }, caller, id) =>
+      purchases.revokeComp(caller, id, note, withoutIdempotencyKey(db, caller.conferenceId))
+  })
+}
+
+/** `purchases:mark-paid` */
+export function addPurchasesMarkPaid(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'purchases:mark-paid <purchase>',
+    summary: 'Record a payment that came outside Stripe',
+    details:
+      'Issues the vouchers. An open payment page is closed at Stripe first; if the payer was faster, nothing ' +
+      'is recorded.',
+    examples: [
+      [
+        'purchases:mark-paid bp_V1StGXR8Z5jdHi6BmyT7a --amount 400000 --method bank_transfer --reference RE-118',
+        'the total, in minor units',
+      ],
+    ],
+  })
+    .requiredOption('--amount <number>', 'the total of the purchase, in minor units', Number)
+    .requiredOption('--method <method>', `one of: ${RECORDED_METHODS.join(', ')}`)
+    .requiredOption('--reference <text>', 'what the bank statement, cheque or receipt says')
+    .option('--paid-at <time>', 'when the money came (RFC 3339; default: now)')
+    .option('--note <text>', 'for the history')
+  onPurchase(cli, command, (fields) => {
+    const payment = toOutsidePayment(parseInput(markPaidBody, fields))
+    return ({ db, purchases }, caller, id) =>
+      purchases.markPaid(caller, id, payment, withoutIdempotencyKey(db, caller.conferenceId))
+  })
+}
+
 /** `purchases:cancel` */
 export function addPurchasesCancel(program: Command, cli: Cli): void {
   const command = addCommand(program, {
@@ -130,14 +185,28 @@ export function addPurchasesRefund(program: Command, cli: Cli): void {
     examples: [
       ['purchases:refund bp_V1StGXR8Z5jdHi6BmyT7a', 'what is not refunded yet'],
       ['purchases:refund bp_V1StGXR8Z5jdHi6BmyT7a --amount 50000', 'a part, in minor units'],
+      [
+        'purchases:refund bp_V1StGXR8Z5jdHi6BmyT7a --quantity 3 --preview',
+        'what three codes would be',
+      ],
+      [
+        'purchases:refund bp_V1StGXR8Z5jdHi6BmyT7a --codes ACME-7KQ2,ACME-9DT3',
+        'the codes that come back',
+      ],
     ],
   })
     .option('--amount <number>', 'minor units (default: what is not refunded yet)', Number)
+    .option('--quantity <number>', 'the price of this many vouchers', Number)
+    .option('--codes <codes>', 'the price of these vouchers, separated by commas', toCodes)
+    .option('--preview', 'show what would happen, and do nothing')
     .option('--reason <reason>', 'duplicate, fraudulent or requested_by_customer')
-    .option('--payment-intent <id>', 'the payment, if there are several')
+    .option('--payment-intent <id>', 'the payment (pi_… or rp_…), if there are several')
   onPurchase(cli, command, (fields) => {
-    const { amount = null, reason = null, payment_intent = null } = parseInput(refundBody, fields)
-    const input = { amount, reason, paymentIntent: payment_intent }
+    const { preview: isPreview, ...body } = fields
+    const input = toRefundInput(parseInput(refundBody, body))
+    if (isPreview === true) {
+      return ({ purchases }, caller, id) => purchases.previewRefund(caller, id, input)
+    }
     return ({ db, purchases }, caller, id) =>
       purchases.refundBulkPurchase(
         caller,
@@ -148,7 +217,28 @@ export function addPurchasesRefund(program: Command, cli: Cli): void {
   })
 }
 
-function show(cli: Cli, command: Command, body: PurchaseBody): void {
+const toCodes = (text: string) => text.split(',').map((code) => code.trim())
+
+function showPreview(cli: Cli, command: Command, body: RefundPreviewBody): void {
+  answer(cli, command, body, (paint) =>
+    renderFields(
+      [
+        ['payment', body.payment_intent],
+        ['amount', formatMoney(body.amount, body.currency)],
+        ['codes that would become inactive', String(body.quantity)],
+        ['these', body.codes.join(', ') + (body.has_more ? ', …' : '')],
+        ['redeemed, so missing', String(body.missing)],
+      ],
+      paint,
+    ),
+  )
+}
+
+function show(cli: Cli, command: Command, body: PurchaseBody | RefundPreviewBody): void {
+  if (body.object === 'refund_preview') {
+    showPreview(cli, command, body)
+    return
+  }
   const money = (amount: number) => formatMoney(amount, body.currency)
   const { vouchers: codes } = body
   answer(cli, command, body, (paint) =>

@@ -9,6 +9,7 @@ export type Tx = Knex.Transaction
 export const DATABASE_NOW_SQL = `(extract(epoch from clock_timestamp()) * 1000000)::bigint`
 
 const INT8 = 20
+const INT8_ARRAY = 1016
 const NUMERIC = 1700
 
 /** Type parsers for the connections of this service. The global ones of pg stay as they are. */
@@ -16,6 +17,7 @@ const PG_TYPES: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
     if (format !== 'binary' && oid === INT8) return parseInteger
     if (format !== 'binary' && oid === NUMERIC) return Number
+    if (format !== 'binary' && oid === INT8_ARRAY) return parseIntegers
     return pg.types.getTypeParser(oid, format)
     // The declared type has one overload per oid, which a function cannot satisfy.
   }) as pg.CustomTypesConfig['getTypeParser'],
@@ -27,6 +29,11 @@ function parseInteger(text: string): number {
   const value = Number(text)
   if (!Number.isSafeInteger(value)) throw new RangeError(`${text} is not a safe integer`)
   return value
+}
+
+function parseIntegers(text: string): number[] {
+  const list = text.slice(1, -1)
+  return list === '' ? [] : list.split(',').map(parseInteger)
 }
 
 export type PoolOptions = {

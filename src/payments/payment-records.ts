@@ -80,6 +80,8 @@ export type RefundRequest = {
   state: 'requested' | 'accepted' | 'refused'
   refundId: string | null
   refusal: string | null
+  /** The vouchers that the caller named; empty: none. */
+  voucherIds: number[]
 }
 
 export const RECORDED_METHODS = ['bank_transfer', 'cheque', 'cash', 'other'] as const
@@ -99,7 +101,13 @@ export type RecordedPayment = {
   refunds: RecordedRefund[]
 }
 
-export type RecordedRefund = { id: string; amount: number; reason: string | null }
+/** A payment that staff want to record. */
+export type OutsidePayment = Pick<RecordedPayment, 'amount' | 'method' | 'reference' | 'note'> & {
+  /** When the money came. Null: now. */
+  paidAt: Date | null
+}
+
+export type RecordedRefund = Pick<RefundRequest, 'id' | 'amount' | 'reason' | 'voucherIds'>
 
 /** Everything that is stored about the payments of one purchase or charge. */
 export type PaymentRecords = {

@@ -70,6 +70,7 @@ type DisputeRow = Omit<DisputeSnapshot, 'paymentIntent'> & { payment_intent_id: 
 type RequestRow = Pick<RefundRequest, 'id' | 'amount' | 'reason' | 'state' | 'refusal'> & {
   payment_intent_id: string
   refund_id: string | null
+  voucher_ids: number[]
 }
 
 /** The value of `paymentRecordsOf`. */
@@ -118,6 +119,7 @@ export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
       state: request.state,
       refundId: request.refund_id,
       refusal: request.refusal,
+      voucherIds: request.voucher_ids,
     })),
     recorded: row.recorded === null ? null : toRecordedPayment(row.recorded),
   }

@@ -16,7 +16,8 @@ export type RecordedRow = Omit<RecordedPayment, 'paidAt'> & { paidAt: string }
 export const recordedPaymentOf = (owner: string) => `(
   select json_build_object('id', r.id, 'amount', r.amount, 'currency', r.currency, 'method', r.method,
     'reference', r.reference, 'paidAt', r.paid_at, 'note', r.note, 'refunds', (
-      select coalesce(json_agg(json_build_object('id', b.id, 'amount', b.amount, 'reason', b.reason)
+      select coalesce(json_agg(json_build_object('id', b.id, 'amount', b.amount, 'reason', b.reason,
+        'voucherIds', b.voucher_ids)
         order by b.created_at, b.id), '[]')
       from recorded_refunds b
       where b.conference_id = r.conference_id and b.purchase_id = r.purchase_id))
@@ -56,7 +57,10 @@ export async function insertRecordedRefund(
   await trx('recorded_refunds').insert({
     conference_id: conferenceId,
     purchase_id: purchaseId,
-    ...refund,
+    id: refund.id,
+    amount: refund.amount,
+    reason: refund.reason,
+    voucher_ids: refund.voucherIds,
     recorded_by: recordedBy,
   })
 }

@@ -21,6 +21,7 @@ export type ChosenRefund = { payment: PaymentBalance; amount: number }
  * the caller must name one: the one is sent back, the other only booked.
  *
  * @param main the payment that paid the owner; it is refunded unless the input names another one.
+ * @param tooMuch the error for a larger amount than is left.
  * @returns null if nothing is left to refund: the owner says why.
  * @throws AppError `validation_failed` for a larger amount than is left, or an unknown payment.
  */
@@ -29,6 +30,7 @@ export function chooseRefund(
   records: PaymentRecords,
   main: string | null,
   input: Pick<RefundInput, 'paymentIntent' | 'amount'>,
+  tooMuch: (left: number, currency: string) => AppError = amountTooHigh,
 ): ChosenRefund | null {
   const balances = balancesOf(records)
   if (!balances.some((balance) => refundable(balance) > 0)) return null
@@ -36,11 +38,13 @@ export function chooseRefund(
   const left = refundable(payment)
   if (left <= 0) return null
   const amount = input.amount ?? left
-  if (amount > left) {
-    const detail = `must be at most ${left}: the amount left to refund, in minor units of ${payment.currency}`
-    throw invalidField('/amount', detail)
-  }
+  if (amount > left) throw tooMuch(left, payment.currency)
   return { payment, amount }
+}
+
+function amountTooHigh(left: number, currency: string): AppError {
+  const detail = `must be at most ${left}: the amount left to refund, in minor units of ${currency}`
+  return invalidField('/amount', detail)
 }
 
 /**
@@ -90,7 +94,9 @@ function choosePayment(
 export async function insertRefundRequest(
   trx: Tx,
   owner: PaymentOwner,
-  request: Pick<RefundRequest, 'id' | 'reason'> & ChosenRefund & { requestedBy: string },
+  request: Pick<RefundRequest, 'id' | 'reason'> &
+    Partial<Pick<RefundRequest, 'voucherIds'>> &
+    ChosenRefund & { requestedBy: string },
 ): Promise<void> {
   await trx('refund_requests').insert({
     conference_id: owner.conferenceId,
@@ -99,6 +105,7 @@ export async function insertRefundRequest(
     payment_intent_id: request.payment.paymentIntent,
     amount: request.amount,
     reason: request.reason,
+    voucher_ids: request.voucherIds ?? [],
     requested_by: request.requestedBy,
   })
 }
@@ -109,7 +116,7 @@ export type Refundable = {
   /** The stored records, in a transaction of the tenant. */
   load: (trx: Tx) => Promise<PaymentRecords>
   /** Runs in the transaction that saves the outcome. */
-  saved?: (trx: Tx) => Promise<unknown>
+  saved?: (trx: Tx, outcome: 'made' | 'refused') => Promise<unknown>
   /** Fetches a snapshot and applies it. */
   reconcile: () => Promise<unknown>
 }
@@ -157,7 +164,7 @@ export async function sendRefund(
           ? { state: 'accepted', refund_id: result.refundId }
           : { state: 'refused', refusal: result.message },
       )
-      await saved?.(trx)
+      await saved?.(trx, result.kind)
     })
     if (result.kind === 'refused') {
       // Stripe knows something that no snapshot has shown, such as a dispute or a refund made there.

@@ -16,7 +16,12 @@ import {
 } from '../payments/payment-store.ts'
 import { recordChanges } from '../payments/plan-records.ts'
 import { newId } from '../shared/ids.ts'
-import { alignVouchers, isSameTarget, type VoucherTarget } from '../vouchers/align-vouchers.ts'
+import {
+  alignVouchers,
+  isSameTarget,
+  NO_TARGET,
+  type VoucherTarget,
+} from '../vouchers/align-vouchers.ts'
 import { issueVouchers } from '../vouchers/issue-vouchers.ts'
 import {
   type PurchaseInput,
@@ -279,7 +284,7 @@ async function flagMissing(
   })
 }
 
-const NEWLY_ISSUED: StoredTarget = { inactive: 0, frozen: 0, disputed: false, missing: 0 }
+const NEWLY_ISSUED: StoredTarget = { ...NO_TARGET, missing: 0 }
 
 type OutgoingPurchaseEvent = { type: OutboundEventType; more?: OutboundEvent['data'] }
 

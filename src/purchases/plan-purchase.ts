@@ -43,6 +43,8 @@ export type PurchaseInput =
   /** Staff record a payment that came outside Stripe, or a refund of it. */
   | { type: 'recorded_payment'; payment: RecordedPayment }
   | { type: 'recorded_refund'; refund: RecordedRefund }
+  /** Nothing happened: computes again what the vouchers must be. */
+  | { type: 'refresh' }
   /** An event of the machine that a person or a timer sends. */
   | { type: 'event'; event: PurchaseEvent; approvedBy?: string }
 
@@ -86,6 +88,8 @@ export function planPurchase(before: PurchaseAggregate, input: PurchaseInput): P
       break
     case 'accept_payment':
       draft.acceptPayment(input)
+      break
+    case 'refresh':
       break
     case 'recorded_payment':
       draft.recordPayment(input.payment)

@@ -8,6 +8,7 @@ import {
   sumBalances,
 } from '../payments/balances.ts'
 import type { PaymentRecords } from '../payments/payment-records.ts'
+import { isRefundPending } from '../payments/payment-snapshot.ts'
 import { AppError, type AppErrorOptions, type ErrorCode } from '../shared/errors.ts'
 import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
@@ -157,6 +158,37 @@ function inactiveCount(quantity: number, due: number, net: number): number {
   return Math.min(quantity, Math.floor((missing * quantity) / due))
 }
 
+/** The vouchers that refunds named, by whether the refund is complete. Ids in ascending order. */
+type NamedVouchers = Pick<VoucherTarget, 'namedInactive' | 'namedFrozen'> & {
+  /** Of requests that no snapshot has shown yet. Their vouchers are frozen from the request on. */
+  requested: number
+}
+
+const NONE_NAMED: NamedVouchers = { namedInactive: [], namedFrozen: [], requested: 0 }
+
+function namedVouchers({ requests, refunds, recorded }: PaymentRecords): NamedVouchers {
+  const naming = requests.filter(
+    ({ voucherIds, state }) => voucherIds.length > 0 && state !== 'refused',
+  )
+  if (naming.length === 0 && recorded === null) return NONE_NAMED
+  const inactive = new Set(recorded?.refunds.flatMap(({ voucherIds }) => voucherIds))
+  const frozen = new Set<number>()
+  let requested = 0
+  for (const { refundId, voucherIds, amount } of naming) {
+    const status = refunds.find(({ id }) => id === refundId)?.status
+    if (status === undefined) requested += amount
+    const isOpen = status === undefined || isRefundPending(status)
+    const named = status === 'succeeded' ? inactive : isOpen ? frozen : null
+    for (const id of voucherIds) named?.add(id)
+  }
+  const ascending = (ids: Set<number>) => [...ids].toSorted((a, b) => a - b)
+  return { namedInactive: ascending(inactive), namedFrozen: ascending(frozen), requested }
+}
+
+/** Ids of the vouchers that a refund named which is not complete. */
+export const vouchersBeingReturned = ({ records }: PurchaseAggregate): ReadonlySet<number> =>
+  new Set(namedVouchers(records).namedFrozen)
+
 /**
  * What the money and the disputes of a purchase require of its vouchers, as they stand now. Null while
  * it has no vouchers.
@@ -165,12 +197,31 @@ export function targetOf({ purchase, records }: PurchaseAggregate): VoucherTarge
   const { status, quantity } = purchase
   if (!isPaid(purchase)) return null
   const { due, net, refundPending, disputed } = moneyOf(purchase, balancesOf(records))
-  if (status === 'REFUNDED') return { inactive: quantity, frozen: quantity, disputed }
+  const { requested, ...named } = namedVouchers(records)
+  if (status === 'REFUNDED') return { inactive: quantity, frozen: quantity, disputed, ...named }
   return {
     inactive: inactiveCount(quantity, due, net),
-    frozen: inactiveCount(quantity, due, net - refundPending),
+    frozen: inactiveCount(quantity, due, net - refundPending - requested),
     disputed,
+    ...named,
   }
+}
+
+/**
+ * How many more vouchers a refund of the amount would require to be inactive, after all refunds that are not
+ * complete. None while more than the amount due is left.
+ */
+export function vouchersReturnedBy(
+  { purchase, records }: PurchaseAggregate,
+  amount: number,
+): number {
+  const { quantity } = purchase
+  const balances = balancesOf(records)
+  const { due, net, refundPending, currency } = moneyOf(purchase, balances)
+  const counted = balances.filter((balance) => balance.currency === currency)
+  const requested = counted.reduce((sum, balance) => sum + balance.requested, 0)
+  const left = net - refundPending - requested
+  return inactiveCount(quantity, due, left - amount) - inactiveCount(quantity, due, left)
 }
 
 /** What a person can do with a purchase. `allowed_actions` and the 409 errors use these names. */

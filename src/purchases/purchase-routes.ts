@@ -23,12 +23,13 @@ import {
   purchaseParams,
   purchaseSchema,
   reconcileBody,
-  refundBody,
   resolveFlagBody,
   revokeBody,
   toNewPurchaseInput,
+  toOutsidePayment,
   updatePurchaseBody,
 } from './purchase-schemas.ts'
+import { refundAnswer, refundBody, refundQuery, toRefundInput } from './refund-schemas.ts'
 
 const PURCHASES = '/v1/conferences/:conference/purchases'
 const PURCHASE = `${PURCHASES}/:purchase`
@@ -288,9 +289,8 @@ function approveRoute(app: App, { idempotency, purchases }: Deps): void {
   }
   app.post(`${PURCHASE}/approve`, action(STAFF, docs, approveBody.nullish()), (request) => {
     const { caller, purchase } = subject(request)
-    const quantity = request.body?.quantity ?? null
     const runner = idempotencyRunner(idempotency, request)
-    return purchases.approveComp(caller, purchase, quantity, runner)
+    return purchases.approveComp(caller, purchase, request.body?.quantity ?? null, runner)
   })
 }
 
@@ -317,9 +317,7 @@ function markPaidRoute(app: App, { idempotency, purchases }: Deps): void {
   }
   app.post(`${PURCHASE}/mark-paid`, action(STAFF, docs, markPaidBody), (request) => {
     const { caller, purchase } = subject(request)
-    const { amount, method, reference, paid_at: paidAt, note = null } = request.body
-    const received = paidAt === undefined ? null : new Date(paidAt)
-    const payment = { amount, method, reference, note, paidAt: received }
+    const payment = toOutsidePayment(request.body)
     return purchases.markPaid(caller, purchase, payment, idempotencyRunner(idempotency, request))
   })
 }
@@ -356,21 +354,28 @@ function resolveFlagRoute(app: App, { idempotency, purchases }: Deps): void {
 }
 
 function refundRoute(app: App, { idempotency, purchases }: Deps): void {
-  const access: AccessRule = { anyOf: ['refunds:write'] }
-  const docs = {
-    operationId: 'refundPurchase',
-    summary: 'Refund a payment',
-    description:
-      'Vouchers change when Stripe reports the refund: they are frozen while it is pending and deactivated when it succeeds.',
-  }
-  app.post(`${PURCHASE}/refund`, action(access, docs, refundBody.nullish()), (request) => {
-    const { caller, purchase } = subject(request)
-    const input = {
-      paymentIntent: request.body?.payment_intent ?? null,
-      amount: request.body?.amount ?? null,
-      reason: request.body?.reason ?? null,
-    }
-    const runner = idempotencyRunner(idempotency, request)
-    return purchases.refundBulkPurchase(caller, purchase, input, runner)
-  })
+  app.post(
+    `${PURCHASE}/refund`,
+    {
+      config: { access: { anyOf: ['refunds:write'] } },
+      schema: {
+        operationId: 'refundPurchase',
+        summary: 'Refund a payment, or preview it',
+        description:
+          'Set at most one of `amount`, `quantity` and `codes`. Vouchers change when Stripe reports the refund: they are frozen while it is pending and deactivated when it succeeds. A refund of a recorded payment is booked here and sent nowhere. With `dry_run=true`, the answer says what would happen, and nothing happens.',
+        tags,
+        params: purchaseParams,
+        querystring: refundQuery,
+        body: refundBody.nullish(),
+        response: { 200: refundAnswer },
+      },
+    },
+    (request) => {
+      const { caller, purchase } = subject(request)
+      const input = toRefundInput(request.body ?? null)
+      if (request.query.dry_run) return purchases.previewRefund(caller, purchase, input)
+      const runner = idempotencyRunner(idempotency, request)
+      return purchases.refundBulkPurchase(caller, purchase, input, runner)
+    },
+  )
 }

@@ -8,7 +8,7 @@ import {
   pageQuery,
   stripeId,
 } from '../http/common-schemas.ts'
-import { RECORDED_METHODS } from '../payments/payment-records.ts'
+import { type OutsidePayment, RECORDED_METHODS } from '../payments/payment-records.ts'
 import { moment, timestamp } from '../shared/time.ts'
 import { VOUCHER_TYPES } from '../vouchers/voucher-terms.ts'
 import type { NewPurchaseInput } from './create-purchase.ts'
@@ -114,20 +114,6 @@ export const payBody = z.strictObject({
   }),
 })
 
-export const refundBody = z.strictObject({
-  payment_intent: stripeId
-    .regex(
-      /^(pi|rp)_/,
-      'must be the id of a payment intent (pi_…) or of the recorded payment (rp_…)',
-    )
-    .optional()
-    .meta({ description: 'Required if several payments could be refunded.' }),
-  amount: z.int().min(1).max(99_999_999).optional().meta({
-    description: 'Minor units. Default: the amount of the payment that is not refunded yet.',
-  }),
-  reason: z.enum(['duplicate', 'fraudulent', 'requested_by_customer']).optional(),
-})
-
 export const resolveFlagBody = z.strictObject({
   code: z.enum(FLAG_CODES),
   note: z.string().trim().min(1).max(2_000),
@@ -178,6 +164,13 @@ export const markPaidBody = z
     note: staffNote.optional(),
   })
   .meta({ id: 'RecordPayment' })
+
+/** The body of a request as the service takes it. */
+export function toOutsidePayment(body: z.output<typeof markPaidBody>): OutsidePayment {
+  const { amount, method, reference, paid_at: paidAt, note: text = null } = body
+  const received = paidAt === undefined ? null : new Date(paidAt)
+  return { amount, method, reference, note: text, paidAt: received }
+}
 
 export const reconcileBody = z.strictObject({
   payment_intent: stripeId.optional().meta({

@@ -1,5 +1,5 @@
 import type { Tx } from '../db/connect.ts'
-import type { RecordedPayment } from '../payments/payment-records.ts'
+import type { OutsidePayment, RecordedPayment } from '../payments/payment-records.ts'
 import { insertRecordedPayment } from '../payments/recorded-payments.ts'
 import type { Caller } from '../shared/caller.ts'
 import { invalidField } from '../shared/errors.ts'
@@ -17,12 +17,6 @@ import {
 } from './purchase-aggregate.ts'
 import type { Cause } from './purchase-history.ts'
 import { lockAggregate } from './purchase-store.ts'
-
-/** A payment that came outside Stripe. */
-export type OutsidePayment = Pick<RecordedPayment, 'amount' | 'method' | 'reference' | 'note'> & {
-  /** When the money came. Null: now. */
-  paidAt: Date | null
-}
 
 /**
  * Refuses a payment, in the request's transaction, that the purchase cannot take. It does not call Stripe.

@@ -1,12 +1,22 @@
 import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import { withTenant } from '../db/tenant-scope.ts'
-import type { RefundInput } from '../payments/refund-payment.ts'
+import type { OutsidePayment } from '../payments/payment-records.ts'
 import type { Caller } from '../shared/caller.ts'
 import type { PayDeps } from './pay-purchase.ts'
 import { insertNote, type TransitionBody, toTransitionBody } from './purchase-history.ts'
 import { type PurchaseBody, viewPurchase } from './purchase-view.ts'
-import { beginMarkPaid, finishMarkPaid, type OutsidePayment } from './record-payment.ts'
-import { beginRefund, finishRefund } from './refund-purchase.ts'
+import { beginMarkPaid, finishMarkPaid } from './record-payment.ts'
+import {
+  beginRefund,
+  finishRefund,
+  type PurchaseRefundInput,
+  previewRefund,
+} from './refund-purchase.ts'
+import {
+  MAX_PREVIEWED_CODES,
+  type RefundPreviewBody,
+  toRefundPreviewBody,
+} from './refund-schemas.ts'
 import { approveComp, type FlagResolution, resolveFlag, revokeComp } from './staff-decisions.ts'
 
 /** What only staff do with a purchase: a part of BulkPurchaseService. */
@@ -43,9 +53,15 @@ export type StaffOperations = {
   refundBulkPurchase(
     caller: Caller,
     purchaseId: string,
-    input: RefundInput,
+    input: PurchaseRefundInput,
     idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
+  /** What `refundBulkPurchase` would do. Writes nothing. @throws the same errors. */
+  previewRefund(
+    caller: Caller,
+    purchaseId: string,
+    input: PurchaseRefundInput,
+  ): Promise<RefundPreviewBody>
   resolveFlag(
     caller: Caller,
     purchaseId: string,
@@ -99,6 +115,13 @@ export function createStaffOperations(deps: PayDeps): StaffOperations {
           return view(caller, purchaseId)
         },
       }),
+
+    previewRefund: (caller, purchaseId, input) =>
+      withTenant(deps.db, caller, async (trx) =>
+        toRefundPreviewBody(
+          await previewRefund(trx, caller, purchaseId, input, MAX_PREVIEWED_CODES),
+        ),
+      ),
 
     resolveFlag: (caller, purchaseId, resolution, idempotency) =>
       idempotency.run(async (trx) => {

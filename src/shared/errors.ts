@@ -118,6 +118,11 @@ export const ERROR_CATALOGUE = {
     title: 'Refunds require the voucher to stay inactive',
     help: 'The money for this voucher was paid back. Issue another voucher instead.',
   },
+  voucher_redeemed: {
+    status: 409,
+    title: 'A voucher of the refund was redeemed',
+    help: 'Leave out the vouchers that `errors` lists: a used ticket cannot be returned. Or refund an amount.',
+  },
   idempotency_in_progress: {
     status: 409,
     title: 'A request with this Idempotency-Key is still running',

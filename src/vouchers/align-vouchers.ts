@@ -16,12 +16,34 @@ export type VoucherTarget = {
   frozen: number
   /** Whether a dispute is open: then every active voucher with uses left is frozen. */
   disputed: boolean
+  /** Ids of the vouchers that complete refunds named: they are inactive before others. */
+  namedInactive: readonly number[]
+  /** Those that other refunds named: they are frozen before others, and inactive only after them. */
+  namedFrozen: readonly number[]
+}
+
+/** Nothing was refunded or disputed. */
+export const NO_TARGET: VoucherTarget = {
+  inactive: 0,
+  frozen: 0,
+  disputed: false,
+  namedInactive: [],
+  namedFrozen: [],
 }
 
 /** Whether two targets require the same. */
 export function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
-  return a.inactive === b.inactive && a.frozen === b.frozen && a.disputed === b.disputed
+  return (
+    a.inactive === b.inactive &&
+    a.frozen === b.frozen &&
+    a.disputed === b.disputed &&
+    isSameList(a.namedInactive, b.namedInactive) &&
+    isSameList(a.namedFrozen, b.namedFrozen)
+  )
 }
+
+const isSameList = (a: readonly number[], b: readonly number[]) =>
+  a.length === b.length && a.every((id, i) => id === b[i])
 
 // Everything here runs under the batch's row lock, so changes of state run one after the other.
 // Redemptions do not take that lock. They lock one voucher each, or several without waiting for any, so they
@@ -34,7 +56,7 @@ export function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
  * nothing to align, and nothing is stored.
  *
  * With s vouchers that staff deactivated, max(`inactive`, s) vouchers are inactive afterwards, as far as
- * there are unredeemed ones. A smaller target activates again what a refund deactivated, never what staff
+ * there are unredeemed ones; more only if refunds named vouchers that staff did not deactivate. A smaller target activates again what a refund deactivated, never what staff
  * deactivated.
  *
  * @returns `missing`: how many of `inactive` could not be deactivated, since all others are redeemed; 0
@@ -69,38 +91,62 @@ const HELD_BY_REFUND = `(not wanted.inactive
 const HELD_BY_DISPUTE = `(not wanted.inactive and :disputed and v.times_used < v.max_uses)`
 
 /**
- * `ranked` are the vouchers that the target takes, in this order: those that a refund deactivated
- * already, those that a pending refund froze, those without a hold (so a buyer who is checking out keeps the
- * use), then the newest. So no voucher changes without need, and
- * the oldest are the first to be released. Their ranks begin after the vouchers that staff deactivated,
- * since those count for the target.
+ * `ranked` are the vouchers that the target takes, in this order: those that a complete refund named, those that a
+ * refund deactivated already, those that a pending refund froze, those without a hold (so a buyer
+ * who is checking out keeps the use), then the newest. Those that a pending refund
+ * named are frozen before others, but become inactive only after them. So no voucher changes without need,
+ * and the oldest are the first to be released. Vouchers that staff deactivated count for the target, but
+ * they do not save one that a refund named.
  *
  * A rank decides about unredeemed vouchers only. If the target is the whole batch, all vouchers are
- * taken, and no rank is needed. The update reads each voucher again under its lock, so its conditions on
- * `times_used` see a redemption that was committed while it waited.
+ * taken, and no rank is needed. An update must lock the ranked vouchers, then read each voucher again: so its
+ * conditions on `times_used` see a redemption that was committed while it waited.
  */
-const ALIGN = `
-  with staffs as (
+const wantedOf = (lock: 'for no key update' | '') => `
+  staffs as (
     select count(*) as n from vouchers v
     where v.conference_id = :conferenceId and v.batch_id = :batchId and v.deactivated_by = 'staff'),
+  named as (
+    select count(*) filter (where v.id = any(cast(:namedInactive as bigint[]))) as inactive,
+      count(*) filter (where v.id = any(cast(:namedFrozen as bigint[]))) as frozen
+    from vouchers v
+    where v.conference_id = :conferenceId and v.batch_id = :batchId
+      and v.id = any(cast(:namedInactive as bigint[]) || cast(:namedFrozen as bigint[]))
+      and v.deactivated_by is distinct from 'staff' and v.times_used = 0),
+  off as (
+    select greatest(:inactive - s.n, least(:inactive, named.inactive), 0) as inactive
+    from staffs s, named),
+  counts as (
+    select off.inactive, case when :allInactive then 0 when :allFrozen then off.inactive
+      else greatest(:frozen - s.n, off.inactive + least(cast(:frozen as bigint) - :inactive, named.frozen)) end as ranked
+    from staffs s, named, off),
   chosen as (
     select v.id, v.ordinal, v.deactivated_by is not null as is_inactive, v.held_by_refund,
-      v.uses_held > 0 as is_held
+      v.uses_held > 0 as is_held, v.id = any(cast(:namedInactive as bigint[])) as is_named,
+      v.id = any(cast(:namedFrozen as bigint[])) as is_named_frozen
     from vouchers v
     where v.conference_id = :conferenceId and v.batch_id = :batchId
       and v.deactivated_by is distinct from 'staff' and v.times_used = 0
-    order by v.deactivated_by is not null desc, v.held_by_refund desc, v.uses_held > 0, v.ordinal desc
-    limit greatest(0, :ranked - (select n from staffs))
-    for no key update),
-  ranked as (
-    select id,
-      (select n from staffs) + row_number()
-        over (order by is_inactive desc, held_by_refund desc, is_held, ordinal desc) as rank
+    -- If all are frozen anyway, only those that become inactive are chosen.
+    order by v.id = any(cast(:namedInactive as bigint[])) desc,
+      (v.id = any(cast(:namedFrozen as bigint[]))) <> :allFrozen desc, v.deactivated_by is not null desc,
+      v.held_by_refund desc, v.uses_held > 0, v.ordinal desc
+    limit (select ranked + case when :allFrozen then 0 else named.frozen end from counts, named)
+    ${lock}),
+  decided as (
+    select chosen.*, row_number() over (order by is_named desc, is_inactive desc, is_named_frozen,
+      held_by_refund desc, is_held, ordinal desc) <= (select inactive from counts) as is_off
     from chosen),
+  ranked as (
+    select id, rank from (
+      select id, row_number() over (order by is_off desc, is_named_frozen desc, is_inactive desc,
+        held_by_refund desc, is_held, ordinal desc) as rank
+      from decided) as all_chosen
+    where rank <= (select ranked from counts)),
   wanted as (
     -- Grouped and not joined: Postgres knows too little about the ranks to avoid a nested loop.
     select id, bool_or(was_inactive) as was_inactive, min(rank) is not null as is_ranked,
-      :allInactive or coalesce(min(rank) <= :inactive, false) as inactive
+      :allInactive or coalesce(min(rank) <= (select inactive from counts), false) as inactive
     from (
       select v.id, v.deactivated_by is not null as was_inactive, cast(null as bigint) as rank
       from vouchers v
@@ -109,6 +155,12 @@ const ALIGN = `
       union all
       select id, cast(null as boolean), rank from ranked) as vouchers_and_ranks
     group by id),
+  missing as (
+    select case when :allInactive then 0 else greatest(0, :inactive - (select n from staffs)
+      - (select count(*) from ranked where rank <= (select inactive from counts))) end as n)`
+
+const ALIGN = `
+  with ${wantedOf('for no key update')},
   changed as (
     update vouchers v
     set deactivated_by = case when wanted.inactive then 'refund' end,
@@ -123,8 +175,8 @@ const ALIGN = `
   aligned as (
     update voucher_batches b
     set required_inactive = :inactive, required_frozen = :frozen, disputed = :disputed,
-      missing_inactive = case when :allInactive then 0 else greatest(0, :inactive
-        - (select n from staffs) - (select count(*) from ranked where rank <= :inactive)) end
+      named_inactive = cast(:namedInactive as bigint[]), named_frozen = cast(:namedFrozen as bigint[]),
+      missing_inactive = (select n from missing)
     where b.conference_id = :conferenceId and b.id = :batchId
     returning missing_inactive)
   select aligned.missing_inactive as missing,
@@ -133,23 +185,52 @@ const ALIGN = `
     (select count(*) from changed where was_inactive and not inactive) as activated
   from aligned`
 
-type Alignment = { missing: number; changed: number; deactivated: number; activated: number }
+const PREVIEW = `
+  with ${wantedOf('')}
+  select (select n from missing) as missing, (
+      select count(*) from wanted where inactive and not was_inactive) as count,
+    array(select v.code from vouchers v join wanted on wanted.id = v.id
+      where v.conference_id = :conferenceId and wanted.inactive and not wanted.was_inactive
+      order by v.ordinal desc limit :max) as codes`
 
-async function alignLockedBatch(trx: Tx, batch: LockedBatch): Promise<{ missing: number }> {
-  const { conferenceId, id: batchId, count, target } = batch
-  const allInactive = target.inactive >= count
-  const allFrozen = target.frozen >= count
-  const { rows } = await trx.raw<{ rows: Alignment[] }>(ALIGN, {
+/** The vouchers that a target would deactivate: their number and, up to `max`, their codes. */
+export type AlignmentPreview = { missing: number; count: number; codes: string[] }
+
+/** What `alignVouchers` would deactivate now. Writes and locks nothing. */
+export async function previewAlignment(
+  trx: Tx,
+  { conferenceId, purchaseId }: { conferenceId: string; purchaseId: string },
+  target: VoucherTarget,
+  max: number,
+): Promise<AlignmentPreview> {
+  const batch = await trx('voucher_batches')
+    .where({ conference_id: conferenceId, purchase_id: purchaseId })
+    .first<LockedRow | undefined>([...LOCKED_COLUMNS])
+  if (batch === undefined) return { missing: 0, count: 0, codes: [] }
+  const bindings = targetBindings({ ...toLockedBatch(conferenceId, batch), target })
+  const { rows } = await trx.raw<{ rows: AlignmentPreview[] }>(PREVIEW, { ...bindings, max })
+  if (rows[0] === undefined) throw new Error('The preview returned no row')
+  return rows[0]
+}
+
+function targetBindings({ conferenceId, id: batchId, count, target }: LockedBatch) {
+  return {
     conferenceId,
     batchId,
     ...target,
-    allInactive,
-    allFrozen,
-    // Where a number is the whole batch, no rank decides.
-    ranked: allInactive ? 0 : allFrozen ? target.inactive : target.frozen,
-  })
+    namedInactive: [...target.namedInactive],
+    namedFrozen: [...target.namedFrozen],
+    allInactive: target.inactive >= count,
+    allFrozen: target.frozen >= count,
+  }
+}
+
+type Alignment = { missing: number; changed: number; deactivated: number; activated: number }
+
+async function alignLockedBatch(trx: Tx, batch: LockedBatch): Promise<{ missing: number }> {
+  const { rows } = await trx.raw<{ rows: Alignment[] }>(ALIGN, targetBindings(batch))
   const [done] = rows
-  if (done === undefined) throw new Error(`Batch ${batchId} is locked but was not found`)
+  if (done === undefined) throw new Error(`Batch ${batch.id} is locked but was not found`)
   await publishVoucherStateChange(trx, 'vouchers.deactivated', batch, done.deactivated, 'refund')
   await publishVoucherStateChange(trx, 'vouchers.activated', batch, done.activated, 'refund')
   if (done.changed > 0) await enqueuePromotionCodeSync(trx, batch)
@@ -206,6 +287,8 @@ export type LockedRow = {
   required_frozen: number
   disputed: boolean
   missing_inactive: number | null
+  named_inactive: number[]
+  named_frozen: number[]
 }
 
 export const LOCKED_COLUMNS = [
@@ -217,6 +300,8 @@ export const LOCKED_COLUMNS = [
   'required_frozen',
   'disputed',
   'missing_inactive',
+  'named_inactive',
+  'named_frozen',
 ] as const satisfies readonly (keyof LockedRow)[]
 
 export function toLockedBatch(conferenceId: string, row: LockedRow): LockedBatch {
@@ -230,6 +315,8 @@ export function toLockedBatch(conferenceId: string, row: LockedRow): LockedBatch
       inactive: row.required_inactive,
       frozen: row.required_frozen,
       disputed: row.disputed,
+      namedInactive: row.named_inactive,
+      namedFrozen: row.named_frozen,
     },
     missing: row.missing_inactive,
   }
@@ -259,6 +346,7 @@ export async function lockBatch(
  */
 export const voucherTargetOf = (purchase: string) => `(
   select json_build_object('inactive', b.required_inactive, 'frozen', b.required_frozen,
-    'disputed', b.disputed, 'missing', b.missing_inactive)
+    'disputed', b.disputed, 'missing', b.missing_inactive,
+    'namedInactive', b.named_inactive, 'namedFrozen', b.named_frozen)
   from voucher_batches b
   where b.conference_id = ${purchase}.conference_id and b.purchase_id = ${purchase}.id)`

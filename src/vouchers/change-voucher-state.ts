@@ -56,7 +56,7 @@ export async function activateVoucher(
   const { batch, voucher } = await lockBatchOfVoucher(trx, conferenceId, code)
   if (voucher.state === 'active') return voucher
   if (voucher.state === 'frozen') throw frozenError()
-  await assertMayBeActive(trx, batch)
+  await assertMayBeActive(trx, batch, voucher.id)
   await trx('vouchers').where({ conference_id: conferenceId, id: voucher.id }).update({
     deactivated_by: null,
     deactivated_at: null,
@@ -84,7 +84,11 @@ async function lockBatchOfVoucher(
 async function assertMayBeActive(
   trx: Tx,
   { conferenceId, id, target }: LockedBatch,
+  voucherId: number,
 ): Promise<void> {
+  if (target.namedInactive.includes(voucherId)) {
+    throw new AppError('voucher_refunded', 'A refund named this voucher, so it stays inactive.')
+  }
   if (target.inactive === 0) return
   const [row] = await trx('vouchers')
     .where({ conference_id: conferenceId, batch_id: id })

@@ -8,21 +8,21 @@ import { INVALID_REASONS, VOUCHER_STATES } from './voucher.ts'
 import type { VoucherBatch } from './voucher-batch-store.ts'
 import { VOUCHER_TYPES } from './voucher-terms.ts'
 
-const code = z.string().min(1).max(200).meta({
+export const voucherCode = z.string().min(1).max(200).meta({
   id: 'VoucherCode',
   description:
     'The voucher code. Upper and lower case are the same; spaces and hyphens are ignored.',
   example: 'BULK-ACME-7KQ2M9XWPT4A',
 })
 
-export const codeParams = conferenceParams.extend({ code })
+export const codeParams = conferenceParams.extend({ code: voucherCode })
 export const batchParams = conferenceParams.extend({ batch: id })
 export const redemptionParams = conferenceParams.extend({ redemption: id })
 export const vouchersOfPurchaseParams = conferenceParams.extend({ purchase: id })
 
 export const voucherQuery = z.strictObject({
   ...pageQuery,
-  code: code.optional(),
+  code: voucherCode.optional(),
   state: z.enum(VOUCHER_STATES).optional(),
   purchase: id.optional(),
   batch: id.optional(),
@@ -175,7 +175,7 @@ export const redeemBody = z
 
 export const redemptionQuery = z.strictObject({
   ...pageQuery,
-  voucher: code.optional(),
+  voucher: voucherCode.optional(),
   purchase: id.optional(),
   reference: reference.optional(),
 })

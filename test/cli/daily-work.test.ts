@@ -96,6 +96,42 @@ describe('the daily work of staff', () => {
     expect(text.stdout).toMatch(/status +REFUNDED\n[^]*refunded +40\.00 EUR/)
   })
 
+  it('withdraws free vouchers, and records a payment that came outside Stripe', async () => {
+    const given = await free('2')
+    await cli.json(['purchases:approve', given.id])
+    expect(
+      await cli.json<Purchase>(['purchases:revoke', given.id, '--note', 'Wrong sponsor']),
+    ).toMatchObject({ status: 'REFUNDED', vouchers: { deactivated: 2 } })
+    const { id } = await shop.buy({ quantity: 4 })
+    const transfer = '--method bank_transfer --reference RE-1'.split(' ')
+    expect(
+      await cli.run(['purchases:mark-paid', id, '--amount', '3999', ...transfer]),
+    ).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('must be 4000') })
+    const paid = await cli.json<Purchase>([
+      'purchases:mark-paid',
+      id,
+      '--amount',
+      '4000',
+      ...transfer,
+    ])
+    expect(paid).toMatchObject({ status: 'PAID', vouchers: { issued: 4 } })
+    const [code = '', other = ''] = await codesOf(paid)
+    const shown = await cli.run([
+      'purchases:refund',
+      id,
+      '--codes',
+      `${code},${other}`,
+      '--preview',
+    ])
+    expect(shown.stdout).toMatch(/amount +20\.00 EUR\n[^]*would become inactive +2\n/)
+    expect(shown.stdout).toContain(code)
+    expect(await shop.get(id)).toMatchObject({ amount_refunded: 0 })
+    await cli.json(['purchases:refund', id, '--codes', code])
+    const after = await cli.json<Purchase>(['purchases:refund', id, '--quantity', '1'])
+    expect(after).toMatchObject({ amount_refunded: 2_000, vouchers: { deactivated: 2 } })
+    expect((await cli.run(here('vouchers:show', code))).stdout).toMatch(/deactivated/)
+  })
+
   it('cancels a purchase that nobody paid', async () => {
     const { id } = await free('1')
     expect(await cli.json<Purchase>(['purchases:cancel', id])).toMatchObject({ status: 'FAILED' })

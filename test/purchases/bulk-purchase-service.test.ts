@@ -117,7 +117,7 @@ describe('BulkPurchaseService', () => {
 
   it('deactivates the vouchers of a purchase that is refunded in full', async () => {
     const { ref } = await paidOrder()
-    const all = { paymentIntent: null, amount: null, reason: null }
+    const all = { paymentIntent: null, amount: null, quantity: null, codes: null, reason: null }
     await service.refundBulkPurchase(caller, ref.purchaseId, all, everyTime)
     expect(await shop.get(ref.purchaseId)).toMatchObject({
       status: 'REFUNDED',

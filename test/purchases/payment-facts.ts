@@ -1,4 +1,5 @@
 import { isPayable } from '../../src/payments/attempt-machine.ts'
+import { balancesOf, refundable } from '../../src/payments/balances.ts'
 import type { RecordedPayment } from '../../src/payments/payment-records.ts'
 import { disputeOutcome } from '../../src/payments/payment-snapshot.ts'
 import {
@@ -285,8 +286,46 @@ function bookRefund(share: number): Fact {
     const left = recorded.refunds.reduce((sum, { amount }) => sum - amount, recorded.amount)
     const amount = Math.floor(left * share)
     if (amount === 0) return null
-    const refund = { id: `rfd_${recorded.refunds.length + 1}`, amount, reason: null }
+    const refund = {
+      id: `rfd_${recorded.refunds.length + 1}`,
+      amount,
+      reason: null,
+      voucherIds: [],
+    }
     return () => void history.plan({ type: 'recorded_refund', refund })
+  }
+}
+
+/** Staff refund codes by name: the ids of vouchers. `answer`: what Stripe says, or null if it is not known yet. */
+function refundCodes(answer: 'pending' | 'succeeded' | 'refused' | null): Fact {
+  return (history, random) => {
+    const { stripe, ours } = history
+    const payment = stripe.payments.find(
+      ({ paymentIntent }) => paymentIntent === ours.purchase.paymentIntentId,
+    )
+    const left = balancesOf(ours.records).find(
+      (one) => one.paymentIntent === payment?.paymentIntent,
+    )
+    const isPaid = ours.purchase.status === 'PAID' && ours.purchase.accepted === null
+    if (payment === undefined || left === undefined || !isPaid) return null
+    const amount = TOTAL / QUANTITY
+    if (Math.min(refundable(left), stripe.left(payment)) < amount) return null
+    return () => {
+      const { requests } = ours.records
+      const id = `rr_${requests.length + 1}`
+      const { paymentIntent, currency } = payment
+      const refundId = answer === 'pending' || answer === 'succeeded' ? `re_of_${id}` : null
+      const state = answer === null ? 'requested' : answer === 'refused' ? 'refused' : 'accepted'
+      const voucherIds = [1 + Math.floor(random() * QUANTITY)]
+      const request = { id, paymentIntent, amount, reason: null, refusal: null, voucherIds }
+      const records = { ...ours.records, requests: [...requests, { ...request, state, refundId }] }
+      history.ours = { ...ours, records } as PurchaseAggregate
+      if (refundId !== null) {
+        const refund = { id: refundId, paymentIntent, amount, currency, reason: null }
+        stripe.refunds.push({ ...refund, status: answer as 'pending', failureReason: null })
+      }
+      history.plan({ type: 'refresh' })
+    }
   }
 }
 
@@ -338,6 +377,10 @@ export const HERE: Record<string, Fact> = {
   'staff record a payment': recordPayment,
   'the whole recorded payment is paid back': bookRefund(1),
   'a part of the recorded payment is paid back': bookRefund(0.3),
+  'codes are refunded': refundCodes('succeeded'),
+  'codes are refunded later': refundCodes('pending'),
+  'the answer to a refund of codes is lost': refundCodes(null),
+  'a refund of codes is refused': refundCodes('refused'),
   'staff approve': staffEvent('COMP_APPROVED', 'approve'),
   'staff revoke': staffEvent('COMP_REVOKED', 'revoke'),
 }

@@ -43,7 +43,18 @@ function oracle({ purchase, records }: PurchaseAggregate) {
   const due = currency === 'EUR' ? Math.min(purchase.totalAmount, accepted) : accepted
   const off = (left: number) =>
     due === 0 ? 0 : Math.min(QUANTITY, Math.floor((Math.max(0, due - left) * QUANTITY) / due))
-  return { net, disputed, inactive: off(net), frozen: off(net - pending) }
+  // Codes that a refund named: off once it succeeded, held while nobody knows that it failed.
+  const named = new Map<number, 'off' | 'held'>()
+  for (const { state, refundId, voucherIds, amount } of records.requests) {
+    const status = records.refunds.find(({ id }) => id === refundId)?.status
+    if (state === 'refused' || status === 'failed') continue
+    if (status === undefined) pending += amount
+    for (const id of voucherIds) {
+      if (status === 'succeeded') named.set(id, 'off')
+      else if (named.get(id) !== 'off') named.set(id, 'held')
+    }
+  }
+  return { net, disputed, inactive: off(net), frozen: off(net - pending), named }
 }
 
 /** Throws a sentence that names the rule which the history broke. */
@@ -52,12 +63,22 @@ function check(history: History): void {
   const rule = (holds: boolean, text: string) => {
     if (!holds) throw new Error(`${text}\n${history.log.join('\n')}\n${JSON.stringify(purchase)}`)
   }
-  const { net, disputed, inactive, frozen } = oracle(history.ours)
+  const { net, disputed, inactive, frozen, named } = oracle(history.ours)
   const hasVouchers = purchase.status === 'PAID' || purchase.status === 'REFUNDED'
   rule(history.issues === (hasVouchers ? 1 : 0), 'codes are made exactly once, when it is paid')
   if (target !== null) {
     rule(target.disputed === disputed, 'a dispute holds the codes if and only if it is open')
     const isRefunded = purchase.status === 'REFUNDED'
+    for (const [id, state] of named) {
+      rule(
+        (state === 'off' ? target.namedInactive : target.namedFrozen).includes(id),
+        'a refund keeps the codes that it named',
+      )
+    }
+    rule(
+      [...target.namedInactive, ...target.namedFrozen].every((id) => named.has(id)),
+      'a refund that failed or was refused names no code',
+    )
     rule(target.inactive === (isRefunded ? QUANTITY : inactive), 'k codes are off')
     rule(
       target.frozen === (isRefunded ? QUANTITY : frozen),

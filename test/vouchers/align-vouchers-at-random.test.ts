@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { VoucherTarget } from '../../src/vouchers/align-vouchers.ts'
+import { NO_TARGET, type VoucherTarget } from '../../src/vouchers/align-vouchers.ts'
 import { redeemVoucher, releaseRedemption } from '../../src/vouchers/redeem-voucher.ts'
 import { type Stored, type Tenant, useTenants } from './voucher-fixture.ts'
 
@@ -19,7 +19,7 @@ function randomNumbers(seed: number): (below: number) => number {
 /** One step of a history. Refused steps change nothing. */
 async function step(
   tenant: Tenant,
-  { purchaseId, codes }: { purchaseId: string; codes: string[] },
+  { purchaseId, batchId, codes }: { purchaseId: string; batchId: string; codes: string[] },
   open: string[],
   target: VoucherTarget,
   random: (below: number) => number,
@@ -52,7 +52,16 @@ async function step(
     default: {
       const inactive = random(COUNT + 1)
       const frozen = inactive + random(COUNT + 1 - inactive)
-      const next = { inactive, frozen, disputed: random(3) === 0 }
+      // Each named voucher is one that the numbers contain.
+      const ids = (await tenant.stored(batchId)).map(({ id }) => id)
+      const named = ids.filter(() => random(4) === 0)
+      const next = {
+        inactive,
+        frozen,
+        disputed: random(3) === 0,
+        namedInactive: named.slice(0, inactive),
+        namedFrozen: named.slice(inactive, frozen),
+      }
       await tenant.align(purchaseId, next)
       return next
     }
@@ -69,17 +78,25 @@ function expectAligned(vouchers: Stored[], target: VoucherTarget, maxUses: numbe
   const usable = active.filter((voucher) => voucher.times_used < maxUses)
   const held = active.filter((voucher) => voucher.held_by_refund)
   const disputed = vouchers.filter((voucher) => voucher.held_by_dispute)
-  const taken = (wanted: number) => Math.min(Math.max(0, wanted - byStaff), unredeemed)
+  const isNamed = (ids: readonly number[]) => (voucher: Stored) =>
+    ids.includes(voucher.id) && voucher.times_used === 0
+  const namedOff = others.filter(isNamed(target.namedInactive))
+  const namedHeld = others.filter(isNamed(target.namedFrozen))
+  const wantedOff = Math.max(target.inactive - byStaff, namedOff.length)
+  const wantedGone = Math.max(target.frozen - byStaff, wantedOff + namedHeld.length)
+  const taken = (wanted: number) => Math.min(wanted, unredeemed)
 
   const allInactive = target.inactive >= COUNT
   const allFrozen = target.frozen >= COUNT
   const redeemed = (some: Stored[]) => some.filter((voucher) => voucher.times_used > 0)
-  expect(off).toHaveLength(allInactive ? others.length : taken(target.inactive))
+  expect(off).toHaveLength(allInactive ? others.length : taken(wantedOff))
   expect(allInactive ? [] : redeemed(off)).toEqual([])
-  const wantedHeld = taken(target.frozen) - taken(target.inactive)
+  const wantedHeld = taken(wantedGone) - taken(wantedOff)
   expect(held).toHaveLength(allFrozen ? usable.length : wantedHeld)
   expect(allFrozen ? held : redeemed(held)).toEqual(allFrozen ? usable : [])
   expect(disputed).toEqual(target.disputed ? usable : [])
+  expect(off).toEqual(expect.arrayContaining(namedOff))
+  expect([...off, ...held]).toEqual(expect.arrayContaining(namedHeld))
 }
 
 it.each(Array.from({ length: 12 }, (_, i) => i + 1))(
@@ -90,7 +107,7 @@ it.each(Array.from({ length: 12 }, (_, i) => i + 1))(
     const maxUses = 1 + random(2)
     const sold = await tenant.sold(COUNT, { maxUses })
     const open: string[] = []
-    let target: VoucherTarget = { inactive: 0, frozen: 0, disputed: false }
+    let target: VoucherTarget = NO_TARGET
     for (let n = 0; n < 40; n += 1) {
       target = await step(tenant, sold, open, target, random)
       expectAligned(await tenant.stored(sold.batchId), target, maxUses)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { alignVouchers } from '../../src/vouchers/align-vouchers.ts'
+import { alignVouchers, NO_TARGET } from '../../src/vouchers/align-vouchers.ts'
 import { deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 
@@ -173,7 +173,7 @@ describe('a refund that races staff (issue 8, line 31)', () => {
     let activation: Promise<unknown> | undefined
     await tenant.run(async (trx) => {
       const ref = { conferenceId: tenant.conferenceId, purchaseId }
-      await alignVouchers(trx, ref, { inactive: 3, frozen: 3, disputed: false })
+      await alignVouchers(trx, ref, { ...NO_TARGET, inactive: 3, frozen: 3 })
       activation = tenant.activate(codes[0] ?? '').catch((error: unknown) => error)
       await expect.poll(() => waiting(tenant)).toBe(1)
     })

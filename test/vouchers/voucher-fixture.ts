@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from 'vitest'
 import { connect, type Db, type Tx } from '../../src/db/connect.ts'
 import { withTenant } from '../../src/db/tenant-scope.ts'
 import { newId } from '../../src/shared/ids.ts'
-import { alignVouchers, type VoucherTarget } from '../../src/vouchers/align-vouchers.ts'
+import { alignVouchers, NO_TARGET, type VoucherTarget } from '../../src/vouchers/align-vouchers.ts'
 import { activateVoucher, deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
 import type { BatchSpec } from '../../src/vouchers/issue-vouchers.ts'
 import { type CodeMaker, issueVouchers } from '../../src/vouchers/issue-vouchers.ts'
@@ -118,9 +118,9 @@ export class Tenant {
 
   /** Aligns the purchase's vouchers; absent: nothing is inactive, as many are frozen, no dispute is open. */
   align(purchaseId: string, target: Partial<VoucherTarget>): Promise<{ missing: number }> {
-    const { inactive = 0, frozen = inactive, disputed = false } = target
+    const { inactive = 0, frozen = inactive } = target
     const ref = { conferenceId: this.conferenceId, purchaseId }
-    return this.run((trx) => alignVouchers(trx, ref, { inactive, frozen, disputed }))
+    return this.run((trx) => alignVouchers(trx, ref, { ...NO_TARGET, ...target, inactive, frozen }))
   }
 
   deactivate(code: string): Promise<Voucher> {

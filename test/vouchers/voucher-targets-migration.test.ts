@@ -12,8 +12,11 @@ beforeAll(async () => {
   while ((await lastOf()).name !== '0028_voucher_targets') {
     await tenants.db.migrate.down({ migrationSource, disableMigrationsListValidation: true })
   }
-  // Today's alignment reads it.
-  await tenants.db.raw('alter table vouchers add column uses_held integer not null default 0')
+  // Today's alignment reads these.
+  await tenants.db.raw(`
+    alter table vouchers add column uses_held integer not null default 0;
+    alter table voucher_batches add column named_inactive bigint[] not null default '{}',
+      add column named_frozen bigint[] not null default '{}'`)
 })
 
 type Money = {

@@ -131,8 +131,8 @@ describe('a charge', () => {
 
   it('never refunds more than it received, whatever was requested and lost', () => {
     const before = charge([card(1, { state: 'paid' })])
-    const request = { id: 'r', paymentIntent: 'pi_1', amount: 900, reason: null } as const
-    const requests = [{ ...request, state: 'requested', refundId: null, refusal: null } as const]
+    const request = { id: 'r', paymentIntent: 'pi_1', amount: 900, reason: null, voucherIds: [] }
+    const requests = [{ ...request, state: 'requested' as const, refundId: null, refusal: null }]
     const { after } = read(
       { ...before, records: { ...before.records, requests } },
       { payments: [payment()], refunds: [refund('re_1', 400)], disputes: [dispute('lost')] },
