@@ -103,7 +103,10 @@ export function addPlansList(program: Command, cli: Cli): void {
     .option('--no-active', 'only other plans: archived, refused, not yet at Stripe')
 
   addPageOptions(command).action(async () => {
-    const { conference, active, ...query } = parseInput(listInput, toFields(command.opts()))
+    const { active: isActive, ...options } = toFields(command.opts())
+    // The API reads it from a query.
+    const wanted = isActive === undefined ? {} : { active: isActive === true ? 'true' : 'false' }
+    const { conference, active, ...query } = parseInput(listInput, { ...options, ...wanted })
     const page = await withSession(cli, async ({ db }) => {
       const caller = await findConference(db, conference)
       return withTenant(db, caller, (trx) => listPlans(trx, caller.conferenceId, { active }, query))

@@ -97,7 +97,7 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
     none: 'conference_id purchase_id charge_id owner_id id payment_intent_id status currency reason',
   }),
   refund_requests: table('id', {
-    none: 'conference_id purchase_id charge_id owner_id id payment_intent_id state refund_id requested_by',
+    none: 'conference_id purchase_id charge_id owner_id id payment_intent_id state refund_id requested_by voucher_ids',
     text: 'reason refusal',
   }),
   recorded_payments: table('purchase_id', {
@@ -105,7 +105,7 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
     text: 'reference note',
   }),
   recorded_refunds: table('purchase_id id', {
-    none: 'conference_id id purchase_id recorded_by',
+    none: 'conference_id id purchase_id recorded_by voucher_ids',
     text: 'reason',
   }),
   subscriptions: table('id', {
@@ -127,7 +127,7 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
   }),
   voucher_batches: table('id', {
     none: `conference_id id source purchase_id sponsor_id prefix voucher_type currency ticket_type_id
-      add_on_id created_by`,
+      add_on_id created_by named_frozen named_inactive`,
   }),
   voucher_counts: table('batch_id', { none: 'conference_id batch_id' }),
   voucher_count_changes: table('batch_id', { none: 'conference_id batch_id' }),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, pageOf } from '../http/common-schemas.ts'
+import { conferenceParams, id, pageOf } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import type { Erasure } from './erasure-store.ts'
 import type { PersonalData } from './export-personal-data.ts'
@@ -63,7 +63,7 @@ export function toExportBody(
   }
 }
 
-export const erasureParams = conferenceParams.extend({ erasure: z.string() })
+export const erasureParams = conferenceParams.extend({ erasure: id })
 
 export const erasureSchema = z
   .object({

@@ -90,7 +90,7 @@ const refund = z
       .nullable()
       .meta({ description: 'Why the bank or Stripe refused it. Sponsors do not see it.' }),
   })
-  .meta({ id: 'PurchaseRefund' })
+  .meta({ id: 'PurchasePaymentRefund' })
 
 const dispute = z
   .object({
