@@ -1,11 +1,13 @@
 import type { z } from 'zod'
 import { Mismatch, type Narrator, shortIds } from './narrator.ts'
 
+/** An API key, or the cookie of a person who has signed in. */
+export type Credential = string | { cookie: string }
+
 export type Call<T> = {
-  method: 'GET' | 'POST'
+  method: 'GET' | 'POST' | 'PUT'
   path: string
-  /** The API key. */
-  as: string
+  as: Credential
   body?: object
   /** The expected status. */
   expect: number
@@ -37,7 +39,9 @@ export function createDemoApi(
     const response = await fetch(new URL(call.path, serviceUrl), {
       method: call.method,
       headers: {
-        authorization: `Bearer ${call.as}`,
+        ...(typeof call.as === 'string'
+          ? { authorization: `Bearer ${call.as}` }
+          : { ...call.as, origin: serviceUrl }),
         ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),

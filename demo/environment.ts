@@ -2,12 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { createSignInLink } from '../src/access/sign-in.ts'
 import { loadConfig } from '../src/config.ts'
 import { connect, type Db } from '../src/db/connect.ts'
 import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgres.ts'
 import { newSecret } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import type { Service } from '../src/start-service.ts'
+import type { Credential } from './demo-api.ts'
 import type { Narrator } from './narrator.ts'
 import type { StoryContext } from './story-context.ts'
 import { startWebhookReceiver } from './webhook-receiver.ts'
@@ -20,6 +22,8 @@ export type EnvironmentOptions = {
   stripePort: number
   /** `NODE_ENV`; the fake Stripe refuses `production`. */
   nodeEnv: string | undefined
+  /** Whether the portal and the console are built, if a source of theirs changed. */
+  buildPages: boolean
 }
 
 export type Environment = Pick<
@@ -29,6 +33,14 @@ export type Environment = Pick<
   /** A shell file with the settings of this run, for commands. */
   settingsFile: string
   logFile: string
+  /** A link with which a user signs in once, as of the command `users:sign-in-link`. */
+  signInLink(email: string): Promise<string>
+  /** Signs a user in, as the page that the link opens does. */
+  signIn(email: string): Promise<Credential>
+  /** Work on the database of this demo without row security. */
+  asSuperuser: AsSuperuser
+  /** Settled when the portal and the console can be opened; false if they could not be built. */
+  pages: Promise<boolean>
 }
 
 /** Stops all parts, last first. Returns the names of the parts that did not stop properly. */
@@ -75,6 +87,9 @@ export async function startEnvironment(
     signal.throwIfAborted()
     return part
   }
+  // The build of the pages takes as long as everything else together, so it goes on beside it.
+  const pages = options.buildPages ? refreshPages(narrator, signal) : Promise.resolve(true)
+  onTearDown('pages', () => pages)
   // Loading the service takes as long as starting its database, so both happen in parallel.
   const loading = loadParts()
   const database = await timed('database', async () => {
@@ -106,6 +121,8 @@ export async function startEnvironment(
     MAIL_FOLDER: mailFolder,
     // The receiver below is on this machine.
     WEBHOOKS_ALLOW_LOOPBACK: 'true',
+    // The fake Stripe has no limit.
+    STRIPE_REQUESTS_PER_SECOND: '0',
     ...secrets,
   }
   const service = await timed('service', async () => {
@@ -125,18 +142,63 @@ export async function startEnvironment(
     await started.ready
     return [started, urlOf(started)]
   })
+  const serviceUrl = urlOf(service)
   const settingsFile = join(dataDir, `settings-${process.pid}.env`)
-  await writeFile(settingsFile, envLines(settings), { mode: 0o600 })
+  await writeFile(settingsFile, envLines({ ...settings, PUBLIC_URL: serviceUrl }), { mode: 0o600 })
   onTearDown('settings', () => rm(settingsFile, { force: true }))
   const operatorKey = secrets.OPERATOR_API_KEY
+  const db = connect(database.connectionString, { max: 1 })
+  onTearDown('connection', () => db.destroy())
   return {
-    serviceUrl: urlOf(service),
+    serviceUrl,
     stripe,
     operatorKey,
     mailFolder,
     receiver,
     settingsFile,
     logFile,
+    ...signingIn(db, serviceUrl),
+    asSuperuser: database.asSuperuser,
+    pages,
+  }
+}
+
+/** @returns false if the build failed; it has printed why. */
+async function refreshPages(narrator: Narrator, signal: AbortSignal): Promise<boolean> {
+  const begun = performance.now()
+  const { arePagesBuilt, buildPages } = await import('../scripts/build.ts')
+  try {
+    if (await arePagesBuilt()) return true
+    await buildPages(signal)
+  } catch {
+    return false
+  }
+  narrator.started('pages', 'portal and console built from web/', performance.now() - begun)
+  return true
+}
+
+/** A person may need more links than the API grants within fifteen minutes. */
+const ANY_NUMBER = Number.MAX_SAFE_INTEGER
+
+function signingIn(db: Db, serviceUrl: string): Pick<Environment, 'signInLink' | 'signIn'> {
+  async function signInLink(email: string): Promise<string> {
+    const link = await createSignInLink(db, email, serviceUrl, ANY_NUMBER)
+    if (link === null) throw new Error(`No user has the address ${email}`)
+    return link
+  }
+  return {
+    signInLink,
+    async signIn(email) {
+      const token = new URL(await signInLink(email)).hash.replace('#token=', '')
+      const answer = await fetch(new URL('/v1/sessions', serviceUrl), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'user-agent': 'the demo' },
+        body: JSON.stringify({ token }),
+      })
+      const [cookie = ''] = (answer.headers.get('set-cookie') ?? '').split(';')
+      if (answer.status !== 201) throw new Error(`Signing in ${email}: ${await answer.text()}`)
+      return { cookie }
+    },
   }
 }
 
@@ -158,8 +220,11 @@ function envLines(settings: Record<string, string>): string {
     .join('')
 }
 
+type AsSuperuser = (work: (superuser: Db) => Promise<void>) => Promise<void>
+
 export type DemoDatabase = {
   connectionString: string
+  asSuperuser: AsSuperuser
   /** Drops the database and releases the server; the last demo of the folder stops it. */
   stop(): Promise<void>
 }
@@ -196,6 +261,16 @@ async function openDemoDatabase(
   await asAdmin(dropAbandoned)
   return {
     connectionString: server.connectionString,
+    async asSuperuser(work) {
+      const url = new URL(server.adminConnectionString)
+      url.pathname = database
+      const superuser = connect(url.href, { max: 1 })
+      try {
+        await work(superuser)
+      } finally {
+        await superuser.destroy()
+      }
+    },
     async stop() {
       await asAdmin((admin) => drop(admin, database))
       await server.stop()

@@ -14,6 +14,12 @@ const program = new Command('npm run demo --')
     Number,
     12111,
   )
+  .option(
+    '--purchases <number>',
+    'how many purchases a second conference gets after the story, for the portal and the console',
+    Number,
+    300,
+  )
   .option('--data-dir <folder>', 'folder of the database, the mails and the log', '.data/demo')
   .addOption(new Option('--node-env <name>').env('NODE_ENV').hideHelp())
   .parse()
@@ -22,12 +28,19 @@ const options = program.opts<{
   once?: true
   port: number
   stripePort: number
+  purchases: number
   dataDir: string
   nodeEnv?: string
 }>()
 
 process.exitCode = await runDemo(
-  { ...options, once: options.once === true, nodeEnv: options.nodeEnv },
+  {
+    ...options,
+    once: options.once === true,
+    nodeEnv: options.nodeEnv,
+    // A bundle has no sources of pages.
+    buildPages: options.once !== true && import.meta.url.endsWith('.ts'),
+  },
   processTerminal(),
   interruptSignal(),
 )

@@ -7,16 +7,25 @@ import {
   Interrupted,
   type Output,
   type Paint,
+  plainText,
   type Terminal,
   unlessInterrupted,
 } from '../src/cli/terminal.ts'
-import { createTearDown, type EnvironmentOptions, startEnvironment } from './environment.ts'
+import {
+  createTearDown,
+  type Environment,
+  type EnvironmentOptions,
+  startEnvironment,
+} from './environment.ts'
 import { createNarrator, Mismatch } from './narrator.ts'
+import type { OpenedSeason } from './season/season.ts'
 import { CONFERENCE, type Shop } from './story-context.ts'
 
 export type DemoOptions = EnvironmentOptions & {
   /** Exits after the story. */
   once: boolean
+  /** Of the second conference. */
+  purchases: number
 }
 
 /**
@@ -71,6 +80,8 @@ async function perform(
   const shop = await unlessInterrupted(signal, runStory(scene))
   narrator.end(performance.now() - begun)
   if (options.once) return
+  const { openSeason } = await import('./season/season.ts')
+  const season = await openSeason({ ...stage, api, signal }, shop.path)
   printNextSteps(out, shop, {
     serviceUrl,
     stripeUrl: stripe.url,
@@ -79,10 +90,72 @@ async function perform(
     receiverUrl: receiver.url,
     settingsFile,
   })
+  await printLinks(out, stage)
   // What the reader does now arrives here.
   receiver.onEvent(({ type, data }) => out.write(`  ← ${type}  ${JSON.stringify(data)}\n`))
-  if (!signal.aborted) await once(signal, 'abort')
+  await Promise.all([
+    fillSeason(out, season, options.purchases, stage),
+    signal.aborted ? null : once(signal, 'abort'),
+  ])
   out.write('\n  Stopping.\n')
+}
+
+/** Prints a link for each application. They come last, because people look for them. */
+async function printLinks(out: Output, { pages, ...stage }: Environment): Promise<void> {
+  const paint = createPaint(out.colours)
+  const { PEOPLE, SEASON_CONFERENCE } = await import('./season/season.ts')
+  const linkTo = async (email: string, path: string) => {
+    const [page, token] = (await stage.signInLink(email)).split('#')
+    return `${page}?return=${path}#${token}`
+  }
+  const fields = [
+    ['portal', await linkTo(PEOPLE.sponsor.email, `/portal/${SEASON_CONFERENCE.slug}`)],
+    ['console', await linkTo(PEOPLE.operator.email, `/console/${SEASON_CONFERENCE.slug}`)],
+  ] as const
+  const built = await pages
+  const file = relative(process.cwd(), stage.settingsFile)
+  out.write(
+    [
+      `  ${paint.bold('Open the pages')}  ${paint.dim('each link signs in once, within 15 minutes')}\n\n`,
+      indented(renderFields(fields, paint)),
+      '\n',
+      `${paint.dim(`  # print another link, also for ${PEOPLE.staff.email} (staff)`)}\n`,
+      `  (set -a; . ${file}; npm run --silent cli -- users:sign-in-link ${PEOPLE.operator.email})\n\n`,
+      built ? '' : '  The pages could not be built; `npm run build` shows why.\n\n',
+    ].join(''),
+  )
+}
+
+/** Fills the second conference while the demo runs on, and says how far it is. */
+async function fillSeason(
+  out: Output,
+  season: OpenedSeason,
+  count: number,
+  stage: Environment,
+): Promise<void> {
+  if (count === 0) return
+  const paint = createPaint(out.colours)
+  const { playSeason, SEASON_CONFERENCE } = await import('./season/season.ts')
+  const begun = performance.now()
+  const { name } = SEASON_CONFERENCE
+  out.write(`  ${paint.dim(`… filling ${name} with ${count} purchases of six weeks`)}\n`)
+  let quarters = 0
+  try {
+    await playSeason(season, count, stage, (played) => {
+      const now = Math.floor((4 * played) / count)
+      if (now > quarters && now < 4) out.write(`  ${paint.dim(`… ${played} of ${count}`)}\n`)
+      quarters = now
+    })
+  } catch (error) {
+    if (season.signal.aborted) return
+    const reason = error instanceof Error ? error.message : String(error)
+    out.write(`  ${paint.red('✘')} ${name} is incomplete: ${plainText(reason)}\n\n`)
+    return
+  }
+  const seconds = paint.dim(`${((performance.now() - begun) / 1000).toFixed(0)} s`)
+  out.write(
+    `  ${paint.green('✔')} ${name} has ${count} purchases of six weeks, in every state  ${seconds}\n\n`,
+  )
 }
 
 export type Addresses = {

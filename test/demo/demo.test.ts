@@ -23,7 +23,7 @@ afterAll(async () => {
 let service: string
 let ports: string[]
 beforeAll(async () => {
-  const args = ['--data-dir', folder, '--port', '0', '--stripe-port', '0']
+  const args = ['--data-dir', folder, '--port', '0', '--stripe-port', '0', '--purchases', '10']
   demo = startProgram('demo/main.ts', args)
   let hasEnded = false
   void demo.ended.then(() => (hasEnded = true))
@@ -47,7 +47,15 @@ function startDemoHere(wanted: { port?: number; stripePort?: number; once?: bool
     write: (text: string) => void (written[name] += text),
   })
   const controller = new AbortController()
-  const defaults = { dataDir: folder, port: 0, stripePort: 0, nodeEnv: 'test', once: true }
+  const defaults = {
+    dataDir: folder,
+    port: 0,
+    stripePort: 0,
+    nodeEnv: 'test',
+    once: true,
+    purchases: 0,
+    buildPages: false,
+  }
   const terminal = { out: streamTo('stdout'), err: streamTo('stderr') }
   const exitCode = runDemo({ ...defaults, ...wanted }, terminal, controller.signal)
   return {
@@ -107,6 +115,46 @@ describe('the demo', { timeout: TIMEOUT_MS }, () => {
     await expect
       .poll(() => demo.stdout, { timeout: TIMEOUT_MS })
       .toContain(`← purchase.failed  {"purchase":"${id}"`)
+  })
+
+  it('prints links with which people open the portal and the console once', async () => {
+    const open = async (place: string) => {
+      await vi.waitUntil(() => demo.stdout.includes('users:sign-in-link'), TIMEOUT_MS)
+      const link = new RegExp(`${place} +(\\S+return=/${place}/webcamp#token=(\\w+))`).exec(
+        demo.stdout,
+      )
+      expect(link?.[1]).toContain(`${service}/sign-in`)
+      return fetch(`${service}/v1/sessions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ token: link?.[2] }),
+      })
+    }
+    const seenBy = async (answer: Response) => {
+      const cookie = answer.headers.get('set-cookie')?.split(';')[0] ?? ''
+      const me = await fetch(`${service}/v1/me`, { headers: { cookie } })
+      return (await me.json()) as { email: string }
+    }
+    expect(await seenBy(await open('portal'))).toMatchObject({ email: 'ada@acme.example' })
+    expect(await seenBy(await open('console'))).toMatchObject({
+      email: 'olga@sponsor-vouchers.example',
+    })
+    expect((await open('console')).status).toBe(401)
+  })
+
+  it('fills a second conference with purchases of six weeks in every state', async () => {
+    await expect
+      .poll(() => demo.stdout, { timeout: TIMEOUT_MS })
+      .toContain('✔ WebCamp 2027 has 10 purchases')
+    const key = /operator key +(\S+)/.exec(demo.stdout)?.[1]
+    const list = `${service}/v1/conferences/webcamp/purchases`
+    const answer = await fetch(list, { headers: { authorization: `Bearer ${key}` } })
+    const { data } = (await answer.json()) as { data: { status: string; created_at: string }[] }
+    expect(new Set(data.map(({ status }) => status))).toEqual(
+      new Set(['PENDING', 'PROCESSING', 'PAID', 'FAILED', 'REFUNDED']),
+    )
+    const days = new Set(data.map(({ created_at: at }) => at.slice(0, 10)))
+    expect(days.size).toBeGreaterThan(4)
   })
 
   it('exits with 1 and prints both values when a step has an unexpected result', async () => {
