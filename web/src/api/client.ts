@@ -77,5 +77,14 @@ export async function dataOf<T>(answer: Promise<{ data?: T }>): Promise<Exclude<
   return data as Exclude<T, string>
 }
 
+/** For a request of a CSV file. */
+export const AS_CSV = { parseAs: 'text', headers: { accept: 'text/csv' } } as const
+
+/** The text of an answer to a request with `AS_CSV`. */
+export async function textOf(answer: Promise<{ data?: unknown }>): Promise<string> {
+  const { data } = await answer
+  return typeof data === 'string' ? data : ''
+}
+
 /** For the header of a write: a repeat with the same key does nothing twice. */
 export const newIdempotencyKey = (): string => crypto.randomUUID()

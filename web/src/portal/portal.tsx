@@ -1,9 +1,15 @@
+import { lazy, Suspense } from 'react'
 import { Redirect, Route, Router, Switch } from 'wouter'
 import { useMe } from '../api/session.ts'
-import { Empty, Loaded } from '../ui/feedback.tsx'
+import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
 import { Shell } from '../ui/shell.tsx'
+import { BatchPage } from './batch.tsx'
 import { Overview } from './overview.tsx'
+import { PurchasePage } from './purchase.tsx'
 import { type PortalScope, portalScopeOf } from './scope.ts'
+
+const Buy = lazy(() => import('./buy.tsx').then(({ Buy }) => ({ default: Buy })))
+const Members = lazy(() => import('./members.tsx').then(({ Members }) => ({ default: Members })))
 
 /** `/portal/{conference}/…`: what a sponsor bought, and buys. */
 export function Portal() {
@@ -31,7 +37,11 @@ export function Portal() {
   )
 }
 
-const NAV = [{ href: '/', label: 'Overview' }]
+const NAV = [
+  { href: '/', label: 'Overview' },
+  { href: '/buy', label: 'Buy codes' },
+  { href: '/people', label: 'People' },
+]
 
 function Conference({
   scope,
@@ -50,14 +60,28 @@ function Conference({
       email={email}
       extra={others.length > 1 ? <OtherConferences scopes={others} current={scope} /> : null}
     >
-      <Switch>
-        <Route path="/">
-          <Overview scope={scope} />
-        </Route>
-        <Route>
-          <Empty title="This page does not exist." />
-        </Route>
-      </Switch>
+      <Suspense fallback={<Loading />}>
+        <Switch>
+          <Route path="/">
+            <Overview scope={scope} />
+          </Route>
+          <Route path="/buy">
+            <Buy scope={scope} />
+          </Route>
+          <Route path="/purchases/:id">
+            {({ id }) => <PurchasePage key={id} scope={scope} id={id} />}
+          </Route>
+          <Route path="/batches/:id">
+            {({ id }) => <BatchPage key={id} scope={scope} id={id} />}
+          </Route>
+          <Route path="/people">
+            <Members scope={scope} email={email} />
+          </Route>
+          <Route>
+            <Empty title="This page does not exist." />
+          </Route>
+        </Switch>
+      </Suspense>
     </Shell>
   )
 }

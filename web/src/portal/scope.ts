@@ -10,6 +10,9 @@ export type PortalScope = {
   currency: string
 }
 
+/** The codes of a purchase, or those that came without one. */
+export type CodesOf = { kind: 'purchase' | 'batch'; id: string }
+
 /** Null for staff. */
 export function portalScopeOf({ conference, sponsor }: Access): PortalScope | null {
   if (conference === null || sponsor === null) return null

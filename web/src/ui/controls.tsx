@@ -8,6 +8,8 @@ export function Button({
   big = false,
   busy = false,
   children,
+  type = 'button',
+  onPress,
   ...props
 }: Omit<ButtonProps, 'children' | 'className' | 'isPending'> & {
   kind?: 'normal' | 'primary' | 'danger' | 'quiet'
@@ -21,7 +23,14 @@ export function Button({
   if (small) classes.push('button-small')
   if (big) classes.push('button-big')
   return (
-    <AriaButton {...props} isPending={busy} className={classes.join(' ')}>
+    // Not `isPending`, which would announce the button by an id that is gone when the dialog closes.
+    <AriaButton
+      {...props}
+      type={busy ? 'button' : type}
+      onPress={busy ? undefined : onPress}
+      aria-disabled={busy ? 'true' : undefined}
+      className={classes.join(' ')}
+    >
       {busy ? <span className="spinner" aria-hidden="true" /> : null}
       {children}
     </AriaButton>

@@ -27,6 +27,10 @@ function detailOf({ name, error }: Common): string | undefined {
   return name === undefined ? undefined : error?.fieldError(name)
 }
 
+/** The API says `must be at most 500`, or a whole sentence. */
+const sentenceOf = (label: string, detail: string) =>
+  /^\p{Lu}/u.test(detail) ? detail : `${label.replace(/ \(optional\)$/, '')} ${detail}.`
+
 function Notes({ common }: { common: Common }) {
   const detail = detailOf(common)
   return (
@@ -37,7 +41,7 @@ function Notes({ common }: { common: Common }) {
         </Text>
       )}
       <FieldError className="field-error">
-        {detail === undefined ? undefined : `${common.label} ${detail}.`}
+        {detail === undefined ? undefined : sentenceOf(common.label, detail)}
       </FieldError>
     </>
   )

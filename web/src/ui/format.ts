@@ -45,6 +45,9 @@ export function formatAgo(text: string, now: number): string {
 
 const count = new Intl.NumberFormat()
 
+/** `2,000` */
+export const formatCount = (amount: number): string => count.format(amount)
+
 /** `1 code`, `2,000 codes` */
 export function plural(amount: number, one: string, many = `${one}s`): string {
   return `${count.format(amount)} ${amount === 1 ? one : many}`

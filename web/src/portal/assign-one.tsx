@@ -1,0 +1,114 @@
+import { useState } from 'react'
+import { useAction } from '../api/actions.ts'
+import { api, type Schema } from '../api/client.ts'
+import { Dialog, DialogButtons } from '../ui/dialog.tsx'
+import { CheckboxField, OtherErrors, TextField } from '../ui/form.tsx'
+import type { PortalScope } from './scope.ts'
+
+type Voucher = Schema<'Voucher'>
+type Props = { scope: PortalScope; voucher: Voucher; onClose: () => void }
+
+/** Gives a code to a person, or to another one. */
+export function AssignDialog({ scope: { conference }, voucher, onClose }: Props) {
+  const { code, assigned_to: before } = voucher
+  const [email, setEmail] = useState(before?.email ?? '')
+  const [name, setName] = useState(before?.name ?? '')
+  const [send, setSend] = useState(true)
+  const assign = useAction({
+    run: () =>
+      api.PUT('/v1/conferences/{conference}/vouchers/{code}/assignment', {
+        params: { path: { conference, code } },
+        body: {
+          email: email.trim(),
+          name: name.trim() === '' ? null : name,
+          // Fails if a colleague gave the code to somebody else meanwhile.
+          replaces: before?.email ?? null,
+          send,
+        },
+      }),
+    changes: [['vouchers', conference]],
+    done: send ? `The code is on its way to ${email.trim()}.` : `${email.trim()} has the code.`,
+    onDone: onClose,
+  })
+  return (
+    <Dialog
+      title={before === null ? 'Assign the code' : 'Change the person'}
+      isOpen
+      onClose={onClose}
+    >
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault()
+          assign.mutate()
+        }}
+      >
+        <p>
+          <code>{code}</code>
+        </p>
+        <TextField
+          label="E-mail address"
+          name="email"
+          type="email"
+          value={email}
+          onChange={setEmail}
+          error={assign.error}
+          isRequired
+          autoFocus
+        />
+        <TextField
+          label="Name (optional)"
+          name="name"
+          value={name}
+          onChange={setName}
+          error={assign.error}
+        />
+        <CheckboxField
+          label="Send the code to this person by mail"
+          value={send}
+          onChange={setSend}
+        />
+        {before === null ? null : (
+          <p className="hint">
+            {before.name ?? before.email} still knows the code. Tell them not to use it.
+          </p>
+        )}
+        <OtherErrors error={assign.error} shown={['email', 'name']} />
+        <DialogButtons
+          action={send ? 'Assign and send' : 'Assign'}
+          busy={assign.isPending}
+          onClose={onClose}
+        />
+      </form>
+    </Dialog>
+  )
+}
+
+/** Takes an unused code back. */
+export function TakeBackDialog({ scope: { conference }, voucher, onClose }: Props) {
+  const { code, assigned_to: person } = voucher
+  const who = person?.name ?? person?.email ?? 'The person'
+  const takeBack = useAction({
+    run: () =>
+      api.DELETE('/v1/conferences/{conference}/vouchers/{code}/assignment', {
+        params: { path: { conference, code } },
+      }),
+    changes: [['vouchers', conference]],
+    done: 'The code is free again.',
+    onDone: onClose,
+  })
+  return (
+    <Dialog title="Take the code back?" isOpen onClose={onClose}>
+      <p>
+        <code>{code}</code> is free for somebody else then. {who} gets no mail and still knows the
+        code.
+      </p>
+      <DialogButtons
+        action="Take back"
+        busy={takeBack.isPending}
+        onAction={() => takeBack.mutate()}
+        onClose={onClose}
+      />
+    </Dialog>
+  )
+}

@@ -1,0 +1,264 @@
+import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { useAction } from '../api/actions.ts'
+import { AS_CSV, api, dataOf, type Schema, textOf } from '../api/client.ts'
+import { Button } from '../ui/controls.tsx'
+import { Badge, CopyButton, DataTable } from '../ui/data.tsx'
+import { Empty, Loaded } from '../ui/feedback.tsx'
+import { Pager, SearchBox } from '../ui/list.tsx'
+import { useListUrl } from '../ui/list-url.ts'
+import { toast } from '../ui/toasts.tsx'
+import { AssignManyDialog } from './assign-many.tsx'
+import { AssignDialog, TakeBackDialog } from './assign-one.tsx'
+import type { CodesOf, PortalScope } from './scope.ts'
+import { voucherWord } from './words.ts'
+
+type Voucher = Schema<'Voucher'>
+
+/** Above that, copying is of no use: the file is. */
+const MAX_COPIED = 5_000
+
+const PAGE = 50
+
+/** The codes: which are used, who has them, copy and download. */
+export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; issued: number }) {
+  const { conference } = scope
+  const url = useListUrl()
+  const [isUploading, setUploading] = useState(false)
+  const { cursor } = url
+  const text = url.get('q') ?? ''
+  const vouchers = useQuery({
+    queryKey: ['vouchers', conference, of.id, text, cursor ?? ''],
+    queryFn: () => fetchCodes(conference, of, text, cursor),
+    refetchInterval: 5_000,
+    placeholderData: (before) => before,
+  })
+  const file = () => downloadOf(conference, of)
+  const copyAll = useAction({
+    run: async () => {
+      const codes = file().then(codesIn)
+      const text = codes.then((all) => new Blob([all.join('\n')], { type: 'text/plain' }))
+      // Browsers let a page write to the clipboard only right after a press, so they get the promise.
+      await navigator.clipboard.write([new ClipboardItem({ 'text/plain': text })])
+      return (await codes).length
+    },
+    done: (count) => `${count} codes are copied.`,
+  })
+  const download = useAction({
+    run: async () => saveAs(`vouchers-${of.id}.csv`, await file()),
+  })
+  return (
+    <>
+      <div className="row row-apart row-end">
+        {issued > 10 ? (
+          <SearchBox
+            label="Find a code or a person"
+            value={url.get('q')}
+            onSearch={(found) => url.set('q', found)}
+          />
+        ) : (
+          <span />
+        )}
+        <div className="row">
+          <Button onPress={() => setUploading(true)}>Assign a list</Button>
+          {issued > MAX_COPIED ? null : (
+            <Button busy={copyAll.isPending} onPress={() => copyAll.mutate()}>
+              Copy all
+            </Button>
+          )}
+          <Button busy={download.isPending} onPress={() => download.mutate()}>
+            Download CSV
+          </Button>
+        </div>
+      </div>
+      <Loaded query={vouchers}>
+        {({ data, ...page }) =>
+          data.length === 0 ? (
+            <Empty
+              title={text === '' ? 'There are no codes.' : `No code or person matches “${text}”.`}
+            />
+          ) : (
+            <>
+              <CodeTable scope={scope} rows={data} />
+              <Pager url={url} page={page} />
+            </>
+          )
+        }
+      </Loaded>
+      <AssignManyDialog
+        scope={scope}
+        of={of}
+        isOpen={isUploading}
+        onClose={() => setUploading(false)}
+      />
+    </>
+  )
+}
+
+function fetchCodes(conference: string, of: CodesOf, text: string, cursor: string | undefined) {
+  const page = { limit: PAGE, cursor }
+  if (text !== '') {
+    return dataOf(
+      api.GET('/v1/conferences/{conference}/vouchers', {
+        params: { path: { conference }, query: { ...page, [of.kind]: of.id, q: text } },
+      }),
+    )
+  }
+  return of.kind === 'purchase'
+    ? dataOf(
+        api.GET('/v1/conferences/{conference}/purchases/{purchase}/vouchers', {
+          params: { path: { conference, purchase: of.id }, query: page },
+        }),
+      )
+    : dataOf(
+        api.GET('/v1/conferences/{conference}/voucher-batches/{batch}/vouchers', {
+          params: { path: { conference, batch: of.id }, query: page },
+        }),
+      )
+}
+
+/** The export of the API. */
+function downloadOf(conference: string, { kind, id }: CodesOf): Promise<string> {
+  return kind === 'purchase'
+    ? textOf(
+        api.GET('/v1/conferences/{conference}/purchases/{purchase}/vouchers', {
+          params: { path: { conference, purchase: id } },
+          ...AS_CSV,
+        }),
+      )
+    : textOf(
+        api.GET('/v1/conferences/{conference}/voucher-batches/{batch}/vouchers', {
+          params: { path: { conference, batch: id } },
+          ...AS_CSV,
+        }),
+      )
+}
+
+/** The first column of the export; a code contains neither commas nor quotes. */
+const codesIn = (csv: string) =>
+  csv
+    .split('\n')
+    .slice(1)
+    .flatMap((line) => line.split(',')[0] || [])
+
+function saveAs(name: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }))
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  // Some browsers read it after the click.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000)
+}
+
+/** A used, deactivated or expired code can get no other person. */
+const isFree = ({ invalid_reason: reason, times_used: used }: Voucher) =>
+  used === 0 && (reason === null || reason === 'not_yet_valid')
+
+function CodeTable({ scope, rows }: { scope: PortalScope; rows: readonly Voucher[] }) {
+  const [assigning, setAssigning] = useState<Voucher | null>(null)
+  const [takingBack, setTakingBack] = useState<Voucher | null>(null)
+  return (
+    <>
+      <DataTable
+        caption="Codes, in the order of issue"
+        rows={rows}
+        keyOf={({ code }) => code}
+        columns={[
+          {
+            head: 'Code',
+            cell: ({ code }) => (
+              <span className="row">
+                <code>{code}</code>
+                <CopyButton text={code} label="Copy" />
+              </span>
+            ),
+          },
+          {
+            head: 'State',
+            cell: (voucher) => {
+              const { word, tone } = voucherWord(voucher)
+              return <Badge tone={tone}>{word}</Badge>
+            },
+          },
+          { head: 'For', cell: ({ assigned_to: person }) => <Person person={person} /> },
+          {
+            head: 'Change',
+            cell: (voucher) =>
+              isFree(voucher) ? (
+                <PersonActions
+                  scope={scope}
+                  voucher={voucher}
+                  onAssign={() => setAssigning(voucher)}
+                  onTakeBack={() => setTakingBack(voucher)}
+                />
+              ) : (
+                <span className="muted">–</span>
+              ),
+          },
+        ]}
+      />
+      {assigning === null ? null : (
+        <AssignDialog scope={scope} voucher={assigning} onClose={() => setAssigning(null)} />
+      )}
+      {takingBack === null ? null : (
+        <TakeBackDialog scope={scope} voucher={takingBack} onClose={() => setTakingBack(null)} />
+      )}
+    </>
+  )
+}
+
+function Person({ person }: { person: Voucher['assigned_to'] }) {
+  if (person === null) return <span className="muted">Nobody yet</span>
+  return (
+    <span>
+      {person.name === null ? person.email : person.name}
+      <span className="hint block">
+        {person.name === null ? '' : `${person.email} · `}
+        {person.sent_at === null ? 'not sent' : 'sent'}
+      </span>
+    </span>
+  )
+}
+
+function PersonActions({
+  scope: { conference },
+  voucher: { code, assigned_to: person },
+  onAssign,
+  onTakeBack,
+}: {
+  scope: PortalScope
+  voucher: Voucher
+  onAssign: () => void
+  onTakeBack: () => void
+}) {
+  const send = useAction({
+    run: (_input: undefined, idempotencyKey) =>
+      api.POST('/v1/conferences/{conference}/vouchers/{code}/assignment/send', {
+        params: { path: { conference, code }, header: { 'Idempotency-Key': idempotencyKey } },
+        body: {},
+      }),
+    changes: [['vouchers', conference]],
+    onDone: () => toast({ text: `The code is on its way to ${person?.email ?? ''}.` }),
+  })
+  if (person === null) {
+    return (
+      <Button small onPress={onAssign} aria-label={`Assign ${code}`}>
+        Assign
+      </Button>
+    )
+  }
+  return (
+    <span className="row">
+      <Button small busy={send.isPending} onPress={() => send.mutate(undefined)}>
+        {person.sent_at === null ? 'Send' : 'Send again'}
+      </Button>
+      <Button small onPress={onAssign}>
+        Change
+      </Button>
+      <Button small kind="quiet" onPress={onTakeBack}>
+        Take back
+      </Button>
+    </span>
+  )
+}
