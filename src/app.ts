@@ -1,6 +1,7 @@
 import { apiKeyRoutes } from './access/api-key-routes.ts'
 import { auditLogRoutes } from './access/audit-log-routes.ts'
 import { createAuthenticator } from './access/authenticate.ts'
+import { identityProviderRoutes } from './access/identity-provider-routes.ts'
 import { sessionRoutes } from './access/session-routes.ts'
 import { authenticateSession } from './access/sign-in.ts'
 import { userRoutes } from './access/user-routes.ts'
@@ -125,6 +126,8 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   apiKeyRoutes(app, routes)
   userRoutes(app, routes)
   sessionRoutes(app, routes)
+  const webUrl = webUrlOf(config)
+  identityProviderRoutes(app, { ...deps, settings: config.oidc, webUrl })
   auditLogRoutes(app, routes)
   sponsorLevelRoutes(app, routes)
   sponsorRoutes(app, { ...routes, issueComps })

@@ -5,6 +5,10 @@ const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400)
 const days = (fallback: number) => z.coerce.number().int().min(0).max(36_500).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
 
+/** Only a provider on this machine, for development, may do without https. */
+const ISSUER =
+  /^(https:\/\/[^\s?#]+|http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(\/[^\s?#]*)?)$/
+
 /** Whether requests go to Stripe itself. Production and live keys allow nothing else. */
 export function isStripeApi(base: string | undefined): boolean {
   return base === undefined || /^https:\/\/([a-z0-9-]+\.)?stripe\.com(:443)?\/?$/.test(base)
@@ -70,6 +74,16 @@ const schema = z.object({
     .transform((text) => text.split(',').map((address) => address.trim()))
     .pipe(z.array(z.email('must be mail addresses, separated by commas')).min(1))
     .optional(),
+  OIDC_ISSUER: z
+    .string()
+    .refine(
+      (text) => ISSUER.test(text) && URL.canParse(text),
+      'must be an https address such as https://id.example.org',
+    )
+    .optional(),
+  OIDC_CLIENT_ID: z.string().min(1).max(500).optional(),
+  OIDC_CLIENT_SECRET: z.string().min(1).max(2_000).optional(),
+  OIDC_NAME: z.string().trim().min(1).max(40).optional(),
   ENV_PREFIX: z.string().trim().max(40).optional(),
   PURCHASE_URL: z
     .string()
@@ -127,6 +141,8 @@ export type Config = Readonly<{
     operators: readonly string[]
     prefix: string | null
   }>
+  /** The provider with which staff sign in. null: only mailed links. */
+  oidc: Readonly<{ issuer: string; clientId: string; clientSecret: string; name: string }> | null
   /** The page of a purchase, with `{conference}` and `{purchase}` in it. null: the API. */
   purchaseUrl: string | null
   /** Outbound webhooks may go to this machine, also over http. For development and tests. */
@@ -217,6 +233,7 @@ export function loadConfig(
       operators: set.OPERATOR_EMAIL ?? [],
       prefix: set.ENV_PREFIX ?? null,
     },
+    oidc: oidcOf(set),
     purchaseUrl: set.PURCHASE_URL ?? null,
     retention: {
       eventBodyDays: set.EVENT_BODY_RETENTION_DAYS || null,
@@ -229,9 +246,31 @@ export function loadConfig(
   }
 }
 
+function oidcOf(env: z.infer<typeof schema>): Config['oidc'] {
+  const {
+    OIDC_ISSUER: issuer,
+    OIDC_CLIENT_ID: clientId,
+    OIDC_CLIENT_SECRET: clientSecret,
+    OIDC_NAME: name,
+  } = env
+  if (issuer === undefined || clientId === undefined || clientSecret === undefined) return null
+  return { issuer, clientId, clientSecret, name: name ?? new URL(issuer).hostname }
+}
+
+function missingOidcSettings(env: z.infer<typeof schema>): string[] {
+  const needed = ['OIDC_ISSUER', 'OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET'] as const
+  const missing = needed.filter((name) => env[name] === undefined)
+  if (missing.length === needed.length && env.OIDC_NAME === undefined) return []
+  const isOpen = env.NODE_ENV === 'production' && env.OIDC_ISSUER?.startsWith('http:') === true
+  return [
+    ...missing.map((name) => `${name} is required with the other OIDC settings`),
+    ...(isOpen ? ['OIDC_ISSUER must be an https address in production'] : []),
+  ]
+}
+
 function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] {
   const production = env.NODE_ENV === 'production'
-  const problems: string[] = []
+  const problems = missingOidcSettings(env)
   if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
     problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
   }

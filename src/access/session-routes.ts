@@ -6,7 +6,7 @@ import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { principalOf } from '../http/access-control.ts'
 import { id } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { clearSessionCookie, setSessionCookie } from '../http/session-cookie.ts'
+import { sessionCookie } from '../http/session-cookie.ts'
 import type { Principal, SignedIn } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
@@ -24,8 +24,8 @@ import {
 
 const tags = ['Sign-in']
 
-/** Requests for one address and minute. A link has 238 random bits, so this limits only the noise. */
-const SIGN_INS_PER_MINUTE = 20
+/** For one address. A link has 238 random bits, so this limits only the noise. */
+export const SIGN_IN_RATE_LIMIT = { max: 20, timeWindow: 60_000 }
 
 const sessionSchema = z
   .object({
@@ -72,7 +72,7 @@ type Me = z.infer<typeof meSchema>
 
 /** Sign-in by a mailed link, the sessions of a person, and who the caller is. */
 export function sessionRoutes(app: App, { db, failedLookups }: RouteDeps): void {
-  const rateLimit = { max: SIGN_INS_PER_MINUTE, timeWindow: 60_000 }
+  const rateLimit = SIGN_IN_RATE_LIMIT
 
   app.post(
     '/v1/sign-in',
@@ -121,7 +121,7 @@ export function sessionRoutes(app: App, { db, failedLookups }: RouteDeps): void 
           throw error
         },
       )
-      setSessionCookie(request, reply, session.cookie, session.expiresAt)
+      sessionCookie.set(request, reply, session.cookie, session.expiresAt)
       return reply.code(201).send({ object: 'session' as const, id: session.id })
     },
   )
@@ -181,7 +181,7 @@ async function signOut(db: Db, request: FastifyRequest, reply: FastifyReply, whi
   if (signedIn === null) throw new AppError('not_found', 'An API key has no session.')
   const id = which === 'current' ? signedIn.sessionId : which
   if (!(await endSession(db, signedIn.email, id))) throw notFound('session')
-  if (id === signedIn.sessionId) clearSessionCookie(request, reply)
+  if (id === signedIn.sessionId) sessionCookie.clear(request, reply)
   return reply.code(204).send(null)
 }
 

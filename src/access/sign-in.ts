@@ -7,6 +7,7 @@ import { equalInConstantTime, sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import { ID_PREFIXES, newId, newSecret } from '../shared/ids.ts'
 import { type KeyRole, toPrincipal } from './api-key-store.ts'
+import { SignInFailure } from './identity-provider.ts'
 
 export const LINK_LIFETIME_MINUTES = 15
 
@@ -103,7 +104,7 @@ export async function signInWithLink(
       return null
     }
     await trx('sign_in_links').where({ id: token.id }).update({ used_at: trx.fn.now() })
-    return insertSession(trx, link.email_key, 'link', userAgent)
+    return insertSession(trx, newId('session'), link.email_key, 'link', userAgent)
   })
   if (session === null) {
     throw new AppError(
@@ -114,13 +115,45 @@ export async function signInWithLink(
   return session
 }
 
+/**
+ * Begins a session for an address that the identity provider has verified.
+ *
+ * It is for staff and operators, whom the provider of the organiser knows. A member of a sponsor is admitted
+ * only by mail, because the organiser's provider must not decide who acts for a sponsor; but somebody who is
+ * staff too has one session for both.
+ *
+ * @param id of the new session, from the attempt.
+ * @throws SignInFailure `no_access`, or `expired` when the attempt has begun a session already.
+ */
+export async function signInWithProvider(
+  db: Db,
+  email: string,
+  id: string,
+  userAgent: string | undefined,
+): Promise<NewSession> {
+  return withSystem(db, 'authenticate', async (trx) => {
+    const user = await trx('users')
+      .where({ email_key: keyOf(email), removed_at: null })
+      .whereIn('role', ['staff', 'operator'])
+      .first<{ id: string } | undefined>('id')
+    if (user === undefined) {
+      throw new SignInFailure('no_access', 'the address is not of staff or of an operator')
+    }
+    const session = await insertSession(trx, id, keyOf(email), 'oidc', userAgent)
+    if (session === null) throw new SignInFailure('expired', 'the attempt was used before')
+    return session
+  })
+}
+
+/** @returns null when the id is taken. */
 async function insertSession(
   trx: Tx,
+  id: string,
   emailKey: string,
   method: 'link' | 'oidc',
   userAgent = '',
-): Promise<NewSession> {
-  const token = { id: newId('session'), secret: newSecret() }
+): Promise<NewSession | null> {
+  const token = { id, secret: newSecret() }
   const [row] = await trx('sessions')
     .insert({
       id: token.id,
@@ -130,9 +163,10 @@ async function insertSession(
       user_agent: userAgent.slice(0, 300),
       expires_at: trx.raw('now() + make_interval(days => ?)', [SESSION_DAYS]),
     })
+    .onConflict('id')
+    .ignore()
     .returning<{ expires_at: Date }[]>('expires_at')
-  if (row === undefined) throw new Error('The insert returned no row')
-  return { id: token.id, cookie: formatToken(token), expiresAt: row.expires_at }
+  return row === undefined ? null : { id, cookie: formatToken(token), expiresAt: row.expires_at }
 }
 
 /** Sessions that are not over, by the database's clock. */

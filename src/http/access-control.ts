@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Actor, Caller, Principal, Scope, SignedIn } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
-import { assertSameOrigin, readSessionCookie } from './session-cookie.ts'
+import { assertSameOrigin, sessionCookie } from './session-cookie.ts'
 
 /**
  * Who may call a route. Every route has a rule (`config: { access }`).
@@ -85,7 +85,7 @@ type Identity = {
 
 /** A key goes before a cookie: a program that sends one means it. */
 async function identify(request: FastifyRequest, ports: AuthPorts): Promise<Identity> {
-  const cookie = readSessionCookie(request)
+  const cookie = sessionCookie.read(request)
   if (cookie !== null && request.headers.authorization === undefined) {
     assertSameOrigin(request)
     const signedIn = await ports.authenticateSession(cookie)

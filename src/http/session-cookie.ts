@@ -1,39 +1,32 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../shared/errors.ts'
 
-const NAME = 'sv_session'
+const isHttps = ({ server }: FastifyRequest) => server.publicUrl?.startsWith('https:') === true
 
 /**
- * Browsers accept a `__Host-` cookie only over https, and from no other host of the domain.
+ * A cookie that scripts cannot read, and other sites cannot send with a form. Browsers accept a `__Host-`
+ * cookie only over https, and from no other host of the domain.
  *
  * @see https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes
  */
-const nameFor = (isHttps: boolean) => (isHttps ? `__Host-${NAME}` : NAME)
-
-const isHttps = ({ server }: FastifyRequest) => server.publicUrl?.startsWith('https:') === true
-
-/** The text of the session cookie, or null. */
-export function readSessionCookie(request: FastifyRequest): string | null {
-  return request.cookies[nameFor(isHttps(request))] || null
-}
-
-/** Scripts cannot read the cookie, and other sites cannot send it with a form. */
-export function setSessionCookie(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  text: string,
-  expires: Date,
-): void {
-  const secure = isHttps(request)
+export function hostCookie(name: string) {
+  const nameFor = (request: FastifyRequest) => (isHttps(request) ? `__Host-${name}` : name)
   // `strict` would drop it on the first page after a link in a mail or a sign-in at another provider.
-  const options = { path: '/', httpOnly: true, secure, sameSite: 'lax', expires } as const
-  void reply.setCookie(nameFor(secure), text, options)
+  const options = (request: FastifyRequest) =>
+    ({ path: '/', httpOnly: true, secure: isHttps(request), sameSite: 'lax' }) as const
+  return {
+    /** The text of the cookie, or null. */
+    read: (request: FastifyRequest): string | null => request.cookies[nameFor(request)] || null,
+    set(request: FastifyRequest, reply: FastifyReply, text: string, expires: Date): void {
+      void reply.setCookie(nameFor(request), text, { ...options(request), expires })
+    },
+    clear(request: FastifyRequest, reply: FastifyReply): void {
+      void reply.clearCookie(nameFor(request), options(request))
+    },
+  }
 }
 
-export function clearSessionCookie(request: FastifyRequest, reply: FastifyReply): void {
-  const secure = isHttps(request)
-  void reply.clearCookie(nameFor(secure), { path: '/', httpOnly: true, secure, sameSite: 'lax' })
-}
+export const sessionCookie = hostCookie('sv_session')
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 

@@ -69,6 +69,7 @@ export const WHO_MAY: Record<string, Who> = {
   updateUser: ['keys:write', 'sponsor'],
   removeUser: ['keys:write', 'sponsor'],
   requestSignIn: 'public',
+  getSignInMethods: 'public',
   createSession: 'public',
   getMe: 'authenticated',
   listSessions: 'authenticated',

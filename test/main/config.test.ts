@@ -47,6 +47,33 @@ describe('the settings', () => {
     expect(() => withLimit('1.5')).toThrow(/STRIPE_REQUESTS_PER_SECOND/)
   })
 
+  it('name an identity provider completely or not at all, and one on this machine only for development', () => {
+    expect(loadConfig({}).oidc).toBeNull()
+    const OIDC = { OIDC_CLIENT_ID: 'vouchers', OIDC_CLIENT_SECRET: 'secret' }
+    const at = (OIDC_ISSUER: string) => ({ ...OIDC, OIDC_ISSUER })
+    expect(loadConfig(at('https://id.example.org/realms/conf')).oidc).toEqual({
+      issuer: 'https://id.example.org/realms/conf',
+      clientId: 'vouchers',
+      clientSecret: 'secret',
+      name: 'id.example.org',
+    })
+    expect(problemsOf(OIDC)).toEqual([expect.stringContaining('OIDC_ISSUER is required')])
+    expect(problemsOf({ OIDC_NAME: 'Conference ID' })).toHaveLength(3)
+    for (const issuer of [
+      'http://id.example.org',
+      'http://localhost.example.org',
+      'id',
+      'https://a?b',
+    ]) {
+      expect(problemsOf(at(issuer))).toEqual([expect.stringContaining('OIDC_ISSUER must be')])
+    }
+    const local = at('http://127.0.0.1:4000')
+    expect(problemsOf(local)).toEqual([])
+    expect(problemsOf({ ...PRODUCTION, ...local })).toEqual([
+      expect.stringContaining('OIDC_ISSUER must be an https address in production'),
+    ])
+  })
+
   it('send mails only with a server or a folder, and allow only one of them', () => {
     expect(loadConfig({}).mail).toMatchObject({ smtpUrl: null, folder: null, operators: [] })
     const SMTP_URL = 'smtp://localhost:25'

@@ -10,11 +10,26 @@ import { OtherErrors, TextField } from '../ui/form.tsx'
 /** The token of a mailed link. It is in the fragment, which the browser does not send. */
 const tokenOf = () => new URLSearchParams(location.hash.slice(1)).get('token')
 
-/** Where the person wanted to go: a path of this service, never another site. */
+/** Where the person wanted to go: a page of this service, as a browser understands the text. */
 function returnPath(): string | null {
-  const path = new URLSearchParams(location.search).get('return')
-  return path !== null && /^\/(portal|console)([/?]|$)/.test(path) ? path : null
+  const text = new URLSearchParams(location.search).get('return')
+  if (text === null || !URL.canParse(text, location.origin)) return null
+  const { origin, pathname, search } = new URL(text, location.origin)
+  const isPage = origin === location.origin && /^\/(portal|console)(\/|$)/.test(pathname)
+  return isPage ? `${pathname}${search}` : null
 }
+
+/** Why a sign-in with the identity provider failed, by its code in the address. */
+const FAILURES = new Map([
+  ['refused', 'The provider refused the sign-in. Try again, or use a link by mail.'],
+  ['unverified', 'The provider has not verified your e-mail address. Use a link by mail.'],
+  [
+    'no_access',
+    'This address has no access as staff. If you buy for a sponsor, use a link by mail.',
+  ],
+  ['expired', 'This sign-in took longer than ten minutes, or was used already. Try again.'],
+  ['unreachable', 'The provider cannot be reached. Try again in a minute, or use a link by mail.'],
+])
 
 /** Signs in with the token of a link, or asks for the address to which a link goes. */
 export function SignIn() {
@@ -23,9 +38,39 @@ export function SignIn() {
     <main className="page page-narrow">
       <div className="card stack">
         <h1>Sign in</h1>
-        {token === null ? <RequestLink /> : <UseLink token={token} />}
+        {token === null ? <ChooseMethod /> : <UseLink token={token} />}
       </div>
     </main>
+  )
+}
+
+/** The identity provider of the organiser, if there is one, and a link by mail. */
+function ChooseMethod() {
+  const methods = useQuery({
+    queryKey: ['sign-in-methods'],
+    queryFn: () => dataOf(api.GET('/v1/sign-in')),
+    staleTime: Number.POSITIVE_INFINITY,
+  })
+  const oidc = methods.data?.oidc ?? null
+  const code = new URLSearchParams(location.search).get('error')
+  const back = returnPath()
+  return (
+    <>
+      {code === null ? null : (
+        <div className="failure" role="alert">
+          <p>{FAILURES.get(code) ?? 'The sign-in failed. Try again.'}</p>
+        </div>
+      )}
+      {oidc === null ? null : (
+        <a
+          className="button button-normal"
+          href={back === null ? oidc.path : `${oidc.path}?return=${encodeURIComponent(back)}`}
+        >
+          Sign in with {oidc.name}
+        </a>
+      )}
+      <RequestLink />
+    </>
   )
 }
 
