@@ -6,7 +6,7 @@ import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { principalOf } from '../http/access-control.ts'
 import { id } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { sessionCookie } from '../http/session-cookie.ts'
+import { refuseOtherSites, sessionCookie } from '../http/session-cookie.ts'
 import type { Principal, SignedIn } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
@@ -114,6 +114,7 @@ export function sessionRoutes(app: App, { db, failedLookups }: RouteDeps): void 
       },
     },
     async (request, reply) => {
+      refuseOtherSites(request)
       const userAgent = request.headers['user-agent']
       const session = await signInWithLink(db, request.body.token, userAgent).catch(
         async (error: unknown) => {

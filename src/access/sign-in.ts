@@ -190,6 +190,14 @@ type SessionUserRow = {
 }
 
 /**
+ * A removal ends what a stolen cookie allows: a session from before it does not come back to life when the
+ * address is invited again.
+ */
+const WAS_NOT_REMOVED = `(u.created_at <= s.created_at or not exists (
+  select from users gone
+  where gone.email_key = s.email_key and gone.removed_at between s.created_at and u.created_at))`
+
+/**
  * The session of a cookie with every user of its address, or null when the session is over or no user is
  * left. It caches nothing: a removed user and an ended session are refused with the next request.
  */
@@ -203,7 +211,7 @@ export async function authenticateSession(db: Db, cookie: string): Promise<Signe
        s.last_seen_at < now() - interval '${SEEN_INTERVAL_SECONDS} seconds' as use_is_due,
        u.id, u.role, u.conference_id, u.sponsor_id, u.scopes
      from (select * from sessions where id = ${bind(token.id)} and ${IS_LIVE}) s
-     join users u on u.email_key = s.email_key and u.removed_at is null
+     join users u on u.email_key = s.email_key and u.removed_at is null and ${WAS_NOT_REMOVED}
      order by u.created_at, u.id`,
   )
   const [first] = rows

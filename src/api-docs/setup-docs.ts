@@ -64,6 +64,7 @@ export const SETUP_DOCS: ApiDocs = {
     requests: { address: { value: { email: 'ada@acme.example' } } },
   },
   createSession: {
+    problems: ['forbidden'],
     requests: {
       token: {
         value: {

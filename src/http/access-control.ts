@@ -44,7 +44,7 @@ export type AuthPorts = {
   /**
    * The id of the conference with this slug or id, or null.
    *
-   * @param caller the API key for which unknown conferences are counted.
+   * @param caller the API key, or the address of a user, for which unknown conferences are counted.
    * @throws AppError `rate_limited`
    */
   findConference(slugOrId: string, caller: string): Promise<string | null>
@@ -94,7 +94,8 @@ async function identify(request: FastifyRequest, ports: AuthPorts): Promise<Iden
       throw new AppError('unauthenticated', 'The session is over. Sign in again.')
     }
     request.signedIn = signedIn
-    return { id: signedIn.sessionId, principalIn: (id) => userIn(signedIn.users, id) }
+    // Not the session: a person may begin many.
+    return { id: signedIn.email.toLowerCase(), principalIn: (id) => userIn(signedIn.users, id) }
   }
   const principal = await ports.authenticate(bearerOf(request))
   if (principal === null) {

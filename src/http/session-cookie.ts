@@ -28,6 +28,18 @@ export function hostCookie(name: string) {
 
 export const sessionCookie = hostCookie('sv_session')
 
+/**
+ * Refuses to sign somebody in when another site sends the request: the person would work in the account of
+ * an attacker. Programs may sign in; they send no such header.
+ *
+ * @throws AppError `forbidden`
+ */
+export function refuseOtherSites({ headers }: FastifyRequest): void {
+  const site = headers['sec-fetch-site']
+  if (site === undefined || site === 'same-origin') return
+  throw new AppError('forbidden', 'Only the pages of this service can sign a person in.')
+}
+
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**

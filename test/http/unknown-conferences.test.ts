@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { createConference, createStaffKey } from '../support/fixtures.ts'
+import { createSignInLink, signInWithLink } from '../../src/access/sign-in.ts'
+import { createConference, createStaffKey, unique } from '../support/fixtures.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
 import { useTestApp } from '../support/test-app.ts'
 
@@ -45,5 +46,20 @@ describe('conferences that do not exist', () => {
     expect(begun).toBeLessThanOrEqual(authentication + 12 + 1)
     expect(await get('other-one')).toMatchObject({ status: 429, body: { code: 'rate_limited' } })
     expect(await get(conference.slug)).toMatchObject({ status: 200 })
+  })
+
+  it('are counted for a person, not for each of their sessions', async () => {
+    const { path } = await createConference(app)
+    const email = `${unique('person')}@example.org`
+    const body = { email, role: 'staff', scopes: [] }
+    expect(await app.request('POST', `${path}/users`, { body })).toMatchObject({ status: 201 })
+    const get = async (name: string) => {
+      const link = await createSignInLink(app.db, email, 'https://vouchers.example', 100)
+      const { cookie } = await signInWithLink(app.db, link?.split('=')[1] ?? '', undefined)
+      const headers = { cookie: `sv_session=${cookie}` }
+      return app.request('GET', `/v1/conferences/${name}`, { as: null, headers })
+    }
+    for (let i = 0; i < 12; i += 1) expect(await get(unique('nowhere'))).toMatchObject(notFound)
+    expect(await get('nowhere-else')).toMatchObject({ status: 429 })
   })
 })
