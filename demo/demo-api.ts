@@ -1,8 +1,11 @@
 import type { z } from 'zod'
 import { Mismatch, type Narrator, shortIds } from './narrator.ts'
 
-/** An API key, or the cookie of a person who has signed in. */
-export type Credential = string | { cookie: string }
+/** A person who has signed in. */
+export type Person = { cookie: string }
+
+/** An API key, or a person. */
+export type Credential = string | Person
 
 export type Call<T> = {
   method: 'GET' | 'POST' | 'PUT'

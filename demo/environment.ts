@@ -9,7 +9,7 @@ import { startEmbeddedPostgres } from '../src/db/embedded/start-embedded-postgre
 import { newSecret } from '../src/shared/ids.ts'
 import { createLogger } from '../src/shared/logger.ts'
 import type { Service } from '../src/start-service.ts'
-import type { Credential } from './demo-api.ts'
+import type { Person } from './demo-api.ts'
 import type { Narrator } from './narrator.ts'
 import type { StoryContext } from './story-context.ts'
 import { startWebhookReceiver } from './webhook-receiver.ts'
@@ -36,7 +36,7 @@ export type Environment = Pick<
   /** A link with which a user signs in once, as of the command `users:sign-in-link`. */
   signInLink(email: string): Promise<string>
   /** Signs a user in, as the page that the link opens does. */
-  signIn(email: string): Promise<Credential>
+  signIn(email: string): Promise<Person>
   /** Work on the database of this demo without row security. */
   asSuperuser: AsSuperuser
   /** Settled when the portal and the console can be opened; false if they could not be built. */

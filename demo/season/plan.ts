@@ -26,7 +26,8 @@ export function planSeason(
     const item = pickByShare(random, CATALOG, ({ share }) => share).name
     const [min, max] = scenario.daysAgo
     const ago = { min: Math.min(min, days - 1), max: Math.min(max, days - 1) }
-    let day = days - 1 - ago.min - Math.floor(random() * (ago.max - ago.min + 1))
+    // Sales grow from week to week.
+    let day = days - 1 - ago.min - Math.floor(random() ** 1.5 * (ago.max - ago.min + 1))
     const earlier = day - 1 - Math.floor(random() * 5)
     if (!isWorkday(day) && random() < 0.8 && earlier >= days - 1 - ago.max) day = earlier
     const quantity = pick(random, QUANTITIES)

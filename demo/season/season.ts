@@ -49,9 +49,9 @@ export type OpenedSeason = Season & { conferenceId: string }
 /**
  * Creates the conference with its catalogue, sponsors, people and keys.
  *
- * @param storyPath of the first conference; the sponsor's member may open that one too.
+ * @param otherPath of a conference that the sponsor's member may open too, if there is one.
  */
-export async function openSeason(scene: Scene, storyPath: string): Promise<OpenedSeason> {
+export async function openSeason(scene: Scene, otherPath?: string): Promise<OpenedSeason> {
   const { api, operatorKey, serviceUrl, stripe, signal } = scene
   const path = `/v1/conferences/${SEASON_CONFERENCE.slug}`
   const post = <T>(to: string, body: object, schema: z.ZodType<T>): Promise<T> =>
@@ -100,7 +100,8 @@ export async function openSeason(scene: Scene, storyPath: string): Promise<Opene
   await post('/v1/users', PEOPLE.operator, made)
   await post(`${path}/users`, { ...PEOPLE.staff, role: 'staff', scopes: ALL_SCOPES }, made)
   const member = { ...PEOPLE.sponsor, role: 'sponsor', sponsor: 'acme' }
-  for (const place of [path, storyPath]) await post(`${place}/users`, member, made)
+  await post(`${path}/users`, member, made)
+  if (otherPath !== undefined) await post(`${otherPath}/users`, member, made)
   // What people do is in the history under their names.
   sponsors.set('acme', await scene.signIn(PEOPLE.sponsor.email))
   const staff = await scene.signIn(PEOPLE.staff.email)

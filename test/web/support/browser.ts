@@ -1,14 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
+import { CHROMIUM, launchBrowser } from '../../../scripts/browser.ts'
 import { createSignInLink } from '../../../src/access/sign-in.ts'
 import { type TestApp, useTestApp } from '../../support/test-app.ts'
-
-/** Debian's package, or a browser named by the setting. */
-const CHROMIUM = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/google-chrome'].find(
-  (path) => path !== undefined && existsSync(path),
-)
 
 if (CHROMIUM === undefined) {
   process.stderr.write(
@@ -47,11 +43,7 @@ export function useSite(app: TestApp = useTestApp()): Site {
   beforeAll(async () => {
     if (CHROMIUM === undefined) return
     url = await app.app.listen({ port: 0, host: '127.0.0.1' })
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      // As root, in a container, and with little shared memory.
-      args: ['--no-sandbox', '--disable-dev-shm-usage'],
-    })
+    browser = await launchBrowser()
   })
   afterAll(async () => {
     await browser?.close()
