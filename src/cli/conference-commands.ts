@@ -74,7 +74,7 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
           CLI_ACTOR,
         )
         const sharing = await findSharingConferences(db, [conference.id])
-        return toConferenceBody(conference, sharing.has(conference.id))
+        return toConferenceBody(conference, sharing.has(conference.id), stripeAccounts)
       })
       answer(cli, command, body, (paint) => renderFields(conferenceFields(body), paint))
     })
@@ -102,11 +102,13 @@ export function addConferencesList(program: Command, cli: Cli): void {
   })
   addPageOptions(command).action(async () => {
     const query = parseInput(z.strictObject(pageQuery), toFields(command.opts()))
-    const body = await withSession(cli, async ({ db }) => {
+    const body = await withSession(cli, async ({ db, stripeAccounts }) => {
       const page = await withSystem(db, 'manage-conferences', (trx) => listConferences(trx, query))
       const ids = page.data.map(({ id }) => id)
       const sharing = await findSharingConferences(db, ids)
-      return mapPage(page, (row) => toConferenceBody(toConference(row), sharing.has(row.id)))
+      return mapPage(page, (row) =>
+        toConferenceBody(toConference(row), sharing.has(row.id), stripeAccounts),
+      )
     })
     answer(cli, command, body, (paint) => renderPage(body, CONFERENCE_COLUMNS, paint))
   })

@@ -54,7 +54,11 @@ export function conferenceRoutes(
       const { stripe_secret_key: key } = request.body
       const isShared = key !== undefined && (await isAccountUsedByAnother(deps.db, null, key, null))
       const body = await deps.idempotency.run(request, async (trx) =>
-        toConferenceBody(await createConference(trx, deps, request.body), isShared),
+        toConferenceBody(
+          await createConference(trx, deps, request.body),
+          isShared,
+          deps.stripeAccounts,
+        ),
       )
       return reply.code(201).send(body)
     },
@@ -80,7 +84,9 @@ export function conferenceRoutes(
         deps.db,
         page.data.map(({ id }) => id),
       )
-      return mapPage(page, (row) => toConferenceBody(toConference(row), sharing.has(row.id)))
+      return mapPage(page, (row) =>
+        toConferenceBody(toConference(row), sharing.has(row.id), deps.stripeAccounts),
+      )
     },
   )
 
@@ -100,7 +106,11 @@ export function conferenceRoutes(
       const { conferenceId } = callerOf(request)
       const sharing = await findSharingConferences(deps.db, [conferenceId])
       return withTenant(deps.db, { conferenceId }, async (trx) =>
-        toConferenceBody(await getConference(trx, conferenceId), sharing.has(conferenceId)),
+        toConferenceBody(
+          await getConference(trx, conferenceId),
+          sharing.has(conferenceId),
+          deps.stripeAccounts,
+        ),
       )
     },
   )
@@ -135,6 +145,7 @@ export function conferenceRoutes(
         toConferenceBody(
           await changeConference(trx, deps, caller, request.body, keyAccount),
           isShared,
+          deps.stripeAccounts,
         ),
       )
     },

@@ -92,6 +92,10 @@ export const conferenceSchema = z
       description:
         'True if another conference uses the same Stripe account. Then the mirror holds only objects that belong to this conference, by their metadata or by the payment, customer or subscription that they belong to. Other objects, such as payouts, are not mirrored.',
     }),
+    stripe_dashboard: z.string().nullable().meta({
+      description:
+        "Where Stripe's dashboard shows the conference's account: `{stripe_dashboard}/payments/{payment_intent}`. Null without a key, and if STRIPE_API_BASE is not Stripe's.",
+    }),
     stripe_secret_key: z.string().nullable().meta({ description: 'Masked.' }),
     max_quantity: z.int(),
     code_length: z.int(),
@@ -143,9 +147,14 @@ export const webhookSecretSchema = z
 
 export const webhookSecretPage = pageOf(webhookSecretSchema).meta({ id: 'WebhookSecretPage' })
 
+function dashboardOf({ livemode }: Conference): string | null {
+  return livemode === null ? null : `https://dashboard.stripe.com${livemode ? '' : '/test'}`
+}
+
 export function toConferenceBody(
   conference: Conference,
   sharesAccount: boolean,
+  { isStripe }: { isStripe: boolean },
 ): z.infer<typeof conferenceSchema> {
   return {
     id: conference.id,
@@ -156,6 +165,7 @@ export function toConferenceBody(
     livemode: conference.livemode,
     stripe_account: conference.stripeAccount,
     stripe_account_shared: sharesAccount,
+    stripe_dashboard: isStripe ? dashboardOf(conference) : null,
     stripe_secret_key:
       conference.stripeKeyLast4 === null ? null : `****${conference.stripeKeyLast4}`,
     max_quantity: conference.maxQuantity,

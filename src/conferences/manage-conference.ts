@@ -27,6 +27,8 @@ export type StripeAccountPort = {
   hasObject(stripeKey: string, id: string): Promise<boolean | null>
   /** @throws AppError `validation_failed` for a live key when STRIPE_API_BASE is not Stripe's. */
   assertUsable(stripeKey: string): void
+  /** Whether STRIPE_API_BASE is Stripe's: only then its dashboard shows the payments. */
+  isStripe: boolean
 }
 
 type Deps = { encryption: Encryption; stripeAccounts: StripeAccountPort }

@@ -1,6 +1,7 @@
 import type Stripe from 'stripe'
 import { getConference, saveStripeAccount } from '../conferences/conference-store.ts'
 import type { StripeAccountPort } from '../conferences/manage-conference.ts'
+import { isStripeApi } from '../config.ts'
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { invalidField } from '../shared/errors.ts'
@@ -37,6 +38,7 @@ export function createStripeAccounts(deps: {
 }): StripeAccountPort {
   const httpClient = createCountingHttpClient(deps.metrics)
   return {
+    isStripe: isStripeApi(deps.config.stripeApiBase ?? undefined),
     async accountOf(stripeKey) {
       if (stripeKey === undefined || !mayReceiveKey(deps.config.stripeApiBase, stripeKey))
         return null

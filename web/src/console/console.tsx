@@ -6,9 +6,17 @@ import { type Access, hasScope, useMe } from '../api/session.ts'
 import { DataTable } from '../ui/data.tsx'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
 import { PageHead, Shell } from '../ui/shell.tsx'
+import { AttentionPage, Start } from './attention.tsx'
+import { useAttention } from './attention-data.ts'
 import { Purchases } from './purchases.tsx'
 import type { ConsoleScope } from './scope.ts'
 
+const PurchasePage = lazy(async () => ({
+  default: (await import('./purchase-page.tsx')).PurchasePage,
+}))
+const NewPurchase = lazy(async () => ({
+  default: (await import('./new-purchase.tsx')).NewPurchase,
+}))
 const Vouchers = lazy(async () => ({ default: (await import('./vouchers.tsx')).Vouchers }))
 const VoucherPage = lazy(async () => ({ default: (await import('./vouchers.tsx')).VoucherPage }))
 
@@ -61,28 +69,44 @@ function OfConference({
   })
   return (
     <Loaded query={conference}>
-      {({ name, currency }) => {
+      {({ name, currency, stripe_dashboard: dashboard }) => {
         const scope: ConsoleScope = {
           conference: slug,
           name,
           currency,
+          dashboard,
           may: (needed) => hasScope(access, needed),
         }
-        return (
-          <Shell
-            home="/"
-            title={name}
-            nav={navOf(scope)}
-            email={email}
-            extra={access.role === 'operator' ? <a href="/console">All conferences</a> : null}
-          >
-            <Pages scope={scope} />
-          </Shell>
-        )
+        return <Frame scope={scope} access={access} email={email} />
       }}
     </Loaded>
   )
 }
+
+function Frame({
+  scope,
+  access,
+  email,
+}: {
+  scope: ConsoleScope
+  access: Access
+  email: string | null
+}) {
+  const { count } = useAttention(scope)
+  return (
+    <Shell
+      home="/"
+      title={scope.name}
+      nav={navOf(scope).map((page) => (page.href === ATTENTION ? { ...page, count } : page))}
+      email={email}
+      extra={access.role === 'operator' ? <a href="/console">All conferences</a> : null}
+    >
+      <Pages scope={scope} />
+    </Shell>
+  )
+}
+
+const ATTENTION = '/attention'
 
 const PAGES: readonly {
   href: string
@@ -90,7 +114,12 @@ const PAGES: readonly {
   /** One of them opens the page. */
   scopes: readonly Schema<'Scope'>[]
 }[] = [
-  { href: '/', label: 'Purchases', scopes: ['purchases:read'] },
+  {
+    href: ATTENTION,
+    label: 'Attention',
+    scopes: ['purchases:read', 'stripe:sync', 'settings:write'],
+  },
+  { href: '/purchases', label: 'Purchases', scopes: ['purchases:read'] },
   { href: '/vouchers', label: 'Vouchers', scopes: ['vouchers:read', 'vouchers:redeem'] },
 ]
 
@@ -100,17 +129,23 @@ function navOf({ may }: ConsoleScope) {
 }
 
 function Pages({ scope }: { scope: ConsoleScope }) {
-  const [first] = navOf(scope)
+  const first = navOf(scope).find(({ href }) => href !== ATTENTION)
   return (
     <Suspense fallback={<Loading />}>
       <Switch>
         <Route path="/">
-          {scope.may('purchases:read') || first === undefined ? (
-            <Purchases scope={scope} />
-          ) : (
-            <Redirect to={first.href} replace />
-          )}
+          <Start scope={scope} otherwise={first?.href ?? ATTENTION} />
         </Route>
+        <Route path={ATTENTION}>
+          <AttentionPage scope={scope} />
+        </Route>
+        <Route path="/purchases">
+          <Purchases scope={scope} />
+        </Route>
+        <Route path="/purchases/new">
+          <NewPurchase scope={scope} />
+        </Route>
+        <Route path="/purchases/:id">{({ id }) => <PurchasePage scope={scope} id={id} />}</Route>
         <Route path="/vouchers">
           <Vouchers scope={scope} />
         </Route>

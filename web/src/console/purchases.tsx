@@ -1,51 +1,276 @@
-import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { Link } from 'wouter'
+import { useAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
-import { DataTable, Money, StateBadge, When } from '../ui/data.tsx'
+import { saveFile } from '../api/download.ts'
+import { Button } from '../ui/controls.tsx'
+import { Badge, type Column, DataTable, Money, StateBadge, When } from '../ui/data.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
+import { CheckboxField, SelectField, TextField } from '../ui/form.tsx'
+import { plural } from '../ui/format.ts'
+import { Pager, SearchBox } from '../ui/list.tsx'
+import { type ListUrl, useListUrl } from '../ui/list-url.ts'
 import { PageHead } from '../ui/shell.tsx'
+import { BulkActions, type Chosen, DecisionDialog } from './bulk-decision.tsx'
+import { useTicketTypes } from './names.ts'
+import {
+  FILTER_NAMES,
+  FLAGS,
+  filtersOf,
+  type Purchase,
+  STATES,
+  usePurchases,
+} from './purchase-list.ts'
 import type { ConsoleScope } from './scope.ts'
+import { SponsorField } from './sponsor-field.tsx'
 
-/** The purchases of the conference, newest first. */
+/** The purchases of the conference, newest first. Filters and page are in the URL. */
 export function Purchases({ scope }: { scope: ConsoleScope }) {
-  const { conference } = scope
-  const purchases = useQuery({
-    queryKey: ['purchases', conference],
-    queryFn: () =>
-      dataOf(
-        api.GET('/v1/conferences/{conference}/purchases', { params: { path: { conference } } }),
-      ),
-  })
+  const url = useListUrl()
+  const purchases = usePurchases(scope.conference, url)
+  // It outlives the rows, which change while it runs.
+  const [decided, setDecided] = useState<Chosen | null>(null)
+  const isFiltered = FILTER_NAMES.some((name) => url.get(name) !== undefined)
   return (
     <>
-      <PageHead title="Purchases" />
+      <PageHead title="Purchases">
+        <CsvButton scope={scope} url={url} />
+        {scope.may('purchases:write') ? (
+          <Link href="/purchases/new" className="button button-primary">
+            New purchase
+          </Link>
+        ) : null}
+      </PageHead>
+      <Filters scope={scope} url={url} />
       <Loaded query={purchases}>
-        {({ data }) =>
-          data.length === 0 ? (
-            <Empty title="There are no purchases yet." />
-          ) : (
-            <DataTable
-              caption="Purchases"
-              rows={data}
-              keyOf={({ id }) => id}
-              columns={[
-                { head: 'Item', cell: ({ description }) => description },
-                {
-                  head: 'State',
-                  cell: ({ status }) => <StateBadge state={status} reader="staff" />,
-                },
-                {
-                  head: 'Total',
-                  numeric: true,
-                  cell: ({ total_amount: total, currency }) => (
-                    <Money amount={total} currency={currency} />
-                  ),
-                },
-                { head: 'Ordered', cell: ({ created_at: at }) => <When at={at} /> },
-              ]}
-            />
-          )
-        }
+        {(page) => (
+          <>
+            {page.data.length === 0 ? (
+              <NoPurchases isFiltered={isFiltered} />
+            ) : (
+              <PurchaseTable scope={scope} rows={page.data} onDecide={setDecided} />
+            )}
+            <Pager url={url} page={page} />
+          </>
+        )}
       </Loaded>
+      {decided === null ? null : (
+        <DecisionDialog scope={scope} chosen={decided} onClose={() => setDecided(null)} />
+      )}
     </>
   )
 }
+
+function NoPurchases({ isFiltered }: { isFiltered: boolean }) {
+  if (!isFiltered) return <Empty title="There are no purchases yet." />
+  return (
+    <Empty title="No purchase matches.">
+      <Link href="/purchases">Show all purchases</Link>
+    </Empty>
+  )
+}
+
+/** All purchases that match the filters, also those of other pages. */
+function CsvButton({ scope: { conference }, url }: { scope: ConsoleScope; url: ListUrl }) {
+  const download = useAction({
+    run: async () => {
+      const content = await dataOf(
+        api.GET('/v1/conferences/{conference}/purchases', {
+          params: { path: { conference }, query: filtersOf(url) },
+          headers: { accept: 'text/csv' },
+          parseAs: 'blob',
+        }),
+      )
+      saveFile(content, `${conference}-purchases.csv`)
+    },
+  })
+  return (
+    <Button busy={download.isPending} onPress={() => download.mutate()}>
+      Download CSV
+    </Button>
+  )
+}
+
+const words = (state: string) => `${state[0] ?? ''}${state.slice(1).toLowerCase()}`
+
+function Filters({ scope, url }: { scope: ConsoleScope; url: ListUrl }) {
+  const [isOpen, setOpen] = useState(() =>
+    ['sponsor', 'ticket_type', 'flag', 'from', 'to'].some((name) => url.get(name) !== undefined),
+  )
+  const status = url.get('status')
+  return (
+    <div className="stack">
+      <fieldset className="chips">
+        <legend className="visually-hidden">State</legend>
+        {[undefined, ...STATES].map((state) => (
+          <button
+            key={state ?? 'all'}
+            type="button"
+            className="chip"
+            aria-pressed={status === state}
+            onClick={() => url.set('status', state)}
+          >
+            {state === undefined ? 'All' : words(state)}
+          </button>
+        ))}
+      </fieldset>
+      <div className="row row-end">
+        <SearchBox
+          label="Search"
+          value={url.get('q')}
+          onSearch={(text) => url.set('q', text)}
+          placeholder="Sponsor, reference, payment, code…"
+        />
+        <Button kind="quiet" aria-expanded={isOpen} onPress={() => setOpen(!isOpen)}>
+          {isOpen ? 'Fewer filters' : 'More filters'}
+        </Button>
+      </div>
+      {isOpen ? <MoreFilters scope={scope} url={url} /> : null}
+    </div>
+  )
+}
+
+const ALL = 'all'
+
+function MoreFilters({ scope, url }: { scope: ConsoleScope; url: ListUrl }) {
+  const { data: ticketTypes = [] } = useTicketTypes(scope)
+  const set = (name: string) => (key: string) => url.set(name, key === ALL ? undefined : key)
+  return (
+    <div className="filters card">
+      <SponsorField
+        scope={scope}
+        value={url.get('sponsor') ?? null}
+        onChange={(slug) => url.set('sponsor', slug ?? undefined)}
+      />
+      <SelectField
+        label="Ticket type"
+        value={url.get('ticket_type') ?? ALL}
+        onChange={set('ticket_type')}
+        options={[
+          { key: ALL, label: 'Any ticket type' },
+          ...ticketTypes.map(({ id, name }) => ({ key: id, label: name })),
+        ]}
+      />
+      <SelectField
+        label="Flag"
+        value={url.get('flag') ?? ALL}
+        onChange={set('flag')}
+        options={[
+          { key: ALL, label: 'With or without' },
+          { key: 'any', label: 'Any flag' },
+          ...Object.entries(FLAGS).map(([key, label]) => ({ key, label })),
+        ]}
+      />
+      <TextField
+        label="Ordered from"
+        type="date"
+        value={url.get('from') ?? ''}
+        onChange={(day) => url.set('from', day)}
+      />
+      <TextField
+        label="Ordered until"
+        type="date"
+        value={url.get('to') ?? ''}
+        onChange={(day) => url.set('to', day)}
+      />
+    </div>
+  )
+}
+
+const isDecidable = ({ allowed_actions: allowed }: Purchase) =>
+  allowed.includes('approve') || allowed.includes('revoke')
+
+function PurchaseTable({
+  scope,
+  rows,
+  onDecide,
+}: {
+  scope: ConsoleScope
+  rows: readonly Purchase[]
+  onDecide: (chosen: Chosen) => void
+}) {
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
+  const mayChoose = scope.may('purchases:write') && rows.some(isDecidable)
+  const choose = (id: string, isChosen: boolean) =>
+    setChosen((before) => {
+      const next = new Set(before)
+      if (isChosen) next.add(id)
+      else next.delete(id)
+      return next
+    })
+  const choice: Column<Purchase> = {
+    head: 'Choose',
+    cell: (row) =>
+      isDecidable(row) ? (
+        <CheckboxField
+          label={<span className="visually-hidden">{`Choose ${nameOf(row)}`}</span>}
+          value={chosen.has(row.id)}
+          onChange={(isChosen) => choose(row.id, isChosen)}
+        />
+      ) : null,
+  }
+  return (
+    <>
+      {mayChoose ? (
+        <BulkActions
+          chosen={rows.filter((row) => chosen.has(row.id) && isDecidable(row))}
+          free={rows.filter(isDecidable)}
+          onChoose={(ids) => setChosen(new Set(ids))}
+          onDecide={onDecide}
+        />
+      ) : null}
+      <DataTable
+        caption="Purchases"
+        rows={rows}
+        keyOf={({ id }) => id}
+        columns={mayChoose ? [choice, ...COLUMNS] : COLUMNS}
+      />
+    </>
+  )
+}
+
+/** `Acme: 40 × Early Bird voucher codes` */
+const nameOf = ({ sponsor_name: sponsor, description }: Purchase) =>
+  `${sponsor ?? 'No sponsor'}: ${description}`
+
+const COLUMNS: readonly Column<Purchase>[] = [
+  { head: 'Sponsor', cell: ({ sponsor_name: name }) => name ?? <span className="muted">–</span> },
+  {
+    head: 'Purchase',
+    cell: ({ id, description, reference }) => (
+      <span>
+        <Link href={`/purchases/${id}`}>{description}</Link>
+        {reference === null ? null : <span className="muted"> {reference}</span>}
+      </span>
+    ),
+  },
+  {
+    head: 'State',
+    cell: ({ status, flags }) => (
+      <span className="row">
+        <StateBadge state={status} reader="staff" />
+        {[...new Set(flags.map(({ code }) => code))].map((code) => (
+          <Badge key={code} tone="warn">
+            {FLAGS[code]}
+          </Badge>
+        ))}
+      </span>
+    ),
+  },
+  {
+    head: 'Codes used',
+    numeric: true,
+    cell: ({ vouchers: { issued, redeemed } }) =>
+      issued === 0 ? (
+        <span className="muted">–</span>
+      ) : (
+        <span title={plural(issued, 'code')}>{`${redeemed} of ${issued}`}</span>
+      ),
+  },
+  {
+    head: 'Total',
+    numeric: true,
+    cell: ({ total_amount: total, currency }) => <Money amount={total} currency={currency} />,
+  },
+  { head: 'Ordered', numeric: true, cell: ({ created_at: at }) => <When at={at} /> },
+]

@@ -6,5 +6,7 @@ export type ConsoleScope = {
   conference: string
   name: string
   currency: string
+  /** Where Stripe shows the payments of the conference; null for another service in its place. */
+  dashboard: string | null
   may: (scope: Schema<'Scope'>) => boolean
 }

@@ -60,7 +60,7 @@ export const shortVerdictOf = ({
 
 /** What the code gives: `free`, `20 % off`, `€10.00 off`. */
 export function benefitOf(
-  { voucher_type: type, discount_value: value }: Voucher,
+  { voucher_type: type, discount_value: value }: Pick<Voucher, 'voucher_type' | 'discount_value'>,
   currency: string,
 ) {
   if (type === 'percentage') return `${value} % off`

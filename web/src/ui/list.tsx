@@ -9,10 +9,12 @@ export function SearchBox({
   hint,
   value,
   onSearch,
+  placeholder,
   autoFocus = false,
 }: {
   label: string
   hint?: ReactNode
+  placeholder?: string
   value: string | undefined
   onSearch: (text: string | undefined) => void
   autoFocus?: boolean
@@ -36,6 +38,7 @@ export function SearchBox({
         value={text}
         onChange={setText}
         hint={hint}
+        {...(placeholder === undefined ? {} : { placeholder })}
         autoFocus={autoFocus}
       />
       <Button type="submit">Search</Button>

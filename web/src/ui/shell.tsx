@@ -3,7 +3,12 @@ import { Link, useLocation } from 'wouter'
 import { signOut } from '../api/session.ts'
 import { Button } from './controls.tsx'
 
-export type NavItem = { href: string; label: string }
+export type NavItem = {
+  href: string
+  label: string
+  /** How many things wait there; 0 is not shown. */
+  count?: number
+}
 
 /** The frame of every page: name, navigation, who is signed in. */
 export function Shell({
@@ -47,13 +52,14 @@ export function Shell({
         </div>
         <div className="top-bar-inner">
           <nav className="nav" aria-label="Pages">
-            {nav.map(({ href, label }) => (
+            {nav.map(({ href, label, count = 0 }) => (
               <Link
                 key={href}
                 href={href}
                 aria-current={isCurrent(location, href, home) ? 'page' : undefined}
               >
                 {label}
+                {count === 0 ? null : <span className="count">{count}</span>}
               </Link>
             ))}
           </nav>

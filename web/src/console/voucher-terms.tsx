@@ -1,0 +1,124 @@
+import type { ApiError, Schema } from '../api/client.ts'
+import { CheckboxField, NumberField, SelectField, TextField } from '../ui/form.tsx'
+import { MoneyField } from '../ui/money-field.tsx'
+
+type Terms = Schema<'VoucherConfig'>
+
+/** What a code gives, as the API takes it; a field is absent as long as the item decides it. */
+export type TermsInput = Partial<Terms>
+
+const TYPES = [
+  { key: 'comp', label: 'A free ticket' },
+  { key: 'percentage', label: 'Percent off' },
+  { key: 'fixed_amount', label: 'An amount off' },
+] as const
+
+/** Fields for what a code gives. They write only what the person changes. */
+export function TermsFields({
+  terms,
+  onChange,
+  currency,
+  error,
+}: {
+  terms: TermsInput
+  onChange: (terms: TermsInput) => void
+  currency: string
+  error: ApiError | null
+}) {
+  const set = (change: TermsInput) => onChange({ ...terms, ...change })
+  const type = terms.voucher_type ?? null
+  return (
+    <fieldset className="filters">
+      <legend>What a code gives</legend>
+      <SelectField
+        label="A code gives"
+        value={type}
+        placeholder="As the item says"
+        onChange={(next) =>
+          // The value has another unit: percent or money.
+          onChange({
+            ...withoutValue(terms),
+            voucher_type: next,
+            ...(next === 'comp' ? { discount_value: 100 } : {}),
+          })
+        }
+        options={TYPES}
+      />
+      {type === 'percentage' ? (
+        <NumberField
+          label="Percent"
+          name="voucher_config/discount_value"
+          value={terms.discount_value ?? Number.NaN}
+          onChange={(value) => set({ discount_value: value })}
+          min={1}
+          max={100}
+          error={error}
+          isRequired
+        />
+      ) : null}
+      {type === 'fixed_amount' ? (
+        <MoneyField
+          label="Amount off"
+          name="voucher_config/discount_value"
+          currency={currency}
+          value={terms.discount_value ?? null}
+          onChange={(value) => (value === null ? null : set({ discount_value: value }))}
+          error={error}
+          isRequired
+        />
+      ) : null}
+      <NumberField
+        label="Uses of a code"
+        name="voucher_config/max_uses"
+        value={terms.max_uses ?? Number.NaN}
+        onChange={(uses) => (Number.isNaN(uses) ? null : set({ max_uses: uses }))}
+        min={1}
+        error={error}
+      />
+      <TextField
+        label="Valid from"
+        name="voucher_config/valid_from"
+        type="datetime-local"
+        value={toLocal(terms.valid_from)}
+        onChange={(text) => set({ valid_from: fromLocal(text) })}
+        error={error}
+      />
+      <TextField
+        label="Valid until"
+        name="voucher_config/valid_until"
+        type="datetime-local"
+        value={toLocal(terms.valid_until)}
+        onChange={(text) => set({ valid_until: fromLocal(text) })}
+        error={error}
+      />
+      <TextField
+        label="Codes begin with"
+        name="voucher_config/prefix"
+        value={terms.prefix ?? ''}
+        onChange={(prefix) => set({ prefix })}
+        error={error}
+      />
+      <CheckboxField
+        label="Shows hidden tickets"
+        value={terms.unlocks_hidden_tickets ?? false}
+        onChange={(unlocks) => set({ unlocks_hidden_tickets: unlocks })}
+      />
+    </fieldset>
+  )
+}
+
+function withoutValue(terms: TermsInput): TermsInput {
+  const rest = { ...terms }
+  delete rest.discount_value
+  return rest
+}
+
+/** A time of the API as `datetime-local` shows it, in the reader's zone. */
+function toLocal(time: string | null | undefined): string {
+  if (time === null || time === undefined) return ''
+  const at = new Date(time)
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+}
+
+const fromLocal = (text: string): string | null =>
+  text === '' ? null : new Date(text).toISOString()
