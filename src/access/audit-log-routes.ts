@@ -19,7 +19,13 @@ const entrySchema = z
       name: z.string().nullable(),
     }),
     action: z.enum(AUDIT_ACTIONS),
-    subject: z.object({ kind: z.enum(AUDITED_OBJECTS), id: z.string() }),
+    subject: z.object({
+      kind: z.enum(AUDITED_OBJECTS),
+      id: z.string(),
+      name: z.string().nullable().meta({
+        description: 'As it is called now. Null: it has no name, or does not exist any more.',
+      }),
+    }),
     changes: z
       .record(
         z.string(),
@@ -81,7 +87,7 @@ function toEntryBody(row: AuditRow): z.infer<typeof entrySchema> {
       name: nameInHistory(row.actor_kind, row.actor, false),
     },
     action: row.action,
-    subject: { kind: row.object, id: row.object_id },
+    subject: { kind: row.object, id: row.object_id, name: row.object_name },
     changes: row.changes,
   }
 }

@@ -28,15 +28,37 @@ export type AuditRow = {
   action: (typeof AUDIT_ACTIONS)[number]
   object: (typeof AUDITED_OBJECTS)[number]
   object_id: string
+  /** As it is called now. Null: it has no name, or was erased. */
+  object_name: string | null
   /** By column: the values, or that they are hidden: secrets, and what identifies a person. */
   changes: Record<string, { from?: unknown; to?: unknown; hidden?: boolean }>
 }
+
+const NAMED_TABLES = [
+  { object: 'sponsor', table: 'sponsors', name: 'name' },
+  { object: 'sponsor_level', table: 'sponsor_levels', name: 'name' },
+  { object: 'ticket_type', table: 'ticket_types', name: 'name' },
+  { object: 'add_on', table: 'add_ons', name: 'name' },
+  { object: 'webhook_endpoint', table: 'webhook_endpoints', name: 'url' },
+] as const satisfies readonly { object: AuditRow['object']; table: string; name: string }[]
 
 export type AuditFilter = {
   object?: AuditRow['object'] | undefined
   objectId?: string | undefined
   actorId?: string | undefined
 }
+
+/** SQL for the name of what was changed. Names are not in the log itself, so that they can be erased. */
+const OBJECT_NAME = `case audit_log.object
+  ${NAMED_TABLES.map(
+    ({ object, table, name }) => `when '${object}' then (
+      select named.${name} from ${table} named
+      where named.conference_id = audit_log.conference_id and named.id = audit_log.object_id)`,
+  ).join('\n')}
+  when 'api_key' then (select a.name from actor_names a where a.id = audit_log.object_id)
+  when 'user' then (select coalesce(u.name, u.email) from users u
+    where u.conference_id = audit_log.conference_id and u.id = audit_log.object_id)
+  end`
 
 /** Newest first. */
 export function listAuditLog(
@@ -62,6 +84,7 @@ export function listAuditLog(
       'object_id',
       'changes',
       trx.raw(`${namedActorOf('audit_log.actor_id')} as actor`),
+      trx.raw(`${OBJECT_NAME} as object_name`),
     )
   return fetchPage(query, page)
 }

@@ -28,7 +28,7 @@ it('The audit log says who changed which setting, from what to what', async () =
     created_at: expect.any(String),
     actor: { kind: 'staff', id: staff.id, name: 'Front desk' },
     action: 'changed',
-    subject: { kind: 'conference', id: conference.id },
+    subject: { kind: 'conference', id: conference.id, name: null },
     changes: { name: { from: conference['name'], to: 'Renamed' } },
   })
   const own = await logOf(conference.path, `?actor=${staff.id}`)
@@ -82,6 +82,12 @@ it('Every change of settings, keys, users, sponsors and the catalogue is in it, 
     `changed user ${user}`,
     `changed api_key ${key.id}`,
   ])
+  expect(log.find(({ subject }) => subject.id === sponsor.id)?.subject).toMatchObject({
+    name: sponsor['name'],
+  })
+  expect(log.find(({ subject }) => subject.id === key.id)?.subject).toMatchObject({
+    name: key['name'],
+  })
   const actors = new Set(log.map(({ actor }) => JSON.stringify(actor)))
   expect(actors).toEqual(
     new Set([JSON.stringify({ kind: 'operator', id: 'operator', name: 'Operator' })]),

@@ -18,6 +18,10 @@ const NewPurchase = lazy(async () => ({
   default: (await import('./new-purchase.tsx')).NewPurchase,
 }))
 const Vouchers = lazy(async () => ({ default: (await import('./vouchers.tsx')).Vouchers }))
+const AuditLog = lazy(async () => ({ default: (await import('./audit-log.tsx')).AuditLog }))
+const People = lazy(async () => ({ default: (await import('./people.tsx')).People }))
+const Catalogue = lazy(async () => ({ default: (await import('./catalogue.tsx')).Catalogue }))
+const Sponsors = lazy(async () => ({ default: (await import('./sponsors.tsx')).Sponsors }))
 const VoucherPage = lazy(async () => ({ default: (await import('./vouchers.tsx')).VoucherPage }))
 
 /** `/console/{conference}/…`: the work of staff. */
@@ -121,6 +125,9 @@ const PAGES: readonly {
   },
   { href: '/purchases', label: 'Purchases', scopes: ['purchases:read'] },
   { href: '/vouchers', label: 'Vouchers', scopes: ['vouchers:read', 'vouchers:redeem'] },
+  { href: '/sponsors', label: 'Sponsors', scopes: ['catalog:write', 'purchases:read'] },
+  { href: '/catalogue', label: 'Catalogue', scopes: ['catalog:write', 'purchases:read'] },
+  { href: '/people', label: 'Users and keys', scopes: ['keys:write'] },
 ]
 
 /** The pages that the person may open. */
@@ -151,6 +158,18 @@ function Pages({ scope }: { scope: ConsoleScope }) {
         </Route>
         <Route path="/vouchers/:code">
           {({ code }) => <VoucherPage scope={scope} code={code} />}
+        </Route>
+        <Route path="/sponsors">
+          <Sponsors scope={scope} />
+        </Route>
+        <Route path="/people">
+          <People scope={scope} />
+        </Route>
+        <Route path="/audit-log">
+          <AuditLog scope={scope} />
+        </Route>
+        <Route path="/catalogue">
+          <Catalogue scope={scope} />
         </Route>
         <Route>
           <Empty title="This page does not exist." />

@@ -1,7 +1,10 @@
 import { useQuery } from '@tanstack/react-query'
 import { allPages } from '../api/all-pages.ts'
-import { api, dataOf } from '../api/client.ts'
+import { api, dataOf, type Schema } from '../api/client.ts'
 import type { ConsoleScope } from './scope.ts'
+
+export type CatalogueItem = Schema<'TicketType'> | Schema<'AddOn'>
+export type CatalogueKind = CatalogueItem['object']
 
 /** Names change rarely. */
 const staleTime = 60_000
@@ -76,4 +79,25 @@ export function useItemName(
     addOns.find(({ id }) => id === add_on)?.name ??
     null
   )
+}
+
+/** The sponsors of a conference, sorted by name. For staff who may find them. */
+export function useSponsors({ conference, may }: ConsoleScope) {
+  return useQuery({
+    queryKey: ['sponsors', conference, 'all'],
+    staleTime,
+    enabled: (['catalog:write', 'purchases:read', 'vouchers:write', 'keys:write'] as const).some(
+      may,
+    ),
+    queryFn: async () =>
+      byName(
+        await allPages((cursor) =>
+          dataOf(
+            api.GET('/v1/conferences/{conference}/sponsors', {
+              params: { path: { conference }, query: { limit: 100, cursor } },
+            }),
+          ),
+        ),
+      ),
+  })
 }

@@ -99,14 +99,14 @@ function Redeem({ scope: { conference }, voucher }: { scope: ConsoleScope; vouch
   // The same reference takes one use only, however often it is sent.
   const [fallback, setFallback] = useState(doorReference)
   const redeem = useAction({
-    run: (_: void, key) =>
+    run: (reference: string, key) =>
       dataOf(
         api.POST(`${PATH}/redemptions`, {
           params: {
             path: { conference, code: voucher.code },
             header: { 'Idempotency-Key': key },
           },
-          body: { reference: order.trim() === '' ? fallback : order.trim() },
+          body: { reference },
         }),
       ),
     changes: [
@@ -124,7 +124,7 @@ function Redeem({ scope: { conference }, voucher }: { scope: ConsoleScope; vouch
       className="stack"
       onSubmit={(event) => {
         event.preventDefault()
-        redeem.mutate()
+        redeem.mutate(order.trim() === '' ? fallback : order.trim())
       }}
     >
       <Button kind="primary" big type="submit" busy={redeem.isPending}>

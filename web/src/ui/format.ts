@@ -52,3 +52,18 @@ export const formatCount = (amount: number): string => count.format(amount)
 export function plural(amount: number, one: string, many = `${one}s`): string {
   return `${count.format(amount)} ${amount === 1 ? one : many}`
 }
+
+/** A number of minor units in major units, for a field. */
+export const toMajorUnits = (amount: number, currency: string): number =>
+  amount / 10 ** exponentOf(currency)
+
+/** A time of the API for a field of the type `datetime-local`: in the reader's zone, to the minute. */
+export function toTimeField(text: string | null | undefined): string {
+  if (text == null) return ''
+  const time = new Date(text)
+  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
+}
+
+/** What a `datetime-local` field contains, for the API; null if it is empty. */
+export const fromTimeField = (value: string): string | null =>
+  value === '' ? null : new Date(value).toISOString()

@@ -1,0 +1,161 @@
+import { beforeAll, expect, it } from 'vitest'
+import type { Scope } from '../../src/shared/caller.ts'
+import { createConference, createSponsor, unique } from '../support/fixtures.ts'
+import { useTestApp } from '../support/test-app.ts'
+import {
+  describeInBrowser,
+  expectText,
+  fitsWidth,
+  PHONE,
+  seriousBarriers,
+  useSite,
+} from './support/browser.ts'
+
+const app = useTestApp()
+const site = useSite(app)
+
+let conference: Awaited<ReturnType<typeof createConference>>
+beforeAll(async () => {
+  conference = await createConference(app)
+})
+
+async function invite(scopes: Scope[]): Promise<string> {
+  const email = `${unique('staff')}@example.org`
+  const body = { email, name: 'Sam Staff', role: 'staff', scopes }
+  expect((await app.request('POST', `${conference.path}/users`, { body })).status).toBe(201)
+  return email
+}
+
+async function list(path: string) {
+  const { body } = await app.request<{ data: Record<string, unknown>[] }>(
+    'GET',
+    `${conference.path}/${path}`,
+  )
+  return body.data
+}
+
+describeInBrowser('staff who prepare a conference', () => {
+  it('add a level and a sponsor, which gets the codes of its level', async () => {
+    const email = await invite(['catalog:write'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/sponsors`)
+    await page.getByRole('button', { name: 'Add a level' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('Gold')
+    await page.getByLabel('Complimentary codes').fill('3')
+    await page.keyboard.press('Enter')
+    await page.getByRole('cell', { name: 'Gold', exact: true }).waitFor()
+    // With the keyboard only.
+    await page.getByRole('button', { name: 'Add a sponsor' }).press('Enter')
+    await page.keyboard.type('Globex')
+    await page.keyboard.press('Tab')
+    await page.keyboard.type('codes@globex.example')
+    await page.getByRole('button', { name: 'No level Level' }).press('Enter')
+    await page.getByRole('option', { name: 'Gold' }).press('Enter')
+    await expectDialogText(page, 'Issues 3 complimentary codes when you save.')
+    await page.getByRole('button', { name: 'Save' }).press('Enter')
+    await page.getByRole('cell', { name: 'Globex', exact: true }).waitFor()
+    expect(await seriousBarriers(page)).toEqual([])
+    expect(await list('sponsors?q=globex')).toMatchObject([
+      { name: 'Globex', contact_email: 'codes@globex.example' },
+    ])
+    expect(await list('vouchers?limit=100')).toHaveLength(3)
+  })
+
+  it('give Acme five free tickets in three clicks from the first screen', async () => {
+    await createSponsor(app, conference, { name: 'Acme' })
+    const email = await invite(['purchases:read', 'vouchers:read', 'vouchers:write'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}`)
+    await page.getByRole('link', { name: 'Sponsors' }).click()
+    await page.getByRole('button', { name: 'Issue codes to Acme' }).click()
+    await page.getByRole('button', { name: 'Issue', exact: true }).click()
+    const codes = page.getByRole('textbox', { name: 'The codes' })
+    await codes.waitFor()
+    expect((await codes.inputValue()).split('\n')).toHaveLength(5)
+    const [batch] = await list('voucher-batches?limit=1')
+    expect(batch).toMatchObject({ source: 'staff', voucher_type: 'comp', count: 5 })
+    expect(await seriousBarriers(page)).toEqual([])
+  })
+
+  it('add a ticket type with its price, and change it, on a phone', async () => {
+    const email = await invite(['catalog:write'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/catalogue`, PHONE)
+    await page.getByRole('button', { name: 'Add a ticket type' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('Workshop day')
+    await page.getByLabel('Price of one code (EUR)').fill('249.50')
+    await page.getByRole('button', { name: /^Free Kind/ }).click()
+    await page.getByRole('option', { name: 'Percent off' }).click()
+    await page.getByRole('textbox', { name: 'Percent off' }).fill('50')
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.getByRole('button', { name: 'Save' }).dblclick()
+    await expectText(page, '€249.50')
+    await expectText(page, '50 % off, once')
+    expect(await fitsWidth(page)).toBe(true)
+    await page.getByRole('button', { name: 'Edit Workshop day' }).click()
+    await page.getByLabel('Price of one code (EUR)').fill('199')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expectText(page, '€199.00')
+    expect(await list('ticket-types')).toMatchObject([
+      {
+        name: 'Workshop day',
+        price: 19_900,
+        voucher_defaults: { voucher_type: 'percentage', discount_value: 50 },
+      },
+    ])
+    expect(await seriousBarriers(page)).toEqual([])
+  })
+})
+
+describeInBrowser('staff who manage users and keys', () => {
+  it('invite a colleague, change what the person may do, and remove the person', async () => {
+    const email = await invite(['keys:write', 'vouchers:redeem'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/people`)
+    await page.getByRole('button', { name: 'Invite a person' }).click()
+    await page.getByLabel('E-mail address').fill('dora@example.org')
+    // Nobody can grant what they lack.
+    expect(await page.getByRole('checkbox', { name: /^Refund/ }).isDisabled()).toBe(true)
+    await page.getByRole('dialog').getByText('Redeem at the door').click()
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.getByRole('button', { name: 'Invite', exact: true }).dblclick()
+    await page.getByRole('button', { name: 'Change dora@example.org' }).click()
+    await page.getByRole('dialog').getByText('Redeem at the door').click()
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByRole('row', { name: /dora@example.org Nothing yet/ }).waitFor()
+    await page.getByRole('button', { name: 'Remove dora@example.org' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
+    await page.getByText('dora@example.org was removed.').waitFor()
+    expect(await list('users')).not.toContainEqual(
+      expect.objectContaining({ email: 'dora@example.org' }),
+    )
+  })
+
+  it('create a key that is shown once, and revoke it; the audit log names them', async () => {
+    const email = await invite(['keys:write', 'vouchers:redeem'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/people`, PHONE)
+    await page.getByRole('button', { name: 'Create a key' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('Ticket shop')
+    await page.getByRole('dialog').getByText('Redeem at the door').click()
+    await page.getByRole('button', { name: 'Create', exact: true }).click()
+    const shown = await page
+      .getByRole('dialog')
+      .getByText(/^sv_staff_/)
+      .textContent()
+    const path = `${conference.path}/redemptions`
+    expect((await app.request('GET', path, { as: shown })).status).toBe(200)
+    await page.getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Revoke Ticket shop' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click()
+    await expectText(page, 'Revoked')
+    expect((await app.request('GET', path, { as: shown })).status).toBe(401)
+    expect(await fitsWidth(page)).toBe(true)
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.getByRole('link', { name: 'Audit log' }).click()
+    await expectText(page, /API key “Ticket shop”/)
+    await expectText(page, 'Sam Staff')
+    expect(await fitsWidth(page)).toBe(true)
+    expect(await seriousBarriers(page)).toEqual([])
+  })
+})
+
+/** Waits until the dialog shows the text. */
+async function expectDialogText(page: Parameters<typeof expectText>[0], text: string) {
+  await page.getByRole('dialog').getByText(text).first().waitFor()
+}
