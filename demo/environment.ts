@@ -89,7 +89,7 @@ export async function startEnvironment(
   }
   // The build of the pages takes as long as everything else together, so it goes on beside it.
   const pages = options.buildPages ? refreshPages(narrator, signal) : Promise.resolve(true)
-  onTearDown('pages', () => pages)
+  onTearDown('pages', async () => void (await pages))
   // Loading the service takes as long as starting its database, so both happen in parallel.
   const loading = loadParts()
   const database = await timed('database', async () => {

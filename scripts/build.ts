@@ -54,7 +54,7 @@ export async function build(): Promise<void> {
  *
  * @throws Error as `build`, or when the signal ends it.
  */
-export async function buildPages(signal: AbortSignal): Promise<void> {
+export async function buildPages(signal?: AbortSignal): Promise<void> {
   const fresh = `${DIST}-web-new-${process.pid}`
   try {
     await buildPagesInto(fresh, signal)
