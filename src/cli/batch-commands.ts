@@ -83,7 +83,9 @@ export function addVoucherBatchesList(program: Command, cli: Cli): void {
     const { conference, ...query } = parseInput(listInput, toFields(command.opts()))
     const page = await withSession(cli, async ({ db }) => {
       const caller = await findConference(db, conference)
-      return withTenant(db, caller, (trx) => listBatches(trx, caller.conferenceId, null, query))
+      return withTenant(db, caller, (trx) =>
+        listBatches(trx, caller.conferenceId, { sponsorId: null }, query),
+      )
     })
     const body = mapPage(page, toBatchBody)
     answer(cli, command, body, (paint) => renderPage(body, COLUMNS, paint))

@@ -49,6 +49,7 @@ export function addVouchersList(program: Command, cli: Cli): void {
     .option('--state <state>', 'active, frozen or deactivated')
     .option('--code <code>', 'only this code')
     .option('--assigned-to <email>', 'only vouchers of this person')
+    .option('--used <true|false>', 'only vouchers that were redeemed, or were not')
     .option('--q <text>', "a whole code, or part of a person's name or address")
 
   addPageOptions(command).action(async () => {

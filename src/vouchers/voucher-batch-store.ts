@@ -104,10 +104,11 @@ export async function getBatch(
 export async function listBatches(
   trx: Tx,
   conferenceId: string,
-  sponsorId: string | null,
+  { sponsorId, source }: { sponsorId: string | null; source?: VoucherBatch['source'] | undefined },
   page: PageQuery,
 ): Promise<Page<VoucherBatch>> {
   const query = batches(trx, conferenceId, sponsorId).select([...BATCH_COLUMNS])
+  if (source !== undefined) void query.where({ source })
   return mapPage(await fetchPage<BatchRow>(query, page), toBatch)
 }
 

@@ -12,6 +12,7 @@ import { getBatch, listBatches } from './voucher-batch-store.ts'
 import {
   batchPage,
   batchParams,
+  batchQuery,
   batchSchema,
   codeParams,
   createBatchBody,
@@ -179,14 +180,14 @@ function batchReadRoutes(app: App, { db }: RouteDeps): void {
         description: 'A sponsor sees only its own.',
         tags: tags,
         params: conferenceParams,
-        querystring: z.strictObject(pageQuery),
+        querystring: batchQuery,
         response: { 200: batchPage },
       },
     },
     async (request) => {
       const { conferenceId, sponsorId } = callerOf(request)
       const page = await withTenant(db, { conferenceId }, (trx) =>
-        listBatches(trx, conferenceId, sponsorId, request.query),
+        listBatches(trx, conferenceId, { sponsorId, source: request.query.source }, request.query),
       )
       return mapPage(page, toBatchBody)
     },

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { voucherConfigFields } from '../catalog/catalog-items.ts'
-import { conferenceParams, id, pageOf, pageQuery } from '../http/common-schemas.ts'
+import { conferenceParams, flag, id, pageOf, pageQuery } from '../http/common-schemas.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import { MAX_HOLD_SECONDS } from './held-uses.ts'
 import { REDEMPTION_STATUSES, type Redemption } from './redemption.ts'
@@ -29,6 +29,7 @@ export const voucherQuery = z.strictObject({
   assigned_to: z.string().trim().min(1).max(254).optional().meta({
     description: "A person's e-mail address, in any case.",
   }),
+  used: flag.optional().meta({ description: 'Whether the voucher was redeemed at least once.' }),
   q: z.string().trim().min(1).max(200).optional().meta({
     description:
       'A whole code, or part of the name or address of the person to whom a voucher is assigned. The newest assignment comes first.',
@@ -105,11 +106,20 @@ export const createBatchBody = z
   })
   .meta({ id: 'CreateVoucherBatch' })
 
+const BATCH_SOURCES = ['purchase', 'staff', 'comp'] as const
+
+export const batchQuery = z.strictObject({
+  ...pageQuery,
+  source: z.enum(BATCH_SOURCES).optional().meta({
+    description: '`comp`: the complimentary vouchers of a sponsor. `staff`: issued by staff.',
+  }),
+})
+
 export const batchSchema = z
   .object({
     id: z.string(),
     object: z.literal('voucher_batch'),
-    source: z.enum(['purchase', 'staff', 'comp']),
+    source: z.enum(BATCH_SOURCES),
     purchase: z.string().nullable(),
     sponsor: z.string().nullable(),
     count: z.int(),

@@ -117,6 +117,8 @@ export type VoucherFilter = {
   batchId?: string | undefined
   /** A person's e-mail address, in any case. */
   assignedTo?: string | undefined
+  /** Whether it was redeemed at least once. */
+  used?: boolean | undefined
   /** A whole code, or part of the name or address of the person to whom a voucher is assigned. */
   text?: string | undefined
   /** Set for a sponsor's key, which sees only the vouchers of its own batches. */
@@ -181,14 +183,14 @@ const ASSIGNED_TO = `and v.id = any(array(
   select p.voucher_id from voucher_assignments p
   where p.conference_id = :conferenceId and p.email_key = lower(:email)))`
 
-type Conditions = Pick<VoucherFilter, 'code' | 'state' | 'assignedTo'> & {
+type Conditions = Pick<VoucherFilter, 'code' | 'state' | 'assignedTo' | 'used'> & {
   batches: string[] | null
 }
 
 function readVouchers(
   trx: Tx,
   conferenceId: string,
-  { code, state, assignedTo, batches }: Conditions,
+  { code, state, assignedTo, used, batches }: Conditions,
   page: PageQuery,
   keyset: Keyset,
 ): Promise<Page<Voucher>> {
@@ -196,6 +198,7 @@ function readVouchers(
     ...(code === undefined ? [] : ['and v.code_key = :key']),
     ...(state === undefined ? [] : ['and v.state = :state']),
     ...(assignedTo === undefined ? [] : [ASSIGNED_TO]),
+    ...(used === undefined ? [] : [`and v.times_used ${used ? '>' : '='} 0`]),
     ...(batches === null ? [] : [BATCH_CONDITION[batches.length === 1 ? 'one' : 'several']]),
   ].join(' ')
   const values = {
@@ -263,10 +266,11 @@ async function searchVouchers(
       on.on('v.conference_id', 'a.conference_id').on('v.id', 'a.voucher_id'),
     )
     .where('a.conference_id', conferenceId)
-  const { sponsorId, batches, state, assignedTo, code } = filter
+  const { sponsorId, batches, state, assignedTo, used, code } = filter
   if (sponsorId !== null) void list.where('a.sponsor_id', sponsorId)
   if (batches !== null) void list.whereRaw('v.batch_id = any(?)', [batches])
   if (state !== undefined) void list.where('v.state', state)
+  if (used !== undefined) void list.where('v.times_used', used ? '>' : '=', 0)
   if (code !== undefined) void list.where('v.code_key', codeKey(code))
   if (assignedTo !== undefined) void list.whereRaw('a.email_key = lower(?)', [assignedTo])
   const candidates = searchCandidates(trx, conferenceId, 'assignment', text)

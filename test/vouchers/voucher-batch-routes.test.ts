@@ -187,6 +187,39 @@ describe('the batches that a sponsor sees', () => {
     expect((await read(`/voucher-batches/${own.body.id}/vouchers`)).body.data).toHaveLength(2)
     expect((await post(conference, batch, key)).status).toBe(403)
   })
+
+  it('lists the batches of one source', async () => {
+    const conference = await createConference(app)
+    const level = await createLevel(app, conference, { comp_ticket_count: 3 })
+    await createSponsor(app, conference, { level: level.id })
+    const staff = await post(conference, { count: 2, voucher_type: 'comp' })
+    const list = async (source: string) => {
+      const path = `${conference.path}/voucher-batches?source=${source}`
+      const { body } = await app.request<ListBody<{ source: string; count: number }>>('GET', path)
+      return body.data
+    }
+    expect(await list('staff')).toMatchObject([{ id: staff.body.id, source: 'staff' }])
+    expect(await list('comp')).toMatchObject([{ source: 'comp', count: 3 }])
+    expect(await list('purchase')).toEqual([])
+  })
+
+  it('shows which vouchers were used', async () => {
+    const conference = await createConference(app)
+    const made = await post(conference, { count: 3, voucher_type: 'comp' })
+    const list = async (query: string) => {
+      const path = `${conference.path}/vouchers?batch=${made.body.id}${query}`
+      const { body } = await app.request<ListBody<{ code: string }>>('GET', path)
+      return body.data.map(({ code }) => code)
+    }
+    const all = await list('')
+    const [used, ...others] = all
+    await app.request('POST', `${conference.path}/vouchers/${used}/redemptions`, {
+      body: { reference: 'order-1' },
+    })
+    expect(await list('&used=true')).toEqual([used])
+    expect(await list('&used=false')).toEqual(others)
+    expect(await list(`&used=false&q=${used}`)).toEqual([])
+  })
 })
 
 describe("a sponsor's complimentary codes", () => {

@@ -181,6 +181,13 @@ describeInBrowser('the codes of a purchase', () => {
     await page.keyboard.press('Enter')
     await row(codes[40]).waitFor()
     await row(codes[0]).waitFor({ state: 'detached' })
+    await page.getByLabel('Find a code or a person').fill('')
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: /Show/ }).click()
+    await page.getByRole('option', { name: 'Used', exact: true }).click()
+    await row(codes[0]).waitFor({ state: 'detached' })
+    await row(codes[1]).waitFor()
+    await expectGoodPage(visitor)
   })
 
   it('go to a person by mail, to another person, and come back', async () => {

@@ -5,6 +5,7 @@ import { AS_CSV, api, dataOf, type Schema, textOf } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, DataTable } from '../ui/data.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
+import { SelectField } from '../ui/form.tsx'
 import { Pager, SearchBox } from '../ui/list.tsx'
 import { useListUrl } from '../ui/list-url.ts'
 import { toast } from '../ui/toasts.tsx'
@@ -20,6 +21,12 @@ const MAX_COPIED = 5_000
 
 const PAGE = 50
 
+const SHOWN = [
+  { key: 'all', label: 'All codes' },
+  { key: 'false', label: 'Not used' },
+  { key: 'true', label: 'Used' },
+]
+
 /** The codes: which are used, who has them, copy and download. */
 export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; issued: number }) {
   const { conference } = scope
@@ -27,9 +34,10 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
   const [isUploading, setUploading] = useState(false)
   const { cursor } = url
   const text = url.get('q') ?? ''
+  const used = url.get('used')
   const vouchers = useQuery({
-    queryKey: ['vouchers', conference, of.id, text, cursor ?? ''],
-    queryFn: () => fetchCodes(conference, of, text, cursor),
+    queryKey: ['vouchers', conference, of.id, text, used ?? '', cursor ?? ''],
+    queryFn: () => fetchCodes(conference, of, { text, used }, cursor),
     refetchInterval: 5_000,
     placeholderData: (before) => before,
   })
@@ -51,11 +59,19 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
     <>
       <div className="row row-apart row-end">
         {issued > 10 ? (
-          <SearchBox
-            label="Find a code or a person"
-            value={url.get('q')}
-            onSearch={(found) => url.set('q', found)}
-          />
+          <div className="row row-end">
+            <SearchBox
+              label="Find a code or a person"
+              value={url.get('q')}
+              onSearch={(found) => url.set('q', found)}
+            />
+            <SelectField
+              label="Show"
+              value={used ?? 'all'}
+              onChange={(key) => url.set('used', key === 'all' ? undefined : key)}
+              options={SHOWN}
+            />
+          </div>
         ) : (
           <span />
         )}
@@ -75,7 +91,11 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
         {({ data, ...page }) =>
           data.length === 0 ? (
             <Empty
-              title={text === '' ? 'There are no codes.' : `No code or person matches “${text}”.`}
+              title={
+                text === '' && used === undefined
+                  ? 'There are no codes.'
+                  : 'No code matches. Show all codes, or search for something else.'
+              }
             />
           ) : (
             <>
@@ -95,12 +115,22 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
   )
 }
 
-function fetchCodes(conference: string, of: CodesOf, text: string, cursor: string | undefined) {
+function fetchCodes(
+  conference: string,
+  of: CodesOf,
+  { text, used }: { text: string; used: string | undefined },
+  cursor: string | undefined,
+) {
   const page = { limit: PAGE, cursor }
-  if (text !== '') {
+  if (text !== '' || used !== undefined) {
+    const filter = {
+      [of.kind]: of.id,
+      ...(text === '' ? {} : { q: text }),
+      ...(used === undefined ? {} : { used: used === 'true' }),
+    }
     return dataOf(
       api.GET('/v1/conferences/{conference}/vouchers', {
-        params: { path: { conference }, query: { ...page, [of.kind]: of.id, q: text } },
+        params: { path: { conference }, query: { ...page, ...filter } },
       }),
     )
   }
@@ -122,13 +152,13 @@ function downloadOf(conference: string, { kind, id }: CodesOf): Promise<string> 
   return kind === 'purchase'
     ? textOf(
         api.GET('/v1/conferences/{conference}/purchases/{purchase}/vouchers', {
-          params: { path: { conference, purchase: id } },
+          params: { path: { conference, purchase: id }, query: { include: 'assignment' } },
           ...AS_CSV,
         }),
       )
     : textOf(
         api.GET('/v1/conferences/{conference}/voucher-batches/{batch}/vouchers', {
-          params: { path: { conference, batch: id } },
+          params: { path: { conference, batch: id }, query: { include: 'assignment' } },
           ...AS_CSV,
         }),
       )

@@ -129,14 +129,20 @@ function Purchases({ scope: { conference } }: { scope: PortalScope }) {
 function OtherBatches({ scope: { conference } }: { scope: PortalScope }) {
   const batches = useQuery({
     queryKey: ['batches', conference],
-    queryFn: () =>
-      dataOf(
-        api.GET('/v1/conferences/{conference}/voucher-batches', {
-          params: { path: { conference }, query: { limit: 100 } },
-        }),
-      ),
+    queryFn: async () => {
+      const pages = await Promise.all(
+        (['comp', 'staff'] as const).map((source) =>
+          dataOf(
+            api.GET('/v1/conferences/{conference}/voucher-batches', {
+              params: { path: { conference }, query: { limit: 100, source } },
+            }),
+          ),
+        ),
+      )
+      return pages.flatMap(({ data }) => data)
+    },
   })
-  const given = batches.data?.data.filter(({ purchase }) => purchase === null) ?? []
+  const given = batches.data ?? []
   if (given.length === 0) return null
   return (
     <section className="stack">
