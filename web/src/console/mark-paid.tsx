@@ -1,8 +1,9 @@
 import { useState } from 'react'
 import { useAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
+import { SelectField } from '../ui/choices.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
-import { OtherErrors, SelectField, TextField } from '../ui/form.tsx'
+import { OtherErrors, TextField } from '../ui/form.tsx'
 import { MoneyField } from '../ui/money-field.tsx'
 import { type ActionProps, purchasesKey } from './purchase-data.ts'
 

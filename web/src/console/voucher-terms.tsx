@@ -1,5 +1,6 @@
 import type { ApiError, Schema } from '../api/client.ts'
-import { CheckboxField, NumberField, SelectField, TextField } from '../ui/form.tsx'
+import { NumberField, SelectField } from '../ui/choices.tsx'
+import { CheckboxField, TextField } from '../ui/form.tsx'
 import { MoneyField } from '../ui/money-field.tsx'
 
 type Terms = Schema<'VoucherConfig'>

@@ -1,13 +1,11 @@
 import { useQuery } from '@tanstack/react-query'
-import { lazy, Suspense } from 'react'
 import { api, dataOf } from '../api/client.ts'
-import { Loaded, Loading } from '../ui/feedback.tsx'
+import { Loaded } from '../ui/feedback.tsx'
 import { plural } from '../ui/format.ts'
 import { PageHead } from '../ui/shell.tsx'
+import { Codes } from './codes.tsx'
 import type { PortalScope } from './scope.ts'
 import { termsSentence } from './words.ts'
-
-const Codes = lazy(() => import('./codes.tsx').then(({ Codes }) => ({ default: Codes })))
 
 /** Codes that came with the sponsorship, or that staff gave. */
 export function BatchPage({ scope, id }: { scope: PortalScope; id: string }) {
@@ -29,9 +27,7 @@ export function BatchPage({ scope, id }: { scope: PortalScope; id: string }) {
             title={`${plural(found.count, 'code')} ${found.source === 'comp' ? 'with your sponsorship' : 'from the organizers'}`}
           />
           <p className="muted">{termsSentence(found, found.currency)}</p>
-          <Suspense fallback={<Loading />}>
-            <Codes scope={scope} of={{ kind: 'batch', id }} issued={found.count} />
-          </Suspense>
+          <Codes scope={scope} of={{ kind: 'batch', id }} issued={found.count} />
         </>
       )}
     </Loaded>

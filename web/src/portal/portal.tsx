@@ -3,11 +3,15 @@ import { Redirect, Route, Router, Switch } from 'wouter'
 import { useMe } from '../api/session.ts'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
 import { Shell } from '../ui/shell.tsx'
-import { BatchPage } from './batch.tsx'
 import { Overview } from './overview.tsx'
-import { PurchasePage } from './purchase.tsx'
 import { type PortalScope, portalScopeOf } from './scope.ts'
 
+const PurchasePage = lazy(() =>
+  import('./purchase.tsx').then(({ PurchasePage }) => ({ default: PurchasePage })),
+)
+const BatchPage = lazy(() =>
+  import('./batch.tsx').then(({ BatchPage }) => ({ default: BatchPage })),
+)
 const Buy = lazy(() => import('./buy.tsx').then(({ Buy }) => ({ default: Buy })))
 const Members = lazy(() => import('./members.tsx').then(({ Members }) => ({ default: Members })))
 

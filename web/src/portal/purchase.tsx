@@ -1,19 +1,18 @@
 import { useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useState } from 'react'
+import { useState } from 'react'
 import { useSearchParams } from 'wouter'
 import { useAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { CopyButton, Figure, Money, StateBadge, When } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
-import { Loaded, Loading } from '../ui/feedback.tsx'
+import { Loaded } from '../ui/feedback.tsx'
 import { formatCount } from '../ui/format.ts'
 import { PageHead } from '../ui/shell.tsx'
+import { Codes } from './codes.tsx'
 import { openCheckout, usePurchaseOptions } from './queries.ts'
 import type { PortalScope } from './scope.ts'
 import { flagSentences, historySentence, stateSentences, termsSentence } from './words.ts'
-
-const Codes = lazy(() => import('./codes.tsx').then(({ Codes }) => ({ default: Codes })))
 
 type Purchase = Schema<'Purchase'>
 type Transition = Schema<'PurchaseTransition'>
@@ -54,13 +53,7 @@ export function PurchasePage({ scope, id }: { scope: PortalScope; id: string }) 
               <section className="stack" aria-labelledby="codes-title">
                 <h2 id="codes-title">Codes</h2>
                 <VoucherFigures vouchers={found.vouchers} />
-                <Suspense fallback={<Loading />}>
-                  <Codes
-                    scope={scope}
-                    of={{ kind: 'purchase', id }}
-                    issued={found.vouchers.issued}
-                  />
-                </Suspense>
+                <Codes scope={scope} of={{ kind: 'purchase', id }} issued={found.vouchers.issued} />
               </section>
             ) : null}
             <div className="grid">

@@ -1,19 +1,15 @@
 import type { ReactNode } from 'react'
-import { Button } from 'react-aria-components/Button'
 import { Checkbox } from 'react-aria-components/Checkbox'
 import { FieldError } from 'react-aria-components/FieldError'
 import { Input } from 'react-aria-components/Input'
 import { Label } from 'react-aria-components/Label'
-import { ListBox, ListBoxItem } from 'react-aria-components/ListBox'
-import { NumberField as AriaNumberField } from 'react-aria-components/NumberField'
-import { Popover } from 'react-aria-components/Popover'
-import { Select, SelectValue } from 'react-aria-components/Select'
 import { Text } from 'react-aria-components/Text'
 import { TextArea } from 'react-aria-components/TextArea'
 import { TextField as AriaTextField } from 'react-aria-components/TextField'
 import type { ApiError } from '../api/client.ts'
 
-type Common = {
+/** What every field has. */
+export type Common = {
   label: string
   /** The field of the API that it fills: its error is shown here. */
   name?: string
@@ -23,7 +19,8 @@ type Common = {
   isDisabled?: boolean
 }
 
-function detailOf({ name, error }: Common): string | undefined {
+/** What the API says about the field. */
+export function detailOf({ name, error }: Common): string | undefined {
   return name === undefined ? undefined : error?.fieldError(name)
 }
 
@@ -31,7 +28,8 @@ function detailOf({ name, error }: Common): string | undefined {
 const sentenceOf = (label: string, detail: string) =>
   /^\p{Lu}/u.test(detail) ? detail : `${label.replace(/ \(optional\)$/, '')} ${detail}.`
 
-function Notes({ common }: { common: Common }) {
+/** The hint and the error below a field. */
+export function Notes({ common }: { common: Common }) {
   const detail = detailOf(common)
   return (
     <>
@@ -87,88 +85,6 @@ export function TextField({
       )}
       <Notes common={common} />
     </AriaTextField>
-  )
-}
-
-/** A field for a number. `value` is NaN while it is empty. */
-export function NumberField({
-  value,
-  onChange,
-  min,
-  max,
-  format,
-  ...common
-}: Common & {
-  value: number
-  onChange: (value: number) => void
-  min?: number
-  max?: number
-  format?: Intl.NumberFormatOptions
-}) {
-  return (
-    <AriaNumberField
-      className="field"
-      value={value}
-      onChange={onChange}
-      isInvalid={detailOf(common) !== undefined}
-      {...(min === undefined ? {} : { minValue: min })}
-      {...(max === undefined ? {} : { maxValue: max })}
-      {...(format === undefined ? {} : { formatOptions: format })}
-      {...(common.name === undefined ? {} : { name: common.name })}
-      {...(common.isRequired === undefined ? {} : { isRequired: common.isRequired })}
-      {...(common.isDisabled === undefined ? {} : { isDisabled: common.isDisabled })}
-    >
-      <Label>{common.label}</Label>
-      <Input />
-      <Notes common={common} />
-    </AriaNumberField>
-  )
-}
-
-/** A choice of one. */
-export function SelectField<Key extends string>({
-  value,
-  onChange,
-  options,
-  placeholder = 'Choose',
-  ...common
-}: Common & {
-  value: Key | null
-  onChange: (value: Key) => void
-  options: readonly { key: Key; label: string; hint?: string }[]
-  placeholder?: string
-}) {
-  return (
-    <Select
-      className="field"
-      selectedKey={value}
-      onSelectionChange={(key) => onChange(key as Key)}
-      placeholder={placeholder}
-      isInvalid={detailOf(common) !== undefined}
-      {...(common.isRequired === undefined ? {} : { isRequired: common.isRequired })}
-      {...(common.isDisabled === undefined ? {} : { isDisabled: common.isDisabled })}
-    >
-      <Label>{common.label}</Label>
-      <Button className="select-button">
-        <SelectValue />
-        <span aria-hidden="true">▾</span>
-      </Button>
-      <Notes common={common} />
-      <Popover className="popover">
-        <ListBox className="list-box">
-          {options.map(({ key, label, hint }) => (
-            <ListBoxItem key={key} id={key} textValue={label} className="list-box-item">
-              <Text slot="label">{label}</Text>
-              {hint === undefined ? null : (
-                <Text slot="description" className="hint">
-                  {hint}
-                </Text>
-              )}
-            </ListBoxItem>
-          ))}
-        </ListBox>
-      </Popover>
-    </Select>
   )
 }
 

@@ -1,5 +1,5 @@
 import type { ApiError } from '../api/client.ts'
-import { NumberField } from './form.tsx'
+import { NumberField } from './choices.tsx'
 import { exponentOf, formatMoney, toMinorUnits } from './format.ts'
 
 /** A field for money. People type major units; its value has minor units, and is null while it is empty. */
