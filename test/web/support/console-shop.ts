@@ -25,6 +25,7 @@ export async function openConsoleShop(app: TestApp) {
     'refunds:write',
     'vouchers:read',
     'stripe:sync',
+    'settings:write',
   ]
   await post('/users', { email, name: 'Ada', role: 'staff', scopes })
 

@@ -82,7 +82,7 @@ function Lists({ scope, attention }: { scope: ConsoleScope; attention: Attention
       />
       <Part
         title="Processing for more than a day"
-        hint="Usually a bank payment. “Refresh from Stripe” on its page tells."
+        hint="Usually a bank payment. “Refresh from Stripe” on its page shows where it is."
         rows={stuck}
         columns={STUCK}
         keyOf={({ id }) => id}

@@ -51,7 +51,7 @@ export function Pager({
   url,
   page,
 }: {
-  url: Pick<ListUrl, 'cursor' | 'open'>
+  url: Pick<ListUrl, 'cursor' | 'open' | 'previous'>
   page: { next_cursor: string | null }
 }) {
   const { next_cursor: next } = page
@@ -60,6 +60,9 @@ export function Pager({
     <nav className="row" aria-label="Pages of the list">
       <Button isDisabled={url.cursor === undefined} onPress={() => url.open(undefined)}>
         First page
+      </Button>
+      <Button isDisabled={url.previous === undefined} onPress={() => url.previous?.()}>
+        Previous page
       </Button>
       <Button isDisabled={next === null} onPress={() => url.open(next ?? undefined)}>
         Next page
