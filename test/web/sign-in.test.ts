@@ -72,4 +72,12 @@ describeInBrowser('signing in', () => {
     await expectText(page, 'This link was used already, or is older than 15 minutes.')
     await page.getByRole('button', { name: 'Send the link' }).waitFor()
   })
+
+  it('says why a sign-in with the identity provider failed', async () => {
+    const { page } = await site.visit()
+    await page.goto('/sign-in?error=no_access')
+    await expectText(page, 'This address has no access as staff.')
+    await page.getByRole('button', { name: 'Send the link' }).waitFor()
+    expect(await seriousBarriers(page)).toEqual([])
+  })
 })
