@@ -99,6 +99,7 @@ describe('the NDJSON of a purchase', () => {
       valid: true,
       invalid_reason: null,
       times_used: 0,
+      uses_held: 0,
       max_uses: 1,
       valid_from: null,
       valid_until: null,
