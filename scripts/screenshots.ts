@@ -46,13 +46,25 @@ async function choosePictures(api: DemoApi, path: string, as: string): Promise<P
     })
     return data[0] as T // at least one, says the schema
   }
+  const purchase = await find('purchases?flag=dispute', z.object({ id: z.string() }))
   const voucher = await find('vouchers?state=active&limit=1', z.object({ code: z.string() }))
   const { slug } = SEASON_CONFERENCE
   const portal = { by: PEOPLE.sponsor.email, viewport: DESKTOP }
   const console = { by: PEOPLE.staff.email, viewport: DESKTOP }
   return [
     { ...portal, name: 'portal', path: `/portal/${slug}`, shows: heading('Your vouchers') },
-    { ...console, name: 'console', path: `/console/${slug}`, shows: heading('Purchases') },
+    {
+      ...console,
+      name: 'console',
+      path: `/console/${slug}/purchases`,
+      shows: heading('Purchases'),
+    },
+    {
+      ...console,
+      name: 'purchase',
+      path: `/console/${slug}/purchases/${purchase.id}`,
+      shows: heading(/voucher code/),
+    },
     {
       ...console,
       viewport: PHONE,

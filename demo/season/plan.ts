@@ -12,7 +12,8 @@ const SEED = 20_270_611
  * The purchases of a season. The plan depends on nothing but the numbers: each run of the demo has the same
  * purchases. Every scenario occurs once before any occurs twice.
  *
- * @param isWorkday by the number of the day; few orders come on other days.
+ * @param isWorkday by the number of the day; few orders come on other days, unless it is one of the last two,
+ * which fill the first screen.
  */
 export function planSeason(
   count: number,
@@ -29,7 +30,8 @@ export function planSeason(
     // Sales grow from week to week.
     let day = days - 1 - ago.min - Math.floor(random() ** 1.5 * (ago.max - ago.min + 1))
     const earlier = day - 1 - Math.floor(random() * 5)
-    if (!isWorkday(day) && random() < 0.8 && earlier >= days - 1 - ago.max) day = earlier
+    if (!isWorkday(day) && day < days - 2 && random() < 0.8 && earlier >= days - 1 - ago.max)
+      day = earlier
     const quantity = pick(random, QUANTITIES)
     return {
       index,

@@ -250,7 +250,7 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: 'disputed', share: 3, daysAgo: [6, 13], course: disputed },
   { name: 'dispute lost', share: 3, daysAgo: [12, 41], course: disputeThatEnds('lost') },
   { name: 'ordered', share: 12, daysAgo: [0, 9], course: ordered },
-  { name: 'at the payment page', share: 5, daysAgo: [0, 0], course: atThePage },
+  { name: 'at the payment page', share: 2, daysAgo: [0, 0], course: atThePage },
   { name: 'debit on its way', share: 4, daysAgo: [0, 2], course: debitOnItsWay },
   { name: 'free, waiting', share: 6, daysAgo: [0, 3], isFree: true, course: freeWaiting },
   { name: 'free, revoked', share: 4, daysAgo: [5, 41], isFree: true, course: freeRevoked },
