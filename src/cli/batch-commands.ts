@@ -9,7 +9,16 @@ import { createStaffBatch } from '../vouchers/issue-without-purchase.ts'
 import { listBatches } from '../vouchers/voucher-batch-store.ts'
 import { createBatchBody, toBatchBody } from '../vouchers/voucher-schemas.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  decimalNumber,
+  parseInput,
+  toFields,
+  wholeNumber,
+} from './command.ts'
 import { type Column, momentText, renderFields, renderPage, renderTable } from './table.ts'
 import type { Paint } from './terminal.ts'
 
@@ -33,10 +42,10 @@ export function addVoucherBatchesCreate(program: Command, cli: Cli): void {
     ],
   })
     .requiredOption('--conference <slug|id>', 'the conference')
-    .requiredOption('--count <number>', 'the number of vouchers', Number)
+    .requiredOption('--count <number>', 'the number of vouchers', wholeNumber)
     .requiredOption('--voucher-type <type>', 'comp, percentage or fixed_amount')
-    .option('--discount-value <number>', 'percent, or minor units of the currency', Number)
-    .option('--max-uses <number>', 'uses of each voucher (default: 1)', Number)
+    .option('--discount-value <number>', 'percent, or minor units of the currency', decimalNumber)
+    .option('--max-uses <number>', 'uses of each voucher (default: 1)', wholeNumber)
     .option('--valid-from <time>', 'redeemable from this time (RFC 3339)')
     .option('--valid-until <time>', 'redeemable until this time (RFC 3339)')
     .option('--prefix <text>', 'the codes begin with it')

@@ -17,7 +17,15 @@ import { withTenant } from '../db/tenant-scope.ts'
 import { pageQuery } from '../http/common-schemas.ts'
 import { formatMoney } from '../shared/money.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  parseInput,
+  toFields,
+  wholeNumber,
+} from './command.ts'
 import { type Column, renderFields, renderPage } from './table.ts'
 
 type ItemBody = ReturnType<typeof toCatalogBody>
@@ -53,7 +61,7 @@ function addCreate(program: Command, cli: Cli, kind: CatalogKind): void {
   })
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--name <name>', 'the name that sponsors see')
-    .requiredOption('--price <number>', "minor units of the conference's currency", Number)
+    .requiredOption('--price <number>', "minor units of the conference's currency", wholeNumber)
     .option('--bulk-enabled', 'sponsors can see it and buy it in bulk')
 
   addSaleOptions(command).action(async () => {
@@ -81,7 +89,7 @@ function addUpdate(program: Command, cli: Cli, kind: CatalogKind): void {
   })
     .requiredOption('--conference <slug|id>', 'the conference')
     .option('--name <name>', 'the name that sponsors see')
-    .option('--price <number>', "minor units of the conference's currency", Number)
+    .option('--price <number>', "minor units of the conference's currency", wholeNumber)
     .option('--bulk-enabled', 'sponsors can see it and buy it in bulk')
     .option('--no-bulk-enabled', 'they cannot')
 

@@ -1,6 +1,7 @@
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import type { z } from 'zod'
 import type { Config, ConfigUse } from '../config.ts'
+import { describeIssue, type Issue } from '../shared/describe-issue.ts'
 import { UsageError } from './cli-errors.ts'
 import { createPaint, type Paint, type Terminal } from './terminal.ts'
 
@@ -56,6 +57,30 @@ export function addPageOptions(command: Command): Command {
     .option('--cursor <cursor>', 'the cursor that is printed below the previous page')
 }
 
+/**
+ * The value of an option for a count or for minor units. `Number` would take `250.00` for 250 minor units, and an
+ * empty text, such as a shell's variable that is not set, for 0, which gives away a purchase.
+ *
+ * @throws InvalidArgumentError unless it has only digits, which may follow a minus.
+ */
+export function wholeNumber(text: string): number {
+  if (/^-?\d{1,15}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError(
+    'It must be a whole number. Money is in minor units: 25000 is 250.00.',
+  )
+}
+
+/**
+ * The value of an option for percent, or for percent or minor units. Decimals that are only zeros are refused:
+ * `10.00` may be meant as money.
+ *
+ * @throws InvalidArgumentError
+ */
+export function decimalNumber(text: string): number {
+  if (/^-?\d{1,15}(\.\d*[1-9]\d*)?$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It must be a number such as 12.5, and 10 instead of 10.00.')
+}
+
 const dashed = (field: string) => `--${field.replaceAll('_', '-')}`
 
 /** `--created-after` as commander names it becomes the API's `created_after`. */
@@ -82,10 +107,11 @@ export function parseInput<T>(
 ): T {
   const parsed = schema.safeParse(fields)
   if (parsed.success) return parsed.data
-  const errors = parsed.error.issues.map(({ path: [field = ''], message }) => ({
-    pointer: flags[String(field)] ?? dashed(String(field)),
-    detail: message,
-  }))
+  const errors = parsed.error.issues.map((issue) => {
+    const field = String(issue.path[0] ?? '')
+    const detail = describeIssue(issue as Issue, fields[field] === undefined)
+    return { pointer: flags[field] ?? dashed(field), detail }
+  })
   throw new UsageError(
     errors.map(({ pointer, detail }) => `${pointer} ${detail}`).join('; '),
     errors,

@@ -20,6 +20,7 @@ import {
   parseInput,
   takeSecret,
   toFields,
+  wholeNumber,
 } from './command.ts'
 import { type Column, momentText, renderFields, renderPage } from './table.ts'
 
@@ -61,8 +62,12 @@ export function addConferencesCreate(program: Command, cli: Cli): void {
         .createOption('--webhook-secret <secret|->', 'signing secret of its webhook endpoint')
         .env('STRIPE_WEBHOOK_SECRET'),
     )
-    .option('--max-quantity <number>', 'maximum quantity of a purchase (default: 500)', Number)
-    .option('--code-length <number>', 'number of random symbols of a code (default: 12)', Number)
+    .option('--max-quantity <number>', 'maximum quantity of a purchase (default: 500)', wholeNumber)
+    .option(
+      '--code-length <number>',
+      'number of random symbols of a code (default: 12)',
+      wholeNumber,
+    )
     .option('--allowed-origin <origin...>', 'origin that a checkout may return to (default: any)')
     .action(async (_options: unknown, command: Command) => {
       const input = parseInput(createConferenceBody, await fieldsOf(cli, command), FLAGS)

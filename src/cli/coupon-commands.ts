@@ -19,9 +19,11 @@ import {
   addPageOptions,
   answer,
   type Cli,
+  decimalNumber,
   metadataOf,
   parseInput,
   toFields,
+  wholeNumber,
 } from './command.ts'
 import { performSync, toSyncRequest } from './perform-sync.ts'
 import { type Column, momentText, renderFields, renderPage } from './table.ts'
@@ -96,13 +98,17 @@ export function addCouponsCreate(program: Command, cli: Cli): void {
     .option(
       '--percent-off <number>',
       'percent: above 0, at most 100, with at most two decimals',
-      Number,
+      decimalNumber,
     )
-    .option('--amount-off <number>', 'amount in minor units of the currency', Number)
+    .option('--amount-off <number>', 'amount in minor units of the currency', wholeNumber)
     .option('--currency <code>', 'ISO 4217; required with --amount-off')
     .option('--duration <duration>', 'once, repeating or forever (default: once)')
-    .option('--months <number>', 'number of months; required with --duration repeating', Number)
-    .option('--max-redemptions <number>', 'maximum number of uses', Number)
+    .option(
+      '--months <number>',
+      'number of months; required with --duration repeating',
+      wholeNumber,
+    )
+    .option('--max-redemptions <number>', 'maximum number of uses', wholeNumber)
     .option('--redeem-by <time>', 'last time of use: RFC 3339, within five years')
     .option('--name <name>', 'the name that customers see')
     .option('--product <id...>', 'only for these Stripe products')

@@ -21,6 +21,7 @@ import {
   metadataOf,
   parseInput,
   toFields,
+  wholeNumber,
 } from './command.ts'
 import { type Column, momentText, renderFields, renderPage } from './table.ts'
 
@@ -49,10 +50,14 @@ export function addPlansCreate(program: Command, cli: Cli): void {
   })
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--name <name>', 'the name that people see')
-    .requiredOption('--amount <number>', "minor units of the conference's currency", Number)
+    .requiredOption('--amount <number>', "minor units of the conference's currency", wholeNumber)
     .requiredOption('--interval <interval>', `one of: ${INTERVALS.join(', ')}`)
-    .option('--every <number>', 'number of intervals between two payments (default: 1)', Number)
-    .option('--trial-days <number>', 'days before the first payment (default: 0)', Number)
+    .option(
+      '--every <number>',
+      'number of intervals between two payments (default: 1)',
+      wholeNumber,
+    )
+    .option('--trial-days <number>', 'days before the first payment (default: 0)', wholeNumber)
     .option(
       '--statement-descriptor <text>',
       "on subscribers' bank statements: at most 22 characters",

@@ -21,7 +21,7 @@ import {
   searchConferences,
   withSession,
 } from './cli-session.ts'
-import { addCommand, answer, type Cli, parseInput, toFields } from './command.ts'
+import { addCommand, answer, type Cli, parseInput, toFields, wholeNumber } from './command.ts'
 import { renderFields } from './table.ts'
 
 const createInput = createPurchaseBody.safeExtend({
@@ -48,10 +48,10 @@ export function addPurchasesCreate(program: Command, cli: Cli): void {
   })
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--sponsor <slug|id>', 'the sponsor (id, slug or external id)')
-    .requiredOption('--quantity <number>', 'number of vouchers', Number)
+    .requiredOption('--quantity <number>', 'number of vouchers', wholeNumber)
     .option('--ticket-type <id>', 'what is bought')
     .option('--add-on <id>', 'or this add-on')
-    .option('--unit-amount <number>', 'minor units for each (default: the price)', Number)
+    .option('--unit-amount <number>', 'minor units for each (default: the price)', wholeNumber)
     .option('--reference <text>', "the buyer's own reference")
     .option('--description <text>', 'what is bought, for people')
 
@@ -103,7 +103,7 @@ export function addPurchasesApprove(program: Command, cli: Cli): void {
     examples: [
       ['purchases:approve bp_V1StGXR8Z5jdHi6BmyT7a --quantity 5', 'fails for another quantity'],
     ],
-  }).option('--quantity <number>', 'the quantity that you approve', Number)
+  }).option('--quantity <number>', 'the quantity that you approve', wholeNumber)
   onPurchase(cli, command, (fields) => {
     const { quantity = null } = parseInput(approveBody, fields)
     return ({ db, purchases }, caller, id) =>
@@ -146,7 +146,7 @@ export function addPurchasesMarkPaid(program: Command, cli: Cli): void {
       ],
     ],
   })
-    .requiredOption('--amount <number>', 'the total of the purchase, in minor units', Number)
+    .requiredOption('--amount <number>', 'the total of the purchase, in minor units', wholeNumber)
     .requiredOption('--method <method>', `one of: ${RECORDED_METHODS.join(', ')}`)
     .requiredOption('--reference <text>', 'what the bank statement, cheque or receipt says')
     .option('--paid-at <time>', 'when the money came (RFC 3339; default: now)')
@@ -195,8 +195,8 @@ export function addPurchasesRefund(program: Command, cli: Cli): void {
       ],
     ],
   })
-    .option('--amount <number>', 'minor units (default: what is not refunded yet)', Number)
-    .option('--quantity <number>', 'the price of this many vouchers', Number)
+    .option('--amount <number>', 'minor units (default: what is not refunded yet)', wholeNumber)
+    .option('--quantity <number>', 'the price of this many vouchers', wholeNumber)
     .option('--codes <codes>', 'the price of these vouchers, separated by commas', toCodes)
     .option('--preview', 'show what would happen, and do nothing')
     .option('--reason <reason>', 'duplicate, fraudulent or requested_by_customer')

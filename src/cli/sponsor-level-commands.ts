@@ -6,7 +6,15 @@ import { pageQuery } from '../http/common-schemas.ts'
 import { createLevel, listLevels, toLevel } from '../sponsors/sponsor-levels.ts'
 import { createLevelBody, toLevelBody } from '../sponsors/sponsor-schemas.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  parseInput,
+  toFields,
+  wholeNumber,
+} from './command.ts'
 import { type Column, renderFields, renderPage } from './table.ts'
 
 type LevelBody = ReturnType<typeof toLevelBody>
@@ -28,7 +36,7 @@ export function addSponsorLevelsCreate(program: Command, cli: Cli): void {
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--name <name>', 'the name of the level')
     .option('--slug <slug>', 'for addresses (default: made from the name)')
-    .option('--comp-ticket-count <number>', 'vouchers for each sponsor (default: 0)', Number)
+    .option('--comp-ticket-count <number>', 'vouchers for each sponsor (default: 0)', wholeNumber)
 
   command.action(async () => {
     const { conference, ...level } = parseInput(createInput, toFields(command.opts()))

@@ -19,7 +19,15 @@ import {
 import { getVoucher, listVouchers } from '../vouchers/voucher-store.ts'
 import { type Problem, toFailure, toProblem, UsageError } from './cli-errors.ts'
 import { findConference, type Session, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  parseInput,
+  toFields,
+  wholeNumber,
+} from './command.ts'
 import {
   type Column,
   momentText,
@@ -215,7 +223,7 @@ export function addVouchersRedeem(program: Command, cli: Cli): void {
   })
     .requiredOption('--conference <slug|id>', 'the conference')
     .requiredOption('--reference <text>', 'your own id of the order')
-    .option('--hold-seconds <number>', 'hold the use for so long instead', Number)
+    .option('--hold-seconds <number>', 'hold the use for so long instead', wholeNumber)
 
   command.action(async (code: string) => {
     const {

@@ -21,7 +21,15 @@ import {
   updateEndpoint,
 } from '../notifications/webhook-endpoints.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import {
+  addCommand,
+  addPageOptions,
+  answer,
+  type Cli,
+  parseInput,
+  toFields,
+  wholeNumber,
+} from './command.ts'
 import { type Column, momentText, renderFields, renderPage } from './table.ts'
 import type { Paint } from './terminal.ts'
 
@@ -199,7 +207,7 @@ export function addWebhookEndpointsRotateSecret(program: Command, cli: Cli): voi
     .option(
       '--overlap-seconds <number>',
       'how long the old secret signs too (default: a day)',
-      Number,
+      wholeNumber,
     )
 
   command.action(async (id: string) => {

@@ -12,7 +12,7 @@ const stripeSecretKey = z
   .max(MAX_SECRET_LENGTH)
   .regex(
     /^[sr]k_(test|live)_[A-Za-z0-9_]{8,}$/,
-    'must be a secret or restricted Stripe key (sk_… or rk_…)',
+    'must be a whole secret or restricted Stripe key: sk_test_…, sk_live_…, rk_test_… or rk_live_…',
   )
 const webhookSecret = z
   .string()

@@ -167,8 +167,7 @@ function toAppError(error: unknown, request: FastifyRequest): AppError {
     return new AppError('not_found', 'A segment of the path is too long.', { cause: error })
   }
   const known = code === undefined ? undefined : FASTIFY_CODES[code]
-  if (known !== undefined)
-    return new AppError(known, ERROR_CATALOGUE[known].title, { cause: error })
+  if (known !== undefined) return new AppError(known, ERROR_CATALOGUE[known].help, { cause: error })
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new AppError('malformed_json', 'The request cannot be parsed.', { cause: error })
   }

@@ -18,7 +18,7 @@ const subjectFields = {
 const one = (body: { email?: string | undefined; sponsor?: string | undefined }) =>
   (body.email === undefined) !== (body.sponsor === undefined)
 
-const ONE_OF_BOTH = { path: ['email'], message: 'Send either email or sponsor.' }
+const ONE_OF_BOTH = { path: ['email'], message: 'or sponsor is required, and not both' }
 
 export const exportBody = z
   .strictObject(subjectFields)

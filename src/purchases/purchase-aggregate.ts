@@ -357,7 +357,8 @@ const ACTION_NOUNS: Record<PurchaseAction | 'pay', string> = {
 function reasonOf(action: PurchaseAction | 'pay', status: PurchaseStatus): string {
   if (action === 'approve' && status === 'PENDING') return 'the purchase is not free'
   if (action === 'revoke' && status === 'PAID') return 'the purchase was paid: refund it'
-  if (action === 'mark_paid' && status === 'PENDING') return 'the purchase is free: approve it'
+  const isPayment = action === 'mark_paid' || action === 'checkout' || action === 'pay'
+  if (isPayment && status === 'PENDING') return 'the purchase is free: staff approve it'
   if (action === 'update' && status === 'PENDING') return 'a payment is open or pending'
   if (action === 'refund' && (status === 'PAID' || status === 'REFUNDED')) {
     return 'nothing is left to refund'

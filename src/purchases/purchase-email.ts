@@ -138,7 +138,8 @@ function isOutdated(kind: PurchaseEmailKind, { status }: BulkPurchase): boolean 
   return (kind === 'refunded' || kind === 'revoked') && status !== 'REFUNDED'
 }
 
-const codeCount = (count: number) => (count === 1 ? '1 voucher code' : `${count} voucher codes`)
+const codeCount = (count: number, kind = 'voucher') =>
+  count === 1 ? `1 ${kind} code` : `${count} ${kind} codes`
 
 const SUBJECTS: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string> = {
   codes_ready: ({ purchase, conference }) =>
@@ -164,7 +165,7 @@ const BODIES: Record<PurchaseEmailKind, (data: PurchaseEmailData) => string[]> =
       : [
           `we have received your payment of ${formatMoney(recorded.amount, recorded.currency)} (${METHOD_NAMES[recorded.method]}, ${recorded.reference}).`,
         ]),
-    `the ${codeCount(purchase.quantity)} that you bought are ready.`,
+    `${recorded === null ? 'your' : 'Your'} ${codeCount(purchase.quantity, purchase.totalAmount === 0 ? 'free voucher' : 'voucher')} ${purchase.quantity === 1 ? 'is' : 'are'} ready.`,
     attached
       ? 'They are attached as a CSV file. Anyone who has a code can use it, so keep the file private.'
       : 'There are too many codes to attach. Download them from the page below.',

@@ -72,7 +72,7 @@ export async function revokeComp(
   if (redeemed === 0) return
   await raiseSingleFlag(trx, ref, 'too_few_unredeemed', {
     fact: 'revoked',
-    detail: `${redeemed} of the ${before.purchase.quantity} vouchers were redeemed before the purchase was revoked. Decide with the sponsor what to do.`,
+    detail: `${redeemed} of the ${before.purchase.quantity} vouchers ${redeemed === 1 ? 'was' : 'were'} redeemed before the purchase was revoked. Decide with the sponsor what to do.`,
   })
 }
 

@@ -37,6 +37,9 @@ export const toFieldError = ({ line, column, detail }: LineError): FieldError =>
   detail,
 })
 
+// How an export writes a cell that a spreadsheet would run as a formula.
+const NEUTRALISED = /^'(?=[-=+@\t\r\uFF1D\uFF0B\uFF0D\uFF20])/
+
 const MAX_ASSIGNMENT_LINES = 5_000
 
 /** Characters. Longer than any line with valid values. */
@@ -114,7 +117,7 @@ function parseRows(text: string): Parsed[] | LineError {
       max_record_size: MAX_LINE_LENGTH,
     })
     // The library's types do not know `info` without `columns`.
-    return rows as Parsed[]
+    return (rows as Parsed[]).map(withoutEmptyEnd)
   } catch (error) {
     if (!(error instanceof CsvError)) throw error
     const line = typeof error['lines'] === 'number' ? error['lines'] : 1
@@ -127,6 +130,12 @@ function parseRows(text: string): Parsed[] | LineError {
         : 'The quotation marks do not match. Inside a quoted cell, write two for one.',
     }
   }
+}
+
+/** Spreadsheets end every line with the empty cells of columns that were once used. */
+function withoutEmptyEnd({ info, record }: Parsed): Parsed {
+  const last = record.findLastIndex((cell) => cell !== '')
+  return { info, record: record.slice(0, last + 1) }
 }
 
 function headerErrors(names: readonly string[], line: number): LineError[] {
@@ -153,7 +162,8 @@ function readBody(names: readonly string[], body: readonly Parsed[]): Assignment
   const file: AssignmentFile = { lines: [], skipped: 0, errors: [] }
   for (const { record, info } of body) {
     const line = info.lines
-    const cell = (name: string) => record[names.indexOf(name)] || undefined
+    const cell = (name: string) =>
+      record[names.indexOf(name)]?.replace(NEUTRALISED, '') || undefined
     const given = { code: cell('code') ?? null, email: cell('email'), name: cell('name') ?? null }
     if (record.length > names.length) {
       file.errors.push({ line, column: null, detail: 'The line has more cells than the header.' })

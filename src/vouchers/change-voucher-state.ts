@@ -109,7 +109,7 @@ function frozenError(): AppError {
 function refundedError(required: number, inactive: number): AppError {
   return new AppError(
     'voucher_refunded',
-    `Refunds require ${required} inactive vouchers; ${inactive} ${inactive === 1 ? 'is' : 'are'} inactive.`,
+    `Refunds or a revocation require ${required} inactive vouchers; ${inactive} ${inactive === 1 ? 'is' : 'are'} inactive.`,
     { extra: { required_off: required, off: inactive } },
   )
 }

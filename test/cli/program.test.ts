@@ -48,7 +48,7 @@ describe('an invalid command line exits with 2', () => {
   it.each([
     ['an unknown command', ['purchase:list'], 'Did you mean purchases:list?'],
     ['an unknown option', ['conferences:list', '--all'], "unknown option '--all'"],
-    ['a missing option', ['purchases:list'], "required option '--conference"],
+    ['a missing option', ['sponsors:list'], "required option '--conference"],
     ['a missing argument', ['keys:revoke'], "missing required argument 'key'"],
     ['a surplus argument', ['conferences:list', 'devconf'], 'too many arguments'],
     [
@@ -61,6 +61,26 @@ describe('an invalid command line exits with 2', () => {
       'an unknown scope',
       ['keys:create', '--role', 'staff', '--conference', 'x', '--name', 'x', '--scopes', 'all'],
       '--scopes',
+    ],
+    [
+      'money in major units',
+      ['purchases:refund', 'bp_1', '--amount', '250.00'],
+      "'250.00' is invalid. It must be a whole number",
+    ],
+    [
+      'a price from a variable that is not set',
+      ['ticket-types:create', '--conference', 'x', '--name', 'Day', '--price', ''],
+      '--price',
+    ],
+    [
+      'a discount that may be money in major units',
+      ['coupons:create', '--conference', 'x', '--percent-off', '10.00'],
+      '10 instead of 10.00',
+    ],
+    [
+      'a number out of range',
+      ['purchases:list', '--conference', 'x', '--limit', '0'],
+      '--limit must be at least 1',
     ],
     ['nothing to reconcile', ['purchases:reconcile'], 'either purchase ids or --stuck is required'],
     [

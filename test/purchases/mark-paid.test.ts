@@ -120,7 +120,7 @@ describe('a payment that came outside Stripe', () => {
     })
     expect(await markPaid(free.body.id)).toMatchObject({
       status: 409,
-      body: { detail: expect.stringContaining('free: approve it') },
+      body: { detail: expect.stringContaining('free: staff approve it') },
     })
     expect(await shop.get(id)).toMatchObject({ status: 'PENDING', amount_received: 0 })
   })

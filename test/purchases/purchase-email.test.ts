@@ -195,13 +195,16 @@ describe('a sponsor', () => {
     await bought.send(mailerOf(server))
     const [ready] = server.mails
     expect(ready?.raw.replaceAll('=\r\n', '')).toContain(
-      'we have received your payment of 10.00 EUR (bank transfer, RE-7).',
+      'we have received your payment of 10.00 EUR (bank transfer, RE-7).\r\nYour 10 voucher codes are ready.',
     )
     const free = await openBought('team@acme.example', { unitAmount: 0 })
     await app.request('POST', `${urlOf(free)}/approve`)
+    await free.send(mailerOf(server), 'keep')
+    expect(server.mails.at(-1)?.raw).toContain('your 10 free voucher codes are ready.')
     await app.request('POST', `${urlOf(free)}/revoke`)
     await free.send(mailerOf(server))
     expect(server.mails.map((mail) => mail.header('Subject'))).toEqual([
+      'Your 10 voucher codes for Conference are ready',
       'Your 10 voucher codes for Conference are ready',
       'Your free voucher codes for Conference were withdrawn',
     ])

@@ -78,6 +78,14 @@ describe('what staff gave for free', () => {
     })
   })
 
+  it('is not to be paid: staff approve it', async () => {
+    const id = await staffOrder({ quantity: 5, unit_amount: 0 })
+    expect(await shop.checkout(id)).toMatchObject({
+      status: 409,
+      body: { detail: 'Checkout is not possible: the purchase is free: staff approve it.' },
+    })
+  })
+
   it('is not approved if it has another quantity than staff believe (issue 8, line 9)', async () => {
     const free = await createTicketType(app, { path: shop.path }, { price: 0 })
     const { id } = await shop.buy({ ticket_type: free.id, quantity: 5 })

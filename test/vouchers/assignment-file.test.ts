@@ -126,11 +126,15 @@ describe('a file of persons', () => {
     )
     expect(second).toContain(",eve@acme.example,'=1+1,")
     expect(third).toMatch(/,0,1,true,,,,,,$/)
-    expect((await upload([header ?? '', first ?? '', third ?? ''])).body).toMatchObject({
-      unchanged: 1,
-      skipped: 1,
-      errors: [],
-    })
+    const exported = [header ?? '', first ?? '', second ?? '', third ?? '']
+    expect((await upload(exported)).body).toMatchObject({ unchanged: 2, skipped: 1, errors: [] })
+  })
+
+  it('takes the empty cells with which spreadsheets end lines', async () => {
+    const { upload, people } = await openAssignments(app, 2)
+    const file = ['email;name;;', 'ada@acme.example;Ada;;', ';;;', '', 'eve@acme.example']
+    expect((await upload(file)).body).toMatchObject({ assigned: 2, skipped: 1, errors: [] })
+    expect(await people()).toEqual(['ada@acme.example', 'eve@acme.example'])
   })
 
   it('runs once under one Idempotency-Key', async () => {
@@ -233,7 +237,10 @@ describe('a file that is not valid', () => {
       body: { errors: [{ pointer: '/', detail: expect.stringContaining('UTF-8') }] },
     })
     const json = { 'content-type': 'application/json' }
-    expect(await upload(['{}'], '', json)).toMatchObject({ status: 415 })
+    expect(await upload(['{}'], '', json)).toMatchObject({
+      status: 415,
+      body: { detail: expect.stringContaining('text/csv') },
+    })
     expect(await upload(Buffer.alloc(1_100_000, 'x'))).toMatchObject({ status: 413 })
     const bom = Buffer.from('\uFEFFemail,name\r\na@b.example,Jürgen\r\n')
     expect((await upload(bom)).body.data).toMatchObject([{ line: 2, name: 'Jürgen' }])
