@@ -139,11 +139,20 @@ describeInBrowser('a sponsor', () => {
     const id = await buyPaid(shop, { quantity: 10 })
     const refund = await shop.act(id, 'refund', { amount: 3_000 })
     expect(refund.status).toBe(200)
+    const { payment_intent: intent } = await shop.get(id)
+    // As the mirror's worker does after the payment.
+    await app.rows(
+      `insert into stripe.charges (conference_id, id, created, as_of, livemode, data, payment_intent, status, amount,
+         currency, receipt_url)
+       values ($1, 'ch_1', now(), now(), false, '{}', $2, 'succeeded', 10000, 'eur', 'https://receipts.example/1')`,
+      [shop.conference, intent],
+    )
     const visitor = await visit(`/purchases/${id}`)
     await expectText(visitor.page, 'We returned €30.00 to you.')
     await expectText(visitor.page, '3 of 10 codes no longer work.')
+    const receipt = visitor.page.getByRole('link', { name: 'Receipt' })
+    expect(await receipt.getAttribute('href')).toBe('https://receipts.example/1')
     await figure(visitor, 'Left').getByText('7').waitFor()
-    const { payment_intent: intent } = await shop.get(id)
     stripe.fake.control.dispute(String(intent))
     await shop.act(id, 'reconcile')
     await expectText(visitor.page, 'Until it is decided, the unused codes do not work.')

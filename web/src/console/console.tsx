@@ -8,9 +8,9 @@ import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
 import { PageHead, Shell } from '../ui/shell.tsx'
 import { AttentionPage, Start } from './attention.tsx'
 import { useAttention } from './attention-data.ts'
-import { Purchases } from './purchases.tsx'
 import type { ConsoleScope } from './scope.ts'
 
+const Purchases = lazy(async () => ({ default: (await import('./purchases.tsx')).Purchases }))
 const PurchasePage = lazy(async () => ({
   default: (await import('./purchase-page.tsx')).PurchasePage,
 }))

@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useAction } from '../api/actions.ts'
 import { AS_CSV, api, dataOf, type Schema, textOf } from '../api/client.ts'
+import { saveFile } from '../api/download.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, DataTable } from '../ui/data.tsx'
@@ -53,7 +54,8 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
     done: (count) => `${count} codes are copied.`,
   })
   const download = useAction({
-    run: async () => saveAs(`vouchers-${of.id}.csv`, await file()),
+    run: async () =>
+      saveFile(new Blob([await file()], { type: 'text/csv' }), `vouchers-${of.id}.csv`),
   })
   return (
     <>
@@ -170,16 +172,6 @@ const codesIn = (csv: string) =>
     .split('\n')
     .slice(1)
     .flatMap((line) => line.split(',')[0] || [])
-
-function saveAs(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }))
-  const link = document.createElement('a')
-  link.href = url
-  link.download = name
-  link.click()
-  // Some browsers read it after the click.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000)
-}
 
 /** A used, deactivated or expired code can get no other person. */
 const isFree = ({ invalid_reason: reason, times_used: used }: Voucher) =>
