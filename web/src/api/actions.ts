@@ -22,12 +22,16 @@ type Action<Input, Result> = {
 export function useAction<Input = void, Result = unknown>(action: Action<Input, Result>) {
   const queries = useQueryClient()
   const key = useRef<{ of: string; key: string } | null>(null)
-  return useMutation<Result, ApiError, Input>({
+  const inFlight = useRef<string | null>(null)
+  const mutation = useMutation<Result, ApiError, Input>({
     mutationFn: (input) => {
       const of = JSON.stringify(input ?? null)
       // Another input is another intention.
       if (key.current?.of !== of) key.current = { of, key: newIdempotencyKey() }
       return action.run(input, key.current.key)
+    },
+    onSettled: () => {
+      inFlight.current = null
     },
     onSuccess: async (result) => {
       key.current = null
@@ -46,4 +50,14 @@ export function useAction<Input = void, Result = unknown>(action: Action<Input, 
       }
     },
   })
+  return {
+    ...mutation,
+    /** The second press of a double click comes before the button is busy. */
+    mutate: (input: Input) => {
+      const of = JSON.stringify(input ?? null)
+      if (inFlight.current === of) return
+      inFlight.current = of
+      mutation.mutate(input)
+    },
+  }
 }

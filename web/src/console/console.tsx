@@ -21,6 +21,8 @@ const Vouchers = lazy(async () => ({ default: (await import('./vouchers.tsx')).V
 const AuditLog = lazy(async () => ({ default: (await import('./audit-log.tsx')).AuditLog }))
 const People = lazy(async () => ({ default: (await import('./people.tsx')).People }))
 const Catalogue = lazy(async () => ({ default: (await import('./catalogue.tsx')).Catalogue }))
+const Reports = lazy(async () => ({ default: (await import('./reports.tsx')).Reports }))
+const Settings = lazy(async () => ({ default: (await import('./settings.tsx')).Settings }))
 const Sponsors = lazy(async () => ({ default: (await import('./sponsors.tsx')).Sponsors }))
 const VoucherPage = lazy(async () => ({ default: (await import('./vouchers.tsx')).VoucherPage }))
 
@@ -80,6 +82,7 @@ function OfConference({
           currency,
           dashboard,
           may: (needed) => hasScope(access, needed),
+          isOperator: access.role === 'operator',
         }
         return <Frame scope={scope} access={access} email={email} />
       }}
@@ -127,7 +130,9 @@ const PAGES: readonly {
   { href: '/vouchers', label: 'Vouchers', scopes: ['vouchers:read', 'vouchers:redeem'] },
   { href: '/sponsors', label: 'Sponsors', scopes: ['catalog:write', 'purchases:read'] },
   { href: '/catalogue', label: 'Catalogue', scopes: ['catalog:write', 'purchases:read'] },
+  { href: '/reports', label: 'Reports', scopes: ['purchases:read'] },
   { href: '/people', label: 'Users and keys', scopes: ['keys:write'] },
+  { href: '/settings', label: 'Settings', scopes: ['settings:write', 'stripe:sync'] },
 ]
 
 /** The pages that the person may open. */
@@ -161,6 +166,12 @@ function Pages({ scope }: { scope: ConsoleScope }) {
         </Route>
         <Route path="/sponsors">
           <Sponsors scope={scope} />
+        </Route>
+        <Route path="/reports">
+          <Reports scope={scope} />
+        </Route>
+        <Route path="/settings">
+          <Settings scope={scope} />
         </Route>
         <Route path="/people">
           <People scope={scope} />

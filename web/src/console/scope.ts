@@ -9,4 +9,6 @@ export type ConsoleScope = {
   /** Where Stripe shows the payments of the conference; null for another service in its place. */
   dashboard: string | null
   may: (scope: Schema<'Scope'>) => boolean
+  /** Operators of the platform also change limits and Stripe's key. */
+  isOperator: boolean
 }

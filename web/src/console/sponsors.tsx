@@ -73,7 +73,10 @@ export function Sponsors({ scope }: { scope: ConsoleScope }) {
                     cell: (sponsor) => (
                       <span className="row">
                         {may('purchases:read') ? (
-                          <Link className="button button-small" href={`/?sponsor=${sponsor.slug}`}>
+                          <Link
+                            className="button button-small"
+                            href={`/purchases?sponsor=${sponsor.slug}`}
+                          >
                             Purchases<span className="visually-hidden"> of {sponsor.name}</span>
                           </Link>
                         ) : null}

@@ -1,0 +1,99 @@
+import { beforeAll, expect, it } from 'vitest'
+import type { Scope } from '../../src/shared/caller.ts'
+import { createConference, createSponsor, createTicketType, unique } from '../support/fixtures.ts'
+import { useTestApp } from '../support/test-app.ts'
+import {
+  describeInBrowser,
+  expectText,
+  fitsWidth,
+  PHONE,
+  seriousBarriers,
+  useSite,
+} from './support/browser.ts'
+
+const app = useTestApp()
+const site = useSite(app)
+
+let conference: Awaited<ReturnType<typeof createConference>>
+beforeAll(async () => {
+  conference = await createConference(app)
+})
+
+async function invite(scopes: Scope[]): Promise<string> {
+  const email = `${unique('staff')}@example.org`
+  const body = { email, role: 'staff', scopes }
+  expect((await app.request('POST', `${conference.path}/users`, { body })).status).toBe(201)
+  return email
+}
+
+describeInBrowser('the settings of a conference', () => {
+  it('say what Stripe still lacks, and take the signing secret', async () => {
+    const email = await invite(['settings:write', 'stripe:sync'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/settings`, PHONE)
+    await expectText(page, `${site.url()}/webhooks/stripe/${conference.slug}`)
+    await expectText(page, 'Missing')
+    await expectText(page, /No event has arrived yet/)
+    await page.getByRole('button', { name: 'Add a signing secret' }).click()
+    await page.getByLabel('Signing secret', { exact: true }).fill('whsec_1234567890abcdef')
+    await page.getByRole('button', { name: 'Add', exact: true }).dblclick()
+    await expectText(page, 'whsec_****cdef')
+    expect(await page.getByRole('alert').count()).toBe(0)
+    expect(await fitsWidth(page)).toBe(true)
+    expect(await seriousBarriers(page)).toEqual([])
+    const { body } = await app.request<{ data: unknown[] }>(
+      'GET',
+      `${conference.path}/webhook-secrets`,
+    )
+    expect(body.data).toHaveLength(1)
+  })
+
+  it('keep what staff save, and name the field that is wrong', async () => {
+    const email = await invite(['settings:write'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/settings`)
+    await page.getByLabel('Allowed origins').fill('https://tickets.example.org/path')
+    await page.getByRole('button', { name: 'Save', exact: true }).click()
+    await expectText(page, /must be an origin such as/)
+    await page.getByLabel('Allowed origins').fill('https://tickets.example.org')
+    await page.getByLabel('Name', { exact: true }).fill('PyCon Berlin')
+    await page.getByRole('button', { name: 'Save', exact: true }).click()
+    await page.getByText('The settings were saved.').waitFor()
+    const { body } = await app.request('GET', conference.path)
+    expect(body).toMatchObject({
+      name: 'PyCon Berlin',
+      allowed_origins: ['https://tickets.example.org'],
+    })
+    expect(await seriousBarriers(page)).toEqual([])
+  })
+})
+
+describeInBrowser('"what came in?"', () => {
+  it('is answered by the reports, as figures, a chart and a table', async () => {
+    const sponsor = await createSponsor(app, conference)
+    const ticket = await createTicketType(app, conference, { price: 12_500 })
+    const { body: purchase } = await app.request<{ id: string }>(
+      'POST',
+      `${conference.path}/purchases`,
+      { body: { sponsor: sponsor.id, ticket_type: ticket.id, quantity: 2 } },
+    )
+    const paid = await app.request(
+      'POST',
+      `${conference.path}/purchases/${purchase.id}/mark-paid`,
+      { body: { method: 'bank_transfer', reference: 'INV-1', amount: 25_000 } },
+    )
+    expect(paid.status).toBe(200)
+    const email = await invite(['purchases:read'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}`)
+    await page.getByRole('link', { name: 'Reports' }).click()
+    await page.getByRole('button', { name: /Period/ }).click()
+    await page.getByRole('option', { name: 'The last 30 days' }).click()
+    await page.getByRole('img', { name: /^Received and refunded by day/ }).waitFor()
+    await expectText(page, '€250.00')
+    expect(new URL(page.url()).searchParams.get('period')).toBe('30-days')
+    await page.getByText('As a table').first().click()
+    await page.getByRole('table', { name: 'Received and refunded by day' }).waitFor()
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.setViewportSize(PHONE)
+    // The chart follows in one of the next frames.
+    await expect.poll(() => fitsWidth(page)).toBe(true)
+  })
+})
