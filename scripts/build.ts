@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +13,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib'
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const DIST = join(ROOT, 'dist')
 const STAMP = 'built-from'
+const COMMAND = join('src', 'cli', 'sponsor-vouchers.js')
 const PAGES = join(DIST, 'web')
 
 /** What a build is made of. The lock file names the compiler. */
@@ -41,6 +42,8 @@ export async function build(): Promise<void> {
   const fresh = `${DIST}-new-${process.pid}`
   try {
     await compileInto(fresh)
+    // npm makes it executable only when it links it, and `npx` links it once for all builds.
+    await chmod(join(fresh, COMMAND), 0o755)
     await buildPagesInto(join(fresh, 'web'))
     await writeFile(join(fresh, STAMP), hash)
     await replace(DIST, fresh)

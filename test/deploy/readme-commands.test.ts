@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  access,
+  constants,
+  cp,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -111,6 +121,8 @@ describe('the commands of the README', () => {
     const service = startService(start)
     const address = await readyAddress(service)
     expect(service.output()).toContain('building, because a source file changed')
+    // `npx sponsor-vouchers` runs it after every build.
+    await access(join(folder, 'dist/src/cli/sponsor-vouchers.js'), constants.X_OK)
     const run = openTerminal()
     const here = (text: string) => text.replaceAll('localhost:3000', new URL(address).host)
 
