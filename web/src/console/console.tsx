@@ -23,6 +23,9 @@ const People = lazy(async () => ({ default: (await import('./people.tsx')).Peopl
 const Catalogue = lazy(async () => ({ default: (await import('./catalogue.tsx')).Catalogue }))
 const Reports = lazy(async () => ({ default: (await import('./reports.tsx')).Reports }))
 const Settings = lazy(async () => ({ default: (await import('./settings.tsx')).Settings }))
+const StripeMirror = lazy(async () => ({
+  default: (await import('./stripe-mirror.tsx')).StripeMirror,
+}))
 const Sponsors = lazy(async () => ({ default: (await import('./sponsors.tsx')).Sponsors }))
 const VoucherPage = lazy(async () => ({ default: (await import('./vouchers.tsx')).VoucherPage }))
 
@@ -132,6 +135,7 @@ const PAGES: readonly {
   { href: '/catalogue', label: 'Catalogue', scopes: ['catalog:write', 'purchases:read'] },
   { href: '/reports', label: 'Reports', scopes: ['purchases:read'] },
   { href: '/people', label: 'Users and keys', scopes: ['keys:write'] },
+  { href: '/stripe', label: 'Stripe', scopes: ['stripe:sync'] },
   { href: '/settings', label: 'Settings', scopes: ['settings:write', 'stripe:sync'] },
 ]
 
@@ -169,6 +173,9 @@ function Pages({ scope }: { scope: ConsoleScope }) {
         </Route>
         <Route path="/reports">
           <Reports scope={scope} />
+        </Route>
+        <Route path="/stripe">
+          <StripeMirror scope={scope} />
         </Route>
         <Route path="/settings">
           <Settings scope={scope} />
