@@ -121,6 +121,24 @@ describeInBrowser('the list of purchases', () => {
     await page.getByRole('row', { name: /Acme/ }).first().waitFor()
   })
 
+  it('leads to the next page and back', async () => {
+    const ticket = { sponsor: shop.globex.slug, quantity: 1 }
+    await Promise.all(
+      Array.from({ length: 51 }, (_, place) =>
+        shop.buy(shop.globex, { ...ticket, reference: `Row ${place}` }),
+      ),
+    )
+    const { page } = await site.visitAs(shop.email, `${shop.home}/purchases?q=Row`)
+    const rows = page.getByRole('table', { name: 'Purchases' }).getByRole('row')
+    await rows.nth(50).waitFor()
+    await page.getByRole('button', { name: 'Next page' }).click()
+    await rows.nth(2).waitFor({ state: 'detached' })
+    expect(new URL(page.url()).searchParams.get('cursor')).not.toBeNull()
+    await page.getByRole('button', { name: 'Previous page' }).click()
+    await rows.nth(50).waitFor()
+    expect(new URL(page.url()).search).toBe('?q=Row')
+  })
+
   it('approves several free purchases at once, with a result for each', async () => {
     const one = await shop.buy(shop.acme, { unit_amount: 0, quantity: 2 })
     const other = await shop.buy(shop.globex, { unit_amount: 0, quantity: 3 })
@@ -188,7 +206,10 @@ describeInBrowser('a purchase', () => {
     expect(await fitsWidth(page)).toBe(true)
     expect(await seriousBarriers(page)).toEqual([])
     await page.getByRole('link', { name: 'Purchases' }).click()
-    await page.getByRole('row', { name: /PO-77/ }).waitFor()
+    await page
+      .getByRole('row', { name: /Early Bird/ })
+      .first()
+      .waitFor()
     expect(await fitsWidth(page)).toBe(true)
     expect(await seriousBarriers(page)).toEqual([])
   })

@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react'
-import { Link, Redirect, useLocation } from 'wouter'
+import { Link, useLocation } from 'wouter'
 import { useAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
@@ -18,13 +18,6 @@ import {
 } from './attention-data.ts'
 import { FLAGS, type Purchase } from './purchase-list.ts'
 import type { ConsoleScope } from './scope.ts'
-
-/** The first screen: what waits, or else the first page that the person may open. */
-export function Start({ scope, otherwise }: { scope: ConsoleScope; otherwise: string }) {
-  const { isLoading, count } = useAttention(scope)
-  if (count > 0) return <Redirect to="/attention" replace />
-  return isLoading ? <Loading /> : <Redirect to={otherwise} replace />
-}
 
 /** What staff must decide or repair. */
 export function AttentionPage({ scope }: { scope: ConsoleScope }) {

@@ -6,11 +6,13 @@ import { type Access, hasScope, useMe } from '../api/session.ts'
 import { DataTable } from '../ui/data.tsx'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
 import { PageHead, Shell } from '../ui/shell.tsx'
-import { AttentionPage, Start } from './attention.tsx'
 import { useAttention } from './attention-data.ts'
 import type { ConsoleScope } from './scope.ts'
 
 const Purchases = lazy(async () => ({ default: (await import('./purchases.tsx')).Purchases }))
+const AttentionPage = lazy(async () => ({
+  default: (await import('./attention.tsx')).AttentionPage,
+}))
 const PurchasePage = lazy(async () => ({
   default: (await import('./purchase-page.tsx')).PurchasePage,
 }))
@@ -195,6 +197,13 @@ function Pages({ scope }: { scope: ConsoleScope }) {
       </Switch>
     </Suspense>
   )
+}
+
+/** The first screen: what waits, or else the first page that the person may open. */
+function Start({ scope, otherwise }: { scope: ConsoleScope; otherwise: string }) {
+  const { isLoading, count } = useAttention(scope)
+  if (count > 0) return <Redirect to="/attention" replace />
+  return isLoading ? <Loading /> : <Redirect to={otherwise} replace />
 }
 
 /** For operators: every conference. */

@@ -1,19 +1,17 @@
-import { useState } from 'react'
+import { lazy, Suspense, useState } from 'react'
 import { Link } from 'wouter'
 import { useAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { saveFile } from '../api/download.ts'
-import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
 import { Badge, type Column, DataTable, Money, StateBadge, When } from '../ui/data.tsx'
-import { Empty, Loaded } from '../ui/feedback.tsx'
-import { CheckboxField, TextField } from '../ui/form.tsx'
+import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
+import { CheckboxField } from '../ui/form.tsx'
 import { plural } from '../ui/format.ts'
 import { Pager, SearchBox } from '../ui/list.tsx'
 import { type ListUrl, useListUrl } from '../ui/list-url.ts'
 import { PageHead } from '../ui/shell.tsx'
-import { BulkActions, type Chosen, DecisionDialog } from './bulk-decision.tsx'
-import { useTicketTypes } from './names.ts'
+import { BulkActions, type Chosen } from './bulk-actions.tsx'
 import {
   FILTER_NAMES,
   FLAGS,
@@ -23,7 +21,14 @@ import {
   usePurchases,
 } from './purchase-list.ts'
 import type { ConsoleScope } from './scope.ts'
-import { SponsorField } from './sponsor-field.tsx'
+
+// What the first look at the list does not need.
+const MoreFilters = lazy(async () => ({
+  default: (await import('./purchase-filters.tsx')).MoreFilters,
+}))
+const DecisionDialog = lazy(async () => ({
+  default: (await import('./bulk-decision.tsx')).DecisionDialog,
+}))
 
 /** The purchases of the conference, newest first. Filters and page are in the URL. */
 export function Purchases({ scope }: { scope: ConsoleScope }) {
@@ -56,7 +61,9 @@ export function Purchases({ scope }: { scope: ConsoleScope }) {
         )}
       </Loaded>
       {decided === null ? null : (
-        <DecisionDialog scope={scope} chosen={decided} onClose={() => setDecided(null)} />
+        <Suspense>
+          <DecisionDialog scope={scope} chosen={decided} onClose={() => setDecided(null)} />
+        </Suspense>
       )}
     </>
   )
@@ -126,54 +133,11 @@ function Filters({ scope, url }: { scope: ConsoleScope; url: ListUrl }) {
           {isOpen ? 'Fewer filters' : 'More filters'}
         </Button>
       </div>
-      {isOpen ? <MoreFilters scope={scope} url={url} /> : null}
-    </div>
-  )
-}
-
-const ALL = 'all'
-
-function MoreFilters({ scope, url }: { scope: ConsoleScope; url: ListUrl }) {
-  const { data: ticketTypes = [] } = useTicketTypes(scope)
-  const set = (name: string) => (key: string) => url.set(name, key === ALL ? undefined : key)
-  return (
-    <div className="filters card">
-      <SponsorField
-        scope={scope}
-        value={url.get('sponsor') ?? null}
-        onChange={(slug) => url.set('sponsor', slug ?? undefined)}
-      />
-      <SelectField
-        label="Ticket type"
-        value={url.get('ticket_type') ?? ALL}
-        onChange={set('ticket_type')}
-        options={[
-          { key: ALL, label: 'Any ticket type' },
-          ...ticketTypes.map(({ id, name }) => ({ key: id, label: name })),
-        ]}
-      />
-      <SelectField
-        label="Flag"
-        value={url.get('flag') ?? ALL}
-        onChange={set('flag')}
-        options={[
-          { key: ALL, label: 'With or without' },
-          { key: 'any', label: 'Any flag' },
-          ...Object.entries(FLAGS).map(([key, label]) => ({ key, label })),
-        ]}
-      />
-      <TextField
-        label="Ordered from"
-        type="date"
-        value={url.get('from') ?? ''}
-        onChange={(day) => url.set('from', day)}
-      />
-      <TextField
-        label="Ordered until"
-        type="date"
-        value={url.get('to') ?? ''}
-        onChange={(day) => url.set('to', day)}
-      />
+      {isOpen ? (
+        <Suspense fallback={<Loading lines={1} />}>
+          <MoreFilters scope={scope} url={url} />
+        </Suspense>
+      ) : null}
     </div>
   )
 }

@@ -29,7 +29,7 @@ export function TermsFields({
   const set = (change: TermsInput) => onChange({ ...terms, ...change })
   const type = terms.voucher_type ?? null
   return (
-    <fieldset className="filters">
+    <fieldset className="field-group">
       <legend>What a code gives</legend>
       <SelectField
         label="A code gives"
