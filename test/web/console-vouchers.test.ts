@@ -83,6 +83,11 @@ describeInBrowser('"is this code good?"', () => {
     const { page } = await site.visitAs(email, `/console/${conference.slug}/vouchers?q=${code}`)
     await page.getByRole('heading', { name: 'This code is good' }).waitFor()
     await app.request('POST', `${conference.path}/vouchers/${code}/redemptions`, {
+      body: { reference: 'another-door', hold_seconds: 900 },
+    })
+    await page.getByRole('heading', { name: 'Not good now: held for an order' }).waitFor()
+    await expectText(page, /held until/)
+    await app.request('POST', `${conference.path}/vouchers/${code}/redemptions`, {
       body: { reference: 'another-door' },
     })
     await page.getByRole('heading', { name: 'Not good: already used' }).waitFor()

@@ -172,8 +172,16 @@ function Uses({ scope: { conference }, code }: { scope: ConsoleScope; code: stri
   )
 }
 
+const USE_WORDS: Record<Redemption['status'], string | null> = {
+  held: 'Held',
+  redeemed: null,
+  released: 'Released',
+  expired: 'Hold ended',
+}
+
 function Use({ conference, redemption }: { conference: string; redemption: Redemption }) {
-  const { id, reference, created_at: at, released_at: releasedAt } = redemption
+  const { id, reference, status, created_at: at, expires_at: endsAt } = redemption
+  const releasedAt = redemption.released_at
   const [asks, setAsks] = useState(false)
   const release = useAction({
     // A repeat is a no-op.
@@ -195,10 +203,15 @@ function Use({ conference, redemption }: { conference: string; redemption: Redem
       <div>
         <p>
           {reference.startsWith('door-') ? 'At the door' : `Order ${reference}`}{' '}
-          {releasedAt === null ? null : <Badge>Released</Badge>}
+          {USE_WORDS[status] === null ? null : <Badge>{USE_WORDS[status]}</Badge>}
         </p>
         <p className="muted">
           <When at={at} />
+          {status === 'held' ? (
+            <>
+              , held until <When at={endsAt} />
+            </>
+          ) : null}
           {releasedAt === null ? null : (
             <>
               , released <When at={releasedAt} />

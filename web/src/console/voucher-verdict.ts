@@ -21,9 +21,14 @@ const REASONS: Record<Reason, (voucher: Voucher) => Omit<Verdict, 'isGood'>> = {
     title: 'Good only in a Stripe checkout',
     why: 'It is a promotion code of Stripe now, and is counted there.',
   }),
-  used_up: ({ max_uses: max }) => ({
-    title: 'Not good: already used',
-    why: max === 1 ? 'It works once.' : `All of its ${plural(max, 'use')} are taken.`,
+  used_up: ({ max_uses: max, uses_held: held }) => ({
+    title: held > 0 ? 'Not good now: held for an order' : 'Not good: already used',
+    why:
+      held > 0
+        ? 'Somebody is buying with it. The hold ends by itself.'
+        : max === 1
+          ? 'It works once.'
+          : `All of its ${plural(max, 'use')} are taken.`,
   }),
   not_yet_valid: ({ valid_from: from }) => ({
     title: 'Not good yet',
@@ -36,9 +41,9 @@ const REASONS: Record<Reason, (voucher: Voucher) => Omit<Verdict, 'isGood'>> = {
 }
 
 export function verdictOf(voucher: Voucher): Verdict {
-  const { invalid_reason: reason, max_uses: max, times_used: used } = voucher
+  const { invalid_reason: reason, max_uses: max, times_used: used, uses_held: held } = voucher
   if (reason !== null) return { isGood: false, ...REASONS[reason](voucher) }
-  const left = max - used
+  const left = max - used - held
   const why = max === 1 ? 'It was not used yet.' : `${plural(left, 'use')} of ${max} left.`
   return { isGood: true, title: 'This code is good', why }
 }
