@@ -58,7 +58,7 @@ const problems: Middleware = {
 }
 
 /** Leaves for the sign-in page, which comes back to this one. */
-export function goToSignIn(): void {
+function goToSignIn(): void {
   const back = `${location.pathname}${location.search}`
   location.assign(`/sign-in?return=${encodeURIComponent(back)}`)
 }
