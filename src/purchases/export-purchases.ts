@@ -30,6 +30,8 @@ const COLUMNS = [
   'flags',
   'failure_code',
   'payment_intent',
+  'recorded_method',
+  'recorded_reference',
   'requested_by',
   'requested_by_name',
   'approved_by',
@@ -51,6 +53,8 @@ const toCells = (purchase: PurchaseBody): Cells => ({
   vouchers_redeemed: purchase.vouchers.redeemed,
   flags: [...new Set(purchase.flags.map(({ code }) => code))].join(' '),
   failure_code: purchase.failure?.code ?? null,
+  recorded_method: purchase.recorded_payment?.method ?? null,
+  recorded_reference: purchase.recorded_payment?.reference ?? null,
 })
 
 /** A text that a spreadsheet would run as a formula gets a leading apostrophe. */

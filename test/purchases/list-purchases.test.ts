@@ -129,6 +129,25 @@ describe('a list as CSV', () => {
     })
   })
 
+  it('says how money came that did not come through Stripe', async () => {
+    const order = await app.request<{ id: string; total_amount: number }>(
+      'POST',
+      `${shop.path}/purchases`,
+      { as: shop.sponsorKey, body: { ticket_type: shop.ticketType, quantity: 2 } },
+    )
+    const { id, total_amount: amount } = order.body
+    const body = { amount, method: 'bank_transfer', reference: 'statement 17' }
+    const marked = await app.request('POST', `${shop.path}/purchases/${id}/mark-paid`, { body })
+    expect(marked.status).toBe(200)
+    const [line] = await csv(`q=${id}`)
+    expect(line).toMatchObject({
+      amount_received: String(amount),
+      payment_intent: '',
+      recorded_method: 'bank_transfer',
+      recorded_reference: 'statement 17',
+    })
+  })
+
   it('shows a sponsor its own purchases', async () => {
     const other = await createSponsor(app, shop)
     const { key } = await createSponsorKey(app, shop, other.id)
