@@ -83,7 +83,7 @@ const COPY_TABLES = `
 // Both sides begin with empty tables.
 const WITHOUT_REFERENCE = `
   alter table vouchers_copy drop constraint batch_reference;
-  truncate vouchers_copy, vouchers, redemptions, published_vouchers`
+  truncate vouchers_copy, vouchers, redemptions, published_vouchers, voucher_assignments`
 
 /**
  * Milliseconds of a batch, from nothing to its commit, against a COPY of as many finished, sorted rows
