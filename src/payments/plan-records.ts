@@ -1,4 +1,4 @@
-import { type AttemptEvent, nextAttemptState } from './attempt-machine.ts'
+import { type AttemptEvent, isOver, nextAttemptState } from './attempt-machine.ts'
 import type {
   Failure,
   PaymentAttempt,
@@ -12,7 +12,7 @@ import type { PaymentIntentSnapshot, PaymentSnapshot, SessionSnapshot } from './
 export type AttemptChange = {
   before: PaymentAttempt
   after: PaymentAttempt
-  /** A decline while the payment page stays open. */
+  /** A new decline on a payment page that is open, or that ended unpaid before the decline was seen. */
   decline: Failure | null
 }
 
@@ -130,7 +130,8 @@ function sessionChange(
     decline: decline?.fact ?? before.decline,
     failure: hasFailed ? failureOf(decline, PAYMENT_NOT_RECEIVED) : before.failure,
   }
-  const isNewDecline = decline !== null && decline.fact !== before.decline && state === 'open'
+  const isUnpaid = state === 'open' || isOver(after)
+  const isNewDecline = decline !== null && decline.fact !== before.decline && isUnpaid
   return { before, after, decline: isNewDecline ? failureOf(decline, decline) : null }
 }
 
@@ -147,8 +148,8 @@ function sessionEvent(
   if (session.paid || (payment !== undefined && payment.received > 0)) return 'PAID'
   if (session.status === 'open') return 'OPENED'
   if (session.status === 'expired') return 'EXPIRED'
-  const isOver = payment?.status === 'requires_payment_method' || payment?.status === 'canceled'
-  return isOver ? 'FAILED' : 'PROCESSING'
+  const hasFailed = payment?.status === 'requires_payment_method' || payment?.status === 'canceled'
+  return hasFailed ? 'FAILED' : 'PROCESSING'
 }
 
 /** The failure of a saved card's payment that was closed before the card was charged. */

@@ -13,8 +13,16 @@ import {
   applyAttemptEvent,
   applySnapshotToRecords,
 } from '../payments/plan-records.ts'
-import { formatMoney } from '../shared/money.ts'
 import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
+import {
+  disputeEvents,
+  mismatch,
+  NOTHING_RETURNED,
+  paymentSucceeded,
+  type Returned,
+  refundEvents,
+  secondPayment,
+} from './money-events.ts'
 import {
   type BulkPurchase,
   isPaid,
@@ -31,7 +39,6 @@ import {
   type PurchaseEvent,
   type PurchaseStatus,
 } from './purchase-machine.ts'
-import { disputeEvents, NOTHING_RETURNED, type Returned, refundEvents } from './returned-money.ts'
 
 /** What happened, or what a person decided. */
 export type PurchaseInput =
@@ -237,8 +244,20 @@ class Draft {
       const isNew = before.state !== after.state
       if (isNew && after.state === 'open') this.send({ type: 'CHECKOUT_OPENED' })
       if (isNew && after.state === 'processing') this.send({ type: 'PAYMENT_PENDING' })
-      if (decline !== null) this.send({ type: 'PAYMENT_DECLINED', failure: decline })
+      const isNewest = after.attempt === this.#now.records.attempts.at(-1)?.attempt
+      if (decline !== null && isNewest) this.#decline(decline)
     }
+  }
+
+  /**
+   * A decline explains a purchase that failed without a payment, also if the page ended before the decline was
+   * seen: the result must not depend on the order of Stripe's events.
+   */
+  #decline(failure: Failure): void {
+    if (this.send({ type: 'PAYMENT_DECLINED', failure })) return
+    const { status, failure: known } = this.#now.purchase
+    const isUnexplained = known?.code === CANCELLED.code || known?.code === CHECKOUT_EXPIRED.code
+    if (status === 'FAILED' && isUnexplained) this.change({ failure })
   }
 
   /**
@@ -357,30 +376,6 @@ const effects: Record<PurchaseEffect, (draft: Draft, event: PurchaseEvent) => vo
   deactivateUnredeemed: derivedAtTheEnd,
   deactivateVouchers: derivedAtTheEnd,
   reactivateVouchers: derivedAtTheEnd,
-}
-
-function paymentSucceeded(
-  { accepted }: BulkPurchase,
-  { paymentIntent, received: amount, currency }: PaymentBalance,
-): PurchaseEvent {
-  const isAccepted = accepted?.paymentIntentId === paymentIntent
-  return { type: 'PAYMENT_SUCCEEDED', paymentIntent, amount, currency, accepted: isAccepted }
-}
-
-function secondPayment({ paymentIntent, received, currency }: PaymentBalance): PurchaseEvent {
-  const detail = `A second payment ${paymentIntent} of ${formatMoney(received, currency)} arrived. Refund one of the payments.`
-  const flag = { fact: paymentIntent, detail }
-  return { type: 'SECOND_PAYMENT', flag, amount: received, currency }
-}
-
-function mismatch(
-  purchase: BulkPurchase,
-  { paymentIntent, received, currency }: PaymentBalance,
-): PurchaseEvent {
-  const expected = formatMoney(purchase.totalAmount, purchase.currency)
-  const detail = `Payment ${paymentIntent} is ${formatMoney(received, currency)} instead of ${expected}. No vouchers were issued: accept the payment or refund it.`
-  const flag = { fact: paymentIntent, detail }
-  return { type: 'PAYMENT_MISMATCHED', flag, amount: received, currency }
 }
 
 /** The flags of a payment that does not pay the purchase. Each exists while something is left of it. */

@@ -120,6 +120,20 @@ describe('money that arrives', () => {
     expect(steps.filter((event) => event === 'PAYMENT_DECLINED')).toHaveLength(1)
   })
 
+  it('is explained by a decline that is seen only after the checkout expired', async () => {
+    const scene = await openScene(db)
+    const expired = session({ status: 'expired', paid: false })
+    await scene.read({ sessions: [expired] })
+    const decline = { fact: 'ch_1', code: 'card_declined', message: 'Your card was declined.' }
+    const declined = {
+      sessions: [expired],
+      payments: [payment({ status: 'requires_payment_method', received: 0, decline })],
+    }
+    const failure = { code: 'card_declined', message: 'Your card was declined.' }
+    expect(await scene.read(declined)).toMatchObject({ status: 'FAILED', failure })
+    expect(await scene.read(declined)).toMatchObject({ status: 'FAILED', failure })
+  })
+
   it('fails when the session expires, and is PAID when a payment arrives later (D3)', async () => {
     const scene = await openScene(db)
     const expired = await scene.read({

@@ -63,6 +63,30 @@ describe('the reason of a failure', () => {
     expect(paid.body).toMatchObject({ status: 'PAID', failure: null })
   })
 
+  it('is the declined payment also if the page had expired before the service saw it', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    stripe.fake.control.decline(session, 'insufficient_funds')
+    stripe.fake.control.expire(session)
+    const { body } = await shop.act(id, 'reconcile')
+    expect(body).toMatchObject({ status: 'FAILED', failure: { code: 'insufficient_funds' } })
+    expect(moves(await stepsOf(id))).toEqual([
+      ['CHECKOUT_OPENED', null, null],
+      ['PAYMENT_DECLINED', 'insufficient_funds', null],
+      ['CHECKOUT_EXPIRED', 'checkout_expired', null],
+    ])
+  })
+
+  it('is that of the newest page: a late decline of an older one changes nothing', async () => {
+    const { id } = await shop.buy()
+    const session = await shop.openSession(id)
+    const { payment_intent: intent } = stripe.fake.control.decline(session, 'insufficient_funds')
+    await shop.act(id, 'cancel')
+    await shop.openSession(id)
+    const { body } = await shop.act(id, 'reconcile', { payment_intent: intent })
+    expect(body).toMatchObject({ status: 'PROCESSING', failure: null })
+  })
+
   it('is the cancellation if no payment failed', async () => {
     const { id } = await shop.buy()
     expect((await shop.act(id, 'cancel')).body).toMatchObject({ failure: { code: 'cancelled' } })

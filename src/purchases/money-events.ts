@@ -1,3 +1,4 @@
+import type { PaymentBalance } from '../payments/balances.ts'
 import type { PaymentRecords } from '../payments/payment-records.ts'
 import {
   type DisputeSnapshot,
@@ -6,7 +7,39 @@ import {
   isRefundPending,
   type RefundSnapshot,
 } from '../payments/payment-snapshot.ts'
+import { formatMoney } from '../shared/money.ts'
+import type { BulkPurchase } from './purchase-aggregate.ts'
 import type { PurchaseEvent } from './purchase-machine.ts'
+
+/** A payment that may pay the purchase; the guard compares its amount with what is due. */
+export function paymentSucceeded(
+  { accepted }: BulkPurchase,
+  { paymentIntent, received: amount, currency }: PaymentBalance,
+): PurchaseEvent {
+  const isAccepted = accepted?.paymentIntentId === paymentIntent
+  return { type: 'PAYMENT_SUCCEEDED', paymentIntent, amount, currency, accepted: isAccepted }
+}
+
+export function secondPayment({
+  paymentIntent,
+  received,
+  currency,
+}: PaymentBalance): PurchaseEvent {
+  const detail = `A second payment ${paymentIntent} of ${formatMoney(received, currency)} arrived. Refund one of the payments.`
+  const flag = { fact: paymentIntent, detail }
+  return { type: 'SECOND_PAYMENT', flag, amount: received, currency }
+}
+
+/** A payment of another amount or currency than what is due. */
+export function mismatch(
+  purchase: BulkPurchase,
+  { paymentIntent, received, currency }: PaymentBalance,
+): PurchaseEvent {
+  const expected = formatMoney(purchase.totalAmount, purchase.currency)
+  const detail = `Payment ${paymentIntent} is ${formatMoney(received, currency)} instead of ${expected}. No vouchers were issued: accept the payment or refund it.`
+  const flag = { fact: paymentIntent, detail }
+  return { type: 'PAYMENT_MISMATCHED', flag, amount: received, currency }
+}
 
 /** The records of money that went back, or may go back. */
 export type Returned = Pick<PaymentRecords, 'refunds' | 'disputes'>
