@@ -1,53 +1,26 @@
-import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Db, Tx } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
-import type { AccessRule } from '../http/access-control.ts'
-import { actorOf, callerOf, principalOf } from '../http/access-control.ts'
+import { callerOf, principalOf } from '../http/access-control.ts'
+import { inCallerScope } from '../http/caller-scope.ts'
 import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import {
   apiKeyPage,
   apiKeySchema,
-  conferenceKeyIdParams,
   createConferenceKeyBody,
   createOperatorKeyBody,
-  operatorKeyIdParams,
   rotateKeyBody,
   toApiKeyBody,
   toIssuedKeyBody,
 } from './api-key-schemas.ts'
 import { listKeys, revokeKey, toApiKey } from './api-key-store.ts'
 import { createConferenceKey, createOperatorKey, rotateKey } from './issue-api-key.ts'
+import { type Place, placeInConference, placeOfPlatform } from './place-schemas.ts'
 
 const tags = ['API keys']
 
-/** The path of a kind of keys: below a conference, or at the top for operator keys. */
-type Place = {
-  path: string
-  access: AccessRule
-  /** The end of the operation ids, which must be unique in openapi.yaml. */
-  suffix: string
-  params: typeof conferenceParams | z.ZodObject<Record<never, never>>
-  idParams: typeof conferenceKeyIdParams | typeof operatorKeyIdParams
-}
-
-const OF_CONFERENCE: Place = {
-  path: '/v1/conferences/:conference/api-keys',
-  access: { anyOf: ['keys:write'] },
-  suffix: 'ApiKey',
-  params: conferenceParams,
-  idParams: conferenceKeyIdParams,
-}
-
-const OF_OPERATOR: Place = {
-  path: '/v1/api-keys',
-  access: 'operator',
-  suffix: 'OperatorApiKey',
-  params: z.object({}),
-  idParams: operatorKeyIdParams,
-}
+const OF_CONFERENCE = placeInConference('api-keys', 'ApiKey', { anyOf: ['keys:write'] })
+const OF_OPERATOR = placeOfPlatform('api-keys', 'OperatorApiKey')
 
 /** `C/api-keys` for staff and sponsor keys, `/v1/api-keys` for operator keys. */
 export function apiKeyRoutes(app: App, deps: RouteDeps): void {
@@ -123,20 +96,12 @@ function listRoute(app: App, { db }: RouteDeps, place: Place): void {
       },
     },
     async (request) => {
-      const page = await inScope(db, request, (trx) =>
+      const page = await inCallerScope(db, request, (trx) =>
         listKeys(trx, request.conferenceId, request.query),
       )
       return mapPage(page, (row) => toApiKeyBody(toApiKey(row), null))
     },
   )
-}
-
-function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
-  const { conferenceId } = request
-  const actor = actorOf(principalOf(request))
-  return conferenceId === null
-    ? withSystem(db, 'manage-conferences', work, actor)
-    : withTenant(db, { conferenceId, actor }, work)
 }
 
 function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {
@@ -155,7 +120,7 @@ function revokeRoute(app: App, { db }: RouteDeps, place: Place): void {
     },
     async (request, reply) => {
       const { id } = request.params
-      await inScope(db, request, (trx) => revokeKey(trx, request.conferenceId, id))
+      await inCallerScope(db, request, (trx) => revokeKey(trx, request.conferenceId, id))
       return reply.code(204).send(null)
     },
   )

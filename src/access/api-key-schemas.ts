@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, id, optionalBody, pageOf, sponsorKey } from '../http/common-schemas.ts'
+import { optionalBody, pageOf, sponsorKey } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
 import { timestamp, timestampInput, toTimestamp } from '../shared/time.ts'
 import { type ApiKey, type IssuedKey, KEY_ROLES } from './api-key-store.ts'
@@ -10,9 +10,6 @@ const name = z.string().trim().min(1).max(200)
 /** Seconds during which a rotated key still works: a day by default, at most 30 days. */
 const OVERLAP_DEFAULT = 86_400
 const OVERLAP_MAXIMUM = 30 * 86_400
-
-export const conferenceKeyIdParams = conferenceParams.extend({ id })
-export const operatorKeyIdParams = z.object({ id })
 
 export const createConferenceKeyBody = z
   .strictObject({

@@ -1,19 +1,17 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { getConference } from '../conferences/conference-store.ts'
-import type { Db, Tx } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
-import { type AccessRule, actorOf, callerOf, principalOf } from '../http/access-control.ts'
+import { callerOf, principalOf } from '../http/access-control.ts'
+import { inCallerScope } from '../http/caller-scope.ts'
 import { conferenceParams, pageQuery } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { changeUser, inviteOperator, inviteUser, userScopeOf } from './manage-users.ts'
+import { type Place, placeInConference, placeOfPlatform } from './place-schemas.ts'
 import {
   changeUserBody,
-  conferenceUserParams,
   inviteOperatorBody,
   inviteUserBody,
-  operatorUserParams,
   toUserBody,
   userPage,
   userSchema,
@@ -22,31 +20,8 @@ import { listUsers, removeUser } from './user-store.ts'
 
 const tags = ['Users']
 
-/** The path of a kind of users: below a conference, or at the top for operators. */
-type Place = {
-  path: string
-  access: AccessRule
-  /** The end of the operation ids, which must be unique in openapi.yaml. */
-  suffix: string
-  params: typeof conferenceParams | z.ZodObject<Record<never, never>>
-  idParams: typeof conferenceUserParams | typeof operatorUserParams
-}
-
-const OF_CONFERENCE: Place = {
-  path: '/v1/conferences/:conference/users',
-  access: { anyOf: ['keys:write'], sponsor: true },
-  suffix: 'User',
-  params: conferenceParams,
-  idParams: conferenceUserParams,
-}
-
-const OF_OPERATOR: Place = {
-  path: '/v1/users',
-  access: 'operator',
-  suffix: 'Operator',
-  params: z.object({}),
-  idParams: operatorUserParams,
-}
+const OF_CONFERENCE = placeInConference('users', 'User', { anyOf: ['keys:write'], sponsor: true })
+const OF_OPERATOR = placeOfPlatform('users', 'Operator')
 
 /** `C/users` for staff and sponsors' members, `/v1/users` for operators. */
 export function userRoutes(app: App, deps: RouteDeps): void {
@@ -110,14 +85,6 @@ function inviteRoutes(app: App, deps: RouteDeps): void {
 
 const scopeOf = (request: FastifyRequest) => userScopeOf(principalOf(request), request.conferenceId)
 
-function inScope<T>(db: Db, request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
-  const { conferenceId } = request
-  const actor = actorOf(principalOf(request))
-  return conferenceId === null
-    ? withSystem(db, 'manage-conferences', work, actor)
-    : withTenant(db, { conferenceId, actor }, work)
-}
-
 function listRoute(app: App, { db }: RouteDeps, place: Place): void {
   app.get(
     place.path,
@@ -133,7 +100,7 @@ function listRoute(app: App, { db }: RouteDeps, place: Place): void {
       },
     },
     async (request) => {
-      const page = await inScope(db, request, (trx) =>
+      const page = await inCallerScope(db, request, (trx) =>
         listUsers(trx, scopeOf(request), request.query),
       )
       return mapPage(page, toUserBody)
@@ -186,7 +153,9 @@ function removeRoute(app: App, { db }: RouteDeps, place: Place): void {
       },
     },
     async (request, reply) => {
-      await inScope(db, request, (trx) => removeUser(trx, scopeOf(request), request.params.id))
+      await inCallerScope(db, request, (trx) =>
+        removeUser(trx, scopeOf(request), request.params.id),
+      )
       return reply.code(204).send(null)
     },
   )

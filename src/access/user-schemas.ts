@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { conferenceParams, id, pageOf, sponsorKey } from '../http/common-schemas.ts'
+import { pageOf, sponsorKey } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
 import { timestamp, toTimestamp } from '../shared/time.ts'
 import { scopeSchema } from './api-key-schemas.ts'
@@ -8,9 +8,6 @@ import type { UserRow } from './user-store.ts'
 
 const email = z.email().max(254)
 const name = z.string().trim().min(1).max(200)
-
-export const conferenceUserParams = conferenceParams.extend({ id })
-export const operatorUserParams = z.object({ id })
 
 export const inviteUserBody = z
   .strictObject({

@@ -11,7 +11,7 @@ import { connect, type Db, type Tx } from '../db/connect.ts'
 import { isSchemaCompatible, migrateToLatest } from '../db/migrations.ts'
 import { openDatabase } from '../db/open-database.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import { withOwner, withSystem, withTenant } from '../db/tenant-scope.ts'
 import { loadSecrets } from '../development-secrets.ts'
 import { EVENT_HOOKS } from '../event-hooks.ts'
 import { createMirrorFeed } from '../mirror/mirror-feed.ts'
@@ -168,7 +168,7 @@ export async function findConference(db: Db, reference: string): Promise<Caller>
 }
 
 /** Every conference, newest first. */
-export async function allConferences(db: Db): Promise<Caller[]> {
+async function allConferences(db: Db): Promise<Caller[]> {
   return (await allConferenceRows(db)).map(({ id }) => asOperator(id))
 }
 
@@ -195,6 +195,38 @@ export function inOwner<T>(
   return searchConferences(conferences, kind, (caller) =>
     withTenant(db, caller, (trx) => work(trx, caller)),
   )
+}
+
+/**
+ * Runs `work` for an object of the platform, such as an operator, and if there is none with this id in one
+ * conference after another.
+ *
+ * @throws AppError `not_found`
+ */
+export async function inPlatformOrOwner<T>(
+  db: Db,
+  kind: string,
+  work: (trx: Tx, conferenceId: string | null) => Promise<T>,
+): Promise<T> {
+  try {
+    const platform = { conferenceId: null, actor: CLI_ACTOR }
+    return await withOwner(db, platform, (trx) => work(trx, null))
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'not_found')) throw error
+    return inOwner(db, await allConferences(db), kind, (trx, { conferenceId }) =>
+      work(trx, conferenceId),
+    )
+  }
+}
+
+/** The owner that an option names: a conference, otherwise the platform. The caller is an operator. */
+export async function ownerOf(
+  db: Db,
+  reference: string | undefined,
+): Promise<{ conferenceId: string | null; actor: Actor }> {
+  return reference === undefined
+    ? { conferenceId: null, actor: CLI_ACTOR }
+    : findConference(db, reference)
 }
 
 /** Like `inOwner`, for work that opens its own transactions. */

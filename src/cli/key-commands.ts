@@ -9,20 +9,18 @@ import {
 } from '../access/api-key-schemas.ts'
 import { type IssuedKey, listKeys, revokeKey, toApiKey } from '../access/api-key-store.ts'
 import { createConferenceKey, createOperatorKey } from '../access/issue-api-key.ts'
-import type { Db } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import { withOwner, withSystem, withTenant } from '../db/tenant-scope.ts'
 import { pageQuery } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
-import { AppError } from '../shared/errors.ts'
 import { systemClock } from '../shared/time.ts'
 import { UsageError } from './cli-errors.ts'
 import {
-  allConferences,
   CLI_ACTOR,
   CLI_PRINCIPAL,
   findConference,
-  inOwner,
+  inPlatformOrOwner,
+  ownerOf,
   type Session,
   withSession,
 } from './cli-session.ts'
@@ -138,11 +136,8 @@ export function addKeysList(program: Command, cli: Cli): void {
   addPageOptions(command).action(async () => {
     const { conference, ...query } = parseInput(input, toFields(command.opts()))
     const page = await withSession(cli, async ({ db }) => {
-      if (conference === undefined) {
-        return withSystem(db, 'manage-conferences', (trx) => listKeys(trx, null, query))
-      }
-      const { conferenceId } = await findConference(db, conference)
-      return withTenant(db, { conferenceId }, (trx) => listKeys(trx, conferenceId, query))
+      const owner = await ownerOf(db, conference)
+      return withOwner(db, owner, (trx) => listKeys(trx, owner.conferenceId, query))
     })
     const body = mapPage(page, (row) => toApiKeyBody(toApiKey(row), null))
     answer(cli, command, body, (paint) => renderPage(body, keyColumns(systemClock.now()), paint))
@@ -158,21 +153,11 @@ export function addKeysRevoke(program: Command, cli: Cli): void {
     examples: [['keys:revoke key_V1StGXR8Z5jdHi6BmyT7a', 'by its id, not by the key itself']],
   })
   command.action(async (id: string) => {
-    await withSession(cli, ({ db }) => revoke(db, id))
+    await withSession(cli, ({ db }) =>
+      inPlatformOrOwner(db, 'API key', (trx, conferenceId) => revokeKey(trx, conferenceId, id)),
+    )
     answer(cli, command, { id, revoked: true }, () => `Revoked ${id}.\n`)
   })
-}
-
-async function revoke(db: Db, id: string): Promise<void> {
-  try {
-    await withSystem(db, 'manage-conferences', (trx) => revokeKey(trx, null, id), CLI_ACTOR)
-  } catch (error) {
-    // The key is not an operator key, so it belongs to a conference.
-    if (!(error instanceof AppError && error.code === 'not_found')) throw error
-    await inOwner(db, await allConferences(db), 'API key', (trx, { conferenceId }) =>
-      revokeKey(trx, conferenceId, id),
-    )
-  }
 }
 
 type KeyBody = z.infer<typeof apiKeySchema>

@@ -11,19 +11,18 @@ import {
 import { listUsers, removeUser } from '../access/user-store.ts'
 import { getConference } from '../conferences/conference-store.ts'
 import { webUrlOf } from '../config.ts'
-import type { Db } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import { withOwner, withSystem, withTenant } from '../db/tenant-scope.ts'
 import { pageQuery } from '../http/common-schemas.ts'
 import { SCOPES } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { UsageError } from './cli-errors.ts'
 import {
-  allConferences,
   CLI_ACTOR,
   CLI_PRINCIPAL,
   findConference,
-  inOwner,
+  inPlatformOrOwner,
+  ownerOf,
   type Session,
   withSession,
 } from './cli-session.ts'
@@ -110,20 +109,15 @@ export function addUsersList(program: Command, cli: Cli): void {
   addPageOptions(command).action(async () => {
     const { conference, ...query } = parseInput(listInput, toFields(command.opts()))
     const page = await withSession(cli, async ({ db }) => {
-      if (conference === undefined) {
-        return withSystem(db, 'manage-conferences', (trx) => listUsers(trx, OPERATORS, query))
-      }
-      const { conferenceId } = await findConference(db, conference)
-      return withTenant(db, { conferenceId }, (trx) =>
-        listUsers(trx, { conferenceId, sponsorId: null }, query),
-      )
+      const owner = await ownerOf(db, conference)
+      return withOwner(db, owner, (trx) => listUsers(trx, usersOf(owner.conferenceId), query))
     })
     const body = mapPage(page, toUserBody)
     answer(cli, command, body, (paint) => renderPage(body, COLUMNS, paint))
   })
 }
 
-const OPERATORS = { conferenceId: null, sponsorId: null }
+const usersOf = (conferenceId: string | null) => ({ conferenceId, sponsorId: null })
 
 /** `users:remove` */
 export function addUsersRemove(program: Command, cli: Cli): void {
@@ -133,21 +127,13 @@ export function addUsersRemove(program: Command, cli: Cli): void {
     examples: [['users:remove usr_V1StGXR8Z5jdHi6BmyT7a', 'by the id from users:list']],
   })
   command.action(async (id: string) => {
-    await withSession(cli, ({ db }) => remove(db, id))
+    await withSession(cli, ({ db }) =>
+      inPlatformOrOwner(db, 'user', (trx, conferenceId) =>
+        removeUser(trx, usersOf(conferenceId), id),
+      ),
+    )
     answer(cli, command, { id, removed: true }, () => `Removed ${id}.\n`)
   })
-}
-
-async function remove(db: Db, id: string): Promise<void> {
-  try {
-    await withSystem(db, 'manage-conferences', (trx) => removeUser(trx, OPERATORS, id), CLI_ACTOR)
-  } catch (error) {
-    // The user is not an operator, so it belongs to a conference.
-    if (!(error instanceof AppError && error.code === 'not_found')) throw error
-    await inOwner(db, await allConferences(db), 'user', (trx, { conferenceId }) =>
-      removeUser(trx, { conferenceId, sponsorId: null }, id),
-    )
-  }
 }
 
 /** `users:sign-in-link` */

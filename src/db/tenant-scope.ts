@@ -70,6 +70,22 @@ export function withSystem<T>(
   return scopedTransaction(db, { ...systemSettings(task), ...actorSetting(actor) }, work)
 }
 
+/**
+ * Runs `work` in the scope of what owns an object: a conference, or with null the platform, to which operators
+ * and their keys belong.
+ *
+ * @param actor for the audit log.
+ */
+export function withOwner<T>(
+  db: Db,
+  { conferenceId, actor }: { conferenceId: string | null; actor?: Actor },
+  work: (trx: Tx) => Promise<T>,
+): Promise<T> {
+  return conferenceId === null
+    ? withSystem(db, 'manage-conferences', work, actor)
+    : withTenant(db, { conferenceId, ...(actor === undefined ? {} : { actor }) }, work)
+}
+
 /** Settings of a transaction, by name. */
 type Settings = Record<string, string>
 

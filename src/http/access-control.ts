@@ -39,7 +39,7 @@ declare module 'fastify' {
 export type AuthPorts = {
   /** The owner of the key, or null when the key is unknown, expired or revoked. */
   authenticate(key: string): Promise<Principal | null>
-  /** Null when the session is unknown or over, or when nobody with its address is a user any more. */
+  /** Null if the session is unknown or has ended, or if all users with its address were removed. */
   authenticateSession(cookie: string): Promise<SignedIn | null>
   /**
    * The id of the conference with this slug or id, or null.

@@ -4,11 +4,12 @@ import { deleteInBatches } from '../db/delete-in-batches.ts'
 import type { IdempotencyRunner, ResumableSteps } from '../db/idempotency-runner.ts'
 import type { LivenessLock } from '../db/liveness-lock.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
-import { withSystem, withTenant } from '../db/tenant-scope.ts'
+import { withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { sha256 } from '../shared/cryptography.ts'
 import { AppError, invalidField, isFinalRefusal } from '../shared/errors.ts'
-import { actorOf, principalOf } from './access-control.ts'
+import { principalOf } from './access-control.ts'
+import { inCallerScope } from './caller-scope.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -65,13 +66,8 @@ export function createIdempotency(deps: {
   const { db, encryption, livenessLock } = deps
   const running = new Set<string>()
 
-  function inScope<T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>): Promise<T> {
-    const { conferenceId } = request
-    const actor = actorOf(principalOf(request))
-    return conferenceId === null
-      ? withSystem(db, 'manage-conferences', work, actor)
-      : withTenant(db, { conferenceId, actor }, work)
-  }
+  const inScope = <T>(request: FastifyRequest, work: (trx: Tx) => Promise<T>) =>
+    inCallerScope(db, request, work)
 
   const seal = (key: Key, answer: unknown) =>
     encryption.encrypt(JSON.stringify(answer ?? null), answerContext(key))
