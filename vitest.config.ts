@@ -6,8 +6,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'fake-stripe/test/**/*.test.ts'],
     // The first install and build in clean folders (`npm run test:deploy`), the others open a browser
-    // (`npm run test:web`).
-    exclude: ['test/deploy/**', 'test/web/**'],
+    // (`npm run test:web`) or start load balancers and several Postgres servers (`npm run test:cluster`).
+    exclude: ['test/deploy/**', 'test/web/**', 'test/cluster/**'],
     globalSetup: [
       'test/support/built-programs.ts',
       'test/support/database-server.ts',
