@@ -8,7 +8,12 @@ import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
 import { conferenceParams, id } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { findPurchaseDocuments, reportPurchases, reportVouchers } from './report-queries.ts'
+import {
+  findPurchaseDocuments,
+  REPORT_SETTINGS,
+  reportPurchases,
+  reportVouchers,
+} from './report-queries.ts'
 import {
   PURCHASE_COLUMNS,
   purchaseDocumentsSchema,
@@ -108,11 +113,8 @@ export function purchaseDocumentsRoute(app: App, { db }: RouteDeps): void {
   )
 }
 
-/** A report takes less time than Postgres needs to compile it, and its groups fit into memory. */
-const SETTINGS = { jit: 'off', work_mem: '32MB' }
-
 const withReportSettings = <T>(db: Db, conferenceId: string, work: (trx: Tx) => Promise<T>) =>
-  withTenant(db, { conferenceId }, work, SETTINGS)
+  withTenant(db, { conferenceId }, work, REPORT_SETTINGS)
 
 function asCsv(request: FastifyRequest, reply: FastifyReply): boolean {
   void reply.header('vary', 'accept').header('cache-control', 'no-store')
