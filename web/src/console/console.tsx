@@ -1,11 +1,11 @@
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense } from 'react'
-import { Link, Redirect, Route, Router, Switch } from 'wouter'
+import { Link, Redirect, Route, Switch } from 'wouter'
 import { api, dataOf, type Schema } from '../api/client.ts'
-import { type Access, hasScope, useMe } from '../api/session.ts'
+import { type Access, hasScope, type Me, useMe } from '../api/session.ts'
 import { DataTable } from '../ui/data.tsx'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
-import { PageHead, Shell } from '../ui/shell.tsx'
+import { NoAccess, PageHead, Shell } from '../ui/shell.tsx'
 import { useAttention } from './attention-data.ts'
 import type { ConsoleScope } from './scope.ts'
 
@@ -36,16 +36,17 @@ export function Console() {
   const me = useMe()
   return (
     <Loaded query={me}>
-      {({ access, email }) => {
+      {(person) => {
+        const { access, email } = person
         const operator = access.find(({ role }) => role === 'operator')
         const staff = access.filter(({ role }) => role === 'staff')
-        if (operator === undefined && staff.length === 0) return <NotStaff email={email} />
+        if (operator === undefined && staff.length === 0) return <NotStaff me={person} />
         return (
           <Switch>
             <Route path="/console/:conference" nest>
               {({ conference }) => {
                 const own = operator ?? staff.find((each) => each.conference?.slug === conference)
-                if (own === undefined) return <NotStaff email={email} />
+                if (own === undefined) return <NotStaff me={person} />
                 return <OfConference slug={conference} access={own} email={email} />
               }}
             </Route>
@@ -239,14 +240,7 @@ function Conferences({ email }: { email: string | null }) {
   )
 }
 
-function NotStaff({ email }: { email: string | null }) {
-  return (
-    <Router>
-      <Shell home="/console" title="Voucher console" nav={[]} email={email}>
-        <Empty title="You are not staff of this conference.">
-          <a href="/portal">Go to the portal for sponsors</a>
-        </Empty>
-      </Shell>
-    </Router>
-  )
+function NotStaff({ me }: { me: Me }) {
+  const text = 'You are not staff of this conference.'
+  return <NoAccess home="~/console" title="Voucher console" text={text} me={me} />
 }

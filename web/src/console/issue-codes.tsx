@@ -59,7 +59,7 @@ export function IssueCodes({
         {codes.length === 0 ? null : (
           <>
             <textarea
-              className="code codes"
+              className="code code-text"
               readOnly
               aria-label="The codes"
               rows={Math.min(codes.length, 8)}

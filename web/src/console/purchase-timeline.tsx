@@ -90,7 +90,7 @@ function Step({ step, currency }: { step: Transition; currency: string }) {
           </span>
         )}
       </p>
-      {note === null ? null : <p className="quote">{note}</p>}
+      {note === null ? null : <p className="lines">{note}</p>}
       <p className="muted">
         {actor.name ?? actor.id}, <When at={step.created_at} />
         {actor.kind === 'stripe' ? (

@@ -190,7 +190,7 @@ function PreviewNote({ preview }: { preview: Preview }) {
           : `${plural(quantity, 'code')} will stop working:`}
       </p>
       {codes.length === 0 ? null : (
-        <ul className="codes">
+        <ul className="code-list">
           {codes.slice(0, SHOWN_CODES).map((code) => (
             <li key={code}>
               <code>{code}</code>

@@ -1,8 +1,8 @@
 import { lazy, Suspense } from 'react'
-import { Redirect, Route, Router, Switch } from 'wouter'
+import { Redirect, Route, Switch } from 'wouter'
 import { useMe } from '../api/session.ts'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
-import { Shell } from '../ui/shell.tsx'
+import { NoAccess, Shell } from '../ui/shell.tsx'
 import { Overview } from './overview.tsx'
 import { type PortalScope, portalScopeOf } from './scope.ts'
 
@@ -20,10 +20,14 @@ export function Portal() {
   const me = useMe()
   return (
     <Loaded query={me}>
-      {({ access, email }) => {
+      {(person) => {
+        const { access, email } = person
         const scopes = access.flatMap((each) => portalScopeOf(each) ?? [])
         const [first] = scopes
-        if (first === undefined) return <NotASponsor email={email} />
+        if (first === undefined) {
+          const text = 'You are not a member of a sponsor.'
+          return <NoAccess home="~/portal" title="Voucher portal" text={text} me={person} />
+        }
         return (
           <Switch>
             {scopes.map((scope) => (
@@ -107,17 +111,5 @@ function OtherConferences({
           </a>
         ))}
     </span>
-  )
-}
-
-function NotASponsor({ email }: { email: string | null }) {
-  return (
-    <Router>
-      <Shell home="/portal" title="Voucher portal" nav={[]} email={email}>
-        <Empty title="You are not a member of a sponsor.">
-          <a href="/console">Go to the console for staff</a>
-        </Empty>
-      </Shell>
-    </Router>
   )
 }

@@ -4,7 +4,7 @@ import { createRoot } from 'react-dom/client'
 import { ApiError } from '../api/client.ts'
 import { OfflineNote } from './feedback.tsx'
 import { Toasts } from './toasts.tsx'
-import './styles.css'
+import './styles/index.css'
 
 /** Only what may work the next time is tried again: no connection, or the service is busy. */
 const isWorthARetry = (failures: number, error: Error) =>

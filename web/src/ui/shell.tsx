@@ -1,7 +1,8 @@
 import { type ReactNode, useEffect, useRef } from 'react'
 import { Link, useLocation } from 'wouter'
-import { signOut } from '../api/session.ts'
+import { type Me, signOut } from '../api/session.ts'
 import { Button } from './controls.tsx'
+import { Empty } from './feedback.tsx'
 
 export type NavItem = {
   href: string
@@ -28,12 +29,18 @@ export function Shell({
 }) {
   const [location] = useLocation()
   const main = useRef<HTMLElement>(null)
+  const pages = useRef<HTMLElement>(null)
   const isFirst = useRef(true)
   // A screen reader hears the new page, and Tab begins there.
   useEffect(() => {
     if (isFirst.current) isFirst.current = false
     else main.current?.focus()
   }, [location])
+  // On a phone, the navigation scrolls to the side.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the current page follows from the location.
+  useEffect(() => {
+    if (pages.current !== null) showCurrent(pages.current)
+  }, [location, nav.length])
   return (
     <>
       <a className="skip-link" href="#main">
@@ -51,7 +58,7 @@ export function Shell({
           </Button>
         </div>
         <div className="top-bar-inner">
-          <nav className="nav" aria-label="Pages">
+          <nav ref={pages} className="nav" aria-label="Pages">
             {nav.map(({ href, label, count = 0 }) => (
               <Link
                 key={href}
@@ -74,6 +81,48 @@ export function Shell({
 
 const isCurrent = (location: string, href: string, home: string) =>
   location === href || (href !== home && location.startsWith(`${href}/`))
+
+/** Scrolls the navigation, and not the page, until the current page is in its middle. */
+function showCurrent(nav: HTMLElement): void {
+  const current = nav.querySelector<HTMLElement>('[aria-current]')
+  if (current === null) return
+  nav.scrollLeft = current.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2
+}
+
+/** For somebody who opened a page of others: says so, and leads to their own. */
+export function NoAccess({
+  home,
+  title,
+  text,
+  me,
+}: {
+  home: string
+  title: string
+  text: string
+  me: Me
+}) {
+  return (
+    <Shell home={home} title={title} nav={[]} email={me.email}>
+      <Empty title={text}>
+        {me.access.length === 0 ? (
+          <p>Ask whoever invited you.</p>
+        ) : (
+          <ul className="plain-list stack-tight">
+            {me.access.map(({ role, conference, sponsor }) => (
+              <li key={`${role} ${conference?.id} ${sponsor?.id}`}>
+                <a href={`/${role === 'sponsor' ? 'portal' : 'console'}/${conference?.slug ?? ''}`}>
+                  {role === 'sponsor'
+                    ? `The vouchers of ${sponsor?.name} at ${conference?.name}`
+                    : `The console of ${conference?.name ?? 'all conferences'}`}
+                </a>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Empty>
+    </Shell>
+  )
+}
 
 /** The head of a page: its name in the title bar too, and its actions. */
 export function PageHead({ title, children }: { title: string; children?: ReactNode }) {
