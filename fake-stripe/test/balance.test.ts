@@ -51,3 +51,33 @@ it('is reduced when a manual payout is created', async () => {
     pending: { usd: 0 },
   })
 })
+
+it('converts money into the currency of the balance, with fees in that currency', async () => {
+  const { stripe, control, account } = await startFake()
+  control.convert(account, { from: 'EUR', into: 'chf', rate: 0.95 })
+  const { id } = await stripe.checkout.sessions.create(sessionParams())
+  control.pay(id)
+  control.refund(id, { amount: 10_000 })
+  const dispute = control.dispute(id)
+  control.closeDispute(dispute.id, 'won')
+  const { data } = await stripe.balanceTransactions.list()
+  expect(data.map(({ amount, fee, currency }) => [amount, fee, currency])).toEqual([
+    [85_500, 0, 'chf'],
+    [-85_500, 1500, 'chf'],
+    [-9500, 0, 'chf'],
+    [95_000, 2785, 'chf'],
+  ])
+  expect(new Set(data.map((movement) => movement.exchange_rate))).toEqual(new Set([0.95]))
+})
+
+it('expands the source of a balance transaction, whatever it is', async () => {
+  const { stripe, control, account } = await startFake()
+  const { id } = await stripe.checkout.sessions.create(sessionParams())
+  control.pay(id)
+  control.refund(id, { amount: 10_000 })
+  control.dispute(id, { amount: 5000 })
+  control.payOut(account, 'eur')
+  const { data } = await stripe.balanceTransactions.list({ expand: ['data.source'] })
+  const kinds = data.map(({ source }) => (typeof source === 'string' ? source : source?.object))
+  expect(kinds).toEqual(['payout', 'dispute', 'refund', 'charge'])
+})

@@ -106,3 +106,28 @@ it('filters payouts and balance transactions', async () => {
   expect(await movements({ source: a.id })).toEqual(['payout eur'])
   expect(idOf(b.balance_transaction)).toMatch(/^txn_/)
 })
+
+it('pays the money of a failed payout out with the next one', async () => {
+  const test = await startFake()
+  const { stripe, control, account } = test
+  await sell(test)
+  const failed = control.payOut(account, 'eur')
+  control.failPayout(failed.id)
+  await sell(test)
+  await stripe.payouts.create({ amount: 70, currency: 'eur' })
+  const next = control.payOut(account, 'eur')
+  expect(next.amount).toBe(97_070 + 97_070 - 70)
+  const { data } = await stripe.balanceTransactions.list({ payout: next.id })
+  const parts = data.map(({ type, net, source }) => [type, net, source === failed.id])
+  expect(new Set(parts)).toEqual(
+    new Set([
+      ['charge', 97_070, false],
+      ['payout', -194_070, false],
+      ['payout', -70, false],
+      ['payout_failure', 97_070, true],
+    ]),
+  )
+  // The transactions of the failed payout stay its own.
+  const before = await stripe.balanceTransactions.list({ payout: failed.id })
+  expect(before.data.map(({ type }) => type).toSorted()).toEqual(['charge', 'payout'])
+})

@@ -1,4 +1,4 @@
-import type { Account } from '../core/accounts.ts'
+import type { Account, Conversion } from '../core/accounts.ts'
 import { InvalidState } from '../core/errors.ts'
 import type { Row } from '../core/rows.ts'
 import { NO_REQUEST, type Scope } from '../core/scope.ts'
@@ -33,6 +33,13 @@ export type AccountControl = {
   createKey(account: AccountReference, kind?: 'sk' | 'rk'): string
   /** Makes a key invalid. */
   revokeKey(key: string): void
+  /**
+   * From now on, money in the currency `from` enters the balance in the currency `into`, as at Stripe
+   * without a bank account in `from`. Fees are in the currency of the balance.
+   *
+   * @param rate units of `into` for one unit of `from`, both in their smallest unit.
+   */
+  convert(account: AccountReference, conversion: Conversion & { from: string }): void
 }
 
 export function accountControl(state: FakeState): AccountControl {
@@ -44,6 +51,12 @@ export function accountControl(state: FakeState): AccountControl {
     accounts: () => state.accounts.all().map(accountView),
     createKey: (account, kind) => state.accounts.addKey(findAccount(state, account), kind),
     revokeKey: (key) => state.accounts.revokeKey(key),
+    convert(account, { from, into, rate }) {
+      findAccount(state, account).conversions.set(from.toLowerCase(), {
+        into: into.toLowerCase(),
+        rate,
+      })
+    },
   }
 }
 

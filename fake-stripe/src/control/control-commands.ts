@@ -49,6 +49,15 @@ const accountCommands = {
     z.strictObject({ account: id, kind: z.enum(['sk', 'rk']).optional() }),
     (control, { account, kind }) => ({ secretKey: control.createKey(account, kind) }),
   ),
+  convert: command(
+    z.strictObject({
+      account: id,
+      from: z.string().length(3),
+      into: z.string().length(3),
+      rate: z.coerce.number().positive(),
+    }),
+    (control, { account, ...conversion }) => control.convert(account, conversion),
+  ),
   'revoke-key': command(z.strictObject({ key: id }), (control, { key }) => control.revokeKey(key)),
   advance: command(
     z.strictObject({ seconds: z.coerce.number().min(0) }),

@@ -16,9 +16,14 @@ export type AccountProfile = {
   created: number
 }
 
+/** `rate` units of the currency `into` for one unit of the customer's currency. */
+export type Conversion = { into: string; rate: number }
+
 /** One Stripe account with everything in it. Accounts share nothing. */
 export class Account {
   readonly profile: AccountProfile
+  /** How money in another currency enters the balance, by currency. Absent: the balance has it too. */
+  readonly conversions = new Map<string, Conversion>()
   #tables = new Map<string, { hidden: boolean; rows: unknown }>()
 
   constructor(profile: AccountProfile) {

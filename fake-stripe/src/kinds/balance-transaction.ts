@@ -8,8 +8,9 @@ export const balanceTransactions = defineTable<Stripe.BalanceTransaction>('balan
 type Movement = {
   /** Positive: added to the merchant's balance. */
   amount: number
-  /** Stripe's own fee, never negative. */
-  fee?: number
+  /** Stripe's own fee, never negative. In the currency of the balance, or computed from its amount. */
+  fee?: number | ((settled: number) => number)
+  /** Of the amount. If the account converts it, the balance has another one. */
   currency: string
   source: string
   type: Stripe.BalanceTransaction.Type
@@ -19,12 +20,20 @@ type Movement = {
 
 const TWO_DAYS = 2 * 24 * 60 * 60
 
-/** Records money that is added to or taken from the account's balance. */
+/**
+ * Records money that is added to or taken from the account's balance.
+ *
+ * @see https://docs.stripe.com/currencies/conversions
+ */
 export function recordMovement(
   { account, world }: Scope,
   movement: Movement,
 ): Stripe.BalanceTransaction {
-  const { amount, fee = 0, currency, source, type, reportingCategory, description } = movement
+  const { source, type, reportingCategory, description } = movement
+  const conversion = account.conversions.get(movement.currency)
+  const currency = conversion?.into ?? movement.currency
+  const amount = Math.round(movement.amount * (conversion?.rate ?? 1))
+  const fee = typeof movement.fee === 'function' ? movement.fee(amount) : (movement.fee ?? 0)
   const created = world.clock.seconds()
   const feeDetail = {
     amount: fee,
@@ -42,7 +51,7 @@ export function recordMovement(
     created,
     currency,
     description,
-    exchange_rate: null,
+    exchange_rate: conversion?.rate ?? null,
     fee,
     fee_details: fee === 0 ? [] : [feeDetail],
     net: amount - fee,

@@ -42,7 +42,8 @@ const filters = {
 /** @see https://docs.stripe.com/api/balance_transactions */
 export const balanceTransactionResource: Resource = {
   kind: balanceTransactions.name,
-  expandable: {},
+  // A charge, refund, dispute or payout: found by its id.
+  expandable: { source: { kind: 'source' } },
   operations: [
     retrieveOperation('/v1/balance_transactions/:id', balanceTransactions),
     listOperation({

@@ -291,13 +291,13 @@ export function updateDisputeStatus(
  */
 export function closeDispute(scope: Scope, id: string, outcome: DisputeOutcome): Stripe.Dispute {
   const open = requireOpenDispute(scope, id)
-  const taken = open.balance_transactions.reduce((sum, movement) => sum + movement.amount, 0)
+  const isTaken = open.balance_transactions.length > 0
   const closed = changeRow(scope, disputes, id, {
     status: outcome,
     is_charge_refundable: outcome !== 'lost' && open.is_charge_refundable,
   })
   const returns = outcome === 'won' || outcome === 'prevented'
-  const final = returns && taken < 0 ? reinstateFunds(scope, id, -taken) : closed
+  const final = returns && isTaken ? reinstateFunds(scope, id, open.amount) : closed
   emitEvent(scope, 'charge.dispute.closed', final)
   return final
 }

@@ -175,7 +175,7 @@ function succeedPayment(
 ): Stripe.PaymentIntent {
   const movement = recordMovement(scope, {
     amount: charge.amount,
-    fee: processingFee(charge.amount),
+    fee: processingFee,
     currency: charge.currency,
     source: charge.id,
     type: method.type === 'card' ? 'charge' : 'payment',

@@ -203,7 +203,7 @@ function createPayout(scope: Scope, fields: PayoutFields): Stripe.Payout {
 
 /**
  * Pays out all money in a currency that no earlier payout contains, as Stripe's payout schedule
- * does.
+ * does. The money of a payout that failed, and what manual payouts took, is part of the next one.
  *
  * @throws InvalidState when there is none, or the balance is negative.
  */
@@ -212,10 +212,7 @@ export function payOutBalance(scope: Scope, currency: string): Stripe.Payout {
   const taken = account.rows(paidMovements)
   const open = account
     .rows(balanceTransactions)
-    .all(
-      ({ id, currency: code, type }) =>
-        code === currency && !type.startsWith('payout') && taken.get(id) === undefined,
-    )
+    .all(({ id, currency: code }) => code === currency && taken.get(id) === undefined)
   const amount = open.reduce((sum, { net }) => sum + net, 0)
   if (amount <= 0) throw new InvalidState(`There is nothing to pay out in ${currency}`)
   const payout = createPayout(scope, {
