@@ -109,7 +109,7 @@ curl -H "Authorization: Bearer $KEY" -H "Accept: text/csv" $C/purchases/bp_3hTq8
 
 - **Money** is an integer in the currency's minor units: 500 is 5.00 EUR, 500 JPY or 0.500 KWD.
 - **Times** are RFC 3339; responses use UTC.
-- **Lists** are newest first. Pass \`next_cursor\` as \`cursor\` to get the next page.
+- **Lists** are newest first; purchases can be \`sort=oldest\`. Pass \`next_cursor\` as \`cursor\` to get the next page.
 - **Unknown fields** in a body or query are refused with 400. Later releases may add fields to
   responses: ignore fields that you do not know.
 - **Retries**: send an \`Idempotency-Key\` with every POST and PATCH. If no response arrives,

@@ -9,7 +9,7 @@ import type {
   TransitionBody,
 } from '../purchases/bulk-purchase-service.ts'
 import { FLAG_CODES, PURCHASE_STATUSES } from '../purchases/purchase-machine.ts'
-import { listAllPurchasesQuery } from '../purchases/purchase-schemas.ts'
+import { listAllPurchasesQuery, PURCHASE_SORTS } from '../purchases/purchase-schemas.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { formatMoney } from '../shared/money.ts'
@@ -38,9 +38,13 @@ import type { Paint } from './terminal.ts'
 export function addPurchasesList(program: Command, cli: Cli): void {
   const command = addCommand(program, {
     usage: 'purchases:list',
-    summary: 'List purchases of a conference or of all, newest first',
+    summary: 'List purchases of a conference or of all',
     examples: [
       ['purchases:list --conference devconf --flag any', 'purchases that staff must look at'],
+      [
+        'purchases:list --conference devconf --status PENDING --sort oldest',
+        'what has waited for a payment for longest',
+      ],
       ['purchases:list --q BULK-ACME-7KQ2MWPX4TR9', 'the purchase of this code, in any conference'],
       [
         'purchases:list --conference devconf --status PROCESSING',
@@ -67,6 +71,7 @@ export function addPurchasesList(program: Command, cli: Cli): void {
       '--q <text>',
       'text in the id, description, reference, sponsor or payment intent; or a code',
     )
+    .option('--sort <order>', `${PURCHASE_SORTS.join(' or ')} first (default: newest)`)
     .option('--csv', 'write all purchases as CSV, the same file as from the API')
 
   addPageOptions(command).action(async () => {
@@ -223,7 +228,7 @@ async function find(
 
 async function processingOf(purchases: BulkPurchaseService, caller: Caller): Promise<string[]> {
   const found = await allPages((query) =>
-    purchases.listBulkPurchases(caller, { status: 'PROCESSING', ...query }),
+    purchases.listBulkPurchases(caller, { status: 'PROCESSING', sort: 'oldest', ...query }),
   )
   return found.map(({ id }) => id)
 }

@@ -3,7 +3,7 @@ import { invalidField } from '../shared/errors.ts'
 
 export type PageQuery = { limit: number; cursor?: string | undefined }
 
-/** A page of a list: newest first, stable under inserts, without offsets. */
+/** A page of a list, stable under inserts, without offsets. */
 export type Page<T> = { data: T[]; has_more: boolean; next_cursor: string | null }
 
 // A cursor holds the time as Postgres prints it. A JavaScript Date has no microseconds, so rows of the
@@ -12,8 +12,14 @@ type Position = { at: string; id: string }
 
 const badCursor = () => invalidField('query/cursor', 'Invalid cursor for this list.')
 
-/** The time and id columns that order a list, qualified when the query has a join. */
-export type ListOrder = { at: string; id: string }
+/** The columns that order a list, qualified when the query has a join, and its direction. */
+export type ListOrder = { at: string; id: string; direction?: 'asc' | 'desc' }
+
+/** The `order by` of a list, newest first by default. */
+export const orderOf = ({ at, id, direction: order = 'desc' }: ListOrder) => [
+  { column: at, order },
+  { column: id, order },
+]
 
 /** Every row of a page's query also has its position in the list. */
 export type Positioned = { page_at: string; page_id: string }
@@ -31,15 +37,11 @@ export function fromCursor(
   order: ListOrder,
   rows: number,
 ): Knex.QueryBuilder {
-  const ordered = query
-    .orderBy([
-      { column: order.at, order: 'desc' },
-      { column: order.id, order: 'desc' },
-    ])
-    .limit(rows)
+  const ordered = query.orderBy(orderOf(order)).limit(rows)
   if (cursor === undefined) return ordered
   const { at, id } = decodeCursor(cursor)
-  return ordered.whereRaw('(??, ??) < (?::timestamptz, ?)', [order.at, order.id, at, id])
+  const isAfter = order.direction === 'asc' ? '>' : '<'
+  return ordered.whereRaw(`(??, ??) ${isAfter} (?::timestamptz, ?)`, [order.at, order.id, at, id])
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   fetchRows,
   fromCursor,
   type ListOrder,
+  orderOf,
   type Page,
   type PageQuery,
   type Positioned,
@@ -134,9 +135,13 @@ export async function fetchSearchPage<Row extends object>(
   }
 
   // Postgres keeps the order of a sub-select and can neither merge it nor move its limit. So it looks for the
-  // candidates one by one, newest first, until the page is full.
+  // candidates one by one, in the order of the list, until the page is full.
   const { client } = list
-  const inOrder = client.queryBuilder().from(candidates.as('candidates')).orderBy(NEWEST_FIRST)
+  const { direction = 'desc' } = order
+  const inOrder = client
+    .queryBuilder()
+    .from(candidates.as('candidates'))
+    .orderBy(orderOf({ at: 'listed_at', id: 'id', direction }))
   const one = list
     .clone()
     .select(`${alias}.*`)
@@ -145,7 +150,7 @@ export async function fetchSearchPage<Row extends object>(
   const found = match(client.queryBuilder().from(inOrder.as('c')))
     .joinRaw(client.raw('cross join lateral ? as ??', [one, alias]))
     .select([...columns])
-  return fetchPage<Row>(found, page, { at: 'c.listed_at', id: 'c.id' })
+  return fetchPage<Row>(found, page, { at: 'c.listed_at', id: 'c.id', direction })
 }
 
 /** The page, if the next rows of the list contain all of it. */
@@ -168,8 +173,3 @@ async function fetchFromNextRows<Row extends object>(
   const isWholeList = rows[0] !== undefined && rows[0].seen < NEXT_ROWS
   return rows.length > page.limit || isWholeList ? toPage(rows, page.limit) : null
 }
-
-const NEWEST_FIRST = [
-  { column: 'listed_at', order: 'desc' },
-  { column: 'id', order: 'desc' },
-]

@@ -2,7 +2,14 @@ import type { Knex } from 'knex'
 import type { z } from 'zod'
 import { listConferenceIds } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
-import { fetchPage, fromCursor, type ListOrder, type Page, type PageQuery } from '../db/pages.ts'
+import {
+  fetchPage,
+  fromCursor,
+  type ListOrder,
+  orderOf,
+  type Page,
+  type PageQuery,
+} from '../db/pages.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
 import type { Caller } from '../shared/caller.ts'
@@ -21,7 +28,7 @@ export type PurchaseFilter = z.infer<typeof listPurchasesQuery> & {
 export type ListReader = Caller | (Omit<Caller, 'conferenceId'> & { conferenceId: null })
 
 /**
- * The purchases that match the filter, newest first; a sponsor sees only its own.
+ * The purchases that match the filter, newest first by default; a sponsor sees only its own.
  *
  * @throws AppError `validation_failed` for the sponsor or the ticket type of all conferences.
  */
@@ -99,7 +106,13 @@ function filtered(trx: Tx, filter: PurchaseFilter): Knex.QueryBuilder {
   return list
 }
 
-const NEWEST: ListOrder = { at: 'p.created_at', id: 'p.id' }
+const directionOf = ({ sort }: Pick<PurchaseFilter, 'sort'>) => (sort === 'oldest' ? 'asc' : 'desc')
+
+const orderedBy = (filter: Pick<PurchaseFilter, 'sort'>): ListOrder => ({
+  at: 'p.created_at',
+  id: 'p.id',
+  direction: directionOf(filter),
+})
 
 /** The conference of a list, or the ids of all conferences. */
 type Where = string | readonly string[]
@@ -113,7 +126,7 @@ async function choosePage(
 ): Promise<Page<Chosen>> {
   const { flag, q } = filter
   if (flag === undefined && q === undefined) {
-    return fetchPage<Chosen>(list.select(CHOSEN), filter, NEWEST)
+    return fetchPage<Chosen>(list.select(CHOSEN), filter, orderedBy(filter))
   }
   const flagged = trx('purchase_flags').whereNull('resolved_at')
   if (typeof where === 'string') void flagged.where({ conference_id: where })
@@ -125,14 +138,12 @@ async function choosePage(
     return searchPurchases(trx, where, few, filter, q)
   }
   // An index has the flagged purchases in this order. One may have several flags.
-  const order = { at: 'f.purchased_at', id: 'f.purchase_id' }
+  const direction = directionOf(filter)
+  const order: ListOrder = { at: 'f.purchased_at', id: 'f.purchase_id', direction }
   const once = flagged
     .distinctOn('purchased_at', 'purchase_id')
     .select('purchased_at', 'purchase_id', 'conference_id')
-    .orderBy([
-      { column: 'purchased_at', order: 'desc' },
-      { column: 'purchase_id', order: 'desc' },
-    ])
+    .orderBy(orderOf({ at: 'purchased_at', id: 'purchase_id', direction }))
   const keys = { 'f.conference_id': 'p.conference_id', 'f.purchase_id': 'p.id' }
   return fetchPage<Chosen>(list.join(once.as('f'), keys).select(CHOSEN), filter, order)
 }
@@ -150,9 +161,10 @@ async function searchPurchases(
   trx: Tx,
   where: Where,
   list: Knex.QueryBuilder,
-  { readsCodes = false, ...page }: PageQuery & Pick<PurchaseFilter, 'readsCodes'>,
+  { readsCodes = false, sort, ...page }: PageQuery & Pick<PurchaseFilter, 'readsCodes' | 'sort'>,
   text: string,
 ): Promise<Page<Chosen>> {
+  const order = orderedBy({ sort })
   const [sponsors, ofCode] = await Promise.all([
     sponsorsByText(trx, where, text),
     readsCodes ? findPurchasesOfCode(trx, [where].flat(), text) : [],
@@ -164,7 +176,7 @@ async function searchPurchases(
       .whereRaw('p.conference_id = s.conference_id and p.sponsor_id = s.id')
       .select(candidate),
     page.cursor,
-    NEWEST,
+    order,
     page.limit + 1,
   )
   const ofSponsors = trx
@@ -188,7 +200,7 @@ async function searchPurchases(
       list,
       alias: 'p',
       columns: CHOSEN,
-      order: NEWEST,
+      order,
       match: (query) =>
         query.whereRaw(TEXT_MATCH, {
           text: containing(text),

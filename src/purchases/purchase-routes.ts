@@ -87,7 +87,7 @@ function createRoute(app: App, { idempotency, purchases }: Deps): void {
 }
 
 const LIST_DESCRIPTION =
-  'Newest first; a sponsor sees only its own. JSON is paged. With `Accept: text/csv`, the response is one stream of all purchases that match, each as it is when its part of the stream is read; amounts are in minor units.'
+  'A sponsor sees only its own. JSON is paged. With `Accept: text/csv`, the response is one stream of all purchases that match, each as it is when its part of the stream is read; amounts are in minor units.'
 
 const listResponse = {
   200: {

@@ -88,6 +88,9 @@ export const updatePurchaseBody = z
   })
   .partial()
 
+/** Orders of the list. Each follows an index, in its direction or against it. */
+export const PURCHASE_SORTS = ['newest', 'oldest'] as const
+
 export const listPurchasesQuery = z.strictObject({
   ...pageQuery,
   status: z.enum(PURCHASE_STATUSES).optional(),
@@ -96,6 +99,7 @@ export const listPurchasesQuery = z.strictObject({
   ticket_type: id.optional(),
   created_after: moment.optional(),
   created_before: moment.optional(),
+  sort: z.enum(PURCHASE_SORTS).default('newest').meta({ description: 'By the time of creation.' }),
   q: z.string().trim().min(1).max(100).optional().meta({
     description:
       'Searches id, description, reference, sponsor and payment intent. A whole voucher code finds its purchase, if the key may read vouchers.',

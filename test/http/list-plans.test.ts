@@ -274,6 +274,13 @@ const PURCHASE_FILTERS = [
   'q=sponsor%20777',
   'q=nothing%20like%20this',
   'q=ticket&status=FAILED',
+  'sort=oldest',
+  'sort=oldest&status=REFUNDED',
+  'sort=oldest&sponsor=sponsor-7',
+  'sort=oldest&flag=dispute',
+  'sort=oldest&flag=any',
+  'sort=oldest&q=PO-1490003',
+  'sort=oldest&q=sponsor%20777',
   // A whole voucher code.
   'q={code}',
 ]
@@ -313,7 +320,7 @@ describe('a whole id among 500,000 purchases', () => {
 })
 
 describe('a list of the purchases of all conferences', () => {
-  const filters = PURCHASE_FILTERS.filter((filter) => !filter.startsWith('sponsor='))
+  const filters = PURCHASE_FILTERS.filter((filter) => !filter.includes('sponsor='))
   it.each(filters)('reads a bounded number of rows: %s', async (filter) => {
     const path = `/v1/purchases?limit=50&${filled(filter)}`
     const { body } = await app.request<{ next_cursor: string | null }>('GET', path)

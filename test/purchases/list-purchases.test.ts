@@ -111,6 +111,15 @@ describe('a search for a voucher code', () => {
 })
 
 describe('a list as CSV', () => {
+  it('keeps the order of the list', async () => {
+    await paid()
+    const oldest = idsOf(await list('sort=oldest&limit=100'))
+    expect(oldest).toEqual(idsOf(await list('limit=100')).toReversed())
+    expect((await csv('sort=oldest')).map((line) => line['id'])).toEqual(oldest)
+    const answer = await app.request('GET', `${shop.path}/purchases?sort=total`)
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ pointer: 'query/sort' }] } })
+  })
+
   it('has a line for each purchase that matches, newest first, with names (issue 10, line 10)', async () => {
     const { id } = await paid()
     const lines = await csv('status=PAID')

@@ -133,6 +133,22 @@ describe('a search for purchases (issue 9, line 6)', () => {
     expect(await listed('purchases', { flag: 'refund_failed' })).toEqual([])
   })
 
+  it.each<Record<string, string>>([
+    { limit: '100' },
+    { status: 'PAID', limit: '100' },
+    { sponsor: 'house-7' },
+    { flag: 'any', limit: '5' },
+    { q: 'ticket 7' },
+    { q: 'zürcher' },
+    { q: 'ü' },
+    { q: 'ticket', flag: 'dispute', limit: '5' },
+  ])('lists the oldest first on request, page by page: %o', async (query) => {
+    const newest = await listed('purchases', query)
+    expect(newest.length).toBeGreaterThan(1)
+    const oldest = await listed('purchases', { ...query, sort: 'oldest' })
+    expect(oldest).toEqual(newest.toReversed())
+  })
+
   it('follows a change of the text', async () => {
     const { id } = await shop.buy()
     const path = `${shop.path}/purchases/${id}`

@@ -121,6 +121,21 @@ describeInBrowser('the list of purchases', () => {
     await page.getByRole('row', { name: /Acme/ }).first().waitFor()
   })
 
+  it('shows the oldest first on request, also in the CSV', async () => {
+    const { page } = await site.visitAs(shop.email, `${shop.home}/purchases?status=PAID`)
+    const rows = page.getByRole('table', { name: 'Purchases' }).locator('tbody tr')
+    await rows.filter({ hasText: 'PO-77' }).waitFor()
+    await page.getByRole('button', { name: 'Oldest first' }).click()
+    await rows.first().filter({ hasText: 'PO-77' }).waitFor()
+    expect(new URL(page.url()).search).toBe('?status=PAID&sort=oldest')
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download CSV' }).click(),
+    ])
+    const lines = (await (await download.createReadStream()).toArray()).join('').split('\n')
+    expect(lines[1]).toContain(paid)
+  })
+
   it('leads to the next page and back', async () => {
     const ticket = { sponsor: shop.globex.slug, quantity: 1 }
     await Promise.all(

@@ -6,6 +6,7 @@ export type Purchase = Schema<'Purchase'>
 
 type State = Purchase['status']
 type Flag = Purchase['flags'][number]['code']
+type Sort = 'newest' | 'oldest'
 
 export const STATES: readonly State[] = ['PENDING', 'PROCESSING', 'PAID', 'FAILED', 'REFUNDED']
 
@@ -28,7 +29,7 @@ function startOfDay(day: string, plus = 0): string | undefined {
   return Number.isNaN(start.getTime()) ? undefined : start.toISOString()
 }
 
-/** The filters in the URL, as the API takes them. Days are days of the reader. */
+/** The filters and the order in the URL, as the API takes them. Days are days of the reader. */
 export function filtersOf(url: Pick<ListUrl, 'get'>) {
   const from = url.get('from')
   const to = url.get('to')
@@ -39,6 +40,7 @@ export function filtersOf(url: Pick<ListUrl, 'get'>) {
     sponsor: url.get('sponsor'),
     ticket_type: url.get('ticket_type'),
     q: url.get('q'),
+    sort: url.get('sort') as Sort | undefined,
     created_after: from === undefined ? undefined : startOfDay(from),
     created_before: to === undefined ? undefined : startOfDay(to, 1),
   }

@@ -30,7 +30,7 @@ const DecisionDialog = lazy(async () => ({
   default: (await import('./bulk-decision.tsx')).DecisionDialog,
 }))
 
-/** The purchases of the conference, newest first. Filters and page are in the URL. */
+/** The purchases of the conference, newest first by default. Filters, order and page are in the URL. */
 export function Purchases({ scope }: { scope: ConsoleScope }) {
   const url = useListUrl()
   const purchases = usePurchases(scope.conference, url)
@@ -106,6 +106,7 @@ function Filters({ scope, url }: { scope: ConsoleScope; url: ListUrl }) {
     ['sponsor', 'ticket_type', 'flag', 'from', 'to'].some((name) => url.get(name) !== undefined),
   )
   const status = url.get('status')
+  const isOldestFirst = url.get('sort') === 'oldest'
   return (
     <div className="stack">
       <fieldset className="chips">
@@ -129,6 +130,14 @@ function Filters({ scope, url }: { scope: ConsoleScope; url: ListUrl }) {
           onSearch={(text) => url.set('q', text)}
           placeholder="Sponsor, reference, payment, code…"
         />
+        <button
+          type="button"
+          className="chip"
+          aria-pressed={isOldestFirst}
+          onClick={() => url.set('sort', isOldestFirst ? undefined : 'oldest')}
+        >
+          Oldest first
+        </button>
         <Button kind="quiet" aria-expanded={isOpen} onPress={() => setOpen(!isOpen)}>
           {isOpen ? 'Fewer filters' : 'More filters'}
         </Button>
