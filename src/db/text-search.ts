@@ -102,6 +102,8 @@ export type Search = {
   alias: string
   columns: readonly string[]
   order: ListOrder
+  /** The columns that `match` compares with the text. */
+  matched: readonly string[]
   /** Adds the condition on the text. */
   match: (query: Knex.QueryBuilder) => Knex.QueryBuilder
   /**
@@ -114,7 +116,7 @@ export type Search = {
 }
 
 // Reading them takes about as long as reading a page of candidates.
-const NEXT_ROWS = 2_000
+const NEXT_ROWS = 1_200
 
 /**
  * A page of those rows of a list that contain a text. A text that many rows contain is found within the next
@@ -155,14 +157,16 @@ export async function fetchSearchPage<Row extends object>(
 
 /** The page, if the next rows of the list contain all of it. */
 async function fetchFromNextRows<Row extends object>(
-  { list, alias, columns, order, match }: Search,
+  { list, alias, columns, matched, order, match }: Search,
   page: PageQuery,
 ): Promise<Page<Row> | null> {
   const { client } = list
   const matching = (from: Knex.QueryBuilder) =>
     match(withPositions(from, order)).select([...columns])
 
-  const next = fromCursor(list.clone().select(`${alias}.*`), page.cursor, order, NEXT_ROWS)
+  // Copying the whole rows took a quarter of the statement's time.
+  const read = [...new Set([order.at, order.id, ...columns, ...matched])]
+  const next = fromCursor(list.clone().select(read), page.cursor, order, NEXT_ROWS)
   const among = matching(client.queryBuilder().withMaterialized('next', next))
     .from(`next as ${alias}`)
     .select(client.raw('(select count(*) from next) as seen'))

@@ -148,6 +148,7 @@ async function choosePage(
   return fetchPage<Chosen>(list.join(once.as('f'), keys).select(CHOSEN), filter, order)
 }
 
+const MATCHED = ['p.id', 'p.description', 'p.reference', 'p.payment_intent_id', 'p.sponsor_id']
 const TEXT_MATCH = `(p.id ilike :text or p.description ilike :text or p.reference ilike :text
   or p.payment_intent_id ilike :text or p.sponsor_id = any(:sponsors) or p.id = any(:ofCode))`
 
@@ -201,6 +202,7 @@ async function searchPurchases(
       alias: 'p',
       columns: CHOSEN,
       order,
+      matched: MATCHED,
       match: (query) =>
         query.whereRaw(TEXT_MATCH, {
           text: containing(text),

@@ -152,6 +152,7 @@ export async function listSponsors(
       alias: 's',
       columns,
       order,
+      matched: ['s.name', 's.slug', 's.contact_email'],
       match: (query) =>
         query.whereRaw(
           '(s.name ilike :text or s.slug ilike :text or s.contact_email ilike :text)',

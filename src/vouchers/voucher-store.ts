@@ -280,6 +280,7 @@ async function searchVouchers(
       alias: 'a',
       columns: ['a.voucher_id'],
       order: { at: 'a.assigned_at', id: 'a.voucher_id' },
+      matched: ['a.name', 'a.email'],
       match: (query) =>
         query.whereRaw('(a.name ilike :text or a.email ilike :text)', { text: containing(text) }),
       candidates:
