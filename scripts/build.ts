@@ -1,6 +1,6 @@
 // `npm run build`: compiles the service and its pages into `dist`. The old build stays in place until the new one is
 // complete, so a failed or interrupted build changes nothing. A service that runs from its sources serves the pages
-// of `dist` too, so they can also be built alone.
+// of `dist` too, so they can also be built alone. `--if-changed` builds nothing if `dist` is current.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -147,8 +147,10 @@ const ignore =
   }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await build().catch((error: Error) => {
-    process.stderr.write(`${error.message}\n`)
+  try {
+    if (!process.argv.includes('--if-changed') || !(await isBuilt())) await build()
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     process.exitCode = 1
-  })
+  }
 }

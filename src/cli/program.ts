@@ -26,7 +26,6 @@ import { addCustomersRefresh } from './customer-commands.ts'
 import { addDrift } from './drift-commands.ts'
 import { addEventsFindMissed, addEventsList, addEventsReplay } from './event-commands.ts'
 import { addKeysCreate, addKeysList, addKeysRevoke } from './key-commands.ts'
-import { addMigrate } from './migrate-command.ts'
 import { addPlansCreate, addPlansList } from './plan-commands.ts'
 import { addPrivacyErase, addPrivacyExport } from './privacy-commands.ts'
 import {
@@ -38,6 +37,7 @@ import {
   addPurchasesRevoke,
 } from './purchase-actions.ts'
 import { addPurchasesList, addPurchasesReconcile, addPurchasesShow } from './purchase-commands.ts'
+import { addMigrate, addStart } from './service-commands.ts'
 import { addSponsorsCreate, addSponsorsList } from './sponsor-commands.ts'
 import { addSponsorLevelsCreate, addSponsorLevelsList } from './sponsor-level-commands.ts'
 import { addSubscriptionsEnd, addSubscriptionsRefresh } from './subscription-commands.ts'
@@ -112,7 +112,9 @@ document in the format of the HTTP API; on failure, standard error is a problem 
 export function buildProgram(cli: Cli): Command {
   const { out, err } = cli.terminal
   const program = new Command('sponsor-vouchers')
-    .description('Manage conferences, API keys, purchases, billing and Stripe data.')
+    .description(
+      'Run the service; manage conferences, API keys, purchases, billing and Stripe data.',
+    )
     .version(SERVICE_VERSION, '--version', 'print the version')
     .option('--json', 'print JSON instead of tables')
     .configureHelp({ showGlobalOptions: true })
@@ -130,6 +132,7 @@ export function buildProgram(cli: Cli): Command {
 
   program.commandsGroup('Set-up:')
   addMigrate(program, cli)
+  addStart(program)
   addConferencesCreate(program, cli)
   addConferencesList(program, cli)
   addKeysCreate(program, cli)

@@ -28,6 +28,7 @@ type Image = {
   env: Record<string, string>
   user: string | null
   command: string[]
+  healthCheck: string[]
 }
 
 /** The files that .dockerignore lets through: it excludes all and names what is copied. */
@@ -77,7 +78,8 @@ async function buildImage(): Promise<Image> {
     if (keyword === 'FROM') {
       const name = / AS (\w+)$/i.exec(text)?.[1] ?? 'final'
       const home = join(folder, name)
-      stage = { app: join(home, 'app'), bin: join(home, 'bin'), env: {}, user: null, command: [] }
+      const [app, bin] = [join(home, 'app'), join(home, 'bin')]
+      stage = { app, bin, env: {}, user: null, command: [], healthCheck: [] }
       await mkdir(stage.bin, { recursive: true })
       stages.set(name, stage)
       continue
@@ -119,6 +121,9 @@ async function follow(stage: Image, keyword: string, text: string, others: Other
       return
     case 'CMD':
       stage.command = JSON.parse(text) as string[] // the form that starts no shell
+      return
+    case 'HEALTHCHECK':
+      stage.healthCheck = JSON.parse(text.replace(/^(--\S+ )*CMD /, '')) as string[]
       return
     case 'EXPOSE':
       return
@@ -168,6 +173,12 @@ const withoutNpm = (env: NodeJS.ProcessEnv) =>
     Object.entries(env).filter(([name]) => !/^(npm_|NODE_|VITEST|TEST$)/.test(name)),
   )
 
+/** The size of all files in a folder, in bytes. */
+async function sizeOf(path: string): Promise<number> {
+  const { stdout } = await run('du', ['-sk', path])
+  return Number.parseInt(stdout, 10) * 1024
+}
+
 /** Nobody may write, as in a container with `read_only: true`. */
 async function makeReadOnly(path: string): Promise<void> {
   await run('chmod', ['-R', 'a-w,a+rX', path])
@@ -195,6 +206,14 @@ async function databaseUrl(): Promise<string> {
   return url.href
 }
 
+/** The exit code of the image's health check. */
+async function checkHealth(env: NodeJS.ProcessEnv): Promise<number | null> {
+  const [program = '', ...args] = image.healthCheck
+  const PATH = process.env['PATH']
+  const [code] = await once(spawn(program, args, { env: { ...env, PATH } }), 'exit')
+  return code as number | null
+}
+
 const settings = (address: string) => ({
   ...image.env,
   PATH: `${image.bin}:${process.env['PATH']}`,
@@ -219,7 +238,8 @@ afterAll(async () => {
 
 describe('the container image', () => {
   it('runs as an ordinary user and contains only what production needs', async () => {
-    expect(image.user).toBe('node')
+    // Kubernetes' runAsNonRoot takes a number only.
+    expect(image.user).toBe('1000')
     const inside = await readdir(image.app)
     expect(inside.toSorted()).toEqual(['dist', 'node_modules', 'package.json'])
     const packages = await readdir(join(image.app, 'node_modules'))
@@ -227,6 +247,15 @@ describe('the container image', () => {
     for (const name of ['typescript', 'vitest', 'tsx', 'fake-stripe']) {
       expect(packages).not.toContain(name)
     }
+    const files = await readdir(image.app, { recursive: true })
+    expect(files.filter((name) => /\.([cm]?ts|tsx|map)$/.test(name))).toEqual([])
+    const megabytes = async (name: string) =>
+      Math.round((await sizeOf(join(image.app, name))) / 1_000_000)
+    const sizes = [await megabytes(''), await megabytes('node_modules'), await megabytes('dist')]
+    process.stdout.write(
+      `/app of the image: ${sizes[0]} MB, of that packages ${sizes[1]} MB, the service ${sizes[2]} MB\n`,
+    )
+    expect(sizes[0]).toBeLessThan(80)
   })
 
   it('migrates, serves and stops as an ordinary user on files that it cannot write', async () => {
@@ -254,6 +283,10 @@ describe('the container image', () => {
         headers: { authorization: 'Bearer operator-key-of-the-image-test' },
       })
       expect(await response.json()).toMatchObject({ data: [] })
+      const { port } = new URL(address ?? '')
+      expect(await checkHealth({ PORT: port })).toBe(0)
+      expect(await checkHealth({ PORT: '1' })).toBe(1)
+      expect(await checkHealth({ PORT: '1', RUN: 'work' })).toBe(0)
     } finally {
       const ended = once(service, 'exit')
       service.kill('SIGTERM')

@@ -33,3 +33,20 @@ export function addMigrate(program: Command, cli: Cli): void {
     answer(cli, command, { schema: down ? 'absent' : 'latest' }, () => `${text}\n`)
   })
 }
+
+/** `start` */
+export function addStart(program: Command): void {
+  const command = addCommand(program, {
+    usage: 'start',
+    summary: 'Start the service',
+    details:
+      'Serves HTTP, works on events and jobs, or does both, by RUN. Standard output gets its log, in lines\n' +
+      'of JSON. SIGTERM and SIGINT end it in order.',
+    examples: [['start', 'with the settings of the environment']],
+  })
+  command.action(async () => {
+    await import('../main.ts')
+    // The service ends the process, also when it cannot start.
+    await new Promise(() => {})
+  })
+}
