@@ -46,6 +46,7 @@ import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { hasPurchases } from './purchases/purchase-store.ts'
 import { purchaseDocumentsRoute, reportRoutes } from './reports/report-routes.ts'
+import { statementRoutes } from './reports/statement-routes.ts'
 import type { Encryption } from './shared/cryptography.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
@@ -147,6 +148,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   redemptionRoutes(app, routes)
   purchaseRoutes(app, { ...routes, purchases, findConference })
   reportRoutes(app, routes)
+  statementRoutes(app, routes)
   purchaseDocumentsRoute(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
   webhookDeliveryRoutes(app, routes)

@@ -8,13 +8,13 @@ import {
 } from '../notifications/outbound-events.ts'
 import { isPayable } from '../payments/attempt-machine.ts'
 import type { PaymentOwner } from '../payments/payment-records.ts'
+import { recordChanges } from '../payments/plan-records.ts'
 import {
   expectedRows,
   type SavePart,
   saveRecordsParts,
   writtenRows,
-} from '../payments/payment-store.ts'
-import { recordChanges } from '../payments/plan-records.ts'
+} from '../payments/save-records.ts'
 import { newId } from '../shared/ids.ts'
 import {
   alignVouchers,

@@ -1,4 +1,3 @@
-import { stringify } from 'csv-stringify/sync'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
@@ -8,6 +7,7 @@ import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
 import { conferenceParams, id } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
+import { toCsv } from './report-csv.ts'
 import {
   findPurchaseDocuments,
   REPORT_SETTINGS,
@@ -29,7 +29,8 @@ const tags = ['Reports']
 const description =
   'JSON by default. With `Accept: text/csv`, one line per group, without the totals.'
 
-const answer = <T extends z.ZodType>(schema: T, columns: readonly string[]) => ({
+/** The response of a report in both forms. */
+export const reportAnswer = <T extends z.ZodType>(schema: T, columns: readonly string[]) => ({
   200: {
     description: 'The report.',
     content: {
@@ -38,6 +39,14 @@ const answer = <T extends z.ZodType>(schema: T, columns: readonly string[]) => (
     },
   },
 })
+
+/** Whether the caller wants CSV. Sets the headers of the answer. */
+export function asCsv(request: FastifyRequest, reply: FastifyReply): boolean {
+  void reply.header('vary', 'accept').header('cache-control', 'no-store')
+  if (acceptedFormat(request.headers.accept) !== 'csv') return false
+  void reply.type('text/csv; charset=utf-8; header=present')
+  return true
+}
 
 /** `C/reports/purchases` and `C/reports/vouchers`. */
 export function reportRoutes(app: App, { db }: RouteDeps): void {
@@ -52,7 +61,7 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
         tags,
         params: conferenceParams,
         querystring: purchaseReportQuery,
-        response: answer(purchaseReportSchema, PURCHASE_COLUMNS),
+        response: reportAnswer(purchaseReportSchema, PURCHASE_COLUMNS),
       },
     },
     async (request, reply) => {
@@ -75,7 +84,7 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
         tags,
         params: conferenceParams,
         querystring: voucherReportQuery,
-        response: answer(voucherReportSchema, VOUCHER_COLUMNS),
+        response: reportAnswer(voucherReportSchema, VOUCHER_COLUMNS),
       },
     },
     async (request, reply) => {
@@ -115,15 +124,3 @@ export function purchaseDocumentsRoute(app: App, { db }: RouteDeps): void {
 
 const withReportSettings = <T>(db: Db, conferenceId: string, work: (trx: Tx) => Promise<T>) =>
   withTenant(db, { conferenceId }, work, REPORT_SETTINGS)
-
-function asCsv(request: FastifyRequest, reply: FastifyReply): boolean {
-  void reply.header('vary', 'accept').header('cache-control', 'no-store')
-  if (acceptedFormat(request.headers.accept) !== 'csv') return false
-  void reply.type('text/csv; charset=utf-8; header=present')
-  return true
-}
-
-/** A name that a spreadsheet would run as a formula gets a leading apostrophe. */
-function toCsv<Row extends object>(rows: Row[], columns: (keyof Row & string)[]): string {
-  return stringify(rows, { columns, header: true, escape_formulas: true })
-}

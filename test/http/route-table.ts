@@ -144,6 +144,7 @@ export const WHO_MAY: Record<string, Who> = {
 
   reportPurchases: ['purchases:read'],
   reportVouchers: ['purchases:read', 'sponsor'],
+  getSponsorStatement: ['purchases:read', 'sponsor'],
   listPurchaseDocuments: ['purchases:read', 'sponsor'],
 
   createWebhookEndpoint: ['settings:write'],

@@ -1,0 +1,50 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { openShop, type Shop } from '../support/shop.ts'
+import { useCliOnStripe } from './command-line.ts'
+
+const { app, cli, stripe } = useCliOnStripe()
+
+let shop: Shop
+beforeAll(async () => {
+  shop = await openShop(app)
+  const { id } = await shop.buy()
+  stripe.fake.control.pay(await shop.openSession(id))
+  await shop.act(id, 'reconcile')
+  await shop.act(id, 'refund', { amount: 2_000 })
+})
+
+describe('the statement of a sponsor', () => {
+  const command = () => ['sponsors:statement', shop.sponsorSlug, '--conference', shop.conference]
+
+  it('is the answer of the API as JSON and as CSV', async () => {
+    const url = `${shop.path}/sponsors/${shop.sponsor}/statement`
+    expect(await cli.json(command())).toEqual((await app.request('GET', url)).body)
+    const { body } = await app.request<string>('GET', url, { headers: { accept: 'text/csv' } })
+    expect((await cli.run([...command(), '--csv'])).stdout).toBe(body)
+  })
+
+  it('is a table for people, from the opening to the closing balance', async () => {
+    const { stdout } = await cli.run(command())
+    const [head, opening, ...entries] = stdout.trimEnd().split('\n')
+    expect(head).toMatch(/^DATE \(UTC\) +TYPE +ORDER +REFERENCE +AMOUNT +BALANCE$/)
+    expect(opening).toMatch(/opening balance .* 0\.00 EUR$/)
+    expect(
+      entries.map((line) => / (\w+) +bp_\S+.* (-?[\d.]+) EUR +\S+ EUR$/.exec(line)?.slice(1)),
+    ).toEqual([
+      ['order', '100.00'],
+      ['payment', '-100.00'],
+      ['refund', '20.00'],
+      ['credit', '-20.00'],
+      undefined,
+    ])
+    expect((await cli.run([...command(), '--to', '2020-01-01'])).stdout).toBe('None.\n')
+  })
+
+  it('names the day that is none', async () => {
+    const { exitCode, stderr } = await cli.run([...command(), '--from', 'yesterday'])
+    expect({ exitCode, stderr }).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('from'),
+    })
+  })
+})
