@@ -1,6 +1,5 @@
 import { beforeAll, expect, it } from 'vitest'
-import { createAddOn, createTicketType, unique } from '../support/fixtures.ts'
-import { openShop, type Shop } from '../support/shop.ts'
+import { createAddOn, createTicketType } from '../support/fixtures.ts'
 import { useAppOnStripe } from '../support/stripe-app.ts'
 import {
   describeInBrowser,
@@ -11,42 +10,17 @@ import {
   useSite,
   type Visitor,
 } from './support/browser.ts'
+import { openStore, type Store } from './support/portal-store.ts'
 
 const { app, stripe } = useAppOnStripe()
 const site = useSite(app)
 
 type Body = Record<string, unknown>
 
-type Store = Shop & { slug: string }
-
-async function openStore(): Promise<Store> {
-  const shop = await openShop(app)
-  const { body } = await app.request<{ slug: string }>('GET', shop.path)
-  return { ...shop, slug: body.slug }
-}
-
 let shop: Store
 beforeAll(async () => {
-  shop = await openStore()
+  shop = await openStore(site, stripe)
 })
-
-type Where = { viewport?: typeof PHONE; of?: Store }
-
-/** A member of the sponsor, on a page of the portal. */
-async function visit(path = '', { viewport, of = shop }: Where = {}): Promise<Visitor> {
-  const email = `${unique('ada')}@acme.example`
-  const body = { email, role: 'sponsor', sponsor: of.sponsor, name: 'Ada Lovelace' }
-  const invited = await app.request('POST', `${of.path}/users`, { body })
-  expect(invited).toMatchObject({ status: 201 })
-  return site.visitAs(email, `/portal/${of.slug}${path}`, viewport)
-}
-
-async function buyPaid(of: Store, order: Body = {}): Promise<string> {
-  const { id } = await of.buy(order)
-  stripe.fake.control.pay(await of.openSession(id))
-  expect((await of.act(id, 'reconcile')).body.status).toBe('PAID')
-  return id
-}
 
 async function expectGoodPage({ page }: Visitor): Promise<void> {
   expect(await seriousBarriers(page)).toEqual([])
@@ -61,7 +35,7 @@ describeInBrowser('a sponsor', () => {
   it('buys codes: sees the price, pays on Stripe’s page, and watches the purchase become paid', async () => {
     await createAddOn(app, shop, { name: 'Dinner', price: 2_500, description: 'On Thursday' })
     const ticket = await createTicketType(app, shop, { name: 'Corporate', price: 9_900 })
-    const visitor = await visit('/buy')
+    const visitor = await shop.visit('/buy')
     const { page } = visitor
     await page.getByRole('button', { name: /What/ }).click()
     await page.getByRole('option', { name: /Corporate/ }).click()
@@ -88,7 +62,7 @@ describeInBrowser('a sponsor', () => {
   })
 
   it('reads at the field what cannot be ordered', async () => {
-    const visitor = await visit('/buy')
+    const visitor = await shop.visit('/buy')
     const { page } = visitor
     await createTicketType(app, shop, {
       name: 'Late',
@@ -107,7 +81,7 @@ describeInBrowser('a sponsor', () => {
     await app.request('PATCH', shop.path, {
       body: { bank_details: 'DevConf e.V.\nIBAN DE02 1203 0000 0000 2020 51' },
     })
-    const visitor = await visit(`/buy?item=${shop.ticketType}`)
+    const visitor = await shop.visit(`/buy?item=${shop.ticketType}`)
     const { page } = visitor
     await page.getByRole('button', { name: 'We pay by bank transfer' }).click()
     await expectText(page, 'IBAN DE02 1203 0000 0000 2020 51')
@@ -123,12 +97,12 @@ describeInBrowser('a sponsor', () => {
   it('cancels a purchase, and pays it later', async () => {
     const { id } = await shop.buy()
     await shop.openSession(id)
-    const { page } = await visit(`/purchases/${id}`, { viewport: PHONE })
+    const { page } = await shop.visit(`/purchases/${id}`, PHONE)
     await expectText(page, 'The payment page is open')
     await page.getByRole('button', { name: 'Cancel the purchase' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Cancel the purchase' }).click()
     await expectText(page, 'This purchase was cancelled. Nothing was charged.')
-    await page.getByRole('button', { name: 'Pay again' }).click()
+    await page.getByRole('button', { name: 'Pay now' }).click()
     await page.getByRole('button', { name: 'Decline card' }).click()
     await page.getByRole('button', { name: 'Cancel and return' }).click()
     await page.waitForURL(new RegExp(`/portal/${shop.slug}/purchases/${id}$`))
@@ -136,7 +110,7 @@ describeInBrowser('a sponsor', () => {
   })
 
   it('reads in sentences what a refund and a dispute mean', async () => {
-    const id = await buyPaid(shop, { quantity: 10 })
+    const id = await shop.buyPaid({ quantity: 10 })
     const refund = await shop.act(id, 'refund', { amount: 3_000 })
     expect(refund.status).toBe(200)
     const { payment_intent: intent } = await shop.get(id)
@@ -147,7 +121,7 @@ describeInBrowser('a sponsor', () => {
        values ($1, 'ch_1', now(), now(), false, '{}', $2, 'succeeded', 10000, 'eur', 'https://receipts.example/1')`,
       [shop.conference, intent],
     )
-    const visitor = await visit(`/purchases/${id}`)
+    const visitor = await shop.visit(`/purchases/${id}`)
     await expectText(visitor.page, 'We returned €30.00 to you.')
     await expectText(visitor.page, '3 of 10 codes no longer work.')
     const receipt = visitor.page.getByRole('link', { name: 'Receipt' })
@@ -163,11 +137,11 @@ describeInBrowser('a sponsor', () => {
 
 describeInBrowser('the codes of a purchase', () => {
   it('are copied, downloaded and searched, and show which are used', async () => {
-    const id = await buyPaid(shop, { quantity: 60 })
+    const id = await shop.buyPaid({ quantity: 60 })
     const codes = await shop.codes(id)
     const body = { reference: 'order-2' }
     await app.request('POST', `${shop.path}/vouchers/${codes[1]}/redemptions`, { body })
-    const visitor = await visit(`/purchases/${id}`)
+    const visitor = await shop.visit(`/purchases/${id}`)
     const { page } = visitor
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
     const clipboard = () => page.evaluate<string>('navigator.clipboard.readText()')
@@ -200,9 +174,9 @@ describeInBrowser('the codes of a purchase', () => {
   })
 
   it('go to a person by mail, to another person, and come back', async () => {
-    const id = await buyPaid(shop, { quantity: 3 })
+    const id = await shop.buyPaid({ quantity: 3 })
     const [code = ''] = await shop.codes(id)
-    const visitor = await visit(`/purchases/${id}`, { viewport: PHONE })
+    const visitor = await shop.visit(`/purchases/${id}`, PHONE)
     const { page } = visitor
     const row = page.getByRole('row').filter({ hasText: code })
     await page.getByRole('button', { name: `Assign ${code}` }).click()
@@ -225,8 +199,8 @@ describeInBrowser('the codes of a purchase', () => {
   })
 
   it('go to a list of people after a preview that names each wrong line', async () => {
-    const id = await buyPaid(shop, { quantity: 3 })
-    const visitor = await visit(`/purchases/${id}`)
+    const id = await shop.buyPaid({ quantity: 3 })
+    const visitor = await shop.visit(`/purchases/${id}`)
     const { page } = visitor
     await page.getByRole('button', { name: 'Assign a list' }).click()
     const list = page.getByLabel('Or paste the list')
@@ -246,7 +220,7 @@ describeInBrowser('the codes of a purchase', () => {
 
 describeInBrowser('the people of a sponsor', () => {
   it('invite and remove colleagues, and sign out elsewhere', async () => {
-    const elsewhere = await visit('/people')
+    const elsewhere = await shop.visit('/people')
     const email = String(await elsewhere.page.locator('.top-bar .muted').textContent())
     const here = await site.visitAs(email, `/portal/${shop.slug}/people`)
     const { page } = here
@@ -272,13 +246,13 @@ describeInBrowser('the overview of a sponsor', () => {
     ['desktop', undefined],
     ['phone', PHONE],
   ])('counts the codes of all purchases, on a %s', async (_size, viewport) => {
-    const of = await openStore()
-    const visitor = await visit('', { of, ...(viewport === undefined ? {} : { viewport }) })
+    const of = await openStore(site, stripe)
+    const visitor = await of.visit('', viewport)
     const { page } = visitor
     await expectText(page, 'You have not bought any codes yet.')
     await expectGoodPage(visitor)
-    const id = await buyPaid(of, { quantity: 30 })
-    await buyPaid(of, { quantity: 20 })
+    const id = await of.buyPaid({ quantity: 30 })
+    await of.buyPaid({ quantity: 20 })
     await of.buy({ quantity: 5 })
     const [code] = await of.codes(id)
     const body = { reference: 'order-1' }

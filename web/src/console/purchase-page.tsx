@@ -28,7 +28,7 @@ function Found({ scope, purchase }: { scope: ConsoleScope; purchase: Purchase })
   return (
     <>
       <PageHead title={sponsor === null ? description : `${sponsor}: ${description}`}>
-        <StateBadge state={status} reader="staff" />
+        <StateBadge state={status} />
       </PageHead>
       <PurchaseActions scope={scope} purchase={purchase} />
       <Flags scope={scope} purchase={purchase} />

@@ -222,7 +222,7 @@ const COLUMNS: readonly Column<Purchase>[] = [
     head: 'State',
     cell: ({ status, flags }) => (
       <span className="row">
-        <StateBadge state={status} reader="staff" />
+        <StateBadge state={status} />
         {[...new Set(flags.map(({ code }) => code))].map((code) => (
           <Badge key={code} tone="warn">
             {FLAGS[code]}

@@ -5,7 +5,6 @@ import { useAction } from '../api/actions.ts'
 import { ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
-import { Money } from '../ui/data.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
 import { OtherErrors, TextField } from '../ui/form.tsx'
 import { formatCount, formatMoney, formatTime } from '../ui/format.ts'
@@ -13,6 +12,7 @@ import { PageHead } from '../ui/shell.tsx'
 import { toast } from '../ui/toasts.tsx'
 import { openCheckout, usePurchaseOptions } from './queries.ts'
 import type { PortalScope } from './scope.ts'
+import { Total } from './total.tsx'
 import { termsSentence } from './words.ts'
 
 type Item = Schema<'TicketType'> | Schema<'AddOn'>
@@ -120,8 +120,7 @@ function Order({
       )
     },
   })
-  const total = chosen === undefined || Number.isNaN(quantity) ? null : chosen.price * quantity
-  const isFree = total === 0
+  const isFree = chosen?.price === 0
   const itemError = asItemError(order.error)
   return (
     <form
@@ -173,17 +172,7 @@ function Order({
         error={order.error}
         shown={['item', 'ticket_type', 'add_on', 'quantity', 'reference']}
       />
-      <div className="total" aria-live="polite">
-        <span>Total</span>
-        <strong>
-          {total === null ? '–' : isFree ? 'Free' : <Money amount={total} currency={currency} />}
-        </strong>
-        {total === null || chosen === undefined || isFree ? null : (
-          <span className="hint">
-            {formatCount(quantity)} × {formatMoney(chosen.price, currency)}
-          </span>
-        )}
-      </div>
+      <Total price={chosen?.price ?? null} quantity={quantity} currency={currency} />
       <div className="row">
         {isFree ? (
           <Button kind="primary" type="submit" busy={order.isPending}>

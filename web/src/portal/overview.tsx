@@ -1,13 +1,14 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { api, dataOf } from '../api/client.ts'
-import { DataTable, Figure, Money, StateBadge, When } from '../ui/data.tsx'
+import { Badge, DataTable, Figure, Money, When } from '../ui/data.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
 import { formatCount } from '../ui/format.ts'
 import { Pager } from '../ui/list.tsx'
 import { useListUrl } from '../ui/list-url.ts'
 import { PageHead } from '../ui/shell.tsx'
 import type { PortalScope } from './scope.ts'
+import { stateWord } from './words.ts'
 
 /** How many codes there are, how many are used, how many are left; then the purchases. */
 export function Overview({ scope }: { scope: PortalScope }) {
@@ -97,7 +98,10 @@ function Purchases({ scope: { conference } }: { scope: PortalScope }) {
                   },
                   {
                     head: 'State',
-                    cell: ({ status }) => <StateBadge state={status} reader="sponsor" />,
+                    cell: (purchase) => {
+                      const { word, tone } = stateWord(purchase)
+                      return <Badge tone={tone}>{word}</Badge>
+                    },
                   },
                   {
                     head: 'Codes left',

@@ -1,18 +1,13 @@
 import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
-import { useSearchParams } from 'wouter'
-import { useAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
-import { Button } from '../ui/controls.tsx'
-import { CopyButton, Figure, Money, StateBadge, When } from '../ui/data.tsx'
-import { Dialog, DialogButtons } from '../ui/dialog.tsx'
+import { Badge, Figure, Money, When } from '../ui/data.tsx'
 import { Loaded } from '../ui/feedback.tsx'
 import { formatCount } from '../ui/format.ts'
 import { PageHead } from '../ui/shell.tsx'
 import { Codes } from './codes.tsx'
-import { openCheckout, usePurchaseOptions } from './queries.ts'
+import { NextStep } from './next-step.tsx'
 import type { PortalScope } from './scope.ts'
-import { flagSentences, historySentence, stateSentences, termsSentence } from './words.ts'
+import { historySentence, stateWord, termsSentence } from './words.ts'
 
 type Purchase = Schema<'Purchase'>
 type Transition = Schema<'PurchaseTransition'>
@@ -42,13 +37,13 @@ export function PurchasePage({ scope, id }: { scope: PortalScope; id: string }) 
   return (
     <Loaded query={purchase}>
       {(found) => {
-        const transitions = history.data?.data ?? []
+        const { word, tone } = stateWord(found)
         return (
           <>
             <PageHead title={found.description}>
-              <StateBadge state={found.status} reader="sponsor" />
+              <Badge tone={tone}>{word}</Badge>
             </PageHead>
-            <NextStep scope={scope} purchase={found} last={transitions[0]} />
+            <NextStep scope={scope} purchase={found} history={history.data?.data} />
             {found.vouchers.issued > 0 ? (
               <section className="stack" aria-labelledby="codes-title">
                 <h2 id="codes-title">Codes</h2>
@@ -58,7 +53,7 @@ export function PurchasePage({ scope, id }: { scope: PortalScope; id: string }) 
             ) : null}
             <div className="grid">
               <Facts scope={scope} purchase={found} />
-              <History purchase={found} transitions={transitions} />
+              <History purchase={found} transitions={history.data?.data ?? []} />
             </div>
           </>
         )
@@ -83,161 +78,6 @@ function VoucherFigures({ vouchers }: { vouchers: Purchase['vouchers'] }) {
         <Figure name="Switched off" value={formatCount(vouchers.deactivated)} />
       ) : null}
     </dl>
-  )
-}
-
-function NextStep({
-  scope,
-  purchase,
-  last,
-}: {
-  scope: PortalScope
-  purchase: Purchase
-  last: Transition | undefined
-}) {
-  const { status, allowed_actions: allowed } = purchase
-  const [search, setSearch] = useSearchParams()
-  const options = usePurchaseOptions(scope)
-  const [isCancelling, setCancelling] = useState(false)
-  const checkout = useAction({
-    run: () => openCheckout(scope, purchase.id),
-    changes: [['purchases', scope.conference, purchase.id]],
-    onDone: ({ url }) => {
-      if (url !== null) location.assign(url)
-    },
-  })
-  const isBack =
-    status === 'PROCESSING' && purchase.checkout?.url != null && search.get('from') === 'checkout'
-  const mayPay = allowed.includes('checkout') && purchase.total_amount > 0
-  const bank = options.data?.bank_details ?? null
-  const showsBank = mayPay && bank !== null && search.get('pay') === 'bank'
-  const toggleBank = () =>
-    setSearch((before) => {
-      const after = new URLSearchParams(before)
-      if (showsBank) after.delete('pay')
-      else after.set('pay', 'bank')
-      return after
-    })
-  return (
-    <section className="card stack" aria-label="What is next">
-      <div className="stack stack-tight" role="status">
-        {isBack ? (
-          <p className="row">
-            <span className="spinner" aria-hidden="true" />
-            Thank you. We are waiting for the confirmation of your payment. This page changes by
-            itself.
-          </p>
-        ) : (
-          stateSentences(purchase, last).map((text) => <p key={text}>{text}</p>)
-        )}
-        {flagSentences(purchase).map((text) => (
-          <p key={text} className="note note-warn">
-            {text}
-          </p>
-        ))}
-      </div>
-      {showsBank ? <BankTransfer purchase={purchase} details={bank} /> : null}
-      {mayPay || allowed.includes('cancel') ? (
-        <div className="row">
-          {mayPay && options.data?.checkout === true ? (
-            <Button
-              kind={showsBank || isBack ? 'normal' : 'primary'}
-              busy={checkout.isPending}
-              onPress={() => checkout.mutate()}
-            >
-              {payLabel(purchase)}
-            </Button>
-          ) : null}
-          {mayPay && bank !== null ? (
-            <Button onPress={toggleBank} aria-expanded={showsBank}>
-              {showsBank ? 'Hide the bank details' : 'We pay by bank transfer'}
-            </Button>
-          ) : null}
-          {allowed.includes('cancel') ? (
-            <Button kind="quiet" onPress={() => setCancelling(true)}>
-              Cancel the purchase
-            </Button>
-          ) : null}
-        </div>
-      ) : null}
-      <CancelDialog
-        scope={scope}
-        purchase={purchase}
-        isOpen={isCancelling}
-        onClose={() => setCancelling(false)}
-      />
-    </section>
-  )
-}
-
-function payLabel({ status, checkout }: Purchase): string {
-  if (status === 'FAILED') return 'Pay again'
-  return checkout?.url == null ? 'Pay by card' : 'Continue to payment'
-}
-
-/** The organizers mark the purchase as paid when the money is on their account. */
-function BankTransfer({ purchase, details }: { purchase: Purchase; details: string }) {
-  return (
-    <div className="panel stack">
-      <p>
-        Transfer the whole amount with the reference below. The organizers confirm the payment when
-        it arrives, which can take some days. Then you get the codes.
-      </p>
-      <dl className="facts">
-        <dt>Amount</dt>
-        <dd>
-          <Money amount={purchase.total_amount} currency={purchase.currency} />
-        </dd>
-        <dt>Reference</dt>
-        <dd className="row">
-          <code>{purchase.id}</code>
-          <CopyButton text={purchase.id} label="Copy the reference" />
-        </dd>
-        <dt>Account</dt>
-        <dd>
-          <span className="lines">{details}</span>
-        </dd>
-      </dl>
-      <CopyButton text={details} label="Copy the account" />
-    </div>
-  )
-}
-
-function CancelDialog({
-  scope: { conference },
-  purchase,
-  isOpen,
-  onClose,
-}: {
-  scope: PortalScope
-  purchase: Purchase
-  isOpen: boolean
-  onClose: () => void
-}) {
-  const cancel = useAction({
-    run: (_input: undefined, idempotencyKey) =>
-      api.POST('/v1/conferences/{conference}/purchases/{purchase}/cancel', {
-        params: {
-          path: { conference, purchase: purchase.id },
-          header: { 'Idempotency-Key': idempotencyKey },
-        },
-        body: {},
-      }),
-    changes: [['purchases', conference]],
-    done: 'The purchase is cancelled.',
-    onDone: onClose,
-  })
-  return (
-    <Dialog title="Cancel the purchase?" isOpen={isOpen} onClose={onClose}>
-      <p>Nothing is charged, and an open payment page is closed. You can still pay later.</p>
-      <DialogButtons
-        action="Cancel the purchase"
-        danger
-        busy={cancel.isPending}
-        onAction={() => cancel.mutate(undefined)}
-        onClose={onClose}
-      />
-    </Dialog>
   )
 }
 

@@ -1,43 +1,126 @@
 import type { Schema } from '../api/client.ts'
+import type { Tone } from '../ui/data.tsx'
 import { formatCount, formatMoney, formatTime, plural } from '../ui/format.ts'
 
 type Purchase = Schema<'Purchase'>
 type Transition = Schema<'PurchaseTransition'>
 
-/** What the state of a purchase means for its sponsor, and what happens next. */
-export function stateSentences(purchase: Purchase, last: Transition | undefined): string[] {
-  const { status, total_amount: total, checkout, failure, allowed_actions: allowed } = purchase
-  if (status === 'PENDING' && total === 0) {
-    return ['It is free. The organizers approve it, then you get a mail with the codes.']
+/** How purchases of the conference can be paid. */
+type Ways = Pick<Schema<'PurchaseOptions'>, 'checkout' | 'bank_details'>
+
+type Word = { word: string; tone: Tone }
+
+const isFree = ({ total_amount: total }: Purchase) => total === 0
+
+/** Staff must decide about a payment of another amount before anything else happens. */
+const isBeingChecked = ({ status, flags }: Purchase) =>
+  status !== 'PAID' && status !== 'REFUNDED' && flags.some(({ code }) => code === 'amount_mismatch')
+
+/** Whether somebody can pay now: no payment is on its way. */
+export const isPayable = (purchase: Purchase): boolean =>
+  !isFree(purchase) && purchase.allowed_actions.includes('checkout')
+
+/** The state of a purchase in a few words. */
+export function stateWord(purchase: Purchase): Word {
+  const { status, total_amount: total } = purchase
+  const { amount_received: received, amount_refunded: refunded } = purchase
+  if (isBeingChecked(purchase)) return { word: 'Payment being checked', tone: 'warn' }
+  if (status === 'PROCESSING' && !isPayable(purchase)) {
+    return { word: 'Payment in progress', tone: 'busy' }
   }
-  if (status === 'PENDING') {
-    return ['It is not paid yet. You get the codes when the payment arrives.']
+  if (status === 'PENDING' || status === 'PROCESSING') {
+    return { word: isFree(purchase) ? 'Waits for approval' : 'Not paid yet', tone: 'neutral' }
   }
-  if (status === 'PROCESSING') {
-    if (checkout?.url != null) {
-      const until = checkout.expires_at === null ? '' : `, until ${formatTime(checkout.expires_at)}`
-      return [
-        ...(failure === null ? [] : [`The last try did not succeed: ${sentence(failure.message)}`]),
-        `The payment page is open${until}. You get the codes when you have paid.`,
-      ]
-    }
-    if (allowed.includes('checkout')) return ['It is not paid yet. You can pay now.']
-    return [
-      'Your payment is on its way. A bank debit can take some days.',
-      'You get the codes when the money arrives. There is nothing that you must do.',
-    ]
+  if (status === 'FAILED') return { word: 'Not completed', tone: 'bad' }
+  if (status === 'REFUNDED') {
+    return { word: isFree(purchase) ? 'Taken back' : 'Refunded', tone: 'warn' }
   }
-  if (status === 'FAILED') return failureSentences(purchase, last)
-  if (status === 'REFUNDED') return ['Your money was returned. The codes no longer work.']
+  if (isFree(purchase)) return { word: 'Approved', tone: 'good' }
+  return refunded > 0 && received - refunded < total
+    ? { word: 'Partly refunded', tone: 'warn' }
+    : { word: 'Paid', tone: 'good' }
+}
+
+/**
+ * What the state of a purchase means for its sponsor, and what happens next.
+ *
+ * @param history newest first; undefined while it loads.
+ * @param ways undefined while they load.
+ */
+export function stateSentences(
+  purchase: Purchase,
+  history: readonly Transition[] | undefined,
+  ways: Ways | undefined,
+): string[] {
+  const { status } = purchase
+  if (isBeingChecked(purchase)) {
+    return ['The organizers check a payment. You get the codes when they accept it.']
+  }
+  if (status === 'PENDING') return pendingSentences(purchase, ways)
+  if (status === 'PROCESSING') return processingSentences(purchase, ways)
+  if (status === 'FAILED') return failureSentences(purchase, history, ways)
+  if (status === 'REFUNDED') {
+    return isFree(purchase)
+      ? ['The organizers took the free codes back. They no longer work.']
+      : ['Your money was returned. The codes no longer work.']
+  }
   return paidSentences(purchase)
 }
 
-function failureSentences({ failure }: Purchase, last: Transition | undefined): string[] {
-  if (last?.event === 'CANCELLED') return ['This purchase was cancelled. Nothing was charged.']
-  if (last?.event === 'CHECKOUT_EXPIRED') {
-    return ['The payment page closed before anybody paid. Nothing was charged.']
+function pendingSentences(purchase: Purchase, ways: Ways | undefined): string[] {
+  if (isFree(purchase)) {
+    return ['These codes are free, so the organizers approve them first. Then they appear here.']
   }
-  return [`The payment did not succeed${failure === null ? '.' : `: ${sentence(failure.message)}`}`]
+  const sentences = ['It is not paid yet. You get the codes when the payment arrives.']
+  // Nothing is open that would stop a change.
+  if (purchase.checkout === null && !purchase.allowed_actions.includes('update')) {
+    sentences.push('The organizers set its price or its terms, so only they can change the order.')
+  }
+  return [...sentences, ...howToPay(purchase, ways)]
+}
+
+/** Only what no button says. */
+function howToPay(purchase: Purchase, ways: Ways | undefined): string[] {
+  const hasWay = ways === undefined || ways.checkout || ways.bank_details !== null
+  if (hasWay || !isPayable(purchase)) return []
+  return ['It cannot be paid on this page. Ask the organizers how to pay; they record the payment.']
+}
+
+function processingSentences(purchase: Purchase, ways: Ways | undefined): string[] {
+  const { checkout, failure } = purchase
+  if (checkout?.url != null) {
+    const until = checkout.expires_at === null ? '' : `, until ${formatTime(checkout.expires_at)}`
+    return [
+      ...(failure === null ? [] : [`The last try did not succeed: ${sentence(failure.message)}`]),
+      `The payment page is open${until}. You get the codes when you have paid.`,
+    ]
+  }
+  if (isPayable(purchase)) return ['It is not paid yet.', ...howToPay(purchase, ways)]
+  return [
+    'Your payment is on its way. A bank debit can take some days.',
+    'You get the codes when the money arrives. There is nothing that you must do.',
+  ]
+}
+
+function failureSentences(
+  purchase: Purchase,
+  history: readonly Transition[] | undefined,
+  ways: Ways | undefined,
+): string[] {
+  const { failure } = purchase
+  const end = history?.find(({ from, to }) => to === 'FAILED' && from !== 'FAILED')
+  if (end?.event === 'CANCELLED' && isFree(purchase)) {
+    return ['This purchase was cancelled. To get free codes, order again.']
+  }
+  const next = isPayable(purchase) ? howToPay(purchase, ways) : []
+  if (end?.event === 'CANCELLED') {
+    return ['This purchase was cancelled. Nothing was charged.', ...next]
+  }
+  if (end?.event === 'CHECKOUT_EXPIRED') {
+    return ['The payment page closed before anybody paid. Nothing was charged.', ...next]
+  }
+  if (end === undefined || failure === null) return ['It was not completed.', ...next]
+  return [`The payment did not succeed: ${sentence(failure.message)}`, ...next]
 }
 
 /** The messages of banks come with and without a full stop. */
@@ -45,19 +128,18 @@ const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`)
 
 function paidSentences(purchase: Purchase): string[] {
   const { vouchers, quantity } = purchase
-  const sentences: string[] = []
-  if (vouchers.issued < quantity) {
-    sentences.push(
-      `The payment is here. ${plural(quantity, 'code')} ${quantity === 1 ? 'is' : 'are'} being made.`,
-    )
-  } else if (purchase.total_amount === 0) {
-    sentences.push('The organizers approved it. The codes are ready.')
-  } else {
-    sentences.push(`This purchase is paid.${vouchers.active > 0 ? ' The codes are ready.' : ''}`)
-  }
+  const fact = isFree(purchase) ? 'The organizers approved it.' : 'This purchase is paid.'
+  const isComplete = vouchers.issued >= quantity
+  const codes = `${plural(quantity, 'code')} ${quantity === 1 ? 'is' : 'are'}`
+  const sentences = [
+    isComplete
+      ? `${fact}${vouchers.active > 0 ? ' The codes are ready.' : ''}`
+      : `${fact} ${codes} being made.`,
+  ]
   if (vouchers.deactivated > 0) {
+    const verb = vouchers.deactivated === 1 ? 'works' : 'work'
     sentences.push(
-      `${formatCount(vouchers.deactivated)} of ${plural(vouchers.issued, 'code')} no longer work.`,
+      `${formatCount(vouchers.deactivated)} of ${plural(vouchers.issued, 'code')} no longer ${verb}.`,
     )
   }
   return sentences
@@ -68,14 +150,19 @@ const FLAGS: Partial<Record<Purchase['flags'][number]['code'], string>> = {
     'A payment of another amount arrived. The organizers decide whether to accept or return it.',
   overpaid: 'More than one payment arrived. The organizers return what is too much.',
   refund_failed: 'A refund did not reach your account. The organizers are looking into it.',
-  dispute:
-    'Your bank reported a dispute about the payment. Until it is decided, the unused codes do not work.',
 }
+
+const DISPUTE = 'Your bank reported a dispute about the payment.'
 
 /** What staff are working on, as far as it concerns the sponsor. */
 export function flagSentences({ flags, vouchers }: Purchase): string[] {
   const sentences = flags.flatMap(({ code }) => FLAGS[code] ?? [])
   const isDisputed = flags.some(({ code }) => code === 'dispute')
+  if (isDisputed) {
+    // Staff may have to close the flag of a dispute that is decided.
+    const codes = vouchers.frozen > 0 ? ' Until it is decided, the unused codes do not work.' : ''
+    sentences.push(`${DISPUTE}${codes}`)
+  }
   if (vouchers.frozen > 0 && !isDisputed) {
     const count = plural(vouchers.frozen, 'code')
     sentences.push(
@@ -95,7 +182,7 @@ export function historySentence(
   const sentences: Record<string, string> = {
     CHECKOUT_OPENED: `The payment page was opened${by}.`,
     COMP_APPROVED: 'The organizers approved the free codes.',
-    COMP_REVOKED: 'The organizers withdrew the free codes.',
+    COMP_REVOKED: 'The organizers took the free codes back.',
     PAYMENT_RECORDED: `The organizers received your payment of ${money}.`,
     PAYMENT_SUCCEEDED: `Your payment of ${money} arrived.`,
     PAYMENT_MISMATCHED: `A payment of another amount arrived: ${money}.`,
@@ -134,10 +221,7 @@ export function termsSentence(terms: Terms, currency: string): string {
 type Voucher = Schema<'Voucher'>
 
 /** Whether a code can be used, in one or two words. */
-export function voucherWord(voucher: Voucher): {
-  word: string
-  tone: 'good' | 'neutral' | 'warn' | 'bad'
-} {
+export function voucherWord(voucher: Voucher): Word {
   const { times_used: used, max_uses: max, invalid_reason: reason } = voucher
   if (reason === 'deactivated') {
     return { word: used > 0 ? 'Used, switched off' : 'Switched off', tone: 'bad' }

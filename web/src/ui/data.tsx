@@ -33,18 +33,18 @@ export function Badge({ tone = 'neutral', children }: { tone?: Tone; children: R
   return <span className={`badge badge-${tone}`}>{children}</span>
 }
 
-const STATES: Record<string, { tone: Tone; staff: string; sponsor: string }> = {
-  PENDING: { tone: 'neutral', staff: 'Pending', sponsor: 'Not paid yet' },
-  PROCESSING: { tone: 'busy', staff: 'Processing', sponsor: 'Payment in progress' },
-  PAID: { tone: 'good', staff: 'Paid', sponsor: 'Paid' },
-  FAILED: { tone: 'bad', staff: 'Failed', sponsor: 'Not completed' },
-  REFUNDED: { tone: 'warn', staff: 'Refunded', sponsor: 'Refunded' },
+const STATES: Record<string, { tone: Tone; word: string }> = {
+  PENDING: { tone: 'neutral', word: 'Pending' },
+  PROCESSING: { tone: 'busy', word: 'Processing' },
+  PAID: { tone: 'good', word: 'Paid' },
+  FAILED: { tone: 'bad', word: 'Failed' },
+  REFUNDED: { tone: 'warn', word: 'Refunded' },
 }
 
-/** The state of a purchase, in the words of its reader. */
-export function StateBadge({ state, reader }: { state: string; reader: 'staff' | 'sponsor' }) {
+/** The state of a purchase, in the words of staff. */
+export function StateBadge({ state }: { state: string }) {
   const known = STATES[state]
-  return <Badge tone={known?.tone ?? 'neutral'}>{known?.[reader] ?? state}</Badge>
+  return <Badge tone={known?.tone ?? 'neutral'}>{known?.word ?? state}</Badge>
 }
 
 /** Copies a text; says so on the button. */
@@ -125,7 +125,7 @@ export function DataTable<Row>({
             <tr key={keyOf(row)}>
               {columns.map(({ head, cell, numeric }) => (
                 <td key={head} data-head={head} className={numeric ? 'numeric' : undefined}>
-                  {cell(row)}
+                  <div>{cell(row)}</div>
                 </td>
               ))}
             </tr>

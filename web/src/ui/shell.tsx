@@ -36,11 +36,13 @@ export function Shell({
     if (isFirst.current) isFirst.current = false
     else main.current?.focus()
   }, [location])
+  // A count makes its link wider.
+  const widths = nav.map(({ href, count = 0 }) => `${href} ${count === 0 ? '' : count}`).join()
   // On a phone, the navigation scrolls to the side.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the current page follows from the location.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the current page and the widths follow from them.
   useEffect(() => {
     if (pages.current !== null) showCurrent(pages.current)
-  }, [location, nav.length])
+  }, [location, widths])
   return (
     <>
       <a className="skip-link" href="#main">
