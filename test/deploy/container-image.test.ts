@@ -297,7 +297,8 @@ describe('the container image', () => {
 
 describe('compose.yaml', () => {
   it('gives the service every setting that production requires', async () => {
-    type Compose = { services: Record<string, { environment: Record<string, string> }> }
+    type Service = { environment: Record<string, string>; read_only?: boolean; cap_drop?: string[] }
+    type Compose = { services: Record<string, Service> }
     const { services } = parse(await readFile(join(ROOT, 'compose.yaml'), 'utf8'), {
       merge: true,
     }) as Compose // the two services are checked next
@@ -312,6 +313,7 @@ describe('compose.yaml', () => {
         OPERATOR_API_KEY: expect.any(String),
         PUBLIC_URL: expect.any(String),
       })
+      expect(services[name]).toMatchObject({ read_only: true, cap_drop: ['ALL'] })
     }
   })
 })
