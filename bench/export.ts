@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
 import { connect } from '../src/db/connect.ts'
+import { readFrom } from '../src/db/read-replica.ts'
 import { exportVouchers } from '../src/vouchers/export-vouchers.ts'
 import { compareRounds, type Figure } from './compare.ts'
 import { createBenchConference, issueBatch } from './issue.ts'
@@ -62,7 +63,8 @@ export async function benchExport({
       if (bytes !== expected) throw new Error(`${bytes} bytes instead of ${expected}`)
       return codes / ((performance.now() - begun) / 1_000)
     }
-    const ours = () => rate(() => bytesOf(exportVouchers(db, conferenceId, batchId, 'csv')))
+    const ours = () =>
+      rate(() => bytesOf(exportVouchers(readFrom(db), conferenceId, batchId, 'csv')))
     const copy = () =>
       rate(async () => {
         await session.query(

@@ -30,6 +30,7 @@ import { createFailedLookups } from './http/failed-lookups.ts'
 import { createIdempotency, redactStoredAnswers } from './http/idempotency.ts'
 import { addRequestMetrics, createMetrics, type Metrics, metricsRoutes } from './http/metrics.ts'
 import { createLifecycle, createReadiness, healthRoutes, type Lifecycle } from './http/readiness.ts'
+import { type ConnectedReplica, createReads, noteWritesOfCallers } from './http/replica-reads.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
 import { createServer } from './http/server.ts'
 import { driftRoutes } from './mirror/drift/drift-routes.ts'
@@ -87,11 +88,13 @@ export type AppDeps = {
   webhookDb?: Db
   /** The connections of exports. Absent: `db`. */
   exportDb?: Db
+  /** For lists, reports and exports. Absent: the primary answers everything. */
+  replica?: ConnectedReplica
 }
 
 /** Composes the HTTP side of the service. The result does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<App> {
-  const { db, encryption, config, logger, operatorApiKey } = deps
+  const { db, encryption, config, logger, operatorApiKey, replica = null } = deps
   const failedLookups = createFailedLookups(db, config.failedLookupsPerMinute)
   const findConference = createConferenceLookup(db)
   const lifecycle = deps.lifecycle ?? createLifecycle('serving')
@@ -115,7 +118,9 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addOperationRoutes(app, lifecycle, deps, metrics)
   const ownOrigin = new URL(webUrlOf(config)).origin
   const idempotency = createIdempotency(deps)
-  const routes: RouteDeps = { db, encryption, failedLookups, idempotency, ownOrigin }
+  const reads = createReads({ db, exportDb: deps.exportDb ?? db, replica })
+  noteWritesOfCallers(app, replica)
+  const routes: RouteDeps = { db, reads, encryption, failedLookups, idempotency, ownOrigin }
   conferenceRoutes(app, {
     ...routes,
     stripeAccounts: deps.stripeAccounts,
@@ -142,7 +147,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   voucherBatchRoutes(app, { ...routes, clock: deps.clock })
   const findPurchaseBatch: FindPurchaseBatch = (trx, caller, id) =>
     purchases.findVoucherBatch(trx, caller, id)
-  voucherExportRoutes(app, { ...routes, exportDb: deps.exportDb ?? db, findPurchaseBatch })
+  voucherExportRoutes(app, { ...routes, findPurchaseBatch })
   assignmentRoutes(app, routes)
   assignmentFileRoutes(app, { ...routes, findPurchaseBatch })
   redemptionRoutes(app, routes)

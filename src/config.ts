@@ -20,6 +20,11 @@ const schema = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
     .optional(),
+  DATABASE_READ_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
+    .optional(),
+  DATABASE_READ_MAX_LAG_SECONDS: z.coerce.number().int().min(1).max(3_600).default(10),
   DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(16),
   PREPARE_STATEMENTS: flag.default(true),
   EMBEDDED_DATABASE: flag.default(false),
@@ -104,6 +109,10 @@ export type Config = Readonly<{
   nodeEnv: string | undefined
   /** null: use the embedded database. */
   databaseUrl: string | null
+  /** A streaming replica for lists, reports and exports. null: the primary answers everything. */
+  databaseReadUrl: string | null
+  /** How old what a replica shows may be. */
+  databaseReadMaxLagSeconds: number
   databasePool: number
   prepareStatements: boolean
   /** The embedded database may also serve production and live keys. */
@@ -201,6 +210,8 @@ export function loadConfig(
     production,
     nodeEnv: set.NODE_ENV,
     databaseUrl: set.DATABASE_URL ?? null,
+    databaseReadUrl: set.DATABASE_READ_URL ?? null,
+    databaseReadMaxLagSeconds: set.DATABASE_READ_MAX_LAG_SECONDS,
     databasePool: set.DATABASE_POOL,
     prepareStatements: set.PREPARE_STATEMENTS,
     embeddedAllowed: set.EMBEDDED_DATABASE,
@@ -273,6 +284,9 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
   const problems = missingOidcSettings(env)
   if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
     problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
+  }
+  if (env.DATABASE_URL === undefined && env.DATABASE_READ_URL !== undefined) {
+    problems.push('DATABASE_READ_URL needs DATABASE_URL: the embedded database has no replica')
   }
   if (production && !isStripeApi(env.STRIPE_API_BASE)) {
     problems.push('STRIPE_API_BASE must be an address of Stripe in production, or absent')

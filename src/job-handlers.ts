@@ -19,6 +19,7 @@ import { findSharingConferences } from './conferences/shared-accounts.ts'
 import { type Config, webUrlOf } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
+import { deleteOldPositions, type NoteWrites } from './db/write-positions.ts'
 import { deleteExpiredLimits } from './http/failed-lookups.ts'
 import { deleteExpiredKeys, redactStoredAnswers } from './http/idempotency.ts'
 import { deleteFailedJobs } from './jobs/job-queue.ts'
@@ -74,6 +75,8 @@ export type JobHandlerDeps = {
   metrics: ServiceMetrics
   /** Absent: none. */
   eventHooks?: readonly EventHook[]
+  /** For reads from a replica that follow a job. Absent: there is none. */
+  noteWrites?: NoteWrites
   /** Aborts when the process begins to stop. Long work then ends early and continues in another process. */
   stopping: AbortSignal
 }
@@ -95,7 +98,7 @@ const causeOf = (job: string, cause: string): Cause => ({
 
 /** Binds each job of the catalogue to its use case. */
 export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
-  const { db, config, logger, mailer, purchases } = deps
+  const { db, config, logger, mailer, purchases, noteWrites = async () => {} } = deps
   const inbox = createEventInbox(deps)
   const logPermanentError = (error: unknown) => {
     if (!(error instanceof PermanentMailError)) throw error
@@ -109,6 +112,7 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
   return createJobRegistry([
     handle('reconcile_purchase', async (payload) => {
       await purchases.reconcile(refOf(payload), causeOf('reconcile_purchase', payload.reason))
+      await noteWrites(payload.conference_id)
     }),
     handle('finish_attempt', (payload) =>
       purchases.finishStaleAttempt(refOf(payload), payload.attempt),
@@ -205,8 +209,10 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
         { conferenceId: conference_id, erasureId: id },
       )
     }),
-    handle('deliver_webhook', (payload, { signal }) =>
-      deliverWebhook(
+    // Who gets a message may read what it is about at once.
+    handle('deliver_webhook', async (payload, { signal }) => {
+      await noteWrites(payload.conference_id)
+      await deliverWebhook(
         { ...deps, postWebhook },
         {
           conferenceId: payload.conference_id,
@@ -214,14 +220,20 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
           deliveryId: payload.delivery_id,
         },
         AbortSignal.any([signal, deps.stopping]),
-      ),
-    ),
-    handle('mail_purchase', (payload) =>
-      purchases.sendEmail(refOf(payload), payload.kind, payload.message),
-    ),
-    handle('mail_assignment', ({ conference_id, voucher_id, message }) =>
-      sendAssignmentEmail(deps, { conferenceId: conference_id, voucherId: voucher_id, message }),
-    ),
+      )
+    }),
+    handle('mail_purchase', async (payload) => {
+      await noteWrites(payload.conference_id)
+      await purchases.sendEmail(refOf(payload), payload.kind, payload.message)
+    }),
+    handle('mail_assignment', async ({ conference_id, voucher_id, message }) => {
+      await noteWrites(conference_id)
+      await sendAssignmentEmail(deps, {
+        conferenceId: conference_id,
+        voucherId: voucher_id,
+        message,
+      })
+    }),
     handle('align_promotion_codes', ({ conference_id, batch_id }, { signal }) =>
       alignPromotionCodes(
         deps,
@@ -265,6 +277,7 @@ export type Pruned = {
   changes: number
   signIns: number
   holds: number
+  positions: number
 }
 
 /** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
@@ -281,5 +294,6 @@ export async function prune(db: Db, retention: Config['retention']): Promise<Pru
     changes:
       discountChangeDays === null ? 0 : await deleteOldDiscountChanges(db, discountChangeDays),
     holds: await deleteOldHolds(db),
+    positions: await deleteOldPositions(db),
   }
 }

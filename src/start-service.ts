@@ -5,12 +5,15 @@ import { type Config, isStripeApi } from './config.ts'
 import { connect, type Db, divideConnections, type WorkKind } from './db/connect.ts'
 import { holdLivenessLock } from './db/liveness-lock.ts'
 import { openDatabase, prepareDatabase } from './db/open-database.ts'
+import { createReadReplica, WATCH_MS } from './db/read-replica.ts'
 import { withSystem } from './db/tenant-scope.ts'
+import { createWritePositions } from './db/write-positions.ts'
 import { loadSecrets } from './development-secrets.ts'
 import { EVENT_HOOKS } from './event-hooks.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createLifecycle } from './http/readiness.ts'
 import { startHeartbeat } from './jobs/heartbeat.ts'
+import { repeat } from './jobs/repeat.ts'
 import { createMirrorFeed } from './mirror/mirror-feed.ts'
 import { createEncryption } from './shared/cryptography.ts'
 import { StartupError } from './shared/errors.ts'
@@ -60,8 +63,13 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
   const database = await openDatabase(config, logger)
   shutdown.add('database', 'embedded database', () => database.stop())
   const secrets = await loadSecrets(config, logger)
-  const pool = (applicationName: string, max: number, acquireTimeoutMs: number) => {
-    const db = connect(database.connectionString, {
+  const poolAt = (
+    connectionString: string,
+    applicationName: string,
+    max: number,
+    acquireTimeoutMs: number,
+  ) => {
+    const db = connect(connectionString, {
       applicationName,
       max,
       acquireTimeoutMs,
@@ -71,6 +79,8 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
     shutdown.add('pools', applicationName, () => db.destroy())
     return db
   }
+  const pool = (applicationName: string, max: number, acquireTimeoutMs: number) =>
+    poolAt(database.connectionString, applicationName, max, acquireTimeoutMs)
   const encryption = createEncryption(secrets.encryptionKey)
   const metrics = createMetrics({ process: true })
   const shares = divideConnections(config.databasePool, config.run)
@@ -80,6 +90,9 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
     connectionString: database.connectionString,
     embedded: database.embedded,
     poolOf: (kind: WorkKind) => pool(`sponsor-vouchers ${kind}`, shares[kind], 8_000),
+    // A read that waits for a connection of the replica goes to the primary.
+    replicaPoolOf: (url: string, kind: WorkKind) =>
+      poolAt(url, `sponsor-vouchers ${kind} reads`, shares[kind], 1_500),
     upkeepDb: pool('sponsor-vouchers upkeep', 3, 1_500),
     encryption,
     operatorApiKey: secrets.operatorApiKey,
@@ -116,9 +129,12 @@ async function serve(resources: Resources, shutdown: Shutdown): Promise<string> 
     logger.debug({ err }, 'the liveness lock lost its connection'),
   )
   shutdown.add('pools', 'liveness lock', () => livenessLock.close())
+  const db = poolOf('api')
+  const replica = connectReplica(resources, db, shutdown)
   const app = await buildApp({
     ...resources,
-    ...connectStripe(resources, poolOf('api')),
+    ...connectStripe(resources, db),
+    ...(replica === null ? {} : { replica }),
     webhookDb: poolOf('webhooks'),
     exportDb: poolOf('exports'),
     livenessLock,
@@ -134,6 +150,31 @@ async function serve(resources: Resources, shutdown: Shutdown): Promise<string> 
     })
   logger.info({ address }, 'listening')
   return address
+}
+
+/** The replica for reads and its connections, or null if the settings name none. */
+function connectReplica(resources: Resources, db: Db, shutdown: Shutdown) {
+  const { config, logger, metrics, upkeepDb, replicaPoolOf } = resources
+  const { databaseReadUrl: url, databaseReadMaxLagSeconds: maxLagSeconds } = config
+  if (url === null) return null
+  const pools = { db: replicaPoolOf(url, 'api'), exportDb: replicaPoolOf(url, 'exports') }
+  const watched = { primary: upkeepDb, replica: pools.db }
+  const replica = createReadReplica({ db, watched, maxLagSeconds, logger, metrics })
+  const watch = repeat({
+    what: 'watch of the read replica',
+    everyMs: WATCH_MS,
+    logger,
+    work: () => replica.watch(),
+  })
+  shutdown.add('work', 'watch of the read replica', () => watch.stop())
+  return { ...replica, ...pools }
+}
+
+/** Workers tell reading processes what they have written. */
+function noteWritesOf({ config, logger }: Resources, db: Db) {
+  if (config.databaseReadUrl === null) return {}
+  const rememberSeconds = config.databaseReadMaxLagSeconds
+  return { noteWrites: createWritePositions({ db, rememberSeconds, logger }).note }
 }
 
 /** An error that says what to do when the port cannot be used; any other error as it is. */
@@ -197,7 +238,12 @@ function startWork(resources: Resources, shutdown: Shutdown): void {
   }
   const drainMs = config.shutdownSeconds * 1000 * DRAIN_SHARE
   const stripe = connectStripe(resources, resources.poolOf('jobs'))
-  const worker = startWorker({ ...resources, ...stripe, drainMs })
+  const worker = startWorker({
+    ...resources,
+    ...stripe,
+    ...noteWritesOf(resources, stripe.db),
+    drainMs,
+  })
   shutdown.add('work', 'worker', () => worker.stop())
 }
 

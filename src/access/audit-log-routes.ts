@@ -43,7 +43,7 @@ const entrySchema = z
   .meta({ id: 'AuditEntry' })
 
 /** `C/audit-log`: who changed settings, keys, users, sponsors and the catalogue. */
-export function auditLogRoutes(app: App, { db }: RouteDeps): void {
+export function auditLogRoutes(app: App, { reads }: RouteDeps): void {
   app.get(
     '/v1/conferences/:conference/audit-log',
     {
@@ -68,8 +68,9 @@ export function auditLogRoutes(app: App, { db }: RouteDeps): void {
       const caller = callerOf(request)
       const { kind, subject, actor, ...page } = request.query
       const filter = { object: kind, objectId: subject, actorId: actor }
-      const found = await withTenant(db, caller, (trx) =>
-        listAuditLog(trx, caller.conferenceId, filter, page),
+      const read = await reads.of(request)
+      const found = await read((db) =>
+        withTenant(db, caller, (trx) => listAuditLog(trx, caller.conferenceId, filter, page)),
       )
       return mapPage(found, toEntryBody)
     },

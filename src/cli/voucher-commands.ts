@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { mapPage } from '../db/pages.ts'
+import { readFrom } from '../db/read-replica.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
@@ -331,9 +332,15 @@ export function addVouchersExport(program: Command, cli: Cli): void {
     await withSession(cli, async (session) => {
       const caller = await findConference(session.db, options.conference)
       const batchId = await batchOf(session, caller, options)
-      const rows = exportVouchers(session.db, caller.conferenceId, batchId, options.format, {
-        withAssignments: options.assignments === true,
-      })
+      const rows = exportVouchers(
+        readFrom(session.db),
+        caller.conferenceId,
+        batchId,
+        options.format,
+        {
+          withAssignments: options.assignments === true,
+        },
+      )
       for await (const part of rows) cli.terminal.out.write(String(part))
     })
   })

@@ -3,6 +3,17 @@ import pg from 'pg'
 import type { Actor } from '../shared/caller.ts'
 import type { Db, Tx } from './connect.ts'
 import { PREPARED, type Statement, untilAllEnd } from './pipeline.ts'
+import { checkReplica, type ReplicaCondition } from './replica-condition.ts'
+
+/** A database for reads. Its transactions refuse to write. */
+export type ReadOnlyDb = {
+  readonly pool: Db
+  /** What a replica must show before it is read. Null: the pool is that of the primary. */
+  readonly replica: ReplicaCondition | null
+}
+
+/** Where a read runs. Work that takes it begins its own transactions. */
+export type ReadDb = Db | ReadOnlyDb
 
 /**
  * Work for more than one tenant. Its name is a setting of the transaction, by which row security
@@ -36,7 +47,7 @@ const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set([
  * @param settings of Postgres, for this transaction.
  */
 export function withTenant<T>(
-  db: Db,
+  db: ReadDb,
   tenant: Tenant,
   work: (trx: Tx) => Promise<T>,
   settings: Readonly<Record<string, string>> = {},
@@ -62,7 +73,7 @@ const actorSetting = (actor: Actor | undefined): Settings =>
  * @param actor for the audit log.
  */
 export function withSystem<T>(
-  db: Db,
+  db: ReadDb,
   task: SystemTask,
   work: (trx: Tx) => Promise<T>,
   actor?: Actor,
@@ -112,25 +123,35 @@ function beginStatement(settings: Settings): string {
   return ['begin', ...sets].join('; ')
 }
 
+function scopeOf(db: ReadDb, settings: Settings) {
+  const { pool, replica } = 'replica' in db ? db : { pool: db, replica: null }
+  const readOnly = 'replica' in db ? { transaction_read_only: 'on' } : {}
+  return { pool, replica, begin: beginStatement({ ...settings, ...readOnly }) }
+}
+
 type Begin = { begin(connection: pg.Client): Promise<unknown> }
 
 /** The first statement does not wait for the beginning: both are one round trip. */
 async function scopedTransaction<T>(
-  db: Db,
+  db: ReadDb,
   settings: Settings,
   work: (trx: Tx) => Promise<T>,
 ): Promise<T> {
-  if (db.isTransaction) throw new Error('A scope begins its own transaction')
+  const { pool, begin, replica } = scopeOf(db, settings)
+  if (pool.isTransaction) throw new Error('A scope begins its own transaction')
   // knex returns its Transaction, and acquires the connection and begins only after that. Its types
   // say a promise.
-  const transaction = db.transaction(work) as Promise<T> & Begin
+  const transaction = pool.transaction(work) as Promise<T> & Begin
   const failures: unknown[] = []
   transaction.begin = async (connection) => {
-    connection.query(beginStatement(settings)).catch((error: unknown) => {
+    connection.query(begin).catch((error: unknown) => {
       failures.push(error)
       // The transaction may be open. The pool closes a connection with this mark.
       Object.assign(connection, { __knex__disposed: error })
     })
+    if (replica !== null) {
+      checkReplica(connection, replica).catch((error: unknown) => failures.push(error))
+    }
   }
   const [ended] = await Promise.allSettled([transaction])
   // Without a beginning, the other statements fail too, for less obvious reasons.
@@ -154,7 +175,7 @@ type Bound = string | number | boolean | Buffer | Date | null
  * crash of the database server.
  */
 export function tenantStatement<Row extends object>(
-  db: Db,
+  db: ReadDb,
   tenant: { conferenceId: string },
   write: (bind: Bind) => string,
   options: { lazily?: boolean } = {},
@@ -199,7 +220,7 @@ export async function tenantStatements<Rows extends unknown[][]>(
 }
 
 async function scopedStatement<Row extends object>(
-  db: Db,
+  db: ReadDb,
   settings: Settings,
   write: (bind: Bind) => string,
 ): Promise<Row[]> {
@@ -211,21 +232,23 @@ async function scopedStatement<Row extends object>(
 
 /** Sends statements together with the beginning and the end of their transaction. */
 async function sendScoped(
-  db: Db,
+  db: ReadDb,
   settings: Settings,
   statements: readonly { text: string; values: unknown[] }[],
 ): Promise<unknown[][]> {
+  const { pool, begin, replica } = scopeOf(db, settings)
   // Not with knex, which sends the end only after the answer to the statement.
-  const connection = (await db.client.acquireConnection()) as pg.Client // what knex's pg pool holds
+  const connection = (await pool.client.acquireConnection()) as pg.Client // what knex's pg pool holds
   try {
-    const begun = connection.query(beginStatement(settings))
+    const begun: Promise<unknown> = connection.query(begin)
+    const checked = replica === null ? [] : [checkReplica(connection, replica)]
     const answers = statements.map((each) => connection.query({ ...each, ...PREPARED }))
     // After an error, Postgres rolls back instead.
     const ended = connection.query('commit')
-    await untilAllEnd<unknown>([begun, ...answers, ended])
+    await untilAllEnd<unknown>([begun, ...checked, ...answers, ended])
     return (await Promise.all(answers)).map(({ rows }) => rows as unknown[])
   } finally {
-    await db.client.releaseConnection(connection)
+    await pool.client.releaseConnection(connection)
   }
 }
 

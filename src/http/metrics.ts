@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { z } from 'zod'
 import { equalInConstantTime } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
@@ -58,6 +58,17 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
     'job',
     'outcome',
   ])
+  const reads = counter(
+    'replica_reads_total',
+    'Reads that may go to the replica, and what answered: the replica, or why the primary.',
+    ['outcome'],
+  )
+  const lag = new Gauge({
+    name: 'sponsor_vouchers_replica_lag_seconds',
+    help: 'How far the read replica is behind. Absent: none is set, or it cannot be used.',
+    labelNames: ['database'],
+    registers: [registry],
+  })
   // Alerts use the rate of these counters. A counter that does not exist yet has no rate, so they start at 0.
   for (const outcome of ['stored', 'duplicate', 'ignored']) received.inc({ outcome }, 0)
   for (const outcome of ['done', 'retried', 'failed']) handled.inc({ outcome }, 0)
@@ -73,6 +84,11 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
     },
     missedEventsFound: (count) => missed.inc(count),
     stripeRequest: (operation, outcome, seconds) => stripe.observe({ operation, outcome }, seconds),
+    readRouted: (outcome) => reads.inc({ outcome }),
+    replicaWatched(seconds) {
+      lag.reset()
+      if (seconds !== null) lag.set({ database: 'replica' }, seconds)
+    },
     jobRun: (job, outcome, seconds) => jobs.observe({ job, outcome }, seconds),
   }
 }

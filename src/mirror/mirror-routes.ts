@@ -22,7 +22,7 @@ const accessTo = (resource: string): AccessRule => ({
 const tags = ['Stripe mirror']
 
 /** `C/stripe/{resource}`: list and get mirrored objects, for each resource. */
-export function mirrorRoutes(app: App, deps: Pick<RouteDeps, 'db'>): void {
+export function mirrorRoutes(app: App, deps: Pick<RouteDeps, 'db' | 'reads'>): void {
   for (const mirror of MIRRORS) {
     listRoute(app, deps, mirror)
     getRoute(app, deps, mirror)
@@ -44,7 +44,11 @@ const LISTED = {
   },
 }
 
-function listRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas }: Mirror): void {
+function listRoute(
+  app: App,
+  { reads }: Pick<RouteDeps, 'reads'>,
+  { resource, schemas }: Mirror,
+): void {
   app.get(
     `${PATH}/${resource.name}`,
     {
@@ -58,8 +62,11 @@ function listRoute(app: App, { db }: Pick<RouteDeps, 'db'>, { resource, schemas 
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { filter, page } = request.query
-      const rows = await withTenant(db, { conferenceId }, (trx) =>
-        listMirroredObjects(trx, resource, conferenceId, filter, page),
+      const read = await reads.of(request)
+      const rows = await read((db) =>
+        withTenant(db, { conferenceId }, (trx) =>
+          listMirroredObjects(trx, resource, conferenceId, filter, page),
+        ),
       )
       return mapPage(rows, (row) => toMirrorBody(resource, row))
     },

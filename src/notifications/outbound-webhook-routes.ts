@@ -221,8 +221,11 @@ export function webhookDeliveryRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { state, type, ...page } = request.query
-      const deliveries = await withTenant(deps.db, { conferenceId }, (trx) =>
-        listDeliveries(trx, conferenceId, request.params.id, { state, type }, page),
+      const read = await deps.reads.of(request)
+      const deliveries = await read((db) =>
+        withTenant(db, { conferenceId }, (trx) =>
+          listDeliveries(trx, conferenceId, request.params.id, { state, type }, page),
+        ),
       )
       return mapPage(deliveries, toDeliveryBody)
     },

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Db, Tx } from '../db/connect.ts'
 import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import { mapPage, type Page, type PageQuery } from '../db/pages.ts'
+import { type Read, readFrom } from '../db/read-replica.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import {
   type AttemptRequest,
@@ -97,10 +98,18 @@ export type BulkPurchaseService = StaffOperations & {
       refresh?: boolean
     },
   ): Promise<PurchaseBody>
-  /** Newest first; a sponsor sees its own, an operator also those of all conferences. */
-  listBulkPurchases(reader: ListReader, filter: PurchaseFilter): Promise<Page<PurchaseBody>>
+  /**
+   * Newest first; a sponsor sees its own, an operator also those of all conferences.
+   *
+   * @param read absent: from the primary.
+   */
+  listBulkPurchases(
+    reader: ListReader,
+    filter: PurchaseFilter,
+    read?: Read,
+  ): Promise<Page<PurchaseBody>>
   /** The whole list as CSV, in short transactions. */
-  exportBulkPurchases(reader: ListReader, filter: PurchaseFilter): Readable
+  exportBulkPurchases(reader: ListReader, filter: PurchaseFilter, read?: Read): Readable
   /** Newest first. @throws AppError `not_found`, also for another sponsor's purchase. */
   listTransitions(
     caller: Caller,
@@ -204,8 +213,6 @@ export type CheckoutWebhook = {
 
 export type BulkPurchaseServiceDeps = {
   db: Db
-  /** The connections of exports. Absent: those of `db`. */
-  exportDb?: Db
   gateway: PaymentGateway
   cards: SavedCards
   clock: Clock
@@ -217,7 +224,7 @@ export type BulkPurchaseServiceDeps = {
 
 /** The service over one database and one Stripe gateway. */
 export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPurchaseService {
-  const { db, email, exportDb = db } = deps
+  const { db, email } = deps
   const refOf = ({ conferenceId }: Caller, purchaseId: string) => ({ conferenceId, purchaseId })
   const causeOf = ({ actor }: Caller, cause: string) => ({ actor, cause })
   const view = (caller: Caller, purchaseId: string) =>
@@ -255,10 +262,10 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
         return purchase
       }),
 
-    listBulkPurchases: (reader, filter) => listPurchases(db, reader, filter),
+    listBulkPurchases: (reader, filter, read = readFrom(db)) => listPurchases(read, reader, filter),
 
-    exportBulkPurchases: (reader, filter) =>
-      exportPurchases((page) => listPurchases(exportDb, reader, { ...filter, ...page })),
+    exportBulkPurchases: (reader, filter, read = readFrom(db)) =>
+      exportPurchases((page) => listPurchases(read, reader, { ...filter, ...page })),
 
     listTransitions: (caller, purchaseId, page) =>
       withTenant(db, caller, async (trx) => {

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { z } from 'zod'
 import { listConferenceIds } from '../conferences/conference-store.ts'
-import type { Db, Tx } from '../db/connect.ts'
+import type { Tx } from '../db/connect.ts'
 import {
   fetchPage,
   fromCursor,
@@ -10,6 +10,7 @@ import {
   type Page,
   type PageQuery,
 } from '../db/pages.ts'
+import type { Read } from '../db/read-replica.ts'
 import { withSystem, withTenant } from '../db/tenant-scope.ts'
 import { containing, fetchSearchPage, searchCandidates } from '../db/text-search.ts'
 import type { Caller } from '../shared/caller.ts'
@@ -33,25 +34,26 @@ export type ListReader = Caller | (Omit<Caller, 'conferenceId'> & { conferenceId
  * @throws AppError `validation_failed` for the sponsor or the ticket type of all conferences.
  */
 export async function listPurchases(
-  db: Db,
+  read: Read,
   reader: ListReader,
   filter: PurchaseFilter,
 ): Promise<Page<PurchaseBody>> {
   const { conferenceId } = reader
-  if (conferenceId === null) return listOfAll(db, reader, filter)
-  return withTenant(db, { conferenceId }, async (trx) => {
+  if (conferenceId === null) return listOfAll(read, reader, filter)
+  const readPage = async (trx: Tx) => {
     const caller = { ...reader, conferenceId }
     const sponsors = await sponsorsOf(trx, caller, filter)
     const list = filtered(trx, filter).where({ 'p.conference_id': conferenceId })
     for (const sponsor of sponsors) void list.where({ 'p.sponsor_id': sponsor })
     const page = await choosePage(trx, conferenceId, list, filter)
     return { ...page, data: await viewPurchases(trx, caller, idsOf(page.data)) }
-  })
+  }
+  return read((db) => withTenant(db, { conferenceId }, readPage))
 }
 
 /** A page is chosen among all conferences, then its purchases are read conference by conference. */
 async function listOfAll(
-  db: Db,
+  read: Read,
   reader: Omit<Caller, 'conferenceId'>,
   filter: PurchaseFilter,
 ): Promise<Page<PurchaseBody>> {
@@ -59,17 +61,20 @@ async function listOfAll(
     if (filter[name] === undefined) continue
     throw invalidField(`query/${name}`, 'is allowed only with conference')
   }
-  const page = await withSystem(db, 'list-purchases', async (trx) => {
+  const readPage = async (trx: Tx) => {
     const conferences = filter.q === undefined ? [] : await listConferenceIds(trx)
     // The condition is always true. It is that of the indexes for all conferences.
     const list = filtered(trx, filter).whereRaw(`p.id <> ''`)
     return choosePage(trx, conferences, list, filter)
-  })
+  }
+  const page = await read((db) => withSystem(db, 'list-purchases', readPage))
   const bodies = new Map<string, PurchaseBody>()
   for (const conferenceId of new Set(page.data.map((one) => one.conference_id))) {
     const ids = idsOf(page.data.filter((one) => one.conference_id === conferenceId))
-    const views = await withTenant(db, { conferenceId }, (trx) =>
-      viewPurchases(trx, { ...reader, conferenceId }, ids),
+    const views = await read((db) =>
+      withTenant(db, { conferenceId }, (trx) =>
+        viewPurchases(trx, { ...reader, conferenceId }, ids),
+      ),
     )
     for (const body of views) bodies.set(body.id, body)
   }

@@ -2,6 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { getConference } from '../conferences/conference-store.ts'
 import type { Db, Tx } from '../db/connect.ts'
+import { readFrom } from '../db/read-replica.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { type Mailer, PermanentMailError } from '../notifications/mailer.ts'
 import type { RecordedPayment } from '../payments/payment-records.ts'
@@ -104,7 +105,7 @@ async function codesFile(db: Db, { conferenceId, id, quantity }: BulkPurchase) {
   return {
     filename: `vouchers-${id}.csv`,
     contentType: 'text/csv; charset=utf-8; header=present',
-    content: await buffer(exportVouchers(db, conferenceId, batch, 'csv')),
+    content: await buffer(exportVouchers(readFrom(db), conferenceId, batch, 'csv')),
   }
 }
 

@@ -2,10 +2,12 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Page, PageQuery } from '../db/pages.ts'
+import type { Read } from '../db/read-replica.ts'
 import { acceptedFormat } from '../http/accepted-format.ts'
 import { type AccessRule, callerOf, principalOf } from '../http/access-control.ts'
 import { conferenceParams, emptyBody } from '../http/common-schemas.ts'
 import { idempotencyRunner } from '../http/idempotency.ts'
+import type { Reads } from '../http/replica-reads.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../payments/checkout-schemas.ts'
 import { invalidField } from '../shared/errors.ts'
@@ -38,7 +40,7 @@ const READ: AccessRule = { anyOf: ['purchases:read'], sponsor: true }
 const WRITE: AccessRule = { anyOf: ['purchases:write'], sponsor: true }
 const STAFF: AccessRule = { anyOf: ['purchases:write'] }
 
-type Deps = Pick<RouteDeps, 'idempotency'> & {
+type Deps = Pick<RouteDeps, 'idempotency' | 'reads'> & {
   purchases: BulkPurchaseService
   /** The id of the conference with this slug or id, or null. */
   findConference: (slugOrId: string) => Promise<string | null>
@@ -104,16 +106,18 @@ async function sendList(
   request: FastifyRequest,
   reply: FastifyReply,
   { cursor }: PageQuery,
-  list: { page(): Promise<Page<PurchaseBody>>; csv(): Readable },
+  reads: Reads,
+  list: { page(read: Read): Promise<Page<PurchaseBody>>; csv(read: Read): Readable },
 ) {
   // Caches must not mix the formats.
   void reply.header('vary', 'accept').header('cache-control', 'no-store')
-  if (acceptedFormat(request.headers.accept) !== 'csv') return list.page()
+  if (acceptedFormat(request.headers.accept) !== 'csv') return list.page(await reads.of(request))
   if (cursor !== undefined) throw invalidField('query/cursor', 'is allowed only with JSON')
+  const lines = list.csv(await reads.of(request, 'export'))
   void reply
     .type('text/csv; charset=utf-8; header=present')
     .header('content-disposition', 'attachment; filename="purchases.csv"')
-  return reply.send(list.csv())
+  return reply.send(lines)
 }
 
 /** Whether the key may read voucher codes: otherwise, a search would tell which codes exist. */
@@ -122,7 +126,7 @@ function readsCodes(request: FastifyRequest): boolean {
   return principal.role !== 'staff' || principal.scopes.includes('vouchers:read')
 }
 
-function readRoutes(app: App, { purchases, findConference }: Deps): void {
+function readRoutes(app: App, { purchases, findConference, reads }: Deps): void {
   app.get(
     PURCHASES,
     {
@@ -140,9 +144,9 @@ function readRoutes(app: App, { purchases, findConference }: Deps): void {
     (request, reply) => {
       const caller = callerOf(request)
       const filter = { ...request.query, readsCodes: readsCodes(request) }
-      return sendList(request, reply, filter, {
-        page: () => purchases.listBulkPurchases(caller, filter),
-        csv: () => purchases.exportBulkPurchases(caller, filter),
+      return sendList(request, reply, filter, reads, {
+        page: (read) => purchases.listBulkPurchases(caller, filter, read),
+        csv: (read) => purchases.exportBulkPurchases(caller, filter, read),
       })
     },
   )
@@ -170,9 +174,9 @@ function readRoutes(app: App, { purchases, findConference }: Deps): void {
       const actor = { kind: principal.role, id: principal.id }
       const reader = { conferenceId, actor, sponsorId: null }
       const filter = { ...query, readsCodes: true }
-      return sendList(request, reply, filter, {
-        page: () => purchases.listBulkPurchases(reader, filter),
-        csv: () => purchases.exportBulkPurchases(reader, filter),
+      return sendList(request, reply, filter, reads, {
+        page: (read) => purchases.listBulkPurchases(reader, filter, read),
+        csv: (read) => purchases.exportBulkPurchases(reader, filter, read),
       })
     },
   )

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Db, Tx } from '../db/connect.ts'
-import { withTenant } from '../db/tenant-scope.ts'
+import type { Tx } from '../db/connect.ts'
+import { type ReadDb, withTenant } from '../db/tenant-scope.ts'
 import { acceptedFormat } from '../http/accepted-format.ts'
 import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
@@ -49,7 +49,7 @@ export function asCsv(request: FastifyRequest, reply: FastifyReply): boolean {
 }
 
 /** `C/reports/purchases` and `C/reports/vouchers`. */
-export function reportRoutes(app: App, { db }: RouteDeps): void {
+export function reportRoutes(app: App, { reads }: RouteDeps): void {
   app.get(
     '/v1/conferences/:conference/reports/purchases',
     {
@@ -66,8 +66,11 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
     },
     async (request, reply) => {
       const { conferenceId } = callerOf(request)
-      const report = await withReportSettings(db, conferenceId, (trx) =>
-        reportPurchases(trx, conferenceId, request.query),
+      const read = await reads.of(request)
+      const report = await read((db) =>
+        withReportSettings(db, conferenceId, (trx) =>
+          reportPurchases(trx, conferenceId, request.query),
+        ),
       )
       return asCsv(request, reply) ? reply.send(toCsv(report.data, PURCHASE_COLUMNS)) : report
     },
@@ -89,8 +92,11 @@ export function reportRoutes(app: App, { db }: RouteDeps): void {
     },
     async (request, reply) => {
       const caller = callerOf(request)
-      const report = await withReportSettings(db, caller.conferenceId, (trx) =>
-        reportVouchers(trx, caller, request.query),
+      const read = await reads.of(request)
+      const report = await read((db) =>
+        withReportSettings(db, caller.conferenceId, (trx) =>
+          reportVouchers(trx, caller, request.query),
+        ),
       )
       return asCsv(request, reply) ? reply.send(toCsv(report.data, VOUCHER_COLUMNS)) : report
     },
@@ -122,5 +128,5 @@ export function purchaseDocumentsRoute(app: App, { db }: RouteDeps): void {
   )
 }
 
-const withReportSettings = <T>(db: Db, conferenceId: string, work: (trx: Tx) => Promise<T>) =>
+const withReportSettings = <T>(db: ReadDb, conferenceId: string, work: (trx: Tx) => Promise<T>) =>
   withTenant(db, { conferenceId }, work, REPORT_SETTINGS)

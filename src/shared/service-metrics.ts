@@ -16,7 +16,18 @@ export type ServiceMetrics = {
   stripeRequest(operation: string, outcome: StripeRequestOutcome, seconds: number): void
   /** One attempt to run a job ended. */
   jobRun(name: string, outcome: JobOutcome, seconds: number): void
+  /** A read that may go to the replica was answered by it, or by the primary for a reason. */
+  readRouted(outcome: ReadOutcome): void
+  /** How far the replica is behind. Null: it cannot be used. */
+  replicaWatched(lagSeconds: number | null): void
 }
+
+/**
+ * `replica`: it answered. The others went to the primary. `own_write`: the replica lacks a recent write of the
+ * caller. `lagging`: it is behind by more than the maximum. `unavailable`: it does not answer. `failed`: the read
+ * failed there.
+ */
+export type ReadOutcome = 'replica' | 'own_write' | 'lagging' | 'unavailable' | 'failed'
 
 /** `duplicate`: its id was already stored. `ignored`: stored, but this service does not use it. */
 export type ReceivedEvent = 'stored' | 'duplicate' | 'ignored'
@@ -46,4 +57,6 @@ export const noMetrics: ServiceMetrics = {
   missedEventsFound() {},
   stripeRequest() {},
   jobRun() {},
+  readRouted() {},
+  replicaWatched() {},
 }

@@ -82,7 +82,7 @@ function writeRoutes(app: App, deps: RouteDeps & { issueComps: IssueComps }): vo
   )
 }
 
-function readRoutes(app: App, { db }: RouteDeps): void {
+function readRoutes(app: App, { db, reads }: RouteDeps): void {
   app.get(
     PATH,
     {
@@ -99,14 +99,17 @@ function readRoutes(app: App, { db }: RouteDeps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { external_id: externalId, level, q: text } = request.query
-      const page = await withTenant(db, { conferenceId }, async (trx) => {
-        const levelId =
-          level === undefined ? undefined : (await findLevel(trx, conferenceId, level))?.id
-        if (level !== undefined && levelId === undefined) {
-          throw invalidField('query/level', `This conference has no sponsor level "${level}".`)
-        }
-        return listSponsors(trx, conferenceId, { externalId, levelId, text }, request.query)
-      })
+      const read = await reads.of(request)
+      const page = await read((db) =>
+        withTenant(db, { conferenceId }, async (trx) => {
+          const levelId =
+            level === undefined ? undefined : (await findLevel(trx, conferenceId, level))?.id
+          if (level !== undefined && levelId === undefined) {
+            throw invalidField('query/level', `This conference has no sponsor level "${level}".`)
+          }
+          return listSponsors(trx, conferenceId, { externalId, levelId, text }, request.query)
+        }),
+      )
       return mapPage(page, (row) => toSponsorBody(toSponsor(row)))
     },
   )

@@ -34,8 +34,11 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { status, type, ...page } = request.query
-      const events = await withTenant(deps.db, { conferenceId }, (trx) =>
-        listEvents(trx, conferenceId, { status, type }, page),
+      const read = await deps.reads.of(request)
+      const events = await read((db) =>
+        withTenant(db, { conferenceId }, (trx) =>
+          listEvents(trx, conferenceId, { status, type }, page),
+        ),
       )
       return mapPage(events, toStripeEventBody)
     },

@@ -1,5 +1,6 @@
 import type { Db } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
+import type { NoteWrites } from '../db/write-positions.ts'
 import type { MirrorFeed } from '../mirror/mirror-feed.ts'
 import { referenceKey } from '../mirror/mirror-object.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
@@ -35,6 +36,8 @@ export type ProcessDeps = {
   logger: Logger
   metrics: ServiceMetrics
   eventHooks?: readonly EventHook[]
+  /** For reads from a replica that follow a change of a purchase. Absent: there is none. */
+  noteWrites?: NoteWrites
 }
 
 /**
@@ -56,9 +59,10 @@ async function processGroup(deps: ProcessDeps, events: ClaimedEvent[]): Promise<
   if (first === undefined) return 0
   if (events.every(isForHooks)) return closeUnhandled(deps, first, events)
   const snapshot = await fetchSnapshot(deps, first, events)
-  return snapshot === null
-    ? handOffUnmatched(deps, first, events)
-    : applyAndClose(deps, snapshot, first, events)
+  if (snapshot === null) return handOffUnmatched(deps, first, events)
+  const closed = await applyAndClose(deps, snapshot, first, events)
+  await deps.noteWrites?.(first.conferenceId)
+  return closed
 }
 
 /**

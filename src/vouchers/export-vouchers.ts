@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
-import type { Db } from '../db/connect.ts'
+import type { Tx } from '../db/connect.ts'
+import type { Read } from '../db/read-replica.ts'
 import { tenantStatement, withTenant } from '../db/tenant-scope.ts'
 import { streamText } from '../shared/text-stream.ts'
 import { toVoucherBody, type Voucher } from './voucher.ts'
@@ -42,7 +43,7 @@ const CSV_ASSIGNMENT = `, ',', ${cellOf('a.email')}, ',', ${cellOf('a.name')}, '
   ${momentOf('a.assigned_at')}, ',', ${momentOf('a.sent_at')}`
 
 type Source = {
-  db: Db
+  read: Read
   conferenceId: string
   batchId: string
   /** Whether the CSV has the columns of assignments. */
@@ -56,8 +57,8 @@ type Source = {
  */
 async function* csvLines(source: Source): AsyncGenerator<string> {
   yield headerOf(source.withAssignments)
-  const { count, terms } = await withTenant(source.db, source, (trx) =>
-    getBatch(trx, source.conferenceId, source.batchId, null),
+  const { count, terms } = await source.read((db) =>
+    withTenant(db, source, (trx) => getBatch(trx, source.conferenceId, source.batchId, null)),
   )
   const [from, until] = [terms.validFrom, terms.validUntil].map((date) => date?.toISOString() ?? '')
   const end = `${from},${until}`
@@ -69,10 +70,11 @@ async function* csvLines(source: Source): AsyncGenerator<string> {
 /** Lines of the vouchers whose ordinals follow `after`. Empty: they do not exist. */
 async function readSlice(source: Source, after: number, end: string): Promise<string> {
   // With a range of ordinals, every plan reads only the rows of the slice. With `limit`, some plans read all.
-  const [slice] = await tenantStatement<{ lines: string }>(
-    source.db,
-    source,
-    (bind) => `
+  const [slice] = await source.read((db) =>
+    tenantStatement<{ lines: string }>(
+      db,
+      source,
+      (bind) => `
       select coalesce(string_agg(concat(${CSV_CODE}, ',', v.times_used, ',', v.max_uses,
           case when v.state = 'active' then ${bind(`,true,${end}`)} else ${bind(`,false,${end}`)} end
           ${source.withAssignments ? CSV_ASSIGNMENT : ''}, e'\\n'),
@@ -80,6 +82,7 @@ async function readSlice(source: Source, after: number, end: string): Promise<st
       from vouchers v ${source.withAssignments ? JOIN_ASSIGNMENTS : ''}
       where v.conference_id = ${bind(source.conferenceId)} and v.batch_id = ${bind(source.batchId)}
         and v.ordinal > ${bind(after)} and v.ordinal <= ${bind(after + CSV_SLICE)}`,
+    ),
   )
   return slice?.lines ?? ''
 }
@@ -93,15 +96,16 @@ async function* jsonLines(source: Source): AsyncGenerator<string> {
 }
 
 /** Each page is a transaction of its own, like a slice of the CSV. */
-function readPage({ db, conferenceId, batchId }: Source, after: number): Promise<Voucher[]> {
-  return withTenant(db, { conferenceId }, async (trx) => {
+function readPage({ read, conferenceId, batchId }: Source, after: number): Promise<Voucher[]> {
+  const readRows = async (trx: Tx) => {
     const { rows } = await trx.raw<{ rows: VoucherRow[] }>(
       `${SELECT_VOUCHERS} where v.conference_id = ? and v.batch_id = ? and v.ordinal > ?
        order by v.ordinal limit ${JSON_PAGE}`,
       [conferenceId, batchId, after],
     )
     return rows.map(toVoucher)
-  })
+  }
+  return read((db) => withTenant(db, { conferenceId }, readRows))
 }
 
 /**
@@ -112,7 +116,7 @@ function readPage({ db, conferenceId, batchId }: Source, after: number): Promise
  * @param batchId null: nothing was issued, so only the CSV header is sent.
  */
 export function exportVouchers(
-  db: Db,
+  read: Read,
   conferenceId: string,
   batchId: string | null,
   format: ExportFormat,
@@ -122,5 +126,5 @@ export function exportVouchers(
     return Readable.from(format === 'csv' ? [headerOf(withAssignments)] : [], { objectMode: false })
   }
   const lines = format === 'csv' ? csvLines : jsonLines
-  return streamText(lines({ db, conferenceId, batchId, withAssignments }), stalledAfterMs)
+  return streamText(lines({ read, conferenceId, batchId, withAssignments }), stalledAfterMs)
 }

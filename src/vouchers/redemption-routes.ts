@@ -93,7 +93,7 @@ function confirmRoute(app: App, { idempotency }: RouteDeps): void {
   )
 }
 
-function listRoute(app: App, { db }: RouteDeps): void {
+function listRoute(app: App, { reads }: RouteDeps): void {
   app.get(
     `${CONFERENCE}/redemptions`,
     {
@@ -111,8 +111,11 @@ function listRoute(app: App, { db }: RouteDeps): void {
     async (request) => {
       const { conferenceId } = callerOf(request)
       const { voucher, purchase: purchaseId, reference, ...page } = request.query
-      const found = await withTenant(db, { conferenceId }, (trx) =>
-        listRedemptions(trx, conferenceId, { voucher, purchaseId, reference }, page),
+      const read = await reads.of(request)
+      const found = await read((db) =>
+        withTenant(db, { conferenceId }, (trx) =>
+          listRedemptions(trx, conferenceId, { voucher, purchaseId, reference }, page),
+        ),
       )
       return mapPage(found, toRedemptionBody)
     },

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Db, Tx } from '../db/connect.ts'
+import type { Tx } from '../db/connect.ts'
 import { mapPage } from '../db/pages.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { acceptedFormat } from '../http/accepted-format.ts'
@@ -49,8 +49,6 @@ const response = {
 }
 
 export type VoucherExportDeps = RouteDeps & {
-  /** The connections of exports, so that many of them delay no other request. */
-  exportDb: Db
   findPurchaseBatch: FindPurchaseBatch
 }
 
@@ -123,7 +121,7 @@ export type FindPurchaseBatch = (
 export type FindBatch = (trx: Tx, caller: Caller) => Promise<string | null>
 
 async function sendVouchers(
-  { db, exportDb }: Pick<VoucherExportDeps, 'db' | 'exportDb'>,
+  { reads }: Pick<VoucherExportDeps, 'reads'>,
   request: FastifyRequest,
   reply: FastifyReply,
   { include, ...page }: z.output<typeof querystring>,
@@ -136,20 +134,26 @@ async function sendVouchers(
   // Caches must not mix the formats.
   void reply.header('vary', 'accept').header('cache-control', 'no-store')
   if (format === 'json') {
-    const found = await withTenant(db, { conferenceId }, async (trx) => {
-      const batchId = await findBatch(trx, caller)
-      if (batchId === null) return { data: [], has_more: false, next_cursor: null }
-      return listBatchVouchers(trx, conferenceId, batchId, page)
-    })
+    const read = await reads.of(request)
+    const found = await read((db) =>
+      withTenant(db, { conferenceId }, async (trx) => {
+        const batchId = await findBatch(trx, caller)
+        if (batchId === null) return { data: [], has_more: false, next_cursor: null }
+        return listBatchVouchers(trx, conferenceId, batchId, page)
+      }),
+    )
     return mapPage(found, toVoucherBody)
   }
   if (page.cursor !== undefined) throw invalidField('query/cursor', 'is allowed only with JSON')
-  const batchId = await withTenant(db, { conferenceId }, (trx) => findBatch(trx, caller))
+  const read = await reads.of(request, 'export')
+  const batchId = await read((db) =>
+    withTenant(db, { conferenceId }, (trx) => findBatch(trx, caller)),
+  )
   void reply
     .type(MEDIA_TYPES[format])
     .header('content-disposition', `attachment; filename="vouchers-${name}.${format}"`)
   return reply.send(
-    exportVouchers(exportDb, conferenceId, batchId, format, {
+    exportVouchers(read, conferenceId, batchId, format, {
       withAssignments: include === 'assignment',
     }),
   )

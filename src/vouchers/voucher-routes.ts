@@ -33,7 +33,7 @@ export function voucherRoutes(app: App, deps: RouteDeps): void {
   stateRoutes(app, deps)
 }
 
-function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
+function readRoutes(app: App, { db, reads, failedLookups }: RouteDeps): void {
   app.get(
     PATH,
     {
@@ -51,8 +51,11 @@ function readRoutes(app: App, { db, failedLookups }: RouteDeps): void {
     async (request) => {
       const { conferenceId, sponsorId } = callerOf(request)
       const { filter, page } = toVoucherFilter(request.query)
-      const found = await withTenant(db, { conferenceId }, (trx) =>
-        listVouchers(trx, conferenceId, { ...filter, sponsorId }, page),
+      const read = await reads.of(request)
+      const found = await read((db) =>
+        withTenant(db, { conferenceId }, (trx) =>
+          listVouchers(trx, conferenceId, { ...filter, sponsorId }, page),
+        ),
       )
       return mapPage(found, toVoucherBody)
     },
@@ -168,7 +171,7 @@ function createBatchRoute(app: App, { idempotency, clock }: RouteDeps & { clock:
   )
 }
 
-function batchReadRoutes(app: App, { db }: RouteDeps): void {
+function batchReadRoutes(app: App, { db, reads }: RouteDeps): void {
   app.get(
     BATCH_PATH,
     {
@@ -185,8 +188,16 @@ function batchReadRoutes(app: App, { db }: RouteDeps): void {
     },
     async (request) => {
       const { conferenceId, sponsorId } = callerOf(request)
-      const page = await withTenant(db, { conferenceId }, (trx) =>
-        listBatches(trx, conferenceId, { sponsorId, source: request.query.source }, request.query),
+      const read = await reads.of(request)
+      const page = await read((db) =>
+        withTenant(db, { conferenceId }, (trx) =>
+          listBatches(
+            trx,
+            conferenceId,
+            { sponsorId, source: request.query.source },
+            request.query,
+          ),
+        ),
       )
       return mapPage(page, toBatchBody)
     },

@@ -14,6 +14,7 @@ export const OWNERS: Readonly<Record<string, string>> = {
   timers: 'src/jobs/',
   schema_version: 'src/db/',
   text_search: 'src/db/',
+  write_positions: 'src/db/',
   conferences: 'src/conferences/',
   webhook_secrets: 'src/conferences/',
   encryption_check: 'src/conferences/',

@@ -47,6 +47,23 @@ describe('the settings', () => {
     expect(() => withLimit('1.5')).toThrow(/STRIPE_REQUESTS_PER_SECOND/)
   })
 
+  it('name a read replica only beside a primary', () => {
+    expect(loadConfig({})).toMatchObject({ databaseReadUrl: null, databaseReadMaxLagSeconds: 10 })
+    const DATABASE_READ_URL = 'postgres://service@replica/vouchers'
+    expect(loadConfig({ ...PRODUCTION, DATABASE_READ_URL })).toMatchObject({
+      databaseReadUrl: DATABASE_READ_URL,
+    })
+    expect(problemsOf({ DATABASE_READ_URL })).toEqual([
+      expect.stringContaining('DATABASE_READ_URL needs DATABASE_URL'),
+    ])
+    expect(
+      problemsOf({ DATABASE_READ_URL: 'replica:5432', DATABASE_READ_MAX_LAG_SECONDS: '0' }),
+    ).toEqual([
+      expect.stringContaining('DATABASE_READ_URL must begin with postgres://'),
+      expect.stringContaining('DATABASE_READ_MAX_LAG_SECONDS'),
+    ])
+  })
+
   it('name an identity provider completely or not at all, and one on this machine only for development', () => {
     expect(loadConfig({}).oidc).toBeNull()
     const OIDC = { OIDC_CLIENT_ID: 'vouchers', OIDC_CLIENT_SECRET: 'secret' }

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { isDatabaseUnavailable } from '../../src/db/pg-errors.ts'
+import { readFrom } from '../../src/db/read-replica.ts'
 import { type ExportFormat, exportVouchers } from '../../src/vouchers/export-vouchers.ts'
 import type { CodeMaker } from '../../src/vouchers/issue-vouchers.ts'
 import { codeKey } from '../../src/vouchers/voucher.ts'
@@ -15,7 +16,7 @@ const tenants = useTenants()
 const HEADER = 'code,times_used,max_uses,is_active,valid_from,valid_until'
 
 const exported = (tenant: Tenant, batchId: string | null, format: ExportFormat) =>
-  text(exportVouchers(tenant.db, tenant.conferenceId, batchId, format))
+  text(exportVouchers(readFrom(tenant.db), tenant.conferenceId, batchId, format))
 const linesOf = (content: string) => content.split('\n').slice(0, -1)
 
 describe('the CSV of a purchase', () => {
@@ -118,7 +119,7 @@ describe('a large export', () => {
   it('has every voucher once, as it is when its part is read', async () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 26_000 })
-    const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, 'csv')
+    const stream = exportVouchers(readFrom(tenant.db), tenant.conferenceId, batchId, 'csv')
     const parts: string[] = []
     for await (const part of stream) {
       if (parts.length === 0) {
@@ -142,7 +143,7 @@ describe('a large export', () => {
       const tenant = await tenants.create()
       const { batchId } = await tenant.issue({ count: 20_000 })
       const oneConnection = connect(tenants.connectionString, { max: 1 })
-      const stream = exportVouchers(oneConnection, tenant.conferenceId, batchId, format)
+      const stream = exportVouchers(readFrom(oneConnection), tenant.conferenceId, batchId, format)
       await new Promise((resolve) => stream.once('readable', resolve))
       await expect.poll(() => openTransactions(tenant)).toBe(0)
       // One or two parts.
@@ -158,7 +159,7 @@ describe('a large export', () => {
     async (format) => {
       const tenant = await tenants.create()
       const { batchId } = await tenant.issue({ count: 20_000 })
-      const stream = exportVouchers(tenant.db, tenant.conferenceId, batchId, format, {
+      const stream = exportVouchers(readFrom(tenant.db), tenant.conferenceId, batchId, format, {
         stalledAfterMs: 50,
       })
       const failed = new Promise<Error>((resolve) => stream.once('error', resolve))
@@ -171,7 +172,7 @@ describe('a large export', () => {
     const tenant = await tenants.create()
     const { batchId } = await tenant.issue({ count: 20_000 })
     const lost = connect(tenants.connectionString, { max: 1, applicationName: 'lost' })
-    const stream = exportVouchers(lost, tenant.conferenceId, batchId, 'csv')
+    const stream = exportVouchers(readFrom(lost), tenant.conferenceId, batchId, 'csv')
     const lock = await tenant.db.transaction()
     let killed: Promise<unknown> | undefined
     let parts = 0

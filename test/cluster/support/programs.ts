@@ -11,6 +11,7 @@ const PACKAGES = {
   initdb: 'postgresql',
   pg_basebackup: 'postgresql',
   pg_ctl: 'postgresql',
+  postgres: 'postgresql',
 } as const
 
 export type Program = keyof typeof PACKAGES
