@@ -52,6 +52,7 @@ import type { Encryption } from './shared/cryptography.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
 import type { Clock } from './shared/time.ts'
+import type { Tracer } from './shared/work-context.ts'
 import { sponsorLevelRoutes } from './sponsors/sponsor-level-routes.ts'
 import { sponsorRoutes } from './sponsors/sponsor-routes.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
@@ -90,6 +91,8 @@ export type AppDeps = {
   exportDb?: Db
   /** For lists, reports and exports. Absent: the primary answers everything. */
   replica?: ConnectedReplica
+  /** Absent: nothing is traced. */
+  tracer?: Tracer | null
 }
 
 /** Composes the HTTP side of the service. The result does not listen yet. */
@@ -106,6 +109,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     corsOrigins: config.corsOrigins,
     api: apiDescription(config.publicUrl),
     lifecycle,
+    tracer: deps.tracer ?? null,
     auth: {
       authenticate: createAuthenticator({ db, operatorApiKey, logger }),
       authenticateSession: (cookie) => authenticateSession(db, cookie),

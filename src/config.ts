@@ -56,6 +56,13 @@ const schema = z.object({
     .optional(),
   OPERATOR_API_KEY: z.string().min(16, 'must have at least 16 characters').optional(),
   METRICS_TOKEN: z.string().min(8).optional(),
+  SLOW_STATEMENT_MS: z.coerce.number().int().min(0).max(3_600_000).default(1_000),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  OTEL_EXPORTER_OTLP_PROTOCOL: z.string().optional(),
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: z.string().optional(),
+  OTEL_TRACES_EXPORTER: z.string().optional(),
+  OTEL_SDK_DISABLED: z.string().optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   RUN: z.enum(['all', 'serve', 'work']).default('all'),
   MIGRATE_ON_START: flag.optional(),
@@ -104,6 +111,12 @@ const schema = z.object({
   FAILED_LOOKUPS_PER_MINUTE: z.coerce.number().int().min(1).default(20),
 })
 
+/** How traces are exported. The packages of OpenTelemetry read all other `OTEL_…` settings. */
+export type TracingSettings = Readonly<{ protocol: OtlpProtocol }>
+
+const OTLP_PROTOCOLS = ['http/protobuf', 'http/json'] as const
+type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number]
+
 export type Config = Readonly<{
   production: boolean
   nodeEnv: string | undefined
@@ -134,6 +147,10 @@ export type Config = Readonly<{
   encryptionKey: Buffer | null
   operatorApiKey: string | null
   metricsToken: string | null
+  /** Statements that take longer are logged. null: none. */
+  slowStatementMs: number | null
+  /** null: no setting names an OTLP endpoint, so nothing is traced. */
+  tracing: TracingSettings | null
   logLevel: string
   run: 'all' | 'serve' | 'work'
   migrateOnStart: boolean
@@ -228,6 +245,8 @@ export function loadConfig(
       set.ENCRYPTION_KEY === undefined ? null : Buffer.from(set.ENCRYPTION_KEY, 'base64'),
     operatorApiKey: set.OPERATOR_API_KEY ?? null,
     metricsToken: set.METRICS_TOKEN ?? null,
+    slowStatementMs: set.SLOW_STATEMENT_MS || null,
+    tracing: tracingOf(set),
     logLevel: set.LOG_LEVEL,
     run: set.RUN,
     migrateOnStart: set.MIGRATE_ON_START ?? !production,
@@ -257,6 +276,38 @@ export function loadConfig(
   }
 }
 
+/** @see https://opentelemetry.io/docs/specs/otel/protocol/exporter/ */
+function tracingOf(env: z.infer<typeof schema>): TracingSettings | null {
+  const endpoint = env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? env.OTEL_EXPORTER_OTLP_ENDPOINT
+  const isOff = env.OTEL_SDK_DISABLED?.toLowerCase() === 'true'
+  if (endpoint === undefined || isOff || env.OTEL_TRACES_EXPORTER === 'none') return null
+  const { name } = otlpProtocol(env)
+  return { protocol: OTLP_PROTOCOLS.find((known) => known === name) ?? 'http/protobuf' }
+}
+
+/** The protocol that is set, and by which setting. */
+function otlpProtocol(env: z.infer<typeof schema>): { name: string; setting: string } {
+  const ofTraces = env.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
+  return ofTraces === undefined
+    ? {
+        name: env.OTEL_EXPORTER_OTLP_PROTOCOL ?? 'http/protobuf',
+        setting: 'OTEL_EXPORTER_OTLP_PROTOCOL',
+      }
+    : { name: ofTraces, setting: 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL' }
+}
+
+/** Only of a process that traces: a platform may set them for every program. */
+function wrongTracingSettings(env: z.infer<typeof schema>): string[] {
+  if (tracingOf(env) === null) return []
+  const { name, setting } = otlpProtocol(env)
+  const isKnown = OTLP_PROTOCOLS.some((known) => known === name)
+  const { OTEL_TRACES_EXPORTER: exporter = 'otlp' } = env
+  return [
+    ...(isKnown ? [] : [`${setting} must be http/protobuf or http/json`]),
+    ...(exporter === 'otlp' ? [] : ['OTEL_TRACES_EXPORTER must be otlp or none']),
+  ]
+}
+
 function oidcOf(env: z.infer<typeof schema>): Config['oidc'] {
   const {
     OIDC_ISSUER: issuer,
@@ -281,7 +332,7 @@ function missingOidcSettings(env: z.infer<typeof schema>): string[] {
 
 function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] {
   const production = env.NODE_ENV === 'production'
-  const problems = missingOidcSettings(env)
+  const problems = [...missingOidcSettings(env), ...wrongTracingSettings(env)]
   if (production && env.DATABASE_URL === undefined && !env.EMBEDDED_DATABASE) {
     problems.push('DATABASE_URL is required in production (or EMBEDDED_DATABASE=true)')
   }

@@ -19,6 +19,7 @@ import { createEncryption } from './shared/cryptography.ts'
 import { StartupError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import { systemClock } from './shared/time.ts'
+import type { Tracer } from './shared/work-context.ts'
 import { createShutdown, DRAIN_SHARE, type Shutdown } from './shutdown.ts'
 import { createStripeAccounts } from './stripe/stripe-account.ts'
 import { createStripeClients } from './stripe/stripe-client.ts'
@@ -63,6 +64,8 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
   const database = await openDatabase(config, logger)
   shutdown.add('database', 'embedded database', () => database.stop())
   const secrets = await loadSecrets(config, logger)
+  const tracer = await startTracing(config, logger, shutdown)
+  const metrics = createMetrics({ process: true })
   const poolAt = (
     connectionString: string,
     applicationName: string,
@@ -75,6 +78,7 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
       acquireTimeoutMs,
       prepareStatements: config.prepareStatements,
       logger,
+      watch: { logger, metrics, slowMs: config.slowStatementMs },
     })
     shutdown.add('pools', applicationName, () => db.destroy())
     return db
@@ -82,7 +86,6 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
   const pool = (applicationName: string, max: number, acquireTimeoutMs: number) =>
     poolAt(database.connectionString, applicationName, max, acquireTimeoutMs)
   const encryption = createEncryption(secrets.encryptionKey)
-  const metrics = createMetrics({ process: true })
   const shares = divideConnections(config.databasePool, config.run)
   return {
     config,
@@ -99,9 +102,23 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
     metrics,
     stripeAccounts: createStripeAccounts({ config, metrics }),
     clock: systemClock,
+    tracer,
     eventHooks: EVENT_HOOKS,
     lifecycle: createLifecycle(),
   }
+}
+
+/** Null if no setting names an OTLP endpoint. Then the packages of OpenTelemetry are not even loaded. */
+async function startTracing(
+  { tracing, run: role }: Config,
+  logger: Logger,
+  shutdown: Shutdown,
+): Promise<Tracer | null> {
+  if (tracing === null) return null
+  const { createTracing } = await import('./open-telemetry.ts')
+  const traces = createTracing(tracing, { role, logger })
+  shutdown.add('pools', 'traces', () => traces.stop())
+  return traces.tracer
 }
 
 /** The adapter to Stripe for one kind of work. It uses only the connections of that kind. */

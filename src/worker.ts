@@ -17,6 +17,7 @@ import type { MirrorFeed } from './mirror/mirror-feed.ts'
 import { createMailer } from './notifications/mailer.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import type { Logger } from './shared/logger.ts'
+import type { Tracer } from './shared/work-context.ts'
 import { createKeyParking } from './stripe/wait-for-key.ts'
 import { createRateLimitParking } from './stripe/wait-for-rate-limit.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
@@ -34,6 +35,8 @@ export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer
   eventHooks?: readonly EventHook[]
   /** How long running work may take to end when the process stops. */
   drainMs: number
+  /** Absent: nothing is traced. */
+  tracer?: Tracer | null
 }
 
 export type Worker = {
@@ -86,6 +89,7 @@ export function startWorker(deps: WorkerDeps): Worker {
       tasks: toTaskList(new Map([...registry].filter(([name]) => laneOf(name) === lane)), {
         logger,
         metrics,
+        tracer: deps.tracer ?? null,
         park: parkWaitingJobs(deps),
         limit: {
           shares,

@@ -1,6 +1,7 @@
 import knexFactory, { type Knex } from 'knex'
 import pg from 'pg'
 import { pipelineStatements } from './pipeline.ts'
+import { type StatementWatchOptions, watchStatements } from './statement-watch.ts'
 
 export type Db = Knex
 export type Tx = Knex.Transaction
@@ -45,6 +46,8 @@ export type PoolOptions = {
   applicationName?: string
   /** Logs lost connections. The query that needed one reports it too. */
   logger?: { debug(details: object, message: string): void }
+  /** Absent: slow statements are not logged, and no trace shows statements. */
+  watch?: StatementWatchOptions
 }
 
 /**
@@ -67,7 +70,10 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
       min: 0,
       max: options.max ?? 10,
       afterCreate(connection: pg.Client, done: (error: null, connection: pg.Client) => void) {
-        pipelineStatements(connection, { prepare: options.prepareStatements !== false })
+        pipelineStatements(connection, {
+          prepare: options.prepareStatements !== false,
+          ...(options.watch === undefined ? {} : { watch: watchStatements(options.watch) }),
+        })
         done(null, connection)
       },
     },

@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream'
 import type { Knex } from 'knex'
 import pg from 'pg'
+import type { StatementWatch } from './statement-watch.ts'
 
 // pgjdbc's defaults are 5 and 256. A plan takes up to 200 kB of the server's memory.
 const PREPARE_FROM = 5
@@ -27,17 +28,47 @@ export const PREPARED = { prepare: true } as const
  * @param connection a new connection with `pipeline: true`.
  * @see https://node-postgres.com/features/pipelining
  */
-export function pipelineStatements(connection: pg.Client, { prepare }: { prepare: boolean }): void {
+export function pipelineStatements(
+  connection: pg.Client,
+  { prepare, watch }: { prepare: boolean; watch?: StatementWatch },
+): void {
   const writeTogether = corkOf(connection)
   const isPrepared = prepare ? repeatedStatements() : () => false
   const { prototype } = pg.Client as { prototype: { query: (...args: unknown[]) => unknown } }
   const query = (config: unknown, ...more: unknown[]): unknown => {
     writeTogether()
     const sent = isMarked(config) && isPrepared(config.text) ? named(config) : config
-    return prototype.query.call(connection, sent, ...more)
+    const text = watch === undefined ? undefined : textOf(config)
+    const ended = text === undefined ? null : (watch?.(text) ?? null)
+    if (ended === null) return prototype.query.call(connection, sent, ...more)
+    const callback = more.at(-1)
+    if (isCallback(callback)) {
+      return prototype.query.call(
+        connection,
+        sent,
+        ...more.slice(0, -1),
+        (...answer: unknown[]) => {
+          ended(answer[0])
+          callback(...answer)
+        },
+      )
+    }
+    const answer = prototype.query.call(connection, sent, ...more)
+    if (answer instanceof Promise) answer.then(() => ended(null), ended)
+    return answer
   }
   Object.assign(connection, { query })
 }
+
+/** The SQL of a query. Undefined for a stream. */
+function textOf(config: unknown): string | undefined {
+  if (typeof config === 'string') return config
+  if (typeof config !== 'object' || config === null || !('text' in config)) return undefined
+  return typeof config.text === 'string' && !('submit' in config) ? config.text : undefined
+}
+
+const isCallback = (value: unknown): value is (...answer: unknown[]) => void =>
+  typeof value === 'function'
 
 /** A function that holds back what is written to the socket until this turn of the event loop ends. */
 function corkOf(connection: pg.Client): () => void {

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Actor, Caller, Principal, Scope, SignedIn } from '../shared/caller.ts'
 import { AppError, notFound } from '../shared/errors.ts'
+import { concerns } from '../shared/work-context.ts'
 import { assertSameOrigin, sessionCookie } from './session-cookie.ts'
 
 /**
@@ -134,6 +135,7 @@ async function conferenceFrom(
   if (conference === undefined) return null
   const id = await ports.findConference(conference, caller.id)
   if (id === null) throw notFound('conference')
+  concerns({ conference: id })
   return id
 }
 

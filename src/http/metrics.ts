@@ -69,6 +69,9 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
     labelNames: ['database'],
     registers: [registry],
   })
+  const slow = counter('slow_statements_total', 'Statements slower than SLOW_STATEMENT_MS.', [
+    'statement',
+  ])
   // Alerts use the rate of these counters. A counter that does not exist yet has no rate, so they start at 0.
   for (const outcome of ['stored', 'duplicate', 'ignored']) received.inc({ outcome }, 0)
   for (const outcome of ['done', 'retried', 'failed']) handled.inc({ outcome }, 0)
@@ -90,6 +93,7 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
       if (seconds !== null) lag.set({ database: 'replica' }, seconds)
     },
     jobRun: (job, outcome, seconds) => jobs.observe({ job, outcome }, seconds),
+    slowStatement: (statement) => slow.inc({ statement }),
   }
 }
 

@@ -12,6 +12,8 @@ import {
 } from 'fastify-type-provider-zod'
 import { customAlphabet } from 'nanoid'
 import { AppError } from '../shared/errors.ts'
+import { loggerOfRequest } from '../shared/logger.ts'
+import type { Tracer } from '../shared/work-context.ts'
 import { type AuthPorts, addAuthHook } from './access-control.ts'
 import { errorPageRoute } from './error-page.ts'
 import { addReplayHeader } from './idempotency.ts'
@@ -19,6 +21,7 @@ import { addOpenapi } from './openapi/add-openapi.ts'
 import type { ApiDescription } from './openapi/api-document.ts'
 import { addProblemHandlers, sendProblem, sendUnreadableRequest } from './problem.ts'
 import { addReadinessGate, type Lifecycle } from './readiness.ts'
+import { addRequestWork } from './request-work.ts'
 import type { App } from './route-deps.ts'
 import { rejectUnstorableText } from './validation-errors.ts'
 import { addWebPages } from './web-pages.ts'
@@ -39,6 +42,8 @@ export type ServerOptions = {
   auth: AuthPorts
   api: ApiDescription
   lifecycle: Lifecycle
+  /** Null: requests are not traced. */
+  tracer: Tracer | null
 }
 
 /**
@@ -50,6 +55,8 @@ export async function createServer(options: ServerOptions): Promise<App> {
     loggerInstance: options.logger,
     // addRequestLog below logs requests without URLs.
     logController: new LogController({ disableRequestLogging: true }),
+    childLoggerFactory: (logger, bindings, settings) =>
+      loggerOfRequest(logger.child(bindings, settings)),
     bodyLimit: BODY_LIMIT_BYTES,
     trustProxy: proxyTrust(options.trustProxy),
     // A caller's own id is kept when it is safe to log, so that both sides can find the request.
@@ -73,6 +80,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   closeIdleConnectionsOnShutdown(app)
+  addRequestWork(app, options.tracer)
   addProblemHandlers(app, options.publicUrl)
   addReplayHeader(app)
   addRequestLog(app, options.logger)
@@ -174,12 +182,12 @@ function addRequestLog(app: FastifyInstance, logger: FastifyBaseLogger): void {
   const log = logger.child({}, { redact: [] })
   app.addHook('onResponse', async (request, reply) => {
     const line = {
+      ...request.work?.subject,
       reqId: request.id,
       method: request.method,
       route: request.routeOptions.url ?? 'unknown',
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime),
-      ...(request.conferenceId === null ? {} : { conference: request.conferenceId }),
       ...(request.principal === null ? {} : { caller: request.principal.id }),
     }
     if (request.routeOptions.config.access === 'public') log.debug(line, 'request')

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { z } from 'zod'
 import type { Db, Tx } from '../db/connect.ts'
 import { DELETE_BATCH_SIZE } from '../db/delete-in-batches.ts'
+import { currentTraceparent } from '../shared/work-context.ts'
 import {
   JOBS,
   type JobDefinition,
@@ -45,7 +46,9 @@ export async function addJob<Name extends JobName>(
 ): Promise<void> {
   const job: JobDefinition<JobPayload<Name>> = JOBS[name]
   const stored = serializePayload(name, job, payload)
-  const flags = [options.flag, job.share?.(stored).name].filter((flag) => flag !== undefined)
+  const flags = [options.flag, job.share?.(stored).name, traceFlag()].filter(
+    (flag) => flag !== undefined,
+  )
   await trx.raw(
     `select pg_notify('${JOB_CHANNEL}', ?), graphile_worker.add_job(
        identifier => ?::text, payload => ?::json, run_at => ?::timestamptz, max_attempts => ?::int,
@@ -77,7 +80,8 @@ export async function addJobs<Name extends JobName>(
     `select pg_notify('${JOB_CHANNEL}', ''), (
        select count(*) from graphile_worker.add_jobs(array(
          select row(:name, cast(j.payload as json), j.queue, null, :maxAttempts, j.key, null,
-           case when j.flag is not null then array[j.flag] end)::graphile_worker.job_spec
+           nullif(array_remove(array[j.flag, cast(:trace as text)], null), '{}')
+         )::graphile_worker.job_spec
          from unnest(cast(:payloads as text[]), cast(:keys as text[]), cast(:queues as text[]),
            cast(:flags as text[])) as j (payload, key, queue, flag))))`,
     {
@@ -87,8 +91,26 @@ export async function addJobs<Name extends JobName>(
       keys: stored.map((each) => job.key?.(each) ?? null),
       queues: stored.map((each) => job.queue?.(each) ?? null),
       flags: stored.map((each) => job.share?.(each).name ?? null),
+      trace: traceFlag() ?? null,
     },
   )
+}
+
+const TRACE_FLAG = 'trace:'
+
+/**
+ * Marks a job with the trace that adds it. A flag and no member of the payload, which processes of the previous
+ * release would refuse.
+ */
+function traceFlag(): string | undefined {
+  const traceparent = currentTraceparent()
+  return traceparent === null ? undefined : `${TRACE_FLAG}${traceparent}`
+}
+
+/** The trace that added a job, or null. */
+export function traceparentOf({ flags }: { flags: object | null }): string | null {
+  const flag = Object.keys(flags ?? {}).find((each) => each.startsWith(TRACE_FLAG))
+  return flag === undefined ? null : flag.slice(TRACE_FLAG.length)
 }
 
 /**

@@ -1,6 +1,14 @@
 import type { TaskList } from 'graphile-worker'
+import { z } from 'zod'
 import type { Logger } from '../shared/logger.ts'
 import type { JobOutcome, ServiceMetrics } from '../shared/service-metrics.ts'
+import {
+  attributesOf,
+  currentWork,
+  runTraced,
+  type Subject,
+  type Tracer,
+} from '../shared/work-context.ts'
 import {
   JOBS,
   type JobDefinition,
@@ -8,7 +16,7 @@ import {
   type JobPayload,
   parsePayload,
 } from './job-catalogue.ts'
-import type { RunningJob } from './job-queue.ts'
+import { type RunningJob, traceparentOf } from './job-queue.ts'
 import type { JobShare, JobShares } from './job-shares.ts'
 
 type JobContext = {
@@ -81,14 +89,20 @@ export type ShareLimit = {
 }
 
 /**
- * The registry in the form of graphile-worker, with logs and metrics for every run.
+ * The registry in the form of graphile-worker, with logs, metrics and a trace for every run.
  *
  * @param deps.park absent: every failure counts as an attempt.
  * @param deps.limit absent: the number of workers is the only limit.
  */
 export function toTaskList(
   registry: JobRegistry,
-  deps: { logger: Logger; metrics: ServiceMetrics; park?: ParkFailedJob; limit?: ShareLimit },
+  deps: {
+    logger: Logger
+    metrics: ServiceMetrics
+    park?: ParkFailedJob
+    limit?: ShareLimit
+    tracer?: Tracer | null
+  },
 ): TaskList {
   const tasks: TaskList = {}
   for (const [name, run] of registry) {
@@ -99,31 +113,67 @@ export function toTaskList(
         isLastAttempt: job.attempts >= job.max_attempts,
         signal: abortSignal,
       }
-      const logger = deps.logger.child({ job: name, job_id: job.id, attempt: job.attempts })
-      const begun = performance.now()
-      const report = (outcome: JobOutcome) =>
-        deps.metrics.jobRun(name, outcome, (performance.now() - begun) / 1000)
+      const subject = subjectOf(name, job.id, payload)
+      const span =
+        deps.tracer?.begin({
+          name: `job ${name}`,
+          kind: 'consumer',
+          attributes: { ...attributesOf(subject), 'sponsor_vouchers.attempt': job.attempts },
+          parent: traceparentOf(job),
+        }) ?? null
       const running = { id: job.id, name, key: job.key, payload }
-      try {
-        if (!(await runInShare(deps.limit, running, () => run(payload, context)))) {
-          return report('parked')
-        }
-        report('done')
-        logger.debug({ ms: Math.round(performance.now() - begun) }, 'job done')
-      } catch (err) {
-        const elapsedSeconds = (performance.now() - begun) / 1000
-        if (await isParked(deps.park?.(running, err, elapsedSeconds), logger)) {
-          report('parked')
-          logger.info({ err }, 'job is parked; this failure does not count as an attempt')
-          return
-        }
-        report(context.isLastAttempt ? 'failed' : 'retried')
-        logFailure(logger, context, err)
-        throw err
-      }
+      await runTraced({ subject, span }, () =>
+        runOnce(deps, running, context, () => run(payload, context)),
+      )
     }
   }
   return tasks
+}
+
+/** The ids in a job's payload. */
+function subjectOf(job: JobName, id: string, payload: unknown): Subject {
+  const { conference_id, purchase_id } = ids.safeParse(payload).data ?? {}
+  return {
+    job,
+    job_id: id,
+    ...(conference_id === undefined ? {} : { conference: conference_id }),
+    ...(purchase_id === undefined ? {} : { purchase: purchase_id }),
+  }
+}
+
+const ids = z.looseObject({
+  conference_id: z.string().optional(),
+  purchase_id: z.string().optional(),
+})
+
+/** One attempt. @throws the error of a failed attempt that counts. */
+async function runOnce(
+  { logger, metrics, park, limit }: Parameters<typeof toTaskList>[1],
+  job: RunningJob,
+  { attempt, isLastAttempt }: JobContext,
+  run: () => Promise<void>,
+): Promise<void> {
+  const begun = performance.now()
+  const report = (outcome: JobOutcome) => {
+    metrics.jobRun(job.name, outcome, (performance.now() - begun) / 1000)
+    currentWork()?.span?.set({ 'sponsor_vouchers.outcome': outcome })
+  }
+  try {
+    if (!(await runInShare(limit, job, run))) return report('parked')
+    report('done')
+    logger.debug({ attempt, ms: Math.round(performance.now() - begun) }, 'job done')
+  } catch (err) {
+    const elapsedSeconds = (performance.now() - begun) / 1000
+    if (await isParked(park?.(job, err, elapsedSeconds), logger)) {
+      report('parked')
+      logger.info({ attempt, err }, 'job is parked; this failure does not count as an attempt')
+      return
+    }
+    report(isLastAttempt ? 'failed' : 'retried')
+    if (isLastAttempt) logger.error({ attempt, err }, 'job failed on its last attempt')
+    else logger.warn({ attempt, err }, 'job failed and will be retried')
+    throw err
+  }
 }
 
 /**
@@ -165,9 +215,4 @@ async function isParked(parking: Promise<boolean> | undefined, logger: Logger): 
     logger.warn({ err }, 'could not park the job')
     return false
   }
-}
-
-function logFailure(logger: Logger, { isLastAttempt }: JobContext, err: unknown): void {
-  if (isLastAttempt) logger.error({ err }, 'job failed on its last attempt')
-  else logger.warn({ err }, 'job failed and will be retried')
 }

@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { PREPARED } from '../db/pipeline.ts'
+import { currentTraceparent } from '../shared/work-context.ts'
 import type { AttemptState } from './attempt-machine.ts'
 import type {
   PaymentAttempt,
@@ -44,10 +45,8 @@ type AttemptRow = Pick<
   created_at: string | Date
 }
 
-const ATTEMPT_COLUMNS = `kind, params, attempt, state, url, confirms, session_id, expires_at,
-  payment_intent_id, payment_method, decline, failure_code, failure_message, created_at`.split(
-  /,\s+/,
-)
+const ATTEMPT_COLUMNS = `kind params attempt state url confirms session_id expires_at
+  payment_intent_id payment_method decline failure_code failure_message created_at`.split(/\s+/)
 
 type PaymentRow = {
   payment_intent_id: string
@@ -160,6 +159,7 @@ export async function insertAttempt(
       kind: attempt.kind,
       params: JSON.stringify(attempt.params),
       requested_by: attempt.requestedBy,
+      traceparent: currentTraceparent(),
     })
     .returning<AttemptRow[]>(ATTEMPT_COLUMNS)
   if (row === undefined) throw new Error('The insert returned no row')

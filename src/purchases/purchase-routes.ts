@@ -11,6 +11,7 @@ import type { Reads } from '../http/replica-reads.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
 import { checkoutAnswer, checkoutBody } from '../payments/checkout-schemas.ts'
 import { invalidField } from '../shared/errors.ts'
+import { concerns } from '../shared/work-context.ts'
 import type { BulkPurchaseService, PurchaseBody } from './bulk-purchase-service.ts'
 import { PURCHASE_CSV_HEADER } from './export-purchases.ts'
 import { historyRoutes } from './purchase-history-routes.ts'
@@ -83,6 +84,7 @@ function createRoute(app: App, { idempotency, purchases }: Deps): void {
       const input = toNewPurchaseInput(request.body)
       const runner = idempotencyRunner(idempotency, request)
       const created = await purchases.createBulkPurchase(callerOf(request), input, runner)
+      concerns({ purchase: created.id })
       return reply.code(201).send(created)
     },
   )

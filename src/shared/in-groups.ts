@@ -1,3 +1,5 @@
+import { currentWork, runWork, type Work } from './work-context.ts'
+
 /** How calls that arrive together share work. */
 export type GroupOptions<Item, Result> = {
   /** Does the work of one group. Returns the results in the order of the items. */
@@ -14,6 +16,13 @@ type Call<Item, Result> = {
   item: Item
   resolve: (result: Result) => void
   reject: (error: unknown) => void
+  work: Work | null
+}
+
+/** A group of several calls is about none of them; the trace of the first one shows its statement. */
+function workOf([first, ...others]: readonly { work: Work | null }[]): Work | null {
+  const work = first?.work ?? null
+  return work === null || others.length === 0 ? work : { subject: {}, span: work.span }
 }
 
 /**
@@ -34,7 +43,8 @@ export function inGroups<Item, Result>(
     while (waiting.length > 0 && running < inFlight) {
       const size = sizeOf?.(waiting.map(({ item }) => item)) ?? waiting.length
       running += 1
-      void finish(waiting.splice(0, size))
+      const group = waiting.splice(0, size)
+      void runWork(workOf(group), () => finish(group))
     }
   }
 
@@ -61,7 +71,7 @@ export function inGroups<Item, Result>(
 
   return (item) =>
     new Promise((resolve, reject) => {
-      waiting.push({ item, resolve, reject })
+      waiting.push({ item, resolve, reject, work: currentWork() })
       if (isScheduled || running >= inFlight) return
       isScheduled = true
       // Calls of the same turn of the event loop join the group.

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
+import { currentWork } from './work-context.ts'
 
 export type { Logger } from 'pino'
 
@@ -41,8 +42,29 @@ export function standardOutput(): DestinationStream & { flushSync(): void } {
   }
 }
 
+/** Marks a logger whose lines all have the id of one request. */
+const OF_REQUEST = Symbol('of a request')
+
+/** A child for one request. Its lines have the request's id also outside of the request's work. */
+export function loggerOfRequest<T extends object>(child: T): T {
+  return Object.assign(child, { [OF_REQUEST]: true })
+}
+
+/** What the current work is about, for each line that it logs. */
+function subjectOf(logger: object): Record<string, unknown> {
+  const work = currentWork()
+  if (work === null) return {}
+  const { reqId, ...subject } = work.subject
+  return {
+    ...(reqId === undefined || OF_REQUEST in logger ? {} : { reqId }),
+    ...subject,
+    ...(work.span === null ? {} : { trace_id: work.span.traceId }),
+  }
+}
+
 /**
- * The logger of the process: JSON lines on standard output, or to `destination`.
+ * The logger of the process: JSON lines on standard output, or to `destination`. Each line has the ids of the work
+ * that logs it: request, conference, purchase, Stripe event, job, trace.
  *
  * Problem codes are logged as `problem`, because `code` is the name of voucher codes and is redacted.
  */
@@ -52,6 +74,7 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: REDACTED, censor: '[redacted]' },
+    mixin: (_line, _level, logger) => subjectOf(logger),
   }
   return destination === undefined ? pino(options) : pino(options, destination)
 }

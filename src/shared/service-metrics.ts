@@ -20,6 +20,8 @@ export type ServiceMetrics = {
   readRouted(outcome: ReadOutcome): void
   /** How far the replica is behind. Null: it cannot be used. */
   replicaWatched(lagSeconds: number | null): void
+  /** A statement took longer than SLOW_STATEMENT_MS. */
+  slowStatement(name: string): void
 }
 
 /**
@@ -59,4 +61,5 @@ export const noMetrics: ServiceMetrics = {
   jobRun() {},
   readRouted() {},
   replicaWatched() {},
+  slowStatement() {},
 }

@@ -1,5 +1,13 @@
 import type { WakeUps } from '../db/wake-ups.ts'
 import { type Repeated, repeat } from '../jobs/repeat.ts'
+import { findAttemptTrace } from '../payments/attempt-trace.ts'
+import {
+  attributesOf,
+  runTraced,
+  type Span,
+  type Subject,
+  type Tracer,
+} from '../shared/work-context.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
 import {
   type ClaimedEvent,
@@ -31,6 +39,8 @@ export type EventWorkerDeps = ProcessDeps & {
   lane?: Lane
   /** How many purchases, or mirror objects, are processed at the same time. Default: 4. */
   concurrency?: number
+  /** Absent: nothing is traced. */
+  tracer?: Tracer | null
 }
 
 export type EventWorker = {
@@ -103,16 +113,20 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
   }
 
   async function finish(work: Work): Promise<void> {
-    try {
-      await process(deps, work.events, stopping.signal)
-    } catch (error) {
-      // The events stay claimed until the lease ends, and the attempt counts.
-      const events = work.events.map(({ id }) => id)
-      logger.warn(
-        { events, error: errorText(error) },
-        'could not record the failure; events retry when the lease expires',
-      )
-    }
+    const { events } = work
+    const subject = subjectOf(events)
+    const span = await beginSpan(deps, events, subject)
+    await runTraced({ subject, span }, async () => {
+      try {
+        await process(deps, events, stopping.signal)
+      } catch (error) {
+        // The events stay claimed until the lease ends, and the attempt counts.
+        logger.warn(
+          { events: events.map(({ id }) => id), error: errorText(error) },
+          'could not record the failure; events retry when the lease expires',
+        )
+      }
+    })
     running.delete(work)
     queue.end(work)
     beginNext()
@@ -166,6 +180,39 @@ export function createEventWorker(deps: EventWorkerDeps): EventWorker {
       await parts?.renewal.stop()
     },
   }
+}
+
+function subjectOf(events: readonly ClaimedEvent[]): Subject {
+  const [first] = events
+  if (first === undefined) return {}
+  const { conferenceId: conference, id: event, purchaseId } = first
+  return { conference, event, ...(purchaseId === null ? {} : { purchase: purchaseId }) }
+}
+
+/**
+ * Continues the trace of the checkout while its payment is awaited, so that one trace leads from the checkout to the
+ * codes. A later event, such as that of a refund, has a trace of its own with a link to the checkout.
+ */
+async function beginSpan(
+  { tracer = null, db }: EventWorkerDeps,
+  events: readonly ClaimedEvent[],
+  subject: Subject,
+): Promise<Span | null> {
+  const [first] = events
+  if (tracer === null || first === undefined) return null
+  const checkout = await findAttemptTrace(db, first).catch(() => null)
+  const span = tracer.begin({
+    name: `stripe event ${first.type}`,
+    kind: 'consumer',
+    attributes: {
+      ...attributesOf(subject),
+      'sponsor_vouchers.stripe_event_types': [...new Set(events.map(({ type }) => type))],
+      'sponsor_vouchers.attempt': first.attempts,
+    },
+    parent: checkout?.isAwaited === true ? checkout.traceparent : null,
+  })
+  if (checkout?.isAwaited === false) span?.link(checkout.traceparent)
+  return span
 }
 
 /** Claimed events that are processed together. */

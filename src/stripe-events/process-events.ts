@@ -12,6 +12,7 @@ import type {
 } from '../purchases/bulk-purchase-service.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
+import { concerns, showFailure } from '../shared/work-context.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
 import { fetchOrNull } from '../stripe/stripe-errors.ts'
 import { chargeObject, parseStripeObject, paymentIntentObject } from '../stripe/stripe-objects.ts'
@@ -50,7 +51,8 @@ export type ProcessDeps = {
  */
 export async function processEvents(deps: ProcessDeps, events: ClaimedEvent[]): Promise<void> {
   const ready = await runEventHooks(deps, events)
-  if (ready.length > 0) await runWithRetry(deps, ready, () => processGroup(deps, ready))
+  if (ready.length === 0) return
+  await runWithRetry(deps, ready, () => showFailure(() => processGroup(deps, ready)))
 }
 
 /** Returns the number of closed events. */
@@ -110,6 +112,7 @@ async function applyAndClose(
   events: ClaimedEvent[],
 ): Promise<number> {
   const { purchaseId } = snapshot.ref
+  concerns({ purchase: purchaseId })
   // Outside the transaction: an error of the mirror would abort it.
   const isMirrored = await checkMirror(deps, snapshot.ref, events)
   return withTenant(deps.db, snapshot.ref, async (trx) => {

@@ -3,6 +3,7 @@ import { mirrorObject } from '../mirror/mirror-object.ts'
 import { findResource } from '../mirror/resource-registry.ts'
 import { createSyncContext } from '../mirror/stripe-resource.ts'
 import { AppError } from '../shared/errors.ts'
+import { showFailure } from '../shared/work-context.ts'
 import {
   type ClaimedEvent,
   closeClaimed,
@@ -30,7 +31,7 @@ export async function processMirrorEvents(
   const ready = await runEventHooks(deps, events)
   if (ready.length === 0) return
   const work = () =>
-    mirrorAndClose(deps, ready, signal).catch(async (error: unknown) => {
+    showFailure(() => mirrorAndClose(deps, ready, signal)).catch(async (error: unknown) => {
       if (!signal.aborted) throw error
       await releaseClaimed(deps.db, ready)
       return 0

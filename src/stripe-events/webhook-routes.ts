@@ -12,6 +12,7 @@ import type { App } from '../http/route-deps.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import type { ServiceMetrics } from '../shared/service-metrics.ts'
+import { concerns } from '../shared/work-context.ts'
 import { classifyEvent, type EventHints, parseEvent } from './classify-event.ts'
 import { type EventHook, hooksFor } from './event-hook.ts'
 import type { EventInbox } from './event-inbox.ts'
@@ -40,6 +41,12 @@ export function webhookRoutes(app: App, deps: WebhookDeps): void {
   /** False: the conference has changed since it was read, and the event is not stored. */
   async function store(by: Verification, body: Buffer): Promise<boolean> {
     const event = classifyEvent(parseBody(body), by.receiver, body, 'webhook', isWanted)
+    const { conferenceId, id, purchaseId } = event
+    concerns({
+      conference: conferenceId,
+      event: id,
+      ...(purchaseId === null ? {} : { purchase: purchaseId }),
+    })
     const stored = await deps.inbox.store(event, by)
     if (stored === 'outdated') return false
     deps.metrics.eventReceived(

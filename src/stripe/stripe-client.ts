@@ -6,6 +6,7 @@ import { type Encryption, sha256 } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ServiceMetrics, StripeRequestOutcome } from '../shared/service-metrics.ts'
+import { currentWork } from '../shared/work-context.ts'
 import { createStripeRateLimiter, type StripeRateLimiter } from './stripe-rate-limiter.ts'
 import { MAX_PAUSE_SECONDS, RateLimitWait } from './wait-for-rate-limit.ts'
 
@@ -168,7 +169,7 @@ function outcomeOf(status: number): StripeRequestOutcome {
 }
 
 /**
- * The SDK's HTTP client, with a metric for each request. The SDK's `response` event is not enough:
+ * The SDK's HTTP client, with a metric for each request, and a step of the trace. The SDK's `response` event is not enough:
  * it reports neither requests that the SDK retried nor requests without a response.
  */
 export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
@@ -178,11 +179,24 @@ export function createCountingHttpClient(metrics: ServiceMetrics): HttpClient {
     async makeRequest(...request) {
       const operation = operationOf(request[3], request[2])
       const startedAt = performance.now()
-      const report = (outcome: StripeRequestOutcome) =>
+      const report = (outcome: StripeRequestOutcome, status?: number) => {
         metrics.stripeRequest(operation, outcome, (performance.now() - startedAt) / 1000)
+        currentWork()?.span?.record({
+          name: `stripe ${operation}`,
+          kind: 'client',
+          startedAt,
+          attributes: {
+            'http.request.method': request[3],
+            'server.address': request[0],
+            ...(status === undefined ? {} : { 'http.response.status_code': status }),
+          },
+          error: outcome === 'ok' ? undefined : outcome,
+        })
+      }
       try {
         const response = await inner.makeRequest(...request)
-        report(outcomeOf(response.getStatusCode()))
+        const status = response.getStatusCode()
+        report(outcomeOf(status), status)
         return response
       } catch (error) {
         report('unreachable')

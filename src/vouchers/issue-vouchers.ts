@@ -7,6 +7,7 @@ import { isDeadlock, isUniqueViolation } from '../db/pg-errors.ts'
 import { PREPARED, runInOrder } from '../db/pipeline.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
 import { newId } from '../shared/ids.ts'
+import { inSpan } from '../shared/work-context.ts'
 import {
   LOCKED_COLUMNS,
   type LockedBatch,
@@ -45,10 +46,22 @@ export type BatchSpec = {
  * @param makeCodes must return sorted codes; tests pass one whose codes collide.
  * @returns `issued`: how many vouchers this call issued.
  */
-export async function issueVouchers(
+export function issueVouchers(
   trx: Tx,
   spec: BatchSpec,
   makeCodes: CodeMaker = newCodes,
+): Promise<{ batchId: string; issued: number }> {
+  return inSpan('issue vouchers', {}, async (span) => {
+    const result = await issueMissing(trx, spec, makeCodes)
+    span?.set({ 'sponsor_vouchers.vouchers_issued': result.issued })
+    return result
+  })
+}
+
+async function issueMissing(
+  trx: Tx,
+  spec: BatchSpec,
+  makeCodes: CodeMaker,
 ): Promise<{ batchId: string; issued: number }> {
   const batch = await takeBatch(trx, spec)
   let issued = 0

@@ -99,7 +99,14 @@ const EXAMPLES: { rule: Rule; file: string; refused: string[]; allowed: string[]
   {
     rule: misplacedPackages,
     file: 'src/purchases/probe.ts',
-    refused: ['xstate', 'stripe', 'fake-stripe', '../../demo/stage.ts', '../../test/support/x.ts'],
+    refused: [
+      'xstate',
+      'stripe',
+      'fake-stripe',
+      '@opentelemetry/api',
+      '../../demo/stage.ts',
+      '../../test/support/x.ts',
+    ],
     allowed: ['zod', 'knex'],
   },
   {
@@ -129,6 +136,15 @@ describe('imports of src', () => {
 
   it('form no circle, type-only imports included', () => {
     expect(importCircles(src)).toEqual([])
+  })
+
+  it('load OpenTelemetry on demand, so that a process without traces pays nothing for it', () => {
+    const importing = [...src].filter(([, text]) => text.includes("/open-telemetry.ts'"))
+    expect(importing.map(([file]) => file)).toEqual(['src/start-service.ts'])
+    const [, text = ''] = importing[0] ?? []
+    expect(text.match(/[^\n]*open-telemetry\.ts[^\n]*/g)).toEqual([
+      "  const { createTracing } = await import('./open-telemetry.ts')",
+    ])
   })
 
   it('lead to files whose names occur once', () => {

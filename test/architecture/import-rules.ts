@@ -93,6 +93,8 @@ const PACKAGES: readonly { name: RegExp; allowedIn: RegExp }[] = [
   { name: /^xstate($|\/)/, allowedIn: /-machine\.ts$/ },
   { name: /^stripe($|\/)/, allowedIn: /^src\/(stripe|mirror|billing|stripe-events)\// },
   { name: /^openid-client($|\/)/, allowedIn: /^src\/access\/identity-provider\.ts$/ },
+  // Loaded only in a process that exports traces.
+  { name: /^@opentelemetry\//, allowedIn: /^src\/open-telemetry\.ts$/ },
   { name: /^fake-stripe($|\/)/, allowedIn: /$^/ },
   { name: /^(fake-stripe|demo|test|bench|scripts)\//, allowedIn: /$^/ },
 ]

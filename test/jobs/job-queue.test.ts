@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { JobPayloadError, THROTTLED_JOBS } from '../../src/jobs/job-catalogue.ts'
-import { addJob } from '../../src/jobs/job-queue.ts'
+import { addJob, addJobs, traceparentOf } from '../../src/jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobBinding } from '../../src/jobs/job-registry.ts'
+import { runWork, type Span } from '../../src/shared/work-context.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { everyHandler } from './job-kit.ts'
 
@@ -42,6 +43,42 @@ describe('adding a job', () => {
     const added = db('graphile_worker.jobs').whereIn('task_identifier', [...THROTTLED_JOBS])
     expect(await added.clone().distinct('queue_name')).toEqual([{ queue_name: 'throttled:conf_1' }])
     expect(await added.pluck('task_identifier')).toHaveLength(THROTTLED_JOBS.size)
+  })
+
+  it('marks jobs with the trace that adds them, beside other marks', async () => {
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    // The queue reads nothing else of it.
+    const span = { traceparent } as Span
+    const add = () =>
+      db.transaction(async (trx) => {
+        await addJob(trx, 'reconcile_purchase', reconcile('bp_traced'), { flag: 'waits' })
+        await addJobs(trx, 'end_subscriptions', [{ conference_id: 'conf_traced' }])
+        await addJobs(trx, 'deliver_webhook', [
+          { conference_id: 'conf_traced', endpoint_id: 'we_1', delivery_id: 'msg_1' },
+        ])
+      })
+    const keys = [
+      'reconcile_purchase:bp_traced',
+      'deliver_webhook:msg_1',
+      'end_subscriptions:conf_traced',
+    ]
+    const flags = () =>
+      db('graphile_worker.jobs')
+        .whereIn('key', keys)
+        .orderBy('key')
+        .pluck<(Record<string, boolean> | null)[]>('flags')
+    await runWork({ subject: {}, span }, add)
+    const mark = `trace:${traceparent}`
+    expect(await flags()).toEqual([
+      { [mark]: true, 'webhooks:conf_traced': true },
+      { [mark]: true },
+      { [mark]: true, waits: true },
+    ])
+    for (const each of await flags()) expect(traceparentOf({ flags: each })).toBe(traceparent)
+    await add()
+    expect(await flags()).toEqual([{ 'webhooks:conf_traced': true }, null, { waits: true }])
+    expect(traceparentOf({ flags: null })).toBeNull()
+    await db('graphile_worker._private_jobs').whereIn('key', keys).delete()
   })
 
   it('adds nothing when its transaction is rolled back', async () => {

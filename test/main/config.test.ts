@@ -91,6 +91,40 @@ describe('the settings', () => {
     ])
   })
 
+  it('export traces only if a setting names an endpoint, and name a wrong one only then', () => {
+    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }
+    expect(loadConfig({ OTEL_SERVICE_NAME: 'vouchers' }).tracing).toBeNull()
+    expect(loadConfig(endpoint).tracing).toEqual({ protocol: 'http/protobuf' })
+    expect(
+      loadConfig({
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://collector/v1/traces',
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json',
+      }).tracing,
+    ).toEqual({ protocol: 'http/json' })
+    for (const off of [{ OTEL_SDK_DISABLED: 'true' }, { OTEL_TRACES_EXPORTER: 'none' }]) {
+      expect(loadConfig({ ...endpoint, ...off }).tracing).toBeNull()
+    }
+    const ofPlatform = { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc', OTEL_TRACES_EXPORTER: 'console' }
+    expect(problemsOf(ofPlatform)).toEqual([])
+    expect(problemsOf({ ...endpoint, ...ofPlatform })).toEqual([
+      '  - OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or http/json',
+      '  - OTEL_TRACES_EXPORTER must be otlp or none',
+    ])
+    expect(problemsOf({ OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' })).toEqual([
+      expect.stringContaining('OTEL_EXPORTER_OTLP_ENDPOINT'),
+    ])
+  })
+
+  it('log statements above a second, or another limit, or none', () => {
+    expect(loadConfig({}).slowStatementMs).toBe(1_000)
+    expect(loadConfig({ SLOW_STATEMENT_MS: '250' }).slowStatementMs).toBe(250)
+    expect(loadConfig({ SLOW_STATEMENT_MS: '0' }).slowStatementMs).toBeNull()
+    expect(problemsOf({ SLOW_STATEMENT_MS: '-1' })).toEqual([
+      expect.stringContaining('SLOW_STATEMENT_MS'),
+    ])
+  })
+
   it('send mails only with a server or a folder, and allow only one of them', () => {
     expect(loadConfig({}).mail).toMatchObject({ smtpUrl: null, folder: null, operators: [] })
     const SMTP_URL = 'smtp://localhost:25'
