@@ -16,6 +16,7 @@ export type ListBenchOptions = {
 const SMALL: Size = {
   purchases: 1_000,
   detailed: 1_000,
+  reported: 1_000,
   searchable: 1_000,
   batches: 50,
   vouchersPerBatch: 40,
@@ -23,10 +24,13 @@ const SMALL: Size = {
 const LARGE: Size = {
   purchases: 500_000,
   detailed: 20_000,
+  reported: 500_000,
   searchable: 500_000,
   batches: 50_000,
   vouchersPerBatch: 40,
 }
+
+const YEAR_AGO = new Date(Date.now() - 365 * 86_400_000).toISOString().slice(0, 10)
 
 /** Each request, how many are in a round, and how many milliseconds one may take. */
 const REQUESTS = [
@@ -47,6 +51,18 @@ const REQUESTS = [
   { work: 'the same by day', query: 'reports/vouchers?group_by=day', requests: 2, ms: 300 },
   { work: 'report of purchases by status', query: 'reports/purchases', requests: 2, ms: 300 },
   { work: 'the same by day', query: 'reports/purchases?group_by=day', requests: 2, ms: 300 },
+  {
+    work: 'report of money by day and ticket',
+    query: `reports/money?group_by=day_and_item&from=${YEAR_AGO}`,
+    requests: 2,
+    ms: 300,
+  },
+  {
+    work: 'report of issue times',
+    query: `reports/issue-times?from=${YEAR_AGO}`,
+    requests: 2,
+    ms: 300,
+  },
 ] as const
 
 /**

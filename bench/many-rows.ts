@@ -6,6 +6,8 @@ export type Size = {
   purchases: number
   /** How many of the newest have attempts and payments. */
   detailed: number
+  /** How many of the newest are in the reports by the day of the payment. */
+  reported: number
   /** How many of the newest a search finds by their own texts. */
   searchable: number
   batches: number
@@ -56,6 +58,18 @@ const ROWS = {
       amount_received, currency, seen_at)
     select :conference, ${idOf('bp', 'n')}, ${idOf('pi', 'n')}, 1, 'succeeded', 40000, 40000, 'EUR', ${AT}
     from ${newestPaid(':detailed')}`,
+  money_movements: `
+    insert into money_movements (conference_id, purchase_id, happened_at, kind, source, object_id, amount,
+      currency, item_id)
+    select :conference, ${idOf('bp', 'n')}, ${AT}, kind, case n % 30 when 4 then 'recorded' else 'stripe' end,
+      'object', case kind when 'payment' then 40000 else 1000 end, 'EUR', 'tkt_seed' || 1 + n % 20
+    from (select n, unnest(case n % 50 when 4 then '{payment, refund}'::text[] else '{payment}' end) as kind
+      from ${newestPaid(':reported')}) as moved`,
+  voucher_issue_times: `
+    insert into voucher_issue_times (conference_id, purchase_id, source, paid_at, issued_at)
+    select :conference, ${idOf('bp', 'n')}, case n % 30 when 4 then 'recorded' else 'stripe' end, ${AT},
+      ${AT} + (case n % 30 when 4 then n % 500000 else n % 40 end) * interval '1 second'
+    from ${newestPaid(':reported')}`,
   purchase_flags: `
     insert into purchase_flags (conference_id, purchase_id, purchased_at, code, fact, detail, raised_at,
       resolved_at, resolved_by, note)
@@ -127,7 +141,7 @@ export async function seedConference(
 async function fill(client: pg.Client, table: string, insert: string): Promise<void> {
   const { rows: constraints } = await client.query<Named>(
     `select conname as name, contype in ('p', 'u') as has_index, pg_get_constraintdef(oid) as definition
-     from pg_constraint where conrelid = $1::regclass and contype <> 'n' order by contype = 'p' desc`,
+     from pg_constraint where conrelid = $1::regclass and contype not in ('n', 't') order by contype = 'p' desc`,
     [table],
   )
   for (const { name } of constraints) {

@@ -46,6 +46,7 @@ import { privacyRoutes } from './privacy/privacy-routes.ts'
 import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { hasPurchases } from './purchases/purchase-store.ts'
+import { paymentReportRoutes } from './reports/payment-report-routes.ts'
 import { purchaseDocumentsRoute, reportRoutes } from './reports/report-routes.ts'
 import { statementRoutes } from './reports/statement-routes.ts'
 import type { Encryption } from './shared/cryptography.ts'
@@ -157,6 +158,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   redemptionRoutes(app, routes)
   purchaseRoutes(app, { ...routes, purchases, findConference })
   reportRoutes(app, routes)
+  paymentReportRoutes(app, routes)
   statementRoutes(app, routes)
   purchaseDocumentsRoute(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })

@@ -49,6 +49,19 @@ export async function moveTimes(
       const moved = own.map(({ column_name: name }) => [name, trx.raw('pg_temp.moved(??)', [name])])
       await trx(table).where({ conference_id: conferenceId }).update(Object.fromEntries(moved))
     }
+    // They stay as far apart as they were: a payment and the moment when the service learned of it or issued codes.
+    await trx('money_movements')
+      .where({ conference_id: conferenceId })
+      .update({
+        happened_at: besideMoved(trx, 'created_at', 'happened_at'),
+        created_at: trx.raw('pg_temp.moved(created_at)'),
+      })
+    await trx('voucher_issue_times')
+      .where({ conference_id: conferenceId })
+      .update({
+        paid_at: besideMoved(trx, 'issued_at', 'paid_at'),
+        issued_at: trx.raw('pg_temp.moved(issued_at)'),
+      })
     // A payment page of weeks ago ended weeks ago, unless it is open.
     await trx('payment_attempts')
       .where({ conference_id: conferenceId })
@@ -56,6 +69,9 @@ export async function moveTimes(
       .update({ expires_at: trx.raw(`created_at + interval '1 day'`) })
   })
 }
+
+const besideMoved = (trx: Db, moved: string, other: string) =>
+  trx.raw('pg_temp.moved(:moved:) - (:moved: - :other:)', { moved, other })
 
 /** Maps each day evenly to its hours, so the order of all times stays. */
 function movedFunction(days: readonly PlayedDay[], ended: Date): string {

@@ -37,7 +37,7 @@ import {
   addPurchasesRevoke,
 } from './purchase-actions.ts'
 import { addPurchasesList, addPurchasesReconcile, addPurchasesShow } from './purchase-commands.ts'
-import { addSponsorsStatement } from './report-commands.ts'
+import { addReportsMoney, addSponsorsStatement } from './report-commands.ts'
 import { addMigrate, addStart } from './service-commands.ts'
 import { addSponsorsCreate, addSponsorsList } from './sponsor-commands.ts'
 import { addSponsorLevelsCreate, addSponsorLevelsList } from './sponsor-level-commands.ts'
@@ -146,6 +146,7 @@ export function buildProgram(cli: Cli): Command {
   addSponsorsCreate(program, cli)
   addSponsorsList(program, cli)
   addSponsorsStatement(program, cli)
+  addReportsMoney(program, cli)
   addSponsorLevelsCreate(program, cli)
   addSponsorLevelsList(program, cli)
   addCatalogCommands(program, cli)

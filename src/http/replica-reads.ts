@@ -13,6 +13,8 @@ export const REPLICA_OPERATIONS: ReadonlySet<string> = new Set([
   'listAllPurchases',
   'reportPurchases',
   'reportVouchers',
+  'reportMoney',
+  'reportIssueTimes',
   'listVouchers',
   'listVoucherBatches',
   'listPurchaseVouchers',

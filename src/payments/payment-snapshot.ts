@@ -26,6 +26,8 @@ export type PaymentIntentSnapshot = {
   received: number
   /** ISO 4217, upper case. */
   currency: string
+  /** When Stripe charged the payer, if that succeeded. A bank debit succeeds days later. */
+  chargedAt: Date | null
   /** The last decline by the bank; `fact` identifies one decline. */
   decline: { fact: string; code: string; message: string } | null
 }
@@ -39,6 +41,8 @@ export type RefundSnapshot = {
   currency: string
   reason: string | null
   failureReason: string | null
+  /** When it was made at Stripe. Null: an earlier release stored it. */
+  refundedAt: Date | null
 }
 
 export type DisputeSnapshot = {

@@ -55,11 +55,13 @@ type PaymentRow = {
   amount: number
   amount_received: number
   currency: string
+  charged_at: string | null
 }
 
 type RefundRow = Pick<RefundSnapshot, 'id' | 'status' | 'amount' | 'currency' | 'reason'> & {
   payment_intent_id: string
   failure_reason: string | null
+  refunded_at: string | null
 }
 
 type DisputeRow = Omit<DisputeSnapshot, 'paymentIntent'> & { payment_intent_id: string }
@@ -90,6 +92,7 @@ export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
       amount: payment.amount,
       received: payment.amount_received,
       currency: payment.currency,
+      chargedAt: dateOf(payment.charged_at),
     })),
     refunds: row.refunds.map((refund) => ({
       id: refund.id,
@@ -99,6 +102,7 @@ export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
       currency: refund.currency,
       reason: refund.reason,
       failureReason: refund.failure_reason,
+      refundedAt: dateOf(refund.refunded_at),
     })),
     disputes: row.disputes.map((dispute) => ({
       id: dispute.id,
@@ -121,6 +125,8 @@ export function toPaymentRecords(row: PaymentRecordsRow): PaymentRecords {
     recorded: row.recorded === null ? null : toRecordedPayment(row.recorded),
   }
 }
+
+const dateOf = (time: string | null) => (time === null ? null : new Date(time))
 
 function toAttempt(row: AttemptRow): PaymentAttempt {
   const common = {

@@ -85,6 +85,7 @@ const toStored = ({
   amount,
   received,
   currency,
+  chargedAt,
 }: PaymentIntentSnapshot): StoredPayment => ({
   paymentIntent,
   attempt,
@@ -92,6 +93,7 @@ const toStored = ({
   amount,
   received,
   currency,
+  chargedAt,
 })
 
 function changeOf(before: PaymentAttempt, snapshot: PaymentSnapshot): AttemptChange | null {
@@ -245,7 +247,8 @@ function newPayment({ payments }: PaymentRecords, attempt: PaymentAttempt): Stor
   if (payments.some((payment) => payment.paymentIntent === paymentIntent)) return []
   const { amount, currency } = attempt.params
   const status = 'requires_confirmation'
-  return [{ paymentIntent, attempt: attempt.attempt, status, amount, received: 0, currency }]
+  const payment = { paymentIntent, attempt: attempt.attempt, status, amount, currency }
+  return [{ ...payment, received: 0, chargedAt: null }]
 }
 
 /** What must be written so that the stored records become `after`. */

@@ -27,6 +27,7 @@ const paymentColumns = (payment: StoredPayment) => ({
   amount: payment.amount,
   amount_received: payment.received,
   currency: payment.currency,
+  charged_at: payment.chargedAt,
 })
 
 const refundColumns = (refund: RefundSnapshot) => ({
@@ -37,6 +38,7 @@ const refundColumns = (refund: RefundSnapshot) => ({
   currency: refund.currency,
   reason: refund.reason,
   failure_reason: refund.failureReason,
+  refunded_at: refund.refundedAt,
 })
 
 const disputeColumns = (dispute: DisputeSnapshot) => ({
@@ -125,8 +127,16 @@ export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): S
     changes.payments.map(paymentColumns),
     upsert(
       'payments',
-      ['payment_intent_id', 'attempt', 'status', 'amount', 'amount_received', 'currency'],
-      `payment_intent_id text, attempt int, amount_received bigint, ${money}`,
+      [
+        'payment_intent_id',
+        'attempt',
+        'status',
+        'amount',
+        'amount_received',
+        'currency',
+        'charged_at',
+      ],
+      `payment_intent_id text, attempt int, amount_received bigint, charged_at timestamptz, ${money}`,
       ['received_at', 'c.amount_received > 0'],
     ),
   )
@@ -135,8 +145,17 @@ export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): S
     changes.refunds.map(refundColumns),
     upsert(
       'payment_refunds',
-      ['id', 'payment_intent_id', 'status', 'amount', 'currency', 'reason', 'failure_reason'],
-      `id text, payment_intent_id text, reason text, failure_reason text, ${money}`,
+      [
+        'id',
+        'payment_intent_id',
+        'status',
+        'amount',
+        'currency',
+        'reason',
+        'failure_reason',
+        'refunded_at',
+      ],
+      `id text, payment_intent_id text, reason text, failure_reason text, refunded_at timestamptz, ${money}`,
       ['succeeded_at', `c.status = 'succeeded'`],
     ),
   )

@@ -108,6 +108,9 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
     none: 'conference_id id purchase_id recorded_by voucher_ids',
     text: 'reason',
   }),
+  money_movements: table('purchase_id id', {
+    none: 'conference_id purchase_id kind source object_id currency item_id',
+  }),
   subscriptions: table('id', {
     none: `conference_id id customer_id payment_method coupon state stripe_subscription_id created_by
       cancel_requested_by tax_rates`,
@@ -129,6 +132,7 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
     none: `conference_id id source purchase_id sponsor_id prefix voucher_type currency ticket_type_id
       add_on_id created_by named_frozen named_inactive`,
   }),
+  voucher_issue_times: table('purchase_id', { none: 'conference_id purchase_id source' }),
   voucher_counts: table('batch_id', { none: 'conference_id batch_id' }),
   voucher_count_changes: table('batch_id', { none: 'conference_id batch_id' }),
   redemptions: table('id', {

@@ -125,7 +125,14 @@ function planRefunded(
     voucherIds,
   }
   const records = { ...before.records, requests: [...before.records.requests, request] }
-  const refund = { ...PREVIEW, paymentIntent, amount, currency, failureReason: null }
+  const refund = {
+    ...PREVIEW,
+    paymentIntent,
+    amount,
+    currency,
+    failureReason: null,
+    refundedAt: null,
+  }
   const snapshot = {
     sessions: [],
     payments: [],

@@ -57,7 +57,7 @@ export function reportRoutes(app: App, { reads }: RouteDeps): void {
       schema: {
         operationId: 'reportPurchases',
         summary: 'Count and sum purchases',
-        description,
+        description: `By the day of the order. For money by the day of the payment, see \`reports/money\`. ${description}`,
         tags,
         params: conferenceParams,
         querystring: purchaseReportQuery,
@@ -128,5 +128,9 @@ export function purchaseDocumentsRoute(app: App, { db }: RouteDeps): void {
   )
 }
 
-const withReportSettings = <T>(db: ReadDb, conferenceId: string, work: (trx: Tx) => Promise<T>) =>
-  withTenant(db, { conferenceId }, work, REPORT_SETTINGS)
+/** Runs a report in a transaction with the settings of reports. */
+export const withReportSettings = <T>(
+  db: ReadDb,
+  conferenceId: string,
+  work: (trx: Tx) => Promise<T>,
+) => withTenant(db, { conferenceId }, work, REPORT_SETTINGS)

@@ -23,6 +23,22 @@ export const voucherReportQuery = z.strictObject({
   ...range,
 })
 
+const reportDay = z.iso.date().refine((day) => day >= '1970-01-01', 'must not be before 1970')
+
+export const reportDaysQuery = z.strictObject({
+  from: reportDay.optional().meta({
+    description:
+      'The first day (UTC), at most 365 days before the last. Default: 29 days before it.',
+  }),
+  to: reportDay.optional().meta({ description: 'The last day (UTC). Default: today.' }),
+})
+
+export const moneyReportQuery = reportDaysQuery.extend({
+  group_by: z.enum(['day', 'item', 'day_and_item']).default('day').meta({
+    description: '`item`: the ticket type or add-on.',
+  }),
+})
+
 const group = z.string().nullable().meta({
   description:
     'The status, the source, the id of the sponsor, or the day of creation (UTC). Null: no purchase or no sponsor.',
@@ -78,6 +94,69 @@ export const voucherReportSchema = z
   })
   .meta({ id: 'VoucherReport' })
 
+const moneySums = {
+  currency: z.string(),
+  payments: sum('Number of payments.'),
+  refunds: sum('Number of refunds. A refund that failed is taken away on the day of its failure.'),
+  received: sum('Payments by Stripe and recorded payments.'),
+  refunded: sum('Refunds that succeeded.'),
+  lost: sum('What lost disputes took.'),
+  net: sum('received − refunded − lost'),
+  recorded_received: sum('The part of received that came outside Stripe.'),
+  recorded_refunded: sum('The part of refunded that was booked, not sent by Stripe.'),
+}
+const moneyTotals = z.object(moneySums).meta({ id: 'MoneyReportTotals' })
+const moneyGroup = z
+  .object({
+    day: z.string().nullable().meta({ description: 'Null: not grouped by day.' }),
+    item: z.string().nullable().meta({
+      description: 'Id of the ticket type or add-on. Null: neither, or not grouped by item.',
+    }),
+    item_name: z.string().nullable(),
+    ...moneySums,
+  })
+  .meta({ id: 'MoneyReportGroup' })
+
+const days = {
+  time_zone: z.string().meta({ description: 'In which a day begins.' }),
+  from: z.string(),
+  to: z.string().meta({ description: 'The last day; it counts.' }),
+}
+
+export const moneyReportSchema = z
+  .object({
+    object: z.literal('money_report'),
+    group_by: z.string(),
+    ...days,
+    data: z.array(moneyGroup),
+    totals: z.array(moneyTotals).meta({ description: 'One per currency.' }),
+  })
+  .meta({ id: 'MoneyReport' })
+
+const issueTimes = {
+  source: z.enum(['stripe', 'recorded']).meta({
+    description:
+      '`recorded`: from the day on which money came outside Stripe. Staff recorded it later.',
+  }),
+  count: sum('Number of purchases.'),
+  p50: sum('Seconds. Half of the purchases took no longer.'),
+  p95: sum('Seconds. 95 of 100 purchases took no longer.'),
+  max: sum('Seconds.'),
+}
+const issueTimeTotals = z.object(issueTimes).meta({ id: 'IssueTimeReportTotals' })
+const issueTimeGroup = z
+  .object({ day: z.string().meta({ description: 'Of the payment.' }), ...issueTimes })
+  .meta({ id: 'IssueTimeReportGroup' })
+
+export const issueTimeReportSchema = z
+  .object({
+    object: z.literal('issue_time_report'),
+    ...days,
+    data: z.array(issueTimeGroup),
+    totals: z.array(issueTimeTotals).meta({ description: 'One per source.' }),
+  })
+  .meta({ id: 'IssueTimeReport' })
+
 export const purchaseDocumentsSchema = z
   .object({
     data: z.array(
@@ -100,13 +179,18 @@ export const purchaseDocumentsSchema = z
 export type PurchaseDocument = z.infer<typeof purchaseDocumentsSchema>['data'][number]
 export type PurchaseReport = z.infer<typeof purchaseReportSchema>
 export type VoucherReport = z.infer<typeof voucherReportSchema>
+export type MoneyReport = z.infer<typeof moneyReportSchema>
+export type IssueTimeReport = z.infer<typeof issueTimeReportSchema>
+export type ReportDaysQuery = z.infer<typeof reportDaysQuery>
+export type MoneyReportQuery = z.infer<typeof moneyReportQuery>
 export type PurchaseReportQuery = z.infer<typeof purchaseReportQuery>
 export type VoucherReportQuery = z.infer<typeof voucherReportQuery>
 
+const columnsOf = <Shape extends z.ZodRawShape>({ shape }: z.ZodObject<Shape>) =>
+  Object.keys(shape) as (keyof Shape & string)[]
+
 /** Columns of the CSV forms, in their order. */
-export const PURCHASE_COLUMNS = Object.keys(purchaseGroup.shape) as (keyof z.infer<
-  typeof purchaseGroup
->)[]
-export const VOUCHER_COLUMNS = Object.keys(voucherGroup.shape) as (keyof z.infer<
-  typeof voucherGroup
->)[]
+export const PURCHASE_COLUMNS = columnsOf(purchaseGroup)
+export const VOUCHER_COLUMNS = columnsOf(voucherGroup)
+export const MONEY_COLUMNS = columnsOf(moneyGroup)
+export const ISSUE_TIME_COLUMNS = columnsOf(issueTimeGroup)

@@ -15,10 +15,11 @@ import { fromStripeAmount } from '../shared/money.ts'
 import type { StripeConnection } from './stripe-client.ts'
 import { callStripe, fetchOrNull } from './stripe-errors.ts'
 import {
+  chargedIntentObject,
   declineOf,
   disputeObject,
+  idOf,
   parseStripeObject,
-  paymentIntentObject,
   refundObject,
   type StripeObject,
   sessionObject,
@@ -39,7 +40,7 @@ type SnapshotContext = StripeConnection & {
   recorder: FetchRecorder
 }
 type Session = z.output<typeof sessionObject>
-type Intent = z.output<typeof paymentIntentObject>
+type Intent = z.output<typeof chargedIntentObject>
 /** `isHint`: known only from an event, so it counts only if Stripe's object names the owner. */
 type PaymentRef = { paymentIntent: string; attempt: number | null; isHint: boolean }
 
@@ -49,7 +50,7 @@ const PAGE_SIZE = 100
 
 /**
  * Fetches everything that Stripe knows about the payments of a purchase or a charge: each object, and complete lists of
- * refunds and disputes. Nothing is expanded, since Stripe cuts embedded lists off at ten entries.
+ * refunds and disputes. No list is expanded, since Stripe cuts embedded lists off at ten entries.
  * All objects go to the recorder, including those that turn out to belong to another one.
  *
  * @see https://docs.stripe.com/api/pagination
@@ -170,13 +171,17 @@ async function fetchPayment(
   { paymentIntent, attempt, isHint }: PaymentRef,
 ): Promise<PaymentIntentSnapshot | null> {
   const requestedAt = context.recorder.now()
-  const retrieve = () => context.stripe.paymentIntents.retrieve(paymentIntent)
+  const retrieve = () =>
+    context.stripe.paymentIntents.retrieve(paymentIntent, { expand: ['latest_charge'] })
   const response = await (isHint ? fetchOrNull(retrieve) : callStripe(retrieve))
   if (response === null) return null
-  const intent = parseStripeObject(paymentIntentObject, response, 'payment intent')
+  const intent = parseStripeObject(chargedIntentObject, response, 'payment intent')
   assertMode(context, intent)
-  context.recorder.record([response], requestedAt)
+  // The mirror holds objects as events contain them.
+  const unexpanded = { ...response, latest_charge: idOf(response.latest_charge) }
+  context.recorder.record([unexpanded], requestedAt)
   if (isHint && !namesOwner(context, intent)) return null
+  const charge = intent.latest_charge
   return {
     paymentIntent: intent.id,
     attempt,
@@ -184,9 +189,13 @@ async function fetchPayment(
     amount: fromStripeAmount(intent.amount, intent.currency),
     received: fromStripeAmount(intent.amount_received, intent.currency),
     currency: intent.currency,
+    chargedAt: charge?.status === 'succeeded' ? toDate(charge) : null,
     decline: declineOf(intent.last_payment_error),
   }
 }
+
+/** Stripe's times are seconds since 1970. */
+const toDate = ({ created }: { created: number }) => new Date(created * 1000)
 
 function namesOwner({ query: { owner } }: SnapshotContext, { metadata }: Intent): boolean {
   return (
@@ -209,6 +218,7 @@ async function fetchRefunds(
     currency: refund.currency,
     reason: refund.reason,
     failureReason: refund.failure_reason,
+    refundedAt: toDate(refund),
   }))
 }
 

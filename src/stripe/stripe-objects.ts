@@ -71,6 +71,11 @@ export const paymentIntentObject = z.object({
     .transform((error) => error ?? null),
 })
 
+/** A payment intent with its latest charge, if it has one. */
+export const chargedIntentObject = paymentIntentObject.extend({
+  latest_charge: z.object({ status: z.string(), created: z.int() }).nullish(),
+})
+
 /**
  * The decline behind a payment intent's `last_payment_error`, or null.
  *
@@ -99,6 +104,7 @@ export const refundObject = z.object({
   metadata,
   reason: text,
   failure_reason: text,
+  created: z.int(),
 })
 
 /** @see https://docs.stripe.com/api/disputes/object */

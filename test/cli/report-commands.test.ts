@@ -13,6 +13,33 @@ beforeAll(async () => {
   await shop.act(id, 'refund', { amount: 2_000 })
 })
 
+describe('the report of money', () => {
+  const command = () => ['reports:money', '--conference', shop.conference]
+
+  it('is the answer of the API as JSON and as CSV', async () => {
+    const url = `${shop.path}/reports/money?group_by=day_and_item`
+    const grouped = [...command(), '--group-by', 'day_and_item']
+    expect(await cli.json(grouped)).toEqual((await app.request('GET', url)).body)
+    const { body } = await app.request<string>('GET', url, { headers: { accept: 'text/csv' } })
+    expect((await cli.run([...grouped, '--csv'])).stdout).toBe(body)
+  })
+
+  it('is a table for people with a total', async () => {
+    const { stdout } = await cli.run(command())
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines[0]).toMatch(/^DAY \(UTC\) +PAYMENTS +RECEIVED +REFUNDED +LOST +NET$/)
+    const sums = '1 +100\\.00 EUR +20\\.00 EUR +0\\.00 EUR +80\\.00 EUR'
+    expect(lines.slice(1)).toEqual([
+      expect.stringMatching(new RegExp(`^\\d{4}-\\d\\d-\\d\\d +${sums}$`)),
+      expect.stringMatching(new RegExp(`^total +${sums}$`)),
+    ])
+    const byTicket = await cli.run([...command(), '--group-by', 'item'])
+    expect(byTicket.stdout).toMatch(/^TICKET +PAYMENTS/)
+    const none = await cli.run([...command(), '--from', '2020-01-01', '--to', '2020-01-31'])
+    expect(none.stdout).toBe('None.\n')
+  })
+})
+
 describe('the statement of a sponsor', () => {
   const command = () => ['sponsors:statement', shop.sponsorSlug, '--conference', shop.conference]
 

@@ -19,6 +19,7 @@ const BIG = 'conf_big'
 const SIZE = {
   purchases: 500_000,
   detailed: 1_000,
+  reported: 100_000,
   searchable: 20_000,
   batches: 1_000,
   vouchersPerBatch: 40,
@@ -364,6 +365,25 @@ describe('a report of a large conference', () => {
       for (const sent of await readsOf(path)) {
         const tables = (await planOf(sent, '')).map((node) => node['Relation Name'])
         expect(tables).not.toContain('vouchers')
+      }
+    },
+  )
+
+  it.each(['money?', 'money?group_by=item&', 'money?group_by=day_and_item&', 'issue-times?'])(
+    'of two days reads only the index of these days: %s',
+    async (report) => {
+      const day = (before: number) =>
+        new Date(Date.now() - before * 86_400_000).toISOString().slice(0, 10)
+      const days = `from=${day(5)}&to=${day(4)}`
+      for (const sent of await readsOf(`/v1/conferences/${BIG}/reports/${report}${days}`)) {
+        const nodes = await planOf(sent, '', inReport)
+        // Percentiles sort the different times of each day.
+        const faults = faultsOf(nodes).filter((fault) => fault.startsWith('reads'))
+        expect(faults, sent.text).toEqual([])
+        const scans = nodes.filter(({ 'Node Type': type }) => type === 'Index Only Scan')
+        expect(scans.map((scan) => scan['Relation Name'])).toContain(
+          report === 'issue-times?' ? 'voucher_issue_times' : 'money_movements',
+        )
       }
     },
   )

@@ -142,6 +142,8 @@ export const WHO_MAY: Record<string, Who> = {
   refreshSubscription: ['billing:write'],
   cancelSubscription: ['billing:write'],
 
+  reportIssueTimes: ['purchases:read'],
+  reportMoney: ['purchases:read'],
   reportPurchases: ['purchases:read'],
   reportVouchers: ['purchases:read', 'sponsor'],
   getSponsorStatement: ['purchases:read', 'sponsor'],

@@ -106,6 +106,7 @@ function refundFact(share: number, status: 'pending' | 'succeeded'): Fact {
         currency: payment.currency,
         reason: null,
         failureReason: null,
+        refundedAt: null,
       })
     }
   }
@@ -322,7 +323,12 @@ function refundCodes(answer: 'pending' | 'succeeded' | 'refused' | null): Fact {
       history.ours = { ...ours, records } as PurchaseAggregate
       if (refundId !== null) {
         const refund = { id: refundId, paymentIntent, amount, currency, reason: null }
-        stripe.refunds.push({ ...refund, status: answer as 'pending', failureReason: null })
+        stripe.refunds.push({
+          ...refund,
+          status: answer as 'pending',
+          failureReason: null,
+          refundedAt: null,
+        })
       }
       history.plan({ type: 'refresh' })
     }

@@ -191,6 +191,7 @@ export class StripeSide {
       amount,
       received: 0,
       currency,
+      chargedAt: null,
       decline: null,
     }
     this.payments.push(payment)

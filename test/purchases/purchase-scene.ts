@@ -26,6 +26,9 @@ export async function openScene(
     maxUses?: number
     conferenceId?: string
     attempts?: 0
+    currency?: string
+    ticketType?: string
+    addOn?: string
   } = {},
 ): Promise<Scene> {
   const conferenceId = order.conferenceId ?? newId('conference')
@@ -47,12 +50,12 @@ export async function openScene(
       sponsor_id: null,
       quantity: order.quantity ?? 10,
       unit_amount: order.unitAmount ?? 100,
-      currency: 'EUR',
+      currency: order.currency ?? 'EUR',
       price_source: 'catalogue',
       description: '10 codes',
       reference: null,
-      ticket_type_id: null,
-      add_on_id: null,
+      ticket_type_id: order.ticketType ?? null,
+      add_on_id: order.addOn ?? null,
       voucher_type: 'comp',
       discount_value: 0,
       max_uses: order.maxUses ?? 1,
@@ -137,6 +140,7 @@ export const payment = (over: Partial<PaymentSnapshot['payments'][number]> = {})
   amount: 1000,
   received: 1000,
   currency: 'EUR',
+  chargedAt: null,
   decline: null,
   ...over,
 })
@@ -153,6 +157,7 @@ export const refund = (
   currency: 'EUR',
   reason: null,
   failureReason: null,
+  refundedAt: null,
   ...over,
 })
 

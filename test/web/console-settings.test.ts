@@ -81,16 +81,32 @@ describeInBrowser('"what came in?"', () => {
       { body: { method: 'bank_transfer', reference: 'INV-1', amount: 25_000 } },
     )
     expect(paid.status).toBe(200)
+    const refund = `${conference.path}/purchases/${purchase.id}/refund`
+    await app.request('POST', refund, { body: { amount: 5_000 } })
     const email = await invite(['purchases:read'])
     const { page } = await site.visitAs(email, `/console/${conference.slug}`)
     await page.getByRole('link', { name: 'Reports' }).click()
     await page.getByRole('button', { name: /Period/ }).click()
     await page.getByRole('option', { name: 'The last 30 days' }).click()
-    await page.getByRole('img', { name: /^Received and refunded by day/ }).waitFor()
-    await expectText(page, '€250.00')
+    await page.getByRole('img', { name: /^Received and refunded by day and ticket type/ }).waitFor()
     expect(new URL(page.url()).searchParams.get('period')).toBe('30-days')
-    await page.getByText('As a table').first().click()
-    await page.getByRole('table', { name: 'Received and refunded by day' }).waitFor()
+    const byTicket = page.getByRole('table', { name: 'Money by ticket type' }).getByRole('row')
+    await byTicket
+      .filter({ hasText: String(ticket['name']) })
+      .getByText('€250.00')
+      .first()
+      .waitFor()
+    await page.getByText('Day by day').first().click()
+    const today = new Date().toISOString().slice(0, 10)
+    const byDay = page.getByRole('table', { name: 'Money by day and ticket type' })
+    await byDay.getByRole('row', { name: today }).getByText('€50.00').waitFor()
+    await page.getByRole('heading', { name: 'Paid outside Stripe' }).waitFor()
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download CSV' }).click(),
+    ])
+    const csv = (await (await download.createReadStream()).toArray()).join('')
+    expect(csv).toContain(`${today},${ticket.id},`)
     expect(await seriousBarriers(page)).toEqual([])
     await page.setViewportSize(PHONE)
     // The chart follows in one of the next frames.

@@ -155,6 +155,7 @@ describe('an unknown outcome', () => {
       amount: 1_234,
       received: 0,
       currency: 'EUR',
+      chargedAt: null,
       decline: null,
     }
     const snapshot = { ...NOTHING, payments: [unconfirmed] }

@@ -29,7 +29,7 @@ function boundsOf(period: Period, now = new Date()): { from: Date; until: Date }
   }
 }
 
-/** The query of a report. Both ends are exclusive. */
+/** The query of a report by the time of creation. Both ends are exclusive. */
 export function rangeOf(period: Period): { created_after: string; created_before: string } {
   const { from, until } = boundsOf(period)
   return {
@@ -38,18 +38,19 @@ export function rangeOf(period: Period): { created_after: string; created_before
   }
 }
 
-/** Every day of the period until today, with its row of the report, if it has one. */
-export function daysOf<Row extends { group: string | null }>(
-  period: Period,
-  rows: readonly Row[],
-): { day: string; row: Row | undefined }[] {
+const dayOf = (time: number) => new Date(time).toISOString().slice(0, 10)
+
+/** The query of a report by the day of the payment. Both days count. */
+export function reportDaysOf(period: Period): { from: string; to: string } {
   const { from, until } = boundsOf(period)
-  const byDay = new Map(rows.map((row) => [row.group, row]))
+  return { from: dayOf(from.getTime()), to: dayOf(until.getTime() - DAY_MS) }
+}
+
+/** Every day of the period until today. */
+export function daysOf(period: Period): string[] {
+  const { from, until } = boundsOf(period)
   const end = Math.min(until.getTime(), Date.now())
-  const days: { day: string; row: Row | undefined }[] = []
-  for (let time = from.getTime(); time < end; time += DAY_MS) {
-    const day = new Date(time).toISOString().slice(0, 10)
-    days.push({ day, row: byDay.get(day) })
-  }
+  const days: string[] = []
+  for (let time = from.getTime(); time < end; time += DAY_MS) days.push(dayOf(time))
   return days
 }

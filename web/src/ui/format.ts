@@ -43,6 +43,16 @@ export function formatAgo(text: string, now: number): string {
   return relative.format(Math.trunc(seconds / length), unit)
 }
 
+/** `< 1 sec`, `8 secs`, `3 hr`, `2 days`: how long something took, in its largest unit. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 1) return `< ${formatDuration(1)}`
+  const [unit, length] = UNITS.find(([, size]) => seconds >= size) ?? UNITS[3]
+  const options = { style: 'unit', unit, unitDisplay: 'short' } as const
+  // From ten on, the unit is exact enough.
+  const digits = { maximumFractionDigits: seconds / length < 10 ? 1 : 0 }
+  return new Intl.NumberFormat(undefined, { ...options, ...digits }).format(seconds / length)
+}
+
 const count = new Intl.NumberFormat()
 
 /** `2,000` */
