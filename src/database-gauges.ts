@@ -30,7 +30,7 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
     purchase: laneGauges('stripe', 'Stripe events'),
     mirror: laneGauges('mirror', 'Stripe events that only update the mirror'),
   }
-  const jobs = gauge('jobs', 'Jobs by state.', ['job', 'state'])
+  const jobs = gauge('jobs', 'Jobs by state.', ['job_name', 'state'])
   const flags = gauge('flagged_purchases', 'Purchases with an open flag.', ['code'])
   const rejectedKeys = gauge(
     'rejected_stripe_keys',
@@ -53,7 +53,7 @@ export function createDatabaseGauges(registry: Registry, db: Db): { refresh(): P
       lanes[lane].events.set({ state: 'failed' }, byState.failed)
       lanes[lane].lag.set(lag)
     }
-    for (const { job, state, count } of counts.jobs) jobs.set({ job, state }, count)
+    for (const { job, state, count } of counts.jobs) jobs.set({ job_name: job, state }, count)
     for (const { code, count } of counts.flags) flags.set({ code }, count)
     rejectedKeys.set(counts.rejectedKeys)
     for (const { role, count } of counts.processes) processes.set({ role }, count)

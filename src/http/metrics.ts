@@ -55,7 +55,8 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
     'outcome',
   ])
   const jobs = histogram('job_duration_seconds', 'Duration of one attempt to run a job.', [
-    'job',
+    // Not `job`, which Prometheus sets to the name of what it scrapes.
+    'job_name',
     'outcome',
   ])
   const reads = counter(
@@ -92,7 +93,7 @@ export function createMetrics({ process }: { process: boolean }): Metrics {
       lag.reset()
       if (seconds !== null) lag.set({ database: 'replica' }, seconds)
     },
-    jobRun: (job, outcome, seconds) => jobs.observe({ job, outcome }, seconds),
+    jobRun: (job, outcome, seconds) => jobs.observe({ job_name: job, outcome }, seconds),
     slowStatement: (statement) => slow.inc({ statement }),
   }
 }

@@ -176,7 +176,7 @@ describe('/metrics', () => {
     const lines = await metric(await start(), 'jobs')
     expect(lines.toSorted()).toEqual(
       ['failed', 'ready', 'running', 'scheduled'].map(
-        (state) => `jobs{job="prune",state="${state}"} 1`,
+        (state) => `jobs{job_name="prune",state="${state}"} 1`,
       ),
     )
   })
@@ -217,7 +217,7 @@ describe('/metrics', () => {
       'stripe_events_handled_total{outcome="retried"} 1',
       'stripe_events_missed_total 3',
       'stripe_request_duration_seconds_count{operation="refunds.create",outcome="unreachable"} 1',
-      'job_duration_seconds_count{job="prune",outcome="failed"} 1',
+      'job_duration_seconds_count{job_name="prune",outcome="failed"} 1',
     ]) {
       expect(text).toContain(`sponsor_vouchers_${line}\n`)
     }

@@ -59,9 +59,8 @@ it('is not ready while the database is down, and recovers without help', async (
 
 async function sweepsDone(service: RunningService): Promise<number> {
   const text = await (await fetch(`${service.address}/metrics`)).text()
-  const count = /job_duration_seconds_count\{job="sweep_purchases",outcome="done"\} (\d+)/.exec(
-    text,
-  )
+  const count =
+    /job_duration_seconds_count\{job_name="sweep_purchases",outcome="done"\} (\d+)/.exec(text)
   return Number(count?.[1] ?? 0)
 }
 
