@@ -9,12 +9,12 @@ export const CHROMIUM = [named, '/usr/bin/chromium', '/usr/bin/google-chrome'].f
   (path) => path !== undefined && existsSync(path),
 )
 
-/** @throws Error where there is no Chromium. */
-export async function launchBrowser(): Promise<Browser> {
+/** @param more arguments of Chromium. @throws Error where there is no Chromium. */
+export async function launchBrowser(more: readonly string[] = []): Promise<Browser> {
   if (CHROMIUM === undefined) {
     throw new Error('There is no Chromium. Install it (apt-get install chromium) or set CHROMIUM.')
   }
   // As root, in a container, and with little shared memory.
-  const args = ['--no-sandbox', '--disable-dev-shm-usage']
+  const args = ['--no-sandbox', '--disable-dev-shm-usage', ...more]
   return chromium.launch({ executablePath: CHROMIUM, args })
 }

@@ -34,16 +34,27 @@ export type Site = {
   visitAs(email: string, path: string, viewport?: typeof PHONE): Promise<Visitor>
 }
 
-/** The service on a port, and a browser. @param app as from useTestApp; it begins to listen. */
-export function useSite(app: TestApp = useTestApp()): Site {
+/** The service on a port, and a browser. @param app as from useTestApp; it begins to listen, unless it does already. @param publicUrl opens the service at this address instead of its port. */
+export function useSite(app: TestApp = useTestApp(), publicUrl?: string): Site {
   let browser: Browser
   let url = ''
   const contexts: BrowserContext[] = []
   const visitors: Visitor[] = []
   beforeAll(async () => {
     if (CHROMIUM === undefined) return
-    url = await app.app.listen({ port: 0, host: '127.0.0.1' })
-    browser = await launchBrowser()
+    const { server } = app.app
+    const address = server.listening ? server.address() : null
+    url =
+      address !== null && typeof address === 'object'
+        ? `http://127.0.0.1:${address.port}`
+        : await app.app.listen({ port: 0, host: '127.0.0.1' })
+    if (publicUrl === undefined) {
+      browser = await launchBrowser()
+    } else {
+      const rule = `MAP ${new URL(publicUrl).hostname}:80 ${new URL(url).host}`
+      browser = await launchBrowser([`--host-resolver-rules=${rule}`])
+      url = publicUrl
+    }
   })
   afterAll(async () => {
     await browser?.close()

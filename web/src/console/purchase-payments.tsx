@@ -3,6 +3,7 @@ import { Loaded } from '../ui/feedback.tsx'
 import { type Payments, usePayments } from './purchase-data.ts'
 import type { Purchase } from './purchase-list.ts'
 import type { ConsoleScope } from './scope.ts'
+import { StripeId } from './stripe-id.tsx'
 
 type Attempt = Payments['attempts'][number]
 type Payment = Payments['payments'][number]
@@ -25,10 +26,15 @@ export function PurchasePayments({ scope, purchase }: { scope: ConsoleScope; pur
           <Part
             title="Refunds"
             rows={refunds.map((refund, place) => ({ ...refund, place }))}
-            columns={REFUNDS}
+            columns={refundColumns(scope)}
             keyOf={({ id, place }) => id ?? `request ${place}`}
           />
-          <Part title="Disputes" rows={disputes} columns={DISPUTES} keyOf={({ id }) => id} />
+          <Part
+            title="Disputes"
+            rows={disputes}
+            columns={disputeColumns(scope)}
+            keyOf={({ id }) => id}
+          />
           <Part
             title="Attempts to pay"
             rows={attempts}
@@ -87,7 +93,7 @@ const METHODS: Record<string, string> = {
 }
 
 function paymentColumns(
-  { dashboard }: ConsoleScope,
+  scope: ConsoleScope,
   { recorded_payment: recorded }: Purchase,
 ): readonly Column<Payment>[] {
   return [
@@ -97,11 +103,15 @@ function paymentColumns(
         if (kind === 'recorded' && recorded !== null) {
           return `${METHODS[recorded.method] ?? recorded.method}, ${recorded.reference}`
         }
-        if (dashboard === null) return <code>{id}</code>
         return (
-          <a href={`${dashboard}/payments/${id}`} target="_blank" rel="noreferrer">
-            <code>{id}</code> at Stripe
-          </a>
+          <span className="row">
+            <StripeId scope={scope} id={id} />
+            {scope.dashboard === null ? null : (
+              <a href={`${scope.dashboard}/payments/${id}`} target="_blank" rel="noreferrer">
+                At Stripe
+              </a>
+            )}
+          </span>
         )
       },
     },
@@ -124,8 +134,11 @@ function paymentColumns(
   ]
 }
 
-const REFUNDS: readonly Column<Refund>[] = [
-  { head: 'Refund', cell: ({ id, payment }) => <code>{id ?? `of ${payment}`}</code> },
+const refundColumns = (scope: ConsoleScope): readonly Column<Refund>[] => [
+  {
+    head: 'Refund',
+    cell: ({ id, payment }) => (id === null ? `Of ${payment}` : <StripeId scope={scope} id={id} />),
+  },
   { head: 'State', cell: (row) => status(row.status) },
   {
     head: 'Reason',
@@ -139,8 +152,8 @@ const REFUNDS: readonly Column<Refund>[] = [
   },
 ]
 
-const DISPUTES: readonly Column<Dispute>[] = [
-  { head: 'Dispute', cell: ({ id }) => <code>{id}</code> },
+const disputeColumns = (scope: ConsoleScope): readonly Column<Dispute>[] => [
+  { head: 'Dispute', cell: ({ id }) => <StripeId scope={scope} id={id} /> },
   { head: 'State', cell: (row) => status(row.status) },
   { head: 'Reason', cell: ({ reason }) => reason?.replaceAll('_', ' ') ?? '–' },
   {
