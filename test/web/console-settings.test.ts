@@ -66,6 +66,59 @@ describeInBrowser('the settings of a conference', () => {
   })
 })
 
+describeInBrowser('outbound webhooks', () => {
+  it('get the events that staff choose, show their deliveries, and send one again', async () => {
+    const email = await invite(['settings:write'])
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/settings`, PHONE)
+    await page.getByRole('button', { name: 'Add an address' }).click()
+    const form = page.getByRole('dialog')
+    await form.getByLabel('Address').fill('https://portal.example/hooks')
+    await form.getByText('All, also those of later releases').click()
+    expect(await form.getByRole('button', { name: 'Add', exact: true }).isDisabled()).toBe(true)
+    await form.getByText('A purchase is paid, or a free one approved').click()
+    await form.getByText('Codes were issued').click()
+    expect(await seriousBarriers(page)).toEqual([])
+    await form.getByRole('button', { name: 'Add', exact: true }).dblclick()
+    await page
+      .getByRole('dialog', { name: 'The signing secret' })
+      .getByText(/^whsec_/)
+      .waitFor()
+    await page.getByRole('button', { name: 'Done' }).click()
+    await expectText(page, 'purchase.paid, vouchers.issued')
+    const { body: endpoints } = await app.request<{ data: { id: string }[] }>(
+      'GET',
+      `${conference.path}/webhook-endpoints`,
+    )
+    expect(endpoints.data).toHaveLength(1)
+    const [endpoint] = endpoints.data
+    await page.getByRole('button', { name: 'Change https://portal.example/hooks' }).click()
+    await form.getByLabel('Description').fill('The ticket shop')
+    await form.getByText('All, also those of later releases').click()
+    await form.getByRole('button', { name: 'Save' }).click()
+    await expectText(page, 'The ticket shop')
+    // Issues codes, so there is a delivery. No worker sends it.
+    await app.request('POST', `${conference.path}/voucher-batches`, {
+      body: { count: 2, voucher_type: 'comp' },
+    })
+    await app.rows(
+      `update webhook_deliveries set state = 'failed', attempts = 9, next_attempt_at = null, finished_at = now(),
+         last_status = 500 where endpoint_id = $1`,
+      [endpoint?.id],
+    )
+    await page.getByRole('button', { name: 'Deliveries to https://portal.example/hooks' }).click()
+    const deliveries = page.getByRole('table', { name: 'The newest deliveries' })
+    await deliveries.getByText('vouchers.issued').waitFor()
+    await deliveries.getByText('9 tries, status 500').waitFor()
+    expect(await fitsWidth(page)).toBe(true)
+    expect(await seriousBarriers(page)).toEqual([])
+    await deliveries.getByRole('button', { name: 'Send again' }).dblclick()
+    await deliveries.getByText('Pending').waitFor()
+    await page.getByRole('button', { name: /Show/ }).click()
+    await page.getByRole('option', { name: 'Failed' }).click()
+    await page.getByText('No delivery is in this state.').waitFor()
+  })
+})
+
 describeInBrowser('"what came in?"', () => {
   it('is answered by the reports, as figures, a chart and a table', async () => {
     const sponsor = await createSponsor(app, conference)

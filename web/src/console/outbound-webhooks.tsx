@@ -3,22 +3,18 @@ import { useState } from 'react'
 import { useAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
-import { Badge, CopyButton, DataTable, type Tone, When } from '../ui/data.tsx'
+import { Badge, CopyButton, DataTable } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
-import { TextField } from '../ui/form.tsx'
-import { FormDialog } from '../ui/form-dialog.tsx'
+import { EndpointForm } from './endpoint-form.tsx'
 import type { ConsoleScope } from './scope.ts'
+import { Deliveries } from './webhook-deliveries.tsx'
 
 type Endpoint = Schema<'WebhookEndpoint'>
-type Delivery = Schema<'WebhookDelivery'>
 
 const PATH = '/v1/conferences/{conference}/webhook-endpoints'
 
-/** Deliveries go on while somebody looks. */
-const REFRESH_MS = 5_000
-
-type Opened = { what: 'deliveries' | 'delete'; endpoint: Endpoint }
+type Opened = { what: 'change' | 'deliveries' | 'rotate' | 'delete'; endpoint: Endpoint }
 
 /** The addresses to which the conference wants events sent, and what was sent. */
 export function OutboundWebhooks({ scope: { conference } }: { scope: ConsoleScope }) {
@@ -45,7 +41,17 @@ export function OutboundWebhooks({ scope: { conference } }: { scope: ConsoleScop
               rows={data}
               keyOf={({ id }) => id}
               columns={[
-                { head: 'Address', cell: ({ url }) => <span className="code">{url}</span> },
+                {
+                  head: 'Address',
+                  cell: ({ url, description }) => (
+                    <span>
+                      <span className="code">{url}</span>
+                      {description === null ? null : (
+                        <span className="hint block">{description}</span>
+                      )}
+                    </span>
+                  ),
+                },
                 {
                   head: 'Events',
                   cell: ({ event_types: types }) => (types === null ? 'All' : types.join(', ')),
@@ -68,7 +74,13 @@ export function OutboundWebhooks({ scope: { conference } }: { scope: ConsoleScop
                       <Button small onPress={() => setOpened({ what: 'deliveries', endpoint })}>
                         Deliveries<span className="visually-hidden"> to {endpoint.url}</span>
                       </Button>
+                      <Button small onPress={() => setOpened({ what: 'change', endpoint })}>
+                        Change<span className="visually-hidden"> {endpoint.url}</span>
+                      </Button>
                       <Enable conference={conference} endpoint={endpoint} />
+                      <Button small onPress={() => setOpened({ what: 'rotate', endpoint })}>
+                        New secret<span className="visually-hidden"> of {endpoint.url}</span>
+                      </Button>
                       <Button
                         small
                         kind="danger"
@@ -85,13 +97,21 @@ export function OutboundWebhooks({ scope: { conference } }: { scope: ConsoleScop
         }
       </Loaded>
       {adds ? (
+        <EndpointForm conference={conference} onClose={() => setAdds(false)} onMade={setMade} />
+      ) : null}
+      {opened?.what === 'change' ? (
         <EndpointForm
           conference={conference}
-          onClose={() => setAdds(false)}
-          onMade={(endpoint) => {
-            setAdds(false)
-            setMade(endpoint)
-          }}
+          endpoint={opened.endpoint}
+          onClose={() => setOpened(null)}
+        />
+      ) : null}
+      {opened?.what === 'rotate' ? (
+        <RotateSecret
+          conference={conference}
+          endpoint={opened.endpoint}
+          onClose={() => setOpened(null)}
+          onMade={setMade}
         />
       ) : null}
       {made === null ? null : (
@@ -148,156 +168,44 @@ function Enable({ conference, endpoint }: { conference: string; endpoint: Endpoi
   )
 }
 
-function EndpointForm({
+const DAY_SECONDS = 86_400
+
+function RotateSecret({
   conference,
+  endpoint,
   onClose,
   onMade,
 }: {
   conference: string
+  endpoint: Endpoint
   onClose: () => void
   onMade: (endpoint: Endpoint) => void
 }) {
-  const [url, setUrl] = useState('')
-  const [description, setDescription] = useState('')
-  const create = useAction({
-    run: (body: Schema<'CreateWebhookEndpoint'>, key) =>
+  const rotate = useAction({
+    run: (id: string, key) =>
       dataOf(
-        api.POST(PATH, {
-          params: { path: { conference }, header: { 'Idempotency-Key': key } },
-          body,
+        api.POST(`${PATH}/{id}/rotate-secret`, {
+          params: { path: { conference, id }, header: { 'Idempotency-Key': key } },
+          body: { overlap_seconds: DAY_SECONDS },
         }),
       ),
     changes: [['webhook-endpoints', conference]],
-    onDone: onMade,
+    onDone: (changed) => {
+      onClose()
+      onMade(changed)
+    },
   })
   return (
-    <FormDialog
-      title="Add an address"
-      action="Add"
-      onSubmit={() =>
-        create.mutate({
-          url: url.trim(),
-          description: description.trim() === '' ? null : description.trim(),
-          event_types: null,
-        })
-      }
-      onClose={onClose}
-      busy={create.isPending}
-      error={create.error}
-      shown={['url', 'description']}
-    >
-      <TextField
-        label="Address"
-        name="url"
-        type="url"
-        isRequired
-        autoFocus
-        value={url}
-        onChange={setUrl}
-        error={create.error}
-        hint="https. It gets every event of purchases and vouchers, signed."
+    <Dialog title="Make a new signing secret?" isOpen onClose={onClose}>
+      <p className="code">{endpoint.url}</p>
+      <p>For a day, deliveries are also signed with the old secret. Then only with the new one.</p>
+      <DialogButtons
+        action="Make a new secret"
+        onAction={() => rotate.mutate(endpoint.id)}
+        onClose={onClose}
+        busy={rotate.isPending}
       />
-      <TextField
-        label="Description"
-        name="description"
-        value={description}
-        onChange={setDescription}
-        error={create.error}
-      />
-    </FormDialog>
-  )
-}
-
-const STATES: Record<Delivery['state'], { tone: Tone; word: string }> = {
-  pending: { tone: 'busy', word: 'Pending' },
-  delivered: { tone: 'good', word: 'Delivered' },
-  failed: { tone: 'bad', word: 'Failed' },
-}
-
-function Deliveries({
-  conference,
-  endpoint,
-  onClose,
-}: {
-  conference: string
-  endpoint: Endpoint
-  onClose: () => void
-}) {
-  const deliveries = useQuery({
-    queryKey: ['deliveries', conference, endpoint.id],
-    refetchInterval: REFRESH_MS,
-    queryFn: () =>
-      dataOf(
-        api.GET(`${PATH}/{id}/deliveries`, {
-          params: { path: { conference, id: endpoint.id }, query: { limit: 25 } },
-        }),
-      ),
-  })
-  return (
-    <Dialog title={`Deliveries to ${endpoint.url}`} isOpen onClose={onClose} wide>
-      <Loaded query={deliveries}>
-        {({ data }) =>
-          data.length === 0 ? (
-            <Empty title="Nothing was sent yet." />
-          ) : (
-            <DataTable
-              caption="The newest deliveries"
-              rows={data}
-              keyOf={({ id }) => id}
-              columns={[
-                { head: 'Event', cell: ({ payload }) => payload.type },
-                { head: 'When', cell: ({ created_at: at }) => <When at={at} /> },
-                {
-                  head: 'State',
-                  cell: ({ state, attempts, last_status: status, last_error: error }) => (
-                    <span>
-                      <Badge tone={STATES[state].tone}>{STATES[state].word}</Badge>{' '}
-                      {state === 'delivered' ? null : (
-                        <span className="muted">
-                          {attempts} tries{status === null ? '' : `, status ${status}`}
-                          {error === null ? '' : `, ${error}`}
-                        </span>
-                      )}
-                    </span>
-                  ),
-                },
-                {
-                  head: 'Actions',
-                  cell: (delivery) => <Replay conference={conference} delivery={delivery} />,
-                },
-              ]}
-            />
-          )
-        }
-      </Loaded>
-      <DialogButtons action="Done" onAction={onClose} onClose={onClose} busy={false} />
     </Dialog>
-  )
-}
-
-function Replay({ conference, delivery }: { conference: string; delivery: Delivery }) {
-  const replay = useAction({
-    run: (_: void, key) =>
-      dataOf(
-        api.POST(`${PATH}/{id}/deliveries/{delivery}/replay`, {
-          params: {
-            path: { conference, id: delivery.endpoint, delivery: delivery.id },
-            header: { 'Idempotency-Key': key },
-          },
-        }),
-      ),
-    changes: [['deliveries', conference]],
-    done: 'It is sent again.',
-  })
-  return (
-    <Button
-      small
-      busy={replay.isPending}
-      isDisabled={delivery.state === 'pending'}
-      onPress={() => replay.mutate()}
-    >
-      Send again
-    </Button>
   )
 }
 
