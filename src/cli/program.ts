@@ -15,7 +15,11 @@ import { addCatalogCommands } from './catalog-commands.ts'
 import { addChargesRun } from './charge-commands.ts'
 import { EXIT, toFailure, toProblem } from './cli-errors.ts'
 import type { Cli } from './command.ts'
-import { addConferencesCreate, addConferencesList } from './conference-commands.ts'
+import {
+  addConferencesCreate,
+  addConferencesList,
+  addConferencesUpdate,
+} from './conference-commands.ts'
 import {
   addCouponsCreate,
   addCouponsDelete,
@@ -70,6 +74,11 @@ import {
   addWebhookEndpointsRotateSecret,
   addWebhookEndpointsUpdate,
 } from './webhook-endpoint-commands.ts'
+import {
+  addWebhookSecretsAdd,
+  addWebhookSecretsDelete,
+  addWebhookSecretsList,
+} from './webhook-secret-commands.ts'
 
 /**
  * Runs one command line.
@@ -136,6 +145,10 @@ export function buildProgram(cli: Cli): Command {
   addStart(program)
   addConferencesCreate(program, cli)
   addConferencesList(program, cli)
+  addConferencesUpdate(program, cli)
+  addWebhookSecretsAdd(program, cli)
+  addWebhookSecretsList(program, cli)
+  addWebhookSecretsDelete(program, cli)
   addKeysCreate(program, cli)
   addKeysList(program, cli)
   addKeysRevoke(program, cli)

@@ -23,19 +23,14 @@ import {
   assertMayChange,
   changeConference,
   createConference,
-  type FindPaymentObject,
-  type HasPurchases,
-  type KeyAccount,
-  type StripeAccountPort,
+  findKeyAccount,
+  type SettingsDeps,
 } from './manage-conference.ts'
 import { findSharingConferences, isAccountUsedByAnother } from './shared-accounts.ts'
 import { addWebhookSecret, deleteWebhookSecret, listWebhookSecrets } from './stripe-credentials.ts'
 
 /** `/v1/conferences` and `/v1/conferences/{conference}`. */
-export function conferenceRoutes(
-  app: App,
-  deps: RouteDeps & KeyDeps & { hasPurchases: HasPurchases },
-): void {
+export function conferenceRoutes(app: App, deps: RouteDeps & SettingsDeps): void {
   const tags = ['Conferences']
 
   app.post(
@@ -135,7 +130,7 @@ export function conferenceRoutes(
       assertMayChange(caller, request.body)
       const { conferenceId } = caller
       const { stripe_secret_key: key } = request.body
-      const keyAccount = await findKeyAccount(deps, conferenceId, key)
+      const keyAccount = await findKeyAccount(deps.db, deps, conferenceId, key)
       // Before the transaction: it would need a second connection.
       const isShared =
         key === undefined
@@ -173,27 +168,6 @@ export function purchaseOptionsRoute(app: App, { db }: RouteDeps): void {
       )
     },
   )
-}
-
-type KeyDeps = {
-  stripeAccounts: StripeAccountPort
-  findPaymentObject: FindPaymentObject
-}
-
-/** Asks Stripe for the account of a new key, outside of transactions. */
-async function findKeyAccount(
-  { db, stripeAccounts, findPaymentObject }: RouteDeps & KeyDeps,
-  conferenceId: string,
-  key: string | undefined,
-): Promise<KeyAccount> {
-  if (key === undefined) return { account: null, hasObject: null }
-  const account = await stripeAccounts.accountOf(key)
-  const { stored, object } = await withTenant(db, { conferenceId }, async (trx) => ({
-    stored: (await getConference(trx, conferenceId)).stripeAccount,
-    object: await findPaymentObject(trx, conferenceId),
-  }))
-  if (object === null || (account !== null && stored !== null)) return { account, hasObject: null }
-  return { account, hasObject: await stripeAccounts.hasObject(key, object) }
 }
 
 const SECRETS_PATH = '/v1/conferences/:conference/webhook-secrets'

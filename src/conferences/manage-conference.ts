@@ -1,5 +1,6 @@
 import type { z } from 'zod'
-import type { Tx } from '../db/connect.ts'
+import type { Db, Tx } from '../db/connect.ts'
+import { withTenant } from '../db/tenant-scope.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import type { Caller } from '../shared/caller.ts'
 import { type Encryption, sha256 } from '../shared/cryptography.ts'
@@ -39,8 +40,14 @@ export type HasPurchases = (trx: Tx, conferenceId: string) => Promise<boolean>
 /** An object at Stripe that a purchase of the conference has, or null. Implemented in purchases/. */
 export type FindPaymentObject = (trx: Tx, conferenceId: string) => Promise<string | null>
 
+/** What a change of settings asks of the domains that know purchases and payments. */
+export type SettingsDeps = Deps & {
+  hasPurchases: HasPurchases
+  findPaymentObject: FindPaymentObject
+}
+
 /** What is known about the account of a new key. */
-export type KeyAccount = {
+type KeyAccount = {
   account: string | null
   /** Whether the account has the object that `FindPaymentObject` returns. Null: not known. */
   hasObject: boolean | null
@@ -98,6 +105,23 @@ export function assertMayChange(caller: Caller, body: Changes): void {
   }
 }
 
+/** Asks Stripe for the account of a new key. Call it outside of transactions. @param key undefined: no new key. */
+export async function findKeyAccount(
+  db: Db,
+  { stripeAccounts, findPaymentObject }: Pick<SettingsDeps, 'stripeAccounts' | 'findPaymentObject'>,
+  conferenceId: string,
+  key: string | undefined,
+): Promise<KeyAccount> {
+  if (key === undefined) return { account: null, hasObject: null }
+  const account = await stripeAccounts.accountOf(key)
+  const { stored, object } = await withTenant(db, { conferenceId }, async (trx) => ({
+    stored: (await getConference(trx, conferenceId)).stripeAccount,
+    object: await findPaymentObject(trx, conferenceId),
+  }))
+  if (object === null || (account !== null && stored !== null)) return { account, hasObject: null }
+  return { account, hasObject: await stripeAccounts.hasObject(key, object) }
+}
+
 /**
  * Changes settings. Once purchases exist, a new Stripe key must have the same mode and account, because
  * the sessions and payments of the purchases belong to them.
@@ -107,7 +131,7 @@ export function assertMayChange(caller: Caller, body: Changes): void {
  */
 export async function changeConference(
   trx: Tx,
-  deps: Deps & { hasPurchases: HasPurchases; findPaymentObject: FindPaymentObject },
+  deps: SettingsDeps,
   caller: Caller,
   body: Changes,
   keyAccount: KeyAccount,
@@ -127,7 +151,7 @@ export async function changeConference(
 
 async function assertModeUnchanged(
   trx: Tx,
-  deps: { hasPurchases: HasPurchases; findPaymentObject: FindPaymentObject },
+  deps: Pick<SettingsDeps, 'hasPurchases' | 'findPaymentObject'>,
   conferenceId: string,
   livemode: boolean,
   { account, hasObject }: KeyAccount,

@@ -47,7 +47,7 @@ import {
   type TransitionBody,
   toTransitionBody,
 } from './purchase-history.ts'
-import { assertPurchase, getAggregate, lockAggregate } from './purchase-store.ts'
+import { assertPurchase, getAggregate, hasPurchases, lockAggregate } from './purchase-store.ts'
 import {
   type PaymentsBody,
   type PurchaseBody,
@@ -76,6 +76,8 @@ export type { Cause, FetchedSnapshot, PurchaseBody, PurchaseRef, TransitionBody 
  * key. A caller that has no key passes `withoutIdempotencyKey`.
  */
 export type BulkPurchaseService = StaffOperations & {
+  /** Whether the conference has any purchase. */
+  hasPurchases: (trx: Tx, conferenceId: string) => Promise<boolean>
   /** Creates a PENDING purchase. @throws AppError `validation_failed` naming each field. */
   createBulkPurchase(
     caller: Caller,
@@ -242,6 +244,8 @@ export function createBulkPurchaseService(deps: BulkPurchaseServiceDeps): BulkPu
   }
 
   const service: BulkPurchaseService = {
+    hasPurchases,
+
     createBulkPurchase: (caller, input, idempotency) =>
       idempotency.run(async (trx) =>
         viewNewPurchase(caller, await createPurchase(trx, deps, caller, input)),

@@ -91,6 +91,61 @@ describe('conferences', () => {
     })
   })
 
+  it('are changed field by field; the environment does not change the Stripe key', async () => {
+    const slug = unique('conf')
+    const bank = 'DevConf e.V.\nIBAN DE02 1203 0000 0000 2020 51'
+    const made = await cli.json<Body>([
+      ...newConference(slug),
+      ...words('--checkout-expires-after-minutes 60 --invoice-creation --tax-id-collection'),
+      '--bank-details',
+      bank,
+    ])
+    expect(made).toMatchObject({
+      checkout_expires_after_minutes: 60,
+      invoice_creation: true,
+      tax_id_collection: true,
+      bank_details: bank,
+    })
+    vi.stubEnv('STRIPE_SECRET_KEY', STRIPE_KEY)
+    const update = (...options: string[]) =>
+      cli.json<Body>(['conferences:update', slug, ...options])
+    const changed = await update(
+      ...words('--name DevConf --max-quantity 900 --no-invoice-creation --no-bank-details'),
+      ...words('--allowed-origin https://a.example https://b.example'),
+    )
+    expect(changed).toMatchObject({
+      name: 'DevConf',
+      max_quantity: 900,
+      invoice_creation: false,
+      tax_id_collection: true,
+      bank_details: null,
+      allowed_origins: ['https://a.example', 'https://b.example'],
+      stripe_secret_key: null,
+    })
+    const keyed = await cli.json<Body>(
+      ['conferences:update', slug, '--any-origin', '--stripe-key', '-'],
+      { stdin: [STRIPE_KEY] },
+    )
+    expect(keyed).toMatchObject({ allowed_origins: [], stripe_secret_key: '****1234' })
+    expect(keyed).toEqual((await app.request('GET', `/v1/conferences/${slug}`)).body)
+  })
+
+  it('have signing secrets that are added, listed masked, and deleted', async () => {
+    const slug = unique('conf')
+    await cli.json(newConference(slug))
+    const of = ['--conference', slug]
+    type Secret = { id: string; secret: string }
+    const stdin = [WEBHOOK_SECRET]
+    const secret = await cli.json<Secret>(['webhook-secrets:add', ...of, '--secret', '-'], {
+      stdin,
+    })
+    expect(secret).toMatchObject({ secret: 'whsec_****5678' })
+    const list = () => cli.json<{ data: Secret[] }>(['webhook-secrets:list', ...of])
+    expect((await list()).data).toEqual([secret])
+    await cli.json(['webhook-secrets:delete', secret.id, ...of])
+    expect((await list()).data).toEqual([])
+  })
+
   it('are listed page by page', async () => {
     await cli.json(newConference(unique('conf')))
     await cli.json(newConference(unique('conf')))
