@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest'
+import { claimEventCheck, releaseEventCheck } from '../../src/conferences/event-check-store.ts'
+import { withTenant } from '../../src/db/tenant-scope.ts'
 import {
   createConference,
   createSponsor,
@@ -34,6 +36,18 @@ it('The audit log says who changed which setting, from what to what', async () =
   const own = await logOf(conference.path, `?actor=${staff.id}`)
   expect(own).toEqual([entry])
   expect(await logOf(conference.path, '?kind=ticket_type')).toEqual([])
+})
+
+it('The log has no entry for what the service notes by itself, such as the lease of a check', async () => {
+  const conference = await createConference(app)
+  const { id: conferenceId } = conference
+  await withTenant(app.db, { conferenceId }, async (trx) => {
+    expect(await claimEventCheck(trx, conferenceId, 'check-1', 30)).toBe(true)
+  })
+  await withTenant(app.db, { conferenceId }, (trx) =>
+    releaseEventCheck(trx, conferenceId, 'check-1'),
+  )
+  expect(await logOf(conference.path)).toMatchObject([{ action: 'created' }])
 })
 
 it('Every change of settings, keys, users, sponsors and the catalogue is in it, with its caller', async () => {
