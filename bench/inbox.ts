@@ -86,7 +86,7 @@ export async function benchInbox({
   connectionString,
   events = 3_000,
 }: InboxBenchOptions): Promise<Figure[]> {
-  const db = connect(connectionString, { max: 10 })
+  const db = connect(connectionString, { max: 10, prepareStatements: true })
   try {
     const conference = await makeConference(db)
     const inbox = createEventInbox({ db, logger: createLogger('silent') })

@@ -48,7 +48,7 @@ export async function benchSync(options: SyncBenchOptions): Promise<Figure[]> {
   const { connectionString, onEnd, objects = 10_000, rounds = 5 } = options
   const fake = await startFakeStripeProcess(KEY, objects)
   onEnd(() => fake.stop())
-  const db = connect(connectionString, { max: 10 })
+  const db = connect(connectionString, { max: 10, prepareStatements: true })
   onEnd(() => db.destroy())
   const stripe = buildStripe(KEY, settingsOf(fake.url), Stripe.createNodeHttpClient())
   const timed = (work: () => Promise<unknown>) => rateOf(objects, work)

@@ -14,19 +14,18 @@ export function isStripeApi(base: string | undefined): boolean {
   return base === undefined || /^https:\/\/([a-z0-9-]+\.)?stripe\.com(:443)?\/?$/.test(base)
 }
 
+const postgresUrl = z
+  .string()
+  .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
+
 const schema = z.object({
   NODE_ENV: z.string().optional(),
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
-    .optional(),
-  DATABASE_READ_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
-    .optional(),
+  DATABASE_URL: postgresUrl.optional(),
+  DATABASE_DIRECT_URL: postgresUrl.optional(),
+  DATABASE_READ_URL: postgresUrl.optional(),
   DATABASE_READ_MAX_LAG_SECONDS: z.coerce.number().int().min(1).max(3_600).default(10),
   DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(16),
-  PREPARE_STATEMENTS: flag.default(true),
+  PREPARE_STATEMENTS: flag.optional(),
   EMBEDDED_DATABASE: flag.default(false),
   DATA_DIR: z.string().min(1).default('.data'),
   PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
@@ -106,6 +105,7 @@ const schema = z.object({
   EVENT_BODY_RETENTION_DAYS: days(90),
   SYNC_RUN_RETENTION_DAYS: days(90),
   DISCOUNT_CHANGE_RETENTION_DAYS: days(365),
+  DRAIN_SECONDS: z.coerce.number().int().min(0).max(3_600).default(0),
   SHUTDOWN_SECONDS: seconds(25),
   RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).default(6_000),
   FAILED_LOOKUPS_PER_MINUTE: z.coerce.number().int().min(1).default(20),
@@ -122,11 +122,14 @@ export type Config = Readonly<{
   nodeEnv: string | undefined
   /** null: use the embedded database. */
   databaseUrl: string | null
+  /** Postgres itself, where `databaseUrl` is a pooler. null: `databaseUrl`. */
+  databaseDirectUrl: string | null
   /** A streaming replica for lists, reports and exports. null: the primary answers everything. */
   databaseReadUrl: string | null
   /** How old what a replica shows may be. */
   databaseReadMaxLagSeconds: number
   databasePool: number
+  /** Behind a pooler only on request: PgBouncer before 1.21 mixes up the statements of its clients. */
   prepareStatements: boolean
   /** The embedded database may also serve production and live keys. */
   embeddedAllowed: boolean
@@ -180,6 +183,8 @@ export type Config = Readonly<{
     syncRunDays: number | null
     discountChangeDays: number | null
   }>
+  /** How long a process serves after SIGTERM while /readyz already fails. */
+  drainSeconds: number
   shutdownSeconds: number
   rateLimitPerMinute: number
   failedLookupsPerMinute: number
@@ -227,10 +232,11 @@ export function loadConfig(
     production,
     nodeEnv: set.NODE_ENV,
     databaseUrl: set.DATABASE_URL ?? null,
+    databaseDirectUrl: set.DATABASE_DIRECT_URL ?? null,
     databaseReadUrl: set.DATABASE_READ_URL ?? null,
     databaseReadMaxLagSeconds: set.DATABASE_READ_MAX_LAG_SECONDS,
     databasePool: set.DATABASE_POOL,
-    prepareStatements: set.PREPARE_STATEMENTS,
+    prepareStatements: set.PREPARE_STATEMENTS ?? set.DATABASE_DIRECT_URL === undefined,
     embeddedAllowed: set.EMBEDDED_DATABASE,
     dataDir: set.DATA_DIR,
     port: set.PORT,
@@ -270,6 +276,7 @@ export function loadConfig(
       syncRunDays: set.SYNC_RUN_RETENTION_DAYS || null,
       discountChangeDays: set.DISCOUNT_CHANGE_RETENTION_DAYS || null,
     },
+    drainSeconds: set.DRAIN_SECONDS,
     shutdownSeconds: set.SHUTDOWN_SECONDS,
     rateLimitPerMinute: set.RATE_LIMIT_PER_MINUTE,
     failedLookupsPerMinute: set.FAILED_LOOKUPS_PER_MINUTE,
@@ -338,6 +345,9 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
   }
   if (env.DATABASE_URL === undefined && env.DATABASE_READ_URL !== undefined) {
     problems.push('DATABASE_READ_URL needs DATABASE_URL: the embedded database has no replica')
+  }
+  if (env.DATABASE_DIRECT_URL !== undefined && env.DATABASE_URL === undefined) {
+    problems.push('DATABASE_DIRECT_URL requires DATABASE_URL, the address of the pooler')
   }
   if (production && !isStripeApi(env.STRIPE_API_BASE)) {
     problems.push('STRIPE_API_BASE must be an address of Stripe in production, or absent')

@@ -37,7 +37,7 @@ const starting = startService(config, logger)
 // second signal ends it immediately. The exit code is 0 only if everything ended in time.
 closeWithGrace(
   {
-    delay: config.shutdownSeconds * 1000 + FORCED_EXIT_MS,
+    delay: (config.drainSeconds + config.shutdownSeconds) * 1000 + FORCED_EXIT_MS,
     logger: { error: (error: unknown) => logger.error({ err: error }, 'the orderly stop failed') },
     onSecondSignal: (signal) => logger.error({ signal }, 'second signal: exiting immediately'),
   },
@@ -46,7 +46,8 @@ closeWithGrace(
     else logger.fatal({ err }, 'uncaught error: stopping')
     // A start that failed has already cleaned up.
     const service = await starting.catch(() => null)
-    const clean = service === null || (await service.stop())
+    const drain = err === undefined
+    const clean = service === null || (await service.stop({ drain }))
     if (!clean) throw new Error('Some work was interrupted; another process will continue it.')
     logger.info('stopped')
   },

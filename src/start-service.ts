@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp } from './app.ts'
 import { findLiveConference } from './conferences/conference-store.ts'
 import { assertEncryptionKey } from './conferences/stripe-credentials.ts'
@@ -35,8 +36,12 @@ export type Service = {
    * and answers 503. Rejects with a StartupError, or when a migration failed.
    */
   ready: Promise<void>
-  /** Stops intake, drains work, closes pools. Returns whether all ended in time. May be called again. */
-  stop(): Promise<boolean>
+  /**
+   * Stops intake, drains work, closes pools. Returns whether all ended in time. May be called again.
+   *
+   * @param options.drain serves for DRAIN_SECONDS before that, while load balancers notice it.
+   */
+  stop(options?: { drain?: boolean }): Promise<boolean>
 }
 
 /**
@@ -50,11 +55,25 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   try {
     const resources = await openResources(config, logger, shutdown)
     const address = config.run === 'work' ? null : await serve(resources, shutdown)
-    return { address, ready: prepareAndWork(resources, shutdown), stop: () => shutdown.run() }
+    return {
+      address,
+      ready: prepareAndWork(resources, shutdown),
+      async stop({ drain = false } = {}) {
+        if (drain && address !== null) await drainRequests(resources)
+        return shutdown.run()
+      },
+    }
   } catch (error) {
     await shutdown.run()
     throw error
   }
+}
+
+/** Serves until load balancers, which see /readyz fail, have stopped to send requests. */
+async function drainRequests({ config, logger, lifecycle }: Resources): Promise<void> {
+  if (config.drainSeconds === 0 || !lifecycle.drain()) return
+  logger.info({ seconds: config.drainSeconds }, 'draining')
+  await sleep(config.drainSeconds * 1000)
 }
 
 type Resources = Awaited<ReturnType<typeof openResources>>
@@ -91,6 +110,7 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
     config,
     logger,
     connectionString: database.connectionString,
+    directConnectionString: database.directConnectionString,
     embedded: database.embedded,
     poolOf: (kind: WorkKind) => pool(`sponsor-vouchers ${kind}`, shares[kind], 8_000),
     // A read that waits for a connection of the replica goes to the primary.
@@ -142,7 +162,7 @@ function connectStripe({ encryption, config, metrics, logger }: Resources, db: D
 
 async function serve(resources: Resources, shutdown: Shutdown): Promise<string> {
   const { config, logger, lifecycle, poolOf } = resources
-  const livenessLock = holdLivenessLock(resources.connectionString, (err) =>
+  const livenessLock = holdLivenessLock(resources.directConnectionString, (err) =>
     logger.debug({ err }, 'the liveness lock lost its connection'),
   )
   shutdown.add('pools', 'liveness lock', () => livenessLock.close())

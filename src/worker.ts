@@ -28,6 +28,8 @@ import { addUpVoucherCounts } from './vouchers/voucher-counts.ts'
 export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer'> & {
   config: Config
   connectionString: string
+  /** Postgres itself, behind a pooler another address. */
+  directConnectionString: string
   /** A small pool for heartbeat and timers, so that a busy worker does not look dead. */
   upkeepDb: Db
   mirrorFeed: MirrorFeed
@@ -77,13 +79,14 @@ export function startWorker(deps: WorkerDeps): Worker {
     email: { ...config, mailer, logger },
   })
   const registry = createJobHandlers({ ...deps, mailer, purchases, stopping: stopping.signal })
-  const wakeUps = listenForWakeUps(deps)
+  const wakeUps = listenForWakeUps({ connectionString: deps.directConnectionString, logger })
   // Object.entries forgets the type of the keys.
   const lanes = Object.entries(JOB_WORKERS) as [JobLane, number][]
   const runners = lanes.map(([lane, concurrency]) => {
     const shares = createJobShares()
     return runJobs({
       connectionString,
+      prepareStatements: config.prepareStatements,
       db,
       logger,
       tasks: toTaskList(new Map([...registry].filter(([name]) => laneOf(name) === lane)), {

@@ -7,9 +7,10 @@ import {
 import type { StripeAccountPort } from '../conferences/manage-conference.ts'
 import { assertEncryptionKey } from '../conferences/stripe-credentials.ts'
 import type { Config, ConfigUse } from '../config.ts'
+import { assertSessions } from '../db/assert-sessions.ts'
 import { connect, type Db, type Tx } from '../db/connect.ts'
 import { isSchemaCompatible, migrateToLatest } from '../db/migrations.ts'
-import { openDatabase } from '../db/open-database.ts'
+import { type OpenDatabase, openDatabase } from '../db/open-database.ts'
 import type { Page, PageQuery } from '../db/pages.ts'
 import { withOwner, withSystem, withTenant } from '../db/tenant-scope.ts'
 import { loadSecrets } from '../development-secrets.ts'
@@ -51,7 +52,7 @@ export type Session = {
 /** Runs `work` with the database of the settings; stops the embedded one if this command started it. */
 export async function withDatabase<T>(
   cli: Cli,
-  work: (connectionString: string, config: Config, logger: Logger) => Promise<T>,
+  work: (database: OpenDatabase, config: Config, logger: Logger) => Promise<T>,
   use: ConfigUse = 'service',
 ): Promise<T> {
   const config = cli.loadConfig(use)
@@ -59,7 +60,7 @@ export async function withDatabase<T>(
   const logger = createLogger('silent')
   const database = await openDatabase(config, logger)
   try {
-    return await unlessInterrupted(cli.signal, work(database.connectionString, config, logger))
+    return await unlessInterrupted(cli.signal, work(database, config, logger))
   } finally {
     await database.stop()
   }
@@ -68,13 +69,18 @@ export async function withDatabase<T>(
 /**
  * Runs `work` with the parts of the service, after the checks that a process makes at its start.
  *
- * @throws StartupError for the schema of another release, or another ENCRYPTION_KEY than the database's.
+ * @throws StartupError for a pooler without a direct connection, the schema of another release, or another ENCRYPTION_KEY than the database's.
  */
 export function withSession<T>(cli: Cli, work: (session: Session) => Promise<T>): Promise<T> {
-  return withDatabase(cli, async (connectionString, config, logger) => {
-    const db = connect(connectionString, { max: 4, applicationName: 'sponsor-vouchers cli' })
+  return withDatabase(cli, async (database, config, logger) => {
+    const db = connect(database.connectionString, {
+      max: 4,
+      applicationName: 'sponsor-vouchers cli',
+      prepareStatements: config.prepareStatements,
+    })
     try {
-      await prepareSchema(connectionString, db, config)
+      await assertSessions(db, database)
+      await prepareSchema(database, db, config)
       return await work(await openSession(db, config, logger))
     } finally {
       await db.destroy()
@@ -110,9 +116,9 @@ export async function allPages<Row>(
   return rows
 }
 
-async function prepareSchema(connectionString: string, db: Db, config: Config): Promise<void> {
+async function prepareSchema(database: OpenDatabase, db: Db, config: Config): Promise<void> {
   if (await isSchemaCompatible(db)) return
-  if (config.migrateOnStart) await migrateToLatest(connectionString)
+  if (config.migrateOnStart) await migrateToLatest(database.directConnectionString)
   if (config.migrateOnStart && (await isSchemaCompatible(db))) return
   throw new StartupError(
     'The database schema belongs to another release. Run `migrate` to update an older schema.',

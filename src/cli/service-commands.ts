@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Config } from '../config.ts'
 import { migrateDown, migrateToLatest } from '../db/migrations.ts'
+import type { OpenDatabase } from '../db/open-database.ts'
 import { UsageError } from './cli-errors.ts'
 import { withDatabase } from './cli-session.ts'
 import { addCommand, answer, type Cli } from './command.ts'
@@ -21,7 +22,7 @@ export function addMigrate(program: Command, cli: Cli): void {
     .option('--yes', 'confirms --down in production')
   command.action(async (options: { down?: true; yes?: true }) => {
     const down = options.down === true
-    const migrate = async (url: string, config: Config) => {
+    const migrate = async ({ directConnectionString: url }: OpenDatabase, config: Config) => {
       if (down && config.production && options.yes !== true) {
         throw new UsageError('--down deletes all data; in production it needs --yes')
       }

@@ -41,7 +41,7 @@ export type PoolOptions = {
   max?: number
   /** How long a caller waits for a connection before the request fails with 503. */
   acquireTimeoutMs?: number
-  /** False for a pooler that cannot keep prepared statements, such as PgBouncer before 1.21. */
+  /** Absent: false, as a pooler needs it that cannot keep prepared statements, such as PgBouncer before 1.21. */
   prepareStatements?: boolean
   applicationName?: string
   /** Logs lost connections. The query that needed one reports it too. */
@@ -71,7 +71,7 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
       max: options.max ?? 10,
       afterCreate(connection: pg.Client, done: (error: null, connection: pg.Client) => void) {
         pipelineStatements(connection, {
-          prepare: options.prepareStatements !== false,
+          prepare: options.prepareStatements === true,
           ...(options.watch === undefined ? {} : { watch: watchStatements(options.watch) }),
         })
         done(null, connection)

@@ -3,6 +3,7 @@ import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { runMigrations } from 'graphile-worker'
 import type { Knex } from 'knex'
+import { assertSessions } from './assert-sessions.ts'
 import { connect, type Db } from './connect.ts'
 
 const FOLDER = new URL('../../migrations/', import.meta.url)
@@ -63,6 +64,8 @@ const CONFIG: Knex.MigratorConfig = {
  * Migrates the schema, including graphile-worker's, to the latest version. Several processes may call
  * it at the same time: the others wait for the first. It recovers from a crash: each migration is one
  * transaction, and the lock row of knex that a killed process leaves is freed under our advisory lock.
+ *
+ * @param connectionString of Postgres itself, not of a pooler.
  */
 export async function migrateToLatest(connectionString: string): Promise<void> {
   await underMigrationLock(connectionString, async (db) => {
@@ -85,6 +88,7 @@ async function underMigrationLock(
   const lockHolder = connect(connectionString, { max: 1 })
   const db = connect(connectionString, { max: 2 })
   try {
+    await assertSessions(lockHolder, { connectionString, directConnectionString: connectionString })
     await lockHolder.transaction(async (trx) => {
       // The server may have a statement timeout, but waiting for another migration is not an error.
       await trx.raw(`set local statement_timeout = 0`)

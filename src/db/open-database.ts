@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import { StartupError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { assertSessions } from './assert-sessions.ts'
 import type { Db } from './connect.ts'
 import { startEmbeddedPostgres } from './embedded/start-embedded-postgres.ts'
 import { isSchemaCompatible, migrateToLatest } from './migrations.ts'
@@ -11,6 +12,8 @@ import { findRowSecurityBypass } from './tenant-scope.ts'
 
 export type OpenDatabase = {
   connectionString: string
+  /** Postgres itself: for what needs a session. Different behind a pooler (`DATABASE_DIRECT_URL`). */
+  directConnectionString: string
   embedded: boolean
   /** Releases the embedded server; its last user stops it. A no-op for other servers. */
   stop(): Promise<void>
@@ -23,11 +26,16 @@ export type OpenDatabase = {
  * @throws EmbeddedPostgresError whose message says what to do.
  */
 export async function openDatabase(
-  config: Pick<Config, 'databaseUrl' | 'dataDir'>,
+  config: Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'dataDir'>,
   logger: Pick<Logger, 'info'>,
 ): Promise<OpenDatabase> {
   if (config.databaseUrl !== null) {
-    return { connectionString: config.databaseUrl, embedded: false, stop: async () => {} }
+    return {
+      connectionString: config.databaseUrl,
+      directConnectionString: config.databaseDirectUrl ?? config.databaseUrl,
+      embedded: false,
+      stop: async () => {},
+    }
   }
   const folder = resolve(config.dataDir, 'postgres')
   const server = await startEmbeddedPostgres({
@@ -37,13 +45,13 @@ export async function openDatabase(
   logger.info({ folder, reused: server.reused }, 'the embedded database is running')
   return {
     connectionString: server.connectionString,
+    directConnectionString: server.connectionString,
     embedded: true,
     stop: () => server.stop(),
   }
 }
 
-export type PrepareDeps = {
-  connectionString: string
+export type PrepareDeps = Pick<OpenDatabase, 'connectionString' | 'directConnectionString'> & {
   db: Db
   config: Pick<Config, 'production' | 'migrateOnStart'>
   logger: Logger
@@ -60,7 +68,8 @@ const MAX_WAIT_MS = 5_000
  * Waits until the database answers and its schema is compatible. Migrates the schema if the settings
  * allow it. Returns false when the signal ended the wait.
  *
- * @throws StartupError in production for a role to which row security does not apply.
+ * @throws StartupError behind a pooler without a direct connection, and in production for a role to which row
+ * security does not apply.
  * @throws Error of `check` or of a migration. Only an unreachable database makes it wait.
  */
 export async function prepareDatabase(deps: PrepareDeps): Promise<boolean> {
@@ -79,8 +88,9 @@ export async function prepareDatabase(deps: PrepareDeps): Promise<boolean> {
 async function tryToPrepare(deps: PrepareDeps): Promise<{ waiting_for: string } | null> {
   const { db, config, logger } = deps
   try {
+    await assertSessions(db, deps)
     await checkRole(deps)
-    if (config.migrateOnStart) await migrateToLatest(deps.connectionString)
+    if (config.migrateOnStart) await migrateToLatest(deps.directConnectionString)
     if (await isSchemaCompatible(db)) {
       await deps.check()
       return null

@@ -37,6 +37,7 @@ const UNAVAILABLE_CODES = new Set([
   '08001',
   '08003',
   '08006',
+  '08P01', // of PgBouncer: it has no connection, or Postgres closed it
 ])
 
 /**

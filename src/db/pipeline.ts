@@ -23,7 +23,7 @@ export const PREPARED = { prepare: true } as const
 /**
  * Makes statements cheaper. Those of one turn of the event loop, such as the beginning of a transaction
  * and its first statement, are written to the socket at once and share a round trip. Marked statements are
- * prepared if the connection repeats them.
+ * prepared if the connection repeats them. Without `prepare`, no statement is.
  *
  * @param connection a new connection with `pipeline: true`.
  * @see https://node-postgres.com/features/pipelining
@@ -37,7 +37,8 @@ export function pipelineStatements(
   const { prototype } = pg.Client as { prototype: { query: (...args: unknown[]) => unknown } }
   const query = (config: unknown, ...more: unknown[]): unknown => {
     writeTogether()
-    const sent = isMarked(config) && isPrepared(config.text) ? named(config) : config
+    const isOurs = isMarked(config) && isPrepared(config.text)
+    const sent = isOurs ? named(config) : prepare ? config : unnamed(config)
     const text = watch === undefined ? undefined : textOf(config)
     const ended = text === undefined ? null : (watch?.(text) ?? null)
     if (ended === null) return prototype.query.call(connection, sent, ...more)
@@ -114,6 +115,13 @@ function named(config: Marked): Marked & { name: string } {
   const name = names.get(config.text) ?? `s${names.size + 1}`
   names.set(config.text, name)
   return { ...config, name }
+}
+
+/** Libraries name statements too (rate-limiter-flexible). Without a name, nothing is prepared. */
+function unnamed(config: unknown): unknown {
+  if (typeof config !== 'object' || config === null || !('name' in config)) return config
+  const { name: _, ...statement } = config
+  return statement
 }
 
 // knex types a transaction's client as any. It is the pg connection of the transaction.

@@ -7,15 +7,18 @@ import type { App } from './route-deps.ts'
 
 /**
  * `starting`: the database is not checked yet, so the process does not use it for answers.
+ * `draining`: the process serves, and /readyz fails, so that load balancers send no more requests.
  * `stopping`: running work may end; new work does not start.
  */
-export type Phase = 'starting' | 'serving' | 'stopping'
+export type Phase = 'starting' | 'serving' | 'draining' | 'stopping'
 
 /** The phase of the process. start-service.ts changes it; requests and /readyz read it. */
 export type Lifecycle = {
   readonly phase: Phase
   /** Begins to serve, unless the process is already stopping. */
   serve(): void
+  /** Begins to drain. @returns false unless the process serves. */
+  drain(): boolean
   stop(): void
 }
 
@@ -27,6 +30,11 @@ export function createLifecycle(phase: Phase = 'starting'): Lifecycle {
     },
     serve() {
       if (now === 'starting') now = 'serving'
+    },
+    drain() {
+      if (now !== 'serving') return false
+      now = 'draining'
+      return true
     },
     stop() {
       now = 'stopping'
@@ -49,19 +57,22 @@ const RETRY_AFTER_SECONDS = 2
  */
 export function addReadinessGate(app: FastifyInstance, lifecycle: Lifecycle): void {
   app.addHook('onRequest', async (request) => {
-    const refusal = notServingError(lifecycle)
+    const refusal = lifecycle.phase === 'draining' ? null : notServingError(lifecycle)
     if (refusal !== null && request.routeOptions.config.access !== 'public') throw refusal
   })
   // An open keep-alive connection would delay the end of the process by more than a minute.
   app.addHook('onSend', async (_request, reply) => {
-    if (lifecycle.phase === 'stopping') void reply.header('connection', 'close')
+    const { phase } = lifecycle
+    if (phase === 'draining' || phase === 'stopping') void reply.header('connection', 'close')
   })
 }
 
 /** The 503 of a process that is not serving, or null. */
 function notServingError({ phase }: Lifecycle): AppError | null {
   if (phase === 'serving') return null
-  return new AppError('not_ready', REASONS[phase], { retryAfterSeconds: RETRY_AFTER_SECONDS })
+  return new AppError('not_ready', REASONS[phase === 'starting' ? phase : 'stopping'], {
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  })
 }
 
 // Load balancers wait for a probe for one or two seconds.
@@ -151,7 +162,7 @@ export function healthRoutes(app: App, deps: { lifecycle: Lifecycle; readiness: 
         operationId: 'getReadiness',
         summary: 'Check that the process can answer requests',
         description:
-          '200 if the database responds and its schema matches this release. 503 while the process starts or stops, and while the database cannot be reached.',
+          '200 if the database responds and its schema matches this release. 503 while the process starts, drains or stops, and while the database cannot be reached.',
         tags,
         response: { 200: okSchema },
       },

@@ -18,6 +18,8 @@ import { type Repeated, repeat } from './repeat.ts'
 
 export type RunJobsDeps = {
   connectionString: string
+  /** Absent: false. */
+  prepareStatements?: boolean
   db: Db
   logger: Logger
   tasks: TaskList
@@ -148,7 +150,13 @@ function startPool(deps: RunJobsDeps, pgPool: pg.Pool): WorkerPool {
       gracefulShutdownAbortTimeout: deps.drainMs,
       // Without a delay (-1), graphile-worker does not await the statement that finishes a job, and its
       // failure ends the process as an unhandled rejection. With a delay, it only ends this pool.
-      preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+      preset: {
+        worker: {
+          completeJobBatchDelay: 0,
+          failJobBatchDelay: 0,
+          preparedStatements: deps.prepareStatements === true,
+        },
+      },
     },
     deps.tasks,
     pgPool,

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
 import { checkOutVersion, ROOT } from '../../bench/other-version.ts'
 import { benchPurchases } from '../../bench/purchases.ts'
+import { directUrl } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { discardScratchFolder, makeScratchFolder } from '../support/test-servers.ts'
 
@@ -32,7 +33,7 @@ describe('the bench of whole purchases', () => {
       const lines: string[] = []
       const version = join(folder, 'version')
       const figures = await benchPurchases({
-        connectionString: database.connectionString,
+        connectionString: directUrl(database.connectionString),
         adminConnectionString: database.adminConnectionString,
         print: (line) => void lines.push(line),
         folder: version,

@@ -3,6 +3,7 @@ import { runCli } from '../../src/cli/program.ts'
 import { loadConfig } from '../../src/config.ts'
 import { useAppOnStripe } from '../support/stripe-app.ts'
 import { OPERATOR_KEY, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
+import { databaseSettings } from '../support/test-connections.ts'
 
 export type Ran = { exitCode: number; stdout: string; stderr: string }
 
@@ -15,7 +16,7 @@ export type RunOptions = {
 /** Settings under which a command works on this database as the test app does. */
 export function settingsFor(connectionString: string): Record<string, string> {
   return {
-    DATABASE_URL: connectionString,
+    ...databaseSettings(connectionString),
     ENCRYPTION_KEY: TEST_ENCRYPTION_KEY.toString('base64'),
     OPERATOR_API_KEY: OPERATOR_KEY,
     // Nothing listens there: no test asks Stripe itself.

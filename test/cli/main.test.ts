@@ -61,7 +61,12 @@ describe('without DATABASE_URL', { timeout: 120_000 }, () => {
       stdout: expect.stringContaining('devconf'),
       stderr: '',
     })
-    const absent = { DATABASE_URL: '', ENCRYPTION_KEY: '', OPERATOR_API_KEY: '' }
+    const absent = {
+      DATABASE_URL: '',
+      DATABASE_DIRECT_URL: '',
+      ENCRYPTION_KEY: '',
+      OPERATOR_API_KEY: '',
+    }
     const listed = await cli.json(['conferences:list'], { env: { ...env, ...absent } })
     expect(listed).toMatchObject({ data: [{ slug: 'devconf' }] })
     const again = await startEmbeddedPostgres({ folder })

@@ -8,7 +8,7 @@ import { isSchemaCompatible, migrateDown, migrateToLatest } from '../../src/db/m
 import { insertAttempt } from '../../src/payments/payment-store.ts'
 import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
 import { cause, openScene } from '../purchases/purchase-scene.ts'
-import { adminQuery } from '../support/test-connections.ts'
+import { adminQuery, directUrl } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
@@ -78,10 +78,10 @@ describe('migrations', () => {
   it('roll back completely and migrate again to the same schema (D33)', async () => {
     const before = await tables()
     expect(before).toContain('bulk_purchases')
-    await migrateDown(database.connectionString)
+    await migrateDown(directUrl(database.connectionString))
     expect(await tables()).toEqual(['knex_migrations', 'knex_migrations_lock'])
     expect(await withDb(isSchemaCompatible)).toBe(false)
-    await migrateToLatest(database.connectionString)
+    await migrateToLatest(directUrl(database.connectionString))
     expect(await tables()).toEqual(before)
     expect(await withDb(isSchemaCompatible)).toBe(true)
   })
@@ -105,9 +105,9 @@ describe('migrations', () => {
         await change(2, 'PAID')
       })
     })
-    await migrateDown(database.connectionString)
+    await migrateDown(directUrl(database.connectionString))
     expect(await tables()).not.toContain('payment_attempts')
-    await migrateToLatest(database.connectionString)
+    await migrateToLatest(directUrl(database.connectionString))
   })
 
   it('move the attempts and refunds of charges to the tables of purchases and back', async () => {
@@ -159,14 +159,14 @@ describe('migrations', () => {
   })
 
   it('may run in several processes at the same time', async () => {
-    await migrateDown(database.connectionString)
-    await Promise.all([1, 2, 3].map(() => migrateToLatest(database.connectionString)))
+    await migrateDown(directUrl(database.connectionString))
+    await Promise.all([1, 2, 3].map(() => migrateToLatest(directUrl(database.connectionString))))
     expect(await withDb(isSchemaCompatible)).toBe(true)
   })
 
   it('ignore the lock of a killed migration', async () => {
     await withDb((db) => db('knex_migrations_lock').update({ is_locked: 1 }))
-    await migrateToLatest(database.connectionString)
+    await migrateToLatest(directUrl(database.connectionString))
     expect(await withDb((db) => db('knex_migrations_lock').pluck('is_locked'))).toEqual([0])
   })
 })
@@ -175,7 +175,7 @@ describe('a schema that is newer than this service', () => {
   it('is compatible until its recorded minimum is higher than this release', async () => {
     await withDb(async (db) => {
       await db('knex_migrations').insert({ name: '9999_from_the_future', batch: 99 })
-      await migrateToLatest(database.connectionString)
+      await migrateToLatest(directUrl(database.connectionString))
       expect(await isSchemaCompatible(db)).toBe(true)
       await db('schema_version').update({ minimum_service_schema: 2 })
       expect(await isSchemaCompatible(db)).toBe(false)

@@ -4,14 +4,15 @@ import { tenantStatement, withTenant } from '../../src/db/tenant-scope.ts'
 import { createConference } from '../support/fixtures.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
 import { useTestApp } from '../support/test-app.ts'
+import { directUrl } from '../support/test-connections.ts'
 
 const app = useTestApp()
 const pools: Db[] = []
 afterAll(() => Promise.all(pools.map((pool) => pool.destroy())))
 
 /** A pool of one connection, so that each statement meets what the one before left. */
-function open(options: { prepareStatements?: boolean } = {}): Db {
-  const pool = connect(app.connectionString, { max: 1, ...options })
+function open(options = { prepareStatements: true }): Db {
+  const pool = connect(directUrl(app.connectionString), { max: 1, ...options })
   pools.push(pool)
   return pool
 }
@@ -54,6 +55,11 @@ describe('a connection', () => {
   it('prepares nothing if the settings say so', async () => {
     const db = open({ prepareStatements: false })
     for (const n of [1, 2, 3, 4, 5, 6]) expect(await double(db, n)).toEqual([{ twice: 2 * n }])
+    // As libraries do, of their own accord.
+    const connection = await db.client.acquireConnection()
+    const { rows } = await connection.query({ name: 'theirs', text: 'select $1::int', values: [7] })
+    await db.client.releaseConnection(connection)
+    expect(rows).toEqual([{ int4: 7 }])
     expect(await preparedBy(db)).toEqual([])
   })
 

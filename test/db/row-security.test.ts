@@ -4,6 +4,7 @@ import { connect, type Tx } from '../../src/db/connect.ts'
 import { type SystemTask, withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { openShop, type Shop } from '../support/shop.ts'
 import { useTestApp } from '../support/test-app.ts'
+import { directUrl } from '../support/test-connections.ts'
 
 const app = useTestApp()
 let mine: Shop
@@ -60,7 +61,7 @@ describe('tenants in Postgres', () => {
   })
 
   it('lose the connection that cannot begin a transaction', async () => {
-    const db = connect(app.connectionString, { max: 1 })
+    const db = connect(directUrl(app.connectionString), { max: 1 })
     const serverProcess = async () =>
       (await db.raw<{ rows: { pid: number }[] }>('select pg_backend_pid() as pid')).rows[0]?.pid
     try {

@@ -34,6 +34,16 @@ describe('the readiness gate', () => {
     expect(await all()).toEqual([200, 503, 503])
   })
 
+  it('stays open while load balancers take the process out, and asks clients to connect again', async () => {
+    expect(lifecycle.drain()).toBe(false)
+    lifecycle.serve()
+    expect(lifecycle.drain()).toBe(true)
+    expect(await all()).toEqual([200, 200, 200])
+    expect((await app.inject('/purchases')).headers['connection']).toBe('close')
+    lifecycle.stop()
+    expect(await all()).toEqual([200, 503, 503])
+  })
+
   it('stays closed when a start completes during a stop', async () => {
     lifecycle.stop()
     lifecycle.serve()

@@ -6,6 +6,7 @@ import { createEncryption } from '../../src/shared/cryptography.ts'
 import { AppError, afterWrite } from '../../src/shared/errors.ts'
 import { unique } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
+import { directUrl } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 const database = useTestDatabase()
@@ -33,7 +34,7 @@ async function begin(trx: Tx, worker: Worker): Promise<string> {
 async function startWorker(): Promise<Worker> {
   const serving = await startTestProcess(database.connectionString)
   const { app, db } = serving
-  const livenessLock = holdLivenessLock(database.connectionString, () => {})
+  const livenessLock = holdLivenessLock(directUrl(database.connectionString), () => {})
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const answers = createIdempotency({ db, encryption, livenessLock })
   const worker: Worker = {

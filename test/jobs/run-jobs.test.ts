@@ -8,7 +8,7 @@ import { createJobRegistry, toTaskList } from '../../src/jobs/job-registry.ts'
 import { runJobs } from '../../src/jobs/run-jobs.ts'
 import { noMetrics, type ServiceMetrics } from '../../src/shared/service-metrics.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
-import { withAdminClient } from '../support/test-connections.ts'
+import { directUrl, withAdminClient } from '../support/test-connections.ts'
 import { createTestDatabase, useTestDatabase } from '../support/test-database.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { everyHandler, silent } from './job-kit.ts'
@@ -203,7 +203,7 @@ async function setConnectionsAllowed(admin: string, allowed: boolean): Promise<v
 
 it('a new job wakes the workers of its lane immediately, and costs the others no statement', async () => {
   const wakeUps = listenForWakeUps({
-    connectionString: database.connectionString,
+    connectionString: directUrl(database.connectionString),
     logger: silent,
   })
   stops.push(() => wakeUps.stop())

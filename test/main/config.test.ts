@@ -64,6 +64,21 @@ describe('the settings', () => {
     ])
   })
 
+  it('name a pooler and Postgres itself, and prepare no statements behind a pooler unless they say so', () => {
+    expect(loadConfig({})).toMatchObject({ databaseDirectUrl: null, prepareStatements: true })
+    const pooled = { ...PRODUCTION, DATABASE_DIRECT_URL: 'postgres://service@primary/vouchers' }
+    expect(loadConfig(pooled)).toMatchObject({
+      databaseUrl: 'postgres://service@db/vouchers',
+      databaseDirectUrl: 'postgres://service@primary/vouchers',
+      prepareStatements: false,
+    })
+    expect(loadConfig({ ...pooled, PREPARE_STATEMENTS: 'true' }).prepareStatements).toBe(true)
+    const { DATABASE_DIRECT_URL } = pooled
+    expect(problemsOf({ DATABASE_DIRECT_URL })).toEqual([
+      expect.stringContaining('DATABASE_DIRECT_URL requires DATABASE_URL'),
+    ])
+  })
+
   it('name an identity provider completely or not at all, and one on this machine only for development', () => {
     expect(loadConfig({}).oidc).toBeNull()
     const OIDC = { OIDC_CLIENT_ID: 'vouchers', OIDC_CLIENT_SECRET: 'secret' }

@@ -44,3 +44,19 @@ it('answers running requests and accepts no new ones when it stops', async () =>
   expect(await stopped).toBe(true)
   expect(await shop.get(id)).toMatchObject({ status: 'PROCESSING', checkout: { attempt: 1 } })
 })
+
+it('serves while a load balancer takes it out: /readyz fails first, then requests are refused', async () => {
+  const service = await start({
+    DATABASE_URL: app.connectionString,
+    RUN: 'serve',
+    DRAIN_SECONDS: '2',
+  })
+  await service.ready
+  expect((await service.get('/readyz')).status).toBe(200)
+  const stopped = service.stop({ drain: true })
+  expect((await service.get('/readyz')).status).toBe(503)
+  expect((await service.get('/livez')).status).toBe(200)
+  expect((await service.get('/v1/conferences')).status).toBe(200)
+  expect(await stopped).toBe(true)
+  await expect(service.get('/livez')).rejects.toThrow('fetch failed')
+})

@@ -3,6 +3,7 @@ import { loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/shared/logger.ts'
 import { type Service, startService } from '../../src/start-service.ts'
 import { OPERATOR_KEY, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
+import { databaseSettings } from '../support/test-connections.ts'
 
 export type LogLine = { msg: string } & Record<string, unknown>
 
@@ -49,5 +50,6 @@ function configOf(env: NodeJS.ProcessEnv) {
     PUBLIC_URL: 'https://vouchers.example.org',
     SHUTDOWN_SECONDS: '10',
     ...env,
+    ...(env['DATABASE_URL'] ? databaseSettings(env['DATABASE_URL']) : {}),
   })
 }

@@ -6,7 +6,7 @@ import { StartupError } from '../../src/shared/errors.ts'
 import { assertLiveModeAllowed } from '../../src/start-service.ts'
 import { createConference } from '../support/fixtures.ts'
 import { OPERATOR_KEY, startTestProcess } from '../support/test-app.ts'
-import { adminQuery } from '../support/test-connections.ts'
+import { adminQuery, directUrl } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useServices } from './run-service.ts'
@@ -34,7 +34,7 @@ async function withDb<T>(work: (db: Db) => Promise<T>): Promise<T> {
 }
 
 it('answers 503 until the schema is migrated, and then serves', async () => {
-  await migrateDown(database.connectionString)
+  await migrateDown(directUrl(database.connectionString))
   const service = await start(withMigrations({ MIGRATE_ON_START: 'false' }))
   const notReady = { status: 503, body: { code: 'not_ready' } }
   expect(await service.get('/livez')).toMatchObject({ status: 200 })
@@ -45,14 +45,14 @@ it('answers 503 until the schema is migrated, and then serves', async () => {
     .toContain(
       'the schema of this release: run `sponsor-vouchers migrate` (in a checkout: `npm run migrate`)',
     )
-  await migrateToLatest(database.connectionString)
+  await migrateToLatest(directUrl(database.connectionString))
   await service.ready
   await expect.poll(() => service.get('/readyz')).toMatchObject({ status: 200 })
   expect(await service.get('/v1/conferences')).toMatchObject({ status: 200 })
 })
 
 it('lets several processes migrate an empty database at the same time', async () => {
-  await migrateDown(database.connectionString)
+  await migrateDown(directUrl(database.connectionString))
   const services = await Promise.all([1, 2, 3].map(() => start(withMigrations({ RUN: 'serve' }))))
   await Promise.all(services.map(({ ready }) => ready))
   for (const service of services) {
@@ -98,7 +98,7 @@ it('A process with another ENCRYPTION_KEY refuses to start and names the setting
 it('refuses a schema that is incompatible', async () => {
   const db = connect(database.connectionString)
   try {
-    await migrateToLatest(database.connectionString)
+    await migrateToLatest(directUrl(database.connectionString))
     await db('schema_version').update({ minimum_service_schema: 1_000 })
     const service = await start(withMigrations())
     await expect(service.ready).rejects.toThrow(/schema of a newer release/)

@@ -9,6 +9,7 @@ import {
   releaseClaimed,
   renewClaimed,
 } from '../../src/stripe-events/claim-events.ts'
+import { directUrl } from '../support/test-connections.ts'
 import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -46,7 +47,7 @@ describe('a claim', () => {
   it('does not wait for an event that another transaction has locked (issue 8, line 32)', async () => {
     const shop = await fill(2)
     // A claim that waits ends with an error, so that this test cannot hang.
-    const url = new URL(app.connectionString)
+    const url = new URL(directUrl(app.connectionString))
     url.searchParams.set('options', '-c lock_timeout=2s')
     const impatient = connect(url.href)
     try {

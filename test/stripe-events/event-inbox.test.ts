@@ -8,6 +8,7 @@ import { createEventInbox, type EventInbox } from '../../src/stripe-events/event
 import { createConference } from '../support/fixtures.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
 import { startTestProcess, TEST_ENCRYPTION_KEY } from '../support/test-app.ts'
+import { directUrl } from '../support/test-connections.ts'
 import { eventOf, newEventId, sign, useInboxApp } from './inbox-app.ts'
 
 const app = useInboxApp()
@@ -65,8 +66,11 @@ describe('the inbox', () => {
       results = await Promise.all([...events, ...events].map((event) => inbox.store(event)))
     })
     expect(inserts).toBeLessThanOrEqual(2)
-    expect(results.filter((result) => result === 'new')).toHaveLength(59)
-    expect(results.slice(60)).toEqual(Array(60).fill('duplicate'))
+    // The second insert may overtake the first one.
+    const news = events.map((_, index) =>
+      [results[index], results[index + 60]].filter((result) => result === 'new'),
+    )
+    expect(news.map((each) => each.length)).toEqual([0, ...Array<number>(59).fill(1)])
     const rows = await storedBodies(conference)
     expect(rows).toHaveLength(60)
     expect(rows.every(({ body }) => body.equals(first.body))).toBe(true)
@@ -154,7 +158,7 @@ describe('the inbox', () => {
   it('wakes the workers once per group', async () => {
     const conference = await conferenceId()
     const heard: string[] = []
-    const listener = connect(app.connectionString, { max: 1 })
+    const listener = connect(directUrl(app.connectionString), { max: 1 })
     const connection = await listener.client.acquireConnection()
     connection.on('notification', ({ channel }: { channel: string }) => heard.push(channel))
     await listener.raw('listen stripe_events').connection(connection)

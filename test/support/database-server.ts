@@ -13,17 +13,20 @@ declare module 'vitest' {
   }
 }
 
-type Server = { adminConnectionString: string; stop(): Promise<void> }
+type Server = Pick<TestRun, 'adminConnectionString' | 'pooledConnectionString'> & {
+  stop(): Promise<void>
+}
 
 /**
  * Vitest's global setup: one server, one migrated template database and one ordinary role for the
- * whole run. TEST_DATABASE_URL or DATABASE_URL names a server to use instead of the embedded one.
+ * whole run. TEST_DATABASE_URL or DATABASE_URL names a server to use instead of the embedded one. If that is a
+ * pooler, DATABASE_DIRECT_URL names the server itself.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   await discardAbandonedFolders()
   const server = await findServer()
   try {
-    const run = await openTestRun(server.adminConnectionString)
+    const run = await openTestRun(server.adminConnectionString, server.pooledConnectionString)
     project.provide('testRun', run.details)
     return async () => {
       try {
@@ -40,14 +43,21 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
 async function findServer(): Promise<Server> {
   const given = process.env['TEST_DATABASE_URL'] || process.env['DATABASE_URL']
-  if (given) return { adminConnectionString: given, stop: async () => {} }
+  const direct = process.env['DATABASE_DIRECT_URL']
+  if (given) {
+    return {
+      adminConnectionString: direct || given,
+      pooledConnectionString: direct ? given : null,
+      stop: async () => {},
+    }
+  }
   const server = await startEmbeddedPostgres(TEST_SERVER)
   process.once('exit', stopAfterInterrupt)
   const stop = async () => {
     process.off('exit', stopAfterInterrupt)
     await server.stop()
   }
-  return { adminConnectionString: server.adminConnectionString, stop }
+  return { adminConnectionString: server.adminConnectionString, pooledConnectionString: null, stop }
 }
 
 function stopAfterInterrupt(): void {

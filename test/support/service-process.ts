@@ -4,6 +4,7 @@ import { afterAll, vi } from 'vitest'
 import { builtProgram } from './built-programs.ts'
 import type { Answer, Body, RequestOptions } from './test-app.ts'
 import { OPERATOR_KEY } from './test-app.ts'
+import { databaseSettings } from './test-connections.ts'
 import { POLL_OPTIONS } from './timeouts.ts'
 
 /** A real process of the service, which can be killed. */
@@ -41,6 +42,7 @@ export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<Servi
       OPERATOR_API_KEY: OPERATOR_KEY,
       MIGRATE_ON_START: 'false',
       ...env,
+      ...databaseSettings(String(env['DATABASE_URL'])),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -68,8 +70,9 @@ export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<Servi
     output,
     async ready() {
       const isReady = () => output().includes('"msg":"ready"')
-      await vi.waitUntil(() => isReady() || hasEnded(), POLL_OPTIONS)
-      if (!isReady()) throw new Error(`The process ended before it was ready:\n${output()}`)
+      // A timeout would not say what it waits for.
+      await vi.waitUntil(() => isReady() || hasEnded(), POLL_OPTIONS).catch(() => {})
+      if (!isReady()) throw new Error(`The process is not ready, or has ended:\n${output()}`)
     },
     async request<T>(
       method: string,

@@ -15,7 +15,7 @@ import { createStripeAccounts } from '../../src/stripe/stripe-account.ts'
 import { createStripeClients } from '../../src/stripe/stripe-client.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
 import type { EventHook } from '../../src/stripe-events/event-hook.ts'
-import { adminQuery } from './test-connections.ts'
+import { adminQuery, directUrl, isPooled } from './test-connections.ts'
 import { useTestDatabase } from './test-database.ts'
 import { validateResponse } from './validate-response.ts'
 import { asAnotherRequest, expectNoViolations, watchTransactions } from './watch-transactions.ts'
@@ -87,9 +87,9 @@ export async function startTestProcess(
   options: TestAppOptions = {},
 ): Promise<TestProcess> {
   const logger = createLogger(options.log === undefined ? 'silent' : 'trace', options.log)
-  const db = connect(connectionString)
+  const db = connect(connectionString, { prepareStatements: !isPooled(connectionString) })
   watchTransactions(db)
-  const livenessLock = holdLivenessLock(connectionString, () => {})
+  const livenessLock = holdLivenessLock(directUrl(connectionString), () => {})
   const config = loadConfig({ ...NO_STRIPE, ...options.env })
   const encryption = createEncryption(TEST_ENCRYPTION_KEY)
   const clients = createStripeClients({ db, encryption, config, metrics: noMetrics, logger })

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { inject } from 'vitest'
 
 /** One session that may do everything, for making and dropping databases; closed afterwards. */
 export async function withAdminClient<T>(
@@ -60,4 +61,26 @@ export function withLogin(connectionString: string, changes: Changes): string {
   if (changes.password !== undefined) url.password = changes.password
   if (changes.database !== undefined) url.pathname = changes.database
   return url.href
+}
+
+/** Whether the run's pooler is between the tests and this database. */
+export function isPooled(connectionString: string): boolean {
+  const { pooledConnectionString: pooled } = inject('testRun')
+  return pooled !== null && new URL(pooled).host === new URL(connectionString).host
+}
+
+/** The address of the same database without the pooler, for what needs a session. */
+export function directUrl(connectionString: string): string {
+  if (!isPooled(connectionString)) return connectionString
+  const { username, password, pathname } = new URL(connectionString)
+  const url = new URL(inject('testRun').adminConnectionString)
+  return Object.assign(url, { username, password, pathname }).href
+}
+
+/** The settings of a process that uses this database. */
+export function databaseSettings(connectionString: string): Record<string, string> {
+  const direct = isPooled(connectionString)
+    ? { DATABASE_DIRECT_URL: directUrl(connectionString) }
+    : {}
+  return { DATABASE_URL: connectionString, ...direct }
 }

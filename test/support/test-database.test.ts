@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
+import { directUrl } from './test-connections.ts'
 import { createTestDatabase, useTestDatabase } from './test-database.ts'
 
 async function ask(connectionString: string, sql: string) {
@@ -59,10 +60,11 @@ it('gives simultaneous callers databases that know nothing of each other', async
 
 it('is gone once dropped, even with a session still open', async () => {
   const database = await createTestDatabase()
-  const session = new pg.Client({ connectionString: database.connectionString })
+  const connectionString = directUrl(database.connectionString)
+  const session = new pg.Client({ connectionString })
   const ended = new Promise((resolve) => session.on('error', resolve))
   await session.connect()
   await database.drop()
   await ended
-  await expect(ask(database.connectionString, 'select 1')).rejects.toMatchObject({ code: '3D000' })
+  await expect(ask(connectionString, 'select 1')).rejects.toMatchObject({ code: '3D000' })
 })

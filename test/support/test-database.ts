@@ -3,7 +3,10 @@ import { afterAll, beforeAll, inject } from 'vitest'
 import { adminQuery, closeAdminSessions, withLogin } from './test-connections.ts'
 
 export type TestDatabase = {
-  /** Of the ordinary role that owns the database: row security applies to it. */
+  /**
+   * Of the ordinary role that owns the database: row security applies to it. Behind a pooler if the run uses one;
+   * see `directUrl`.
+   */
   connectionString: string
   /** Of an administrator on the same database, for assertions that look behind row security. */
   adminConnectionString: string
@@ -22,7 +25,11 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const { name: user, password } = run
   const adminConnectionString = withLogin(run.adminConnectionString, { database })
   return {
-    connectionString: withLogin(run.adminConnectionString, { user, password, database }),
+    connectionString: withLogin(run.pooledConnectionString ?? run.adminConnectionString, {
+      user,
+      password,
+      database,
+    }),
     adminConnectionString,
     async drop() {
       await closeAdminSessions(adminConnectionString)

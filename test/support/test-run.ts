@@ -7,6 +7,8 @@ import { withLogin } from './test-connections.ts'
 /** What a worker needs to make databases. Plain data: it crosses a process boundary. */
 export type TestRun = {
   adminConnectionString: string
+  /** The same server through a pooler, which then carries the statements of the service. null: there is none. */
+  pooledConnectionString: string | null
   /** All names of this run begin with it, e.g. `sv_test_1f2e3d4c`; also the name of its role. */
   name: string
   password: string
@@ -19,11 +21,15 @@ export type OpenTestRun = { details: TestRun; close(): Promise<void> }
  * Drops what killed runs left, makes this run's ordinary role and migrates its template database.
  * Several runs may share a server: each holds a lock for as long as it lives.
  */
-export async function openTestRun(adminConnectionString: string): Promise<OpenTestRun> {
+export async function openTestRun(
+  adminConnectionString: string,
+  pooledConnectionString: string | null = null,
+): Promise<OpenTestRun> {
   const id = randomBytes(4).toString('hex')
   const name = `${PREFIX}${id}`
   const details = {
     adminConnectionString,
+    pooledConnectionString,
     name,
     password: randomBytes(12).toString('hex'),
     template: `${name}_template`,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FakeStripe } from 'fake-stripe/source'
-import { afterAll, expect, vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import { openShop, type PurchaseAnswer, RETURN_URLS, type Shop } from '../../support/shop.ts'
 import {
   type Answer,
@@ -23,6 +23,8 @@ export type Buyers = {
   failures(): Failure[]
   /** Purchases whose codes a sponsor has read. */
   bought(): PurchaseAnswer[]
+  /** The number of sponsors that wait for the answer to such a request now. */
+  waitingFor(what: string): number
   /** Resolves when so many more purchases were paid and their codes read. */
   untilBought(count: number): Promise<void>
   /** Ends the load. Resolves when every request is answered and every webhook delivered. */
@@ -30,6 +32,12 @@ export type Buyers = {
 }
 
 const QUANTITY = 3
+
+/** Several processes share two cores with everything else. */
+const MANY_PURCHASES_POLL = { ...POLL_OPTIONS, timeout: 240_000 }
+
+/** As the portal, and the load is orders, not look-ups. */
+const PAID_POLL = { ...POLL_OPTIONS, interval: 250 }
 
 /**
  * Sponsors that buy one purchase after the other at the address of a load balancer: order, checkout, payment at
@@ -42,6 +50,7 @@ export async function startBuyers(options: {
 }): Promise<Buyers> {
   const { url, stripe, count } = options
   const failures: Failure[] = []
+  const unanswered: string[] = []
   const bought: PurchaseAnswer[] = []
   let stopped = false
 
@@ -53,6 +62,7 @@ export async function startBuyers(options: {
     const isRepeatable = method === 'GET' || 'idempotency-key' in headers
     const fail = (answer: string) =>
       failures.push({ what: `${method} ${path}`, isRepeatable, answer })
+    unanswered.push(path)
     try {
       const response = await fetch(`${url}${path}`, {
         method,
@@ -72,6 +82,8 @@ export async function startBuyers(options: {
     } catch (error) {
       fail(String(error))
       throw error
+    } finally {
+      unanswered.splice(unanswered.indexOf(path), 1)
     }
   }
 
@@ -108,7 +120,7 @@ export async function startBuyers(options: {
       const found = await get<PurchaseAnswer>(path)
       expect(found?.status).toBe('PAID')
       return found
-    }, POLL_OPTIONS)
+    }, PAID_POLL)
     const codes = await get<{ data: unknown[] }>(`${path}/vouchers`)
     if (paid !== null && codes?.data.length === QUANTITY) bought.push(paid)
   }
@@ -125,17 +137,14 @@ export async function startBuyers(options: {
     await running
     await stripe.control.waitForDeliveries({ timeoutMs: POLL_OPTIONS.timeout })
   }
-  afterAll(() => {
-    stopped = true
-    return running.catch(() => {})
-  })
   return {
     shop,
     failures: () => failures,
     bought: () => bought,
+    waitingFor: (what) => unanswered.filter((path) => path.endsWith(what)).length,
     async untilBought(more) {
       const from = bought.length
-      const enough = vi.waitUntil(() => bought.length >= from + more, POLL_OPTIONS)
+      const enough = vi.waitUntil(() => bought.length >= from + more, MANY_PURCHASES_POLL)
       await Promise.race([enough, running])
       await enough
     },

@@ -10,24 +10,13 @@ import { programPath } from './programs.ts'
 /** The file that operators copy. */
 const EXAMPLE = new URL('../../../docs/deploy/haproxy.cfg', import.meta.url)
 
-/** A line of HAProxy's log: one request. */
-type Logged = {
-  /** The server that answered, or did not; `<NOSRV>`: none was found. */
-  server: string
-  status: number
-  /** What ended the session: `----` an answer, `SH--` a server that ended before it answered. */
-  termination: string
-}
-
 export type Haproxy = {
   url: string
-  /** The requests that have ended, oldest first. */
-  log(): Logged[]
-  /** The servers whose health checks succeed. */
-  healthy(): Promise<string[]>
+  /** In the order of their ports. */
+  servers(): Promise<{ isHealthy: boolean; requestsInFlight: number }[]>
 }
 
-/** A port on which nothing listens at the moment. */
+/** A port on which nothing listens at the moment, for a program that needs a fixed one. */
 export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -37,10 +26,19 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
-const LINE = /vouchers\/(\S+) [-\d/+]+ (-?\d+) \S+ - - (\S{4}) /
+/** A function that starts HAProxy with the example's configuration in front of ports. It ends after the tests. */
+export function useHaproxy(): (ports: readonly number[]) => Promise<Haproxy> {
+  const ends: (() => Promise<void>)[] = []
+  afterAll(async () => {
+    for (const end of ends) await end()
+  })
+  return (ports) => startHaproxy(ports, ends)
+}
 
-/** Starts HAProxy with the example's configuration in front of these ports; it ends after the tests of the file. */
-export async function startHaproxy(ports: readonly number[]): Promise<Haproxy> {
+async function startHaproxy(
+  ports: readonly number[],
+  ends: (() => Promise<void>)[],
+): Promise<Haproxy> {
   const folder = await makeScratchFolder()
   const port = await freePort()
   const socket = join(folder, 'stats.sock')
@@ -51,7 +49,7 @@ export async function startHaproxy(ports: readonly number[]): Promise<Haproxy> {
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  afterAll(async () => {
+  ends.push(async () => {
     await end(child)
     await discardScratchFolder(folder)
   })
@@ -66,46 +64,39 @@ export async function startHaproxy(ports: readonly number[]): Promise<Haproxy> {
   if (child.exitCode !== null) throw new Error(`HAProxy has ended:\n${output}`)
   return {
     url,
-    log: () =>
-      output.split('\n').flatMap((line) => {
-        const [, server, status, termination] = LINE.exec(line) ?? []
-        if (server === undefined || termination === undefined) return []
-        return [{ server, status: Number(status), termination }]
-      }),
-    async healthy() {
-      const rows = (await ask(socket, 'show stat')).split('\n').map((line) => line.split(','))
-      return rows.flatMap(([backend, name, ...columns]) =>
-        backend === 'vouchers' && name !== 'BACKEND' && columns[STATUS]?.startsWith('UP')
-          ? [name ?? '']
-          : [],
-      )
+    async servers() {
+      const table = (await ask(socket, 'show stat')).split('\n').map((line) => line.split(','))
+      const [names = [], ...rows] = table
+      return rows
+        .filter(([backend, server]) => backend === 'vouchers' && server !== 'BACKEND')
+        .map((row) => ({
+          isHealthy: row[names.indexOf('status')]?.startsWith('UP') === true,
+          requestsInFlight: Number(row[names.indexOf('scur')]),
+        }))
     },
   }
 }
 
-/** The column of `show stat`, after the names of the backend and of the server. */
-const STATUS = 15
-
-/** The example with addresses of this test. */
+/** The example with the addresses of this test. */
 function configOf(
   example: string,
   { port, ports, socket }: { port: number; ports: readonly number[]; socket: string },
 ): string {
-  let [binds, servers] = [0, 0]
+  let binds = 0
+  const servers = new Set<number>()
   const lines = example.split('\n').map((line) => {
     if (line.trim() === 'global') return `global\n    stats socket ${socket} mode 600`
     if (line.trim().startsWith('bind ')) {
       binds += 1
       return `    bind 127.0.0.1:${port}`
     }
-    return line.replace(/^(\s+server \S+) \S+/, (_, start: string) => {
-      const server = ports[servers]
-      servers += 1
-      return `${start} 127.0.0.1:${server}`
+    return line.replace(/^(\s+server vouchers(\d+)) \S+/, (_, start: string, number: string) => {
+      servers.add(Number(number))
+      return `${start} 127.0.0.1:${ports[Number(number) - 1]}`
     })
   })
-  if (binds !== 1 || servers !== ports.length) {
-    throw new Error(`haproxy.cfg has ${binds} addresses and ${servers} servers`)
+  if (binds !== 1 || servers.size !== ports.length) {
+    throw new Error(`haproxy.cfg has ${binds} addresses and ${servers.size} servers`)
   }
   return lines.join('\n')
 }
