@@ -1,5 +1,7 @@
+import type { EventEmitter } from 'node:events'
 import knexFactory, { type Knex } from 'knex'
 import pg from 'pg'
+import { READ_ONLY } from './pg-errors.ts'
 import { pipelineStatements } from './pipeline.ts'
 import { type StatementWatchOptions, watchStatements } from './statement-watch.ts'
 
@@ -74,12 +76,25 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
           prepare: options.prepareStatements === true,
           ...(options.watch === undefined ? {} : { watch: watchStatements(options.watch) }),
         })
+        dropOnceReadOnly(connection)
         done(null, connection)
       },
     },
     acquireConnectionTimeout: options.acquireTimeoutMs ?? 8_000,
     // By default, knex prints to standard output, between our lines of JSON.
     log: knexLog(options.logger),
+  })
+}
+
+/**
+ * After a failover, a connection may lead to a server that was the primary. The pool closes it as soon as that server
+ * refuses to write, and the next one leads to the new primary.
+ */
+function dropOnceReadOnly(connection: pg.Client): void {
+  // Not in pg's types.
+  const { connection: messages } = connection as unknown as { connection: EventEmitter }
+  messages.on('errorMessage', (error: { code?: string }) => {
+    if (error.code === READ_ONLY) Object.assign(connection, { __knex__disposed: error })
   })
 }
 

@@ -33,6 +33,7 @@ export function holdLivenessLock(
     const next = new pg.Client({
       connectionString,
       application_name: 'sponsor-vouchers liveness',
+      connectionTimeoutMillis: 5_000,
       keepAlive: true,
     })
     next.on('error', (error) => {

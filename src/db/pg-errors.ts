@@ -19,7 +19,11 @@ function isPgError(error: unknown): error is PgError {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }
 
+/** A server that is no longer the primary refuses to write. */
+export const READ_ONLY = '25006'
+
 const UNAVAILABLE_CODES = new Set([
+  READ_ONLY,
   'ECONNREFUSED',
   'ECONNRESET',
   'ENOENT', // the unix socket of a server that has ended
@@ -32,7 +36,9 @@ const UNAVAILABLE_CODES = new Set([
   '57P01', // admin_shutdown
   '57P02', // crash_shutdown
   '57P03', // cannot_connect_now
+  '53100', // disk_full
   '53300', // too_many_connections
+  '58030', // io_error
   '08000',
   '08001',
   '08003',

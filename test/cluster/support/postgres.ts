@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chown } from 'node:fs/promises'
+import { chown, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import { afterAll, vi } from 'vitest'
+import { vi } from 'vitest'
 import { asMyself, asUser, runCommand } from '../../../src/db/embedded/choose-runner.ts'
 import { migrateToLatest } from '../../../src/db/migrations.ts'
 import { adminQuery, closeAdminSessions } from '../../support/test-connections.ts'
 import { discardScratchFolder, makeScratchFolder } from '../../support/test-servers.ts'
 import { POLL_OPTIONS } from '../../support/timeouts.ts'
+import { atEnd } from './at-end.ts'
 import { freePort } from './haproxy.ts'
 import { programPath } from './programs.ts'
 
@@ -18,9 +19,10 @@ export type PostgresServer = {
   /** Of the ordinary role that owns the database of the service. */
   connectionString: string
   /** One statement as the superuser, in the database of the service. */
-  query<Row extends pg.QueryResultRow>(sql: string, parameters?: unknown[]): Promise<Row[]>
-  /** Starts it again after `kill` or `stop`. */
+  query: <Row extends pg.QueryResultRow>(sql: string, parameters?: unknown[]) => Promise<Row[]>
+  /** Starts it again after `kill`, `stop` or its own end. */
   start(): Promise<void>
+  isRunning(): boolean
   /** `kill -9` of the whole server. */
   kill(): Promise<void>
   /** Ends its sessions and stops. */
@@ -31,15 +33,31 @@ export type PostgresServer = {
 const runner = process.getuid?.() === 0 ? asUser() : asMyself
 
 /** A folder of the user who runs the servers. It is removed after the tests of the file. */
-async function makeServerFolder(): Promise<string> {
+export async function makeServerFolder(): Promise<string> {
   const folder = await makeScratchFolder()
-  if (runner.owner !== undefined) await chown(folder, runner.owner.uid, runner.owner.gid)
-  afterAll(() => discardScratchFolder(folder))
+  await giveToServerUser(folder)
+  atEnd(() => discardScratchFolder(folder))
   return folder
 }
 
+export async function giveToServerUser(path: string): Promise<void> {
+  if (runner.owner !== undefined) await chown(path, runner.owner.uid, runner.owner.gid)
+}
+
+/** Writes a file into a data folder. */
+export async function writeAsServerUser(path: string, text: string): Promise<void> {
+  await writeFile(path, text)
+  await giveToServerUser(path)
+}
+
+/** The process of the server on a data folder, or null if none has started. */
+export async function postmasterPid(data: string): Promise<number | null> {
+  const text = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')
+  return Number.parseInt(text, 10) || null
+}
+
 /** Runs a program of Postgres to its end, as the user of the servers. @throws Error with its output. */
-async function runProgram(
+export async function runProgram(
   name: Parameters<typeof programPath>[0],
   args: string[],
 ): Promise<string> {
@@ -49,7 +67,7 @@ async function runProgram(
 }
 
 /** A command as the user of the servers. */
-function asServerUser(program: string, args: string[]) {
+export function asServerUser(program: string, args: string[]) {
   const command = runner.command(program, args)
   // The other user may not have access to our working folder.
   return { ...command, options: { cwd: '/', ...command.options } }
@@ -57,19 +75,18 @@ function asServerUser(program: string, args: string[]) {
 
 const ROLE = 'vouchers'
 
-/** A primary with the schema of the service in the database `vouchers`. */
-export async function startPrimary(settings: Record<string, string> = {}): Promise<PostgresServer> {
-  const data = join(await makeServerFolder(), 'data')
-  await runProgram('initdb', [
-    '-D',
-    data,
-    '-U',
-    'postgres',
-    '--auth=trust',
-    '--no-sync',
-    '-E',
-    'UTF8',
-  ])
+/**
+ * A primary with the schema of the service in the database `vouchers`.
+ *
+ * @param folder of the user who runs the servers. Absent: a new one.
+ */
+export async function startPrimary(
+  settings: Record<string, string> = {},
+  folder?: string,
+): Promise<PostgresServer> {
+  const data = join(folder ?? (await makeServerFolder()), 'data')
+  const options = ['--auth=trust', '--no-sync', '--wal-segsize=4', '-E', 'UTF8']
+  await runProgram('initdb', ['-D', data, '-U', 'postgres', ...options])
   const server = serverAt(data, await freePort(), settings)
   await server.start()
   await createServiceDatabase(server.port)
@@ -77,7 +94,7 @@ export async function startPrimary(settings: Record<string, string> = {}): Promi
 }
 
 /** Creates the role and the database of the service, with its schema. */
-async function createServiceDatabase(port: number): Promise<void> {
+export async function createServiceDatabase(port: number): Promise<void> {
   const admin = `postgres://postgres@127.0.0.1:${port}/postgres`
   await adminQuery(admin, `create role ${ROLE} login password '${ROLE}'`)
   await adminQuery(admin, `create database ${ROLE} owner ${ROLE}`)
@@ -86,7 +103,7 @@ async function createServiceDatabase(port: number): Promise<void> {
 }
 
 /** The role of the service in its database. */
-const connectionStringAt = (port: number): string =>
+export const connectionStringAt = (port: number): string =>
   `postgres://${ROLE}:${ROLE}@127.0.0.1:${port}/${ROLE}`
 
 /** A streaming replica of a server. */
@@ -104,7 +121,11 @@ export async function startReplica(
 }
 
 /** A server on an existing data folder, which does not run yet. It ends after the tests of the file. */
-function serverAt(data: string, port: number, settings: Record<string, string>): PostgresServer {
+export function serverAt(
+  data: string,
+  port: number,
+  settings: Record<string, string>,
+): PostgresServer {
   const admin = `postgres://postgres@127.0.0.1:${port}/${ROLE}`
   const all = {
     listen_addresses: '127.0.0.1',
@@ -118,10 +139,12 @@ function serverAt(data: string, port: number, settings: Record<string, string>):
   const options = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   let child: ChildProcess | null = null
 
+  const isRunning = () => child !== null && child.exitCode === null && child.signalCode === null
+
   async function end(signal: NodeJS.Signals): Promise<void> {
     await closeAdminSessions(admin)
     const ending = child
-    if (ending === null || ending.exitCode !== null || ending.signalCode !== null) return
+    if (ending === null || !isRunning()) return
     const ended = new Promise((resolve) => ending.once('exit', resolve))
     ending.kill(signal)
     await ended
@@ -142,13 +165,16 @@ function serverAt(data: string, port: number, settings: Record<string, string>):
     if (started.exitCode !== null) throw new Error(`Postgres has ended:\n${output}`)
   }
 
-  afterAll(() => end('SIGQUIT'))
+  atEnd(() => end('SIGQUIT'))
   return {
     port,
     data,
     connectionString: connectionStringAt(port),
     query: (sql, parameters) => adminQuery(admin, sql, parameters),
-    start: () => vi.waitFor(startOnce, POLL_OPTIONS),
+    async start() {
+      if (!isRunning()) await vi.waitFor(startOnce, POLL_OPTIONS)
+    },
+    isRunning,
     kill: () => end('SIGKILL'),
     stop: () => end('SIGINT'),
   }
