@@ -3,6 +3,8 @@ import type { Knex } from 'knex'
 /**
  * The trace in which an attempt was opened, as a W3C trace context, so that the event of its payment continues it.
  * Null: it was not traced.
+ *
+ * Upgrade: the check reads attempts whose new column is null, a second for some millions.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -4,6 +4,8 @@ import type { Knex } from 'knex'
  * When a payment was received, a refund succeeded and a dispute was lost. `updated_at` says it only until the
  * row changes again, such as when the refund fails later: a statement of past days must stay the same.
  *
+ * Upgrade: requests for payments wait for the updates. A conference has some thousands of payments, so not for long.
+ *
  * Null although it happened: a process of the previous release wrote the row. Readers take `updated_at` then.
  */
 export async function up(knex: Knex): Promise<void> {

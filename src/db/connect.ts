@@ -46,6 +46,8 @@ export type PoolOptions = {
   /** Absent: false, as a pooler needs it that cannot keep prepared statements, such as PgBouncer before 1.21. */
   prepareStatements?: boolean
   applicationName?: string
+  /** How long a statement waits for a lock before it fails. Absent: as long as the server allows. */
+  lockTimeoutMs?: number
   /** Logs lost connections. The query that needed one reports it too. */
   logger?: { debug(details: object, message: string): void }
   /** Absent: slow statements are not logged, and no trace shows statements. */
@@ -67,6 +69,7 @@ export function connect(connectionString: string, options: PoolOptions = {}): Db
       // A dead server must cause an error, not a request that hangs.
       connectionTimeoutMillis: 5_000,
       keepAlive: true,
+      ...(options.lockTimeoutMs === undefined ? {} : { lock_timeout: options.lockTimeoutMs }),
     } as Knex.PgConnectionConfig,
     pool: {
       min: 0,

@@ -1,10 +1,13 @@
 import { readdir } from 'node:fs/promises'
 import { extname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { runMigrations } from 'graphile-worker'
 import type { Knex } from 'knex'
+import { StartupError } from '../shared/errors.ts'
 import { assertSessions } from './assert-sessions.ts'
 import { connect, type Db } from './connect.ts'
+import { isDeadlock, isLockTimeout } from './pg-errors.ts'
 
 const FOLDER = new URL('../../migrations/', import.meta.url)
 
@@ -60,19 +63,46 @@ const CONFIG: Knex.MigratorConfig = {
   disableMigrationsListValidation: true,
 }
 
+// A migration that waits for a table stops every request that comes after it and needs that table. So it gives way
+// after this time, and tries again when they are through.
+const LOCK_TIMEOUT_MS = 2_000
+const PAUSE_MS = 1_000
+const MAX_ATTEMPTS = 40
+
 /**
  * Migrates the schema, including graphile-worker's, to the latest version. Several processes may call
  * it at the same time: the others wait for the first. It recovers from a crash: each migration is one
  * transaction, and the lock row of knex that a killed process leaves is freed under our advisory lock.
  *
  * @param connectionString of Postgres itself, not of a pooler.
+ * @throws StartupError when a transaction of somebody else keeps a table locked for two minutes.
  */
 export async function migrateToLatest(connectionString: string): Promise<void> {
   await underMigrationLock(connectionString, async (db) => {
-    await db.migrate.latest(CONFIG)
+    // Nobody uses a new database, so one transaction for all migrations is faster.
+    if ((await db.migrate.currentVersion(CONFIG)) === 'none') await db.migrate.latest(CONFIG)
+    else while (await migrateNext(db));
     await runMigrations({ connectionString })
   })
 }
+
+/** Applies the next migration. A transaction for all would lock each table until the last one has ended. */
+async function migrateNext(db: Knex): Promise<boolean> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const [, applied] = (await db.migrate.up(CONFIG)) as [number, string[]]
+      return applied.length > 0
+    } catch (error) {
+      if (!isLockTimeout(error) && !isDeadlock(error)) throw error
+      if (attempt === MAX_ATTEMPTS) throw new StartupError(LOCKED, { cause: error })
+      await sleep(PAUSE_MS)
+    }
+  }
+}
+
+const LOCKED =
+  'A transaction has locked a table that the next migration changes, for two minutes now. Find and end it ' +
+  '(pg_stat_activity), then migrate again.'
 
 /** Rolls back all our migrations, newest first. For tests and development databases. */
 export async function migrateDown(connectionString: string): Promise<void> {
@@ -86,13 +116,13 @@ async function underMigrationLock(
   work: (db: Knex) => Promise<void>,
 ): Promise<void> {
   const lockHolder = connect(connectionString, { max: 1 })
-  const db = connect(connectionString, { max: 2 })
+  const db = connect(connectionString, { max: 2, lockTimeoutMs: LOCK_TIMEOUT_MS })
   try {
     await assertSessions(lockHolder, { connectionString, directConnectionString: connectionString })
     await lockHolder.transaction(async (trx) => {
-      // The server may have a statement timeout, but waiting for another migration is not an error.
-      await trx.raw(`set local statement_timeout = 0`)
-      await trx.raw(`select pg_advisory_xact_lock(?)`, [MIGRATION_LOCK])
+      // The server may end transactions that do nothing.
+      await trx.raw(`set local idle_in_transaction_session_timeout = 0`)
+      while (!(await takeMigrationLock(trx))) await sleep(POLL_MS)
       await db.migrate.forceFreeMigrationsLock(CONFIG)
       await work(db)
     })
@@ -100,6 +130,19 @@ async function underMigrationLock(
     await db.destroy()
     await lockHolder.destroy()
   }
+}
+
+const POLL_MS = 250
+
+/**
+ * Keeps no snapshot, for which `create index concurrently` would wait: it does not wait itself, and has no
+ * parameters, so it is sent by the protocol that closes a statement at its end.
+ */
+async function takeMigrationLock(trx: Knex): Promise<boolean> {
+  const { rows } = await trx.raw<{ rows: { taken: boolean }[] }>(
+    `select pg_try_advisory_xact_lock(${MIGRATION_LOCK}) as taken`,
+  )
+  return rows[0]?.taken === true
 }
 
 /** The schema generation of this release. Raise it with a breaking migration. */

@@ -15,6 +15,11 @@ export function isDeadlock(error: unknown): boolean {
   return isPgError(error) && error.code === '40P01'
 }
 
+/** Whether the statement waited for a lock longer than `lock_timeout` allows (55P03). */
+export function isLockTimeout(error: unknown): boolean {
+  return isPgError(error) && error.code === '55P03'
+}
+
 function isPgError(error: unknown): error is PgError {
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }

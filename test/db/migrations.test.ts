@@ -1,10 +1,15 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   up as moveCharges,
   down as moveChargesBack,
 } from '../../migrations/0050_charge_payments.ts'
 import { connect, type Tx } from '../../src/db/connect.ts'
-import { isSchemaCompatible, migrateDown, migrateToLatest } from '../../src/db/migrations.ts'
+import {
+  isSchemaCompatible,
+  migrateDown,
+  migrateToLatest,
+  migrationSource,
+} from '../../src/db/migrations.ts'
 import { insertAttempt } from '../../src/payments/payment-store.ts'
 import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
 import { cause, openScene } from '../purchases/purchase-scene.ts'
@@ -168,6 +173,74 @@ describe('migrations', () => {
     await withDb((db) => db('knex_migrations_lock').update({ is_locked: 1 }))
     await migrateToLatest(directUrl(database.connectionString))
     expect(await withDb((db) => db('knex_migrations_lock').pluck('is_locked'))).toEqual([0])
+  })
+})
+
+describe('a migration of a table that is in use', () => {
+  const added = (name: string, sql: string) => ({
+    name,
+    up: (knex: Tx) => knex.raw(sql),
+    down: async () => {},
+  })
+
+  /** Ours, and then these. */
+  async function addMigrations(...migrations: ReturnType<typeof added>[]): Promise<void> {
+    const ours = await migrationSource.getMigrations([])
+    // knex calls them with a transaction, although its type says any connection.
+    const all = [...ours, ...(migrations as unknown as typeof ours)]
+    vi.spyOn(migrationSource, 'getMigrations').mockResolvedValue(all)
+  }
+
+  it('gives way to requests while a transaction of somebody else has the table', async () => {
+    await addMigrations(added('9001_new_column', 'alter table schema_version add column note text'))
+    await withDb(async (db) => {
+      const holder = await db.transaction()
+      await holder('schema_version').first()
+      const migrated = migrateToLatest(database.connectionString)
+      const isWaiting = async () => {
+        const rows = await adminQuery<{ waiting: boolean }>(
+          database.adminConnectionString,
+          `select exists (select from pg_locks l join pg_class c on c.oid = l.relation
+            where c.relname = 'schema_version' and not l.granted) as waiting`,
+        )
+        return rows[0]?.waiting
+      }
+      await expect.poll(isWaiting).toBe(true)
+      // It stands behind the migration in the queue of the lock.
+      expect(await db('schema_version').first()).toBeDefined()
+      await holder.rollback()
+      await migrated
+      expect(await db('schema_version').first()).toHaveProperty('note', null)
+    })
+  })
+
+  it('builds an index concurrently while other processes wait for the migration', async () => {
+    const index = {
+      ...added(
+        '9004_index',
+        'create index concurrently some_index on schema_version (minimum_service_schema)',
+      ),
+      config: { transaction: false },
+    }
+    await addMigrations(index)
+    await Promise.all([1, 2, 3].map(() => migrateToLatest(database.connectionString)))
+    const rows = await adminQuery<{ valid: boolean }>(
+      database.adminConnectionString,
+      `select indisvalid as valid from pg_index where indexrelid = 'some_index'::regclass`,
+    )
+    expect(rows).toEqual([{ valid: true }])
+  })
+
+  it('locks no table of the migration before it', async () => {
+    await addMigrations(
+      added('9002_first', 'alter table schema_version add column first text'),
+      added('9003_second', 'alter table no_such_table add column second text'),
+    )
+    await expect(migrateToLatest(database.connectionString)).rejects.toThrow('no_such_table')
+    // Its commit has released the table, so processes of the old release go on with it.
+    await withDb(async (db) => {
+      expect(await db('schema_version').first()).toHaveProperty('first')
+    })
   })
 })
 

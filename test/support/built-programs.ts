@@ -35,33 +35,40 @@ const FOLDERS = ['src/mirror/resources', 'migrations']
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   await removeAbandoned()
   const built = join(ROOT, `dist-tests-${process.pid}`)
-  await bundleInto(built)
+  await bundlePrograms({ root: ROOT, programs: PROGRAMS, into: built })
   project.provide('builtPrograms', built)
   return () => rm(built, { recursive: true })
 }
 
-async function bundleInto(folder: string): Promise<void> {
+/** Bundles programs of the sources in `root`, which may be those of another release. */
+export async function bundlePrograms(options: {
+  root: string
+  programs: readonly string[]
+  into: string
+}): Promise<void> {
+  const { root, programs, into } = options
   const inFolders = FOLDERS.map(async (path) =>
-    (await readdir(join(ROOT, path))).map((name) => `${path}/${name}`),
+    (await readdir(join(root, path))).map((name) => `${path}/${name}`),
   )
-  const files = [...PROGRAMS, ...(await Promise.all(inFolders)).flat()]
+  const files = [...programs, ...(await Promise.all(inFolders)).flat()]
   const bundle = await rolldown({
-    input: Object.fromEntries(files.map((file) => [file.replace(/\.ts$/, ''), join(ROOT, file)])),
+    cwd: root,
+    input: Object.fromEntries(files.map((file) => [file.replace(/\.ts$/, ''), join(root, file)])),
     platform: 'node',
-    external: (id) => id === '@fastify/swagger-ui' || OPTIONAL_DRIVERS.test(id),
-    plugins: [{ name: 'own-url', transform: keepOwnUrl }],
+    external: (id) => id === '@fastify/swagger-ui' || OPTIONAL_PACKAGES.test(id),
+    plugins: [{ name: 'own-url', transform: (code, id) => keepOwnUrl(root, code, id) }],
   })
-  await bundle.write({ dir: folder, chunkFileNames: 'chunks/[name]-[hash].js' })
+  await bundle.write({ dir: into, chunkFileNames: 'chunks/[name]-[hash].js' })
   await bundle.close()
 }
 
-// knex and pg mention them; only the driver in use must be installed. Swagger UI serves its files.
-const OPTIONAL_DRIVERS =
-  /^(better-sqlite3|mariadb\/callback|mysql2?|oracledb|pg-native|pg-query-stream|sqlite3|tedious)$/
+// Packages mention them without need; only the driver in use must be installed. Swagger UI serves its files.
+const OPTIONAL_PACKAGES =
+  /^(better-sqlite3|mariadb\/callback|mysql2?|oracledb|pg-(cloudflare|native|query-stream)|sqlite3|tedious|typescript)$/
 
 /** In a chunk, a module keeps the URL of its own file in the build, from which it finds other files. */
-function keepOwnUrl(code: string, id: string): string | null {
-  const file = relative(ROOT, id).replaceAll(sep, '/')
+function keepOwnUrl(root: string, code: string, id: string): string | null {
+  const file = relative(root, id).replaceAll(sep, '/')
   if (!file.startsWith('src/') || !code.includes('import.meta.url')) return null
   const place = `new URL('../${file.replace(/\.ts$/, '.js')}', import.meta.url).href`
   return code.replaceAll('import.meta.url', place)

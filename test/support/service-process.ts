@@ -31,9 +31,16 @@ export function useServiceProcesses(): void {
   })
 }
 
-/** Starts `src/main.ts` as a process of its own on the given database. */
-export async function startServiceProcess(env: NodeJS.ProcessEnv): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, [builtProgram('src/main.ts')], {
+/**
+ * Starts `src/main.ts` as a process of its own on the given database.
+ *
+ * @param program the bundled file of it, for another release than ours.
+ */
+export async function startServiceProcess(
+  env: NodeJS.ProcessEnv,
+  program: string = builtProgram('src/main.ts'),
+): Promise<ServiceProcess> {
+  const child = spawn(process.execPath, [program], {
     env: {
       PATH: process.env['PATH'],
       HOST: '127.0.0.1',
