@@ -16,7 +16,7 @@ import { loadConfig } from '../../src/config.ts'
 
 // Neither Debian nor npm has Helm. A program of 100 lines renders the chart with the templates of Go and the
 // functions that Helm uses; its output is kept in helm/*.rendered.yaml, for machines without Go. The rest of the tests
-// reads that output. After a change of the chart: run this file with -u.
+// reads that output. After a change of the chart: run this file with -u, then without.
 
 const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -164,10 +164,16 @@ describe.each(CASES)('the manifests of the Helm chart: %s', (name) => {
     expect(container.ports).toEqual([{ name: 'http', containerPort: 3000 }])
     expect(container.livenessProbe?.httpGet).toEqual({ path: '/livez', port: 'http' })
     expect(container.readinessProbe?.httpGet).toEqual({ path: '/readyz', port: 'http' })
-    const preStopSeconds = 5
+    const { env = [] } = container
+    const { drainSeconds, shutdownSeconds } = loadConfig(
+      Object.fromEntries(
+        env.flatMap((one) => (one.name === 'DRAIN_SECONDS' ? [[one.name, one.value]] : [])),
+      ),
+    )
+    expect(drainSeconds).toBe(5)
     for (const pod of [serve, work]) {
       const grace = pod?.spec?.terminationGracePeriodSeconds ?? 0
-      expect(grace).toBeGreaterThan(preStopSeconds + loadConfig({}).shutdownSeconds + 2)
+      expect(grace).toBeGreaterThan(drainSeconds + shutdownSeconds + 2)
     }
   })
 

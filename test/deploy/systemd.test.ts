@@ -82,10 +82,10 @@ describe('the units of systemd', () => {
   })
 
   it('give a process the time for an orderly stop', async () => {
-    const { shutdownSeconds } = loadConfig({})
-    for (const { unit } of UNITS.filter(({ command }) => command === 'start')) {
+    for (const { unit, instance } of UNITS.filter(({ command }) => command === 'start')) {
+      const { drainSeconds, shutdownSeconds } = loadConfig(await environmentOf(unit, instance))
       const seconds = Number.parseInt(await valueOf(unit, 'TimeoutStopSec'), 10)
-      expect(seconds).toBeGreaterThan(shutdownSeconds + 2)
+      expect(seconds).toBeGreaterThan(drainSeconds + shutdownSeconds + 2)
     }
   })
 

@@ -50,6 +50,11 @@ env:
     value: {{ if eq .part "work" }}work{{ else }}serve{{ end }}
   - name: MIGRATE_ON_START
     value: 'false'
+  {{- if eq .part "serve" }}
+  # Load balancers hear of the end of a pod while it still answers.
+  - name: DRAIN_SECONDS
+    value: {{ .root.Values.drainSeconds | toString | quote }}
+  {{- end }}
   {{- range $name, $value := .root.Values.settings }}
   - name: {{ $name }}
     value: {{ $value | toString | quote }}
