@@ -1,14 +1,14 @@
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense } from 'react'
-import { Link, Redirect, Route, Switch } from 'wouter'
+import { Redirect, Route, Switch } from 'wouter'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { type Access, hasScope, type Me, useMe } from '../api/session.ts'
-import { DataTable } from '../ui/data.tsx'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
-import { NoAccess, PageHead, Shell } from '../ui/shell.tsx'
+import { NoAccess, Shell } from '../ui/shell.tsx'
 import { useAttention } from './attention-data.ts'
 import type { ConsoleScope } from './scope.ts'
 
+const Platform = lazy(async () => ({ default: (await import('./platform.tsx')).Platform }))
 const Purchases = lazy(async () => ({ default: (await import('./purchases.tsx')).Purchases }))
 const AttentionPage = lazy(async () => ({
   default: (await import('./attention.tsx')).AttentionPage,
@@ -27,6 +27,9 @@ const Reports = lazy(async () => ({ default: (await import('./reports.tsx')).Rep
 const Settings = lazy(async () => ({ default: (await import('./settings.tsx')).Settings }))
 const StripeMirror = lazy(async () => ({
   default: (await import('./stripe-mirror.tsx')).StripeMirror,
+}))
+const MirroredObject = lazy(async () => ({
+  default: (await import('./mirrored-object.tsx')).MirroredObject,
 }))
 const Sponsors = lazy(async () => ({ default: (await import('./sponsors.tsx')).Sponsors }))
 const VoucherPage = lazy(async () => ({ default: (await import('./vouchers.tsx')).VoucherPage }))
@@ -52,7 +55,11 @@ export function Console() {
             </Route>
             <Route path="/console">
               {operator !== undefined ? (
-                <Conferences email={email} />
+                <Shell home="~/console" title="Voucher console" nav={[]} email={email}>
+                  <Suspense fallback={<Loading />}>
+                    <Platform email={email} />
+                  </Suspense>
+                </Shell>
               ) : (
                 <Redirect to={`/console/${staff[0]?.conference?.slug ?? ''}`} replace />
               )}
@@ -180,6 +187,16 @@ function Pages({ scope }: { scope: ConsoleScope }) {
         <Route path="/stripe">
           <StripeMirror scope={scope} />
         </Route>
+        <Route path="/stripe/:resource/:id">
+          {({ resource, id }) => (
+            <MirroredObject
+              key={`${resource} ${id}`}
+              scope={scope}
+              resource={resource}
+              id={decodeURIComponent(id)}
+            />
+          )}
+        </Route>
         <Route path="/settings">
           <Settings scope={scope} />
         </Route>
@@ -205,39 +222,6 @@ function Start({ scope, otherwise }: { scope: ConsoleScope; otherwise: string })
   const { isLoading, count } = useAttention(scope)
   if (count > 0) return <Redirect to="/attention" replace />
   return isLoading ? <Loading /> : <Redirect to={otherwise} replace />
-}
-
-/** For operators: every conference. */
-function Conferences({ email }: { email: string | null }) {
-  const conferences = useQuery({
-    queryKey: ['conferences'],
-    queryFn: () => dataOf(api.GET('/v1/conferences', { params: { query: { limit: 100 } } })),
-  })
-  return (
-    <Shell home="/console" title="Voucher console" nav={[]} email={email}>
-      <PageHead title="Conferences" />
-      <Loaded query={conferences}>
-        {({ data }) =>
-          data.length === 0 ? (
-            <Empty title="There is no conference yet." />
-          ) : (
-            <DataTable
-              caption="Conferences"
-              rows={data}
-              keyOf={({ id }) => id}
-              columns={[
-                {
-                  head: 'Name',
-                  cell: ({ slug, name }) => <Link href={`/console/${slug}`}>{name}</Link>,
-                },
-                { head: 'Currency', cell: ({ currency }) => currency },
-              ]}
-            />
-          )
-        }
-      </Loaded>
-    </Shell>
-  )
 }
 
 function NotStaff({ me }: { me: Me }) {

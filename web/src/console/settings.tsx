@@ -6,7 +6,7 @@ import { api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
 import { Loaded } from '../ui/feedback.tsx'
-import { OtherErrors, TextField } from '../ui/form.tsx'
+import { CheckboxField, OtherErrors, TextField } from '../ui/form.tsx'
 import { PageHead } from '../ui/shell.tsx'
 import { OutboundWebhooks } from './outbound-webhooks.tsx'
 import type { ConsoleScope } from './scope.ts'
@@ -122,6 +122,8 @@ function Limits({ conference, settings }: { conference: string; settings: Confer
   const [quantity, setQuantity] = useState(settings.max_quantity)
   const [length, setLength] = useState(settings.code_length)
   const [minutes, setMinutes] = useState(settings.checkout_expires_after_minutes)
+  const [invoices, setInvoices] = useState(settings.invoice_creation)
+  const [taxIds, setTaxIds] = useState(settings.tax_id_collection)
   const save = useChange(conference)
   return (
     <form
@@ -132,10 +134,12 @@ function Limits({ conference, settings }: { conference: string; settings: Confer
           max_quantity: quantity,
           code_length: length,
           checkout_expires_after_minutes: minutes,
+          invoice_creation: invoices,
+          tax_id_collection: taxIds,
         })
       }}
     >
-      <h2>Limits</h2>
+      <h2>Limits and payment page</h2>
       <div className="grid">
         <NumberField
           label="Codes in one purchase, at most"
@@ -166,6 +170,18 @@ function Limits({ conference, settings }: { conference: string; settings: Confer
           value={minutes}
           onChange={setMinutes}
           error={save.error}
+        />
+      </div>
+      <div className="stack-tight">
+        <CheckboxField
+          label="Stripe makes an invoice for each payment"
+          value={invoices}
+          onChange={setInvoices}
+        />
+        <CheckboxField
+          label="The payment page asks companies for their tax id"
+          value={taxIds}
+          onChange={setTaxIds}
         />
       </div>
       <OtherErrors
