@@ -155,6 +155,37 @@ describeInBrowser('staff who manage users and keys', () => {
   })
 })
 
+describeInBrowser('a key', () => {
+  it('is rotated: the new one works, and the old one until its end', async () => {
+    const email = await invite(['keys:write', 'purchases:read'])
+    const { body: old } = await app.request<{ key: string }>(
+      'POST',
+      `${conference.path}/api-keys`,
+      { body: { name: 'Cash desk', role: 'staff', scopes: ['purchases:read'] } },
+    )
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/people`)
+    await page.getByRole('button', { name: 'Rotate Cash desk' }).click()
+    await page.getByRole('button', { name: /The old key/ }).click()
+    await page.getByRole('option', { name: /another hour/ }).click()
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.getByRole('dialog').getByRole('button', { name: 'Rotate' }).dblclick()
+    const shown = await page
+      .getByRole('dialog')
+      .getByText(/^sv_staff_/)
+      .textContent()
+    await page.getByRole('button', { name: 'Done' }).click()
+    const statusOf = async (as: string | null) =>
+      (await app.request('GET', `${conference.path}/purchases`, { as })).status
+    expect(await Promise.all([shown, old.key].map(statusOf))).toEqual([200, 200])
+    await page
+      .getByRole('row', { name: /Cash desk.*Active until/ })
+      .first()
+      .waitFor()
+    const named = (await list('api-keys?limit=100')).filter(({ name }) => name === 'Cash desk')
+    expect(named).toHaveLength(2)
+  })
+})
+
 /** Waits until the dialog shows the text. */
 async function expectDialogText(page: Parameters<typeof expectText>[0], text: string) {
   await page.getByRole('dialog').getByText(text).first().waitFor()

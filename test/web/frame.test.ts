@@ -65,3 +65,77 @@ describeInBrowser('the frame of the pages', () => {
     await other.getByRole('heading', { name: 'Purchases' }).waitFor()
   })
 })
+
+describeInBrowser('a page on a bad connection', () => {
+  /** A purchase, and a person of staff on its page. */
+  async function openPurchase() {
+    const email = await invite({ role: 'staff', scopes: ['purchases:read', 'purchases:write'] })
+    const { body } = await app.request<{ id: string }>('POST', `${conference.path}/purchases`, {
+      body: { description: 'Booth', unit_amount: 5_000, quantity: 2 },
+    })
+    const path = `${conference.path}/purchases/${body.id}`
+    const { page } = await site.visitAs(
+      email,
+      `/console/${conference.slug}/purchases/${body.id}`,
+      PHONE,
+    )
+    await page.getByLabel('Note for your colleagues').fill('They call back on Monday')
+    const notes = async () => {
+      const { body: history } = await app.request<{ data: { event: string }[] }>(
+        'GET',
+        `${path}/transitions`,
+      )
+      return history.data.filter(({ event }) => event === 'NOTE_ADDED').length
+    }
+    return { page, notes }
+  }
+
+  it('shows that it loads, and does nothing twice while an answer is slow', async () => {
+    const { page, notes } = await openPurchase()
+    let release = () => {}
+    const isReleased = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    await page.route('**/v1/**', async (route) => {
+      await isReleased
+      await route.continue()
+    })
+    await page.getByRole('button', { name: 'Add', exact: true }).dblclick()
+    await page.getByRole('button', { name: 'Add', exact: true }).click({ force: true })
+    await page.getByRole('link', { name: 'Purchases' }).click()
+    await page.getByRole('heading', { name: 'Purchases' }).waitFor()
+    await page.getByRole('main').getByText('Loading…').first().waitFor({ state: 'attached' })
+    expect(await fitsWidth(page)).toBe(true)
+    expect(await seriousBarriers(page)).toEqual([])
+    release()
+    await page.getByRole('row', { name: /Booth/ }).waitFor()
+    await expect.poll(notes).toBe(1)
+  })
+
+  it('says that it is offline, and saves once when the connection is back', async () => {
+    const { page, notes } = await openPurchase()
+    await page.context().setOffline(true)
+    await page.getByText('You are offline.').waitFor()
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.getByRole('button', { name: 'Add', exact: true }).dblclick()
+    await page.getByRole('heading', { name: 'Booth' }).waitFor()
+    expect(await notes()).toBe(0)
+    await page.context().setOffline(false)
+    await page.getByText('You are offline.').waitFor({ state: 'detached' })
+    await expectText(page, 'They call back on Monday')
+    expect(await notes()).toBe(1)
+  })
+
+  it('says what failed, and loads it when somebody tries again', async () => {
+    const { page } = await openPurchase()
+    await page.route('**/purchases?**', (route) =>
+      route.fulfill({ status: 502, body: 'Bad gateway' }),
+    )
+    await page.getByRole('link', { name: 'Purchases' }).click()
+    await expectText(page, 'The service answered with status 502. Try again in a minute.')
+    expect(await seriousBarriers(page)).toEqual([])
+    await page.unroute('**/purchases?**')
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByRole('row', { name: /Booth/ }).first().waitFor()
+  })
+})

@@ -1,3 +1,4 @@
+import { nanoid } from 'nanoid'
 import createClient, { type Middleware } from 'openapi-fetch'
 import type { components, paths } from './schema.d.ts'
 
@@ -86,5 +87,5 @@ export async function textOf(answer: Promise<{ data?: unknown }>): Promise<strin
   return typeof data === 'string' ? data : ''
 }
 
-/** For the header of a write: a repeat with the same key does nothing twice. */
-export const newIdempotencyKey = (): string => crypto.randomUUID()
+/** For the header of a write: a repeat with the same key does nothing twice. `randomUUID` needs https. */
+export const newIdempotencyKey = (): string => nanoid()

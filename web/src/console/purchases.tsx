@@ -214,7 +214,7 @@ const COLUMNS: readonly Column<Purchase>[] = [
     cell: ({ id, description, reference }) => (
       <span>
         <Link href={`/purchases/${id}`}>{description}</Link>
-        {reference === null ? null : <span className="muted"> {reference}</span>}
+        {reference === null ? null : <span className="hint block">{reference}</span>}
       </span>
     ),
   },

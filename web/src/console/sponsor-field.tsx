@@ -72,6 +72,7 @@ export function SponsorField({
       selectedKey={value}
       inputValue={text}
       isInvalid={error !== undefined}
+      validationBehavior={error === undefined ? 'native' : 'aria'}
       allowsEmptyCollection
       menuTrigger="focus"
       // The service has searched.

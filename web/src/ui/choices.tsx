@@ -6,7 +6,7 @@ import { NumberField as AriaNumberField } from 'react-aria-components/NumberFiel
 import { Popover } from 'react-aria-components/Popover'
 import { Select, SelectValue } from 'react-aria-components/Select'
 import { Text } from 'react-aria-components/Text'
-import { type Common, detailOf, Notes } from './form.tsx'
+import { type Common, Notes, validityOf } from './form.tsx'
 
 // Not in form.tsx: they are half as large as a whole first page, and only some pages need them.
 
@@ -30,7 +30,7 @@ export function NumberField({
       className="field"
       value={value}
       onChange={onChange}
-      isInvalid={detailOf(common) !== undefined}
+      {...validityOf(common)}
       {...(min === undefined ? {} : { minValue: min })}
       {...(max === undefined ? {} : { maxValue: max })}
       {...(format === undefined ? {} : { formatOptions: format })}
@@ -64,7 +64,7 @@ export function SelectField<Key extends string>({
       selectedKey={value}
       onSelectionChange={(key) => onChange(key as Key)}
       placeholder={placeholder}
-      isInvalid={detailOf(common) !== undefined}
+      {...validityOf(common)}
       {...(common.isRequired === undefined ? {} : { isRequired: common.isRequired })}
       {...(common.isDisabled === undefined ? {} : { isDisabled: common.isDisabled })}
     >

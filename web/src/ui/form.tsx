@@ -20,8 +20,17 @@ export type Common = {
 }
 
 /** What the API says about the field. */
-export function detailOf({ name, error }: Common): string | undefined {
+function detailOf({ name, error }: Common): string | undefined {
   return name === undefined ? undefined : error?.fieldError(name)
+}
+
+/**
+ * A field that the API refused. In the mode `native`, the browser would refuse to send the form again, also if
+ * another field is corrected.
+ */
+export function validityOf(common: Common) {
+  const isInvalid = detailOf(common) !== undefined
+  return { isInvalid, validationBehavior: isInvalid ? ('aria' as const) : ('native' as const) }
 }
 
 /** The API says `must be at most 500`, or a whole sentence. */
@@ -70,7 +79,7 @@ export function TextField({
       value={value}
       onChange={onChange}
       type={type}
-      isInvalid={detailOf(common) !== undefined}
+      {...validityOf(common)}
       {...(common.name === undefined ? {} : { name: common.name })}
       {...(common.isRequired === undefined ? {} : { isRequired: common.isRequired })}
       {...(common.isDisabled === undefined ? {} : { isDisabled: common.isDisabled })}
