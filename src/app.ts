@@ -47,6 +47,7 @@ import { createBulkPurchaseService } from './purchases/bulk-purchase-service.ts'
 import { purchaseRoutes } from './purchases/purchase-routes.ts'
 import { hasPurchases } from './purchases/purchase-store.ts'
 import { paymentReportRoutes } from './reports/payment-report-routes.ts'
+import { payoutRoutes } from './reports/payout-routes.ts'
 import { purchaseDocumentsRoute, reportRoutes } from './reports/report-routes.ts'
 import { statementRoutes } from './reports/statement-routes.ts'
 import type { Encryption } from './shared/cryptography.ts'
@@ -160,6 +161,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   reportRoutes(app, routes)
   paymentReportRoutes(app, routes)
   statementRoutes(app, routes)
+  payoutRoutes(app, { ...routes, clients: deps.clients })
   purchaseDocumentsRoute(app, routes)
   webhookEndpointRoutes(app, { ...routes, allowLoopback: config.webhooksAllowLoopback })
   webhookDeliveryRoutes(app, routes)

@@ -27,6 +27,7 @@ import {
   DRIFT_DOCS,
   MIRROR_DOCS,
   MIRROR_EXAMPLES,
+  PAYOUT_DOCS,
 } from './stripe-docs.ts'
 
 /**
@@ -56,6 +57,7 @@ export const OPERATION_DOCS: ApiDocs = {
   ...SETUP_DOCS,
   ...MIRROR_DOCS,
   ...DRIFT_DOCS,
+  ...PAYOUT_DOCS,
   ...SUBSCRIPTION_DOCS,
   ...COUPON_DOCS,
   ...CUSTOMER_DOCS,

@@ -34,6 +34,13 @@ const DISCOUNT_CHANGE = {
   updated_at: '2027-02-01T08:00:00.480Z',
 }
 
+/** They read from Stripe. */
+export const PAYOUT_DOCS: ApiDocs = {
+  listPayouts: { problems: STRIPE_PROBLEMS },
+  reconcilePayout: { problems: STRIPE_PROBLEMS },
+  reportBalance: { problems: STRIPE_PROBLEMS },
+}
+
 export const COUPON_EXAMPLES = {
   DiscountChange: DISCOUNT_CHANGE,
   VoucherPublication: PUBLICATION,

@@ -41,7 +41,12 @@ import {
   addPurchasesRevoke,
 } from './purchase-actions.ts'
 import { addPurchasesList, addPurchasesReconcile, addPurchasesShow } from './purchase-commands.ts'
-import { addReportsMoney, addSponsorsStatement } from './report-commands.ts'
+import {
+  addPayoutsList,
+  addPayoutsShow,
+  addReportsMoney,
+  addSponsorsStatement,
+} from './report-commands.ts'
 import { addMigrate, addStart } from './service-commands.ts'
 import { addSponsorsCreate, addSponsorsList } from './sponsor-commands.ts'
 import { addSponsorLevelsCreate, addSponsorLevelsList } from './sponsor-level-commands.ts'
@@ -222,6 +227,8 @@ export function buildProgram(cli: Cli): Command {
   addEventsReplay(program, cli)
   addEventsFindMissed(program, cli)
   addWebhooksCheck(program, cli)
+  addPayoutsList(program, cli)
+  addPayoutsShow(program, cli)
   addDrift(program, cli)
   addSync(program, cli)
   addSyncRuns(program, cli)

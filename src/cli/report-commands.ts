@@ -3,6 +3,17 @@ import { z } from 'zod'
 import type { Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { reportDays, reportMoney } from '../reports/money-queries.ts'
+import { listPayouts, readPayout } from '../reports/payout-report.ts'
+import {
+  ITEM_COLUMNS,
+  type ItemBody,
+  PAYOUT_COLUMNS,
+  type PayoutBody,
+  type PayoutReport,
+  payoutParams,
+  payoutQuery,
+  toItemLines,
+} from '../reports/payout-schemas.ts'
 import { toCsv } from '../reports/report-csv.ts'
 import { REPORT_SETTINGS } from '../reports/report-queries.ts'
 import { MONEY_COLUMNS, type MoneyReport, moneyReportQuery } from '../reports/report-schemas.ts'
@@ -15,8 +26,8 @@ import {
 } from '../reports/statement-schemas.ts'
 import { formatMoney } from '../shared/money.ts'
 import { findConference, withSession } from './cli-session.ts'
-import { addCommand, answer, type Cli, parseInput, toFields } from './command.ts'
-import { type Column, momentText, renderTable } from './table.ts'
+import { addCommand, addPageOptions, answer, type Cli, parseInput, toFields } from './command.ts'
+import { type Column, momentText, renderFields, renderPage, renderTable } from './table.ts'
 import type { Paint } from './terminal.ts'
 
 const statementInput = z.object({
@@ -160,3 +171,130 @@ function renderAccount(account: AccountBody, paint: Paint): string {
   ]
   return renderTable(lines, columns, paint)
 }
+
+const payoutsInput = payoutQuery.extend({
+  conference: z.string().min(1),
+  csv: z.boolean().optional(),
+})
+
+/** `payouts:list` */
+export function addPayoutsList(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'payouts:list',
+    summary: "List the payouts of a conference's Stripe account, newest first",
+    examples: [
+      ['payouts:list --conference devconf --status failed', 'that did not arrive'],
+      ['payouts:list --conference devconf --from 2027-01-01 --to 2027-01-31', 'by day of arrival'],
+    ],
+  })
+    .requiredOption('--conference <slug|id>', 'the conference')
+    .option('--status <status>', 'pending, in_transit, paid, failed or canceled')
+    .option('--from <day>', 'the first day of arrival (UTC)')
+    .option('--to <day>', 'the last day of arrival (UTC)')
+    .option('--csv', 'print CSV, as the API has it')
+
+  addPageOptions(command).action(async () => {
+    const { conference, csv, ...query } = parseInput(payoutsInput, toFields(command.opts()))
+    const page = await withSession(cli, async (session) => {
+      const { conferenceId } = await findConference(session.db, conference)
+      return listPayouts(session, conferenceId, query)
+    })
+    if (csv === true) cli.terminal.out.write(toCsv(page.data, PAYOUT_COLUMNS))
+    else answer(cli, command, page, (paint) => renderPage(page, PAYOUTS, paint))
+  })
+}
+
+const PAYOUTS: readonly Column<PayoutBody>[] = [
+  { head: 'ID', cell: ({ id }) => id },
+  {
+    head: 'STATUS',
+    cell: ({ status }) => status,
+    paint: ({ status }, { red, bold }) => (status === 'failed' ? red : bold),
+  },
+  { head: 'AMOUNT', cell: ({ amount, currency }) => formatMoney(amount, currency), align: 'right' },
+  { head: 'ARRIVES', cell: ({ arrival_date: day }) => day },
+  { head: 'BY', cell: ({ automatic }) => (automatic ? 'schedule' : 'hand') },
+  { head: 'CREATED (UTC)', cell: ({ created_at: at }) => momentText(at) },
+]
+
+const payoutInput = z.object({
+  conference: z.string().min(1),
+  payout: payoutParams.shape.payout,
+  csv: z.boolean().optional(),
+})
+
+/** `payouts:show` */
+export function addPayoutsShow(program: Command, cli: Cli): void {
+  const command = addCommand(program, {
+    usage: 'payouts:show <payout>',
+    summary: 'Reconcile a payout with the purchases',
+    details:
+      'Says to which purchase, charge or subscription each balance transaction of the payout belongs, and whether they add up to it.',
+    examples: [
+      ['payouts:show po_1MtHbELkdIwHu7ix --conference devconf', 'as a table'],
+      ['payouts:show po_1MtHbELkdIwHu7ix --conference devconf --csv', 'one line for each entry'],
+    ],
+  })
+    .requiredOption('--conference <slug|id>', 'the conference')
+    .option('--csv', 'print CSV, as the API has it')
+
+  command.action(async (payout: string) => {
+    const { conference, csv, ...input } = parseInput(payoutInput, {
+      ...toFields(command.opts()),
+      payout,
+    })
+    const report = await withSession(cli, async (session) => {
+      const { conferenceId } = await findConference(session.db, conference)
+      return readPayout(session, conferenceId, input.payout)
+    })
+    if (csv === true) {
+      cli.terminal.out.write(toCsv(toItemLines({ ...report, currencies: [report] }), ITEM_COLUMNS))
+    } else answer(cli, command, report, (paint) => renderPayout(report, paint))
+  })
+}
+
+function renderPayout(report: PayoutReport, paint: Paint): string {
+  const { totals, currency } = report
+  const sums = (['conference', 'payout', 'other', 'all'] as const).map((belongsTo) => ({
+    belongsTo,
+    ...totals[belongsTo],
+  }))
+  const money = (amount: number) => formatMoney(amount, currency)
+  const head = renderFields(
+    [
+      ['payout', report.id],
+      ['status', report.status],
+      ['amount', money(report.amount)],
+      ['arrives', report.arrival_date],
+      ['reconciliation', report.reconciliation],
+      ['', report.detail],
+    ],
+    paint,
+  )
+  const totalsTable = renderTable(
+    sums,
+    [
+      { head: 'OF', cell: ({ belongsTo }) => belongsTo },
+      { head: 'ENTRIES', cell: ({ count }) => count, align: 'right' },
+      { head: 'GROSS', cell: ({ gross }) => money(gross), align: 'right' },
+      { head: 'FEE', cell: ({ fee }) => money(fee), align: 'right' },
+      { head: 'NET', cell: ({ net }) => money(net), align: 'right' },
+    ],
+    paint,
+  )
+  const items = report.items.length === 0 ? '' : `\n${renderTable(report.items, ITEMS, paint)}`
+  return `${head}\n${totalsTable}${items}`
+}
+
+const ITEMS: readonly Column<ItemBody>[] = [
+  { head: 'CREATED (UTC)', cell: ({ created_at: at }) => momentText(at) },
+  { head: 'CATEGORY', cell: ({ category }) => category },
+  {
+    head: 'OF',
+    cell: (item) => item.purchase ?? item.charge ?? item.subscription ?? item.payout ?? 'other',
+  },
+  { head: 'SPONSOR', cell: ({ sponsor_name: name }) => name },
+  { head: 'GROSS', cell: ({ gross, currency }) => formatMoney(gross, currency), align: 'right' },
+  { head: 'FEE', cell: ({ fee, currency }) => formatMoney(fee, currency), align: 'right' },
+  { head: 'NET', cell: ({ net, currency }) => formatMoney(net, currency), align: 'right' },
+]

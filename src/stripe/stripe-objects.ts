@@ -148,6 +148,54 @@ export function defaultMethodOf(customer: z.output<typeof customerObject>): stri
 
 export const chargeObject = z.object({ id: z.string().min(1), payment_intent: reference })
 
+/** @see https://docs.stripe.com/api/payouts/object */
+export const payoutObject = z.object({
+  id: z.string().min(1),
+  status: z.enum(['paid', 'pending', 'in_transit', 'canceled', 'failed']),
+  automatic: z.boolean(),
+  amount: z.int(),
+  currency,
+  created: z.int(),
+  arrival_date: z.int(),
+  method: z.string(),
+  description: text,
+  reconciliation_status: text,
+  failure_code: text,
+  failure_message: text,
+})
+
+/** What moved the money: a charge, refund, dispute, payout or one of about ten other kinds. */
+const movementSource = z.object({
+  id: z.string().min(1),
+  object: z.string(),
+  amount: z.int().optional(),
+  currency: currency.optional(),
+  payment_intent: reference,
+  metadata,
+})
+
+/**
+ * Fetched with `expand: ['data.source']`.
+ * @see https://docs.stripe.com/api/balance_transactions/object
+ */
+export const balanceTransactionObject = z.object({
+  id: z.string().min(1),
+  type: z.string(),
+  reporting_category: z.string(),
+  amount: z.int(),
+  fee: z.int(),
+  net: z.int(),
+  currency,
+  exchange_rate: z
+    .number()
+    .nullish()
+    .transform((rate) => rate ?? null),
+  created: z.int(),
+  available_on: z.int(),
+  description: text,
+  source: z.union([movementSource, z.string().transform((id) => ({ id }))]).nullable(),
+})
+
 export const accountObject = z.object({ id: z.string().min(1) })
 
 /** Validates an object from Stripe. @throws AppError `stripe_failed` when it does not fit the schema. */

@@ -75,3 +75,24 @@ describe('the statement of a sponsor', () => {
     })
   })
 })
+
+describe('a payout', () => {
+  it('is listed and reconciled as by the API', async () => {
+    const { id, amount } = stripe.fake.control.payOut(shop.stripeKey, 'eur')
+    const of = ['--conference', shop.conference]
+    const api = async (page: string, accept = 'application/json') =>
+      (await app.request('GET', `${shop.path}/reports/${page}`, { headers: { accept } })).body
+    expect(await cli.json(['payouts:list', ...of])).toEqual(await api('payouts'))
+    expect(await cli.json(['payouts:show', id, ...of])).toEqual(await api(`payouts/${id}`))
+    const csv = await cli.run(['payouts:show', id, ...of, '--csv'])
+    expect(csv.stdout).toBe(await api(`payouts/${id}`, 'text/csv'))
+    const list = await cli.run(['payouts:list', ...of, '--csv'])
+    expect(list.stdout).toBe(await api('payouts', 'text/csv'))
+    const net = `${Math.floor(amount / 100)}.${String(amount % 100).padStart(2, '0')} EUR`
+    const shown = await cli.run(['payouts:show', id, ...of])
+    expect(shown.stdout).toMatch(/reconciliation +agrees/)
+    expect(shown.stdout).toMatch(new RegExp(`all +2 .* ${net}\\n`))
+    expect((await cli.run(['payouts:list', ...of])).stdout).toMatch(new RegExp(`${id} .*${net}`))
+    expect(await cli.run(['payouts:show', 'ch_1', ...of])).toMatchObject({ exitCode: 2 })
+  })
+})

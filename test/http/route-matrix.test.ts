@@ -24,6 +24,11 @@ import { kindOf, partsOf, ROUTES, type Route, WHO_MAY, type Who } from './route-
 const app = useTestApp({ env: { FAILED_LOOKUPS_PER_MINUTE: '100000' } })
 
 const GUARDED = ROUTES.filter(({ who }) => who !== 'public' && who !== 'stripe')
+/**
+ * They show objects of the conference's own Stripe account, which is not there in these tests. What they show of
+ * a shared account: test/reports/payout-report.test.ts.
+ */
+const ASK_STRIPE = new Set(['listPayouts', 'reconcilePayout', 'reportBalance'])
 const OF_CONFERENCE = GUARDED.filter(({ path }) => path.includes('{conference}'))
 
 const keys = {
@@ -299,7 +304,9 @@ describe('an object of another tenant', () => {
   let foreign: World
   let ownStaff = ''
 
-  const withIds = OF_CONFERENCE.filter((route) => kindOf(route) !== null)
+  const withIds = OF_CONFERENCE.filter(
+    (route) => kindOf(route) !== null && !ASK_STRIPE.has(route.id),
+  )
 
   beforeAll(async () => {
     own = await makeWorld()
@@ -340,7 +347,9 @@ describe('an object of another tenant', () => {
   })
 
   it('of another conference is in no list and no report', async () => {
-    const lists = OF_CONFERENCE.filter((route) => route.method === 'GET' && kindOf(route) === null)
+    const lists = OF_CONFERENCE.filter(
+      (route) => route.method === 'GET' && kindOf(route) === null && !ASK_STRIPE.has(route.id),
+    )
     expect(lists.length).toBeGreaterThan(10)
     for (const route of lists) {
       const { status, body } = await ask(route, ownStaff, own.path.split('/').at(-1))

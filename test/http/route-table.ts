@@ -146,6 +146,9 @@ export const WHO_MAY: Record<string, Who> = {
   reportMoney: ['purchases:read'],
   reportPurchases: ['purchases:read'],
   reportVouchers: ['purchases:read', 'sponsor'],
+  listPayouts: ['purchases:read'],
+  reconcilePayout: ['purchases:read'],
+  reportBalance: ['purchases:read'],
   getSponsorStatement: ['purchases:read', 'sponsor'],
   listPurchaseDocuments: ['purchases:read', 'sponsor'],
 

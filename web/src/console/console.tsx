@@ -23,6 +23,8 @@ const Vouchers = lazy(async () => ({ default: (await import('./vouchers.tsx')).V
 const AuditLog = lazy(async () => ({ default: (await import('./audit-log.tsx')).AuditLog }))
 const People = lazy(async () => ({ default: (await import('./people.tsx')).People }))
 const Catalogue = lazy(async () => ({ default: (await import('./catalogue.tsx')).Catalogue }))
+const Payouts = lazy(async () => ({ default: (await import('./payouts.tsx')).Payouts }))
+const PayoutPage = lazy(async () => ({ default: (await import('./payouts.tsx')).PayoutPage }))
 const Reports = lazy(async () => ({ default: (await import('./reports.tsx')).Reports }))
 const Settings = lazy(async () => ({ default: (await import('./settings.tsx')).Settings }))
 const StripeMirror = lazy(async () => ({
@@ -183,6 +185,12 @@ function Pages({ scope }: { scope: ConsoleScope }) {
         </Route>
         <Route path="/reports">
           <Reports scope={scope} />
+        </Route>
+        <Route path="/reports/payouts">
+          <Payouts scope={scope} />
+        </Route>
+        <Route path="/reports/payouts/:id">
+          {({ id }) => <PayoutPage scope={scope} id={id} />}
         </Route>
         <Route path="/stripe">
           <StripeMirror scope={scope} />

@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense } from 'react'
+import { Link } from 'wouter'
 import { api, dataOf } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { DataTable, Figure } from '../ui/data.tsx'
@@ -22,7 +23,9 @@ export function Reports({ scope }: { scope: ConsoleScope }) {
   const period: Period = isPeriod(chosen) ? chosen : 'last-month'
   return (
     <>
-      <PageHead title="Reports" />
+      <PageHead title="Reports">
+        <Link href="/reports/payouts">Payouts of Stripe</Link>
+      </PageHead>
       <div className="filters">
         <SelectField
           label="Period"
