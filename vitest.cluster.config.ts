@@ -5,7 +5,11 @@ import { defineConfig } from 'vitest/config'
 // oxlint-disable-next-line import/no-default-export -- vitest reads the default export
 export default defineConfig({
   test: {
-    include: ['test/cluster/**/*.test.ts', 'test/drills/failover.drill.ts'],
+    // The drills that take seconds.
+    include: [
+      'test/cluster/**/*.test.ts',
+      'test/drills/{bad-migration,failed-events,failover,rotate-secrets,stripe-outage}.drill.ts',
+    ],
     globalSetup: ['test/support/built-programs.ts', 'test/support/database-server.ts'],
     pool: 'forks',
     // Each file starts servers of its own, and two cores serve them all.

@@ -5,6 +5,12 @@ const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400)
 const days = (fallback: number) => z.coerce.number().int().min(0).max(36_500).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
 
+const key = z
+  .base64()
+  .refine((text) => Buffer.from(text, 'base64').length === 32, 'must be 32 bytes, base64 encoded')
+const toKey = (text: string | undefined) =>
+  text === undefined ? null : Buffer.from(text, 'base64')
+
 /** Only a provider on this machine, for development, may do without https. */
 const ISSUER =
   /^(https:\/\/[^\s?#]+|http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(\/[^\s?#]*)?)$/
@@ -49,10 +55,8 @@ const schema = z.object({
   STRIPE_API_BASE: z.url({ protocol: /^https?$/ }).optional(),
   STRIPE_TIMEOUT_SECONDS: seconds(20),
   STRIPE_REQUESTS_PER_SECOND: z.coerce.number().int().min(0).max(1_000).default(20),
-  ENCRYPTION_KEY: z
-    .base64()
-    .refine((text) => Buffer.from(text, 'base64').length === 32, 'must be 32 bytes, base64 encoded')
-    .optional(),
+  ENCRYPTION_KEY: key.optional(),
+  ENCRYPTION_KEY_SECOND: key.optional(),
   OPERATOR_API_KEY: z.string().min(16, 'must have at least 16 characters').optional(),
   METRICS_TOKEN: z.string().min(8).optional(),
   SLOW_STATEMENT_MS: z.coerce.number().int().min(0).max(3_600_000).default(1_000),
@@ -148,6 +152,8 @@ export type Config = Readonly<{
   stripeRequestsPerSecond: number | null
   /** null: read from the data folder. Only allowed with the embedded database. */
   encryptionKey: Buffer | null
+  /** While the key is rotated: values under it can be read, none is written. */
+  encryptionKeySecond: Buffer | null
   operatorApiKey: string | null
   metricsToken: string | null
   /** Statements that take longer are logged. null: none. */
@@ -247,8 +253,8 @@ export function loadConfig(
     stripeApiBase: set.STRIPE_API_BASE ?? null,
     stripeTimeoutSeconds: set.STRIPE_TIMEOUT_SECONDS,
     stripeRequestsPerSecond: set.STRIPE_REQUESTS_PER_SECOND || null,
-    encryptionKey:
-      set.ENCRYPTION_KEY === undefined ? null : Buffer.from(set.ENCRYPTION_KEY, 'base64'),
+    encryptionKey: toKey(set.ENCRYPTION_KEY),
+    encryptionKeySecond: toKey(set.ENCRYPTION_KEY_SECOND),
     operatorApiKey: set.OPERATOR_API_KEY ?? null,
     metricsToken: set.METRICS_TOKEN ?? null,
     slowStatementMs: set.SLOW_STATEMENT_MS || null,
@@ -362,6 +368,9 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
   }
   if (env.SMTP_URL !== undefined && env.MAIL_FROM === undefined) {
     problems.push('MAIL_FROM is required with SMTP_URL: the sender of the mails')
+  }
+  if (env.ENCRYPTION_KEY_SECOND !== undefined && env.ENCRYPTION_KEY === undefined) {
+    problems.push('ENCRYPTION_KEY is required with ENCRYPTION_KEY_SECOND')
   }
   if (use === 'service' && (env.DATABASE_URL !== undefined || production)) {
     if (env.ENCRYPTION_KEY === undefined) {

@@ -104,7 +104,7 @@ async function openResources(config: Config, logger: Logger, shutdown: Shutdown)
   }
   const pool = (applicationName: string, max: number, acquireTimeoutMs: number) =>
     poolAt(database.connectionString, applicationName, max, acquireTimeoutMs)
-  const encryption = createEncryption(secrets.encryptionKey)
+  const encryption = createEncryption(secrets.encryptionKey, config.encryptionKeySecond)
   const shares = divideConnections(config.databasePool, config.run)
   return {
     config,

@@ -127,7 +127,7 @@ async function prepareSchema(database: OpenDatabase, db: Db, config: Config): Pr
 
 async function openSession(db: Db, config: Config, logger: Logger): Promise<Session> {
   const { encryptionKey } = await loadSecrets(config, logger)
-  const encryption = createEncryption(encryptionKey)
+  const encryption = createEncryption(encryptionKey, config.encryptionKeySecond)
   // Otherwise a command could store a Stripe key that no process of the service can decrypt.
   await assertEncryptionKey(db, encryption)
   const metrics = noMetrics

@@ -28,6 +28,7 @@ import {
 } from './coupon-commands.ts'
 import { addCustomersRefresh } from './customer-commands.ts'
 import { addDrift } from './drift-commands.ts'
+import { addEncryptionRotate } from './encryption-commands.ts'
 import { addEventsFindMissed, addEventsList, addEventsReplay } from './event-commands.ts'
 import { addKeysCreate, addKeysList, addKeysRevoke } from './key-commands.ts'
 import { addPlansCreate, addPlansList } from './plan-commands.ts'
@@ -154,6 +155,7 @@ export function buildProgram(cli: Cli): Command {
   addWebhookSecretsAdd(program, cli)
   addWebhookSecretsList(program, cli)
   addWebhookSecretsDelete(program, cli)
+  addEncryptionRotate(program, cli)
   addKeysCreate(program, cli)
   addKeysList(program, cli)
   addKeysRevoke(program, cli)

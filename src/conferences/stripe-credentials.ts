@@ -1,6 +1,7 @@
 import type { Db, Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import type { SealedTable } from '../db/sealed-values.ts'
 import { type Bind, systemStatement, tenantStatement, withSystem } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { notFound, StartupError } from '../shared/errors.ts'
@@ -39,7 +40,30 @@ export async function readStripeCredentials(
   return { key: encryption.decrypt(row.sealed, keyContext(conferenceId)), account: row.account }
 }
 
+/** The encrypted values of conferences. */
+export const SEALED_CREDENTIALS: readonly SealedTable[] = [
+  {
+    table: 'conferences',
+    keys: ['id'],
+    contexts: { stripe_secret_key_sealed: ({ id = '' }) => keyContext(id) },
+  },
+  {
+    table: 'webhook_secrets',
+    keys: ['conference_id', 'id'],
+    contexts: {
+      secret_sealed: ({ conference_id: conference = '', id = '' }) => secretContext(conference, id),
+    },
+  },
+]
+
 const CHECK = { value: 'sponsor-vouchers', context: 'encryption_check.value' }
+
+/** The value by which a process knows its key. It is encrypted again when everything else is. */
+export const SEALED_CHECK: SealedTable = {
+  table: 'encryption_check',
+  keys: ['only_row'],
+  contexts: { value_sealed: () => CHECK.context },
+}
 
 /**
  * Checks the encryption key against one encrypted value in the database. The first start with an

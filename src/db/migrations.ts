@@ -104,6 +104,21 @@ const LOCKED =
   'A transaction has locked a table that the next migration changes, for two minutes now. Find and end it ' +
   '(pg_stat_activity), then migrate again.'
 
+/** Rolls back the migration that was applied last. @returns its name; null if there is none. */
+export async function migrateBack(connectionString: string): Promise<string | null> {
+  let undone: string | null = null
+  await underMigrationLock(connectionString, async (db) => {
+    // By its name: knex takes the last of the files, and a batch may have all migrations of a new database.
+    const last = await db('knex_migrations')
+      .orderBy('id', 'desc')
+      .first<{ name: string } | undefined>()
+    if (last === undefined) return
+    await db.migrate.down({ ...CONFIG, name: last.name } as Knex.MigratorConfig)
+    undone = last.name
+  })
+  return undone
+}
+
 /** Rolls back all our migrations, newest first. For tests and development databases. */
 export async function migrateDown(connectionString: string): Promise<void> {
   await underMigrationLock(connectionString, async (db) => {

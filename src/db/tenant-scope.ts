@@ -30,6 +30,7 @@ export type SystemTask =
   | 'list-purchases'
   | 'prune'
   | 'end-holds'
+  | 'rotate-encryption'
 
 /** Tasks whose transactions refuse to write. */
 const READ_ONLY_TASKS: ReadonlySet<SystemTask> = new Set([

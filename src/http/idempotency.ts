@@ -4,6 +4,7 @@ import { deleteInBatches } from '../db/delete-in-batches.ts'
 import type { IdempotencyRunner, ResumableSteps } from '../db/idempotency-runner.ts'
 import type { LivenessLock } from '../db/liveness-lock.ts'
 import { isUniqueViolation } from '../db/pg-errors.ts'
+import type { SealedTable } from '../db/sealed-values.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { sha256 } from '../shared/cryptography.ts'
@@ -56,6 +57,15 @@ const KEY_LIFETIME_SECONDS = 86_400
 /** What is authenticated with a stored answer. */
 const answerContext = ({ caller, key }: Pick<Key, 'caller' | 'key'>) =>
   `idempotency_keys:${caller}:${key}`
+
+/** The stored answers. They are deleted after a day anyway. */
+export const SEALED_ANSWERS: SealedTable = {
+  table: 'idempotency_keys',
+  keys: ['caller', 'key'],
+  contexts: {
+    answer_sealed: ({ caller = '', key = '' }) => answerContext({ caller, key }),
+  },
+}
 
 /** @param deps.livenessLock tells whether the process that runs a request is still alive. */
 export function createIdempotency(deps: {

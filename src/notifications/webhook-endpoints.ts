@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { lockConference } from '../conferences/conference-store.ts'
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, mapPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { SealedTable } from '../db/sealed-values.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { invalidField, notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
@@ -207,6 +208,16 @@ export async function rotateEndpointSecret(
 
 const context = (conferenceId: string, endpointId: string) =>
   `webhook_endpoints.secret:${conferenceId}:${endpointId}`
+
+const contextOf = ({ conference_id: conference = '', id = '' }: Record<string, string>) =>
+  context(conference, id)
+
+/** The signing secrets of outbound webhooks. */
+export const SEALED_ENDPOINT_SECRETS: SealedTable = {
+  table: 'webhook_endpoints',
+  keys: ['conference_id', 'id'],
+  contexts: { secret_sealed: contextOf, previous_secret_sealed: contextOf },
+}
 
 // The specification requires 24 to 64 bytes.
 const SECRET_BYTES = 32

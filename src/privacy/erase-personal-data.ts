@@ -8,7 +8,7 @@ import type { Actor } from '../shared/caller.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { type Erasure, getErasure } from './erasure-store.ts'
+import { type Erasure, getErasure, termsContext } from './erasure-store.ts'
 import { MIRROR_TABLES } from './personal-data.ts'
 import {
   changePage,
@@ -98,7 +98,7 @@ export async function beginErasure(
   }
   await trx('erasures')
     .where({ conference_id: conferenceId, id: erasureId })
-    .update({ terms_sealed: encryption.encrypt(JSON.stringify(terms), contextOf(ref)) })
+    .update({ terms_sealed: encryption.encrypt(JSON.stringify(terms), termsContext(ref)) })
   await eraseOwnRows(trx, ref, subject)
   await addJob(
     trx,
@@ -109,14 +109,11 @@ export async function beginErasure(
   return erasureId
 }
 
-const contextOf = ({ conferenceId, erasureId }: ErasureRef) =>
-  `erasures.terms:${conferenceId}:${erasureId}`
-
 /** What an erasure that is not done looks for. Its own rows do not show it any more. */
 function openTerms(encryption: Encryption, ref: ErasureRef, sealed: string): Terms {
   if (sealed === '') return { emails: [], names: [] }
   // What beginErasure encrypted.
-  return JSON.parse(encryption.decrypt(sealed, contextOf(ref))) as Terms
+  return JSON.parse(encryption.decrypt(sealed, termsContext(ref))) as Terms
 }
 
 /** The subject's customers at Stripe, which keeps what it knows about them. */

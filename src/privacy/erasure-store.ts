@@ -1,5 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import type { SealedTable } from '../db/sealed-values.ts'
 import { notFound } from '../shared/errors.ts'
 
 /** A row of `erasures`, without what it looks for. */
@@ -13,6 +14,20 @@ export type Erasure = {
   requested_by: string
   created_at: Date
   finished_at: Date | null
+}
+
+/** In what context the terms of an erasure are encrypted. */
+export const termsContext = (ref: { conferenceId: string; erasureId: string }) =>
+  `erasures.terms:${ref.conferenceId}:${ref.erasureId}`
+
+/** The terms of erasures that are not done. */
+export const SEALED_ERASURES: SealedTable = {
+  table: 'erasures',
+  keys: ['conference_id', 'id'],
+  contexts: {
+    terms_sealed: ({ conference_id: conferenceId = '', id: erasureId = '' }) =>
+      termsContext({ conferenceId, erasureId }),
+  },
 }
 
 const COLUMNS = [

@@ -24,10 +24,12 @@ describe('the schema', { timeout: 120_000 }, () => {
 
   it('is not undone in production without --yes', async () => {
     const production = { env: { NODE_ENV: 'production', STRIPE_API_BASE: '' } }
-    expect(await cli.run(['migrate', '--down'], production)).toMatchObject({
-      exitCode: 2,
-      stderr: expect.stringContaining('--yes'),
-    })
+    for (const option of ['--down', '--back']) {
+      expect(await cli.run(['migrate', option], production)).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringContaining('in production it needs --yes'),
+      })
+    }
     expect(await cli.run(['conferences:list'], { env })).toMatchObject({ exitCode: 0 })
   })
 

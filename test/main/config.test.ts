@@ -244,6 +244,7 @@ describe('the settings', () => {
     ['PORT', '70000'],
     ['DATABASE_URL', 'mysql://db/vouchers'],
     ['ENCRYPTION_KEY', 'c2hvcnQ='],
+    ['ENCRYPTION_KEY_SECOND', 'c2hvcnQ='],
     ['ENCRYPTION_KEY', 'not base64!'],
     ['OPERATOR_API_KEY', 'short'],
     ['RUN', 'both'],

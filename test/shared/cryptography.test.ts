@@ -35,4 +35,15 @@ describe('an encrypted value', () => {
       /unable to authenticate/,
     )
   })
+
+  it('can be decrypted with a second key, which encrypts nothing', () => {
+    const context = 'conferences.stripe_secret_key:conf_a'
+    const rotating = createEncryption(Buffer.alloc(32, 2), Buffer.alloc(32, 1))
+    expect(rotating.decrypt(sealed, context)).toBe('sk_test_secret')
+    expect(rotating.keyOf(sealed, context)).toBe('second')
+    const fresh = rotating.encrypt('sk_test_secret', context)
+    expect(rotating.keyOf(fresh, context)).toBe('current')
+    expect(encryption.keyOf(fresh, context)).toBeNull()
+    expect(() => rotating.decrypt(sealed, 'another context')).toThrow(/unable to authenticate/)
+  })
 })
