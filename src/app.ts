@@ -32,7 +32,7 @@ import { addRequestMetrics, createMetrics, type Metrics, metricsRoutes } from '.
 import { createLifecycle, createReadiness, healthRoutes, type Lifecycle } from './http/readiness.ts'
 import { type ConnectedReplica, createReads, noteWritesOfCallers } from './http/replica-reads.ts'
 import type { App, RouteDeps } from './http/route-deps.ts'
-import { createServer } from './http/server.ts'
+import { createProbeServer, createServer } from './http/server.ts'
 import { driftRoutes } from './mirror/drift/drift-routes.ts'
 import { mirrorRoutes } from './mirror/mirror-routes.ts'
 import { syncRunRoutes } from './mirror/runs/sync-run-routes.ts'
@@ -175,7 +175,26 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   return app
 }
 
-function addOperationRoutes(app: App, lifecycle: Lifecycle, deps: AppDeps, metrics: Metrics): void {
+/** The probes and metrics of a process that only works. The result does not listen yet. */
+export function buildProbes(deps: {
+  config: Config
+  upkeepDb: Db
+  logger: Logger
+  lifecycle: Lifecycle
+  metrics: Metrics
+}): App {
+  const app = createProbeServer(deps.logger)
+  const { lifecycle, config, upkeepDb: db, metrics } = deps
+  addOperationRoutes(app, lifecycle, { config, db }, metrics)
+  return app
+}
+
+function addOperationRoutes(
+  app: App,
+  lifecycle: Lifecycle,
+  deps: Pick<AppDeps, 'config' | 'db' | 'upkeepDb'>,
+  metrics: Metrics,
+): void {
   const { metricsToken } = deps.config
   const db = deps.upkeepDb ?? deps.db
   addRequestMetrics(app, metrics)

@@ -59,6 +59,7 @@ const schema = z.object({
   ENCRYPTION_KEY_SECOND: key.optional(),
   OPERATOR_API_KEY: z.string().min(16, 'must have at least 16 characters').optional(),
   METRICS_TOKEN: z.string().min(8).optional(),
+  METRICS_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
   SLOW_STATEMENT_MS: z.coerce.number().int().min(0).max(3_600_000).default(1_000),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
@@ -156,6 +157,8 @@ export type Config = Readonly<{
   encryptionKeySecond: Buffer | null
   operatorApiKey: string | null
   metricsToken: string | null
+  /** Where a process that only works serves its probes and metrics. null: it does not listen. */
+  metricsPort: number | null
   /** Statements that take longer are logged. null: none. */
   slowStatementMs: number | null
   /** null: no setting names an OTLP endpoint, so nothing is traced. */
@@ -257,6 +260,7 @@ export function loadConfig(
     encryptionKeySecond: toKey(set.ENCRYPTION_KEY_SECOND),
     operatorApiKey: set.OPERATOR_API_KEY ?? null,
     metricsToken: set.METRICS_TOKEN ?? null,
+    metricsPort: set.METRICS_PORT ?? null,
     slowStatementMs: set.SLOW_STATEMENT_MS || null,
     tracing: tracingOf(set),
     logLevel: set.LOG_LEVEL,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { buildApp } from './app.ts'
+import { buildApp, buildProbes } from './app.ts'
 import { findLiveConference } from './conferences/conference-store.ts'
 import { assertEncryptionKey } from './conferences/stripe-credentials.ts'
 import { type Config, isStripeApi } from './config.ts'
@@ -13,6 +13,7 @@ import { loadSecrets } from './development-secrets.ts'
 import { EVENT_HOOKS } from './event-hooks.ts'
 import { createMetrics } from './http/metrics.ts'
 import { createLifecycle } from './http/readiness.ts'
+import type { App } from './http/route-deps.ts'
 import { startHeartbeat } from './jobs/heartbeat.ts'
 import { repeat } from './jobs/repeat.ts'
 import { createMirrorFeed } from './mirror/mirror-feed.ts'
@@ -29,7 +30,7 @@ import { MAX_SLOT_WAIT_SECONDS } from './stripe/wait-for-rate-limit.ts'
 import { startWorker } from './worker.ts'
 
 export type Service = {
-  /** The address it listens on, e.g. `http://127.0.0.1:3000`; null for RUN=work. */
+  /** The address it listens on, e.g. `http://127.0.0.1:3000`; null for RUN=work without METRICS_PORT. */
   address: string | null
   /**
    * Resolves when the database is prepared and the process serves or works. Until then it listens
@@ -54,12 +55,12 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   const shutdown = createShutdown(config.shutdownSeconds * 1000, logger)
   try {
     const resources = await openResources(config, logger, shutdown)
-    const address = config.run === 'work' ? null : await serve(resources, shutdown)
+    const address = await (config.run === 'work' ? serveProbes : serve)(resources, shutdown)
     return {
       address,
       ready: prepareAndWork(resources, shutdown),
       async stop({ drain = false } = {}) {
-        if (drain && address !== null) await drainRequests(resources)
+        if (drain && config.run !== 'work') await drainRequests(resources)
         return shutdown.run()
       },
     }
@@ -161,7 +162,7 @@ function connectStripe({ encryption, config, metrics, logger }: Resources, db: D
 }
 
 async function serve(resources: Resources, shutdown: Shutdown): Promise<string> {
-  const { config, logger, lifecycle, poolOf } = resources
+  const { config, logger, poolOf } = resources
   const livenessLock = holdLivenessLock(resources.directConnectionString, (err) =>
     logger.debug({ err }, 'the liveness lock lost its connection'),
   )
@@ -176,15 +177,29 @@ async function serve(resources: Resources, shutdown: Shutdown): Promise<string> 
     exportDb: poolOf('exports'),
     livenessLock,
   })
+  return listen(app, { port: config.port, setting: 'PORT' }, resources, shutdown)
+}
+
+/** A process that only works listens for its probes and metrics, if a setting names the port. */
+async function serveProbes(resources: Resources, shutdown: Shutdown): Promise<string | null> {
+  const { metricsPort: port } = resources.config
+  if (port === null) return null
+  return listen(buildProbes(resources), { port, setting: 'METRICS_PORT' }, resources, shutdown)
+}
+
+async function listen(
+  app: App,
+  at: { port: number; setting: string },
+  { config: { host }, lifecycle, logger }: Resources,
+  shutdown: Shutdown,
+): Promise<string> {
   shutdown.add('intake', 'http', async () => {
     lifecycle.stop()
     await app.close()
   })
-  const address = await app
-    .listen({ host: config.host, port: config.port })
-    .catch((error: unknown) => {
-      throw toListenError(error, config)
-    })
+  const address = await app.listen({ host, port: at.port }).catch((error: unknown) => {
+    throw toListenError(error, { host, ...at })
+  })
   logger.info({ address }, 'listening')
   return address
 }
@@ -217,18 +232,18 @@ function noteWritesOf({ config, logger }: Resources, db: Db) {
 /** An error that says what to do when the port cannot be used; any other error as it is. */
 export function toListenError(
   error: unknown,
-  { host, port }: { host: string; port: number },
+  { host, port, setting = 'PORT' }: { host: string; port: number; setting?: string },
 ): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : null
   if (code === 'EADDRINUSE') {
     return new StartupError(
-      `Port ${port} of ${host} is in use. Stop the process that uses it, or set PORT to another port.`,
+      `Port ${port} of ${host} is in use. Stop the process that uses it, or set ${setting} to another port.`,
       { cause: error },
     )
   }
   if (code === 'EACCES') {
     return new StartupError(
-      `This user may not listen on port ${port} of ${host}. Set PORT to a port above 1023.`,
+      `This user may not listen on port ${port} of ${host}. Set ${setting} to a port above 1023.`,
       { cause: error },
     )
   }

@@ -116,6 +116,22 @@ export async function createServer(options: ServerOptions): Promise<App> {
   return app
 }
 
+/** A server for probes and metrics alone: no callers, limits and pages. It does not listen. */
+export function createProbeServer(logger: FastifyBaseLogger): App {
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: newRequestId,
+    // Nothing is lost: Prometheus keeps its connection open.
+    forceCloseConnections: true,
+    frameworkErrors: (error, request, reply) => sendProblem(request, reply, error),
+  }).withTypeProvider<ZodTypeProvider>()
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  addProblemHandlers(app, null)
+  return app
+}
+
 /**
  * Lets web pages of other origins call the API with a key. Session cookies are not for them.
  *

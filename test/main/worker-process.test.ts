@@ -5,7 +5,7 @@ import {
   startServiceProcess,
   useServiceProcesses,
 } from '../support/service-process.ts'
-import { useTestApp } from '../support/test-app.ts'
+import { OPERATOR_KEY, useTestApp } from '../support/test-app.ts'
 import { POLL_OPTIONS, TEST_TIMEOUT } from '../support/timeouts.ts'
 import { useStubStripe } from './stub-stripe.ts'
 
@@ -64,6 +64,27 @@ it('takes over the work of a killed process when its lease ends', async () => {
   // graphile-worker itself would keep the lock of a dead worker for four hours.
   await expect.poll(() => stripe.eventLists, POLL_OPTIONS).toBe(asked + 1)
   expect(replacement.output()).toContain('released the jobs of dead workers')
+})
+
+it('serves its probes and metrics if a setting names a port, and nothing else', async () => {
+  const working = await startWorking({ METRICS_PORT: '0', METRICS_TOKEN: 'a-token-of-prometheus' })
+  const get = (path: string, as: string | null = null) =>
+    fetch(`${working.url}${path}`, {
+      headers: as === null ? {} : { authorization: `Bearer ${as}` },
+    })
+  expect((await get('/livez')).status).toBe(200)
+  expect((await get('/readyz')).status).toBe(200)
+  expect((await get('/metrics')).status).toBe(401)
+  const metrics = await (await get('/metrics', 'a-token-of-prometheus')).text()
+  for (const line of [
+    '# TYPE sponsor_vouchers_job_duration_seconds histogram',
+    'sponsor_vouchers_stripe_events_handled_total{outcome="done"} 0',
+    'sponsor_vouchers_database_up 1',
+  ]) {
+    expect(metrics).toContain(`${line}\n`)
+  }
+  expect((await get('/v1/conferences', OPERATOR_KEY)).status).toBe(404)
+  expect(await working.terminate()).toBe(0)
 })
 
 it('finishes its work on SIGTERM and exits with 0', async () => {
