@@ -13,8 +13,10 @@ import { benchIngest } from './ingest.ts'
 import { benchIssue } from './issue.ts'
 import { benchLists } from './lists.ts'
 import { benchPaidAtOnce } from './paid-at-once.ts'
+import { benchPartitions } from './partitions.ts'
 import { benchPurchases } from './purchases.ts'
 import { benchRedeem } from './redeem.ts'
+import { reportSizes } from './sizes.ts'
 import { soak } from './soak.ts'
 import { benchSync } from './sync.ts'
 
@@ -27,13 +29,15 @@ const BENCHES = {
   issue: benchIssue,
   lists: benchLists,
   'paid-at-once': benchPaidAtOnce,
+  partitions: benchPartitions,
   purchases: benchPurchases,
   redeem: benchRedeem,
   sync: benchSync,
+  sizes: reportSizes,
   soak,
 }
-/** Takes ten minutes, so it runs only when it is named. */
-const LONG: readonly string[] = ['soak']
+/** These take minutes and compare nothing, so they run only when they are named. */
+const LONG: readonly string[] = ['partitions', 'sizes', 'soak']
 
 function chosen(names: string[]): (keyof typeof BENCHES)[] {
   const known = Object.keys(BENCHES) as (keyof typeof BENCHES)[]

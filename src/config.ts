@@ -4,7 +4,6 @@ import { describeIssue, type Issue } from './shared/describe-issue.ts'
 const seconds = (fallback: number) => z.coerce.number().int().min(1).max(86_400).default(fallback)
 const days = (fallback: number) => z.coerce.number().int().min(0).max(36_500).default(fallback)
 const flag = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'] })
-
 const key = z
   .base64()
   .refine((text) => Buffer.from(text, 'base64').length === 32, 'must be 32 bytes, base64 encoded')
@@ -107,6 +106,7 @@ const schema = z.object({
     .optional(),
   WEBHOOKS_ALLOW_LOOPBACK: flag.default(false),
   PENDING_EVENTS_THRESHOLD: z.coerce.number().int().min(0).default(20),
+  EVENT_RETENTION_DAYS: days(90).refine((n) => n === 0 || n >= 62, 'must be 62 or more, or 0'),
   EVENT_BODY_RETENTION_DAYS: days(90),
   SYNC_RUN_RETENTION_DAYS: days(90),
   DISCOUNT_CHANGE_RETENTION_DAYS: days(365),
@@ -187,7 +187,7 @@ export type Config = Readonly<{
   webhooksAllowLoopback: boolean
   /** Days after which data is deleted. null: never. */
   retention: Readonly<{
-    /** The bodies of handled events. The events themselves are kept. */
+    eventDays: number | null
     eventBodyDays: number | null
     syncRunDays: number | null
     discountChangeDays: number | null
@@ -282,6 +282,7 @@ export function loadConfig(
     oidc: oidcOf(set),
     purchaseUrl: set.PURCHASE_URL ?? null,
     retention: {
+      eventDays: set.EVENT_RETENTION_DAYS || null,
       eventBodyDays: set.EVENT_BODY_RETENTION_DAYS || null,
       syncRunDays: set.SYNC_RUN_RETENTION_DAYS || null,
       discountChangeDays: set.DISCOUNT_CHANGE_RETENTION_DAYS || null,

@@ -33,7 +33,7 @@ import {
   deliverWebhook,
 } from './notifications/deliver-webhook.ts'
 import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
-import { deleteOldDeliveries, resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
+import { dropOldDeliveries, resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
 import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { finishErasure } from './privacy/erase-personal-data.ts'
 import type { BulkPurchaseService, Cause, PurchaseRef } from './purchases/bulk-purchase-service.ts'
@@ -45,7 +45,7 @@ import { fetchStripeAccount } from './stripe/stripe-account.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
 import { resumeJobsWaitingForKey } from './stripe/wait-for-key.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
-import { createEventInbox, deleteOldBodies } from './stripe-events/event-inbox.ts'
+import { createEventInbox, deleteOldBodies, dropOldEvents } from './stripe-events/event-inbox.ts'
 import { findMissedEvents } from './stripe-events/missed-events.ts'
 import { retryWaitingEvents, sweepFailedEvents } from './stripe-events/retry-events.ts'
 import { sendAssignmentEmail } from './vouchers/assignment-email.ts'
@@ -266,12 +266,12 @@ async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Number of deleted rows, by kind. `bodies`: of events, which stay. */
+/** Number of deleted rows, by kind. `bodies`: of events, which stay. `partitions`: the names of dropped ones. */
 export type Pruned = {
   keys: number
   limits: number
   jobs: number
-  deliveries: number
+  partitions: string[]
   bodies: number
   runs: number
   changes: number
@@ -282,12 +282,19 @@ export type Pruned = {
 
 /** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
 export async function prune(db: Db, retention: Config['retention']): Promise<Pruned> {
-  const { eventBodyDays, syncRunDays, discountChangeDays } = retention
+  const { eventDays, eventBodyDays, syncRunDays, discountChangeDays } = retention
   return {
     keys: await deleteExpiredKeys(db),
     limits: await deleteExpiredLimits(db),
     jobs: await deleteFailedJobs(db),
-    deliveries: await deleteOldDeliveries(db),
+    // First: the bodies of dropped events need no deletion. No event goes before its body.
+    partitions: [
+      ...(await dropOldEvents(
+        db,
+        eventDays && eventBodyDays && Math.max(eventDays, eventBodyDays),
+      )),
+      ...(await dropOldDeliveries(db)),
+    ],
     signIns: await deleteOldSignIns(db),
     bodies: eventBodyDays === null ? 0 : await deleteOldBodies(db, eventBodyDays),
     runs: syncRunDays === null ? 0 : await deleteOldSyncRuns(db, syncRunDays),

@@ -29,6 +29,7 @@ export type SystemTask =
   | 'metrics'
   | 'list-purchases'
   | 'prune'
+  | 'partitions'
   | 'end-holds'
   | 'rotate-encryption'
 

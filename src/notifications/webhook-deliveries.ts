@@ -1,6 +1,6 @@
 import type { Db, Tx } from '../db/connect.ts'
-import { deleteInBatches } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { maintainPartitions } from '../db/partitions.ts'
 import { hasNoJobSql } from '../jobs/job-queue.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { addDeliveryJob, type OutboundEventType } from './outbound-events.ts'
@@ -139,8 +139,20 @@ export async function resumeStuckDeliveries(trx: Tx): Promise<number> {
 // The description of listWebhookDeliveries promises this.
 const KEPT_DAYS = 30
 
-/** Deletes deliveries that finished more than 30 days ago. @returns their number. */
-export function deleteOldDeliveries(db: Db): Promise<number> {
-  const condition = `finished_at < now() - interval '${KEPT_DAYS} days'`
-  return deleteInBatches(db, 'webhook_deliveries', condition)
+/** The last attempt of a delivery is less than four days after its creation. */
+const LAST_ATTEMPT_DAYS = 4
+
+/** A month counts from its first day. */
+const MONTH_DAYS = 31
+
+const DELIVERY_PARTITIONS = {
+  table: 'webhook_deliveries',
+  column: 'created_at',
+  // A replay may finish long after the delivery was created.
+  kept: `state = 'pending' or finished_at > now() - interval '${KEPT_DAYS} days'`,
+} as const
+
+/** Drops deliveries that finished more than 30 days ago, by month. @returns the dropped partitions. */
+export function dropOldDeliveries(db: Db): Promise<string[]> {
+  return maintainPartitions(db, DELIVERY_PARTITIONS, MONTH_DAYS + LAST_ATTEMPT_DAYS + KEPT_DAYS)
 }

@@ -171,7 +171,7 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
     none: 'conference_id id resource state started_by ids cursor',
     json: 'details error',
   }),
-  sync_run_ids: table('run_id', { none: 'conference_id run_id ids' }),
+  sync_run_ids: table('run_id page', { none: 'conference_id run_id ids' }),
   // Hashes of parts of three characters. Triggers follow the change of the texts.
   text_search: table('kind id', { none: 'conference_id kind id grams' }),
   erasures: table('id', {

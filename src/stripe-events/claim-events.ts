@@ -21,6 +21,8 @@ export const MAX_ATTEMPTS = 20
 export type ClaimedEvent = {
   conferenceId: string
   id: string
+  /** With the ids, the key of its row: the time that Stripe created it, as Postgres prints it. */
+  createdAt: string
   lane: Lane
   type: string
   /** The number of this attempt. It also identifies the claim: a later claim has another number. */
@@ -36,6 +38,7 @@ export type ClaimedEvent = {
 type ClaimedRow = {
   conference_id: string
   id: string
+  created_at: string
   lane: Lane
   type: string
   attempts: number
@@ -53,7 +56,7 @@ type ClaimedRow = {
 // The lane is part of the text, not a binding: each lane has a partial index.
 const claimOf = (bind: Bind, { lane, limit, leaseSeconds, except = [] }: Claim) => `
   with due as (
-    select conference_id, id from stripe_events
+    select conference_id, id, created_at_stripe from stripe_events
     where status = 'pending' and lane = '${lane}' and next_attempt_at <= now()
       and not conference_id = any(${bind(except)}::text[])
     order by next_attempt_at
@@ -66,7 +69,8 @@ const claimOf = (bind: Bind, { lane, limit, leaseSeconds, except = [] }: Claim) 
         next_attempt_at = now() + make_interval(secs => ${bind(leaseSeconds)})
     from due
     where e.conference_id = due.conference_id and e.id = due.id
-    returning e.conference_id, e.id, e.lane, e.type, e.attempts, e.object_id,
+      and e.created_at_stripe = due.created_at_stripe
+    returning e.conference_id, e.id, e.created_at_stripe::text as created_at, e.lane, e.type, e.attempts, e.object_id,
       e.payment_intent_id, e.purchase_id, e.received_at, e.mirror_resource, e.mirror_id,
       (extract(epoch from coalesce(e.mirror_after, e.received_at)) * 1000000)::bigint as mirror_after
   )
@@ -95,6 +99,7 @@ function toClaimed(row: ClaimedRow): ClaimedEvent {
   return {
     conferenceId: row.conference_id,
     id: row.id,
+    createdAt: row.created_at,
     lane: row.lane,
     type: row.type,
     attempts: row.attempts,
@@ -111,58 +116,30 @@ function mirroredObject(row: ClaimedRow): MirroredObject | null {
 }
 
 /**
- * Groups the events that one fetch from Stripe can process: those of one purchase. While the purchase
- * is unknown, the events of one payment form a group.
- */
-export function groupByPurchase(events: readonly ClaimedEvent[]): ClaimedEvent[][] {
-  return groupBy(events, purchaseKey)
-}
-
-/** Groups the events of one mirror object. */
-export function groupByObject(events: readonly ClaimedEvent[]): ClaimedEvent[][] {
-  return groupBy(events, objectKey)
-}
-
-function purchaseKey(event: ClaimedEvent): string {
-  return `${event.conferenceId} ${event.purchaseId ?? event.paymentIntentId ?? event.id}`
-}
-
-/** Identifies the mirror object of an event among all conferences. */
-export function objectKey({ conferenceId, mirrored, id }: ClaimedEvent): string {
-  return `${conferenceId} ${mirrored === null ? id : `${mirrored.resource} ${mirrored.id}`}`
-}
-
-function groupBy(
-  events: readonly ClaimedEvent[],
-  keyOf: (event: ClaimedEvent) => string,
-): ClaimedEvent[][] {
-  const groups = new Map<string, ClaimedEvent[]>()
-  for (const event of events) {
-    const key = keyOf(event)
-    groups.set(key, [...(groups.get(key) ?? []), event])
-  }
-  return [...groups.values()]
-}
-
-/**
  * The events that are still ours: an attempt's number occurs in one claim of a lane, so it tells our claim
  * from a later one. They are found by their primary key: the indexes by status are full of dead rows of
  * events that were pending.
  */
 function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
-  const row = '(?::text, ?::text, ?::text, ?::integer)'
+  const row = '(?::text, ?::text, ?::timestamptz, ?::text, ?::integer)'
   const query = trx('stripe_events').options(PREPARED)
   if (events.length === 0) return query.whereRaw('false')
   return query
     .whereRaw(
-      `(conference_id, id, lane, attempts) in (values ${events.map(() => row).join(', ')})`,
-      events.flatMap(({ conferenceId, id, lane, attempts }) => [conferenceId, id, lane, attempts]),
+      `(conference_id, id, created_at_stripe, lane, attempts) in (values ${events.map(() => row).join(', ')})`,
+      events.flatMap((event) => [
+        event.conferenceId,
+        event.id,
+        event.createdAt,
+        event.lane,
+        event.attempts,
+      ]),
     )
     .whereRaw(`status || '' = 'pending'`)
 }
 
 /** Every transaction that locks several events locks them in this order. */
-const LOCK_ORDER = ['conference_id', 'id']
+const LOCK_ORDER = ['conference_id', 'id', 'created_at_stripe']
 
 /** Locks the events that are still ours and returns them: another worker may have claimed some. */
 export async function lockClaimed(

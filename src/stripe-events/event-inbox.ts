@@ -1,9 +1,10 @@
 import { outdatedVerifications, type Verification } from '../conferences/stripe-credentials.ts'
 import type { Db, Tx } from '../db/connect.ts'
-import { updateInBatches } from '../db/delete-in-batches.ts'
+import { DELETE_BATCH_SIZE } from '../db/delete-in-batches.ts'
 import { fetchPage, type Page, type PageQuery } from '../db/pages.ts'
+import { maintainPartitions } from '../db/partitions.ts'
 import { isDatabaseUnavailable } from '../db/pg-errors.ts'
-import { type Bind, systemStatement, withTenant } from '../db/tenant-scope.ts'
+import { type Bind, systemStatement, withSystem, withTenant } from '../db/tenant-scope.ts'
 import { AppError, notFound } from '../shared/errors.ts'
 import { inGroups } from '../shared/in-groups.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -304,14 +305,40 @@ export async function replayFailed(trx: Tx, conferenceId: string): Promise<numbe
   return count
 }
 
+/** Drops handled events by month (decision 36). @returns the dropped partitions. */
+export function dropOldEvents(db: Db, days: number | null): Promise<string[]> {
+  return maintainPartitions(db, EVENT_PARTITIONS, days)
+}
+
+/** Stripe's `created` is signed, and the same in every copy of an event: so each event has one place. */
+const EVENT_PARTITIONS = {
+  table: 'stripe_events',
+  column: 'created_at_stripe',
+  kept: `status in ('pending', 'failed')`,
+} as const
+
 /**
  * Deletes the bodies of events that were handled more than so many days ago, because they contain data
- * of payers. The events stay, so that duplicates are recognised. @returns their number.
+ * of payers. The events stay until their month is dropped. @returns their number.
  */
-export function deleteOldBodies(db: Db, days: number): Promise<number> {
-  const condition = `body is not null and status in ('done', 'ignored')
-    and finished_at < now() - interval '${days} days'`
-  return updateInBatches(db, 'stripe_events', condition, { body: null })
+export async function deleteOldBodies(db: Db, days: number): Promise<number> {
+  let total = 0
+  for (;;) {
+    const deleted = await withSystem(db, 'partitions', (trx) =>
+      trx('stripe_events')
+        .whereRaw(
+          `(conference_id, id, created_at_stripe) in (
+             select conference_id, id, created_at_stripe from stripe_events
+             where body is not null and status in ('done', 'ignored')
+               and finished_at < now() - make_interval(days => ?)
+             limit ?)`,
+          [days, DELETE_BATCH_SIZE],
+        )
+        .update({ body: null }),
+    )
+    total += deleted
+    if (deleted < DELETE_BATCH_SIZE) return total
+  }
 }
 
 export type LaneCounts = {

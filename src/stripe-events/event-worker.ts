@@ -9,17 +9,10 @@ import {
   type Tracer,
 } from '../shared/work-context.ts'
 import { errorText } from '../stripe/stripe-errors.ts'
-import {
-  type ClaimedEvent,
-  claimEvents,
-  groupByObject,
-  groupByPurchase,
-  objectKey,
-  releaseClaimed,
-  renewClaimed,
-} from './claim-events.ts'
+import { type ClaimedEvent, claimEvents, releaseClaimed, renewClaimed } from './claim-events.ts'
 import type { Lane } from './classify-event.ts'
 import { WAKE_CHANNEL } from './event-inbox.ts'
+import { groupByObject, groupByPurchase, objectKey } from './group-events.ts'
 import { type ProcessDeps, processEvents } from './process-events.ts'
 import { processMirrorEvents } from './process-mirror-events.ts'
 

@@ -22,7 +22,7 @@ beforeAll(async () => {
 const TENANT_COLUMN = `select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attname = 'conference_id' and not a.attisdropped
-  where n.nspname = 'public' and c.relkind = 'r' order by 1`
+  where n.nspname = 'public' and c.relkind in ('r', 'p') order by 1`
 
 describe('tenants in Postgres', () => {
   it('are separated by forced row security on every table of tenants', async () => {

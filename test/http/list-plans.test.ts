@@ -69,7 +69,7 @@ const otherTables = async () =>
       `select c.oid::regclass::text as name from pg_class c
        join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('public', 'stripe')
        join pg_attribute a on a.attrelid = c.oid and a.attname = 'conference_id'
-       where c.relkind = 'r' and not c.relname = any($1)`,
+       where c.relkind in ('r', 'p') and not c.relispartition and not c.relname = any($1)`,
       [SEEDED_TABLES],
     )
   ).map(({ name }) => name)

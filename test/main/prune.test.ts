@@ -7,7 +7,7 @@ import { addJob } from '../../src/jobs/job-queue.ts'
 import { findStoredEventIds, replayEvent } from '../../src/stripe-events/event-inbox.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
-const KEEP = { eventBodyDays: null, syncRunDays: null, discountChangeDays: null }
+const KEEP = { eventDays: null, eventBodyDays: null, syncRunDays: null, discountChangeDays: null }
 
 const database = useTestDatabase()
 let db: Db
@@ -141,8 +141,12 @@ describe('retention', () => {
     expect(left).toEqual(['active', 'unknown'])
   })
 
-  it('is 90 days for bodies by default, and 0 keeps them (issue 8, line 24)', () => {
-    expect(loadConfig({}).retention.eventBodyDays).toBe(90)
-    expect(loadConfig({ EVENT_BODY_RETENTION_DAYS: '0' }).retention.eventBodyDays).toBeNull()
+  it('is 90 days for events and bodies by default, and 0 keeps them (issue 8, line 24)', () => {
+    const of = (env: NodeJS.ProcessEnv) => loadConfig(env).retention
+    expect(of({})).toMatchObject({ eventDays: 90, eventBodyDays: 90 })
+    expect(of({ EVENT_RETENTION_DAYS: '0' })).toMatchObject({ eventDays: null, eventBodyDays: 90 })
+    expect(() => of({ EVENT_RETENTION_DAYS: '61' })).toThrow(
+      /EVENT_RETENTION_DAYS must be 62 or more/,
+    )
   })
 })

@@ -3,11 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { createMirrorFeed } from '../../src/mirror/mirror-feed.ts'
 import { AppError } from '../../src/shared/errors.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
-import {
-  claimEvents,
-  groupByObject,
-  groupByPurchase,
-} from '../../src/stripe-events/claim-events.ts'
+import { claimEvents } from '../../src/stripe-events/claim-events.ts'
+import { groupByObject, groupByPurchase } from '../../src/stripe-events/group-events.ts'
 import { processEvents } from '../../src/stripe-events/process-events.ts'
 import { processMirrorEvents } from '../../src/stripe-events/process-mirror-events.ts'
 import { purchaseService } from '../support/purchase-service.ts'

@@ -14,12 +14,15 @@ const inSchema = () =>
        array(select a.attname::text from pg_index i, unnest(i.indkey) with ordinality k (number, place)
          join pg_attribute a on a.attnum = k.number
          where i.indrelid = c.oid and i.indisprimary and a.attrelid = c.oid
-           and a.attname <> 'conference_id' order by k.place) as key,
+           and a.attname <> 'conference_id' and not exists (
+             -- The time that places a row in its partition.
+             select from pg_partitioned_table p where p.partrelid = c.oid and a.attnum = any(p.partattrs))
+         order by k.place) as key,
        array(select a.attname::text from pg_attribute a join pg_type t on t.oid = a.atttypid
          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
            and t.typname <> all($1) order by 1) as columns
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where c.relkind in ('r', 'p') and n.nspname in ('public', 'stripe', 'graphile_worker')`,
+     where c.relkind in ('r', 'p') and not c.relispartition and n.nspname in ('public', 'stripe', 'graphile_worker')`,
     [HOLDS_NO_TEXT],
   )
 

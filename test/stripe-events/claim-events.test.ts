@@ -4,11 +4,11 @@ import { withTenant } from '../../src/db/tenant-scope.ts'
 import {
   type ClaimedEvent,
   claimEvents,
-  groupByPurchase,
   lockClaimed,
   releaseClaimed,
   renewClaimed,
 } from '../../src/stripe-events/claim-events.ts'
+import { groupByPurchase } from '../../src/stripe-events/group-events.ts'
 import { directUrl } from '../support/test-connections.ts'
 import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'
 
@@ -155,6 +155,7 @@ describe('events of one claim', () => {
     const event = (id: string, more: Partial<ClaimedEvent>): ClaimedEvent => ({
       conferenceId: 'conf_1',
       id,
+      createdAt: '2026-01-02 03:04:05+00',
       lane: 'purchase',
       type: 'refund.created',
       attempts: 1,

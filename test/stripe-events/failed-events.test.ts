@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { withSystem } from '../../src/db/tenant-scope.ts'
-import { claimEvents, groupByPurchase, MAX_ATTEMPTS } from '../../src/stripe-events/claim-events.ts'
+import { claimEvents, MAX_ATTEMPTS } from '../../src/stripe-events/claim-events.ts'
+import { groupByPurchase } from '../../src/stripe-events/group-events.ts'
 import { processEvents } from '../../src/stripe-events/process-events.ts'
 import { sweepFailedEvents } from '../../src/stripe-events/retry-events.ts'
 import { eventOf, useInboxApp, type WiredShop } from './inbox-app.ts'

@@ -11,14 +11,10 @@ import { noMetrics } from '../../src/shared/service-metrics.ts'
 import { createStripeClients } from '../../src/stripe/stripe-client.ts'
 import { createStripePaymentGateway } from '../../src/stripe/stripe-payment-gateway.ts'
 import { MAX_SLOT_WAIT_SECONDS } from '../../src/stripe/wait-for-rate-limit.ts'
-import {
-  type ClaimedEvent,
-  claimEvents,
-  groupByObject,
-  groupByPurchase,
-} from '../../src/stripe-events/claim-events.ts'
+import { type ClaimedEvent, claimEvents } from '../../src/stripe-events/claim-events.ts'
 import type { Lane } from '../../src/stripe-events/classify-event.ts'
 import type { EventHook } from '../../src/stripe-events/event-hook.ts'
+import { groupByObject, groupByPurchase } from '../../src/stripe-events/group-events.ts'
 import { type ProcessDeps, processEvents } from '../../src/stripe-events/process-events.ts'
 import { processMirrorEvents } from '../../src/stripe-events/process-mirror-events.ts'
 import { purchaseService } from '../support/purchase-service.ts'

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { type ClaimedEvent, objectKey } from '../../src/stripe-events/claim-events.ts'
+import type { ClaimedEvent } from '../../src/stripe-events/claim-events.ts'
 import { createWorkQueue } from '../../src/stripe-events/event-worker.ts'
+import { objectKey } from '../../src/stripe-events/group-events.ts'
 
 function event(id: string, customer: string, conferenceId = 'conf_1'): ClaimedEvent {
   return {
     conferenceId,
     id,
+    createdAt: '2026-01-02 03:04:05+00',
     lane: 'mirror',
     type: 'customer.updated',
     attempts: 1,

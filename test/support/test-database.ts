@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { adminQuery, closeAdminSessions, withLogin } from './test-connections.ts'
+import { expectOneConference } from './watch-statements.ts'
 
 export type TestDatabase = {
   /**
@@ -53,6 +54,7 @@ async function createDatabase(template: string): Promise<TestDatabase> {
  */
 export function useTestDatabase(): Omit<TestDatabase, 'drop'> {
   let database: TestDatabase | undefined
+  expectOneConference()
   beforeAll(async () => {
     database = await createTestDatabase()
   })

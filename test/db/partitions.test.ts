@@ -1,0 +1,288 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { down as mergeKeys, up as prepareKeys } from '../../migrations/0081_partition_keys.ts'
+import { down as mergePartitions, up as partition } from '../../migrations/0082_partitions.ts'
+import { connect, type Db } from '../../src/db/connect.ts'
+import { deleteInBatches } from '../../src/db/delete-in-batches.ts'
+import { protectByConference, withTenant } from '../../src/db/tenant-scope.ts'
+import { dropOldDeliveries } from '../../src/notifications/webhook-deliveries.ts'
+import { newId } from '../../src/shared/ids.ts'
+import { claimEvents, closeClaimed } from '../../src/stripe-events/claim-events.ts'
+import type { IncomingEvent } from '../../src/stripe-events/classify-event.ts'
+import {
+  createEventInbox,
+  dropOldEvents,
+  findStoredEventIds,
+  replayEvent,
+} from '../../src/stripe-events/event-inbox.ts'
+import { adminQuery } from '../support/test-connections.ts'
+import { useTestDatabase } from '../support/test-database.ts'
+
+const database = useTestDatabase()
+const conferenceId = newId('conference')
+let db: Db
+
+beforeAll(async () => {
+  db = connect(database.connectionString)
+  await withTenant(db, { conferenceId }, async (trx) => {
+    await trx('conferences').insert({ id: conferenceId, slug: 'c', name: 'C', currency: 'EUR' })
+    await trx('webhook_endpoints').insert({
+      conference_id: conferenceId,
+      id: 'we_1',
+      url: 'https://example.org',
+      secret_sealed: 'x',
+      secret_last4: 'x',
+    })
+  })
+})
+afterAll(() => db.destroy())
+
+const rows = <Row extends Record<string, unknown>>(sql: string, values: unknown[] = []) =>
+  adminQuery<Row>(database.adminConnectionString, sql, values)
+
+/** The first day of a month, counted from this one. */
+async function month(offset: number): Promise<{ name: string; at: Date }> {
+  const [found] = await rows<{ name: string; at: Date }>(
+    `select to_char(m, 'YYYY_MM') as name, m at time zone 'UTC' as at
+     from (select date_trunc('month', now() at time zone 'UTC') + make_interval(months => $1) as m) as given`,
+    [offset],
+  )
+  if (found === undefined) throw new Error('no month')
+  return found
+}
+
+const partitionsOf = async (table: string) =>
+  (
+    await rows<{ name: string }>(
+      `select inhrelid::regclass::text as name from pg_inherits where inhparent = $1::regclass order by 1`,
+      [table],
+    )
+  ).map(({ name }) => name)
+
+/** The partition of each event. */
+const places = async (like: string) =>
+  Object.fromEntries(
+    (
+      await rows<{ id: string; place: string }>(
+        `select id, tableoid::regclass::text as place from stripe_events where id like $1 order by 1`,
+        [like],
+      )
+    ).map(({ id, place }) => [id, place]),
+  )
+
+/** A partition of a month that is over. */
+async function addMonth(table: string, offset: number): Promise<string> {
+  const [{ name, at }, { at: end }] = [await month(offset), await month(offset + 1)]
+  const made = `${table}_${name}`
+  await db.raw(`create table ${made} (like ${table} including defaults including constraints)`)
+  await db.raw(
+    `alter table ${table} attach partition ${made} for values from ('${at.toISOString()}') to ('${end.toISOString()}')`,
+  )
+  await protectByConference(db, made)
+  return made
+}
+
+const event = (id: string, createdAtStripe: Date): IncomingEvent => ({
+  conferenceId,
+  id,
+  type: 'checkout.session.completed',
+  livemode: false,
+  apiVersion: null,
+  body: Buffer.from(`{"id": "${id}"}`),
+  objectId: null,
+  paymentIntentId: null,
+  purchaseId: null,
+  lane: 'purchase',
+  mirrorResource: null,
+  mirrorId: null,
+  source: 'webhook',
+  status: 'pending',
+  createdAtStripe,
+})
+
+const store = (id: string, at: Date) =>
+  createEventInbox({ db, logger: { warn() {} } }).store(event(id, at))
+
+const claimAll = () => claimEvents(db, { lane: 'purchase', limit: 1_000, leaseSeconds: 60 })
+
+const setStatus = (id: string, status: string, days: number) =>
+  rows(
+    `update stripe_events set status = $2, lease_until = null,
+       finished_at = case when $2 <> 'pending' then now() - make_interval(days => $3) end
+     where id = $1`,
+    [id, status, days],
+  )
+
+describe('events', () => {
+  it('have partitions ahead of this month, and each is stored once in that of its creation', async () => {
+    const [now, next, last] = [await month(0), await month(1), await month(2)]
+    expect(await partitionsOf('stripe_events')).toEqual(
+      [now, next, last].map(({ name }) => `stripe_events_${name}`).concat('stripe_events_default'),
+    )
+    // A test clock of Stripe makes events of the future.
+    const future = new Date('2041-05-06T07:08:09Z')
+    for (const [id, at] of [
+      ['once_now', now.at],
+      ['once_next', next.at],
+      ['once_future', future],
+    ] as const) {
+      expect(await store(id, at)).toBe('new')
+      expect(await store(id, at)).toBe('duplicate')
+    }
+    expect(await places('once%')).toEqual({
+      once_future: 'stripe_events_default',
+      once_next: `stripe_events_${next.name}`,
+      once_now: `stripe_events_${now.name}`,
+    })
+    const claimed = await claimAll()
+    expect(claimed.map(({ id }) => id).toSorted()).toEqual(['once_future', 'once_next', 'once_now'])
+    const closed = await withTenant(db, { conferenceId }, (trx) =>
+      closeClaimed(trx, claimed, { status: 'done' }),
+    )
+    expect(closed).toBe(3)
+    const ids = ['once_now', 'once_future', 'other']
+    expect(await findStoredEventIds(db, conferenceId, ids)).toEqual(
+      new Set(['once_now', 'once_future']),
+    )
+  })
+
+  it('whose month has no partition wait in the default one, and move when it is created', async () => {
+    const { name, at } = await month(1)
+    await db.raw(`drop table stripe_events_${name}`)
+    expect(await store('stray', at)).toBe('new')
+    expect(await places('stray')).toEqual({ stray: 'stripe_events_default' })
+    expect(await dropOldEvents(db, null)).toEqual([])
+    expect(await places('stray')).toEqual({ stray: `stripe_events_${name}` })
+    expect(await store('stray', at)).toBe('duplicate')
+    await setStatus('stray', 'done', 0)
+  })
+
+  it('leave with their month, except pending and failed ones, which stay until they are handled', async () => {
+    const old = await addMonth('stripe_events', -5)
+    const young = await addMonth('stripe_events', -1)
+    const { at } = await month(-5)
+    for (const id of ['old_done', 'old_ignored', 'old_pending', 'old_failed']) await store(id, at)
+    await store('young_done', (await month(-1)).at)
+    await setStatus('old_done', 'done', 100)
+    await setStatus('old_ignored', 'ignored', 100)
+    await setStatus('old_failed', 'failed', 100)
+    await setStatus('young_done', 'done', 20)
+
+    expect(await dropOldEvents(db, 90)).toEqual([old])
+    expect(await partitionsOf('stripe_events')).not.toContain(old)
+    expect(await places('%old%')).toEqual({
+      old_failed: 'stripe_events_default',
+      old_pending: 'stripe_events_default',
+    })
+    expect(await places('young%')).toEqual({ young_done: young })
+    // They are worked on as before.
+    expect((await claimAll()).map(({ id }) => id)).toEqual(['old_pending'])
+    await withTenant(db, { conferenceId }, (trx) => replayEvent(trx, conferenceId, 'old_failed'))
+    expect((await claimAll()).map(({ id }) => id)).toEqual(['old_failed'])
+    await setStatus('old_failed', 'done', 0)
+    await setStatus('old_pending', 'failed', 0)
+
+    expect(await dropOldEvents(db, 90)).toEqual([])
+    expect(await places('%old%')).toEqual({ old_pending: 'stripe_events_default' })
+  })
+
+  it('stay when a transaction holds their table for long, and leave with a later call', async () => {
+    const old = await addMonth('stripe_events', -7)
+    const reader = await db.transaction()
+    await reader.raw('select from stripe_events limit 1')
+    expect(await dropOldEvents(db, 90)).toEqual([])
+    await reader.commit()
+    expect(await dropOldEvents(db, 90)).toEqual([old])
+  })
+})
+
+describe('deliveries', () => {
+  const deliver = (id: string, at: Date, finishedDaysAgo: number | null) =>
+    withTenant(db, { conferenceId }, (trx) =>
+      trx('webhook_deliveries').insert({
+        conference_id: conferenceId,
+        id,
+        endpoint_id: 'we_1',
+        type: 'purchase.paid',
+        body: '{}',
+        created_at: at,
+        ...(finishedDaysAgo === null
+          ? { next_attempt_at: trx.fn.now() }
+          : {
+              state: 'delivered',
+              finished_at: trx.raw('now() - make_interval(days => ?)', [finishedDaysAgo]),
+            }),
+      }),
+    )
+  const left = async () =>
+    (await rows<{ id: string }>('select id from webhook_deliveries order by 1')).map(({ id }) => id)
+
+  it('leave with their month 30 days after they finished; pending and replayed ones stay', async () => {
+    const old = await addMonth('webhook_deliveries', -3)
+    const young = await addMonth('webhook_deliveries', -1)
+    const { at } = await month(-3)
+    await deliver('finished', at, 60)
+    await deliver('replayed', at, 29)
+    await deliver('pending', at, null)
+    await deliver('young', (await month(-1)).at, 29)
+    expect(await dropOldDeliveries(db)).toEqual([old])
+    expect(await left()).toEqual(['pending', 'replayed', 'young'])
+    expect(await partitionsOf('webhook_deliveries')).toContain(young)
+  })
+
+  it('are deleted with their endpoint, in every partition', async () => {
+    await withTenant(db, { conferenceId }, (trx) =>
+      trx('webhook_endpoints').where({ conference_id: conferenceId, id: 'we_1' }).delete(),
+    )
+    expect(await left()).toEqual([])
+  })
+})
+
+it('the previous release, which deletes rows by their place in a table, sees none of them', async () => {
+  await store('kept', new Date())
+  expect(await deleteInBatches(db, 'stripe_events', 'true')).toBe(0)
+  expect(await places('kept')).toEqual({ kept: `stripe_events_${(await month(0)).name}` })
+})
+
+describe('rows from before the tables were partitioned', () => {
+  it('keep their table, which becomes the first partition, and nothing about them changes', async () => {
+    await mergePartitions(db)
+    await mergeKeys(db)
+    const all = () =>
+      rows('select to_jsonb(e) as row from stripe_events e order by conference_id, id')
+    const past = new Date('2024-01-02T03:04:05Z')
+    await rows(
+      `insert into stripe_events (conference_id, id, type, livemode, body, source, created_at_stripe)
+       select $1, id, 'checkout.session.completed', false, '{}', 'webhook', at
+       from unnest($2::text[], $3::timestamptz[]) as given (id, at)`,
+      [
+        conferenceId,
+        ['before_pending', 'before_done', 'before_future'],
+        [past, past, new Date('2041-01-01T00:00:00Z')],
+      ],
+    )
+    await setStatus('before_done', 'done', 200)
+    const before = await all()
+
+    await prepareKeys(db)
+    await db.transaction((trx) => partition(trx))
+    expect(await all()).toEqual(before)
+    const until = `stripe_events_until_${(await month(2)).name}`
+    expect(await places('before%')).toEqual({
+      before_done: until,
+      before_future: 'stripe_events_default',
+      before_pending: until,
+    })
+    expect(await store('before_done', past)).toBe('duplicate')
+    expect((await claimAll()).map(({ id }) => id)).toContain('before_pending')
+    // Events of today still belong to the first partition, those after its end to their month.
+    await store('after_now', new Date())
+    await store('after_end', (await month(2)).at)
+    expect(await places('after%')).toEqual({
+      after_end: `stripe_events_${(await month(2)).name}`,
+      after_now: until,
+    })
+    // It goes when its end is old enough.
+    expect(await dropOldEvents(db, 90)).toEqual([])
+    expect(await partitionsOf('stripe_events')).toContain(until)
+  })
+})
