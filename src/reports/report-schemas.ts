@@ -23,7 +23,10 @@ export const voucherReportQuery = z.strictObject({
   ...range,
 })
 
-const reportDay = z.iso.date().refine((day) => day >= '1970-01-01', 'must not be before 1970')
+const reportDay = z.iso
+  .date()
+  .max(10)
+  .refine((day) => day >= '1970-01-01', 'must not be before 1970')
 
 export const reportDaysQuery = z.strictObject({
   from: reportDay.optional().meta({
