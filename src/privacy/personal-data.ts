@@ -83,7 +83,7 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
   }),
   payment_attempts: table('owner_id attempt', {
     none: `conference_id purchase_id charge_id owner_id kind state session_id url payment_intent_id
-      payment_method decline failure_code requested_by`,
+      payment_method decline failure_code requested_by traceparent`,
     text: 'failure_message',
     json: 'params',
   }),
@@ -209,6 +209,8 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
   // An address or the id of a key, for an hour at most.
   rate_limits: table('key', { none: 'key' }),
   processes: table('id', { none: 'id role worker_ids' }),
+  // The id of a key, a user or a conference.
+  write_positions: table('writer', { none: 'writer' }),
   timers: table('name', { none: 'name' }),
   stripe_request_budgets: table('account_key', { none: 'account_key' }),
   knex_migrations: table('id', { none: 'name' }),

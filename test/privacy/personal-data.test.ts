@@ -6,7 +6,7 @@ import { useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp()
 
-const HOLDS_NO_TEXT = ['bool', 'int2', 'int4', 'int8', 'numeric', 'timestamptz', 'date', '_int4']
+const HOLDS_NO_TEXT = 'bool int2 int4 int8 numeric timestamptz date pg_lsn _int4'.split(' ')
 
 const inSchema = () =>
   app.rows<{ name: string; key: string[]; columns: string[] }>(
