@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { realpathSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { vi } from 'vitest'
 import { parse, stringify } from 'yaml'
@@ -139,6 +139,8 @@ async function createNode(
     file,
     stringify(configOf(parse(await example('patroni.yml')), { name, sql, rest, etcd, data })),
   )
+  // The server's user reads it, whatever the umask is.
+  await chmod(file, 0o644)
   let patroni: ReturnType<typeof run> | null = null
   const kill = async () => {
     const postmaster = await postmasterPid(data)
