@@ -153,8 +153,7 @@ async function planOf({ text, values }: Sent, options: string, scope = inBig): P
   return rows.flatMap((row) => flat(row['QUERY PLAN'][0].Plan))
 }
 
-type Explained = { 'QUERY PLAN': [{ Plan: Node }] }[]
-type Work = (trx: Tx) => Promise<Explained>
+type Work = (trx: Tx) => Promise<{ 'QUERY PLAN': [{ Plan: Node }] }[]>
 const inBig = (work: Work) => withTenant(app.db, { conferenceId: BIG }, work)
 const inReport = (work: Work) => withTenant(app.db, { conferenceId: BIG }, work, REPORT_SETTINGS)
 const ofAll = (work: Work) => withSystem(app.db, 'list-purchases', work)
@@ -230,9 +229,8 @@ const FILTERS: Record<string, readonly string[]> = {
   // A filter by type reads the newest events: an index would cost every event.
   listStripeEvents: ['', TIME_AND_ID, 'status=failed'],
   listDiscountChanges: ['', TIME_AND_ID, 'object_id=x'],
-  // What differs is found by comparing whole tables.
+  // What differs is found by comparing whole tables. Payouts come from Stripe.
   listStripeDrift: [],
-  // Comes from Stripe.
   listPayouts: [],
   // Their own tests, with all rows.
   listPurchases: [],
