@@ -23,7 +23,7 @@ const ALL: Sources = {
   folders: ['src', 'migrations', 'web'],
   files: ['knexfile.ts', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json'],
 }
-const OF_PAGES: Sources = { folders: ['web'], files: ['package-lock.json'] }
+const OF_PAGES: Sources = { folders: ['web'], files: ['src/shared/money.ts', 'package-lock.json'] }
 
 /** @returns whether `dist` was built from what the source files contain now. */
 export const isBuilt = (): Promise<boolean> => isBuiltFrom(ALL, DIST)

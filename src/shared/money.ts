@@ -98,7 +98,7 @@ export function priceProblem(amount: number, currency: string): string | null {
 }
 
 /** Digits after the decimal point. @throws RangeError for a currency that Stripe cannot charge. */
-function currencyExponent(currency: string): 0 | 2 | 3 {
+export function currencyExponent(currency: string): 0 | 2 | 3 {
   const exponent = EXPONENTS.get(currency)
   if (exponent === undefined) throw new RangeError(`Unknown currency ${currency}`)
   return exponent

@@ -89,6 +89,13 @@ describeInBrowser('staff who prepare a conference', () => {
     await expectText(page, '€249.50')
     await expectText(page, '50 % off, once')
     expect(await fitsWidth(page)).toBe(true)
+    const [made] = await list('ticket-types')
+    const until = '2099-12-31T22:59:59.000Z'
+    const terms = { voucher_type: 'percentage', discount_value: 50, valid_until: until }
+    await app.request('PATCH', `${conference.path}/ticket-types/${String(made?.['id'])}`, {
+      body: { active_until: until, voucher_defaults: terms },
+    })
+    await page.reload()
     await page.getByRole('button', { name: 'Edit Workshop day' }).click()
     await page.getByLabel('Price of one code (EUR)').fill('199')
     await page.getByRole('button', { name: 'Save' }).click()
@@ -97,7 +104,9 @@ describeInBrowser('staff who prepare a conference', () => {
       {
         name: 'Workshop day',
         price: 19_900,
-        voucher_defaults: { voucher_type: 'percentage', discount_value: 50 },
+        // To the second, which the form does not show.
+        active_until: until,
+        voucher_defaults: terms,
       },
     ])
     expect(await seriousBarriers(page)).toEqual([])

@@ -5,6 +5,7 @@ import { api, dataOf } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, type Column, DataTable, Money, When } from '../ui/data.tsx'
 import { Empty, Failure, Loading } from '../ui/feedback.tsx'
+import { formatStripeMoney } from '../ui/format.ts'
 import { SearchBox } from '../ui/list.tsx'
 import { PageHead } from '../ui/shell.tsx'
 import {
@@ -185,11 +186,7 @@ function disputeColumns({ dashboard }: ConsoleScope): readonly Column<Dispute>[]
       head: 'Amount',
       numeric: true,
       cell: ({ amount, currency }) =>
-        amount === null || currency === null ? (
-          '–'
-        ) : (
-          <Money amount={amount} currency={currency.toUpperCase()} />
-        ),
+        amount === null || currency === null ? '–' : formatStripeMoney(amount, currency),
     },
     ...(dashboard === null
       ? []

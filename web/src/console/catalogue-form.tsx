@@ -4,7 +4,8 @@ import { type ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { CheckboxField, TextField } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
-import { fromTimeField, toMajorUnits, toMinorUnits, toTimeField } from '../ui/format.ts'
+import { fromTimeField, toTimeField } from '../ui/format.ts'
+import { MoneyField } from '../ui/money-field.tsx'
 import type { CatalogueItem, CatalogueKind } from './names.ts'
 import type { ConsoleScope } from './scope.ts'
 
@@ -31,14 +32,11 @@ export function CatalogueForm({
   const { path, title } = KINDS[kind]
   const [name, setName] = useState(item?.name ?? '')
   const [description, setDescription] = useState(item?.description ?? '')
-  const [price, setPrice] = useState(
-    item === null ? Number.NaN : toMajorUnits(item.price, currency),
-  )
+  const [price, setPrice] = useState(item?.price ?? null)
   const [isSold, setSold] = useState(item?.bulk_enabled ?? true)
   const [from, setFrom] = useState(toTimeField(item?.active_from))
   const [until, setUntil] = useState(toTimeField(item?.active_until))
-  const [terms, setTerms] = useState(() => termsOf(item, currency))
-  const minor = toMinorUnits(price, currency)
+  const [terms, setTerms] = useState(() => termsOf(item))
   const save = useAction({
     run: (body: Values, key) => {
       const header = { 'Idempotency-Key': key }
@@ -62,16 +60,16 @@ export function CatalogueForm({
         save.mutate({
           name,
           description: description.trim() === '' ? null : description,
-          price: minor ?? 0,
+          price: price ?? 0,
           bulk_enabled: isSold,
-          active_from: fromTimeField(from),
-          active_until: fromTimeField(until),
-          voucher_defaults: toDefaults(terms, currency),
+          active_from: fromTimeField(from, item?.active_from),
+          active_until: fromTimeField(until, item?.active_until),
+          voucher_defaults: toDefaults(terms, item),
         })
       }
       onClose={onClose}
       busy={save.isPending}
-      isDisabled={minor === null}
+      isDisabled={price === null}
       error={save.error}
       shown={['name', 'description', 'price', 'active_from', 'active_until', ...TERM_NAMES]}
     >
@@ -85,12 +83,11 @@ export function CatalogueForm({
           onChange={setName}
           error={save.error}
         />
-        <NumberField
-          label={`Price of one code (${currency})`}
+        <MoneyField
+          label="Price of one code"
           name="price"
+          currency={currency}
           isRequired
-          min={0}
-          format={{ style: 'currency', currency }}
           value={price}
           onChange={setPrice}
           error={save.error}
@@ -134,8 +131,8 @@ export function CatalogueForm({
 /** The terms of the codes, as people type them. */
 type Terms = {
   type: 'comp' | 'percentage' | 'fixed_amount'
-  /** Percent, or major units. */
-  value: number
+  /** Percent, or minor units; null while the field is empty. */
+  value: number | null
   uses: number
   prefix: string
   from: string
@@ -147,12 +144,11 @@ const TERM_NAMES = ['discount_value', 'max_uses', 'prefix', 'valid_from', 'valid
   (name) => `voucher_defaults/${name}`,
 )
 
-function termsOf(item: CatalogueItem | null, currency: string): Terms {
+function termsOf(item: CatalogueItem | null): Terms {
   const terms = item?.voucher_defaults ?? {}
-  const { voucher_type: type = 'comp', discount_value: value = 0 } = terms
   return {
-    type,
-    value: type === 'fixed_amount' ? toMajorUnits(value, currency) : value,
+    type: terms.voucher_type ?? 'comp',
+    value: terms.discount_value ?? null,
     uses: terms.max_uses ?? 1,
     prefix: terms.prefix ?? '',
     from: toTimeField(terms.valid_from),
@@ -161,17 +157,20 @@ function termsOf(item: CatalogueItem | null, currency: string): Terms {
   }
 }
 
-function toDefaults(terms: Terms, currency: string): NonNullable<Values['voucher_defaults']> {
+function toDefaults(
+  terms: Terms,
+  item: CatalogueItem | null,
+): NonNullable<Values['voucher_defaults']> {
   const { type, value, uses, prefix, from, until, unlocks } = terms
+  const before = item?.voucher_defaults
   return {
     voucher_type: type,
-    ...(type === 'percentage' ? { discount_value: value } : {}),
-    ...(type === 'fixed_amount' ? { discount_value: toMinorUnits(value, currency) ?? value } : {}),
+    ...(type === 'comp' || value === null ? {} : { discount_value: value }),
     max_uses: uses,
     // An absent prefix is made from the name of the sponsor.
     ...(prefix === '' ? {} : { prefix: prefix.toUpperCase() }),
-    valid_from: fromTimeField(from),
-    valid_until: fromTimeField(until),
+    valid_from: fromTimeField(from, before?.valid_from),
+    valid_until: fromTimeField(until, before?.valid_until),
     unlocks_hidden_tickets: unlocks,
   }
 }
@@ -195,27 +194,37 @@ function TermFields({
         <SelectField
           label="Kind"
           value={terms.type}
-          onChange={(type) => set({ type })}
+          // The value has another unit: percent or money.
+          onChange={(type) => set({ type, value: null })}
           options={[
             { key: 'comp', label: 'Free' },
             { key: 'percentage', label: 'Percent off' },
             { key: 'fixed_amount', label: 'Amount off' },
           ]}
         />
-        {terms.type === 'comp' ? null : (
+        {terms.type === 'percentage' ? (
           <NumberField
-            label={terms.type === 'percentage' ? 'Percent off' : `Amount off (${currency})`}
+            label="Percent off"
             name="voucher_defaults/discount_value"
             isRequired
             min={0}
+            max={100}
+            value={terms.value ?? Number.NaN}
+            onChange={(value) => set({ value: Number.isNaN(value) ? null : value })}
+            error={error}
+          />
+        ) : null}
+        {terms.type === 'fixed_amount' ? (
+          <MoneyField
+            label="Amount off"
+            name="voucher_defaults/discount_value"
+            currency={currency}
+            isRequired
             value={terms.value}
             onChange={(value) => set({ value })}
             error={error}
-            {...(terms.type === 'percentage'
-              ? { max: 100 }
-              : { format: { style: 'currency', currency } })}
           />
-        )}
+        ) : null}
         <NumberField
           label="Uses of one code"
           name="voucher_defaults/max_uses"

@@ -6,7 +6,7 @@ import { saveFile } from '../api/download.ts'
 import { Button } from '../ui/controls.tsx'
 import { type Column, DataTable, Figure, Money } from '../ui/data.tsx'
 import { Empty, Loaded, Loading } from '../ui/feedback.tsx'
-import { formatCount, formatMoney, toMajorUnits } from '../ui/format.ts'
+import { exponentOf, formatCount, formatMoney, toMajorUnits } from '../ui/format.ts'
 import type { ChartDay, Series } from './day-chart.tsx'
 import { daysOf, type Period, reportDaysOf } from './report-period.ts'
 import type { ConsoleScope } from './scope.ts'
@@ -96,6 +96,7 @@ function CurrencyMoney({
   const { currency } = total
   const short = new Intl.NumberFormat(undefined, { notation: 'compact' })
   const { days, series } = chartOf(period, lines, currency)
+  const minorUnits = 10 ** exponentOf(currency)
   const hasLosses = lines.some(({ lost }) => lost !== 0)
   const suffix = isOnly ? '' : ` in ${currency}`
   return (
@@ -124,9 +125,7 @@ function CurrencyMoney({
           days={days}
           series={series}
           format={(value) => short.format(value)}
-          formatExactly={(value) =>
-            new Intl.NumberFormat(undefined, { style: 'currency', currency }).format(value)
-          }
+          formatExactly={(value) => formatMoney(Math.round(value * minorUnits), currency)}
         />
       </Suspense>
       <p className="muted">Above the line: received. Below it: refunded, and lost in disputes.</p>

@@ -1,5 +1,5 @@
 import type { Schema } from '../api/client.ts'
-import { formatMoney } from '../ui/format.ts'
+import { formatStripeMoney } from '../ui/format.ts'
 
 export type Resource = Schema<'StripeResource'>
 
@@ -109,7 +109,7 @@ export function summaryOf(row: Row): string {
   const money = [amount, total, price, paid].find((value) => typeof value === 'number')
   const currency = textIn(row, 'currency')
   const parts = [
-    money === undefined || currency === undefined ? undefined : formatMoney(money, currency),
+    money === undefined || currency === undefined ? undefined : formatStripeMoney(money, currency),
     textIn(row, 'name', 'email', 'code', 'brand', 'description', 'reason'),
     textIn(row, 'status')?.replaceAll('_', ' '),
   ]

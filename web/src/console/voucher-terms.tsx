@@ -1,6 +1,7 @@
 import type { ApiError, Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { CheckboxField, TextField } from '../ui/form.tsx'
+import { fromTimeField, toTimeField } from '../ui/format.ts'
 import { MoneyField } from '../ui/money-field.tsx'
 
 type Terms = Schema<'VoucherConfig'>
@@ -80,16 +81,16 @@ export function TermsFields({
         label="Valid from"
         name="voucher_config/valid_from"
         type="datetime-local"
-        value={toLocal(terms.valid_from)}
-        onChange={(text) => set({ valid_from: fromLocal(text) })}
+        value={toTimeField(terms.valid_from)}
+        onChange={(text) => set({ valid_from: fromTimeField(text) })}
         error={error}
       />
       <TextField
         label="Valid until"
         name="voucher_config/valid_until"
         type="datetime-local"
-        value={toLocal(terms.valid_until)}
-        onChange={(text) => set({ valid_until: fromLocal(text) })}
+        value={toTimeField(terms.valid_until)}
+        onChange={(text) => set({ valid_until: fromTimeField(text) })}
         error={error}
       />
       <TextField
@@ -113,13 +114,3 @@ function withoutValue(terms: TermsInput): TermsInput {
   delete rest.discount_value
   return rest
 }
-
-/** A time of the API as `datetime-local` shows it, in the reader's zone. */
-function toLocal(time: string | null | undefined): string {
-  if (time === null || time === undefined) return ''
-  const at = new Date(time)
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
-}
-
-const fromLocal = (text: string): string | null =>
-  text === '' ? null : new Date(text).toISOString()

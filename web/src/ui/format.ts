@@ -1,15 +1,32 @@
-/** How many digits an ISO 4217 currency has after its point: 2 for EUR, 0 for JPY, 3 for KWD. */
+import { CURRENCIES, currencyExponent, toStripeAmount } from '../../../src/shared/money.ts'
+
+/**
+ * How many digits a currency has after its point, as the service stores it: 2 for EUR, 0 for JPY, 3 for KWD.
+ * Browsers show some, such as HUF and IDR, with fewer than ISO 4217 gives them.
+ */
 export function exponentOf(currency: string): number {
-  return (
-    new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions()
-      .maximumFractionDigits ?? 2
-  )
+  if (CURRENCIES.includes(currency)) return currencyExponent(currency)
+  const { maximumFractionDigits: digits = 2 } = numbersOf(currency).resolvedOptions()
+  return digits
 }
+
+const numbersOf = (currency: string, options: Intl.NumberFormatOptions = {}) =>
+  new Intl.NumberFormat(undefined, { style: 'currency', currency, ...options })
 
 /** An amount in minor units, as the reader writes money. */
 export function formatMoney(amount: number, currency: string): string {
-  const format = new Intl.NumberFormat(undefined, { style: 'currency', currency })
-  return format.format(amount / 10 ** exponentOf(currency))
+  const digits = exponentOf(currency)
+  const format = numbersOf(currency, {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  })
+  return format.format(amount / 10 ** digits)
+}
+
+/** An amount of the mirror, which is as Stripe sends it: ISK and UGX have two digits more there. */
+export function formatStripeMoney(amount: number, currency: string): string {
+  const code = currency.toUpperCase()
+  return formatMoney(amount / toStripeAmount(1, code), code)
 }
 
 /** A number that a person typed in major units, in minor units; null if it has more digits than the currency. */
@@ -74,6 +91,13 @@ export function toTimeField(text: string | null | undefined): string {
   return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
 }
 
-/** What a `datetime-local` field contains, for the API; null if it is empty. */
-export const fromTimeField = (value: string): string | null =>
-  value === '' ? null : new Date(value).toISOString()
+/**
+ * What a `datetime-local` field contains, for the API; null if it is empty.
+ *
+ * @param before what the field showed first: an unchanged field keeps its seconds.
+ */
+export function fromTimeField(value: string, before?: string | null): string | null {
+  if (value === '') return null
+  if (before != null && value === toTimeField(before)) return before
+  return new Date(value).toISOString()
+}

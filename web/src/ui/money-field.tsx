@@ -9,6 +9,7 @@ export function MoneyField({
   value,
   onChange,
   expected,
+  hint,
   ...common
 }: {
   label: string
@@ -18,6 +19,7 @@ export function MoneyField({
   onChange: (minor: number | null) => void
   /** Shown as a hint. */
   expected?: number
+  hint?: string | undefined
   error?: ApiError | null
   isRequired?: boolean
 }) {
@@ -30,7 +32,7 @@ export function MoneyField({
       onChange={(major) => onChange(Number.isNaN(major) ? null : toMinorUnits(major, currency))}
       min={0}
       format={{ minimumFractionDigits: digits, maximumFractionDigits: digits }}
-      {...(expected === undefined ? {} : { hint: `Expected: ${formatMoney(expected, currency)}` })}
+      hint={expected === undefined ? hint : `Expected: ${formatMoney(expected, currency)}`}
     />
   )
 }
