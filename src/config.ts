@@ -116,6 +116,9 @@ const schema = z.object({
   FAILED_LOOKUPS_PER_MINUTE: z.coerce.number().int().min(1).default(20),
 })
 
+/** All settings that this service reads itself. .env.example explains each of them. */
+export const SETTINGS: readonly string[] = Object.keys(schema.shape)
+
 /** How traces are exported. The packages of OpenTelemetry read all other `OTEL_…` settings. */
 export type TracingSettings = Readonly<{ protocol: OtlpProtocol }>
 
@@ -131,10 +134,10 @@ export type Config = Readonly<{
   databaseDirectUrl: string | null
   /** A streaming replica for lists, reports and exports. null: the primary answers everything. */
   databaseReadUrl: string | null
-  /** How old what a replica shows may be. */
+  /** A replica that is further behind is not read. */
   databaseReadMaxLagSeconds: number
   databasePool: number
-  /** Behind a pooler only on request: PgBouncer before 1.21 mixes up the statements of its clients. */
+  /** Off by default behind a pooler: PgBouncer before 1.21 confuses the statements of its clients. */
   prepareStatements: boolean
   /** The embedded database may also serve production and live keys. */
   embeddedAllowed: boolean
@@ -153,7 +156,7 @@ export type Config = Readonly<{
   stripeRequestsPerSecond: number | null
   /** null: read from the data folder. Only allowed with the embedded database. */
   encryptionKey: Buffer | null
-  /** While the key is rotated: values under it can be read, none is written. */
+  /** The other key while the key is rotated. It decrypts, and never encrypts. */
   encryptionKeySecond: Buffer | null
   operatorApiKey: string | null
   metricsToken: string | null
@@ -314,7 +317,7 @@ function otlpProtocol(env: z.infer<typeof schema>): { name: string; setting: str
     : { name: ofTraces, setting: 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL' }
 }
 
-/** Only of a process that traces: a platform may set them for every program. */
+/** Checks them only in a process that traces: a platform may set them for every program. */
 function wrongTracingSettings(env: z.infer<typeof schema>): string[] {
   if (tracingOf(env) === null) return []
   const { name, setting } = otlpProtocol(env)
@@ -367,9 +370,7 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
     problems.push('WEBHOOKS_ALLOW_LOOPBACK is not allowed in production')
   }
   if (env.SMTP_URL !== undefined && env.MAIL_FOLDER !== undefined) {
-    problems.push(
-      'SMTP_URL and MAIL_FOLDER cannot be combined: mails are either sent or written to files',
-    )
+    problems.push('SMTP_URL and MAIL_FOLDER cannot be combined: choose mail server or files')
   }
   if (env.SMTP_URL !== undefined && env.MAIL_FROM === undefined) {
     problems.push('MAIL_FROM is required with SMTP_URL: the sender of the mails')
@@ -386,9 +387,7 @@ function missingSettings(env: z.infer<typeof schema>, use: ConfigUse): string[] 
     }
   }
   if (use === 'service' && production && env.PUBLIC_URL === undefined) {
-    problems.push(
-      'PUBLIC_URL is required in production: the address at which people reach the service',
-    )
+    problems.push('PUBLIC_URL is required in production: the address of the service for people')
   }
   return problems
 }

@@ -73,7 +73,7 @@ function methodsRoute(app: App, settings: ProviderSettings | null): void {
                 .object({ name: z.string(), path: z.string() })
                 .nullable()
                 .meta({
-                  description: `The organiser's OpenID provider, for staff and operators. The browser goes to \`path\`, with \`?return=\` and a page of this service. A failed sign-in returns to \`/sign-in?error=\` and one of ${SIGN_IN_FAILURES.map((code) => `\`${code}\``).join(', ')}. Null: none is configured.`,
+                  description: `The organizer's OpenID provider, for staff and operators. The browser goes to \`path\`, with \`?return=\` and a page of this service. A failed sign-in returns to \`/sign-in?error=\` and one of ${SIGN_IN_FAILURES.map((code) => `\`${code}\``).join(', ')}. Null: none is configured.`,
                 }),
             })
             .meta({ id: 'SignInMethods' }),

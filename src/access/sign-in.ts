@@ -118,8 +118,8 @@ export async function signInWithLink(
 /**
  * Begins a session for an address that the identity provider has verified.
  *
- * It is for staff and operators, whom the provider of the organiser knows. A member of a sponsor is admitted
- * only by mail, because the organiser's provider must not decide who acts for a sponsor; but somebody who is
+ * It is for staff and operators, whom the provider of the organizer knows. A member of a sponsor is admitted
+ * only by mail, because the organizer's provider must not decide who acts for a sponsor; but somebody who is
  * staff too has one session for both.
  *
  * @param id of the new session, from the attempt.

@@ -9,7 +9,8 @@ const linesOf = async (file: string): Promise<Text[]> =>
 
 async function pagesOf(folder: string): Promise<Text[]> {
   const names = await readdir(join(ROOT, folder), { recursive: true })
-  const pages = names.filter((name) => name.endsWith('.md')).map((name) => join(folder, name))
+  const read = /\.(md|yaml|yml|cfg|ini|env|service|txt)$/
+  const pages = names.filter((name) => read.test(name)).map((name) => join(folder, name))
   return (await Promise.all(pages.map(linesOf))).flat()
 }
 
@@ -26,7 +27,7 @@ describe('texts that a person reads', () => {
     },
   )
 
-  it('use plain words in docs', async () => {
+  it('use plain words in docs, also in the files for deployment', async () => {
     // The glossary itself names the words that are not used.
     const texts = (await pagesOf('docs')).filter(({ text }) => !text.startsWith('| '))
     expect(hardWords(texts)).toEqual([])

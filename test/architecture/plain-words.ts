@@ -32,6 +32,8 @@ const FORBIDDEN: readonly RegExp[] = [
   /\bleft undone\b/i,
   /\bso long (deliveries|as)\b/i,
   /\bpaid back so far\b/i,
+  // One spelling: the pages have organizers.
+  /\borganiser/i,
 ]
 
 /** The texts that use a forbidden word, each with the word. */

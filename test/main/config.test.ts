@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { ConfigError, loadConfig } from '../../src/config.ts'
+import { ConfigError, loadConfig, SETTINGS } from '../../src/config.ts'
 
 const SECRETS = {
   ENCRYPTION_KEY: Buffer.alloc(32, 1).toString('base64'),
@@ -36,6 +37,14 @@ describe('the settings', () => {
       missedEventsEverySeconds: 300,
       pendingEventsThreshold: 20,
     })
+  })
+
+  it('are all explained in .env.example, except those of OpenTelemetry, which its specification explains', async () => {
+    const example = await readFile(new URL('../../.env.example', import.meta.url), 'utf8')
+    const explained = [...example.matchAll(/^#?([A-Z][A-Z_]+)=/gm)].map(([, name]) => name)
+    const own = (names: readonly (string | undefined)[]) =>
+      new Set(names.filter((name) => name?.startsWith('OTEL_') === false))
+    expect(own(explained)).toEqual(own(SETTINGS))
   })
 
   it('limit background requests to Stripe by default', () => {

@@ -44,7 +44,7 @@ export function SignIn() {
   )
 }
 
-/** The identity provider of the organiser, if there is one, and a link by mail. */
+/** The identity provider of the organizer, if there is one, and a link by mail. */
 function ChooseMethod() {
   const methods = useQuery({
     queryKey: ['sign-in-methods'],
