@@ -103,6 +103,30 @@ describeInBrowser('the questions of staff', () => {
       vouchers: { active: 7, deactivated: 3 },
     })
   })
+
+  it('says why a refund is refused for a code that was used meanwhile', async () => {
+    const { id } = await shop.buy(shop.acme)
+    await shop.markPaid(id, 10_000)
+    const { body } = await app.request<{ data: { code: string }[] }>(
+      'GET',
+      `${shop.path}/purchases/${id}/vouchers`,
+    )
+    const code = body.data[0]?.code ?? ''
+    const { page } = await site.visitAs(shop.email, `${shop.home}/purchases/${id}`)
+    await page.getByRole('button', { name: 'Refund' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: /What to refund/ }).click()
+    await page.getByRole('option', { name: 'Certain codes' }).click()
+    await dialog.getByRole('textbox', { name: 'Codes' }).fill(code)
+    await dialog.getByText('1 code will stop working').waitFor()
+    await shop.post(`/vouchers/${code}/redemptions`, { reference: 'order-7' })
+    await dialog.getByRole('button', { name: 'Refund', exact: true }).click()
+    await page
+      .getByRole('alert')
+      .getByText(/redeemed/)
+      .waitFor()
+    expect(await shop.get(id)).toMatchObject({ amount_refunded: 0 })
+  })
 })
 
 describeInBrowser('the list of purchases', () => {

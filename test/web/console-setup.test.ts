@@ -6,6 +6,7 @@ import {
   describeInBrowser,
   expectText,
   fitsWidth,
+  holdBack,
   PHONE,
   seriousBarriers,
   useSite,
@@ -142,7 +143,12 @@ describeInBrowser('staff who manage users and keys', () => {
     await page.getByRole('button', { name: 'Create a key' }).click()
     await page.getByLabel('Name', { exact: true }).fill('Ticket shop')
     await page.getByRole('dialog').getByText('Redeem at the door').click()
+    const release = await holdBack(page, '**/api-keys')
     await page.getByRole('button', { name: 'Create', exact: true }).click()
+    // The key is shown also to somebody who did not wait for it.
+    await page.getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    release()
     const shown = await page
       .getByRole('dialog')
       .getByText(/^sv_staff_/)

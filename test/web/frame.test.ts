@@ -5,6 +5,7 @@ import {
   describeInBrowser,
   expectText,
   fitsWidth,
+  holdBack,
   PHONE,
   seriousBarriers,
   useSite,
@@ -92,14 +93,7 @@ describeInBrowser('a page on a bad connection', () => {
 
   it('shows that it loads, and does nothing twice while an answer is slow', async () => {
     const { page, notes } = await openPurchase()
-    let release = () => {}
-    const isReleased = new Promise<void>((resolve) => {
-      release = resolve
-    })
-    await page.route('**/v1/**', async (route) => {
-      await isReleased
-      await route.continue()
-    })
+    const release = await holdBack(page, '**/v1/**')
     await page.getByRole('button', { name: 'Add', exact: true }).dblclick()
     await page.getByRole('button', { name: 'Add', exact: true }).click({ force: true })
     await page.getByRole('link', { name: 'Purchases' }).click()

@@ -5,6 +5,7 @@ import {
   describeInBrowser,
   expectText,
   fitsWidth,
+  holdBack,
   PHONE,
   seriousBarriers,
   useSite,
@@ -152,6 +153,16 @@ describeInBrowser('the codes of a purchase', () => {
     await page.getByRole('button', { name: 'Copy all' }).click()
     await page.getByText('60 codes are copied.').waitFor()
     expect((await clipboard()).split('\n')).toEqual(codes)
+    await page.evaluate(
+      `navigator.clipboard.write = () => Promise.reject(new DOMException('Denied', 'NotAllowedError'))
+       navigator.clipboard.writeText = navigator.clipboard.write`,
+    )
+    const refusals = page
+      .getByRole('alert')
+      .getByText('The browser does not allow this page to copy.')
+    await page.getByRole('button', { name: 'Copy all' }).click()
+    await row(codes[0]).getByRole('button', { name: 'Copy' }).click()
+    await expect.poll(() => refusals.count()).toBe(2)
     const [file] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download CSV' }).click(),
@@ -198,6 +209,23 @@ describeInBrowser('the codes of a purchase', () => {
     await row.getByText('Nobody yet').waitFor()
   })
 
+  it('are assigned one after the other, also while the answer about the first is slow', async () => {
+    const id = await shop.buyPaid({ quantity: 2 })
+    const [first = '', second = ''] = await shop.codes(id)
+    const { page } = await shop.visit(`/purchases/${id}`)
+    const release = await holdBack(page, '**/assignment')
+    await page.getByRole('button', { name: `Assign ${first}` }).click()
+    await page.getByLabel('E-mail address').fill('grace@acme.example')
+    await page.getByRole('button', { name: 'Assign and send' }).click()
+    await page.getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('button', { name: `Assign ${second}` }).click()
+    await page.getByLabel('E-mail address').fill('joan@acme.example')
+    release()
+    await page.getByText('The code is on its way to grace@acme.example.').waitFor()
+    await page.locator('td', { hasText: 'grace@acme.example' }).waitFor()
+    expect(await page.getByLabel('E-mail address').inputValue()).toBe('joan@acme.example')
+  })
+
   it('go to a list of people after a preview that names each wrong line', async () => {
     const id = await shop.buyPaid({ quantity: 3 })
     const visitor = await shop.visit(`/purchases/${id}`)
@@ -209,7 +237,8 @@ describeInBrowser('the codes of a purchase', () => {
     await page.getByText('1 line must be corrected.').waitFor()
     await page.getByRole('row', { name: /^2 not-an-address,Bob email/ }).waitFor()
     await expectGoodPage(visitor)
-    await list.fill('ada@acme.example,Ada\nbob@acme.example,Bob\n')
+    // As a spreadsheet is pasted; the first address looks like a header.
+    await list.fill('ada@freemail.example\tLovelace, Ada\nbob@acme.example\tBob\n')
     await page.getByRole('button', { name: 'Check the list' }).click()
     await page.getByText('The list is right: 2 people.').waitFor()
     await expectGoodPage(visitor)

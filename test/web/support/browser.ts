@@ -123,6 +123,19 @@ export async function seriousBarriers(page: Page): Promise<string[]> {
     .map(({ id, help, nodes }) => `${id}: ${help} ${nodes.map(({ html }) => html).join(' ')}`)
 }
 
+/** Holds requests of the page back. @returns lets them go. */
+export async function holdBack(page: Page, urls: string): Promise<() => void> {
+  let release = () => {}
+  const isReleased = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  await page.route(urls, async (route) => {
+    await isReleased
+    await route.continue()
+  })
+  return release
+}
+
 /** Waits until the page shows the text in its content. */
 export async function expectText(page: Page, text: string | RegExp): Promise<void> {
   await page.getByRole('main').getByText(text).first().waitFor()

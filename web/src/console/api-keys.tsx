@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useSearchParams } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -36,10 +36,6 @@ export function ApiKeys({ scope }: { scope: ConsoleScope }) {
       dataOf(api.GET(PATH, { params: { path: { conference }, query: { cursor, limit: 25 } } })),
   })
   const close = () => setOpened(null)
-  const show = (apiKey: ApiKey) => {
-    setOpened(null)
-    setMade(apiKey)
-  }
   return (
     <section className="stack">
       <div className="page-head">
@@ -111,9 +107,14 @@ export function ApiKeys({ scope }: { scope: ConsoleScope }) {
           )
         }
       </Loaded>
-      {opened?.what === 'new' ? <KeyForm scope={scope} onClose={close} onMade={show} /> : null}
+      {opened?.what === 'new' ? <KeyForm scope={scope} onClose={close} onMade={setMade} /> : null}
       {opened?.what === 'rotate' ? (
-        <RotateKey conference={conference} apiKey={opened.apiKey} onClose={close} onMade={show} />
+        <RotateKey
+          conference={conference}
+          apiKey={opened.apiKey}
+          onClose={close}
+          onMade={setMade}
+        />
       ) : null}
       {opened?.what === 'revoke' ? (
         <RevokeKey conference={conference} apiKey={opened.apiKey} onClose={close} />
@@ -157,7 +158,7 @@ function KeyForm({
   const [scopes, setScopes] = useState<Schema<'Scope'>[]>([])
   const [expiry, setExpiry] = useState('')
   const { data: sponsors = [] } = useSponsors(scope)
-  const create = useAction({
+  const create = useFormAction({
     run: (body: Schema<'CreateApiKey'>, key) =>
       dataOf(
         api.POST(PATH, {
@@ -166,7 +167,8 @@ function KeyForm({
         }),
       ),
     changes: [['api-keys', conference]],
-    onDone: onMade,
+    onAnswer: onMade,
+    onDone: onClose,
   })
   return (
     <FormDialog
@@ -253,7 +255,7 @@ function RotateKey({
   onMade: (apiKey: ApiKey) => void
 }) {
   const [overlap, setOverlap] = useState(String(24 * HOUR))
-  const rotate = useAction({
+  const rotate = useFormAction({
     run: (seconds: number, key) =>
       dataOf(
         api.POST(`${PATH}/{id}/rotate`, {
@@ -262,7 +264,8 @@ function RotateKey({
         }),
       ),
     changes: [['api-keys', conference]],
-    onDone: onMade,
+    onAnswer: onMade,
+    onDone: onClose,
   })
   return (
     <FormDialog

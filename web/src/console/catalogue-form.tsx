@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { type ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { CheckboxField, TextField } from '../ui/form.tsx'
@@ -37,7 +37,7 @@ export function CatalogueForm({
   const [from, setFrom] = useState(toTimeField(item?.active_from))
   const [until, setUntil] = useState(toTimeField(item?.active_until))
   const [terms, setTerms] = useState(() => termsOf(item))
-  const save = useAction({
+  const save = useFormAction({
     run: (body: Values, key) => {
       const header = { 'Idempotency-Key': key }
       if (item === null) {

@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { Money } from '../ui/data.tsx'
@@ -39,7 +39,7 @@ export function EditDialog({ scope: { conference }, purchase, onClose }: ActionP
     ...(reference === undefined ? {} : { reference: reference.trim() || null }),
     ...(Object.keys(changedTerms).length === 0 ? {} : { voucher_config: changedTerms }),
   }
-  const update = useAction({
+  const update = useFormAction({
     run: (_: void, key) =>
       dataOf(
         api.PATCH('/v1/conferences/{conference}/purchases/{purchase}', {

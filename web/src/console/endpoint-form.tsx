@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { CheckboxField, TextField } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
@@ -48,7 +48,7 @@ export function EndpointForm({
   const [description, setDescription] = useState(endpoint?.description ?? '')
   const [isAll, setAll] = useState(endpoint === undefined || endpoint.event_types === null)
   const [types, setTypes] = useState<readonly EventType[]>(endpoint?.event_types ?? [])
-  const save = useAction({
+  const save = useFormAction({
     run: (body: Schema<'CreateWebhookEndpoint'>, key) => {
       const header = { 'Idempotency-Key': key }
       return dataOf(
@@ -62,10 +62,8 @@ export function EndpointForm({
     },
     changes: [['webhook-endpoints', conference]],
     ...(endpoint === undefined ? {} : { done: 'The address was changed.' }),
-    onDone: (saved) => {
-      onClose()
-      onMade?.(saved)
-    },
+    ...(onMade === undefined ? {} : { onAnswer: onMade }),
+    onDone: onClose,
   })
   return (
     <FormDialog

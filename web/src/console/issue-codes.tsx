@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { CopyButton } from '../ui/data.tsx'
@@ -29,7 +29,7 @@ export function IssueCodes({
   const [item, setItem] = useState(ANY)
   const { data: ticketTypes = [] } = useTicketTypes(scope)
   const { data: addOns = [] } = useAddOns(scope)
-  const issue = useAction({
+  const issue = useFormAction({
     run: async (body: Schema<'CreateVoucherBatch'>, key) => {
       const batch = await dataOf(
         api.POST('/v1/conferences/{conference}/voucher-batches', {

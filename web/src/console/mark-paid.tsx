@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
@@ -31,7 +31,7 @@ export function MarkPaidDialog({ scope: { conference }, purchase, onClose }: Act
   const [reference, setReference] = useState('')
   const [day, setDay] = useState(today)
   const [note, setNote] = useState('')
-  const mark = useAction({
+  const mark = useFormAction({
     run: (_: void, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/mark-paid', {

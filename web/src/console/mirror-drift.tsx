@@ -139,10 +139,9 @@ function Repair({
       ['sync-runs', conference],
     ],
     done: 'The repair has begun.',
-    onDone: () => {
-      setDone(true)
-      onBegun()
-    },
+    // Also if the line is gone by now.
+    onAnswer: onBegun,
+    onDone: () => setDone(true),
   })
   const { repair: known } = line
   if (known === null) return 'Check the Stripe dashboard'

@@ -1,6 +1,6 @@
 import { useState } from 'react'
 import { useLocation } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { ApiError, api, dataOf, newIdempotencyKey, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -57,7 +57,7 @@ export function NewPurchase({ scope }: { scope: ConsoleScope }) {
   const key = chosen ?? (items.length === 1 ? (items[0]?.key ?? null) : null)
   const item = items.find((each) => each.key === key)
   const unit = isFree ? 0 : (ownPrice ?? item?.price ?? null)
-  const create = useAction({
+  const create = useFormAction({
     run: async (_: void, idempotencyKey) => {
       const purchase = await dataOf(
         api.POST('/v1/conferences/{conference}/purchases', {

@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { allPages } from '../api/all-pages.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
@@ -79,7 +79,7 @@ export function Operators({ email }: { email: string | null }) {
 function InviteOperator({ onClose }: { onClose: () => void }) {
   const [email, setEmail] = useState('')
   const [name, setName] = useState('')
-  const invite = useAction({
+  const invite = useFormAction({
     run: (body: Schema<'InviteOperator'>, key) =>
       dataOf(api.POST('/v1/users', { params: { header: { 'Idempotency-Key': key } }, body })),
     changes: [OPERATORS],

@@ -190,10 +190,8 @@ function RotateSecret({
         }),
       ),
     changes: [['webhook-endpoints', conference]],
-    onDone: (changed) => {
-      onClose()
-      onMade(changed)
-    },
+    onAnswer: onMade,
+    onDone: onClose,
   })
   return (
     <Dialog title="Make a new signing secret?" isOpen onClose={onClose}>

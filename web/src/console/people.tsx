@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useSearchParams } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -134,7 +134,7 @@ function InviteForm({ scope, onClose }: { scope: ConsoleScope; onClose: () => vo
   const [sponsor, setSponsor] = useState<string | null>(null)
   const [scopes, setScopes] = useState<Schema<'Scope'>[]>([])
   const { data: sponsors = [] } = useSponsors(scope)
-  const invite = useAction({
+  const invite = useFormAction({
     run: (body: Schema<'InviteUser'>, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/users', {
@@ -216,7 +216,7 @@ function UserForm({
   const { conference } = scope
   const [name, setName] = useState(user.name ?? '')
   const [scopes, setScopes] = useState<Schema<'Scope'>[]>(user.scopes)
-  const save = useAction({
+  const save = useFormAction({
     run: (body: Schema<'ChangeUser'>, key) =>
       dataOf(
         api.PATCH('/v1/conferences/{conference}/users/{id}', {

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useLocation, useSearchParams } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, DataTable } from '../ui/data.tsx'
@@ -102,7 +102,7 @@ function ConferenceForm({ onClose }: { onClose: () => void }) {
   const [slug, setSlug] = useState<string | null>(null)
   const [currency, setCurrency] = useState('EUR')
   const [key, setKey] = useState('')
-  const create = useAction({
+  const create = useFormAction({
     run: (body: Schema<'CreateConference'>, idempotencyKey) =>
       dataOf(
         api.POST('/v1/conferences', {

@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { CopyButton, Money } from '../ui/data.tsx'
@@ -145,7 +145,7 @@ function ApproveDialog({ scope: { conference }, purchase, onClose }: ActionProps
 function RevokeDialog({ scope: { conference }, purchase, onClose }: ActionProps) {
   const [note, setNote] = useState('')
   const { redeemed } = purchase.vouchers
-  const revoke = useAction({
+  const revoke = useFormAction({
     run: (_: void, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/revoke', {

@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -76,7 +76,7 @@ function ResolveDialog({
   const { data: known } = usePayments(conference, purchase)
   const payments = (known?.payments ?? []).filter(({ amount_received: amount }) => amount > 0)
   const decisions = decisionsFor(flag)
-  const resolve = useAction({
+  const resolve = useFormAction({
     run: (_: void, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/resolve-flag', {

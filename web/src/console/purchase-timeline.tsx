@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Money, When } from '../ui/data.tsx'
@@ -112,7 +112,7 @@ function NewNote({
   purchase: Purchase
 }) {
   const [note, setNote] = useState('')
-  const add = useAction<string>({
+  const add = useFormAction<string>({
     run: (text, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/notes', {

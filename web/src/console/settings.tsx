@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -50,7 +50,7 @@ export function Settings({ scope }: { scope: ConsoleScope }) {
 }
 
 function useChange(conference: string) {
-  return useAction({
+  return useFormAction({
     run: (body: Change, key) =>
       dataOf(
         api.PATCH(PATH, {

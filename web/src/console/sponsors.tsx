@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -135,7 +135,7 @@ function SponsorForm({
   const [email, setEmail] = useState(sponsor?.contact_email ?? '')
   const [externalId, setExternalId] = useState(sponsor?.external_id ?? '')
   const [level, setLevel] = useState(sponsor?.level ?? NO_LEVEL)
-  const save = useAction({
+  const save = useFormAction({
     run: (body: Schema<'CreateSponsor'>, key) => {
       const header = { 'Idempotency-Key': key }
       if (sponsor === null) {
@@ -278,7 +278,7 @@ function LevelForm({
 }) {
   const [name, setName] = useState(level?.name ?? '')
   const [comps, setComps] = useState(level?.comp_ticket_count ?? 0)
-  const save = useAction({
+  const save = useFormAction({
     run: (body: { name: string; comp_ticket_count: number }, key) => {
       const header = { 'Idempotency-Key': key }
       if (level === null) {

@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { type ReactNode, useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, type Tone, When } from '../ui/data.tsx'
@@ -150,7 +150,7 @@ function Step({
 
 function KeyForm({ conference, onClose }: { conference: string; onClose: () => void }) {
   const [secret, setSecret] = useState('')
-  const save = useAction({
+  const save = useFormAction({
     run: (body: { stripe_secret_key: string }, key) =>
       dataOf(
         api.PATCH(PATH, {
@@ -190,7 +190,7 @@ function KeyForm({ conference, onClose }: { conference: string; onClose: () => v
 
 function SecretForm({ conference, onClose }: { conference: string; onClose: () => void }) {
   const [secret, setSecret] = useState('')
-  const save = useAction({
+  const save = useFormAction({
     run: (body: { secret: string }, key) =>
       dataOf(
         api.POST(`${PATH}/webhook-secrets`, {

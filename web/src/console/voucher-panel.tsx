@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, When } from '../ui/data.tsx'
@@ -98,7 +98,7 @@ function Redeem({ scope: { conference }, voucher }: { scope: ConsoleScope; vouch
   const [order, setOrder] = useState('')
   // The same reference takes one use only, however often it is sent.
   const [fallback, setFallback] = useState(doorReference)
-  const redeem = useAction({
+  const redeem = useFormAction({
     run: (reference: string, key) =>
       dataOf(
         api.POST(`${PATH}/redemptions`, {

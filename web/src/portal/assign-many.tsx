@@ -6,18 +6,30 @@ import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { Failure } from '../ui/feedback.tsx'
 import { CheckboxField, TextField } from '../ui/form.tsx'
 import { plural } from '../ui/format.ts'
+import { toast } from '../ui/toasts.tsx'
 import type { CodesOf, PortalScope } from './scope.ts'
 
 type Upload = Schema<'AssignmentUpload'>
 type Choice = { text: string; send: boolean; replace: boolean }
 
-const HEADER = /^\uFEFF?[^\n]*email/i
+/** A first line with a cell `email`; an address such as `ada@freemail.example` is none. */
+const HEADER = /^([^\n]*[,;\t])?\s*"?email"?\s*([,;\t\r\n]|$)/i
 
 /** People who paste addresses from a mail program or a spreadsheet have no header line. */
-const withHeader = (text: string) =>
-  HEADER.test(text)
-    ? text
-    : `${text.trimStart().split('\n')[0]?.includes(',') ? 'email,name' : 'email'}\n${text}`
+function withHeader(text: string): string {
+  if (HEADER.test(text)) return text
+  const [separator] = /\t/.exec(text) ?? /[,;]/.exec(text) ?? []
+  return `${separator === undefined ? 'email' : `email${separator}name`}\n${text}`
+}
+
+/** @throws Error with a sentence for people, because spreadsheets also write other files. */
+async function textOfFile(file: File): Promise<string> {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer())
+  } catch (error) {
+    throw new Error(`${file.name} is not text in UTF-8. Save it as “CSV UTF-8”.`, { cause: error })
+  }
+}
 
 function upload(
   conference: string,
@@ -53,12 +65,10 @@ function upload(
 export function AssignManyDialog({
   scope: { conference },
   of,
-  isOpen,
   onClose,
 }: {
   scope: PortalScope
   of: CodesOf
-  isOpen: boolean
   onClose: () => void
 }) {
   const [text, setText] = useState('')
@@ -67,20 +77,14 @@ export function AssignManyDialog({
   const choice = { text, send, replace }
   const preview = useAction({
     run: (input: Choice, key) => upload(conference, of, input, true, key),
-    quiet: true,
+    shows: 'errors',
   })
-  const close = () => {
-    preview.reset()
-    assign.reset()
-    setText('')
-    onClose()
-  }
   const assign = useAction({
     run: (input: Choice, key) => upload(conference, of, input, false, key),
     changes: [['vouchers', conference]],
     done: ({ assigned, replaced }) => `${plural(assigned + replaced, 'code')} assigned.`,
-    quiet: true,
-    onDone: close,
+    shows: 'errors',
+    onDone: onClose,
   })
   const checked = preview.data
   const change = (next: Partial<Choice>) => {
@@ -93,7 +97,7 @@ export function AssignManyDialog({
   const error = preview.error ?? assign.error
   const isReady = checked !== undefined && checked.errors.length === 0
   return (
-    <Dialog title="Assign codes to a list of people" isOpen={isOpen} onClose={close} wide>
+    <Dialog title="Assign codes to a list of people" isOpen onClose={onClose} wide>
       <p>
         One person a line: <code>email,name</code>. Everybody gets the next free code. With a column{' '}
         <code>code</code>, as in the downloaded CSV, each person gets that code.
@@ -105,7 +109,11 @@ export function AssignManyDialog({
           accept=".csv,text/csv,text/plain"
           onChange={(event) => {
             const [file] = event.target.files ?? []
-            if (file !== undefined) void file.text().then((content) => change({ text: content }))
+            if (file === undefined) return
+            textOfFile(file).then(
+              (content) => change({ text: content }),
+              (problem: Error) => toast({ text: problem.message, kind: 'error' }),
+            )
           }}
         />
       </label>
@@ -144,7 +152,7 @@ export function AssignManyDialog({
         busy={preview.isPending || assign.isPending}
         isDisabled={text.trim() === '' || (isReady && checked.data.length === 0)}
         onAction={() => (isReady ? assign.mutate(choice) : preview.mutate(choice))}
-        onClose={close}
+        onClose={onClose}
       />
     </Dialog>
   )

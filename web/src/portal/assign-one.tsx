@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { api, type Schema } from '../api/client.ts'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { CheckboxField, OtherErrors, TextField } from '../ui/form.tsx'
@@ -14,7 +14,7 @@ export function AssignDialog({ scope: { conference }, voucher, onClose }: Props)
   const [email, setEmail] = useState(before?.email ?? '')
   const [name, setName] = useState(before?.name ?? '')
   const [send, setSend] = useState(true)
-  const assign = useAction({
+  const assign = useFormAction({
     run: () =>
       api.PUT('/v1/conferences/{conference}/vouchers/{code}/assignment', {
         params: { path: { conference, code } },

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation, useSearchParams } from 'wouter'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
@@ -83,7 +83,7 @@ function Order({
   const [reference, setReference] = useState('')
   const chosen =
     items.find(({ id }) => id === search.get('item')) ?? (items.length === 1 ? items[0] : undefined)
-  const order = useAction({
+  const order = useFormAction({
     run: async (pay: 'page' | 'bank', idempotencyKey) => {
       if (chosen === undefined) {
         throw new ApiError({

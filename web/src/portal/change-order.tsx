@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { TextField } from '../ui/form.tsx'
@@ -30,7 +30,7 @@ export function ChangeOrder({
     ...(quantity === before.quantity ? {} : { quantity: Number.isNaN(quantity) ? 0 : quantity }),
     ...(reference === before.reference ? {} : { reference: reference.trim() || null }),
   }
-  const save = useAction({
+  const save = useFormAction({
     run: (body: typeof changes, key) =>
       dataOf(
         api.PATCH('/v1/conferences/{conference}/purchases/{purchase}', {

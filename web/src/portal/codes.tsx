@@ -4,12 +4,13 @@ import { useAction } from '../api/actions.ts'
 import { AS_CSV, api, dataOf, type Schema, textOf } from '../api/client.ts'
 import { saveFile } from '../api/download.ts'
 import { SelectField } from '../ui/choices.tsx'
+import { copyText } from '../ui/clipboard.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, DataTable } from '../ui/data.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
+import { plural } from '../ui/format.ts'
 import { Pager, SearchBox } from '../ui/list.tsx'
 import { useListUrl } from '../ui/list-url.ts'
-import { toast } from '../ui/toasts.tsx'
 import { AssignManyDialog } from './assign-many.tsx'
 import { AssignDialog, TakeBackDialog } from './assign-one.tsx'
 import type { CodesOf, PortalScope } from './scope.ts'
@@ -46,12 +47,10 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
   const copyAll = useAction({
     run: async () => {
       const codes = file().then(codesIn)
-      const text = codes.then((all) => new Blob([all.join('\n')], { type: 'text/plain' }))
-      // Browsers let a page write to the clipboard only right after a press, so they get the promise.
-      await navigator.clipboard.write([new ClipboardItem({ 'text/plain': text })])
+      await copyText(codes.then((all) => all.join('\n')))
       return (await codes).length
     },
-    done: (count) => `${count} codes are copied.`,
+    done: (count) => `${plural(count, 'code is', 'codes are')} copied.`,
   })
   const download = useAction({
     run: async () =>
@@ -107,12 +106,9 @@ export function Codes({ scope, of, issued }: { scope: PortalScope; of: CodesOf; 
           )
         }
       </Loaded>
-      <AssignManyDialog
-        scope={scope}
-        of={of}
-        isOpen={isUploading}
-        onClose={() => setUploading(false)}
-      />
+      {isUploading ? (
+        <AssignManyDialog scope={scope} of={of} onClose={() => setUploading(false)} />
+      ) : null}
     </>
   )
 }
@@ -261,7 +257,7 @@ function PersonActions({
         body: {},
       }),
     changes: [['vouchers', conference]],
-    onDone: () => toast({ text: `The code is on its way to ${person?.email ?? ''}.` }),
+    done: `The code is on its way to ${person?.email ?? ''}.`,
   })
   if (person === null) {
     return (

@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, DataTable, When } from '../ui/data.tsx'
@@ -115,7 +115,7 @@ function InviteDialog({
 }) {
   const [email, setEmail] = useState('')
   const [name, setName] = useState('')
-  const invite = useAction({
+  const invite = useFormAction({
     run: (_input: undefined, idempotencyKey) =>
       api.POST('/v1/conferences/{conference}/users', {
         params: { path: { conference }, header: { 'Idempotency-Key': idempotencyKey } },

@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
-import { useAction } from '../api/actions.ts'
+import { useAction, useFormAction } from '../api/actions.ts'
 import { type ApiError, api, dataOf } from '../api/client.ts'
 import { homeOf } from '../api/session.ts'
 import { Button } from '../ui/controls.tsx'
@@ -81,7 +81,7 @@ function UseLink({ token }: { token: string }) {
       await api.POST('/v1/sessions', { body: { token } })
       return dataOf(api.GET('/v1/me'))
     },
-    quiet: true,
+    shows: 'errors',
     onDone: (me) => location.replace(returnPath() ?? homeOf(me) ?? '/sign-in'),
   })
   if (signIn.error !== null) {
@@ -104,7 +104,7 @@ function UseLink({ token }: { token: string }) {
 
 function RequestLink() {
   const [email, setEmail] = useState('')
-  const request = useAction({ run: () => api.POST('/v1/sign-in', { body: { email } }) })
+  const request = useFormAction({ run: () => api.POST('/v1/sign-in', { body: { email } }) })
   const me = useQuery({ queryKey: ['me'], queryFn: () => dataOf(api.GET('/v1/me')), retry: false })
   const home = me.data === undefined ? null : (returnPath() ?? homeOf(me.data))
   if (request.isSuccess) {

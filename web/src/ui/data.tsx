@@ -1,5 +1,7 @@
 import { type ReactNode, useEffect, useState } from 'react'
+import { copyText } from './clipboard.ts'
 import { formatAgo, formatExactTime, formatMoney, formatTime } from './format.ts'
+import { toast } from './toasts.tsx'
 
 export function Money({ amount, currency }: { amount: number; currency: string }) {
   return <span className="number">{formatMoney(amount, currency)}</span>
@@ -59,7 +61,12 @@ export function CopyButton({ text, label = 'Copy' }: { text: string; label?: str
     <button
       type="button"
       className="button button-small"
-      onClick={() => void navigator.clipboard.writeText(text).then(() => setCopied(true))}
+      onClick={() => {
+        copyText(text).then(
+          () => setCopied(true),
+          (error: Error) => toast({ text: error.message, kind: 'error' }),
+        )
+      }}
     >
       <span aria-live="polite">{copied ? 'Copied' : label}</span>
     </button>
