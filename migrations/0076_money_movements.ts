@@ -1,15 +1,18 @@
 import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
-/** SQL that adds a movement of the purchase that `new` belongs to, `p`. */
-const addMovement = (values: {
+/** A movement as SQL expressions. */
+export type Movement = {
   kind: string
   source: string
   object: string
   amount: string
   currency: string
   at: string
-}) => `
+}
+
+/** SQL that adds a movement of the purchase that `new` belongs to, `p`. */
+const addMovement = (values: Movement) => `
         insert into money_movements
           (conference_id, purchase_id, happened_at, kind, source, object_id, amount, currency, item_id)
         select p.conference_id, p.id, ${values.at}, '${values.kind}', '${values.source}', ${values.object},
@@ -19,14 +22,23 @@ const addMovement = (values: {
 /** A time of Stripe's clock, which may be ahead of ours. */
 const notAfterNow = (time: string) => `least(coalesce(${time}, now()), now())`
 
-/** A trigger that adds what a refund or a dispute of a purchase counts more or less than before. */
-const followStatus = (table: string, kind: string, status: string, at: string) => `
+/** Writes the statement that adds a movement. `counts`: the rows that have movements. */
+type Adding = { add: (movement: Movement) => string; counts: string }
+
+/** A trigger that adds what a refund or a dispute counts more or less than before. */
+const followStatus = (
+  { add, counts }: Adding,
+  table: string,
+  kind: string,
+  status: string,
+  at: string,
+) => `
     create function ${table}_add_movement() returns trigger language plpgsql as $$
     declare
       change bigint := case when new.status = '${status}' then new.amount else 0 end;
     begin
       if tg_op = 'UPDATE' and old.status = '${status}' then change := change - old.amount; end if;
-      if change <> 0 then ${addMovement({
+      if change <> 0 then ${add({
         kind,
         source: 'stripe',
         object: 'new.id',
@@ -38,12 +50,66 @@ const followStatus = (table: string, kind: string, status: string, at: string) =
       return null;
     end $$;
     create trigger ${table}_movement_added after insert on ${table}
-      for each row when (new.purchase_id is not null and new.status = '${status}')
+      for each row when (${counts} and new.status = '${status}')
       execute function ${table}_add_movement();
     create trigger ${table}_movement_changed after update on ${table}
-      for each row when (new.purchase_id is not null
+      for each row when (${counts}
         and (old.status, old.amount) is distinct from (new.status, new.amount))
       execute function ${table}_add_movement();`
+
+/** SQL for the triggers on the tables of what Stripe shows. */
+export const stripeTriggers = (adding: Adding) => `
+    create function payments_add_movement() returns trigger language plpgsql as $$
+    declare
+      change bigint := new.amount_received;
+      happened timestamptz := ${notAfterNow('new.charged_at')};
+    begin
+      if tg_op = 'UPDATE' then
+        change := change - old.amount_received;
+        -- Stripe charges a bank debit when it begins: it came when we learn that it succeeded. A part of a bank
+        -- transfer, and less than before, has no time at Stripe.
+        if old.status = 'processing' or old.charged_at is not distinct from new.charged_at then
+          happened := now();
+        end if;
+      end if; ${adding.add({
+        kind: 'payment',
+        source: 'stripe',
+        object: 'new.payment_intent_id',
+        amount: 'change',
+        currency: 'new.currency',
+        at: 'happened',
+      })};
+      return null;
+    end $$;
+    create trigger payments_movement_added after insert on payments
+      for each row when (${adding.counts} and new.amount_received > 0)
+      execute function payments_add_movement();
+    create trigger payments_movement_changed after update on payments
+      for each row when (${adding.counts} and new.amount_received <> old.amount_received)
+      execute function payments_add_movement();
+    ${followStatus(
+      adding,
+      'payment_refunds',
+      'refund',
+      'succeeded',
+      `case tg_op when 'INSERT' then ${notAfterNow('new.refunded_at')} else now() end`,
+    )}
+    ${followStatus(adding, 'payment_disputes', 'dispute', 'lost', 'now()')}`
+
+/** SQL for those of this migration. */
+export const PURCHASE_TRIGGERS = stripeTriggers({
+  add: addMovement,
+  counts: 'new.purchase_id is not null',
+})
+
+export const DROP_STRIPE_TRIGGERS = `
+    drop trigger payment_disputes_movement_changed on payment_disputes;
+    drop trigger payment_disputes_movement_added on payment_disputes;
+    drop trigger payment_refunds_movement_changed on payment_refunds;
+    drop trigger payment_refunds_movement_added on payment_refunds;
+    drop trigger payments_movement_changed on payments;
+    drop trigger payments_movement_added on payments;
+    drop function payment_disputes_add_movement, payment_refunds_add_movement, payments_add_movement;`
 
 const recorded = (table: string, kind: string, currency: string, at: string) => `
     create function ${table}_add_movement() returns trigger language plpgsql as $$
@@ -135,41 +201,7 @@ export async function up(knex: Knex): Promise<void> {
     create index money_movements_by_day on money_movements (conference_id, day)
       include (item_id, currency, kind, source, amount);
 
-    create function payments_add_movement() returns trigger language plpgsql as $$
-    declare
-      change bigint := new.amount_received;
-      happened timestamptz := ${notAfterNow('new.charged_at')};
-    begin
-      if tg_op = 'UPDATE' then
-        change := change - old.amount_received;
-        -- Stripe charges a bank debit when it begins: it came when we learn that it succeeded. A part of a bank
-        -- transfer, and less than before, has no time at Stripe.
-        if old.status = 'processing' or old.charged_at is not distinct from new.charged_at then
-          happened := now();
-        end if;
-      end if; ${addMovement({
-        kind: 'payment',
-        source: 'stripe',
-        object: 'new.payment_intent_id',
-        amount: 'change',
-        currency: 'new.currency',
-        at: 'happened',
-      })};
-      return null;
-    end $$;
-    create trigger payments_movement_added after insert on payments
-      for each row when (new.purchase_id is not null and new.amount_received > 0)
-      execute function payments_add_movement();
-    create trigger payments_movement_changed after update on payments
-      for each row when (new.purchase_id is not null and new.amount_received <> old.amount_received)
-      execute function payments_add_movement();
-    ${followStatus(
-      'payment_refunds',
-      'refund',
-      'succeeded',
-      `case tg_op when 'INSERT' then ${notAfterNow('new.refunded_at')} else now() end`,
-    )}
-    ${followStatus('payment_disputes', 'dispute', 'lost', 'now()')}
+    ${PURCHASE_TRIGGERS}
     ${recorded('recorded_payments', 'payment', 'new.currency', 'new.paid_at')}
     ${recorded('recorded_refunds', 'refund', 'p.currency', 'new.created_at')}
   `)
@@ -181,14 +213,8 @@ export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop trigger recorded_refunds_movement_added on recorded_refunds;
     drop trigger recorded_payments_movement_added on recorded_payments;
-    drop trigger payment_disputes_movement_changed on payment_disputes;
-    drop trigger payment_disputes_movement_added on payment_disputes;
-    drop trigger payment_refunds_movement_changed on payment_refunds;
-    drop trigger payment_refunds_movement_added on payment_refunds;
-    drop trigger payments_movement_changed on payments;
-    drop trigger payments_movement_added on payments;
-    drop function recorded_refunds_add_movement, recorded_payments_add_movement,
-      payment_disputes_add_movement, payment_refunds_add_movement, payments_add_movement;
+    drop function recorded_refunds_add_movement, recorded_payments_add_movement;
+    ${DROP_STRIPE_TRIGGERS}
     drop table money_movements;
     alter table payment_refunds drop column refunded_at;
     alter table payments drop column charged_at;

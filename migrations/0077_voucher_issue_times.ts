@@ -1,6 +1,20 @@
 import type { Knex } from 'knex'
 import { protectByConference } from '../src/db/tenant-scope.ts'
 
+/** SQL for the function of the trigger. `column`: that of the movements which their key begins with. */
+export const issueTimeFunction = (column: string) => `
+    create or replace function voucher_batches_add_issue_time() returns trigger language plpgsql as $$
+    begin
+      insert into voucher_issue_times (conference_id, purchase_id, source, paid_at, issued_at)
+      select m.conference_id, m.purchase_id, m.source, m.happened_at, clock_timestamp()
+      from money_movements m
+      where m.conference_id = new.conference_id and m.${column} = new.purchase_id
+        and m.kind = 'payment' and m.amount > 0
+      order by m.id desc limit 1
+      on conflict do nothing;
+      return null;
+    end $$;`
+
 /**
  * How long sponsors waited for the vouchers that they had paid for. A trigger writes it at the end of the
  * transaction that issues the vouchers, when all of them exist, with the payment before it. Free purchases
@@ -27,6 +41,12 @@ export async function up(knex: Knex): Promise<void> {
       constraint voucher_issue_times_source_known check (source in ('stripe', 'recorded'))
     );
 
+    -- First: it waits for the transactions that issue vouchers now, so that the rows below include theirs.
+    ${issueTimeFunction('purchase_id')}
+    create constraint trigger voucher_batches_issue_time_added after insert on voucher_batches
+      deferrable initially deferred
+      for each row when (new.source = 'purchase') execute function voucher_batches_add_issue_time();
+
     select set_config('app.system_task', 'migrate', true);
     insert into voucher_issue_times (conference_id, purchase_id, source, paid_at, issued_at)
     select r.conference_id, r.purchase_id, 'recorded', r.paid_at, b.created_at
@@ -37,21 +57,6 @@ export async function up(knex: Knex): Promise<void> {
     -- With everything that a report reads.
     create index voucher_issue_times_by_day on voucher_issue_times (conference_id, day)
       include (source, seconds);
-
-    create function voucher_batches_add_issue_time() returns trigger language plpgsql as $$
-    begin
-      insert into voucher_issue_times (conference_id, purchase_id, source, paid_at, issued_at)
-      select m.conference_id, m.purchase_id, m.source, m.happened_at, clock_timestamp()
-      from money_movements m
-      where m.conference_id = new.conference_id and m.purchase_id = new.purchase_id
-        and m.kind = 'payment' and m.amount > 0
-      order by m.id desc limit 1
-      on conflict do nothing;
-      return null;
-    end $$;
-    create constraint trigger voucher_batches_issue_time_added after insert on voucher_batches
-      deferrable initially deferred
-      for each row when (new.source = 'purchase') execute function voucher_batches_add_issue_time();
   `)
   await protectByConference(knex, 'voucher_issue_times')
 }

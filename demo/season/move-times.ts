@@ -53,8 +53,8 @@ export async function moveTimes(
     await trx('money_movements')
       .where({ conference_id: conferenceId })
       .update({
-        happened_at: besideMoved(trx, 'created_at', 'happened_at'),
-        created_at: trx.raw('pg_temp.moved(created_at)'),
+        happened_at: besideMoved(trx, 'booked_at', 'happened_at'),
+        booked_at: trx.raw('pg_temp.moved(booked_at)'),
       })
     await trx('voucher_issue_times')
       .where({ conference_id: conferenceId })

@@ -104,21 +104,14 @@ export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): S
        and a.state = c.from_state`,
   )
   const column = `${owner.kind}_id`
-  /** `time`: the column for the time at which `isTrue` became true. It is never changed again. */
-  const upsert = (
-    table: string,
-    [key, ...others]: [string, ...string[]],
-    types: string,
-    [time, isTrue]: readonly [time: string, isTrue: string],
-  ) => {
+  const upsert = (table: string, [key, ...others]: [string, ...string[]], types: string) => {
     const columns = [key, ...others]
     const values = columns.map((name) => `c.${name}`).join(', ')
     const updates = columns.map((name) => `${name} = excluded.${name}`).join(', ')
-    return `insert into ${table} (conference_id, ${column}, ${columns.join(', ')}, ${time})
-      select cast(:conference as text), cast(:owner as text), ${values}, case when ${isTrue} then now() end
+    return `insert into ${table} (conference_id, ${column}, ${columns.join(', ')})
+      select cast(:conference as text), cast(:owner as text), ${values}
       from json_to_recordset(:saved_${table}) as c (${types})
-      on conflict (conference_id, ${key}) do update set ${updates},
-        ${time} = coalesce(${table}.${time}, excluded.${time}), updated_at = now()
+      on conflict (conference_id, ${key}) do update set ${updates}, updated_at = now()
       where ${table}.owner_id = :owner`
   }
   const money = 'status text, amount bigint, currency text'
@@ -137,7 +130,6 @@ export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): S
         'charged_at',
       ],
       `payment_intent_id text, attempt int, amount_received bigint, charged_at timestamptz, ${money}`,
-      ['received_at', 'c.amount_received > 0'],
     ),
   )
   add(
@@ -156,7 +148,6 @@ export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): S
         'refunded_at',
       ],
       `id text, payment_intent_id text, reason text, failure_reason text, refunded_at timestamptz, ${money}`,
-      ['succeeded_at', `c.status = 'succeeded'`],
     ),
   )
   add(
@@ -166,7 +157,6 @@ export function saveRecordsParts(owner: PaymentOwner, changes: RecordChanges): S
       'payment_disputes',
       ['id', 'payment_intent_id', 'status', 'amount', 'currency', 'reason'],
       `id text, payment_intent_id text, reason text, ${money}`,
-      ['lost_at', `c.status = 'lost'`],
     ),
   )
   return parts

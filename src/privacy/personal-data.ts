@@ -108,8 +108,8 @@ export const PERSONAL_DATA: Readonly<Record<string, TableData>> = {
     none: 'conference_id id purchase_id recorded_by voucher_ids',
     text: 'reason',
   }),
-  money_movements: table('purchase_id id', {
-    none: 'conference_id purchase_id kind source object_id currency item_id',
+  money_movements: table('owner_id id', {
+    none: 'conference_id purchase_id charge_id owner_id kind source object_id currency item_id',
   }),
   subscriptions: table('id', {
     none: `conference_id id customer_id payment_method coupon state stripe_subscription_id created_by

@@ -78,7 +78,7 @@ type MoneyRow = MoneyReport['data'][number] & { is_total: boolean }
 
 /**
  * What purchases received and refunded, on the day on which it happened, by day, item and currency. It reads
- * the movements alone (migrations/0076_money_movements.ts), and sums few groups afterwards.
+ * the movements alone (migrations/0083_money_of_charges.ts), and sums few groups afterwards.
  */
 export async function reportMoney(
   trx: Tx,
@@ -93,7 +93,7 @@ export async function reportMoney(
        select ${byDay ? '"day"' : 'cast(null as date) as "day"'},
          ${byItem ? 'item_id' : 'cast(null as text)'} as item, currency, kind, source,
          sum(amount) as amount, sum(${COUNT}) as count
-       from money_movements where ${WITHIN}
+       from money_movements where ${WITHIN} and purchase_id is not null
        group by 1, 2, currency, kind, source),
      summed as (
        select "day", item, currency, grouping(item) = 1 as is_total, ${MONEY_SUMS}

@@ -1,67 +1,29 @@
 import type { Tx } from '../db/connect.ts'
-import type { MoneyFact, Order } from './book-orders.ts'
+import type { Order } from './book-orders.ts'
 
 const micros = (time: string) => `cast(extract(epoch from ${time}) * 1000000 as bigint)`
-
-/** The row of `o` without rows of another kind is an empty list. */
-const list = (entry: string, from: string) =>
-  `(select coalesce(json_agg(${entry}), '[]') from ${from})`
 
 const ofOwner = 'r.conference_id = o.conference_id and r.owner_id = o.id'
 const ofPurchase = 'r.conference_id = o.conference_id and r.purchase_id = o.id'
 
-const fact = (type: string, at: string, reference: string, amount: string, more = '') =>
-  `json_build_object('type', '${type}', 'at', ${micros(at)}, 'reference', ${reference},
-    'currency', r.currency, 'amount', ${amount}${more})`
-
-const STRIPE = `, 'method', 'stripe'`
-
-// A row that a process of an earlier release wrote has only updated_at.
-const RECEIVED_AT = 'coalesce(r.received_at, r.updated_at)'
-const SUCCEEDED_AT = 'coalesce(r.succeeded_at, r.updated_at)'
-const LOST_AT = 'coalesce(r.lost_at, r.updated_at)'
-
-/** What Stripe shows. A refund that fails and a dispute that is decided again have two entries. */
-const STRIPE_FACTS = [
-  list(
-    fact('payment', RECEIVED_AT, 'r.payment_intent_id', 'r.amount_received', STRIPE),
-    `payments r where ${ofOwner} and r.amount_received > 0`,
-  ),
-  list(
-    fact('refund', SUCCEEDED_AT, 'r.id', '-r.amount', STRIPE),
-    `payment_refunds r where ${ofOwner} and (r.status = 'succeeded' or r.succeeded_at is not null)`,
-  ),
-  list(
-    fact('refund_failed', 'r.updated_at', 'r.id', 'r.amount', STRIPE),
-    `payment_refunds r where ${ofOwner} and r.status <> 'succeeded' and r.succeeded_at is not null`,
-  ),
-  list(
-    fact('dispute', LOST_AT, 'r.id', '-r.amount', STRIPE),
-    `payment_disputes r where ${ofOwner} and (r.status = 'lost' or r.lost_at is not null)`,
-  ),
-  list(
-    fact('dispute_won', 'r.updated_at', 'r.id', 'r.amount', STRIPE),
-    `payment_disputes r where ${ofOwner} and r.status <> 'lost' and r.lost_at is not null`,
-  ),
-]
-
-const RECORDED_FACTS = [
-  list(
-    fact(
-      'payment',
-      'r.created_at',
-      'r.reference',
-      'r.amount',
-      `, 'method', r.method, 'paidAt', r.paid_at`,
-    ),
-    `recorded_payments r where ${ofPurchase}`,
-  ),
-  `(select coalesce(json_agg(json_build_object('type', 'refund', 'at', ${micros('b.created_at')},
-      'reference', b.id, 'currency', r.currency, 'amount', -b.amount, 'method', r.method)), '[]')
-    from recorded_refunds b join recorded_payments r
-      on r.conference_id = b.conference_id and r.purchase_id = b.purchase_id
-    where b.conference_id = o.conference_id and b.purchase_id = o.id)`,
-]
+/**
+ * What moved of an order. A refund that failed, a dispute that was decided again and each part of a bank transfer
+ * are movements of their own. No movement is ever changed.
+ */
+const MONEY = `(
+  select coalesce(json_agg(json_build_object(
+      'type', case r.kind when 'payment' then 'payment'
+        when 'refund' then case when r.amount > 0 then 'refund' else 'refund_failed' end
+        else case when r.amount > 0 then 'dispute' else 'dispute_won' end end,
+      'at', ${micros('r.booked_at')},
+      'reference', case r.kind when 'payment' then coalesce(b.reference, r.object_id) else r.object_id end,
+      'currency', r.currency,
+      'amount', case r.kind when 'payment' then r.amount else -r.amount end,
+      'method', coalesce(b.method, 'stripe'),
+      'paidAt', case r.kind when 'payment' then b.paid_at end) order by r.id), '[]')
+  from money_movements r left join recorded_payments b
+    on b.conference_id = r.conference_id and b.purchase_id = r.purchase_id and r.source = 'recorded'
+  where ${ofOwner})`
 
 const COLUMNS = `o.id, o.description, o.currency, ${micros('o.created_at')} as at`
 
@@ -74,7 +36,7 @@ const PURCHASES = `
           else lower(r.to_status) end,
         'at', ${micros('r.created_at')}) order by r.id), '[]')
       from purchase_transitions r where ${ofPurchase} and r.from_status <> r.to_status) as states,
-    json_build_array(${[...STRIPE_FACTS, ...RECORDED_FACTS].join(', ')}) as money
+    ${MONEY} as money
   from bulk_purchases o where o.conference_id = :conferenceId and o.sponsor_id = :sponsorId`
 
 // A charge has no history. One that was cancelled does not change any more.
@@ -86,12 +48,8 @@ const CHARGES = `
       when o.status = 'canceled'
         then json_build_array(json_build_object('to', 'failed', 'at', ${micros('o.updated_at')}))
       else '[]' end as states,
-    json_build_array(${STRIPE_FACTS.join(', ')}) as money
+    ${MONEY} as money
   from charges o where o.conference_id = :conferenceId and o.sponsor_id = :sponsorId`
-
-type OrderRow = Omit<Order, 'money'> & {
-  money: (Omit<MoneyFact, 'paidAt'> & { paidAt?: string })[][]
-}
 
 /** All purchases and charges of a sponsor with their money, oldest first. */
 export async function findOrders(
@@ -99,15 +57,15 @@ export async function findOrders(
   conferenceId: string,
   sponsorId: string,
 ): Promise<Order[]> {
-  const { rows } = await trx.raw<{ rows: OrderRow[] }>(
+  const { rows } = await trx.raw<{ rows: Order[] }>(
     `select * from (${PURCHASES} union all ${CHARGES}) as orders order by at, id`,
     { conferenceId, sponsorId },
   )
   return rows.map(({ money, ...order }) => ({
     ...order,
-    money: money.flat().map(({ paidAt, ...one }) => ({
+    money: money.map(({ paidAt, ...one }) => ({
       ...one,
-      paidAt: paidAt === undefined ? null : new Date(paidAt).toISOString(),
+      paidAt: paidAt === null ? null : new Date(paidAt).toISOString(),
     })),
   }))
 }

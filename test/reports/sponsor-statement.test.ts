@@ -1,6 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import type { PaymentSnapshot } from '../../src/payments/payment-snapshot.ts'
 import { openChargeScene } from '../billing/charges/charge-scene.ts'
-import { createSponsor, createSponsorKey, createStaffKey } from '../support/fixtures.ts'
+import { dispute, NOTHING, openScene, payment, refund } from '../purchases/purchase-scene.ts'
+import { createSponsor, createSponsorKey, createStaffKey, unique } from '../support/fixtures.ts'
+import { generator } from '../support/random.ts'
 import { openShop, type PurchaseAnswer, type Shop } from '../support/shop.ts'
 import { useAppOnStripe } from '../support/stripe-app.ts'
 import type { Body } from '../support/test-app.ts'
@@ -235,7 +238,7 @@ describe('the statement of a sponsor', () => {
       [id],
     )
     await app.rows(
-      `update payments set received_at = '2026-02-01T00:00:00Z' where purchase_id = $1`,
+      `update money_movements set booked_at = '2026-02-01T00:00:00Z' where purchase_id = $1`,
       [id],
     )
     const january = await read('?from=2026-01-01&to=2026-01-31')
@@ -293,6 +296,104 @@ describe('the statement of a sponsor', () => {
       const url = `${shop.path}/sponsors/${shop.sponsor}/statement?${query}`
       const answer = await app.request('GET', url, { as: staff })
       expect(answer).toMatchObject({ status: 400, body: { errors: [{ pointer }] } })
+    }
+  })
+})
+
+/** A purchase of 10.00 EUR of a sponsor of its own, whose payments at Stripe are those of the snapshots. */
+async function openOrder() {
+  const { id: sponsor } = await createSponsor(app, shop, {})
+  const scene = await openScene(app.db, { conferenceId: shop.conference, attempts: 0 })
+  const { purchaseId } = scene.ref
+  const apply = (facts: Partial<PaymentSnapshot>) => scene.read(facts)
+  await app.rows('update bulk_purchases set sponsor_id = $1 where id = $2', [sponsor, purchaseId])
+  const accounts = async () => (await read('', staff, sponsor)).accounts
+  const lines = async () => {
+    const entries = (await accounts()).flatMap((account) => account.entries)
+    return entries.map(({ type, amount }) => `${type} ${amount}`)
+  }
+  return { purchaseId, apply, accounts, lines }
+}
+
+describe('the money of a statement', () => {
+  it('is booked in the parts in which a bank transfer came', async () => {
+    const { apply, lines } = await openOrder()
+    const transfer = { paymentIntent: unique('pi'), attempt: null }
+    const part = payment({ ...transfer, status: 'requires_action', received: 400 })
+    await apply({ payments: [part] })
+    const before = await lines()
+    expect(before).toEqual(['order 1000', 'payment -400'])
+    await apply({ payments: [payment(transfer)] })
+    expect(await lines()).toEqual([...before, 'payment -600'])
+  })
+
+  it('keeps a refund that the previous release stored and that fails later', async () => {
+    const { purchaseId, apply, lines } = await openOrder()
+    const [paymentIntent, id] = [unique('pi'), unique('re')]
+    await apply({ payments: [payment({ paymentIntent, attempt: null })] })
+    await app.rows(
+      `insert into payment_refunds
+         (conference_id, purchase_id, id, payment_intent_id, status, amount, currency)
+       values ($1, $2, $3, $4, 'succeeded', 100, 'EUR')`,
+      [shop.conference, purchaseId, id, paymentIntent],
+    )
+    const before = await lines()
+    expect(before.slice(2)).toEqual(['refund 100', 'credit -100'])
+    await apply({ refunds: [refund(id, 100, { paymentIntent, status: 'failed' })] })
+    expect((await lines()).slice(4)).toEqual(['refund_failed -100', 'credit 100'])
+  })
+
+  it('agrees with Stripe after each change, and no entry is ever changed', async () => {
+    const random = generator(23)
+    const among = (count: number) => Math.floor(random() * count)
+    const pick = <T>(all: readonly T[]): T | undefined => all[among(all.length)]
+    for (let round = 0; round < 8; round += 1) {
+      const { apply, accounts } = await openOrder()
+      const stripe = structuredClone(NOTHING)
+      let before = await accounts()
+      for (let step = 0; step < 14; step += 1) {
+        const paid = pick(stripe.payments)
+        const [kind, first] = [among(7), stripe.payments.length === 0]
+        if (first || kind === 0) {
+          const currency = pick(['EUR', 'EUR', 'JPY']) ?? 'EUR'
+          const received = pick([1_000, 1_000, 400, 0]) ?? 0
+          const status = received === 1_000 ? 'succeeded' : 'requires_action'
+          const of = { paymentIntent: unique('pi'), attempt: null, currency }
+          stripe.payments.push(payment({ ...of, received, status }))
+        } else if (kind === 1 && paid !== undefined) {
+          Object.assign(paid, { received: 1_000, status: 'succeeded' })
+        } else if (kind < 4 && paid !== undefined) {
+          const of = { paymentIntent: paid.paymentIntent, currency: paid.currency }
+          const status = pick(['succeeded', 'pending'] as const) ?? 'pending'
+          stripe.refunds.push(refund(unique('re'), 1 + among(300), { ...of, status }))
+        } else if (kind === 4 && paid !== undefined) {
+          const of = { paymentIntent: paid.paymentIntent, currency: paid.currency }
+          stripe.disputes.push(
+            dispute('needs_response', { ...of, id: unique('dp'), amount: among(300) }),
+          )
+        } else if (kind === 5) {
+          Object.assign(pick(stripe.refunds) ?? {}, { status: pick(['succeeded', 'failed']) })
+        } else Object.assign(pick(stripe.disputes) ?? {}, { status: pick(['lost', 'won']) })
+        await apply(structuredClone(stripe))
+
+        const now = await accounts()
+        for (const { currency, totals, entries } of now) {
+          const of = <T extends { currency: string }>(all: readonly T[]) =>
+            all.filter((one) => one.currency === currency)
+          const amounts = (
+            all: { currency: string; status: string; amount: number }[],
+            is: string,
+          ) => sum(of(all).flatMap(({ status, amount }) => (status === is ? [amount] : [])))
+          expect(totals).toMatchObject({
+            payments: 0 - sum(of(stripe.payments).map(({ received }) => received)),
+            refunds: amounts(stripe.refunds, 'succeeded'),
+            disputes: amounts(stripe.disputes, 'lost'),
+          })
+          const known = before.find((account) => account.currency === currency)?.entries ?? []
+          expect(entries.slice(0, known.length)).toEqual(known)
+        }
+        before = now
+      }
     }
   })
 })
