@@ -164,6 +164,11 @@ export async function up(knex: Knex): Promise<void> {
       constraint money_movements_amount check (amount <> 0)
     );
 
+    -- First: they wait for the transactions that write now, so that the rows below include theirs.
+    ${PURCHASE_TRIGGERS}
+    ${recorded('recorded_payments', 'payment', 'new.currency', 'new.paid_at')}
+    ${recorded('recorded_refunds', 'refund', 'p.currency', 'new.created_at')}
+
     select set_config('app.system_task', 'migrate', true);
     insert into money_movements
       (conference_id, purchase_id, happened_at, kind, source, object_id, amount, currency, item_id)
@@ -200,10 +205,6 @@ export async function up(knex: Knex): Promise<void> {
     -- With everything that a report reads.
     create index money_movements_by_day on money_movements (conference_id, day)
       include (item_id, currency, kind, source, amount);
-
-    ${PURCHASE_TRIGGERS}
-    ${recorded('recorded_payments', 'payment', 'new.currency', 'new.paid_at')}
-    ${recorded('recorded_refunds', 'refund', 'p.currency', 'new.created_at')}
   `)
   await protectByConference(knex, 'money_movements')
   await knex.raw('revoke update, delete, truncate on money_movements from current_user')

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { down, up } from '../../migrations/0076_money_movements.ts'
 import { up as createTimes, down as dropTimes } from '../../migrations/0077_voucher_issue_times.ts'
 import { up as addCharges, down as dropCharges } from '../../migrations/0083_money_of_charges.ts'
@@ -105,4 +105,25 @@ it('starts with the payments, refunds and lost disputes until then', async () =>
     await goForward(trx)
   })
   expect(await movements(conferenceId)).toEqual(before)
+})
+
+it('misses no payment that is recorded while it runs', async () => {
+  const scene = await openScene(db, { attempts: 0 })
+  await db.transaction(goBack)
+  let migrated: Promise<void> | undefined
+  await scene.run(async (trx) => {
+    await recordPayment(trx, scene, 'rp_2')
+    migrated = db.transaction(goForward)
+    await vi.waitFor(async () => {
+      const { rows } = await db.raw<{ rows: unknown[] }>(
+        `select from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock'`,
+      )
+      expect(rows).toHaveLength(1)
+    }, 10_000)
+  })
+  await migrated
+  expect(await movements(scene.ref.conferenceId)).toMatchObject([
+    { object_id: 'rp_2', amount: 1_000 },
+  ])
 })
