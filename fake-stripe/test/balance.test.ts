@@ -70,7 +70,7 @@ it('converts money into the currency of the balance, with fees in that currency'
   expect(new Set(data.map((movement) => movement.exchange_rate))).toEqual(new Set([0.95]))
 })
 
-it('expands the source of a balance transaction, whatever it is', async () => {
+it('expands the source of a balance transaction: a charge, a refund, a dispute or a payout', async () => {
   const { stripe, control, account } = await startFake()
   const { id } = await stripe.checkout.sessions.create(sessionParams())
   control.pay(id)

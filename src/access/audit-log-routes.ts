@@ -23,7 +23,7 @@ const entrySchema = z
       kind: z.enum(AUDITED_OBJECTS),
       id: z.string(),
       name: z.string().nullable().meta({
-        description: 'As it is called now. Null: it has no name, or does not exist any more.',
+        description: 'Its present name. Null if it has no name, or no longer exists.',
       }),
     }),
     changes: z

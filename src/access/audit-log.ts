@@ -28,7 +28,7 @@ export type AuditRow = {
   action: (typeof AUDIT_ACTIONS)[number]
   object: (typeof AUDITED_OBJECTS)[number]
   object_id: string
-  /** As it is called now. Null: it has no name, or was erased. */
+  /** Its present name. Null if it has no name, or was erased. */
   object_name: string | null
   /** By column: the values, or that they are hidden: secrets, and what identifies a person. */
   changes: Record<string, { from?: unknown; to?: unknown; hidden?: boolean }>

@@ -53,7 +53,7 @@ function addSettingOptions(command: Command): Command {
     )
     .option('--invoice-creation', 'Stripe makes an invoice for each payment')
     .option('--tax-id-collection', 'the payment page asks companies for their tax id')
-    .option('--bank-details <text>', 'what sponsors read who pay by bank transfer')
+    .option('--bank-details <text>', 'how to pay by bank transfer; sponsors read it')
 }
 
 /** `conferences:create` */

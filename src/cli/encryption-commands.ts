@@ -30,8 +30,8 @@ export function addEncryptionRotate(program: Command, cli: Cli): void {
     details:
       'Reads what is encrypted with ENCRYPTION_KEY_SECOND and encrypts it with ENCRYPTION_KEY, in small transactions beside the running service. After an interruption, run it again. It fails while something is left that only the second key can read.',
     examples: [
-      ['encryption:rotate --check', 'how many secrets are encrypted with which key'],
-      ['encryption:rotate', 'encrypt those of the second key again'],
+      ['encryption:rotate --check', 'how many secrets each key encrypts'],
+      ['encryption:rotate', 'encrypt again what only the second key can read'],
     ],
   }).option('--check', 'only count, change nothing')
 

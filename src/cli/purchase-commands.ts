@@ -43,7 +43,7 @@ export function addPurchasesList(program: Command, cli: Cli): void {
       ['purchases:list --conference devconf --flag any', 'purchases that staff must look at'],
       [
         'purchases:list --conference devconf --status PENDING --sort oldest',
-        'what has waited for a payment for longest',
+        'orders without a payment page, the oldest first',
       ],
       ['purchases:list --q BULK-ACME-7KQ2MWPX4TR9', 'the purchase of this code, in any conference'],
       [

@@ -42,7 +42,7 @@ export function addSponsorsStatement(program: Command, cli: Cli): void {
     usage: 'sponsors:statement <sponsor>',
     summary: 'Show what a sponsor ordered, paid and got back',
     details:
-      'Purchases and charges with all their money. A positive balance is owed by the sponsor. Days are those of UTC.',
+      'All purchases and charges with their payments and refunds. The sponsor owes a positive balance. Days are in UTC.',
     examples: [
       ['sponsors:statement acme --conference devconf', 'everything'],
       [
@@ -86,7 +86,7 @@ export function addReportsMoney(program: Command, cli: Cli): void {
     usage: 'reports:money',
     summary: 'Show what came in and went back, by the day of the payment',
     details:
-      'Payments, refunds and lost disputes of purchases, each on the day on which it happened. Days are those of UTC.',
+      'Payments, refunds and lost disputes of purchases, each on the day on which it happened. Days are in UTC.',
     examples: [
       ['reports:money --conference devconf', 'the last 30 days'],
       [
@@ -183,7 +183,7 @@ export function addPayoutsList(program: Command, cli: Cli): void {
     usage: 'payouts:list',
     summary: "List the payouts of a conference's Stripe account, newest first",
     examples: [
-      ['payouts:list --conference devconf --status failed', 'that did not arrive'],
+      ['payouts:list --conference devconf --status failed', 'payouts that did not arrive'],
       ['payouts:list --conference devconf --from 2027-01-01 --to 2027-01-31', 'by day of arrival'],
     ],
   })
@@ -229,7 +229,7 @@ export function addPayoutsShow(program: Command, cli: Cli): void {
     usage: 'payouts:show <payout>',
     summary: 'Reconcile a payout with the purchases',
     details:
-      'Says to which purchase, charge or subscription each balance transaction of the payout belongs, and whether they add up to it.',
+      'Shows to which purchase, charge or subscription each balance transaction of the payout belongs, and whether their sum is the payout.',
     examples: [
       ['payouts:show po_1MtHbELkdIwHu7ix --conference devconf', 'as a table'],
       ['payouts:show po_1MtHbELkdIwHu7ix --conference devconf --csv', 'one line for each entry'],

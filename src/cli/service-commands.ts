@@ -19,7 +19,10 @@ export function addMigrate(program: Command, cli: Cli): void {
     ],
   })
   command
-    .option('--back', 'undo the migration that was applied last; what only it stores is lost')
+    .option(
+      '--back',
+      'undo the migration that was applied last; data that only its schema stores is lost',
+    )
     .option('--down', 'undo all migrations, newest first; deletes all data')
     .option('--yes', 'confirms --back and --down in production')
   command.action(async (options: { back?: true; down?: true; yes?: true }) => {
@@ -57,8 +60,8 @@ export function addStart(program: Command): void {
     usage: 'start',
     summary: 'Start the service',
     details:
-      'Serves HTTP, works on events and jobs, or does both, by RUN. Standard output gets its log, in lines\n' +
-      'of JSON. SIGTERM and SIGINT end it in order.',
+      'RUN decides whether it serves HTTP, processes events and jobs, or does both. It logs JSON lines to standard ' +
+      'output. SIGTERM and SIGINT stop it in an orderly way.',
     examples: [['start', 'with the settings of the environment']],
   })
   command.action(async () => {

@@ -29,8 +29,8 @@ export function addWebhookSecretsAdd(program: Command, cli: Cli): void {
     usage: 'webhook-secrets:add',
     summary: "Add a signing secret of Stripe's webhook",
     details:
-      'Several secrets are valid at the same time: add the new one, roll the old one in the dashboard of Stripe, ' +
-      'and delete it here.',
+      'Several secrets are valid at the same time. To replace one: roll it in the dashboard of Stripe with an ' +
+      'overlap, add the new one here, and delete the old one here after the overlap.',
     examples: [
       [
         'webhook-secrets:add --conference devconf --secret - < secret.txt',

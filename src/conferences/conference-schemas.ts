@@ -94,7 +94,7 @@ export const conferenceSchema = z
     }),
     stripe_dashboard: z.string().nullable().meta({
       description:
-        "Where Stripe's dashboard shows the conference's account: `{stripe_dashboard}/payments/{payment_intent}`. Null without a key, and if STRIPE_API_BASE is not Stripe's.",
+        "The address of Stripe's dashboard. `{stripe_dashboard}/payments/{payment_intent}` is the page of a payment. Null without a Stripe key, or if `STRIPE_API_BASE` is not an address of Stripe.",
     }),
     stripe_secret_key: z.string().nullable().meta({ description: 'Masked.' }),
     max_quantity: z.int(),

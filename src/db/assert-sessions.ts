@@ -32,7 +32,7 @@ export async function assertSessions(
   }
   if (!(await isSameDatabase(db, direct))) {
     throw new StartupError(
-      'DATABASE_DIRECT_URL is not the database of DATABASE_URL: a lock that one takes is not seen by the other.',
+      'DATABASE_DIRECT_URL is not the database of DATABASE_URL: a lock that is taken through one is not visible through the other.',
     )
   }
 }

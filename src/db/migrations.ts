@@ -63,8 +63,8 @@ const CONFIG: Knex.MigratorConfig = {
   disableMigrationsListValidation: true,
 }
 
-// A migration that waits for a table stops every request that comes after it and needs that table. So it gives way
-// after this time, and tries again when they are through.
+// While a migration waits for the lock of a table, every later request for that table waits behind it. So the migration
+// fails after this time, lets these requests pass, and tries again.
 const LOCK_TIMEOUT_MS = 2_000
 const PAUSE_MS = 1_000
 const MAX_ATTEMPTS = 40
@@ -72,21 +72,22 @@ const MAX_ATTEMPTS = 40
 /**
  * Migrates the schema, including graphile-worker's, to the latest version. Several processes may call
  * it at the same time: the others wait for the first. It recovers from a crash: each migration is one
- * transaction, and the lock row of knex that a killed process leaves is freed under our advisory lock.
+ * transaction or can be repeated, and the lock row of knex that a killed process leaves is freed under our
+ * advisory lock.
  *
  * @param connectionString of Postgres itself, not of a pooler.
  * @throws StartupError when a transaction of somebody else keeps a table locked for two minutes.
  */
 export async function migrateToLatest(connectionString: string): Promise<void> {
   await underMigrationLock(connectionString, async (db) => {
-    // Nobody uses a new database, so one transaction for all migrations is faster.
+    // In a new database, no request waits for a lock. `latest` lists the migrations once, `up` before each of them.
     if ((await db.migrate.currentVersion(CONFIG)) === 'none') await db.migrate.latest(CONFIG)
     else while (await migrateNext(db));
     await runMigrations({ connectionString })
   })
 }
 
-/** Applies the next migration. A transaction for all would lock each table until the last one has ended. */
+/** Applies the next migration. One transaction for all of them would keep every lock until the last one ends. */
 async function migrateNext(db: Knex): Promise<boolean> {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -101,8 +102,8 @@ async function migrateNext(db: Knex): Promise<boolean> {
 }
 
 const LOCKED =
-  'A transaction has locked a table that the next migration changes, for two minutes now. Find and end it ' +
-  '(pg_stat_activity), then migrate again.'
+  'For two minutes, a transaction has locked a table that the next migration changes. End that transaction ' +
+  '(pg_stat_activity shows it), then migrate again.'
 
 /** Rolls back the migration that was applied last. @returns its name; null if there is none. */
 export async function migrateBack(connectionString: string): Promise<string | null> {

@@ -80,7 +80,10 @@ export function createWritePositions({ db, rememberSeconds, logger }: Deps): Wri
         await note(writer)
       } catch (err) {
         // The writes themselves are committed.
-        logger.warn({ err }, 'cannot note the position of a write; a read may miss it for seconds')
+        logger.warn(
+          { err },
+          'cannot store the position of a write; for some seconds, a read from the replica may miss the write',
+        )
       }
     },
     find: inGroups({ run: findAll, inFlight: 2 }),

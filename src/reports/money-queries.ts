@@ -27,7 +27,7 @@ export function reportDays(query: ReportDaysQuery, now: Date): ReportDays {
   const days = (Date.parse(to) - Date.parse(from)) / DAY_MS + 1
   if (days < 1) throw invalidField('query/from', `must not be after ${to}`)
   if (days > MAX_DAYS) {
-    throw invalidField('query/from', `must be at most ${MAX_DAYS} days before the end, ${to}`)
+    throw invalidField('query/from', `must be at most ${MAX_DAYS - 1} days before ${to}`)
   }
   return { from, to }
 }

@@ -15,8 +15,7 @@ import {
 
 const access = { anyOf: ['purchases:read'] } as const
 const tags = ['Reports']
-const FORMATS =
-  'Days are those of UTC. JSON by default; CSV, without the totals, with `Accept: text/csv`.'
+const FORMATS = 'Days are in UTC. JSON by default. With `Accept: text/csv`, CSV without the totals.'
 
 /** `C/reports/money` and `C/reports/issue-times`: by the day of the payment. */
 export function paymentReportRoutes(app: App, { reads }: RouteDeps): void {
@@ -27,7 +26,7 @@ export function paymentReportRoutes(app: App, { reads }: RouteDeps): void {
       schema: {
         operationId: 'reportMoney',
         summary: 'Sum payments and refunds of purchases',
-        description: `Each payment and refund counts on the day on which it happened, in its own currency. Free codes, charges and subscriptions are not in it. ${FORMATS}`,
+        description: `Each payment and refund counts on the day on which it happened, in its own currency. Free codes, charges and subscriptions are not included. ${FORMATS}`,
         tags,
         params: conferenceParams,
         querystring: moneyReportQuery,
@@ -54,7 +53,7 @@ export function paymentReportRoutes(app: App, { reads }: RouteDeps): void {
       schema: {
         operationId: 'reportIssueTimes',
         summary: 'Show how long it took from payment to vouchers',
-        description: `From the charge at Stripe, or the time that staff recorded, until all vouchers of the purchase existed. A bank debit counts from the moment when the service learned that it succeeded. ${FORMATS}`,
+        description: `The time from the payment until all vouchers of the purchase existed. It begins with the charge at Stripe, or with the payment date that staff recorded. For a bank debit that was pending, it begins when the service learned that the debit succeeded. ${FORMATS}`,
         tags,
         params: conferenceParams,
         querystring: reportDaysQuery,

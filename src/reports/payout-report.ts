@@ -105,7 +105,7 @@ function reconciliationOf(
   const { automatic, amount, currency, status } = payout
   if (!automatic) {
     const detail =
-      'Stripe does not say which money a manual payout contains. Compare the payouts of a period with the balance of that period.'
+      'Stripe does not list which money a manual payout contains. Compare the payouts of a period with the balance report of that period.'
     return { reconciliation: 'not_itemised', difference: null, detail }
   }
   const difference = amount - net
@@ -130,8 +130,8 @@ function reconciliationOf(
 }
 
 /**
- * Everything that moved on the account's balance on some days. It reconciles manual payouts, whose money
- * Stripe does not list.
+ * All movements of the account's balance on a range of days. Manual payouts are compared with it, because
+ * Stripe does not list which money they contain.
  *
  * @throws AppError `stripe_key_missing` and `stripe_unavailable`, `stripe_failed`, ….
  */
@@ -175,7 +175,7 @@ async function itemiseFor(
   return { items: itemise(transactions, owners), isShared: sharing.has(conferenceId) }
 }
 
-/** What each payment intent pays: by the payments, else by the invoice of a subscription in the mirror. */
+/** What each payment intent pays: found in the payments, or in the mirror's invoices of subscriptions. */
 const OWNERS = `
   with given as (select distinct unnest(cast(:intents as text[])) as id),
   found as (

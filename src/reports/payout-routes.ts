@@ -22,7 +22,7 @@ const PATH = '/v1/conferences/:conference/reports'
 const access: AccessRule = { anyOf: ['purchases:read'] }
 const tags = ['Reports']
 
-/** `C/reports/payouts` and `C/reports/balance`: Stripe's money, and the purchases that it is of. */
+/** `C/reports/payouts` and `C/reports/balance`: the money of Stripe's payouts, and the purchases that it paid. */
 export function payoutRoutes(
   app: App,
   deps: Pick<RouteDeps, 'db'> & { clients: Pick<StripeClients, 'background'> },
@@ -57,7 +57,7 @@ export function payoutRoutes(
         operationId: 'reconcilePayout',
         summary: 'Reconcile a payout with the purchases',
         description:
-          "Reads the payout's balance transactions from Stripe, 100 a request within the account's rate limit, and says to which purchase, charge or subscription each belongs. The net sum must be the amount of the payout. Amounts of entries are in the currency of the balance. CSV with `Accept: text/csv`: one line for each entry.",
+          "Reads the payout's balance transactions from Stripe and shows to which purchase, charge or subscription each belongs. Their net sum must equal the amount of the payout. Amounts of entries are in the currency of the balance. A large payout takes longer: one request to Stripe reads 100 entries, within the account's rate limit. CSV with `Accept: text/csv`: one line for each entry.",
         tags,
         params: payoutParams,
         response: reportAnswer(payoutReportSchema, ITEM_COLUMNS),
@@ -78,9 +78,9 @@ export function payoutRoutes(
       config: { access },
       schema: {
         operationId: 'reportBalance',
-        summary: "Report what moved on the Stripe account's balance",
+        summary: "Report the movements of the Stripe account's balance",
         description:
-          'All balance transactions of some days, from Stripe, with the same entries as a payout. With it, manual payouts are reconciled: Stripe does not say which money they contain. CSV with `Accept: text/csv`: one line for each entry.',
+          'All balance transactions of a range of days, from Stripe, with the same entries as a payout. Use it to reconcile manual payouts: Stripe does not list which money they contain. CSV with `Accept: text/csv`: one line for each entry.',
         tags,
         params: conferenceParams,
         querystring: balanceQuery,

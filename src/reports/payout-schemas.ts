@@ -29,12 +29,12 @@ const DAY_MS = 24 * 60 * 60 * 1000
 export const balanceQuery = z
   .strictObject({
     from: day.meta({ description: 'The first day, in UTC.' }),
-    to: day.meta({ description: `The last day, in UTC. At most ${MAX_DAYS} days.` }),
+    to: day.meta({ description: `The last day, in UTC. At most ${MAX_DAYS} days, both included.` }),
   })
   .refine(({ from, to }) => from <= to, { path: ['to'], message: 'must not be before from' })
   .refine(({ from, to }) => Date.parse(to) - Date.parse(from) < MAX_DAYS * DAY_MS, {
     path: ['to'],
-    message: `must be within ${MAX_DAYS} days of from`,
+    message: `must be at most ${MAX_DAYS - 1} days after from`,
   })
 
 export type PayoutQuery = z.infer<typeof payoutQuery>
@@ -45,7 +45,8 @@ const payoutFields = {
   object: z.literal('payout'),
   status: z.enum(STATUSES),
   automatic: z.boolean().meta({
-    description: 'False: somebody created it. Stripe lists the money of automatic payouts only.',
+    description:
+      "True: created by Stripe's schedule. False: created by hand; Stripe does not list the money that it contains.",
   }),
   amount: z.int(),
   currency: z.string(),
@@ -69,7 +70,7 @@ const itemSchema = z
     category: z.string().meta({ description: "Stripe's `reporting_category`." }),
     belongs_to: z.enum(['conference', 'payout', 'other']).meta({
       description:
-        'conference: it is of a purchase, a charge or a subscription. payout: the money of a payout that failed, or a manual payout. other: neither.',
+        '`conference`: the entry belongs to a purchase, charge or subscription of the conference. `payout`: it is a payout itself: the returned money of a failed one, or a manual one. `other`: everything else.',
     }),
     purchase: z.string().nullable(),
     charge: z.string().nullable(),
@@ -86,10 +87,10 @@ const itemSchema = z
     customer_amount: z
       .int()
       .nullable()
-      .meta({ description: 'In the currency in which the customer paid.' }),
+      .meta({ description: 'The amount in the currency in which the customer paid.' }),
     customer_currency: z.string().nullable(),
     exchange_rate: z.number().nullable().meta({
-      description: 'The rate by which Stripe converted the amount. Null: it was not converted.',
+      description: 'The rate at which Stripe converted the amount. Null if it was not converted.',
     }),
     available_at: timestamp,
     created_at: timestamp,
@@ -104,11 +105,11 @@ const sums = z
 
 const totals = z
   .object({ conference: sums, payout: sums, other: sums, all: sums })
-  .meta({ id: 'BalanceTotals', description: 'Sums by what the entries belong to.' })
+  .meta({ id: 'BalanceTotals', description: 'Sums of the entries, by `belongs_to`.' })
 
 const isOtherListed = z.boolean().meta({
   description:
-    'False: other conferences use the Stripe account, so what does not belong to this one is only summed up.',
+    'False if other conferences share the Stripe account. Then `items` has no entries with `belongs_to: other`; they are only in the sums.',
 })
 
 const RECONCILED = ['agrees', 'differs', 'in_progress', 'not_itemised'] as const
@@ -119,9 +120,12 @@ export const payoutReportSchema = z
     object: z.literal('payout_report'),
     reconciliation: z.enum(RECONCILED).meta({
       description:
-        'agrees: the net sum of the entries is the amount. in_progress: Stripe has not listed all entries yet. not_itemised: a manual payout.',
+        '`agrees`: the net sum of the entries equals the amount. `differs`: it does not. `in_progress`: Stripe has not listed all entries yet. `not_itemised`: a manual payout, whose entries Stripe does not list.',
     }),
-    difference: z.int().nullable().meta({ description: 'amount − net sum of all entries.' }),
+    difference: z
+      .int()
+      .nullable()
+      .meta({ description: '`amount` − net sum of all entries. Null for a manual payout.' }),
     detail: z.string(),
     totals,
     other_listed: isOtherListed,

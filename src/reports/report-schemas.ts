@@ -30,15 +30,14 @@ const reportDay = z.iso
 
 export const reportDaysQuery = z.strictObject({
   from: reportDay.optional().meta({
-    description:
-      'The first day (UTC), at most 365 days before the last. Default: 29 days before it.',
+    description: 'The first day (UTC), at most 365 days before `to`. Default: 29 days before `to`.',
   }),
   to: reportDay.optional().meta({ description: 'The last day (UTC). Default: today.' }),
 })
 
 export const moneyReportQuery = reportDaysQuery.extend({
   group_by: z.enum(['day', 'item', 'day_and_item']).default('day').meta({
-    description: '`item`: the ticket type or add-on.',
+    description: '`item`: by ticket type or add-on.',
   }),
 })
 
@@ -100,10 +99,12 @@ export const voucherReportSchema = z
 const moneySums = {
   currency: z.string(),
   payments: sum('Number of payments.'),
-  refunds: sum('Number of refunds. A refund that failed is taken away on the day of its failure.'),
+  refunds: sum(
+    'Number of refunds. A refund that fails later is subtracted on the day of its failure.',
+  ),
   received: sum('Payments by Stripe and recorded payments.'),
   refunded: sum('Refunds that succeeded.'),
-  lost: sum('What lost disputes took.'),
+  lost: sum('Money that lost disputes took.'),
   net: sum('received − refunded − lost'),
   recorded_received: sum('The part of received that came outside Stripe.'),
   recorded_refunded: sum('The part of refunded that was booked, not sent by Stripe.'),
@@ -111,9 +112,10 @@ const moneySums = {
 const moneyTotals = z.object(moneySums).meta({ id: 'MoneyReportTotals' })
 const moneyGroup = z
   .object({
-    day: z.string().nullable().meta({ description: 'Null: not grouped by day.' }),
+    day: z.string().nullable().meta({ description: 'The day (UTC). Null if not grouped by day.' }),
     item: z.string().nullable().meta({
-      description: 'Id of the ticket type or add-on. Null: neither, or not grouped by item.',
+      description:
+        'Id of the ticket type or add-on. Null if the purchase has neither, or if not grouped by item.',
     }),
     item_name: z.string().nullable(),
     ...moneySums,
@@ -121,9 +123,9 @@ const moneyGroup = z
   .meta({ id: 'MoneyReportGroup' })
 
 const days = {
-  time_zone: z.string().meta({ description: 'In which a day begins.' }),
+  time_zone: z.string().meta({ description: 'The time zone of the days.' }),
   from: z.string(),
-  to: z.string().meta({ description: 'The last day; it counts.' }),
+  to: z.string().meta({ description: 'The last day, included.' }),
 }
 
 export const moneyReportSchema = z
@@ -139,7 +141,7 @@ export const moneyReportSchema = z
 const issueTimes = {
   source: z.enum(['stripe', 'recorded']).meta({
     description:
-      '`recorded`: from the day on which money came outside Stripe. Staff recorded it later.',
+      '`stripe`: paid through Stripe. `recorded`: paid outside Stripe; the time begins at the payment date that staff recorded.',
   }),
   count: sum('Number of purchases.'),
   p50: sum('Seconds. Half of the purchases took no longer.'),
@@ -148,7 +150,7 @@ const issueTimes = {
 }
 const issueTimeTotals = z.object(issueTimes).meta({ id: 'IssueTimeReportTotals' })
 const issueTimeGroup = z
-  .object({ day: z.string().meta({ description: 'Of the payment.' }), ...issueTimes })
+  .object({ day: z.string().meta({ description: 'The day of the payment (UTC).' }), ...issueTimes })
   .meta({ id: 'IssueTimeReportGroup' })
 
 export const issueTimeReportSchema = z

@@ -22,7 +22,7 @@ export function statementRoutes(app: App, { db }: Pick<RouteDeps, 'db'>): void {
         operationId: 'getSponsorStatement',
         summary: "Get a sponsor's statement",
         description:
-          'Purchases and charges with all their money, from the opening to the closing balance. Entries are dated when the service booked them, so a statement of past days stays the same. Invoices of subscriptions are not part of it. A sponsor gets only its own. JSON by default; CSV with `Accept: text/csv`.',
+          'All purchases and charges of a sponsor with their payments, refunds and disputes, from the opening to the closing balance. The date of an entry is when the service booked it, so a statement of past days does not change. Invoices of subscriptions are not included. A sponsor gets only its own statement. JSON by default; CSV with `Accept: text/csv`.',
         tags: ['Reports'],
         params: sponsorParams,
         querystring: statementQuery,

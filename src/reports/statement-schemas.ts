@@ -29,26 +29,26 @@ const ENTRY_TYPES = [
 
 const entrySchema = z
   .object({
-    date: timestamp.meta({ description: 'When the service booked it, in UTC.' }),
+    date: timestamp.meta({ description: 'When the service booked the entry.' }),
     type: z.enum(ENTRY_TYPES).meta({
       description:
-        'order: what was ordered. cancellation: the order failed or was cancelled. credit: what the sponsor does not owe any more, because codes were deactivated for a refund or another amount was accepted; positive if that ended. dispute: a lost dispute. refund_failed, dispute_won: the money came back to the conference.',
+        '`order`: the total of an order. `cancellation`: takes it back, because the order failed or was cancelled. `credit`: the sponsor owes less, because a refund or a lost dispute deactivated codes, or staff accepted another amount; positive when that is undone. `payment`, `refund`: money that moved. `dispute`: a lost dispute. `refund_failed`, `dispute_won`: the money came back to the conference.',
     }),
     purchase: z.string().nullable(),
     charge: z.string().nullable(),
     description: z.string(),
     reference: z.string().nullable().meta({
       description:
-        "The order's own reference; of money the id at Stripe or what the bank statement says.",
+        "Of an order: the sponsor's reference. Of money: the id at Stripe, or the reference that staff recorded, such as a line of the bank statement.",
     }),
-    method: z
-      .string()
-      .nullable()
-      .meta({ description: 'stripe, or the method of a recorded payment.' }),
+    method: z.string().nullable().meta({
+      description:
+        '`stripe`, or the method of a recorded payment. Null for entries that are not money.',
+    }),
     paid_at: timestamp
       .nullable()
-      .meta({ description: 'When the money of a recorded payment came.' }),
-    amount: z.int().meta({ description: 'Minor units. Positive: owed by the sponsor.' }),
+      .meta({ description: 'When the money of a recorded payment arrived.' }),
+    amount: z.int().meta({ description: 'Minor units. Positive: the sponsor owes it.' }),
     balance: z.int().meta({ description: 'The balance after this entry.' }),
   })
   .meta({ id: 'StatementEntry' })
@@ -65,10 +65,10 @@ const accountSchema = z
       .meta({
         id: 'StatementTotals',
         description:
-          'Sums of the entries. orders: less cancellations. refunds and disputes: less what came back.',
+          'Sums of the entries. `orders` includes cancellations, `refunds` includes failed refunds, `disputes` includes won disputes.',
       }),
     closing_balance: z.int().meta({
-      description: 'Positive: the sponsor owes it. Negative: the conference does.',
+      description: 'Positive: the sponsor owes it. Negative: the conference owes it.',
     }),
   })
   .meta({ id: 'StatementAccount' })

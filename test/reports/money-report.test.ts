@@ -339,6 +339,10 @@ describe('a report by the day of the payment', () => {
         expect(answer, query).toMatchObject({ status: 400, body: { errors: [{ pointer }] } })
       }
     }
+    const range = 'from=2025-01-01&to=2026-01-02'
+    const { body } = await app.request('GET', `${shop.path}/reports/money?${range}`)
+    expect(body).toMatchObject({ detail: 'from must be at most 365 days before 2026-01-02' })
+    expect((await report({ from: '2025-01-01', to: '2026-01-01' })).data).toEqual([])
     expect((await report({ from: '2028-01-01', to: '2028-12-31' })).data).toEqual([])
   })
 

@@ -339,7 +339,7 @@ describe('the reports of payouts', () => {
     })
     expect(await read('balance?from=2027-01-01&to=2027-02-01')).toMatchObject({
       status: 400,
-      body: { errors: [{ pointer: 'query/to', detail: 'must be within 31 days of from' }] },
+      body: { errors: [{ pointer: 'query/to', detail: 'must be at most 30 days after from' }] },
     })
   })
 })
