@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { openChargeScene } from '../billing/charges/charge-scene.ts'
 import { dispute, payment, refund } from '../purchases/purchase-scene.ts'
 import { createAddOn, createSponsorKey, createStaffKey, unique } from '../support/fixtures.ts'
 import { generator } from '../support/random.ts'
@@ -250,6 +251,15 @@ describe('the report of money', () => {
     })
     await of.act(body.id, 'approve', {})
     expect(await of.get(body.id)).toMatchObject({ status: 'PAID', vouchers: { issued: 5 } })
+    const charges = await openChargeScene(app, stripe, of)
+    charges.save()
+    const charge = await charges.create()
+    await charges.act(charge.id, 'charge')
+    await charges.act(charge.id, 'refund', { amount: 234 })
+    expect(await charges.get(charge.id)).toMatchObject({
+      amount_received: 1_234,
+      amount_refunded: 234,
+    })
     expect(await report({}, of)).toMatchObject({ data: [], totals: [] })
   })
 

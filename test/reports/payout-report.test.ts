@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { openChargeScene } from '../billing/charges/charge-scene.ts'
 import { createStaffKey } from '../support/fixtures.ts'
 import { openShop, type Shop } from '../support/shop.ts'
 import { useAppOnStripe } from '../support/stripe-app.ts'
@@ -143,6 +144,25 @@ describe('an automatic payout', () => {
       exchange_rate: 0.95,
     })
     expect(read.items[0]).toMatchObject({ belongs_to: 'other', payment_intent: expect.any(String) })
+  })
+
+  it('names the charge of a sponsor beside its purchase', async () => {
+    const other = await openShop(app)
+    const { id } = await paid(other)
+    const charges = await openChargeScene(app, stripe, other)
+    charges.save()
+    const charge = await charges.create()
+    await charges.act(charge.id, 'charge')
+    const payout = control().payOut(other.stripeKey, 'eur')
+    const read = await report(other, `payouts/${payout.id}`)
+    expect(read).toMatchObject({
+      reconciliation: 'agrees',
+      totals: { conference: { count: 2, gross: 11_234 }, other: { count: 0 } },
+      items: [
+        { charge: charge.id, purchase: null, sponsor: other.sponsor, gross: 1_234 },
+        { charge: null, purchase: id, sponsor: other.sponsor, gross: 10_000 },
+      ],
+    })
   })
 
   it('that failed is named, and its money is part of the next one', async () => {

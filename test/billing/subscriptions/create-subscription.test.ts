@@ -360,3 +360,15 @@ describe('a subscription whose creation is repeated', () => {
     expect(jobs[0]?.run_at.getTime()).toBeGreaterThan(Date.now())
   })
 })
+
+it('a payout names the subscription that its money is of', async () => {
+  const payer = await scene.payer()
+  const { id } = await scene.subscribe(payer)
+  await scene.settle()
+  const payout = scene.fake.control.payOut(scene.shop.stripeKey, 'eur')
+  const { body } = await scene.request('GET', `${scene.shop.path}/reports/payouts/${payout.id}`)
+  expect(body).toMatchObject({ reconciliation: 'agrees', totals: { other: { count: 0 } } })
+  expect(body['items']).toContainEqual(
+    expect.objectContaining({ subscription: id, sponsor: payer.sponsor, purchase: null }),
+  )
+})
