@@ -45,7 +45,7 @@ export async function createPartitions(
   knex: Knex,
   { table, column }: Partitioned,
 ): Promise<number> {
-  await knex.raw('select pg_advisory_xact_lock(hashtext(?))', [table])
+  await lockPartitions(knex, table)
   const { rows: months } = await knex.raw<{ rows: Month[] }>(MONTHS, [
     MONTHS_AHEAD,
     `${table}_`,
@@ -84,9 +84,10 @@ export async function maintainPartitions(
   try {
     await withLock(db, (trx) => createPartitions(trx, partitioned))
     if (days === null) return dropped
-    for (const partition of await oldPartitions(db, partitioned, days)) {
-      await withLock(db, (trx) => dropPartition(trx, partitioned, partition))
-      dropped.push(partition)
+    for (;;) {
+      const oldest = await withLock(db, (trx) => dropOldest(trx, partitioned, days))
+      if (oldest === null) break
+      dropped.push(oldest)
     }
   } catch (error) {
     if (!isLockTimeout(error)) throw error
@@ -106,32 +107,41 @@ function withLock<T>(db: Db, work: (trx: Knex.Transaction) => Promise<T>): Promi
   })
 }
 
-/** A month counts from its first day; the partition of the rows from before has none and counts from its end. */
-async function oldPartitions(
-  db: Db,
-  { table }: Partitioned,
-  days: number,
-): Promise<readonly string[]> {
-  const { rows } = await db.raw<{ rows: { name: string }[] }>(
-    `select inhrelid::regclass::text as name from pg_inherits
-     where inhparent = ?::regclass and inhrelid::regclass::text ~ '_[0-9]{4}_[0-9]{2}$'
-       and to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM') < (now() at time zone 'UTC')::date - ?::integer
-     order by 1`,
-    [table, days],
-  )
-  return rows.map(({ name }) => name)
+/** One process at a time makes and drops the partitions of a table. */
+async function lockPartitions(trx: Knex, table: string): Promise<void> {
+  await trx.raw('select pg_advisory_xact_lock(hashtext(?))', [table])
 }
 
-/** One commit: no row is ever missing. */
-async function dropPartition(
+/** In one commit, so no row is ever missing. Returns the name of the dropped partition, or null if none is old. */
+async function dropOldest(
   trx: Knex.Transaction,
   { table, kept }: Partitioned,
-  partition: string,
-): Promise<void> {
+  days: number,
+): Promise<string | null> {
+  await lockPartitions(trx, table)
+  const partition = await findOldest(trx, table, days)
+  if (partition === null) return null
   await trx.raw(`
     alter table ${table} detach partition ${partition};
     alter table ${partition} no force row level security;
     insert into ${table} select * from ${partition} where ${kept};
     drop table ${partition};
   `)
+  return partition
+}
+
+/** A month counts from its first day; the partition of the rows from before has none and counts from its end. */
+async function findOldest(
+  trx: Knex.Transaction,
+  table: string,
+  days: number,
+): Promise<string | null> {
+  const { rows } = await trx.raw<{ rows: { name: string }[] }>(
+    `select inhrelid::regclass::text as name from pg_inherits
+     where inhparent = ?::regclass and inhrelid::regclass::text ~ '_[0-9]{4}_[0-9]{2}$'
+       and to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM') < (now() at time zone 'UTC')::date - ?::integer
+     order by 1 limit 1`,
+    [table, days],
+  )
+  return rows[0]?.name ?? null
 }

@@ -323,23 +323,38 @@ const EVENT_PARTITIONS = {
  */
 export async function deleteOldBodies(db: Db, days: number): Promise<number> {
   let total = 0
-  for (;;) {
-    const deleted = await withSystem(db, 'partitions', (trx) =>
-      trx('stripe_events')
-        .whereRaw(
-          `(conference_id, id, created_at_stripe) in (
-             select conference_id, id, created_at_stripe from stripe_events
-             where body is not null and status in ('done', 'ignored')
-               and finished_at < now() - make_interval(days => ?)
-             limit ?)`,
-          [days, DELETE_BATCH_SIZE],
-        )
-        .update({ body: null }),
-    )
-    total += deleted
-    if (deleted < DELETE_BATCH_SIZE) return total
+  let until: string | null = '-infinity'
+  while (until !== null) {
+    const after: string = until
+    await withSystem(db, 'partitions', async (trx) => {
+      until = await endOfBatch(trx, after, days)
+      if (until !== null) total += await emptyBodies(trx, after, until)
+    })
   }
+  return total
 }
+
+/** SQL as in the index. Its entries of emptied rows stay for long, so each batch begins where the last one ended. */
+const WITH_BODY = `body is not null and status in ('done', 'ignored') and finished_at > ?::timestamptz`
+
+async function endOfBatch(trx: Tx, after: string, days: number): Promise<string | null> {
+  // Otherwise Postgres reads and sorts all old rows for each batch: by row security it expects few.
+  await trx.raw('set local enable_sort = off; set local enable_bitmapscan = off')
+  const { rows } = await trx.raw<{ rows: [{ until: string | null }] }>(
+    `select max(finished_at)::text as until from (
+       select finished_at from stripe_events
+       where ${WITH_BODY} and finished_at < now() - make_interval(days => ?)
+       order by finished_at limit ?) as oldest`,
+    [after, days, DELETE_BATCH_SIZE],
+  )
+  return rows[0].until
+}
+
+/** By time, not by key: to find 5,000 keys, Postgres would read every partition. */
+const emptyBodies = (trx: Tx, after: string, until: string): Promise<number> =>
+  trx('stripe_events')
+    .whereRaw(`${WITH_BODY} and finished_at <= ?::timestamptz`, [after, until])
+    .update({ body: null })
 
 export type LaneCounts = {
   lane: 'purchase' | 'mirror'

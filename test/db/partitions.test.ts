@@ -10,12 +10,14 @@ import { claimEvents, closeClaimed } from '../../src/stripe-events/claim-events.
 import type { IncomingEvent } from '../../src/stripe-events/classify-event.ts'
 import {
   createEventInbox,
+  deleteOldBodies,
   dropOldEvents,
   findStoredEventIds,
   replayEvent,
 } from '../../src/stripe-events/event-inbox.ts'
 import { adminQuery } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
 
 const database = useTestDatabase()
 const conferenceId = newId('conference')
@@ -192,6 +194,66 @@ describe('events', () => {
     expect(await dropOldEvents(db, 90)).toEqual([])
     await reader.commit()
     expect(await dropOldEvents(db, 90)).toEqual([old])
+  })
+
+  it('leave once when two processes drop their month at the same time', async () => {
+    const old = await addMonth('stripe_events', -7)
+    const reader = await db.transaction()
+    await reader.raw('select from stripe_events limit 1')
+    const both = [dropOldEvents(db, 90), dropOldEvents(db, 90)]
+    await expect
+      .poll(
+        () => rows(`select from pg_locks where not granted and locktype <> 'virtualxid'`),
+        POLL_OPTIONS,
+      )
+      .toHaveLength(2)
+    await reader.commit()
+    expect((await Promise.all(both)).flat()).toEqual([old])
+  })
+
+  it('lose old bodies without a look at other months for each batch', async () => {
+    const [old, { name }] = [await addMonth('stripe_events', -2), await month(0)]
+    const [count, perBatch] = [12_000, 5_000]
+    await rows(
+      `insert into stripe_events (conference_id, id, type, livemode, body, source, status, created_at_stripe, finished_at)
+       select $1, given.prefix || n, 'charge.updated', false, '{}', 'webhook', 'done', given.at, given.finished
+       from generate_series(1, $2::integer) as n,
+         (values ('body_old_', $3::timestamptz, now() - interval '95 days'), ('body_new_', $4::timestamptz, now()))
+           as given (prefix, at, finished)`,
+      [conferenceId, count, (await month(-2)).at, (await month(0)).at],
+    )
+    await rows('analyze stripe_events')
+    const bodies = async () =>
+      (
+        await rows<{ old: number; young: number }>(
+          `select (count(*) filter (where id like 'body_old%'))::int as old,
+             (count(*) filter (where id like 'body_new%'))::int as young
+           from stripe_events where body is not null`,
+        )
+      )[0]
+    expect(await bodies()).toEqual({ old: count, young: count })
+    const reads = async (table: string) =>
+      (
+        await rows<{ read: number; updated: number }>(
+          `select (seq_tup_read + idx_tup_fetch)::int as read, n_tup_upd::int as updated
+           from pg_stat_user_tables where relname = $1`,
+          [table],
+        )
+      )[0]
+    await rows('select pg_stat_force_next_flush()')
+    const [oldBefore, youngBefore] = [await reads(old), await reads(`stripe_events_${name}`)]
+    const pruning = connect(database.connectionString, { max: 1 })
+    expect(await deleteOldBodies(pruning, 90)).toBe(count)
+    // A session reports what it read when it ends.
+    await pruning.destroy()
+    const updated = async () => (await reads(old))?.updated
+    await expect.poll(updated, POLL_OPTIONS).toBe((oldBefore?.updated ?? 0) + count)
+    // Each row is read to find it and by its key. A batch may not read those of earlier ones again.
+    const read = ((await reads(old))?.read ?? 0) - (oldBefore?.read ?? 0)
+    expect(read).toBeLessThan(2 * count + perBatch)
+    expect(await reads(`stripe_events_${name}`)).toEqual(youngBefore)
+    expect(await bodies()).toEqual({ old: 0, young: count })
+    await rows(`delete from stripe_events where id like 'body%'`)
   })
 })
 
