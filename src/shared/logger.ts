@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
 import { currentWork } from './work-context.ts'
 
@@ -17,30 +18,67 @@ const REDACTED = [
   'codes',
 ].flatMap((path) => [path, `*.${path}`])
 
+/** A turn of the event loop that logs more than this writes it in parts. */
+const WRITE_LENGTH = 8 * 1024
+const BUSY_MS = 10
+const MAX_WAITS = 100
+
 /**
  * Standard output for a logger. It writes the lines of one turn of the event loop at once: under load, a
  * system call for each line costs more than the line.
+ *
+ * Lines are lost if their reader has died or does not read, or the disk is full: the service goes on. pino's own
+ * destination would try for ever after a fatal line and at the end of the process.
+ *
+ * @param fd what it writes to.
  */
-export function standardOutput(): DestinationStream & { flushSync(): void } {
-  const output = pino.destination({ dest: 1, sync: true, minLength: 8 * 1024 })
-  // It also calls fsync, so it is only for the end of the process.
-  const flushSync = () => output.flushSync()
-  process.on('exit', flushSync)
+export function standardOutput(fd = 1): DestinationStream & { flushSync(): void } {
+  let lines = ''
   let isScheduled = false
+  let isTorn = false
+  let waits = 0
+
+  function flush(): void {
+    let left = Buffer.from(isTorn ? `\n${lines}` : lines)
+    const { length } = left
+    lines = ''
+    while (left.length > 0) {
+      try {
+        left = left.subarray(writeSync(fd, left))
+        isTorn = false
+        waits = 0
+      } catch (error) {
+        if (!isBusy(error) || waits >= MAX_WAITS) {
+          // The rest of a line must not be joined to a later one.
+          isTorn ||= left.length < length
+          return
+        }
+        waits += 1
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_MS)
+      }
+    }
+  }
+
+  process.on('exit', flush)
   return {
     write(line) {
-      output.write(line)
+      lines += line
+      if (lines.length >= WRITE_LENGTH) flush()
       if (isScheduled) return
       isScheduled = true
       setImmediate(() => {
         isScheduled = false
-        output.flush()
+        flush()
       })
     },
     // pino calls it after a fatal line.
-    flushSync,
+    flushSync: flush,
   }
 }
+
+/** A pipe that does not block is full. */
+const isBusy = (error: unknown) =>
+  error instanceof Error && 'code' in error && error.code === 'EAGAIN'
 
 /** Marks a logger whose lines all have the id of one request. */
 const OF_REQUEST = Symbol('of a request')
