@@ -79,7 +79,7 @@ export function withSession<T>(cli: Cli, work: (session: Session) => Promise<T>)
       prepareStatements: config.prepareStatements,
     })
     try {
-      await assertSessions(db, database)
+      await assertSessions(db, { ...database, prepareStatements: config.prepareStatements })
       await prepareSchema(database, db, config)
       return await work(await openSession(db, config, logger))
     } finally {

@@ -6,16 +6,20 @@ import type { Db } from './connect.ts'
 /**
  * Checks what the liveness lock, notifications and migrations need: sessions that last, on the database that
  * the other statements use. A pooler in transaction mode, such as PgBouncer, gives each transaction another
- * session.
+ * session. With `prepareStatements`, it must keep those of each client.
  *
  * @param db a pool of connections to DATABASE_URL.
  * @throws StartupError that names the setting.
  */
 export async function assertSessions(
   db: Db,
-  urls: { connectionString: string; directConnectionString: string },
+  settings: {
+    connectionString: string
+    directConnectionString: string
+    prepareStatements?: boolean
+  },
 ): Promise<void> {
-  const { connectionString, directConnectionString: direct } = urls
+  const { connectionString, directConnectionString: direct, prepareStatements = false } = settings
   if (direct === connectionString) {
     if ((await isPooled(db)) && (await changesSessions(direct))) {
       throw new StartupError(
@@ -33,6 +37,12 @@ export async function assertSessions(
   if (!(await isSameDatabase(db, direct))) {
     throw new StartupError(
       'DATABASE_DIRECT_URL is not the database of DATABASE_URL: a lock that is taken through one is not visible through the other.',
+    )
+  }
+  if (prepareStatements && (await isPooled(db)) && (await mixesStatements(connectionString))) {
+    throw new StartupError(
+      'PREPARE_STATEMENTS is true, and the pooler of DATABASE_URL gives a client the prepared statements of another. ' +
+        'Remove the setting, or use PgBouncer 1.21 or newer with max_prepared_statements.',
     )
   }
 }
@@ -67,6 +77,30 @@ async function changesSessions(connectionString: string): Promise<boolean> {
         if (hasChanged) return true
       }
       return false
+    }),
+  )
+}
+
+/** Both are errors of Postgres: the name is known to the session, or unknown. */
+const MIXED = new Set(['42P05', '26000'])
+
+/** Whether two connections that prepare statements under one name meet in a session. */
+async function mixesStatements(connectionString: string): Promise<boolean> {
+  const prepared = `start_${randomInt(2 ** 47)}`
+  return withClient(connectionString, (one) =>
+    withClient(connectionString, async (other) => {
+      try {
+        for (let compared = 0; compared < COMPARISONS; compared += 1) {
+          const name = `${prepared}_${compared}`
+          await one.query({ name, text: 'select 1' })
+          await other.query({ name, text: 'select 2' })
+          await one.query({ name, text: 'select 1' })
+        }
+        return false
+      } catch (error) {
+        if (error instanceof pg.DatabaseError && MIXED.has(error.code ?? '')) return true
+        throw error
+      }
     }),
   )
 }

@@ -53,7 +53,7 @@ export async function openDatabase(
 
 export type PrepareDeps = Pick<OpenDatabase, 'connectionString' | 'directConnectionString'> & {
   db: Db
-  config: Pick<Config, 'production' | 'migrateOnStart'>
+  config: Pick<Config, 'production' | 'migrateOnStart' | 'prepareStatements'>
   logger: Logger
   /** A last check of the data. */
   check: () => Promise<void>
@@ -68,7 +68,7 @@ const MAX_WAIT_MS = 5_000
  * Waits until the database answers and its schema is compatible. Migrates the schema if the settings
  * allow it. Returns false when the signal ended the wait.
  *
- * @throws StartupError behind a pooler without a direct connection, and in production for a role to which row
+ * @throws StartupError behind a pooler without what it needs, and in production for a role to which row
  * security does not apply.
  * @throws Error of `check` or of a migration. Only an unreachable database makes it wait.
  */
@@ -88,7 +88,7 @@ export async function prepareDatabase(deps: PrepareDeps): Promise<boolean> {
 async function tryToPrepare(deps: PrepareDeps): Promise<{ waiting_for: string } | null> {
   const { db, config, logger } = deps
   try {
-    await assertSessions(db, deps)
+    await assertSessions(db, { ...deps, prepareStatements: config.prepareStatements })
     await checkRole(deps)
     if (config.migrateOnStart) await migrateToLatest(deps.directConnectionString)
     if (await isSchemaCompatible(db)) {

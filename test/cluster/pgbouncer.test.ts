@@ -35,10 +35,14 @@ describeWith('pgbouncer')('behind PgBouncer in transaction mode', () => {
   afterAll(() => Promise.all(bouncers.map((bouncer) => bouncer.stop())))
 
   describe('a start', () => {
-    async function check(connectionString: string, directConnectionString: string): Promise<void> {
+    async function check(
+      connectionString: string,
+      directConnectionString: string,
+      prepareStatements = false,
+    ): Promise<void> {
       const db = connect(connectionString)
       try {
-        await assertSessions(db, { connectionString, directConnectionString })
+        await assertSessions(db, { connectionString, directConnectionString, prepareStatements })
       } finally {
         await db.destroy()
       }
@@ -59,6 +63,22 @@ describeWith('pgbouncer')('behind PgBouncer in transaction mode', () => {
         'DATABASE_DIRECT_URL is not the database of DATABASE_URL',
       )
       await check(pooled, database.connectionString)
+    })
+
+    // Debian's PgBouncer is older than 1.21.
+    it('refuses PREPARE_STATEMENTS if the pooler mixes up the statements of its clients', async () => {
+      const process = await startServiceProcess({
+        DATABASE_URL: pooled,
+        DATABASE_DIRECT_URL: database.connectionString,
+        PREPARE_STATEMENTS: 'true',
+      })
+      await expect(process.ready()).rejects.toThrow(
+        'PREPARE_STATEMENTS is true, and the pooler of DATABASE_URL gives a client the prepared statements of another. Remove the setting',
+      )
+      // Without a pooler, there is nothing to mix up.
+      const direct = new URL(database.connectionString)
+      direct.searchParams.set('keepalives', '1')
+      await expect(check(database.connectionString, direct.href, true)).resolves.toBeUndefined()
     })
 
     it('needs no other address without a pooler, or with one that keeps sessions', async () => {
