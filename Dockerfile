@@ -19,7 +19,7 @@ RUN ln -s /app/dist/src/cli/sponsor-vouchers.js /usr/local/bin/sponsor-vouchers
 # A number, not `node`: Kubernetes checks runAsNonRoot without the image's /etc/passwd.
 USER 1000
 EXPOSE 3000
-# Of a worker, which listens on no port, it says nothing: its heartbeat is in the database.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s CMD ["node", "-e", "process.env.RUN === 'work' || fetch(`http://127.0.0.1:${process.env.PORT || 3000}/livez`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+# Of a worker without METRICS_PORT, which listens on no port, it says nothing: its heartbeat is in the database.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s CMD ["node", "-e", "const { RUN, PORT, METRICS_PORT } = process.env; const port = RUN === 'work' ? METRICS_PORT : PORT || 3000; port && fetch(`http://127.0.0.1:${port}/livez`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 # Not `npm start`: npm would stand between the signals and the process.
 CMD ["node", "dist/src/main.js"]

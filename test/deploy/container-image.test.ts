@@ -287,6 +287,8 @@ describe('the container image', () => {
       expect(await checkHealth({ PORT: port })).toBe(0)
       expect(await checkHealth({ PORT: '1' })).toBe(1)
       expect(await checkHealth({ PORT: '1', RUN: 'work' })).toBe(0)
+      expect(await checkHealth({ METRICS_PORT: port, RUN: 'work' })).toBe(0)
+      expect(await checkHealth({ METRICS_PORT: '1', RUN: 'work' })).toBe(1)
     } finally {
       const ended = once(service, 'exit')
       service.kill('SIGTERM')
@@ -319,6 +321,7 @@ describe('compose.yaml', () => {
       })
       expect(services[name]).toMatchObject({ read_only: true, cap_drop: ['ALL'] })
     }
+    expect(services['work']?.environment['METRICS_PORT']).toBe('9464')
     // Of the file that the tests of PgBouncer use, with the address of this Postgres.
     const example = await readFile(join(ROOT, 'docs/deploy/pgbouncer.ini'), 'utf8')
     const values = (text: string) =>

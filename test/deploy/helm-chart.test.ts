@@ -10,6 +10,7 @@ import { Ajv } from 'ajv'
 import type { Deployment } from 'kubernetes-types/apps/v1.js'
 import type { Job } from 'kubernetes-types/batch/v1.js'
 import type { Container, PodTemplateSpec, Service } from 'kubernetes-types/core/v1.js'
+import type { NetworkPolicy } from 'kubernetes-types/networking/v1.js'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
 import { loadConfig } from '../../src/config.ts'
@@ -158,13 +159,23 @@ describe.each(CASES)('the manifests of the Helm chart: %s', (name) => {
     expect(new Set(images).size).toBe(1)
   })
 
-  it('ask a serving process whether it lives and is ready, and stop it in order', () => {
+  it('ask each process at its port whether it lives and is ready, and stop it in order', () => {
     const { serve, work } = pods()
-    const container = containerOf(serve)
-    expect(container.ports).toEqual([{ name: 'http', containerPort: 3000 }])
-    expect(container.livenessProbe?.httpGet).toEqual({ path: '/livez', port: 'http' })
-    expect(container.readinessProbe?.httpGet).toEqual({ path: '/readyz', port: 'http' })
-    const { env = [] } = container
+    for (const [pod, port, setting] of [
+      [serve, 'http', 'port'],
+      [work, 'metrics', 'metricsPort'],
+    ] as const) {
+      const { env = [], ...container } = containerOf(pod)
+      const config = loadConfig(
+        Object.fromEntries(env.map((one) => [one.name, one.value])),
+        'migration',
+      )
+      expect(container.ports).toEqual([{ name: port, containerPort: config[setting] }])
+      expect(container.startupProbe?.httpGet).toEqual({ path: '/livez', port })
+      expect(container.livenessProbe?.httpGet).toEqual({ path: '/livez', port })
+      expect(container.readinessProbe?.httpGet).toEqual({ path: '/readyz', port })
+    }
+    const { env = [] } = containerOf(serve)
     const { drainSeconds, shutdownSeconds } = loadConfig(
       Object.fromEntries(
         env.flatMap((one) => (one.name === 'DRAIN_SECONDS' ? [[one.name, one.value]] : [])),
@@ -193,6 +204,24 @@ describe.each(CASES)('the manifests of the Helm chart: %s', (name) => {
         `-${part}`,
       )
       expect(budget.spec.selector.matchLabels).toEqual(wanted)
+    }
+  })
+
+  it('let Prometheus reach every process, and each process a pooler and a collector of traces', () => {
+    if (name !== 'everything') return
+    const portsOf = (rules: readonly { ports?: readonly { port?: unknown }[] }[] = []) =>
+      rules.flatMap(({ ports = [] }) => ports.map(({ port }) => port))
+    for (const [part, port] of [
+      ['serve', 'http'],
+      ['work', 'metrics'],
+    ] as const) {
+      const { spec } = only<NetworkPolicy>('NetworkPolicy', `-${part}`)
+      const monitoring = spec?.ingress?.filter(
+        ({ from = [] }) =>
+          from[0]?.namespaceSelector?.matchLabels?.['kubernetes.io/metadata.name'] === 'monitoring',
+      )
+      expect(portsOf(monitoring)).toEqual([port])
+      expect(portsOf(spec?.egress)).toEqual(expect.arrayContaining([5432, 6432, 443, 587, 4318]))
     }
   })
 
@@ -225,6 +254,8 @@ describe('the values of the Helm chart', () => {
   it.each([
     ['a misspelled option', { replicaCount: 3 }],
     ['a secret among the settings', { settings: { PUBLIC_URL: 'https://x', ENCRYPTION_KEY: 'k' } }],
+    ['the second key', { settings: { PUBLIC_URL: 'https://x', ENCRYPTION_KEY_SECOND: 'k' } }],
+    ['a port that the chart decides', { settings: { PUBLIC_URL: 'https://x', METRICS_PORT: 1 } }],
     ['a setting that the chart decides', { settings: { PUBLIC_URL: 'https://x', RUN: 'all' } }],
     ['no address', { settings: {} }],
   ])('refuse %s', async (_what, values) => {

@@ -46,7 +46,7 @@ async function environmentOf(unit: string, instance: string): Promise<Record<str
 
 const UNITS = [
   { unit: 'sponsor-vouchers-serve@.service', instance: '3001', run: 'serve', command: 'start' },
-  { unit: 'sponsor-vouchers-work@.service', instance: '1', run: 'work', command: 'start' },
+  { unit: 'sponsor-vouchers-work@.service', instance: '9464', run: 'work', command: 'start' },
   { unit: 'sponsor-vouchers-migrate.service', instance: '', run: 'all', command: 'migrate' },
 ] as const
 
@@ -70,7 +70,8 @@ describe('the units of systemd', () => {
     const environment = await environmentOf(one.unit, one.instance)
     const config = loadConfig(environment)
     const port = one.run === 'serve' ? Number(one.instance) : config.port
-    expect(config).toMatchObject({ production: true, run: one.run, port })
+    const metricsPort = one.run === 'work' ? Number(one.instance) : null
+    expect(config).toMatchObject({ production: true, run: one.run, port, metricsPort })
     const known = await readFile(new URL('../../../.env.example', FOLDER), 'utf8')
     for (const name of Object.keys(environment).filter((each) => each !== 'NODE_ENV')) {
       expect(known).toMatch(new RegExp(`^#?${name}=`, 'm'))

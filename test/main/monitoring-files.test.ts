@@ -150,8 +150,8 @@ const WITH_REPLICA: Record<string, string[]> = {
   sponsor_vouchers_replica_lag_seconds: ['database'],
 }
 
-/** What this scene does not cause: a request that fails, and a process that only works. */
-const ELSEWHERE = new Set(['status=5..', 'role=work'])
+/** What this scene does not cause: a request that fails, and a process that only works or only serves. */
+const ELSEWHERE = new Set(['status=5..', 'role=work', 'role=serve'])
 
 const labelsOf = (metric: string): string[] => [
   ...(WITH_REPLICA[metric] ?? [...(exported.get(metric)?.keys() ?? [])]),
@@ -220,6 +220,14 @@ it('the numbers of Prometheus’ own labels are not hidden by ours', () => {
       [...labels.keys()].filter((label) => label !== 'job' && label !== 'instance'),
     ])
   }
+})
+
+it('a service that nothing serves is noticed also while workers answer Prometheus', () => {
+  const { expr = '' } = rules.find(({ alert }) => alert === 'VouchersNothingServes') ?? {}
+  const roles = parseQuery(expr).selectors.flatMap(({ matchers }) =>
+    matchers.flatMap(({ label, values }) => (label === 'role' ? values : [])),
+  )
+  expect(roles.toSorted()).toEqual(['all', 'serve'])
 })
 
 it('each alert is explained in operations.md, with what to do', () => {

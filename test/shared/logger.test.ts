@@ -28,7 +28,7 @@ afterAll(() => {
 describe.skipIf(process.platform !== 'linux')('the log of the service', () => {
   const pipe = join(folder, 'pipe')
   beforeAll(() => {
-    expect(spawnSync('mkfifo', [pipe]).status).toBe(0)
+    if (spawnSync('mkfifo', [pipe]).status !== 0) throw new Error('mkfifo failed')
   })
 
   it('does not hold up the service, or its end, when its reader has died', () => {
@@ -68,8 +68,11 @@ describe.skipIf(process.platform !== 'linux')('the log of the service', () => {
 
   it('loses lines when the disk is full, and nothing else happens', () => {
     const logger = createLogger('info', standardOutput(open('/dev/full', 'w')))
-    for (let line = 0; line < 300; line += 1) logger.info({ line }, 'too much for this disk')
-    logger.fatal('the last one')
+    const logMuch = () => {
+      for (let line = 0; line < 300; line += 1) logger.info({ line }, 'too much for this disk')
+      logger.fatal('the last one')
+    }
+    expect(logMuch).not.toThrow()
   })
 
   it('has every line once and whole, in order, also of a turn that logs much', async () => {

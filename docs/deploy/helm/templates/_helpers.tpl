@@ -55,8 +55,39 @@ env:
   - name: DRAIN_SECONDS
     value: {{ .root.Values.drainSeconds | toString | quote }}
   {{- end }}
+  {{- if eq .part "work" }}
+  - name: METRICS_PORT
+    value: '9464'
+  {{- end }}
   {{- range $name, $value := .root.Values.settings }}
   - name: {{ $name }}
     value: {{ $value | toString | quote }}
   {{- end }}
+{{- end }}
+
+{{/* The port at which a process answers for itself, by name and number, and who asks there. */}}
+{{- define "sponsor-vouchers.probes" -}}
+ports:
+  - name: {{ .port }}
+    containerPort: {{ .number }}
+# Restarting it does not repair the database, so /livez does not ask it; /readyz does.
+startupProbe:
+  httpGet:
+    path: /livez
+    port: {{ .port }}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: {{ .port }}
+  periodSeconds: 10
+  timeoutSeconds: 5
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: {{ .port }}
+  periodSeconds: 2
+  timeoutSeconds: 3
+  failureThreshold: 2
 {{- end }}
