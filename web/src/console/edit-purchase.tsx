@@ -4,16 +4,10 @@ import { api, dataOf } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { Money } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
-import { OtherErrors, TextField } from '../ui/form.tsx'
+import { changesOf, OtherErrors, TextField } from '../ui/form.tsx'
 import { MoneyField } from '../ui/money-field.tsx'
 import { type ActionProps, purchasesKey } from './purchase-data.ts'
 import { TermsFields, type TermsInput } from './voucher-terms.tsx'
-
-/** The entries that differ. */
-function changesOf<T extends object>(before: T, now: T): Partial<T> {
-  const changed = Object.entries(now).filter(([name, value]) => before[name as keyof T] !== value)
-  return Object.fromEntries(changed) as Partial<T>
-}
 
 /** Quantity, price, text and terms of an order that is not paid yet. Only what changed is sent. */
 export function EditDialog({ scope: { conference }, purchase, onClose }: ActionProps) {

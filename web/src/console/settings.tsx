@@ -6,7 +6,7 @@ import { api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
 import { Loaded } from '../ui/feedback.tsx'
-import { CheckboxField, OtherErrors, TextField } from '../ui/form.tsx'
+import { CheckboxField, changesOf, OtherErrors, TextField } from '../ui/form.tsx'
 import { PageHead } from '../ui/shell.tsx'
 import { OutboundWebhooks } from './outbound-webhooks.tsx'
 import type { ConsoleScope } from './scope.ts'
@@ -35,12 +35,8 @@ export function Settings({ scope }: { scope: ConsoleScope }) {
         {(saved) => (
           <>
             <StripeSetup scope={scope} settings={saved} />
-            {may('settings:write') ? (
-              <General key={saved.updated_at} conference={conference} settings={saved} />
-            ) : null}
-            {isOperator ? (
-              <Limits key={`limits ${saved.updated_at}`} conference={conference} settings={saved} />
-            ) : null}
+            {may('settings:write') ? <General conference={conference} settings={saved} /> : null}
+            {isOperator ? <Limits conference={conference} settings={saved} /> : null}
           </>
         )}
       </Loaded>
@@ -49,7 +45,7 @@ export function Settings({ scope }: { scope: ConsoleScope }) {
   )
 }
 
-function useChange(conference: string) {
+function useChange(conference: string, onSaved: (saved: Conference) => void) {
   return useFormAction({
     run: (body: Change, key) =>
       dataOf(
@@ -60,23 +56,34 @@ function useChange(conference: string) {
       ),
     changes: [['conference', conference]],
     done: 'The settings were saved.',
+    onDone: onSaved,
   })
 }
 
+const textsOf = ({ name, allowed_origins: origins, bank_details: bank }: Conference) => ({
+  name,
+  origins: origins.join('\n'),
+  bank: bank ?? '',
+})
+
 function General({ conference, settings }: { conference: string; settings: Conference }) {
-  const [name, setName] = useState(settings.name)
-  const [origins, setOrigins] = useState(settings.allowed_origins.join('\n'))
-  const [bank, setBank] = useState(settings.bank_details ?? '')
-  const save = useChange(conference)
+  // The form keeps what the person saw and typed, whatever else is saved meanwhile.
+  const [before, setBefore] = useState(() => textsOf(settings))
+  const [texts, setTexts] = useState(before)
+  const save = useChange(conference, (saved) => setBefore(textsOf(saved)))
+  const set = (change: Partial<typeof texts>) => setTexts({ ...texts, ...change })
   return (
     <form
       className="card stack"
       onSubmit={(event) => {
         event.preventDefault()
+        const { name, origins, bank } = changesOf(before, texts)
         save.mutate({
-          name: name.trim(),
-          allowed_origins: origins.split(/\s+/).filter((each) => each !== ''),
-          bank_details: bank.trim() === '' ? null : bank.trim(),
+          ...(name === undefined ? {} : { name: name.trim() }),
+          ...(origins === undefined
+            ? {}
+            : { allowed_origins: origins.split(/\s+/).filter((each) => each !== '') }),
+          ...(bank === undefined ? {} : { bank_details: bank.trim() || null }),
         })
       }}
     >
@@ -85,16 +92,16 @@ function General({ conference, settings }: { conference: string; settings: Confe
         label="Name"
         name="name"
         isRequired
-        value={name}
-        onChange={setName}
+        value={texts.name}
+        onChange={(name) => set({ name })}
         error={save.error}
       />
       <TextField
         label="Allowed origins"
         name="allowed_origins"
         lines={3}
-        value={origins}
-        onChange={setOrigins}
+        value={texts.origins}
+        onChange={(origins) => set({ origins })}
         error={save.error}
         hint="Where the payment page may return to, one per line, such as https://tickets.example.org. Empty: any https address."
       />
@@ -102,8 +109,8 @@ function General({ conference, settings }: { conference: string; settings: Confe
         label="Bank details"
         name="bank_details"
         lines={3}
-        value={bank}
-        onChange={setBank}
+        value={texts.bank}
+        onChange={(bank) => set({ bank })}
         error={save.error}
         hint="What sponsors read who pay by bank transfer: account holder, IBAN, BIC. Empty: they cannot."
       />
@@ -117,77 +124,65 @@ function General({ conference, settings }: { conference: string; settings: Confe
   )
 }
 
+const NUMBERS = [
+  { name: 'max_quantity', label: 'Codes in one purchase, at most', min: 1, max: 1_000_000 },
+  { name: 'code_length', label: 'Random symbols in a code', min: 8, max: 32 },
+  {
+    name: 'checkout_expires_after_minutes',
+    label: 'Minutes until a payment page expires',
+    min: 31,
+    max: 1_440,
+  },
+] as const
+
+const limitsOf = (settings: Conference) => ({
+  max_quantity: settings.max_quantity,
+  code_length: settings.code_length,
+  checkout_expires_after_minutes: settings.checkout_expires_after_minutes,
+  invoice_creation: settings.invoice_creation,
+  tax_id_collection: settings.tax_id_collection,
+})
+
 /** Only an operator changes what affects the platform. */
 function Limits({ conference, settings }: { conference: string; settings: Conference }) {
-  const [quantity, setQuantity] = useState(settings.max_quantity)
-  const [length, setLength] = useState(settings.code_length)
-  const [minutes, setMinutes] = useState(settings.checkout_expires_after_minutes)
-  const [invoices, setInvoices] = useState(settings.invoice_creation)
-  const [taxIds, setTaxIds] = useState(settings.tax_id_collection)
-  const save = useChange(conference)
+  const [before, setBefore] = useState(() => limitsOf(settings))
+  const [limits, setLimits] = useState(before)
+  const save = useChange(conference, (saved) => setBefore(limitsOf(saved)))
+  const set = (change: Partial<typeof limits>) => setLimits({ ...limits, ...change })
   return (
     <form
       className="card stack"
       onSubmit={(event) => {
         event.preventDefault()
-        save.mutate({
-          max_quantity: quantity,
-          code_length: length,
-          checkout_expires_after_minutes: minutes,
-          invoice_creation: invoices,
-          tax_id_collection: taxIds,
-        })
+        save.mutate(changesOf(before, limits))
       }}
     >
       <h2>Limits and payment page</h2>
       <div className="grid">
-        <NumberField
-          label="Codes in one purchase, at most"
-          name="max_quantity"
-          isRequired
-          min={1}
-          max={1_000_000}
-          value={quantity}
-          onChange={setQuantity}
-          error={save.error}
-        />
-        <NumberField
-          label="Random symbols in a code"
-          name="code_length"
-          isRequired
-          min={8}
-          max={32}
-          value={length}
-          onChange={setLength}
-          error={save.error}
-        />
-        <NumberField
-          label="Minutes until a payment page expires"
-          name="checkout_expires_after_minutes"
-          isRequired
-          min={31}
-          max={1_440}
-          value={minutes}
-          onChange={setMinutes}
-          error={save.error}
-        />
+        {NUMBERS.map((field) => (
+          <NumberField
+            key={field.name}
+            {...field}
+            isRequired
+            value={limits[field.name]}
+            onChange={(value) => set({ [field.name]: value })}
+            error={save.error}
+          />
+        ))}
       </div>
       <div className="stack-tight">
         <CheckboxField
           label="Stripe makes an invoice for each payment"
-          value={invoices}
-          onChange={setInvoices}
+          value={limits.invoice_creation}
+          onChange={(isOn) => set({ invoice_creation: isOn })}
         />
         <CheckboxField
           label="The payment page asks companies for their tax id"
-          value={taxIds}
-          onChange={setTaxIds}
+          value={limits.tax_id_collection}
+          onChange={(isOn) => set({ tax_id_collection: isOn })}
         />
       </div>
-      <OtherErrors
-        error={save.error}
-        shown={['max_quantity', 'code_length', 'checkout_expires_after_minutes']}
-      />
+      <OtherErrors error={save.error} shown={NUMBERS.map(({ name }) => name)} />
       <div>
         <Button kind="primary" type="submit" busy={save.isPending}>
           Save the limits

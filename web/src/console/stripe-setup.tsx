@@ -1,10 +1,11 @@
 import { useQuery } from '@tanstack/react-query'
 import { type ReactNode, useState } from 'react'
 import { useAction, useFormAction } from '../api/actions.ts'
-import { api, dataOf, type Schema } from '../api/client.ts'
+import { type ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, type Tone, When } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
+import { Loaded } from '../ui/feedback.tsx'
 import { TextField } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import type { ConsoleScope } from './scope.ts'
@@ -42,8 +43,6 @@ export function StripeSetup({
   })
   const endpoint = `${location.origin}/webhooks/stripe/${settings.slug}`
   const hasKey = settings.stripe_secret_key !== null
-  const secretRows = secrets.data?.data
-  const event = newest.data?.data[0]
   return (
     <section className="card stack">
       <h2>Stripe</h2>
@@ -74,11 +73,7 @@ export function StripeSetup({
             <p className="muted">An operator of the platform adds it.</p>
           )}
         </Step>
-        <Step
-          tone={secretRows === undefined ? 'neutral' : secretRows.length > 0 ? 'good' : 'bad'}
-          state={secretRows === undefined ? 'Hidden' : secretRows.length > 0 ? 'Done' : 'Missing'}
-          title="The webhook"
-        >
+        <Step {...webhookState(maySecrets, secrets.data?.data.length)} title="The webhook">
           <p>
             Add this address as an endpoint in Stripe’s dashboard, then paste its signing secret
             here:
@@ -87,33 +82,39 @@ export function StripeSetup({
             <span className="code">{endpoint}</span>
             <CopyButton text={endpoint} label="Copy the address" />
           </p>
-          {secretRows?.map((secret) => (
-            <Secret key={secret.id} conference={conference} secret={secret} />
-          ))}
           {maySecrets ? (
-            <Button small onPress={() => setOpened('secret')}>
-              Add a signing secret
-            </Button>
+            <>
+              <Loaded query={secrets} lines={1}>
+                {({ data }) =>
+                  data.map((secret) => (
+                    <Secret key={secret.id} conference={conference} secret={secret} />
+                  ))
+                }
+              </Loaded>
+              <Button small onPress={() => setOpened('secret')}>
+                Add a signing secret
+              </Button>
+            </>
           ) : (
             <p className="muted">The secrets are shown to those who may change settings.</p>
           )}
         </Step>
         {mayEvents ? (
-          <Step
-            tone={event === undefined ? 'warn' : 'good'}
-            state={event === undefined ? 'Waiting' : 'Works'}
-            title="Events"
-          >
-            <p>
-              {event === undefined ? (
-                'No event has arrived yet. Send a test event from Stripe’s dashboard: it appears here.'
-              ) : (
-                <>
-                  An event arrived <When at={event.received_at} ago />:{' '}
-                  <span className="code">{event.type}</span>.
-                </>
+          <Step {...eventState(newest.data?.data.length)} title="Events">
+            <Loaded query={newest} lines={1}>
+              {({ data: [event] }) => (
+                <p>
+                  {event === undefined ? (
+                    'No event has arrived yet. Send a test event from Stripe’s dashboard: it appears here.'
+                  ) : (
+                    <>
+                      An event arrived <When at={event.received_at} ago />:{' '}
+                      <span className="code">{event.type}</span>.
+                    </>
+                  )}
+                </p>
               )}
-            </p>
+            </Loaded>
           </Step>
         ) : null}
       </ol>
@@ -127,17 +128,28 @@ export function StripeSetup({
   )
 }
 
+type StepState = { tone: Tone; state: string }
+
+/** While it loads, and if it does not. */
+const UNKNOWN: StepState = { tone: 'neutral', state: 'Unknown' }
+
+function webhookState(isShown: boolean, secrets: number | undefined): StepState {
+  if (!isShown) return { tone: 'neutral', state: 'Hidden' }
+  if (secrets === undefined) return UNKNOWN
+  return secrets > 0 ? { tone: 'good', state: 'Done' } : { tone: 'bad', state: 'Missing' }
+}
+
+function eventState(events: number | undefined): StepState {
+  if (events === undefined) return UNKNOWN
+  return events > 0 ? { tone: 'good', state: 'Works' } : { tone: 'warn', state: 'Waiting' }
+}
+
 function Step({
   tone,
   state,
   title,
   children,
-}: {
-  tone: Tone
-  state: string
-  title: string
-  children: ReactNode
-}) {
+}: StepState & { title: string; children: ReactNode }) {
   return (
     <li className="stack-tight">
       <h3 className="row">
@@ -149,13 +161,12 @@ function Step({
 }
 
 function KeyForm({ conference, onClose }: { conference: string; onClose: () => void }) {
-  const [secret, setSecret] = useState('')
   const save = useFormAction({
-    run: (body: { stripe_secret_key: string }, key) =>
+    run: (text: string, key) =>
       dataOf(
         api.PATCH(PATH, {
           params: { path: { conference }, header: { 'Idempotency-Key': key } },
-          body,
+          body: { stripe_secret_key: text },
         }),
       ),
     changes: [['conference', conference]],
@@ -163,39 +174,25 @@ function KeyForm({ conference, onClose }: { conference: string; onClose: () => v
     onDone: onClose,
   })
   return (
-    <FormDialog
+    <PasteDialog
       title="The key of Stripe"
       action="Save"
-      onSubmit={() => save.mutate({ stripe_secret_key: secret.trim() })}
+      label="Secret or restricted key"
+      name="stripe_secret_key"
+      hint="From Stripe’s dashboard: sk_… or rk_… It is checked, encrypted, and never shown again."
+      save={save}
       onClose={onClose}
-      busy={save.isPending}
-      error={save.error}
-      shown={['stripe_secret_key']}
-    >
-      <TextField
-        label="Secret or restricted key"
-        name="stripe_secret_key"
-        type="password"
-        autoComplete="off"
-        isRequired
-        autoFocus
-        value={secret}
-        onChange={setSecret}
-        error={save.error}
-        hint="From Stripe’s dashboard: sk_… or rk_… It is checked, encrypted, and never shown again."
-      />
-    </FormDialog>
+    />
   )
 }
 
 function SecretForm({ conference, onClose }: { conference: string; onClose: () => void }) {
-  const [secret, setSecret] = useState('')
   const save = useFormAction({
-    run: (body: { secret: string }, key) =>
+    run: (text: string, key) =>
       dataOf(
         api.POST(`${PATH}/webhook-secrets`, {
           params: { path: { conference }, header: { 'Idempotency-Key': key } },
-          body,
+          body: { secret: text },
         }),
       ),
     changes: [['webhook-secrets', conference]],
@@ -203,26 +200,59 @@ function SecretForm({ conference, onClose }: { conference: string; onClose: () =
     onDone: onClose,
   })
   return (
-    <FormDialog
+    <PasteDialog
       title="Add a signing secret"
       action="Add"
-      onSubmit={() => save.mutate({ secret: secret.trim() })}
+      label="Signing secret"
+      name="secret"
+      hint="whsec_… of the endpoint. Several may be active, for a change without a gap."
+      save={save}
+      onClose={onClose}
+    />
+  )
+}
+
+/** Takes a secret of Stripe that a person pastes. */
+function PasteDialog({
+  title,
+  action,
+  label,
+  name,
+  hint,
+  save,
+  onClose,
+}: {
+  title: string
+  action: string
+  label: string
+  /** The field of the API. */
+  name: string
+  hint: string
+  save: { mutate: (text: string) => void; isPending: boolean; error: ApiError | null }
+  onClose: () => void
+}) {
+  const [text, setText] = useState('')
+  return (
+    <FormDialog
+      title={title}
+      action={action}
+      onSubmit={() => save.mutate(text.trim())}
       onClose={onClose}
       busy={save.isPending}
       error={save.error}
-      shown={['secret']}
+      shown={[name]}
     >
       <TextField
-        label="Signing secret"
-        name="secret"
+        label={label}
+        name={name}
         type="password"
         autoComplete="off"
         isRequired
         autoFocus
-        value={secret}
-        onChange={setSecret}
+        value={text}
+        onChange={setText}
         error={save.error}
-        hint="whsec_… of the endpoint. Several may be active, for a change without a gap."
+        hint={hint}
       />
     </FormDialog>
   )

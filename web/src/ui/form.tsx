@@ -138,3 +138,9 @@ export function OtherErrors({
     </ul>
   )
 }
+
+/** The entries that a person changed. Sent alone, they undo no change that somebody else made meanwhile. */
+export function changesOf<T extends object>(before: T, now: T): Partial<T> {
+  const changed = Object.entries(now).filter(([name, value]) => before[name as keyof T] !== value)
+  return Object.fromEntries(changed) as Partial<T>
+}
