@@ -170,6 +170,34 @@ describeInBrowser('staff who manage users and keys', () => {
   })
 })
 
+describeInBrowser('the lists of users and of keys', () => {
+  it('turn their pages apart, and back', async () => {
+    const email = await invite(['keys:write'])
+    const places = Array.from({ length: 26 }, (_, place) => place)
+    await Promise.all(
+      places.flatMap((place) => [
+        app.request('POST', `${conference.path}/api-keys`, {
+          body: { name: `Key ${place}`, role: 'staff', scopes: [] },
+        }),
+        app.request('POST', `${conference.path}/users`, {
+          body: { email: `${unique('user')}@example.org`, role: 'staff', scopes: [] },
+        }),
+      ]),
+    )
+    const { page } = await site.visitAs(email, `/console/${conference.slug}/people`)
+    const button = (name: string) => page.getByRole('button', { name })
+    const shown = () => [...new URL(page.url()).searchParams.keys()].toSorted()
+    await button('Next page').nth(0).click()
+    await expect.poll(shown).toEqual(['users'])
+    await button('Next page').nth(1).click()
+    await expect.poll(shown).toEqual(['keys', 'users'])
+    await button('Previous page').nth(0).click()
+    await expect.poll(shown).toEqual(['keys'])
+    await button('Previous page').nth(1).click()
+    await expect.poll(shown).toEqual([])
+  })
+})
+
 describeInBrowser('a key', () => {
   it('is rotated: the new one works, and the old one until its end', async () => {
     const email = await invite(['keys:write', 'purchases:read'])

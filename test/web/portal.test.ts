@@ -78,6 +78,20 @@ describeInBrowser('a sponsor', () => {
     await expectGoodPage(visitor)
   })
 
+  it('orders another number after the first answer was lost', async () => {
+    const { page } = await shop.visit(`/buy?item=${shop.ticketType}`)
+    await page.route('**/purchases', async (route) => {
+      await route.fetch()
+      await route.abort()
+    })
+    await page.getByRole('button', { name: 'Continue to payment' }).click()
+    await page.getByText('The service cannot be reached.').waitFor()
+    await page.unroute('**/purchases')
+    await page.getByLabel('How many codes').fill('11')
+    await page.getByRole('button', { name: 'Continue to payment' }).click()
+    await page.getByRole('button', { name: /^Pay / }).waitFor()
+  })
+
   it('pays by bank transfer where the conference takes it', async () => {
     await app.request('PATCH', shop.path, {
       body: { bank_details: 'DevConf e.V.\nIBAN DE02 1203 0000 0000 2020 51' },

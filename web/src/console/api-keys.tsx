@@ -1,19 +1,18 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
-import { useSearchParams } from 'wouter'
 import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
-import { Badge, CopyButton, DataTable, When } from '../ui/data.tsx'
+import { Badge, CopyButton, DataTable, LastUse, When } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
 import { TextField } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { fromTimeField } from '../ui/format.ts'
 import { Pager } from '../ui/list.tsx'
-import { useSponsors } from './names.ts'
-import { rightsOf, ScopeFields } from './rights.tsx'
+import { useListUrl } from '../ui/list-url.ts'
+import { GrantFields, grantOf, isComplete, NO_RIGHTS, useRights } from './rights.tsx'
 import type { ConsoleScope } from './scope.ts'
 
 type ApiKey = Schema<'ApiKey'>
@@ -25,11 +24,11 @@ type Opened = { what: 'new' } | { what: 'rotate' | 'revoke'; apiKey: ApiKey }
 /** The keys of programs. A key is shown once, when it is made. */
 export function ApiKeys({ scope }: { scope: ConsoleScope }) {
   const { conference } = scope
-  const [params, setParams] = useSearchParams()
-  const cursor = params.get('keys') ?? undefined
+  const url = useListUrl('keys')
+  const { cursor } = url
   const [opened, setOpened] = useState<Opened | null>(null)
   const [made, setMade] = useState<ApiKey | null>(null)
-  const { data: sponsors = [] } = useSponsors(scope)
+  const mayDo = useRights(scope)
   const keys = useQuery({
     queryKey: ['api-keys', conference, cursor],
     queryFn: () =>
@@ -63,16 +62,12 @@ export function ApiKeys({ scope }: { scope: ConsoleScope }) {
                   },
                   {
                     head: 'May',
-                    cell: ({ role, scopes, sponsor }) =>
-                      role === 'sponsor'
-                        ? `Buy for ${sponsors.find(({ id }) => id === sponsor)?.name ?? 'a sponsor'}`
-                        : rightsOf(scopes) || 'Nothing',
+                    cell: mayDo,
                   },
                   { head: 'State', cell: (apiKey) => <KeyState apiKey={apiKey} /> },
                   {
                     head: 'Last used',
-                    cell: ({ last_used_at: at }) =>
-                      at === null ? <span className="muted">Never</span> : <When at={at} ago />,
+                    cell: ({ last_used_at: at }) => <LastUse at={at} />,
                   },
                   {
                     head: 'Actions',
@@ -96,13 +91,7 @@ export function ApiKeys({ scope }: { scope: ConsoleScope }) {
                   },
                 ]}
               />
-              <Pager
-                page={page}
-                url={{
-                  cursor,
-                  open: (next) => setParams(next === undefined ? {} : { keys: next }),
-                }}
-              />
+              <Pager url={url} page={page} />
             </>
           )
         }
@@ -153,11 +142,8 @@ function KeyForm({
 }) {
   const { conference } = scope
   const [name, setName] = useState('')
-  const [role, setRole] = useState<'staff' | 'sponsor'>('staff')
-  const [sponsor, setSponsor] = useState<string | null>(null)
-  const [scopes, setScopes] = useState<Schema<'Scope'>[]>([])
+  const [grant, setGrant] = useState(NO_RIGHTS)
   const [expiry, setExpiry] = useState('')
-  const { data: sponsors = [] } = useSponsors(scope)
   const create = useFormAction({
     run: (body: Schema<'CreateApiKey'>, key) =>
       dataOf(
@@ -177,14 +163,13 @@ function KeyForm({
       onSubmit={() =>
         create.mutate({
           name: name.trim(),
-          role,
-          ...(role === 'staff' ? { scopes } : { sponsor: sponsor ?? '' }),
+          ...grantOf(grant),
           ...(expiry === '' ? {} : { expires_at: fromTimeField(expiry) ?? '' }),
         })
       }
       onClose={onClose}
       busy={create.isPending}
-      isDisabled={role === 'sponsor' && sponsor === null}
+      isDisabled={!isComplete(grant)}
       error={create.error}
       shown={['name', 'role', 'sponsor', 'expires_at']}
     >
@@ -198,30 +183,17 @@ function KeyForm({
         error={create.error}
         hint="Which program uses it. The history shows it."
       />
-      <SelectField
+      <GrantFields
+        access={scope}
         label="For"
-        name="role"
-        value={role}
-        onChange={setRole}
-        error={create.error}
-        options={[
+        roles={[
           { key: 'staff', label: 'A program of the conference' },
           { key: 'sponsor', label: 'A program of a sponsor' },
         ]}
+        grant={grant}
+        onChange={setGrant}
+        error={create.error}
       />
-      {role === 'sponsor' ? (
-        <SelectField
-          label="Sponsor"
-          name="sponsor"
-          isRequired
-          value={sponsor}
-          onChange={setSponsor}
-          error={create.error}
-          options={sponsors.map(({ id, name: label }) => ({ key: id, label }))}
-        />
-      ) : (
-        <ScopeFields access={scope} value={scopes} onChange={setScopes} />
-      )}
       <TextField
         label="Expires"
         name="expires_at"

@@ -4,11 +4,11 @@ import { useAction, useFormAction } from '../api/actions.ts'
 import { allPages } from '../api/all-pages.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
-import { DataTable, When } from '../ui/data.tsx'
+import { DataTable, LastUse } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
-import { TextField } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
+import { NOBODY, PERSON_NAMES, PersonFields, personOf } from '../ui/person-fields.tsx'
 
 type User = Schema<'User'>
 
@@ -48,8 +48,7 @@ export function Operators({ email }: { email: string | null }) {
                 },
                 {
                   head: 'Last here',
-                  cell: ({ last_seen_at: at }) =>
-                    at === null ? <span className="muted">Never</span> : <When at={at} ago />,
+                  cell: ({ last_seen_at: at }) => <LastUse at={at} />,
                 },
                 {
                   head: 'Actions',
@@ -77,8 +76,7 @@ export function Operators({ email }: { email: string | null }) {
 }
 
 function InviteOperator({ onClose }: { onClose: () => void }) {
-  const [email, setEmail] = useState('')
-  const [name, setName] = useState('')
+  const [person, setPerson] = useState(NOBODY)
   const invite = useFormAction({
     run: (body: Schema<'InviteOperator'>, key) =>
       dataOf(api.POST('/v1/users', { params: { header: { 'Idempotency-Key': key } }, body })),
@@ -90,37 +88,20 @@ function InviteOperator({ onClose }: { onClose: () => void }) {
     <FormDialog
       title="Invite an operator"
       action="Invite"
-      onSubmit={() =>
-        invite.mutate({
-          email: email.trim(),
-          ...(name.trim() === '' ? {} : { name: name.trim() }),
-        })
-      }
+      onSubmit={() => invite.mutate(personOf(person))}
       onClose={onClose}
       busy={invite.isPending}
       error={invite.error}
-      shown={['email', 'name']}
+      shown={PERSON_NAMES}
     >
       <p className="note note-warn">
         An operator may do everything in every conference, and change Stripe’s keys.
       </p>
-      <TextField
-        label="E-mail address"
-        name="email"
-        type="email"
-        isRequired
-        autoFocus
-        value={email}
-        onChange={setEmail}
+      <PersonFields
+        person={person}
+        onChange={setPerson}
         error={invite.error}
         hint="The person signs in with a link that is sent to it."
-      />
-      <TextField
-        label="Name (optional)"
-        name="name"
-        value={name}
-        onChange={setName}
-        error={invite.error}
       />
     </FormDialog>
   )

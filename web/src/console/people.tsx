@@ -1,20 +1,20 @@
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
-import { Link, useSearchParams } from 'wouter'
+import { Link } from 'wouter'
 import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
-import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
-import { DataTable, When } from '../ui/data.tsx'
+import { DataTable, LastUse } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
 import { TextField } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { Pager } from '../ui/list.tsx'
+import { useListUrl } from '../ui/list-url.ts'
+import { NOBODY, PERSON_NAMES, PersonFields, personOf } from '../ui/person-fields.tsx'
 import { PageHead } from '../ui/shell.tsx'
 import { ApiKeys } from './api-keys.tsx'
-import { useSponsors } from './names.ts'
-import { rightsOf, ScopeFields } from './rights.tsx'
+import { GrantFields, grantOf, isComplete, NO_RIGHTS, ScopeFields, useRights } from './rights.tsx'
 import type { ConsoleScope } from './scope.ts'
 
 type User = Schema<'User'>
@@ -22,11 +22,11 @@ type User = Schema<'User'>
 /** Who may sign in, and the keys of programs. */
 export function People({ scope }: { scope: ConsoleScope }) {
   const { conference } = scope
-  const [params, setParams] = useSearchParams()
-  const cursor = params.get('users') ?? undefined
+  const url = useListUrl('users')
+  const { cursor } = url
   const [edited, setEdited] = useState<User | 'new' | null>(null)
   const [removed, setRemoved] = useState<User | null>(null)
-  const { data: sponsors = [] } = useSponsors(scope)
+  const mayDo = useRights(scope)
   const users = useQuery({
     queryKey: ['users', conference, cursor],
     queryFn: () =>
@@ -75,15 +75,11 @@ export function People({ scope }: { scope: ConsoleScope }) {
                     },
                     {
                       head: 'May',
-                      cell: ({ role, scopes, sponsor }) =>
-                        role === 'sponsor'
-                          ? `Buy for ${sponsors.find(({ id }) => id === sponsor)?.name ?? 'a sponsor'}`
-                          : rightsOf(scopes) || 'Nothing yet',
+                      cell: mayDo,
                     },
                     {
                       head: 'Last here',
-                      cell: ({ last_seen_at: at }) =>
-                        at === null ? <span className="muted">Never</span> : <When at={at} ago />,
+                      cell: ({ last_seen_at: at }) => <LastUse at={at} />,
                     },
                     {
                       head: 'Actions',
@@ -102,13 +98,7 @@ export function People({ scope }: { scope: ConsoleScope }) {
                     },
                   ]}
                 />
-                <Pager
-                  page={page}
-                  url={{
-                    cursor,
-                    open: (next) => setParams(next === undefined ? {} : { users: next }),
-                  }}
-                />
+                <Pager url={url} page={page} />
               </>
             )
           }
@@ -128,12 +118,8 @@ export function People({ scope }: { scope: ConsoleScope }) {
 
 function InviteForm({ scope, onClose }: { scope: ConsoleScope; onClose: () => void }) {
   const { conference } = scope
-  const [email, setEmail] = useState('')
-  const [name, setName] = useState('')
-  const [role, setRole] = useState<'staff' | 'sponsor'>('staff')
-  const [sponsor, setSponsor] = useState<string | null>(null)
-  const [scopes, setScopes] = useState<Schema<'Scope'>[]>([])
-  const { data: sponsors = [] } = useSponsors(scope)
+  const [person, setPerson] = useState(NOBODY)
+  const [grant, setGrant] = useState(NO_RIGHTS)
   const invite = useFormAction({
     run: (body: Schema<'InviteUser'>, key) =>
       dataOf(
@@ -150,56 +136,30 @@ function InviteForm({ scope, onClose }: { scope: ConsoleScope; onClose: () => vo
     <FormDialog
       title="Invite a person"
       action="Invite"
-      onSubmit={() =>
-        invite.mutate({
-          email: email.trim(),
-          role,
-          ...(name.trim() === '' ? {} : { name: name.trim() }),
-          ...(role === 'staff' ? { scopes } : { sponsor: sponsor ?? '' }),
-        })
-      }
+      onSubmit={() => invite.mutate({ ...personOf(person), ...grantOf(grant) })}
       onClose={onClose}
       busy={invite.isPending}
-      isDisabled={role === 'sponsor' && sponsor === null}
+      isDisabled={!isComplete(grant)}
       error={invite.error}
-      shown={['email', 'name', 'role', 'sponsor']}
+      shown={[...PERSON_NAMES, 'role', 'sponsor']}
     >
-      <TextField
-        label="E-mail address"
-        name="email"
-        type="email"
-        isRequired
-        autoFocus
-        value={email}
-        onChange={setEmail}
+      <PersonFields
+        person={person}
+        onChange={setPerson}
         error={invite.error}
         hint="The person signs in with a link that is sent to it."
       />
-      <TextField label="Name" name="name" value={name} onChange={setName} error={invite.error} />
-      <SelectField
+      <GrantFields
+        access={scope}
         label="Role"
-        name="role"
-        value={role}
-        onChange={setRole}
-        error={invite.error}
-        options={[
+        roles={[
           { key: 'staff', label: 'Staff', hint: 'Works in this console.' },
           { key: 'sponsor', label: 'Member of a sponsor', hint: 'Buys in the portal.' },
         ]}
+        grant={grant}
+        onChange={setGrant}
+        error={invite.error}
       />
-      {role === 'sponsor' ? (
-        <SelectField
-          label="Sponsor"
-          name="sponsor"
-          isRequired
-          value={sponsor}
-          onChange={setSponsor}
-          error={invite.error}
-          options={sponsors.map(({ id, name: label }) => ({ key: id, label }))}
-        />
-      ) : (
-        <ScopeFields access={scope} value={scopes} onChange={setScopes} />
-      )}
     </FormDialog>
   )
 }

@@ -1,5 +1,7 @@
-import type { Schema } from '../api/client.ts'
+import type { ApiError, Schema } from '../api/client.ts'
+import { SelectField } from '../ui/choices.tsx'
 import { CheckboxField } from '../ui/form.tsx'
+import { useSponsors } from './names.ts'
 import type { ConsoleScope } from './scope.ts'
 
 type Scope = Schema<'Scope'>
@@ -54,7 +56,7 @@ const SCOPES: readonly { scope: Scope; label: string; hint: string }[] = [
 const LABELS = new Map(SCOPES.map(({ scope, label }) => [scope, label]))
 
 /** Rights in a few words: `See purchases, Refund`. */
-export const rightsOf = (scopes: readonly Scope[]): string =>
+const rightsOf = (scopes: readonly Scope[]): string =>
   scopes.length === SCOPES.length
     ? 'Everything'
     : SCOPES.flatMap(({ scope }) => (scopes.includes(scope) ? [LABELS.get(scope)] : [])).join(', ')
@@ -91,5 +93,77 @@ export function ScopeFields({
         />
       ))}
     </fieldset>
+  )
+}
+
+type Role = 'staff' | 'sponsor'
+
+/** What a new user or key may do, as people choose it. */
+export type Grant = { role: Role; sponsor: string | null; scopes: Scope[] }
+
+export const NO_RIGHTS: Grant = { role: 'staff', sponsor: null, scopes: [] }
+
+export const isComplete = ({ role, sponsor }: Grant) => role === 'staff' || sponsor !== null
+
+/** For the API. */
+export const grantOf = ({ role, sponsor, scopes }: Grant) => ({
+  role,
+  ...(role === 'staff' ? { scopes } : { sponsor: sponsor ?? '' }),
+})
+
+/** What users and keys may do, in a few words. */
+export function useRights(access: ConsoleScope) {
+  const { data: sponsors = [] } = useSponsors(access)
+  return ({ role, sponsor, scopes }: { role: string; sponsor: string | null; scopes: Scope[] }) =>
+    role === 'sponsor'
+      ? `Buy for ${sponsors.find(({ id }) => id === sponsor)?.name ?? 'a sponsor'}`
+      : rightsOf(scopes) || 'Nothing yet'
+}
+
+/** A choice between the rights of staff and those of one sponsor. */
+export function GrantFields({
+  access,
+  label,
+  roles,
+  grant,
+  onChange,
+  error,
+}: {
+  access: ConsoleScope
+  label: string
+  roles: readonly { key: Role; label: string; hint?: string }[]
+  grant: Grant
+  onChange: (grant: Grant) => void
+  error: ApiError | null
+}) {
+  const { data: sponsors = [] } = useSponsors(access)
+  return (
+    <>
+      <SelectField
+        label={label}
+        name="role"
+        value={grant.role}
+        onChange={(role) => onChange({ ...grant, role })}
+        error={error}
+        options={roles}
+      />
+      {grant.role === 'sponsor' ? (
+        <SelectField
+          label="Sponsor"
+          name="sponsor"
+          isRequired
+          value={grant.sponsor}
+          onChange={(sponsor) => onChange({ ...grant, sponsor })}
+          error={error}
+          options={sponsors.map(({ id, name }) => ({ key: id, label: name }))}
+        />
+      ) : (
+        <ScopeFields
+          access={access}
+          value={grant.scopes}
+          onChange={(scopes) => onChange({ ...grant, scopes })}
+        />
+      )}
+    </>
   )
 }

@@ -2,7 +2,9 @@ import { useState } from 'react'
 import { useAction, useFormAction } from '../api/actions.ts'
 import { api, type Schema } from '../api/client.ts'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
-import { CheckboxField, OtherErrors, TextField } from '../ui/form.tsx'
+import { CheckboxField } from '../ui/form.tsx'
+import { FormDialog } from '../ui/form-dialog.tsx'
+import { PERSON_NAMES, PersonFields } from '../ui/person-fields.tsx'
 import type { PortalScope } from './scope.ts'
 
 type Voucher = Schema<'Voucher'>
@@ -11,76 +13,46 @@ type Props = { scope: PortalScope; voucher: Voucher; onClose: () => void }
 /** Gives a code to a person, or to another one. */
 export function AssignDialog({ scope: { conference }, voucher, onClose }: Props) {
   const { code, assigned_to: before } = voucher
-  const [email, setEmail] = useState(before?.email ?? '')
-  const [name, setName] = useState(before?.name ?? '')
+  const [person, setPerson] = useState({ email: before?.email ?? '', name: before?.name ?? '' })
   const [send, setSend] = useState(true)
+  const email = person.email.trim()
   const assign = useFormAction({
     run: () =>
       api.PUT('/v1/conferences/{conference}/vouchers/{code}/assignment', {
         params: { path: { conference, code } },
         body: {
-          email: email.trim(),
-          name: name.trim() === '' ? null : name,
+          email,
+          name: person.name.trim() === '' ? null : person.name,
           // Fails if a colleague gave the code to somebody else meanwhile.
           replaces: before?.email ?? null,
           send,
         },
       }),
     changes: [['vouchers', conference]],
-    done: send ? `The code is on its way to ${email.trim()}.` : `${email.trim()} has the code.`,
+    done: send ? `The code is on its way to ${email}.` : `${email} has the code.`,
     onDone: onClose,
   })
   return (
-    <Dialog
+    <FormDialog
       title={before === null ? 'Assign the code' : 'Change the person'}
-      isOpen
+      action={send ? 'Assign and send' : 'Assign'}
+      onSubmit={() => assign.mutate()}
       onClose={onClose}
+      busy={assign.isPending}
+      error={assign.error}
+      shown={PERSON_NAMES}
     >
-      <form
-        className="stack"
-        onSubmit={(event) => {
-          event.preventDefault()
-          assign.mutate()
-        }}
-      >
-        <p>
-          <code>{code}</code>
+      <p>
+        <code>{code}</code>
+      </p>
+      <PersonFields person={person} onChange={setPerson} error={assign.error} />
+      <CheckboxField label="Send the code to this person by mail" value={send} onChange={setSend} />
+      {before === null ? null : (
+        <p className="hint">
+          {before.name ?? before.email} still knows the code. Tell them not to use it.
         </p>
-        <TextField
-          label="E-mail address"
-          name="email"
-          type="email"
-          value={email}
-          onChange={setEmail}
-          error={assign.error}
-          isRequired
-          autoFocus
-        />
-        <TextField
-          label="Name (optional)"
-          name="name"
-          value={name}
-          onChange={setName}
-          error={assign.error}
-        />
-        <CheckboxField
-          label="Send the code to this person by mail"
-          value={send}
-          onChange={setSend}
-        />
-        {before === null ? null : (
-          <p className="hint">
-            {before.name ?? before.email} still knows the code. Tell them not to use it.
-          </p>
-        )}
-        <OtherErrors error={assign.error} shown={['email', 'name']} />
-        <DialogButtons
-          action={send ? 'Assign and send' : 'Assign'}
-          busy={assign.isPending}
-          onClose={onClose}
-        />
-      </form>
-    </Dialog>
+      )}
+    </FormDialog>
   )
 }
 

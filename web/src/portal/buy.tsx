@@ -3,13 +3,14 @@ import { useState } from 'react'
 import { useLocation, useSearchParams } from 'wouter'
 import { useFormAction } from '../api/actions.ts'
 import { ApiError, api, dataOf, type Schema } from '../api/client.ts'
-import { NumberField, SelectField } from '../ui/choices.tsx'
+import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
 import { Empty, Loaded } from '../ui/feedback.tsx'
-import { OtherErrors, TextField } from '../ui/form.tsx'
-import { formatCount, formatMoney, formatTime } from '../ui/format.ts'
+import { OtherErrors } from '../ui/form.tsx'
+import { formatMoney, formatTime } from '../ui/format.ts'
 import { PageHead } from '../ui/shell.tsx'
 import { toast } from '../ui/toasts.tsx'
+import { type Order as Fields, ORDER_NAMES, OrderFields } from './order-fields.tsx'
 import { openCheckout, usePurchaseOptions } from './queries.ts'
 import type { PortalScope } from './scope.ts'
 import { Total } from './total.tsx'
@@ -17,6 +18,10 @@ import { termsSentence } from './words.ts'
 
 type Item = Schema<'TicketType'> | Schema<'AddOn'>
 type Options = Schema<'PurchaseOptions'>
+type Body = Schema<'CreatePurchase'>
+
+/** On Stripe's page, or by a bank transfer. */
+type Way = 'page' | 'bank'
 
 /** Choose what, see the price, pay. */
 export function Buy({ scope }: { scope: PortalScope }) {
@@ -79,13 +84,12 @@ function Order({
   const { currency } = options
   const [search, setSearch] = useSearchParams()
   const [, navigate] = useLocation()
-  const [quantity, setQuantity] = useState(10)
-  const [reference, setReference] = useState('')
+  const [order, setOrder] = useState({ quantity: 10, reference: '' })
   const chosen =
     items.find(({ id }) => id === search.get('item')) ?? (items.length === 1 ? items[0] : undefined)
-  const order = useFormAction({
-    run: async (pay: 'page' | 'bank', idempotencyKey) => {
-      if (chosen === undefined) {
+  const buy = useFormAction({
+    run: async ({ pay, body }: { pay: Way; body: Body | null }, idempotencyKey) => {
+      if (body === null) {
         throw new ApiError({
           status: 400,
           code: 'validation_failed',
@@ -96,13 +100,7 @@ function Order({
       const purchase = await dataOf(
         api.POST('/v1/conferences/{conference}/purchases', {
           params: { path: { conference }, header: { 'Idempotency-Key': idempotencyKey } },
-          body: {
-            ...(chosen.object === 'ticket_type'
-              ? { ticket_type: chosen.id }
-              : { add_on: chosen.id }),
-            quantity: Number.isNaN(quantity) ? 0 : quantity,
-            reference: reference.trim() === '' ? null : reference,
-          },
+          body,
         }),
       )
       return { purchase, pay }
@@ -120,14 +118,15 @@ function Order({
       )
     },
   })
+  const buyAs = (pay: Way) => buy.mutate({ pay, body: bodyOf(chosen, order) })
   const isFree = chosen?.price === 0
-  const itemError = asItemError(order.error)
+  const itemError = asItemError(buy.error)
   return (
     <form
       className="card stack form-narrow"
       onSubmit={(event) => {
         event.preventDefault()
-        order.mutate(options.checkout || isFree ? 'page' : 'bank')
+        buyAs(options.checkout || isFree ? 'page' : 'bank')
       }}
     >
       <SelectField
@@ -149,46 +148,25 @@ function Order({
             : termsSentence(chosen.voucher_defaults, currency)
         }
       />
-      <NumberField
-        label="How many codes"
-        name="quantity"
-        min={1}
-        max={options.max_quantity}
-        value={quantity}
-        onChange={setQuantity}
-        error={order.error}
-        hint={`Up to ${formatCount(options.max_quantity)} at once.`}
-        isRequired
-      />
-      <TextField
-        label="Your reference (optional)"
-        name="reference"
-        value={reference}
-        onChange={setReference}
-        error={order.error}
-        hint="Such as your order number. It is on this site and in our mails."
-      />
-      <OtherErrors
-        error={order.error}
-        shown={['item', 'ticket_type', 'add_on', 'quantity', 'reference']}
-      />
-      <Total price={chosen?.price ?? null} quantity={quantity} currency={currency} />
+      <OrderFields order={order} onChange={setOrder} max={options.max_quantity} error={buy.error} />
+      <OtherErrors error={buy.error} shown={['item', 'ticket_type', 'add_on', ...ORDER_NAMES]} />
+      <Total price={chosen?.price ?? null} quantity={order.quantity} currency={currency} />
       <div className="row">
         {isFree ? (
-          <Button kind="primary" type="submit" busy={order.isPending}>
+          <Button kind="primary" type="submit" busy={buy.isPending}>
             Ask for the free codes
           </Button>
         ) : null}
         {!isFree && options.checkout ? (
-          <Button kind="primary" type="submit" busy={order.isPending}>
+          <Button kind="primary" type="submit" busy={buy.isPending}>
             Continue to payment
           </Button>
         ) : null}
         {!isFree && options.bank_details !== null ? (
           <Button
             {...(options.checkout ? {} : { kind: 'primary' as const })}
-            isDisabled={order.isPending}
-            onPress={() => order.mutate('bank')}
+            isDisabled={buy.isPending}
+            onPress={() => buyAs('bank')}
           >
             We pay by bank transfer
           </Button>
@@ -201,6 +179,16 @@ function Order({
       ) : null}
     </form>
   )
+}
+
+/** Null: nothing is chosen. */
+function bodyOf(item: Item | undefined, { quantity, reference }: Fields): Body | null {
+  if (item === undefined) return null
+  return {
+    ...(item.object === 'ticket_type' ? { ticket_type: item.id } : { add_on: item.id }),
+    quantity: Number.isNaN(quantity) ? 0 : quantity,
+    reference: reference.trim() || null,
+  }
 }
 
 /** The API names the field by the kind of item; the form has one field for both. */

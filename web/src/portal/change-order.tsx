@@ -1,10 +1,9 @@
 import { useState } from 'react'
 import { useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
-import { NumberField } from '../ui/choices.tsx'
-import { TextField } from '../ui/form.tsx'
+import { changesOf } from '../ui/form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
-import { formatCount } from '../ui/format.ts'
+import { ORDER_NAMES, OrderFields } from './order-fields.tsx'
 import type { PortalScope } from './scope.ts'
 import { Total } from './total.tsx'
 
@@ -24,11 +23,11 @@ export function ChangeOrder({
 }) {
   // The form keeps what the person saw when it opened, and sends only what the person changed.
   const [before] = useState({ quantity: purchase.quantity, reference: purchase.reference ?? '' })
-  const [quantity, setQuantity] = useState(before.quantity)
-  const [reference, setReference] = useState(before.reference)
+  const [order, setOrder] = useState(before)
+  const { quantity, reference } = changesOf(before, order)
   const changes = {
-    ...(quantity === before.quantity ? {} : { quantity: Number.isNaN(quantity) ? 0 : quantity }),
-    ...(reference === before.reference ? {} : { reference: reference.trim() || null }),
+    ...(quantity === undefined ? {} : { quantity: Number.isNaN(quantity) ? 0 : quantity }),
+    ...(reference === undefined ? {} : { reference: reference.trim() || null }),
   }
   const save = useFormAction({
     run: (body: typeof changes, key) =>
@@ -54,27 +53,15 @@ export function ChangeOrder({
       busy={save.isPending}
       isDisabled={Object.keys(changes).length === 0}
       error={save.error}
-      shown={['quantity', 'reference']}
+      shown={ORDER_NAMES}
     >
-      <NumberField
-        label="How many codes"
-        name="quantity"
-        min={1}
+      <OrderFields
+        order={order}
+        onChange={setOrder}
         max={options.max_quantity}
-        value={quantity}
-        onChange={setQuantity}
-        error={save.error}
-        hint={`Up to ${formatCount(options.max_quantity)} at once.`}
-        isRequired
-      />
-      <TextField
-        label="Your reference (optional)"
-        name="reference"
-        value={reference}
-        onChange={setReference}
         error={save.error}
       />
-      <Total price={purchase.unit_amount} quantity={quantity} currency={purchase.currency} />
+      <Total price={purchase.unit_amount} quantity={order.quantity} currency={purchase.currency} />
       {options.bank_details === null || purchase.total_amount === 0 ? null : (
         <p className="hint">
           Have you sent a bank transfer already? Then do not change the number of codes: the amount

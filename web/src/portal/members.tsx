@@ -3,12 +3,13 @@ import { useState } from 'react'
 import { useAction, useFormAction } from '../api/actions.ts'
 import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
-import { Badge, DataTable, When } from '../ui/data.tsx'
+import { Badge, DataTable, LastUse, When } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
 import { Loaded } from '../ui/feedback.tsx'
-import { OtherErrors, TextField } from '../ui/form.tsx'
+import { FormDialog } from '../ui/form-dialog.tsx'
 import { Pager } from '../ui/list.tsx'
 import { useListUrl } from '../ui/list-url.ts'
+import { NOBODY, PERSON_NAMES, PersonFields, personOf } from '../ui/person-fields.tsx'
 import { PageHead } from '../ui/shell.tsx'
 import type { PortalScope } from './scope.ts'
 
@@ -70,13 +71,7 @@ function Colleagues({ scope, ownEmail }: { scope: PortalScope; ownEmail: string 
                 {
                   head: 'Last here',
                   cell: ({ email, last_seen_at: at }) =>
-                    email === ownEmail ? (
-                      'Now'
-                    ) : at === null ? (
-                      <span className="muted">Never</span>
-                    ) : (
-                      <When at={at} ago />
-                    ),
+                    email === ownEmail ? 'Now' : <LastUse at={at} />,
                 },
                 {
                   head: 'Change',
@@ -113,56 +108,35 @@ function InviteDialog({
   scope: PortalScope
   onClose: () => void
 }) {
-  const [email, setEmail] = useState('')
-  const [name, setName] = useState('')
+  const [person, setPerson] = useState(NOBODY)
   const invite = useFormAction({
-    run: (_input: undefined, idempotencyKey) =>
-      api.POST('/v1/conferences/{conference}/users', {
-        params: { path: { conference }, header: { 'Idempotency-Key': idempotencyKey } },
-        body: {
-          email: email.trim(),
-          role: 'sponsor',
-          ...(name.trim() === '' ? {} : { name: name.trim() }),
-        },
-      }),
+    run: (body: Schema<'InviteUser'>, key) =>
+      dataOf(
+        api.POST('/v1/conferences/{conference}/users', {
+          params: { path: { conference }, header: { 'Idempotency-Key': key } },
+          body,
+        }),
+      ),
     changes: [['users', conference]],
-    done: `A mail is on its way to ${email.trim()}.`,
+    done: ({ email }) => `A mail is on its way to ${email}.`,
     onDone: onClose,
   })
   return (
-    <Dialog title="Invite a colleague" isOpen onClose={onClose}>
-      <form
-        className="stack"
-        onSubmit={(event) => {
-          event.preventDefault()
-          invite.mutate(undefined)
-        }}
-      >
-        <p>
-          Your colleague signs in with a mailed link and can do everything that you can do for{' '}
-          {sponsorName}.
-        </p>
-        <TextField
-          label="E-mail address"
-          name="email"
-          type="email"
-          value={email}
-          onChange={setEmail}
-          error={invite.error}
-          isRequired
-          autoFocus
-        />
-        <TextField
-          label="Name (optional)"
-          name="name"
-          value={name}
-          onChange={setName}
-          error={invite.error}
-        />
-        <OtherErrors error={invite.error} shown={['email', 'name']} />
-        <DialogButtons action="Invite" busy={invite.isPending} onClose={onClose} />
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Invite a colleague"
+      action="Invite"
+      onSubmit={() => invite.mutate({ ...personOf(person), role: 'sponsor' })}
+      onClose={onClose}
+      busy={invite.isPending}
+      error={invite.error}
+      shown={PERSON_NAMES}
+    >
+      <p>
+        Your colleague signs in with a mailed link and can do everything that you can do for{' '}
+        {sponsorName}.
+      </p>
+      <PersonFields person={person} onChange={setPerson} error={invite.error} />
+    </FormDialog>
   )
 }
 

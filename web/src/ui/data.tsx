@@ -18,6 +18,11 @@ export function When({ at, ago = false }: { at: string | null; ago?: boolean }) 
   )
 }
 
+/** When somebody was here, or something was used. */
+export function LastUse({ at }: { at: string | null }) {
+  return at === null ? <span className="muted">Never</span> : <When at={at} ago />
+}
+
 function useNow(everyMs: number | null): number {
   const [now, setNow] = useState(() => Date.now())
   useEffect(() => {

@@ -16,37 +16,39 @@ export type ListUrl = {
 /** The cursor of a page; null for the first. */
 type Page = string | null
 
-/** The pages before this one, oldest first. Other parts of the page may keep other things in the state. */
-function trailOf(state: unknown): readonly Page[] {
-  if (typeof state !== 'object' || state === null || !('trail' in state)) return []
-  return Array.isArray(state.trail) ? (state.trail as Page[]) : []
-}
+/** What the browser remembers of this address: the pages before the one of each list, oldest first. */
+type Trails = { readonly [list: string]: readonly Page[] | undefined }
 
-/** The filters and the page of a list, in the URL of the page: a link to it shows the same list. */
-export function useListUrl(): ListUrl {
+/**
+ * The filters and the page of a list, in the URL of the page: a link to it shows the same list.
+ *
+ * @param name of the page in the URL, where a page has several lists.
+ */
+export function useListUrl(name = 'cursor'): ListUrl {
   const [params, setParams] = useSearchParams()
-  const cursor = params.get('cursor') ?? undefined
-  const trail = trailOf(history.state)
+  const cursor = params.get(name) ?? undefined
+  const trails = (history.state ?? {}) as Trails
+  const trail = trails[name] ?? []
   // Cursors lead only forward, so the browser remembers those of the pages before.
   const goTo = (next: string | undefined, nextTrail: readonly Page[]) =>
     setParams(
       (before) => {
         const after = new URLSearchParams(before)
-        if (next === undefined) after.delete('cursor')
-        else after.set('cursor', next)
+        if (next === undefined) after.delete(name)
+        else after.set(name, next)
         return after
       },
-      { state: { trail: nextTrail } },
+      { state: { ...trails, [name]: nextTrail } },
     )
   return {
-    get: (name) => params.get(name) ?? undefined,
-    set(name, value) {
+    get: (filter) => params.get(filter) ?? undefined,
+    set(filter, value) {
       setParams(
         (before) => {
           const next = new URLSearchParams(before)
-          if (value === undefined || value === '') next.delete(name)
-          else next.set(name, value)
-          next.delete('cursor')
+          if (value === undefined || value === '') next.delete(filter)
+          else next.set(filter, value)
+          next.delete(name)
           return next
         },
         { replace: true },
