@@ -1,6 +1,5 @@
-import { beforeAll, expect, it } from 'vitest'
-import type { Scope } from '../../src/shared/caller.ts'
-import { createConference, createSponsor, createTicketType, unique } from '../support/fixtures.ts'
+import { expect, it } from 'vitest'
+import { createSponsor, createTicketType } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 import {
   describeInBrowser,
@@ -10,21 +9,12 @@ import {
   seriousBarriers,
   useSite,
 } from './support/browser.ts'
+import { useConference } from './support/conference.ts'
 
 const app = useTestApp()
 const site = useSite(app)
 
-let conference: Awaited<ReturnType<typeof createConference>>
-beforeAll(async () => {
-  conference = await createConference(app)
-})
-
-async function invite(scopes: Scope[]): Promise<string> {
-  const email = `${unique('staff')}@example.org`
-  const body = { email, role: 'staff', scopes }
-  expect((await app.request('POST', `${conference.path}/users`, { body })).status).toBe(201)
-  return email
-}
+const { conference, inviteStaff: invite } = useConference(app)
 
 describeInBrowser('the settings of a conference', () => {
   it('say what Stripe still lacks, and take the signing secret', async () => {

@@ -1,6 +1,5 @@
-import { beforeAll, expect, it } from 'vitest'
-import type { Scope } from '../../src/shared/caller.ts'
-import { createConference, createSponsor, unique } from '../support/fixtures.ts'
+import { expect, it } from 'vitest'
+import { createSponsor, unique } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 import {
   describeInBrowser,
@@ -11,21 +10,12 @@ import {
   seriousBarriers,
   useSite,
 } from './support/browser.ts'
+import { useConference } from './support/conference.ts'
 
 const app = useTestApp()
 const site = useSite(app)
 
-let conference: Awaited<ReturnType<typeof createConference>>
-beforeAll(async () => {
-  conference = await createConference(app)
-})
-
-async function invite(scopes: Scope[]): Promise<string> {
-  const email = `${unique('staff')}@example.org`
-  const body = { email, name: 'Sam Staff', role: 'staff', scopes }
-  expect((await app.request('POST', `${conference.path}/users`, { body })).status).toBe(201)
-  return email
-}
+const { conference, inviteStaff: invite } = useConference(app)
 
 async function list(path: string) {
   const { body } = await app.request<{ data: Record<string, unknown>[] }>(
@@ -85,12 +75,16 @@ describeInBrowser('staff who prepare a conference', () => {
     await page.getByRole('button', { name: /^Free Kind/ }).click()
     await page.getByRole('option', { name: 'Percent off' }).click()
     await page.getByRole('textbox', { name: 'Percent off' }).fill('50')
+    await page.getByText('Unlocks tickets that the shop hides').click()
     expect(await seriousBarriers(page)).toEqual([])
     await page.getByRole('button', { name: 'Save' }).dblclick()
     await expectText(page, '€249.50')
     await expectText(page, '50 % off, once')
     expect(await fitsWidth(page)).toBe(true)
     const [made] = await list('ticket-types')
+    expect(made).toMatchObject({
+      voucher_defaults: { discount_value: 50, unlocks_hidden_tickets: true },
+    })
     const until = '2099-12-31T22:59:59.000Z'
     const terms = { voucher_type: 'percentage', discount_value: 50, valid_until: until }
     await app.request('PATCH', `${conference.path}/ticket-types/${String(made?.['id'])}`, {
@@ -185,15 +179,16 @@ describeInBrowser('the lists of users and of keys', () => {
       ]),
     )
     const { page } = await site.visitAs(email, `/console/${conference.slug}/people`)
-    const button = (name: string) => page.getByRole('button', { name })
+    const pager = (list: string) =>
+      page.locator('section', { has: page.getByRole('heading', { name: list }) })
     const shown = () => [...new URL(page.url()).searchParams.keys()].toSorted()
-    await button('Next page').nth(0).click()
+    await pager('Users').getByRole('button', { name: 'Next page' }).click()
     await expect.poll(shown).toEqual(['users'])
-    await button('Next page').nth(1).click()
+    await pager('API keys').getByRole('button', { name: 'Next page' }).click()
     await expect.poll(shown).toEqual(['keys', 'users'])
-    await button('Previous page').nth(0).click()
+    await pager('Users').getByRole('button', { name: 'Previous page' }).click()
     await expect.poll(shown).toEqual(['keys'])
-    await button('Previous page').nth(1).click()
+    await pager('API keys').getByRole('button', { name: 'Previous page' }).click()
     await expect.poll(shown).toEqual([])
   })
 })

@@ -1,6 +1,4 @@
-import { beforeAll, expect, it } from 'vitest'
-import type { Scope } from '../../src/shared/caller.ts'
-import { createConference, unique } from '../support/fixtures.ts'
+import { expect, it } from 'vitest'
 import { useTestApp } from '../support/test-app.ts'
 import {
   describeInBrowser,
@@ -10,21 +8,12 @@ import {
   seriousBarriers,
   useSite,
 } from './support/browser.ts'
+import { useConference } from './support/conference.ts'
 
 const app = useTestApp()
 const site = useSite(app)
 
-let conference: Awaited<ReturnType<typeof createConference>>
-beforeAll(async () => {
-  conference = await createConference(app)
-})
-
-async function invite(scopes: Scope[]): Promise<string> {
-  const email = `${unique('staff')}@example.org`
-  const body = { email, role: 'staff', scopes }
-  expect((await app.request('POST', `${conference.path}/users`, { body })).status).toBe(201)
-  return email
-}
+const { conference, inviteStaff: invite } = useConference(app)
 
 /** Codes of a batch that staff issued. */
 async function issue(count: number, terms: Record<string, unknown> = {}): Promise<string[]> {
@@ -75,6 +64,12 @@ describeInBrowser('"is this code good?"', () => {
     await page.getByLabel('Code, person or order').fill('NO-SUCH-CODE')
     await page.keyboard.press('Enter')
     await expectText(page, 'Nothing found.')
+    // A search that failed has not found nothing.
+    await page.route('**/redemptions?**', (route) => route.fulfill({ status: 502, body: 'Bad' }))
+    await page.getByLabel('Code, person or order').fill('NO-SUCH-ORDER')
+    await page.keyboard.press('Enter')
+    await expectText(page, 'The service answered with status 502.')
+    expect(await page.getByText('Nothing found.').count()).toBe(0)
   })
 
   it('shows what another door does, without a reload', async () => {

@@ -1,5 +1,5 @@
-import { beforeAll, expect, it } from 'vitest'
-import { createConference, createSponsor, unique } from '../support/fixtures.ts'
+import { expect, it } from 'vitest'
+import { createSponsor } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 import {
   describeInBrowser,
@@ -10,23 +10,12 @@ import {
   seriousBarriers,
   useSite,
 } from './support/browser.ts'
+import { useConference } from './support/conference.ts'
 
 const app = useTestApp()
 const site = useSite(app)
 
-let conference: Awaited<ReturnType<typeof createConference>>
-beforeAll(async () => {
-  conference = await createConference(app, { name: 'DevConf' })
-})
-
-async function invite(rights: Record<string, unknown>): Promise<string> {
-  const email = `${unique('ada')}@example.org`
-  const invited = await app.request('POST', `${conference.path}/users`, {
-    body: { email, ...rights },
-  })
-  expect(invited).toMatchObject({ status: 201 })
-  return email
-}
+const { conference, invite } = useConference(app, { name: 'DevConf' })
 
 describeInBrowser('the frame of the pages', () => {
   it('shows on a phone which page is open, also at the end of the navigation', async () => {
@@ -118,6 +107,17 @@ describeInBrowser('a page on a bad connection', () => {
     await page.getByText('You are offline.').waitFor({ state: 'detached' })
     await expectText(page, 'They call back on Monday')
     expect(await notes()).toBe(1)
+  })
+
+  it('says so when somebody is not signed out', async () => {
+    const { page } = await openPurchase()
+    await page.route('**/v1/sessions/current', (route) => route.abort())
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByText(/^You are still signed in\./).waitFor()
+    expect(new URL(page.url()).pathname).toMatch(/^\/console\//)
+    await page.unroute('**/v1/sessions/current')
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.waitForURL(/\/sign-in/)
   })
 
   it('says what failed, and loads it when somebody tries again', async () => {

@@ -89,7 +89,8 @@ describeInBrowser('a sponsor', () => {
     await page.unroute('**/purchases')
     await page.getByLabel('How many codes').fill('11')
     await page.getByRole('button', { name: 'Continue to payment' }).click()
-    await page.getByRole('button', { name: /^Pay / }).waitFor()
+    await page.getByRole('button', { name: /^Pay €110/ }).waitFor()
+    expect(await page.getByRole('alert').count()).toBe(0)
   })
 
   it('pays by bank transfer where the conference takes it', async () => {

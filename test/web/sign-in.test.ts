@@ -1,5 +1,5 @@
-import { beforeAll, expect, it } from 'vitest'
-import { createConference, createSponsor, unique } from '../support/fixtures.ts'
+import { expect, it } from 'vitest'
+import { createSponsor } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
 import {
   describeInBrowser,
@@ -9,25 +9,17 @@ import {
   seriousBarriers,
   useSite,
 } from './support/browser.ts'
+import { useConference } from './support/conference.ts'
 
 const app = useTestApp()
 const site = useSite(app)
 
-let conference: Awaited<ReturnType<typeof createConference>>
-beforeAll(async () => {
-  conference = await createConference(app)
-})
+const { conference, invite: inviteWith, inviteStaff } = useConference(app)
 
-async function invite(role: 'staff' | 'sponsor'): Promise<string> {
-  const email = `${unique(role)}@example.org`
-  const sponsor = (await createSponsor(app, conference)).id
-  const rights = role === 'staff' ? { scopes: ['purchases:read'] } : { sponsor }
-  const body = { email, role, ...rights }
-  expect(await app.request('POST', `${conference.path}/users`, { body })).toMatchObject({
-    status: 201,
-  })
-  return email
-}
+const invite = async (role: 'staff' | 'sponsor') =>
+  role === 'staff'
+    ? inviteStaff(['purchases:read'])
+    : inviteWith({ role, sponsor: (await createSponsor(app, conference)).id })
 
 describeInBrowser('signing in', () => {
   it.each([

@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
-import { api, dataOf, type Schema } from './client.ts'
+import { toast } from '../ui/toasts.tsx'
+import { ApiError, api, dataOf, type Schema } from './client.ts'
 
 export type Me = Schema<'Me'>
 export type Access = Me['access'][number]
@@ -15,7 +16,14 @@ export function hasScope(access: Access, scope: Schema<'Scope'>): boolean {
 }
 
 export async function signOut(): Promise<void> {
-  await api.DELETE('/v1/sessions/{id}', { params: { path: { id: 'current' } } }).catch(() => {})
+  try {
+    await api.DELETE('/v1/sessions/{id}', { params: { path: { id: 'current' } } })
+  } catch (error) {
+    // On a shared computer, "signed out" must be true.
+    if (!(error instanceof ApiError)) throw error
+    toast({ text: `You are still signed in. ${error.message}`, kind: 'error' })
+    return
+  }
   location.assign('/sign-in')
 }
 

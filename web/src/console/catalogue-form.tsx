@@ -1,4 +1,4 @@
-import { useState } from 'react'
+import { type Dispatch, type SetStateAction, useState } from 'react'
 import { useFormAction } from '../api/actions.ts'
 import { type ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
@@ -182,11 +182,12 @@ function TermFields({
   error,
 }: {
   terms: Terms
-  onChange: (terms: Terms) => void
+  onChange: Dispatch<SetStateAction<Terms>>
   currency: string
   error: ApiError | null
 }) {
-  const set = (change: Partial<Terms>) => onChange({ ...terms, ...change })
+  // A number field tells its value when the next field is pressed, so a change builds on the newest one.
+  const set = (change: Partial<Terms>) => onChange((now) => ({ ...now, ...change }))
   return (
     <fieldset className="fields">
       <legend>What a code gives</legend>

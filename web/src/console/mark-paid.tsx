@@ -1,9 +1,9 @@
 import { useState } from 'react'
 import { useFormAction } from '../api/actions.ts'
-import { api, dataOf } from '../api/client.ts'
+import { api, dataOf, type Schema } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
-import { Dialog, DialogButtons } from '../ui/dialog.tsx'
-import { OtherErrors, TextField } from '../ui/form.tsx'
+import { TextField } from '../ui/form.tsx'
+import { FormDialog } from '../ui/form-dialog.tsx'
 import { MoneyField } from '../ui/money-field.tsx'
 import { type ActionProps, purchasesKey } from './purchase-data.ts'
 
@@ -32,21 +32,14 @@ export function MarkPaidDialog({ scope: { conference }, purchase, onClose }: Act
   const [day, setDay] = useState(today)
   const [note, setNote] = useState('')
   const mark = useFormAction({
-    run: (_: void, key) =>
+    run: (body: Schema<'RecordPayment'>, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/mark-paid', {
           params: {
             path: { conference, purchase: purchase.id },
             header: { 'Idempotency-Key': key },
           },
-          body: {
-            amount: amount ?? 0,
-            method,
-            reference: reference.trim(),
-            // Today is now: the afternoon may not have come yet.
-            ...(day === today() || day === '' ? {} : { paid_at: noonOf(day) }),
-            ...(note.trim() === '' ? {} : { note: note.trim() }),
-          },
+          body,
         }),
       ),
     changes: [purchasesKey(conference)],
@@ -54,59 +47,62 @@ export function MarkPaidDialog({ scope: { conference }, purchase, onClose }: Act
     onDone: onClose,
   })
   return (
-    <Dialog title="Mark paid" isOpen onClose={onClose}>
-      <form
-        className="stack"
-        onSubmit={(event) => {
-          event.preventDefault()
-          mark.mutate()
-        }}
-      >
-        <p>For money that came outside Stripe. An open payment page is closed.</p>
-        <MoneyField
-          label="Amount received"
-          name="amount"
-          currency={currency}
-          value={amount}
-          onChange={setAmount}
-          expected={total}
-          error={mark.error}
-        />
-        <SelectField label="How it came" value={method} onChange={setMethod} options={METHODS} />
-        <TextField
-          label="Reference"
-          name="reference"
-          hint="What the bank statement, cheque or receipt says."
-          value={reference}
-          onChange={setReference}
-          error={mark.error}
-          isRequired
-        />
-        <TextField
-          label="Received on"
-          name="paid_at"
-          type="date"
-          value={day}
-          onChange={setDay}
-          error={mark.error}
-        />
-        <TextField
-          label="Note"
-          name="note"
-          hint="Sponsors do not see it."
-          value={note}
-          onChange={setNote}
-          error={mark.error}
-        />
-        <OtherErrors error={mark.error} shown={['amount', 'reference', 'paid_at', 'note']} />
-        <DialogButtons
-          action="Mark paid"
-          onClose={onClose}
-          busy={mark.isPending}
-          isDisabled={amount === null}
-        />
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Mark paid"
+      action="Mark paid"
+      onSubmit={() =>
+        mark.mutate({
+          amount: amount ?? 0,
+          method,
+          reference: reference.trim(),
+          // Today is now: the afternoon may not have come yet.
+          ...(day === today() || day === '' ? {} : { paid_at: noonOf(day) }),
+          ...(note.trim() === '' ? {} : { note: note.trim() }),
+        })
+      }
+      onClose={onClose}
+      busy={mark.isPending}
+      isDisabled={amount === null}
+      error={mark.error}
+      shown={['amount', 'reference', 'paid_at', 'note']}
+    >
+      <p>For money that came outside Stripe. An open payment page is closed.</p>
+      <MoneyField
+        label="Amount received"
+        name="amount"
+        currency={currency}
+        value={amount}
+        onChange={setAmount}
+        expected={total}
+        error={mark.error}
+      />
+      <SelectField label="How it came" value={method} onChange={setMethod} options={METHODS} />
+      <TextField
+        label="Reference"
+        name="reference"
+        hint="What the bank statement, cheque or receipt says."
+        value={reference}
+        onChange={setReference}
+        error={mark.error}
+        isRequired
+      />
+      <TextField
+        label="Received on"
+        name="paid_at"
+        type="date"
+        value={day}
+        onChange={setDay}
+        error={mark.error}
+      />
+      <TextField
+        label="Note"
+        name="note"
+        hint="Sponsors do not see it."
+        value={note}
+        onChange={setNote}
+        error={mark.error}
+      />
+    </FormDialog>
   )
 }
 

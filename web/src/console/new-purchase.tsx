@@ -58,19 +58,11 @@ export function NewPurchase({ scope }: { scope: ConsoleScope }) {
   const item = items.find((each) => each.key === key)
   const unit = isFree ? 0 : (ownPrice ?? item?.price ?? null)
   const create = useFormAction({
-    run: async (_: void, idempotencyKey) => {
+    run: async (body: Schema<'CreatePurchase'>, idempotencyKey) => {
       const purchase = await dataOf(
         api.POST('/v1/conferences/{conference}/purchases', {
           params: { path: { conference }, header: { 'Idempotency-Key': idempotencyKey } },
-          body: {
-            ...item?.body,
-            quantity,
-            ...(sponsor === null ? {} : { sponsor }),
-            ...(unit === null || unit === item?.price ? {} : { unit_amount: unit }),
-            ...(description.trim() === '' ? {} : { description: description.trim() }),
-            ...(reference.trim() === '' ? {} : { reference: reference.trim() }),
-            ...(hasTerms && Object.keys(terms).length > 0 ? { voucher_config: terms } : {}),
-          },
+          body,
         }),
       )
       return isFree ? approve(conference, purchase) : purchase
@@ -86,7 +78,15 @@ export function NewPurchase({ scope }: { scope: ConsoleScope }) {
         className="card stack"
         onSubmit={(event) => {
           event.preventDefault()
-          create.mutate()
+          create.mutate({
+            ...item?.body,
+            quantity,
+            ...(sponsor === null ? {} : { sponsor }),
+            ...(unit === null || unit === item?.price ? {} : { unit_amount: unit }),
+            ...(description.trim() === '' ? {} : { description: description.trim() }),
+            ...(reference.trim() === '' ? {} : { reference: reference.trim() }),
+            ...(hasTerms && Object.keys(terms).length > 0 ? { voucher_config: terms } : {}),
+          })
         }}
       >
         <div className="filters">

@@ -32,7 +32,7 @@ export function People({ scope }: { scope: ConsoleScope }) {
     queryFn: () =>
       dataOf(
         api.GET('/v1/conferences/{conference}/users', {
-          params: { path: { conference }, query: { cursor } },
+          params: { path: { conference }, query: { cursor, limit: 25 } },
         }),
       ),
   })

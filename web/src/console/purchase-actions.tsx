@@ -1,6 +1,6 @@
 import { type ReactNode, useState } from 'react'
 import { useAction, useFormAction } from '../api/actions.ts'
-import { api, dataOf } from '../api/client.ts'
+import { api, dataOf, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { CopyButton, Money } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
@@ -146,14 +146,14 @@ function RevokeDialog({ scope: { conference }, purchase, onClose }: ActionProps)
   const [note, setNote] = useState('')
   const { redeemed } = purchase.vouchers
   const revoke = useFormAction({
-    run: (_: void, key) =>
+    run: (body: Schema<'PurchaseRevocation'>, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/revoke', {
           params: {
             path: { conference, purchase: purchase.id },
             header: { 'Idempotency-Key': key },
           },
-          body: note.trim() === '' ? {} : { note: note.trim() },
+          body,
         }),
       ),
     changes: [purchasesKey(conference)],
@@ -177,7 +177,7 @@ function RevokeDialog({ scope: { conference }, purchase, onClose }: ActionProps)
       <DialogButtons
         action="Revoke"
         danger
-        onAction={() => revoke.mutate()}
+        onAction={() => revoke.mutate(note.trim() === '' ? {} : { note: note.trim() })}
         onClose={onClose}
         busy={revoke.isPending}
       />

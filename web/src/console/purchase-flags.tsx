@@ -1,11 +1,11 @@
 import { useState } from 'react'
 import { useFormAction } from '../api/actions.ts'
-import { api, dataOf } from '../api/client.ts'
+import { api, dataOf, type Schema } from '../api/client.ts'
 import { SelectField } from '../ui/choices.tsx'
 import { Button } from '../ui/controls.tsx'
 import { Money, When } from '../ui/data.tsx'
-import { Dialog, DialogButtons } from '../ui/dialog.tsx'
-import { OtherErrors, TextField } from '../ui/form.tsx'
+import { TextField } from '../ui/form.tsx'
+import { FormDialog } from '../ui/form-dialog.tsx'
 import { purchasesKey, usePayments } from './purchase-data.ts'
 import { FLAGS, type Purchase } from './purchase-list.ts'
 import type { ConsoleScope } from './scope.ts'
@@ -77,18 +77,11 @@ function ResolveDialog({
   const payments = (known?.payments ?? []).filter(({ amount_received: amount }) => amount > 0)
   const decisions = decisionsFor(flag)
   const resolve = useFormAction({
-    run: (_: void, key) =>
+    run: (body: Schema<'ResolvePurchaseFlag'>, key) =>
       dataOf(
         api.POST('/v1/conferences/{conference}/purchases/{purchase}/resolve-flag', {
           params: { path: { conference, purchase }, header: { 'Idempotency-Key': key } },
-          body: {
-            code: flag.code,
-            note: note.trim(),
-            ...(decision === 'none' ? {} : { action: decision }),
-            ...(decision === 'accept_payment' && payment !== null
-              ? { payment_intent: payment }
-              : {}),
-          },
+          body,
         }),
       ),
     changes: [purchasesKey(conference)],
@@ -96,51 +89,56 @@ function ResolveDialog({
     onDone: onClose,
   })
   return (
-    <Dialog title={`Resolve: ${FLAGS[flag.code]}`} isOpen onClose={onClose}>
+    <FormDialog
+      title={`Resolve: ${FLAGS[flag.code]}`}
+      action="Resolve"
+      onSubmit={() =>
+        resolve.mutate({
+          code: flag.code,
+          note: note.trim(),
+          ...(decision === 'none' ? {} : { action: decision }),
+          ...(decision === 'accept_payment' && payment !== null ? { payment_intent: payment } : {}),
+        })
+      }
+      onClose={onClose}
+      busy={resolve.isPending}
+      error={resolve.error}
+      shown={['note', 'payment_intent']}
+    >
       <p>{flag.detail}</p>
-      <form
-        className="stack"
-        onSubmit={(event) => {
-          event.preventDefault()
-          resolve.mutate()
-        }}
-      >
-        {decisions.length > 1 ? (
-          <SelectField
-            label="What to do"
-            value={decision}
-            onChange={setDecision}
-            options={decisions}
-          />
-        ) : null}
-        {decision === 'accept_payment' && payments.length > 1 ? (
-          <SelectField
-            label="Payment"
-            name="payment_intent"
-            error={resolve.error}
-            value={payment}
-            onChange={setPayment}
-            options={payments.map(({ id }) => ({ key: id, label: id }))}
-          />
-        ) : null}
-        {decision === 'accept_payment' && payments.length === 1 && payments[0] !== undefined ? (
-          <p>
-            Received: <Money amount={payments[0].amount_received} currency={payments[0].currency} />
-          </p>
-        ) : null}
-        <TextField
-          label="Note"
-          name="note"
-          lines={3}
-          hint="What was decided, and why. Sponsors do not see it."
-          value={note}
-          onChange={setNote}
-          error={resolve.error}
-          isRequired
+      {decisions.length > 1 ? (
+        <SelectField
+          label="What to do"
+          value={decision}
+          onChange={setDecision}
+          options={decisions}
         />
-        <OtherErrors error={resolve.error} shown={['note', 'payment_intent']} />
-        <DialogButtons action="Resolve" onClose={onClose} busy={resolve.isPending} />
-      </form>
-    </Dialog>
+      ) : null}
+      {decision === 'accept_payment' && payments.length > 1 ? (
+        <SelectField
+          label="Payment"
+          name="payment_intent"
+          error={resolve.error}
+          value={payment}
+          onChange={setPayment}
+          options={payments.map(({ id }) => ({ key: id, label: id }))}
+        />
+      ) : null}
+      {decision === 'accept_payment' && payments.length === 1 && payments[0] !== undefined ? (
+        <p>
+          Received: <Money amount={payments[0].amount_received} currency={payments[0].currency} />
+        </p>
+      ) : null}
+      <TextField
+        label="Note"
+        name="note"
+        lines={3}
+        hint="What was decided, and why. Sponsors do not see it."
+        value={note}
+        onChange={setNote}
+        error={resolve.error}
+        isRequired
+      />
+    </FormDialog>
   )
 }

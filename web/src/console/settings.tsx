@@ -71,7 +71,7 @@ function General({ conference, settings }: { conference: string; settings: Confe
   const [before, setBefore] = useState(() => textsOf(settings))
   const [texts, setTexts] = useState(before)
   const save = useChange(conference, (saved) => setBefore(textsOf(saved)))
-  const set = (change: Partial<typeof texts>) => setTexts({ ...texts, ...change })
+  const set = (change: Partial<typeof texts>) => setTexts((now) => ({ ...now, ...change }))
   return (
     <form
       className="card stack"
@@ -148,7 +148,8 @@ function Limits({ conference, settings }: { conference: string; settings: Confer
   const [before, setBefore] = useState(() => limitsOf(settings))
   const [limits, setLimits] = useState(before)
   const save = useChange(conference, (saved) => setBefore(limitsOf(saved)))
-  const set = (change: Partial<typeof limits>) => setLimits({ ...limits, ...change })
+  // A number field tells its value when the next field is pressed, so a change builds on the newest one.
+  const set = (change: Partial<typeof limits>) => setLimits((now) => ({ ...now, ...change }))
   return (
     <form
       className="card stack"

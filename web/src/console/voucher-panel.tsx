@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
 import { useAction, useFormAction } from '../api/actions.ts'
-import { ApiError, api, dataOf, type Schema } from '../api/client.ts'
+import { ApiError, api, dataOf, newIdempotencyKey, type Schema } from '../api/client.ts'
 import { Button } from '../ui/controls.tsx'
 import { Badge, CopyButton, When } from '../ui/data.tsx'
 import { Dialog, DialogButtons } from '../ui/dialog.tsx'
@@ -92,7 +92,7 @@ function VerdictCard({ scope, voucher }: { scope: ConsoleScope; voucher: Voucher
 
 /** For people at the door, who have no order: every use needs a reference. */
 const doorReference = () =>
-  `door-${new Date().toISOString().slice(0, 10)}-${crypto.randomUUID().slice(0, 8)}`
+  `door-${new Date().toISOString().slice(0, 10)}-${newIdempotencyKey().slice(0, 8)}`
 
 function Redeem({ scope: { conference }, voucher }: { scope: ConsoleScope; voucher: Voucher }) {
   const [order, setOrder] = useState('')

@@ -1,3 +1,4 @@
+import type { Dispatch, SetStateAction } from 'react'
 import type { ApiError, Schema } from '../api/client.ts'
 import { NumberField, SelectField } from '../ui/choices.tsx'
 import { CheckboxField, TextField } from '../ui/form.tsx'
@@ -23,11 +24,12 @@ export function TermsFields({
   error,
 }: {
   terms: TermsInput
-  onChange: (terms: TermsInput) => void
+  onChange: Dispatch<SetStateAction<TermsInput>>
   currency: string
   error: ApiError | null
 }) {
-  const set = (change: TermsInput) => onChange({ ...terms, ...change })
+  // A number field tells its value when the next field is pressed, so a change builds on the newest one.
+  const set = (change: TermsInput) => onChange((now) => ({ ...now, ...change }))
   const type = terms.voucher_type ?? null
   return (
     <fieldset className="field-group">
@@ -38,11 +40,11 @@ export function TermsFields({
         placeholder="As the item says"
         onChange={(next) =>
           // The value has another unit: percent or money.
-          onChange({
-            ...withoutValue(terms),
+          onChange((now) => ({
+            ...withoutValue(now),
             voucher_type: next,
             ...(next === 'comp' ? { discount_value: 100 } : {}),
-          })
+          }))
         }
         options={TYPES}
       />

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link, useLocation } from 'wouter'
 import { ApiError, api, dataOf, type Schema } from '../api/client.ts'
 import { Badge, DataTable, When } from '../ui/data.tsx'
-import { Empty, Loaded } from '../ui/feedback.tsx'
+import { Empty, Failure, Loaded, Loading } from '../ui/feedback.tsx'
 import { Pager, SearchBox } from '../ui/list.tsx'
 import { useListUrl } from '../ui/list-url.ts'
 import { PageHead } from '../ui/shell.tsx'
@@ -71,7 +71,10 @@ function Results({ scope, text }: { scope: ConsoleScope; text: string | undefine
         if (exact !== undefined) return <VoucherPanel scope={scope} code={exact.code} />
         const found = orders.data ?? []
         if (page.data.length === 0 && found.length === 0) {
-          if (orders.isFetching) return null
+          if (orders.isLoading) return <Loading lines={1} />
+          if (orders.error !== null) {
+            return <Failure error={orders.error} retry={() => void orders.refetch()} />
+          }
           return (
             <Empty title={text === undefined ? 'There are no vouchers yet.' : 'Nothing found.'}>
               {text === undefined ? null : (

@@ -1,3 +1,4 @@
+import type { Dispatch, SetStateAction } from 'react'
 import type { ApiError } from '../api/client.ts'
 import { NumberField } from '../ui/choices.tsx'
 import { TextField } from '../ui/form.tsx'
@@ -20,7 +21,7 @@ export function OrderFields({
   error,
 }: {
   order: Order
-  onChange: (order: Order) => void
+  onChange: Dispatch<SetStateAction<Order>>
   /** The most codes at once. */
   max: number
   error: ApiError | null
@@ -33,7 +34,7 @@ export function OrderFields({
         min={1}
         max={max}
         value={order.quantity}
-        onChange={(quantity) => onChange({ ...order, quantity })}
+        onChange={(quantity) => onChange((now) => ({ ...now, quantity }))}
         error={error}
         hint={`Up to ${formatCount(max)} at once.`}
         isRequired
@@ -42,7 +43,7 @@ export function OrderFields({
         label="Your reference (optional)"
         name="reference"
         value={order.reference}
-        onChange={(reference) => onChange({ ...order, reference })}
+        onChange={(reference) => onChange((now) => ({ ...now, reference }))}
         error={error}
         hint="Such as your order number. It is on this site and in our mails."
       />

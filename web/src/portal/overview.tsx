@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { api, dataOf } from '../api/client.ts'
 import { Badge, DataTable, Figure, Money, When } from '../ui/data.tsx'
-import { Empty, Loaded } from '../ui/feedback.tsx'
+import { Empty, Failure, Loaded } from '../ui/feedback.tsx'
 import { formatCount } from '../ui/format.ts'
 import { Pager } from '../ui/list.tsx'
 import { useListUrl } from '../ui/list-url.ts'
@@ -147,6 +147,9 @@ function OtherBatches({ scope: { conference } }: { scope: PortalScope }) {
     },
   })
   const given = batches.data ?? []
+  if (batches.error !== null && batches.data === undefined) {
+    return <Failure error={batches.error} retry={() => void batches.refetch()} />
+  }
   if (given.length === 0) return null
   return (
     <section className="stack">
