@@ -58,7 +58,7 @@ export function createTracing(
   })
   return {
     tracer: toTracer(provider.getTracer('sponsor-vouchers')),
-    // A collector that does not answer must not make the stop of the process late, or a failure.
+    // A collector that does not answer must neither delay the stop of the process nor let it fail.
     stop: () =>
       Promise.race([
         provider.shutdown().catch(() => {}),

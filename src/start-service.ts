@@ -70,7 +70,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   }
 }
 
-/** Serves until load balancers, which see /readyz fail, have stopped to send requests. */
+/** Serves for DRAIN_SECONDS: load balancers see that /readyz fails, and stop sending requests. */
 async function drainRequests({ config, logger, lifecycle }: Resources): Promise<void> {
   if (config.drainSeconds === 0 || !lifecycle.drain()) return
   logger.info({ seconds: config.drainSeconds }, 'draining')
@@ -222,7 +222,7 @@ function connectReplica(resources: Resources, db: Db, shutdown: Shutdown) {
   return { ...replica, ...pools }
 }
 
-/** Workers tell reading processes what they have written. */
+/** Workers store the positions of their writes for the processes that read from the replica. */
 function noteWritesOf({ config, logger }: Resources, db: Db) {
   if (config.databaseReadUrl === null) return {}
   const rememberSeconds = config.databaseReadMaxLagSeconds

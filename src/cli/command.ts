@@ -97,7 +97,7 @@ export function toFields(options: Record<string, unknown>): Record<string, unkno
 /**
  * Checks the options by the rules of the API.
  *
- * @param flags options that are not spelt like their fields, by field.
+ * @param flags options that are not spelt like their fields, and arguments, by field.
  * @throws UsageError that names each invalid option.
  */
 export function parseInput<T>(

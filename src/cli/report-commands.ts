@@ -239,10 +239,8 @@ export function addPayoutsShow(program: Command, cli: Cli): void {
     .option('--csv', 'print CSV, as the API has it')
 
   command.action(async (payout: string) => {
-    const { conference, csv, ...input } = parseInput(payoutInput, {
-      ...toFields(command.opts()),
-      payout,
-    })
+    const fields = { ...toFields(command.opts()), payout }
+    const { conference, csv, ...input } = parseInput(payoutInput, fields, { payout: '<payout>' })
     const report = await withSession(cli, async (session) => {
       const { conferenceId } = await findConference(session.db, conference)
       return readPayout(session, conferenceId, input.payout)

@@ -40,7 +40,7 @@ export type HasPurchases = (trx: Tx, conferenceId: string) => Promise<boolean>
 /** An object at Stripe that a purchase of the conference has, or null. Implemented in purchases/. */
 export type FindPaymentObject = (trx: Tx, conferenceId: string) => Promise<string | null>
 
-/** What a change of settings asks of the domains that know purchases and payments. */
+/** What a change of settings needs from the domains of purchases and payments. */
 export type SettingsDeps = Deps & {
   hasPurchases: HasPurchases
   findPaymentObject: FindPaymentObject

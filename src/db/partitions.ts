@@ -12,11 +12,11 @@ export type Partitioned = {
   table: string
   /** The time that places a row. It never changes. */
   column: string
-  /** SQL: rows that must stay although their partition is dropped. They move to the default partition. */
+  /** SQL that is true for rows to keep when their partition is dropped. They move to the default partition. */
   kept: string
 }
 
-/** So many months have their partitions before they begin. */
+/** For so many months ahead, partitions are created. */
 const MONTHS_AHEAD = 2
 
 /** A longer wait would hold up everything that waits for the same table. The next hour tries again. */

@@ -30,7 +30,7 @@ export type ReadReplica = {
 }
 
 export const WATCH_MS = 1_000
-/** So much older may the last look at the primary be: after that, the lag is unknown. */
+/** If the last look at the primary is older than the maximum lag and this, the lag is unknown. */
 const UNWATCHED_MS = 5_000
 
 type ReadReplicaDeps = {

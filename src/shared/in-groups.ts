@@ -19,7 +19,7 @@ type Call<Item, Result> = {
   work: Work | null
 }
 
-/** A group of several calls is about none of them; the trace of the first one shows its statement. */
+/** A group of several calls has the ids of none of them; the trace of the first call shows its statement. */
 function workOf([first, ...others]: readonly { work: Work | null }[]): Work | null {
   const work = first?.work ?? null
   return work === null || others.length === 0 ? work : { subject: {}, span: work.span }

@@ -13,7 +13,7 @@ export type Subject = {
 
 export type Attributes = Readonly<Record<string, string | number | boolean | readonly string[]>>
 
-/** Of OpenTelemetry: who waits for whom. */
+/** The kinds of spans in OpenTelemetry. */
 export type SpanKind = 'server' | 'client' | 'consumer' | 'internal'
 
 /** A step that is already over and had no steps of its own, such as a statement. */

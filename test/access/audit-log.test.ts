@@ -38,7 +38,7 @@ it('The audit log says who changed which setting, from what to what', async () =
   expect(await logOf(conference.path, '?kind=ticket_type')).toEqual([])
 })
 
-it('The log has no entry for what the service notes by itself, such as the lease of a check', async () => {
+it('The log has no entry for a row that only the service needs, such as the lease of a check', async () => {
   const conference = await createConference(app)
   const { id: conferenceId } = conference
   await withTenant(app.db, { conferenceId }, async (trx) => {

@@ -144,7 +144,7 @@ describe('the rotation of ENCRYPTION_KEY', () => {
     expect(createEncryption(NEW_KEY).decrypt(row?.sealed ?? '', context)).toBe(shop.stripeKey)
   })
 
-  it('finds what a process with the old key first wrote meanwhile', async () => {
+  it('finds values that a process with the old key as ENCRYPTION_KEY wrote after the rotation', async () => {
     const late = createEncryption(TEST_ENCRYPTION_KEY).encrypt(
       '{}',
       'idempotency_keys:bulk:bulk-000',

@@ -67,7 +67,7 @@ describe('the statement of a sponsor', () => {
     expect((await cli.run([...command(), '--to', '2020-01-01'])).stdout).toBe('None.\n')
   })
 
-  it('names the day that is none', async () => {
+  it('names the option whose day does not exist', async () => {
     const { exitCode, stderr } = await cli.run([...command(), '--from', 'yesterday'])
     expect({ exitCode, stderr }).toMatchObject({
       exitCode: 2,
@@ -93,6 +93,9 @@ describe('a payout', () => {
     expect(shown.stdout).toMatch(/reconciliation +agrees/)
     expect(shown.stdout).toMatch(new RegExp(`all +2 .* ${net}\\n`))
     expect((await cli.run(['payouts:list', ...of])).stdout).toMatch(new RegExp(`${id} .*${net}`))
-    expect(await cli.run(['payouts:show', 'ch_1', ...of])).toMatchObject({ exitCode: 2 })
+    expect(await cli.run(['payouts:show', 'ch_1', ...of])).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('<payout> must be the id of a payout at Stripe (po_…)'),
+    })
   })
 })

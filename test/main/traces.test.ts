@@ -135,14 +135,14 @@ describe('the trace of a purchase', () => {
     expect(below(issued).map(({ name }) => name)).toContain('insert vouchers')
   })
 
-  it('goes on in the jobs that the payment causes', async () => {
+  it('continues in the jobs that the payment causes', async () => {
     const mail = await inTrace('job mail_purchase')
     expect(mail.kind).toBe(5)
     expect(idOf(mail)).toBe(purchase)
     await expect.poll(() => pathTo(mail)[0], POLL_OPTIONS).toBe(CHECKOUT)
   })
 
-  it('is left by a later refund, whose event refers to the checkout', async () => {
+  it('ends before a later refund, whose event has its own trace with a link to the checkout', async () => {
     await shop.act(purchase, 'refund', { quantity: 1 })
     await stripe.fake.control.waitForDeliveries()
     const event = await spanWhere(

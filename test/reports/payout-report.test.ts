@@ -343,7 +343,7 @@ describe('the reports of payouts', () => {
     expect(lines[1]).toMatch(/^,sum,,other,/)
   })
 
-  it('are not for sponsors, and refuse what is no payout', async () => {
+  it('are not for sponsors, and refuse an id that is not one of a payout', async () => {
     const refused = await app.request('GET', `${shop.path}/reports/payouts`, {
       as: shop.sponsorKey,
     })

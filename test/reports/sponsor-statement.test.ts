@@ -287,7 +287,7 @@ describe('the statement of a sponsor', () => {
     expect(await app.request('GET', url, { as: key })).toMatchObject({ status: 404 })
   })
 
-  it('refuses days that are none or in the wrong order', async () => {
+  it('refuses days that do not exist or are in the wrong order', async () => {
     for (const [query, pointer] of [
       ['from=2027-02-30', 'query/from'],
       ['from=2027-02-02&to=2027-02-01', 'query/to'],
