@@ -103,3 +103,14 @@ export function totalsOf(items: readonly Item[]): Totals {
     all: sumUp(items),
   }
 }
+
+/** The sums of both. */
+export function addTotals(one: Totals, other: Totals): Totals {
+  const of = (belongsTo: keyof Totals): Sums => ({
+    count: one[belongsTo].count + other[belongsTo].count,
+    gross: one[belongsTo].gross + other[belongsTo].gross,
+    fee: one[belongsTo].fee + other[belongsTo].fee,
+    net: one[belongsTo].net + other[belongsTo].net,
+  })
+  return { conference: of('conference'), payout: of('payout'), other: of('other'), all: of('all') }
+}

@@ -12,7 +12,15 @@ import {
   type Payout,
 } from '../stripe/fetch-payouts.ts'
 import type { StripeClients } from '../stripe/stripe-client.ts'
-import { type Item, itemise, type Owner, paymentIntentOf, totalsOf } from './itemise-money.ts'
+import {
+  addTotals,
+  type Item,
+  itemise,
+  type Owner,
+  paymentIntentOf,
+  type Totals,
+  totalsOf,
+} from './itemise-money.ts'
 import {
   type BalanceQuery,
   type BalanceReport,
@@ -27,7 +35,14 @@ import {
 // Read from Stripe, not from the mirror: a balance transaction does not say in which payout it is, and the
 // mirror of a shared account has no payouts. The requests wait for the account's rate limit.
 
-type Deps = { db: Db; clients: Pick<StripeClients, 'background'> }
+type Deps = {
+  db: Db
+  clients: Pick<StripeClients, 'background'>
+  /** Entries of others beyond this number are only summed up: the account may sell much else. Default: 10,000. */
+  maxOthers?: number
+}
+
+const MAX_OTHERS = 10_000
 
 const DAY_SECONDS = 24 * 60 * 60
 const secondsOf = (day: string) => Date.parse(`${day}T00:00:00Z`) / 1000
@@ -83,18 +98,17 @@ export async function readPayout(
   const { stripe } = await deps.clients.background(conferenceId)
   const payout = await fetchPayout(stripe, id)
   if (payout === null) throw notFound('payout')
-  const listed = payout.automatic ? await fetchBalanceTransactions(stripe, { payout: id }) : []
+  const pages = payout.automatic ? fetchBalanceTransactions(stripe, { payout: id }) : []
   // Stripe lists the payout's own transaction, too.
-  const transactions = listed.filter(({ source }) => source?.id !== id)
-  const { items, isShared } = await itemiseFor(deps.db, conferenceId, transactions)
-  const totals = totalsOf(items)
+  const { items, totals: sums, isOtherListed } = await itemiseFor(deps, conferenceId, pages, id)
+  const totals = [...sums.values()].reduce(addTotals, totalsOf([]))
   return {
     ...toPayoutBody(payout),
     object: 'payout_report',
     ...reconciliationOf(payout, totals.all.net),
     totals,
-    other_listed: !isShared,
-    items: listedItems(items, isShared),
+    other_listed: isOtherListed,
+    items,
   }
 }
 
@@ -141,38 +155,57 @@ export async function readBalance(
   { from, to }: BalanceQuery,
 ): Promise<BalanceReport> {
   const { stripe } = await deps.clients.background(conferenceId)
-  const transactions = await fetchBalanceTransactions(stripe, { created: within({ from, to }) })
-  const { items, isShared } = await itemiseFor(deps.db, conferenceId, transactions)
-  const currencies = [...new Set(items.map(({ currency }) => currency))].toSorted()
+  const pages = fetchBalanceTransactions(stripe, { created: within({ from, to }) })
+  const { items, totals: sums, isOtherListed } = await itemiseFor(deps, conferenceId, pages)
   return {
     object: 'balance_report',
     from,
     to,
     time_zone: 'UTC',
-    currencies: currencies.map((currency) => ({
-      currency,
-      totals: totalsOf(items.filter((item) => item.currency === currency)),
-    })),
-    other_listed: !isShared,
-    items: listedItems(items, isShared),
+    currencies: [...sums]
+      .map(([currency, totals]) => ({ currency, totals }))
+      .toSorted((a, b) => (a.currency < b.currency ? -1 : 1)),
+    other_listed: isOtherListed,
+    items,
   }
 }
 
-/** Other entries of a shared account may be those of another conference. */
-function listedItems(items: readonly Item[], isShared: boolean): ItemBody[] {
-  return items
-    .filter(({ belongsTo }) => !isShared || belongsTo !== 'other')
-    .map((item) => toItemBody(item))
-}
+type Itemised = { items: ItemBody[]; totals: Map<string, Totals>; isOtherListed: boolean }
 
+/**
+ * The entries of all pages, and their sums by currency. Other entries of a shared account may be those of another
+ * conference, so they are only summed up.
+ *
+ * @param without the source of entries that are not counted.
+ */
 async function itemiseFor(
-  db: Db,
+  { db, maxOthers = MAX_OTHERS }: Deps,
   conferenceId: string,
-  transactions: readonly BalanceTransaction[],
-): Promise<{ items: Item[]; isShared: boolean }> {
+  pages: AsyncIterable<BalanceTransaction[]> | Iterable<BalanceTransaction[]>,
+  without?: string,
+): Promise<Itemised> {
   const sharing = await findSharingConferences(db, [conferenceId])
-  const owners = await findOwners(db, conferenceId, transactions)
-  return { items: itemise(transactions, owners), isShared: sharing.has(conferenceId) }
+  let isOtherListed = !sharing.has(conferenceId)
+  const isListed = ({ belongsTo }: Pick<Item, 'belongsTo'>) =>
+    isOtherListed || belongsTo !== 'other'
+  const totals = new Map<string, Totals>()
+  let items: Item[] = []
+  let others = 0
+  for await (const page of pages) {
+    const counted = page.filter(({ source }) => without === undefined || source?.id !== without)
+    const found = itemise(counted, await findOwners(db, conferenceId, counted))
+    for (const currency of new Set(found.map((item) => item.currency))) {
+      const sums = totalsOf(found.filter((item) => item.currency === currency))
+      totals.set(currency, addTotals(totals.get(currency) ?? totalsOf([]), sums))
+    }
+    others += found.filter(({ belongsTo }) => belongsTo === 'other').length
+    if (isOtherListed && others > maxOthers) {
+      isOtherListed = false
+      items = items.filter(isListed)
+    }
+    items.push(...found.filter(isListed))
+  }
+  return { items: items.map((item) => toItemBody(item)), totals, isOtherListed }
 }
 
 /** What each payment intent pays: found in the payments, or in the mirror's invoices of subscriptions. */

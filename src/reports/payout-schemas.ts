@@ -109,7 +109,7 @@ const totals = z
 
 const isOtherListed = z.boolean().meta({
   description:
-    'False if other conferences share the Stripe account. Then `items` has no entries with `belongs_to: other`; they are only in the sums.',
+    'False if other conferences share the Stripe account, or if there are more than 10,000 entries with `belongs_to: other`. Then `items` has none of these; they are only in the sums.',
 })
 
 const RECONCILED = ['agrees', 'differs', 'in_progress', 'not_itemised'] as const

@@ -28,25 +28,27 @@ export async function fetchPayout(stripe: Stripe, id: string): Promise<Payout | 
 
 const PAGE_SIZE = 100
 
-/** All balance transactions that match, newest first. @throws AppError as `callStripe`. */
-export async function fetchBalanceTransactions(
+/** All balance transactions that match, newest first, page by page. @throws AppError as `callStripe`. */
+export async function* fetchBalanceTransactions(
   stripe: Stripe,
   filter: Stripe.BalanceTransactionListParams,
-): Promise<BalanceTransaction[]> {
-  const all: BalanceTransaction[] = []
+): AsyncGenerator<BalanceTransaction[]> {
+  let last: BalanceTransaction | undefined
   for (;;) {
-    const last = all.at(-1)
+    const after = last === undefined ? {} : { starting_after: last.id }
     const page = await callStripe(() =>
       stripe.balanceTransactions.list({
         ...filter,
         limit: PAGE_SIZE,
         expand: ['data.source'],
-        ...(last === undefined ? {} : { starting_after: last.id }),
+        ...after,
       }),
     )
-    for (const object of page.data) {
-      all.push(parseStripeObject(balanceTransactionObject, object, 'balance transaction'))
-    }
-    if (!page.has_more || page.data.length === 0) return all
+    const objects = page.data.map((object) =>
+      parseStripeObject(balanceTransactionObject, object, 'balance transaction'),
+    )
+    yield objects
+    last = objects.at(-1)
+    if (!page.has_more || last === undefined) return
   }
 }

@@ -1,4 +1,6 @@
+import Stripe from 'stripe'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { readPayout } from '../../src/reports/payout-report.ts'
 import { openChargeScene } from '../billing/charges/charge-scene.ts'
 import { createStaffKey } from '../support/fixtures.ts'
 import { openShop, type Shop } from '../support/shop.ts'
@@ -234,6 +236,15 @@ describe('an automatic payout', () => {
     expect(read.totals.all.net).toBe(amount)
     const path = '/v1/balance_transactions'
     expect(control().requests({ method: 'GET', path })).toHaveLength(2)
+
+    // More entries of other sales than a report lists: they are counted, but not kept.
+    const { hostname: host, port } = new URL(stripe.fake.url)
+    const client = new Stripe(other.stripeKey, { host, port: Number(port), protocol: 'http' })
+    const clients = { background: async () => ({ stripe: client, livemode: false }) }
+    const short = await readPayout({ db: app.db, clients, maxOthers: 50 }, other.conference, id)
+    expect(short).toMatchObject({ reconciliation: 'agrees', totals: read.totals })
+    expect(short.other_listed).toBe(false)
+    expect(short.items).toEqual(read.items.filter((item) => item['belongs_to'] === 'conference'))
   })
 })
 

@@ -188,8 +188,8 @@ function PayoutDetail({ payout }: { payout: Report }) {
         )}
         {listed || other.count === 0 ? null : (
           <p className="muted">
-            Other conferences use this Stripe account. Their {other.count} of {all.count} entries
-            are only summed up.
+            {other.count} of {all.count} entries do not belong to this conference. They are only
+            summed up.
           </p>
         )}
       </section>
