@@ -4,6 +4,7 @@ import { insertRecordedPayment } from '../payments/recorded-payments.ts'
 import type { Caller } from '../shared/caller.ts'
 import { invalidField } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
+import { formatMoney } from '../shared/money.ts'
 import type { Clock } from '../shared/time.ts'
 import { savePlan } from './change-purchase.ts'
 import { afterClosing, type PayDeps } from './pay-purchase.ts'
@@ -45,7 +46,10 @@ function assertRecordable(aggregate: PurchaseAggregate, { amount }: OutsidePayme
   const allowed = allowedActions(aggregate, false)
   if (!allowed.includes('mark_paid')) throw wrongState('mark_paid', status, allowed)
   if (amount === totalAmount) return
-  throw invalidField('/amount', `must be ${totalAmount}: the total, in minor units of ${currency}`)
+  throw invalidField(
+    '/amount',
+    `must be ${totalAmount}: the total is ${formatMoney(totalAmount, currency)}`,
+  )
 }
 
 /**
