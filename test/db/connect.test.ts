@@ -1,7 +1,7 @@
 import { describe, expect, inject, it } from 'vitest'
 import { connect, divideConnections } from '../../src/db/connect.ts'
 import { isDatabaseUnavailable } from '../../src/db/pg-errors.ts'
-import { adminQuery } from '../support/test-connections.ts'
+import { adminQuery, directUrl } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
 describe('the connections of a process', () => {
@@ -25,7 +25,8 @@ describe('a connection to a server that is no longer the primary', () => {
     const alter = (sql: string) =>
       adminQuery(adminConnectionString, `alter database ${name} ${sql}`)
     await alter('set default_transaction_read_only = on')
-    const pool = connect(database.connectionString, { max: 1 })
+    // A pooler would keep its own session, in which the old default holds.
+    const pool = connect(directUrl(database.connectionString), { max: 1 })
     const refusal = await pool.raw('create table probe ()').catch((error: unknown) => error)
     expect(isDatabaseUnavailable(refusal)).toBe(true)
     await alter('reset default_transaction_read_only')

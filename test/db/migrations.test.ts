@@ -196,7 +196,7 @@ describe('a migration of a table that is in use', () => {
     await withDb(async (db) => {
       const holder = await db.transaction()
       await holder('schema_version').first()
-      const migrated = migrateToLatest(database.connectionString)
+      const migrated = migrateToLatest(directUrl(database.connectionString))
       const isWaiting = async () => {
         const rows = await adminQuery<{ waiting: boolean }>(
           database.adminConnectionString,
@@ -223,7 +223,7 @@ describe('a migration of a table that is in use', () => {
       config: { transaction: false },
     }
     await addMigrations(index)
-    await Promise.all([1, 2, 3].map(() => migrateToLatest(database.connectionString)))
+    await Promise.all([1, 2, 3].map(() => migrateToLatest(directUrl(database.connectionString))))
     const rows = await adminQuery<{ valid: boolean }>(
       database.adminConnectionString,
       `select indisvalid as valid from pg_index where indexrelid = 'some_index'::regclass`,
@@ -236,7 +236,9 @@ describe('a migration of a table that is in use', () => {
       added('9002_first', 'alter table schema_version add column first text'),
       added('9003_second', 'alter table no_such_table add column second text'),
     )
-    await expect(migrateToLatest(database.connectionString)).rejects.toThrow('no_such_table')
+    await expect(migrateToLatest(directUrl(database.connectionString))).rejects.toThrow(
+      'no_such_table',
+    )
     // Its commit has released the table, so processes of the old release go on with it.
     await withDb(async (db) => {
       expect(await db('schema_version').first()).toHaveProperty('first')

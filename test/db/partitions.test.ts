@@ -15,7 +15,7 @@ import {
   findStoredEventIds,
   replayEvent,
 } from '../../src/stripe-events/event-inbox.ts'
-import { adminQuery } from '../support/test-connections.ts'
+import { adminQuery, directUrl } from '../support/test-connections.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import { POLL_OPTIONS } from '../support/timeouts.ts'
 
@@ -242,7 +242,7 @@ describe('events', () => {
       )[0]
     await rows('select pg_stat_force_next_flush()')
     const [oldBefore, youngBefore] = [await reads(old), await reads(`stripe_events_${name}`)]
-    const pruning = connect(database.connectionString, { max: 1 })
+    const pruning = connect(directUrl(database.connectionString), { max: 1 })
     expect(await deleteOldBodies(pruning, 90)).toBe(count)
     // A session reports what it read when it ends.
     await pruning.destroy()
@@ -251,7 +251,9 @@ describe('events', () => {
     // Each row is read to find it and by its key. A batch may not read those of earlier ones again.
     const read = ((await reads(old))?.read ?? 0) - (oldBefore?.read ?? 0)
     expect(read).toBeLessThan(2 * count + perBatch)
-    expect(await reads(`stripe_events_${name}`)).toEqual(youngBefore)
+    const young = await reads(`stripe_events_${name}`)
+    // Sessions of earlier tests may report single reads late. A look at the month would read all its rows.
+    expect((young?.read ?? 0) - (youngBefore?.read ?? 0)).toBeLessThan(count)
     expect(await bodies()).toEqual({ old: 0, young: count })
     await rows(`delete from stripe_events where id like 'body%'`)
   })
