@@ -24,6 +24,8 @@ export async function up(knex: Knex): Promise<void> {
   for (const { table, column } of PARTITIONED) {
     const bound = await boundOf(knex)
     const [name, index] = [`${table}_until_${bound.name}`, `${table}_until_${bound.name}_pkey`]
+    // A run that crashed in an earlier month has left its bound, which rows of today do not meet.
+    await removeBounds(knex, table, name)
     const isRepeated = await exists(knex, `${table}_default`)
     // Several statements in one text are one transaction.
     await knex.raw(`
@@ -44,17 +46,23 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   for (const { table } of PARTITIONED) {
-    const { rows } = await knex.raw<{ rows: { name: string }[] }>(
-      `select conname as name from pg_constraint where conrelid = ?::regclass and conname like ?`,
-      [table, `${table}_until_%`],
-    )
-    for (const { name } of rows) {
-      await knex.raw(`
-        alter table ${table} drop constraint if exists ${name};
-        drop index if exists ${name}_pkey;
-      `)
-    }
+    await removeBounds(knex, table)
     await knex.raw(`drop table if exists ${table}_default`)
+  }
+}
+
+/** Drops what `up` prepared for other bounds than this one. */
+async function removeBounds(knex: Knex, table: string, but = ''): Promise<void> {
+  const { rows } = await knex.raw<{ rows: { name: string }[] }>(
+    `select conname as name from pg_constraint
+     where conrelid = ?::regclass and conname like ? and conname <> ?`,
+    [table, `${table}_until_%`, but],
+  )
+  for (const { name } of rows) {
+    await knex.raw(`
+      alter table ${table} drop constraint ${name};
+      drop index if exists ${name}_pkey;
+    `)
   }
 }
 

@@ -349,4 +349,27 @@ describe('rows from before the tables were partitioned', () => {
     expect(await dropOldEvents(db, 90)).toEqual([])
     expect(await partitionsOf('stripe_events')).toContain(until)
   })
+
+  it('are prepared again in a later month, after a crash', async () => {
+    await mergePartitions(db)
+    await mergeKeys(db)
+    const bounds = () =>
+      rows<{ name: string }>(
+        `select conname as name from pg_constraint
+         where conrelid = 'stripe_events'::regclass and conname like 'stripe_events_until_%'
+         union all
+         select indexname from pg_indexes where indexname like 'stripe_events_until_%' order by name`,
+      )
+    await rows(`
+      alter table stripe_events add constraint stripe_events_until_2026_01
+        check (created_at_stripe < '2026-01-01') not valid`)
+    await rows(
+      'create unique index stripe_events_until_2026_01_pkey on stripe_events (conference_id, id, created_at_stripe)',
+    )
+    await prepareKeys(db)
+    const until = `stripe_events_until_${(await month(2)).name}`
+    expect(await bounds()).toEqual([{ name: until }, { name: `${until}_pkey` }])
+    await db.transaction((trx) => partition(trx))
+    expect(await store('after_the_crash', new Date())).toBe('new')
+  })
 })
