@@ -30,7 +30,7 @@ export async function up(knex: Knex): Promise<void> {
     // Several statements in one text are one transaction.
     await knex.raw(`
       select set_config('app.system_task', 'migrate', true);
-      ${isRepeated ? '' : newTable(table)}
+      ${isRepeated ? rowsBack(table, `${column} < '${bound.at}'`) : newTable(table)}
       -- Stripe's test clocks make events of the future.
       with moved as (delete from ${table} where ${column} >= '${bound.at}' returning *)
       insert into ${table}_default select * from moved;
@@ -69,6 +69,11 @@ async function removeBounds(knex: Knex, table: string, but = ''): Promise<void> 
 /** SQL for a table like it. */
 const newTable = (table: string) =>
   `create table ${table}_default (like ${table} including defaults including constraints including storage);`
+
+/** SQL that returns the rows which an earlier bound moved. Stripe may have sent them again since. */
+const rowsBack = (table: string, belong: string) => `
+      with back as (delete from ${table}_default where ${belong} returning *)
+      insert into ${table} select * from back on conflict do nothing;`
 
 /** After a crash, rows may be there. */
 async function exists(knex: Knex, table: string): Promise<boolean> {

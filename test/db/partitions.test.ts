@@ -360,6 +360,13 @@ describe('rows from before the tables were partitioned', () => {
          union all
          select indexname from pg_indexes where indexname like 'stripe_events_until_%' order by name`,
       )
+    await store('moved_by_the_crash', new Date('2026-01-15T00:00:00Z'))
+    await db.raw(
+      'create table stripe_events_default (like stripe_events including defaults including constraints)',
+    )
+    await rows(`
+      with moved as (delete from stripe_events where id = 'moved_by_the_crash' returning *)
+      insert into stripe_events_default select * from moved`)
     await rows(`
       alter table stripe_events add constraint stripe_events_until_2026_01
         check (created_at_stripe < '2026-01-01') not valid`)
@@ -370,6 +377,7 @@ describe('rows from before the tables were partitioned', () => {
     const until = `stripe_events_until_${(await month(2)).name}`
     expect(await bounds()).toEqual([{ name: until }, { name: `${until}_pkey` }])
     await db.transaction((trx) => partition(trx))
+    expect(await places('moved%')).toEqual({ moved_by_the_crash: until })
     expect(await store('after_the_crash', new Date())).toBe('new')
   })
 })
