@@ -81,7 +81,7 @@ async function changesSessions(connectionString: string): Promise<boolean> {
   )
 }
 
-/** Both are errors of Postgres: the name is known to the session, or unknown. */
+/** Errors of Postgres: the name is known to the session, or unknown. */
 const MIXED = new Set(['42P05', '26000'])
 
 /** Whether two connections that prepare statements under one name meet in a session. */
@@ -92,9 +92,16 @@ async function mixesStatements(connectionString: string): Promise<boolean> {
       try {
         for (let compared = 0; compared < COMPARISONS; compared += 1) {
           const name = `${prepared}_${compared}`
-          await one.query({ name, text: 'select 1' })
-          await other.query({ name, text: 'select 2' })
-          await one.query({ name, text: 'select 1' })
+          // Not in turn: a pooler may use its sessions in turn, too.
+          const steps = [
+            [one, 1],
+            [other, 2],
+            [other, 2],
+            [one, 1],
+          ] as const
+          for (const [client, number] of steps) {
+            if ((await numberOf(client, { name, number })) !== number) return true
+          }
         }
         return false
       } catch (error) {
@@ -103,6 +110,15 @@ async function mixesStatements(connectionString: string): Promise<boolean> {
       }
     }),
   )
+}
+
+/** What a prepared statement of this name returns: another number if it is that of another client. */
+async function numberOf(
+  client: pg.Client,
+  { name, number }: { name: string; number: number },
+): Promise<number | undefined> {
+  const text = `select ${number} as number`
+  return (await client.query<{ number: number }>({ name, text })).rows[0]?.number
 }
 
 const pidOf = async (client: pg.Client) => (await client.query<{ pid: number }>(PID)).rows[0]?.pid

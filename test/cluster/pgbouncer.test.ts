@@ -1,3 +1,4 @@
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { assertSessions } from '../../src/db/assert-sessions.ts'
 import { connect } from '../../src/db/connect.ts'
@@ -22,15 +23,15 @@ describeWith('pgbouncer')('behind PgBouncer in transaction mode', () => {
   const bouncers: Pgbouncer[] = []
   let pooled = ''
 
-  async function startBouncer(poolMode: 'transaction' | 'session'): Promise<string> {
-    const bouncer = await startPgbouncer(inject('testRun').adminConnectionString, poolMode)
+  async function startBouncer(options?: Parameters<typeof startPgbouncer>[1]): Promise<string> {
+    const bouncer = await startPgbouncer(inject('testRun').adminConnectionString, options)
     bouncers.push(bouncer)
     const { username: user, password, pathname } = new URL(database.connectionString)
     return withLogin(bouncer.connectionString, { user, password, database: pathname })
   }
 
   beforeAll(async () => {
-    pooled = await startBouncer('transaction')
+    pooled = await startBouncer()
   })
   afterAll(() => Promise.all(bouncers.map((bouncer) => bouncer.stop())))
 
@@ -81,10 +82,29 @@ describeWith('pgbouncer')('behind PgBouncer in transaction mode', () => {
       await expect(check(database.connectionString, direct.href, true)).resolves.toBeUndefined()
     })
 
+    it('refuses it also if two sessions of the pooler are used in turn', async () => {
+      const pooledInTurn = await startBouncer({ inTurn: true })
+      const two = await Promise.all(
+        [1, 2].map(async () => {
+          const client = new pg.Client({ connectionString: pooledInTurn })
+          await client.connect()
+          await client.query('begin')
+          return client
+        }),
+      )
+      for (const client of two) {
+        await client.query('rollback')
+        await client.end()
+      }
+      await expect(check(pooledInTurn, database.connectionString, true)).rejects.toThrow(
+        'PREPARE_STATEMENTS is true, and the pooler of DATABASE_URL gives',
+      )
+    })
+
     it('needs no other address without a pooler, or with one that keeps sessions', async () => {
       const direct = database.connectionString
       await expect(check(direct, direct)).resolves.toBeUndefined()
-      const keeping = await startBouncer('session')
+      const keeping = await startBouncer({ poolMode: 'session' })
       await expect(check(keeping, keeping)).resolves.toBeUndefined()
     })
   })

@@ -20,10 +20,14 @@ export type Pgbouncer = {
  * Starts PgBouncer with the example's configuration in front of a server, for all its databases and roles.
  *
  * @param adminConnectionString of the server: PgBouncer looks up the passwords of roles with it.
+ * @param options.inTurn uses the sessions of a pool in turn, instead of the newest free one.
  */
 export async function startPgbouncer(
   adminConnectionString: string,
-  poolMode: 'transaction' | 'session' = 'transaction',
+  {
+    poolMode = 'transaction',
+    inTurn = false,
+  }: { poolMode?: 'transaction' | 'session'; inTurn?: boolean } = {},
 ): Promise<Pgbouncer> {
   const folder = await makeScratchFolder()
   const port = await freePort()
@@ -31,7 +35,7 @@ export async function startPgbouncer(
   const users = join(folder, 'userlist.txt')
   await writeFile(users, `"${admin.username}" "${decodeURIComponent(admin.password)}"\n`)
   const file = join(folder, 'pgbouncer.ini')
-  const own = { admin, port, users, poolMode }
+  const own = { admin, port, users, poolMode, inTurn }
   await writeFile(file, configOf(await readFile(EXAMPLE, 'utf8'), own))
 
   // It refuses to run as root, like Postgres.
@@ -63,7 +67,13 @@ export async function startPgbouncer(
 /** The example with the addresses of this test, and with more connections: whole runs go through it. */
 function configOf(
   example: string,
-  { admin, port, users, poolMode }: { admin: URL; port: number; users: string; poolMode: string },
+  {
+    admin,
+    port,
+    users,
+    poolMode,
+    inTurn,
+  }: { admin: URL; port: number; users: string; poolMode: string; inTurn: boolean },
 ): string {
   const host = admin.searchParams.get('host') ?? admin.hostname
   const settings: Record<string, string> = {
@@ -82,7 +92,12 @@ function configOf(
     config = config.replace(line, `$1 = ${value}`)
   }
   // The roles of tests come and go. A user namespace has no folder for sockets.
-  return `${config}\nauth_user = ${admin.username}\nunix_socket_dir =\n`
+  const more = [
+    `auth_user = ${admin.username}`,
+    'unix_socket_dir =',
+    `server_round_robin = ${inTurn ? 1 : 0}`,
+  ]
+  return [config, ...more, ''].join('\n')
 }
 
 async function accepts(connectionString: string): Promise<boolean> {
