@@ -59,6 +59,8 @@ export function standardOutput(fd = 1): DestinationStream & { flushSync(): void 
     }
   }
 
+  // Reading the property makes a pipe non-blocking. Else a reader that stopped would stop the service in a write.
+  if (fd === 1) Reflect.get(process, 'stdout')
   process.on('exit', flush)
   return {
     write(line) {

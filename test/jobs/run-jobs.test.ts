@@ -225,29 +225,25 @@ it('a new job wakes the workers of its lane immediately, and costs the others no
   await addPrune(db)
   await expect.poll(() => ran, POLL_OPTIONS).toEqual(['prune'])
   await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
-  // They looked for jobs when they began to listen.
-  await expect.poll(statesOfMail, POLL_OPTIONS).toEqual(['idle'])
-  const before = await startsOfMail()
-  await addPrune(db)
-  await expect.poll(() => ran, POLL_OPTIONS).toHaveLength(2)
-  await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
-  // An idle connection may be closed meanwhile.
-  expect(before).toEqual(expect.arrayContaining(await startsOfMail()))
+  const starts = new Set<number>()
+  for (let jobs = 2; jobs <= 21; jobs += 1) {
+    await addPrune(db)
+    await expect.poll(() => ran, POLL_OPTIONS).toHaveLength(jobs)
+    await expect.poll(() => waiting(db), POLL_OPTIONS).toEqual([])
+    for (const { start } of await lastStatements('mail')) starts.add(start)
+  }
+  // It looked for jobs when it began to listen, on a busy machine a little later. Twenty would be one for each job.
+  expect(starts.size).toBeLessThan(10)
 })
 
-/** The connections of the runner that the test calls mail. */
-async function sessionsOfMail() {
-  return adminQuery<{ state: string; query_start: Date }>(
+/** When each connection of that name began its last statement, in milliseconds. */
+const lastStatements = (name: string) =>
+  adminQuery<{ start: number }>(
     database.adminConnectionString,
-    `select state, query_start from pg_stat_activity
-     where application_name = 'mail' and datname = current_database()`,
+    `select extract(epoch from query_start)::float8 * 1000 as start from pg_stat_activity
+     where application_name = $1 and datname = current_database() and query_start is not null`,
+    [name],
   )
-}
-
-const statesOfMail = async () => [...new Set((await sessionsOfMail()).map(({ state }) => state))]
-
-/** When each of them began its last statement. */
-const startsOfMail = async () => (await sessionsOfMail()).map((session) => session.query_start)
 
 it('does the jobs of one queue one after the other, without waiting for a poll', async () => {
   const db = open()
