@@ -120,6 +120,22 @@ describeInBrowser('a page on a bad connection', () => {
     await page.waitForURL(/\/sign-in/)
   })
 
+  it('goes to the sign-in when the session has ended before "Sign out"', async () => {
+    const { page } = await openPurchase()
+    await page.evaluate(() => fetch('/v1/sessions/current', { method: 'DELETE' }))
+    // Resolved when the page says it, rejected when the page is left.
+    const said = page
+      .evaluate<string>(
+        `new Promise((resolve) => setInterval(() => {
+          if (document.body.innerText.includes('still signed in')) resolve('still signed in')
+        }))`,
+      )
+      .catch(() => 'left')
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.waitForURL(/\/sign-in/)
+    expect(await said).toBe('left')
+  })
+
   it('says what failed, and loads it when somebody tries again', async () => {
     const { page } = await openPurchase()
     await page.route('**/purchases?**', (route) =>

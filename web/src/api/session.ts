@@ -21,8 +21,11 @@ export async function signOut(): Promise<void> {
   } catch (error) {
     // On a shared computer, "signed out" must be true.
     if (!(error instanceof ApiError)) throw error
-    toast({ text: `You are still signed in. ${error.message}`, kind: 'error' })
-    return
+    // 401: the session has ended before.
+    if (error.status !== 401) {
+      toast({ text: `You are still signed in. ${error.message}`, kind: 'error' })
+      return
+    }
   }
   location.assign('/sign-in')
 }
