@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import type { Tx } from '../db/connect.ts'
-import { addJob } from '../jobs/job-queue.ts'
+import { addJob, pendingJob, sweepAlone } from '../jobs/job-queue.ts'
 
 const MAX_JOBS = 500
 
@@ -20,6 +20,7 @@ const MAX_AGE_DAYS = 7
  * @param trx - of a system task: it searches all conferences.
  */
 export async function sweepBilling(trx: Tx, afterSeconds: number): Promise<{ billing: number }> {
+  await sweepAlone(trx)
   const unfinished = (table: string, job: string) =>
     trx(`${table} as own`)
       .where('own.state', 'requested')
@@ -50,11 +51,4 @@ function olderThan(query: Knex.QueryBuilder, afterSeconds: number): void {
       Math.max(afterSeconds, MIN_AGE_SECONDS),
     ])
     .whereRaw('own.updated_at > now() - make_interval(days => ?)', [MAX_AGE_DAYS])
-}
-
-/** A job with this key (see job-catalogue.ts) that is running or will run. */
-function pendingJob(trx: Tx, key: string): Knex.QueryBuilder {
-  return trx('graphile_worker.jobs as j')
-    .whereRaw(`j.key = ${key}`)
-    .whereRaw('(j.attempts < j.max_attempts or j.locked_at is not null)')
 }

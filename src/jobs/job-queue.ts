@@ -198,6 +198,14 @@ export function pendingJob(trx: Tx, key: string): Knex.QueryBuilder {
     .whereRaw('(j.attempts < j.max_attempts or j.locked_at is not null)')
 }
 
+/**
+ * Waits for the sweeps of other processes until they commit; later ones wait for the caller. Each added job locks its
+ * key until then, so two sweeps that add the same jobs in different orders would deadlock.
+ */
+export async function sweepAlone(trx: Tx): Promise<void> {
+  await trx.raw(`select pg_advisory_xact_lock(hashtext('sweep'))`)
+}
+
 // Staff may look at failed jobs for two weeks.
 const FAILED_JOB_DAYS = 14
 

@@ -1,5 +1,5 @@
 import type { Tx } from '../db/connect.ts'
-import { addJob, pendingJob } from '../jobs/job-queue.ts'
+import { addJob, pendingJob, sweepAlone } from '../jobs/job-queue.ts'
 import { MAX_SWEEP_JOBS, sweepPayments } from '../payments/stale-payments.ts'
 
 /** How many jobs a sweep added, by kind. */
@@ -12,6 +12,7 @@ export type SweepCounts = { purchases: number; attempts: number; refunds: number
  * @param trx of a system task: the sweep covers all conferences.
  */
 export async function sweepPurchases(trx: Tx, afterSeconds: number): Promise<SweepCounts> {
+  await sweepAlone(trx)
   const purchases = await findStalePurchases(trx, afterSeconds)
   for (const purchase of purchases) {
     await addJob(trx, 'reconcile_purchase', { ...purchase, reason: 'sweep' })

@@ -4,6 +4,7 @@ import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
 import { sweepPurchases } from '../../src/purchases/sweep-purchases.ts'
 import { createConference } from '../support/fixtures.ts'
 import { useTestApp } from '../support/test-app.ts'
+import { asAnotherRequest } from '../support/watch-transactions.ts'
 
 const app = useTestApp()
 const AFTER = 120
@@ -79,6 +80,24 @@ describe('stale purchases', () => {
         payload: { conference_id, purchase_id, reason: 'sweep' },
       })),
     )
+  })
+
+  it('are swept by one process at a time, so that two never deadlock and none gets two jobs', async () => {
+    await purchase(await conference(), { updated: 500 })
+    const waiting = () =>
+      app.rows(
+        `select from pg_locks l join pg_database d on d.oid = l.database
+         where d.datname = current_database() and locktype = 'advisory' and not granted`,
+      )
+    let second: ReturnType<typeof sweep> | undefined
+    const first = await withSystem(app.db, 'timers', async (trx) => {
+      const counts = await sweepPurchases(trx, AFTER)
+      second = asAnotherRequest(sweep)
+      await expect.poll(waiting).toHaveLength(1)
+      return counts
+    })
+    expect(first).toEqual({ ...nothing, purchases: 1 })
+    expect(await second).toEqual(nothing)
   })
 
   it('do not include fresh ones, or those that are not PROCESSING', async () => {

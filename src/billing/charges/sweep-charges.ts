@@ -1,5 +1,5 @@
 import type { Tx } from '../../db/connect.ts'
-import { addJob, pendingJob } from '../../jobs/job-queue.ts'
+import { addJob, pendingJob, sweepAlone } from '../../jobs/job-queue.ts'
 import { MAX_SWEEP_JOBS, sweepPayments, waitsForStripe } from '../../payments/stale-payments.ts'
 
 type ChargeKey = { conference_id: string; charge_id: string }
@@ -14,6 +14,7 @@ export async function sweepCharges(
   trx: Tx,
   afterSeconds: number,
 ): Promise<{ charges: number; chargeAttempts: number; chargeRefunds: number }> {
+  await sweepAlone(trx)
   const charges = await findStaleCharges(trx, afterSeconds)
   for (const charge of charges) await addJob(trx, 'reconcile_charge', charge)
   const { attempts, refunds } = await sweepPayments(trx, 'charge', afterSeconds)
