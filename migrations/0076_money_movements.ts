@@ -133,9 +133,13 @@ const recorded = (table: string, kind: string, currency: string, at: string) => 
  *
  * Triggers write it, because processes of the previous release write payments too. Such a process does
  * not know the times at Stripe; then the time of the write counts.
+ *
+ * Upgrade: changes of purchases wait until the movements of all payments are written.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
+    -- In the order of requests, which lock a purchase and then read its payments.
+    lock table bulk_purchases in exclusive mode;
     alter table payments add column charged_at timestamptz;
     alter table payment_refunds add column refunded_at timestamptz;
 

@@ -21,9 +21,13 @@ export const issueTimeFunction = (column: string) => `
  * have none.
  *
  * For earlier payments by Stripe, only the time is known at which the service learned of them.
+ *
+ * Upgrade: changes of purchases wait until the rows of recorded payments are written.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
+    -- In the order of requests, which lock a purchase and then issue its vouchers.
+    lock table bulk_purchases in exclusive mode;
     create table voucher_issue_times (
       conference_id text not null,
       purchase_id text not null,

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { createPartitions } from '../src/db/partitions.ts'
+import { createPartitions, dropDetached } from '../src/db/partitions.ts'
 import { allowSystemTasks, protectByConference } from '../src/db/tenant-scope.ts'
 import { PARTITIONED } from './0081_partition_keys.ts'
 
@@ -37,9 +37,6 @@ const RULES: Readonly<Record<string, string>> = {
       on delete cascade;`,
 }
 
-/** What the partitions' foreign keys refer to. */
-const REFERRED = ['conferences', 'webhook_endpoints']
-
 const MIGRATE = `select set_config('app.system_task', 'migrate', true);`
 
 /**
@@ -56,6 +53,8 @@ const MIGRATE = `select set_config('app.system_task', 'migrate', true);`
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(MIGRATE)
+  // In the order of workers, which write the deliveries of an event and then its end.
+  await knex.raw('lock table webhook_deliveries, stripe_events in access exclusive mode')
   for (const { table, column } of PARTITIONED) {
     const until = await preparedBound(knex, table)
     const before = `${table}_until_${until}`
@@ -79,14 +78,15 @@ export async function up(knex: Knex): Promise<void> {
     `)
     await protectByConference(knex, table)
     await protectByConference(knex, `${table}_default`)
+    const { rows: first } = await knex.raw<{ rows: unknown[] }>(`select from ${before} limit 1`)
+    // The next migration drops an empty one: that locks the tables that it refers to.
+    const attach = `alter table ${table} attach partition ${before}
+        for values from (minvalue) to ('${until.replace('_', '-')}-01 00:00:00+00');`
     await knex.raw(`
-      alter table ${table} attach partition ${before}
-        for values from (minvalue) to ('${until.replace('_', '-')}-01 00:00:00+00');
+      ${first.length === 0 ? '' : attach}
       alter table ${table} attach partition ${table}_default default;
       alter table ${before} drop constraint ${before};
     `)
-    const { rows: first } = await knex.raw<{ rows: unknown[] }>(`select from ${before} limit 1`)
-    if (first.length === 0) await knex.raw(`drop table ${before}`)
     await allowSystemTasks(knex, `${table}_default`, { write: ['prune', 'partitions'] })
     await createPartitions(knex, { table, column, kept: 'true' })
   }
@@ -95,11 +95,6 @@ export async function up(knex: Knex): Promise<void> {
     write: ['store-events', 'claim-events', 'partitions'],
   })
   await allowSystemTasks(knex, 'webhook_deliveries', { write: ['partitions'] })
-  for (const table of REFERRED) {
-    // A partition that gets rows is checked against them as the role of the service.
-    await knex.raw(`create policy ${table}_of_partitions on ${table} for select
-      using (current_setting('app.system_task', true) in ('partitions'))`)
-  }
   await knex.raw(`select set_config('app.system_task', '', true);`)
 }
 
@@ -117,10 +112,8 @@ async function preparedBound(knex: Knex, table: string): Promise<string> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(MIGRATE)
-  for (const table of REFERRED) {
-    await knex.raw(`drop policy ${table}_of_partitions on ${table}`)
-  }
   for (const { table } of PARTITIONED) {
+    while ((await dropDetached(knex, table)) !== null);
     await knex.raw(`
       alter table ${table} rename to ${table}_parts;
       alter table ${table}_parts drop constraint ${table}_pkey;

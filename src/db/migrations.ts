@@ -64,10 +64,11 @@ const CONFIG: Knex.MigratorConfig = {
 }
 
 // While a migration waits for the lock of a table, every later request for that table waits behind it. So the migration
-// fails after this time, lets these requests pass, and tries again.
-const LOCK_TIMEOUT_MS = 2_000
+// fails after this time, lets these requests pass, and tries again. The time is less than Postgres' deadlock_timeout
+// (1 s): when a request and a migration wait for each other, the migration ends first and the request goes on.
+const LOCK_TIMEOUT_MS = 400
 const PAUSE_MS = 1_000
-const MAX_ATTEMPTS = 40
+const MAX_ATTEMPTS = 90
 
 /**
  * Migrates the schema, including graphile-worker's, to the latest version. Several processes may call

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { Db } from './connect.ts'
 import { deleteInBatches } from './delete-in-batches.ts'
-import { isLockTimeout } from './pg-errors.ts'
+import { isDeadlock, isLockTimeout } from './pg-errors.ts'
 import { protectByConference, withSystem } from './tenant-scope.ts'
 
 /**
@@ -19,8 +19,11 @@ export type Partitioned = {
 /** For so many months ahead, partitions are created. */
 const MONTHS_AHEAD = 2
 
-/** A longer wait would hold up everything that waits for the same table. The next hour tries again. */
-const LOCK_TIMEOUT = '1s'
+/**
+ * A longer wait would hold up everything that waits for the same table. The next hour tries again. Less than Postgres'
+ * `deadlock_timeout` (1 s): when a request and this work wait for each other, this work ends first.
+ */
+const LOCK_TIMEOUT = '400ms'
 
 type Month = { name: string; from: string; to: string }
 
@@ -84,13 +87,14 @@ export async function maintainPartitions(
   try {
     await withLock(db, (trx) => createPartitions(trx, partitioned))
     if (days === null) return dropped
+    while (await withLock(db, (trx) => detachOldest(trx, partitioned, days)));
     for (;;) {
-      const oldest = await withLock(db, (trx) => dropOldest(trx, partitioned, days))
-      if (oldest === null) break
-      dropped.push(oldest)
+      const detached = await withLock(db, (trx) => dropDetached(trx, partitioned.table))
+      if (detached === null) break
+      dropped.push(detached)
     }
   } catch (error) {
-    if (!isLockTimeout(error)) throw error
+    if (!isLockTimeout(error) && !isDeadlock(error)) throw error
   }
   if (days !== null) {
     const { table, column, kept } = partitioned
@@ -108,26 +112,45 @@ function withLock<T>(db: Db, work: (trx: Knex.Transaction) => Promise<T>): Promi
 }
 
 /** One process at a time makes and drops the partitions of a table. */
-async function lockPartitions(trx: Knex, table: string): Promise<void> {
-  await trx.raw('select pg_advisory_xact_lock(hashtext(?))', [table])
+async function lockPartitions(knex: Knex, table: string): Promise<void> {
+  await knex.raw('select pg_advisory_xact_lock(hashtext(?))', [table])
 }
 
-/** In one commit, so no row is ever missing. Returns the name of the dropped partition, or null if none is old. */
-async function dropOldest(
+/** In one commit, so no row is ever missing. @returns whether a partition was old. */
+async function detachOldest(
   trx: Knex.Transaction,
   { table, kept }: Partitioned,
   days: number,
-): Promise<string | null> {
+): Promise<boolean> {
   await lockPartitions(trx, table)
   const partition = await findOldest(trx, table, days)
-  if (partition === null) return null
+  if (partition === null) return false
   await trx.raw(`
     alter table ${table} detach partition ${partition};
     alter table ${partition} no force row level security;
     insert into ${table} select * from ${partition} where ${kept};
-    drop table ${partition};
   `)
-  return partition
+  return true
+}
+
+/**
+ * Drops a partition that was detached. To drop it together with its detachment would lock the table and then those that
+ * its foreign keys refer to, while requests read these and then write to the table.
+ *
+ * @returns its name, or null if there is none.
+ */
+export async function dropDetached(knex: Knex, table: string): Promise<string | null> {
+  await lockPartitions(knex, table)
+  const { rows } = await knex.raw<{ rows: { name: string }[] }>(
+    `select c.oid::regclass::text as name from pg_class c
+     where c.oid::regclass::text ~ ? and c.relkind = 'r' and not c.relispartition
+     order by 1 limit 1`,
+    [`^${table}_(until_)?[0-9]{4}_[0-9]{2}$`],
+  )
+  const [detached] = rows
+  if (detached === undefined) return null
+  await knex.raw(`drop table if exists ${detached.name}`)
+  return detached.name
 }
 
 /** A month counts from its first day; the partition of the rows from before has none and counts from its end. */

@@ -18,6 +18,13 @@ import { type Staff, startStaff } from './support/staff.ts'
 
 const run = promisify(execFile)
 
+/** What the processes logged of requests that failed: the answers name only the request. */
+const errorsOf = (...processes: readonly ServiceProcess[]): string =>
+  processes
+    .flatMap((each) => each.output().split('\n'))
+    .filter((line) => line.includes('"level":50'))
+    .join('\n')
+
 describeWithLastRelease()('an upgrade from the last release, while sponsors buy', () => {
   useServiceProcesses()
   const stripe = useFakeStripe()
@@ -75,8 +82,9 @@ describeWithLastRelease()('an upgrade from the last release, while sponsors buy'
     await buyers.untilBought(6)
     await buyers.stop()
     await staff.stop()
-    expect(buyers.failures()).toEqual([])
-    expect(staff.failures()).toEqual([])
+    const errors = errorsOf(...old, ...fresh)
+    expect(buyers.failures(), errors).toEqual([])
+    expect(staff.failures(), errors).toEqual([])
     expect(staff.done()).toMatchObject({
       redeemed: expect.toSatisfy((count: number) => count > 12),
       refunded: expect.toSatisfy((count: number) => count > 3),

@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
   up as moveCharges,
   down as moveChargesBack,
@@ -14,7 +14,8 @@ import { insertAttempt } from '../../src/payments/payment-store.ts'
 import { changePurchase, ownerOf } from '../../src/purchases/change-purchase.ts'
 import { cause, openScene } from '../purchases/purchase-scene.ts'
 import { adminQuery, directUrl } from '../support/test-connections.ts'
-import { useTestDatabase } from '../support/test-database.ts'
+import { createEmptyDatabase, useTestDatabase } from '../support/test-database.ts'
+import { POLL_OPTIONS } from '../support/timeouts.ts'
 
 const database = useTestDatabase()
 
@@ -243,6 +244,54 @@ describe('a migration of a table that is in use', () => {
     await withDb(async (db) => {
       expect(await db('schema_version').first()).toHaveProperty('first')
     })
+  })
+})
+
+describe('an upgrade from 0.1.0', () => {
+  it.each([
+    // What a request or a worker locks first and then needs.
+    ['0076', 'bulk_purchases', 'row exclusive', 'payments'],
+    ['0077', 'bulk_purchases', 'row exclusive', 'voucher_batches'],
+    ['0082', 'webhook_deliveries', 'row exclusive', 'stripe_events'],
+    ['0082', 'conferences', 'access share', 'stripe_events'],
+    ['0083', 'bulk_purchases', 'row exclusive', 'payments'],
+    ['0083', 'charges', 'row exclusive', 'payments'],
+    ['0092', 'idempotency_keys', 'access share', 'conferences'],
+  ])('migration %s that waits for %s (%s) has not locked %s', async (number, first, mode, then) => {
+    const database = await createEmptyDatabase()
+    onTestFinished(() => database.drop())
+    const all = await migrationSource.getMigrations([])
+    const migrations = vi.spyOn(migrationSource, 'getMigrations')
+    const migrateTo = (count: number) => {
+      migrations.mockResolvedValue(all.slice(0, count))
+      return migrateToLatest(directUrl(database.connectionString))
+    }
+    const index = all.findIndex(({ name }) => name.startsWith(number))
+    await migrateTo(index)
+
+    const db = connect(database.connectionString)
+    onTestFinished(() => db.destroy())
+    const request = await db.transaction()
+    await request.raw(`lock table ${first} in ${mode} mode`)
+    let isMigrated = false
+    const migrated = migrateTo(index + 1).then(() => {
+      isMigrated = true
+    })
+    const locks = () =>
+      adminQuery<{ hasBoth: boolean }>(
+        database.adminConnectionString,
+        `select exists (select from pg_locks h where h.pid = w.pid and h.granted
+            and h.relation = '${then}'::regclass and h.mode <> 'AccessShareLock') as "hasBoth"
+          from pg_locks w where not w.granted and w.relation = '${first}'::regclass`,
+      )
+    const found = await vi.waitFor(async () => {
+      const waiting = await locks()
+      expect(waiting.length > 0 || isMigrated).toBe(true)
+      return waiting
+    }, POLL_OPTIONS)
+    await request.rollback()
+    await migrated
+    for (const { hasBoth } of found) expect(hasBoth).toBe(false)
   })
 })
 
