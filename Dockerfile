@@ -8,6 +8,8 @@ COPY . .
 RUN npm run build && npm prune --omit=dev --omit=optional --workspaces=false
 # Node loads neither type declarations nor maps: two fifths of the packages.
 RUN find node_modules -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' \) -delete
+# COPY keeps the modes of the checkout. Under umask 077, only root could read it.
+RUN chmod -R a+rX .
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0

@@ -56,6 +56,14 @@ async function copy(from: string, to: string, context: readonly string[] | null)
     verbatimSymlinks: true,
     filter: (each) => isSent(relative(from, each)),
   })
+  // As in a checkout of somebody with umask 077, whatever that of this one is.
+  if (context !== null) await run('chmod', ['-R', 'go=', to])
+}
+
+/** With the mode that Docker gives it, whatever the umask is. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path)
+  await chmod(path, 0o755)
 }
 
 /** With its flags, in one line. */
@@ -80,7 +88,7 @@ async function buildImage(): Promise<Image> {
       const home = join(folder, name)
       const [app, bin] = [join(home, 'app'), join(home, 'bin')]
       stage = { app, bin, env: {}, user: null, command: [], healthCheck: [] }
-      await mkdir(stage.bin, { recursive: true })
+      for (const each of [home, app, bin]) await makeFolder(each)
       stages.set(name, stage)
       continue
     }
@@ -98,7 +106,6 @@ async function follow(stage: Image, keyword: string, text: string, others: Other
   switch (keyword) {
     case 'WORKDIR':
       expect(text).toBe('/app')
-      await mkdir(stage.app, { recursive: true })
       return
     case 'COPY': {
       const from = /^--from=(\w+)/.exec(text)?.[1]
@@ -164,7 +171,7 @@ async function shell(stage: Image, command: string): Promise<void> {
     npm_config_prefer_offline: 'true',
     npm_config_audit: 'false',
   }
-  await run('sh', ['-c', here], { cwd: stage.app, env, maxBuffer: 2 ** 24 })
+  await run('sh', ['-c', `umask 022; ${here}`], { cwd: stage.app, env, maxBuffer: 2 ** 24 })
 }
 
 /** `npm test` passes its own settings on; a shell in a container has none. */
@@ -181,7 +188,7 @@ async function sizeOf(path: string): Promise<number> {
 
 /** Nobody may write, as in a container with `read_only: true`. */
 async function makeReadOnly(path: string): Promise<void> {
-  await run('chmod', ['-R', 'a-w,a+rX', path])
+  await run('chmod', ['-R', 'a-w', path])
 }
 
 // `nobody` on every Linux. Root would be allowed everything.
