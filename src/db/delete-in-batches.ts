@@ -5,8 +5,8 @@ import { withSystem } from './tenant-scope.ts'
 export const DELETE_BATCH_SIZE = 5_000
 
 /**
- * Deletes the rows of all conferences that match, in short transactions. Several callers may run it at
- * the same time.
+ * Deletes the rows of all conferences that match, except those that others have locked, in short transactions.
+ * Several callers may run it at the same time.
  *
  * @param table without partitions: rows are found by their place, which partitions share.
  * @param condition SQL without values from outside.
@@ -18,10 +18,12 @@ export async function deleteInBatches(db: Db, table: string, condition: string):
   while (deleted === DELETE_BATCH_SIZE) {
     deleted = await withSystem(db, 'prune', (trx) =>
       trx(table)
-        .whereRaw(`ctid = any(array(select ctid from ?? where ${condition} limit ?))`, [
-          table,
-          DELETE_BATCH_SIZE,
-        ])
+        // Rows that somebody else has locked stay for the next call: to wait for them, in an order that is not theirs, could
+        // end in a deadlock.
+        .whereRaw(
+          `ctid = any(array(select ctid from ?? where ${condition} limit ? for update skip locked))`,
+          [table, DELETE_BATCH_SIZE],
+        )
         .delete(),
     )
     total += deleted

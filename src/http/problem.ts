@@ -11,7 +11,7 @@ import {
   hasZodFastifySchemaValidationErrors,
   isResponseSerializationError,
 } from 'fastify-type-provider-zod'
-import { isDatabaseUnavailable } from '../db/pg-errors.ts'
+import { isDatabaseUnavailable, isDeadlock } from '../db/pg-errors.ts'
 import {
   AppError,
   ERROR_CATALOGUE,
@@ -158,6 +158,13 @@ function toAppError(error: unknown, request: FastifyRequest): AppError {
       retryAfterSeconds: 2,
       cause: error,
     })
+  }
+  if (isDeadlock(error)) {
+    return new AppError(
+      'database_unavailable',
+      'This request and another one waited for each other, so the database ended this one. Nothing was changed: repeat it.',
+      { retryAfterSeconds: 1, cause: error },
+    )
   }
   const { code, statusCode } = error as Partial<FastifyError>
   if (code === 'FST_ERR_BAD_URL') {

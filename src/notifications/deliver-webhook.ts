@@ -138,6 +138,8 @@ async function recordOutcome(
 ): Promise<void> {
   const attempts = disabled ? before : before + 1
   const isGone = status === GONE
+  // Who deletes the endpoint locks it before its deliveries, too.
+  if (isGone) await lockEndpoint(trx, ref)
   const wait = error === null || isGone || disabled ? null : retryDelaySeconds(attempts)
   const [written] = await trx('webhook_deliveries')
     .where({ conference_id: ref.conferenceId, id: ref.deliveryId, state: 'pending' })
@@ -161,6 +163,12 @@ async function recordOutcome(
   if (written.next_attempt_at !== null) await addDeliveryJob(trx, ref, written.next_attempt_at)
   logOutcome(logger, ref, { attempts, error, isLast: wait === null })
 }
+
+const lockEndpoint = (trx: Tx, ref: DeliveryRef) =>
+  trx('webhook_endpoints')
+    .where({ conference_id: ref.conferenceId, id: ref.endpointId })
+    .forNoKeyUpdate()
+    .first('id')
 
 /** The specification lets a receiver unsubscribe with a 410. */
 async function disableEndpoint(trx: Tx, ref: DeliveryRef): Promise<void> {

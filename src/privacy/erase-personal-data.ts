@@ -8,6 +8,7 @@ import type { Actor } from '../shared/caller.ts'
 import type { Encryption } from '../shared/cryptography.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
+import { lockSponsor } from '../sponsors/sponsor-store.ts'
 import { type Erasure, getErasure, termsContext } from './erasure-store.ts'
 import { MIRROR_TABLES } from './personal-data.ts'
 import {
@@ -21,6 +22,7 @@ import {
 import {
   ERASED_SPONSOR,
   findTerms,
+  lockMarks,
   markEmails,
   markObjects,
   refuseOpenMoney,
@@ -60,11 +62,8 @@ export async function beginErasure(
   subject: SubjectRef,
 ): Promise<string> {
   const { conferenceId, actor } = requester
-  await trx.raw(
-    `insert into erasure_salts (conference_id, salt) values (?, gen_random_uuid()::text)
-     on conflict do nothing`,
-    [conferenceId],
-  )
+  await lockMarks(trx, conferenceId)
+  if (subject.kind === 'sponsor') await lockSponsor(trx, conferenceId, subject.sponsorId)
   const found = await findTerms(trx, conferenceId, subject)
   await markEmails(trx, conferenceId, found.emails)
   await markObjects(trx, conferenceId, subject)
@@ -224,7 +223,10 @@ export async function finishErasure(deps: EraseDeps, ref: ErasureRef): Promise<E
   if (sealed === null) return inTenant((trx) => getErasure(trx, conferenceId, erasureId))
   const terms = openTerms(encryption, ref, sealed)
   await olderWritersEnd(db)
-  await inTenant((trx) => markObjects(trx, conferenceId, withEmail(subject, terms)))
+  await inTenant(async (trx) => {
+    await lockMarks(trx, conferenceId)
+    await markObjects(trx, conferenceId, withEmail(subject, terms))
+  })
 
   for (const table of MIRROR_TABLES) {
     await eachPage(inTenant, ref, table, (trx, after) =>

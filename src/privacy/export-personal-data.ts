@@ -2,7 +2,7 @@ import type { Db, Tx } from '../db/connect.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import { MIRROR_TABLES } from './personal-data.ts'
 import { matchSql, patternOf, TEXT_TABLES, tenantSql } from './redact-texts.ts'
-import { findTerms, markEmails, markObjects, type SubjectRef } from './subject.ts'
+import { findTerms, lockMarks, markEmails, markObjects, type SubjectRef } from './subject.ts'
 
 type Row = Record<string, unknown>
 
@@ -104,13 +104,9 @@ async function collect(trx: Tx, conferenceId: string, subject: SubjectRef): Prom
 }
 
 async function mark(trx: Tx, conferenceId: string, subject: SubjectRef): Promise<string | null> {
+  await lockMarks(trx, conferenceId)
   // Of other subjects: their rows are not this one's.
   await trx('erased_subjects').where({ conference_id: conferenceId }).delete()
-  await trx.raw(
-    `insert into erasure_salts (conference_id, salt) values (?, gen_random_uuid()::text)
-     on conflict do nothing`,
-    [conferenceId],
-  )
   const terms = await findTerms(trx, conferenceId, subject)
   await markEmails(trx, conferenceId, terms.emails)
   await markObjects(trx, conferenceId, subject)

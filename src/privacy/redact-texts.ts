@@ -91,7 +91,7 @@ export function redactPage(
   })
 }
 
-/** Changes the rows of a page that match. */
+/** Changes the rows of a page that match. It locks them in the order of their keys, as others who change several of them do. */
 export async function changePage(
   trx: Tx,
   table: string,
@@ -109,10 +109,14 @@ export async function changePage(
   const { rows } = await trx.raw<{ rows: (Record<string, string> & { changed: number })[] }>(
     `with page as materialized (
        select ${keys} from ${table} where ${tenantSql(table)} ${from} order by ${keys} limit ${PAGE}
-     ), changed as (
-       update ${table} as t set ${change.set} from page
-       where ${tenantSql(table, 't')} and ${key.map((name) => `t.${name} = page.${name}`).join(' and ')}
+     ), locked as materialized (
+       select ${key.map((name) => `t.${name}`).join(', ')} from ${table} as t
+       where ${tenantSql(table, 't')} and (${key.map((name) => `t.${name}`).join(', ')}) in (select ${keys} from page)
          and (${change.where})
+       order by ${key.map((name) => `t.${name}`).join(', ')} for no key update
+     ), changed as (
+       update ${table} as t set ${change.set} from locked
+       where ${tenantSql(table, 't')} and ${key.map((name) => `t.${name} = locked.${name}`).join(' and ')}
        returning 1
      )
      select ${keys}, (select count(*) from changed)::int as changed from page

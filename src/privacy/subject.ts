@@ -1,6 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { AppError } from '../shared/errors.ts'
-import { getSponsor, lockSponsor } from '../sponsors/sponsor-store.ts'
+import { getSponsor } from '../sponsors/sponsor-store.ts'
 
 /** Whose data it is: a person with an e-mail address, or a sponsor. */
 export type SubjectRef = { kind: 'person'; email: string } | { kind: 'sponsor'; sponsorId: string }
@@ -18,7 +18,20 @@ export async function findSubject(
 /** What data of the subject contains, in any case. */
 export type Terms = { emails: string[]; names: string[] }
 
-/** The e-mail addresses and names by which data of the subject is found. Locks a sponsor. */
+/**
+ * One transaction at a time marks subjects in a conference. Each writes several sets of marks, so two could wait for each
+ * other. Makes the salt of the conference's marks, too.
+ */
+export async function lockMarks(trx: Tx, conferenceId: string): Promise<void> {
+  await trx.raw(
+    `insert into erasure_salts (conference_id, salt) values (?, gen_random_uuid()::text)
+     on conflict do nothing`,
+    [conferenceId],
+  )
+  await trx('erasure_salts').where({ conference_id: conferenceId }).forUpdate().first('salt')
+}
+
+/** The e-mail addresses and names by which data of the subject is found. @throws AppError `not_found` */
 export async function findTerms(
   trx: Tx,
   conferenceId: string,
@@ -30,7 +43,7 @@ export async function findTerms(
     const names = (await namesOf(trx, conferenceId, email)).filter((name) => /\S\s+\S/.test(name))
     return { emails: [email], names }
   }
-  const { name, contactEmail } = await lockSponsor(trx, conferenceId, subject.sponsorId)
+  const { name, contactEmail } = await getSponsor(trx, conferenceId, subject.sponsorId)
   const { rows } = await trx.raw<{ rows: { name: string | null; email: string | null }[] }>(
     `select coalesce(name, params ->> 'name') as name, coalesce(email, params ->> 'email') as email
        from customers where conference_id = :conferenceId and sponsor_id = :sponsorId

@@ -368,7 +368,7 @@ function refundRoute(app: App, { idempotency, purchases }: Deps): void {
         operationId: 'refundPurchase',
         summary: 'Refund a payment, or preview it',
         description:
-          'Set at most one of `amount`, `quantity` and `codes`. Vouchers change when Stripe reports the refund: they are frozen while it is pending and deactivated when it succeeds. A refund of a recorded payment is booked here and sent nowhere. With `dry_run=true`, the answer says what would happen, and nothing happens.',
+          'Set at most one of `amount`, `quantity` and `codes`. The vouchers of `codes` are frozen at once. Others change when Stripe reports the refund: they are frozen while it is pending. When it succeeds, vouchers are deactivated. A refund of a recorded payment is booked here and sent nowhere. With `dry_run=true`, the answer says what would happen, and nothing happens.',
         tags,
         params: purchaseParams,
         querystring: refundQuery,

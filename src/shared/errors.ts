@@ -185,7 +185,7 @@ export const ERROR_CATALOGUE = {
   },
   database_unavailable: {
     status: 503,
-    title: 'The database cannot be reached',
+    title: 'The database cannot answer now',
     help: 'Wait as long as `Retry-After` says, then repeat the request with the same `Idempotency-Key`.',
   },
 } as const satisfies Record<string, { status: number; title: string; help: string }>

@@ -117,7 +117,7 @@ async function applyAndClose(
   const isMirrored = await checkMirror(deps, snapshot.ref, events)
   return withTenant(deps.db, snapshot.ref, async (trx) => {
     const waiting = events.filter((event) => !isMirrored(event))
-    // The two updates below lock the events, but only each of them in order.
+    // All in one order, so that two workers cannot deadlock. Each of the updates below locks only a part of them.
     if (waiting.length > 0) await lockClaimed(trx, events)
     const mirrored = events.filter(isMirrored)
     const closed = await closeClaimed(trx, mirrored, { status: 'done', purchaseId })
@@ -197,6 +197,7 @@ async function handOffUnmatched(
   const { conferenceId, id, type } = first
   const isMirrored = ({ mirrored }: ClaimedEvent) => mirrored !== null
   const count = await withTenant(db, first, async (trx) => {
+    await lockClaimed(trx, events)
     await moveToMirror(trx, events.filter(isMirrored))
     const rest = events.filter((event) => !isMirrored(event))
     return closeClaimed(trx, rest, { status: 'ignored' })

@@ -1,4 +1,7 @@
+import fastify from 'fastify'
 import { expect, inject, it } from 'vitest'
+import { connect, type Tx } from '../../src/db/connect.ts'
+import { addProblemHandlers } from '../../src/http/problem.ts'
 import { createConference } from '../support/fixtures.ts'
 import { startTestProcess, useTestApp } from '../support/test-app.ts'
 import { withAdminClient } from '../support/test-connections.ts'
@@ -24,6 +27,39 @@ it('answers 503 without a database', async () => {
     await lonely.close()
   }
 })
+
+it('asks for a repetition when Postgres has ended a transaction because two waited for each other', async () => {
+  const server = fastify()
+  addProblemHandlers(server, null)
+  server.get('/', () => waitForEachOther(app.connectionString))
+  const answer = await server.inject('/')
+  await server.close()
+  expect({ status: answer.statusCode, body: answer.json(), headers: answer.headers }).toMatchObject(
+    unavailable,
+  )
+})
+
+/** Two transactions lock the same advisory locks in different orders. */
+async function waitForEachOther(connectionString: string): Promise<void> {
+  const db = connect(connectionString)
+  const lock = (trx: Tx, number: number) =>
+    trx.raw('select pg_advisory_xact_lock(hashtext(?), ?)', ['deadlock', number])
+  const lockAndEnd = async (trx: Tx, number: number) => {
+    try {
+      await lock(trx, number)
+    } finally {
+      await trx.rollback()
+    }
+  }
+  try {
+    const [first, second] = [await db.transaction(), await db.transaction()]
+    await lock(first, 1)
+    await lock(second, 2)
+    await Promise.all([lockAndEnd(first, 2), lockAndEnd(second, 1)])
+  } finally {
+    await db.destroy()
+  }
+}
 
 it('recovers when the database is available again', async () => {
   const { path } = await createConference(app)

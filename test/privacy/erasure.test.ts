@@ -5,6 +5,7 @@ import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
 import { beginErasure, finishErasure } from '../../src/privacy/erase-personal-data.ts'
 import { eventOf, type WiredShop } from '../stripe-events/inbox-app.ts'
 import { type Body } from '../support/test-app.ts'
+import { withAdminClient } from '../support/test-connections.ts'
 import { useConferenceOfPeople, type Who } from './conference-of-people.ts'
 
 const { app, log, encryption, send, sell, findEverywhere, totals, syncEverything } =
@@ -69,6 +70,25 @@ describe('the erasure of a person', () => {
     for (const code of ada.codes) expect(text).not.toContain(code)
     // It left no mark.
     expect(await app.rows('select from erased_subjects')).toEqual([])
+  })
+
+  it('lets sponsors buy while an export reads', async () => {
+    const sponsor = shop.sponsor
+    await withAdminClient(app.adminConnectionString, async (client) => {
+      await client.query('begin; lock table stripe_events in access exclusive mode')
+      const exported = app.request('POST', `${shop.path}/privacy/exports`, {
+        body: { sponsor },
+      })
+      const isWaiting = `select exists (select from pg_locks where not granted
+        and relation = 'stripe_events'::regclass) as waiting`
+      await expect
+        .poll(async () => (await app.rows<{ waiting: boolean }>(isWaiting))[0]?.waiting)
+        .toBe(true)
+      // As a purchase does, whose foreign key refers to the sponsor.
+      await app.rows(`select from sponsors where id = '${sponsor}' for key share nowait`)
+      await client.query('rollback')
+      expect(await exported).toMatchObject({ status: 200 })
+    })
   })
 
   it('is refused without a repetition of the address', async () => {
