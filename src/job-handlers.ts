@@ -1,4 +1,3 @@
-import { deleteOldSignIns } from './access/sign-in.ts'
 import type { ChargeRef } from './billing/charges/charge-store.ts'
 import { finishStaleChargeAttempt } from './billing/charges/pay-charge.ts'
 import { reconcileCharge } from './billing/charges/reconcile-charge.ts'
@@ -9,7 +8,6 @@ import {
   alignPromotionCodes,
   refreshPublishedVouchers,
 } from './billing/discounts/align-promotion-codes.ts'
-import { deleteOldDiscountChanges } from './billing/discounts/discount-change.ts'
 import { resumeDiscountChange } from './billing/discounts/finish-discount-change.ts'
 import { finishSubscription } from './billing/subscriptions/create-subscription.ts'
 import { endDueSubscriptions } from './billing/subscriptions/end-subscriptions.ts'
@@ -19,13 +17,12 @@ import { findSharingConferences } from './conferences/shared-accounts.ts'
 import { type Config, webUrlOf } from './config.ts'
 import type { Db } from './db/connect.ts'
 import { withSystem, withTenant } from './db/tenant-scope.ts'
-import { deleteOldPositions, type NoteWrites } from './db/write-positions.ts'
-import { deleteExpiredLimits } from './http/failed-lookups.ts'
-import { deleteExpiredKeys, redactStoredAnswers } from './http/idempotency.ts'
-import { deleteFailedJobs } from './jobs/job-queue.ts'
+import type { NoteWrites } from './db/write-positions.ts'
+import { redactStoredAnswers } from './http/idempotency.ts'
+import { sweepAlone } from './jobs/job-queue.ts'
 import { createJobRegistry, handle, type JobRegistry } from './jobs/job-registry.ts'
 import { startAllSyncRuns, workOnSyncRun } from './mirror/runs/sync-run-job.ts'
-import { deleteOldSyncRuns, endAbandonedSyncRuns } from './mirror/runs/sync-run-store.ts'
+import { endAbandonedSyncRuns } from './mirror/runs/sync-run-store.ts'
 import { mailInvitation, mailSignInLink } from './notifications/access-mails.ts'
 import {
   createPostWebhook,
@@ -33,10 +30,11 @@ import {
   deliverWebhook,
 } from './notifications/deliver-webhook.ts'
 import { type Mailer, mailOperators, PermanentMailError } from './notifications/mailer.ts'
-import { dropOldDeliveries, resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
+import { resumeStuckDeliveries } from './notifications/webhook-deliveries.ts'
 import type { PaymentGateway } from './payments/payment-gateway.ts'
 import { finishErasure } from './privacy/erase-personal-data.ts'
 import type { BulkPurchaseService, Cause, PurchaseRef } from './purchases/bulk-purchase-service.ts'
+import { prune } from './retention.ts'
 import { AppError } from './shared/errors.ts'
 import type { Logger } from './shared/logger.ts'
 import type { ServiceMetrics } from './shared/service-metrics.ts'
@@ -45,11 +43,11 @@ import { fetchStripeAccount } from './stripe/stripe-account.ts'
 import type { StripeClients } from './stripe/stripe-client.ts'
 import { resumeJobsWaitingForKey } from './stripe/wait-for-key.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
-import { createEventInbox, deleteOldBodies, dropOldEvents } from './stripe-events/event-inbox.ts'
+import { createEventInbox } from './stripe-events/event-inbox.ts'
 import { findMissedEvents } from './stripe-events/missed-events.ts'
 import { retryWaitingEvents, sweepFailedEvents } from './stripe-events/retry-events.ts'
 import { sendAssignmentEmail } from './vouchers/assignment-email.ts'
-import { deleteOldHolds, endDueHolds } from './vouchers/held-uses.ts'
+import { endDueHolds } from './vouchers/redemption-holds.ts'
 
 export type JobHandlerDeps = {
   db: Db
@@ -142,10 +140,13 @@ export function createJobHandlers(deps: JobHandlerDeps): JobRegistry {
       logger.debug({ ...swept, events }, 'swept')
     }),
     handle('sweep_abandoned', async () => {
-      const swept = await withSystem(db, 'timers', async (trx) => ({
-        runs: await endAbandonedSyncRuns(trx),
-        deliveries: await resumeStuckDeliveries(trx),
-      }))
+      const swept = await withSystem(db, 'timers', async (trx) => {
+        await sweepAlone(trx)
+        return {
+          runs: await endAbandonedSyncRuns(trx),
+          deliveries: await resumeStuckDeliveries(trx),
+        }
+      })
       if (swept.runs > 0 || swept.deliveries > 0) logger.warn(swept, 'swept abandoned work')
     }),
     handle('find_missed_events', async ({ conference_id }, { jobId }) => {
@@ -267,40 +268,3 @@ async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
 }
 
 /** Number of deleted rows, by kind. `bodies`: of events, which stay. `partitions`: the names of dropped ones. */
-export type Pruned = {
-  keys: number
-  limits: number
-  jobs: number
-  partitions: string[]
-  bodies: number
-  runs: number
-  changes: number
-  signIns: number
-  holds: number
-  positions: number
-}
-
-/** Deletes rows that are no longer needed. Safe to run twice, also at the same time. */
-export async function prune(db: Db, retention: Config['retention']): Promise<Pruned> {
-  const { eventDays, eventBodyDays, syncRunDays, discountChangeDays } = retention
-  return {
-    keys: await deleteExpiredKeys(db),
-    limits: await deleteExpiredLimits(db),
-    jobs: await deleteFailedJobs(db),
-    // First: the bodies of dropped events need no deletion. No event goes before its body.
-    partitions: [
-      ...(await dropOldEvents(
-        db,
-        eventDays && eventBodyDays && Math.max(eventDays, eventBodyDays),
-      )),
-      ...(await dropOldDeliveries(db)),
-    ],
-    signIns: await deleteOldSignIns(db),
-    bodies: eventBodyDays === null ? 0 : await deleteOldBodies(db, eventBodyDays),
-    runs: syncRunDays === null ? 0 : await deleteOldSyncRuns(db, syncRunDays),
-    changes:
-      discountChangeDays === null ? 0 : await deleteOldDiscountChanges(db, discountChangeDays),
-    holds: await deleteOldHolds(db),
-    positions: await deleteOldPositions(db),
-  }
-}

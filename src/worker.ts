@@ -22,7 +22,7 @@ import { createKeyParking } from './stripe/wait-for-key.ts'
 import { createRateLimitParking } from './stripe/wait-for-rate-limit.ts'
 import type { EventHook } from './stripe-events/event-hook.ts'
 import { createEventWorker } from './stripe-events/event-worker.ts'
-import { hasDueHolds } from './vouchers/held-uses.ts'
+import { hasDueHolds } from './vouchers/redemption-holds.ts'
 import { addUpVoucherCounts } from './vouchers/voucher-counts.ts'
 
 export type WorkerDeps = Omit<JobHandlerDeps, 'stopping' | 'purchases' | 'mailer'> & {

@@ -46,8 +46,8 @@ async function sponsorIdOf(
   return found.id
 }
 
-/** What a sponsor's key or user amounts to: it pays, also with the saved card, and reads the codes. */
-const SPONSOR_SCOPES: readonly Scope[] = ['purchases:write', 'vouchers:read']
+/** What staff must be allowed to do themselves to create a key or a user of a sponsor, who pays and reads the codes. */
+const SCOPES_TO_GRANT_SPONSOR: readonly Scope[] = ['purchases:write', 'vouchers:read']
 
 /** @throws AppError `forbidden` when the creator may not do everything that is granted. */
 export function assertMayGrant(
@@ -56,7 +56,7 @@ export function assertMayGrant(
 ): void {
   if (creator.role === 'operator') return
   const own = creator.role === 'staff' ? creator.scopes : []
-  const needed = granted.role === 'sponsor' ? SPONSOR_SCOPES : granted.scopes
+  const needed = granted.role === 'sponsor' ? SCOPES_TO_GRANT_SPONSOR : granted.scopes
   const missing = needed.filter((scope) => !own.includes(scope))
   if (missing.length === 0) return
   throw new AppError(

@@ -153,7 +153,7 @@ export async function dropDetached(knex: Knex, table: string): Promise<string | 
   return detached.name
 }
 
-/** A month counts from its first day; the partition of the rows from before has none and counts from its end. */
+/** The age of a partition is that of the date in its name: the first day of its month, or the end of `…_until_…`. */
 async function findOldest(
   trx: Knex.Transaction,
   table: string,

@@ -3,7 +3,7 @@ import { disputeOutcome, isRefundPending } from './payment-snapshot.ts'
 
 /** The balance of one payment, in minor units of its own currency. */
 export type PaymentBalance = {
-  /** The id of a payment intent, or of the recorded payment (`rp_…`). */
+  /** The id of the payment intent; for money that did not come through Stripe, of the recorded payment (`rp_…`). */
   paymentIntent: string
   /** Whether it came outside Stripe: then Stripe cannot refund it. */
   isRecorded: boolean

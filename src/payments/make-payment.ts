@@ -352,8 +352,8 @@ async function confirmOnce(
 /**
  * Closes an attempt that no request continues, or that is open although its owner is paid. One without a
  * session was left by a process that died between Stripe's response and our commit: the session is found
- * or opened under the same key. It is closed only if no caller was given its URL meanwhile: that is decided
- * here, before Stripe is asked to expire it. The snapshot at the end finds a payment that was faster.
+ * or opened under the same key. First the attempt is marked here as closed, which fails if a caller was given the URL
+ * meanwhile; then Stripe is asked to expire the session. The snapshot at the end finds a payment that was faster.
  */
 export async function finishStaleAttempt(
   deps: PaymentFlowDeps,

@@ -66,7 +66,7 @@ export type ChosenAttempt = { number: number; inserted: PaymentAttempt | null }
 
 /**
  * Both ways to pay: `begin` chooses the attempt in the request's transaction, then `finish` asks Stripe. A
- * repeat does not begin again, so it knows no inserted attempt: an earlier run may have asked Stripe.
+ * repeat does not begin again, so `inserted` is null: an earlier run may have asked Stripe.
  */
 export function resumePayment<T>(
   idempotency: IdempotencyRunner,

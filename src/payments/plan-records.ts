@@ -53,11 +53,11 @@ export function applySnapshotToRecords(
 }
 
 /**
- * What a stale snapshot still says: payments that have no record, because only an event or a person named
+ * What a stale snapshot may still add: payments that are not stored, because only an event or a person named
  * them, so that no newer snapshot can contain them; and fraud warnings, which only some snapshots fetch. Null:
  * nothing.
  */
-export function unrecordedPart(
+export function additionsOfStale(
   { payments: stored }: PaymentRecords,
   snapshot: PaymentSnapshot,
 ): PaymentSnapshot | null {

@@ -21,7 +21,7 @@ import {
   isSameTarget,
   NO_TARGET,
   type VoucherTarget,
-} from '../vouchers/align-vouchers.ts'
+} from '../vouchers/freeze-vouchers.ts'
 import { issueVouchers } from '../vouchers/issue-vouchers.ts'
 import {
   type PurchaseInput,
@@ -235,8 +235,8 @@ export async function fulfillPurchase(trx: Tx, aggregate: PurchaseAggregate): Pr
 }
 
 /**
- * Adds a job for each attempt that can still be paid although the purchase is paid: a late payment of another
- * attempt, or one that staff took at Stripe. Otherwise, the sponsor could pay twice.
+ * The purchase is paid, but the page or the card of another attempt could still pay it again. Adds a job for each such
+ * attempt that closes it.
  */
 async function closeOpenAttempts(trx: Tx, { before, after }: PurchasePlan): Promise<void> {
   const { purchase, records } = after
@@ -263,7 +263,10 @@ async function alignToPlan(trx: Tx, plan: PurchasePlan): Promise<void> {
   await flagMissing(trx, plan, target, missing ?? (await alignVouchers(trx, ref, target)).missing)
 }
 
-/** The flag holds as long as redeemed vouchers are missing; a full refund deactivates those too. */
+/**
+ * Raises the flag while too few vouchers can be deactivated because the others are redeemed, and withdraws it afterwards.
+ * A full refund deactivates redeemed ones too.
+ */
 async function flagMissing(
   trx: Tx,
   { before, after: { purchase } }: PurchasePlan,

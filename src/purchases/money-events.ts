@@ -68,7 +68,7 @@ export function refundEvents(now: Returned, before: Returned): PurchaseEvent[] {
   }
   if (succeeded.length > 0) {
     const money = moneyOf(succeeded)
-    // At most one of the two passes its guard.
+    // The machine takes the one that fits: a part was refunded, or everything.
     events.push({ type: 'PARTIALLY_REFUNDED', ...money }, { type: 'REFUNDED', ...money })
   }
   return events

@@ -13,7 +13,7 @@ import {
   applyAttemptEvent,
   applySnapshotToRecords,
 } from '../payments/plan-records.ts'
-import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
+import type { VoucherTarget } from '../vouchers/freeze-vouchers.ts'
 import {
   disputeEvents,
   mismatch,
@@ -355,7 +355,10 @@ function fieldsAfter(event: PurchaseEvent, { failure }: BulkPurchase): Partial<B
   }
 }
 
-/** The plan derives it from the money and the disputes at the end (targetOf), so that no order matters. */
+/**
+ * Adds nothing: which vouchers are frozen or inactive follows at the end (`targetOf`) from the money and the disputes as
+ * they are then, whatever the order of events.
+ */
 const derivedAtTheEnd = () => {}
 
 /** What each effect of the machine adds to the plan. An effect without an entry does not compile. */

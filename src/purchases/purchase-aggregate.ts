@@ -10,7 +10,7 @@ import {
 import type { PaymentRecords } from '../payments/payment-records.ts'
 import { isRefundPending } from '../payments/payment-snapshot.ts'
 import { AppError, type AppErrorOptions, type ErrorCode } from '../shared/errors.ts'
-import type { VoucherTarget } from '../vouchers/align-vouchers.ts'
+import type { VoucherTarget } from '../vouchers/freeze-vouchers.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
 import {
   decide,

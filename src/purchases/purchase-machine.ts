@@ -48,7 +48,7 @@ export type PurchaseEvent =
   | { type: 'FRAUD_WARNED'; flag: FlagFact }
   | { type: 'REINSTATED' }
 
-/** `fact` names the object (`re_…`, `pi_…`), so that the same fact never raises its flag again. */
+/** `fact` names the cause, usually an object (`re_…`, `pi_…`), so that the same cause never raises its flag again. */
 export type FlagFact = { fact: string; detail: string }
 
 export const FLAG_CODES = [

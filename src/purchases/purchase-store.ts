@@ -12,7 +12,7 @@ import {
 } from '../payments/payment-store.ts'
 import { notFound } from '../shared/errors.ts'
 import { sponsorNameOf } from '../sponsors/sponsor-store.ts'
-import { voucherTargetOf } from '../vouchers/align-vouchers.ts'
+import { voucherTargetOf } from '../vouchers/freeze-vouchers.ts'
 import { type VoucherCounts, voucherCountsOf } from '../vouchers/voucher-counts.ts'
 import type { VoucherTerms } from '../vouchers/voucher-terms.ts'
 import type {

@@ -3,7 +3,7 @@ import { addJob } from '../jobs/job-queue.ts'
 import { fetchOwnedSnapshot, type SnapshotHints } from '../payments/fetch-owned-snapshot.ts'
 import type { PaymentGateway } from '../payments/payment-gateway.ts'
 import type { PaymentSnapshot } from '../payments/payment-snapshot.ts'
-import { unrecordedPart } from '../payments/plan-records.ts'
+import { additionsOfStale } from '../payments/plan-records.ts'
 import { notFound } from '../shared/errors.ts'
 import { ownerOf, savePlan } from './change-purchase.ts'
 import { planPurchase } from './plan-purchase.ts'
@@ -62,8 +62,9 @@ export async function fetchSnapshot(
 }
 
 /**
- * Applies a snapshot in the caller's transaction. Snapshots may arrive in any order: one whose ticket
- * is lower than the last applied one is stale: it only adds payments that no newer snapshot contained.
+ * Applies a snapshot in the caller's transaction. Each snapshot has a ticket, a number that was taken before it was
+ * fetched. If a snapshot with a higher ticket was applied already, this one is stale: it may only add payments that no
+ * newer snapshot contained.
  */
 export async function applyFetched(
   trx: Tx,
@@ -80,7 +81,7 @@ async function applyTo(
   cause: Cause,
 ): Promise<Applied> {
   const isStale = before.purchase.appliedTicket > ticket
-  const applied = isStale ? unrecordedPart(before.records, snapshot) : snapshot
+  const applied = isStale ? additionsOfStale(before.records, snapshot) : snapshot
   if (applied === null) return 'superseded'
   const plan = planPurchase(before, { type: 'snapshot', snapshot: applied })
   await savePlan(trx, plan, cause, isStale ? null : ticket)

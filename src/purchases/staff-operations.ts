@@ -2,10 +2,10 @@ import type { IdempotencyRunner } from '../db/idempotency-runner.ts'
 import { withTenant } from '../db/tenant-scope.ts'
 import type { OutsidePayment } from '../payments/payment-records.ts'
 import type { Caller } from '../shared/caller.ts'
+import { beginMarkPaid, finishMarkPaid } from './mark-paid.ts'
 import type { PayDeps } from './pay-purchase.ts'
 import { insertNote, type TransitionBody, toTransitionBody } from './purchase-history.ts'
 import { type PurchaseBody, viewPurchase } from './purchase-view.ts'
-import { beginMarkPaid, finishMarkPaid } from './record-payment.ts'
 import {
   beginRefund,
   finishRefund,
@@ -49,7 +49,10 @@ export type StaffOperations = {
     payment: OutsidePayment,
     idempotency: IdempotencyRunner,
   ): Promise<PurchaseBody>
-  /** Refunds a payment. The vouchers change only when Stripe confirms the refund. */
+  /**
+   * Refunds a payment. The vouchers that the request names are frozen at once; everything else changes when Stripe
+   * shows the refund.
+   */
   refundBulkPurchase(
     caller: Caller,
     purchaseId: string,

@@ -4,7 +4,10 @@
  */
 export type Actor = { kind: 'operator' | 'staff' | 'sponsor' | 'stripe' | 'system'; id: string }
 
-/** The permissions of staff. An operator has all of them, a sponsor none. */
+/**
+ * The permissions of staff. An operator has all of them, a sponsor none: sponsors call the routes whose `config.access`
+ * says `sponsor: true`.
+ */
 export const SCOPES = [
   'settings:write',
   'keys:write',

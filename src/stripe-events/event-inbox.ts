@@ -310,7 +310,7 @@ export function dropOldEvents(db: Db, days: number | null): Promise<string[]> {
   return maintainPartitions(db, EVENT_PARTITIONS, days)
 }
 
-/** Stripe's `created` is signed, and the same in every copy of an event: so each event has one place. */
+/** Stripe's `created` is signed and never changes, so all copies of an event belong to the same partition. */
 const EVENT_PARTITIONS = {
   table: 'stripe_events',
   column: 'created_at_stripe',
@@ -334,7 +334,7 @@ export async function deleteOldBodies(db: Db, days: number): Promise<number> {
   return total
 }
 
-/** SQL as in the index. Its entries of emptied rows stay for long, so each batch begins where the last one ended. */
+/** SQL as in the index. It keeps the entries of emptied rows for long; a batch begins after the last one, to not read them again. */
 const WITH_BODY = `body is not null and status in ('done', 'ignored') and finished_at > ?::timestamptz`
 
 async function endOfBatch(trx: Tx, after: string, days: number): Promise<string | null> {

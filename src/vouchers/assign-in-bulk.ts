@@ -1,7 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
-import { lockBatch } from './align-vouchers.ts'
 import {
   type AssignableVoucher,
   type AssignmentOutcome,
@@ -19,6 +18,7 @@ import {
   type LineError,
   toFieldError,
 } from './assignment-file.ts'
+import { lockBatch } from './freeze-vouchers.ts'
 import { codeKey } from './voucher.ts'
 
 export type BulkOptions = {

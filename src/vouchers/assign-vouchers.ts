@@ -4,7 +4,7 @@ import { addJobs } from '../jobs/job-queue.ts'
 import type { Caller } from '../shared/caller.ts'
 import { AppError } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
-import { lockBatch } from './align-vouchers.ts'
+import { lockBatch } from './freeze-vouchers.ts'
 import { codeKey, INVALID_REASON, type InvalidReason, type Voucher } from './voucher.ts'
 import { getVoucher, JOIN_ASSIGNMENTS } from './voucher-store.ts'
 
@@ -275,6 +275,7 @@ async function savePersons(
      from unnest(cast(:ids as bigint[]), cast(:emails as text[]), cast(:names as text[]),
        cast(:messages as text[])) as p (id, email, name, message)
      join voucher_batches b on b.conference_id = :conferenceId and b.id = :batchId
+     order by p.id -- as an erasure locks them
      on conflict (conference_id, voucher_id) do update set email = excluded.email, name = excluded.name,
        assigned_at = excluded.assigned_at, assigned_by = excluded.assigned_by,
        message = excluded.message, sent_at = null

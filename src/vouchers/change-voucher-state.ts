@@ -6,7 +6,7 @@ import {
   lockBatch,
   publishVoucherStateChange,
   realignBatch,
-} from './align-vouchers.ts'
+} from './freeze-vouchers.ts'
 import type { Voucher } from './voucher.ts'
 import { getVoucher } from './voucher-store.ts'
 

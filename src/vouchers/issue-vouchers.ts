@@ -14,7 +14,7 @@ import {
   type LockedRow,
   realignBatch,
   toLockedBatch,
-} from './align-vouchers.ts'
+} from './freeze-vouchers.ts'
 import { countIssuedAgain } from './voucher-counts.ts'
 import type { VoucherTerms } from './voucher-terms.ts'
 

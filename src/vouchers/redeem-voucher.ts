@@ -6,8 +6,7 @@ import type { Actor } from '../shared/caller.ts'
 import { notFound } from '../shared/errors.ts'
 import { newId } from '../shared/ids.ts'
 import { inGroups } from '../shared/in-groups.ts'
-import { LOCKED_COLUMNS, type LockedRow, realignBatch, toLockedBatch } from './align-vouchers.ts'
-import { confirmRedemption, endHolds } from './held-uses.ts'
+import { LOCKED_COLUMNS, type LockedRow, realignBatch, toLockedBatch } from './freeze-vouchers.ts'
 import {
   invalidVoucherError,
   type Redemption,
@@ -15,6 +14,7 @@ import {
   redemptions,
   toRedemption,
 } from './redemption.ts'
+import { confirmRedemption, endHolds } from './redemption-holds.ts'
 import { codeKey, type InvalidReason, invalidReason } from './voucher.ts'
 
 export type RedeemRequest = {
@@ -29,9 +29,9 @@ export type RedeemRequest = {
  * Redeems for several requests in one statement, since the ticket shops wait for it at the door.
  *
  * `target` locks the vouchers and, against a publication, their batches; Postgres reads rows again that were
- * changed while it waited. The other tables are read as they were before. So a parallel call that made
- * a redemption may be invisible: then the unique index refuses this one, or the voucher is used up,
- * and no redemption comes back. For the same reason it does not look for holds that have ended: it counts
+ * changed while it waited. The other tables are read as they were before the wait. So of two calls at once, the second
+ * waits for the lock but does not see the redemption of the first: then the unique index refuses its own, or the voucher
+ * is used up, and no redemption comes back. The caller looks again. For the same reason it does not look for holds that have ended: it counts
  * all of `uses_held`, and no redemption comes back for a use that may be free.
  *
  * `used` adds to the numbers of the locked row: Postgres checks the constraints of an update before it finds out that
@@ -168,7 +168,7 @@ export async function redeemVoucher(
   }
   const { invalid_reason: reason } = row
   if (reason !== null && known === undefined && !hasEnded) throw invalidVoucherError(reason)
-  // The first statement met a hold or a redemption that has ended or was released since. This one cannot.
+  // A hold or a redemption was in the way that has ended or was released since. It cannot be met again.
   return redeemVoucher(trx, conferenceId, request)
 }
 

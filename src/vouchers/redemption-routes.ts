@@ -4,9 +4,9 @@ import type { AccessRule } from '../http/access-control.ts'
 import { callerOf } from '../http/access-control.ts'
 import { conferenceParams, emptyBody } from '../http/common-schemas.ts'
 import type { App, RouteDeps } from '../http/route-deps.ts'
-import { confirmRedemption } from './held-uses.ts'
 import { createRedeemer, redeemVoucher, releaseRedemption } from './redeem-voucher.ts'
 import { listRedemptions, type Redemption } from './redemption.ts'
+import { confirmRedemption } from './redemption-holds.ts'
 import {
   codeParams,
   redeemBody,

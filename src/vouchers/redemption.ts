@@ -50,7 +50,7 @@ export type RedemptionRow = {
 
 /**
  * SQL for whether redemption `r` is a hold that has ended, by the database's clock. Its row says so only after
- * held-uses.ts marked it; nothing that a caller sees depends on when that happens.
+ * redemption-holds.ts marked it; nothing that a caller sees depends on when that happens.
  */
 const HAS_ENDED = '(r.is_held and r.expires_at <= statement_timestamp())'
 

@@ -1,6 +1,6 @@
 import type { Tx } from '../db/connect.ts'
 import { AppError, type FieldError, invalidFields } from '../shared/errors.ts'
-import { lockBatch } from './align-vouchers.ts'
+import { lockBatch } from './freeze-vouchers.ts'
 import { codeKey } from './voucher.ts'
 
 type Found = { id: number; code_key: string; times_used: number; is_inactive: boolean }

@@ -73,7 +73,7 @@ end`
 
 /**
  * SQL for the number of uses of voucher `v` that are held now. `uses_held` also counts holds that have ended but
- * are not marked yet (held-uses.ts).
+ * are not marked yet (redemption-holds.ts).
  */
 export const USES_HELD = `case when v.uses_held = 0 then 0 else v.uses_held - (
     select cast(count(*) as integer) from redemptions r

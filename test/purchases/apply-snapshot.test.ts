@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connect, type Db } from '../../src/db/connect.ts'
 import { resolveFlag } from '../../src/purchases/staff-decisions.ts'
-import { lockBatch, realignBatch } from '../../src/vouchers/align-vouchers.ts'
+import { lockBatch, realignBatch } from '../../src/vouchers/freeze-vouchers.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 import {
   dispute,

@@ -78,7 +78,7 @@ export const TRIGGERS: readonly TriggerPlan[] = [
     trigger: 'count_changed_vouchers',
     touches: ['voucher_count_changes'],
     on: 'change',
-    how: `each statement that changes vouchers (redeem-voucher, held-uses, align-vouchers, change-voucher-state) returns the state and the uses before and after, and a common table expression of the same statement inserts their sum by batch into voucher_count_changes`,
+    how: `each statement that changes vouchers (redeem-voucher, redemption-holds, freeze-vouchers, change-voucher-state) returns the state and the uses before and after, and a common table expression of the same statement inserts their sum by batch into voucher_count_changes`,
   },
   {
     trigger: 'record_change',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { alignVouchers, NO_TARGET } from '../../src/vouchers/align-vouchers.ts'
 import { deactivateVoucher } from '../../src/vouchers/change-voucher-state.ts'
+import { alignVouchers, NO_TARGET } from '../../src/vouchers/freeze-vouchers.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 
 const tenants = useTenants()

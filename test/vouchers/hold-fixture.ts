@@ -1,11 +1,11 @@
 import { expect } from 'vitest'
-import { confirmRedemption } from '../../src/vouchers/held-uses.ts'
 import {
   createRedeemer,
   redeemVoucher,
   releaseRedemption,
 } from '../../src/vouchers/redeem-voucher.ts'
 import { listRedemptions } from '../../src/vouchers/redemption.ts'
+import { confirmRedemption } from '../../src/vouchers/redemption-holds.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
 import type { Tenant } from './voucher-fixture.ts'
 

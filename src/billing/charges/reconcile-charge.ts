@@ -1,7 +1,7 @@
 import type { Tx } from '../../db/connect.ts'
 import { withTenant } from '../../db/tenant-scope.ts'
 import { fetchOwnedSnapshot, type SnapshotHints } from '../../payments/fetch-owned-snapshot.ts'
-import { unrecordedPart } from '../../payments/plan-records.ts'
+import { additionsOfStale } from '../../payments/plan-records.ts'
 import { notFound } from '../../shared/errors.ts'
 import type { ReconcileChargeDeps } from '../billing-deps.ts'
 import { saveChargePlan } from './change-charge.ts'
@@ -30,7 +30,7 @@ export async function reconcileCharge(
   await withTenant(deps.db, ref, async (trx) => {
     const before = await lockCharge(trx, ref)
     const isStale = before.charge.appliedTicket > ticket
-    const applied = isStale ? unrecordedPart(before.records, snapshot) : snapshot
+    const applied = isStale ? additionsOfStale(before.records, snapshot) : snapshot
     if (applied === null) return
     const plan = planCharge(before, { type: 'snapshot', snapshot: applied })
     await saveChargePlan(trx, plan, deps.chargeHooks, isStale ? null : ticket)

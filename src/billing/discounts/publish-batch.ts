@@ -4,7 +4,7 @@ import { addJob } from '../../jobs/job-queue.ts'
 import { AppError, invalidField, notFound } from '../../shared/errors.ts'
 import { newId } from '../../shared/ids.ts'
 import { priceProblem } from '../../shared/money.ts'
-import { lockBatch } from '../../vouchers/align-vouchers.ts'
+import { lockBatch } from '../../vouchers/freeze-vouchers.ts'
 import {
   FROM_PUBLISHED,
   HAS_PENDING_CHANGE,

@@ -45,6 +45,7 @@ export function isSameTarget(a: VoucherTarget, b: VoucherTarget): boolean {
 const isSameList = (a: readonly number[], b: readonly number[]) =>
   a.length === b.length && a.every((id, i) => id === b[i])
 
+// `held_by_refund` and `held_by_dispute` of a voucher mean frozen; a use that a buyer holds is in redemption-holds.ts.
 // Everything here runs under the batch's row lock, so changes of state run one after the other.
 // Redemptions do not take that lock. They lock one voucher each, or several without waiting for any, so they
 // cannot deadlock with the alignment, and `for no key update` re-reads a voucher that was redeemed while the statement waited.
@@ -55,9 +56,9 @@ const isSameList = (a: readonly number[], b: readonly number[]) =>
  * target again is a no-op. Call it under the purchase's lock and after issuing: without a batch there is
  * nothing to align, and nothing is stored.
  *
- * With s vouchers that staff deactivated, max(`inactive`, s) vouchers are inactive afterwards, as far as
- * there are unredeemed ones; more only if refunds named vouchers that staff did not deactivate. A smaller target activates again what a refund deactivated, never what staff
- * deactivated.
+ * Vouchers that staff deactivated count: if they deactivated 2 and `inactive` is 5, three more become inactive, as far as
+ * there are unredeemed ones. More only if refunds named vouchers that staff did not deactivate. A smaller target
+ * activates again what a refund deactivated, never what staff deactivated.
  *
  * @returns `missing`: how many of `inactive` could not be deactivated, since all others are redeemed; 0
  * if nothing was issued yet.
@@ -91,12 +92,15 @@ const HELD_BY_REFUND = `(not wanted.inactive
 const HELD_BY_DISPUTE = `(not wanted.inactive and :disputed and v.times_used < v.max_uses)`
 
 /**
- * `ranked` are the vouchers that the target takes, in this order: those that a complete refund named, those that a
- * refund deactivated already, those that a pending refund froze, those without a hold (so a buyer
- * who is checking out keeps the use), then the newest. Those that a pending refund
- * named are frozen before others, but become inactive only after them. So no voucher changes without need,
- * and the oldest are the first to be released. Vouchers that staff deactivated count for the target, but
- * they do not save one that a refund named.
+ * `ranked` are the vouchers that the target takes, in this order:
+ *
+ * 1. those that a complete refund named;
+ * 2. those that a refund deactivated already, then those that a pending refund froze: no voucher changes without need;
+ * 3. those without a hold: a buyer who is checking out keeps the use;
+ * 4. the newest: the oldest are the first to be released.
+ *
+ * Those that a pending refund named are frozen before others, but become inactive only after them. Vouchers that staff
+ * deactivated count for the target, but they do not save one that a refund named.
  *
  * A rank decides about unredeemed vouchers only. If the target is the whole batch, all vouchers are
  * taken, and no rank is needed. An update must lock the ranked vouchers, then read each voucher again: so its

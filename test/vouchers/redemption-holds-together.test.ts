@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { endDueHolds } from '../../src/vouchers/held-uses.ts'
+import { endDueHolds } from '../../src/vouchers/redemption-holds.ts'
 import { roundTripsOf } from '../support/round-trips.ts'
 import { endNow, expectExact, shopOf, times } from './hold-fixture.ts'
 import { useTenants } from './voucher-fixture.ts'

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest'
 import { AppError } from '../../src/shared/errors.ts'
-import { confirmRedemption, endDueHolds } from '../../src/vouchers/held-uses.ts'
 import {
   createRedeemer,
   redeemVoucher,
   releaseRedemption,
 } from '../../src/vouchers/redeem-voucher.ts'
 import { listRedemptions, type RedemptionStatus } from '../../src/vouchers/redemption.ts'
+import { confirmRedemption, endDueHolds } from '../../src/vouchers/redemption-holds.ts'
 import { getVoucher } from '../../src/vouchers/voucher-store.ts'
 import { generator } from '../support/random.ts'
 import { type Tenant, useTenants } from './voucher-fixture.ts'

@@ -19,6 +19,8 @@ import {
 import type { Cause } from './purchase-history.ts'
 import { lockAggregate } from './purchase-store.ts'
 
+// Staff record money that did not come through Stripe. What Stripe's money does: plan-purchase.ts.
+
 /**
  * Refuses a payment, in the request's transaction, that the purchase cannot take. It does not call Stripe.
  *

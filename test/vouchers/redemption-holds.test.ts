@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { down, up } from '../../migrations/0067_held_uses.ts'
-import { deleteOldHolds, endDueHolds } from '../../src/vouchers/held-uses.ts'
 import { markBatchPublished, unpublishBatch } from '../../src/vouchers/published-vouchers.ts'
+import { deleteOldHolds, endDueHolds } from '../../src/vouchers/redemption-holds.ts'
 import { countsOf, endNow, expectExact, shopOf } from './hold-fixture.ts'
 import { type Tenant, useTenants, waiting } from './voucher-fixture.ts'
 

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import { connect, type Db, type Tx } from '../../src/db/connect.ts'
 import { withSystem, withTenant } from '../../src/db/tenant-scope.ts'
-import { prune } from '../../src/job-handlers.ts'
 import { addJob } from '../../src/jobs/job-queue.ts'
+import { prune } from '../../src/retention.ts'
 import { findStoredEventIds, replayEvent } from '../../src/stripe-events/event-inbox.ts'
 import { useTestDatabase } from '../support/test-database.ts'
 
@@ -27,6 +27,22 @@ it('deletes idempotency keys after a day, in batches', async () => {
   expect(await prune(db, KEEP)).toMatchObject({ keys: 5001 })
   const left = await withSystem(db, 'prune', (trx) => trx('idempotency_keys').pluck('key'))
   expect(left).toEqual(['young'])
+})
+
+it('leaves a row that another transaction has locked, as the rotation of keys does, to the next hour', async () => {
+  await withSystem(db, 'prune', (trx) =>
+    trx.raw(
+      `insert into idempotency_keys (caller, key, fingerprint, created_at)
+       select 'key_1', name, '', now() - interval '25 h' from unnest(array['locked', 'free']) as name`,
+    ),
+  )
+  const locked = await withSystem(db, 'prune', async (trx) => {
+    await trx('idempotency_keys').where({ key: 'locked' }).forUpdate()
+    expect(await prune(db, KEEP)).toMatchObject({ keys: 1 })
+    return trx('idempotency_keys').where({ caller: 'key_1' }).orderBy('key').pluck('key')
+  })
+  expect(locked).toEqual(['locked', 'young'])
+  expect(await prune(db, KEEP)).toMatchObject({ keys: 1 })
 })
 
 it('deletes rate limits whose window has ended', async () => {

@@ -48,7 +48,8 @@ const LOCK_VOUCHER = `
   where v.conference_id = :conferenceId and v.id = ${VOUCHER_OF_HOLD}
   for no key update of v for key share of b`
 
-// A hold that lasts has its use, and its dates were checked: only what happened to the voucher since then matters.
+// A hold that has not ended has its use already, and the dates were checked when it began: it is refused only if the
+// voucher was deactivated, frozen or published since then.
 // One that has ended competes with everyone, like a new redemption.
 const CONFIRM = `
   with target as materialized (

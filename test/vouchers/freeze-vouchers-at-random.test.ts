@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { NO_TARGET, type VoucherTarget } from '../../src/vouchers/align-vouchers.ts'
+import { NO_TARGET, type VoucherTarget } from '../../src/vouchers/freeze-vouchers.ts'
 import { redeemVoucher, releaseRedemption } from '../../src/vouchers/redeem-voucher.ts'
 import { type Stored, type Tenant, useTenants } from './voucher-fixture.ts'
 
