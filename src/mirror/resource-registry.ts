@@ -26,7 +26,7 @@ function resourceIn(module: unknown, file: string): StripeResource {
 
 /**
  * All resources of the mirror, sorted by file name. To add a resource, add a file to `resources/` that
- * exports `resource` (its type, StripeResource, explains each member).
+ * exports `resource` (its type, StripeResource, explains each member). docs/mirror.md says what else it needs.
  */
 export const ALL_RESOURCES: readonly StripeResource[] = await load()
 

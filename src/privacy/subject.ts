@@ -142,8 +142,8 @@ function rootObjects(subject: SubjectRef): string {
   ].join(' union ')
 }
 
-/** What belongs to an object of the subject: table, the columns that name it, and what else it names. */
-const BELONGING: readonly (readonly [table: string, by: string[], names: string[]])[] = [
+/** What of the mirror belongs to an object of the subject: table, the columns that name it, and what else it names. */
+export const BELONGING: readonly (readonly [table: string, by: string[], names: string[]])[] = [
   ['charges', ['customer', 'payment_intent'], ['payment_method']],
   ['checkout_sessions', ['customer', 'payment_intent'], ['setup_intent', 'invoice']],
   ['invoices', ['customer', 'payment_intent', 'charge'], []],

@@ -52,7 +52,7 @@ export const ownerOf = ({ conferenceId, purchaseId }: PurchaseRef): PaymentOwner
 
 /**
  * Changes a purchase: loads it under its lock, plans without I/O, and saves the plan in the caller's
- * transaction. Every change of a purchase's status runs through here.
+ * transaction.
  */
 export async function changePurchase(
   trx: Tx,
@@ -90,7 +90,7 @@ export async function transitionPurchase(
 
 /**
  * Writes a plan: the purchase, its records, history and flags in one statement, then its vouchers and
- * messages. The purchase is locked.
+ * messages. The purchase is locked. Every change of a purchase's status is written here.
  *
  * @param ticket of the snapshot that was applied.
  */

@@ -26,7 +26,8 @@ export type Applied = 'applied' | 'superseded'
 
 /**
  * Fetches a snapshot from Stripe and applies it. Webhooks, timers, staff and the CLI all use this
- * path; an event only says that it is time to fetch.
+ * path; an event only says that it is time to fetch. What the snapshot means: plan-purchase.ts; what is written:
+ * `savePlan` in change-purchase.ts.
  *
  * @throws AppError `not_found`, `stripe_unavailable` and the others of PaymentGateway.
  */

@@ -2,7 +2,10 @@ import type { Tx } from '../db/connect.ts'
 import { addJob } from '../jobs/job-queue.ts'
 import { publishEvent } from '../notifications/outbound-events.ts'
 
-/** What refunds and disputes require of a purchase's vouchers. It follows from money, not from events. */
+/**
+ * What refunds and disputes require of a purchase's vouchers. It follows from money, not from events: `targetOf` in
+ * purchases/purchase-aggregate.ts.
+ */
 export type VoucherTarget = {
   /**
    * How many vouchers in all must be inactive, by a refund or by staff. Redeemed ones stay active, unless

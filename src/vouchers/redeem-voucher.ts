@@ -17,6 +17,9 @@ import {
 import { confirmRedemption, endHolds } from './redemption-holds.ts'
 import { codeKey, type InvalidReason, invalidReason } from './voucher.ts'
 
+// When a code is refused: voucher.ts (`invalidReason`). Who may redeem: redemption-routes.ts. How a hold is confirmed:
+// redemption-holds.ts.
+
 export type RedeemRequest = {
   code: string
   reference: string
@@ -130,9 +133,8 @@ const toRedeemed = ({ id, ...row }: RedeemRow): Redeemed | null =>
   id === null ? null : { redemption: toRedemption({ ...row, id }), created: row.created }
 
 /**
- * Redeems a voucher: takes one use of it for `reference`, or holds it, if no reason of `invalidReason` (voucher.ts)
- * forbids it. Who may redeem is declared in redemption-routes.ts. The same reference again returns the
- * same redemption and takes no use, even if the voucher was deactivated since; after a release, it takes
+ * Redeems a voucher: takes one use of it for `reference`, or holds it, if no reason of `invalidReason`
+ * forbids it. The same reference again returns the same redemption and takes no use, even if the voucher was deactivated since; after a release, it takes
  * a new one. A hold is returned as it is until it ends, and not prolonged; a request without `holdSeconds`
  * confirms it. It locks only one voucher, so it cannot deadlock with another redemption or with a change
  * of state.

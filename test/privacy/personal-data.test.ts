@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { PERSONAL_COLUMNS } from '../../migrations/0070_privacy.ts'
+import { ALL_RESOURCES } from '../../src/mirror/resource-registry.ts'
+import { tableOf } from '../../src/mirror/stripe-resource.ts'
 import { columnsOf, MIRROR_TABLES, PERSONAL_DATA } from '../../src/privacy/personal-data.ts'
 import { TEXT_TABLES } from '../../src/privacy/redact-texts.ts'
+import { BELONGING } from '../../src/privacy/subject.ts'
 import { useTestApp } from '../support/test-app.ts'
 
 const app = useTestApp()
@@ -53,6 +56,13 @@ describe('the list of personal data', () => {
         expect([...PERSONAL_COLUMNS, 'metadata', 'data']).toContain(column)
       }
     }
+  })
+
+  it('knows of every resource of the mirror whether its objects belong to somebody', () => {
+    const ofNobody = ['coupons', 'payouts', 'plans', 'prices', 'products', 'promotion_codes']
+    const known = ['customers', ...BELONGING.map(([table]) => table), ...ofNobody]
+    const tables = known.map((table) => `stripe.${table}`)
+    expect(tables.toSorted()).toEqual(ALL_RESOURCES.map(tableOf).toSorted())
   })
 
   it('is followed by a trigger on every table of the mirror, also one that a later release adds', async () => {
