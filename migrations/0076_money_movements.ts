@@ -138,8 +138,12 @@ const recorded = (table: string, kind: string, currency: string, at: string) => 
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- In the order of requests, which lock a purchase and then read its payments.
+    -- In the order of requests, which lock a purchase and then read its payments. All waits together are shorter than
+    -- deadlock_timeout (1 s): if a request waits for this migration and has what it needs, the request goes on.
+    set local lock_timeout = '100ms';
     lock table bulk_purchases in exclusive mode;
+    lock table payments, payment_refunds, payment_disputes, recorded_payments, recorded_refunds
+      in access exclusive mode;
     alter table payments add column charged_at timestamptz;
     alter table payment_refunds add column refunded_at timestamptz;
 

@@ -27,7 +27,8 @@ export const issueTimeFunction = (column: string) => `
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     -- In the order of requests, which lock a purchase and then issue its vouchers.
-    lock table bulk_purchases in exclusive mode;
+    set local lock_timeout = '100ms';
+    lock table bulk_purchases, voucher_batches in exclusive mode;
     create table voucher_issue_times (
       conference_id text not null,
       purchase_id text not null,

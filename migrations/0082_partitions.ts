@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { createPartitions, dropDetached } from '../src/db/partitions.ts'
+import { createPartitions, dropDetached, markDetached } from '../src/db/partitions.ts'
 import { allowSystemTasks, protectByConference } from '../src/db/tenant-scope.ts'
 import { PARTITIONED } from './0081_partition_keys.ts'
 
@@ -53,8 +53,13 @@ const MIGRATE = `select set_config('app.system_task', 'migrate', true);`
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(MIGRATE)
-  // In the order of workers, which write the deliveries of an event and then its end.
-  await knex.raw('lock table webhook_deliveries, stripe_events in access exclusive mode')
+  // Partitions get the foreign keys of their table, which locks the tables that they refer to. Requests and workers lock
+  // these tables in more than one order. So all waits together are shorter than deadlock_timeout (1 s): if one of them
+  // waits for this migration and has what it needs, this migration ends and is tried again.
+  await knex.raw(`
+    set local lock_timeout = '100ms';
+    lock table conferences, webhook_endpoints, stripe_events, webhook_deliveries in access exclusive mode;
+  `)
   for (const { table, column } of PARTITIONED) {
     const until = await preparedBound(knex, table)
     const before = `${table}_until_${until}`
@@ -79,11 +84,10 @@ export async function up(knex: Knex): Promise<void> {
     await protectByConference(knex, table)
     await protectByConference(knex, `${table}_default`)
     const { rows: first } = await knex.raw<{ rows: unknown[] }>(`select from ${before} limit 1`)
-    // The next migration drops an empty one: that locks the tables that it refers to.
     const attach = `alter table ${table} attach partition ${before}
         for values from (minvalue) to ('${until.replace('_', '-')}-01 00:00:00+00');`
     await knex.raw(`
-      ${first.length === 0 ? '' : attach}
+      ${first.length === 0 ? markDetached(before) : attach}
       alter table ${table} attach partition ${table}_default default;
       alter table ${before} drop constraint ${before};
     `)

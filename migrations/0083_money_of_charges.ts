@@ -30,8 +30,10 @@ const BY_DAY = `create index money_movements_by_day on money_movements (conferen
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     -- First, and in the order of the writers: it waits for those of now, so that the rows below include theirs.
+    -- All waits together are shorter than deadlock_timeout (1 s).
+    set local lock_timeout = '100ms';
     lock table bulk_purchases, charges in exclusive mode;
-    lock table payments, payment_refunds, payment_disputes in access exclusive mode;
+    lock table payments, payment_refunds, payment_disputes, money_movements in access exclusive mode;
     ${DROP_STRIPE_TRIGGERS}
     ${stripeTriggers({ add: addMovement, counts: 'true' })}
 

@@ -266,5 +266,3 @@ async function ignoreStripeRefusal(work: Promise<unknown>): Promise<void> {
     if (!(error instanceof AppError && error.code === 'stripe_refused')) throw error
   }
 }
-
-/** Number of deleted rows, by kind. `bodies`: of events, which stay. `partitions`: the names of dropped ones. */

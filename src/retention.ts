@@ -11,6 +11,7 @@ import { dropOldDeliveries } from './notifications/webhook-deliveries.ts'
 import { deleteOldBodies, dropOldEvents } from './stripe-events/event-inbox.ts'
 import { deleteOldHolds } from './vouchers/redemption-holds.ts'
 
+/** Number of deleted rows, by kind. `bodies`: of events, which stay. `partitions`: the names of dropped ones. */
 export type Pruned = {
   keys: number
   limits: number

@@ -129,9 +129,17 @@ async function detachOldest(
     alter table ${table} detach partition ${partition};
     alter table ${partition} no force row level security;
     insert into ${table} select * from ${partition} where ${kept};
+    truncate ${partition};
+    alter table ${partition} force row level security;
+    ${markDetached(partition)}
   `)
   return true
 }
+
+const DETACHED = 'A detached partition that will be dropped'
+
+/** SQL that lets `dropDetached` drop a table. A partition that a person detached to keep it has no such comment. */
+export const markDetached = (table: string) => `comment on table ${table} is '${DETACHED}';`
 
 /**
  * Drops a partition that was detached. To drop it together with its detachment would lock the table and then those that
@@ -144,8 +152,9 @@ export async function dropDetached(knex: Knex, table: string): Promise<string | 
   const { rows } = await knex.raw<{ rows: { name: string }[] }>(
     `select c.oid::regclass::text as name from pg_class c
      where c.oid::regclass::text ~ ? and c.relkind = 'r' and not c.relispartition
+       and obj_description(c.oid, 'pg_class') = ?
      order by 1 limit 1`,
-    [`^${table}_(until_)?[0-9]{4}_[0-9]{2}$`],
+    [`^${table}_(until_)?[0-9]{4}_[0-9]{2}$`, DETACHED],
   )
   const [detached] = rows
   if (detached === undefined) return null

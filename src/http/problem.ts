@@ -162,7 +162,7 @@ function toAppError(error: unknown, request: FastifyRequest): AppError {
   if (isDeadlock(error)) {
     return new AppError(
       'database_unavailable',
-      'This request and another one waited for each other, so the database ended this one. Nothing was changed: repeat it.',
+      'This request and another one waited for each other, so the database ended this one. Repeat it with the same Idempotency-Key.',
       { retryAfterSeconds: 1, cause: error },
     )
   }

@@ -19,8 +19,8 @@ export async function findSubject(
 export type Terms = { emails: string[]; names: string[] }
 
 /**
- * One transaction at a time marks subjects in a conference. Each writes several sets of marks, so two could wait for each
- * other. Makes the salt of the conference's marks, too.
+ * One transaction at a time marks subjects in a conference; the others wait, also for an export that reads. Each writes
+ * several sets of marks, so two could wait for each other. Makes the salt of the conference's marks, too.
  */
 export async function lockMarks(trx: Tx, conferenceId: string): Promise<void> {
   await trx.raw(

@@ -138,7 +138,7 @@ function claimed(trx: Tx, events: readonly ClaimedEvent[]) {
     .whereRaw(`status || '' = 'pending'`)
 }
 
-/** Every transaction that locks several events locks them in this order. */
+/** Workers that lock several events lock them in this order. Timers that do not are repeated if they meet one. */
 const LOCK_ORDER = ['conference_id', 'id', 'created_at_stripe']
 
 /** Locks the events that are still ours and returns them: another worker may have claimed some. */

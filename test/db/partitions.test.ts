@@ -185,12 +185,20 @@ describe('events', () => {
     await request.raw('select from conferences limit 1')
     expect(await dropOldEvents(db, 90)).toEqual([])
     expect(await places('read_meanwhile')).toEqual({})
-    expect(await exists(old)).toBe(true)
+    expect(await rows(`select from ${old}`)).toEqual([])
     // Requests read their conference and then write events: together with its detachment, the drop would wait for this one.
     await request.raw('lock table stripe_events in row exclusive mode nowait')
     await request.commit()
     expect(await dropOldEvents(db, 90)).toEqual([old])
     expect(await exists(old)).toBe(false)
+  })
+
+  it('are kept in a month that a person has detached', async () => {
+    const kept = await addMonth('stripe_events', -8)
+    await rows(`alter table stripe_events detach partition ${kept}`)
+    expect(await dropOldEvents(db, 90)).toEqual([])
+    expect(await exists(kept)).toBe(true)
+    await rows(`drop table ${kept}`)
   })
 
   it('leave once when two processes drop their month at the same time', async () => {

@@ -254,6 +254,24 @@ describe('the container image', () => {
     for (const name of ['typescript', 'vitest', 'tsx', 'fake-stripe']) {
       expect(packages).not.toContain(name)
     }
+    // Root reads everything, so a start as root would not show it.
+    const others = [
+      '!',
+      '-type',
+      'l',
+      '(',
+      '!',
+      '-perm',
+      '-o=r',
+      '-o',
+      '-type',
+      'd',
+      '!',
+      '-perm',
+      '-o=x',
+      ')',
+    ]
+    expect((await run('find', [image.app, ...others])).stdout).toBe('')
     const files = await readdir(image.app, { recursive: true })
     expect(files.filter((name) => /\.([cm]?ts|tsx|map)$/.test(name))).toEqual([])
     const megabytes = async (name: string) =>
