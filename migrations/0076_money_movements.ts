@@ -142,8 +142,7 @@ export async function up(knex: Knex): Promise<void> {
     -- deadlock_timeout (1 s): if a request waits for this migration and has what it needs, the request goes on.
     set local lock_timeout = '100ms';
     lock table bulk_purchases in exclusive mode;
-    lock table payments, payment_refunds, payment_disputes, recorded_payments, recorded_refunds
-      in access exclusive mode;
+    lock table payments, payment_refunds, payment_disputes in access exclusive mode;
     alter table payments add column charged_at timestamptz;
     alter table payment_refunds add column refunded_at timestamptz;
 

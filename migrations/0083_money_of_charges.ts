@@ -33,7 +33,7 @@ export async function up(knex: Knex): Promise<void> {
     -- All waits together are shorter than deadlock_timeout (1 s).
     set local lock_timeout = '100ms';
     lock table bulk_purchases, charges in exclusive mode;
-    lock table payments, payment_refunds, payment_disputes, money_movements in access exclusive mode;
+    lock table payments, payment_refunds, payment_disputes in access exclusive mode;
     ${DROP_STRIPE_TRIGGERS}
     ${stripeTriggers({ add: addMovement, counts: 'true' })}
 
